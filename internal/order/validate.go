@@ -1,0 +1,167 @@
+package order
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// FieldError says which field of the input is wrong and why.
+type FieldError struct {
+	Field   string // JSON path, e.g. "lines[2].quantity"
+	Message string
+}
+
+func (e FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// InvalidError lists every fault found in one input.
+type InvalidError struct{ Fields []FieldError }
+
+func (e *InvalidError) Error() string {
+	parts := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts[i] = f.Error()
+	}
+	return "invalid order: " + strings.Join(parts, "; ")
+}
+
+// Parse decodes and validates an OrderPlaced event. Unknown fields are
+// ignored, so that producers may add some; an unknown specVersion is refused.
+// The error is always an *InvalidError.
+func Parse(raw []byte) (Order, error) {
+	var o Order
+	if len(raw) > MaxEventBytes {
+		return o, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if err := dec.Decode(&o); err != nil {
+		var typeErr *json.UnmarshalTypeError
+		if errors.As(err, &typeErr) && typeErr.Field != "" {
+			return Order{}, invalid(typeErr.Field, "must not be a JSON "+typeErr.Value)
+		}
+		return Order{}, invalid("body", "is not an OrderPlaced event in JSON: "+err.Error())
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Order{}, invalid("body", "has data after the JSON value")
+	}
+	if err := o.Validate(); err != nil {
+		return Order{}, err
+	}
+	return o, nil
+}
+
+func invalid(field, message string) *InvalidError {
+	return &InvalidError{Fields: []FieldError{{Field: field, Message: message}}}
+}
+
+// Validate returns an *InvalidError naming every wrong field, or nil.
+func (o Order) Validate() error {
+	var c checker
+	if o.SpecVersion != 0 && o.SpecVersion != SpecVersion {
+		c.add("specVersion", "is %d, only %d is known", o.SpecVersion, SpecVersion)
+	}
+	c.id("orderId", o.OrderID)
+	c.id("customerId", o.CustomerID)
+	if !currencies[o.Currency] {
+		c.add("currency", "must be an ISO 4217 code in capitals, such as EUR")
+	}
+	if n := len(o.Lines); n < 1 || n > MaxLines {
+		c.add("lines", "has %d lines, 1 to %d are allowed", n, MaxLines)
+	}
+	for i, l := range o.Lines {
+		if i >= MaxLines {
+			break
+		}
+		at := fmt.Sprintf("lines[%d].", i)
+		c.id(at+"sku", l.SKU)
+		if l.Quantity < 1 || l.Quantity > MaxQuantity {
+			c.add(at+"quantity", "is %d, 1 to %d are allowed", l.Quantity, MaxQuantity)
+		}
+		if l.UnitPrice < 0 || l.UnitPrice > MaxUnitPrice {
+			c.add(at+"unitPrice", "is %d, 0 to %d minor units are allowed", l.UnitPrice, MaxUnitPrice)
+		}
+	}
+	c.id("payment.token", o.Payment.Token)
+	if a := o.ShipTo; a != nil {
+		c.text("shipTo.name", a.Name)
+		c.text("shipTo.line1", a.Line1)
+		c.text("shipTo.city", a.City)
+		c.text("shipTo.postalCode", a.PostalCode)
+		if a.Country != "" && !isAlpha2(a.Country) {
+			c.add("shipTo.country", "must be two capital letters (ISO 3166-1)")
+		}
+	}
+	if y := o.PlacedAt.UTC().Year(); !o.PlacedAt.IsZero() && (y < 2000 || y > 9999) {
+		c.add("placedAt", "is in the year %d", y)
+	}
+	if len(c.fields) > 0 {
+		return &InvalidError{Fields: c.fields}
+	}
+	return nil
+}
+
+// ValidID reports whether s is 1-64 of A-Z a-z 0-9 . _ -, the alphabet of
+// order ids, customer ids, SKUs and payment tokens.
+func ValidID(s string) bool {
+	if s == "" || len(s) > MaxIDLength {
+		return false
+	}
+	for i := range len(s) {
+		switch b := s[i]; {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// IDRule is ValidID in words and as a regular expression, for messages and
+// schemas.
+const (
+	IDRule    = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+	IDPattern = `^[A-Za-z0-9._-]{1,64}$`
+)
+
+type checker struct{ fields []FieldError }
+
+func (c *checker) add(field, format string, args ...any) {
+	c.fields = append(c.fields, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) id(field, s string) {
+	if !ValidID(s) {
+		c.add(field, IDRule)
+	}
+}
+
+func (c *checker) text(field, s string) {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > MaxTextLength ||
+		strings.ContainsFunc(s, unicode.IsControl) {
+		c.add(field, "must be at most %d printable characters", MaxTextLength)
+	}
+}
+
+func isAlpha2(s string) bool {
+	return len(s) == 2 && 'A' <= s[0] && s[0] <= 'Z' && 'A' <= s[1] && s[1] <= 'Z'
+}
+
+var currencies = func() map[string]bool {
+	// ISO 4217 active codes, without funds and metals.
+	const codes = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD " +
+		"CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD " +
+		"HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD " +
+		"MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG " +
+		"QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD " +
+		"TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG"
+	m := map[string]bool{}
+	for _, c := range strings.Fields(codes) {
+		m[c] = true
+	}
+	return m
+}()
