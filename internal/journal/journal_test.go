@@ -1,0 +1,293 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// register is the simplest state machine: key = value.
+type register struct {
+	mu sync.Mutex
+	m  map[string]string
+	j  *Journal
+}
+
+func openRegister(t testing.TB, dir string, opt Options) (*register, error) {
+	t.Helper()
+	r := &register{m: map[string]string{}}
+	j, err := Open(dir, opt, func(rec []byte) error {
+		k, v, ok := strings.Cut(string(rec), "=")
+		if !ok {
+			return fmt.Errorf("bad record %q", rec)
+		}
+		r.m[k] = v
+		return nil
+	})
+	r.j = j
+	return r, err
+}
+
+func mustOpen(t testing.TB, dir string, opt Options) *register {
+	t.Helper()
+	r, err := openRegister(t, dir, opt)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	return r
+}
+
+func (r *register) set(t testing.TB, k, v string) {
+	t.Helper()
+	r.mu.Lock()
+	r.m[k] = v
+	c := r.j.Append([]byte(k + "=" + v))
+	r.mu.Unlock()
+	if err := c.Wait(); err != nil {
+		t.Errorf("append %s: %v", k, err)
+	}
+}
+
+func (r *register) compact(t testing.TB) {
+	t.Helper()
+	err := r.j.Compact(func(emit func([]byte) error) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for k, v := range r.m {
+			if err := emit([]byte(k + "=" + v)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("compact: %v", err)
+	}
+}
+
+func (r *register) close(t testing.TB) {
+	t.Helper()
+	if err := r.j.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestReopenReplaysEverythingAppendedConcurrentlyAndBesideCompactions(t *testing.T) {
+	for _, mode := range []Sync{SyncGroup, SyncAlways, SyncOff} {
+		t.Run(fmt.Sprint(mode), func(t *testing.T) {
+			dir := t.TempDir()
+			r := mustOpen(t, dir, Options{Sync: mode})
+			var wg sync.WaitGroup
+			for w := range 8 {
+				wg.Go(func() {
+					for i := range 50 {
+						r.set(t, fmt.Sprintf("w%d-%d", w, i%10), fmt.Sprint(i))
+					}
+				})
+			}
+			wg.Go(func() {
+				for range 5 {
+					r.compact(t)
+				}
+			})
+			wg.Wait()
+			r.close(t)
+
+			again := mustOpen(t, dir, Options{})
+			defer again.close(t)
+			if len(again.m) != 80 {
+				t.Fatalf("%d keys came back, want 80", len(again.m))
+			}
+			for k, v := range r.m {
+				if again.m[k] != v {
+					t.Errorf("%s came back as %q, want %q", k, again.m[k], v)
+				}
+			}
+		})
+	}
+}
+
+func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
+	src := t.TempDir()
+	r := mustOpen(t, src, Options{})
+	r.set(t, "a", "1")
+	r.set(t, "b", "2")
+	r.set(t, "b", "3")
+	r.close(t)
+	whole, err := os.ReadFile(logName(src, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(whole) {
+		dir := t.TempDir()
+		if err := os.WriteFile(logName(dir, 1), whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
+		if b := got.m["b"]; b != "" && b != "2" {
+			t.Fatalf("cut at %d: b = %q, from a batch that is not whole", cut, b)
+		}
+		got.set(t, "c", "4") // and the journal goes on from there
+		got.close(t)
+		again := mustOpen(t, dir, Options{})
+		if again.m["c"] != "4" || again.m["a"] != got.m["a"] || again.m["b"] != got.m["b"] {
+			t.Fatalf("cut at %d: reopened as %v, was %v", cut, again.m, got.m)
+		}
+		again.close(t)
+	}
+}
+
+func TestEveryFlippedByteBeforeTheLastBatchIsRefused(t *testing.T) {
+	src := t.TempDir()
+	r := mustOpen(t, src, Options{})
+	r.set(t, "a", "1")
+	r.set(t, "b", "2")
+	r.set(t, "c", "3")
+	r.close(t)
+	whole, err := os.ReadFile(logName(src, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := fileHeader + 2*(len(whole)-fileHeader)/3
+	for at := range last {
+		dir := t.TempDir()
+		damaged := append([]byte(nil), whole...)
+		damaged[at] ^= 0x40
+		if err := os.WriteFile(logName(dir, 1), damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := openRegister(t, dir, Options{})
+		if err == nil {
+			got.close(t)
+			t.Fatalf("byte %d flipped: opened as %v", at, got.m)
+		}
+		var corrupt *CorruptError
+		if at != fileHeader-1 && !errors.As(err, &corrupt) {
+			t.Fatalf("byte %d flipped: %v, want a CorruptError", at, err)
+		}
+	}
+}
+
+func TestDeathDuringCompactionKeepsTheState(t *testing.T) {
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{})
+	r.set(t, "a", "1")
+	err := r.j.Compact(func(emit func([]byte) error) error {
+		r.set(t, "a", "2") // into the new log file
+		if err := emit([]byte("a=1")); err != nil {
+			return err
+		}
+		return errors.New("power cut")
+	})
+	if err == nil {
+		t.Fatal("compaction with a failing snapshot succeeded")
+	}
+	// What a dead process leaves: a half-written snapshot under its temporary name.
+	if err := os.WriteFile(snapshotName(dir, 2)+tmpSuffix, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.close(t)
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	if again.m["a"] != "2" {
+		t.Fatalf("a = %q, want 2", again.m["a"])
+	}
+}
+
+func TestCompactionShrinksTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{Sync: SyncOff, CompactAfter: 1000})
+	for i := range 200 {
+		r.set(t, "k", fmt.Sprint(i))
+	}
+	before := r.j.Size()
+	if !r.j.ShouldCompact() {
+		t.Fatalf("%d bytes of log and no wish to compact", before)
+	}
+	r.compact(t)
+	if after := r.j.Size(); after > before/10 || r.j.ShouldCompact() {
+		t.Fatalf("%d bytes before compaction, %d after", before, after)
+	}
+	r.close(t)
+	files, err := filepath.Glob(filepath.Join(dir, "*-*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("files left: %v (%v), want one snapshot and one log", files, err)
+	}
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	if again.m["k"] != "199" {
+		t.Fatalf("k = %q", again.m["k"])
+	}
+}
+
+func TestSecondOpenerIsToldWhoHoldsTheLock(t *testing.T) {
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{})
+	defer r.close(t)
+	_, err := openRegister(t, dir, Options{})
+	var locked *LockedError
+	if !errors.As(err, &locked) || !strings.Contains(locked.Holder, fmt.Sprintf("pid %d", os.Getpid())) {
+		t.Fatalf("second open: %v", err)
+	}
+}
+
+func TestAppendAfterCloseFails(t *testing.T) {
+	r := mustOpen(t, t.TempDir(), Options{})
+	r.close(t)
+	if err := r.j.Append([]byte("a=1")).Wait(); !errors.Is(err, ErrClosed) {
+		t.Fatalf("append after close: %v", err)
+	}
+	r.close(t) // and closing twice is harmless
+}
+
+func TestUnknownFormatVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	head := fileMagic
+	head[fileHeader-1] = version + 1
+	if err := os.WriteFile(logName(dir, 1), head[:], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "format version 2") {
+		t.Fatalf("open: %v", err)
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	record := make([]byte, 512)
+	for _, mode := range []string{"group", "always", "off"} {
+		for _, writers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("fsync=%s/writers=%d", mode, writers), func(b *testing.B) {
+				s, err := ParseSync(mode)
+				if err != nil {
+					b.Fatal(err)
+				}
+				j, err := Open(b.TempDir(), Options{Sync: s}, func([]byte) error { return nil })
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				b.SetParallelism(writers)
+				b.RunParallel(func(pb *testing.PB) {
+					for i := 0; pb.Next(); i++ {
+						if err := j.Append(binary.LittleEndian.AppendUint64(record[:504:504], uint64(i))).Wait(); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+				if err := j.Close(); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// LockedError says that another process has the directory.
+type LockedError struct {
+	Dir    string
+	Holder string // what the holder wrote about itself
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is in use by another process (%s); stop it or choose another --data-dir", e.Dir, e.Holder)
+}
+
+type dirLock struct{ fl *flock.Flock }
+
+// lockDir takes the kernel's advisory lock on dir/LOCK, which dies with its
+// process; the file's text is only there to be shown.
+func lockDir(dir string) (*dirLock, error) {
+	path := filepath.Join(dir, "LOCK")
+	fl := flock.New(path)
+	got, err := fl.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !got {
+		holder, readErr := os.ReadFile(path)
+		if readErr != nil {
+			holder = []byte("unknown")
+		}
+		return nil, &LockedError{Dir: dir, Holder: strings.TrimSpace(string(holder))}
+	}
+	text := fmt.Sprintf("pid %d, %s, since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), fl.Close())
+	}
+	return &dirLock{fl}, nil
+}
+
+func (l *dirLock) release() error { return l.fl.Close() }
