@@ -1,0 +1,144 @@
+package stock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// Level is the ledger of one SKU, in pieces. Available + Reserved + Sold is
+// always Received, and none of them is ever negative.
+type Level struct {
+	SKU       string `dynamodbav:"sku" json:"sku"`
+	Available int64  `dynamodbav:"available" json:"available"`
+	Reserved  int64  `dynamodbav:"reserved" json:"reserved"`
+	Sold      int64  `dynamodbav:"sold" json:"sold"`
+	Received  int64  `dynamodbav:"received" json:"received"`
+}
+
+// MaxLevel bounds what one SKU can have on the shelf.
+const MaxLevel = 1_000_000_000_000
+
+// GetLevel reads one SKU, or ErrNotFound.
+func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
+	var l Level
+	item, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
+	if err != nil {
+		return l, fmt.Errorf("stock of %s: %w", sku, err)
+	}
+	if err := attributevalue.UnmarshalMap(item, &l); err != nil {
+		return l, fmt.Errorf("decode stock of %s: %w", sku, err)
+	}
+	return l, nil
+}
+
+// SetAvailable sets what is on the shelf, as a stocktake does: the difference
+// counts as received (or as corrected away).
+func (s *Store) SetAvailable(ctx context.Context, sku string, available int64) (Level, error) {
+	const attempts = 20
+	for range attempts {
+		old, err := s.GetLevel(ctx, sku)
+		cond, values := "attribute_not_exists(sku)", map[string]types.AttributeValue{":zero": num(0)}
+		if err == nil {
+			cond, values = "available = :old", map[string]types.AttributeValue{":zero": num(0), ":old": num(old.Available)}
+		} else if !errors.Is(err, ErrNotFound) {
+			return Level{}, err
+		}
+		values[":new"], values[":diff"] = num(available), num(available-old.Available)
+		err = s.update(ctx, &types.Update{
+			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(sku)},
+			UpdateExpression: aws.String("SET available = :new, received = if_not_exists(received, :zero) + :diff, " +
+				"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero)"),
+			ConditionExpression: &cond, ExpressionAttributeValues: values,
+		})
+		if errors.Is(err, ErrFinished) {
+			continue // somebody sold one in between
+		}
+		if err != nil {
+			return Level{}, fmt.Errorf("set stock of %s: %w", sku, err)
+		}
+		return s.GetLevel(ctx, sku)
+	}
+	return Level{}, fmt.Errorf("set stock of %s: it changed under each of %d attempts", sku, attempts)
+}
+
+// ListLevels pages through all SKUs; an empty next ends.
+func (s *Store) ListLevels(ctx context.Context, cursor string, limit int) (levels []Level, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Stock, "sku", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := attributevalue.UnmarshalListOfMaps(items, &levels); err != nil {
+		return nil, "", fmt.Errorf("decode stock: %w", err)
+	}
+	return levels, next, nil
+}
+
+// ListReservations pages through all reservations; an empty next ends.
+func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) (out []Reservation, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Reservations, "orderId", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, item := range items {
+		r, err := decodeReservation(item)
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, r)
+	}
+	return out, next, nil
+}
+
+func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) ([]map[string]types.AttributeValue, string, error) {
+	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)} //nolint:gosec // callers cap the page
+	if cursor != "" {
+		in.ExclusiveStartKey = map[string]types.AttributeValue{key: str(cursor)}
+	}
+	out, err := s.db.Scan(ctx, in)
+	if err != nil {
+		return nil, "", fmt.Errorf("scan table %s: %w", table, err)
+	}
+	var next string
+	if last, ok := out.LastEvaluatedKey[key].(*types.AttributeValueMemberS); ok {
+		next = last.Value
+	}
+	return out.Items, next, nil
+}
+
+// Ledger sums up a check of I1 over all SKUs.
+type Ledger struct {
+	SKUs       int
+	Units      Level    // sums; SKU is empty
+	Violations []string // what contradicts "never oversold"
+}
+
+// CheckLedger reads every SKU and reports where the ledger does not add up.
+func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
+	var l Ledger
+	for cursor := ""; ; {
+		levels, next, err := s.ListLevels(ctx, cursor, 500)
+		if err != nil {
+			return l, err
+		}
+		for _, v := range levels {
+			l.SKUs++
+			l.Units.Available += v.Available
+			l.Units.Reserved += v.Reserved
+			l.Units.Sold += v.Sold
+			l.Units.Received += v.Received
+			if v.Available < 0 || v.Reserved < 0 || v.Sold < 0 || v.Available+v.Reserved+v.Sold != v.Received {
+				l.Violations = append(l.Violations, fmt.Sprintf("%s: available %d + reserved %d + sold %d, received %d",
+					v.SKU, v.Available, v.Reserved, v.Sold, v.Received))
+			}
+		}
+		if cursor = next; cursor == "" {
+			return l, nil
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package stock
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+const (
+	indexByStatus   = "byStatus"
+	indexByCustomer = "byCustomer"
+)
+
+// Query selects orders, newest first. Zero fields do not restrict.
+type Query struct {
+	Statuses   []order.Status
+	CustomerID string
+	Since      time.Time // accepted at or after
+	Cursor     string    // Page.Next of the page before
+	Limit      int       // 1 to 1,000
+}
+
+// Page is one page of orders; an empty Next ends.
+type Page struct {
+	Records []Record
+	Next    string
+}
+
+// List reads the orders index. It is eventually consistent, and stable while
+// orders arrive: the cursor is a position in time.
+func (s *Store) List(ctx context.Context, q Query) (Page, error) {
+	if len(q.Statuses) == 0 {
+		q.Statuses = order.Statuses()
+	}
+	var keys []indexKey
+	if q.CustomerID != "" {
+		keys = []indexKey{{indexByCustomer, "customerId", q.CustomerID}}
+	} else {
+		for _, st := range q.Statuses {
+			for n := range uint32(statusShards) {
+				keys = append(keys, indexKey{indexByStatus, "statusShard", shardKey(st, n)})
+			}
+		}
+	}
+	parts := make([][]Record, len(keys))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, k := range keys {
+		g.Go(func() (err error) {
+			parts[i], err = s.queryIndex(gctx, k, q)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Page{}, fmt.Errorf("list orders: %w", err)
+	}
+	all := slices.Concat(parts...)
+	slices.SortFunc(all, func(a, b Record) int { return cmp.Compare(b.Placed, a.Placed) })
+	// An order that moves between two statuses while both are read shows twice.
+	all = slices.CompactFunc(all, func(a, b Record) bool { return a.Placed == b.Placed })
+	p := Page{Records: all[:min(q.Limit, len(all))]}
+	if len(all) >= q.Limit {
+		p.Next = p.Records[len(p.Records)-1].Placed
+	}
+	return p, nil
+}
+
+type indexKey struct{ index, attribute, value string }
+
+// queryIndex reads up to q.Limit matching orders under one index key.
+func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, error) {
+	in := &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: &k.index, ScanIndexForward: aws.Bool(false),
+		Limit:                     aws.Int32(int32(q.Limit)), //nolint:gosec // the caller caps it
+		KeyConditionExpression:    aws.String("#k = :k AND placed BETWEEN :from AND :to"),
+		ExpressionAttributeNames:  map[string]string{"#k": k.attribute},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(k.value), ":from": str("0"), ":to": str("9999")},
+	}
+	if !q.Since.IsZero() {
+		in.ExpressionAttributeValues[":from"] = str(q.Since.UTC().Format(timeFormat))
+	}
+	if q.Cursor != "" {
+		in.ExpressionAttributeValues[":to"] = str(q.Cursor)
+		in.Limit = aws.Int32(*in.Limit + 1) // BETWEEN includes the cursor itself
+	}
+	var out []Record
+	for {
+		page, err := s.db.Query(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range page.Items {
+			r, err := decodeRecord(item)
+			if err != nil {
+				return nil, err
+			}
+			if r.Placed != q.Cursor && slices.Contains(q.Statuses, r.Status) {
+				out = append(out, r)
+			}
+		}
+		if len(out) >= q.Limit || len(page.LastEvaluatedKey) == 0 {
+			return out[:min(len(out), q.Limit)], nil
+		}
+		in.ExclusiveStartKey = page.LastEvaluatedKey
+	}
+}
+
+// CreateTables makes the tables if they are missing, for development and
+// tests; in a cluster CloudFormation does.
+func (s *Store) CreateTables(ctx context.Context) error {
+	key := func(name string, t types.KeyType) types.KeySchemaElement {
+		return types.KeySchemaElement{AttributeName: &name, KeyType: t}
+	}
+	index := func(name, hash string) types.GlobalSecondaryIndex {
+		return types.GlobalSecondaryIndex{
+			IndexName: &name, Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+			KeySchema: []types.KeySchemaElement{key(hash, types.KeyTypeHash), key("placed", types.KeyTypeRange)},
+		}
+	}
+	for _, in := range []*dynamodb.CreateTableInput{
+		{TableName: &s.tables.Stock, KeySchema: []types.KeySchemaElement{key("sku", types.KeyTypeHash)}},
+		{TableName: &s.tables.Reservations, KeySchema: []types.KeySchemaElement{key("orderId", types.KeyTypeHash)}},
+		{TableName: &s.tables.Orders, KeySchema: []types.KeySchemaElement{key("orderId", types.KeyTypeHash)},
+			GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{index(indexByStatus, "statusShard"), index(indexByCustomer, "customerId")}},
+	} {
+		in.BillingMode = types.BillingModePayPerRequest
+		for _, a := range attributesOf(in) {
+			in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
+		}
+		_, err := s.db.CreateTable(ctx, in)
+		if _, exists := errors.AsType[*types.ResourceInUseException](err); err != nil && !exists {
+			return fmt.Errorf("create table %s: %w", *in.TableName, err)
+		}
+		if err := dynamodb.NewTableExistsWaiter(s.db).Wait(ctx, &dynamodb.DescribeTableInput{TableName: in.TableName}, time.Minute); err != nil {
+			return fmt.Errorf("wait for table %s: %w", *in.TableName, err)
+		}
+	}
+	return nil
+}
+
+func attributesOf(in *dynamodb.CreateTableInput) []string {
+	var names []string
+	add := func(keys []types.KeySchemaElement) {
+		for _, k := range keys {
+			if !slices.Contains(names, *k.AttributeName) {
+				names = append(names, *k.AttributeName)
+			}
+		}
+	}
+	add(in.KeySchema)
+	for _, g := range in.GlobalSecondaryIndexes {
+		add(g.KeySchema)
+	}
+	return names
+}

@@ -1,0 +1,275 @@
+package stock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// HoldState is what became of a reservation.
+type HoldState string
+
+// A reservation is HELD, then SOLD or RELEASED, and stays there: it is the
+// durable guard against a step that runs again, however late.
+const (
+	HoldHeld     HoldState = "HELD"
+	HoldSold     HoldState = "SOLD"
+	HoldReleased HoldState = "RELEASED"
+)
+
+// Reservation is the record of what an order holds.
+type Reservation struct {
+	OrderID   string         `dynamodbav:"orderId" json:"orderId"`
+	State     HoldState      `dynamodbav:"state" json:"state"`
+	Items     []order.Demand `dynamodbav:"-" json:"items"`
+	UpdatedAt string         `dynamodbav:"updatedAt" json:"updatedAt"`
+
+	ItemsJSON string `dynamodbav:"items" json:"-"`
+}
+
+// Reserved is the outcome of Reserve: held, or which SKUs are short.
+type Reserved struct {
+	Held      bool
+	ShortSKUs []string
+	Status    order.Status // of the order, as it is now
+}
+
+// Reserve holds stock for all SKUs of the order or for none, and moves the
+// order to next (RESERVED or AWAITING_APPROVAL). If stock is short, the order
+// becomes REJECTED. Running it again returns the same outcome; running it
+// after the order was released holds nothing.
+func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status) (Reserved, error) {
+	demand := o.Demand()
+	at := s.stamp()
+	res, err := s.reservation(o.OrderID, HoldHeld, demand, at)
+	if err != nil {
+		return Reserved{}, err
+	}
+	items := []types.TransactWriteItem{
+		{Put: &types.Put{
+			TableName: &s.tables.Reservations, Item: res,
+			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+		}},
+		{Update: s.statusUpdate(o.OrderID, next, at, nil, order.StatusPending)},
+	}
+	for _, d := range demand {
+		items = append(items, types.TransactWriteItem{Update: &types.Update{
+			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
+			UpdateExpression:          aws.String("SET available = available - :q, reserved = reserved + :q"),
+			ConditionExpression:       aws.String("available >= :q"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity)},
+		}})
+	}
+	failed, err := s.transact(ctx, "reserve stock for order "+o.OrderID, items)
+	switch {
+	case err != nil:
+		return Reserved{}, err
+	case len(failed) == 0:
+		return Reserved{Held: true, Status: next}, nil
+	case failed[0] || failed[1]:
+		return s.reservedBefore(ctx, o.OrderID)
+	}
+	var short []string
+	for i, d := range demand {
+		if failed[2+i] {
+			short = append(short, d.SKU)
+		}
+	}
+	return s.reject(ctx, o.OrderID, short)
+}
+
+// reservedBefore answers a Reserve whose effect, or whose undoing, is already
+// in the tables.
+func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, error) {
+	rec, err := s.Get(ctx, orderID)
+	if err != nil {
+		return Reserved{}, err
+	}
+	res, err := s.GetReservation(ctx, orderID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Reserved{}, err
+	}
+	return Reserved{Held: err == nil && res.State != HoldReleased, ShortSKUs: rec.ShortSKUs, Status: rec.Status}, nil
+}
+
+func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {
+	u := s.statusUpdate(orderID, order.StatusRejected, s.stamp(), map[string]types.AttributeValue{
+		"reason":    str("out of stock: " + strings.Join(short, ", ")),
+		"shortSkus": strs(short),
+	}, order.StatusPending)
+	err := s.update(ctx, u)
+	if errors.Is(err, ErrFinished) {
+		return s.reservedBefore(ctx, orderID)
+	}
+	if err != nil {
+		return Reserved{}, fmt.Errorf("reject order %s: %w", orderID, err)
+	}
+	return Reserved{ShortSKUs: short, Status: order.StatusRejected}, nil
+}
+
+// Sell moves what the order holds from reserved to sold and completes the
+// order. set are further attributes of the order record.
+func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string) error {
+	res, err := s.GetReservation(ctx, orderID)
+	if err != nil {
+		return fmt.Errorf("sell stock of order %s: %w", orderID, err)
+	}
+	switch res.State {
+	case HoldSold:
+		return nil
+	case HoldReleased:
+		return fmt.Errorf("sell stock of order %s: its reservation was released: %w", orderID, ErrFinished)
+	case HoldHeld:
+	}
+	at := s.stamp()
+	items := []types.TransactWriteItem{
+		{Update: s.holdUpdate(orderID, HoldSold, at)},
+		{Update: s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), order.StatusPaid)},
+	}
+	items = append(items, s.moveStock(res.Items, "SET reserved = reserved - :q, sold = sold + :q")...)
+	failed, err := s.transact(ctx, "sell stock of order "+orderID, items)
+	if err == nil && len(failed) > 0 {
+		err = s.settled(ctx, orderID, HoldSold)
+	}
+	return err
+}
+
+// Release gives back what the order holds, if anything, and ends the order as
+// final. Without a reservation it leaves one that says RELEASED, so that a
+// Reserve that comes late finds the door closed.
+func (s *Store) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
+	res, err := s.GetReservation(ctx, orderID)
+	missing := errors.Is(err, ErrNotFound)
+	if err != nil && !missing {
+		return fmt.Errorf("release stock of order %s: %w", orderID, err)
+	}
+	if res.State == HoldSold {
+		return fmt.Errorf("release stock of order %s: it is sold: %w", orderID, ErrFinished)
+	}
+	at := s.stamp()
+	end := s.statusUpdate(orderID, final, at, nonEmpty("reason", reason), liveStatuses...)
+	if res.State == HoldReleased {
+		err := s.update(ctx, end)
+		if errors.Is(err, ErrFinished) {
+			return nil
+		}
+		return err
+	}
+	var items []types.TransactWriteItem
+	if missing {
+		tombstone, err := s.reservation(orderID, HoldReleased, nil, at)
+		if err != nil {
+			return err
+		}
+		items = append(items, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.tables.Reservations, Item: tombstone,
+			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+		}})
+	} else {
+		items = append(items, types.TransactWriteItem{Update: s.holdUpdate(orderID, HoldReleased, at)})
+	}
+	items = append(items, types.TransactWriteItem{Update: end})
+	items = append(items, s.moveStock(res.Items, "SET available = available + :q, reserved = reserved - :q")...)
+	failed, err := s.transact(ctx, "release stock of order "+orderID, items)
+	if err == nil && len(failed) > 0 {
+		err = s.settled(ctx, orderID, HoldReleased)
+	}
+	return err
+}
+
+// settled tells a repetition (the reservation is already in the wanted state)
+// from a race that must be tried again.
+func (s *Store) settled(ctx context.Context, orderID string, want HoldState) error {
+	res, err := s.GetReservation(ctx, orderID)
+	if err != nil {
+		return err
+	}
+	if res.State == want {
+		return nil
+	}
+	rec, err := s.Get(ctx, orderID)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("order %s is %s and its reservation %s, wanted %s: %w", orderID, rec.Status, res.State, want, ErrFinished)
+}
+
+// GetReservation reads what an order holds, or ErrNotFound.
+func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation, error) {
+	item, err := s.getItem(ctx, s.tables.Reservations, "orderId", orderID)
+	if err != nil {
+		return Reservation{}, fmt.Errorf("reservation of order %s: %w", orderID, err)
+	}
+	return decodeReservation(item)
+}
+
+func (s *Store) moveStock(demand []order.Demand, expression string) []types.TransactWriteItem {
+	out := make([]types.TransactWriteItem, len(demand))
+	for i, d := range demand {
+		out[i].Update = &types.Update{
+			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
+			UpdateExpression: &expression, ConditionExpression: aws.String("reserved >= :q"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity)},
+		}
+	}
+	return out
+}
+
+func (s *Store) holdUpdate(orderID string, to HoldState, at string) *types.Update {
+	return &types.Update{
+		TableName: &s.tables.Reservations, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:         aws.String("SET #state = :to, updatedAt = :at"),
+		ConditionExpression:      aws.String("#state = :held"),
+		ExpressionAttributeNames: map[string]string{"#state": "state"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at),
+		},
+	}
+}
+
+func (s *Store) reservation(orderID string, state HoldState, demand []order.Demand, at string) (map[string]types.AttributeValue, error) {
+	r := Reservation{OrderID: orderID, State: state, UpdatedAt: at}
+	var err error
+	if r.ItemsJSON, err = encodeDemand(demand); err != nil {
+		return nil, err
+	}
+	item, err := attributevalue.MarshalMap(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode reservation of order %s: %w", orderID, err)
+	}
+	return item, nil
+}
+
+func decodeReservation(item map[string]types.AttributeValue) (Reservation, error) {
+	var r Reservation
+	if err := attributevalue.UnmarshalMap(item, &r); err != nil {
+		return r, fmt.Errorf("decode reservation: %w", err)
+	}
+	var err error
+	r.Items, err = decodeDemand(r.ItemsJSON)
+	return r, err
+}
+
+// update runs one conditional update; ErrFinished when its condition fails.
+func (s *Store) update(ctx context.Context, u *types.Update) error {
+	_, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: u.TableName, Key: u.Key, UpdateExpression: u.UpdateExpression,
+		ConditionExpression: u.ConditionExpression, ExpressionAttributeNames: u.ExpressionAttributeNames,
+		ExpressionAttributeValues: u.ExpressionAttributeValues,
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return ErrFinished
+	}
+	if err != nil {
+		return fmt.Errorf("update %s: %w", *u.TableName, err)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package stock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// liveStatuses are those from which an order can still end.
+var liveStatuses = []order.Status{
+	order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval,
+	order.StatusPaid, order.StatusNeedsAttention,
+}
+
+// statusUpdate sets the status, and set, on condition that the order is in one
+// of from. A terminal status also takes the payment token out of the record.
+func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
+	values := map[string]types.AttributeValue{
+		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":at": str(at),
+	}
+	names := map[string]string{"#status": "status"}
+	var expr strings.Builder
+	expr.WriteString("SET #status = :status, statusShard = :shard, updatedAt = :at")
+	for _, k := range sortedKeys(set) {
+		names["#"+k], values[":"+k] = k, set[k]
+		expr.WriteString(", #" + k + " = :" + k)
+	}
+	if to.Terminal() {
+		names["#token"] = "token"
+		expr.WriteString(" REMOVE #token")
+	}
+	in := make([]string, len(from))
+	for i, f := range from {
+		in[i] = ":from" + strconv.Itoa(i)
+		values[in[i]] = str(string(f))
+	}
+	return &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:         aws.String(expr.String()),
+		ConditionExpression:      aws.String("#status IN (" + strings.Join(in, ", ") + ")"),
+		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
+	}
+}
+
+// MarkPaid records the charge. ErrFinished if the order is not held any more.
+func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
+		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid))
+	return wrap(err, "mark order %s paid", orderID)
+}
+
+// MarkShipmentRequested records the shipment. From here on the order cannot be
+// cancelled. ErrFinished if it is not paid.
+func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), order.StatusPaid))
+	return wrap(err, "mark shipment of order %s", orderID)
+}
+
+// MarkRefunded records the refund's id, whatever the status.
+func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) error {
+	return s.set(ctx, orderID, "refundId", str(refundID))
+}
+
+// MarkNeedsAttention parks a live order for an operator.
+func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) error {
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason), liveStatuses...))
+	return wrap(err, "park order %s", orderID)
+}
+
+// MarkCancelRequested records that somebody asked to cancel.
+func (s *Store) MarkCancelRequested(ctx context.Context, orderID string) error {
+	return s.set(ctx, orderID, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true})
+}
+
+// End gives an order that holds nothing its final status. Ending it again is a
+// no-op.
+func (s *Store) End(ctx context.Context, orderID string, final order.Status, reason string) error {
+	err := s.update(ctx, s.statusUpdate(orderID, final, s.stamp(), nonEmpty("reason", reason), liveStatuses...))
+	if errors.Is(err, ErrFinished) {
+		return nil
+	}
+	return wrap(err, "end order %s", orderID)
+}
+
+// AddNote appends to the order's audit trail.
+func (s *Store) AddNote(ctx context.Context, orderID string, n Note) error {
+	n.At = s.stamp()
+	note, err := attributevalue.MarshalMap(n)
+	if err != nil {
+		return fmt.Errorf("encode note: %w", err)
+	}
+	return s.set(ctx, orderID, "notes", &types.AttributeValueMemberL{Value: []types.AttributeValue{
+		&types.AttributeValueMemberM{Value: note},
+	}})
+}
+
+// set writes one attribute of an existing order; lists are appended to.
+func (s *Store) set(ctx context.Context, orderID, name string, v types.AttributeValue) error {
+	values := map[string]types.AttributeValue{":v": v, ":at": str(s.stamp())}
+	expr := "SET #name = :v, updatedAt = :at"
+	if _, isList := v.(*types.AttributeValueMemberL); isList {
+		expr = "SET #name = list_append(if_not_exists(#name, :none), :v), updatedAt = :at"
+		values[":none"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
+	}
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression: &expr, ConditionExpression: aws.String("attribute_exists(orderId)"),
+		ExpressionAttributeNames: map[string]string{"#name": name}, ExpressionAttributeValues: values,
+	})
+	if errors.Is(err, ErrFinished) {
+		err = ErrNotFound
+	}
+	return wrap(err, "set %s of order %s", name, orderID)
+}
+
+// transact runs the items as one transaction. failed is nil when it went
+// through, else it says which items' conditions did not hold. Conflicts with
+// other transactions on a hot item are retried here, in place, with jitter:
+// left to the queue they would feed the depth that the autoscaler reads.
+func (s *Store) transact(ctx context.Context, what string, items []types.TransactWriteItem) (failed []bool, err error) {
+	const attempts, base, longest = 10, 5 * time.Millisecond, 500 * time.Millisecond
+	for attempt := range attempts {
+		_, err = s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
+		if err == nil {
+			return nil, nil
+		}
+		cancelled, ok := errors.AsType[*types.TransactionCanceledException](err)
+		if !ok {
+			return nil, fmt.Errorf("%s: %w", what, err) // the SDK has retried throttling already
+		}
+		failed = make([]bool, len(items))
+		for i, r := range cancelled.CancellationReasons {
+			failed[i] = aws.ToString(r.Code) == "ConditionalCheckFailed"
+		}
+		if slices.Contains(failed, true) {
+			return failed, nil
+		}
+		pause := rand.N(min(base<<attempt, longest)) //nolint:gosec // jitter needs no secrecy
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w", what, ctx.Err())
+		}
+	}
+	return nil, fmt.Errorf("%s: %d attempts: %w", what, attempts, err)
+}
+
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+func nonEmpty(pairs ...string) map[string]types.AttributeValue {
+	m := map[string]types.AttributeValue{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			m[pairs[i]] = str(pairs[i+1])
+		}
+	}
+	return m
+}
+
+func sortedKeys(m map[string]types.AttributeValue) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func strs(ss []string) types.AttributeValue {
+	l := make([]types.AttributeValue, len(ss))
+	for i, s := range ss {
+		l[i] = str(s)
+	}
+	return &types.AttributeValueMemberL{Value: l}
+}
+
+func encodeDemand(d []order.Demand) (string, error) {
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("encode reservation: %w", err)
+	}
+	return string(b), nil
+}
+
+func decodeDemand(s string) (d []order.Demand, err error) {
+	if err := json.Unmarshal([]byte(s), &d); err != nil {
+		return nil, fmt.Errorf("decode reservation: %w", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,179 @@
+// Package stock keeps stock, reservations and the orders read model in
+// DynamoDB. Each change a saga step makes is one transaction over all three,
+// so that they never disagree, and each may be repeated: the reservation
+// record, not a client token, is what makes a second run a no-op (tokens are
+// forgotten after ten minutes).
+package stock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// DynamoDB is what the store uses of *dynamodb.Client.
+type DynamoDB interface {
+	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
+	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
+	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
+	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
+}
+
+// Errors that callers tell apart.
+var (
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the order id is taken by an order with other content.
+	ErrConflict = errors.New("order id is already used by a different order")
+	// ErrFinished: the order has ended, or is past the step that was asked for.
+	ErrFinished = errors.New("order is past this step")
+)
+
+// Store is the three tables. It is safe for concurrent use.
+type Store struct {
+	db     DynamoDB
+	tables Tables
+	now    func() time.Time
+}
+
+// Tables names the tables.
+type Tables struct{ Stock, Reservations, Orders string }
+
+// TablesWithPrefix is the usual names behind an optional prefix.
+func TablesWithPrefix(prefix string) Tables {
+	return Tables{Stock: prefix + "stock", Reservations: prefix + "reservations", Orders: prefix + "orders"}
+}
+
+// New makes a store. now is the clock that stamps records; nil means time.Now.
+func New(db DynamoDB, tables Tables, now func() time.Time) *Store {
+	if now == nil {
+		now = time.Now
+	}
+	return &Store{db: db, tables: tables, now: now}
+}
+
+// Record is an order in the read model.
+type Record struct {
+	OrderID         string         `dynamodbav:"orderId" json:"orderId"`
+	CustomerID      string         `dynamodbav:"customerId" json:"customerId"`
+	Status          order.Status   `dynamodbav:"status" json:"status"`
+	Reason          string         `dynamodbav:"reason,omitempty" json:"reason,omitempty"`
+	ShortSKUs       []string       `dynamodbav:"shortSkus,omitempty" json:"shortSkus,omitempty"`
+	Currency        string         `dynamodbav:"currency" json:"currency"`
+	Total           int64          `dynamodbav:"total" json:"total"`
+	Lines           []order.Line   `dynamodbav:"-" json:"lines"`
+	ShipTo          *order.Address `dynamodbav:"-" json:"shipTo,omitempty"`
+	CreatedAt       time.Time      `dynamodbav:"-" json:"createdAt"`
+	UpdatedAt       time.Time      `dynamodbav:"-" json:"updatedAt"`
+	ChargeID        string         `dynamodbav:"chargeId,omitempty" json:"chargeId,omitempty"`
+	RefundID        string         `dynamodbav:"refundId,omitempty" json:"refundId,omitempty"`
+	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
+	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
+	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
+	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
+
+	Token       string `dynamodbav:"token,omitempty" json:"-"` // gone once the order ends
+	Fingerprint string `dynamodbav:"fingerprint" json:"-"`
+	Content     string `dynamodbav:"content" json:"-"` // the order without its token, JSON
+	Created     string `dynamodbav:"createdAt" json:"-"`
+	Updated     string `dynamodbav:"updatedAt" json:"-"`
+	Placed      string `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
+	StatusShard string `dynamodbav:"statusShard" json:"-"`
+}
+
+// Note is what an operator did and why.
+type Note struct {
+	At     string `dynamodbav:"at" json:"at"`
+	Actor  string `dynamodbav:"actor" json:"actor"`
+	Action string `dynamodbav:"action" json:"action"`
+	Text   string `dynamodbav:"text" json:"text,omitempty"`
+}
+
+// Order rebuilds the order as it was accepted, with its token as long as the
+// saga lives.
+func (r Record) Order() (order.Order, error) {
+	o, err := decodeContent(r.Content)
+	o.Payment.Token = r.Token
+	return o, err
+}
+
+// timeFormat sorts as text; time.RFC3339Nano drops trailing zeros and does not.
+const timeFormat = "2006-01-02T15:04:05.000000000Z"
+
+func (s *Store) stamp() string { return s.now().UTC().Format(timeFormat) }
+
+// Accept records a new order as PENDING. If the id is taken it returns the
+// record that has it: created is false when the content is the same (a
+// redelivery), and the error is ErrConflict when it is not.
+func (s *Store) Accept(ctx context.Context, o order.Order) (rec Record, created bool, err error) {
+	content, err := encodeContent(o)
+	if err != nil {
+		return Record{}, false, err
+	}
+	at := s.stamp()
+	rec = Record{
+		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending,
+		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Fingerprint: o.Fingerprint(),
+		Content: content, Created: at, Updated: at, Placed: at + "#" + o.OrderID,
+		StatusShard: statusShard(order.StatusPending, o.OrderID),
+	}
+	item, err := attributevalue.MarshalMap(rec)
+	if err != nil {
+		return Record{}, false, fmt.Errorf("encode order %s: %w", o.OrderID, err)
+	}
+	_, err = s.db.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.tables.Orders, Item: item,
+		ConditionExpression:                 aws.String("attribute_not_exists(orderId)"),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if taken, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		// An emulator may not return the old item; AWS does.
+		if len(taken.Item) == 0 {
+			rec, err = s.Get(ctx, o.OrderID)
+		} else {
+			rec, err = decodeRecord(taken.Item)
+		}
+		if err == nil && rec.Fingerprint != o.Fingerprint() {
+			err = ErrConflict
+		}
+		return rec, false, err
+	}
+	if err != nil {
+		return Record{}, false, fmt.Errorf("accept order %s: %w", o.OrderID, err)
+	}
+	return rec.filled(), true, nil
+}
+
+// Get reads one order, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
+	item, err := s.getItem(ctx, s.tables.Orders, "orderId", orderID)
+	if err != nil {
+		return Record{}, fmt.Errorf("order %s: %w", orderID, err)
+	}
+	return decodeRecord(item)
+}
+
+func (s *Store) getItem(ctx context.Context, table, key, value string) (map[string]types.AttributeValue, error) {
+	out, err := s.db.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &table, ConsistentRead: aws.Bool(true),
+		Key: map[string]types.AttributeValue{key: str(value)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read from table %s: %w", table, err)
+	}
+	if len(out.Item) == 0 {
+		return nil, ErrNotFound
+	}
+	return out.Item, nil
+}
