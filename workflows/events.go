@@ -1,0 +1,35 @@
+package workflows
+
+// OrderSaga is the name that order workflows are registered and started
+// under. It must never change: sagas in flight carry it.
+const OrderSaga = "OrderSaga"
+
+// Events that an order saga waits for. The names are part of the history of
+// sagas in flight.
+const (
+	EventCancel   = "cancel"   // payload Cancellation
+	EventApproval = "approval" // payload Approval
+	EventCarrier  = "carrier"  // payload CarrierAnswer
+	EventResolve  = "resolve"  // payload saga.Resolution
+)
+
+// Cancellation asks to stop and undo the saga. It is honoured up to the
+// shipment request.
+type Cancellation struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Approval is a person's decision on an order above the approval limit.
+type Approval struct {
+	Approved bool   `json:"approved"`
+	By       string `json:"by,omitempty"`
+	Note     string `json:"note,omitempty"`
+}
+
+// CarrierAnswer is the carrier's answer to a shipment request.
+type CarrierAnswer struct {
+	Dispatched bool   `json:"dispatched"`
+	TrackingID string `json:"trackingId,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+}
