@@ -3,12 +3,18 @@ package saga
 // Action is what an operator decides for a parked saga.
 type Action string
 
-// Actions on a compensation that keeps failing.
+// Actions on a parked step or compensation.
 const (
-	ActionRetry   Action = "retry"   // try the compensation again, with a fresh budget
-	ActionSkip    Action = "skip"    // leave this compensation out and run the rest
-	ActionResolve Action = "resolve" // the operator has undone it by hand; run the rest
+	ActionRetry      Action = "retry"      // try again, with a fresh budget
+	ActionSkip       Action = "skip"       // leave it out and go on
+	ActionResolve    Action = "resolve"    // the operator has done it by hand; go on
+	ActionCompensate Action = "compensate" // give up a step after the point of no return: undo what was done
 )
+
+// Valid reports whether a is one of the actions.
+func (a Action) Valid() bool {
+	return a == ActionRetry || a == ActionSkip || a == ActionResolve || a == ActionCompensate
+}
 
 // Resolution is an operator's answer to a saga that needs attention.
 type Resolution struct {

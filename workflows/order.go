@@ -1,0 +1,143 @@
+// Package workflows is the order saga: which steps an order goes through, in
+// which order they are undone, and how patient each one is. It is
+// deterministic: no I/O, no clock, no randomness, for the engine replays it
+// from the start at every event.
+package workflows
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Activities, by the names they are registered under. Like OrderSaga they are
+// part of the history of sagas in flight and must never change.
+const (
+	ReserveStock    = "ReserveStock"
+	ReleaseStock    = "ReleaseStock"
+	ChargePayment   = "ChargePayment"
+	RefundPayment   = "RefundPayment"
+	RequestShipment = "RequestShipment"
+	ConfirmShipment = "ConfirmShipment"
+	ParkSaga        = "ParkSaga"
+)
+
+// State is the saga's input and what its steps add to it. It is the history's
+// largest part, and holds no payment token: the charge reads that from the
+// orders table.
+type State struct {
+	Order      order.Order `json:"order,omitzero"`
+	Terms      Terms       `json:"terms,omitzero"`
+	ChargeID   string      `json:"chargeId,omitempty"`
+	TrackingID string      `json:"trackingId,omitempty"`
+}
+
+// Terms are the rules an order was accepted under. They travel with the saga,
+// so that a change of configuration does not change sagas in flight.
+type Terms struct {
+	// ApprovalAbove is the total, in minor units, above which a person must
+	// approve; 0 means no order needs approval.
+	ApprovalAbove   int64         `json:"approvalAbove,omitempty"`
+	ApprovalTimeout time.Duration `json:"approvalTimeout,omitempty"`
+	// AwaitCarrier makes the saga wait for the carrier's answer: one durable
+	// step more.
+	AwaitCarrier   bool          `json:"awaitCarrier,omitempty"`
+	CarrierTimeout time.Duration `json:"carrierTimeout,omitempty"`
+	// Pace scales all retry pauses and budgets; 0 means 1. Demonstrations and
+	// tests use a small one.
+	Pace float64 `json:"pace,omitempty"`
+}
+
+// NeedsApproval reports whether a person must decide on this order.
+func (s State) NeedsApproval() bool {
+	return s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
+}
+
+// Order is the workflow function. The happy path is three durable steps.
+func Order(ctx *task.WorkflowContext) (any, error) {
+	var s State
+	if err := ctx.GetInput(&s); err != nil {
+		return nil, err
+	}
+	return orderSaga(s.Terms.Pace).Workflow(ctx)
+}
+
+func orderSaga(pace float64) saga.Saga[State] {
+	if pace <= 0 {
+		pace = 1
+	}
+	scale := func(d time.Duration) time.Duration { return max(time.Duration(float64(d)*pace), time.Millisecond) }
+	// Forward steps give up after minutes: the customer is waiting.
+	forward := saga.Policy{First: scale(time.Second), Max: scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: scale(5 * time.Minute)}
+	// Compensations, and steps after the point of no return, try for a day
+	// before they ask a person.
+	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: scale(24 * time.Hour)}
+
+	return saga.Saga[State]{
+		Done:      string(order.StatusCompleted),
+		Failed:    string(order.StatusFailed),
+		Cancelled: string(order.StatusCancelled),
+		Park:      ParkSaga,
+		Steps: []saga.Step[State]{
+			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
+			{Name: "approve", Wait: &approval, When: State.NeedsApproval},
+			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient},
+			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true},
+			{Name: "carrier", Wait: &carrier, When: awaitsCarrier},
+			{Name: "confirm", Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
+		},
+	}
+}
+
+func awaitsCarrier(s State) bool { return s.Terms.AwaitCarrier }
+
+var approval = saga.Wait[State]{
+	Signal:  EventApproval,
+	Timeout: func(s State) time.Duration { return s.Terms.ApprovalTimeout },
+	Received: func(_ *State, payload json.RawMessage) *saga.Stop {
+		var a Approval
+		if err := json.Unmarshal(payload, &a); err != nil {
+			return &saga.Stop{Status: string(order.StatusFailed), Reason: "approval cannot be read: " + err.Error()}
+		}
+		if a.Approved {
+			return nil
+		}
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: join("approval refused", a.By, a.Note)}
+	},
+	TimedOut: func(s State) *saga.Stop {
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: "nobody approved it within " + s.Terms.ApprovalTimeout.String()}
+	},
+}
+
+var carrier = saga.Wait[State]{
+	Signal:  EventCarrier,
+	Timeout: func(s State) time.Duration { return s.Terms.CarrierTimeout },
+	Received: func(s *State, payload json.RawMessage) *saga.Stop {
+		var a CarrierAnswer
+		if err := json.Unmarshal(payload, &a); err != nil {
+			return &saga.Stop{Status: string(order.StatusFailed), Reason: "carrier's answer cannot be read: " + err.Error()}
+		}
+		if !a.Dispatched {
+			return &saga.Stop{Status: string(order.StatusFailed), Reason: join("refused by the carrier", "", a.Reason)}
+		}
+		s.TrackingID = a.TrackingID
+		return nil
+	},
+	// The parcel may be on its way: neither shipping again nor refunding is
+	// safe, so a person finds out.
+	TimedOut: func(State) *saga.Stop { return nil },
+}
+
+func join(what, by, note string) string {
+	if by != "" {
+		what += " by " + by
+	}
+	if note != "" {
+		what += ": " + note
+	}
+	return what
+}

@@ -1,0 +1,90 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/dapr/durabletask-go/task"
+)
+
+// Do adapts a step. fn returns the fields of the state that it has set (the
+// others zero and omitempty), or a *Stop for a business outcome, or any other
+// error to be tried again.
+func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
+	return func(ctx task.ActivityContext) (any, error) {
+		var state S
+		if err := ctx.GetInput(&state); err != nil {
+			return nil, fmt.Errorf("decode activity input: %w", err)
+		}
+		changed, err := fn(ctx.Context(), state)
+		if stop, ok := errors.AsType[*Stop](err); ok {
+			return reply{Stop: stop}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		patch, err := json.Marshal(changed)
+		if err != nil {
+			return nil, fmt.Errorf("encode activity result: %w", err)
+		}
+		return reply{State: patch}, nil
+	}
+}
+
+// Undo adapts a compensation. why says how the saga ends. Every error is
+// tried again; undoing twice, or what never happened, must be harmless.
+func Undo[S any](fn func(ctx context.Context, state S, why Stop) error) task.Activity {
+	return func(ctx task.ActivityContext) (any, error) {
+		var in call[S]
+		if err := ctx.GetInput(&in); err != nil {
+			return nil, fmt.Errorf("decode compensation input: %w", err)
+		}
+		return nil, fn(ctx.Context(), in.State, in.Stop)
+	}
+}
+
+// Parked adapts the Saga.Park activity: step is stuck because of cause.
+func Parked[S any](fn func(ctx context.Context, state S, step, cause string) error) task.Activity {
+	return func(ctx task.ActivityContext) (any, error) {
+		var in call[S]
+		if err := ctx.GetInput(&in); err != nil {
+			return nil, fmt.Errorf("decode park input: %w", err)
+		}
+		return nil, fn(ctx.Context(), in.State, in.Step, in.Error)
+	}
+}
+
+// Validate joins all that is wrong with the table.
+func (sg Saga[S]) Validate() error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, s := range sg.Steps {
+		at := fmt.Sprintf("step %d (%s)", i, s.Name)
+		if s.Name == "" || seen[s.Name] {
+			errs = append(errs, fmt.Errorf("%s: needs a name of its own", at))
+		}
+		seen[s.Name] = true
+		if (s.Do == "") == (s.Wait == nil) {
+			errs = append(errs, fmt.Errorf("%s: needs either Do or Wait", at))
+		}
+		if s.Do != "" {
+			errs = append(errs, prefix(at+" Retry", s.Retry.Validate()))
+		}
+		if s.Undo != "" {
+			errs = append(errs, prefix(at+" UndoRetry", s.UndoRetry.Validate()))
+		}
+		if w := s.Wait; w != nil && (w.Signal == "" || w.Timeout == nil || w.Received == nil || w.TimedOut == nil) {
+			errs = append(errs, fmt.Errorf("%s: Wait needs Signal, Timeout, Received and TimedOut", at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func prefix(at string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}

@@ -1,0 +1,302 @@
+// Package saga turns a table of steps into a durable workflow: each step has
+// an activity that does it and one that undoes it, with a retry policy each;
+// when a step fails, what was done before is undone in reverse.
+//
+//	var booking = saga.Saga[Trip]{
+//		Steps: []saga.Step[Trip]{
+//			{Name: "flight", Do: "BookFlight", Undo: "CancelFlight", Retry: quick, UndoRetry: patient},
+//			{Name: "hotel", Do: "BookHotel", Undo: "CancelHotel", Retry: quick, UndoRetry: patient},
+//		},
+//		Failed: "FAILED", Done: "BOOKED",
+//	}
+//	registry.AddWorkflowN("Booking", booking.Workflow)
+//	registry.AddActivityN("BookFlight", saga.Do(bookFlight))
+//
+// It is written against durabletask-go's task package and so runs embedded and
+// on Dapr alike. What it promises:
+//
+//   - A compensation is registered before its step is called: a step whose
+//     outcome is unknown (time-out, lost answer) is undone too. Undoing what
+//     never happened must therefore be harmless.
+//   - A business outcome (Stop) is never retried, and its own step is not
+//     undone: it says that the step had no effect. Every other error is
+//     technical and is retried with back-off until the policy's budget ends.
+//   - A compensation whose budget ends parks the saga until an operator sends
+//     a Resolution. So does a step after the point of no return, where going
+//     back is not safe and only going on is left.
+//   - Cancel is honoured between steps, in waits and in back-off, until the
+//     point of no return.
+package saga
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+)
+
+// Saga is a table of steps over a state S. S travels as JSON; a step's result
+// is merged into it, so its fields should be omitempty.
+type Saga[S any] struct {
+	Steps []Step[S]
+	// Done, Failed and Cancelled are the outcomes' statuses in the report.
+	Done, Failed, Cancelled string
+	// Park is the activity that makes a parked saga visible; see Parked. It is
+	// retried until it succeeds. Without it a parked saga only shows its
+	// custom status.
+	Park string
+}
+
+// Step is one row of the table.
+type Step[S any] struct {
+	Name string
+	// Do is the activity (see func Do), or "" for a step that waits.
+	Do string
+	// Undo is the activity that compensates (see func Undo), or "".
+	Undo      string
+	Retry     Policy // of Do
+	UndoRetry Policy // of Undo
+	// When says whether the step applies; nil means always. It must depend on
+	// the state alone.
+	When func(S) bool
+	// Wait is for a step without Do: which signal it waits for.
+	Wait *Wait[S]
+	// NoReturn marks the point of no return: from when this step begins,
+	// cancel is ignored, and a step that runs out of retries parks the saga
+	// instead of being compensated. A Stop is still compensated.
+	NoReturn bool
+}
+
+// Wait is a step that waits for a signal.
+type Wait[S any] struct {
+	Signal  string
+	Timeout func(S) time.Duration
+	// Received takes the signal's payload into the state, or stops the saga.
+	Received func(s *S, payload json.RawMessage) *Stop
+	// TimedOut decides what no answer means; nil result parks the saga.
+	TimedOut func(S) *Stop
+}
+
+// Stop ends a saga for a business reason: the step that returns it did
+// nothing, and what was done before is undone.
+type Stop struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Stop) Error() string { return s.Status + ": " + s.Reason }
+
+// Report is the workflow's output.
+type Report struct {
+	Status      string   `json:"status"`
+	Reason      string   `json:"reason,omitempty"`
+	Compensated []string `json:"compensated,omitempty"` // steps undone, in the order they were
+	Skipped     []string `json:"skipped,omitempty"`     // compensations an operator left out or did by hand
+}
+
+// reply is what Do activities return through the engine.
+type reply struct {
+	State json.RawMessage `json:"state,omitempty"`
+	Stop  *Stop           `json:"stop,omitempty"`
+}
+
+// call is the input of Undo and Park activities.
+type call[S any] struct {
+	State S    `json:"state"`
+	Stop  Stop `json:"stop"`
+	Step  string
+	Error string `json:",omitempty"`
+}
+
+// Workflow runs the saga; register it under a name that never changes.
+func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
+	r := run[S]{saga: sg, ctx: ctx, inbox: inbox{ctx: ctx}}
+	if err := ctx.GetInput(&r.state); err != nil {
+		return nil, fmt.Errorf("decode saga input: %w", err)
+	}
+	for i := range sg.Steps {
+		step := &sg.Steps[i]
+		if step.When != nil && !step.When(r.state) {
+			continue
+		}
+		if i > 0 && !r.noReturn { // before the first step there is nothing to undo, and nothing to tell
+			if stop := r.cancelled(); stop != nil {
+				return r.compensate(*stop), nil
+			}
+		}
+		ctx.SetCustomStatus(step.Name)
+		r.noReturn = r.noReturn || step.NoReturn
+		if stop := r.step(step); stop != nil {
+			return r.compensate(*stop), nil
+		}
+	}
+	ctx.SetCustomStatus("")
+	return Report{Status: sg.Done, Skipped: r.skipped}, nil
+}
+
+// run is one execution of a saga. Like all workflow code it is replayed from
+// the start at each event, so nothing here may depend on time or chance.
+type run[S any] struct {
+	saga     Saga[S]
+	ctx      *task.WorkflowContext
+	inbox    inbox
+	state    S
+	noReturn bool
+	undo     []*Step[S]
+	skipped  []string
+}
+
+func (r *run[S]) step(step *Step[S]) *Stop {
+	if step.Wait != nil {
+		return r.wait(step)
+	}
+	if step.Undo != "" {
+		r.undo = append(r.undo, step)
+	}
+	for {
+		var out reply
+		err, stop := r.attempt(step.Do, step.Retry, r.state, &out, !r.noReturn)
+		if stop != nil {
+			return stop
+		}
+		if err == nil {
+			return r.accept(step, out)
+		}
+		if !r.noReturn {
+			return &Stop{Status: r.saga.Failed, Reason: step.Name + ": " + err.Error()}
+		}
+		switch res := r.park(step.Name, Stop{Status: r.saga.Failed}, err); res.Action {
+		case ActionRetry:
+		case ActionCompensate:
+			return &Stop{Status: r.saga.Failed, Reason: "compensated by " + res.By + ": " + res.Note}
+		case ActionSkip, ActionResolve:
+			r.skipped = append(r.skipped, step.Name)
+			return nil
+		}
+	}
+}
+
+// accept takes over the result of a step that went through.
+func (r *run[S]) accept(step *Step[S], out reply) *Stop {
+	if out.Stop != nil {
+		if step.Undo != "" {
+			r.undo = r.undo[:len(r.undo)-1]
+		}
+		return out.Stop
+	}
+	if len(out.State) > 0 {
+		if err := json.Unmarshal(out.State, &r.state); err != nil {
+			return &Stop{Status: r.saga.Failed, Reason: step.Name + ": result cannot be read: " + err.Error()}
+		}
+	}
+	return nil
+}
+
+func (r *run[S]) wait(step *Step[S]) *Stop {
+	w := step.Wait
+	for {
+		payload, got := r.inbox.receive(w.Signal, w.Timeout(r.state), !r.noReturn)
+		if got == signalCancel {
+			return r.cancelled()
+		}
+		if got == w.Signal {
+			return w.Received(&r.state, payload)
+		}
+		if stop := w.TimedOut(r.state); stop != nil {
+			return stop
+		}
+		res := r.park(step.Name, Stop{Status: r.saga.Failed}, fmt.Errorf("no %s within %s", w.Signal, w.Timeout(r.state)))
+		switch res.Action {
+		case ActionRetry:
+		case ActionCompensate:
+			return &Stop{Status: r.saga.Failed, Reason: "compensated by " + res.By + ": " + res.Note}
+		case ActionSkip, ActionResolve:
+			r.skipped = append(r.skipped, step.Name)
+			return nil
+		}
+	}
+}
+
+// attempt calls an activity until it succeeds or the policy's budget ends.
+func (r *run[S]) attempt(activity string, p Policy, input, out any, cancellable bool) (error, *Stop) { //nolint:revive // the stop is not an error
+	began := r.ctx.CurrentTimeUtc
+	for n := 1; ; n++ {
+		err := r.ctx.CallActivity(activity, task.WithActivityInput(input)).Await(out)
+		if err == nil {
+			return nil, nil
+		}
+		delay := p.delay(string(r.ctx.ID)+activity, n)
+		if p.exhausted(n, r.ctx.CurrentTimeUtc.Add(delay).Sub(began)) {
+			return fmt.Errorf("%s failed %d times in %s: %w", activity, n, r.ctx.CurrentTimeUtc.Sub(began).Round(time.Millisecond), err), nil
+		}
+		if _, got := r.inbox.receive("", delay, cancellable); got == signalCancel {
+			return nil, r.cancelled()
+		}
+	}
+}
+
+// cancelled reports a cancel that has arrived.
+func (r *run[S]) cancelled() *Stop {
+	r.inbox.drain()
+	c, ok := r.inbox.stash[signalCancel]
+	if !ok {
+		return nil
+	}
+	var by struct{ By, Reason string }
+	reason := "cancelled"
+	if json.Unmarshal(c[0], &by) == nil {
+		if by.By != "" {
+			reason += " by " + by.By
+		}
+		if by.Reason != "" {
+			reason += ": " + by.Reason
+		}
+	}
+	return &Stop{Status: r.saga.Cancelled, Reason: reason}
+}
+
+// compensate undoes what was registered, in reverse.
+func (r *run[S]) compensate(stop Stop) Report {
+	report := Report{Status: stop.Status, Reason: stop.Reason}
+	for i := len(r.undo) - 1; i >= 0; i-- {
+		step := r.undo[i]
+		r.ctx.SetCustomStatus("undo " + step.Name)
+		for {
+			in := call[S]{State: r.state, Stop: stop, Step: step.Name}
+			err, _ := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
+			if err == nil {
+				report.Compensated = append(report.Compensated, step.Name)
+				break
+			}
+			res := r.park(step.Name, stop, err)
+			if res.Action == ActionSkip || res.Action == ActionResolve {
+				r.skipped = append(r.skipped, step.Name)
+				break
+			}
+		}
+	}
+	r.ctx.SetCustomStatus("")
+	report.Skipped = r.skipped
+	return report
+}
+
+// park makes the saga visible as stuck and waits for an operator.
+func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
+	if r.saga.Park != "" {
+		in := call[S]{State: r.state, Stop: stop, Step: step, Error: cause.Error()}
+		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
+		if err, _ := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
+			panic(err) // a policy without limits is never exhausted
+		}
+	}
+	r.ctx.SetCustomStatus("needs attention: " + step)
+	for {
+		payload, _ := r.inbox.receive(signalResolve, -1, false)
+		var res Resolution
+		if err := json.Unmarshal(payload, &res); err != nil || !res.Action.Valid() {
+			continue // the API checks; another client may send anything
+		}
+		return res
+	}
+}
