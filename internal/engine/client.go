@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/dapr/durabletask-go/backend"
+)
+
+// Hub is the workflow client of durabletask-go. The embedded backend and a
+// Dapr sidecar's gRPC client both have it.
+type Hub interface {
+	backend.TaskHubClient
+	ListInstanceIDs(context.Context, ...api.ListInstanceIDsOptions) (*protos.ListInstanceIDsResponse, error)
+	GetInstanceHistory(context.Context, api.InstanceID) (*protos.GetInstanceHistoryResponse, error)
+}
+
+// Client is the managing half of an Engine over any Hub: it gives both engines
+// the same answers and the same errors.
+type Client struct{ Hub Hub }
+
+// Start implements Engine.
+func (c Client) Start(ctx context.Context, workflow, id string, input any) error {
+	_, err := c.Hub.ScheduleNewWorkflow(ctx, workflow, api.WithInstanceID(api.InstanceID(id)), api.WithInput(input))
+	return mapped(err, "start", id)
+}
+
+// Get implements Engine.
+func (c Client) Get(ctx context.Context, id string) (Instance, error) {
+	m, err := c.Hub.FetchWorkflowMetadata(ctx, api.InstanceID(id))
+	if err != nil {
+		return Instance{}, mapped(err, "read", id)
+	}
+	return instanceOf(m), nil
+}
+
+// Wait implements Engine.
+func (c Client) Wait(ctx context.Context, id string) (Instance, error) {
+	m, err := c.Hub.WaitForWorkflowCompletion(ctx, api.InstanceID(id))
+	if err != nil {
+		return Instance{}, mapped(err, "wait for", id)
+	}
+	return instanceOf(m), nil
+}
+
+// Raise implements Engine.
+func (c Client) Raise(ctx context.Context, id, event string, payload any) error {
+	if err := c.alive(ctx, id); err != nil {
+		return err
+	}
+	return mapped(c.Hub.RaiseEvent(ctx, api.InstanceID(id), event, api.WithEventPayload(payload)), "send "+event+" to", id)
+}
+
+// Suspend implements Engine.
+func (c Client) Suspend(ctx context.Context, id, reason string) error {
+	if err := c.alive(ctx, id); err != nil {
+		return err
+	}
+	return mapped(c.Hub.SuspendWorkflow(ctx, api.InstanceID(id), reason), "suspend", id)
+}
+
+// Resume implements Engine.
+func (c Client) Resume(ctx context.Context, id, reason string) error {
+	if err := c.alive(ctx, id); err != nil {
+		return err
+	}
+	return mapped(c.Hub.ResumeWorkflow(ctx, api.InstanceID(id), reason), "resume", id)
+}
+
+// Terminate implements Engine.
+func (c Client) Terminate(ctx context.Context, id, reason string) error {
+	if err := c.alive(ctx, id); err != nil {
+		return err
+	}
+	return mapped(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(reason)), "terminate", id)
+}
+
+// alive returns ErrNotFound or ErrEnded for an instance that cannot receive
+// anything: the SDK drops such events without a word.
+func (c Client) alive(ctx context.Context, id string) error {
+	i, err := c.Get(ctx, id)
+	if err == nil && i.Status.Ended() {
+		err = fmt.Errorf("saga %s: %w", id, ErrEnded)
+	}
+	return err
+}
+
+// Purge implements Engine.
+func (c Client) Purge(ctx context.Context, id string) error {
+	return mapped(c.Hub.PurgeWorkflowState(ctx, api.InstanceID(id)), "purge", id)
+}
+
+// Rerun implements Engine.
+func (c Client) Rerun(ctx context.Context, id string, eventID int) (string, error) {
+	newID, err := c.Hub.RerunWorkflowFromEvent(ctx, api.InstanceID(id), uint32(eventID)) //nolint:gosec // ids are small
+	return string(newID), mapped(err, "rerun", id)
+}
+
+// List implements Engine.
+func (c Client) List(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+	opts := []api.ListInstanceIDsOptions{api.WithListInstanceIDsPageSize(uint32(limit))} //nolint:gosec // the caller caps it
+	if cursor != "" {
+		opts = append(opts, api.WithListInstanceIDsContinuationToken(cursor))
+	}
+	res, err := c.Hub.ListInstanceIDs(ctx, opts...)
+	if err != nil {
+		return nil, "", fmt.Errorf("list sagas: %w", err)
+	}
+	return res.GetInstanceIds(), res.GetContinuationToken(), nil
+}
+
+// History implements Engine.
+func (c Client) History(ctx context.Context, id string) ([]Event, error) {
+	res, err := c.Hub.GetInstanceHistory(ctx, api.InstanceID(id))
+	if err != nil {
+		return nil, mapped(err, "read history of", id)
+	}
+	out := make([]Event, len(res.GetEvents()))
+	for i, e := range res.GetEvents() {
+		out[i] = eventOf(e)
+	}
+	return out, nil
+}
+
+func mapped(err error, what, id string) error {
+	if err == nil {
+		return nil
+	}
+	for from, to := range map[error]error{
+		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted,
+	} {
+		// Through gRPC only the text arrives.
+		if errors.Is(err, from) || strings.Contains(err.Error(), from.Error()) {
+			return fmt.Errorf("%s saga %s: %w", what, id, to)
+		}
+	}
+	return fmt.Errorf("%s saga %s: %w", what, id, err)
+}
+
+func instanceOf(m *protos.WorkflowMetadata) Instance {
+	return Instance{
+		ID: m.GetInstanceId(), Workflow: m.GetName(),
+		Status:       RuntimeStatus(strings.TrimPrefix(m.GetRuntimeStatus().String(), "ORCHESTRATION_STATUS_")),
+		CustomStatus: m.GetCustomStatus().GetValue(),
+		CreatedAt:    m.GetCreatedAt().AsTime(), UpdatedAt: m.GetLastUpdatedAt().AsTime(),
+		Input: rawJSON(m.GetInput().GetValue()), Output: rawJSON(m.GetOutput().GetValue()),
+		Failure: m.GetFailureDetails().GetErrorMessage(),
+	}
+}
+
+// rawJSON passes JSON on and quotes what is none.
+func rawJSON(s string) json.RawMessage {
+	if s == "" {
+		return nil
+	}
+	if json.Valid([]byte(s)) {
+		return json.RawMessage(s)
+	}
+	b, err := json.Marshal(s)
+	if err != nil { // a string always encodes
+		return nil
+	}
+	return b
+}
+
+func eventOf(e *protos.HistoryEvent) Event {
+	out := Event{ID: int(e.GetEventId()), At: e.GetTimestamp().AsTime()}
+	relates := func(id int32) { n := int(id); out.RelatesTo = &n }
+	switch t := e.GetEventType().(type) {
+	case *protos.HistoryEvent_ExecutionStarted:
+		out.Type, out.Name, out.Data = "ExecutionStarted", t.ExecutionStarted.GetName(), rawJSON(t.ExecutionStarted.GetInput().GetValue())
+	case *protos.HistoryEvent_ExecutionCompleted:
+		out.Type, out.Data = "ExecutionCompleted", rawJSON(t.ExecutionCompleted.GetResult().GetValue())
+		out.Error = t.ExecutionCompleted.GetFailureDetails().GetErrorMessage()
+	case *protos.HistoryEvent_TaskScheduled:
+		out.Type, out.Name, out.Data = "TaskScheduled", t.TaskScheduled.GetName(), rawJSON(t.TaskScheduled.GetInput().GetValue())
+	case *protos.HistoryEvent_TaskCompleted:
+		out.Type, out.Data = "TaskCompleted", rawJSON(t.TaskCompleted.GetResult().GetValue())
+		relates(t.TaskCompleted.GetTaskScheduledId())
+	case *protos.HistoryEvent_TaskFailed:
+		out.Type, out.Error = "TaskFailed", t.TaskFailed.GetFailureDetails().GetErrorMessage()
+		relates(t.TaskFailed.GetTaskScheduledId())
+	case *protos.HistoryEvent_TimerCreated:
+		at := t.TimerCreated.GetFireAt().AsTime()
+		out.Type, out.Name, out.FireAt = "TimerCreated", t.TimerCreated.GetName(), &at
+	case *protos.HistoryEvent_TimerFired:
+		out.Type = "TimerFired"
+		relates(t.TimerFired.GetTimerId())
+	case *protos.HistoryEvent_EventRaised:
+		out.Type, out.Name, out.Data = "EventRaised", t.EventRaised.GetName(), rawJSON(t.EventRaised.GetInput().GetValue())
+	case *protos.HistoryEvent_ExecutionSuspended:
+		out.Type, out.Data = "ExecutionSuspended", rawJSON(t.ExecutionSuspended.GetInput().GetValue())
+	case *protos.HistoryEvent_ExecutionResumed:
+		out.Type, out.Data = "ExecutionResumed", rawJSON(t.ExecutionResumed.GetInput().GetValue())
+	case *protos.HistoryEvent_ExecutionTerminated:
+		out.Type, out.Data = "ExecutionTerminated", rawJSON(t.ExecutionTerminated.GetInput().GetValue())
+	default:
+		out.Type = strings.TrimPrefix(fmt.Sprintf("%T", t), "*protos.HistoryEvent_")
+	}
+	return out
+}

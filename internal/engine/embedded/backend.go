@@ -1,0 +1,385 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/dapr/durabletask-go/backend"
+	"github.com/dapr/durabletask-go/backend/local"
+	"github.com/dapr/durabletask-go/backend/runtimestate"
+	"github.com/rs/zerolog"
+	"github.com/tidwall/btree"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// turnLimit bounds how many events one run of the workflow code takes in, so
+// that an instance flooded with events does not keep a worker to itself.
+const turnLimit = 1000
+
+// store is the durable task hub; it implements backend.Backend.
+type store struct {
+	*local.TasksBackend // the rendezvous of a gRPC executor, if one is used
+	log                 zerolog.Logger
+	journal             *journal.Journal
+
+	mu        sync.Mutex
+	seq       uint64
+	instances *btree.Map[string, *instance]
+	live      int
+	alarms    alarms
+	alarmSet  chan struct{} // holds a token when the earliest alarm changed
+
+	workflows  *queue[*instance]
+	activities *queue[activity]
+
+	compacting sync.WaitGroup
+	compact    chan struct{} // holds a token while a compaction runs
+}
+
+type activity struct {
+	inst *instance
+	task *protos.HistoryEvent
+}
+
+var _ backend.Backend = (*store)(nil)
+
+func openStore(dir string, opt journal.Options) (*store, error) {
+	s := &store{
+		TasksBackend: local.NewTasksBackend(), log: opt.Logger, instances: btree.NewMap[string, *instance](0),
+		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
+		compact: make(chan struct{}, 1),
+	}
+	j, err := journal.Open(dir, opt, s.replay)
+	if err != nil {
+		return nil, fmt.Errorf("open engine state: %w", err)
+	}
+	s.journal = j
+	s.instances.Scan(func(_ string, i *instance) bool {
+		i.publish(i.metadata(), i.seq)
+		if !i.ended() {
+			s.live++
+			s.resume(i)
+		}
+		return true
+	})
+	return s, nil
+}
+
+// resume schedules all that an instance of a former process had under way.
+func (s *store) resume(i *instance) {
+	for _, e := range i.tasks {
+		s.activities.push(activity{i, e})
+	}
+	for _, e := range i.timers {
+		s.setAlarm(i, e)
+	}
+	if len(i.inbox) > 0 {
+		s.enqueue(i)
+	}
+}
+
+func (s *store) replay(record []byte) error {
+	seq, ops, err := decodeRecord(record)
+	if err != nil {
+		return err
+	}
+	s.seq = max(s.seq, seq)
+	s.apply(seq, ops)
+	return nil
+}
+
+// apply changes memory as a record says; used by replay and by commit, so that
+// there is one meaning of a record.
+func (s *store) apply(seq uint64, ops []op) {
+	stale := make([]bool, len(ops)) // decided before the record touches anything
+	for n, o := range ops {
+		i, ok := s.instances.Get(o.id)
+		stale[n] = ok && i.seq >= seq && o.kind != opState
+	}
+	for n, o := range ops {
+		if !stale[n] {
+			s.applyOp(seq, o)
+		}
+	}
+}
+
+func (s *store) applyOp(seq uint64, o op) {
+	i, ok := s.instances.Get(o.id)
+	switch o.kind {
+	case opCreate:
+		i = newInstance(o.id)
+		i.create(event(o))
+		s.instances.Set(o.id, i)
+	case opState:
+		i = newInstance(o.id)
+		i.restore(runtimeState(o))
+		s.instances.Set(o.id, i)
+	case opPurge:
+		s.instances.Delete(o.id)
+	case opInbox, opTaskDone, opTurn:
+		if !ok {
+			return // purged later in the log
+		}
+		switch o.kind {
+		case opInbox:
+			i.inbox = append(i.inbox, event(o))
+		case opTaskDone:
+			i.finishTask(event(o))
+		default:
+			i.turn(runtimeState(o))
+		}
+	}
+	if i != nil {
+		i.seq = seq
+	}
+}
+
+func event(o op) *protos.HistoryEvent { e, _ := o.payload.(*protos.HistoryEvent); return e }
+func runtimeState(o op) *protos.WorkflowRuntimeState {
+	w, _ := o.payload.(*protos.WorkflowRuntimeState)
+	return w
+}
+
+// commit applies operations and appends their record; the caller holds mu, and
+// waits on the result after letting go of it.
+func (s *store) commit(ops ...op) (journal.Commit, error) {
+	record, err := encodeRecord(s.seq+1, ops...)
+	if err != nil {
+		return journal.Commit{}, err
+	}
+	s.seq++
+	s.apply(s.seq, ops)
+	return s.journal.Append(record), nil
+}
+
+// enqueue offers an instance to the workflow workers; mu is held.
+func (s *store) enqueue(i *instance) {
+	if i.out || i.queued || i.ended() || (len(i.inbox) == 0 && len(i.fired) == 0) {
+		return
+	}
+	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
+		s.addAlarm(alarm{at: i.startAt, inst: i})
+		return
+	}
+	i.queued = true
+	s.workflows.push(i)
+}
+
+func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent) error {
+	id := e.GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
+	if id == "" || e.GetTimestamp() == nil {
+		return errors.New("start event must name an instance and have a time")
+	}
+	s.mu.Lock()
+	old, exists := s.instances.Get(id)
+	if exists && !old.ended() {
+		s.mu.Unlock()
+		return api.ErrDuplicateInstance
+	}
+	c, err := s.commit(op{opCreate, id, e})
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	i, _ := s.instances.Get(id)
+	s.live++
+	s.enqueue(i)
+	s.mu.Unlock()
+	s.maybeCompact()
+	return c.Wait()
+}
+
+func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
+	s.mu.Lock()
+	i, ok := s.instances.Get(string(id))
+	if !ok {
+		s.mu.Unlock()
+		return api.ErrInstanceNotFound
+	}
+	if i.ended() { // as Dapr: nobody will read it
+		s.mu.Unlock()
+		return nil
+	}
+	c, err := s.commit(op{opInbox, string(id), e})
+	if err == nil {
+		s.enqueue(i)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWorkItem, error) {
+	for {
+		i, err := s.workflows.pop(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		i.queued = false
+		current, _ := s.instances.Get(i.id)
+		if current != i || i.ended() || i.out { // purged or replaced meanwhile
+			s.mu.Unlock()
+			continue
+		}
+		i.out = true
+		i.taken = min(len(i.inbox), turnLimit)
+		events := append(i.inbox[:i.taken:i.taken], i.fired...)
+		wi := &backend.WorkflowWorkItem{
+			InstanceID: api.InstanceID(i.id), NewEvents: events, RetryCount: i.retries,
+			State:      runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history),
+			Properties: map[string]any{"": i},
+		}
+		i.fired = nil
+		s.mu.Unlock()
+		return wi, nil
+	}
+}
+
+func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowWorkItem) (*protos.WorkflowRuntimeState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.instances.Get(string(wi.InstanceID))
+	if !ok {
+		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
+	}
+	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
+}
+
+func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
+	i, _ := wi.Properties[""].(*instance)
+	s.mu.Lock()
+	current, _ := s.instances.Get(string(wi.InstanceID))
+	if i == nil || current != i || !i.out {
+		s.mu.Unlock()
+		return backend.ErrWorkItemLockLost
+	}
+	ops := []op{{opTurn, i.id, turnOf(wi.State, i.taken)}}
+	var targets []string
+	for _, m := range wi.State.PendingMessages {
+		if o, ok := s.message(m); ok {
+			ops = append(ops, o)
+			targets = append(targets, o.id)
+		}
+	}
+	c, err := s.commit(ops...)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	i.out, i.retries = false, 0
+	seq, meta, ended := i.seq, i.metadata(), i.ended()
+	if ended {
+		s.live--
+	}
+	for _, e := range wi.State.PendingTimers {
+		if !ended {
+			s.setAlarm(i, e)
+		}
+	}
+	s.enqueue(i)
+	for n, id := range targets {
+		if t, ok := s.instances.Get(id); ok {
+			if ops[n+1].kind == opCreate {
+				s.live++
+			}
+			s.enqueue(t)
+		}
+	}
+	s.mu.Unlock()
+
+	if err := c.Wait(); err != nil {
+		return err
+	}
+	for _, e := range wi.State.PendingTasks {
+		if !ended {
+			s.activities.push(activity{i, e})
+		}
+	}
+	s.mu.Lock()
+	i.publish(meta, seq)
+	s.mu.Unlock()
+	s.maybeCompact()
+	return nil
+}
+
+// message turns what a workflow sends to another instance into an operation.
+func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
+	target, exists := s.instances.Get(m.GetTargetInstanceId())
+	if m.GetHistoryEvent().GetExecutionStarted() != nil {
+		if exists && !target.ended() {
+			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: its id is running")
+			return op{}, false
+		}
+		return op{opCreate, m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), m.GetHistoryEvent()}, true
+	}
+	if !exists || target.ended() {
+		return op{}, false
+	}
+	return op{opInbox, target.id, m.GetHistoryEvent()}, true
+}
+
+func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, _ := wi.Properties[""].(*instance)
+	current, _ := s.instances.Get(string(wi.InstanceID))
+	if i == nil || current != i || !i.out {
+		return backend.ErrWorkItemLockLost
+	}
+	i.out = false
+	i.retries++
+	i.fired = append(i.fired, wi.NewEvents[i.taken:]...)
+	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i})
+	return nil
+}
+
+func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWorkItem, error) {
+	a, err := s.activities.pop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The worker writes its trace context into the event; ours is shared with snapshots.
+	task, _ := proto.Clone(a.task).(*protos.HistoryEvent)
+	return &backend.ActivityWorkItem{
+		InstanceID: api.InstanceID(a.inst.id), NewEvent: task, Properties: map[string]any{"": a},
+	}, nil
+}
+
+func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
+	a, _ := wi.Properties[""].(activity)
+	s.mu.Lock()
+	current, _ := s.instances.Get(string(wi.InstanceID))
+	id, _ := taskIDOf(wi.Result)
+	if current == nil || current != a.inst || current.tasks[id] == nil {
+		s.mu.Unlock()
+		return nil // the instance has ended or is gone; nobody waits for this
+	}
+	c, err := s.commit(op{opTaskDone, current.id, wi.Result})
+	if err == nil {
+		s.enqueue(current)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+func (s *store) AbandonActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
+	a, ok := wi.Properties[""].(activity)
+	if !ok {
+		return backend.ErrWorkItemLockLost
+	}
+	s.activities.push(a)
+	return nil
+}

@@ -1,0 +1,169 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/dapr/durabletask-go/backend"
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// Options of an embedded engine.
+type Options struct {
+	Dir    string // state directory; "" keeps nothing
+	Fsync  journal.Sync
+	Logger zerolog.Logger
+	// Activities and Workflows bound the work items in progress at a time;
+	// 0 means 256 and 64.
+	Activities, Workflows int
+	// DrainTimeout is how long Run waits for activities in progress when its
+	// context ends, before it cancels theirs; 0 means 25 s.
+	DrainTimeout time.Duration
+	// Retention is how long ended sagas can be read; 0 means 7 days. The
+	// orders table remembers them for ever.
+	Retention time.Duration
+}
+
+// Engine is the embedded engine.Engine.
+type Engine struct {
+	engine.Client
+	store *store
+	opt   Options
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// Open reads the engine's state; Run makes it work, Close releases it.
+func Open(opt Options) (*Engine, error) {
+	setDefault(&opt.Activities, 256)
+	setDefault(&opt.Workflows, 64)
+	setDefault(&opt.DrainTimeout, 25*time.Second)
+	setDefault(&opt.Retention, 7*24*time.Hour)
+	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{Client: engine.Client{Hub: hub{backend.NewTaskHubClient(s), s}}, store: s, opt: opt}, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Close waits for a compaction that is going on, and for everything appended
+// to be on disk.
+func (e *Engine) Close() error {
+	e.store.compacting.Wait()
+	return e.store.journal.Close()
+}
+
+// Run implements engine.Engine.
+func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
+	log := logger{e.opt.Logger}
+	// Activities in progress outlive ctx, for DrainTimeout at most.
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	exec := drained{task.NewTaskExecutor(registry), hard}
+	workflows := backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.store, Executor: exec, Logger: log},
+		backend.WithMaxParallelism(int32(e.opt.Workflows))) //nolint:gosec // a small number
+	activities := backend.NewActivityTaskWorker(e.store, exec, log,
+		backend.WithMaxParallelism(int32(e.opt.Activities))) //nolint:gosec // a small number
+
+	var background sync.WaitGroup
+	background.Go(func() { e.store.ring(ctx) })
+	background.Go(func() { e.expire(ctx) })
+	workflows.Start(hard)
+	activities.Start(hard)
+	<-ctx.Done()
+
+	hurry := time.AfterFunc(e.opt.DrainTimeout, cancel)
+	defer hurry.Stop()
+	var draining sync.WaitGroup
+	draining.Go(workflows.StopAndDrain)
+	draining.Go(activities.StopAndDrain)
+	draining.Wait()
+	background.Wait()
+	return nil
+}
+
+// expire purges sagas that ended longer ago than the retention.
+func (e *Engine) expire(ctx context.Context) {
+	tick := time.NewTicker(max(e.opt.Retention/10, time.Minute))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if n, err := e.store.purgeEnded(time.Now().Add(-e.opt.Retention)); err != nil || n > 0 {
+				e.opt.Logger.Info().Err(err).Int("sagas", n).Msg("purged ended sagas past their retention")
+			}
+		}
+	}
+}
+
+// Stats implements engine.Engine.
+func (e *Engine) Stats(context.Context) (engine.Stats, error) {
+	s := e.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := engine.Stats{Live: s.live}
+	s.instances.Scan(func(_ string, i *instance) bool {
+		if !i.ended() && i.idle() {
+			st.Waiting++
+		}
+		return true
+	})
+	return st, nil
+}
+
+// drained runs work with a context that outlives the worker's: the SDK cancels
+// the one it passes as soon as draining begins.
+type drained struct {
+	backend.Executor
+	hard context.Context //nolint:containedctx // it is the point of this type
+}
+
+func (d drained) ExecuteActivity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (*protos.HistoryEvent, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(d.hard, cancel)
+	defer stop()
+	res, err := d.Executor.ExecuteActivity(ctx, id, e, o)
+	if d.hard.Err() != nil && res.GetTaskFailed() != nil {
+		// Cut off by us, not failed: it runs again after the restart, without
+		// costing the saga one of its attempts.
+		return nil, fmt.Errorf("activity cut off by shutdown: %w", d.hard.Err())
+	}
+	return res, err
+}
+
+// hub joins the SDK's client with the calls that only the backend has.
+type hub struct {
+	backend.TaskHubClient
+	s *store
+}
+
+func (h hub) ListInstanceIDs(ctx context.Context, opts ...api.ListInstanceIDsOptions) (*protos.ListInstanceIDsResponse, error) {
+	req := &protos.ListInstanceIDsRequest{}
+	for _, o := range opts {
+		if err := o(req); err != nil {
+			return nil, err
+		}
+	}
+	return h.s.ListInstanceIDs(ctx, req)
+}
+
+func (h hub) GetInstanceHistory(ctx context.Context, id api.InstanceID) (*protos.GetInstanceHistoryResponse, error) {
+	return h.s.GetInstanceHistory(ctx, &protos.GetInstanceHistoryRequest{InstanceId: string(id)})
+}

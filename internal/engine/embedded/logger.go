@@ -1,0 +1,20 @@
+package embedded
+
+import (
+	"fmt"
+
+	"github.com/rs/zerolog"
+)
+
+// logger adapts zerolog to the SDK. What the SDK calls info is one line per
+// saga, which is debug to an operator.
+type logger struct{ log zerolog.Logger }
+
+func (l logger) Debug(v ...any)            { l.log.Trace().Msg(fmt.Sprint(v...)) }
+func (l logger) Debugf(f string, v ...any) { l.log.Trace().Msgf(f, v...) }
+func (l logger) Info(v ...any)             { l.log.Debug().Msg(fmt.Sprint(v...)) }
+func (l logger) Infof(f string, v ...any)  { l.log.Debug().Msgf(f, v...) }
+func (l logger) Warn(v ...any)             { l.log.Warn().Msg(fmt.Sprint(v...)) }
+func (l logger) Warnf(f string, v ...any)  { l.log.Warn().Msgf(f, v...) }
+func (l logger) Error(v ...any)            { l.log.Error().Msg(fmt.Sprint(v...)) }
+func (l logger) Errorf(f string, v ...any) { l.log.Error().Msgf(f, v...) }

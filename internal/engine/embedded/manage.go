@@ -1,0 +1,316 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+)
+
+func (s *store) CreateTaskHub(context.Context) error { return nil }
+func (s *store) DeleteTaskHub(context.Context) error {
+	return errors.New("delete the data directory instead")
+}
+func (s *store) Start(context.Context) error { return nil }
+func (s *store) Stop(context.Context) error  { return nil }
+
+func (s *store) GetWorkflowMetadata(_ context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
+	meta, _, err := s.watch(string(id))
+	return meta, err
+}
+
+func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.instances.Get(id)
+	if !ok {
+		return nil, nil, api.ErrInstanceNotFound
+	}
+	return i.meta, i.changed, nil
+}
+
+func (s *store) WatchWorkflowRuntimeStatus(ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool) error {
+	for {
+		meta, changed, err := s.watch(string(id))
+		if err != nil {
+			return err
+		}
+		if condition(meta) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router *protos.TaskRouter, force bool) (int, error) {
+	if router.GetTargetAppID() != "" {
+		return 0, fmt.Errorf("purge of app %s: %w", router.GetTargetAppID(), engine.ErrUnsupported)
+	}
+	s.mu.Lock()
+	i, ok := s.instances.Get(string(id))
+	if !ok {
+		s.mu.Unlock()
+		return 0, api.ErrInstanceNotFound
+	}
+	if !i.ended() {
+		if !force {
+			s.mu.Unlock()
+			return 0, api.ErrNotCompleted
+		}
+		s.live--
+	}
+	c, err := s.commit(op{kind: opPurge, id: string(id)})
+	close(i.changed)
+	i.changed = make(chan struct{})
+	s.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return 1, c.Wait()
+}
+
+// RerunWorkflowFromEvent copies the history of an ended instance up to and
+// with the given scheduling event, and goes on from there as a new instance.
+func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkflowFromEventRequest) (api.InstanceID, error) {
+	newID := req.GetNewInstanceID()
+	if newID == "" {
+		newID = uuid.NewString()
+	}
+	s.mu.Lock()
+	source, ok := s.instances.Get(req.GetSourceInstanceID())
+	if !ok {
+		s.mu.Unlock()
+		return "", api.ErrInstanceNotFound
+	}
+	if !source.ended() {
+		s.mu.Unlock()
+		return "", api.ErrNotCompleted
+	}
+	if other, taken := s.instances.Get(newID); taken && (newID == source.id || !other.ended()) {
+		s.mu.Unlock()
+		return "", api.ErrDuplicateInstance
+	}
+	copied, err := copyUpTo(source, newID, req)
+	if err != nil {
+		s.mu.Unlock()
+		return "", err
+	}
+	c, err := s.commit(op{opState, newID, copied})
+	if err != nil {
+		s.mu.Unlock()
+		return "", err
+	}
+	i, _ := s.instances.Get(newID)
+	i.publish(i.metadata(), i.seq)
+	s.live++
+	s.mu.Unlock()
+	if err := c.Wait(); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	s.resume(i)
+	s.mu.Unlock()
+	return api.InstanceID(newID), nil
+}
+
+func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEventRequest) (*protos.WorkflowRuntimeState, error) {
+	w := &protos.WorkflowRuntimeState{InstanceId: newID}
+	open := map[int32]*protos.HistoryEvent{} // scheduled in the copy, not answered in it
+	for _, e := range source.history {
+		e, _ = proto.Clone(e).(*protos.HistoryEvent)
+		if start := e.GetExecutionStarted(); start != nil {
+			start.WorkflowInstance.InstanceId = newID
+		}
+		w.OldEvents = append(w.OldEvents, e)
+		if id, ok := taskIDOf(e); ok {
+			delete(open, id)
+		}
+		if f := e.GetTimerFired(); f != nil {
+			delete(open, f.GetTimerId())
+		}
+		scheduled, timer := e.GetTaskScheduled(), e.GetTimerCreated()
+		if scheduled != nil || timer != nil {
+			open[e.GetEventId()] = e
+		}
+		if scheduled == nil || e.GetEventId() != int32(req.GetEventID()) { //nolint:gosec // ids are small
+			continue
+		}
+		if req.GetOverwriteInput() {
+			scheduled.Input = req.GetInput()
+		}
+		for id, e := range open {
+			if e.GetTaskScheduled() != nil {
+				w.PendingTasks = append(w.PendingTasks, e)
+				continue
+			}
+			w.PendingTimers = append(w.PendingTimers, &protos.HistoryEvent{
+				EventId: -1, Timestamp: timestamppb.Now(),
+				EventType: &protos.HistoryEvent_TimerFired{TimerFired: &protos.TimerFiredEvent{TimerId: id, FireAt: e.GetTimerCreated().GetFireAt()}},
+			})
+		}
+		return w, nil
+	}
+	return nil, fmt.Errorf("event %d of saga %s does not schedule an activity: %w", req.GetEventID(), source.id, api.ErrInstanceNotFound)
+}
+
+func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRequest) (*protos.ListInstanceIDsResponse, error) {
+	limit := int(req.GetPageSize())
+	if limit <= 0 {
+		limit = 1000
+	}
+	res := &protos.ListInstanceIDsResponse{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instances.Ascend(req.GetContinuationToken(), func(id string, _ *instance) bool {
+		if id == req.GetContinuationToken() {
+			return true
+		}
+		if len(res.InstanceIds) == limit {
+			last := res.InstanceIds[limit-1]
+			res.ContinuationToken = &last
+			return false
+		}
+		res.InstanceIds = append(res.InstanceIds, id)
+		return true
+	})
+	return res, nil
+}
+
+func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.instances.Get(req.GetInstanceId())
+	if !ok {
+		return nil, api.ErrInstanceNotFound
+	}
+	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
+}
+
+// setAlarm plans a durable timer; mu is held.
+func (s *store) setAlarm(i *instance, e *protos.HistoryEvent) {
+	at := e.GetTimerFired().GetFireAt().AsTime()
+	if at.Year() >= neverYear {
+		return
+	}
+	s.addAlarm(alarm{at: at, inst: i, event: e})
+}
+
+func (s *store) addAlarm(a alarm) {
+	s.alarms.add(a)
+	if s.alarms.next().Equal(a.at) {
+		select {
+		case s.alarmSet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// ring fires alarms until ctx ends.
+func (s *store) ring(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.alarmSet:
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		// A bounded lot at a time: ten thousand due timers must not hold the
+		// lock while others wait for it.
+		now, next := time.Now(), time.Hour
+		for n := 0; len(s.alarms) > 0; n++ {
+			if next = s.alarms.next().Sub(now); next > 0 {
+				break
+			}
+			if n == 256 {
+				next = 0
+				break
+			}
+			a := s.alarms.take()
+			if a.event != nil && a.inst.timers[a.event.GetTimerFired().GetTimerId()] == a.event {
+				a.inst.fired = append(a.inst.fired, a.event)
+			}
+			s.enqueue(a.inst)
+		}
+		s.mu.Unlock()
+		timer.Reset(next)
+	}
+}
+
+// maybeCompact starts a compaction in the background if the log has outgrown
+// the state.
+func (s *store) maybeCompact() {
+	if !s.journal.ShouldCompact() {
+		return
+	}
+	select {
+	case s.compact <- struct{}{}:
+	default:
+		return // one is running
+	}
+	s.compacting.Go(func() {
+		defer func() { <-s.compact }()
+		if err := s.journal.Compact(s.snapshot); err != nil {
+			s.log.Warn().Err(err).Msg("engine log not compacted; it is tried again as it grows")
+		}
+	})
+}
+
+func (s *store) snapshot(emit func([]byte) error) error {
+	var ids []string
+	s.mu.Lock()
+	s.instances.Scan(func(id string, _ *instance) bool { ids = append(ids, id); return true })
+	s.mu.Unlock()
+	for _, id := range ids {
+		s.mu.Lock()
+		var record []byte
+		var err error
+		if i, ok := s.instances.Get(id); ok {
+			record, err = encodeRecord(i.seq, op{opState, id, i.whole()})
+		}
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if record == nil {
+			continue
+		}
+		if err := emit(record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purgeEnded forgets instances that ended before the given time.
+func (s *store) purgeEnded(before time.Time) (int, error) {
+	s.mu.Lock()
+	var ids []string
+	s.instances.Scan(func(id string, i *instance) bool {
+		if at := i.meta.GetCompletedAt(); i.ended() && at != nil && at.AsTime().Before(before) {
+			ids = append(ids, id)
+		}
+		return true
+	})
+	s.mu.Unlock()
+	for n, id := range ids {
+		if _, err := s.PurgeWorkflowState(context.Background(), api.InstanceID(id), nil, false); err != nil && !errors.Is(err, api.ErrInstanceNotFound) {
+			return n, err
+		}
+	}
+	return len(ids), nil
+}

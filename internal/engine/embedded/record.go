@@ -1,0 +1,96 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dapr/durabletask-go/api/protos"
+	"google.golang.org/protobuf/proto"
+)
+
+// A journal record is a sequence number and operations that take effect
+// together. Each operation names an instance and applies only if the instance
+// is older than the record: snapshots overlap the log (see package journal).
+type opKind byte
+
+const (
+	opCreate   opKind = 1 // payload: ExecutionStarted event; replaces an ended instance
+	opInbox    opKind = 2 // payload: event
+	opTurn     opKind = 3 // payload: turn, as a WorkflowRuntimeState; see turnOf
+	opTaskDone opKind = 4 // payload: result event
+	opPurge    opKind = 5 // no payload
+	opState    opKind = 6 // payload: whole instance, as a WorkflowRuntimeState
+)
+
+type op struct {
+	kind    opKind
+	id      string
+	payload proto.Message // nil for opPurge
+}
+
+func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
+	b := binary.AppendUvarint(make([]byte, 0, 512), seq)
+	for _, o := range ops {
+		b = append(b, byte(o.kind))
+		b = binary.AppendUvarint(b, uint64(len(o.id)))
+		b = append(b, o.id...)
+		size := 0
+		if o.payload != nil {
+			size = proto.Size(o.payload)
+		}
+		b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // a size is not negative
+		if o.payload != nil {
+			var err error
+			if b, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, o.payload); err != nil {
+				return nil, fmt.Errorf("encode change of saga %s: %w", o.id, err)
+			}
+		}
+	}
+	return b, nil
+}
+
+var errShort = errors.New("engine record is cut off inside a batch that checks")
+
+func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
+	seq, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0, nil, errShort
+	}
+	b = b[n:]
+	field := func() ([]byte, bool) {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return nil, false
+		}
+		f := b[n : n+int(size)] //nolint:gosec // below len(b)
+		b = b[n+int(size):]     //nolint:gosec // as above
+		return f, true
+	}
+	for len(b) > 0 {
+		o := op{kind: opKind(b[0])}
+		b = b[1:]
+		id, ok1 := field()
+		payload, ok2 := field()
+		if !ok1 || !ok2 {
+			return 0, nil, errShort
+		}
+		o.id = string(id)
+		switch o.kind {
+		case opCreate, opInbox, opTaskDone:
+			o.payload = &protos.HistoryEvent{}
+		case opTurn, opState:
+			o.payload = &protos.WorkflowRuntimeState{}
+		case opPurge:
+		default:
+			return 0, nil, fmt.Errorf("engine record has an operation of kind %d, written by a newer version", o.kind)
+		}
+		if o.payload != nil {
+			if err := proto.Unmarshal(payload, o.payload); err != nil {
+				return 0, nil, fmt.Errorf("decode change of saga %s: %w", o.id, err)
+			}
+		}
+		ops = append(ops, o)
+	}
+	return seq, ops, nil
+}

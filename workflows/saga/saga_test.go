@@ -1,0 +1,363 @@
+package saga_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The second saga of this repository: booking a trip. The order saga is not
+// special to the builder.
+type Trip struct {
+	Traveller string `json:"traveller,omitempty"`
+	Flight    string `json:"flight,omitempty"`
+	Hotel     string `json:"hotel,omitempty"`
+	Paid      bool   `json:"paid,omitempty"`
+}
+
+var quick = saga.Policy{MaxAttempts: 3, First: time.Millisecond, Max: 4 * time.Millisecond, Factor: 2}
+
+func booking() saga.Saga[Trip] {
+	return saga.Saga[Trip]{
+		Done: "BOOKED", Failed: "FAILED", Cancelled: "CANCELLED", Park: "Park",
+		Steps: []saga.Step[Trip]{
+			{Name: "flight", Do: "BookFlight", Undo: "CancelFlight", Retry: quick, UndoRetry: quick},
+			{Name: "hotel", Do: "BookHotel", Undo: "CancelHotel", Retry: quick, UndoRetry: quick},
+			{Name: "consent", When: func(t Trip) bool { return t.Traveller == "minor" }, Wait: &saga.Wait[Trip]{
+				Signal:  "consent",
+				Timeout: func(Trip) time.Duration { return time.Hour },
+				Received: func(_ *Trip, payload json.RawMessage) *saga.Stop {
+					var yes bool
+					if json.Unmarshal(payload, &yes) != nil || !yes {
+						return &saga.Stop{Status: "REFUSED", Reason: "no consent"}
+					}
+					return nil
+				},
+				TimedOut: func(Trip) *saga.Stop { return &saga.Stop{Status: "REFUSED"} },
+			}},
+			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick},
+			{Name: "ticket", Do: "IssueTicket", Retry: quick, NoReturn: true},
+		},
+	}
+}
+
+// agency is the world the saga acts on: it counts effects, and each activity
+// can be told how to behave.
+type agency struct {
+	mu      sync.Mutex
+	log     []string
+	failing map[string]int // activity: how many more calls fail
+	stops   map[string]*saga.Stop
+	entered chan string // every call, as it begins
+	hold    map[string]chan struct{}
+}
+
+var errDown = errors.New("service is down")
+
+func (a *agency) call(ctx context.Context, name string) error {
+	a.mu.Lock()
+	hold := a.hold[name]
+	a.mu.Unlock()
+	a.entered <- name
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failing[name] != 0 {
+		a.failing[name]--
+		return errDown
+	}
+	if stop := a.stops[name]; stop != nil {
+		return stop
+	}
+	a.log = append(a.log, name)
+	return nil
+}
+
+func (a *agency) effects() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.log)
+}
+
+func (a *agency) heal(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.failing, name)
+}
+
+func (a *agency) registry(t *testing.T) *task.TaskRegistry {
+	t.Helper()
+	r := task.NewTaskRegistry()
+	sg := booking()
+	errs := []error{sg.Validate(), r.AddWorkflowN("Booking", sg.Workflow)}
+	do := func(name string, set func(*Trip)) {
+		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ Trip) (Trip, error) {
+			var changed Trip
+			err := a.call(ctx, name)
+			if set != nil {
+				set(&changed)
+			}
+			return changed, err
+		})))
+	}
+	undo := func(name string) {
+		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ Trip, _ saga.Stop) error { return a.call(ctx, name) })))
+	}
+	do("BookFlight", func(t *Trip) { t.Flight = "F1" })
+	do("BookHotel", func(t *Trip) { t.Hotel = "H1" })
+	do("Pay", nil)
+	do("IssueTicket", nil)
+	undo("CancelFlight")
+	undo("CancelHotel")
+	undo("Refund")
+	errs = append(errs, r.AddActivityN("Park", saga.Parked(func(ctx context.Context, _ Trip, step, _ string) error {
+		return a.call(ctx, "Park "+step)
+	})))
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+type bench struct {
+	*agency
+	engine *embedded.Engine
+}
+
+func start(t *testing.T, a *agency) bench {
+	t.Helper()
+	a.entered = make(chan string, 1000)
+	if a.failing == nil {
+		a.failing = map[string]int{}
+	}
+	e, err := embedded.Open(embedded.Options{Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	registry := a.registry(t)
+	go func() { ran <- e.Run(ctx, registry) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ran, e.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return bench{a, e}
+}
+
+func (b bench) book(t *testing.T, trip Trip) {
+	t.Helper()
+	if err := b.engine.Start(t.Context(), "Booking", "trip", trip); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b bench) send(t *testing.T, kind string, payload any) {
+	t.Helper()
+	if err := saga.Send(t.Context(), b.engine, "trip", kind, payload); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until waits until an activity has been entered.
+func (b bench) until(t *testing.T, name string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-b.entered:
+			if got == name {
+				return
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s was not called; effects so far: %v", name, b.effects())
+		}
+	}
+}
+
+func (b bench) report(t *testing.T) saga.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	i, err := b.engine.Wait(ctx, "trip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Status != engine.Completed {
+		t.Fatalf("workflow ended %s: %s", i.Status, i.Failure)
+	}
+	var r saga.Report
+	if err := json.Unmarshal(i.Output, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func expect(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		t.Errorf("%s: %s, want %s", what, g, w)
+	}
+}
+
+func TestHappyPathRunsEachStepOnce(t *testing.T) {
+	b := start(t, &agency{})
+	b.book(t, Trip{})
+	expect(t, "status", b.report(t).Status, "BOOKED")
+	expect(t, "effects", b.effects(), "[BookFlight BookHotel Pay IssueTicket]")
+}
+
+func TestEachStepThatFailsIsUndoneToo_InReverse(t *testing.T) {
+	for _, tt := range []struct{ fails, want string }{
+		{"BookFlight", "[CancelFlight]"},
+		{"BookHotel", "[BookFlight CancelHotel CancelFlight]"},
+		{"Pay", "[BookFlight BookHotel Refund CancelHotel CancelFlight]"},
+	} {
+		t.Run(tt.fails, func(t *testing.T) {
+			b := start(t, &agency{failing: map[string]int{tt.fails: -1}})
+			b.book(t, Trip{})
+			expect(t, "status", b.report(t).Status, "FAILED")
+			expect(t, "effects", b.effects(), tt.want)
+		})
+	}
+}
+
+func TestBusinessOutcomeIsNotRetriedAndItsOwnStepNotUndone(t *testing.T) {
+	b := start(t, &agency{stops: map[string]*saga.Stop{"Pay": {Status: "DECLINED", Reason: "no money"}}})
+	b.book(t, Trip{})
+	r := b.report(t)
+	expect(t, "outcome", r.Status+" "+r.Reason, "DECLINED no money")
+	expect(t, "effects", b.effects(), "[BookFlight BookHotel CancelHotel CancelFlight]")
+	expect(t, "compensated", r.Compensated, "[hotel flight]")
+}
+
+func TestTechnicalErrorIsRetriedWithinTheBudget(t *testing.T) {
+	b := start(t, &agency{failing: map[string]int{"BookHotel": 2, "Pay": 2}})
+	b.book(t, Trip{})
+	expect(t, "status", b.report(t).Status, "BOOKED")
+}
+
+func TestStopAfterThePointOfNoReturnIsCompensated(t *testing.T) {
+	b := start(t, &agency{stops: map[string]*saga.Stop{"IssueTicket": {Status: "SOLD_OUT"}}})
+	b.book(t, Trip{})
+	expect(t, "status", b.report(t).Status, "SOLD_OUT")
+	expect(t, "effects", b.effects(), "[BookFlight BookHotel Pay Refund CancelHotel CancelFlight]")
+}
+
+func TestCompensationThatKeepsFailingParksUntilAnOperatorDecides(t *testing.T) {
+	for action, want := range map[saga.Action]string{
+		saga.ActionRetry:   "[BookFlight Park hotel CancelHotel CancelFlight]",
+		saga.ActionSkip:    "[BookFlight Park hotel CancelFlight]",
+		saga.ActionResolve: "[BookFlight Park hotel CancelFlight]",
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			b := start(t, &agency{failing: map[string]int{"BookHotel": -1, "CancelHotel": -1}})
+			b.book(t, Trip{})
+			b.until(t, "Park hotel")
+			b.heal("CancelHotel")
+			b.send(t, "resolve", "not a resolution") // and is not taken for one
+			b.send(t, "resolve", saga.Resolution{Action: action})
+			r := b.report(t)
+			expect(t, "effects", b.effects(), want)
+			if skipped := len(r.Skipped) == 1; skipped != (action != saga.ActionRetry) {
+				t.Errorf("skipped: %v", r.Skipped)
+			}
+		})
+	}
+}
+
+func TestStepPastThePointOfNoReturnParksInsteadOfGoingBack(t *testing.T) {
+	for action, want := range map[saga.Action]string{
+		saga.ActionRetry:      "BOOKED [BookFlight BookHotel Pay Park ticket IssueTicket]",
+		saga.ActionSkip:       "BOOKED [BookFlight BookHotel Pay Park ticket]",
+		saga.ActionCompensate: "FAILED [BookFlight BookHotel Pay Park ticket Refund CancelHotel CancelFlight]",
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			b := start(t, &agency{failing: map[string]int{"IssueTicket": -1}})
+			b.book(t, Trip{})
+			b.until(t, "Park ticket")
+			b.heal("IssueTicket")
+			b.send(t, "resolve", saga.Resolution{Action: action})
+			expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), want)
+		})
+	}
+}
+
+func TestCancelIsHonouredBetweenStepsUntilThePointOfNoReturn(t *testing.T) {
+	for _, tt := range []struct{ during, want string }{
+		{"BookFlight", "CANCELLED [BookFlight CancelFlight]"},
+		{"Pay", "CANCELLED [BookFlight BookHotel Pay Refund CancelHotel CancelFlight]"},
+		{"IssueTicket", "BOOKED [BookFlight BookHotel Pay IssueTicket]"},
+	} {
+		t.Run(tt.during, func(t *testing.T) {
+			held := make(chan struct{})
+			b := start(t, &agency{hold: map[string]chan struct{}{tt.during: held}})
+			b.book(t, Trip{})
+			b.until(t, tt.during)
+			b.send(t, "cancel", map[string]string{"by": "ann", "reason": "ill"})
+			close(held)
+			r := b.report(t)
+			expect(t, "outcome", r.Status+" "+fmt.Sprint(b.effects()), tt.want)
+			if r.Status == "CANCELLED" {
+				expect(t, "reason", r.Reason, "cancelled by ann: ill")
+			}
+		})
+	}
+}
+
+func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
+	b := start(t, &agency{})
+	b.book(t, Trip{Traveller: "minor"})
+	b.until(t, "BookHotel")
+	b.send(t, "cancel", nil)
+	expect(t, "status", b.report(t).Status, "CANCELLED")
+	expect(t, "effects", b.effects(), "[BookFlight BookHotel CancelHotel CancelFlight]")
+}
+
+func TestSignalBeforeItsWaitIsKept(t *testing.T) {
+	held := make(chan struct{})
+	b := start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}})
+	b.book(t, Trip{Traveller: "minor"})
+	b.until(t, "BookFlight")
+	b.send(t, "consent", true)
+	close(held)
+	expect(t, "status", b.report(t).Status, "BOOKED")
+}
+
+func TestPolicyDelaysGrowToTheirCapAndAreTheSameOnReplay(t *testing.T) {
+	if err := (saga.Policy{First: -1, Max: -2, Factor: 0, Jitter: 2, Budget: -1, MaxAttempts: -1}).Validate(); err == nil {
+		t.Error("a policy with six faults passed")
+	}
+	if err := quick.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTableWithFaultsIsRefused(t *testing.T) {
+	bad := saga.Saga[Trip]{Steps: []saga.Step[Trip]{{}, {Name: "a", Do: "A"}, {Name: "a", Do: "A", Retry: quick, Undo: "B"}}}
+	if err := bad.Validate(); err == nil {
+		t.Error("passed")
+	}
+}
