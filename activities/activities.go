@@ -1,0 +1,180 @@
+// Package activities is the work of the order saga's steps. Each one may run
+// twice, and may be cut off at any point: what it does first is what makes a
+// second run harmless.
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Stock is what the activities use of *stock.Store.
+type Stock interface {
+	Get(ctx context.Context, orderID string) (stock.Record, error)
+	Reserve(ctx context.Context, o order.Order, next order.Status) (stock.Reserved, error)
+	Sell(ctx context.Context, orderID, shipmentID, trackingID string) error
+	Release(ctx context.Context, orderID string, final order.Status, reason string) error
+	MarkPaid(ctx context.Context, orderID, chargeID string) error
+	MarkRefunded(ctx context.Context, orderID, refundID string) error
+	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
+	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
+}
+
+// Payments is what the activities use of *payment.Client.
+type Payments interface {
+	Charge(ctx context.Context, c payment.Charge) (id string, err error)
+	Refund(ctx context.Context, orderID string) (id string, err error)
+}
+
+// Shipments is what the activities use of *shipment.Publisher.
+type Shipments interface {
+	RequestShipment(ctx context.Context, o order.Order) error
+	Notify(ctx context.Context, o order.Order, kind shipment.Kind, reason string) error
+}
+
+// Activities holds what the steps work with.
+type Activities struct {
+	Stock     Stock
+	Payments  Payments
+	Shipments Shipments
+}
+
+// Register adds the workflow and all activities to a registry.
+func (a Activities) Register(r *task.TaskRegistry) error {
+	return errors.Join(
+		r.AddWorkflowN(workflows.OrderSaga, workflows.Order),
+		r.AddActivityN(workflows.ReserveStock, saga.Do(a.ReserveStock)),
+		r.AddActivityN(workflows.ReleaseStock, saga.Undo(a.ReleaseStock)),
+		r.AddActivityN(workflows.ChargePayment, saga.Do(a.ChargePayment)),
+		r.AddActivityN(workflows.RefundPayment, saga.Undo(a.RefundPayment)),
+		r.AddActivityN(workflows.RequestShipment, saga.Do(a.RequestShipment)),
+		r.AddActivityN(workflows.ConfirmShipment, saga.Do(a.ConfirmShipment)),
+		r.AddActivityN(workflows.ParkSaga, saga.Parked(a.ParkSaga)),
+	)
+}
+
+// ReserveStock holds stock for all lines or rejects the order.
+func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workflows.State, error) {
+	next := order.StatusReserved
+	if s.NeedsApproval() {
+		next = order.StatusAwaitingApproval
+	}
+	res, err := a.Stock.Reserve(ctx, s.Order, next)
+	if err != nil {
+		return workflows.State{}, err
+	}
+	if res.Status == order.StatusRejected {
+		stop := &saga.Stop{Status: string(res.Status), Reason: fmt.Sprintf("out of stock: %v", res.ShortSKUs)}
+		if err := a.Shipments.Notify(ctx, s.Order, shipment.Rejected, stop.Reason); err != nil {
+			return workflows.State{}, err
+		}
+		return workflows.State{}, stop
+	}
+	if res.Status.Terminal() {
+		// A second saga for an order that has ended: Dapr starts one if a
+		// start slips past the guard at the door. It must have no effect.
+		return workflows.State{}, &saga.Stop{Status: string(res.Status), Reason: "the order had ended before"}
+	}
+	if !res.Held {
+		return workflows.State{}, fmt.Errorf("reserve stock for order %s: it is %s and holds nothing", s.Order.OrderID, res.Status)
+	}
+	return workflows.State{}, nil
+}
+
+// ReleaseStock gives back what is held, if anything, and ends the order.
+func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why saga.Stop) error {
+	final := order.Status(why.Status)
+	if err := a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason); err != nil {
+		return err
+	}
+	kind := shipment.Cancelled
+	if final == order.StatusDeclined {
+		kind = shipment.Declined
+	}
+	return a.Shipments.Notify(ctx, s.Order, kind, why.Reason)
+}
+
+// ChargePayment charges the order's total once.
+func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workflows.State, error) {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID) // it has the token, which history must not
+	if err != nil {
+		return workflows.State{}, err
+	}
+	id, err := a.Payments.Charge(ctx, payment.Charge{
+		OrderID: s.Order.OrderID, Amount: s.Order.Total(), Currency: s.Order.Currency, Token: rec.Token,
+	})
+	if declined, ok := errors.AsType[*payment.Declined](err); ok {
+		return workflows.State{}, &saga.Stop{Status: string(order.StatusDeclined), Reason: declined.Code + ": " + declined.Message}
+	}
+	if errors.Is(err, payment.ErrVoided) {
+		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: err.Error()}
+	}
+	if err != nil {
+		return workflows.State{}, err
+	}
+	return workflows.State{ChargeID: id}, a.Stock.MarkPaid(ctx, s.Order.OrderID, id)
+}
+
+// RefundPayment gives the money back, or makes sure that none is taken.
+func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
+	id, err := a.Payments.Refund(ctx, s.Order.OrderID)
+	if err != nil || id == "" {
+		return err
+	}
+	if err := a.Stock.MarkRefunded(ctx, s.Order.OrderID, id); err != nil {
+		return err
+	}
+	return a.Shipments.Notify(ctx, s.Order, shipment.Refunded, why.Reason)
+}
+
+// RequestShipment asks the carrier to ship. The order's record changes first:
+// its condition is what keeps an order that is not paid and held from being
+// shipped.
+func (a Activities) RequestShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
+	mark := func() error { return a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), "") }
+	if s.Terms.AwaitCarrier {
+		mark = func() error { return a.Stock.MarkShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID)) }
+	}
+	if err := stopIfFinished(mark()); err != nil {
+		return workflows.State{}, err
+	}
+	if err := a.Shipments.RequestShipment(ctx, s.Order); err != nil || s.Terms.AwaitCarrier {
+		return workflows.State{}, err
+	}
+	return workflows.State{}, a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, "")
+}
+
+// ConfirmShipment completes an order that the carrier has taken.
+func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
+	if err := stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID)); err != nil {
+		return workflows.State{}, err
+	}
+	return workflows.State{}, a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, "")
+}
+
+// stopIfFinished makes "the order is not paid and held" final: trying again
+// cannot change it.
+func stopIfFinished(err error) error {
+	if errors.Is(err, stock.ErrFinished) {
+		return &saga.Stop{Status: string(order.StatusFailed), Reason: err.Error()}
+	}
+	return err
+}
+
+// ParkSaga makes a saga that needs a person visible.
+func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
+	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
+		return err
+	}
+	return a.Shipments.Notify(ctx, s.Order, shipment.Delayed, "")
+}

@@ -1,0 +1,148 @@
+// Package payment calls the payment provider over HTTP. Every call carries an
+// idempotency key derived from the order id, so that repeating it, for
+// whatever reason and however late, charges or refunds once.
+package payment
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Declined is the provider's final "no" to a charge.
+type Declined struct{ Code, Message string }
+
+func (e *Declined) Error() string { return "payment declined (" + e.Code + "): " + e.Message }
+
+// ErrVoided: the charge was refunded before it was made, and will not be made.
+var ErrVoided = errors.New("charge was voided by a refund")
+
+// Client is the provider's API.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// New makes a client. timeout bounds each call, connect to last byte; 0 means
+// ten seconds.
+func New(baseURL string, timeout time.Duration) *Client {
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
+	t.MaxIdleConnsPerHost = 256
+	return &Client{base: baseURL, http: &http.Client{Timeout: timeout, Transport: t}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Charge is what to charge. Amount is in minor units.
+type Charge struct {
+	OrderID  string `json:"orderId"`
+	Amount   int64  `json:"amount"`
+	Currency string `json:"currency"`
+	Token    string `json:"token"`
+}
+
+func chargeKey(orderID string) string { return "charge-" + orderID }
+
+// Charge returns the charge's id. *Declined and ErrVoided are final; any other
+// error leaves the outcome unknown.
+func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
+	var out struct{ ID string }
+	err = c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+	return out.ID, wrap(err, "charge order "+charge.OrderID)
+}
+
+// Refund gives back what was charged for the order. If nothing was, it makes
+// sure that nothing will be, and the id is empty.
+func (c *Client) Refund(ctx context.Context, orderID string) (id string, err error) {
+	var out struct{ ID, Status string }
+	body := map[string]string{"orderId": orderID, "chargeKey": chargeKey(orderID)}
+	err = c.call(ctx, http.MethodPost, "/v1/refunds", "refund-"+orderID, body, &out)
+	if out.Status == "voided" {
+		out.ID = ""
+	}
+	return out.ID, wrap(err, "refund order "+orderID)
+}
+
+// Entry is one charge in the provider's ledger.
+type Entry struct {
+	ID       string `json:"id"`
+	OrderID  string `json:"orderId"`
+	Amount   int64  `json:"amount"`
+	Refunded bool   `json:"refunded"`
+}
+
+// Charges pages through all charges; an empty next ends.
+func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	var out struct {
+		Charges []Entry `json:"charges"`
+		Next    string  `json:"next"`
+	}
+	err = c.call(ctx, http.MethodGet, "/v1/charges?"+q.Encode(), "", nil, &out)
+	return out.Charges, out.Next, wrap(err, "list charges")
+}
+
+func (c *Client) call(ctx context.Context, method, path, key string, body, out any) error {
+	var payload io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		payload = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, payload)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end below; nothing to learn from closing
+	const most = 8 << 20
+	b, err := io.ReadAll(io.LimitReader(res.Body, most))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if res.StatusCode < 300 {
+		if err := json.Unmarshal(b, out); err != nil {
+			return fmt.Errorf("decode answer: %w", err)
+		}
+		return nil
+	}
+	var problem struct{ Code, Message string }
+	_ = json.Unmarshal(b, &problem) // an answer that is no JSON has no code
+	switch {
+	case res.StatusCode == http.StatusPaymentRequired:
+		return &Declined{Code: problem.Code, Message: problem.Message}
+	case problem.Code == "charge_voided":
+		return ErrVoided
+	}
+	return fmt.Errorf("provider answered %d %s %s", res.StatusCode, problem.Code, problem.Message)
+}
+
+func wrap(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
