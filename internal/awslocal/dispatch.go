@@ -1,0 +1,144 @@
+package awslocal
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/sns"
+	"github.com/ordersaga/ordersaga/internal/awslocal/sqs"
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+// HealthPath answers 200 while the server runs.
+const HealthPath = "/_ordersaga/health"
+
+// Targets of AWS JSON requests.
+const (
+	targetSQS    = "AmazonSQS."
+	targetDynamo = "DynamoDB_20120810."
+)
+
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == HealthPath {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"status":"ok"}`) // the client may be gone
+		return
+	}
+	id := uuid.NewString()
+	w.Header()["X-Amzn-Requestid"] = []string{id} // canonical already: no need for Set
+	target := r.Header.Get("X-Amz-Target")
+	switch {
+	case strings.HasPrefix(target, targetSQS):
+		s.json(w, r, "sqs", target[len(targetSQS):])
+	case strings.HasPrefix(target, targetDynamo) && s.dynamo != nil:
+		if err := s.fault("dynamodb", target[len(targetDynamo):]); err != nil {
+			wire.WriteJSONError(w, err)
+			return
+		}
+		s.dynamo.ServeHTTP(w, r)
+	case target != "":
+		wire.WriteJSONError(w, &wire.Error{
+			Shape: "com.amazon.coral.service#UnknownOperationException", Code: "UnknownOperationException",
+			Message: "The local endpoint has no operation " + target + ".",
+		})
+	default:
+		s.query(w, r, id)
+	}
+}
+
+func (s *Server) fault(service, operation string) error {
+	if s.opt.Fault == nil {
+		return nil
+	}
+	return s.opt.Fault(service, operation)
+}
+
+func (s *Server) json(w http.ResponseWriter, r *http.Request, service, operation string) {
+	buf := wire.GetBuffer()
+	body, err := wire.ReadBody(w, r, (*buf)[:0])
+	if err == nil {
+		err = s.fault(service, operation)
+	}
+	if err != nil {
+		wire.PutBuffer(buf)
+		wire.WriteJSONError(w, err)
+		return
+	}
+	// Inputs are decoded into strings of their own before a long poll begins,
+	// so the buffer could go back sooner; it is not worth the care.
+	s.sqs.ServeJSON(w, r, operation, body)
+	*buf = body
+	wire.PutBuffer(buf)
+}
+
+// query answers requests of the query protocol. Services are told apart by
+// their version of it.
+func (s *Server) query(w http.ResponseWriter, r *http.Request, id string) {
+	form, err := readForm(w, r)
+	if err != nil {
+		wire.WriteXMLError(w, sqs.Namespace, id, err)
+		return
+	}
+	action, version := form.Get("Action"), form.Get("Version")
+	service := ""
+	switch {
+	case version == sqs.Version, version == "" && sqs.Operations(action):
+		service = "sqs"
+	case version == sns.Version, version == "" && sns.Operations(action):
+		service = "sns"
+	case version == stsVersion, version == "" && action == "GetCallerIdentity":
+		service = "sts"
+	}
+	if err := s.fault(service, action); err != nil {
+		wire.WriteXMLError(w, sqs.Namespace, id, err)
+		return
+	}
+	switch service {
+	case "sqs":
+		s.sqs.ServeQuery(w, r, id, form)
+	case "sns":
+		s.sns.ServeQuery(w, r, id, form)
+	case "sts":
+		s.serveSTS(w, id, action)
+	default:
+		code, message := "InvalidAction", "The action "+action+" of version "+version+" is not valid for this endpoint."
+		if action == "" {
+			code, message = "MissingAction", "The request names no Action and no X-Amz-Target: it is none of the local endpoint's services (SQS, SNS, DynamoDB, STS)."
+		}
+		wire.WriteXMLError(w, sqs.Namespace, id, &wire.Error{Code: code, Message: message})
+	}
+}
+
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	form, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badForm(err)
+	}
+	if r.Method != http.MethodPost {
+		return form, nil
+	}
+	buf := wire.GetBuffer()
+	defer wire.PutBuffer(buf)
+	body, err := wire.ReadBody(w, r, (*buf)[:0])
+	if err != nil {
+		return nil, err //nolint:wrapcheck // an AWS error
+	}
+	*buf = body
+	posted, err := url.ParseQuery(string(bytes.TrimSpace(body)))
+	if err != nil {
+		return nil, badForm(err)
+	}
+	for name, values := range posted {
+		form[name] = values
+	}
+	return form, nil
+}
+
+func badForm(err error) error {
+	return &wire.Error{Code: "MalformedQueryString", Message: "The request's form can't be read: " + err.Error()}
+}

@@ -1,0 +1,84 @@
+package sns
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+// Version and Namespace of the query protocol.
+const (
+	Version   = "2010-03-31"
+	Namespace = "http://sns.amazonaws.com/doc/2010-03-31/"
+)
+
+type call struct {
+	ctx  context.Context //nolint:containedctx // lives as long as the request
+	base string          // http://host
+}
+
+type operation func(*Service, *call, url.Values) (any, error)
+
+func op[In, Out any](f func(*Service, *call, *In) (*Out, error)) operation {
+	return func(s *Service, c *call, form url.Values) (any, error) {
+		in := new(In)
+		if err := wire.DecodeQuery(form, in); err != nil {
+			return nil, err //nolint:wrapcheck // an AWS error
+		}
+		out, err := f(s, c, in)
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
+}
+
+var operations = map[string]operation{
+	"CreateTopic":               op((*Service).createTopic),
+	"DeleteTopic":               op((*Service).deleteTopic),
+	"ListTopics":                op((*Service).listTopics),
+	"GetTopicAttributes":        op((*Service).getTopicAttributes),
+	"SetTopicAttributes":        op((*Service).setTopicAttributes),
+	"Subscribe":                 op((*Service).subscribe),
+	"Unsubscribe":               op((*Service).unsubscribeOp),
+	"ListSubscriptions":         op((*Service).listSubscriptions),
+	"ListSubscriptionsByTopic":  op((*Service).listByTopic),
+	"GetSubscriptionAttributes": op((*Service).getSubscriptionAttributes),
+	"SetSubscriptionAttributes": op((*Service).setSubscriptionAttributes),
+	"Publish":                   op((*Service).publish),
+	"PublishBatch":              op((*Service).publishBatch),
+	"TagResource":               op((*Service).tagResource),
+	"UntagResource":             op((*Service).untagResource),
+	"ListTagsForResource":       op((*Service).listTags),
+}
+
+// Operations reports whether an action is served.
+func Operations(name string) bool { _, ok := operations[name]; return ok }
+
+// ServeQuery answers one query-protocol request.
+func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID string, form url.Values) {
+	action := form.Get("Action")
+	run, ok := operations[action]
+	if !ok {
+		wire.WriteXMLError(w, Namespace, requestID, &wire.Error{
+			Code: "InvalidAction", Message: "The local SNS endpoint has no operation " + action + ".",
+		})
+		return
+	}
+	out, err := run(s, &call{ctx: r.Context(), base: "http://" + r.Host}, form)
+	if err != nil {
+		wire.WriteXMLError(w, Namespace, requestID, err)
+		return
+	}
+	switch out.(type) {
+	case *empty:
+		switch action {
+		case "TagResource", "UntagResource":
+		default:
+			out = nil
+		}
+	}
+	wire.WriteXML(w, Namespace, action, requestID, out)
+}

@@ -1,0 +1,254 @@
+package sns
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// Queues is where messages are delivered: the local SQS.
+type Queues interface {
+	Exists(arn string) bool
+	Enqueue(ctx context.Context, arn, body string, attrs map[string]wire.MessageAttribute) (journal.Commit, error)
+}
+
+// Options of a Service.
+type Options struct {
+	Region    string // default us-east-1
+	AccountID string // default 000000000000
+	Logger    zerolog.Logger
+}
+
+// Service is the topics of one account in one region.
+type Service struct {
+	opt    Options
+	queues Queues
+	log    *journal.Journal
+
+	mu     sync.RWMutex
+	topics map[string]*topic        // by ARN
+	subs   map[string]*subscription // by ARN
+}
+
+// topic and subscription values are replaced, not changed, once in the maps;
+// topic.subs is guarded by Service.mu.
+type topic struct {
+	ARN   string
+	Attrs map[string]string
+	Tags  map[string]string `json:",omitempty"`
+	subs  []*subscription
+}
+
+type subscription struct {
+	ARN      string
+	Topic    string
+	Endpoint string // a queue's ARN
+	Attrs    map[string]string
+
+	raw        bool
+	filter     *Filter
+	body       bool // the filter is for the body
+	deadLetter string
+}
+
+// record is one journal entry; exactly one field is set.
+type record struct {
+	Topic     *topic        `json:",omitempty"`
+	TopicGone string        `json:",omitempty"`
+	Sub       *subscription `json:",omitempty"`
+	SubGone   string        `json:",omitempty"`
+}
+
+// Open reads the topics kept in dir; "" keeps nothing.
+func Open(dir string, queues Queues, o Options) (*Service, error) {
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.AccountID == "" {
+		o.AccountID = "000000000000"
+	}
+	s := &Service{opt: o, queues: queues, topics: map[string]*topic{}, subs: map[string]*subscription{}}
+	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, s.replay)
+	if err != nil {
+		return nil, fmt.Errorf("open topics: %w", err)
+	}
+	s.log = j
+	return s, nil
+}
+
+// Close closes the journal.
+func (s *Service) Close() error {
+	if err := s.log.Close(); err != nil {
+		return fmt.Errorf("close topics: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) replay(b []byte) error {
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("sns journal record: %w", err)
+	}
+	if r.Sub != nil {
+		if err := r.Sub.parse(); err != nil {
+			return fmt.Errorf("sns journal record: %w", err)
+		}
+	}
+	s.apply(r)
+	return nil
+}
+
+// apply changes the maps as a record says.
+func (s *Service) apply(r record) {
+	switch {
+	case r.Topic != nil:
+		if old := s.topics[r.Topic.ARN]; old != nil {
+			r.Topic.subs = old.subs
+		}
+		s.topics[r.Topic.ARN] = r.Topic
+	case r.TopicGone != "":
+		if t := s.topics[r.TopicGone]; t != nil {
+			for _, sub := range t.subs {
+				delete(s.subs, sub.ARN)
+			}
+		}
+		delete(s.topics, r.TopicGone)
+	case r.Sub != nil:
+		s.unsubscribe(r.Sub.ARN)
+		if t := s.topics[r.Sub.Topic]; t != nil {
+			t.subs = append(slices.Clip(t.subs), r.Sub)
+			s.subs[r.Sub.ARN] = r.Sub
+		}
+	case r.SubGone != "":
+		s.unsubscribe(r.SubGone)
+	}
+}
+
+// unsubscribe copies the list: a Publish may be reading the old one.
+func (s *Service) unsubscribe(arn string) {
+	sub := s.subs[arn]
+	if sub == nil {
+		return
+	}
+	delete(s.subs, arn)
+	if t := s.topics[sub.Topic]; t != nil {
+		t.subs = slices.DeleteFunc(slices.Clone(t.subs), func(o *subscription) bool { return o == sub })
+	}
+}
+
+// commit journals and applies a change. The caller holds s.mu and gives it up
+// here; the change is durable when commit returns.
+func (s *Service) commit(r record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		s.mu.Unlock()
+		return fmt.Errorf("encode sns record: %w", err)
+	}
+	s.apply(r)
+	c := s.log.Append(b)
+	s.mu.Unlock()
+	if err := c.Wait(); err != nil {
+		return fmt.Errorf("journal sns record: %w", err)
+	}
+	if s.log.ShouldCompact() { // rare: topics change seldom
+		if err := s.log.Compact(s.snapshot); err != nil {
+			s.opt.Logger.Error().Err(err).Msg("compacting the topics' journal failed")
+		}
+	}
+	return nil
+}
+
+func (s *Service) snapshot(emit func([]byte) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var records []record
+	for _, t := range s.topics {
+		records = append(records, record{Topic: t})
+	}
+	for _, sub := range s.subs {
+		records = append(records, record{Sub: sub})
+	}
+	for _, r := range records {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("encode sns record: %w", err)
+		}
+		if err := emit(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) arn(name string) string {
+	return "arn:aws:sns:" + s.opt.Region + ":" + s.opt.AccountID + ":" + name
+}
+
+// parse reads a subscription's attributes into what Publish needs.
+func (sub *subscription) parse() error {
+	sub.raw = strings.EqualFold(sub.Attrs["RawMessageDelivery"], "true")
+	sub.body = sub.Attrs["FilterPolicyScope"] == "MessageBody"
+	if p := sub.Attrs["FilterPolicy"]; p != "" {
+		f, err := ParseFilter(p, sub.body)
+		if err != nil {
+			return errInvalid("Attributes Reason: FilterPolicy: " + err.Error())
+		}
+		sub.filter = f
+	}
+	if p := sub.Attrs["RedrivePolicy"]; p != "" {
+		var policy struct {
+			Target string `json:"deadLetterTargetArn"`
+		}
+		if err := json.Unmarshal([]byte(p), &policy); err != nil || policy.Target == "" {
+			return errInvalid("Attributes Reason: RedrivePolicy: must have a deadLetterTargetArn")
+		}
+		sub.deadLetter = policy.Target
+	}
+	return nil
+}
+
+// with returns a copy of sub with one attribute changed.
+func (sub *subscription) with(attrs map[string]string) (*subscription, error) {
+	n := &subscription{ARN: sub.ARN, Topic: sub.Topic, Endpoint: sub.Endpoint, Attrs: maps.Clone(sub.Attrs)}
+	if n.Attrs == nil {
+		n.Attrs = map[string]string{}
+	}
+	for name, value := range attrs {
+		bad := false
+		switch name {
+		case "RawMessageDelivery":
+			value = strings.ToLower(value)
+			bad = value != "true" && value != "false"
+		case "FilterPolicyScope":
+			bad = value != "MessageAttributes" && value != "MessageBody"
+		case "FilterPolicy":
+			if value == "{}" {
+				value = ""
+			}
+		case "RedrivePolicy":
+		default:
+			return nil, errInvalid("AttributeName")
+		}
+		if bad {
+			return nil, errInvalid("Attributes Reason: " + name + ": Invalid value [" + value + "].")
+		}
+		if value == "" {
+			delete(n.Attrs, name)
+		} else {
+			n.Attrs[name] = value
+		}
+	}
+	return n, n.parse()
+}
+
+func newSubscriptionARN(topic string) string { return topic + ":" + uuid.NewString() }

@@ -1,0 +1,234 @@
+package sqs
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+func (s *Service) sendMessage(_ *call, in *sendInput) (*sendOutput, error) {
+	q, err := s.byURL(in.QueueUrl)
+	if err != nil {
+		return nil, err
+	}
+	m, delay, err := prepare(q, &sendEntry{
+		MessageBody: in.MessageBody, DelaySeconds: in.DelaySeconds,
+		MessageAttributes: in.MessageAttributes, MessageSystemAttributes: in.MessageSystemAttributes,
+		MessageGroupId: in.MessageGroupId, MessageDeduplicationId: in.MessageDeduplicationId,
+	})
+	if err != nil {
+		return nil, err
+	}
+	commit, err := s.send(q, delay, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := commit.Wait(); err != nil {
+		return nil, fmt.Errorf("send to %s: %w", q.name, err)
+	}
+	out := &sendOutput{MessageId: m.id.String(), MD5OfMessageBody: hex.EncodeToString(m.bodyMD5[:])}
+	if len(m.attrs) > 0 {
+		out.MD5OfMessageAttributes = hex.EncodeToString(m.attrsMD5[:])
+	}
+	return out, nil
+}
+
+func (s *Service) sendBatch(_ *call, in *sendBatchInput) (*sendBatchOutput, error) {
+	q, err := s.byURL(in.QueueUrl)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBatch(len(in.Entries), func(i int) string { return in.Entries[i].Id }); err != nil {
+		return nil, err
+	}
+	total := 0
+	for i := range in.Entries {
+		total += messageSize(in.Entries[i].MessageBody, in.Entries[i].MessageAttributes)
+	}
+	if total > maxMessageBytes {
+		return nil, errBatch("BatchRequestTooLong", fmt.Sprintf(
+			"Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxMessageBytes, total))
+	}
+	out := &sendBatchOutput{Successful: make([]sendEntryOutput, 0, len(in.Entries))}
+	var last journal.Commit
+	for i := range in.Entries {
+		e := &in.Entries[i]
+		m, delay, err := prepare(q, e)
+		if err != nil {
+			out.Failed = append(out.Failed, failed(e.Id, err))
+			continue
+		}
+		if last, err = s.send(q, delay, m); err != nil {
+			return nil, err
+		}
+		r := sendEntryOutput{Id: e.Id, MessageId: m.id.String(), MD5OfMessageBody: hex.EncodeToString(m.bodyMD5[:])}
+		if len(m.attrs) > 0 {
+			r.MD5OfMessageAttributes = hex.EncodeToString(m.attrsMD5[:])
+		}
+		out.Successful = append(out.Successful, r)
+	}
+	// The journal keeps its order: with the last, all before it are durable.
+	if err := last.Wait(); err != nil {
+		return nil, fmt.Errorf("send to %s: %w", q.name, err)
+	}
+	return out, nil
+}
+
+// prepare checks one entry and makes its message.
+func prepare(q *queue, e *sendEntry) (*message, time.Duration, error) {
+	if e.MessageBody == "" {
+		return nil, 0, errMissing("MessageBody")
+	}
+	if e.MessageDeduplicationId != "" {
+		return nil, 0, errValue(e.MessageDeduplicationId, "MessageDeduplicationId",
+			"The request includes a parameter that is not valid for this queue type.")
+	}
+	set := q.set.Load()
+	delay := set.delay
+	if d := e.DelaySeconds; d != nil {
+		if *d < 0 || *d > maxDelay {
+			return nil, 0, errValue(*d, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
+		}
+		delay = time.Duration(*d) * time.Second
+	}
+	if err := checkAttributes(e.MessageAttributes); err != nil {
+		return nil, 0, err
+	}
+	if err := checkSize(q, messageSize(e.MessageBody, e.MessageAttributes)); err != nil {
+		return nil, 0, err
+	}
+	if !allowed(e.MessageBody) {
+		return nil, 0, errContents("The message contains characters outside the allowed set.")
+	}
+	m := newMessage(e.MessageBody, e.MessageAttributes)
+	m.group = e.MessageGroupId
+	for name, a := range e.MessageSystemAttributes {
+		if name != "AWSTraceHeader" || a.DataType != "String" {
+			return nil, 0, errValue(name, "MessageSystemAttributes", "Only AWSTraceHeader of type String is supported.")
+		}
+		m.trace = a.StringValue
+	}
+	return m, delay, nil
+}
+
+func errContents(message string) *wire.Error {
+	return &wire.Error{Shape: shape + "InvalidMessageContents", Code: "InvalidMessageContents", Message: message}
+}
+
+func checkSize(q *queue, size int) error {
+	if limit := q.set.Load().maxSize; size > limit {
+		return &wire.Error{
+			Shape: coral + "InvalidParameterValueException", Code: "InvalidParameterValue",
+			Message: "One or more parameters are invalid. Reason: Message must be shorter than " + strconv.Itoa(limit) + " bytes.",
+		}
+	}
+	return nil
+}
+
+func messageSize(body string, attrs messageAttributes) int {
+	n := len(body)
+	for name, a := range attrs {
+		n += a.Size(name)
+	}
+	return n
+}
+
+// checkAttributes is
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+func checkAttributes(attrs messageAttributes) error {
+	if len(attrs) > maxAttributes {
+		return errValue(len(attrs), "MessageAttributes", "Number of message attributes exceeds the allowed maximum 10.")
+	}
+	for name, a := range attrs {
+		if !validAttributeName(name) {
+			return errValue(name, "MessageAttributes", "The message attribute name is not valid.")
+		}
+		kind, _, _ := strings.Cut(a.DataType, ".")
+		switch kind {
+		case "String", "Number":
+			if a.StringValue == "" {
+				return errValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
+			}
+			if !allowed(a.StringValue) {
+				return errContents("The message attribute " + name + " contains characters outside the allowed set.")
+			}
+			if kind == "Number" {
+				if _, err := strconv.ParseFloat(a.StringValue, 64); err != nil {
+					return errValue(a.StringValue, "MessageAttributes", "The message attribute "+name+" is not a number.")
+				}
+			}
+		case "Binary":
+			if len(a.BinaryValue) == 0 {
+				return errValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
+			}
+		default:
+			return errValue(name, "MessageAttributes",
+				"The message attribute must have a type that is String, Number or Binary, perhaps with a custom label.")
+		}
+	}
+	return nil
+}
+
+func validAttributeName(name string) bool {
+	ok := len(name) >= 1 && len(name) <= 256 && name[0] != '.' && name[len(name)-1] != '.' && !strings.Contains(name, "..")
+	for _, c := range []byte(name) {
+		ok = ok && (c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
+	}
+	lower := strings.ToLower(name)
+	return ok && !strings.HasPrefix(lower, "aws.") && !strings.HasPrefix(lower, "amazon.")
+}
+
+// allowed reports whether SQS takes the text: the characters of XML 1.0, see
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+func allowed(s string) bool {
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+				return false
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 || r == 0xFFFE || r == 0xFFFF {
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// checkBatch is what every batch is refused for as a whole.
+func checkBatch(n int, id func(int) string) error {
+	if n == 0 {
+		return errBatch("EmptyBatchRequest", "There should be at least one entry in the request.")
+	}
+	if n > maxBatchEntries {
+		return errBatch("TooManyEntriesInBatchRequest", fmt.Sprintf("Maximum number of entries per request are 10. You have sent %d.", n))
+	}
+	for i := range n {
+		if x := id(i); len(x) > 80 || strings.ContainsRune(x, '.') || !validAttributeName(x) {
+			return errBatch("InvalidBatchEntryId",
+				"A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
+		}
+		for j := range i {
+			if id(i) == id(j) {
+				return errBatch("BatchEntryIdsNotDistinct", "Id "+id(i)+" repeated.")
+			}
+		}
+	}
+	return nil
+}
+
+// failed is a batch entry's error.
+func failed(id string, err error) failedEntry {
+	e := wire.AsError(err)
+	return failedEntry{Id: id, Code: e.Code, Message: e.Message, SenderFault: !e.Server}
+}
