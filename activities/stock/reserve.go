@@ -116,7 +116,7 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 }
 
 // Sell moves what the order holds from reserved to sold and completes the
-// order. set are further attributes of the order record.
+// order. ErrFinished if it is not held and paid.
 func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 	at := s.stamp()
 	items := []types.TransactWriteItem{
 		{Update: s.holdUpdate(orderID, HoldSold, at)},
-		{Update: s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), order.StatusPaid)},
+		{Update: s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)},
 	}
 	items = append(items, s.moveStock(res.Items, "SET reserved = reserved - :q, sold = sold + :q")...)
 	failed, err := s.transact(ctx, "sell stock of order "+orderID, items)

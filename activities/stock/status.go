@@ -25,6 +25,10 @@ var liveStatuses = []order.Status{
 	order.StatusPaid, order.StatusNeedsAttention,
 }
 
+// paidStatuses are those in which an order may ship: a shipment that had to be
+// parked is taken up again from NEEDS_ATTENTION.
+var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
+
 // statusUpdate sets the status, and set, on condition that the order is in one
 // of from. A terminal status also takes the payment token out of the record.
 func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
@@ -65,7 +69,7 @@ func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 // MarkShipmentRequested records the shipment. From here on the order cannot be
 // cancelled. ErrFinished if it is not paid.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), order.StatusPaid))
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...))
 	return wrap(err, "mark shipment of order %s", orderID)
 }
 

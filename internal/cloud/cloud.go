@@ -1,0 +1,71 @@
+// Package cloud is the wiring to AWS: one set of clients, pointed at AWS or at
+// any endpoint that speaks its protocols, and the names of what they use.
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// Options say where AWS is.
+type Options struct {
+	Region   string
+	Endpoint string // "" is AWS itself, with its usual credential chain
+}
+
+// Clients are made once and shared.
+type Clients struct {
+	DynamoDB *dynamodb.Client
+	SQS      *sqs.Client
+	SNS      *sns.Client
+	calls    atomic.Int64
+}
+
+// New makes the clients.
+func New(ctx context.Context, o Options) (*Clients, error) {
+	c := &Clients{}
+	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
+	load := []func(*config.LoadOptions) error{
+		config.WithRegion(o.Region),
+		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = 5; so.MaxBackoff = 2 * time.Second })
+		}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{c.count}),
+	}
+	if o.Endpoint != "" {
+		load = append(load, config.WithBaseEndpoint(o.Endpoint),
+			config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("local", "local", "")))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("AWS configuration: %w", err)
+	}
+	c.DynamoDB = dynamodb.NewFromConfig(cfg)
+	c.SQS = sqs.NewFromConfig(cfg)
+	c.SNS = sns.NewFromConfig(cfg)
+	return c, nil
+}
+
+// Calls is how many requests have been made, retries included.
+func (c *Clients) Calls() int64 { return c.calls.Load() }
+
+func (c *Clients) count(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("CountCalls",
+		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			c.calls.Add(1)
+			return next.HandleDeserialize(ctx, in)
+		}), middleware.After)
+}

@@ -1,0 +1,154 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// keepAlive lets a busy worker keep its connections: with the default of ten
+// idle ones per host, most calls under load would open a new one.
+func keepAlive(c *awshttp.BuildableClient) *awshttp.BuildableClient {
+	return c.WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 256; t.MaxIdleConns = 512 })
+}
+
+// Resources are the topics and queues, by URL and ARN.
+type Resources struct {
+	OrderTopic, ShipmentTopic, CustomerTopic string // ARNs
+	OrderQueue, OrderDLQ                     string // URLs
+	CarrierRequests                          string
+	CarrierAnswers, CarrierAnswersDLQ        string
+}
+
+// Find looks the resources up by their names. It says which one is missing.
+func (c *Clients) Find(ctx context.Context) (Resources, error) {
+	var r Resources
+	var errs []error
+	queue := func(url *string, name string) {
+		out, err := c.SQS.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("queue %s: %w", name, err))
+			return
+		}
+		*url = *out.QueueUrl
+	}
+	queue(&r.OrderQueue, order.QueueOrderProcessing)
+	queue(&r.OrderDLQ, order.QueueOrderProcessingDLQ)
+	queue(&r.CarrierRequests, order.QueueCarrierRequests)
+	queue(&r.CarrierAnswers, order.QueueCarrierAnswers)
+	queue(&r.CarrierAnswersDLQ, order.QueueCarrierAnswersDLQ)
+
+	arns := map[string]string{}
+	pages := sns.NewListTopicsPaginator(c.SNS, &sns.ListTopicsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list topics: %w", err))
+			break
+		}
+		for _, t := range page.Topics {
+			arns[(*t.TopicArn)[strings.LastIndex(*t.TopicArn, ":")+1:]] = *t.TopicArn
+		}
+	}
+	topic := func(arn *string, name string) {
+		if *arn = arns[name]; *arn == "" {
+			errs = append(errs, fmt.Errorf("topic %s does not exist", name))
+		}
+	}
+	topic(&r.OrderTopic, order.TopicOrderEvents)
+	topic(&r.ShipmentTopic, order.TopicShipmentEvents)
+	topic(&r.CustomerTopic, order.TopicCustomerNotifications)
+	if err := errors.Join(errs...); err != nil {
+		return r, fmt.Errorf("AWS resources are missing (create them with `ordersaga setup`, or deploy/cloudformation): %w", err)
+	}
+	return r, nil
+}
+
+// Setup makes what is missing: three topics, five queues, and the
+// subscriptions between them, with raw delivery.
+func (c *Clients) Setup(ctx context.Context) (Resources, error) {
+	var r Resources
+	var errs []error
+	topic := func(arn *string, name string) {
+		out, err := c.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
+			return
+		}
+		*arn = *out.TopicArn
+	}
+	topic(&r.OrderTopic, order.TopicOrderEvents)
+	topic(&r.ShipmentTopic, order.TopicShipmentEvents)
+	topic(&r.CustomerTopic, order.TopicCustomerNotifications)
+
+	var err error
+	orderARN, requestsARN := "", ""
+	r.OrderDLQ, _, err = c.queue(ctx, order.QueueOrderProcessingDLQ, "")
+	errs = append(errs, err)
+	r.OrderQueue, orderARN, err = c.queue(ctx, order.QueueOrderProcessing, r.OrderDLQ)
+	errs = append(errs, err)
+	r.CarrierRequests, requestsARN, err = c.queue(ctx, order.QueueCarrierRequests, "")
+	errs = append(errs, err)
+	r.CarrierAnswersDLQ, _, err = c.queue(ctx, order.QueueCarrierAnswersDLQ, "")
+	errs = append(errs, err)
+	r.CarrierAnswers, _, err = c.queue(ctx, order.QueueCarrierAnswers, r.CarrierAnswersDLQ)
+	errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return r, err
+	}
+	return r, errors.Join(c.subscribe(ctx, r.OrderTopic, orderARN), c.subscribe(ctx, r.ShipmentTopic, requestsARN))
+}
+
+// maxReceives is how often a message is tried before SQS itself moves it to
+// the dead-letter queue: with intake's back-off, about an hour of failures.
+const maxReceives = "60"
+
+func (c *Clients) queue(ctx context.Context, name, dlq string) (url, arn string, err error) {
+	attributes := map[string]string{"VisibilityTimeout": "30"}
+	if dlq == "" {
+		attributes["MessageRetentionPeriod"] = "1209600" // 14 days, SQS's most
+	} else {
+		dlqARN, err := c.arn(ctx, dlq)
+		if err != nil {
+			return "", "", err
+		}
+		attributes["RedrivePolicy"] = `{"deadLetterTargetArn":"` + dlqARN + `","maxReceiveCount":"` + maxReceives + `"}`
+	}
+	out, err := c.SQS.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		return "", "", fmt.Errorf("create queue %s: %w", name, err)
+	}
+	arn, err = c.arn(ctx, *out.QueueUrl)
+	return *out.QueueUrl, arn, err
+}
+
+func (c *Clients) arn(ctx context.Context, url string) (string, error) {
+	out, err := c.SQS.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn},
+	})
+	if err != nil {
+		return "", fmt.Errorf("read ARN of queue %s: %w", url, err)
+	}
+	return out.Attributes[string(types.QueueAttributeNameQueueArn)], nil
+}
+
+func (c *Clients) subscribe(ctx context.Context, topic, queue string) error {
+	_, err := c.SNS.Subscribe(ctx, &sns.SubscribeInput{
+		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &queue,
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe queue %s to topic %s: %w", queue, topic, err)
+	}
+	return nil
+}

@@ -1,0 +1,272 @@
+// Package intake turns queue messages into sagas: OrderPlaced starts one, a
+// carrier's answer is passed on to one. A message is deleted only when what it
+// caused is durable; one that can never succeed goes to the dead-letter queue
+// at once, with its reason.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+)
+
+// SQS is what a consumer uses of *sqs.Client.
+type SQS interface {
+	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
+	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	DeleteMessageBatch(context.Context, *sqs.DeleteMessageBatchInput, ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
+	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
+	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+}
+
+// Poison is an error that no repetition can mend: the message goes to the
+// dead-letter queue.
+type Poison struct{ Reason error }
+
+func (p *Poison) Error() string { return p.Reason.Error() }
+func (p *Poison) Unwrap() error { return p.Reason }
+
+// Options of a Consumer.
+type Options struct {
+	SQS      SQS
+	QueueURL string
+	DLQURL   string
+	// Handle does what a message asks for. It returns when that is durable, a
+	// *Poison if it never can be, or another error to be tried again later.
+	// It must be safe to run twice for the same message.
+	Handle func(ctx context.Context, body []byte) error
+	// Room reports whether more work may be taken in; nil means always. While
+	// there is none, messages stay in the queue, where others can take them.
+	Room   func(ctx context.Context) bool
+	Logger zerolog.Logger
+	// Receivers is how many long polls run at a time; 0 means 2.
+	Receivers int
+	// Visibility is how long a message stays hidden from others while it is
+	// handled; it is extended as long as that takes. 0 means 30 s.
+	Visibility time.Duration
+	// Observe is told of every message's outcome ("done", "poison", "retry");
+	// nil if nobody listens.
+	Observe func(outcome string)
+}
+
+// Consumer handles one queue.
+type Consumer struct{ o Options }
+
+// New makes a consumer; Run starts it.
+func New(o Options) *Consumer {
+	if o.Receivers == 0 {
+		o.Receivers = 2
+	}
+	if o.Visibility == 0 {
+		o.Visibility = 30 * time.Second
+	}
+	if o.Observe == nil {
+		o.Observe = func(string) {}
+	}
+	if o.Room == nil {
+		o.Room = func(context.Context) bool { return true }
+	}
+	return &Consumer{o}
+}
+
+// Run receives and handles messages until ctx ends, then finishes what it has
+// received and returns nil.
+func (c *Consumer) Run(ctx context.Context) error {
+	var receivers sync.WaitGroup
+	for range c.o.Receivers {
+		receivers.Go(func() { c.receive(ctx) })
+	}
+	receivers.Wait()
+	return nil
+}
+
+func (c *Consumer) receive(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		if !c.o.Room(ctx) {
+			pause(ctx, 20*time.Millisecond)
+			continue
+		}
+		out, err := c.o.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 20,
+			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+		})
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			failures++
+			delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
+			c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
+			pause(ctx, delay)
+			continue
+		}
+		failures = 0
+		if len(out.Messages) > 0 {
+			// What has been received is finished even when ctx ends: a worker
+			// that is told to stop leaves nothing half done.
+			c.batch(context.WithoutCancel(ctx), out.Messages)
+		}
+	}
+}
+
+// batch handles messages side by side and settles each by its outcome.
+func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
+	b := &batch{open: map[string]string{}}
+	for i, m := range messages {
+		b.open[strconv.Itoa(i)] = *m.ReceiptHandle
+	}
+	beating, stop := context.WithCancel(ctx)
+	var heart sync.WaitGroup
+	heart.Go(func() { c.extend(beating, b) })
+
+	var done []types.DeleteMessageBatchRequestEntry
+	var mu sync.Mutex
+	var g errgroup.Group
+	for i, m := range messages {
+		g.Go(func() error {
+			id := strconv.Itoa(i)
+			if c.settle(ctx, m) {
+				mu.Lock()
+				done = append(done, types.DeleteMessageBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle})
+				mu.Unlock()
+			}
+			b.close(id)
+			return nil
+		})
+	}
+	_ = g.Wait() // settle reports through its result
+	stop()
+	heart.Wait()
+	c.delete(ctx, done)
+}
+
+// settle handles one message; true means that it can be deleted.
+func (c *Consumer) settle(ctx context.Context, m types.Message) bool {
+	err := c.o.Handle(ctx, []byte(aws.ToString(m.Body)))
+	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
+	if err == nil {
+		c.o.Observe("done")
+		return true
+	}
+	if poison, ok := errors.AsType[*Poison](err); ok {
+		if err := c.bury(ctx, m, poison.Reason); err != nil {
+			log.Error().Err(err).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			return false
+		}
+		log.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
+		c.o.Observe("poison")
+		return true
+	}
+	c.o.Observe("retry")
+	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
+	delay := min(time.Second<<min(received, 6), time.Minute)
+	log.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
+	_, err = c.o.SQS.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl: &c.o.QueueURL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(delay.Seconds()),
+	})
+	if err != nil {
+		log.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
+	}
+	return false
+}
+
+// bury copies a message to the dead-letter queue with the reason.
+func (c *Consumer) bury(ctx context.Context, m types.Message, reason error) error {
+	text := []rune(reason.Error())
+	attribute := func(v string) types.MessageAttributeValue {
+		return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &v}
+	}
+	_, err := c.o.SQS.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &c.o.DLQURL, MessageBody: m.Body,
+		MessageAttributes: map[string]types.MessageAttributeValue{
+			"Reason":            attribute(string(text[:min(len(text), 1000)])),
+			"OriginalMessageId": attribute(aws.ToString(m.MessageId)),
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("send to dead-letter queue %s: %w", c.o.DLQURL, err)
+	}
+	return nil
+}
+
+func (c *Consumer) delete(ctx context.Context, entries []types.DeleteMessageBatchRequestEntry) {
+	if len(entries) == 0 {
+		return
+	}
+	out, err := c.o.SQS.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &c.o.QueueURL, Entries: entries})
+	// Whatever is not deleted comes again and is found to be done.
+	if err != nil {
+		c.o.Logger.Warn().Err(err).Int("messages", len(entries)).Msg("handled messages not deleted; they will come again")
+	} else if len(out.Failed) > 0 {
+		c.o.Logger.Warn().Int("messages", len(out.Failed)).Str("first", aws.ToString(out.Failed[0].Message)).
+			Msg("handled messages not deleted; they will come again")
+	}
+}
+
+// extend keeps messages that are still being handled hidden from others.
+func (c *Consumer) extend(ctx context.Context, b *batch) {
+	beat := time.NewTicker(c.o.Visibility / 3)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+		}
+		var entries []types.ChangeMessageVisibilityBatchRequestEntry
+		for id, receipt := range b.still() {
+			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: &id, ReceiptHandle: &receipt, VisibilityTimeout: int32(c.o.Visibility.Seconds()),
+			})
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		if _, err := c.o.SQS.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &c.o.QueueURL, Entries: entries}); err != nil && ctx.Err() == nil {
+			c.o.Logger.Warn().Err(err).Msg("visibility not extended; another worker may see the message too")
+		}
+	}
+}
+
+// batch knows which of its messages are still being handled.
+type batch struct {
+	mu   sync.Mutex
+	open map[string]string
+}
+
+func (b *batch) close(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.open, id)
+}
+
+func (b *batch) still() map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := make(map[string]string, len(b.open))
+	for k, v := range b.open {
+		m[k] = v
+	}
+	return m
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
