@@ -1,0 +1,243 @@
+// Package reconcile finds what crashes, bugs and manual edits leave behind:
+// an order without a saga, stock held for an order that has ended, a charge
+// that nobody refunded. It mends what is safe to mend and reports the rest.
+// Every action is one that the saga itself would have taken, is idempotent,
+// and is taken only on what has not changed for the grace period.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// Orders is what the reconciler uses of *stock.Store.
+type Orders interface {
+	Get(ctx context.Context, orderID string) (stock.Record, error)
+	List(ctx context.Context, q stock.Query) (stock.Page, error)
+	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
+	Release(ctx context.Context, orderID string, final order.Status, reason string) error
+	AddNote(ctx context.Context, orderID string, n stock.Note) error
+}
+
+// Payments is what the reconciler uses of *payment.Client.
+type Payments interface {
+	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	Refund(ctx context.Context, orderID string) (string, error)
+}
+
+// Sagas is what the reconciler uses of an engine.
+type Sagas interface {
+	Get(ctx context.Context, id string) (engine.Instance, error)
+	Start(ctx context.Context, workflow, id string, input any) error
+}
+
+// Reconciler compares the three ledgers.
+type Reconciler struct {
+	Orders   Orders
+	Payments Payments
+	Sagas    Sagas
+	Terms    workflows.Terms
+	Grace    time.Duration // 0 means five minutes
+	Now      func() time.Time
+	Logger   zerolog.Logger
+}
+
+// Finding is one thing that did not fit.
+type Finding struct {
+	OrderID string `json:"orderId"`
+	What    string `json:"what"`
+	Action  string `json:"action"` // what was done, or "flagged" for a person
+	Error   string `json:"error,omitempty"`
+}
+
+// Report is the outcome of one run.
+type Report struct {
+	Orders       int       `json:"ordersChecked"`
+	Reservations int       `json:"reservationsChecked"`
+	Charges      int       `json:"chargesChecked"`
+	Findings     []Finding `json:"findings"`
+}
+
+const pageSize = 200
+
+var live = []order.Status{order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention}
+
+// Once runs all three comparisons. The report is also valid beside an error,
+// as far as it got.
+func (r Reconciler) Once(ctx context.Context) (Report, error) {
+	if r.Grace == 0 {
+		r.Grace = 5 * time.Minute
+	}
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	rep := Report{Findings: []Finding{}}
+	err := errors.Join(r.orders(ctx, &rep), r.reservations(ctx, &rep), r.charges(ctx, &rep))
+	return rep, err
+}
+
+// Run repeats Once at the interval until ctx ends.
+func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		rep, err := r.Once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			r.Logger.Error().Err(err).Msg("reconciliation did not finish; it is tried again")
+		}
+		for _, f := range rep.Findings {
+			r.Logger.Warn().Str("order", f.OrderID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
+		}
+	}
+}
+
+// found records a finding and what came of acting on it.
+func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, action string, act func() error) {
+	f := Finding{OrderID: orderID, What: what, Action: action}
+	if act != nil {
+		if err := act(); err != nil {
+			f.Error = err.Error()
+		} else if err := r.Orders.AddNote(ctx, orderID, stock.Note{Actor: "reconciler", Action: action, Text: what}); err != nil && !errors.Is(err, stock.ErrNotFound) {
+			f.Error = err.Error()
+		}
+	}
+	rep.Findings = append(rep.Findings, f)
+}
+
+func (r Reconciler) settled(at time.Time) bool { return r.Now().Sub(at) > r.Grace }
+
+// orders looks for live orders whose saga is gone or has ended without them.
+func (r Reconciler) orders(ctx context.Context, rep *Report) error {
+	q := stock.Query{Statuses: live, Limit: pageSize}
+	for {
+		page, err := r.Orders.List(ctx, q)
+		if err != nil {
+			return fmt.Errorf("reconcile orders: %w", err)
+		}
+		for _, rec := range page.Records {
+			rep.Orders++
+			if !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			if err := r.order(ctx, rep, rec); err != nil {
+				return fmt.Errorf("reconcile order %s: %w", rec.OrderID, err)
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			return nil
+		}
+	}
+}
+
+func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) error {
+	inst, err := r.Sagas.Get(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	gone := err != nil
+	switch {
+	case gone && rec.Status != order.StatusNeedsAttention:
+		// All steps are idempotent, so a saga that is begun again finds what
+		// is done and goes on from there.
+		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" and has no saga", "saga started again", func() error {
+			o, err := rec.Order()
+			if err != nil {
+				return err
+			}
+			return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{Order: o.WithoutToken(), Terms: r.Terms})
+		})
+	case gone:
+		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga that could be resolved", "flagged", nil)
+	case inst.Status.Ended():
+		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
+			if _, err := r.Payments.Refund(ctx, rec.OrderID); err != nil {
+				return err
+			}
+			return r.Orders.Release(ctx, rec.OrderID, order.StatusFailed, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
+		})
+	}
+	return nil
+}
+
+// reservations looks for stock held for orders that have ended.
+func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
+	for cursor := ""; ; {
+		list, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
+		if err != nil {
+			return fmt.Errorf("reconcile reservations: %w", err)
+		}
+		for _, res := range list {
+			rep.Reservations++
+			if res.State != stock.HoldHeld {
+				continue
+			}
+			rec, err := r.Orders.Get(ctx, res.OrderID)
+			if errors.Is(err, stock.ErrNotFound) {
+				r.found(ctx, rep, res.OrderID, "stock is held for an order that does not exist", "flagged", nil)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reconcile reservations: %w", err)
+			}
+			if rec.Status.Terminal() && r.settled(rec.UpdatedAt) {
+				r.found(ctx, rep, res.OrderID, "stock is held for an order that is "+string(rec.Status), "released", func() error {
+					return r.Orders.Release(ctx, res.OrderID, rec.Status, rec.Reason)
+				})
+			}
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}
+
+// charges looks for money taken for orders that did not complete.
+func (r Reconciler) charges(ctx context.Context, rep *Report) error {
+	for cursor := ""; ; {
+		list, next, err := r.Payments.Charges(ctx, cursor, pageSize)
+		if err != nil {
+			return fmt.Errorf("reconcile charges: %w", err)
+		}
+		for _, c := range list {
+			rep.Charges++
+			if c.Refunded {
+				continue
+			}
+			rec, err := r.Orders.Get(ctx, c.OrderID)
+			if errors.Is(err, stock.ErrNotFound) {
+				r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reconcile charges: %w", err)
+			}
+			if rec.Status.Terminal() && rec.Status != order.StatusCompleted && r.settled(rec.UpdatedAt) {
+				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
+					_, err := r.Payments.Refund(ctx, c.OrderID)
+					return err
+				})
+			}
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}
