@@ -259,7 +259,7 @@ func TestBatchesFailInPart(t *testing.T) {
 	wantError[*types.BatchEntryIdsNotDistinct](t, err)
 	_, err = send(entry("not valid", "x"))
 	wantError[*types.InvalidBatchEntryId](t, err)
-	_, err = send([]types.SendMessageBatchRequestEntry{}...)
+	_, err = q.c.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: q.url, Entries: []types.SendMessageBatchRequestEntry{}})
 	wantError[*types.EmptyBatchRequest](t, err)
 	var eleven []types.SendMessageBatchRequestEntry
 	for i := range 11 {

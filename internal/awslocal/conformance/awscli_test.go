@@ -1,0 +1,113 @@
+package conformance
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// awsCLI runs the aws command and decodes what it prints. Debian's awscli 2.9
+// speaks the query protocol to SQS, newer ones JSON: run this with both.
+type awsCLI struct {
+	*testing.T
+	path string
+}
+
+func newCLI(t *testing.T) *awsCLI {
+	t.Helper()
+	return &awsCLI{t, testkit.NeedTool(t, "aws", "apt-get install awscli")}
+}
+
+func (c *awsCLI) try(args ...string) (string, error) {
+	c.Helper()
+	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", endpoint(c), "--output", "json"}, args...)...) //nolint:gosec // the test's own arguments
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (c *awsCLI) run(into any, args ...string) {
+	c.Helper()
+	out, err := c.try(args...)
+	if err != nil {
+		c.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	if into != nil {
+		if err := json.Unmarshal([]byte(out), into); err != nil {
+			c.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+func TestAWSCommand(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	name := unique(t)
+	var q struct{ QueueUrl string }
+	c.run(&q, "sqs", "create-queue", "--queue-name", name, "--attributes", "VisibilityTimeout=9", "--tags", "team=saga")
+	c.run(nil, "sqs", "send-message", "--queue-url", q.QueueUrl, "--message-body", `{"x":"<&>"}`,
+		"--message-attributes", "kind={DataType=String,StringValue=OrderPlaced}")
+	c.run(nil, "sqs", "send-message-batch", "--queue-url", q.QueueUrl, "--entries", "Id=a,MessageBody=one", "Id=b,MessageBody=two")
+	var attrs struct{ Attributes map[string]string }
+	c.run(&attrs, "sqs", "get-queue-attributes", "--queue-url", q.QueueUrl, "--attribute-names", "All")
+	if attrs.Attributes["VisibilityTimeout"] != "9" || attrs.Attributes["ApproximateNumberOfMessages"] != "3" {
+		t.Errorf("attributes %v", attrs)
+	}
+	var got struct {
+		Messages []struct {
+			Body, ReceiptHandle, MessageId string
+			Attributes                     map[string]string
+			MessageAttributes              map[string]struct{ StringValue, DataType string }
+		}
+	}
+	c.run(&got, "sqs", "receive-message", "--queue-url", q.QueueUrl, "--attribute-names", "All",
+		"--message-attribute-names", "All", "--wait-time-seconds", "1")
+	if len(got.Messages) != 1 || got.Messages[0].Body != `{"x":"<&>"}` || got.Messages[0].MessageAttributes["kind"].StringValue != "OrderPlaced" ||
+		got.Messages[0].Attributes["ApproximateReceiveCount"] != "1" {
+		t.Fatalf("received %+v", got)
+	}
+	c.run(nil, "sqs", "change-message-visibility", "--queue-url", q.QueueUrl, "--receipt-handle", got.Messages[0].ReceiptHandle, "--visibility-timeout", "60")
+	c.run(nil, "sqs", "delete-message", "--queue-url", q.QueueUrl, "--receipt-handle", got.Messages[0].ReceiptHandle)
+	var tags struct{ Tags map[string]string }
+	c.run(&tags, "sqs", "list-queue-tags", "--queue-url", q.QueueUrl)
+	if tags.Tags["team"] != "saga" {
+		t.Errorf("tags %v", tags)
+	}
+	c.run(nil, "sqs", "purge-queue", "--queue-url", q.QueueUrl)
+
+	var topic struct{ TopicArn string }
+	c.run(&topic, "sns", "create-topic", "--name", name)
+	var sub struct{ SubscriptionArn string }
+	c.run(&sub, "sns", "subscribe", "--topic-arn", topic.TopicArn, "--protocol", "sqs", "--notification-endpoint", attrs.Attributes["QueueArn"],
+		"--attributes", `{"RawMessageDelivery":"true","FilterPolicy":"{\"kind\":[\"OrderPlaced\"]}"}`)
+	c.run(nil, "sns", "publish", "--topic-arn", topic.TopicArn, "--message", "from sns",
+		"--message-attributes", `{"kind":{"DataType":"String","StringValue":"OrderPlaced"}}`)
+	got.Messages = nil
+	c.run(&got, "sqs", "receive-message", "--queue-url", q.QueueUrl, "--wait-time-seconds", "1")
+	if len(got.Messages) != 1 || got.Messages[0].Body != "from sns" {
+		t.Errorf("received %+v", got)
+	}
+	c.run(nil, "sns", "list-topics")
+	c.run(nil, "sns", "list-subscriptions-by-topic", "--topic-arn", topic.TopicArn)
+	c.run(nil, "sns", "delete-topic", "--topic-arn", topic.TopicArn)
+	var urls struct{ QueueUrls []string }
+	c.run(&urls, "sqs", "list-queues", "--queue-name-prefix", name)
+	if len(urls.QueueUrls) != 1 || urls.QueueUrls[0] != q.QueueUrl {
+		t.Errorf("queues %v", urls)
+	}
+	c.run(nil, "sqs", "delete-queue", "--queue-url", q.QueueUrl)
+	out, err := c.try("sqs", "get-queue-url", "--queue-name", name)
+	if err == nil || !strings.Contains(out, "NonExistentQueue") && !strings.Contains(out, "QueueDoesNotExist") {
+		t.Errorf("deleted queue: %v\n%s", err, out)
+	}
+	var who struct{ Account string }
+	c.run(&who, "sts", "get-caller-identity")
+	if len(who.Account) != 12 {
+		t.Errorf("identity %+v", who)
+	}
+}
