@@ -47,8 +47,12 @@ type Terms struct {
 	// step more.
 	AwaitCarrier   bool          `json:"awaitCarrier,omitempty"`
 	CarrierTimeout time.Duration `json:"carrierTimeout,omitempty"`
-	// Pace scales all retry pauses and budgets; 0 means 1. Demonstrations and
-	// tests use a small one.
+	// Patience is how long compensations, and steps after the point of no
+	// return, are tried before a person is asked; 0 means 24 hours.
+	Patience time.Duration `json:"patience,omitempty"`
+	// Pace scales all pauses between tries, and the budget of the steps before
+	// the point of no return; 0 means 1. Demonstrations and tests use a small
+	// one.
 	Pace float64 `json:"pace,omitempty"`
 }
 
@@ -63,19 +67,21 @@ func Order(ctx *task.WorkflowContext) (any, error) {
 	if err := ctx.GetInput(&s); err != nil {
 		return nil, err
 	}
-	return orderSaga(s.Terms.Pace).Workflow(ctx)
+	return orderSaga(s.Terms).Workflow(ctx)
 }
 
-func orderSaga(pace float64) saga.Saga[State] {
+func orderSaga(t Terms) saga.Saga[State] {
+	pace, patience := t.Pace, t.Patience
 	if pace <= 0 {
 		pace = 1
+	}
+	if patience <= 0 {
+		patience = 24 * time.Hour
 	}
 	scale := func(d time.Duration) time.Duration { return max(time.Duration(float64(d)*pace), time.Millisecond) }
 	// Forward steps give up after minutes: the customer is waiting.
 	forward := saga.Policy{First: scale(time.Second), Max: scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: scale(5 * time.Minute)}
-	// Compensations, and steps after the point of no return, try for a day
-	// before they ask a person.
-	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: scale(24 * time.Hour)}
+	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience}
 
 	return saga.Saga[State]{
 		Done:      string(order.StatusCompleted),

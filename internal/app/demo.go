@@ -1,0 +1,357 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Demo publishes a mix of orders, plays the people involved (approver,
+// customer, operator), and checks every outcome and invariant.
+type Demo struct {
+	Orders int
+	Seed   uint64
+	Out    io.Writer
+	// Progress receives the progress bar; nil shows none.
+	Progress io.Writer
+}
+
+// scenario is one kind of order and what must become of it.
+type scenario struct {
+	name   string
+	weight int
+	want   order.Status // "" means: not accepted, goes to the dead letters
+	make   func(o *order.Order)
+	twice  bool   // published twice
+	raw    string // published instead of an order
+	person string // what the people involved do: approve, reject, cancel
+}
+
+const approvalAbove = 100_000 // minor units: 1,000.00
+
+func token(t string) func(*order.Order) { return func(o *order.Order) { o.Payment.Token = t } }
+func shipTo(name string) func(*order.Order) {
+	return func(o *order.Order) { o.ShipTo.Name = name }
+}
+func expensive(o *order.Order) {
+	o.Lines = []order.Line{{SKU: "SKU-2", Quantity: 1, UnitPrice: approvalAbove + 1}}
+}
+func also(fs ...func(*order.Order)) func(*order.Order) {
+	return func(o *order.Order) {
+		for _, f := range fs {
+			f(o)
+		}
+	}
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{name: "ok", weight: 60, want: order.StatusCompleted},
+		{name: "out of stock on one line", weight: 8, want: order.StatusRejected, make: func(o *order.Order) {
+			o.Lines = append(o.Lines, order.Line{SKU: soldOut, Quantity: 1, UnitPrice: 100})
+		}},
+		{name: "payment declined", weight: 5, want: order.StatusDeclined, make: token("tok_declined")},
+		{name: "insufficient funds", weight: 2, want: order.StatusDeclined, make: token("tok_insufficient_funds")},
+		{name: "flaky payment, recovers", weight: 5, want: order.StatusCompleted, make: token("tok_flaky_2")},
+		{name: "charged, answer lost", weight: 3, want: order.StatusCompleted, make: token("tok_lost_response")},
+		{name: "charge outcome unknown", weight: 2, want: order.StatusFailed, make: token("tok_lost_always")},
+		{name: "refused by the carrier", weight: 4, want: order.StatusFailed, make: shipTo("REFUSE")},
+		{name: "above the limit, approved", weight: 3, want: order.StatusCompleted, make: expensive, person: "approve"},
+		{name: "above the limit, refused", weight: 1, want: order.StatusCancelled, make: expensive, person: "reject"},
+		{name: "cancelled by the customer", weight: 1, want: order.StatusCancelled, make: expensive, person: "cancel"},
+		{name: "refund stuck, operator retries", weight: 1, want: order.StatusFailed, make: also(token("tok_refund_down"), shipTo("REFUSE"))},
+		{name: "same message twice", weight: 3, want: order.StatusCompleted, twice: true},
+		{name: "malformed message", weight: 2, raw: `{"orderId":"broken","lines":`},
+		{name: "invalid order", weight: 1, raw: `{"specVersion":7,"orderId":"o-v7","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`},
+	}
+}
+
+const soldOut = "SKU-SOLDOUT"
+
+// Catalogue is the stock that `dev` seeds.
+func Catalogue() map[string]int64 {
+	c := map[string]int64{soldOut: 0, "SKU-LIMITED": 25}
+	for n := range 12 {
+		c[fmt.Sprintf("SKU-%d", n+1)] = 1_000_000
+	}
+	return c
+}
+
+type placed struct {
+	id       string
+	scenario *scenario
+}
+
+// plan deals out the scenarios: each one once if there is room, then by
+// weight. The same seed gives the same orders.
+func (d Demo) plan(run string) []placed {
+	rng := rand.New(rand.NewPCG(d.Seed, 1)) //nolint:gosec // a demonstration
+	all := scenarios()
+	var deck []*scenario
+	for i := range all {
+		for range all[i].weight {
+			deck = append(deck, &all[i])
+		}
+	}
+	plan := make([]placed, d.Orders)
+	for i := range plan {
+		s := deck[rng.IntN(len(deck))]
+		if i < len(all) && d.Orders >= len(all) {
+			s = &all[i]
+		}
+		plan[i] = placed{id: fmt.Sprintf("demo-%s-%04d", run, i+1), scenario: s}
+	}
+	rng.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
+	return plan
+}
+
+func (d Demo) order(p placed, n int) order.Order {
+	o := order.Order{
+		SpecVersion: order.SpecVersion, OrderID: p.id, CustomerID: fmt.Sprintf("c-%d", n%17), Currency: "EUR",
+		Payment:  order.Payment{Token: "tok_ok"},
+		ShipTo:   &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+		PlacedAt: time.Now().UTC(),
+	}
+	for i := range 1 + n%3 {
+		o.Lines = append(o.Lines, order.Line{SKU: fmt.Sprintf("SKU-%d", 1+(n+i)%12), Quantity: int64(1 + n%4), UnitPrice: 1999})
+	}
+	if p.scenario.make != nil {
+		p.scenario.make(&o)
+	}
+	return o
+}
+
+// Run publishes, waits for the end, prints the tables, and returns an error
+// that says what did not hold.
+func (d Demo) Run(ctx context.Context, w *Worker, sims *Simulators) error {
+	p := w.parts
+	run := time.Now().UTC().Format("150405")
+	plan := d.plan(run)
+	began, callsBefore := time.Now(), p.Cloud.Calls()
+	if err := d.publish(ctx, p, plan); err != nil {
+		return err
+	}
+	want := map[string]*scenario{}
+	dead := 0
+	for _, x := range plan {
+		if x.scenario.raw != "" {
+			dead++
+			continue
+		}
+		want[x.id] = x.scenario
+	}
+	records, err := d.await(ctx, w, sims, began, want)
+	if err != nil {
+		return err
+	}
+	elapsed, calls := time.Since(began), p.Cloud.Calls()-callsBefore
+	violations, letters, err := d.verify(ctx, p, sims, want, records, dead)
+	if err != nil {
+		return err
+	}
+	d.print(want, records, letters, elapsed, calls)
+	printLedger(ctx, d.Out, p.Store)
+	if len(violations) > 0 {
+		for _, v := range violations {
+			_, _ = fmt.Fprintln(d.Out, "VIOLATED ", v)
+		}
+		return fmt.Errorf("%d invariants or expectations were violated", len(violations))
+	}
+	_, _ = fmt.Fprintln(d.Out, "All invariants held: never oversold, nothing lost, one charge and one shipment per completed order, nothing left reserved.")
+	return nil
+}
+
+// publish sends all messages to the OrderEvents topic.
+func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
+	pub := intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for n, x := range plan {
+		g.Go(func() error {
+			if x.scenario.raw != "" {
+				_, err := p.Cloud.SNS.Publish(gctx, &sns.PublishInput{TopicArn: &p.Resources.OrderTopic, Message: aws.String(x.scenario.raw)})
+				return err
+			}
+			o := d.order(x, n)
+			for range map[bool]int{false: 1, true: 2}[x.scenario.twice] {
+				if err := pub.PublishOrder(gctx, o); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("publish demo orders: %w", err)
+	}
+	return nil
+}
+
+// await plays the people until every order has ended.
+func (d Demo) await(ctx context.Context, w *Worker, sims *Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
+	bar := newBar(d.Progress, len(want), "sagas")
+	ended := map[string]stock.Record{}
+	acted := map[string]bool{}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for len(ended) < len(want) {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("demo stopped with %d of %d orders ended: %w", len(ended), len(want), ctx.Err())
+		case <-tick.C:
+		}
+		for q := (stock.Query{Since: since, Limit: 1000}); ; {
+			page, err := w.parts.Store.List(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			for _, rec := range page.Records {
+				s := want[rec.OrderID]
+				if s == nil {
+					continue
+				}
+				if rec.Status.Terminal() {
+					ended[rec.OrderID] = rec
+				} else if err := d.act(ctx, w, sims, s, rec, acted); err != nil {
+					return nil, err
+				}
+			}
+			if q.Cursor = page.Next; q.Cursor == "" {
+				break
+			}
+		}
+		_ = bar.Set(len(ended)) // a bar that cannot be drawn is not worth failing for
+	}
+	_ = bar.Finish()
+	return ended, w.settle(ctx)
+}
+
+// settle waits until no saga of the demo runs any more: the order's last
+// status is written a moment before its workflow ends.
+func (w *Worker) settle(ctx context.Context) error {
+	for {
+		st, err := w.parts.Engine.Stats(ctx)
+		if err != nil || st.Live == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// act does what a person would do about an order that waits for one.
+func (d Demo) act(ctx context.Context, w *Worker, sims *Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
+	key := rec.OrderID + string(rec.Status)
+	if acted[key] {
+		return nil
+	}
+	var err error
+	switch {
+	case rec.Status == order.StatusAwaitingApproval && s.person == "approve":
+		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{Approved: true, By: "demo approver"})
+	case rec.Status == order.StatusAwaitingApproval && s.person == "reject":
+		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{By: "demo approver", Note: "too expensive"})
+	case rec.Status == order.StatusAwaitingApproval && s.person == "cancel":
+		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventCancel, workflows.Cancellation{By: "demo customer", Reason: "changed my mind"})
+	case rec.Status == order.StatusNeedsAttention:
+		if err := sims.HealPayments(ctx); err != nil {
+			return err
+		}
+		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.ActionRetry, By: "demo operator", Note: "provider is up again"})
+	default:
+		return nil
+	}
+	acted[key] = err == nil
+	return err
+}
+
+// verify compares every outcome with what it had to be, and checks the
+// invariants.
+func (d Demo) verify(ctx context.Context, p Parts, sims *Simulators, want map[string]*scenario, got map[string]stock.Record, dead int) (violations []string, letters int, err error) {
+	ids := make([]string, 0, len(want))
+	for id, s := range want {
+		ids = append(ids, id)
+		if rec := got[id]; rec.Status != s.want {
+			violations = append(violations, fmt.Sprintf("order %s (%s) ended %s (%s), must be %s", id, s.name, rec.Status, rec.Reason, s.want))
+		}
+	}
+	res, err := check.Run(ctx, p.Store, p.Payments, sims, ids)
+	if err != nil {
+		return nil, 0, err
+	}
+	violations = append(violations, res.Violations...)
+	letters, unexplained, err := countLetters(ctx, p, dead)
+	if err != nil {
+		return nil, 0, err
+	}
+	if letters < dead || unexplained > 0 {
+		violations = append(violations, fmt.Sprintf("I2 nothing is lost: %d malformed messages, %d dead letters, %d of them without a reason", dead, letters, unexplained))
+	}
+	slices.Sort(violations)
+	return violations, letters, nil
+}
+
+// countLetters reads the dead-letter queue, leaving its messages there.
+func countLetters(ctx context.Context, p Parts, want int) (letters, unexplained int, err error) {
+	seen := map[string]bool{}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		out, err := p.Cloud.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &p.Resources.OrderDLQ, MaxNumberOfMessages: 10, VisibilityTimeout: 5, MessageAttributeNames: []string{"All"},
+			MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{sqstypes.MessageSystemAttributeNameAll},
+		})
+		if err != nil {
+			return 0, 0, fmt.Errorf("read dead letters: %w", err)
+		}
+		for _, m := range out.Messages {
+			if id := *m.MessageId; !seen[id] {
+				seen[id] = true
+				if aws.ToString(m.MessageAttributes["Reason"].StringValue) == "" || aws.ToString(m.MessageAttributes["OriginalMessageId"].StringValue) == "" {
+					unexplained++
+				}
+			}
+		}
+		if len(out.Messages) == 0 && (len(seen) >= want || time.Now().After(deadline)) {
+			return len(seen), unexplained, nil
+		}
+	}
+}
+
+func newBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
+	if w == nil {
+		w = io.Discard
+	}
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
+}
+
+// durations sorts and answers percentiles.
+type durations []time.Duration
+
+func (d durations) percentile(p float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[min(int(p*float64(len(d))), len(d)-1)]
+}

@@ -1,0 +1,234 @@
+// Package app puts the parts together into processes: a worker, the
+// simulators, and all of them at once for development. Each is a struct of
+// settings with a Run(ctx) that returns when ctx has ended and everything it
+// started has stopped.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/activities"
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Worker runs sagas: engine, intake, reconciler, and the API to them.
+type Worker struct {
+	DataDir         string // "" keeps nothing
+	Fsync           journal.Sync
+	AWS             cloud.Options
+	TablePrefix     string
+	PaymentURL      string
+	PaymentTimeout  time.Duration
+	Terms           workflows.Terms
+	MaxLive         int // sagas taken in and not ended, before intake waits
+	ReconcileEvery  time.Duration
+	ReconcileGrace  time.Duration
+	ShutdownTimeout time.Duration
+	Listener        net.Listener // of the API; the worker closes it
+	Logger          zerolog.Logger
+
+	parts Parts
+}
+
+// Parts are what a running worker is made of.
+type Parts struct {
+	Cloud     *cloud.Clients
+	Resources cloud.Resources
+	Store     *stock.Store
+	Payments  *payment.Client
+	Engine    engine.Engine
+	Registry  *prometheus.Registry
+}
+
+// Validate joins all that is wrong with the settings.
+func (w *Worker) Validate() error {
+	var errs []error
+	check := func(ok bool, msg string) {
+		if !ok {
+			errs = append(errs, errors.New(msg))
+		}
+	}
+	check(w.PaymentURL != "", "payment URL must be set")
+	check(w.AWS.Region != "", "AWS region must be set")
+	check(w.MaxLive > 0, "max live sagas must be positive")
+	check(w.Terms.ApprovalAbove == 0 || w.Terms.ApprovalTimeout > 0, "approval timeout must be positive")
+	check(!w.Terms.AwaitCarrier || w.Terms.CarrierTimeout > 0, "carrier timeout must be positive")
+	check(w.Terms.Pace >= 0, "pace must not be negative")
+	check(w.Terms.Patience >= 0, "patience must not be negative")
+	return errors.Join(errs...)
+}
+
+// Open connects to everything and reads the engine's state; nothing runs yet.
+func (w *Worker) Open(ctx context.Context) (Parts, error) {
+	if err := w.Validate(); err != nil {
+		return Parts{}, fmt.Errorf("worker settings: %w", err)
+	}
+	clients, err := cloud.New(ctx, w.AWS)
+	if err != nil {
+		return Parts{}, err
+	}
+	resources, err := clients.Find(ctx)
+	if err != nil {
+		return Parts{}, err
+	}
+	dir := w.DataDir
+	if dir != "" {
+		dir = filepath.Join(dir, "engine")
+	}
+	eng, err := embedded.Open(embedded.Options{Dir: dir, Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
+	if err != nil {
+		return Parts{}, err
+	}
+	w.parts = Parts{
+		Cloud: clients, Resources: resources, Engine: eng,
+		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
+		Payments: payment.New(w.PaymentURL, w.PaymentTimeout),
+		Registry: prometheus.NewRegistry(),
+	}
+	w.parts.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return w.parts, nil
+}
+
+// Run works until ctx ends, then stops taking in, finishes what is in
+// progress, and closes everything. Open must have succeeded before.
+func (w *Worker) Run(ctx context.Context) error {
+	p := w.parts
+	registry := task.NewTaskRegistry()
+	acts := activities.Activities{
+		Stock: p.Store, Payments: p.Payments,
+		Shipments: shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic),
+	}
+	if err := acts.Register(registry); err != nil {
+		return fmt.Errorf("register activities: %w", err)
+	}
+	starter := intake.Starter{Orders: p.Store, Sagas: p.Engine, Terms: w.Terms}
+	handler, err := w.api(starter)
+	if err != nil {
+		return err
+	}
+
+	// Intake stops first, the engine after: what intake has begun needs it.
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	var engineDone errgroup.Group
+	engineDone.Go(func() error { return p.Engine.Run(engineCtx, registry) })
+
+	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ordersaga_intake_messages_total", Help: "Messages handled, by queue and outcome (done, poison, retry).",
+	}, []string{"queue", "outcome"})
+	p.Registry.MustRegister(messages)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
+	g.Go(func() error { return w.answers(messages).Run(gctx) })
+	g.Go(func() error { return serve(gctx, w.Listener, handler) })
+	if w.ReconcileEvery > 0 {
+		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
+	}
+	err = g.Wait()
+	stopEngine()
+	err = errors.Join(err, engineDone.Wait(), w.Close())
+	w.Logger.Debug().Msg("worker stopped")
+	return err
+}
+
+// Close releases what Open has opened; Run does it too.
+func (w *Worker) Close() error {
+	w.parts.Payments.Close()
+	if c, ok := w.parts.Engine.(interface{ Close() error }); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *intake.Consumer {
+	return intake.New(intake.Options{
+		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
+		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4,
+		Observe: func(o string) { messages.WithLabelValues("orders", o).Inc() },
+		Room: func(ctx context.Context) bool {
+			st, err := w.parts.Engine.Stats(ctx)
+			return err == nil && st.Live-st.Waiting < w.MaxLive
+		},
+	})
+}
+
+func (w *Worker) answers(messages *prometheus.CounterVec) *intake.Consumer {
+	return intake.New(intake.Options{
+		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
+		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger,
+		Observe: func(o string) { messages.WithLabelValues("carrier", o).Inc() },
+	})
+}
+
+// Reconciler is the worker's reconciler; also run alone by `reconcile`.
+func (w *Worker) Reconciler() reconcile.Reconciler {
+	return reconcile.Reconciler{
+		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
+		Terms: w.Terms, Grace: w.ReconcileGrace, Logger: w.Logger,
+	}
+}
+
+// signals is how the API raises events: as the saga package's one signal.
+type signals struct{ engine.Engine }
+
+func (s signals) Raise(ctx context.Context, id, event string, payload any) error {
+	return saga.Send(ctx, s.Engine, id, event, payload)
+}
+
+func (w *Worker) api(starter intake.Starter) (http.Handler, error) {
+	p := w.parts
+	h, err := api.New(api.Options{
+		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
+		Publisher: intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
+		Logger:    w.Logger, Registry: p.Registry,
+		Ready: func(ctx context.Context) error {
+			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
+				return fmt.Errorf("DynamoDB does not answer: %w", err)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make API: %w", err)
+	}
+	return h, nil
+}
+
+// serve answers HTTP until ctx ends, then lets requests in progress finish.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- errors.Join(srv.Shutdown(grace), srv.Close())
+	}()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return <-stopped
+}

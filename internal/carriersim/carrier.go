@@ -1,0 +1,208 @@
+// Package carriersim is a carrier to develop and test against: it takes
+// shipment requests from a queue, keeps a book of parcels, and answers each
+// request on another queue. The name of the recipient decides what happens:
+//
+//	REFUSE   the request is refused
+//	SILENT   taken, and never answered
+//	else     dispatched
+//
+// A repeated request (same shipmentId) is one parcel and gets the same answer.
+package carriersim
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/go-chi/chi/v5"
+	"github.com/rs/zerolog"
+	"github.com/tidwall/btree"
+
+	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Options of a Carrier.
+type Options struct {
+	Dir         string // of the book; "" keeps it in memory only
+	SQS         intake.SQS
+	RequestsURL string // queue of shipment requests
+	AnswersURL  string // queue of the carrier's answers
+	DLQURL      string // for requests that cannot be read
+	Logger      zerolog.Logger
+}
+
+// Carrier is the simulator.
+type Carrier struct {
+	opt Options
+
+	mu      sync.Mutex
+	book    btree.Map[string, Parcel] // by shipment id
+	journal *journal.Journal
+}
+
+// Parcel is one entry of the book.
+type Parcel struct {
+	ShipmentID string    `json:"shipmentId"`
+	OrderID    string    `json:"orderId"`
+	Outcome    string    `json:"outcome"` // dispatched, refused, silent
+	TrackingID string    `json:"trackingId,omitempty"`
+	Requests   int       `json:"requests"` // how often it was asked for
+	CreatedAt  time.Time `json:"createdAt"`
+}
+
+// Answer is the carrier's event, version 1.
+type Answer struct {
+	SpecVersion int    `json:"specVersion"`
+	Type        string `json:"type"` // ShipmentDispatched or ShipmentRefused
+	ShipmentID  string `json:"shipmentId"`
+	OrderID     string `json:"orderId"`
+	TrackingID  string `json:"trackingId,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+// Open reads the book.
+func Open(o Options) (*Carrier, error) {
+	c := &Carrier{opt: o}
+	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, func(rec []byte) error {
+		var p Parcel
+		if err := json.Unmarshal(rec, &p); err != nil {
+			return fmt.Errorf("decode carrier's book: %w", err)
+		}
+		c.book.Set(p.ShipmentID, p)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open carrier's book: %w", err)
+	}
+	c.journal = j
+	return c, nil
+}
+
+// Close closes the book.
+func (c *Carrier) Close() error { return c.journal.Close() }
+
+// Run handles requests until ctx ends.
+func (c *Carrier) Run(ctx context.Context) error {
+	return intake.New(intake.Options{
+		SQS: c.opt.SQS, QueueURL: c.opt.RequestsURL, DLQURL: c.opt.DLQURL, Handle: c.handle, Logger: c.opt.Logger,
+	}).Run(ctx)
+}
+
+func (c *Carrier) handle(ctx context.Context, body []byte) error {
+	payload, _, err := envelope.Unwrap(body)
+	if err != nil {
+		return &intake.Poison{Reason: err}
+	}
+	var r struct {
+		Type, ShipmentID, OrderID string
+		ShipTo                    *order.Address
+	}
+	if err := json.Unmarshal(payload, &r); err != nil {
+		return &intake.Poison{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
+	}
+	if r.Type != "ShipmentRequested" || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
+		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
+	}
+	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)
+	if err != nil || p.Outcome == "silent" {
+		return err
+	}
+	return c.answer(ctx, p)
+}
+
+// take books a request.
+func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, error) {
+	c.mu.Lock()
+	p, known := c.book.Get(shipmentID)
+	if !known {
+		p = Parcel{ShipmentID: shipmentID, OrderID: orderID, Outcome: "dispatched", TrackingID: "trk-" + orderID, CreatedAt: time.Now().UTC()}
+		switch {
+		case to != nil && to.Name == "REFUSE":
+			p.Outcome, p.TrackingID = "refused", ""
+		case to != nil && to.Name == "SILENT":
+			p.Outcome = "silent"
+		}
+	}
+	p.Requests++
+	b, err := json.Marshal(p)
+	if err != nil {
+		c.mu.Unlock()
+		return p, fmt.Errorf("encode parcel %s: %w", shipmentID, err)
+	}
+	c.book.Set(shipmentID, p)
+	commit := c.journal.Append(b)
+	c.mu.Unlock()
+	return p, commit.Wait()
+}
+
+func (c *Carrier) answer(ctx context.Context, p Parcel) error {
+	a := Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: p.TrackingID}
+	if p.Outcome == "refused" {
+		a.Type, a.Reason = "ShipmentRefused", "the carrier does not deliver there"
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode answer for shipment %s: %w", p.ShipmentID, err)
+	}
+	_, err = c.opt.SQS.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &c.opt.AnswersURL, MessageBody: aws.String(string(b)),
+		MessageAttributes: map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: &a.Type}},
+	})
+	if err != nil {
+		return fmt.Errorf("answer shipment %s: %w", p.ShipmentID, err)
+	}
+	return nil
+}
+
+// Parcels pages through the book; orderID "" is all, an empty next ends.
+func (c *Carrier) Parcels(orderID, cursor string, limit int) (out []Parcel, next string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out = []Parcel{}
+	c.book.Ascend(cursor, func(id string, p Parcel) bool {
+		if id == cursor || (orderID != "" && p.OrderID != orderID) {
+			return true
+		}
+		if len(out) == limit {
+			next = out[limit-1].ShipmentID
+			return false
+		}
+		out = append(out, p)
+		return true
+	})
+	return out, next
+}
+
+// Handler serves GET /v1/shipments (?orderId= ?cursor= ?limit=) and /healthz.
+func (c *Carrier) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Get("/v1/shipments", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), "1000"))
+		if err != nil || limit < 1 || limit > 1000 {
+			http.Error(w, "limit must be 1 to 1000", http.StatusBadRequest)
+			return
+		}
+		list, next := c.Parcels(q.Get("orderId"), q.Get("cursor"), limit)
+		reply(w, map[string]any{"shipments": list, "next": next})
+	})
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
+	return r
+}
+
+func reply(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
