@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 	"unicode/utf8"
 )
 
@@ -22,6 +23,18 @@ func DecodeJSON(body []byte, dst any) error {
 	return nil
 }
 
+// An aws-sdk-go-v2 client closes its connection when the answer comes before it
+// has looked for the end of its own request body: smithy-go closes the body as
+// soon as there are response headers, and net/http takes the EOF it then reads
+// for a failed write. Only an endpoint as near as loopback is fast enough to
+// hit that. What the client has buffered by then is still read; a longer answer
+// is cut off, and retried, which for ReceiveMessage means that the messages
+// stay hidden for their visibility timeout. So long answers wait a moment.
+const (
+	unreadResponse = 3 << 10 // net/http's read buffer is 4 KiB, headers included
+	settleTime     = 100 * time.Microsecond
+)
+
 // WriteJSON answers an AWS JSON 1.0 request.
 func WriteJSON(w http.ResponseWriter, out any) error {
 	var body []byte
@@ -35,6 +48,9 @@ func WriteJSON(w http.ResponseWriter, out any) error {
 		if body, err = json.Marshal(out); err != nil {
 			return err //nolint:wrapcheck // becomes an InternalFailure
 		}
+	}
+	if len(body) > unreadResponse {
+		time.Sleep(settleTime)
 	}
 	w.Header()["Content-Type"] = jsonType
 	_, _ = w.Write(body) // the client may be gone; nobody is left to tell

@@ -1,0 +1,101 @@
+package sqs
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// benchServe is the part of the dispatcher that benchmarks need.
+func benchServe(s *Service) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(r.Body)
+		s.ServeJSON(w, r, r.Header.Get("X-Amz-Target"), b.Bytes())
+	}
+}
+
+// BenchmarkSendReceiveDelete is one message's life, journalled, with a body of
+// 512 bytes: three requests.
+func BenchmarkSendReceiveDelete(b *testing.B) {
+	t := open(b, b.TempDir())
+	defer t.close()
+	url := t.queue("q", nil)
+	send := []byte(`{"QueueUrl":"` + url + `","MessageBody":"` + strings.Repeat("x", 512) + `"}`)
+	receive := []byte(`{"QueueUrl":"` + url + `","MaxNumberOfMessages":1,"AttributeNames":["All"]}`)
+
+	life := func(b *testing.B, post func(action string, body []byte) []byte) {
+		b.Helper()
+		post("SendMessage", send)
+		var got struct {
+			Messages []struct{ ReceiptHandle string }
+		}
+		if err := json.Unmarshal(post("ReceiveMessage", receive), &got); err != nil || len(got.Messages) != 1 {
+			b.Errorf("received %v %v", got, err)
+			return
+		}
+		post("DeleteMessage", []byte(`{"QueueUrl":"`+url+`","ReceiptHandle":"`+got.Messages[0].ReceiptHandle+`"}`))
+	}
+	handler := benchServe(t.s)
+	b.Run("handler", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				life(b, func(action string, body []byte) []byte {
+					r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+					r.Header.Set("X-Amz-Target", action)
+					w := httptest.NewRecorder()
+					handler(w, r)
+					return w.Body.Bytes()
+				})
+			}
+		})
+	})
+	b.Run("loopback", func(b *testing.B) {
+		server := httptest.NewServer(handler)
+		defer server.Close()
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+		defer client.CloseIdleConnections()
+		b.ReportAllocs()
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				life(b, func(action string, body []byte) []byte {
+					r, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, server.URL, bytes.NewReader(body))
+					r.Header.Set("X-Amz-Target", action)
+					resp, err := client.Do(r)
+					if err != nil {
+						b.Error(err)
+						return nil
+					}
+					defer resp.Body.Close()
+					var out bytes.Buffer
+					_, _ = out.ReadFrom(resp.Body)
+					return out.Bytes()
+				})
+			}
+		})
+	})
+	// No HTTP and no JSON: what the queue itself costs.
+	b.Run("queue", func(b *testing.B) {
+		b.ReportAllocs()
+		body := strings.Repeat("x", 512)
+		one := int32(1)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				_, err := t.s.sendMessage(t.c, &sendInput{QueueUrl: url, MessageBody: body})
+				out, err2 := t.s.receiveMessage(t.c, &receiveInput{QueueUrl: url, MaxNumberOfMessages: &one})
+				if err != nil || err2 != nil || len(out.Messages) != 1 {
+					b.Errorf("%v %v", err, err2)
+					return
+				}
+				if _, err := t.s.deleteMessage(t.c, &deleteInput{url, out.Messages[0].ReceiptHandle}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
