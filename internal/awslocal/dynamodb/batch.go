@@ -1,0 +1,137 @@
+package dynamodb
+
+import (
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// Limits of batches. Nothing is ever left unprocessed here.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+const (
+	maxBatchWrite = 25
+	maxBatchGet   = 100
+)
+
+func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
+	var in struct {
+		RequestItems map[string][]struct {
+			PutRequest    *struct{ Item attr.Item }
+			DeleteRequest *struct{ Key attr.Item }
+		}
+	}
+	if err := wire.DecodeJSON(body, &in); err != nil {
+		return nil, err
+	}
+	var writes []*prepared
+	seen := map[string]bool{}
+	for name, list := range in.RequestItems {
+		if err := s.fault("BatchWriteItem", name); err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			kind, w := "Put", write{TableName: name}
+			switch {
+			case r.PutRequest != nil && r.DeleteRequest == nil:
+				w.Item = r.PutRequest.Item
+			case r.DeleteRequest != nil && r.PutRequest == nil:
+				kind, w.Key = "Delete", r.DeleteRequest.Key
+			default:
+				return nil, validation("Supplied AttributeValue has more than one datatypes set, must contain exactly one of PutRequest and DeleteRequest")
+			}
+			p, err := s.prepare(kind, w)
+			if err != nil {
+				return nil, err
+			}
+			if seen[p.identity()] {
+				return nil, validation("Provided list of item keys contains duplicates")
+			}
+			seen[p.identity()] = true
+			writes = append(writes, p)
+		}
+	}
+	if len(writes) == 0 || len(writes) > maxBatchWrite {
+		return nil, validation("Too many items requested for the BatchWriteItem call, or none: %d, at most %d", len(writes), maxBatchWrite)
+	}
+	var commits []journal.Commit // each write by itself: a batch is not a transaction
+	for _, p := range writes {
+		item, err := p.result(nil)
+		if err != nil {
+			return nil, err
+		}
+		p.t.mu.Lock()
+		c, err := s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
+		p.t.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		commits = append(commits, c)
+	}
+	for _, c := range commits {
+		if err := c.Wait(); err != nil {
+			return nil, err
+		}
+	}
+	return append(out, `{"UnprocessedItems":{}}`...), nil
+}
+
+// identity names the item that a write is about.
+func (p *prepared) identity() string {
+	return p.t.name + "\x00" + p.key.hash + "\x00" + keyText(p.key.rng)
+}
+
+func (s *Service) batchGet(body, out []byte) ([]byte, error) {
+	var in struct {
+		RequestItems map[string]struct {
+			Keys                     []attr.Item
+			ProjectionExpression     *string
+			ExpressionAttributeNames map[string]string
+			ConsistentRead           bool
+		}
+	}
+	if err := wire.DecodeJSON(body, &in); err != nil {
+		return nil, err
+	}
+	total := 0
+	out = append(out, `{"Responses":{`...)
+	firstTable := true
+	for name, r := range in.RequestItems {
+		if err := s.fault("BatchGetItem", name); err != nil {
+			return nil, err
+		}
+		if !firstTable {
+			out = append(out, ',')
+		}
+		firstTable = false
+		out = wire.AppendString(out, name)
+		out = append(out, ":["...)
+		seen := map[string]bool{}
+		first := true
+		for _, key := range r.Keys {
+			total++
+			item, t, err := s.fetch(read{TableName: name, Key: key, ProjectionExpression: r.ProjectionExpression, ExpressionAttributeNames: r.ExpressionAttributeNames})
+			if err != nil {
+				return nil, err
+			}
+			k, _ := t.schema.place(key, "")
+			id := k.hash + "\x00" + keyText(k.rng)
+			if seen[id] {
+				return nil, validation("Provided list of item keys contains duplicates")
+			}
+			seen[id] = true
+			if item == nil {
+				continue
+			}
+			if !first {
+				out = append(out, ',')
+			}
+			first = false
+			out = item.AppendJSON(out, wire.AppendString)
+		}
+		out = append(out, ']')
+	}
+	if total == 0 || total > maxBatchGet {
+		return nil, validation("Too many items requested for the BatchGetItem call, or none: %d, at most %d", total, maxBatchGet)
+	}
+	return append(out, `},"UnprocessedKeys":{}}`...), nil
+}

@@ -1,0 +1,31 @@
+package dynamodb
+
+import (
+	"strconv"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+// Capacity units as AWS counts them: a write takes one per KB, a strongly
+// consistent read one per 4 KB, an eventually consistent one half.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/capacity-unit-calculations.html
+
+func writeUnits(bytes int) float64 { return float64(max((bytes+1023)/1024, 1)) }
+
+func readUnits(bytes int, consistent bool) float64 {
+	n := float64(max((bytes+4095)/4096, 1))
+	if !consistent {
+		n /= 2
+	}
+	return n
+}
+
+func capacityWanted(s string) bool { return s == "TOTAL" || s == "INDEXES" }
+
+func appendCapacity(out []byte, table string, units float64) []byte {
+	out = append(out, `{"TableName":`...)
+	out = wire.AppendString(out, table)
+	out = append(out, `,"CapacityUnits":`...)
+	out = strconv.AppendFloat(out, units, 'f', -1, 64)
+	return append(out, '}')
+}

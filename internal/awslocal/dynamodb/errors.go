@@ -1,0 +1,111 @@
+package dynamodb
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/expr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+const namespace = "com.amazonaws.dynamodb.v20120810#"
+
+func awsError(code, format string, args ...any) *wire.Error {
+	return &wire.Error{Code: code, Shape: namespace + code, Message: fmt.Sprintf(format, args...)}
+}
+
+func validation(format string, args ...any) *wire.Error {
+	e := awsError("ValidationException", format, args...)
+	e.Shape = "com.amazon.coral.validate#ValidationException"
+	return e
+}
+
+func notFound(table string) *wire.Error {
+	return awsError("ResourceNotFoundException", "Requested resource not found: Table: %s not found", table)
+}
+
+// conditionFailed is ConditionalCheckFailedException, with the item that did
+// not meet the condition if the request wants to see it.
+type conditionFailed struct{ item attr.Item }
+
+func (*conditionFailed) Error() string { return "The conditional request failed" }
+
+// cancelled is TransactionCanceledException.
+type cancelled struct{ reasons []reason }
+
+type reason struct {
+	code, message string
+	item          attr.Item
+}
+
+func (c *cancelled) Error() string {
+	s := "Transaction cancelled, please refer cancellation reasons for specific reasons ["
+	for i, r := range c.reasons {
+		if i > 0 {
+			s += ", "
+		}
+		s += r.code
+	}
+	return s + "]"
+}
+
+// Conflict is what Options.Fault returns to cancel a transaction as AWS does
+// when another one holds an item.
+func Conflict() error {
+	return awsError("TransactionConflictException", "Transaction is ongoing for the item")
+}
+
+// asAWS turns what evaluating a request can fail with into AWS's errors.
+func asAWS(err error) error {
+	if v, ok := errors.AsType[*attr.ValidationError](err); ok {
+		return validation("%s", v.Message)
+	}
+	return err
+}
+
+// inExpression names the expression that a syntax error is in.
+func inExpression(kind string, err error) error {
+	if s, ok := errors.AsType[*expr.SyntaxError](err); ok {
+		return validation("Invalid %s: %s", kind, s.Message)
+	}
+	return err
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	err = asAWS(err)
+	if f, ok := errors.AsType[*conditionFailed](err); ok {
+		b := []byte(`{"__type":"` + namespace + `ConditionalCheckFailedException","message":"The conditional request failed"`)
+		if f.item != nil {
+			b = append(b, `,"Item":`...)
+			b = f.item.AppendJSON(b, wire.AppendString)
+		}
+		writeBody(w, http.StatusBadRequest, append(b, '}'))
+		return
+	}
+	if c, ok := errors.AsType[*cancelled](err); ok {
+		b := []byte(`{"__type":"` + namespace + `TransactionCanceledException","Message":`)
+		b = wire.AppendString(b, c.Error())
+		b = append(b, `,"CancellationReasons":[`...)
+		for i, r := range c.reasons {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"Code":`...)
+			b = wire.AppendString(b, r.code)
+			if r.message != "" {
+				b = append(b, `,"Message":`...)
+				b = wire.AppendString(b, r.message)
+			}
+			if r.item != nil {
+				b = append(b, `,"Item":`...)
+				b = r.item.AppendJSON(b, wire.AppendString)
+			}
+			b = append(b, '}')
+		}
+		writeBody(w, http.StatusBadRequest, append(b, "]}"...))
+		return
+	}
+	wire.WriteJSONError(w, err)
+}

@@ -1,0 +1,149 @@
+// Package expr is DynamoDB's expression language: conditions (and filters and
+// key conditions), updates and projections. Parsing and evaluating are apart,
+// so that parsed expressions can be kept.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
+package expr
+
+import (
+	"fmt"
+	"strings"
+)
+
+type tokenKind uint8
+
+const (
+	tokEOF    tokenKind = iota
+	tokIdent            // attribute name, keyword or function
+	tokName             // #placeholder
+	tokValue            // :placeholder
+	tokNumber           // list index
+	tokSymbol
+)
+
+type token struct {
+	kind tokenKind
+	text string
+	pos  int
+}
+
+// SyntaxError says where an expression stops making sense.
+type SyntaxError struct{ Message string }
+
+func (e *SyntaxError) Error() string { return e.Message }
+
+// lexer keeps the tokens of one expression.
+type lexer struct {
+	tokens []token
+	at     int
+}
+
+// maxLength is DynamoDB's limit on an expression, in bytes.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+const maxLength = 4096
+
+func lex(s string) (*lexer, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, &SyntaxError{"The expression can not be empty;"}
+	}
+	if len(s) > maxLength {
+		return nil, &SyntaxError{fmt.Sprintf("Expression size has exceeded the maximum allowed size; expression size: %d", len(s))}
+	}
+	l := &lexer{}
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			i++
+		case c == '#' || c == ':':
+			j := i + 1
+			for j < len(s) && wordByte(s[j]) {
+				j++
+			}
+			if j == i+1 {
+				return nil, syntax(s, i)
+			}
+			kind := tokName
+			if c == ':' {
+				kind = tokValue
+			}
+			l.tokens = append(l.tokens, token{kind, s[i:j], i})
+			i = j
+		case c >= '0' && c <= '9':
+			j := i
+			for j < len(s) && s[j] >= '0' && s[j] <= '9' {
+				j++
+			}
+			l.tokens = append(l.tokens, token{tokNumber, s[i:j], i})
+			i = j
+		case wordByte(c):
+			j := i
+			for j < len(s) && wordByte(s[j]) {
+				j++
+			}
+			l.tokens = append(l.tokens, token{tokIdent, s[i:j], i})
+			i = j
+		case strings.HasPrefix(s[i:], "<>") || strings.HasPrefix(s[i:], "<=") || strings.HasPrefix(s[i:], ">="):
+			l.tokens = append(l.tokens, token{tokSymbol, s[i : i+2], i})
+			i += 2
+		case strings.IndexByte("()[],.=<>+-", c) >= 0:
+			l.tokens = append(l.tokens, token{tokSymbol, s[i : i+1], i})
+			i++
+		default:
+			return nil, syntax(s, i)
+		}
+	}
+	l.tokens = append(l.tokens, token{tokEOF, "<EOF>", len(s)})
+	return l, nil
+}
+
+func syntax(s string, i int) error {
+	return &SyntaxError{fmt.Sprintf("Syntax error; token: %q, near: %q", s[i:i+1], s[i:min(len(s), i+12)])}
+}
+
+func wordByte(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+func (l *lexer) peek() token { return l.tokens[l.at] }
+
+func (l *lexer) next() token {
+	t := l.tokens[l.at]
+	if t.kind != tokEOF {
+		l.at++
+	}
+	return t
+}
+
+// symbol takes the symbol if it is next.
+func (l *lexer) symbol(s string) bool {
+	if t := l.peek(); t.kind == tokSymbol && t.text == s {
+		l.at++
+		return true
+	}
+	return false
+}
+
+// keyword takes the keyword, in any case, if it is next.
+func (l *lexer) keyword(k string) bool {
+	if t := l.peek(); t.kind == tokIdent && strings.EqualFold(t.text, k) {
+		l.at++
+		return true
+	}
+	return false
+}
+
+func (l *lexer) unexpected() error {
+	t := l.peek()
+	near := t.text
+	if l.at+1 < len(l.tokens) {
+		near += " " + l.tokens[l.at+1].text
+	}
+	return &SyntaxError{fmt.Sprintf("Syntax error; token: %q, near: %q", t.text, near)}
+}
+
+func (l *lexer) expect(s string) error {
+	if !l.symbol(s) {
+		return l.unexpected()
+	}
+	return nil
+}

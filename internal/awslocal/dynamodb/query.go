@@ -1,0 +1,318 @@
+package dynamodb
+
+import (
+	"strconv"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/expr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+// maxPage is how many bytes of items one page reads before filtering.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
+const maxPage = 1 << 20
+
+// listing is the input of Query and Scan.
+type listing struct {
+	TableName, IndexName      string
+	KeyConditionExpression    *string
+	FilterExpression          *string
+	ProjectionExpression      *string
+	ExpressionAttributeNames  map[string]string
+	ExpressionAttributeValues attr.Item
+	ExclusiveStartKey         attr.Item
+	Limit                     *int
+	ScanIndexForward          *bool
+	Select                    string
+	ConsistentRead            bool
+	Segment, TotalSegments    *int
+	ReturnConsumedCapacity    string
+
+	// The old, expressionless forms; refused, not ignored.
+	KeyConditions, QueryFilter, ScanFilter map[string]any
+	AttributesToGet                        []string
+}
+
+// plan is a listing that has been checked and parsed.
+type plan struct {
+	listing
+
+	t      *table
+	ix     *index // nil: the table itself
+	key    *expr.Condition
+	filter *expr.Condition
+	show   *expr.Projection
+	bind   expr.Binding
+}
+
+func (s *Service) plan(op string, body []byte) (*plan, error) {
+	p := &plan{}
+	if err := wire.DecodeJSON(body, &p.listing); err != nil {
+		return nil, err
+	}
+	if p.KeyConditions != nil || p.QueryFilter != nil || p.ScanFilter != nil || p.AttributesToGet != nil {
+		return nil, validation("The local endpoint has no legacy conditional parameters; use expressions")
+	}
+	if err := s.fault(op, p.TableName); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.t, err = s.table(p.TableName); err != nil {
+		return nil, err
+	}
+	if p.IndexName != "" {
+		if p.ix = p.t.index(p.IndexName); p.ix == nil {
+			return nil, validation("The table does not have the specified index: %s", p.IndexName)
+		}
+		if p.ConsistentRead {
+			return nil, validation("Consistent reads are not supported on global secondary indexes")
+		}
+	}
+	if p.Limit != nil && *p.Limit < 1 {
+		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1", *p.Limit)
+	}
+	p.bind = expr.Binding{Names: p.ExpressionAttributeNames, Values: p.ExpressionAttributeValues}
+	var uses expr.Uses
+	condition := func(kind string, text *string) (c *expr.Condition) {
+		if text == nil || err != nil {
+			return nil
+		}
+		if c, err = parsed(&s.parsed, kind, *text, expr.ParseCondition); err == nil {
+			uses.Add(c)
+		}
+		return c
+	}
+	p.key = condition("KeyConditionExpression", p.KeyConditionExpression)
+	p.filter = condition("FilterExpression", p.FilterExpression)
+	if err == nil && p.ProjectionExpression != nil {
+		if p.show, err = parsed(&s.parsed, "ProjectionExpression", *p.ProjectionExpression, expr.ParseProjection); err == nil {
+			uses.Add(p.show)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, uses.Check(p.bind)
+}
+
+func (p *plan) schema() schema {
+	if p.ix != nil {
+		return p.ix.schema
+	}
+	return p.t.schema
+}
+
+func (p *plan) tree() *tree {
+	if p.ix != nil {
+		return p.ix.tree
+	}
+	return p.t.items
+}
+
+// start is the record after which the page begins.
+func (p *plan) start() (*record, error) {
+	if p.ExclusiveStartKey == nil {
+		return nil, nil
+	}
+	names := map[string]bool{p.t.schema.hash: true, p.t.schema.rng: true, p.schema().hash: true, p.schema().rng: true}
+	delete(names, "")
+	for n := range names {
+		if v, ok := p.ExclusiveStartKey[n]; !ok || v.Kind.String() != p.t.types[n] {
+			return nil, validation("The provided starting key is invalid: it has no valid %s", n)
+		}
+	}
+	if len(p.ExclusiveStartKey) != len(names) {
+		return nil, validation("The provided starting key is invalid")
+	}
+	primary, _ := p.t.schema.place(p.ExclusiveStartKey, "")
+	if p.ix == nil {
+		return &primary, nil
+	}
+	r, _ := p.ix.schema.place(p.ExclusiveStartKey, primary.hash+"\x00"+keyText(primary.rng))
+	return &r, nil
+}
+
+// page collects what a query or scan returns.
+type page struct {
+	plan    *plan
+	items   []attr.Item
+	scanned int
+	bytes   int
+	last    *record // where the next page goes on; nil if there is none
+	err     error
+}
+
+// take adds a record; false ends the page.
+func (g *page) take(r record) bool {
+	p := g.plan
+	// The page ends before a record, not after: that one may be the last.
+	if (p.Limit != nil && g.scanned == *p.Limit) || g.bytes >= maxPage {
+		return false
+	}
+	g.scanned++
+	g.bytes += r.item.Size()
+	last := r
+	g.last = &last
+	item := r.item
+	if p.ix != nil {
+		item = p.ix.visible(item, p.t.schema)
+	}
+	if p.filter != nil {
+		ok, err := p.filter.Matches(item, p.bind)
+		if err != nil {
+			g.err = err
+			return false
+		}
+		if !ok {
+			return true
+		}
+	}
+	if p.show != nil {
+		item = p.show.Apply(item, p.bind)
+	}
+	g.items = append(g.items, item)
+	return true
+}
+
+func (s *Service) query(body, out []byte) ([]byte, error) {
+	p, err := s.plan("Query", body)
+	if err != nil {
+		return nil, err
+	}
+	if p.key == nil {
+		return nil, validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+	}
+	sch := p.schema()
+	k, err := p.key.KeyCondition(p.bind, sch.hash, sch.rng)
+	if err != nil {
+		return nil, err
+	}
+	if k.Hash.Kind.String() != p.t.types[sch.hash] {
+		return nil, validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
+	}
+	start, err := p.start()
+	if err != nil {
+		return nil, err
+	}
+	g := &page{plan: p}
+	full := false // the page ended because it was full
+	hash := keyText(k.Hash)
+	each := func(r record) bool {
+		if r.hash != hash {
+			return false
+		}
+		if start != nil && !less(*start, r) && !less(r, *start) {
+			return true
+		}
+		if k.Range != nil && !k.Range(r.rng) {
+			return true
+		}
+		if !g.take(r) {
+			full = true
+			return false
+		}
+		return true
+	}
+	p.t.mu.RLock()
+	if p.ScanIndexForward == nil || *p.ScanIndexForward {
+		from := record{hash: hash}
+		if k.Low != nil {
+			from.rng = *k.Low
+		}
+		if start != nil {
+			from = *start
+		}
+		p.tree().Ascend(from, each)
+	} else {
+		from := record{hash: hash + "\x00"} // just behind all of this hash
+		if start != nil {
+			from = *start
+		}
+		p.tree().Descend(from, each)
+	}
+	p.t.mu.RUnlock()
+	return g.answer(out, full)
+}
+
+func (s *Service) scan(body, out []byte) ([]byte, error) {
+	p, err := s.plan("Scan", body)
+	if err != nil {
+		return nil, err
+	}
+	if p.key != nil {
+		return nil, validation("Scan takes no KeyConditionExpression")
+	}
+	if (p.Segment == nil) != (p.TotalSegments == nil) {
+		return nil, validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
+	}
+	if p.Segment != nil && (*p.TotalSegments < 1 || *p.TotalSegments > 1_000_000 || *p.Segment < 0 || *p.Segment >= *p.TotalSegments) {
+		return nil, validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: %d is not less than TotalSegments: %d", *p.Segment, *p.TotalSegments)
+	}
+	start, err := p.start()
+	if err != nil {
+		return nil, err
+	}
+	g := &page{plan: p}
+	full := false
+	from := record{}
+	if start != nil {
+		from = *start
+	}
+	p.t.mu.RLock()
+	p.tree().Ascend(from, func(r record) bool {
+		if start != nil && !less(*start, r) {
+			return true
+		}
+		if p.Segment != nil && segment(r.hash, *p.TotalSegments) != *p.Segment {
+			return true
+		}
+		if !g.take(r) {
+			full = true
+			return false
+		}
+		return true
+	})
+	p.t.mu.RUnlock()
+	return g.answer(out, full)
+}
+
+func (g *page) answer(out []byte, full bool) ([]byte, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	p := g.plan
+	// AWS gives a last key whenever the limit is reached, even if nothing
+	// follows.
+	full = full || (p.Limit != nil && g.scanned == *p.Limit)
+	out = append(out, `{"Count":`...)
+	out = strconv.AppendInt(out, int64(len(g.items)), 10)
+	out = append(out, `,"ScannedCount":`...)
+	out = strconv.AppendInt(out, int64(g.scanned), 10)
+	if p.Select != "COUNT" {
+		out = append(out, `,"Items":[`...)
+		for i, item := range g.items {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = item.AppendJSON(out, wire.AppendString)
+		}
+		out = append(out, ']')
+	}
+	if full && g.last != nil {
+		key := keyOf(p.t, g.last.item)
+		if p.ix != nil {
+			for _, n := range []string{p.ix.schema.hash, p.ix.schema.rng} {
+				if v, ok := g.last.item[n]; ok {
+					key[n] = v
+				}
+			}
+		}
+		out = append(out, `,"LastEvaluatedKey":`...)
+		out = key.AppendJSON(out, wire.AppendString)
+	}
+	if capacityWanted(p.ReturnConsumedCapacity) {
+		out = append(out, `,"ConsumedCapacity":`...)
+		out = appendCapacity(out, p.t.name, readUnits(g.bytes, p.ConsistentRead))
+	}
+	return append(out, '}'), nil
+}

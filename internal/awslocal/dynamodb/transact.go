@@ -1,0 +1,294 @@
+package dynamodb
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
+	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+)
+
+// Limits of transactions.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+const (
+	maxActions     = 100
+	maxTransaction = 4 << 20
+	tokenLife      = 10 * time.Minute
+)
+
+// tokens remembers client request tokens. They are not journalled: AWS forgets
+// them after ten minutes, the local endpoint also when it restarts.
+type tokens struct {
+	mu   sync.Mutex
+	seen map[string]tokenUse
+}
+
+type tokenUse struct {
+	body    [sha256.Size]byte
+	expires time.Time
+	done    chan struct{} // closed when the request has its outcome
+	ok      bool
+}
+
+// begin claims a token. again is true if the request was done before.
+func (k *tokens) begin(token string, body []byte, now time.Time) (finish func(ok bool), again bool, err error) {
+	if token == "" {
+		return func(bool) {}, false, nil
+	}
+	sum := sha256.Sum256(body)
+	for {
+		k.mu.Lock()
+		for t, u := range k.seen {
+			if now.After(u.expires) {
+				delete(k.seen, t)
+			}
+		}
+		use, taken := k.seen[token]
+		if !taken {
+			use = tokenUse{body: sum, expires: now.Add(tokenLife), done: make(chan struct{})}
+			k.seen[token] = use
+			k.mu.Unlock()
+			return func(ok bool) {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				if use.ok = ok; ok {
+					k.seen[token] = use
+				} else {
+					delete(k.seen, token)
+				}
+				close(use.done)
+			}, false, nil
+		}
+		k.mu.Unlock()
+		if use.body != sum {
+			return nil, false, awsError("IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request.")
+		}
+		if use.ok {
+			return func(bool) {}, true, nil
+		}
+		<-use.done // the same request is under way
+	}
+}
+
+type action struct{ Put, Update, Delete, ConditionCheck *write }
+
+func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
+	var in struct {
+		TransactItems      []action
+		ClientRequestToken string
+	}
+	if err := wire.DecodeJSON(body, &in); err != nil {
+		return nil, err
+	}
+	if n := len(in.TransactItems); n < 1 || n > maxActions {
+		return nil, validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to %d and greater than or equal to 1", maxActions)
+	}
+	writes := make([]*prepared, len(in.TransactItems))
+	seen := map[string]bool{}
+	for i, a := range in.TransactItems {
+		p, err := s.action(a)
+		if err != nil {
+			return nil, err
+		}
+		if seen[p.identity()] {
+			return nil, validation("Transaction request cannot include multiple operations on one item")
+		}
+		seen[p.identity()] = true
+		writes[i] = p
+	}
+	finish, again, err := s.tokens.begin(in.ClientRequestToken, body, s.opt.Now())
+	if err != nil {
+		return nil, err
+	}
+	if again {
+		return append(out, "{}"...), nil
+	}
+	err = s.transaction(writes)
+	finish(err == nil)
+	if err != nil {
+		return nil, err
+	}
+	return append(out, "{}"...), nil
+}
+
+func (s *Service) action(a action) (*prepared, error) {
+	var found *prepared
+	for kind, w := range map[string]*write{"Put": a.Put, "Update": a.Update, "Delete": a.Delete, "ConditionCheck": a.ConditionCheck} {
+		if w == nil {
+			continue
+		}
+		if found != nil {
+			return nil, validation("TransactItems can only contain one of Check, Put, Update or Delete")
+		}
+		if kind == "Update" && w.UpdateExpression == nil {
+			return nil, validation("1 validation error detected: UpdateExpression of an Update must not be null")
+		}
+		var err error
+		if found, err = s.prepare(kind, *w); err != nil {
+			return nil, err
+		}
+	}
+	if found == nil {
+		return nil, validation("TransactItems can only contain one of Check, Put, Update or Delete")
+	}
+	return found, nil
+}
+
+// locked locks the tables of a transaction in name order, and returns how to
+// unlock them.
+func locked(tables []*table, lock, unlock func(*table)) func() {
+	slices.SortFunc(tables, func(a, b *table) int { return cmp.Compare(a.name, b.name) })
+	tables = slices.Compact(tables)
+	for _, t := range tables {
+		lock(t)
+	}
+	return func() {
+		for _, t := range tables {
+			unlock(t)
+		}
+	}
+}
+
+// transaction does all writes or none.
+func (s *Service) transaction(writes []*prepared) error {
+	var tables []*table
+	for _, p := range writes {
+		tables = append(tables, p.t)
+	}
+	if err := s.transactionFault("TransactWriteItems", tables, len(writes)); err != nil {
+		return err
+	}
+	unlock := locked(tables, func(t *table) { t.mu.Lock() }, func(t *table) { t.mu.Unlock() })
+	reasons := make([]reason, len(writes))
+	var changes []change
+	failed, size := false, 0
+	for i, p := range writes {
+		old := p.t.get(p.key)
+		item, err := attr.Item(nil), p.holds(old)
+		if err == nil {
+			item, err = p.result(old)
+		}
+		reasons[i] = reasonOf(err)
+		failed = failed || err != nil
+		size += item.Size()
+		if p.kind != "ConditionCheck" && (item != nil || old != nil) {
+			changes = append(changes, change{t: p.t, table: p.t.name, key: p.key.with(p), item: item})
+		}
+	}
+	if failed {
+		unlock()
+		return &cancelled{reasons}
+	}
+	if size > maxTransaction {
+		unlock()
+		return validation("Collection size exceeded: the items of a transaction can have 4 MB at most")
+	}
+	if len(changes) == 0 {
+		unlock()
+		return nil
+	}
+	commit, err := s.commit(changes)
+	unlock()
+	if err != nil {
+		return err
+	}
+	return commit.Wait()
+}
+
+// transactionFault turns an injected conflict into a cancellation.
+func (s *Service) transactionFault(op string, tables []*table, n int) error {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.name
+	}
+	err := s.fault(op, names...)
+	if e, ok := errors.AsType[*wire.Error](err); ok && e.Code == "TransactionConflictException" {
+		reasons := make([]reason, n)
+		for i := range reasons {
+			reasons[i].code = "None"
+		}
+		reasons[0] = reason{code: "TransactionConflict", message: "Transaction is ongoing for the item"}
+		return &cancelled{reasons}
+	}
+	return err
+}
+
+func reasonOf(err error) reason {
+	if err == nil {
+		return reason{code: "None"}
+	}
+	if f, ok := errors.AsType[*conditionFailed](err); ok {
+		return reason{code: "ConditionalCheckFailed", message: f.Error(), item: f.item}
+	}
+	r := reason{code: "ValidationError", message: err.Error()}
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		r.message = e.Message
+	}
+	return r
+}
+
+func (s *Service) transactGet(body, out []byte) ([]byte, error) {
+	var in struct{ TransactItems []struct{ Get *read } }
+	if err := wire.DecodeJSON(body, &in); err != nil {
+		return nil, err
+	}
+	if n := len(in.TransactItems); n < 1 || n > maxActions {
+		return nil, validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to %d and greater than or equal to 1", maxActions)
+	}
+	type got struct {
+		t    *table
+		key  record
+		show func(attr.Item) attr.Item
+	}
+	var gets []got
+	var tables []*table
+	for _, item := range in.TransactItems {
+		if item.Get == nil {
+			return nil, validation("TransactItems must contain Get")
+		}
+		t, err := s.table(item.Get.TableName)
+		if err != nil {
+			return nil, err
+		}
+		key, err := t.key(item.Get.Key, true)
+		if err != nil {
+			return nil, err
+		}
+		p, b, err := s.projection(item.Get.ProjectionExpression, item.Get.ExpressionAttributeNames)
+		if err != nil {
+			return nil, err
+		}
+		show := func(i attr.Item) attr.Item { return i }
+		if p != nil {
+			show = func(i attr.Item) attr.Item { return p.Apply(i, b) }
+		}
+		gets, tables = append(gets, got{t, key, show}), append(tables, t)
+	}
+	if err := s.transactionFault("TransactGetItems", tables, len(gets)); err != nil {
+		return nil, err
+	}
+	unlock := locked(tables, func(t *table) { t.mu.RLock() }, func(t *table) { t.mu.RUnlock() })
+	items := make([]attr.Item, len(gets))
+	for i, g := range gets {
+		items[i] = g.t.get(g.key)
+	}
+	unlock()
+	out = append(out, `{"Responses":[`...)
+	for i, item := range items {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		if item == nil {
+			out = append(out, "{}"...)
+			continue
+		}
+		out = append(out, `{"Item":`...)
+		out = gets[i].show(item).AppendJSON(out, wire.AppendString)
+		out = append(out, '}')
+	}
+	return append(out, "]}"...), nil
+}
