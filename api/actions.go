@@ -1,0 +1,122 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Said is who acts and why; it is kept with the order.
+type Said struct {
+	By   string `json:"by,omitempty" maxLength:"64" doc:"Who acts." example:"ann"`
+	Note string `json:"note,omitempty" maxLength:"500" doc:"Why."`
+}
+
+// ResolveRequest decides about a saga that needs attention.
+type ResolveRequest struct {
+	Said
+
+	Action saga.Action `json:"action,omitempty" enum:"retry,skip,resolve,compensate" default:"retry" doc:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and undo the others."`
+}
+
+type actionInput struct {
+	idInput
+
+	Body *Said `required:"false"`
+}
+
+type resolveInput struct {
+	idInput
+
+	Body *ResolveRequest `required:"false"`
+}
+
+func (s *server) actions(h huma.API) {
+	op := func(id, path, summary, description string) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: http.MethodPost, Path: "/v1/sagas/{id}/" + path, Tags: []string{"actions"},
+			Summary: summary, Description: description, DefaultStatus: http.StatusAccepted,
+			Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
+		}
+	}
+	huma.Register(h, op("cancelSaga", "cancel", "Cancel an order",
+		"Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end."), s.cancel)
+	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit", ""), s.decide(true))
+	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit", ""), s.decide(false))
+	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention", ""), s.retry)
+}
+
+// act raises an event for an order that is in a state for it, and notes who
+// did it. why says what is in the way, or "".
+func (s *server) act(ctx context.Context, id, action string, said Said, why func(stock.Record) string, event string, payload any) (*sagaOutput, error) {
+	rec, err := s.Orders.Get(ctx, id)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if reason := why(rec); reason != "" {
+		return nil, huma.Error409Conflict(reason)
+	}
+	if event == workflows.EventCancel && rec.CancelRequested {
+		return &sagaOutput{sagaOf(rec)}, nil
+	}
+	if err := s.Sagas.Raise(ctx, id, event, payload); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if event == workflows.EventCancel {
+		if err := s.Orders.MarkCancelRequested(ctx, id); err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		rec.CancelRequested = true
+	}
+	note := stock.Note{Actor: cmp.Or(said.By, "anonymous"), Action: action, Text: said.Note}
+	if err := s.Orders.AddNote(ctx, id, note); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	s.Logger.Info().Str("order", id).Str("action", action).Str("by", note.Actor).Msg("operator action")
+	return &sagaOutput{sagaOf(rec)}, nil
+}
+
+func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
+	said := deref(in.Body)
+	return s.act(ctx, in.ID, "cancel", said, cancellable, workflows.EventCancel, workflows.Cancellation{By: said.By, Reason: said.Note})
+}
+
+func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutput, error) {
+	action := map[bool]string{true: "approve", false: "reject"}[yes]
+	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
+		said := deref(in.Body)
+		return s.act(ctx, in.ID, action, said, only(order.StatusAwaitingApproval), workflows.EventApproval,
+			workflows.Approval{Approved: yes, By: said.By, Note: said.Note})
+	}
+}
+
+func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
+	body := deref(in.Body)
+	action := cmp.Or(body.Action, saga.ActionRetry)
+	return s.act(ctx, in.ID, string(action), body.Said, only(order.StatusNeedsAttention), workflows.EventResolve,
+		saga.Resolution{Action: action, By: body.By, Note: body.Note})
+}
+
+// only lets an action through in one status.
+func only(want order.Status) func(stock.Record) string {
+	return func(rec stock.Record) string {
+		if rec.Status == want {
+			return ""
+		}
+		return "the order is " + string(rec.Status) + ", it must be " + string(want)
+	}
+}
+
+func deref[T any](p *T) T {
+	if p == nil {
+		return *new(T)
+	}
+	return *p
+}

@@ -1,0 +1,131 @@
+// Package api is the HTTP API: it places orders, starts, reads and steers
+// sagas, and reads and sets stock. OpenAPI and validation are derived from the
+// handlers' types; errors are RFC 9457 problem documents that name the field.
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Orders is what the API uses of *stock.Store.
+type Orders interface {
+	Get(ctx context.Context, orderID string) (stock.Record, error)
+	List(ctx context.Context, q stock.Query) (stock.Page, error)
+	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	MarkCancelRequested(ctx context.Context, orderID string) error
+	GetLevel(ctx context.Context, sku string) (stock.Level, error)
+	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
+	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
+}
+
+// Sagas is what the API uses of an engine. Raise takes one of the events of
+// package workflows.
+type Sagas interface {
+	Get(ctx context.Context, id string) (engine.Instance, error)
+	History(ctx context.Context, id string) ([]engine.Event, error)
+	Raise(ctx context.Context, id, event string, payload any) error
+	Stats(ctx context.Context) (engine.Stats, error)
+}
+
+// Starter starts the saga of an order at most once.
+type Starter interface {
+	Start(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
+}
+
+// Publisher publishes OrderPlaced.
+type Publisher interface {
+	PublishOrder(ctx context.Context, o order.Order) error
+}
+
+// Options are what the API works with.
+type Options struct {
+	Orders    Orders
+	Sagas     Sagas
+	Starter   Starter
+	Publisher Publisher
+	Ready     func(ctx context.Context) error // says what is missing
+	Registry  *prometheus.Registry
+	Logger    zerolog.Logger
+}
+
+type server struct{ Options }
+
+const (
+	maxBody        = order.MaxEventBytes
+	requestTimeout = 30 * time.Second
+)
+
+// New makes the handler.
+func New(o Options) (http.Handler, error) {
+	s := &server{o}
+	m := newMetrics(o.Registry, o.Sagas)
+
+	r := chi.NewRouter()
+	r.Use(s.requestID, m.observe, s.recover, secured, bounded)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; see /docs")
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusMethodNotAllowed, r.Method+" is not possible at "+r.URL.Path)
+	})
+	r.Get("/metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP)
+
+	config := huma.DefaultConfig("ordersaga", "1")
+	config.Info.Description = "Order sagas: reserve stock, charge, ship, and compensate in reverse on any failure. " +
+		"Money is in minor units of the order's currency. Errors are RFC 9457 problem documents."
+	config.DocsPath = ""                       // huma's page loads scripts from elsewhere; ours does not
+	config.CreateHooks = nil                   // no $schema fields in answers
+	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
+	h := humachi.New(r, config)
+	s.orders(h)
+	s.sagas(h)
+	s.actions(h)
+	s.stock(h)
+	s.health(h)
+	if errs := h.OpenAPI(); errs == nil {
+		return nil, errors.New("no OpenAPI document")
+	}
+	r.Get("/docs", docs(h.OpenAPI()))
+	return r, nil
+}
+
+// failed maps an error to a problem document. It is the one place that does.
+func (s *server) failed(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, stock.ErrNotFound), errors.Is(err, engine.ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, stock.ErrConflict):
+		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive):
+		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		return huma.Error503ServiceUnavailable("the answer took too long; try again")
+	}
+	if invalid, ok := errors.AsType[*order.InvalidError](err); ok {
+		details := make([]error, len(invalid.Fields))
+		for i, f := range invalid.Fields {
+			at := "body"
+			if f.Field != "body" {
+				at = "body." + f.Field
+			}
+			details[i] = &huma.ErrorDetail{Location: at, Message: f.Message}
+		}
+		return huma.Error422UnprocessableEntity("the order is not valid", details...)
+	}
+	s.Logger.Error().Err(err).Str("request", requestIDOf(ctx)).Msg("request failed")
+	return huma.Error500InternalServerError("something failed here; the log has the reason under request " + requestIDOf(ctx))
+}

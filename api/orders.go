@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// orderInput takes the body as it comes: order.Parse is the one judge of what
+// an order is, here as for messages from the queue.
+type orderInput struct {
+	RawBody []byte `contentType:"application/json"`
+}
+
+// Accepted answers an order that has been taken.
+type Accepted struct {
+	OrderID string       `json:"orderId" example:"o-1042"`
+	Status  order.Status `json:"status" example:"PENDING"`
+	Saga    string       `json:"saga" doc:"Where to follow it." example:"/v1/sagas/o-1042"`
+}
+
+type acceptedOutput struct {
+	Location string `header:"Location" doc:"Where to follow the saga."`
+	Body     Accepted
+}
+
+func accepted(id string, st order.Status) *acceptedOutput {
+	at := "/v1/sagas/" + id
+	return &acceptedOutput{Location: at, Body: Accepted{OrderID: id, Status: st, Saga: at}}
+}
+
+func (s *server) orders(h huma.API) {
+	schema := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
+	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1.", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: schema, Example: example},
+	}}
+	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
+	huma.Register(h, huma.Operation{
+		OperationID: "placeOrder", Method: http.MethodPost, Path: "/v1/orders", Tags: []string{"orders"},
+		Summary: "Place an order", Description: "Publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer.",
+		DefaultStatus: http.StatusAccepted, RequestBody: body, MaxBodyBytes: maxBody, Errors: conflict,
+	}, s.placeOrder)
+	huma.Register(h, huma.Operation{
+		OperationID: "startSaga", Method: http.MethodPost, Path: "/v1/sagas", Tags: []string{"sagas"},
+		Summary: "Start the saga of an order directly", Description: "Does not go through the queue. Repeating the request with the same content gives the same answer.",
+		DefaultStatus: http.StatusAccepted, RequestBody: body, MaxBodyBytes: maxBody, Errors: conflict,
+	}, s.startSaga)
+}
+
+var example = map[string]any{
+	"specVersion": 1, "orderId": "o-1042", "customerId": "c-7", "currency": "EUR",
+	"lines":    []any{map[string]any{"sku": "SKU-1", "quantity": 2, "unitPrice": 1999}},
+	"payment":  map[string]any{"token": "tok_ok"},
+	"shipTo":   map[string]any{"name": "Ada Example", "line1": "1 Loopback Lane", "city": "Berlin", "postalCode": "10115", "country": "DE"},
+	"placedAt": "2026-11-23T10:00:00Z",
+}
+
+func (s *server) placeOrder(ctx context.Context, in *orderInput) (*acceptedOutput, error) {
+	o, err := order.Parse(in.RawBody)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	rec, err := s.Orders.Get(ctx, o.OrderID)
+	switch {
+	case err == nil && rec.Fingerprint != o.Fingerprint():
+		return nil, s.failed(ctx, stock.ErrConflict)
+	case err == nil:
+		return accepted(o.OrderID, order.StatusPending), nil
+	case !errors.Is(err, stock.ErrNotFound):
+		return nil, s.failed(ctx, err)
+	}
+	// Not recorded yet: it may be on its way already, and then this copy is
+	// found to be a repetition.
+	if err := s.Publisher.PublishOrder(ctx, o); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return accepted(o.OrderID, order.StatusPending), nil
+}
+
+func (s *server) startSaga(ctx context.Context, in *orderInput) (*acceptedOutput, error) {
+	o, err := order.Parse(in.RawBody)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if _, _, err := s.Starter.Start(ctx, o); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return accepted(o.OrderID, order.StatusPending), nil
+}

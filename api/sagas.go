@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Saga is an order and how its saga stands.
+type Saga struct {
+	stock.Record
+
+	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
+	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
+	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
+}
+
+func sagaOf(rec stock.Record) Saga { return Saga{Record: rec, Cancellable: cancellable(rec) == ""} }
+
+// cancellable says why an order cannot be cancelled, or "".
+func cancellable(rec stock.Record) string {
+	switch {
+	case rec.Status == order.StatusCompleted || rec.ShipmentID != "":
+		return "the shipment has been requested; the order can no longer be cancelled"
+	case rec.Status.Terminal():
+		return "the order has ended " + string(rec.Status)
+	case rec.Status == order.StatusNeedsAttention:
+		return "the order is being undone already and needs an operator's attention"
+	}
+	return ""
+}
+
+type idInput struct {
+	ID string `path:"id" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"The order's id." example:"o-1042"`
+}
+
+type listInput struct {
+	Status   []string `query:"status" enum:"PENDING,RESERVED,AWAITING_APPROVAL,PAID,COMPLETED,REJECTED,DECLINED,CANCELLED,FAILED,NEEDS_ATTENTION" doc:"Only these, separated by commas." example:"FAILED"`
+	Customer string   `query:"customer" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"Only this customer's." example:"c-7"`
+	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
+	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
+	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
+}
+
+type listOutput struct {
+	Body struct {
+		Sagas []Saga `json:"sagas"`
+		Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
+	}
+}
+
+type sagaOutput struct{ Body Saga }
+
+type historyOutput struct {
+	Body struct {
+		Events []engine.Event `json:"events"`
+	}
+}
+
+func (s *server) sagas(h huma.API) {
+	huma.Register(h, huma.Operation{
+		OperationID: "listSagas", Method: http.MethodGet, Path: "/v1/sagas", Tags: []string{"sagas"}, Summary: "List sagas, newest first",
+		Description: "Pages stay stable while sagas arrive.", Errors: []int{http.StatusBadRequest, http.StatusUnprocessableEntity},
+	}, s.listSagas)
+	huma.Register(h, huma.Operation{
+		OperationID: "getSaga", Method: http.MethodGet, Path: "/v1/sagas/{id}", Tags: []string{"sagas"}, Summary: "Read one saga",
+		Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+	}, s.getSaga)
+	huma.Register(h, huma.Operation{
+		OperationID: "getHistory", Method: http.MethodGet, Path: "/v1/sagas/{id}/history", Tags: []string{"sagas"}, Summary: "Read a saga's history",
+		Description: "Every durable event, oldest first.", Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+	}, s.getHistory)
+}
+
+func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, error) {
+	q := stock.Query{CustomerID: in.Customer, Limit: in.Limit}
+	for _, st := range in.Status {
+		q.Statuses = append(q.Statuses, order.Status(st))
+	}
+	var err error
+	if q.Cursor, err = decodeCursor(in.Cursor); err != nil {
+		return nil, badQuery("cursor", in.Cursor, "is not the next of a page")
+	}
+	if in.Since != "" {
+		if q.Since, err = parseSince(in.Since, time.Now()); err != nil {
+			return nil, badQuery("since", in.Since, "must be RFC 3339 or a duration such as 15m")
+		}
+	}
+	page, err := s.Orders.List(ctx, q)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	out := &listOutput{}
+	out.Body.Sagas = make([]Saga, len(page.Records))
+	for i, rec := range page.Records {
+		out.Body.Sagas[i] = sagaOf(rec)
+	}
+	out.Body.Next = encodeCursor(page.Next)
+	return out, nil
+}
+
+func badQuery(name, value, message string) error {
+	return huma.Error400BadRequest("query parameter "+name+" "+message,
+		&huma.ErrorDetail{Location: "query." + name, Message: message, Value: value})
+}
+
+// cursorPrefix marks a cursor's form, so that a later form can be told apart.
+const cursorPrefix = "1:"
+
+func encodeCursor(s string) string {
+	if s == "" {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + s))
+}
+
+var errCursor = errors.New("not a cursor")
+
+func decodeCursor(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	rest, ok := strings.CutPrefix(string(b), cursorPrefix)
+	if err != nil || !ok || rest == "" || len(rest) > 128 || strings.ContainsFunc(rest, func(c rune) bool { return c < '!' || c > '~' }) {
+		return "", errCursor
+	}
+	return rest, nil
+}
+
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	return time.Parse(time.RFC3339, s)
+}
+
+func (s *server) getSaga(ctx context.Context, in *idInput) (*sagaOutput, error) {
+	rec, err := s.Orders.Get(ctx, in.ID)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	saga := sagaOf(rec)
+	inst, err := s.Sagas.Get(ctx, in.ID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return nil, s.failed(ctx, err)
+	}
+	saga.Runtime, saga.Step = inst.Status, inst.CustomStatus
+	return &sagaOutput{saga}, nil
+}
+
+func (s *server) getHistory(ctx context.Context, in *idInput) (*historyOutput, error) {
+	events, err := s.Sagas.History(ctx, in.ID)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	out := &historyOutput{}
+	out.Body.Events = events
+	return out, nil
+}
