@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -51,6 +52,21 @@ func (s *server) actions(h huma.API) {
 	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit", ""), s.decide(true))
 	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit", ""), s.decide(false))
 	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention", ""), s.retry)
+}
+
+type reconcileOutput struct{ Body reconcile.Report }
+
+func (s *server) reconcile(h huma.API) {
+	huma.Register(h, huma.Operation{
+		OperationID: "reconcile", Method: http.MethodPost, Path: "/v1/reconcile", Tags: []string{"actions"},
+		Summary: "Run the reconciler now", Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.",
+	}, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
+		report, err := s.Reconcile(ctx)
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		return &reconcileOutput{report}, nil
+	})
 }
 
 // act raises an event for an order that is in a state for it, and notes who

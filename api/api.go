@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
 // Orders is what the API uses of *stock.Store.
@@ -57,6 +58,7 @@ type Options struct {
 	Sagas     Sagas
 	Starter   Starter
 	Publisher Publisher
+	Reconcile func(ctx context.Context) (reconcile.Report, error)
 	Ready     func(ctx context.Context) error // says what is missing
 	Registry  *prometheus.Registry
 	Logger    zerolog.Logger
@@ -70,7 +72,7 @@ const (
 )
 
 // New makes the handler.
-func New(o Options) (http.Handler, error) {
+func New(o Options) http.Handler {
 	s := &server{o}
 	m := newMetrics(o.Registry, o.Sagas)
 
@@ -95,12 +97,10 @@ func New(o Options) (http.Handler, error) {
 	s.sagas(h)
 	s.actions(h)
 	s.stock(h)
+	s.reconcile(h)
 	s.health(h)
-	if errs := h.OpenAPI(); errs == nil {
-		return nil, errors.New("no OpenAPI document")
-	}
 	r.Get("/docs", docs(h.OpenAPI()))
-	return r, nil
+	return r
 }
 
 // failed maps an error to a problem document. It is the one place that does.

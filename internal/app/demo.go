@@ -140,7 +140,7 @@ func (d Demo) order(p placed, n int) order.Order {
 
 // Run publishes, waits for the end, prints the tables, and returns an error
 // that says what did not hold.
-func (d Demo) Run(ctx context.Context, w *Worker, sims *Simulators) error {
+func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 	p := w.parts
 	run := time.Now().UTC().Format("150405")
 	plan := d.plan(run)
@@ -205,7 +205,7 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 }
 
 // await plays the people until every order has ended.
-func (d Demo) await(ctx context.Context, w *Worker, sims *Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
+func (d Demo) await(ctx context.Context, w *Worker, sims Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
 	bar := newBar(d.Progress, len(want), "sagas")
 	ended := map[string]stock.Record{}
 	acted := map[string]bool{}
@@ -260,7 +260,7 @@ func (w *Worker) settle(ctx context.Context) error {
 }
 
 // act does what a person would do about an order that waits for one.
-func (d Demo) act(ctx context.Context, w *Worker, sims *Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
+func (d Demo) act(ctx context.Context, w *Worker, sims Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
 	key := rec.OrderID + string(rec.Status)
 	if acted[key] {
 		return nil
@@ -287,7 +287,7 @@ func (d Demo) act(ctx context.Context, w *Worker, sims *Simulators, s *scenario,
 
 // verify compares every outcome with what it had to be, and checks the
 // invariants.
-func (d Demo) verify(ctx context.Context, p Parts, sims *Simulators, want map[string]*scenario, got map[string]stock.Record, dead int) (violations []string, letters int, err error) {
+func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]stock.Record, dead int) (violations []string, letters int, err error) {
 	ids := make([]string, 0, len(want))
 	for id, s := range want {
 		ids = append(ids, id)

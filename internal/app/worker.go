@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
@@ -94,11 +93,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err != nil {
 		return Parts{}, err
 	}
-	dir := w.DataDir
-	if dir != "" {
-		dir = filepath.Join(dir, "engine")
-	}
-	eng, err := embedded.Open(embedded.Options{Dir: dir, Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
+	eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
 	if err != nil {
 		return Parts{}, err
 	}
@@ -125,11 +120,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("register activities: %w", err)
 	}
 	starter := intake.Starter{Orders: p.Store, Sagas: p.Engine, Terms: w.Terms}
-	handler, err := w.api(starter)
-	if err != nil {
-		return err
-	}
-
 	// Intake stops first, the engine after: what intake has begun needs it.
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
@@ -143,11 +133,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
 	g.Go(func() error { return w.answers(messages).Run(gctx) })
-	g.Go(func() error { return serve(gctx, w.Listener, handler) })
+	g.Go(func() error { return serve(gctx, w.Listener, w.api(starter)) })
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}
-	err = g.Wait()
+	err := g.Wait()
 	stopEngine()
 	err = errors.Join(err, engineDone.Wait(), w.Close())
 	w.Logger.Debug().Msg("worker stopped")
@@ -198,11 +188,12 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 	return saga.Send(ctx, s.Engine, id, event, payload)
 }
 
-func (w *Worker) api(starter intake.Starter) (http.Handler, error) {
+func (w *Worker) api(starter intake.Starter) http.Handler {
 	p := w.parts
-	h, err := api.New(api.Options{
+	return api.New(api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
 		Publisher: intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
+		Reconcile: w.Reconciler().Once,
 		Logger:    w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
@@ -211,23 +202,19 @@ func (w *Worker) api(starter intake.Starter) (http.Handler, error) {
 			return nil
 		},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("make API: %w", err)
-	}
-	return h, nil
 }
 
 // serve answers HTTP until ctx ends, then lets requests in progress finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute}
 	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
+	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		stopped <- errors.Join(srv.Shutdown(grace), srv.Close())
-	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	})
+	err := srv.Serve(l)
+	if stop() { // ctx has not ended
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return <-stopped

@@ -36,17 +36,22 @@ func Throttled(service string) *Error {
 // ThrottleSome is a Fault that throttles a share p of the requests to one
 // service, or to all if service is empty. The seed makes it repeatable.
 func ThrottleSome(service string, p float64, seed uint64) Fault {
-	var mu sync.Mutex
-	rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a test's dice
+	hit := Some(p, seed)
 	return func(at, _ string) error {
-		if service != "" && service != at {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if rnd.Float64() < p {
+		if (service == "" || service == at) && hit() {
 			return Throttled(at)
 		}
 		return nil
+	}
+}
+
+// Some says yes with probability p. The seed makes it repeatable.
+func Some(p float64, seed uint64) func() bool {
+	var mu sync.Mutex
+	rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a test's dice
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return rnd.Float64() < p
 	}
 }

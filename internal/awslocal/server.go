@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb"
 	"github.com/ordersaga/ordersaga/internal/awslocal/sns"
 	"github.com/ordersaga/ordersaga/internal/awslocal/sqs"
 )
@@ -23,6 +25,9 @@ type Options struct {
 	AccountID string // default 000000000000
 	Logger    zerolog.Logger
 	Fault     Fault // optional, for tests
+	// Conflict is asked before each DynamoDB transaction; true cancels it with
+	// TransactionConflict. Optional, for tests.
+	Conflict func() bool
 	// CompactAfter is how many bytes of journal make a service compact; 0 is
 	// the journal's default.
 	CompactAfter int64
@@ -33,7 +38,7 @@ type Server struct {
 	opt    Options
 	sqs    *sqs.Service
 	sns    *sns.Service
-	dynamo dynamoService
+	dynamo *dynamodb.Service
 
 	closing sync.Once
 	closed  error
@@ -70,11 +75,20 @@ func Open(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("local aws: %w", err)
 	}
-	s.dynamo, err = openDynamo(dir("dynamodb"), o)
+	s.dynamo, err = dynamodb.Open(dir("dynamodb"), dynamodb.Options{
+		Region: o.Region, AccountID: o.AccountID, Logger: o.Logger, CompactAfter: o.CompactAfter, Fault: o.dynamoFault,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("local aws: %w", err)
 	}
 	return s, nil
+}
+
+func (o Options) dynamoFault(operation string, _ []string) error {
+	if o.Conflict != nil && strings.HasPrefix(operation, "Transact") && o.Conflict() {
+		return dynamodb.Conflict()
+	}
+	return nil
 }
 
 // Handler serves the endpoint; it is for in-process use, or for a server of

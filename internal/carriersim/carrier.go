@@ -56,11 +56,18 @@ type Carrier struct {
 type Parcel struct {
 	ShipmentID string    `json:"shipmentId"`
 	OrderID    string    `json:"orderId"`
-	Outcome    string    `json:"outcome"` // dispatched, refused, silent
+	Outcome    string    `json:"outcome"` // Dispatched, Refused or Silent
 	TrackingID string    `json:"trackingId,omitempty"`
 	Requests   int       `json:"requests"` // how often it was asked for
 	CreatedAt  time.Time `json:"createdAt"`
 }
+
+// Outcomes of a request.
+const (
+	Dispatched = "dispatched"
+	Refused    = "refused"
+	Silent     = "silent"
+)
 
 // Answer is the carrier's event, version 1.
 type Answer struct {
@@ -116,7 +123,7 @@ func (c *Carrier) handle(ctx context.Context, body []byte) error {
 		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)
-	if err != nil || p.Outcome == "silent" {
+	if err != nil || p.Outcome == Silent {
 		return err
 	}
 	return c.answer(ctx, p)
@@ -127,12 +134,12 @@ func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, e
 	c.mu.Lock()
 	p, known := c.book.Get(shipmentID)
 	if !known {
-		p = Parcel{ShipmentID: shipmentID, OrderID: orderID, Outcome: "dispatched", TrackingID: "trk-" + orderID, CreatedAt: time.Now().UTC()}
+		p = Parcel{ShipmentID: shipmentID, OrderID: orderID, Outcome: Dispatched, TrackingID: "trk-" + orderID, CreatedAt: time.Now().UTC()}
 		switch {
 		case to != nil && to.Name == "REFUSE":
-			p.Outcome, p.TrackingID = "refused", ""
+			p.Outcome, p.TrackingID = Refused, ""
 		case to != nil && to.Name == "SILENT":
-			p.Outcome = "silent"
+			p.Outcome = Silent
 		}
 	}
 	p.Requests++
@@ -149,7 +156,7 @@ func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, e
 
 func (c *Carrier) answer(ctx context.Context, p Parcel) error {
 	a := Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: p.TrackingID}
-	if p.Outcome == "refused" {
+	if p.Outcome == Refused {
 		a.Type, a.Reason = "ShipmentRefused", "the carrier does not deliver there"
 	}
 	b, err := json.Marshal(a)

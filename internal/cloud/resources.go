@@ -26,8 +26,30 @@ func keepAlive(c *awshttp.BuildableClient) *awshttp.BuildableClient {
 type Resources struct {
 	OrderTopic, ShipmentTopic, CustomerTopic string // ARNs
 	OrderQueue, OrderDLQ                     string // URLs
-	CarrierRequests                          string
+	CarrierRequests, CarrierRequestsDLQ      string
 	CarrierAnswers, CarrierAnswersDLQ        string
+}
+
+// queues pairs each queue with its dead-letter queue.
+func (r *Resources) queues() []queuePair {
+	return []queuePair{
+		{order.QueueOrderProcessing, order.QueueOrderProcessingDLQ, &r.OrderQueue, &r.OrderDLQ},
+		{order.QueueCarrierRequests, order.QueueCarrierRequestsDLQ, &r.CarrierRequests, &r.CarrierRequestsDLQ},
+		{order.QueueCarrierAnswers, order.QueueCarrierAnswersDLQ, &r.CarrierAnswers, &r.CarrierAnswersDLQ},
+	}
+}
+
+type queuePair struct {
+	name, dlqName string
+	url, dlqURL   *string
+}
+
+func (r *Resources) topics() map[string]*string {
+	return map[string]*string{
+		order.TopicOrderEvents:           &r.OrderTopic,
+		order.TopicShipmentEvents:        &r.ShipmentTopic,
+		order.TopicCustomerNotifications: &r.CustomerTopic,
+	}
 }
 
 // Find looks the resources up by their names. It says which one is missing.
@@ -42,11 +64,10 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 		}
 		*url = *out.QueueUrl
 	}
-	queue(&r.OrderQueue, order.QueueOrderProcessing)
-	queue(&r.OrderDLQ, order.QueueOrderProcessingDLQ)
-	queue(&r.CarrierRequests, order.QueueCarrierRequests)
-	queue(&r.CarrierAnswers, order.QueueCarrierAnswers)
-	queue(&r.CarrierAnswersDLQ, order.QueueCarrierAnswersDLQ)
+	for _, q := range r.queues() {
+		queue(q.url, q.name)
+		queue(q.dlqURL, q.dlqName)
+	}
 
 	arns := map[string]string{}
 	pages := sns.NewListTopicsPaginator(c.SNS, &sns.ListTopicsInput{})
@@ -60,76 +81,63 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 			arns[(*t.TopicArn)[strings.LastIndex(*t.TopicArn, ":")+1:]] = *t.TopicArn
 		}
 	}
-	topic := func(arn *string, name string) {
+	for name, arn := range r.topics() {
 		if *arn = arns[name]; *arn == "" {
 			errs = append(errs, fmt.Errorf("topic %s does not exist", name))
 		}
 	}
-	topic(&r.OrderTopic, order.TopicOrderEvents)
-	topic(&r.ShipmentTopic, order.TopicShipmentEvents)
-	topic(&r.CustomerTopic, order.TopicCustomerNotifications)
 	if err := errors.Join(errs...); err != nil {
 		return r, fmt.Errorf("AWS resources are missing (create them with `ordersaga setup`, or deploy/cloudformation): %w", err)
 	}
 	return r, nil
 }
 
-// Setup makes what is missing: three topics, five queues, and the
-// subscriptions between them, with raw delivery.
+// Setup makes what is missing: the topics, the queues with their dead-letter
+// queues, and the subscriptions between them, with raw delivery.
 func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 	var r Resources
 	var errs []error
-	topic := func(arn *string, name string) {
+	for name, arn := range r.topics() {
 		out, err := c.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
-			return
+			continue
 		}
 		*arn = *out.TopicArn
 	}
-	topic(&r.OrderTopic, order.TopicOrderEvents)
-	topic(&r.ShipmentTopic, order.TopicShipmentEvents)
-	topic(&r.CustomerTopic, order.TopicCustomerNotifications)
-
-	var err error
-	orderARN, requestsARN := "", ""
-	r.OrderDLQ, _, err = c.queue(ctx, order.QueueOrderProcessingDLQ, "")
-	errs = append(errs, err)
-	r.OrderQueue, orderARN, err = c.queue(ctx, order.QueueOrderProcessing, r.OrderDLQ)
-	errs = append(errs, err)
-	r.CarrierRequests, requestsARN, err = c.queue(ctx, order.QueueCarrierRequests, "")
-	errs = append(errs, err)
-	r.CarrierAnswersDLQ, _, err = c.queue(ctx, order.QueueCarrierAnswersDLQ, "")
-	errs = append(errs, err)
-	r.CarrierAnswers, _, err = c.queue(ctx, order.QueueCarrierAnswers, r.CarrierAnswersDLQ)
-	errs = append(errs, err)
+	for _, q := range r.queues() {
+		var err error
+		if *q.dlqURL, err = c.queue(ctx, q.dlqName, ""); err == nil {
+			*q.url, err = c.queue(ctx, q.name, *q.dlqURL)
+		}
+		errs = append(errs, err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return r, err
 	}
-	return r, errors.Join(c.subscribe(ctx, r.OrderTopic, orderARN), c.subscribe(ctx, r.ShipmentTopic, requestsARN))
+	return r, errors.Join(c.subscribe(ctx, r.OrderTopic, r.OrderQueue), c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests))
 }
 
 // maxReceives is how often a message is tried before SQS itself moves it to
 // the dead-letter queue: with intake's back-off, about an hour of failures.
 const maxReceives = "60"
 
-func (c *Clients) queue(ctx context.Context, name, dlq string) (url, arn string, err error) {
+func (c *Clients) queue(ctx context.Context, name, dlq string) (url string, err error) {
 	attributes := map[string]string{"VisibilityTimeout": "30"}
 	if dlq == "" {
 		attributes["MessageRetentionPeriod"] = "1209600" // 14 days, SQS's most
 	} else {
 		dlqARN, err := c.arn(ctx, dlq)
 		if err != nil {
-			return "", "", err
+			return "", err
 		}
 		attributes["RedrivePolicy"] = `{"deadLetterTargetArn":"` + dlqARN + `","maxReceiveCount":"` + maxReceives + `"}`
 	}
 	out, err := c.SQS.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
-		return "", "", fmt.Errorf("create queue %s: %w", name, err)
+		return "", fmt.Errorf("create queue %s: %w", name, err)
 	}
-	arn, err = c.arn(ctx, *out.QueueUrl)
-	return *out.QueueUrl, arn, err
+	return *out.QueueUrl, nil
 }
 
 func (c *Clients) arn(ctx context.Context, url string) (string, error) {
@@ -142,8 +150,12 @@ func (c *Clients) arn(ctx context.Context, url string) (string, error) {
 	return out.Attributes[string(types.QueueAttributeNameQueueArn)], nil
 }
 
-func (c *Clients) subscribe(ctx context.Context, topic, queue string) error {
-	_, err := c.SNS.Subscribe(ctx, &sns.SubscribeInput{
+func (c *Clients) subscribe(ctx context.Context, topic, queueURL string) error {
+	queue, err := c.arn(ctx, queueURL)
+	if err != nil {
+		return err
+	}
+	_, err = c.SNS.Subscribe(ctx, &sns.SubscribeInput{
 		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &queue,
 		Attributes: map[string]string{"RawMessageDelivery": "true"},
 	})

@@ -20,6 +20,7 @@ const (
 	QueueOrderProcessing       = "OrderProcessingQueue"
 	QueueOrderProcessingDLQ    = "OrderProcessingQueue-dlq"
 	QueueCarrierRequests       = "CarrierRequestsQueue"
+	QueueCarrierRequestsDLQ    = "CarrierRequestsQueue-dlq"
 	QueueCarrierAnswers        = "CarrierAnswersQueue"
 	QueueCarrierAnswersDLQ     = "CarrierAnswersQueue-dlq"
 )

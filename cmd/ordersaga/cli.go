@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+)
+
+// cli is the command line. Every flag can also be set in the environment, as
+// ORDERSAGA_ and the flag's name.
+type cli struct {
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least important messages to log: ${enum}."`
+	LogFormat string `default:"console" enum:"console,json" help:"Log format on standard error: ${enum}."`
+
+	Dev       devCmd       `cmd:"" help:"Run everything in one process on loopback: no Docker, no cloud, no sidecar."`
+	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
+	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
+	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
+	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
+	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
+	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+// env is what commands get from outside.
+type env struct {
+	ctx    context.Context //nolint:containedctx // kong passes values, not contexts
+	out    io.Writer
+	err    io.Writer
+	logger zerolog.Logger
+}
+
+// exited is how kong's own exits (--help) end run.
+type exited int
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	defer func() {
+		if v := recover(); v != nil {
+			code, ok := v.(exited)
+			if !ok {
+				panic(v)
+			}
+			status = int(code)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("ordersaga"), kong.Description("Order sagas on SQS, DynamoDB and SNS, with compensation. Flags can be set as ORDERSAGA_… in the environment."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.DefaultEnvars("ORDERSAGA"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "ordersaga:", err)
+		return 1
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "ordersaga: %v\nSee `ordersaga --help`.\n", err)
+		return 2
+	}
+	e := env{ctx: ctx, out: stdout, err: stderr, logger: c.logger(stderr)}
+	if err := command.Run(e); err != nil {
+		_, _ = fmt.Fprintln(stderr, "ordersaga:", err)
+		return 1
+	}
+	return 0
+}
+
+func (c cli) logger(w io.Writer) zerolog.Logger {
+	if c.LogFormat == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+	}
+	level, err := zerolog.ParseLevel(c.LogLevel)
+	if err != nil { // kong has checked it
+		level = zerolog.InfoLevel
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// listenLoopback refuses addresses that others can reach: the local endpoint
+// and the simulators know no passwords.
+func listenLoopback(ctx context.Context, address string, anywhere bool) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if ip := net.ParseIP(host); !anywhere && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("listen on %s: only loopback addresses are allowed without --anywhere, for nothing here asks for a password", address)
+	}
+	return listen(ctx, address)
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(e env) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("this binary has no build information")
+	}
+	revision := ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = " " + s.Value
+		}
+	}
+	_, err := fmt.Fprintf(e.out, "ordersaga %s%s %s\n", info.Main.Version, revision, info.GoVersion)
+	return err
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+type dataFlags struct {
+	DataDir   string `default:".ordersaga" help:"Where state is kept." type:"path"`
+	Ephemeral bool   `help:"Keep no state."`
+}
+
+func (d dataFlags) dir() string {
+	if d.Ephemeral {
+		return ""
+	}
+	return d.DataDir
+}
+
+type awsFlags struct {
+	Region      string `default:"us-east-1" env:"ORDERSAGA_REGION,AWS_REGION" help:"AWS region."`
+	AWSEndpoint string `name:"aws-endpoint" env:"ORDERSAGA_AWS_ENDPOINT,AWS_ENDPOINT_URL" help:"Endpoint instead of AWS itself, such as http://127.0.0.1:4566."`
+	TablePrefix string `help:"Put before the names of the tables."`
+}
+
+func (a awsFlags) options() cloud.Options {
+	return cloud.Options{Region: a.Region, Endpoint: a.AWSEndpoint}
+}
+
+func (a awsFlags) store(ctx context.Context) (*cloud.Clients, *stock.Store, error) {
+	clients, err := cloud.New(ctx, a.options())
+	if err != nil {
+		return nil, nil, err
+	}
+	return clients, stock.New(clients.DynamoDB, stock.TablesWithPrefix(a.TablePrefix), nil), nil
+}
+
+type devCmd struct {
+	dataFlags
+
+	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
+	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
+	Seed        uint64 `default:"1" help:"Of the demo's mix."`
+	Exit        bool   `help:"End when the demo has ended, with status 0 only if everything held."`
+	Port        int    `default:"8080" help:"Of the API; 0 takes a free one, here and below."`
+	AWSPort     int    `name:"aws-port" default:"4566" help:"Of the local AWS endpoint."`
+	PaymentPort int    `default:"8090" help:"Of the payment simulator."`
+	CarrierPort int    `default:"8091" help:"Of the carrier simulator."`
+}
+
+func (c devCmd) Run(e env) error {
+	if c.Demo < 0 {
+		return fmt.Errorf("--demo: %d orders, must not be negative", c.Demo)
+	}
+	if c.Exit && c.Demo == 0 {
+		return errors.New("--exit: goes with --demo")
+	}
+	fsync, err := journal.ParseSync(c.Fsync)
+	if err != nil {
+		return err
+	}
+	d := app.Dev{
+		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
+		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
+	}
+	if c.Demo > 0 {
+		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out, Progress: e.err}
+	}
+	return d.Run(e.ctx)
+}
+
+type workerFlags struct {
+	dataFlags
+	awsFlags
+
+	Fsync           string        `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: ${enum}."`
+	PaymentURL      string        `default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
+	PaymentTimeout  time.Duration `default:"10s" help:"Of one call to the provider."`
+	ApprovalAbove   int64         `default:"0" help:"Orders above this total, in minor units, wait for approval; 0: none does."`
+	ApprovalTimeout time.Duration `default:"24h" help:"How long an order waits for approval before it is cancelled."`
+	AwaitCarrier    bool          `help:"Wait for the carrier's answer before an order completes."`
+	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
+	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
+	Pace            float64       `default:"1" help:"Factor on all pauses between tries; for tests and demonstrations."`
+	MaxLive         int           `default:"1000" help:"Sagas in progress before intake waits."`
+	ReconcileEvery  time.Duration `default:"5m" help:"How often the reconciler runs; 0: never."`
+	ReconcileGrace  time.Duration `default:"5m" help:"How long something must be unchanged before the reconciler touches it."`
+	ShutdownTimeout time.Duration `default:"25s" help:"How long work in progress may take to finish at the end."`
+}
+
+func (c workerFlags) worker(e env) (*app.Worker, error) {
+	fsync, err := journal.ParseSync(c.Fsync)
+	if err != nil {
+		return nil, err
+	}
+	return &app.Worker{
+		DataDir: c.dir(), Fsync: fsync, AWS: c.options(), TablePrefix: c.TablePrefix,
+		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout,
+		Terms: workflows.Terms{
+			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
+			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
+		},
+		MaxLive: c.MaxLive, ReconcileEvery: c.ReconcileEvery, ReconcileGrace: c.ReconcileGrace,
+		ShutdownTimeout: c.ShutdownTimeout, Logger: e.logger,
+	}, nil
+}
+
+type workerCmd struct {
+	workerFlags
+
+	Listen string `default:"127.0.0.1:8080" help:"Address of the API."`
+}
+
+func (c workerCmd) Run(e env) error {
+	w, err := c.worker(e)
+	if err != nil {
+		return err
+	}
+	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
+		return err
+	}
+	if _, err := w.Open(e.ctx); err != nil {
+		return errors.Join(err, w.Listener.Close())
+	}
+	e.logger.Info().Str("api", "http://"+w.Listener.Addr().String()).Msg("worker is up")
+	return w.Run(e.ctx)
+}
+
+type setupCmd struct{ awsFlags }
+
+func (c setupCmd) Run(e env) error {
+	clients, store, err := c.store(e.ctx)
+	if err != nil {
+		return err
+	}
+	r, err := clients.Setup(e.ctx)
+	if err != nil {
+		return err
+	}
+	if err := store.CreateTables(e.ctx); err != nil {
+		return err
+	}
+	return printJSON(e.out, r)
+}
+
+type reconcileCmd struct {
+	API     string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which does it."`
+	Offline bool   `help:"Do it here, on the state of a worker that is not running. The flags below count only then."`
+
+	workerFlags
+}
+
+func (c reconcileCmd) Run(e env) error {
+	if !c.Offline {
+		return c.remote(e)
+	}
+	w, err := c.worker(e)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Open(e.ctx); err != nil {
+		return err
+	}
+	report, err := w.Reconciler().Once(e.ctx)
+	return errors.Join(err, printJSON(e.out, report), w.Close())
+}
+
+func (c reconcileCmd) remote(e env) error {
+	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.API+"/v1/reconcile", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("--api: %w", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no worker answers (with the worker stopped, use --offline): %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end below
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("read the worker's answer: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the worker answered %s: %s", res.Status, body)
+	}
+	var report reconcile.Report
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&report); err != nil {
+		return fmt.Errorf("decode the worker's answer: %w", err)
+	}
+	return printJSON(e.out, report)
+}
+
+type checkCmd struct {
+	awsFlags
+
+	PaymentURL string `default:"http://127.0.0.1:8090" help:"Base URL of the payment simulator."`
+	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier simulator."`
+}
+
+func (c checkCmd) Run(e env) error {
+	_, store, err := c.store(e.ctx)
+	if err != nil {
+		return err
+	}
+	payments := payment.New(c.PaymentURL, 0)
+	defer payments.Close()
+	res, err := check.Run(e.ctx, store, payments, app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL}, nil)
+	if err != nil {
+		return err
+	}
+	if err := printJSON(e.out, res); err != nil {
+		return err
+	}
+	if n := len(res.Violations); n > 0 {
+		return fmt.Errorf("%d violations", n)
+	}
+	return nil
+}
+
+type localAWSCmd struct {
+	dataFlags
+
+	Listen   string  `default:"127.0.0.1:4566" help:"Address."`
+	Anywhere bool    `help:"Allow an address that is not loopback."`
+	Region   string  `default:"us-east-1" help:"Region in the ARNs."`
+	Throttle float64 `default:"0" help:"Share of requests to throttle, 0 to 1."`
+	Conflict float64 `default:"0" help:"Share of DynamoDB transactions to cancel with TransactionConflict, 0 to 1."`
+	Seed     uint64  `default:"1" help:"Of the faults."`
+}
+
+func (c localAWSCmd) Run(e env) error {
+	for name, p := range map[string]float64{"--throttle": c.Throttle, "--conflict": c.Conflict} {
+		if p < 0 || p > 1 {
+			return fmt.Errorf("%s: %v, must be 0 to 1", name, p)
+		}
+	}
+	l, err := listenLoopback(e.ctx, c.Listen, c.Anywhere)
+	if err != nil {
+		return err
+	}
+	e.logger.Info().Str("endpoint", "http://"+l.Addr().String()).Msg("local AWS is up")
+	return app.LocalAWS{
+		DataDir: c.dir(), Region: c.Region, Listener: l,
+		Throttle: c.Throttle, Conflict: c.Conflict, Seed: c.Seed, Logger: e.logger,
+	}.Run(e.ctx)
+}
+
+type paymentCmd struct {
+	dataFlags
+
+	Listen   string `default:"127.0.0.1:8090" help:"Address."`
+	Anywhere bool   `help:"Allow an address that is not loopback."`
+}
+
+func (c paymentCmd) Run(e env) error {
+	l, err := listenLoopback(e.ctx, c.Listen, c.Anywhere)
+	if err != nil {
+		return err
+	}
+	e.logger.Info().Str("payment", "http://"+l.Addr().String()).Msg("payment simulator is up")
+	return app.Payment{DataDir: c.dir(), Listener: l, Logger: e.logger}.Run(e.ctx)
+}
+
+type carrierCmd struct {
+	dataFlags
+	awsFlags
+
+	Listen   string `default:"127.0.0.1:8091" help:"Address."`
+	Anywhere bool   `help:"Allow an address that is not loopback."`
+}
+
+func (c carrierCmd) Run(e env) error {
+	l, err := listenLoopback(e.ctx, c.Listen, c.Anywhere)
+	if err != nil {
+		return err
+	}
+	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
+	return app.Carrier{DataDir: c.dir(), AWS: c.options(), Listener: l, Logger: e.logger}.Run(e.ctx)
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

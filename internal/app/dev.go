@@ -1,0 +1,215 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// Dev runs everything in one process, on loopback: local AWS, the simulators
+// and a worker with its API.
+type Dev struct {
+	DataDir string // "" keeps nothing
+	Fsync   journal.Sync
+	Ports   DevPorts
+	Demo    *Demo // nil: only serve
+	Exit    bool  // end when the demo has ended
+	Out     io.Writer
+	Logger  zerolog.Logger
+}
+
+// DevPorts are loopback ports; 0 takes a free one.
+type DevPorts struct{ API, AWS, Payment, Carrier int }
+
+// region is where the local endpoint pretends to be.
+const region = "us-east-1"
+
+// devTerms are the saga's rules with short pauses, so that one sees the end
+// of every path within seconds.
+func devTerms() workflows.Terms {
+	return workflows.Terms{
+		ApprovalAbove: approvalAbove, ApprovalTimeout: time.Hour,
+		AwaitCarrier: true, CarrierTimeout: time.Minute,
+		Patience: 3 * time.Second, Pace: 0.02,
+	}
+}
+
+// Run starts everything and blocks until ctx ends, or until the demo has
+// ended if Exit is set; its error is then the demo's.
+func (d Dev) Run(ctx context.Context) (err error) {
+	if d.DataDir != "" {
+		unlock, err := lockDataDir(d.DataDir)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unlock() }() // the process ends here
+	}
+	l, err := d.listen(ctx)
+	if err != nil {
+		return err
+	}
+
+	// What the worker stands on stops after the worker.
+	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBase()
+	under, underCtx := errgroup.WithContext(base)
+	awsOptions := cloud.Options{Region: region, Endpoint: address(l.aws)}
+	under.Go(func() error {
+		return LocalAWS{DataDir: d.DataDir, Region: region, Listener: l.aws, Logger: d.Logger}.Run(underCtx)
+	})
+	under.Go(func() error {
+		return Payment{DataDir: d.DataDir, Listener: l.payment, Logger: d.Logger}.Run(underCtx)
+	})
+	// A part that dies ends the others.
+	top, stopTop := context.WithCancel(ctx)
+	defer stopTop()
+	context.AfterFunc(underCtx, stopTop)
+
+	err = d.setup(top, awsOptions)
+	if err == nil {
+		under.Go(func() error {
+			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Logger: d.Logger}.Run(underCtx)
+		})
+		err = d.work(top, awsOptions, l)
+	} else {
+		err = errors.Join(err, l.carrier.Close(), l.api.Close())
+	}
+	stopBase()
+	return errors.Join(err, under.Wait())
+}
+
+// work runs the worker and, beside it, the demo.
+func (d Dev) work(ctx context.Context, awsOptions cloud.Options, l listeners) error {
+	w := &Worker{
+		DataDir: d.DataDir, Fsync: d.Fsync, AWS: awsOptions,
+		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
+		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
+		Listener: l.api, Logger: d.Logger,
+	}
+	parts, err := w.Open(ctx)
+	if err != nil {
+		return errors.Join(err, l.api.Close())
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Run(gctx) })
+	g.Go(func() error {
+		d.greet(parts, l)
+		if d.Demo == nil {
+			return nil
+		}
+		err := d.Demo.Run(gctx, w, Simulators{PaymentURL: address(l.payment), CarrierURL: address(l.carrier)})
+		if d.Exit {
+			stop()
+			return err
+		}
+		if err != nil && gctx.Err() == nil { // stays up, to be looked at
+			_, _ = fmt.Fprintln(d.Out, "demo:", err)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// setup makes queues, topics and tables, and seeds the stock that is missing.
+func (d Dev) setup(ctx context.Context, o cloud.Options) error {
+	clients, err := cloud.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	if _, err := clients.Setup(ctx); err != nil {
+		return err
+	}
+	store := stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	if err := store.CreateTables(ctx); err != nil {
+		return err
+	}
+	for sku, available := range Catalogue() {
+		_, err := store.GetLevel(ctx, sku)
+		if errors.Is(err, stock.ErrNotFound) {
+			_, err = store.SetAvailable(ctx, sku, available)
+		}
+		if err != nil {
+			return fmt.Errorf("seed stock of %s: %w", sku, err)
+		}
+	}
+	return nil
+}
+
+func (d Dev) greet(p Parts, l listeners) {
+	kept := "in " + d.DataDir + "/"
+	if d.DataDir == "" {
+		kept = "nowhere: it is gone when this process ends"
+	}
+	_, _ = fmt.Fprintf(d.Out, `ordersaga is up; state is kept %[1]s
+  API        %[2]s   (operations: /docs, OpenAPI: /openapi.json, metrics: /metrics)
+  local AWS  %[3]s   payment %[4]s   carrier %[5]s
+
+Place an order and follow it:
+  curl -i %[2]s/v1/orders -H 'Content-Type: application/json' -d '%[6]s'
+  curl %[2]s/v1/sagas/o-1042
+Or as any other producer does, straight to the queue:
+  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sqs send-message --queue-url %[8]s --message-body '%[9]s'
+  curl %[2]s/v1/sagas/o-1043
+
+`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"))
+}
+
+func sample(id string) string {
+	return `{"orderId":"` + id + `","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`
+}
+
+type listeners struct{ api, aws, payment, carrier net.Listener }
+
+func (d Dev) listen(ctx context.Context) (l listeners, err error) {
+	var opened []net.Listener
+	for _, x := range []struct {
+		to   *net.Listener
+		port int
+		what string
+	}{{&l.aws, d.Ports.AWS, "local AWS"}, {&l.payment, d.Ports.Payment, "payment simulator"}, {&l.carrier, d.Ports.Carrier, "carrier simulator"}, {&l.api, d.Ports.API, "API"}} {
+		*x.to, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", x.port))
+		if err != nil {
+			for _, o := range opened {
+				err = errors.Join(err, o.Close())
+			}
+			return l, fmt.Errorf("%s: %w (is another `ordersaga dev` running?)", x.what, err)
+		}
+		opened = append(opened, *x.to)
+	}
+	return l, nil
+}
+
+func address(l net.Listener) string { return "http://" + l.Addr().String() }
+
+// lockDataDir keeps two processes out of one data directory: half of the parts
+// would else come up before the other half find their folders locked.
+func lockDataDir(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, "dev.lock"))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("data directory %s is in use by another `ordersaga dev`", dir)
+	}
+	return lock.Close, nil
+}

@@ -1,0 +1,165 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/paymentsim"
+)
+
+// in is a folder of the data directory; "" stays "".
+func in(dataDir, folder string) string {
+	if dataDir == "" {
+		return ""
+	}
+	return filepath.Join(dataDir, folder)
+}
+
+// LocalAWS runs the local AWS endpoint.
+type LocalAWS struct {
+	DataDir  string // "" keeps nothing
+	Region   string
+	Listener net.Listener
+	// Throttle and Conflict are the shares of requests to throttle and of
+	// DynamoDB transactions to cancel with TransactionConflict; Seed makes
+	// them repeatable.
+	Throttle, Conflict float64
+	Seed               uint64
+	Logger             zerolog.Logger
+}
+
+// Run serves until ctx ends.
+func (l LocalAWS) Run(ctx context.Context) error {
+	s, err := awslocal.Open(awslocal.Options{
+		Dir: in(l.DataDir, "aws"), Region: l.Region, Logger: l.Logger,
+		Fault: awslocal.ThrottleSome("", l.Throttle, l.Seed), Conflict: awslocal.Some(l.Conflict, l.Seed),
+	})
+	if err != nil {
+		return errors.Join(err, l.Listener.Close())
+	}
+	return errors.Join(s.Serve(ctx, l.Listener), s.Close())
+}
+
+// Payment runs the payment simulator.
+type Payment struct {
+	DataDir  string
+	Listener net.Listener
+	Logger   zerolog.Logger
+}
+
+// Run serves until ctx ends.
+func (p Payment) Run(ctx context.Context) error {
+	provider, err := paymentsim.Open(paymentsim.Options{Dir: in(p.DataDir, "payment"), Logger: p.Logger})
+	if err != nil {
+		return errors.Join(err, p.Listener.Close())
+	}
+	return errors.Join(serve(ctx, p.Listener, provider.Handler()), provider.Close())
+}
+
+// Carrier runs the carrier simulator.
+type Carrier struct {
+	DataDir  string
+	AWS      cloud.Options
+	Listener net.Listener
+	Logger   zerolog.Logger
+}
+
+// Run takes shipment requests and serves the carrier's book until ctx ends.
+func (c Carrier) Run(ctx context.Context) error {
+	sim, err := c.open(ctx)
+	if err != nil {
+		return errors.Join(err, c.Listener.Close())
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return sim.Run(gctx) })
+	g.Go(func() error { return serve(gctx, c.Listener, sim.Handler()) })
+	return errors.Join(g.Wait(), sim.Close())
+}
+
+func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
+	clients, err := cloud.New(ctx, c.AWS)
+	if err != nil {
+		return nil, err
+	}
+	r, err := clients.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return carriersim.Open(carriersim.Options{
+		Dir: in(c.DataDir, "carrier"), SQS: clients.SQS, Logger: c.Logger,
+		RequestsURL: r.CarrierRequests, AnswersURL: r.CarrierAnswers, DLQURL: r.CarrierRequestsDLQ,
+	})
+}
+
+// Simulators reaches running simulators over HTTP.
+type Simulators struct {
+	PaymentURL, CarrierURL string
+	HTTP                   *http.Client // nil means http.DefaultClient
+}
+
+// HealPayments ends the outages that test tokens have caused.
+func (s Simulators) HealPayments(ctx context.Context) error {
+	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/heal", nil)
+}
+
+// Shipments reads the carrier's whole book.
+func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
+	var all []check.Shipment
+	for cursor := ""; ; {
+		var page struct {
+			Shipments []carriersim.Parcel
+			Next      string
+		}
+		if err := s.call(ctx, http.MethodGet, s.CarrierURL+"/v1/shipments?cursor="+url.QueryEscape(cursor), &page); err != nil {
+			return nil, err
+		}
+		for _, p := range page.Shipments {
+			all = append(all, check.Shipment{OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
+		}
+		if cursor = page.Next; cursor == "" {
+			return all, nil
+		}
+	}
+}
+
+func (s Simulators) call(ctx context.Context, method, at string, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, at, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	client := s.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // decoded below; nothing to learn from closing
+	if res.StatusCode >= 300 {
+		return fmt.Errorf("simulator: %s %s answered %s", method, at, res.Status)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("simulator: decode answer of %s: %w", at, err)
+	}
+	return nil
+}
