@@ -17,6 +17,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -141,10 +142,13 @@ func (d Demo) order(p placed, n int) order.Order {
 // Run publishes, waits for the end, prints the tables, and returns an error
 // that says what did not hold.
 func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
-	p := w.parts
+	p, err := w.parts.observer(ctx, w)
+	if err != nil {
+		return err
+	}
 	run := time.Now().UTC().Format("150405")
 	plan := d.plan(run)
-	began, callsBefore := time.Now(), p.Cloud.Calls()
+	began, callsBefore := time.Now(), w.parts.Cloud.Calls()
 	if err := d.publish(ctx, p, plan); err != nil {
 		return err
 	}
@@ -157,16 +161,16 @@ func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 		}
 		want[x.id] = x.scenario
 	}
-	records, err := d.await(ctx, w, sims, began, want)
+	records, err := d.await(ctx, p, sims, began, want)
 	if err != nil {
 		return err
 	}
-	elapsed, calls := time.Since(began), p.Cloud.Calls()-callsBefore
+	calls := w.parts.Cloud.Calls() - callsBefore
 	violations, letters, err := d.verify(ctx, p, sims, want, records, dead)
 	if err != nil {
 		return err
 	}
-	d.print(want, records, letters, elapsed, calls)
+	d.print(want, records, letters, began, calls)
 	printLedger(ctx, d.Out, p.Store)
 	if len(violations) > 0 {
 		for _, v := range violations {
@@ -176,6 +180,17 @@ func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 	}
 	_, _ = fmt.Fprintln(d.Out, "All invariants held: never oversold, nothing lost, one charge and one shipment per completed order, nothing left reserved.")
 	return nil
+}
+
+// observer is the worker's parts with AWS clients of its own: what the demo
+// publishes and polls is not the worker's work, and must not count as such.
+func (p Parts) observer(ctx context.Context, w *Worker) (Parts, error) {
+	var err error
+	if p.Cloud, err = cloud.New(ctx, w.AWS); err != nil {
+		return p, err
+	}
+	p.Store = stock.New(p.Cloud.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil)
+	return p, nil
 }
 
 // publish sends all messages to the OrderEvents topic.
@@ -205,11 +220,11 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 }
 
 // await plays the people until every order has ended.
-func (d Demo) await(ctx context.Context, w *Worker, sims Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
+func (d Demo) await(ctx context.Context, p Parts, sims Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
 	bar := newBar(d.Progress, len(want), "sagas")
 	ended := map[string]stock.Record{}
 	acted := map[string]bool{}
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for len(ended) < len(want) {
 		select {
@@ -218,7 +233,7 @@ func (d Demo) await(ctx context.Context, w *Worker, sims Simulators, since time.
 		case <-tick.C:
 		}
 		for q := (stock.Query{Since: since, Limit: 1000}); ; {
-			page, err := w.parts.Store.List(ctx, q)
+			page, err := p.Store.List(ctx, q)
 			if err != nil {
 				return nil, err
 			}
@@ -229,7 +244,7 @@ func (d Demo) await(ctx context.Context, w *Worker, sims Simulators, since time.
 				}
 				if rec.Status.Terminal() {
 					ended[rec.OrderID] = rec
-				} else if err := d.act(ctx, w, sims, s, rec, acted); err != nil {
+				} else if err := d.act(ctx, p, sims, s, rec, acted); err != nil {
 					return nil, err
 				}
 			}
@@ -240,14 +255,14 @@ func (d Demo) await(ctx context.Context, w *Worker, sims Simulators, since time.
 		_ = bar.Set(len(ended)) // a bar that cannot be drawn is not worth failing for
 	}
 	_ = bar.Finish()
-	return ended, w.settle(ctx)
+	return ended, p.settle(ctx)
 }
 
 // settle waits until no saga of the demo runs any more: the order's last
 // status is written a moment before its workflow ends.
-func (w *Worker) settle(ctx context.Context) error {
+func (p Parts) settle(ctx context.Context) error {
 	for {
-		st, err := w.parts.Engine.Stats(ctx)
+		st, err := p.Engine.Stats(ctx)
 		if err != nil || st.Live == 0 {
 			return err
 		}
@@ -260,7 +275,7 @@ func (w *Worker) settle(ctx context.Context) error {
 }
 
 // act does what a person would do about an order that waits for one.
-func (d Demo) act(ctx context.Context, w *Worker, sims Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
+func (d Demo) act(ctx context.Context, p Parts, sims Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
 	key := rec.OrderID + string(rec.Status)
 	if acted[key] {
 		return nil
@@ -268,16 +283,16 @@ func (d Demo) act(ctx context.Context, w *Worker, sims Simulators, s *scenario, 
 	var err error
 	switch {
 	case rec.Status == order.StatusAwaitingApproval && s.person == "approve":
-		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{Approved: true, By: "demo approver"})
+		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{Approved: true, By: "demo approver"})
 	case rec.Status == order.StatusAwaitingApproval && s.person == "reject":
-		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{By: "demo approver", Note: "too expensive"})
+		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{By: "demo approver", Note: "too expensive"})
 	case rec.Status == order.StatusAwaitingApproval && s.person == "cancel":
-		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventCancel, workflows.Cancellation{By: "demo customer", Reason: "changed my mind"})
+		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventCancel, workflows.Cancellation{By: "demo customer", Reason: "changed my mind"})
 	case rec.Status == order.StatusNeedsAttention:
 		if err := sims.HealPayments(ctx); err != nil {
 			return err
 		}
-		err = saga.Send(ctx, w.parts.Engine, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.ActionRetry, By: "demo operator", Note: "provider is up again"})
+		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.ActionRetry, By: "demo operator", Note: "provider is up again"})
 	default:
 		return nil
 	}
@@ -341,8 +356,7 @@ func newBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
 		w = io.Discard
 	}
 	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
+		progressbar.OptionShowCount(), progressbar.OptionSetDescription(unit), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
 }
 
 // durations sorts and answers percentiles.
