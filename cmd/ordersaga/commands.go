@@ -38,12 +38,12 @@ type awsFlags struct {
 	TablePrefix string `help:"Put before the names of the tables."`
 }
 
-func (a awsFlags) options() cloud.Options {
-	return cloud.Options{Region: a.Region, Endpoint: a.AWSEndpoint}
+func (a awsFlags) options(e env) cloud.Options {
+	return cloud.Options{Region: a.Region, Endpoint: a.AWSEndpoint, Logger: e.logger}
 }
 
-func (a awsFlags) store(ctx context.Context) (*cloud.Clients, *stock.Store, error) {
-	clients, err := cloud.New(ctx, a.options())
+func (a awsFlags) store(e env) (*cloud.Clients, *stock.Store, error) {
+	clients, err := cloud.New(e.ctx, a.options(e))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +109,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 		return nil, err
 	}
 	return &app.Worker{
-		DataDir: c.dir(), Fsync: fsync, AWS: c.options(), TablePrefix: c.TablePrefix,
+		DataDir: c.dir(), Fsync: fsync, AWS: c.options(e), TablePrefix: c.TablePrefix,
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout,
 		Terms: workflows.Terms{
 			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
@@ -144,7 +144,7 @@ func (c workerCmd) Run(e env) error {
 type setupCmd struct{ awsFlags }
 
 func (c setupCmd) Run(e env) error {
-	clients, store, err := c.store(e.ctx)
+	clients, store, err := c.store(e)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ type checkCmd struct {
 }
 
 func (c checkCmd) Run(e env) error {
-	_, store, err := c.store(e.ctx)
+	_, store, err := c.store(e)
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (c carrierCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
-	return app.Carrier{DataDir: c.dir(), AWS: c.options(), Listener: l, Logger: e.logger}.Run(e.ctx)
+	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Logger: e.logger}.Run(e.ctx)
 }
 
 func printJSON(w io.Writer, v any) error {

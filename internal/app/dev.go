@@ -67,7 +67,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	under, underCtx := errgroup.WithContext(base)
-	awsOptions := cloud.Options{Region: region, Endpoint: address(l.aws)}
+	awsOptions := cloud.Options{Region: region, Endpoint: address(l.aws), Logger: d.Logger}
 	under.Go(func() error {
 		return LocalAWS{DataDir: d.DataDir, Region: region, Listener: l.aws, Logger: d.Logger}.Run(underCtx)
 	})

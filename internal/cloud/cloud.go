@@ -16,13 +16,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+	"github.com/rs/zerolog"
 )
 
 // Options say where AWS is.
 type Options struct {
 	Region   string
 	Endpoint string // "" is AWS itself, with its usual credential chain
+	// Logger gets the SDK's own remarks, at debug level: what matters comes
+	// back as an error too.
+	Logger zerolog.Logger
 }
 
 // Clients are made once and shared.
@@ -39,6 +44,9 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
 	load := []func(*config.LoadOptions) error{
 		config.WithRegion(o.Region),
+		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			o.Logger.Debug().Str("from", "AWS SDK").Msgf(format, v...)
+		})),
 		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = 5; so.MaxBackoff = 2 * time.Second })

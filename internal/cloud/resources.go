@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,21 +53,30 @@ func (r *Resources) topics() map[string]*string {
 	}
 }
 
-// Find looks the resources up by their names. It says which one is missing.
+// Find looks the resources up by their names. It says which ones are missing,
+// or that AWS cannot be asked.
 func (c *Clients) Find(ctx context.Context) (Resources, error) {
 	var r Resources
-	var errs []error
-	queue := func(url *string, name string) {
+	var missing []string
+	queue := func(url *string, name string) error {
 		out, err := c.SQS.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+		if _, ok := errors.AsType[*types.QueueDoesNotExist](err); ok {
+			missing = append(missing, "queue "+name)
+			return nil
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("queue %s: %w", name, err))
-			return
+			return fmt.Errorf("find queue %s: %w", name, err)
 		}
 		*url = *out.QueueUrl
+		return nil
 	}
 	for _, q := range r.queues() {
-		queue(q.url, q.name)
-		queue(q.dlqURL, q.dlqName)
+		if err := queue(q.url, q.name); err != nil {
+			return r, err
+		}
+		if err := queue(q.dlqURL, q.dlqName); err != nil {
+			return r, err
+		}
 	}
 
 	arns := map[string]string{}
@@ -74,8 +84,7 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("list topics: %w", err))
-			break
+			return r, fmt.Errorf("find topics: %w", err)
 		}
 		for _, t := range page.Topics {
 			arns[(*t.TopicArn)[strings.LastIndex(*t.TopicArn, ":")+1:]] = *t.TopicArn
@@ -83,11 +92,12 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 	}
 	for name, arn := range r.topics() {
 		if *arn = arns[name]; *arn == "" {
-			errs = append(errs, fmt.Errorf("topic %s does not exist", name))
+			missing = append(missing, "topic "+name)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return r, fmt.Errorf("AWS resources are missing (create them with `ordersaga setup`, or deploy/cloudformation): %w", err)
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return r, fmt.Errorf("missing in AWS: %s; create them with `ordersaga setup`", strings.Join(missing, ", "))
 	}
 	return r, nil
 }
@@ -96,26 +106,26 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 // queues, and the subscriptions between them, with raw delivery.
 func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 	var r Resources
-	var errs []error
 	for name, arn := range r.topics() {
 		out, err := c.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
 		if err != nil {
-			errs = append(errs, fmt.Errorf("create topic %s: %w", name, err))
-			continue
+			return r, fmt.Errorf("create topic %s: %w", name, err)
 		}
 		*arn = *out.TopicArn
 	}
+	var err error
 	for _, q := range r.queues() {
-		var err error
-		if *q.dlqURL, err = c.queue(ctx, q.dlqName, ""); err == nil {
-			*q.url, err = c.queue(ctx, q.name, *q.dlqURL)
+		if *q.dlqURL, err = c.queue(ctx, q.dlqName, ""); err != nil {
+			return r, err
 		}
-		errs = append(errs, err)
+		if *q.url, err = c.queue(ctx, q.name, *q.dlqURL); err != nil {
+			return r, err
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue); err != nil {
 		return r, err
 	}
-	return r, errors.Join(c.subscribe(ctx, r.OrderTopic, r.OrderQueue), c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests))
+	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests)
 }
 
 // maxReceives is how often a message is tried before SQS itself moves it to

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBadCommandLines(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	takenPort := taken.Addr().String()[len("127.0.0.1:"):]
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   string
+		status int
+		say    string
+	}{
+		{"", 2, "expected one of"},
+		{"fly", 2, "fly"},
+		{"dev --demo", 2, "--demo"},
+		{"dev --demo x", 2, "--demo"},
+		{"dev --demo=-1", 1, "--demo"},
+		{"dev --exit", 1, "--exit"},
+		{"dev --fsync sometimes", 2, "--fsync"},
+		{"dev --ephemeral --port " + takenPort + " --aws-port 0 --payment-port 0 --carrier-port 0", 1, "API"},
+		{"dev --ephemeral --aws-port " + takenPort, 1, "local AWS"},
+		{"dev --ephemeral --aws-port 99999", 1, "99999"},
+		{"dev --aws-port 0 --port 0 --payment-port 0 --carrier-port 0 --data-dir " + file, 1, "data directory"},
+		{"worker --approval-above 5 --approval-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "approval timeout"},
+		{"worker --await-carrier --carrier-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "carrier timeout"},
+		{"worker --pace=-1 --listen 127.0.0.1:0 --ephemeral", 1, "pace"},
+		{"worker --max-live 0 --listen 127.0.0.1:0 --ephemeral", 1, "max live"},
+		{"worker --listen nowhere", 1, "nowhere"},
+		{"worker --listen 127.0.0.1:0 --ephemeral --aws-endpoint http://127.0.0.1:1", 1, "queue OrderProcessingQueue"},
+		{"setup --aws-endpoint http://127.0.0.1:1", 1, "OrderEvents"},
+		{"check --aws-endpoint http://127.0.0.1:1", 1, "stock"},
+		{"reconcile --api http://127.0.0.1:1", 1, "--offline"},
+		{"local-aws --listen 0.0.0.0:0 --ephemeral", 1, "loopback"},
+		{"payment --listen :0 --ephemeral", 1, "loopback"},
+		{"carrier --listen 192.0.2.1:1 --ephemeral", 1, "loopback"},
+		{"local-aws --throttle 2 --ephemeral", 1, "--throttle"},
+		{"local-aws --conflict=-0.1 --ephemeral", 1, "--conflict"},
+		{"local-aws --listen 127.0.0.1:0 --data-dir " + file, 1, "local aws"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			status, _, stderr := ordersaga(t, strings.Fields(c.args)...)
+			if status != c.status || !strings.Contains(stderr, c.say) {
+				t.Errorf("status %d, want %d, and it must say %q:\n%s", status, c.status, c.say, stderr)
+			}
+		})
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"dev", "--help"}, {"worker", "--help"}} {
+		if status, out, _ := ordersaga(t, args...); status != 0 || !strings.Contains(out, "Usage: ordersaga") {
+			t.Errorf("%v: status %d\n%s", args, status, out)
+		}
+	}
+	if status, out, _ := ordersaga(t, "version"); status != 0 || !strings.HasPrefix(out, "ordersaga ") {
+		t.Errorf("version: status %d, %q", status, out)
+	}
+}
+
+// free are flags that let dev run beside anything.
+func free(more ...string) []string {
+	return append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error"}, more...)
+}
+
+func TestDemo(t *testing.T) {
+	dir := t.TempDir()
+	for _, orders := range []string{"40", "20"} { // the second finds the first one's state
+		status, out, stderr := ordersaga(t, free("--demo="+orders, "--exit", "--data-dir="+dir)...)
+		if status != 0 || !strings.Contains(out, "All invariants held") {
+			t.Fatalf("status %d\n%s\n%s", status, out, stderr)
+		}
+		for _, say := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
+			if !strings.Contains(out, say) {
+				t.Errorf("output does not contain %q:\n%s", say, out)
+			}
+		}
+	}
+}
+
+// TestDevServes places an order the two ways that the greeting shows, and
+// ends dev as Ctrl-C does.
+func TestDevServes(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, free("--ephemeral"), w, io.Discard)
+		_ = w.Close()
+	}()
+	greeting := readUntil(t, r, "/v1/sagas/o-1043")
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+
+	api := between(t, greeting, "API        ", " ")
+	body := between(t, greeting, "-d '", "'")
+	post(t, api+"/v1/orders", body)
+	eventually(t, 20*time.Second, "order completes", func() error { return sagaIs(api, "o-1042", "COMPLETED") })
+	stop()
+	if status := <-ended; status != 0 {
+		t.Errorf("dev ended with status %d", status)
+	}
+}
+
+func TestOneDevPerDataDir(t *testing.T) {
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, free("--data-dir="+dir), w, io.Discard)
+		_ = w.Close()
+	}()
+	readUntil(t, r, "ordersaga is up")
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	status, _, stderr := ordersaga(t, free("--data-dir="+dir)...)
+	if status != 1 || !strings.Contains(stderr, "in use") {
+		t.Errorf("second dev: status %d, %s", status, stderr)
+	}
+	stop()
+	if status := <-ended; status != 0 {
+		t.Errorf("dev ended with status %d", status)
+	}
+}
+
+func readUntil(t *testing.T, r io.Reader, mark string) string {
+	t.Helper()
+	var text strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(text.String(), mark) {
+		n, err := r.Read(buf)
+		if err != nil {
+			t.Fatalf("output ended (%v) without %q:\n%s", err, mark, text.String())
+		}
+		text.Write(buf[:n])
+	}
+	return text.String()
+}
+
+func between(t *testing.T, s, from, to string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(s, from)
+	got, _, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("nothing between %q and %q in\n%s", from, to, s)
+	}
+	return got
+}
+
+func sagaIs(api, id, want string) error {
+	var b strings.Builder
+	if err := get(api+"/v1/sagas/"+id, &b); err != nil {
+		return err
+	}
+	var saga struct{ Status string }
+	if err := json.Unmarshal([]byte(b.String()), &saga); err != nil {
+		return err
+	}
+	if saga.Status != want {
+		return &wrongStatus{saga.Status}
+	}
+	return nil
+}
+
+type wrongStatus struct{ is string }
+
+func (w *wrongStatus) Error() string { return "status is " + w.is }

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// asOrdersaga makes the test binary be the program under test, so that tests
+// start real processes without building another binary.
+const asOrdersaga = "ORDERSAGA_TEST_BE_THE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asOrdersaga) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(status)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// process is one ordersaga process that can be killed and started again with
+// the same arguments.
+type process struct {
+	t    *testing.T
+	args []string
+	log  string
+	url  string // answers /healthz when it is up
+	cmd  *exec.Cmd
+}
+
+func newProcess(t *testing.T, dir, name, url string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, args: args, log: filepath.Join(dir, name+".log"), url: url}
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			b, err := os.ReadFile(p.log)
+			t.Logf("--- log of %s (%v)\n%s", name, err, tail(b, 4000))
+		}
+	})
+	return p
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+// start starts the process and waits until it answers.
+func (p *process) start() {
+	p.t.Helper()
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }() // the child has its own handle
+	p.cmd = exec.Command(os.Args[0], p.args...)
+	p.cmd.Env = append(os.Environ(), asOrdersaga+"=1", "ORDERSAGA_LOG_FORMAT=json")
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	if p.url != "" {
+		eventually(p.t, 30*time.Second, p.args[0]+" answers", func() error { return get(p.url, io.Discard) })
+	}
+}
+
+// kill is kill -9: the process gets no chance to do anything.
+func (p *process) kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended by itself; the test sees that elsewhere
+	_ = p.cmd.Wait()         // reports the kill
+	p.cmd = nil
+}
+
+// stop is SIGTERM, and the process must end well.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("%s ended with %v after SIGTERM", p.args[0], err)
+	}
+	p.cmd = nil
+}
+
+func get(url string, body io.Writer) error {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // copied to its end
+	if _, err := io.Copy(body, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return errors.New(res.Status)
+	}
+	return nil
+}
+
+// eventually polls until f succeeds.
+func eventually(t *testing.T, within time.Duration, what string, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(within)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-late:
+			t.Fatalf("%s: not within %s: %v", what, within, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// freePort finds a port that is free now and, on a quiet machine, stays so.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // only its number was wanted
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// ordersaga runs a command in this process.
+func ordersaga(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(t.Context(), args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
