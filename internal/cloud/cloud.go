@@ -47,7 +47,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			o.Logger.Debug().Str("from", "AWS SDK").Msgf(format, v...)
 		})),
-		config.WithHTTPClient(whole{keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))}),
+		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = 5; so.MaxBackoff = 2 * time.Second })
 		}),
@@ -61,6 +61,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
+	cfg.HTTPClient = whole{cfg.HTTPClient} // not before: AWS_CA_BUNDLE is for a client of the SDK's own type
 	c.DynamoDB = dynamodb.NewFromConfig(cfg)
 	c.SQS = sqs.NewFromConfig(cfg)
 	c.SNS = sns.NewFromConfig(cfg)
