@@ -44,12 +44,12 @@ func (s *server) orders(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "placeOrder", Method: http.MethodPost, Path: "/v1/orders", Tags: []string{"orders"},
 		Summary: "Place an order", Description: "Publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer.",
-		DefaultStatus: http.StatusAccepted, RequestBody: body, MaxBodyBytes: maxBody, Errors: conflict,
+		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody, Errors: conflict,
 	}, s.placeOrder)
 	huma.Register(h, huma.Operation{
 		OperationID: "startSaga", Method: http.MethodPost, Path: "/v1/sagas", Tags: []string{"sagas"},
 		Summary: "Start the saga of an order directly", Description: "Does not go through the queue. Repeating the request with the same content gives the same answer.",
-		DefaultStatus: http.StatusAccepted, RequestBody: body, MaxBodyBytes: maxBody, Errors: conflict,
+		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody, Errors: conflict,
 	}, s.startSaga)
 }
 
