@@ -28,13 +28,13 @@ type ResolveRequest struct {
 }
 
 type actionInput struct {
-	idInput
+	IDInput
 
 	Body *Said `required:"false"`
 }
 
 type resolveInput struct {
-	idInput
+	IDInput
 
 	Body *ResolveRequest `required:"false"`
 }

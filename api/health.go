@@ -19,9 +19,9 @@ type healthOutput struct {
 func (s *server) health(h huma.API) {
 	ok := &healthOutput{}
 	ok.Body.Status = "ok"
-	huma.Register(h, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "Is the process alive?"},
+	huma.Register(h, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "Says whether the process lives"},
 		func(context.Context, *struct{}) (*healthOutput, error) { return ok, nil })
-	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Can it do its work?", Errors: []int{http.StatusServiceUnavailable}},
+	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Says whether it can do its work", Errors: []int{http.StatusServiceUnavailable}},
 		func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 			if err := s.Ready(ctx); err != nil {
 				s.Logger.Warn().Err(err).Msg("not ready")

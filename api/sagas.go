@@ -39,7 +39,9 @@ func cancellable(rec stock.Record) string {
 	return ""
 }
 
-type idInput struct {
+// IDInput names a saga. It is exported because huma reads embedded parameters of
+// exported types only.
+type IDInput struct {
 	ID string `path:"id" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"The order's id." example:"o-1042"`
 }
 
@@ -144,7 +146,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-func (s *server) getSaga(ctx context.Context, in *idInput) (*sagaOutput, error) {
+func (s *server) getSaga(ctx context.Context, in *IDInput) (*sagaOutput, error) {
 	rec, err := s.Orders.Get(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
@@ -158,7 +160,7 @@ func (s *server) getSaga(ctx context.Context, in *idInput) (*sagaOutput, error) 
 	return &sagaOutput{saga}, nil
 }
 
-func (s *server) getHistory(ctx context.Context, in *idInput) (*historyOutput, error) {
+func (s *server) getHistory(ctx context.Context, in *IDInput) (*historyOutput, error) {
 	events, err := s.Sagas.History(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)

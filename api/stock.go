@@ -9,14 +9,15 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 )
 
-type skuInput struct {
+// SKUInput names a SKU.
+type SKUInput struct {
 	SKU string `path:"sku" pattern:"^[A-Za-z0-9._-]{1,64}$" example:"SKU-1"`
 }
 
 type levelOutput struct{ Body stock.Level }
 
 type setInput struct {
-	skuInput
+	SKUInput
 
 	Body struct {
 		Available int64 `json:"available" minimum:"0" maximum:"1000000000000" doc:"Pieces on the shelf, as counted." example:"100"`
@@ -55,7 +56,7 @@ func (s *server) stock(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "getStock", Method: http.MethodGet, Path: "/v1/stock/{sku}", Tags: []string{"stock"}, Summary: "Read the ledger of one SKU",
 		Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
-	}, func(ctx context.Context, in *skuInput) (*levelOutput, error) {
+	}, func(ctx context.Context, in *SKUInput) (*levelOutput, error) {
 		l, err := s.Orders.GetLevel(ctx, in.SKU)
 		if err != nil {
 			return nil, s.failed(ctx, err)

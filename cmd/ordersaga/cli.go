@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-isatty"
@@ -75,6 +76,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	return 0
 }
+
+func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } // seconds, zerolog's default, are too coarse for sagas
 
 func (c cli) logger(w io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
