@@ -106,9 +106,10 @@ func (o Order) Validate() error {
 }
 
 // ValidID reports whether s is 1-64 of A-Z a-z 0-9 . _ -, the alphabet of
-// order ids, customer ids, SKUs and payment tokens.
+// order ids, customer ids, SKUs and payment tokens. "." and ".." are not: in a
+// URL they would mean another path.
 func ValidID(s string) bool {
-	if s == "" || len(s) > MaxIDLength {
+	if s == "" || len(s) > MaxIDLength || s == "." || s == ".." {
 		return false
 	}
 	for i := range len(s) {
@@ -124,7 +125,7 @@ func ValidID(s string) bool {
 // IDRule is ValidID in words and as a regular expression, for messages and
 // schemas.
 const (
-	IDRule    = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+	IDRule    = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not . or .."
 	IDPattern = `^[A-Za-z0-9._-]{1,64}$`
 )
 
