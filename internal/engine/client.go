@@ -92,6 +92,14 @@ func (c Client) alive(ctx context.Context, id string) error {
 
 // Purge implements Engine.
 func (c Client) Purge(ctx context.Context, id string) error {
+	// Looked at before: the SDK takes an instance that has not begun for none.
+	i, err := c.Get(ctx, id)
+	if err == nil && !i.Status.Ended() {
+		err = fmt.Errorf("purge saga %s: %w", id, ErrNotCompleted)
+	}
+	if err != nil {
+		return err
+	}
 	return mapped(c.Hub.PurgeWorkflowState(ctx, api.InstanceID(id)), "purge", id)
 }
 

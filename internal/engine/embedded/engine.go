@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/dapr/durabletask-go/backend"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -73,7 +75,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	// Activities in progress outlive ctx, for DrainTimeout at most.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	exec := drained{task.NewTaskExecutor(registry), hard}
+	exec := guarded{task.NewTaskExecutor(registry), hard}
 	workflows := backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.store, Executor: exec, Logger: log},
 		backend.WithMaxParallelism(int32(e.opt.Workflows))) //nolint:gosec // a small number
 	activities := backend.NewActivityTaskWorker(e.store, exec, log,
@@ -127,25 +129,51 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 	return st, nil
 }
 
-// drained runs work with a context that outlives the worker's: the SDK cancels
-// the one it passes as soon as draining begins.
-type drained struct {
+// guarded runs work so that neither a shutdown nor a bug costs more than it
+// must: activities outlive the worker's context, which the SDK cancels as soon
+// as draining begins, and a panic stays with the instance that caused it.
+type guarded struct {
 	backend.Executor
 	hard context.Context //nolint:containedctx // it is the point of this type
 }
 
-func (d drained) ExecuteActivity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (*protos.HistoryEvent, error) {
+// ExecuteWorkflow turns a panic into an error: the instance is tried again
+// later, with growing pauses, so that a mended program carries on with it.
+// Failing it instead would leave its steps done and never undone.
+func (g guarded) ExecuteWorkflow(ctx context.Context, id api.InstanceID, old, added []*protos.HistoryEvent, o backend.ExecuteOptions) (res *protos.WorkflowResponse, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("workflow code of %s panicked: %v\n%s", id, v, debug.Stack())
+		}
+	}()
+	return g.Executor.ExecuteWorkflow(ctx, id, old, added, o)
+}
+
+func (g guarded) ExecuteActivity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (*protos.HistoryEvent, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	stop := context.AfterFunc(d.hard, cancel)
+	stop := context.AfterFunc(g.hard, cancel)
 	defer stop()
-	res, err := d.Executor.ExecuteActivity(ctx, id, e, o)
-	if d.hard.Err() != nil && res.GetTaskFailed() != nil {
+	res, err := g.activity(ctx, id, e, o)
+	if g.hard.Err() != nil && res.GetTaskFailed() != nil {
 		// Cut off by us, not failed: it runs again after the restart, without
 		// costing the saga one of its attempts.
-		return nil, fmt.Errorf("activity cut off by shutdown: %w", d.hard.Err())
+		return nil, fmt.Errorf("activity cut off by shutdown: %w", g.hard.Err())
 	}
 	return res, err
+}
+
+// activity turns a panic into the activity's failure.
+func (g guarded) activity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (res *protos.HistoryEvent, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			res = &protos.HistoryEvent{EventId: -1, Timestamp: timestamppb.Now(), EventType: &protos.HistoryEvent_TaskFailed{TaskFailed: &protos.TaskFailedEvent{
+				TaskScheduledId: e.GetEventId(), TaskExecutionId: e.GetTaskScheduled().GetTaskExecutionId(),
+				FailureDetails: &protos.TaskFailureDetails{ErrorType: "panic", ErrorMessage: fmt.Sprintf("activity %s panicked: %v", e.GetTaskScheduled().GetName(), v)},
+			}}}
+		}
+	}()
+	return g.Executor.ExecuteActivity(ctx, id, e, o)
 }
 
 // hub joins the SDK's client with the calls that only the backend has.
