@@ -1,0 +1,345 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// script is the saga's activities with their outcomes written down: what the
+// saga decides is tested here, what the activities do in their own package.
+type script struct {
+	mu    sync.Mutex
+	calls []string
+	fail  map[string]int // how many more calls of an activity fail; -1: all
+	stop  map[string]*saga.Stop
+	hold  map[string]chan struct{}
+	began chan string
+}
+
+func (s *script) call(ctx context.Context, name string) error {
+	s.mu.Lock()
+	hold := s.hold[name]
+	s.mu.Unlock()
+	s.began <- name
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail[name] != 0 {
+		s.fail[name]--
+		return errors.New("down")
+	}
+	if stop := s.stop[name]; stop != nil {
+		return stop
+	}
+	s.calls = append(s.calls, name)
+	return nil
+}
+
+func (s *script) effects() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.calls, " ")
+}
+
+func (s *script) registry(t *testing.T) *task.TaskRegistry {
+	t.Helper()
+	r := task.NewTaskRegistry()
+	errs := []error{r.AddWorkflowN(workflows.OrderSaga, workflows.Order)}
+	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment} {
+		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
+			return workflows.State{}, s.call(ctx, name)
+		})))
+	}
+	for _, name := range []string{workflows.ReleaseStock, workflows.RefundPayment} {
+		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ workflows.State, _ saga.Stop) error { return s.call(ctx, name) })))
+	}
+	errs = append(errs, r.AddActivityN(workflows.ParkSaga, saga.Parked(func(ctx context.Context, _ workflows.State, _, _ string) error {
+		return s.call(ctx, workflows.ParkSaga)
+	})))
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func open(t *testing.T, s *script) *embedded.Engine {
+	t.Helper()
+	s.began = make(chan string, 10_000)
+	e, err := embedded.Open(embedded.Options{Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	registry := s.registry(t)
+	go func() { ran <- e.Run(ctx, registry) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ran, e.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// terms are those of a demonstration: retries within milliseconds.
+func terms(change func(*workflows.Terms)) workflows.Terms {
+	t := workflows.Terms{Pace: 0.0005, Patience: 20 * time.Millisecond, ApprovalTimeout: time.Hour, CarrierTimeout: time.Hour}
+	if change != nil {
+		change(&t)
+	}
+	return t
+}
+
+func approval(t *workflows.Terms) { t.ApprovalAbove = 1 }
+func awaiting(t *workflows.Terms) { t.AwaitCarrier = true }
+
+func input(t workflows.Terms) workflows.State {
+	return workflows.State{Terms: t, Order: order.Order{
+		OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}},
+	}}
+}
+
+func until(t *testing.T, s *script, name string) {
+	t.Helper()
+	for {
+		select {
+		case got := <-s.began:
+			if got == name {
+				return
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s was never called; so far: %s", name, s.effects())
+		}
+	}
+}
+
+func report(t *testing.T, e *embedded.Engine) saga.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	i, err := e.Wait(ctx, "o")
+	if err != nil || i.Status != engine.Completed {
+		t.Fatalf("%+v %v", i, err)
+	}
+	var r saga.Report
+	if err := json.Unmarshal(i.Output, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+type signal struct {
+	after   string // an activity that has begun
+	kind    string
+	payload any
+}
+
+func TestOrderSaga(t *testing.T) {
+	decline := map[string]*saga.Stop{workflows.ChargePayment: {Status: "DECLINED", Reason: "no"}}
+	retry := saga.Resolution{Action: saga.ActionRetry, By: "ann"}
+	for _, c := range []struct {
+		name    string
+		terms   func(*workflows.Terms)
+		fail    map[string]int
+		stop    map[string]*saga.Stop
+		signals []signal
+		heal    bool // what fails stops failing once the saga is parked
+		status  string
+		effects string
+	}{
+		{name: "three steps", status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment"},
+		{name: "out of stock", stop: map[string]*saga.Stop{workflows.ReserveStock: {Status: "REJECTED"}}, status: "REJECTED"},
+		{name: "declined", stop: decline, status: "DECLINED", effects: "ReserveStock ReleaseStock"},
+		{name: "each step recovers", terms: awaiting, fail: map[string]int{workflows.ReserveStock: 2, workflows.ChargePayment: 2, workflows.RequestShipment: 2, workflows.ConfirmShipment: 2},
+			signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}}},
+			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
+		{name: "reserving never works", fail: map[string]int{workflows.ReserveStock: -1}, status: "FAILED", effects: "ReleaseStock"},
+		{name: "charge outcome unknown", fail: map[string]int{workflows.ChargePayment: -1}, status: "FAILED", effects: "ReserveStock RefundPayment ReleaseStock"},
+		{name: "compensations recover", stop: decline, fail: map[string]int{workflows.ReleaseStock: 2}, status: "DECLINED", effects: "ReserveStock ReleaseStock"},
+
+		{name: "refund stuck, retried", fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1}, heal: true,
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, retry}},
+			status:  "FAILED", effects: "ReserveStock ParkSaga RefundPayment ReleaseStock"},
+		{name: "refund stuck, done by hand", fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1},
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
+			status:  "FAILED", effects: "ReserveStock ParkSaga ReleaseStock"},
+		{name: "shipment stuck, retried", fail: map[string]int{workflows.RequestShipment: -1}, heal: true,
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, retry}},
+			status:  "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga RequestShipment"},
+		{name: "shipment stuck, given up", fail: map[string]int{workflows.RequestShipment: -1},
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}}},
+			status:  "FAILED", effects: "ReserveStock ChargePayment ParkSaga RefundPayment ReleaseStock"},
+		{name: "order was not paid after all", stop: map[string]*saga.Stop{workflows.RequestShipment: {Status: "FAILED"}},
+			status: "FAILED", effects: "ReserveStock ChargePayment RefundPayment ReleaseStock"},
+
+		{name: "approved", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
+			status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment"},
+		{name: "approval refused", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{By: "bob", Note: "no"}}},
+			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
+		{name: "nobody approves", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
+		{name: "cancelled while waiting for approval", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventCancel, workflows.Cancellation{By: "c"}}},
+			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
+		{name: "approval that cannot be read", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, "yes"}},
+			status: "FAILED", effects: "ReserveStock ReleaseStock"},
+
+		{name: "carrier dispatches", terms: awaiting, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "t"}}},
+			status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
+		{name: "carrier refuses", terms: awaiting, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
+			status: "FAILED", effects: "ReserveStock ChargePayment RequestShipment RefundPayment ReleaseStock"},
+		{name: "carrier silent, then found to have shipped", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
+			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
+		{name: "carrier silent, given up", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}}},
+			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
+		{name: "cancel after the shipment request is ignored", terms: awaiting, signals: []signal{
+			{workflows.RequestShipment, workflows.EventCancel, workflows.Cancellation{}},
+			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &script{fail: c.fail, stop: c.stop}
+			if s.fail == nil {
+				s.fail = map[string]int{}
+			}
+			e := open(t, s)
+			if err := e.Start(t.Context(), workflows.OrderSaga, "o", input(terms(c.terms))); err != nil {
+				t.Fatal(err)
+			}
+			for _, sig := range c.signals {
+				if sig.after != "" {
+					until(t, s, sig.after)
+				}
+				if c.heal {
+					s.mu.Lock()
+					s.fail = map[string]int{}
+					s.mu.Unlock()
+				}
+				if err := saga.Send(t.Context(), e, "o", sig.kind, sig.payload); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := report(t, e)
+			if got := s.effects(); r.Status != c.status || got != c.effects {
+				t.Errorf("%s after %q, want %s after %q (%s)", r.Status, got, c.status, c.effects, r.Reason)
+			}
+		})
+	}
+}
+
+func TestCancelDuringEachStep(t *testing.T) {
+	for during, want := range map[string]string{
+		workflows.ReserveStock:    "CANCELLED ReserveStock ReleaseStock",
+		workflows.ChargePayment:   "CANCELLED ReserveStock ChargePayment RefundPayment ReleaseStock",
+		workflows.RequestShipment: "COMPLETED ReserveStock ChargePayment RequestShipment",
+	} {
+		t.Run(during, func(t *testing.T) {
+			held := make(chan struct{})
+			s := &script{fail: map[string]int{}, hold: map[string]chan struct{}{during: held}}
+			e := open(t, s)
+			if err := e.Start(t.Context(), workflows.OrderSaga, "o", input(terms(nil))); err != nil {
+				t.Fatal(err)
+			}
+			until(t, s, during)
+			if err := saga.Send(t.Context(), e, "o", workflows.EventCancel, workflows.Cancellation{By: "c", Reason: "r"}); err != nil {
+				t.Fatal(err)
+			}
+			close(held)
+			r := report(t, e)
+			if got := r.Status + " " + s.effects(); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			if r.Status == "CANCELLED" && r.Reason != "cancelled by c: r" {
+				t.Errorf("reason: %s", r.Reason)
+			}
+		})
+	}
+}
+
+// TestStaleTimer: an approval that comes early leaves the SDK's timer of its
+// wait armed (dapr/durabletask-go v0.12.1); when that fires it unregisters the
+// wait that is then current. The carrier's answer must be heard all the same.
+func TestStaleTimer(t *testing.T) {
+	s := &script{fail: map[string]int{}}
+	e := open(t, s)
+	in := input(terms(func(t *workflows.Terms) { approval(t); awaiting(t); t.ApprovalTimeout = 300 * time.Millisecond }))
+	if err := e.Start(t.Context(), workflows.OrderSaga, "o", in); err != nil {
+		t.Fatal(err)
+	}
+	until(t, s, workflows.ReserveStock)
+	waitForTimer(t, e, 1)
+	if err := saga.Send(t.Context(), e, "o", workflows.EventApproval, workflows.Approval{Approved: true}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, s, workflows.RequestShipment)
+	fired := func() bool {
+		h, err := e.History(t.Context(), "o")
+		return err == nil && slices.ContainsFunc(h, func(ev engine.Event) bool {
+			// waits of length 0, which look into the mailbox, fire at once
+			return ev.Type == "TimerFired" && ev.At.Sub(h[0].At) > 250*time.Millisecond
+		})
+	}
+	poll(t, "the stale timer has fired", fired)
+	if err := saga.Send(t.Context(), e, "o", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}); err != nil {
+		t.Fatal(err)
+	}
+	if r := report(t, e); r.Status != "COMPLETED" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// waitForTimer waits until the saga has armed n timers that lie ahead.
+func waitForTimer(t *testing.T, e *embedded.Engine, n int) {
+	t.Helper()
+	poll(t, fmt.Sprint(n, " timers are armed"), func() bool {
+		h, err := e.History(t.Context(), "o")
+		armed := 0
+		for _, ev := range h {
+			if ev.FireAt != nil && ev.FireAt.Sub(ev.At) > 100*time.Millisecond {
+				armed++
+			}
+		}
+		return err == nil && armed >= n
+	})
+}
+
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
