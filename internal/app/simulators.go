@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 )
 
@@ -67,7 +68,7 @@ func (p Payment) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, p.Listener.Close())
 	}
-	return errors.Join(serve(ctx, p.Listener, provider.Handler()), provider.Close())
+	return errors.Join(httpserve.Run(ctx, p.Listener, provider.Handler()), provider.Close())
 }
 
 // Carrier runs the carrier simulator.
@@ -86,7 +87,7 @@ func (c Carrier) Run(ctx context.Context) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sim.Run(gctx) })
-	g.Go(func() error { return serve(gctx, c.Listener, sim.Handler()) })
+	g.Go(func() error { return httpserve.Run(gctx, c.Listener, sim.Handler()) })
 	return errors.Join(g.Wait(), sim.Close())
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -133,7 +134,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
 	g.Go(func() error { return w.answers(messages).Run(gctx) })
-	g.Go(func() error { return serve(gctx, w.Listener, w.api(starter)) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}
@@ -202,20 +203,4 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 			return nil
 		},
 	})
-}
-
-// serve answers HTTP until ctx ends, then lets requests in progress finish.
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		stopped <- errors.Join(srv.Shutdown(grace), srv.Close())
-	})
-	err := srv.Serve(l)
-	if stop() { // ctx has not ended
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	return <-stopped
 }

@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb"
 	"github.com/ordersaga/ordersaga/internal/awslocal/sns"
 	"github.com/ordersaga/ordersaga/internal/awslocal/sqs"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
 // Options of a Server. The zero value is usable: nothing is kept.
@@ -43,9 +43,6 @@ type Server struct {
 	closing sync.Once
 	closed  error
 }
-
-// shutdownTime is how long Serve lets requests finish that are under way.
-const shutdownTime = 5 * time.Second
 
 // Open starts the services from what Dir holds.
 func Open(o Options) (_ *Server, err error) {
@@ -99,30 +96,12 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.dispatch) }
 // have, requests under way finish, and Serve returns nil. It closes l, but not
 // the Server.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+	stop := context.AfterFunc(ctx, s.sqs.Drain)
+	defer stop()
+	if err := httpserve.Run(ctx, l, s.Handler()); err != nil {
+		return fmt.Errorf("local aws: %w", err)
 	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		s.sqs.Drain()
-		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-		defer cancel()
-		err := h.Shutdown(deadline)
-		if err != nil {
-			err = errors.Join(err, h.Close())
-		}
-		stopped <- err
-	})
-	err := h.Serve(l)
-	if !stop() { // ctx ended: wait for the shutdown
-		if err := <-stopped; err != nil {
-			return fmt.Errorf("local aws: shut down: %w", err)
-		}
-		return nil
-	}
-	return fmt.Errorf("local aws: serve: %w", err)
+	return nil
 }
 
 // Close stops the services and closes their journals. A second call answers

@@ -1,0 +1,73 @@
+// Package httpserve runs an HTTP server until a context ends.
+package httpserve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// grace is how long requests under way may take to finish.
+const grace = 5 * time.Second
+
+// Run answers requests on l until ctx ends, then lets requests under way
+// finish and returns nil. It closes l.
+func Run(ctx context.Context, l net.Listener, h http.Handler) error {
+	var unused connections
+	srv := &http.Server{
+		Handler: h, ConnState: unused.watch,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		unused.close()
+		err := srv.Shutdown(deadline)
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+		stopped <- err
+	})
+	err := srv.Serve(l)
+	if stop() { // ctx has not ended
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("shut down %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// connections are those on which no request has come yet. http.Server.Shutdown
+// takes them for busy and waits five seconds for a first request; clients that
+// dial in advance, as Go's does, leave some behind.
+type connections struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (c *connections) watch(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state != http.StateNew {
+		delete(c.conns, conn)
+		return
+	}
+	if c.conns == nil {
+		c.conns = map[net.Conn]struct{}{}
+	}
+	c.conns[conn] = struct{}{}
+}
+
+func (c *connections) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		_ = conn.Close() // nothing was under way on it
+	}
+}

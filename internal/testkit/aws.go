@@ -1,0 +1,68 @@
+package testkit
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+)
+
+// AWS is a local endpoint with all resources made.
+type AWS struct {
+	Endpoint  string
+	Clients   *cloud.Clients
+	Resources cloud.Resources
+	Store     *stock.Store
+}
+
+// NewAWS starts a local endpoint that keeps nothing and ends with the test.
+// change may be nil; faults it sets count from the first request on.
+func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
+	t.Helper()
+	o := awslocal.Options{Logger: zerolog.Nop()}
+	if change != nil {
+		change(&o)
+	}
+	server, err := awslocal.Open(o)
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-served)
+		must(t, server.Close())
+	})
+
+	a := AWS{Endpoint: "http://" + l.Addr().String()}
+	a.Clients, err = cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: a.Endpoint})
+	must(t, err)
+	a.Resources, err = a.Clients.Setup(ctx)
+	must(t, err)
+	a.Store = stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	must(t, a.Store.CreateTables(ctx))
+	return a
+}
+
+// SetStock puts pieces on the shelf.
+func (a AWS) SetStock(t testing.TB, available map[string]int64) {
+	t.Helper()
+	for sku, n := range available {
+		_, err := a.Store.SetAvailable(context.Background(), sku, n)
+		must(t, err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
