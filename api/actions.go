@@ -82,6 +82,11 @@ func (s *server) act(ctx context.Context, id, action string, said Said, why func
 	if event == workflows.EventCancel && rec.CancelRequested {
 		return &sagaOutput{sagaOf(rec)}, nil
 	}
+	// Noted before it is done, so that nothing is done without a note.
+	note := stock.Note{Actor: cmp.Or(said.By, "anonymous"), Action: action, Text: said.Note}
+	if err := s.Orders.AddNote(ctx, id, note); err != nil {
+		return nil, s.failed(ctx, err)
+	}
 	if err := s.Sagas.Raise(ctx, id, event, payload); err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -90,10 +95,6 @@ func (s *server) act(ctx context.Context, id, action string, said Said, why func
 			return nil, s.failed(ctx, err)
 		}
 		rec.CancelRequested = true
-	}
-	note := stock.Note{Actor: cmp.Or(said.By, "anonymous"), Action: action, Text: said.Note}
-	if err := s.Orders.AddNote(ctx, id, note); err != nil {
-		return nil, s.failed(ctx, err)
 	}
 	s.Logger.Info().Str("order", id).Str("action", action).Str("by", note.Actor).Msg("operator action")
 	return &sagaOutput{sagaOf(rec)}, nil

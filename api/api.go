@@ -24,6 +24,7 @@ import (
 
 // Orders is what the API uses of *stock.Store.
 type Orders interface {
+	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	AddNote(ctx context.Context, orderID string, n stock.Note) error

@@ -2,13 +2,11 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -43,7 +41,8 @@ func (s *server) orders(h huma.API) {
 	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	huma.Register(h, huma.Operation{
 		OperationID: "placeOrder", Method: http.MethodPost, Path: "/v1/orders", Tags: []string{"orders"},
-		Summary: "Place an order", Description: "Publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer.",
+		Summary: "Place an order", Description: "Records the order and publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, " +
+			"and is the right thing to do when no answer came; another order under the same id is a conflict.",
 		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody, Errors: conflict,
 	}, s.placeOrder)
 	huma.Register(h, huma.Operation{
@@ -66,19 +65,16 @@ func (s *server) placeOrder(ctx context.Context, in *orderInput) (*acceptedOutpu
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	rec, err := s.Orders.Get(ctx, o.OrderID)
-	switch {
-	case err == nil && rec.Fingerprint != o.Fingerprint():
-		return nil, s.failed(ctx, stock.ErrConflict)
-	case err == nil:
-		return accepted(o.OrderID, order.StatusPending), nil
-	case !errors.Is(err, stock.ErrNotFound):
+	// Recorded before it is published: another order under the same id is told
+	// so here and now, and not by a dead letter later.
+	rec, _, err := s.Orders.Accept(ctx, o)
+	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	// Not recorded yet: it may be on its way already, and then this copy is
-	// found to be a repetition.
-	if err := s.Publisher.PublishOrder(ctx, o); err != nil {
-		return nil, s.failed(ctx, err)
+	if rec.Status == order.StatusPending { // new, or its publication may have failed
+		if err := s.Publisher.PublishOrder(ctx, o); err != nil {
+			return nil, s.failed(ctx, err)
+		}
 	}
 	return accepted(o.OrderID, order.StatusPending), nil
 }

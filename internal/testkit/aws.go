@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"context"
-	"net"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -30,16 +29,10 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	}
 	server, err := awslocal.Open(o)
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		must(t, <-served)
-		must(t, server.Close())
-	})
+	t.Cleanup(func() { must(t, server.Close()) })
+	l := listen(t)
+	background(t, func(ctx context.Context) error { return server.Serve(ctx, l) })
+	ctx := context.Background()
 
 	a := AWS{Endpoint: "http://" + l.Addr().String()}
 	a.Clients, err = cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: a.Endpoint})

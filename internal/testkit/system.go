@@ -1,0 +1,101 @@
+package testkit
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// System is everything at once, as `ordersaga dev` runs it: a worker with its
+// API, the simulators and a local AWS endpoint.
+type System struct {
+	AWS
+
+	API        string // base URL
+	Simulators app.Simulators
+	Worker     *app.Worker
+	Parts      app.Parts
+	// StopWorker ends the worker and waits for it; the test's end does it too.
+	StopWorker func()
+}
+
+// NewSystem starts a system that keeps nothing and ends with the test. change
+// may be nil.
+func NewSystem(t testing.TB, change func(*app.Worker), changeAWS func(*awslocal.Options)) System {
+	t.Helper()
+	s := System{AWS: NewAWS(t, changeAWS)}
+	payment, carrier, api := listen(t), listen(t), listen(t)
+	s.API = "http://" + api.Addr().String()
+	s.Simulators = app.Simulators{PaymentURL: "http://" + payment.Addr().String(), CarrierURL: "http://" + carrier.Addr().String()}
+	options := cloud.Options{Region: "us-east-1", Endpoint: s.Endpoint}
+	background(t, app.Payment{Listener: payment, Logger: zerolog.Nop()}.Run)
+	background(t, app.Carrier{AWS: options, Listener: carrier, Logger: zerolog.Nop()}.Run)
+
+	s.Worker = &app.Worker{
+		AWS: options, PaymentURL: s.Simulators.PaymentURL, PaymentTimeout: 2 * time.Second,
+		Terms: workflows.Terms{
+			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
+			Patience: 500 * time.Millisecond, Pace: 0.005,
+		},
+		MaxLive: 1000, ShutdownTimeout: 10 * time.Second, Listener: api, Logger: zerolog.Nop(),
+	}
+	if change != nil {
+		change(s.Worker)
+	}
+	var err error
+	s.Parts, err = s.Worker.Open(context.Background())
+	must(t, err)
+	s.StopWorker = background(t, s.Worker.Run)
+	return s
+}
+
+// background runs f until stop, or the end of the test.
+func background(t testing.TB, f func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	return l
+}
+
+// Eventually polls until f succeeds.
+func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("not within 30 s: %s: %v", what, err)
+		}
+	}
+}
