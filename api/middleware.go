@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -65,6 +66,9 @@ func secured(next http.Handler) http.Handler {
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
+			// Read on a little: a client cut off while it sends sees a broken
+			// connection instead of the answer.
+			_, _ = io.CopyN(io.Discard, r.Body, 4*maxBody)
 			problem(w, http.StatusRequestEntityTooLarge, "the body has "+strconv.FormatInt(r.ContentLength, 10)+" bytes, at most "+strconv.Itoa(maxBody)+" are read")
 			return
 		}
