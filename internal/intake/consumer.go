@@ -7,7 +7,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -101,6 +100,7 @@ func (c *Consumer) receive(ctx context.Context) {
 			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 20,
 			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+			MessageAttributeNames:       []string{"All"}, // they go with it if it is buried
 		})
 		if err != nil {
 			if ctx.Err() != nil {
@@ -137,12 +137,13 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 	for i, m := range messages {
 		g.Go(func() error {
 			id := strconv.Itoa(i)
-			if c.settle(ctx, m) {
+			// What is done stays hidden until it is deleted with the others:
+			// if it came back meanwhile, a poison message would be buried twice.
+			if c.settle(ctx, m, func() { b.close(id) }) {
 				mu.Lock()
 				done = append(done, types.DeleteMessageBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle})
 				mu.Unlock()
 			}
-			b.close(id)
 			return nil
 		})
 	}
@@ -152,9 +153,13 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 	c.delete(ctx, done)
 }
 
-// settle handles one message; true means that it can be deleted.
-func (c *Consumer) settle(ctx context.Context, m types.Message) bool {
-	err := c.o.Handle(ctx, []byte(aws.ToString(m.Body)))
+// settle handles one message; true means that it can be deleted. If not,
+// letGo is called, and the message is no longer kept hidden.
+func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
+	body, err := content(m)
+	if err == nil {
+		err = c.o.Handle(ctx, body)
+	}
 	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
 	if err == nil {
 		c.o.Observe("done")
@@ -162,14 +167,16 @@ func (c *Consumer) settle(ctx context.Context, m types.Message) bool {
 	}
 	if poison, ok := errors.AsType[*Poison](err); ok {
 		if err := c.bury(ctx, m, poison.Reason); err != nil {
-			log.Error().Err(err).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			log.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			letGo()
+			c.o.Observe("retry")
 			return false
 		}
 		log.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
 		c.o.Observe("poison")
 		return true
 	}
-	c.o.Observe("retry")
+	letGo()                                                              // before the back-off is set, or a heartbeat could undo it
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
 	log.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
@@ -179,26 +186,8 @@ func (c *Consumer) settle(ctx context.Context, m types.Message) bool {
 	if err != nil {
 		log.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
 	}
+	c.o.Observe("retry")
 	return false
-}
-
-// bury copies a message to the dead-letter queue with the reason.
-func (c *Consumer) bury(ctx context.Context, m types.Message, reason error) error {
-	text := []rune(reason.Error())
-	attribute := func(v string) types.MessageAttributeValue {
-		return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &v}
-	}
-	_, err := c.o.SQS.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &c.o.DLQURL, MessageBody: m.Body,
-		MessageAttributes: map[string]types.MessageAttributeValue{
-			"Reason":            attribute(string(text[:min(len(text), 1000)])),
-			"OriginalMessageId": attribute(aws.ToString(m.MessageId)),
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("send to dead-letter queue %s: %w", c.o.DLQURL, err)
-	}
-	return nil
 }
 
 func (c *Consumer) delete(ctx context.Context, entries []types.DeleteMessageBatchRequestEntry) {
@@ -215,7 +204,7 @@ func (c *Consumer) delete(ctx context.Context, entries []types.DeleteMessageBatc
 	}
 }
 
-// extend keeps messages that are still being handled hidden from others.
+// extend keeps the batch's messages hidden from others.
 func (c *Consumer) extend(ctx context.Context, b *batch) {
 	beat := time.NewTicker(c.o.Visibility / 3)
 	defer beat.Stop()
@@ -240,7 +229,7 @@ func (c *Consumer) extend(ctx context.Context, b *batch) {
 	}
 }
 
-// batch knows which of its messages are still being handled.
+// batch knows which of its messages are to stay hidden.
 type batch struct {
 	mu   sync.Mutex
 	open map[string]string

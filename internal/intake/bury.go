@@ -1,0 +1,176 @@
+package intake
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
+)
+
+// Attributes that a buried message gets, besides its own.
+const (
+	AttributeReason   = "Reason"
+	AttributeOriginal = "OriginalMessageId"
+	// AttributeEncoding says that the body had to be packed, to make room for
+	// the reason. A message that is put back like that is unpacked here.
+	AttributeEncoding = "ContentEncoding"
+	GzipBase64        = "gzip+base64"
+)
+
+// SQS's limits for a message with its attributes, and for their number.
+const (
+	maxMessage    = 1 << 20
+	maxAttributes = 10
+	maxReason     = 1000 // characters
+)
+
+type attributes = map[string]types.MessageAttributeValue
+
+// letter is one way to write a message to the dead-letter queue.
+type letter struct {
+	body  string
+	attrs attributes
+}
+
+// bury copies a message to the dead-letter queue with the reason.
+func (c *Consumer) bury(ctx context.Context, m types.Message, reason error) error {
+	own := attributes{AttributeReason: text(sayable(reason.Error())), AttributeOriginal: text(aws.ToString(m.MessageId))}
+	bare := letter{body: aws.ToString(m.Body)}
+	if isPacked(m) { // it lay here before
+		own[AttributeEncoding] = text(GzipBase64)
+		bare.attrs = attributes{AttributeEncoding: text(GzipBase64)}
+	}
+	sent, err := c.try(ctx, letter{bare.body, withOwnOf(m, own)})
+	if !sent && err == nil {
+		sent, err = c.squeeze(ctx, m, bare, own)
+	}
+	if err == nil && !sent {
+		err = errors.New("it is refused in every form")
+	}
+	if err != nil {
+		return fmt.Errorf("send to dead-letter queue %s: %w", c.o.DLQURL, err)
+	}
+	return nil
+}
+
+// squeeze buries a message that fills its queue's limit. Its content comes
+// first, then the reason (it is in the log too), then its own attributes.
+func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, own attributes) (sent bool, err error) {
+	ways := []letter{{bare.body, own}, bare}
+	if !isPacked(m) {
+		small, err := pack(bare.body)
+		if err != nil {
+			return false, err
+		}
+		packed := maps.Clone(own)
+		packed[AttributeEncoding] = text(GzipBase64)
+		ways = []letter{{small, withOwnOf(m, packed)}, {bare.body, own}, {small, packed}, bare}
+	}
+	for _, l := range ways {
+		if sent, err = c.try(ctx, l); sent || err != nil {
+			return sent, err
+		}
+	}
+	return false, nil
+}
+
+// try sends a letter. Neither sent nor an error: it is too large, or has
+// something in it that this queue will never take.
+func (c *Consumer) try(ctx context.Context, l letter) (sent bool, err error) {
+	size := len(l.body)
+	for name, v := range l.attrs {
+		size += len(name) + len(aws.ToString(v.DataType)) + len(aws.ToString(v.StringValue)) + len(v.BinaryValue)
+	}
+	if size > maxMessage {
+		return false, nil
+	}
+	_, err = c.o.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &c.o.DLQURL, MessageBody: &l.body, MessageAttributes: l.attrs})
+	if api, ok := errors.AsType[smithy.APIError](err); ok && (strings.HasPrefix(api.ErrorCode(), "InvalidParameterValue") || api.ErrorCode() == "InvalidMessageContents") {
+		c.o.Logger.Debug().Err(err).Msg("the dead-letter queue refuses this form of a message")
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// withOwnOf adds the message's own attributes, by name, as far as their number
+// allows.
+func withOwnOf(m types.Message, own attributes) attributes {
+	all := maps.Clone(own)
+	for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
+		if _, taken := all[name]; !taken && len(all) < maxAttributes {
+			all[name] = m.MessageAttributes[name]
+		}
+	}
+	return all
+}
+
+func text(s string) types.MessageAttributeValue {
+	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &s}
+}
+
+// sayable makes an error's text one that SQS takes: not empty, and only the
+// characters of XML 1.0. A reason may quote whatever the sender wrote. See
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+func sayable(s string) string {
+	s = strings.Map(func(r rune) rune { // invalid UTF-8 comes as U+FFFD
+		switch {
+		case r == '\t', r == '\n', r == '\r', ' ' <= r && r <= 0xD7FF, 0xE000 <= r && r <= 0xFFFD, 0x10000 <= r:
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+	if r := []rune(s); len(r) > maxReason {
+		s = string(r[:maxReason])
+	}
+	if s == "" {
+		return "no reason given"
+	}
+	return s
+}
+
+func isPacked(m types.Message) bool {
+	return aws.ToString(m.MessageAttributes[AttributeEncoding].StringValue) == GzipBase64
+}
+
+func pack(body string) (string, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, body); err != nil {
+		return "", fmt.Errorf("pack message: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return "", fmt.Errorf("pack message: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
+}
+
+// content is a message's body as its sender wrote it.
+func content(m types.Message) ([]byte, error) {
+	body := aws.ToString(m.Body)
+	if !isPacked(m) {
+		return []byte(body), nil
+	}
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
+	if err != nil {
+		return nil, &Poison{fmt.Errorf("body: is not %s: %w", GzipBase64, err)}
+	}
+	b, err := io.ReadAll(io.LimitReader(z, maxMessage+1))
+	switch {
+	case err != nil:
+		return nil, &Poison{fmt.Errorf("body: is not %s: %w", GzipBase64, err)}
+	case len(b) > maxMessage: // no queue carried that: somebody plays
+		return nil, &Poison{fmt.Errorf("body: unpacks to more than %d bytes", maxMessage)}
+	}
+	return b, nil
+}

@@ -1,0 +1,237 @@
+package intake_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+const messageLimit = 1 << 20 // SQS's
+
+func poison(reason string) func(context.Context, []byte) error {
+	return func(context.Context, []byte) error { return &intake.Poison{Reason: errors.New(reason)} }
+}
+
+func str(s string) types.MessageAttributeValue {
+	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &s}
+}
+
+func attr(m types.Message, name string) string {
+	return aws.ToString(m.MessageAttributes[name].StringValue)
+}
+
+func unpack(t *testing.T, body string) string {
+	t.Helper()
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
+	check(t, err)
+	b, err := io.ReadAll(z)
+	check(t, err)
+	return string(b)
+}
+
+// noise hardly compresses: of a byte's eight bits it uses six and a half.
+func noise(n int) string {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(' ' + rnd.IntN(95))
+	}
+	return string(b)
+}
+
+func TestBuriedWithReasonAndOwnAttributes(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	own := map[string]types.MessageAttributeValue{
+		"Reason": str("of an earlier burial"),
+		"a-num":  {DataType: aws.String("Number.int"), StringValue: aws.String("7")},
+		"b-bin":  {DataType: aws.String("Binary"), BinaryValue: []byte{0, 1, 255}},
+	}
+	for n := range 7 {
+		own[fmt.Sprint("c", n)] = str("x")
+	}
+	id := send(t, a, "body", own)
+	outcomes, _ := consume(t, a, intake.Options{Handle: poison("no good")})
+	wants(t, outcomes, "poison", 1)
+	m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+	if *m.Body != "body" || attr(m, intake.AttributeReason) != "no good" || attr(m, intake.AttributeOriginal) != id {
+		t.Errorf("%s %v", *m.Body, m.MessageAttributes)
+	}
+	if num := m.MessageAttributes["a-num"]; aws.ToString(num.DataType) != "Number.int" || *num.StringValue != "7" ||
+		!bytes.Equal(m.MessageAttributes["b-bin"].BinaryValue, []byte{0, 1, 255}) {
+		t.Errorf("types of attributes are lost: %v", m.MessageAttributes)
+	}
+	// Ten is SQS's most: two of ours and eight of its nine others.
+	if len(m.MessageAttributes) != 10 || attr(m, "c5") != "x" || attr(m, "c6") != "" {
+		t.Errorf("attributes %v", m.MessageAttributes)
+	}
+}
+
+func TestReasonsThatSQSWouldRefuse(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	for _, c := range []struct{ name, reason, want string }{
+		{"control characters", "bad \x00\x1b[31m\v\x7f\t\r\n", "bad \ufffd\ufffd[31m\ufffd\x7f\t\r\n"},
+		{"not UTF-8", "bad \xff\xfe", "bad \ufffd\ufffd"},
+		{"no characters", "bad \ufffe\uffff", "bad \ufffd\ufffd"},
+		{"the last allowed ones", "\ud7ff\ue000\ufffd\U00010000\U0010ffff", "\ud7ff\ue000\ufffd\U00010000\U0010ffff"},
+		{"empty", "", "no reason given"},
+		{"long", strings.Repeat("ü", 5000), strings.Repeat("ü", 1000)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			send(t, a, c.name, nil)
+			outcomes, stop := consume(t, a, intake.Options{Handle: poison(c.reason)})
+			wants(t, outcomes, "poison", 1)
+			stop()
+			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+			if *m.Body != c.name || attr(m, intake.AttributeReason) != c.want {
+				t.Errorf("%s: %q, want %q", *m.Body, attr(m, intake.AttributeReason), c.want)
+			}
+		})
+	}
+}
+
+func TestFullMessagesAreBuriedWhole(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	full := strings.Repeat("<order/>", messageLimit/8)
+	for _, c := range []struct {
+		name, body string
+		own        map[string]types.MessageAttributeValue
+		packed     bool
+		reason     string // "" if there is no room for it
+		kept       int    // own attributes
+	}{
+		{"fits", full[:messageLimit-4096], nil, false, "too much", 0},
+		{"full", full, nil, true, "too much", 0},
+		{"full, with attributes", full[:messageLimit-50], map[string]types.MessageAttributeValue{"trace": str("t-1")}, true, "too much", 1},
+		{"full of what does not compress", noise(messageLimit), nil, false, "", 0},
+		{"full of attributes", noise(1000), map[string]types.MessageAttributeValue{"big": str(noise(messageLimit - 1009))}, false, "too much", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			send(t, a, c.body, c.own)
+			outcomes, stop := consume(t, a, intake.Options{Handle: poison("too much")})
+			wants(t, outcomes, "poison", 1)
+			stop()
+			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+			body := *m.Body
+			if packed := attr(m, intake.AttributeEncoding) == intake.GzipBase64; packed != c.packed {
+				t.Fatalf("packed: %v", packed)
+			} else if packed {
+				body = unpack(t, body)
+			}
+			if body != c.body {
+				t.Errorf("the body has changed: %d bytes of %d", len(body), len(c.body))
+			}
+			kept := len(m.MessageAttributes)
+			for _, ours := range []string{intake.AttributeReason, intake.AttributeOriginal, intake.AttributeEncoding} {
+				if attr(m, ours) != "" {
+					kept--
+				}
+			}
+			if attr(m, intake.AttributeReason) != c.reason || kept != c.kept {
+				t.Errorf("reason %q, %d own attributes", attr(m, intake.AttributeReason), kept)
+			}
+		})
+	}
+}
+
+func TestDLQThatTakesLessThanTheQueue(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	_, err := a.Clients.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: &a.Resources.OrderDLQ, Attributes: map[string]string{"MaximumMessageSize": "1024"},
+	})
+	check(t, err)
+	body := strings.Repeat("x", 1020)
+	send(t, a, body, nil)
+	outcomes, _ := consume(t, a, intake.Options{Handle: poison("small")})
+	wants(t, outcomes, "poison", 1)
+	m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+	if unpack(t, *m.Body) != body || attr(m, intake.AttributeReason) != "small" {
+		t.Errorf("%v", m.MessageAttributes)
+	}
+}
+
+// TestPackedMessagePutBack redrives a packed message: it is handled as it was
+// sent, and buried again as it lay there.
+func TestPackedMessagePutBack(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	full := strings.Repeat("<order/>", messageLimit/8)
+	send(t, a, full, nil)
+	seen := make(chan string, 2)
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, body []byte) error {
+		seen <- string(body)
+		return &intake.Poison{Reason: errors.New("still bad")}
+	}})
+	wants(t, outcomes, "poison", 1)
+	first := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+	send(t, a, *first.Body, first.MessageAttributes)
+	wants(t, outcomes, "poison", 1)
+	second := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+	if <-seen != full || <-seen != full {
+		t.Error("the handler did not see what was sent")
+	}
+	if *second.Body != *first.Body || attr(second, intake.AttributeEncoding) != intake.GzipBase64 || len(second.MessageAttributes) != 3 {
+		t.Errorf("buried again with %v", second.MessageAttributes)
+	}
+}
+
+func TestPackedMessagesThatAreNone(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	_, err := z.Write(make([]byte, 64<<20))
+	check(t, errors.Join(err, z.Close()))
+	packed := map[string]types.MessageAttributeValue{intake.AttributeEncoding: str(intake.GzipBase64)}
+	want := map[string]string{
+		"%%%": "is not gzip+base64", "aGVsbG8=": "is not gzip+base64",
+		base64.StdEncoding.EncodeToString(bomb.Bytes()):                 "unpacks to more than",
+		base64.StdEncoding.EncodeToString(bomb.Bytes()[:bomb.Len()/80]): "is not gzip+base64", // cut off
+	}
+	for body := range want {
+		send(t, a, body, packed)
+	}
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, []byte) error {
+		t.Error("handled")
+		return nil
+	}})
+	wants(t, outcomes, "poison", len(want))
+	for _, m := range receive(t, a, a.Resources.OrderDLQ, len(want)) {
+		if reason := attr(m, intake.AttributeReason); !strings.Contains(reason, want[*m.Body]) || !utf8.ValidString(reason) {
+			t.Errorf("%.20s…: %s", *m.Body, reason)
+		}
+	}
+}
+
+// TestFailedBurial keeps the message in its queue until the dead-letter queue
+// takes it.
+func TestFailedBurial(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	id := send(t, a, "body", nil)
+	c := &client{Client: a.Clients.SQS, failSend: 1}
+	outcomes, _ := consume(t, a, intake.Options{SQS: c, Handle: poison("bad"), Visibility: second})
+	wants(t, outcomes, "retry", 1)
+	wants(t, outcomes, "poison", 1)
+	if m := receive(t, a, a.Resources.OrderDLQ, 1)[0]; attr(m, intake.AttributeOriginal) != id {
+		t.Errorf("%v", m.MessageAttributes)
+	}
+}

@@ -1,0 +1,275 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+const second = time.Second // the shortest visibility time-out that SQS knows
+
+// client passes everything on to the endpoint, watches, and makes calls fail
+// that the test wants to fail.
+type client struct {
+	*sqs.Client
+	hurry bool          // back-offs are noted and not waited for
+	beats chan struct{} // told of each heartbeat
+
+	mu         sync.Mutex
+	backoffs   []int32
+	failSend   int
+	failDelete int
+}
+
+var errCall = errors.New("the call failed")
+
+func (c *client) take(n *int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*n--
+	return *n >= 0
+}
+
+func (c *client) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	if c.take(&c.failSend) {
+		return nil, errCall
+	}
+	return c.Client.SendMessage(ctx, in, o...)
+}
+
+func (c *client) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+	if c.take(&c.failDelete) {
+		return nil, errCall
+	}
+	return c.Client.DeleteMessageBatch(ctx, in, o...)
+}
+
+func (c *client) ChangeMessageVisibility(ctx context.Context, in *sqs.ChangeMessageVisibilityInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error) {
+	c.mu.Lock()
+	c.backoffs = append(c.backoffs, in.VisibilityTimeout)
+	c.mu.Unlock()
+	if c.hurry {
+		at := *in
+		at.VisibilityTimeout = 0
+		in = &at
+	}
+	return c.Client.ChangeMessageVisibility(ctx, in, o...)
+}
+
+func (c *client) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	out, err := c.Client.ChangeMessageVisibilityBatch(ctx, in, o...)
+	select {
+	case c.beats <- struct{}{}:
+	default:
+	}
+	return out, err
+}
+
+func TestFailuresAreTriedAgainEverLater(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "body", nil)
+	c := &client{Client: a.Clients.SQS, hurry: true}
+	var tries atomic.Int32
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Handle: func(context.Context, []byte) error {
+		if tries.Add(1) <= 7 {
+			return errors.New("the database is away")
+		}
+		return nil
+	}})
+	wants(t, outcomes, "retry", 7)
+	wants(t, outcomes, "done", 1)
+	stop()
+	if want := []int32{2, 4, 8, 16, 32, 60, 60}; !slices.Equal(c.backoffs, want) {
+		t.Errorf("back-offs %v, want %v", c.backoffs, want)
+	}
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+		t.Errorf("%s and %s messages are left", v, h)
+	}
+	if v, h := depth(t, a, a.Resources.OrderDLQ); v != "0" || h != "0" {
+		t.Errorf("%s and %s messages in the dead-letter queue", v, h)
+	}
+}
+
+// TestSlowMessagesStayHidden lets one message of a batch take longer than the
+// visibility time-out. Neither it nor the one that was done at once may come
+// back meanwhile.
+func TestSlowMessagesStayHidden(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "slow", nil)
+	send(t, a, "quick", nil)
+	c := &client{Client: a.Clients.SQS, beats: make(chan struct{})}
+	release := make(chan struct{})
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, body []byte) error {
+		if string(body) == "slow" {
+			<-release
+		}
+		return nil
+	}})
+	wants(t, outcomes, "done", 1)
+	for range 4 { // beats come three times in a time-out
+		<-c.beats
+	}
+	out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &a.Resources.OrderQueue, MaxNumberOfMessages: 10})
+	if err != nil || len(out.Messages) != 0 {
+		t.Errorf("%d messages came back, %v", len(out.Messages), err)
+	}
+	close(release)
+	wants(t, outcomes, "done", 1)
+	stop()
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+		t.Errorf("%s and %s messages are left", v, h)
+	}
+}
+
+func TestStoppingFinishesWhatWasReceived(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "body", nil)
+	entered, release := make(chan struct{}), make(chan struct{})
+	handled := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() {
+		ran <- intake.New(intake.Options{
+			SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, DLQURL: a.Resources.OrderDLQ,
+			Handle: func(ctx context.Context, _ []byte) error {
+				close(entered)
+				<-release
+				handled <- ctx.Err()
+				return nil
+			},
+		}).Run(ctx)
+	}()
+	<-entered
+	cancel()
+	select {
+	case err := <-ran:
+		t.Fatalf("Run returned with a message in hand: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-ran; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if err := <-handled; err != nil {
+		t.Errorf("the handler's context has ended: %v", err)
+	}
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+		t.Errorf("%s and %s messages are left", v, h)
+	}
+}
+
+func TestStoppingBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "body", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	check(t, intake.New(intake.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, []byte) error {
+		t.Error("handled")
+		return nil
+	}}).Run(ctx))
+	if v, _ := depth(t, a, a.Resources.OrderQueue); v != "1" {
+		t.Errorf("%s messages are left", v)
+	}
+}
+
+func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "body", nil)
+	var room atomic.Bool
+	asked := make(chan struct{})
+	outcomes, _ := consume(t, a, intake.Options{
+		Handle: func(context.Context, []byte) error { return nil },
+		Room: func(ctx context.Context) bool {
+			select {
+			case asked <- struct{}{}:
+			case <-ctx.Done():
+			default:
+			}
+			return room.Load()
+		},
+	})
+	for range 5 {
+		<-asked
+	}
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "1" || h != "0" {
+		t.Errorf("%s visible, %s taken", v, h)
+	}
+	room.Store(true)
+	wants(t, outcomes, "done", 1)
+}
+
+func TestWhatCannotBeDeletedComesAgain(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	send(t, a, "body", nil)
+	c := &client{Client: a.Clients.SQS, failDelete: 1}
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Visibility: second, Handle: func(context.Context, []byte) error { return nil }})
+	wants(t, outcomes, "done", 2)
+	stop()
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+		t.Errorf("%s and %s messages are left", v, h)
+	}
+}
+
+func TestAQueueThatCannotBeReadIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	var denied atomic.Int32
+	a := testkit.NewAWS(t, func(o *awslocal.Options) {
+		o.Fault = func(_, operation string) error {
+			if operation == "ReceiveMessage" && denied.Add(1) <= 2 {
+				return &awslocal.Error{Status: 403, Code: "AccessDenied", Message: "not yet"}
+			}
+			return nil
+		}
+	})
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, []byte) error { return nil }})
+	send(t, a, "body", nil)
+	wants(t, outcomes, "done", 1)
+}
+
+// TestOnePoisonAmongMany buries what is bad and handles what is good, whatever
+// batches they come in.
+func TestOnePoisonAmongMany(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	for n := range 45 {
+		send(t, a, fmt.Sprint(n), nil)
+	}
+	var good, bad atomic.Int32
+	outcomes, stop := consume(t, a, intake.Options{Handle: func(_ context.Context, body []byte) error {
+		if body[len(body)-1] == '7' {
+			bad.Add(1)
+			return fmt.Errorf("wrapped: %w", &intake.Poison{Reason: errors.New("seven")})
+		}
+		good.Add(1)
+		return nil
+	}})
+	for range 45 {
+		if o := <-outcomes; o == "retry" {
+			t.Error("a retry")
+		}
+	}
+	stop()
+	if good.Load() != 41 || bad.Load() != 4 {
+		t.Errorf("%d good, %d bad", good.Load(), bad.Load())
+	}
+	if v, _ := depth(t, a, a.Resources.OrderDLQ); v != "4" {
+		t.Errorf("%s messages in the dead-letter queue", v)
+	}
+}
