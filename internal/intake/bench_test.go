@@ -1,0 +1,55 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// noSagas starts nothing: what is measured is the way there.
+type noSagas struct{}
+
+func (noSagas) Start(context.Context, string, string, any) error { return nil }
+func (noSagas) Raise(context.Context, string, string, any) error { return nil }
+
+// BenchmarkIntake takes orders from the queue to the saga's start: received,
+// parsed, recorded, deleted.
+func BenchmarkIntake(b *testing.B) {
+	a := testkit.NewAWS(b, nil)
+	o, err := order.Parse([]byte(event(b, "o")))
+	check(b, err)
+	for n := 0; n < b.N; n += 10 {
+		var entries []types.SendMessageBatchRequestEntry
+		for i := n; i < min(n+10, b.N); i++ {
+			o.OrderID = fmt.Sprint("o-", i)
+			body, err := json.Marshal(o)
+			check(b, err)
+			entries = append(entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(string(body))})
+		}
+		_, err := a.Clients.SQS.SendMessageBatch(context.Background(), &sqs.SendMessageBatchInput{QueueUrl: &a.Resources.OrderQueue, Entries: entries})
+		check(b, err)
+	}
+	before := a.Clients.Calls()
+	b.ReportAllocs()
+	b.ResetTimer()
+	outcomes, stop := consume(b, a, intake.Options{Receivers: 4, Handle: intake.Starter{Orders: a.Store, Sagas: noSagas{}}.HandleOrder})
+	for range b.N {
+		if got := <-outcomes; got != "done" {
+			b.Fatal(got)
+		}
+	}
+	b.StopTimer()
+	stop()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(float64(a.Clients.Calls()-before)/float64(b.N), "aws-calls/op")
+}

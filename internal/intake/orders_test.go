@@ -1,0 +1,240 @@
+package intake_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+func quoted(t testing.TB, s string) string {
+	t.Helper()
+	b, err := json.Marshal(s)
+	check(t, err)
+	return string(b)
+}
+
+// TestWhatIsNoOrder buries it with a reason that names the fault, and nothing
+// waits behind it.
+func TestWhatIsNoOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	_, _, err := w.Store.Accept(t.Context(), order.Order{OrderID: "taken", CustomerID: "c-2", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}})
+	check(t, err)
+	bad := map[string]string{ // body: what the reason says
+		`{`:                          "body: is not an OrderPlaced event in JSON",
+		`[1]`:                        "body: is not an OrderPlaced event in JSON",
+		event(t, "trailing") + "{}":  "body: has data after the JSON value",
+		strings.Repeat("x", 300<<10): "body: has 307200 bytes",
+		`{"orderId":"only"}`:         "customerId: must be",
+		`{"lines":"none"}`:           "lines: must not be a JSON string",
+		event(t, "taken"):            "already used by a different order",
+		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1): "specVersion: is 2, only 1 is known",
+		`{"specversion":"1.0","source":"s","id":"1","data_base64":"%"}`:          "data_base64: illegal",
+	}
+	ids := map[string]string{}
+	n := 0
+	for body := range bad {
+		ids[body] = send(t, w.AWS, body, nil)
+		n++
+		send(t, w.AWS, event(t, "good-"+string(rune('a'+n))), nil)
+	}
+	outcomes, stop := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
+	count := map[string]int{}
+	for range 2 * len(bad) {
+		count[<-outcomes]++
+	}
+	stop()
+	if count["done"] != len(bad) || count["poison"] != len(bad) {
+		t.Errorf("outcomes %v", count)
+	}
+	for i := 1; i <= n; i++ {
+		w.ended(t, "good-"+string(rune('a'+i)))
+	}
+	for _, m := range receive(t, w.AWS, w.Resources.OrderDLQ, len(bad)) {
+		want, ok := bad[*m.Body]
+		if reason := attr(m, intake.AttributeReason); !ok || !strings.Contains(reason, want) || attr(m, intake.AttributeOriginal) != ids[*m.Body] {
+			t.Errorf("%.60s: %s %s", *m.Body, reason, attr(m, intake.AttributeOriginal))
+		}
+	}
+	if rec, err := w.Store.Get(t.Context(), "taken"); err != nil || rec.CustomerID != "c-2" {
+		t.Errorf("the order that was first: %+v %v", rec, err)
+	}
+}
+
+func TestEveryEnvelopeStartsASaga(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	send(t, w.AWS, event(t, "raw"), nil)
+	send(t, w.AWS, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
+	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
+	o, err := order.Parse([]byte(event(t, "published")))
+	check(t, err)
+	check(t, intake.Publisher{SNS: w.Clients.SNS, TopicARN: w.Resources.OrderTopic}.PublishOrder(t.Context(), o))
+	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
+	wants(t, outcomes, "done", 4)
+	for _, id := range []string{"raw", "sns", "cloudevent", "published"} {
+		i := w.ended(t, id)
+		if rec, err := w.Store.Get(t.Context(), id); err != nil || rec.Status != order.StatusCompleted {
+			t.Errorf("%s: %s %v", id, rec.Status, err)
+		}
+		if strings.Contains(string(i.Input), "tok_ok") {
+			t.Errorf("%s: the token is in the history", id)
+		}
+	}
+}
+
+// TestDuplicatesStartNothing delivers an order again at once, after its saga
+// has ended, and after the engine has forgotten it (I6).
+func TestDuplicatesStartNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	for range 5 {
+		send(t, w.AWS, event(t, "o"), nil)
+	}
+	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
+	wants(t, outcomes, "done", 5)
+	w.ended(t, "o")
+	before, err := w.Store.Get(t.Context(), "o")
+	check(t, err)
+
+	send(t, w.AWS, event(t, "o"), nil)
+	wants(t, outcomes, "done", 1)
+	check(t, w.engine.Purge(t.Context(), "o"))
+	send(t, w.AWS, event(t, "o"), nil)
+	wants(t, outcomes, "done", 1)
+	if _, err := w.engine.Get(t.Context(), "o"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("a second saga: %v", err)
+	}
+
+	after, err := w.Store.Get(t.Context(), "o")
+	if err != nil || after.Status != order.StatusCompleted || !after.UpdatedAt.Equal(before.UpdatedAt) {
+		t.Errorf("%+v %v", after, err)
+	}
+	charges, _, err := w.payments.Charges(t.Context(), "", 100)
+	if err != nil || len(charges) != 1 {
+		t.Errorf("charges %v %v", charges, err)
+	}
+	if m := receive(t, w.AWS, w.Resources.CarrierRequests, 1); len(m) != 1 {
+		t.Errorf("%d shipment requests", len(m))
+	}
+	if v, _ := depth(t, w.AWS, w.Resources.CarrierRequests); v != "0" {
+		t.Errorf("%s more shipment requests", v)
+	}
+	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Sold != 1 {
+		t.Errorf("%+v %v", l, err)
+	}
+}
+
+// TestStartAfterACrash finds the record of an order whose worker died before it
+// started the saga.
+func TestStartAfterACrash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	rec, created, err := w.starter.Start(t.Context(), o)
+	if err != nil || created || rec.Status != order.StatusPending {
+		t.Errorf("%+v %v %v", rec, created, err)
+	}
+	w.ended(t, "o")
+	if rec, err := w.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusCompleted {
+		t.Errorf("%s %v", rec.Status, err)
+	}
+}
+
+func TestStartWhileTheSagaRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 40})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	// The engine has it and the record says PENDING: a redelivery in between.
+	check(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
+	if _, created, err := w.starter.Start(t.Context(), o); err != nil || !created {
+		t.Errorf("%v %v", created, err)
+	}
+	o.CustomerID = "somebody-else"
+	if rec, _, err := w.starter.Start(t.Context(), o); !errors.Is(err, stock.ErrConflict) || rec.CustomerID != "c-1" {
+		t.Errorf("%+v %v", rec, err)
+	}
+	check(t, w.engine.Terminate(t.Context(), "o", "end of test"))
+}
+
+func TestCarrierAnswersReachTheirSagas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, Pace: 0.001})
+	answer := intake.HandleCarrierAnswer(w.engine)
+	for id, c := range map[string]struct {
+		answer string
+		want   order.Status
+		track  string
+	}{
+		"taken":   {`{"type":"ShipmentDispatched","orderId":"taken","trackingId":"trk-1"}`, order.StatusCompleted, "trk-1"},
+		"refused": {`{"type":"ShipmentRefused","orderId":"refused","reason":"too far"}`, order.StatusFailed, ""},
+	} {
+		check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, id))))
+		envelope := `{"Type":"Notification","TopicArn":"a","Message":` + quoted(t, c.answer) + `}`
+		check(t, answer(t.Context(), []byte(envelope))) // the saga may not have asked yet: it is kept for it
+		w.ended(t, id)
+		rec, err := w.Store.Get(t.Context(), id)
+		if err != nil || rec.Status != c.want || rec.TrackingID != c.track {
+			t.Errorf("%s: %+v %v", id, rec, err)
+		}
+		if err := answer(t.Context(), []byte(c.answer)); err != nil {
+			t.Errorf("%s, again: %v", id, err)
+		}
+	}
+	rec, err := w.Store.Get(t.Context(), "refused")
+	if err != nil || !strings.Contains(rec.Reason, "too far") || rec.RefundID == "" {
+		t.Errorf("%+v %v", rec, err)
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	for body, want := range map[string]string{
+		`{`: "body: is not a carrier's answer",
+		`{"type":"ShipmentDispatched","orderId":"a b"}`: "orderId: must be",
+		`{"type":"ShipmentLost","orderId":"o"}`:         `type: "ShipmentLost" is neither`,
+		`{"type":"ShipmentRefused","orderId":"nobody"}`: engine.ErrNotFound.Error(),
+		`{"specversion":"1.0","source":"s","id":"1"}`:   "data: the CloudEvent has none",
+	} {
+		err := intake.HandleCarrierAnswer(w.engine)(t.Context(), []byte(body))
+		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// FuzzHandleOrder: whatever the body, it starts a saga or is poison. Anything
+// else would be tried again for ever.
+func FuzzHandleOrder(f *testing.F) {
+	w := newWorld(f, workflows.Terms{})
+	for _, body := range []string{
+		event(f, "o"), "", "null", "{", `{"specVersion":2}`, `{"orderId":"` + strings.Repeat("x", 65) + `"}`,
+		strings.Replace(event(f, "p"), `"quantity":1`, `"quantity":1e30`, 1),
+		strings.Replace(event(f, "q"), `"c-1"`, `"c-1","placedAt":"9999-12-31T23:59:59-23:59"`, 1),
+		`{"Type":"Notification","TopicArn":"a","Message":` + quoted(f, event(f, "s")) + `}`,
+		`{"specversion":"1.0","type":"t","source":"s","id":"1","data":` + event(f, "c") + `}`,
+		`{"specversion":"1.0","source":"s","id":"1","data_base64":"eyJ9"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for range 2 { // a redelivery has the same fate
+			err := w.starter.HandleOrder(t.Context(), body)
+			if p, ok := errors.AsType[*intake.Poison](err); err != nil && (!ok || p.Error() == "") {
+				t.Errorf("%q: %v", body, err)
+			}
+		}
+	})
+}
