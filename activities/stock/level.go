@@ -40,6 +40,9 @@ func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
 // SetAvailable sets what is on the shelf, as a stocktake does: the difference
 // counts as received (or as corrected away).
 func (s *Store) SetAvailable(ctx context.Context, sku string, available int64) (Level, error) {
+	if available < 0 || available > MaxLevel {
+		return Level{}, fmt.Errorf("set stock of %s: %d pieces, 0 to %d are allowed", sku, available, int64(MaxLevel))
+	}
 	const attempts = 20
 	for range attempts {
 		old, err := s.GetLevel(ctx, sku)

@@ -119,6 +119,9 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 // order. ErrFinished if it is not held and paid.
 func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("nothing was reserved: %w", ErrFinished)
+	}
 	if err != nil {
 		return fmt.Errorf("sell stock of order %s: %w", orderID, err)
 	}
@@ -144,7 +147,9 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 
 // Release gives back what the order holds, if anything, and ends the order as
 // final. Without a reservation it leaves one that says RELEASED, so that a
-// Reserve that comes late finds the door closed.
+// Reserve that comes late finds the door closed. An order that has ended
+// otherwise keeps its status, and what it still held is given back; one that
+// is COMPLETED is ErrFinished.
 func (s *Store) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	missing := errors.Is(err, ErrNotFound)
@@ -178,11 +183,31 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 	}
 	items = append(items, types.TransactWriteItem{Update: end})
 	items = append(items, s.moveStock(res.Items, "SET available = available + :q, reserved = reserved - :q")...)
-	failed, err := s.transact(ctx, "release stock of order "+orderID, items)
+	what := "release stock of order " + orderID
+	failed, err := s.transact(ctx, what, items)
+	if err == nil && len(failed) > 0 && !failed[0] && failed[1] {
+		// It has ended without this release, as one that is REJECTED has, or
+		// with stock in hand: a leak. What it holds goes back.
+		items[1] = types.TransactWriteItem{ConditionCheck: s.endedInVain(orderID)}
+		failed, err = s.transact(ctx, what, items)
+	}
 	if err == nil && len(failed) > 0 {
 		err = s.settled(ctx, orderID, HoldReleased)
 	}
 	return err
+}
+
+// endedInVain is the condition that the order has ended and not COMPLETED.
+func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
+	return &types.ConditionCheck{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		ConditionExpression:      aws.String("#status IN (:rejected, :declined, :cancelled, :failed)"),
+		ExpressionAttributeNames: map[string]string{"#status": "status"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":rejected": str(string(order.StatusRejected)), ":declined": str(string(order.StatusDeclined)),
+			":cancelled": str(string(order.StatusCancelled)), ":failed": str(string(order.StatusFailed)),
+		},
+	}
 }
 
 // settled tells a repetition (the reservation is already in the wanted state)
