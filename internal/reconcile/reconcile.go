@@ -26,6 +26,7 @@ type Orders interface {
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
+	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
 }
 
@@ -166,15 +167,28 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		})
 	case gone:
 		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga that could be resolved", "flagged", nil)
+	case inst.Status.Ended() && rec.ShipmentID != "":
+		// The parcel may be on its way: neither refunding nor shipping again is
+		// safe, so a person finds out.
+		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" with a shipment requested, but its saga has ended "+string(inst.Status), "flagged", nil)
 	case inst.Status.Ended():
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
-			if _, err := r.Payments.Refund(ctx, rec.OrderID); err != nil {
+			if err := r.refund(ctx, rec.OrderID); err != nil {
 				return err
 			}
 			return r.Orders.Release(ctx, rec.OrderID, order.StatusFailed, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
 		})
 	}
 	return nil
+}
+
+// refund does what the saga's compensation does.
+func (r Reconciler) refund(ctx context.Context, orderID string) error {
+	id, err := r.Payments.Refund(ctx, orderID)
+	if err != nil || id == "" {
+		return err
+	}
+	return r.Orders.MarkRefunded(ctx, orderID, id)
 }
 
 // reservations looks for stock held for orders that have ended.
@@ -197,7 +211,11 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 			if err != nil {
 				return fmt.Errorf("reconcile reservations: %w", err)
 			}
-			if rec.Status.Terminal() && r.settled(rec.UpdatedAt) {
+			switch {
+			case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
+			case rec.Status == order.StatusCompleted:
+				r.found(ctx, rep, res.OrderID, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
+			default:
 				r.found(ctx, rep, res.OrderID, "stock is held for an order that is "+string(rec.Status), "released", func() error {
 					return r.Orders.Release(ctx, res.OrderID, rec.Status, rec.Reason)
 				})
@@ -231,8 +249,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report) error {
 			}
 			if rec.Status.Terminal() && rec.Status != order.StatusCompleted && r.settled(rec.UpdatedAt) {
 				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
-					_, err := r.Payments.Refund(ctx, c.OrderID)
-					return err
+					return r.refund(ctx, c.OrderID)
 				})
 			}
 		}
