@@ -92,6 +92,9 @@ func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipment
 	for id, rec := range records {
 		res.ByStatus[rec.Status]++
 		state, net := held[id].State, paid[id].net
+		if rec.Status.Terminal() && rec.Token != "" {
+			bad("no token kept", "order %s has ended and its payment token is still stored", id)
+		}
 		switch {
 		case rec.Status == order.StatusCompleted:
 			if net != 1 {
@@ -115,9 +118,6 @@ func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipment
 			}
 			if state == stock.HoldHeld || state == stock.HoldSold {
 				bad("I5 no reservation left", "order %s is %s and its reservation %s", id, rec.Status, state)
-			}
-			if rec.Token != "" {
-				bad("no token kept", "order %s has ended and its payment token is still stored", id)
 			}
 		}
 	}
