@@ -111,3 +111,25 @@ func TestAWSCommand(t *testing.T) {
 		t.Errorf("identity %+v", who)
 	}
 }
+
+func TestAWSCommandDynamoDB(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	name := unique(t)
+	c.run(nil, "dynamodb", "create-table", "--table-name", name, "--billing-mode", "PAY_PER_REQUEST",
+		"--attribute-definitions", "AttributeName=sku,AttributeType=S", "--key-schema", "AttributeName=sku,KeyType=HASH")
+	c.run(nil, "dynamodb", "wait", "table-exists", "--table-name", name)
+	c.run(nil, "dynamodb", "put-item", "--table-name", name, "--item", `{"sku":{"S":"A"},"available":{"N":"3"}}`)
+	take := []string{"dynamodb", "update-item", "--table-name", name, "--key", `{"sku":{"S":"A"}}`, "--update-expression", "SET available = available - :q",
+		"--condition-expression", "available >= :q", "--expression-attribute-values", `{":q":{"N":"2"}}`}
+	c.run(nil, take...)
+	if out, err := c.try(take...); err == nil || !strings.Contains(out, "ConditionalCheckFailedException") {
+		t.Errorf("%v %s", err, out)
+	}
+	var got struct{ Item map[string]map[string]string }
+	c.run(&got, "dynamodb", "get-item", "--table-name", name, "--key", `{"sku":{"S":"A"}}`)
+	if got.Item["available"]["N"] != "1" {
+		t.Errorf("%v", got)
+	}
+	c.run(nil, "dynamodb", "delete-table", "--table-name", name)
+}

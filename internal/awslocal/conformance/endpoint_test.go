@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 		// The local server runs until the last test; Cleanup stops it.
 		goleak.IgnoreAnyFunction("github.com/ordersaga/ordersaga/internal/awslocal.(*Server).Serve"),
+		goleak.IgnoreAnyFunction("github.com/ordersaga/ordersaga/internal/awslocal/dynamodb.(*Service).sweep"),
 		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
 		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
 		goleak.IgnoreAnyFunction("github.com/ordersaga/ordersaga/internal/journal.(*Journal).write"),

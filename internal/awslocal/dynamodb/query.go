@@ -197,8 +197,9 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 	g := &page{plan: p}
 	full := false // the page ended because it was full
 	hash := keyText(k.Hash)
+	forward := p.ScanIndexForward == nil || *p.ScanIndexForward
 	each := func(r record) bool {
-		if r.hash != hash {
+		if r.hash != hash || beyond(k, r.rng, forward) {
 			return false
 		}
 		if start != nil && !less(*start, r) && !less(r, *start) {
@@ -214,7 +215,7 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 		return true
 	}
 	p.t.mu.RLock()
-	if p.ScanIndexForward == nil || *p.ScanIndexForward {
+	if forward {
 		from := record{hash: hash}
 		if k.Low != nil {
 			from.rng = *k.Low
@@ -225,6 +226,9 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 		p.tree().Ascend(from, each)
 	} else {
 		from := record{hash: hash + "\x00"} // just behind all of this hash
+		if k.High != nil {
+			from = record{hash: hash, rng: *k.High, pk: "\xff"} // behind all with this range key
+		}
 		if start != nil {
 			from = *start
 		}
@@ -232,6 +236,19 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 	}
 	p.t.mu.RUnlock()
 	return g.answer(out, full)
+}
+
+// beyond reports whether nothing from here on can match.
+func beyond(k expr.Key, rng attr.Value, forward bool) bool {
+	bound := k.Low
+	if forward {
+		bound = k.High
+	}
+	if bound == nil {
+		return false
+	}
+	c, ok := rng.Compare(*bound)
+	return ok && (forward && c > 0 || !forward && c < 0)
 }
 
 func (s *Service) scan(body, out []byte) ([]byte, error) {

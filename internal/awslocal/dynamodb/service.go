@@ -63,7 +63,7 @@ func Open(dir string, o Options) (*Service, error) {
 		o.SweepEvery = time.Minute
 	}
 	s := &Service{opt: o, compact: make(chan struct{}, 1)}
-	s.tokens.seen = map[string]tokenUse{}
+	s.tokens.seen = map[string]*tokenUse{}
 	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, s.replay)
 	if err != nil {
 		return nil, fmt.Errorf("open dynamodb state: %w", err)

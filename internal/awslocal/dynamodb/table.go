@@ -28,6 +28,9 @@ func less(a, b record) bool {
 	if c := strings.Compare(a.hash, b.hash); c != 0 {
 		return c < 0
 	}
+	if a.rng.Kind != b.rng.Kind { // one of them is the place before the first
+		return a.rng.Kind < b.rng.Kind
+	}
 	if c, ok := a.rng.Compare(b.rng); ok && c != 0 {
 		return c < 0
 	}

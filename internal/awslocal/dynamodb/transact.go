@@ -2,11 +2,8 @@ package dynamodb
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
@@ -17,62 +14,7 @@ import (
 const (
 	maxActions     = 100
 	maxTransaction = 4 << 20
-	tokenLife      = 10 * time.Minute
 )
-
-// tokens remembers client request tokens. They are not journalled: AWS forgets
-// them after ten minutes, the local endpoint also when it restarts.
-type tokens struct {
-	mu   sync.Mutex
-	seen map[string]tokenUse
-}
-
-type tokenUse struct {
-	body    [sha256.Size]byte
-	expires time.Time
-	done    chan struct{} // closed when the request has its outcome
-	ok      bool
-}
-
-// begin claims a token. again is true if the request was done before.
-func (k *tokens) begin(token string, body []byte, now time.Time) (finish func(ok bool), again bool, err error) {
-	if token == "" {
-		return func(bool) {}, false, nil
-	}
-	sum := sha256.Sum256(body)
-	for {
-		k.mu.Lock()
-		for t, u := range k.seen {
-			if now.After(u.expires) {
-				delete(k.seen, t)
-			}
-		}
-		use, taken := k.seen[token]
-		if !taken {
-			use = tokenUse{body: sum, expires: now.Add(tokenLife), done: make(chan struct{})}
-			k.seen[token] = use
-			k.mu.Unlock()
-			return func(ok bool) {
-				k.mu.Lock()
-				defer k.mu.Unlock()
-				if use.ok = ok; ok {
-					k.seen[token] = use
-				} else {
-					delete(k.seen, token)
-				}
-				close(use.done)
-			}, false, nil
-		}
-		k.mu.Unlock()
-		if use.body != sum {
-			return nil, false, awsError("IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request.")
-		}
-		if use.ok {
-			return func(bool) {}, true, nil
-		}
-		<-use.done // the same request is under way
-	}
-}
 
 type action struct{ Put, Update, Delete, ConditionCheck *write }
 

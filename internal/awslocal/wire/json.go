@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -12,12 +13,23 @@ type JSONAppender interface {
 	AppendJSON(b []byte) []byte
 }
 
+// Invalid is an error of a value's own decoding that DecodeJSON passes on: the
+// JSON is right and the value is not.
+type Invalid interface {
+	error
+	InvalidValue()
+}
+
 // DecodeJSON reads an AWS JSON body into the struct that dst points to.
 func DecodeJSON(body []byte, dst any) error {
 	if len(body) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(body, dst); err != nil {
+	err := json.Unmarshal(body, dst)
+	if invalid, ok := errors.AsType[Invalid](err); ok {
+		return invalid
+	}
+	if err != nil {
 		return &Error{Shape: "com.amazon.coral.service#SerializationException", Code: "SerializationException", Message: err.Error()}
 	}
 	return nil

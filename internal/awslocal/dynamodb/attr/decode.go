@@ -13,6 +13,9 @@ type ValidationError struct{ Message string }
 
 func (e *ValidationError) Error() string { return e.Message }
 
+// InvalidValue marks it for package wire.
+func (*ValidationError) InvalidValue() {}
+
 func invalid(format string, args ...any) error {
 	return &ValidationError{fmt.Sprintf(format, args...)}
 }

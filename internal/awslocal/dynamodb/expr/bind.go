@@ -64,6 +64,7 @@ type Key struct {
 	Hash  attr.Value
 	Range func(attr.Value) bool // nil: any
 	Low   *attr.Value           // the smallest range key that can match
+	High  *attr.Value           // nothing above it matches; nil if there is no such bound
 }
 
 // KeyCondition interprets the condition for a table or index with these keys.
@@ -99,6 +100,13 @@ func (c *Condition) KeyCondition(b Binding, hash, rng string) (Key, error) {
 			if op != "<" && op != "<=" {
 				k.Low = &vals[0]
 			}
+			if op == "<" || op == "<=" || op == "=" || op == "BETWEEN" {
+				k.High = &vals[len(vals)-1]
+			}
+		case name == hash || name == rng:
+			return k, invalid("Query key condition not supported")
+		case rng != "" && found:
+			return k, invalid("Query condition missed key schema element: %s", rng)
 		default:
 			return k, invalid("Query condition missed key schema element: %s", hash)
 		}

@@ -170,6 +170,10 @@ func compare(op string, v []attr.Value) (bool, error) {
 	case "IN":
 		return slices.ContainsFunc(v[1:], v[0].Equal), nil
 	case "BETWEEN":
+		if c, ok := v[1].Compare(v[2]); ok && c > 0 {
+			return false, invalid("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {%s:%s}, upper bound operand: AttributeValue: {%s:%s}",
+				v[1].Kind, v[1].Str, v[2].Kind, v[2].Str)
+		}
 		low, ok1 := v[0].Compare(v[1])
 		high, ok2 := v[0].Compare(v[2])
 		return ok1 && ok2 && low >= 0 && high <= 0, nil
