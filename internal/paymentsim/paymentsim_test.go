@@ -1,0 +1,389 @@
+package paymentsim_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/paymentsim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type sim struct {
+	*testing.T
+	provider *paymentsim.Provider
+	url      string
+	client   *http.Client
+	stop     func()
+}
+
+func open(t *testing.T, o paymentsim.Options) *sim {
+	t.Helper()
+	o.Logger = zerolog.Nop()
+	p, err := paymentsim.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(p.Handler())
+	s := &sim{t, p, server.URL, server.Client(), nil}
+	s.stop = sync.OnceFunc(func() {
+		server.Close()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+// answer is the union of what the API answers with.
+type answer struct {
+	status     int
+	retryAfter string
+	ID, Code, Message,
+	ChargeID, Status, Next string
+	Amount           int64
+	Charges, Refunds []struct {
+		ID, OrderID, RefundID string
+		Amount                int64
+		Refunded              bool
+	}
+}
+
+func (s *sim) do(method, path, key, body string) (answer, error) {
+	s.Helper()
+	req, err := http.NewRequestWithContext(s.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	a := answer{status: res.StatusCode, retryAfter: res.Header.Get("Retry-After")}
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &a); err != nil {
+			s.Fatalf("%s: %v", b, err)
+		}
+	}
+	return a, nil
+}
+
+func (s *sim) call(method, path, key, body string) answer {
+	s.Helper()
+	a, err := s.do(method, path, key, body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return a
+}
+
+func (s *sim) charge(orderID, token string) answer {
+	s.Helper()
+	return s.call(http.MethodPost, "/v1/charges", "charge-"+orderID, chargeBody(orderID, token))
+}
+
+func chargeBody(orderID, token string) string {
+	return fmt.Sprintf(`{"orderId":%q,"amount":500,"currency":"EUR","token":%q}`, orderID, token)
+}
+
+func (s *sim) refund(orderID string) answer {
+	s.Helper()
+	return s.call(http.MethodPost, "/v1/refunds", "refund-"+orderID, fmt.Sprintf(`{"orderId":%q,"chargeKey":"charge-%s"}`, orderID, orderID))
+}
+
+// count is how many charges and refunds the order has in the lists.
+func (s *sim) count(orderID string) (charges, refunds int) {
+	s.Helper()
+	return len(s.call(http.MethodGet, "/v1/charges?orderId="+orderID, "", "").Charges), len(s.call(http.MethodGet, "/v1/refunds?orderId="+orderID, "", "").Refunds)
+}
+
+func TestTokens(t *testing.T) {
+	s := open(t, paymentsim.Options{HangFor: time.Millisecond})
+	for token, tries := range map[string][]string{ // what each try answers
+		"tok_ok":                 {"200 ", "200 "},
+		"tok_declined":           {"402 card_declined", "402 card_declined"},
+		"tok_insufficient_funds": {"402 insufficient_funds", "402 insufficient_funds"},
+		"tok_flaky_0":            {"200 "},
+		"tok_flaky_2":            {"503 unavailable", "503 unavailable", "200 ", "200 "},
+		"tok_rate_limited_1":     {"429 rate_limited", "200 ", "200 "},
+		"tok_timeout":            {"504 timeout", "504 timeout"},
+		"tok_lost_response":      {"lost", "200 ", "200 "},
+		"tok_lost_always":        {"lost", "lost", "lost"},
+		"tok_down":               {"503 down", "503 down"},
+		"tok_refund_down":        {"200 ", "200 "},
+		"tok_flaky_x":            {"402 invalid_token", "402 invalid_token"},
+		"tok_flaky_-1":           {"402 invalid_token"},
+		"tok_unheard_of":         {"402 invalid_token"},
+	} {
+		t.Run(token, func(t *testing.T) {
+			for i, want := range tries {
+				got := "lost"
+				// A transport repeats a request on a connection it has used
+				// before, if that breaks: each try gets its own.
+				s.client.CloseIdleConnections()
+				a, err := s.do(http.MethodPost, "/v1/charges", "charge-"+token, chargeBody(token, token))
+				if err == nil {
+					got = fmt.Sprint(a.status, " ", a.Code)
+				} else if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Fatal(err)
+				}
+				if got != want {
+					t.Errorf("try %d: %s, want %s", i+1, got, want)
+				}
+				if (a.status == 429) != (a.retryAfter != "") {
+					t.Errorf("try %d: %d with Retry-After %q", i+1, a.status, a.retryAfter)
+				}
+				if a.status == 200 && (a.ID != "ch_charge-"+token || a.Amount != 500 || a.Status != "succeeded") {
+					t.Errorf("try %d: %+v", i+1, a)
+				}
+			}
+			want := 0
+			if last := tries[len(tries)-1]; last == "200 " || last == "lost" {
+				want = 1
+			}
+			if n, _ := s.count(token); n != want {
+				t.Errorf("%d charges, want %d", n, want)
+			}
+		})
+	}
+}
+
+func TestHeal(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	s.charge("down", "tok_down")
+	s.charge("r", "tok_refund_down")
+	if a := s.refund("r"); a.status != 503 || a.Code != "refunds_down" {
+		t.Errorf("%+v", a)
+	}
+	if a := s.call(http.MethodPost, "/v1/heal?token=tok_down", "", ""); a.status != 204 {
+		t.Errorf("%+v", a)
+	}
+	if a := s.charge("down", "tok_down"); a.status != 200 {
+		t.Errorf("%+v", a)
+	}
+	if a := s.refund("r"); a.status != 503 {
+		t.Errorf("the other outage ended too: %+v", a)
+	}
+	s.call(http.MethodPost, "/v1/heal", "", "")
+	if a := s.refund("r"); a.status != 200 || a.ID != "re_charge-r" || a.ChargeID != "ch_charge-r" || a.Amount != 500 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestRefundIsOnceAndVoidsWhatIsNotMade(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	s.charge("paid", "tok_ok")
+	for range 2 {
+		if a := s.refund("paid"); a.status != 200 || a.ID != "re_charge-paid" || a.Status != "succeeded" {
+			t.Errorf("%+v", a)
+		}
+	}
+	if c, r := s.count("paid"); c != 1 || r != 1 {
+		t.Errorf("%d charges, %d refunds", c, r)
+	}
+	if a := s.charge("paid", "tok_ok"); a.status != 200 { // a late repetition: it was charged once
+		t.Errorf("%+v", a)
+	}
+	if c, r := s.count("paid"); c != 1 || r != 1 {
+		t.Errorf("%d charges, %d refunds after a late repetition", c, r)
+	}
+
+	for range 2 {
+		if a := s.refund("never"); a.status != 200 || a.ID != "" || a.Status != "voided" {
+			t.Errorf("%+v", a)
+		}
+		if a := s.charge("never", "tok_ok"); a.status != 409 || a.Code != "charge_voided" {
+			t.Errorf("the charge came after its refund: %+v", a)
+		}
+	}
+	s.charge("declined", "tok_declined")
+	if a := s.refund("declined"); a.Status != "voided" {
+		t.Errorf("%+v", a)
+	}
+	for _, id := range []string{"never", "declined"} {
+		if c, r := s.count(id); c != 0 || r != 0 {
+			t.Errorf("%s: %d charges, %d refunds", id, c, r)
+		}
+	}
+}
+
+func TestAKeyStandsForOneCharge(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	s.charge("o", "tok_ok")
+	for _, body := range []string{
+		`{"orderId":"o","amount":501,"currency":"EUR","token":"tok_ok"}`,
+		`{"orderId":"o","amount":500,"currency":"USD","token":"tok_ok"}`,
+		`{"orderId":"p","amount":500,"currency":"EUR","token":"tok_ok"}`,
+	} {
+		if a := s.call(http.MethodPost, "/v1/charges", "charge-o", body); a.status != 409 || a.Code != "idempotency_mismatch" {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
+	if a := s.call(http.MethodPost, "/v1/refunds", "k", `{"orderId":"p","chargeKey":"charge-o"}`); a.status != 409 || a.Code != "order_mismatch" {
+		t.Errorf("%+v", a)
+	}
+	if c, r := s.count("o"); c != 1 || r != 0 {
+		t.Errorf("%d charges, %d refunds", c, r)
+	}
+}
+
+func TestConcurrentTriesChargeOnce(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	var g sync.WaitGroup
+	for range 32 {
+		g.Go(func() {
+			if a, err := s.do(http.MethodPost, "/v1/charges", "charge-o", chargeBody("o", "tok_ok")); err != nil || a.status != 200 {
+				t.Errorf("%+v %v", a, err)
+			}
+			if _, err := s.do(http.MethodPost, "/v1/refunds", "r", `{"orderId":"o","chargeKey":"charge-o"}`); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	if c, r := s.count("o"); c != 1 || r != 1 {
+		t.Errorf("%d charges, %d refunds", c, r)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	good := chargeBody("o", "tok_ok")
+	for _, c := range []struct{ path, key, body string }{
+		{"/v1/charges", "", good},
+		{"/v1/charges", strings.Repeat("k", 129), good},
+		{"/v1/charges", "k", ""},
+		{"/v1/charges", "k", "{"},
+		{"/v1/charges", "k", `{"orderId":"","amount":1,"currency":"EUR","token":"t"}`},
+		{"/v1/charges", "k", `{"orderId":"o","amount":-1,"currency":"EUR","token":"t"}`},
+		{"/v1/charges", "k", `{"orderId":"o","amount":1.5,"currency":"EUR","token":"t"}`},
+		{"/v1/charges", "k", `{"orderId":"o","amount":1,"currency":"EURO","token":"t"}`},
+		{"/v1/charges", "k", `{"orderId":"o","amount":1,"currency":"EUR","token":""}`},
+		{"/v1/charges", "k", `{"orderId":"` + strings.Repeat("x", 65<<10) + `"}`},
+		{"/v1/refunds", "", `{"orderId":"o","chargeKey":"c"}`},
+		{"/v1/refunds", "k", `{"orderId":"o"}`},
+		{"/v1/refunds", "k", `{"chargeKey":"c"}`},
+		{"/v1/refunds", "k", `[]`},
+	} {
+		if a := s.call(http.MethodPost, c.path, c.key, c.body); a.status != 400 || a.Code != "invalid_request" || a.Message == "" {
+			t.Errorf("%s %.60s: %+v", c.path, c.body, a)
+		}
+	}
+	if a := s.call(http.MethodGet, "/v1/charges", "", ""); len(a.Charges) != 0 {
+		t.Errorf("%+v", a.Charges)
+	}
+	if a := s.call(http.MethodPost, "/v1/charges", strings.Repeat("k", 128), `{"orderId":"o","amount":0,"currency":"EUR","token":"tok_ok"}`); a.status != 200 {
+		t.Errorf("nothing to pay is fine: %+v", a)
+	}
+	if a := s.call(http.MethodGet, "/healthz", "", ""); a.status != 200 || a.Status != "ok" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestListsPage(t *testing.T) {
+	s := open(t, paymentsim.Options{})
+	var want []string
+	for n := range 25 {
+		id := fmt.Sprintf("o%02d", n)
+		token := "tok_ok"
+		if n%5 == 4 {
+			token = "tok_declined" // in no list
+		} else {
+			want = append(want, id)
+		}
+		s.charge(id, token)
+		if n%2 == 0 {
+			s.refund(id)
+		}
+	}
+	pages := func(path string) (ids []string) {
+		for cursor := ""; ; {
+			a := s.call(http.MethodGet, path+"&cursor="+cursor, "", "")
+			for _, c := range slices.Concat(a.Charges, a.Refunds) {
+				ids = append(ids, c.OrderID)
+			}
+			if n := len(a.Charges) + len(a.Refunds); n == 0 || n > 7 {
+				t.Fatalf("%s: a page of %d", path, n)
+			}
+			if cursor = a.Next; cursor == "" {
+				return ids
+			}
+		}
+	}
+	if got := pages("/v1/charges?limit=7"); !slices.Equal(got, want) {
+		t.Errorf("charges %v, want %v", got, want)
+	}
+	if got := pages("/v1/charges?limit=5"); !slices.Equal(got, want) { // the last page is full
+		t.Errorf("charges %v, want %v", got, want)
+	}
+	if got := pages("/v1/refunds?limit=3"); !slices.Equal(got, []string{"o00", "o02", "o06", "o08", "o10", "o12", "o16", "o18", "o20", "o22"}) {
+		t.Errorf("refunds %v", got)
+	}
+	for _, limit := range []string{"0", "-1", "x", "1001"} { // as without one
+		if a := s.call(http.MethodGet, "/v1/charges?limit="+limit, "", ""); len(a.Charges) != len(want) {
+			t.Errorf("limit %s: %d", limit, len(a.Charges))
+		}
+	}
+}
+
+func TestTheBookOutlivesTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, paymentsim.Options{Dir: dir})
+	s.charge("paid", "tok_ok")
+	s.charge("refunded", "tok_ok")
+	s.refund("refunded")
+	s.refund("voided")
+	s.charge("declined", "tok_declined")
+	s.charge("stuck", "tok_refund_down")
+	s.stop()
+
+	s = open(t, paymentsim.Options{Dir: dir})
+	for id, want := range map[string]string{"paid": "200 ", "refunded": "200 ", "voided": "409 charge_voided", "declined": "402 card_declined"} {
+		token := "tok_ok"
+		if id == "declined" {
+			token = "tok_declined"
+		}
+		if a := s.charge(id, token); fmt.Sprint(a.status, " ", a.Code) != want {
+			t.Errorf("%s: %+v", id, a)
+		}
+	}
+	if c, r := s.count(""); c != 3 || r != 1 {
+		t.Errorf("%d charges, %d refunds", c, r)
+	}
+	if a := s.refund("stuck"); a.status != 503 {
+		t.Errorf("%+v", a)
+	}
+	if a := s.refund("paid"); a.ID != "re_charge-paid" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestABookHasOneOwner(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, paymentsim.Options{Dir: dir})
+	if p, err := paymentsim.Open(paymentsim.Options{Dir: dir, Logger: zerolog.Nop()}); err == nil {
+		t.Errorf("opened twice: %v", p.Close())
+	}
+	s.stop()
+}
