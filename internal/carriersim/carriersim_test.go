@@ -1,0 +1,276 @@
+package carriersim_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type sim struct {
+	*testing.T
+	testkit.AWS
+	carrier *carriersim.Carrier
+	url     string
+	stop    func()
+}
+
+func open(t *testing.T, a testkit.AWS, dir string) *sim {
+	t.Helper()
+	c, err := carriersim.Open(carriersim.Options{
+		Dir: dir, SQS: a.Clients.SQS, RequestsURL: a.Resources.CarrierRequests,
+		AnswersURL: a.Resources.CarrierAnswers, DLQURL: a.Resources.CarrierRequestsDLQ, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- c.Run(ctx) }()
+	server := httptest.NewServer(c.Handler())
+	s := &sim{T: t, AWS: a, carrier: c, url: server.URL}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+// request publishes as the saga does.
+func (s *sim) request(orderID, name string) {
+	s.Helper()
+	o := order.Order{OrderID: orderID, Lines: []order.Line{{SKU: "A", Quantity: 1}}}
+	if name != "" {
+		o.ShipTo = &order.Address{Name: name}
+	}
+	p := shipment.New(s.Clients.SNS, s.Resources.ShipmentTopic, s.Resources.CustomerTopic)
+	if err := p.RequestShipment(s.Context(), o); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// receive waits for n messages of a queue and takes them out.
+func (s *sim) receive(url string, n int) (bodies []string) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	defer cancel()
+	for len(bodies) < n {
+		out, err := s.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, m := range out.Messages {
+			if _, err := s.Clients.SQS.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				s.Fatal(err)
+			}
+			body := *m.Body
+			if v := m.MessageAttributes["Reason"]; v.StringValue != nil {
+				body += " → " + *v.StringValue
+			}
+			bodies = append(bodies, body)
+		}
+	}
+	return bodies
+}
+
+func (s *sim) answer() (a carriersim.Answer) {
+	s.Helper()
+	if err := json.Unmarshal([]byte(s.receive(s.Resources.CarrierAnswers, 1)[0]), &a); err != nil {
+		s.Fatal(err)
+	}
+	return a
+}
+
+type page struct {
+	Shipments []carriersim.Parcel
+	Next      string
+}
+
+func (s *sim) list(query string) (status int, p page) {
+	s.Helper()
+	res, err := http.Get(s.url + "/v1/shipments?" + query)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
+			s.Fatal(err)
+		}
+	}
+	return res.StatusCode, p
+}
+
+// parcel waits until the book has a parcel that was asked for so often.
+func (s *sim) parcel(orderID string, requests int) (p carriersim.Parcel) {
+	s.Helper()
+	testkit.Eventually(s, orderID+" is booked", func() error {
+		_, l := s.list("orderId=" + orderID)
+		if len(l.Shipments) != 1 || l.Shipments[0].Requests != requests {
+			return fmt.Errorf("%+v", l.Shipments)
+		}
+		p = l.Shipments[0]
+		return nil
+	})
+	return p
+}
+
+func TestNamesDecide(t *testing.T) {
+	s := open(t, testkit.NewAWS(t, nil), "")
+	for _, c := range []struct{ id, name, outcome, answer, tracking, reason string }{
+		{"o-1", "Ann", carriersim.Dispatched, "ShipmentDispatched", "trk-o-1", ""},
+		{"o-2", "", carriersim.Dispatched, "ShipmentDispatched", "trk-o-2", ""}, // no address
+		{"o-3", "REFUSE", carriersim.Refused, "ShipmentRefused", "", "the carrier does not deliver there"},
+		{"o-4", "refuse", carriersim.Dispatched, "ShipmentDispatched", "trk-o-4", ""},
+	} {
+		for n := range 2 { // a repeated request is one parcel with the same answer
+			s.request(c.id, c.name)
+			want := carriersim.Answer{SpecVersion: 1, Type: c.answer, ShipmentID: "shp-" + c.id, OrderID: c.id, TrackingID: c.tracking, Reason: c.reason}
+			if a := s.answer(); a != want {
+				t.Errorf("answer %+v, want %+v", a, want)
+			}
+			if p := s.parcel(c.id, n+1); p.Outcome != c.outcome || p.TrackingID != c.tracking || p.ShipmentID != "shp-"+c.id || p.CreatedAt.IsZero() {
+				t.Errorf("%+v", p)
+			}
+		}
+	}
+	s.request("o-5", "SILENT")
+	if p := s.parcel("o-5", 1); p.Outcome != carriersim.Silent {
+		t.Errorf("%+v", p)
+	}
+	s.request("o-6", "")
+	if a := s.answer(); a.OrderID != "o-6" {
+		t.Errorf("the silent one was answered: %+v", a)
+	}
+}
+
+func TestTheFirstRequestDecides(t *testing.T) {
+	s := open(t, testkit.NewAWS(t, nil), "")
+	s.request("o", "REFUSE")
+	first := s.answer()
+	s.request("o", "Ann")
+	if again := s.answer(); again != first {
+		t.Errorf("%+v, then %+v", first, again)
+	}
+}
+
+func TestTheBookOutlivesTheProcess(t *testing.T) {
+	a, dir := testkit.NewAWS(t, nil), t.TempDir()
+	s := open(t, a, dir)
+	s.request("o", "REFUSE")
+	s.answer()
+	before := s.parcel("o", 1)
+	s.stop()
+
+	s = open(t, a, dir)
+	if p := s.parcel("o", 1); !p.CreatedAt.Equal(before.CreatedAt) {
+		t.Errorf("%+v, then %+v", before, p)
+	}
+	s.request("o", "Ann")
+	if got := s.answer(); got.Type != "ShipmentRefused" {
+		t.Errorf("%+v", got)
+	}
+	s.parcel("o", 2)
+}
+
+func TestWhatIsNoRequest(t *testing.T) {
+	s := open(t, testkit.NewAWS(t, nil), "")
+	bad := map[string]string{
+		`{`:                            "is not a shipment request",
+		`{"type":"ShipmentRequested"}`: "not those of a shipment request",
+		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:     "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":"","orderId":"o"}`:      "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":"s","orderId":"a b"}`:   "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:       "is not a shipment request",
+		`{"specversion":"1.0","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
+	}
+	for body := range bad {
+		if _, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.ShipmentTopic, Message: aws.String(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.request("good", "")
+	if a := s.answer(); a.OrderID != "good" {
+		t.Errorf("%+v", a)
+	}
+	for _, got := range s.receive(s.Resources.CarrierRequestsDLQ, len(bad)) {
+		body, reason, _ := strings.Cut(got, " → ")
+		if want, ok := bad[body]; !ok || !strings.Contains(reason, want) {
+			t.Errorf("%s", got)
+		}
+	}
+	if _, p := s.list(""); len(p.Shipments) != 1 {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestListPages(t *testing.T) {
+	s := open(t, testkit.NewAWS(t, nil), "")
+	var want []string
+	for n := range 25 {
+		id := fmt.Sprintf("o%02d", n)
+		s.request(id, "SILENT")
+		want = append(want, id)
+	}
+	s.parcel("o24", 1)
+	for _, id := range want { // they are handled side by side
+		s.parcel(id, 1)
+	}
+	for _, limit := range []int{1, 7, 25, 1000} {
+		var got []string
+		for cursor := ""; ; {
+			_, p := s.list(fmt.Sprintf("limit=%d&cursor=%s", limit, cursor))
+			if len(p.Shipments) == 0 || len(p.Shipments) > limit {
+				t.Fatalf("a page of %d", len(p.Shipments))
+			}
+			for _, x := range p.Shipments {
+				got = append(got, x.OrderID)
+			}
+			if cursor = p.Next; cursor == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %v", limit, got)
+		}
+	}
+	for _, limit := range []string{"0", "-1", "1001", "x"} {
+		if status, _ := s.list("limit=" + limit); status != http.StatusBadRequest {
+			t.Errorf("limit %s: %d", limit, status)
+		}
+	}
+	if status, p := s.list("orderId=nobody"); status != 200 || p.Shipments == nil || len(p.Shipments) != 0 {
+		t.Errorf("%d %+v", status, p)
+	}
+	res, err := http.Get(s.url + "/healthz")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	res.Body.Close()
+}
