@@ -21,7 +21,7 @@ type Declined struct{ Code, Message string }
 
 func (e *Declined) Error() string { return "payment declined (" + e.Code + "): " + e.Message }
 
-// ErrVoided: the charge was refunded before it was made, and will not be made.
+// ErrVoided says that the charge was refunded before it was made, and will not be made.
 var ErrVoided = errors.New("charge was voided by a refund")
 
 // Client is the provider's API.

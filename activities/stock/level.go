@@ -99,7 +99,7 @@ func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) 
 }
 
 func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) ([]map[string]types.AttributeValue, string, error) {
-	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)} //nolint:gosec // callers cap the page
+	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)}
 	if cursor != "" {
 		in.ExclusiveStartKey = map[string]types.AttributeValue{key: str(cursor)}
 	}

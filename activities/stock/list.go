@@ -81,7 +81,7 @@ type indexKey struct{ index, attribute, value string }
 func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, error) {
 	in := &dynamodb.QueryInput{
 		TableName: &s.tables.Orders, IndexName: &k.index, ScanIndexForward: aws.Bool(false),
-		Limit:                     aws.Int32(int32(q.Limit)), //nolint:gosec // the caller caps it
+		Limit:                     aws.Int32(int32(q.Limit)),
 		KeyConditionExpression:    aws.String("#k = :k AND placed BETWEEN :from AND :to"),
 		ExpressionAttributeNames:  map[string]string{"#k": k.attribute},
 		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(k.value), ":from": str("0"), ":to": str("9999")},

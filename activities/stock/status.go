@@ -171,9 +171,9 @@ func wrap(err error, format string, args ...any) error {
 
 func nonEmpty(pairs ...string) map[string]types.AttributeValue {
 	m := map[string]types.AttributeValue{}
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			m[pairs[i]] = str(pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			m[pair[0]] = str(pair[1])
 		}
 	}
 	return m

@@ -105,13 +105,13 @@ func (c Client) Purge(ctx context.Context, id string) error {
 
 // Rerun implements Engine.
 func (c Client) Rerun(ctx context.Context, id string, eventID int) (string, error) {
-	newID, err := c.Hub.RerunWorkflowFromEvent(ctx, api.InstanceID(id), uint32(eventID)) //nolint:gosec // ids are small
+	newID, err := c.Hub.RerunWorkflowFromEvent(ctx, api.InstanceID(id), uint32(eventID))
 	return string(newID), mapped(err, "rerun", id)
 }
 
 // List implements Engine.
 func (c Client) List(ctx context.Context, cursor string, limit int) ([]string, string, error) {
-	opts := []api.ListInstanceIDsOptions{api.WithListInstanceIDsPageSize(uint32(limit))} //nolint:gosec // the caller caps it
+	opts := []api.ListInstanceIDsOptions{api.WithListInstanceIDsPageSize(uint32(limit))}
 	if cursor != "" {
 		opts = append(opts, api.WithListInstanceIDsContinuationToken(cursor))
 	}

@@ -55,7 +55,7 @@ func appendRecord(buf, record []byte) []byte {
 
 func sealBatch(b []byte, seq uint64) {
 	binary.LittleEndian.PutUint32(b[0:], batchMagic)
-	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-batchHeader)) //nolint:gosec // below maxBatch plus one record
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-batchHeader))
 	binary.LittleEndian.PutUint64(b[8:], seq)
 	binary.LittleEndian.PutUint32(b[16:], checksum(b))
 }
@@ -89,10 +89,10 @@ func eachRecord(payload []byte, fn func([]byte) error) error {
 		if w <= 0 || n > uint64(len(payload)-w) {
 			return errors.New("record length is wrong inside a batch that checks")
 		}
-		if err := fn(payload[w : w+int(n)]); err != nil { //nolint:gosec // n is below len(payload)
+		if err := fn(payload[w : w+int(n)]); err != nil {
 			return err
 		}
-		payload = payload[w+int(n):] //nolint:gosec // as above
+		payload = payload[w+int(n):]
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func listFiles(dir string) ([]journalFile, error) {
 	}
 	slices.SortFunc(files, func(a, b journalFile) int {
 		if a.number != b.number {
-			return int(a.number) - int(b.number) //nolint:gosec // file numbers are small
+			return int(a.number) - int(b.number)
 		}
 		return strings.Compare(b.name, a.name) // snapshot N before log N
 	})

@@ -128,7 +128,7 @@ func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := range len(whole) {
+	for cut := range whole {
 		dir := t.TempDir()
 		if err := os.WriteFile(logName(dir, 1), whole[:cut], 0o600); err != nil {
 			t.Fatal(err)

@@ -76,7 +76,7 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 
 func listen(t testing.TB) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	return l
 }

@@ -122,13 +122,13 @@ func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
 		}
 		if i > 0 && !r.noReturn { // before the first step there is nothing to undo, and nothing to tell
 			if stop := r.cancelled(); stop != nil {
-				return r.compensate(*stop), nil
+				return r.compensate(*stop), nil //nolint:nilerr // a business outcome is no failure of the workflow
 			}
 		}
 		ctx.SetCustomStatus(step.Name)
 		r.noReturn = r.noReturn || step.NoReturn
 		if stop := r.step(step); stop != nil {
-			return r.compensate(*stop), nil
+			return r.compensate(*stop), nil //nolint:nilerr // as above
 		}
 	}
 	ctx.SetCustomStatus("")
@@ -156,7 +156,7 @@ func (r *run[S]) step(step *Step[S]) *Stop {
 	}
 	for {
 		var out reply
-		err, stop := r.attempt(step.Do, step.Retry, r.state, &out, !r.noReturn)
+		stop, err := r.attempt(step.Do, step.Retry, r.state, &out, !r.noReturn)
 		if stop != nil {
 			return stop
 		}
@@ -219,7 +219,7 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 }
 
 // attempt calls an activity until it succeeds or the policy's budget ends.
-func (r *run[S]) attempt(activity string, p Policy, input, out any, cancellable bool) (error, *Stop) { //nolint:revive // the stop is not an error
+func (r *run[S]) attempt(activity string, p Policy, input, out any, cancellable bool) (*Stop, error) {
 	began := r.ctx.CurrentTimeUtc
 	for n := 1; ; n++ {
 		err := r.ctx.CallActivity(activity, task.WithActivityInput(input)).Await(out)
@@ -228,10 +228,10 @@ func (r *run[S]) attempt(activity string, p Policy, input, out any, cancellable 
 		}
 		delay := p.delay(string(r.ctx.ID)+activity, n)
 		if p.exhausted(n, r.ctx.CurrentTimeUtc.Add(delay).Sub(began)) {
-			return fmt.Errorf("%s failed %d times in %s: %w", activity, n, r.ctx.CurrentTimeUtc.Sub(began).Round(time.Millisecond), err), nil
+			return nil, fmt.Errorf("%s failed %d times in %s: %w", activity, n, r.ctx.CurrentTimeUtc.Sub(began).Round(time.Millisecond), err)
 		}
 		if _, got := r.inbox.receive("", delay, cancellable); got == signalCancel {
-			return nil, r.cancelled()
+			return r.cancelled(), nil
 		}
 	}
 }
@@ -264,7 +264,7 @@ func (r *run[S]) compensate(stop Stop) Report {
 		r.ctx.SetCustomStatus("undo " + step.Name)
 		for {
 			in := call[S]{State: r.state, Stop: stop, Step: step.Name}
-			err, _ := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
+			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {
 				report.Compensated = append(report.Compensated, step.Name)
 				break
@@ -286,7 +286,7 @@ func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
 	if r.saga.Park != "" {
 		in := call[S]{State: r.state, Stop: stop, Step: step, Error: cause.Error()}
 		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
-		if err, _ := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
+		if _, err := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
 			panic(err) // a policy without limits is never exhausted
 		}
 	}

@@ -24,7 +24,7 @@ func newCLI(t *testing.T) *awsCLI {
 
 func (c *awsCLI) try(args ...string) (string, error) {
 	c.Helper()
-	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", endpoint(c), "--output", "json"}, args...)...) //nolint:gosec // the test's own arguments
+	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", endpoint(c), "--output", "json"}, args...)...)
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
 	out, err := cmd.CombinedOutput()

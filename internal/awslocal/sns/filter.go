@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/big"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -279,7 +280,7 @@ func parseNumeric(arg any) (func(any) bool, error) {
 	var bounds []bound
 	for i := 0; i < len(list); i += 2 {
 		op, ok := list[i].(string)
-		if !ok || !strings.Contains(" = < <= > >= ", " "+op+" ") {
+		if !ok || !slices.Contains([]string{"=", "<", "<=", ">", ">="}, op) {
 			return nil, fmt.Errorf("unrecognized operator %v", list[i])
 		}
 		n, ok := list[i+1].(json.Number)

@@ -72,13 +72,9 @@ func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID s
 		wire.WriteXMLError(w, Namespace, requestID, err)
 		return
 	}
-	switch out.(type) {
-	case *empty:
-		switch action {
-		case "TagResource", "UntagResource":
-		default:
-			out = nil
-		}
+	// These two have an empty result element, the other empty ones have none.
+	if _, none := out.(*empty); none && action != "TagResource" && action != "UntagResource" {
+		out = nil
 	}
 	wire.WriteXML(w, Namespace, action, requestID, out)
 }

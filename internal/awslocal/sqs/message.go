@@ -57,7 +57,7 @@ func appendHandle(b []byte, queue uint64, id uuid.UUID, receive int) []byte {
 	var h [handleLen]byte
 	binary.BigEndian.PutUint64(h[0:], queue)
 	copy(h[8:], id[:])
-	binary.BigEndian.PutUint32(h[24:], uint32(receive)) //nolint:gosec // only to make handles differ
+	binary.BigEndian.PutUint32(h[24:], uint32(receive))
 	binary.BigEndian.PutUint32(h[28:], crc32.ChecksumIEEE(h[:28]))
 	return base64.StdEncoding.AppendEncode(b, h[:])
 }

@@ -264,7 +264,7 @@ func (t *moveTask) result() moveResult {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := moveResult{
-		Status: t.status, SourceArn: t.source.arn, MaxNumberOfMessagesPerSecond: int32(t.rate), //nolint:gosec // at most 500
+		Status: t.status, SourceArn: t.source.arn, MaxNumberOfMessagesPerSecond: int32(t.rate),
 		ApproximateNumberOfMessagesMoved: t.moved, ApproximateNumberOfMessagesToMove: t.toMove,
 		FailureReason: t.reason, StartedTimestamp: t.started.UnixMilli(),
 	}

@@ -281,7 +281,7 @@ func must2[T any](v T, err error) T {
 func FuzzReplayNeverPanics(f *testing.F) {
 	f.Add([]byte("M"))
 	f.Add([]byte(`Q{"Name":"q","ID":1}`))
-	f.Fuzz(func(t *testing.T, record []byte) {
+	f.Fuzz(func(_ *testing.T, record []byte) {
 		s := &Service{queues: map[string]*queue{}}
 		_ = newReplay(s).record(record)
 	})

@@ -158,7 +158,7 @@ func (r *reader) length() int {
 		r.bad = true
 		return 0
 	}
-	return int(v) //nolint:gosec // at most len(r.b)
+	return int(v)
 }
 
 func (r *reader) string() string { return string(r.take(r.length())) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -233,7 +234,7 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 		}
 		i.out = true
 		i.taken = min(len(i.inbox), turnLimit)
-		events := append(i.inbox[:i.taken:i.taken], i.fired...)
+		events := slices.Concat(i.inbox[:i.taken], i.fired)
 		wi := &backend.WorkflowWorkItem{
 			InstanceID: api.InstanceID(i.id), NewEvents: events, RetryCount: i.retries,
 			State:      runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history),

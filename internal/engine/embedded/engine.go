@@ -77,9 +77,9 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	defer cancel()
 	exec := guarded{task.NewTaskExecutor(registry), hard}
 	workflows := backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.store, Executor: exec, Logger: log},
-		backend.WithMaxParallelism(int32(e.opt.Workflows))) //nolint:gosec // a small number
+		backend.WithMaxParallelism(int32(e.opt.Workflows)))
 	activities := backend.NewActivityTaskWorker(e.store, exec, log,
-		backend.WithMaxParallelism(int32(e.opt.Activities))) //nolint:gosec // a small number
+		backend.WithMaxParallelism(int32(e.opt.Activities)))
 
 	var background sync.WaitGroup
 	background.Go(func() { e.store.ring(ctx) })

@@ -144,7 +144,7 @@ func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEvent
 		if scheduled != nil || timer != nil {
 			open[e.GetEventId()] = e
 		}
-		if scheduled == nil || e.GetEventId() != int32(req.GetEventID()) { //nolint:gosec // ids are small
+		if scheduled == nil || e.GetEventId() != int32(req.GetEventID()) {
 			continue
 		}
 		if req.GetOverwriteInput() {

@@ -39,7 +39,7 @@ func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
 		if o.payload != nil {
 			size = proto.Size(o.payload)
 		}
-		b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // a size is not negative
+		b = binary.AppendUvarint(b, uint64(size))
 		if o.payload != nil {
 			var err error
 			if b, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, o.payload); err != nil {
@@ -63,8 +63,8 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 		if n <= 0 || size > uint64(len(b)-n) {
 			return nil, false
 		}
-		f := b[n : n+int(size)] //nolint:gosec // below len(b)
-		b = b[n+int(size):]     //nolint:gosec // as above
+		f := b[n : n+int(size)]
+		b = b[n+int(size):]
 		return f, true
 	}
 	for len(b) > 0 {

@@ -36,7 +36,7 @@ func (k Kind) String() string { return kindNames[k] }
 func KindOf(name string) Kind {
 	for k, n := range kindNames {
 		if n == name {
-			return Kind(k) //nolint:gosec // eleven of them
+			return Kind(k)
 		}
 	}
 	return None
