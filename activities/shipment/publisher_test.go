@@ -1,0 +1,126 @@
+package shipment_test
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var o = order.Order{
+	OrderID: "o-1", CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: "tok_secret"},
+	Lines:  []order.Line{{SKU: "B", Quantity: 1, UnitPrice: 5}, {SKU: "A", Quantity: 2}, {SKU: "B", Quantity: 3}},
+	ShipTo: &order.Address{Name: "Ann", City: "Köln"},
+}
+
+// next takes the next message out of a queue.
+func next(t *testing.T, a testkit.AWS, url string) types.Message {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		out, err := a.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(out.Messages) == 1 {
+			if _, err := a.Clients.SQS.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: out.Messages[0].ReceiptHandle}); err != nil {
+				t.Fatal(err)
+			}
+			return out.Messages[0]
+		}
+	}
+}
+
+func wantAttributes(t *testing.T, m types.Message, kind string) {
+	t.Helper()
+	if aws.ToString(m.MessageAttributes["type"].StringValue) != kind || aws.ToString(m.MessageAttributes["orderId"].StringValue) != "o-1" {
+		t.Errorf("attributes %v", m.MessageAttributes)
+	}
+	if strings.Contains(*m.Body, "tok_secret") {
+		t.Errorf("the token is published: %s", *m.Body)
+	}
+}
+
+func TestRequestShipment(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
+	for range 2 { // a repetition is the same request
+		if err := p.RequestShipment(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		m := next(t, a, a.Resources.CarrierRequests)
+		wantAttributes(t, m, "ShipmentRequested")
+		var got shipment.Request
+		if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
+			t.Fatal(err)
+		}
+		want := shipment.Request{
+			SpecVersion: 1, Type: "ShipmentRequested", ShipmentID: shipment.ID("o-1"), OrderID: "o-1",
+			Lines: []order.Demand{{SKU: "A", Quantity: 2}, {SKU: "B", Quantity: 4}}, ShipTo: o.ShipTo,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestNotify(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	q, err := a.Clients.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("customers")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Clients.SNS.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: &a.Resources.CustomerTopic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:customers"),
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
+	for kind, reason := range map[shipment.Kind]string{
+		shipment.Confirmed: "", shipment.Rejected: "out of stock: [A]", shipment.Declined: "card_declined", shipment.Cancelled: "line\x00\n",
+		shipment.Delayed: "", shipment.Refunded: "refused",
+	} {
+		for range 2 {
+			if err := p.Notify(t.Context(), o, kind, reason); err != nil {
+				t.Fatal(err)
+			}
+			m := next(t, a, *q.QueueUrl)
+			wantAttributes(t, m, string(kind))
+			var got shipment.Notification
+			if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
+				t.Fatal(err)
+			}
+			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", Reason: reason}
+			if got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+	}
+}
+
+func TestPublishSaysForWhichOrderItFailed(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic+"-gone", a.Resources.CustomerTopic+"-gone")
+	if err := p.RequestShipment(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), "publish ShipmentRequested for order o-1: ") {
+		t.Errorf("%v", err)
+	}
+	if err := p.Notify(t.Context(), o, shipment.Delayed, ""); err == nil || !strings.HasPrefix(err.Error(), "publish delayed for order o-1: ") {
+		t.Errorf("%v", err)
+	}
+}
