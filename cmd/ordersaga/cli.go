@@ -81,14 +81,18 @@ func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } // seconds, zerolog's
 
 func (c cli) logger(w io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
-		f, ok := w.(*os.File)
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !ok || !isatty.IsTerminal(f.Fd())}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}
 	}
 	level, err := zerolog.ParseLevel(c.LogLevel)
 	if err != nil { // kong has checked it
 		level = zerolog.InfoLevel
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

@@ -79,7 +79,10 @@ func (c devCmd) Run(e env) error {
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}
 	if c.Demo > 0 {
-		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out, Progress: e.err}
+		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
+		if isTerminal(e.err) {
+			d.Demo.Progress = e.err
+		}
 	}
 	return d.Run(e.ctx)
 }
