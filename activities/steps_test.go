@@ -1,0 +1,322 @@
+package activities_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+var steps = []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment}
+
+func TestRegisterOnce(t *testing.T) {
+	b := newBench(t)
+	err := b.parts.Register(b.registry)
+	if err == nil {
+		t.Fatal("registered twice")
+	}
+	for _, name := range append([]string{workflows.OrderSaga, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not among what is registered: %v", name, err)
+		}
+	}
+}
+
+func TestReserveStock(t *testing.T) {
+	b := newBench(t)
+	s := b.accept("o", "tok_ok")
+	for range 2 {
+		if out := b.do(workflows.ReserveStock, s); out.Stop != (saga.Stop{}) {
+			t.Errorf("%+v", out)
+		}
+		b.is("o", order.StatusReserved)
+		b.level(8, 2, 0)
+	}
+
+	big := b.accept("big", "tok_ok")
+	big.Terms.ApprovalAbove = 199
+	b.do(workflows.ReserveStock, big)
+	b.is("big", order.StatusAwaitingApproval)
+	b.heard()
+}
+
+func TestReserveStockOfWhatIsShort(t *testing.T) {
+	b := newBench(t)
+	s := b.accept("o", "tok_ok")
+	b.SetStock(t, map[string]int64{"A": 1})
+	for range 2 {
+		if out := b.do(workflows.ReserveStock, s); out.Stop != (saga.Stop{Status: "REJECTED", Reason: "out of stock: [A]"}) {
+			t.Errorf("%+v", out.Stop)
+		}
+		b.is("o", order.StatusRejected)
+	}
+	b.heard("rejected", "rejected")
+	// The saga may still undo the step, if the first run could tell nobody.
+	for range 2 {
+		if failure := b.undo(workflows.ReleaseStock, s, order.StatusFailed, "why"); failure != "" {
+			t.Error(failure)
+		}
+	}
+	b.is("o", order.StatusRejected)
+	b.level(1, 0, 0)
+}
+
+// TestSecondSagaHasNoEffect runs the first step for orders that have ended.
+func TestSecondSagaHasNoEffect(t *testing.T) {
+	b := newBench(t)
+	done := b.paid("done")
+	b.do(workflows.RequestShipment, done)
+	failed := b.accept("failed", "tok_ok")
+	b.do(workflows.ReserveStock, failed)
+	b.undo(workflows.ReleaseStock, failed, order.StatusFailed, "why")
+	early := b.accept("early", "tok_ok") // undone before it was done
+	b.undo(workflows.ReleaseStock, early, order.StatusCancelled, "why")
+	b.heard("confirmed", "cancelled", "cancelled")
+	for s, want := range map[*workflows.State]order.Status{&done: order.StatusCompleted, &failed: order.StatusFailed, &early: order.StatusCancelled} {
+		if out := b.do(workflows.ReserveStock, *s); out.Stop != (saga.Stop{Status: string(want), Reason: "the order had ended before"}) {
+			t.Errorf("%s: %+v", want, out.Stop)
+		}
+		b.is(s.Order.OrderID, want)
+	}
+	b.level(8, 0, 2)
+	b.heard()
+}
+
+func TestChargePayment(t *testing.T) {
+	b := newBench(t)
+	s := b.accept("o", "tok_flaky_1")
+	b.do(workflows.ReserveStock, s)
+	b.fails(workflows.ChargePayment, s, "provider answered 503")
+	b.is("o", order.StatusReserved)
+	for range 2 {
+		if out := b.do(workflows.ChargePayment, s); out.Stop != (saga.Stop{}) || out.State.ChargeID != "ch_charge-o" {
+			t.Errorf("%+v", out)
+		}
+		if rec := b.is("o", order.StatusPaid); rec.ChargeID != "ch_charge-o" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	list, _, err := b.payments.Charges(t.Context(), "", 10)
+	if err != nil || len(list) != 1 || list[0].Amount != 200 {
+		t.Errorf("%+v %v", list, err)
+	}
+}
+
+func TestChargePaymentThatIsDeclinedOrVoided(t *testing.T) {
+	b := newBench(t)
+	declined := b.accept("declined", "tok_insufficient_funds")
+	b.do(workflows.ReserveStock, declined)
+	voided := b.accept("voided", "tok_ok")
+	b.do(workflows.ReserveStock, voided)
+	if failure := b.undo(workflows.RefundPayment, voided, order.StatusFailed, "why"); failure != "" {
+		t.Fatal(failure)
+	}
+	for range 2 {
+		if out := b.do(workflows.ChargePayment, declined); out.Stop.Status != "DECLINED" || !strings.HasPrefix(out.Stop.Reason, "insufficient_funds: ") {
+			t.Errorf("%+v", out.Stop)
+		}
+		if out := b.do(workflows.ChargePayment, voided); out.Stop.Status != "FAILED" || !strings.Contains(out.Stop.Reason, "voided") {
+			t.Errorf("%+v", out.Stop)
+		}
+	}
+	b.is("declined", order.StatusReserved) // ReleaseStock ends it
+	b.is("voided", order.StatusReserved)
+	b.heard()
+}
+
+func TestRefundPayment(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	for range 2 {
+		if failure := b.undo(workflows.RefundPayment, s, order.StatusCancelled, "changed my mind"); failure != "" {
+			t.Error(failure)
+		}
+		if rec := b.is("o", order.StatusPaid); rec.RefundID != "re_charge-o" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	b.heard("refunded", "refunded")
+
+	never := b.accept("never", "tok_ok")
+	for range 2 {
+		if failure := b.undo(workflows.RefundPayment, never, order.StatusCancelled, ""); failure != "" {
+			t.Error(failure)
+		}
+	}
+	b.heard() // there was nothing to give back
+
+	stuck := b.accept("stuck", "tok_refund_down")
+	b.do(workflows.ReserveStock, stuck)
+	b.do(workflows.ChargePayment, stuck)
+	if failure := b.undo(workflows.RefundPayment, stuck, order.StatusCancelled, ""); !strings.Contains(failure, "refunds are down") {
+		t.Errorf("%q", failure)
+	}
+	b.provider.Heal("")
+	if failure := b.undo(workflows.RefundPayment, stuck, order.StatusCancelled, ""); failure != "" {
+		t.Error(failure)
+	}
+	b.heard("refunded")
+}
+
+func TestReleaseStock(t *testing.T) {
+	b := newBench(t)
+	for _, c := range []struct {
+		status order.Status
+		kind   shipment.Kind
+	}{
+		{order.StatusDeclined, shipment.Declined}, {order.StatusCancelled, shipment.Cancelled}, {order.StatusFailed, shipment.Cancelled},
+	} {
+		s := b.accept(string(c.status), "tok_ok")
+		b.do(workflows.ReserveStock, s)
+		b.level(8, 2, 0)
+		for range 2 {
+			if failure := b.undo(workflows.ReleaseStock, s, c.status, "because"); failure != "" {
+				t.Error(failure)
+			}
+			if rec := b.is(string(c.status), c.status); rec.Reason != "because" {
+				t.Errorf("%+v", rec)
+			}
+			b.level(10, 0, 0)
+		}
+		b.heard(string(c.kind), string(c.kind))
+	}
+	sold := b.paid("sold")
+	b.do(workflows.RequestShipment, sold)
+	if failure := b.undo(workflows.ReleaseStock, sold, order.StatusFailed, ""); !strings.Contains(failure, "it is sold") {
+		t.Errorf("%q", failure)
+	}
+	b.heard("confirmed")
+}
+
+func TestRequestShipment(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	for range 2 {
+		if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{}) {
+			t.Errorf("%+v", out)
+		}
+		if rec := b.is("o", order.StatusCompleted); rec.ShipmentID != "shp-o" || rec.Token != "" {
+			t.Errorf("%+v", rec)
+		}
+		b.level(8, 0, 2)
+	}
+	b.heard("confirmed", "confirmed")
+	if got := b.drain(b.Resources.CarrierRequests, 2); len(got) != 2 { // the carrier knows it by its id
+		t.Errorf("%v", got)
+	}
+}
+
+func TestShipmentThatAwaitsTheCarrier(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	s.Terms.AwaitCarrier = true
+	for range 2 {
+		b.do(workflows.RequestShipment, s)
+		if rec := b.is("o", order.StatusPaid); rec.ShipmentID != "shp-o" {
+			t.Errorf("%+v", rec)
+		}
+		b.level(8, 2, 0)
+	}
+	b.heard()
+	s.TrackingID = "trk-1"
+	for range 2 {
+		b.do(workflows.ConfirmShipment, s)
+		if rec := b.is("o", order.StatusCompleted); rec.TrackingID != "trk-1" {
+			t.Errorf("%+v", rec)
+		}
+		b.level(8, 0, 2)
+	}
+	b.heard("confirmed", "confirmed")
+}
+
+// TestNothingShipsUnpaidOrUnheld stops the saga instead of trying for ever.
+func TestNothingShipsUnpaidOrUnheld(t *testing.T) {
+	b := newBench(t)
+	pending, held, released := b.accept("pending", "tok_ok"), b.accept("held", "tok_ok"), b.paid("released")
+	b.do(workflows.ReserveStock, held)
+	b.undo(workflows.ReleaseStock, released, order.StatusCancelled, "")
+	b.heard("cancelled")
+	for _, s := range []workflows.State{pending, held, released} {
+		for _, await := range []bool{false, true} {
+			s.Terms.AwaitCarrier = await
+			if out := b.do(workflows.RequestShipment, s); out.Stop.Status != "FAILED" || out.Stop.Reason == "" {
+				t.Errorf("%s, await %v: %+v", s.Order.OrderID, await, out.Stop)
+			}
+		}
+		if out := b.do(workflows.ConfirmShipment, s); out.Stop.Status != "FAILED" {
+			t.Errorf("%s: %+v", s.Order.OrderID, out.Stop)
+		}
+	}
+	b.heard()
+	if got := b.drain(b.Resources.CarrierRequests, 0); len(got) != 0 {
+		t.Errorf("shipped: %v", got)
+	}
+}
+
+func TestParkSaga(t *testing.T) {
+	b := newBench(t)
+	b.paid("o")
+	const in = `{"state":{"order":{"orderId":"o"}},"stop":{},"Step":"charge","Error":"refunds are down"}`
+	for range 2 {
+		if _, failure := b.run(workflows.ParkSaga, in); failure != "" {
+			t.Error(failure)
+		}
+		if rec := b.is("o", order.StatusNeedsAttention); rec.Reason != "charge: refunds are down" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	b.heard("delayed", "delayed")
+	b.must(b.Store.Release(t.Context(), "o", order.StatusFailed, "resolved"))
+	if _, failure := b.run(workflows.ParkSaga, in); failure != "" { // a late repetition
+		t.Error(failure)
+	}
+	b.is("o", order.StatusFailed)
+}
+
+// TestTechnicalErrors: whatever is away, or does not know the order, makes an
+// error to be tried again and never an outcome.
+func TestTechnicalErrors(t *testing.T) {
+	b := newBench(t)
+	s := b.accept("o", "tok_ok")
+	b.fails(workflows.ReserveStock, newState("unknown"), "not found")
+	b.fails(workflows.ChargePayment, newState("unknown"), "not found")
+	b.must(b.Store.MarkNeedsAttention(t.Context(), "o", "by hand"))
+	b.fails(workflows.ReserveStock, s, "NEEDS_ATTENTION and holds nothing")
+
+	b.away.Store(true)
+	for _, name := range steps {
+		b.fails(name, s, "AccessDenied")
+	}
+	for _, name := range []string{workflows.ReleaseStock, workflows.ParkSaga} {
+		if failure := b.undo(name, s, order.StatusFailed, ""); !strings.Contains(failure, "AccessDenied") {
+			t.Errorf("%s: %q", name, failure)
+		}
+	}
+	b.away.Store(false)
+	for _, name := range append([]string{workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
+		if result, failure := b.run(name, `[1]`); result != "" || !strings.Contains(failure, "decode") {
+			t.Errorf("%s of no state: %q %q", name, result, failure)
+		}
+	}
+}
+
+// TestEffectsWithoutTheirMessage has the effect happen and the topic away: the
+// next run sends what the first could not.
+func TestEffectsWithoutTheirMessage(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	broken := b.parts
+	broken.Shipments = shipment.New(b.Clients.SNS, b.Resources.ShipmentTopic+"-gone", b.Resources.CustomerTopic+"-gone")
+	if _, err := broken.RequestShipment(t.Context(), s); err == nil {
+		t.Error("no error")
+	}
+	b.is("o", order.StatusCompleted)
+	b.do(workflows.RequestShipment, s)
+	b.heard("confirmed")
+	if got := b.drain(b.Resources.CarrierRequests, 1); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
