@@ -1,0 +1,248 @@
+package cloud_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// empty is an endpoint on which nothing was set up. fault may be nil.
+func empty(t *testing.T, fault awslocal.Fault) *cloud.Clients {
+	t.Helper()
+	local, err := awslocal.Open(awslocal.Options{Logger: zerolog.Nop(), Fault: fault})
+	must(t, err)
+	server := httptest.NewServer(local.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		must(t, local.Close())
+	})
+	c, err := cloud.New(t.Context(), cloud.Options{Region: "us-east-1", Endpoint: server.URL, Logger: zerolog.Nop()})
+	must(t, err)
+	return c
+}
+
+func denied() error {
+	return &awslocal.Error{Status: 403, Code: "AccessDenied", Message: "you may not"}
+}
+
+func TestFindSaysWhatIsMissing(t *testing.T) {
+	c := empty(t, nil)
+	_, err := c.Find(t.Context())
+	want := "missing in AWS: queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, queue CarrierRequestsQueue, " +
+		"queue CarrierRequestsQueue-dlq, queue OrderProcessingQueue, queue OrderProcessingQueue-dlq, " +
+		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; create them with `ordersaga setup`"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+
+	made, err := c.Setup(t.Context())
+	must(t, err)
+	found, err := c.Find(t.Context())
+	if err != nil || found != made {
+		t.Errorf("%+v %v\nset up %+v", found, err, made)
+	}
+
+	_, err = c.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &made.OrderDLQ})
+	must(t, err)
+	_, err = c.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &made.ShipmentTopic})
+	must(t, err)
+	if _, err := c.Find(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "missing in AWS: queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFindReadsAllPagesOfTopics(t *testing.T) {
+	c := empty(t, nil)
+	for n := range 130 { // AWS and the endpoint list a hundred at a time
+		_, err := c.SNS.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String(fmt.Sprintf("A%03d", n))})
+		must(t, err)
+	}
+	_, err := c.Setup(t.Context())
+	must(t, err)
+	r, err := c.Find(t.Context())
+	if err != nil || !strings.HasSuffix(r.ShipmentTopic, ":"+order.TopicShipmentEvents) {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func TestSetupTwiceIsHarmless(t *testing.T) {
+	c := empty(t, nil)
+	first, err := c.Setup(t.Context())
+	must(t, err)
+	second, err := c.Setup(t.Context())
+	if err != nil || first != second {
+		t.Errorf("%+v %v\nfirst %+v", second, err, first)
+	}
+	for topic, queue := range map[string]string{first.OrderTopic: first.OrderQueue, first.ShipmentTopic: first.CarrierRequests} {
+		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("raw")})
+		must(t, err)
+		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
+		if err != nil || len(out.Messages) != 1 || *out.Messages[0].Body != "raw" {
+			t.Errorf("%s: %+v %v", queue, out, err)
+		}
+	}
+	for queue, dlq := range map[string]string{first.OrderQueue: "OrderProcessingQueue-dlq", first.CarrierAnswers: "CarrierAnswersQueue-dlq", first.CarrierRequests: "CarrierRequestsQueue-dlq"} {
+		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+		must(t, err)
+		if p := out.Attributes["RedrivePolicy"]; !strings.Contains(p, ":"+dlq+`"`) || !strings.Contains(p, "60") {
+			t.Errorf("%s: redrive policy %s", queue, p)
+		}
+	}
+	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &first.OrderDLQ, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	if err != nil || out.Attributes["MessageRetentionPeriod"] != "1209600" {
+		t.Errorf("%v %v", out, err)
+	}
+}
+
+// TestSetupFinishesWhatWasBegun runs it again after it was cut off at each of
+// its calls.
+func TestSetupFinishesWhatWasBegun(t *testing.T) {
+	var calls, allowed atomic.Int64
+	var seen []string
+	fault := func(_, operation string) error {
+		if calls.Add(1) > allowed.Load() {
+			return denied()
+		}
+		seen = append(seen, operation)
+		return nil
+	}
+	allowed.Store(1000)
+	_, err := empty(t, fault).Setup(t.Context())
+	must(t, err)
+	total := calls.Load()
+	if !slices.Contains(seen, "Subscribe") || total < 10 {
+		t.Fatalf("%d calls: %v", total, seen)
+	}
+	for n := range total {
+		calls.Store(0)
+		allowed.Store(n)
+		c := empty(t, fault)
+		if _, err := c.Setup(t.Context()); err == nil {
+			t.Fatalf("cut off at call %d, and no error", n+1)
+		} else if !strings.Contains(err.Error(), "you may not") || calls.Load() != n+1 {
+			t.Errorf("call %d: %v, after %d calls", n+1, err, calls.Load())
+		}
+		allowed.Store(1000)
+		made, err := c.Setup(t.Context())
+		must(t, err)
+		if found, err := c.Find(t.Context()); err != nil || found != made {
+			t.Errorf("cut off at call %d: %v", n+1, err)
+		}
+	}
+}
+
+// TestFindTellsDeniedFromMissing: creating them would not help.
+func TestFindTellsDeniedFromMissing(t *testing.T) {
+	for operation, want := range map[string]string{"GetQueueUrl": "find queue ", "ListTopics": "find topics: "} {
+		c := empty(t, func(_, op string) error {
+			if op == operation {
+				return denied()
+			}
+			return nil
+		})
+		if _, err := c.Find(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "missing") {
+			t.Errorf("%s: %v", operation, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := empty(t, nil).Find(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCallsAreCountedWithTheirRetries(t *testing.T) {
+	var throttled atomic.Int64
+	c := empty(t, func(service, _ string) error {
+		if throttled.Add(-1) >= 0 {
+			return awslocal.Throttled(service)
+		}
+		return nil
+	})
+	if n := c.Calls(); n != 0 {
+		t.Errorf("%d calls before the first", n)
+	}
+	ask := func() {
+		t.Helper()
+		_, err := c.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
+		must(t, err)
+	}
+	ask()
+	if n := c.Calls(); n != 1 {
+		t.Errorf("%d calls, want 1", n)
+	}
+	throttled.Store(1)
+	ask()
+	if n := c.Calls(); n != 3 {
+		t.Errorf("%d calls, want 3: one was throttled and made again", n)
+	}
+	_, err := c.SNS.ListTopics(t.Context(), &sns.ListTopicsInput{})
+	must(t, err)
+	_, err = c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	must(t, err)
+	if n := c.Calls(); n != 5 {
+		t.Errorf("%d calls, want 5 over three services", n)
+	}
+}
+
+// TestBodiesArriveWhole sends requests on both sides of the size up to which
+// they are handed over in one piece, many at a time.
+func TestBodiesArriveWhole(t *testing.T) {
+	c := empty(t, nil)
+	q, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
+	must(t, err)
+	sizes := []int{1, 100, 64 << 10, 600 << 10, 1 << 20} // the last, with its JSON, is above 1 MiB
+	var g sync.WaitGroup
+	for _, n := range sizes {
+		for range 4 {
+			g.Go(func() {
+				// The SDK compares the answer's checksum with the body's.
+				if _, err := c.SQS.SendMessage(context.Background(), &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", n))}); err != nil {
+					t.Errorf("%d bytes: %v", n, err)
+				}
+			})
+		}
+	}
+	g.Wait()
+	got := map[int]int{}
+	for range 4 * len(sizes) {
+		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, WaitTimeSeconds: 5})
+		must(t, err)
+		if len(out.Messages) != 1 {
+			t.Fatalf("%d messages", len(out.Messages))
+		}
+		got[len(*out.Messages[0].Body)]++
+	}
+	for _, n := range sizes {
+		if got[n] != 4 {
+			t.Errorf("%d bytes arrived %d times", n, got[n])
+		}
+	}
+}
