@@ -53,6 +53,24 @@ func TestBrokenEnvelopeNamesItsField(t *testing.T) {
 	}
 }
 
+func TestEndlessWrappingIsRefused(t *testing.T) {
+	body := `{"orderId":"o"}`
+	for depth := range 7 {
+		payload, kind, err := Unwrap([]byte(body))
+		switch {
+		case depth <= 4 && (err != nil || string(payload) != `{"orderId":"o"}` || (kind == Raw) != (depth == 0)):
+			t.Errorf("%d envelopes: %s %s, %v", depth, payload, kind, err)
+		case depth > 4 && (err == nil || err.Error() != "body: wrapped more than 4 times"):
+			t.Errorf("%d envelopes: %v", depth, err)
+		}
+		inner, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = `{"Type":"Notification","TopicArn":"a","Message":` + string(inner) + `}`
+	}
+}
+
 func FuzzUnwrap(f *testing.F) {
 	f.Add([]byte(`{"Type":"Notification","TopicArn":"a","Message":"{}"}`))
 	f.Add([]byte(`{"specversion":"1.0","source":"s","id":"1","data":{"specversion":"1.0","source":"s","id":"1","data":1}}`))
