@@ -176,7 +176,9 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		c.o.Observe("poison")
 		return true
 	}
-	letGo()                                                              // before the back-off is set, or a heartbeat could undo it
+	// Before the back-off is set: a heartbeat could undo it.
+	letGo()
+	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
 	log.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
@@ -186,7 +188,6 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 	if err != nil {
 		log.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
 	}
-	c.o.Observe("retry")
 	return false
 }
 
