@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -47,6 +48,34 @@ func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLeakIsReleasedOnce has many mend the same leak, beside an order that
+// holds the same SKU rightly.
+func TestLeakIsReleasedOnce(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	s, ctx := a.Store, t.Context()
+	a.SetStock(t, map[string]int64{"A": 100})
+	rightly := accept(t, s, newOrder("rightly", order.Line{SKU: "A", Quantity: 90, UnitPrice: 1}))
+	leak := accept(t, s, newOrder("leak"))
+	for _, o := range []order.Order{rightly, leak} {
+		if _, err := s.Reserve(ctx, o, order.StatusReserved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.End(ctx, "leak", order.StatusFailed, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	var g sync.WaitGroup
+	for range 32 {
+		g.Go(func() {
+			if err := s.Release(context.Background(), "leak", order.StatusFailed, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	wantLevel(t, s, "A", 10, 90, 0)
 }
 
 func TestReleaseLeavesWhatIsCompleted(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 // Orders is what the reconciler uses of *stock.Store.
 type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
+	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
@@ -154,6 +155,18 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		return err
 	}
 	gone := err != nil
+	if !gone && !inst.Status.Ended() {
+		return nil
+	}
+	// The list is a moment old, and the saga may have ended since, with its
+	// order: what counts is what it has left behind.
+	rec, err = r.Orders.Get(ctx, rec.OrderID)
+	if err != nil {
+		return err
+	}
+	if rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+		return nil
+	}
 	switch {
 	case gone && rec.Status != order.StatusNeedsAttention:
 		// All steps are idempotent, so a saga that is begun again finds what
@@ -167,11 +180,11 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		})
 	case gone:
 		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga that could be resolved", "flagged", nil)
-	case inst.Status.Ended() && rec.ShipmentID != "":
+	case rec.ShipmentID != "":
 		// The parcel may be on its way: neither refunding nor shipping again is
 		// safe, so a person finds out.
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" with a shipment requested, but its saga has ended "+string(inst.Status), "flagged", nil)
-	case inst.Status.Ended():
+	default:
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
 			if err := r.refund(ctx, rec.OrderID); err != nil {
 				return err
@@ -211,8 +224,16 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 			if err != nil {
 				return fmt.Errorf("reconcile reservations: %w", err)
 			}
+			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			// Read before its order had ended, it may be stale.
+			res, err := r.Orders.GetReservation(ctx, res.OrderID)
+			if err != nil {
+				return fmt.Errorf("reconcile reservations: %w", err)
+			}
 			switch {
-			case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
+			case res.State != stock.HoldHeld:
 			case rec.Status == order.StatusCompleted:
 				r.found(ctx, rep, res.OrderID, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
 			default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -321,6 +322,58 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
 		t.Errorf("%+v %v", rep, err)
 	}
+}
+
+// late is a store whose lists are a moment old when they arrive.
+type late struct {
+	*stock.Store
+	meanwhile func()
+}
+
+func (s late) List(ctx context.Context, q stock.Query) (stock.Page, error) {
+	p, err := s.Store.List(ctx, q)
+	s.meanwhile()
+	return p, err
+}
+
+func (s late) ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error) {
+	list, next, err := s.Store.ListReservations(ctx, cursor, limit)
+	s.meanwhile()
+	return list, next, err
+}
+
+// TestSagasThatEndMeanwhile has an order wait for long, and complete just after
+// it was listed. To refund it would be to give it away.
+func TestSagasThatEndMeanwhile(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.reserved("o", "tok_ok")
+	l.Orders = late{l.Store, sync.OnceFunc(func() {
+		l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		_, err := l.Parts.Engine.Wait(t.Context(), "o")
+		l.must(err)
+	})}
+	l.nothing()
+	l.is("o", order.StatusCompleted)
+	if !l.charges()["o"] {
+		t.Error("refunded")
+	}
+
+	l.paid("p", "tok_ok")
+	listings := 0
+	l.Orders = late{l.Store, func() {
+		if listings++; listings == 2 { // the reservations, after the orders
+			l.must(l.Store.Sell(t.Context(), "p", "shp-p", ""))
+		}
+	}}
+	l.Sagas = busy{l.Parts.Engine}
+	l.nothing()
+}
+
+// busy says of every order that its saga is running.
+type busy struct{ engine.Engine }
+
+func (busy) Get(_ context.Context, id string) (engine.Instance, error) {
+	return engine.Instance{ID: id, Status: engine.Running}, nil
 }
 
 // TestManyPages has more of everything than one page takes.
