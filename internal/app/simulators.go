@@ -82,7 +82,10 @@ type Carrier struct {
 // Run takes shipment requests and serves the carrier's book until ctx ends.
 func (c Carrier) Run(ctx context.Context) error {
 	sim, err := c.open(ctx)
-	if err != nil {
+	if ctx.Err() != nil {
+		err = nil // told to stop before it was up
+	}
+	if err != nil || sim == nil {
 		return errors.Join(err, c.Listener.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
