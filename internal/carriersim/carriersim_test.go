@@ -181,14 +181,16 @@ func TestTheFirstRequestDecides(t *testing.T) {
 }
 
 func TestTheBookOutlivesTheProcess(t *testing.T) {
-	a, dir := testkit.NewAWS(t, nil), t.TempDir()
-	s := open(t, a, dir)
+	dir := t.TempDir()
+	s := open(t, testkit.NewAWS(t, nil), dir)
 	s.request("o", "REFUSE")
 	s.answer()
 	before := s.parcel("o", 1)
 	s.stop()
 
-	s = open(t, a, dir)
+	// An endpoint of its own: a poll that was just given up may still be given
+	// a message, as on AWS.
+	s = open(t, testkit.NewAWS(t, nil), dir)
 	if p := s.parcel("o", 1); !p.CreatedAt.Equal(before.CreatedAt) {
 		t.Errorf("%+v, then %+v", before, p)
 	}
