@@ -45,7 +45,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"worker --max-live 0 --listen 127.0.0.1:0 --ephemeral", 1, "max live"},
 		{"worker --listen nowhere", 1, "nowhere"},
 		{"worker --listen 127.0.0.1:0 --ephemeral --aws-endpoint http://127.0.0.1:1", 1, "queue OrderProcessingQueue"},
-		{"setup --aws-endpoint http://127.0.0.1:1", 1, "OrderEvents"},
+		{"setup --aws-endpoint http://127.0.0.1:1", 1, "create topic"},
 		{"check --aws-endpoint http://127.0.0.1:1", 1, "stock"},
 		{"reconcile --api http://127.0.0.1:1", 1, "--offline"},
 		{"local-aws --listen 0.0.0.0:0 --ephemeral", 1, "loopback"},

@@ -47,8 +47,9 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 // takes them for busy and waits five seconds for a first request; clients that
 // dial in advance, as Go's does, leave some behind.
 type connections struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool // and those that still come
 }
 
 func (c *connections) watch(conn net.Conn, state http.ConnState) {
@@ -56,6 +57,10 @@ func (c *connections) watch(conn net.Conn, state http.ConnState) {
 	defer c.mu.Unlock()
 	if state != http.StateNew {
 		delete(c.conns, conn)
+		return
+	}
+	if c.closed {
+		_ = conn.Close() // nothing was under way on it
 		return
 	}
 	if c.conns == nil {
@@ -67,7 +72,8 @@ func (c *connections) watch(conn net.Conn, state http.ConnState) {
 func (c *connections) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for conn := range c.conns {
-		_ = conn.Close() // nothing was under way on it
+		_ = conn.Close() // as above
 	}
 }
