@@ -3,18 +3,21 @@ package engine
 import (
 	"fmt"
 
+	"github.com/dapr/durabletask-go/backend"
 	"github.com/rs/zerolog"
 )
 
 // Logger adapts zerolog to the SDK. What the SDK calls info is one line per
 // saga, which is debug to an operator.
-type Logger struct{ Log zerolog.Logger }
+func Logger(log zerolog.Logger) backend.Logger { return logger{log} }
 
-func (l Logger) Debug(v ...any)            { l.Log.Trace().Msg(fmt.Sprint(v...)) }
-func (l Logger) Debugf(f string, v ...any) { l.Log.Trace().Msgf(f, v...) }
-func (l Logger) Info(v ...any)             { l.Log.Debug().Msg(fmt.Sprint(v...)) }
-func (l Logger) Infof(f string, v ...any)  { l.Log.Debug().Msgf(f, v...) }
-func (l Logger) Warn(v ...any)             { l.Log.Warn().Msg(fmt.Sprint(v...)) }
-func (l Logger) Warnf(f string, v ...any)  { l.Log.Warn().Msgf(f, v...) }
-func (l Logger) Error(v ...any)            { l.Log.Error().Msg(fmt.Sprint(v...)) }
-func (l Logger) Errorf(f string, v ...any) { l.Log.Error().Msgf(f, v...) }
+type logger struct{ log zerolog.Logger }
+
+func (l logger) Debug(v ...any)            { l.log.Trace().Msg(fmt.Sprint(v...)) }
+func (l logger) Debugf(f string, v ...any) { l.log.Trace().Msgf(f, v...) }
+func (l logger) Info(v ...any)             { l.log.Debug().Msg(fmt.Sprint(v...)) }
+func (l logger) Infof(f string, v ...any)  { l.log.Debug().Msgf(f, v...) }
+func (l logger) Warn(v ...any)             { l.log.Warn().Msg(fmt.Sprint(v...)) }
+func (l logger) Warnf(f string, v ...any)  { l.log.Warn().Msgf(f, v...) }
+func (l logger) Error(v ...any)            { l.log.Error().Msg(fmt.Sprint(v...)) }
+func (l logger) Errorf(f string, v ...any) { l.log.Error().Msgf(f, v...) }

@@ -71,7 +71,7 @@ func (e *Engine) Close() error {
 
 // Run implements engine.Engine.
 func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
-	log := engine.Logger{Log: e.opt.Logger}
+	log := engine.Logger(e.opt.Logger)
 	// Activities in progress outlive ctx, for DrainTimeout at most.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
