@@ -1,5 +1,5 @@
 // Package shipment asks the carrier to ship and tells the customer, through
-// SNS. SNS delivers at least once, and so does this package: a repeated
+// SNS or another bus. SNS delivers at least once, and so does this package: a repeated
 // message has the same id, by which its receivers drop it.
 package shipment
 
@@ -8,29 +8,27 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	"github.com/aws/aws-sdk-go-v2/service/sns/types"
-
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// SNS is what the publisher uses of *sns.Client.
-type SNS interface {
-	Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
+// Bus carries a message to a topic, given by its name. kind and orderID go
+// with it where the bus has attributes.
+type Bus interface {
+	Publish(ctx context.Context, topic, kind, orderID string, body []byte) error
 }
 
-// Publisher publishes to the two topics.
-type Publisher struct {
-	sns                          SNS
-	shipmentTopic, customerTopic string
-}
+// Publisher publishes to the ShipmentEvents and CustomerNotifications topics.
+type Publisher struct{ bus Bus }
 
-// New makes a publisher for the ShipmentEvents and CustomerNotifications
-// topics, given by ARN.
+// New makes a publisher straight to SNS, with the topics' ARNs.
 func New(client SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
-	return &Publisher{client, shipmentTopicARN, customerTopicARN}
+	return Over(snsBus{client, map[string]string{
+		order.TopicShipmentEvents: shipmentTopicARN, order.TopicCustomerNotifications: customerTopicARN,
+	}})
 }
+
+// Over makes a publisher over another bus.
+func Over(bus Bus) *Publisher { return &Publisher{bus} }
 
 // ID is the shipment id of an order: an order ships once.
 func ID(orderID string) string { return "shp-" + orderID }
@@ -48,7 +46,7 @@ type Request struct {
 // RequestShipment publishes the request for an order.
 func (p *Publisher) RequestShipment(ctx context.Context, o order.Order) error {
 	const kind = "ShipmentRequested"
-	return p.publish(ctx, p.shipmentTopic, kind, o.OrderID, Request{
+	return p.publish(ctx, order.TopicShipmentEvents, kind, o.OrderID, Request{
 		SpecVersion: 1, Type: kind, ShipmentID: ID(o.OrderID), OrderID: o.OrderID, Lines: o.Demand(), ShipTo: o.ShipTo,
 	})
 }
@@ -78,7 +76,7 @@ type Notification struct {
 
 // Notify tells the customer of an order.
 func (p *Publisher) Notify(ctx context.Context, o order.Order, kind Kind, reason string) error {
-	return p.publish(ctx, p.customerTopic, string(kind), o.OrderID, Notification{
+	return p.publish(ctx, order.TopicCustomerNotifications, string(kind), o.OrderID, Notification{
 		SpecVersion: 1, NotificationID: o.OrderID + "-" + string(kind), Type: kind,
 		OrderID: o.OrderID, CustomerID: o.CustomerID, Reason: reason,
 	})
@@ -89,14 +87,7 @@ func (p *Publisher) publish(ctx context.Context, topic, kind, orderID string, me
 	if err != nil {
 		return fmt.Errorf("encode %s for order %s: %w", kind, orderID, err)
 	}
-	attribute := func(v string) types.MessageAttributeValue {
-		return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &v}
-	}
-	_, err = p.sns.Publish(ctx, &sns.PublishInput{
-		TopicArn: &topic, Message: aws.String(string(body)),
-		MessageAttributes: map[string]types.MessageAttributeValue{"type": attribute(kind), "orderId": attribute(orderID)},
-	})
-	if err != nil {
+	if err := p.bus.Publish(ctx, topic, kind, orderID, body); err != nil {
 		return fmt.Errorf("publish %s for order %s: %w", kind, orderID, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -73,6 +74,47 @@ func (s *Store) List(ctx context.Context, q Query) (Page, error) {
 		p.Next = p.Records[len(p.Records)-1].Placed
 	}
 	return p, nil
+}
+
+// CountByStatus counts orders by the index, for each of the given statuses. It
+// is eventually consistent.
+func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error) {
+	var mu sync.Mutex
+	counts := map[order.Status]int{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, st := range statuses {
+		for n := range uint32(statusShards) {
+			g.Go(func() error {
+				count, err := s.countShard(gctx, shardKey(st, n))
+				mu.Lock()
+				defer mu.Unlock()
+				counts[st] += count
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("count orders: %w", err)
+	}
+	return counts, nil
+}
+
+func (s *Store) countShard(ctx context.Context, key string) (int, error) {
+	count := 0
+	pages := dynamodb.NewQueryPaginator(s.db, &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
+		KeyConditionExpression:    aws.String("statusShard = :k"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return 0, err
+		}
+		count += int(page.Count)
+	}
+	return count, nil
 }
 
 type indexKey struct{ index, attribute, value string }

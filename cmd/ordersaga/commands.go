@@ -53,6 +53,8 @@ func (a awsFlags) store(e env) (*cloud.Clients, *stock.Store, error) {
 type devCmd struct {
 	dataFlags
 
+	Engine      string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: embedded, in this process; or dapr, the real one, as child processes."`
+	Workers     int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
 	Seed        uint64 `default:"1" help:"Of the demo's mix."`
@@ -74,7 +76,11 @@ func (c devCmd) Run(e env) error {
 	if err != nil {
 		return err
 	}
+	if c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr" {
+		return fmt.Errorf("--workers: %d, must be 1, or more with --engine dapr", c.Workers)
+	}
 	d := app.Dev{
+		Dapr: c.Engine == "dapr", Workers: c.Workers,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}
@@ -126,6 +132,13 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 type workerCmd struct {
 	workerFlags
 
+	Engine       string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
+	DaprGRPCPort int    `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
+	DaprHTTPPort int    `name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"Of the sidecar."`
+	DaprAPIToken string `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
+	PaymentApp   string `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
+	PubSub       string `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
+
 	Listen string `default:"127.0.0.1:8080" help:"Address of the API."`
 }
 
@@ -133,6 +146,12 @@ func (c workerCmd) Run(e env) error {
 	w, err := c.worker(e)
 	if err != nil {
 		return err
+	}
+	if c.Engine == "dapr" {
+		w.Dapr = &app.Dapr{GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), Token: c.DaprAPIToken, PubSub: c.PubSub}
+		if c.PaymentApp != "" {
+			w.PaymentURL = app.InvokeURL(fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort), c.PaymentApp)
+		}
 	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
 		return err
@@ -286,6 +305,7 @@ type carrierCmd struct {
 
 	Listen   string `default:"127.0.0.1:8091" help:"Address."`
 	Anywhere bool   `help:"Allow an address that is not loopback."`
+	Pushed   bool   `help:"A Dapr sidecar delivers the shipment requests; leave the queue alone."`
 }
 
 func (c carrierCmd) Run(e env) error {
@@ -294,7 +314,7 @@ func (c carrierCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
-	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Logger: e.logger}.Run(e.ctx)
+	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Logger: e.logger}.Run(e.ctx)
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -25,6 +25,8 @@ import (
 type Dev struct {
 	DataDir string // "" keeps nothing
 	Fsync   journal.Sync
+	Dapr    bool // the engine is Dapr, with its processes as children of this one
+	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
 	Ports   DevPorts
 	Demo    *Demo // nil: only serve
 	Exit    bool  // end when the demo has ended
@@ -82,9 +84,9 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	err = d.setup(top, awsOptions)
 	if err == nil {
 		under.Go(func() error {
-			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Logger: d.Logger}.Run(underCtx)
+			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Logger: d.Logger}.Run(underCtx)
 		})
-		err = d.work(top, awsOptions, l)
+		err = d.engine(top, awsOptions, l)
 	} else {
 		err = errors.Join(err, l.carrier.Close(), l.api.Close())
 	}
@@ -92,28 +94,59 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	return errors.Join(err, under.Wait())
 }
 
-// work runs the worker and, beside it, the demo.
-func (d Dev) work(ctx context.Context, awsOptions cloud.Options, l listeners) error {
-	w := &Worker{
+// engine makes the workers for the chosen engine, and runs them.
+func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) error {
+	w := Worker{
 		DataDir: d.DataDir, Fsync: d.Fsync, AWS: awsOptions,
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, Logger: d.Logger,
 	}
-	parts, err := w.Open(ctx)
+	if !d.Dapr {
+		return d.work(ctx, l, &w)
+	}
+	cluster, workers, err := d.sidecars(ctx, w, l)
 	if err != nil {
 		return errors.Join(err, l.api.Close())
+	}
+	defer cluster.Stop()
+	g, gctx := errgroup.WithContext(ctx)
+	gctx, stop := context.WithCancel(gctx)
+	g.Go(func() error { return cluster.Watch(gctx) })
+	g.Go(func() error {
+		defer stop()
+		return d.work(gctx, l, workers...)
+	})
+	return g.Wait()
+}
+
+// work runs the workers and, beside them, the demo.
+func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
+	var parts Parts
+	for i, w := range workers {
+		p, err := w.Open(ctx)
+		if err != nil {
+			for _, w := range workers[:i] {
+				err = errors.Join(err, w.Close())
+			}
+			return errors.Join(err, l.api.Close())
+		}
+		if i == 0 {
+			parts = p
+		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.Run(gctx) })
+	for _, w := range workers {
+		g.Go(func() error { return w.Run(gctx) })
+	}
 	g.Go(func() error {
 		d.greet(parts, l)
 		if d.Demo == nil {
 			return nil
 		}
-		err := d.Demo.Run(gctx, w, Simulators{PaymentURL: address(l.payment), CarrierURL: address(l.carrier)})
+		err := d.Demo.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), CarrierURL: address(l.carrier)})
 		if d.Exit {
 			stop()
 			return err

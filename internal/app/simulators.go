@@ -76,7 +76,9 @@ type Carrier struct {
 	DataDir  string
 	AWS      cloud.Options
 	Listener net.Listener
-	Logger   zerolog.Logger
+	// Pushed: a Dapr sidecar delivers the requests; the queue is left alone.
+	Pushed bool
+	Logger zerolog.Logger
 }
 
 // Run takes shipment requests and serves the carrier's book until ctx ends.
@@ -89,7 +91,9 @@ func (c Carrier) Run(ctx context.Context) error {
 		return errors.Join(err, c.Listener.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return sim.Run(gctx) })
+	if !c.Pushed {
+		g.Go(func() error { return sim.Run(gctx) })
+	}
 	g.Go(func() error { return httpserve.Run(gctx, c.Listener, sim.Handler()) })
 	return errors.Join(g.Wait(), sim.Close())
 }

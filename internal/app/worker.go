@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
@@ -36,12 +37,15 @@ import (
 
 // Worker runs sagas: engine, intake, reconciler, and the API to them.
 type Worker struct {
-	DataDir         string // "" keeps nothing
-	Fsync           journal.Sync
-	AWS             cloud.Options
-	TablePrefix     string
-	PaymentURL      string
-	PaymentTimeout  time.Duration
+	DataDir        string // "" keeps nothing
+	Fsync          journal.Sync
+	AWS            cloud.Options
+	TablePrefix    string
+	PaymentURL     string
+	PaymentTimeout time.Duration
+	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
+	// embedded engine.
+	Dapr            *Dapr
 	Terms           workflows.Terms
 	MaxLive         int // sagas taken in and not ended, before intake waits
 	ReconcileEvery  time.Duration
@@ -53,6 +57,13 @@ type Worker struct {
 	parts Parts
 }
 
+// Dapr is where the worker's sidecar is.
+type Dapr struct {
+	GRPC   string // host:port
+	Token  string // DAPR_API_TOKEN of the sidecar, if it has one
+	PubSub string // component for shipment requests and notifications
+}
+
 // Parts are what a running worker is made of.
 type Parts struct {
 	Cloud     *cloud.Clients
@@ -60,6 +71,7 @@ type Parts struct {
 	Store     *stock.Store
 	Payments  *payment.Client
 	Engine    engine.Engine
+	Shipments *shipment.Publisher
 	Registry  *prometheus.Registry
 }
 
@@ -94,18 +106,38 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err != nil {
 		return Parts{}, err
 	}
-	eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
-	if err != nil {
-		return Parts{}, err
-	}
-	w.parts = Parts{
-		Cloud: clients, Resources: resources, Engine: eng,
+	p := Parts{
+		Cloud: clients, Resources: resources,
 		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
 		Payments: payment.New(w.PaymentURL, w.PaymentTimeout),
 		Registry: prometheus.NewRegistry(),
 	}
+	if err := w.open(ctx, &p); err != nil {
+		return Parts{}, err
+	}
+	w.parts = p
 	w.parts.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return w.parts, nil
+}
+
+// open opens the engine, and what goes through it. It is the one place that
+// chooses between the two.
+func (w *Worker) open(ctx context.Context, p *Parts) error {
+	if w.Dapr == nil {
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
+		p.Engine = eng
+		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
+		return err
+	}
+	eng, err := dapr.Open(ctx, dapr.Options{
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout, Load: loadOf(p.Store),
+	})
+	if err != nil {
+		return err
+	}
+	p.Engine = eng
+	p.Shipments = shipment.Over(daprBus{eng, w.Dapr.PubSub})
+	return nil
 }
 
 // Run works until ctx ends, then stops taking in, finishes what is in
@@ -115,7 +147,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
 		Stock: p.Store, Payments: p.Payments,
-		Shipments: shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic),
+		Shipments: p.Shipments,
 	}
 	if err := acts.Register(registry); err != nil {
 		return fmt.Errorf("register activities: %w", err)
@@ -124,8 +156,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Intake stops first, the engine after: what intake has begun needs it.
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
+	ctx, stopAll := context.WithCancel(ctx)
+	defer stopAll()
 	var engineDone errgroup.Group
-	engineDone.Go(func() error { return p.Engine.Run(engineCtx, registry) })
+	engineDone.Go(func() error {
+		defer stopAll() // without an engine there is nothing to take orders in for
+		return p.Engine.Run(engineCtx, registry)
+	})
 
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ordersaga_intake_messages_total", Help: "Messages handled, by queue and outcome (done, poison, retry).",

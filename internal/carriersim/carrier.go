@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -192,9 +193,11 @@ func (c *Carrier) Parcels(orderID, cursor string, limit int) (out []Parcel, next
 	return out, next
 }
 
-// Handler serves GET /v1/shipments (?orderId= ?cursor= ?limit=) and /healthz.
+// Handler serves GET /v1/shipments (?orderId= ?cursor= ?limit=), /healthz, and
+// POST /v1/shipment-events, to which a Dapr sidecar delivers requests.
 func (c *Carrier) Handler() http.Handler {
 	r := chi.NewRouter()
+	r.Post("/v1/shipment-events", c.deliver)
 	r.Get("/v1/shipments", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), "1000"))
@@ -207,6 +210,26 @@ func (c *Carrier) Handler() http.Handler {
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
 	return r
+}
+
+// deliver answers as Dapr wants: what can never be handled is dropped to the
+// subscription's dead-letter topic, what failed is delivered again.
+// https://docs.dapr.io/reference/api/pubsub_api/#expected-http-response
+func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err == nil {
+		err = c.handle(r.Context(), body)
+	}
+	status := "SUCCESS"
+	if _, poison := errors.AsType[*intake.Poison](err); poison {
+		status = "DROP"
+	} else if err != nil {
+		status = "RETRY"
+	}
+	if err != nil {
+		c.opt.Logger.Warn().Err(err).Str("status", status).Msg("shipment request not taken")
+	}
+	reply(w, map[string]string{"status": status})
 }
 
 func reply(w http.ResponseWriter, body any) {

@@ -10,6 +10,8 @@ import (
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Hub is the workflow client of durabletask-go. The embedded backend and a
@@ -139,10 +141,13 @@ func mapped(err error, what, id string) error {
 	if err == nil {
 		return nil
 	}
+	// Through gRPC only a code or the text arrives.
+	if status.Code(err) == codes.AlreadyExists {
+		return fmt.Errorf("%s saga %s: %w", what, id, ErrActive)
+	}
 	for from, to := range map[error]error{
 		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted,
 	} {
-		// Through gRPC only the text arrives.
 		if errors.Is(err, from) || strings.Contains(err.Error(), from.Error()) {
 			return fmt.Errorf("%s saga %s: %w", what, id, to)
 		}

@@ -1,0 +1,53 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// daprBus publishes through the sidecar.
+type daprBus struct {
+	engine *dapr.Engine
+	pubsub string
+}
+
+// Publish implements shipment.Bus. Dapr wraps the body in a CloudEvent.
+func (b daprBus) Publish(ctx context.Context, topic, _, _ string, body []byte) error {
+	return b.engine.Publish(ctx, b.pubsub, topic, body)
+}
+
+// InvokeURL is the base URL under which a sidecar invokes another app.
+func InvokeURL(sidecar, appID string) string { return sidecar + "/v1.0/invoke/" + appID + "/method" }
+
+// loadAge is how old a count of live sagas may be: it is asked for before each
+// receive, by the autoscaler and by the metrics.
+const loadAge = 2 * time.Second
+
+// loadOf counts live sagas by the orders index, for all workers together.
+func loadOf(store *stock.Store) func(context.Context) (engine.Stats, error) {
+	var mu sync.Mutex
+	var last engine.Stats
+	var at time.Time
+	return func(ctx context.Context) (engine.Stats, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(at) < loadAge {
+			return last, nil
+		}
+		counts, err := store.CountByStatus(ctx, order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention)
+		if err != nil {
+			return last, err
+		}
+		last, at = engine.Stats{Waiting: counts[order.StatusAwaitingApproval] + counts[order.StatusNeedsAttention]}, time.Now()
+		for _, n := range counts {
+			last.Live += n
+		}
+		return last, nil
+	}
+}

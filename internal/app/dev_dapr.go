@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+)
+
+// App ids. Workers and API share one: a workflow belongs to an app id, and a
+// sidecar with another can neither start nor see it.
+const (
+	appWorker  = "ordersaga"
+	appPayment = "payment"
+	appCarrier = "carrier"
+	// pubSub is the component for shipments and notifications.
+	pubSub = "orderpubsub"
+)
+
+// sidecars starts Dapr, and makes a worker for each sidecar from a template.
+// The first worker serves on the template's listener.
+func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *daprlocal.Cluster, workers []*Worker, err error) {
+	dir := in(d.DataDir, "dapr")
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "ordersaga-dapr-"); err != nil {
+			return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
+		}
+	} else if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
+	}
+	cluster, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, AWSEndpoint: template.AWS.Endpoint, Logger: d.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			cluster.Stop()
+		}
+	}()
+	for _, app := range []daprlocal.App{{ID: appPayment, Port: portOf(l.payment)}, {ID: appCarrier, Port: portOf(l.carrier)}} {
+		if _, err := cluster.Sidecar(ctx, app); err != nil {
+			return nil, nil, err
+		}
+	}
+	for n := range max(d.Workers, 1) {
+		side, err := cluster.Sidecar(ctx, daprlocal.App{ID: appWorker, Name: fmt.Sprintf("%s-%d", appWorker, n+1)})
+		if err != nil {
+			return nil, nil, err
+		}
+		w := template
+		w.DataDir = ""
+		w.Dapr = &Dapr{GRPC: side.GRPC, PubSub: pubSub}
+		w.PaymentURL = InvokeURL(side.HTTP, appPayment)
+		if n > 0 {
+			if w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+				return nil, nil, fmt.Errorf("API of worker %d: %w", n+1, err)
+			}
+		}
+		workers = append(workers, &w)
+	}
+	return cluster, workers, nil
+}
+
+func portOf(l net.Listener) int {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	panic(errors.New("not a TCP listener"))
+}

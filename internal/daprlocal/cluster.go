@@ -1,0 +1,255 @@
+// Package daprlocal runs Dapr's own processes on this machine, for development
+// and tests: placement, scheduler, and a sidecar for each app.
+package daprlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/components"
+)
+
+// Options of a Cluster.
+type Options struct {
+	Dir         string // for etcd's data, the state database and the components
+	AWSEndpoint string
+	Logger      zerolog.Logger // gets the processes' lines, at debug level
+	// Components overrides the built-in ones of components/local: a folder.
+	Components string
+}
+
+// Cluster is a control plane and its sidecars.
+type Cluster struct {
+	opt                  Options
+	bin                  Binaries
+	placement, scheduler string // addresses
+
+	mu    sync.Mutex
+	procs []*process // in the order they were started
+}
+
+const (
+	startTime = 60 * time.Second
+	stopTime  = 10 * time.Second
+)
+
+// Start starts placement and scheduler and waits until they are healthy.
+func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	c := &Cluster{opt: o}
+	if c.bin, err = Find(); err != nil {
+		return nil, err
+	}
+	if o.Components == "" {
+		c.opt.Components = filepath.Join(o.Dir, "components")
+		if err := components.WriteLocal(c.opt.Components); err != nil {
+			return nil, fmt.Errorf("write Dapr components: %w", err)
+		}
+	}
+	secrets := filepath.Join(o.Dir, "secrets.json")
+	if err := os.WriteFile(secrets, []byte("{}\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write secrets file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			c.Stop()
+		}
+	}()
+	p, err := freePorts(7)
+	if err != nil {
+		return nil, err
+	}
+	c.placement, c.scheduler = loopback(p[0]), loopback(p[3])
+	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
+		"--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1"); err != nil {
+		return nil, err
+	}
+	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
+		"--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
+		"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6])
+}
+
+// Sidecar is a running daprd.
+type Sidecar struct {
+	GRPC string // host:port
+	HTTP string // base URL
+}
+
+// App describes what a sidecar stands beside.
+type App struct {
+	ID   string
+	Port int    // that the app serves HTTP on; 0: it serves nothing to Dapr
+	Name string // tells several of one ID apart in logs; ID if empty
+}
+
+// Sidecar starts a sidecar and waits until it is ready to be used.
+func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
+	if app.Name == "" {
+		app.Name = app.ID
+	}
+	p, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--app-id", app.ID, "--dapr-http-port", p[0], "--dapr-grpc-port", p[1], "--dapr-internal-grpc-port", p[2], "--metrics-port", p[3],
+		"--dapr-listen-addresses", "127.0.0.1", "--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
+		"--resources-path", c.opt.Components, "--config", filepath.Join(c.opt.Components, "configuration.yaml"),
+		"--dapr-graceful-shutdown-seconds", "5", "--log-level", "info",
+	}
+	if app.Port != 0 {
+		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")
+	}
+	// Outbound health does not wait for the app, which itself waits for us.
+	if err := c.run(ctx, "daprd "+app.Name, p[0], "/v1.0/healthz/outbound", c.bin.Daprd, args...); err != nil {
+		return nil, err
+	}
+	return &Sidecar{GRPC: loopback(p[1]), HTTP: "http://" + loopback(p[0])}, nil
+}
+
+// Names of the control plane's processes, for Kill. Those of sidecars begin
+// with "daprd ".
+const (
+	Placement = "placement"
+	Scheduler = "scheduler"
+)
+
+// Kill kills a process as a crash would, and starts it again where it was.
+func (c *Cluster) Kill(ctx context.Context, name string) error {
+	c.mu.Lock()
+	i := slices.IndexFunc(c.procs, func(p *process) bool { return p.name == name })
+	c.mu.Unlock()
+	if i < 0 {
+		return fmt.Errorf("no process is called %s", name)
+	}
+	p := c.procs[i]
+	p.kill()
+	if err := p.start(c.opt.Logger); err != nil {
+		return err
+	}
+	return c.healthy(ctx, p)
+}
+
+func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {
+	env := append(os.Environ(),
+		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint,
+		"ORDERSAGA_STATE_DB="+filepath.Join(c.opt.Dir, "state.db"),
+		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
+	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env}
+	if err := p.start(c.opt.Logger); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.procs = append(c.procs, p)
+	c.mu.Unlock()
+	return c.healthy(ctx, p)
+}
+
+func (c *Cluster) healthy(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, errors.New("not within "+startTime.String()))
+	defer cancel()
+	return p.healthy(ctx)
+}
+
+// Watch returns an error when a process ends before ctx does.
+func (c *Cluster) Watch(ctx context.Context) error {
+	c.mu.Lock()
+	procs := c.procs[:len(c.procs):len(c.procs)]
+	c.mu.Unlock()
+	ended := make(chan *process, len(procs))
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, p := range procs {
+		watching.Go(func() {
+			select {
+			case <-p.ended:
+				ended <- p
+			case <-ctx.Done():
+			}
+		})
+	}
+	select {
+	case p := <-ended:
+		return fmt.Errorf("%s ended: %w\n%s", p.name, errors.Join(p.err), p.tail.reason())
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// Stop ends all processes, the last started first.
+func (c *Cluster) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.procs) - 1; i >= 0; i-- {
+		c.procs[i].stop(stopTime)
+	}
+	c.procs = nil
+}
+
+// Binaries are the paths of Dapr's programs.
+type Binaries struct{ Daprd, Placement, Scheduler string }
+
+// MissingError says how to get what is not there.
+type MissingError struct{ Name string }
+
+func (e *MissingError) Error() string {
+	return "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/, or install Dapr and run `dapr init --slim`"
+}
+
+// Find looks for the programs in bin/, in ORDERSAGA_DAPR_BIN, where `dapr init`
+// puts them, and on the PATH.
+func Find() (b Binaries, err error) {
+	dirs := []string{os.Getenv("ORDERSAGA_DAPR_BIN"), "bin"}
+	if home, err := os.UserHomeDir(); err == nil {
+		dirs = append(dirs, filepath.Join(home, ".dapr", "bin"))
+	}
+	for name, to := range map[string]*string{"daprd": &b.Daprd, "placement": &b.Placement, "scheduler": &b.Scheduler} {
+		for _, d := range dirs {
+			if d == "" {
+				continue
+			}
+			if at, err := exec.LookPath(filepath.Join(d, name)); err == nil {
+				*to, err = filepath.Abs(at)
+				if err != nil {
+					return b, fmt.Errorf("find %s: %w", name, err)
+				}
+				break
+			}
+		}
+		if *to == "" {
+			if *to, err = exec.LookPath(name); err != nil {
+				return b, &MissingError{name}
+			}
+		}
+	}
+	return b, nil
+}
+
+func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
+
+// freePorts finds ports that are free now.
+func freePorts(n int) ([]string, error) {
+	out := make([]string, n)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer func() { _ = l.Close() }() // only its number was wanted
+		_, out[i], _ = strings.Cut(l.Addr().String(), ":")
+	}
+	return out, nil
+}

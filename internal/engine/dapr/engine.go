@@ -1,0 +1,108 @@
+// Package dapr is the engine behind a Dapr sidecar: the same registry of
+// workflows and activities, run by Dapr's workflow actors. It also gives what
+// else of the sidecar is used: pub/sub and secrets.
+package dapr
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"time"
+
+	taskhub "github.com/dapr/durabletask-go/client"
+	"github.com/dapr/durabletask-go/task"
+	daprclient "github.com/dapr/go-sdk/client"
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+)
+
+// Options of an Engine.
+type Options struct {
+	Address string // of the sidecar's gRPC port, such as 127.0.0.1:50001
+	Token   string // DAPR_API_TOKEN of the sidecar; "" if it has none
+	Logger  zerolog.Logger
+	// DrainTimeout is how long Run waits for work in progress when its context
+	// ends; 0 means 25 s.
+	DrainTimeout time.Duration
+	// Load counts live sagas, for Stats: Dapr itself has no such number.
+	Load func(ctx context.Context) (engine.Stats, error)
+}
+
+// Engine is the engine.Engine on Dapr.
+type Engine struct {
+	engine.Client
+
+	opt    Options
+	client daprclient.Client
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it announces every client on standard error
+
+// Open connects to the sidecar, which must be up.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = 25 * time.Second
+	}
+	client, err := daprclient.NewClientWithAddressContext(ctx, o.Address,
+		// A sidecar that is gone without a word (its node died) is noticed.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
+	)
+	if err != nil {
+		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w", o.Address, err)
+	}
+	if o.Token != "" {
+		client.WithAuthToken(o.Token)
+	}
+	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
+	return &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}, nil
+}
+
+// Close closes the connection.
+func (e *Engine) Close() error {
+	e.client.Close()
+	return nil
+}
+
+// Run implements engine.Engine.
+func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	work := &drain{ClientConnInterface: e.client.GrpcClientConn()}
+	listener := taskhub.NewTaskHubGrpcClient(work, engine.Logger(e.opt.Logger))
+	if err := listener.StartWorkItemListener(hard, registry); err != nil {
+		return fmt.Errorf("connect worker to the Dapr sidecar: %w", err)
+	}
+	<-ctx.Done()
+	if left := work.stop(e.opt.DrainTimeout); left > 0 {
+		e.opt.Logger.Warn().Int("items", left).Msg("work in progress was cut off; Dapr runs it again")
+	}
+	return nil
+}
+
+// Stats implements engine.Engine.
+func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Load(ctx) }
+
+// Publish publishes JSON to a topic of a pub/sub component.
+func (e *Engine) Publish(ctx context.Context, pubsub, topic string, body []byte) error {
+	err := e.client.PublishEvent(ctx, pubsub, topic, body, daprclient.PublishEventWithContentType("application/json"))
+	if err != nil {
+		return fmt.Errorf("publish to topic %s of Dapr component %s: %w", topic, pubsub, err)
+	}
+	return nil
+}
+
+// Secret reads one secret of a secret store component.
+func (e *Engine) Secret(ctx context.Context, store, name string) (string, error) {
+	values, err := e.client.GetSecret(ctx, store, name, nil)
+	if err != nil {
+		return "", fmt.Errorf("read secret %s of Dapr component %s: %w", name, store, err)
+	}
+	return values[name], nil
+}
