@@ -80,8 +80,8 @@ func orderSaga(t Terms) saga.Saga[State] {
 	}
 	scale := func(d time.Duration) time.Duration { return max(time.Duration(float64(d)*pace), time.Millisecond) }
 	// Forward steps give up after minutes: the customer is waiting.
-	forward := saga.Policy{First: scale(time.Second), Max: scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: scale(5 * time.Minute)}
-	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience}
+	forward := saga.Policy{First: scale(time.Second), Max: scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: scale(5 * time.Minute), MinAttempts: 3}
+	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience, MinAttempts: 3}
 
 	return saga.Saga[State]{
 		Done:      string(order.StatusCompleted),

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 func TestBadCommandLines(t *testing.T) {
@@ -80,18 +82,26 @@ func free(more ...string) []string {
 	return append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error"}, more...)
 }
 
+// TestDemo is the main job, end to end, on both engines.
 func TestDemo(t *testing.T) {
-	dir := t.TempDir()
-	for _, orders := range []string{"40", "20"} { // the second finds the first one's state
-		status, out, stderr := ordersaga(t, free("--demo="+orders, "--exit", "--data-dir="+dir)...)
-		if status != 0 || !strings.Contains(out, "All invariants held") {
-			t.Fatalf("status %d\n%s\n%s", status, out, stderr)
-		}
-		for _, say := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
-			if !strings.Contains(out, say) {
-				t.Errorf("output does not contain %q:\n%s", say, out)
+	for _, engine := range []string{"embedded", "dapr"} {
+		t.Run(engine, func(t *testing.T) {
+			if engine == "dapr" {
+				testkit.NeedDapr(t)
 			}
-		}
+			dir := t.TempDir()
+			for _, orders := range []string{"40", "20"} { // the second finds the first one's state
+				status, out, stderr := ordersaga(t, free("--engine="+engine, "--demo="+orders, "--exit", "--data-dir="+dir)...)
+				if status != 0 || !strings.Contains(out, "All invariants held") {
+					t.Fatalf("status %d\n%s\n%s", status, out, stderr)
+				}
+				for _, say := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
+					if !strings.Contains(out, say) {
+						t.Errorf("output does not contain %q:\n%s", say, out)
+					}
+				}
+			}
+		})
 	}
 }
 

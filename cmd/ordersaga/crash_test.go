@@ -15,42 +15,109 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 // system is every part as a process of its own, on one data directory.
 type system struct {
-	aws, payment, carrier, worker          *process
+	aws, payment, carrier                  *process
+	workers                                []*process
 	awsURL, paymentURL, carrierURL, apiURL string
+	dapr                                   *daprlocal.Cluster // nil with the embedded engine
+	victims                                []victim
 }
 
-func newSystem(t *testing.T) *system {
+// victim is something to kill, and to start again.
+type victim struct {
+	name string
+	kill func()
+}
+
+// newSystem starts a system on one of the engines.
+func newSystem(t *testing.T, engine string) *system {
 	t.Helper()
 	dir := t.TempDir()
 	aws, pay, car, api := freePort(t), freePort(t), freePort(t), freePort(t)
 	s := &system{awsURL: "http://" + at(aws), paymentURL: "http://" + at(pay), carrierURL: "http://" + at(car), apiURL: "http://" + at(api)}
 	data := "--data-dir=" + filepath.Join(dir, "data")
-	s.aws = newProcess(t, dir, "local-aws", s.awsURL+"/_ordersaga/health", "local-aws", "--listen="+at(aws), data)
+	carrierArgs := []string{"carrier", "--listen=" + at(car), data, "--aws-endpoint=" + s.awsURL}
+	if engine == "dapr" {
+		carrierArgs = append(carrierArgs, "--pushed")
+	}
+	s.aws = newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+at(aws), data)
 	s.payment = newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+at(pay), data)
-	s.carrier = newProcess(t, dir, "carrier", s.carrierURL+"/healthz", "carrier", "--listen="+at(car), data, "--aws-endpoint="+s.awsURL)
-	s.worker = newProcess(t, dir, "worker", s.apiURL+"/readyz", "worker", "--listen="+at(api), data, "--aws-endpoint="+s.awsURL,
-		"--payment-url="+s.paymentURL, "--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=0.05",
-		"--reconcile-every=2s", "--reconcile-grace=4s")
+	s.carrier = newProcess(t, dir, "carrier", s.carrierURL+"/healthz", carrierArgs...)
 	s.aws.start()
 	s.payment.start()
 	if status, _, stderr := ordersaga(t, "setup", "--aws-endpoint="+s.awsURL); status != 0 {
 		t.Fatalf("setup: %s", stderr)
 	}
 	s.carrier.start()
-	s.worker.start()
+	for _, p := range []*process{s.aws, s.payment, s.carrier} {
+		s.victims = append(s.victims, victim{p.args[0], func() { p.kill(); p.start() }})
+	}
+	worker := func(name, listen string, more ...string) {
+		p := newProcess(t, dir, name, "http://"+listen+"/readyz", append([]string{"worker", "--listen=" + listen, "--aws-endpoint=" + s.awsURL,
+			"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=0.05",
+			"--reconcile-every=2s", "--reconcile-grace=4s"}, more...)...)
+		p.start()
+		s.workers = append(s.workers, p)
+		s.victims = append(s.victims, victim{name, func() { p.kill(); p.start() }})
+	}
+	if engine == "embedded" {
+		worker("worker", at(api), data, "--payment-url="+s.paymentURL)
+		return s
+	}
+	s.startDapr(t, dir, pay, car)
+	for n, listen := range []string{at(api), at(freePort(t))} {
+		side, err := s.dapr.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker(fmt.Sprint("worker-", n+1), listen, "--engine=dapr", "--dapr-grpc-port="+portIn(side.GRPC), "--dapr-http-port="+portIn(side.HTTP))
+		s.addDaprVictim(t, fmt.Sprint("daprd ordersaga-", n+1))
+	}
 	return s
 }
+
+func (s *system) startDapr(t *testing.T, dir string, payment, carrier int) {
+	t.Helper()
+	var err error
+	s.dapr, err = daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.dapr.Stop)
+	for _, app := range []daprlocal.App{{ID: "payment", Port: payment}, {ID: "carrier", Port: carrier}} {
+		if _, err := s.dapr.Sidecar(t.Context(), app); err != nil {
+			t.Fatal(err)
+		}
+		s.addDaprVictim(t, "daprd "+app.ID)
+	}
+	s.addDaprVictim(t, daprlocal.Scheduler)
+	s.addDaprVictim(t, daprlocal.Placement)
+}
+
+func (s *system) addDaprVictim(t *testing.T, name string) {
+	s.victims = append(s.victims, victim{name, func() {
+		if err := s.dapr.Kill(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}})
+}
+
+func portIn(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 
 func (s *system) clients(t *testing.T) (*cloud.Clients, *stock.Store) {
 	t.Helper()
@@ -92,12 +159,37 @@ func crashOrder(n int) (order.Order, order.Status) {
 // TestCrash kills processes with SIGKILL at random moments while orders flow:
 // every order must end as it would have without, and all books must agree.
 func TestCrash(t *testing.T) {
-	kills := fromEnv(t, "ORDERSAGA_CRASH_KILLS", 12)
-	seed := uint64(fromEnv(t, "ORDERSAGA_CRASH_SEED", int(time.Now().UnixNano()&0x7fffffff)))
-	t.Logf("ORDERSAGA_CRASH_SEED=%d ORDERSAGA_CRASH_KILLS=%d", seed, kills)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	s := newSystem(t, "embedded")
+	worker := s.victims[len(s.victims)-1]
+	crash(t, s, fromEnv(t, "ORDERSAGA_CRASH_KILLS", 12), func(rng *rand.Rand, _ int) victim {
+		if rng.IntN(3) == 0 {
+			return s.victims[rng.IntN(len(s.victims))]
+		}
+		return worker
+	})
+}
 
-	s := newSystem(t)
+// TestCrashDapr does so on Dapr, and kills each process in turn: workers,
+// sidecars, scheduler, placement and the world around.
+func TestCrashDapr(t *testing.T) {
+	testkit.NeedDapr(t)
+	s := newSystem(t, "dapr")
+	rounds := fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 1)
+	crash(t, s, rounds*len(s.victims), func(rng *rand.Rand, n int) victim {
+		if n%len(s.victims) == 0 {
+			rng.Shuffle(len(s.victims), func(i, j int) { s.victims[i], s.victims[j] = s.victims[j], s.victims[i] })
+		}
+		return s.victims[n%len(s.victims)]
+	})
+}
+
+// crash lets orders flow, kills what next says, and checks that nothing came
+// of it.
+func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) victim) {
+	t.Helper()
+	seed := uint64(fromEnv(t, "ORDERSAGA_CRASH_SEED", int(time.Now().UnixNano()&0x7fffffff)))
+	t.Logf("ORDERSAGA_CRASH_SEED=%d, %d kills", seed, kills)
+	rng := rand.New(rand.NewPCG(seed, 0))
 	clients, store := s.clients(t)
 	resources, err := clients.Find(t.Context())
 	if err != nil {
@@ -112,12 +204,16 @@ func TestCrash(t *testing.T) {
 	// Orders flow until the last kill.
 	publishing, stop := context.WithCancel(t.Context())
 	defer stop()
+	pace := 4 * time.Millisecond
+	if s.dapr != nil {
+		pace = 25 * time.Millisecond // what Dapr on SQLite keeps up with
+	}
 	published := make(chan int)
 	var sent atomic.Int64
 	go func() {
 		pub := intake.Publisher{SNS: clients.SNS, TopicARN: resources.OrderTopic}
 		n := 0
-		tick := time.NewTicker(4 * time.Millisecond)
+		tick := time.NewTicker(pace)
 		defer tick.Stop()
 		for publishing.Err() == nil {
 			o, _ := crashOrder(n)
@@ -129,11 +225,8 @@ func TestCrash(t *testing.T) {
 		}
 		published <- n
 	}()
-	for range kills {
-		victim := s.worker
-		if rng.IntN(3) == 0 {
-			victim = []*process{s.aws, s.payment, s.carrier}[rng.IntN(3)]
-		}
+	for n := range kills {
+		v := next(rng, n)
 		before, atLeast := sent.Load(), int64(1+rng.IntN(40))
 		moment := time.After(rand.N(300 * time.Millisecond))
 		eventually(t, 60*time.Second, "orders flow", func() error {
@@ -143,8 +236,8 @@ func TestCrash(t *testing.T) {
 			return nil
 		})
 		<-moment
-		victim.kill()
-		victim.start()
+		t.Logf("after %d orders: %s is killed", sent.Load(), v.name)
+		v.kill()
 	}
 	stop()
 	n := <-published
@@ -189,7 +282,13 @@ func TestCrash(t *testing.T) {
 		t.Error(v)
 	}
 	t.Logf("outcomes: %v", res.ByStatus)
-	for _, p := range []*process{s.worker, s.carrier, s.payment, s.aws} {
+	for _, p := range s.workers {
+		p.stop()
+	}
+	if s.dapr != nil {
+		s.dapr.Stop()
+	}
+	for _, p := range []*process{s.carrier, s.payment, s.aws} {
 		p.stop()
 	}
 }

@@ -30,6 +30,11 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(status)
 	}
+	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
+		if err := os.Setenv("ORDERSAGA_DAPR_BIN", filepath.Join("..", "..", "bin")); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
 
 // NeedTool gives the path of a program that a test drives. Without it the test
@@ -13,12 +15,24 @@ import (
 func NeedTool(t testing.TB, name, howToGet string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
+	if err != nil {
+		leaveOut(t, name+" is not installed: "+howToGet)
 	}
+	return path
+}
+
+// NeedDapr is NeedTool for Dapr's programs.
+func NeedDapr(t testing.TB) {
+	t.Helper()
+	if _, err := daprlocal.Find(); err != nil {
+		leaveOut(t, err.Error())
+	}
+}
+
+func leaveOut(t testing.TB, why string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed: %s", name, howToGet)
+		t.Fatal(why)
 	}
-	t.Skipf("%s is not installed: %s", name, howToGet)
-	return ""
+	t.Skip(why)
 }

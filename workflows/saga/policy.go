@@ -13,8 +13,10 @@ type Policy struct {
 	// MaxAttempts counts the first one; 0 is no limit.
 	MaxAttempts int
 	// Budget bounds the time from the first attempt to the start of the last;
-	// 0 is no limit.
-	Budget time.Duration
+	// 0 is no limit. It does not end before MinAttempts: while the engine
+	// stands still time goes by, and no attempt is made.
+	Budget      time.Duration
+	MinAttempts int
 	// First is the pause after the first failure, Max the longest; each pause
 	// is Factor times the one before.
 	First, Max time.Duration
@@ -34,6 +36,8 @@ func (p Policy) Validate() error {
 		}
 	}
 	check(p.MaxAttempts >= 0, "MaxAttempts must not be negative")
+	check(p.MinAttempts >= 0, "MinAttempts must not be negative")
+	check(p.MaxAttempts == 0 || p.MinAttempts <= p.MaxAttempts, "MinAttempts must be at most MaxAttempts")
 	check(p.Budget >= 0, "Budget must not be negative")
 	check(p.First > 0, "First must be positive")
 	check(p.Max >= p.First, "Max must be at least First")
@@ -52,5 +56,5 @@ func (p Policy) delay(key string, n int) time.Duration {
 }
 
 func (p Policy) exhausted(attempts int, elapsed time.Duration) bool {
-	return (p.MaxAttempts > 0 && attempts >= p.MaxAttempts) || (p.Budget > 0 && elapsed > p.Budget)
+	return (p.MaxAttempts > 0 && attempts >= p.MaxAttempts) || (p.Budget > 0 && elapsed > p.Budget && attempts >= p.MinAttempts)
 }

@@ -30,13 +30,16 @@ type Trip struct {
 	Paid      bool   `json:"paid,omitempty"`
 }
 
-var quick = saga.Policy{MaxAttempts: 3, First: time.Millisecond, Max: 4 * time.Millisecond, Factor: 2}
+var (
+	quick    = saga.Policy{MaxAttempts: 3, First: time.Millisecond, Max: 4 * time.Millisecond, Factor: 2}
+	budgeted = saga.Policy{Budget: 20 * time.Millisecond, MinAttempts: 3, First: time.Millisecond, Max: time.Millisecond, Factor: 1}
+)
 
 func booking() saga.Saga[Trip] {
 	return saga.Saga[Trip]{
 		Done: "BOOKED", Failed: "FAILED", Cancelled: "CANCELLED", Park: "Park",
 		Steps: []saga.Step[Trip]{
-			{Name: "flight", Do: "BookFlight", Undo: "CancelFlight", Retry: quick, UndoRetry: quick},
+			{Name: "flight", Do: "BookFlight", Undo: "CancelFlight", Retry: budgeted, UndoRetry: quick},
 			{Name: "hotel", Do: "BookHotel", Undo: "CancelHotel", Retry: quick, UndoRetry: quick},
 			{Name: "consent", When: func(t Trip) bool { return t.Traveller == "minor" }, Wait: &saga.Wait[Trip]{
 				Signal:  "consent",
@@ -353,6 +356,18 @@ func TestPolicyDelaysGrowToTheirCapAndAreTheSameOnReplay(t *testing.T) {
 	if err := quick.Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestStandstillUsesUpNoTries: the first attempt outlasts the budget, as when
+// the worker was down meanwhile, and is not the last.
+func TestStandstillUsesUpNoTries(t *testing.T) {
+	held := make(chan struct{})
+	b := start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}, failing: map[string]int{"BookFlight": 2}})
+	b.book(t, Trip{})
+	b.until(t, "BookFlight")
+	<-time.After(2 * budgeted.Budget)
+	close(held)
+	expect(t, "status", b.report(t).Status, "BOOKED")
 }
 
 func TestTableWithFaultsIsRefused(t *testing.T) {
