@@ -253,7 +253,10 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 				return err
 			}
 			if !rec.Status.Terminal() {
-				return errors.New("is " + string(rec.Status))
+				var saga, history strings.Builder
+				_ = get(s.apiURL+"/v1/sagas/"+o.OrderID, &saga) // for the message only
+				_ = get(s.apiURL+"/v1/sagas/"+o.OrderID+"/history", &history)
+				return fmt.Errorf("is %s: %s %s", rec.Status, saga.String(), history.String())
 			}
 			if want != "" && rec.Status != want {
 				t.Errorf("order %s ended %s (%s), must be %s", o.OrderID, rec.Status, rec.Reason, want)

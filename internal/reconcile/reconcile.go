@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Orders is what the reconciler uses of *stock.Store.
@@ -41,6 +42,7 @@ type Payments interface {
 type Sagas interface {
 	Get(ctx context.Context, id string) (engine.Instance, error)
 	Start(ctx context.Context, workflow, id string, input any) error
+	Raise(ctx context.Context, id, event string, payload any) error
 }
 
 // Reconciler compares the three ledgers.
@@ -155,9 +157,6 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		return err
 	}
 	gone := err != nil
-	if !gone && !inst.Status.Ended() {
-		return nil
-	}
 	// The list is a moment old, and the saga may have ended since, with its
 	// order: what counts is what it has left behind.
 	rec, err = r.Orders.Get(ctx, rec.OrderID)
@@ -168,6 +167,8 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		return nil
 	}
 	switch {
+	case !gone && !inst.Status.Ended():
+		r.nudge(ctx, rep, rec)
 	case gone && rec.Status != order.StatusNeedsAttention:
 		// All steps are idempotent, so a saga that is begun again finds what
 		// is done and goes on from there.
@@ -193,6 +194,19 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		})
 	}
 	return nil
+}
+
+// nudge wakes a saga that has stood still where none waits for long. Dapr can
+// lose a saga's wake-up when a process dies between writing the saga and its
+// reminder; any event brings another. To a saga that is well it means nothing.
+func (r Reconciler) nudge(ctx context.Context, rep *Report, rec stock.Record) {
+	brief := rec.Status == order.StatusPending || rec.Status == order.StatusReserved || rec.Status == order.StatusPaid && rec.ShipmentID == ""
+	if !brief {
+		return
+	}
+	r.found(ctx, rep, rec.OrderID, "order has been "+string(rec.Status)+" for "+r.Now().Sub(rec.UpdatedAt).Round(time.Second).String(), "saga nudged", func() error {
+		return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil)
+	})
 }
 
 // refund does what the saga's compensation does.

@@ -314,6 +314,12 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	o := l.accepted("silent", "tok_ok") // its saga waits for the carrier
 	o.ShipTo = &order.Address{Name: "SILENT"}
 	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "silent", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(t, "its shipment is requested", func() error {
+		if rec, err := l.Store.Get(t.Context(), "silent"); err != nil || rec.ShipmentID == "" {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
 	l.accepted("done", "tok_ok")
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "done")
@@ -322,6 +328,23 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
 		t.Errorf("%+v %v", rep, err)
 	}
+}
+
+// TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
+func TestSagaThatStandsStillIsNudged(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.accepted("o", "tok_down")
+	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(t, "it is held up", func() error {
+		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+	l.found("order has been RESERVED for 1h0m0s", "saga nudged")
+	l.must(l.Simulators.HealPayments(t.Context()))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
 }
 
 // late is a store whose lists are a moment old when they arrive.
@@ -359,6 +382,7 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	}
 
 	l.paid("p", "tok_ok")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
 	listings := 0
 	l.Orders = late{l.Store, func() {
 		if listings++; listings == 2 { // the reservations, after the orders

@@ -16,6 +16,10 @@ import (
 // an approval sees a cancel at once.
 const SignalEvent = "signal"
 
+// Nudge is a signal that means nothing to a saga; sending it makes the engine
+// look at the saga again.
+const Nudge = "nudge"
+
 const (
 	signalCancel  = "cancel"
 	signalResolve = "resolve"
@@ -76,6 +80,9 @@ func (b *inbox) untilStale(left time.Duration) time.Duration {
 }
 
 func (b *inbox) put(s Signal) {
+	if s.Kind == Nudge {
+		return
+	}
 	if b.stash == nil {
 		b.stash = map[string][]json.RawMessage{}
 	}
