@@ -39,11 +39,11 @@ const (
 // Order is the OrderPlaced event, version 1. Money is in minor units of
 // Currency (ISO 4217).
 type Order struct {
-	SpecVersion int       `json:"specVersion,omitempty" doc:"Version of this event; 1 when absent."`
-	OrderID     string    `json:"orderId" doc:"1-64 of A-Z a-z 0-9 . _ -; also the saga's id." example:"o-1042"`
-	CustomerID  string    `json:"customerId" doc:"1-64 of A-Z a-z 0-9 . _ -" example:"c-7"`
-	Currency    string    `json:"currency" doc:"ISO 4217 code." example:"EUR"`
-	Lines       []Line    `json:"lines" doc:"1-50 lines. A SKU may appear on several lines."`
+	SpecVersion int       `json:"specVersion,omitempty" enum:"1" doc:"Version of this event; 1 when absent."`
+	OrderID     string    `json:"orderId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"Also the saga's id." example:"o-1042"`
+	CustomerID  string    `json:"customerId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"c-7"`
+	Currency    string    `json:"currency" pattern:"^[A-Z]{3}$" doc:"ISO 4217 code." example:"EUR"`
+	Lines       []Line    `json:"lines" minItems:"1" maxItems:"50" nullable:"false" doc:"A SKU may appear on several lines."`
 	Payment     Payment   `json:"payment"`
 	ShipTo      *Address  `json:"shipTo,omitempty"`
 	PlacedAt    time.Time `json:"placedAt,omitzero" doc:"When the customer placed it, RFC 3339."`
@@ -51,23 +51,23 @@ type Order struct {
 
 // Line is one position of an order.
 type Line struct {
-	SKU       string `json:"sku" example:"SKU-1"`
-	Quantity  int64  `json:"quantity" doc:"1-10,000 pieces." example:"2"`
-	UnitPrice int64  `json:"unitPrice" doc:"Minor units of the order's currency." example:"1999"`
+	SKU       string `json:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"SKU-1"`
+	Quantity  int64  `json:"quantity" minimum:"1" maximum:"10000" doc:"Pieces." example:"2"`
+	UnitPrice int64  `json:"unitPrice" minimum:"0" maximum:"1000000000" doc:"Minor units of the order's currency." example:"1999"`
 }
 
 // Payment carries the payment provider's token, never card data.
 type Payment struct {
-	Token string `json:"token" example:"tok_ok"`
+	Token string `json:"token" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"tok_ok"`
 }
 
 // Address is where the goods go.
 type Address struct {
-	Name       string `json:"name,omitempty"`
-	Line1      string `json:"line1,omitempty"`
-	City       string `json:"city,omitempty"`
-	PostalCode string `json:"postalCode,omitempty"`
-	Country    string `json:"country,omitempty" doc:"ISO 3166-1 alpha-2." example:"DE"`
+	Name       string `json:"name,omitempty" maxLength:"200"`
+	Line1      string `json:"line1,omitempty" maxLength:"200"`
+	City       string `json:"city,omitempty" maxLength:"200"`
+	PostalCode string `json:"postalCode,omitempty" maxLength:"200"`
+	Country    string `json:"country,omitempty" pattern:"^([A-Z]{2})?$" doc:"ISO 3166-1 alpha-2." example:"DE"`
 }
 
 // Demand is how many pieces of one SKU an order takes, over all its lines.

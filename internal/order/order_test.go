@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +32,7 @@ func lines(n int) []Line {
 
 func TestValidate(t *testing.T) {
 	long, tooLong := strings.Repeat("a", 64), strings.Repeat("a", 65)
+	wide, tooWide := strings.Repeat("ä", 200), strings.Repeat("ä", 201)
 	for _, c := range []struct {
 		field  string // "" is valid
 		change func(*Order)
@@ -40,37 +43,69 @@ func TestValidate(t *testing.T) {
 		{"specVersion", func(o *Order) { o.SpecVersion = -1 }},
 		{"", func(o *Order) { o.OrderID = long }},
 		{"", func(o *Order) { o.OrderID = "A.z_0-9" }},
+		{"", func(o *Order) { o.OrderID = "..." }},
 		{"orderId", func(o *Order) { o.OrderID = "" }},
 		{"orderId", func(o *Order) { o.OrderID = tooLong }},
 		{"orderId", func(o *Order) { o.OrderID = "a/b" }},
 		{"orderId", func(o *Order) { o.OrderID = "ä" }},
+		{"orderId", func(o *Order) { o.OrderID = "." }},
 		{"orderId", func(o *Order) { o.OrderID = ".." }},
+		{"", func(o *Order) { o.CustomerID = long }},
+		{"customerId", func(o *Order) { o.CustomerID = tooLong }},
+		{"customerId", func(o *Order) { o.CustomerID = "" }},
 		{"customerId", func(o *Order) { o.CustomerID = "a b" }},
+		{"", func(o *Order) { o.Currency = "JPY" }},
 		{"currency", func(o *Order) { o.Currency = "" }},
 		{"currency", func(o *Order) { o.Currency = "eur" }},
 		{"currency", func(o *Order) { o.Currency = "XXX" }},
+		{"currency", func(o *Order) { o.Currency = "EURO" }},
 		{"lines", func(o *Order) { o.Lines = nil }},
+		{"lines", func(o *Order) { o.Lines = []Line{} }},
+		{"", func(o *Order) { o.Lines = lines(1) }},
 		{"", func(o *Order) { o.Lines = lines(50) }},
 		{"lines", func(o *Order) { o.Lines = lines(51) }},
+		{"", func(o *Order) { o.Lines = append(o.Lines, o.Lines[0]) }},
+		{"", func(o *Order) { o.Lines[0].SKU = long }},
+		{"lines[0].sku", func(o *Order) { o.Lines[0].SKU = tooLong }},
 		{"lines[0].sku", func(o *Order) { o.Lines[0].SKU = "" }},
+		{"lines[49].sku", func(o *Order) { o.Lines = lines(50); o.Lines[49].SKU = "a#b" }},
+		{"", func(o *Order) { o.Lines[0].Quantity = 1 }},
 		{"", func(o *Order) { o.Lines[0].Quantity = 10_000 }},
 		{"lines[0].quantity", func(o *Order) { o.Lines[0].Quantity = 10_001 }},
 		{"lines[0].quantity", func(o *Order) { o.Lines[0].Quantity = 0 }},
+		{"lines[0].quantity", func(o *Order) { o.Lines[0].Quantity = math.MaxInt64 }},
 		{"lines[1].quantity", func(o *Order) { o.Lines = append(o.Lines, Line{SKU: "x", Quantity: -1}) }},
 		{"", func(o *Order) { o.Lines[0].UnitPrice = 0 }},
+		{"", func(o *Order) { o.Lines[0].UnitPrice = MaxUnitPrice }},
 		{"lines[0].unitPrice", func(o *Order) { o.Lines[0].UnitPrice = -1 }},
 		{"lines[0].unitPrice", func(o *Order) { o.Lines[0].UnitPrice = MaxUnitPrice + 1 }},
+		{"lines[0].unitPrice", func(o *Order) { o.Lines[0].UnitPrice = math.MaxInt64 }},
+		{"", func(o *Order) { o.Payment.Token = long }},
+		{"payment.token", func(o *Order) { o.Payment.Token = tooLong }},
 		{"payment.token", func(o *Order) { o.Payment.Token = "" }},
+		{"payment.token", func(o *Order) { o.Payment.Token = "4111 1111" }},
 		{"", func(o *Order) { o.ShipTo = nil }},
 		{"", func(o *Order) { *o.ShipTo = Address{} }},
 		{"shipTo.name", func(o *Order) { o.ShipTo.Name = "a\x00b" }},
-		{"shipTo.line1", func(o *Order) { o.ShipTo.Line1 = strings.Repeat("ä", 201) }},
-		{"", func(o *Order) { o.ShipTo.Line1 = strings.Repeat("ä", 200) }},
+		{"shipTo.name", func(o *Order) { o.ShipTo.Name = tooWide }},
+		{"", func(o *Order) { o.ShipTo.Line1 = wide }},
+		{"shipTo.line1", func(o *Order) { o.ShipTo.Line1 = tooWide }},
 		{"shipTo.city", func(o *Order) { o.ShipTo.City = "\xff" }},
+		{"shipTo.city", func(o *Order) { o.ShipTo.City = tooWide }},
 		{"shipTo.postalCode", func(o *Order) { o.ShipTo.PostalCode = "\n" }},
+		{"shipTo.postalCode", func(o *Order) { o.ShipTo.PostalCode = tooWide }},
 		{"shipTo.country", func(o *Order) { o.ShipTo.Country = "de" }},
+		{"shipTo.country", func(o *Order) { o.ShipTo.Country = "D" }},
+		{"shipTo.country", func(o *Order) { o.ShipTo.Country = "DEU" }},
+		{"shipTo.country", func(o *Order) { o.ShipTo.Country = "Ä" }}, // two bytes
 		{"", func(o *Order) { o.PlacedAt = time.Time{} }},
-		{"placedAt", func(o *Order) { o.PlacedAt = time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC) }},
+		{"", func(o *Order) { o.PlacedAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{"placedAt", func(o *Order) { o.PlacedAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }},
+		{"", func(o *Order) { o.PlacedAt = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }},
+		{"placedAt", func(o *Order) { o.PlacedAt = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600)) }},
+		{"placedAt", func(o *Order) {
+			o.PlacedAt = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).In(time.FixedZone("", 3600))
+		}},
 	} {
 		o := valid()
 		c.change(&o)
@@ -108,21 +143,45 @@ func TestParse(t *testing.T) {
 		{good + `}`, "", ""},
 		{good + `,"coupon":"a later producer's field"}`, "", ""},
 		{good + `,"shipTo":null,"placedAt":null}`, "", ""},
+		{good + `,"specVersion":0}`, "", ""},
+		{good + `,"specVersion":1}`, "", ""},
+		{good + `,"specVersion":2}`, "specVersion", "only 1"},
+		{good + `,"specVersion":"1"}`, "specVersion", "string"},
 		{"  " + good + "}\n", "", ""},
+		{good + strings.Repeat(" ", MaxEventBytes-len(good)-1) + `}`, "", ""},
+		{good + strings.Repeat(" ", MaxEventBytes-len(good)) + `}`, "body", "at most"},
 		{``, "body", "EOF"},
 		{`null`, "orderId", IDRule},
+		{`{}`, "orderId", IDRule},
 		{`[]`, "body", "array"},
 		{`"x"`, "body", "string"},
+		{`7`, "body", "number"},
+		{`true`, "body", "bool"},
+		{"\xef\xbb\xbf" + good + `}`, "body", "JSON"},
+		{strings.Repeat("[", 20_000), "body", "JSON"},
 		{good, "body", "unexpected EOF"},
 		{good + `} {}`, "body", "after the JSON value"},
 		{good + `}x`, "body", "after the JSON value"},
-		{strings.Replace(good, `"quantity":1`, `"quantity":"1"`, 1) + `}`, "lines.quantity", "string"},
-		{strings.Replace(good, `"quantity":1`, `"quantity":1.5`, 1) + `}`, "lines.quantity", "number"},
-		{strings.Replace(good, `"quantity":1`, `"quantity":1e40`, 1) + `}`, "lines.quantity", "number"},
+		{good + ",\"shipTo\":{\"city\":\"K\xf6ln\"}}", "body", "UTF-8"},
+		{"\xff\xfe", "body", "UTF-8"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":"1"`, 1) + `}`, "lines[0].quantity", "string"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":1.5`, 1) + `}`, "lines[0].quantity", "number"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":1e40`, 1) + `}`, "lines[0].quantity", "number"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":9223372036854775808`, 1) + `}`, "lines[0].quantity", "number"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":null`, 1) + `}`, "lines[0].quantity", "is 0"},
+		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},{"sku":true}`, 1) + `}`, "lines[1].sku", "bool"},
+		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},7`, 1) + `} trailing`, "lines[1]", "number"},
+		{good + `,"lines":{}}`, "lines", "object"},
+		{good + `,"lines":[]}`, "lines", "0 lines"},
 		{strings.Replace(good, `"o-1"`, `7`, 1) + `}`, "orderId", "number"},
-		{good + `,"placedAt":"yesterday"}`, "body", "yesterday"},
-		{good + `,"specVersion":7}`, "specVersion", "only 1"},
-		{good + strings.Repeat(" ", MaxEventBytes) + `}`, "body", "at most"},
+		{strings.Replace(good, `"c-1"`, `{}`, 1) + `}`, "customerId", "object"},
+		{strings.Replace(good, `"EUR"`, `978`, 1) + `}`, "currency", "number"},
+		{good + `,"payment":"t"}`, "payment", "string"},
+		{good + `,"payment":{"token":1}}`, "payment.token", "number"},
+		{good + `,"shipTo":{"country":49}}`, "shipTo.country", "number"},
+		{good + `,"placedAt":"yesterday"}`, "placedAt", "RFC 3339"},
+		{good + `,"placedAt":7}`, "placedAt", "RFC 3339"},
+		{good + `,"placedAt":"2026-11-23T10:00:00+24:00"}`, "placedAt", "RFC 3339"},
 	} {
 		o, err := Parse([]byte(c.body))
 		if c.field == "" {
@@ -162,6 +221,25 @@ func TestTotalAndDemand(t *testing.T) {
 	}
 }
 
+// eachLeaf visits the fields of an order that hold no others.
+func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		eachLeaf(v.Elem(), visit)
+	case reflect.Slice:
+		eachLeaf(v.Index(0), visit)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return // has no fields of its own to change
+		}
+		for i := range v.NumField() {
+			eachLeaf(v.Field(i), visit)
+		}
+	default:
+		visit(v)
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	want := valid().Fingerprint()
 	same := map[string]func(*Order){
@@ -169,11 +247,35 @@ func TestFingerprint(t *testing.T) {
 		"other time zone":    func(o *Order) { o.PlacedAt = o.PlacedAt.In(time.FixedZone("", 3600)) },
 	}
 	other := map[string]func(*Order){
-		"order id": func(o *Order) { o.OrderID = "o-2" }, "customer": func(o *Order) { o.CustomerID = "c-2" },
-		"currency": func(o *Order) { o.Currency = "USD" }, "quantity": func(o *Order) { o.Lines[0].Quantity++ },
-		"price": func(o *Order) { o.Lines[0].UnitPrice++ }, "token": func(o *Order) { o.Payment.Token = "t" },
-		"city": func(o *Order) { o.ShipTo.City = "Bonn" }, "no address": func(o *Order) { o.ShipTo = nil },
-		"instant": func(o *Order) { o.PlacedAt = o.PlacedAt.Add(1) }, "line": func(o *Order) { o.Lines = append(o.Lines, Line{"X", 1, 0}) },
+		"no address": func(o *Order) { o.ShipTo = nil }, "no time": func(o *Order) { o.PlacedAt = time.Time{} },
+		"instant":    func(o *Order) { o.PlacedAt = o.PlacedAt.Add(1) },
+		"more lines": func(o *Order) { o.Lines = append(o.Lines, Line{"X", 1, 0}) },
+		"split line": func(o *Order) { o.Lines[0].Quantity--; o.Lines = append(o.Lines, Line{"SKU-1", 1, 1999}) },
+	}
+	// Every field there is, and every one there will be.
+	o := valid()
+	n := 0
+	eachLeaf(reflect.ValueOf(&o), func(field reflect.Value) {
+		if n++; field.Addr().Interface() == &o.SpecVersion {
+			return
+		}
+		was := reflect.New(field.Type()).Elem()
+		was.Set(field)
+		switch field.Kind() {
+		case reflect.String:
+			field.SetString(field.String() + "x")
+		case reflect.Int64:
+			field.SetInt(field.Int() + 1)
+		default:
+			t.Fatalf("how does one change a %s?", field.Kind())
+		}
+		if o.Fingerprint() == want {
+			t.Errorf("field %d, now %v, does not change the fingerprint", n, field)
+		}
+		field.Set(was)
+	})
+	if n != 13 || o.Fingerprint() != want {
+		t.Errorf("%d fields visited", n)
 	}
 	for name, change := range same {
 		o := valid()
@@ -197,21 +299,36 @@ func TestWithoutToken(t *testing.T) {
 	}
 }
 
+// TestIDPattern: the pattern in schemas says what ValidID does.
+func TestIDPattern(t *testing.T) {
+	re := regexp.MustCompile(IDPattern)
+	for _, s := range []string{"", ".", "..", "...", "....", ".a", "..a", "a", "a.", "a..", "-", "_", "A/b", "a b", "ä", "a\n", "%2e"} {
+		if re.MatchString(s) != ValidID(s) {
+			t.Errorf("%q: pattern says %v, ValidID %v", s, re.MatchString(s), ValidID(s))
+		}
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	if n := len(Statuses()); n != 10 {
 		t.Errorf("%d statuses", n)
 	}
-	terminal := 0
+	var terminal []Status
 	for _, s := range Statuses() {
 		if !s.Valid() {
 			t.Errorf("%s is not valid", s)
 		}
 		if s.Terminal() {
-			terminal++
+			terminal = append(terminal, s)
 		}
 	}
-	if terminal != 5 || Status("DONE").Valid() || Status("").Valid() {
-		t.Errorf("%d terminal statuses", terminal)
+	if want := []Status{"COMPLETED", "REJECTED", "DECLINED", "CANCELLED", "FAILED"}; !reflect.DeepEqual(terminal, want) {
+		t.Errorf("terminal are %v, want %v", terminal, want)
+	}
+	for _, s := range []Status{"", "DONE", "completed"} {
+		if s.Valid() || s.Terminal() {
+			t.Errorf("%q passes for a status", s)
+		}
 	}
 }
 
@@ -222,9 +339,13 @@ func FuzzParse(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range []string{string(b), "", "null", "{", `{"lines":[{}]}`, `{"orderId":"o","placedAt":"9999-12-31T23:59:59-23:59"}`} {
+	for _, seed := range []string{
+		string(b), "", "null", "{", `{"lines":[{}]}`, `{"lines":[7]}`, `{"shipTo":{"name":"\ud800"}}`,
+		strings.Replace(string(b), "00Z", "00+24:00", 1), strings.Replace(string(b), "2026-11-23T10:00:00Z", "9999-12-31T23:59:59-23:59", 1),
+	} {
 		f.Add([]byte(seed))
 	}
+	path := regexp.MustCompile(`^(body|specVersion|orderId|customerId|currency|placedAt|payment(\.token)?|shipTo(\.(name|line1|city|postalCode|country))?|lines(\[\d+\](\.(sku|quantity|unitPrice))?)?)$`)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		o, err := Parse(raw)
 		if err != nil {
@@ -233,8 +354,8 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%T %v", err, err)
 			}
 			for _, f := range invalid.Fields {
-				if f.Field == "" || f.Message == "" {
-					t.Fatalf("a fault without field or message: %+v", invalid.Fields)
+				if !path.MatchString(f.Field) || f.Message == "" {
+					t.Fatalf("a fault without a field of an order, or without message: %+v", invalid.Fields)
 				}
 			}
 			return
@@ -244,8 +365,11 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := Parse(b)
-		if err != nil || again.Fingerprint() != o.Fingerprint() || again.Total() != o.Total() {
+		if err != nil || again.Fingerprint() != o.Fingerprint() || !again.PlacedAt.Equal(o.PlacedAt) {
 			t.Fatalf("%s becomes %+v, %v", b, again, err)
+		}
+		if again.PlacedAt = o.PlacedAt; !reflect.DeepEqual(again, o) {
+			t.Fatalf("%+v becomes %+v", o, again)
 		}
 	})
 }

@@ -38,13 +38,14 @@ func Parse(raw []byte) (Order, error) {
 	if len(raw) > MaxEventBytes {
 		return o, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
 	}
+	// The decoder would put U+FFFD where it cannot read the text, and a parcel
+	// would go to a mangled address.
+	if !utf8.Valid(raw) {
+		return o, invalid("body", "is not UTF-8")
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if err := dec.Decode(&o); err != nil {
-		var typeErr *json.UnmarshalTypeError
-		if errors.As(err, &typeErr) && typeErr.Field != "" {
-			return Order{}, invalid(typeErr.Field, "must not be a JSON "+typeErr.Value)
-		}
-		return Order{}, invalid("body", "is not an OrderPlaced event in JSON: "+err.Error())
+		return Order{}, undecodable(raw, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, invalid("body", "has data after the JSON value")
@@ -53,6 +54,38 @@ func Parse(raw []byte) (Order, error) {
 		return Order{}, err
 	}
 	return o, nil
+}
+
+// undecodable names the field that the decoder stopped at.
+func undecodable(raw []byte, err error) *InvalidError {
+	var typeErr *json.UnmarshalTypeError
+	var syntaxErr *json.SyntaxError
+	switch {
+	case errors.As(err, &typeErr) && typeErr.Field == "":
+		return invalid("body", "is not an OrderPlaced event: must be a JSON object, not "+typeErr.Value)
+	case errors.As(err, &typeErr):
+		return invalid(indexed(raw, typeErr.Field), "must not be a JSON "+typeErr.Value)
+	case errors.As(err, &syntaxErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return invalid("body", "is not an OrderPlaced event in JSON: "+err.Error())
+	default: // the one field that decodes itself
+		return invalid("placedAt", "must be RFC 3339, such as 2026-11-23T10:00:00Z")
+	}
+}
+
+// indexed says which of the lines a decoder's path is about, if it is about
+// one: the decoder names fields, but not positions.
+func indexed(raw []byte, path string) string {
+	rest, ok := strings.CutPrefix(path, "lines")
+	var o struct{ Lines []json.RawMessage }
+	if !ok || json.NewDecoder(bytes.NewReader(raw)).Decode(&o) != nil {
+		return path
+	}
+	for i, l := range o.Lines {
+		if json.Unmarshal(l, new(Line)) != nil {
+			return fmt.Sprintf("lines[%d]%s", i, rest)
+		}
+	}
+	return path
 }
 
 func invalid(field, message string) *InvalidError {
@@ -98,6 +131,9 @@ func (o Order) Validate() error {
 	}
 	if y := o.PlacedAt.UTC().Year(); !o.PlacedAt.IsZero() && (y < 2000 || y > 9999) {
 		c.add("placedAt", "is in the year %d", y)
+	} else if _, err := o.PlacedAt.MarshalJSON(); err != nil {
+		// Such as +24:00, which can be decoded and then never encoded again.
+		c.add("placedAt", "cannot be written in RFC 3339")
 	}
 	if len(c.fields) > 0 {
 		return &InvalidError{Fields: c.fields}
@@ -126,7 +162,7 @@ func ValidID(s string) bool {
 // schemas.
 const (
 	IDRule    = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not . or .."
-	IDPattern = `^[A-Za-z0-9._-]{1,64}$`
+	IDPattern = `^(\.?\.?[A-Za-z0-9_-]|\.\.\.)[A-Za-z0-9._-]*$` // beside 1 to MaxIDLength characters
 )
 
 type checker struct{ fields []FieldError }
