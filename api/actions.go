@@ -3,11 +3,13 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -87,7 +89,11 @@ func (s *server) act(ctx context.Context, id, action string, said Said, why func
 	if err := s.Orders.AddNote(ctx, id, note); err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	if err := s.Sagas.Raise(ctx, id, event, payload); err != nil {
+	err = s.Sagas.Raise(ctx, id, event, payload)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = s.raiseFirst(ctx, rec, event, payload)
+	}
+	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	if event == workflows.EventCancel {
@@ -98,6 +104,23 @@ func (s *server) act(ctx context.Context, id, action string, said Said, why func
 	}
 	s.Logger.Info().Str("order", id).Str("action", action).Str("by", note.Actor).Msg("operator action")
 	return &sagaOutput{sagaOf(rec)}, nil
+}
+
+// raiseFirst raises an event for a saga that the engine does not know. An order
+// that waits to be taken in gets its saga here: it must not run, some moments
+// after its cancellation was refused.
+func (s *server) raiseFirst(ctx context.Context, rec stock.Record, event string, payload any) error {
+	if rec.Status != order.StatusPending {
+		return huma.Error409Conflict("the engine has no saga of the order, which is " + string(rec.Status) + "; the reconciler takes it up")
+	}
+	o, err := rec.Order()
+	if err != nil {
+		return err
+	}
+	if _, _, err := s.Starter.Start(ctx, o); err != nil {
+		return err
+	}
+	return s.Sagas.Raise(ctx, rec.OrderID, event, payload)
 }
 
 func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {

@@ -81,19 +81,54 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
+// TestCancelAtOnce: also an order that no worker has taken in yet ends.
+func TestCancelAtOnce(t *testing.T) {
+	c := start(t)
+	if _, _, err := c.Store.Accept(t.Context(), mustParse(t, newOrder("o", nil))); err != nil { // and its message is slow
+		t.Fatal(err)
+	}
+	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
+	v := c.until("o", "CANCELLED")
+	c.post("/v1/orders", newOrder("o", nil)) // here it comes
+	if v = c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
+		t.Errorf("%+v", v)
+	}
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
+		t.Error(l.body)
+	}
+}
+
 // FuzzPostOrder: whatever the body, the answer is 202 or a problem of the
 // caller's, and never shows the token.
 func FuzzPostOrder(f *testing.F) {
 	c := start(f)
-	for _, seed := range []string{newOrder("x", nil), "{}", "", "[", `{"orderId":"x","lines":[{}]}`} {
+	for _, seed := range []string{newOrder("x", nil), newOrder("x", shipTo("Ada")), "{}", "", "[", `{"orderId":"x","lines":[{}]}`} {
 		f.Add(seed)
+	}
+	for body := range badOrders() {
+		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		c := c
 		c.t = t
-		a := c.post("/v1/sagas", body)
-		if a.status != http.StatusAccepted && (a.status < 400 || a.status > 499) {
-			t.Fatalf("%d %s", a.status, a.body)
+		o, invalid := order.Parse([]byte(body))
+		for _, path := range []string{"/v1/orders", "/v1/sagas"} {
+			a := c.post(path, body)
+			switch {
+			case a.status == http.StatusConflict && invalid == nil: // the id was used before
+			case a.status == http.StatusAccepted && invalid == nil:
+			case (a.status == http.StatusBadRequest || a.status == http.StatusRequestEntityTooLarge || a.status == http.StatusUnprocessableEntity) && invalid != nil:
+				var p problem
+				if a.json(t, &p); len(p.Errors) == 0 || !strings.HasPrefix(p.Errors[0].Location, "body") {
+					t.Fatalf("%s names no field", a.body)
+				}
+			default:
+				t.Fatalf("%v, and yet %d %s", invalid, a.status, a.body)
+			}
+			// A token as short as a word of the answer proves nothing.
+			if tok := o.Payment.Token; len(tok) > 5 && tok != o.OrderID && strings.Contains(a.body, tok) {
+				t.Fatalf("the answer has the token: %s", a.body)
+			}
 		}
 	})
 }

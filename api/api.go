@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
@@ -78,12 +79,13 @@ func New(o Options) http.Handler {
 	m := newMetrics(o.Registry, o.Sagas)
 
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, bounded)
+	r.Use(s.requestID, m.observe, s.recover, secured, bounded, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; see /docs")
+		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusMethodNotAllowed, r.Method+" is not possible at "+r.URL.Path)
+		w.Header().Set("Allow", allowed(r))
+		problem(w, http.StatusMethodNotAllowed, "", r.Method+" is not possible at "+r.URL.Path)
 	})
 	r.Get("/metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP)
 
@@ -92,8 +94,11 @@ func New(o Options) http.Handler {
 		"Money is in minor units of the order's currency. Errors are RFC 9457 problem documents."
 	config.DocsPath = ""                       // huma's page loads scripts from elsewhere; ours does not
 	config.CreateHooks = nil                   // no $schema fields in answers
+	config.SchemasPath = ""                    // /openapi.json has them all
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
+	config.Transformers = []huma.Transformer{tidied}
 	h := humachi.New(r, config)
+	h.UseMiddleware(onceEach(h))
 	s.orders(h)
 	s.sagas(h)
 	s.actions(h)
@@ -113,8 +118,11 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
 	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")
+	}
+	if told, ok := errors.AsType[huma.StatusError](err); ok {
+		return told
 	}
 	if invalid, ok := errors.AsType[*order.InvalidError](err); ok {
 		details := make([]error, len(invalid.Fields))

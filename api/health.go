@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -16,6 +17,9 @@ type healthOutput struct {
 	}
 }
 
+// readyTimeout: who asks wants to know soon, also when nothing answers.
+const readyTimeout = 5 * time.Second
+
 func (s *server) health(h huma.API) {
 	ok := &healthOutput{}
 	ok.Body.Status = "ok"
@@ -23,6 +27,8 @@ func (s *server) health(h huma.API) {
 		func(context.Context, *struct{}) (*healthOutput, error) { return ok, nil })
 	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Says whether it can do its work", Errors: []int{http.StatusServiceUnavailable}},
 		func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+			ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+			defer cancel()
 			if err := s.Ready(ctx); err != nil {
 				s.Logger.Warn().Err(err).Msg("not ready")
 				return nil, huma.Error503ServiceUnavailable("not ready: " + err.Error())

@@ -44,12 +44,17 @@ type problem struct {
 
 func (c client) do(method, path, body string, header ...string) answer {
 	c.t.Helper()
-	req, err := http.NewRequest(method, c.API+path, strings.NewReader(body))
+	if body != "" {
+		header = append([]string{"Content-Type", "application/json"}, header...)
+	}
+	return c.send(method, path, strings.NewReader(body), header...)
+}
+
+func (c client) send(method, path string, body io.Reader, header ...string) answer {
+	c.t.Helper()
+	req, err := http.NewRequest(method, c.API+path, body)
 	if err != nil {
 		c.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -123,7 +128,7 @@ func shipTo(name string) func(*order.Order) {
 
 type sagaView struct {
 	OrderID, Status, Reason, RuntimeStatus string
-	ShipmentID                             string
+	ShipmentID, CreatedAt                  string
 	Cancellable, CancelRequested           bool
 	Notes                                  []struct{ Actor, Action, Text string }
 }
@@ -140,6 +145,12 @@ func (c client) place(o, until string) string {
 	}
 	c.until(id.OrderID, until)
 	return id.OrderID
+}
+
+func (c client) view(id string) (v sagaView) {
+	c.t.Helper()
+	c.get("/v1/sagas/"+id).json(c.t, &v)
+	return v
 }
 
 func (c client) until(id, status string) sagaView {

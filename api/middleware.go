@@ -1,14 +1,21 @@
 package api
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
+	"mime"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
@@ -44,7 +51,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 		defer func() {
 			if v := recover(); v != nil {
 				s.Logger.Error().Interface("panic", v).Str("request", requestIDOf(r.Context())).Bytes("stack", debug.Stack()).Msg("handler panicked")
-				problem(w, http.StatusInternalServerError, "something failed here; the log has the reason under request "+requestIDOf(r.Context()))
+				problem(w, http.StatusInternalServerError, "", "something failed here; the log has the reason under request "+requestIDOf(r.Context()))
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -62,31 +69,100 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// bounded limits how long a request may take and what it may send.
+// bounded limits how long a request may take and what it may send. It reads
+// the body, so that one that is too large, cut off or no text is the caller's
+// fault on every route, whether or not its length was said beforehand.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > maxBody {
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		switch {
+		case len(body) > maxBody:
 			// Read on a little: a client cut off while it sends sees a broken
 			// connection instead of the answer.
 			_, _ = io.CopyN(io.Discard, r.Body, 4*maxBody)
-			problem(w, http.StatusRequestEntityTooLarge, "the body has "+strconv.FormatInt(r.ContentLength, 10)+" bytes, at most "+strconv.Itoa(maxBody)+" are read")
+			problem(w, http.StatusRequestEntityTooLarge, "body", "the body has more than "+strconv.Itoa(maxBody)+" bytes")
+			return
+		case err != nil:
+			problem(w, http.StatusBadRequest, "body", "the body cannot be read to its end")
+			return
+		case !utf8.Valid(body):
+			problem(w, http.StatusBadRequest, "body", "the body is not UTF-8")
 			return
 		}
-		if t := r.Header.Get("Content-Type"); r.ContentLength != 0 && t != "" && !strings.HasPrefix(t, "application/json") {
-			problem(w, http.StatusUnsupportedMediaType, "Content-Type is "+t+", it must be application/json")
-			return
+		if t := r.Header.Get("Content-Type"); len(body) > 0 && t != "" {
+			if kind, _, err := mime.ParseMediaType(t); err != nil || kind != "application/json" {
+				problem(w, http.StatusUnsupportedMediaType, "header.Content-Type", "Content-Type is "+t+", it must be application/json")
+				return
+			}
+			r.Header.Set("Content-Type", "application/json") // huma compares it letter by letter
 		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// problem answers outside of huma's handlers.
-func problem(w http.ResponseWriter, status int, detail string) {
+// onceEach refuses what net/url would drop without a word: a query that cannot
+// be read, and all but the first of a parameter's values.
+func onceEach(h huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		u := ctx.URL()
+		values, err := url.ParseQuery(u.RawQuery)
+		if err != nil {
+			_ = huma.WriteErr(h, ctx, http.StatusBadRequest, "the query cannot be read", &huma.ErrorDetail{Location: "query", Message: err.Error()})
+			return
+		}
+		var faults []error
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			if len(values[name]) > 1 {
+				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is given more than once"})
+			}
+		}
+		if faults != nil {
+			_ = huma.WriteErr(h, ctx, http.StatusUnprocessableEntity, "validation failed", faults...)
+			return
+		}
+		next(ctx)
+	}
+}
+
+// tidied makes huma's problems like ours: one about the body says so, and none
+// repeats what was sent, which may be long or secret.
+func tidied(_ huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*huma.ErrorModel); ok {
+		for _, e := range p.Errors {
+			e.Value = nil
+		}
+		if p.Status == http.StatusBadRequest && len(p.Errors) == 0 {
+			p.Errors = []*huma.ErrorDetail{{Location: "body", Message: p.Detail}}
+		}
+	}
+	return v, nil
+}
+
+// problem answers outside of huma's handlers; location may be "".
+func problem(w http.ResponseWriter, status int, location, detail string) {
+	p := huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}
+	if location != "" {
+		p.Errors = []*huma.ErrorDetail{{Location: location, Message: detail}}
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}) // the client may be gone
+	_ = json.NewEncoder(w).Encode(p) // the client may be gone
+}
+
+// allowed is what a 405 must say: the methods that the path has.
+func allowed(r *http.Request) string {
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if chi.RouteContext(r.Context()).Routes.Match(chi.NewRouteContext(), m, cmp.Or(r.URL.RawPath, r.URL.Path)) {
+			if methods = append(methods, m); m == http.MethodGet {
+				methods = append(methods, http.MethodHead)
+			}
+		}
+	}
+	return strings.Join(methods, ", ")
 }
 
 type metrics struct{ requests *prometheus.HistogramVec }

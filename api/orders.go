@@ -35,20 +35,25 @@ func accepted(id string, st order.Status) *acceptedOutput {
 
 func (s *server) orders(h huma.API) {
 	schema := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
+	for _, name := range []string{"Order", "Line", "Payment", "Address"} {
+		// What is more than an order needs is ignored, as order.Parse does.
+		h.OpenAPI().Components.Schemas.Map()[name].AdditionalProperties = true
+	}
 	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1.", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: schema, Example: example},
 	}}
 	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	huma.Register(h, huma.Operation{
 		OperationID: "placeOrder", Method: http.MethodPost, Path: "/v1/orders", Tags: []string{"orders"},
-		Summary: "Place an order", Description: "Records the order and publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, " +
-			"and is the right thing to do when no answer came; another order under the same id is a conflict.",
-		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody, Errors: conflict,
+		Summary: "Place an order", Description: "Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, " +
+			"and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. " +
+			"Another order under the same id is a conflict, told at once.",
+		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody + 1, Errors: conflict,
 	}, s.placeOrder)
 	huma.Register(h, huma.Operation{
 		OperationID: "startSaga", Method: http.MethodPost, Path: "/v1/sagas", Tags: []string{"sagas"},
 		Summary: "Start the saga of an order directly", Description: "Does not go through the queue. Repeating the request with the same content gives the same answer.",
-		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody, Errors: conflict,
+		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody + 1, Errors: conflict,
 	}, s.startSaga)
 }
 

@@ -42,12 +42,12 @@ func cancellable(rec stock.Record) string {
 // IDInput names a saga. It is exported because huma reads embedded parameters of
 // exported types only.
 type IDInput struct {
-	ID string `path:"id" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"The order's id." example:"o-1042"`
+	ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"The order's id." example:"o-1042"`
 }
 
 type listInput struct {
 	Status   []string `query:"status" enum:"PENDING,RESERVED,AWAITING_APPROVAL,PAID,COMPLETED,REJECTED,DECLINED,CANCELLED,FAILED,NEEDS_ATTENTION" doc:"Only these, separated by commas." example:"FAILED"`
-	Customer string   `query:"customer" pattern:"^[A-Za-z0-9._-]{1,64}$" doc:"Only this customer's." example:"c-7"`
+	Customer string   `query:"customer" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only this customer's." example:"c-7"`
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
@@ -90,11 +90,11 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, err
 	}
 	var err error
 	if q.Cursor, err = decodeCursor(in.Cursor); err != nil {
-		return nil, badQuery("cursor", in.Cursor, "is not the next of a page")
+		return nil, badQuery("cursor", "is not the next of a page")
 	}
 	if in.Since != "" {
 		if q.Since, err = parseSince(in.Since, time.Now()); err != nil {
-			return nil, badQuery("since", in.Since, "must be RFC 3339 or a duration such as 15m")
+			return nil, badQuery("since", "must be RFC 3339 or a duration such as 15m")
 		}
 	}
 	page, err := s.Orders.List(ctx, q)
@@ -110,9 +110,9 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, err
 	return out, nil
 }
 
-func badQuery(name, value, message string) error {
+func badQuery(name, message string) error {
 	return huma.Error400BadRequest("query parameter "+name+" "+message,
-		&huma.ErrorDetail{Location: "query." + name, Message: message, Value: value})
+		&huma.ErrorDetail{Location: "query." + name, Message: message})
 }
 
 // cursorPrefix marks a cursor's form, so that a later form can be told apart.
@@ -143,7 +143,11 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	return time.Parse(time.RFC3339, s)
+	at, err := time.Parse(time.RFC3339, s)
+	if y := at.UTC().Year(); err == nil && (y < 0 || y > 9999) { // as text, which is how it is compared, it would come first
+		err = errors.New("out of range")
+	}
+	return at, err
 }
 
 func (s *server) getSaga(ctx context.Context, in *IDInput) (*sagaOutput, error) {

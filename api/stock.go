@@ -11,7 +11,7 @@ import (
 
 // SKUInput names a SKU.
 type SKUInput struct {
-	SKU string `path:"sku" pattern:"^[A-Za-z0-9._-]{1,64}$" example:"SKU-1"`
+	SKU string `path:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." example:"SKU-1"`
 }
 
 type levelOutput struct{ Body stock.Level }
@@ -43,7 +43,7 @@ func (s *server) stock(h huma.API) {
 	}, func(ctx context.Context, in *levelsInput) (*levelsOutput, error) {
 		cursor, err := decodeCursor(in.Cursor)
 		if err != nil {
-			return nil, badQuery("cursor", in.Cursor, "is not the next of a page")
+			return nil, badQuery("cursor", "is not the next of a page")
 		}
 		levels, next, err := s.Orders.ListLevels(ctx, cursor, in.Limit)
 		if err != nil {

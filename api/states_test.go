@@ -1,0 +1,318 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// bench is the API over the real store, with everything behind it in the
+// test's hands: an engine that runs nothing, and a topic that goes nowhere.
+type bench struct {
+	client
+
+	log *bytes.Buffer
+	*behind
+}
+
+type behind struct {
+	mu        sync.Mutex
+	store     *stock.Store
+	started   []string
+	published []string
+	raised    []raised
+	noteFirst bool // whether every event raised had its note already
+	unknown   bool // to the engine, until it is started
+	fail      error
+	failNote  error
+	panics    bool
+}
+
+type raised struct {
+	event   string
+	payload any
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	aws := testkit.NewAWS(t, nil)
+	aws.SetStock(t, map[string]int64{"A": 1_000_000})
+	b := bench{log: new(bytes.Buffer), behind: &behind{store: aws.Store, noteFirst: true}}
+	server := httptest.NewServer(api.New(api.Options{
+		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
+		Reconcile: func(context.Context) (reconcile.Report, error) { return reconcile.Report{}, b.fail },
+		Ready:     func(context.Context) error { return b.fail },
+		Registry:  prometheus.NewRegistry(), Logger: zerolog.New(b.log),
+	}))
+	t.Cleanup(server.Close)
+	b.client = client{testkit.System{AWS: aws, API: server.URL}, t}
+	return b
+}
+
+type noting struct {
+	*stock.Store
+
+	on *behind
+}
+
+func (n noting) AddNote(ctx context.Context, id string, note stock.Note) error {
+	if n.on.failNote != nil {
+		return n.on.failNote
+	}
+	return n.Store.AddNote(ctx, id, note)
+}
+
+func (b *behind) PublishOrder(_ context.Context, o order.Order) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.panics {
+		panic("tok_ok of the caller")
+	}
+	if b.fail == nil {
+		b.published = append(b.published, o.OrderID)
+	}
+	return b.fail
+}
+
+func (b *behind) Start(_ context.Context, _, id string, _ any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail == nil {
+		b.started = append(b.started, id)
+	}
+	return b.fail
+}
+
+func (b *behind) Raise(ctx context.Context, id, event string, payload any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rec, err := b.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if b.noteFirst = b.noteFirst && len(rec.Notes) == 1; b.fail != nil {
+		return b.fail
+	}
+	if b.unknown && !slices.Contains(b.started, id) {
+		return fmt.Errorf("saga %s: %w", id, engine.ErrNotFound)
+	}
+	b.raised = append(b.raised, raised{event, payload})
+	return nil
+}
+
+func (b *behind) Get(context.Context, string) (engine.Instance, error) {
+	return engine.Instance{}, errors.Join(engine.ErrNotFound, b.fail)
+}
+
+func (b *behind) History(context.Context, string) ([]engine.Event, error) { return nil, b.fail }
+
+func (b *behind) Stats(context.Context) (engine.Stats, error) {
+	return engine.Stats{Live: 7, Waiting: 3}, b.fail
+}
+
+// put makes an order of its own in a status, by what the saga's steps do.
+func (b bench) put(status order.Status) (id string) {
+	b.t.Helper()
+	id = "o-" + string(status)
+	o := mustParse(b.t, newOrder(id, nil))
+	do := func(err error) {
+		b.t.Helper()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	reserve := func(next order.Status) error {
+		_, err := b.Store.Reserve(b.t.Context(), o, next)
+		return err
+	}
+	_, _, err := b.Store.Accept(b.t.Context(), o)
+	do(err)
+	switch status {
+	case order.StatusPending:
+	case order.StatusReserved, order.StatusAwaitingApproval:
+		do(reserve(status))
+	case order.StatusPaid:
+		do(reserve(order.StatusReserved))
+		do(b.Store.MarkPaid(b.t.Context(), id, "ch"))
+	case order.StatusNeedsAttention:
+		do(b.Store.MarkNeedsAttention(b.t.Context(), id, "stuck"))
+	default:
+		do(b.Store.End(b.t.Context(), id, status, ""))
+	}
+	if v := b.view(id); v.Status != string(status) {
+		b.t.Fatalf("%s is %s", id, v.Status)
+	}
+	return id
+}
+
+// TestActionsByStatus: each action in each status. What is refused leaves no
+// trace; what is done has its note before it is done.
+func TestActionsByStatus(t *testing.T) {
+	by := `"by":"ann","note":"why"`
+	live := []order.Status{order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid}
+	waiting, stuck := []order.Status{order.StatusAwaitingApproval}, []order.Status{order.StatusNeedsAttention}
+	for _, c := range []struct {
+		path, body, note string
+		in               []order.Status
+		want             raised
+	}{
+		{"cancel", "{" + by + "}", "cancel", live, raised{workflows.EventCancel, workflows.Cancellation{By: "ann", Reason: "why"}}},
+		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{Approved: true, By: "ann", Note: "why"}}},
+		{"reject", "{" + by + "}", "reject", waiting, raised{workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}}},
+		{"retry", "{" + by + "}", "retry", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "retry", By: "ann", Note: "why"}}},
+		{"retry", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip", By: "ann", Note: "why"}}},
+		{"retry", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
+		{"retry", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
+	} {
+		b := newBench(t)
+		for _, status := range order.Statuses() {
+			id := b.put(status)
+			what := c.path + " " + c.body + " of " + id
+			b.raised = nil
+			a := b.post("/v1/sagas/"+id+"/"+c.path, c.body)
+			notes := b.view(id).Notes
+			if !slices.Contains(c.in, status) {
+				reason := string(status)
+				if status == order.StatusCompleted && c.path == "cancel" {
+					reason = "shipment"
+				}
+				if status == order.StatusNeedsAttention && c.path == "cancel" {
+					reason = "operator"
+				}
+				if a.wantProblem(t, what, http.StatusConflict, "", reason); b.raised != nil || notes != nil {
+					t.Errorf("%s: refused, yet raised %v and noted %v", what, b.raised, notes)
+				}
+				continue
+			}
+			v := b.accepted(a)
+			if !reflect.DeepEqual(b.raised, []raised{c.want}) || v.CancelRequested != (c.path == "cancel") {
+				t.Errorf("%s raises %+v, answers %s", what, b.raised, a.body)
+			}
+			if len(notes) != 1 || notes[0].Actor != "ann" || notes[0].Action != c.note || notes[0].Text != "why" {
+				t.Errorf("%s leaves the notes %+v", what, notes)
+			}
+			if c.path != "cancel" {
+				continue
+			}
+			b.accepted(b.post("/v1/sagas/"+id+"/cancel", "")) // again
+			if v := b.view(id); len(b.raised) != 1 || len(v.Notes) != 1 || !v.CancelRequested {
+				t.Errorf("%s twice raises %v and leaves %+v", what, b.raised, v)
+			}
+		}
+		if !b.noteFirst {
+			t.Errorf("%s was done before it was noted", c.path)
+		}
+	}
+}
+
+func TestCancelAfterShipment(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusPaid)
+	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
+		t.Fatal(err)
+	}
+	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusConflict, "", "shipment has been requested")
+	if b.view(id).Cancellable {
+		t.Error("it says that it is cancellable")
+	}
+}
+
+// TestActionWithoutNote: what cannot be noted is not done.
+func TestActionWithoutNote(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusAwaitingApproval)
+	b.failNote = errors.New("no paper")
+	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusInternalServerError, "", "the log has the reason")
+	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusInternalServerError, "", "the log has the reason")
+	if b.raised != nil || b.view(id).CancelRequested {
+		t.Errorf("raised %v", b.raised)
+	}
+}
+
+// TestCancelBeforeIntake: an order whose message waits in the queue has no
+// saga yet. It is started to be cancelled, or it would run later.
+func TestCancelBeforeIntake(t *testing.T) {
+	b := newBench(t)
+	b.unknown = true
+	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
+	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
+	if !slices.Equal(b.started, []string{pending}) || len(b.raised) != 1 {
+		t.Errorf("started %v, raised %v", b.started, b.raised)
+	}
+	b.post("/v1/sagas/"+held+"/cancel", "").wantProblem(t, "no saga", http.StatusConflict, "", "the engine has no saga of the order, which is RESERVED")
+}
+
+// TestRaceWithTheEnd: a saga may end between the look at it and the event.
+func TestRaceWithTheEnd(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusReserved)
+	b.fail = fmt.Errorf("saga %s: %w", id, engine.ErrEnded)
+	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusConflict, "", "ended")
+	if b.view(id).CancelRequested {
+		t.Error("a cancellation that did not reach the saga is on record")
+	}
+}
+
+// TestFailures: the caller learns where to look, and the log the cause.
+func TestFailures(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusReserved)
+	body := newOrder("new", nil)
+	b.fail = errors.New("secret cause")
+	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history", "POST /v1/reconcile"} {
+		method, path, _ := strings.Cut(request, " ")
+		b.log.Reset()
+		a := b.do(method, path, map[bool]string{true: body}[strings.HasSuffix(path, "s")], "X-Request-Id", "req-1")
+		a.wantProblem(t, request, http.StatusInternalServerError, "", "req-1")
+		if strings.Contains(a.body, "secret") || !strings.Contains(b.log.String(), "secret cause") || !strings.Contains(b.log.String(), "req-1") {
+			t.Errorf("%s answers %s and logs %s", request, a.body, b.log)
+		}
+	}
+	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m, "\nordersaga_sagas_waiting -1\n") {
+		t.Errorf("metrics without an engine: %s", m)
+	}
+	b.fail = context.DeadlineExceeded
+	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "try again")
+
+	// What was recorded and not published is published by the repetition.
+	b.fail = nil
+	b.accepted(b.post("/v1/orders", body))
+	if err := b.Store.End(t.Context(), "new", order.StatusCompleted, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.accepted(b.post("/v1/orders", body))
+	if !slices.Equal(b.published, []string{"new"}) {
+		t.Errorf("published %v: once, and not again once the order has moved on", b.published)
+	}
+
+	b.panics = true
+	b.log.Reset()
+	b.do("POST", "/v1/orders", newOrder("boom", nil), "X-Request-Id", "req-2").wantProblem(t, "panic", http.StatusInternalServerError, "", "req-2")
+	if !strings.Contains(b.log.String(), "handler panicked") {
+		t.Errorf("log: %s", b.log)
+	}
+	if a := b.get("/healthz"); a.status != http.StatusOK {
+		t.Error("after a panic:", a.status)
+	}
+}
