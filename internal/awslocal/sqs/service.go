@@ -65,15 +65,17 @@ func (s *Service) Drain() { s.drain.Do(func() { close(s.done) }) }
 // Close ends long polls, move tasks and compaction, and closes the journal.
 func (s *Service) Close() error {
 	s.Drain()
+	s.background.Wait()
+	err := s.log.Close()
+	// Only now: a snapshot taken of no queues would be one of nothing.
 	s.mu.Lock()
 	queues := s.queues
 	s.queues = make(map[string]*queue)
 	s.mu.Unlock()
-	s.background.Wait()
 	for _, q := range queues {
 		q.close()
 	}
-	if err := s.log.Close(); err != nil {
+	if err != nil {
 		return fmt.Errorf("close queues: %w", err)
 	}
 	return nil
