@@ -290,7 +290,7 @@ func TestNotReady(t *testing.T) {
 			return nil
 		}
 	})
-	c := client{s, t}
+	c := newClient(t, s)
 	c.place(newOrder("o", nil), "REJECTED") // there is no stock
 	down.Store(true)
 	c.get("/readyz").wantProblem(t, "/readyz", http.StatusServiceUnavailable, "", "DynamoDB does not answer")

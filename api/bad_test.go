@@ -193,6 +193,9 @@ func TestContentType(t *testing.T) {
 		if a := c.do("POST", "/v1/orders", newOrder(fmt.Sprint("o", i), nil), "Content-Type", kind); a.status != http.StatusAccepted {
 			t.Errorf("%q: %d %s", kind, a.status, a.body)
 		}
+		if a := c.do("PUT", "/v1/stock/A", `{"available":9}`, "Content-Type", kind); a.status != http.StatusOK {
+			t.Errorf("%q: %d %s", kind, a.status, a.body)
+		}
 	}
 }
 
@@ -252,6 +255,24 @@ func TestBrokenBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer{res.StatusCode, res.Header, string(b)}.wantProblem(t, "a broken chunk", 400, "body", "end")
+}
+
+// TestNoEcho: what was sent may be long or secret; an answer does not repeat it.
+func TestNoEcho(t *testing.T) {
+	c := start(t)
+	long := strings.Repeat("s3cret", 10_000)
+	for request, body := range map[string]string{
+		"POST /v1/orders":          newOrder("o", func(o *order.Order) { o.Payment.Token = long }),
+		"POST /v1/sagas":           newOrder("o", func(o *order.Order) { o.Payment.Token = long }) + long,
+		"POST /v1/sagas/o/cancel":  `{"note":"` + long + `"}`,
+		"POST /v1/sagas/o/approve": `{"note":"` + long,
+		"PUT /v1/stock/A":          `{"available":"` + long + `"}`,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if a := c.do(method, path, body); a.status < 400 || a.status > 499 || strings.Contains(a.body, "s3cret") {
+			t.Errorf("%s: %d %.300s", request, a.status, a.body)
+		}
+	}
 }
 
 func TestMethodsAreTold(t *testing.T) {

@@ -19,14 +19,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type client struct {
 	testkit.System
 
-	t testing.TB
+	t    testing.TB
+	http *http.Client
+}
+
+// newClient keeps its connections: a fuzz test that dials for every request
+// runs out of ports.
+func newClient(t testing.TB, s testkit.System) client {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return client{s, t, &http.Client{Transport: transport}}
 }
 
 func start(t testing.TB) client {
 	t.Helper()
 	s := testkit.NewSystem(t, nil, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000, "NONE": 0})
-	return client{s, t}
+	return newClient(t, s)
 }
 
 type answer struct {
@@ -59,7 +68,7 @@ func (c client) send(method, path string, body io.Reader, header ...string) answ
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	res, err := c.http.Do(req)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func newBench(t *testing.T) bench {
 		Registry:  prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
 	t.Cleanup(server.Close)
-	b.client = client{testkit.System{AWS: aws, API: server.URL}, t}
+	b.client = newClient(t, testkit.System{AWS: aws, API: server.URL})
 	return b
 }
 
