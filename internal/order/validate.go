@@ -62,7 +62,7 @@ func undecodable(raw []byte, err error) *InvalidError {
 	var syntaxErr *json.SyntaxError
 	switch {
 	case errors.As(err, &typeErr) && typeErr.Field == "":
-		return invalid("body", "is not an OrderPlaced event: must be a JSON object, not "+typeErr.Value)
+		return invalid("body", "is not an OrderPlaced event in JSON: must be an object, not "+typeErr.Value)
 	case errors.As(err, &typeErr):
 		return invalid(indexed(raw, typeErr.Field), "must not be a JSON "+typeErr.Value)
 	case errors.As(err, &syntaxErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
