@@ -66,18 +66,19 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 			c.Stop()
 		}
 	}()
-	p, err := freePorts(7)
+	p, err := freePorts(9)
 	if err != nil {
 		return nil, err
 	}
 	c.placement, c.scheduler = loopback(p[0]), loopback(p[3])
 	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
-		"--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1"); err != nil {
+		"--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
+		"--id", "p0", "--initial-cluster", "p0="+loopback(p[7])); err != nil {
 		return nil, err
 	}
 	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
 		"--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
-		"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6])
+		"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", "s0", "--etcd-initial-cluster", "s0=http://"+loopback(p[8]))
 }
 
 // Sidecar is a running daprd.

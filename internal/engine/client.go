@@ -43,6 +43,9 @@ func (c Client) Get(ctx context.Context, id string) (Instance, error) {
 
 // Wait implements Engine.
 func (c Client) Wait(ctx context.Context, id string) (Instance, error) {
+	if _, err := c.Get(ctx, id); err != nil { // Dapr waits for an unknown one to come
+		return Instance{}, err
+	}
 	m, err := c.Hub.WaitForWorkflowCompletion(ctx, api.InstanceID(id))
 	if err != nil {
 		return Instance{}, mapped(err, "wait for", id)
@@ -142,8 +145,12 @@ func mapped(err error, what, id string) error {
 		return nil
 	}
 	// Through gRPC only a code or the text arrives.
-	if status.Code(err) == codes.AlreadyExists {
+	switch status.Code(err) {
+	case codes.AlreadyExists:
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrActive)
+	case codes.NotFound:
+		return fmt.Errorf("%s saga %s: %w", what, id, ErrNotFound)
+	default:
 	}
 	for from, to := range map[error]error{
 		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted,

@@ -43,6 +43,10 @@ type Sagas interface {
 	Get(ctx context.Context, id string) (engine.Instance, error)
 	Start(ctx context.Context, workflow, id string, input any) error
 	Raise(ctx context.Context, id, event string, payload any) error
+	History(ctx context.Context, id string) ([]engine.Event, error)
+	Terminate(ctx context.Context, id, reason string) error
+	Wait(ctx context.Context, id string) (engine.Instance, error)
+	Purge(ctx context.Context, id string) error
 }
 
 // Reconciler compares the three ledgers.
@@ -168,7 +172,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 	}
 	switch {
 	case !gone && !inst.Status.Ended():
-		r.nudge(ctx, rep, rec)
+		return r.wake(ctx, rep, rec)
 	case gone && rec.Status != order.StatusNeedsAttention:
 		// All steps are idempotent, so a saga that is begun again finds what
 		// is done and goes on from there.
@@ -196,17 +200,68 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 	return nil
 }
 
-// nudge wakes a saga that has stood still where none waits for long. Dapr can
-// lose a saga's wake-up when a process dies between writing the saga and its
-// reminder; any event brings another. To a saga that is well it means nothing.
-func (r Reconciler) nudge(ctx context.Context, rep *Report, rec stock.Record) {
+// wake looks after a saga that has stood still where none waits for long. Dapr
+// can lose a saga's wake-up when a process dies at the wrong moment: any event
+// brings another, and means nothing to a saga that is well. A step of which it
+// lost the answer it never asks for again: such a saga is begun anew, and
+// finds what is done.
+func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record) error {
 	brief := rec.Status == order.StatusPending || rec.Status == order.StatusReserved || rec.Status == order.StatusPaid && rec.ShipmentID == ""
 	if !brief {
-		return
+		return nil
 	}
-	r.found(ctx, rep, rec.OrderID, "order has been "+string(rec.Status)+" for "+r.Now().Sub(rec.UpdatedAt).Round(time.Second).String(), "saga nudged", func() error {
+	history, err := r.Sagas.History(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	what := "order has been " + string(rec.Status) + " for " + r.Now().Sub(rec.UpdatedAt).Round(time.Second).String()
+	if step, lost := r.lostStep(history); lost && !rec.CancelRequested {
+		r.found(ctx, rep, rec.OrderID, what+", and "+step+" never answered", "saga begun anew", func() error { return r.beginAnew(ctx, rec) })
+		return nil
+	}
+	r.found(ctx, rep, rec.OrderID, what, "saga nudged", func() error {
 		return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil)
 	})
+	return nil
+}
+
+// lostStep finds an activity that was scheduled before the grace period and
+// has no outcome. None takes nearly so long.
+func (r Reconciler) lostStep(history []engine.Event) (name string, lost bool) {
+	open := map[int]engine.Event{}
+	for _, e := range history {
+		switch {
+		case e.Type == "TaskScheduled":
+			open[e.ID] = e
+		case (e.Type == "TaskCompleted" || e.Type == "TaskFailed") && e.RelatesTo != nil:
+			delete(open, *e.RelatesTo)
+		}
+	}
+	for _, e := range open {
+		if r.settled(e.At) {
+			return e.Name, true
+		}
+	}
+	return "", false
+}
+
+func (r Reconciler) beginAnew(ctx context.Context, rec stock.Record) error {
+	o, err := rec.Order()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := r.Sagas.Terminate(ctx, rec.OrderID, "begun anew by the reconciler"); err != nil {
+		return err
+	}
+	if _, err := r.Sagas.Wait(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	if err := r.Sagas.Purge(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{Order: o.WithoutToken(), Terms: r.Terms})
 }
 
 // refund does what the saga's compensation does.

@@ -347,6 +347,33 @@ func TestSagaThatStandsStillIsNudged(t *testing.T) {
 	l.must(err)
 }
 
+// forgetful lost the answer to a step, as Dapr can.
+type forgetful struct{ engine.Engine }
+
+func (f forgetful) History(context.Context, string) ([]engine.Event, error) {
+	return []engine.Event{{ID: 3, Type: "TaskScheduled", Name: workflows.ChargePayment, At: time.Now()}}, nil
+}
+
+func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.accepted("o", "tok_down")
+	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(t, "it is held up", func() error {
+		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+	l.Sagas = forgetful{l.Parts.Engine}
+	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never answered", "saga begun anew")
+	l.must(l.Simulators.HealPayments(t.Context()))
+	i, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if i.Status != engine.Completed {
+		t.Errorf("%+v", i)
+	}
+}
+
 // late is a store whose lists are a moment old when they arrive.
 type late struct {
 	*stock.Store

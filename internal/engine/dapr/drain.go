@@ -12,7 +12,10 @@ import (
 
 // drain is a connection that counts the work items under way, and can stop
 // the flow of new ones while those finish. The SDK's listener knows one
-// context for both, so that stopping it cuts off what it is doing.
+// context for both, so that stopping it cuts off what it is doing: a charge in
+// the middle of its call, say. Dapr gives what a worker had to another one as
+// soon as its stream ends; finishing here keeps outcomes known, and the step's
+// second run finds them.
 type drain struct {
 	grpc.ClientConnInterface
 

@@ -14,15 +14,16 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 func TestRestartInTheMiddle(t *testing.T) {
-	dir, w := t.TempDir(), newWorld()
+	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir, DrainTimeout: time.Millisecond})
-	w.hold = make(chan struct{})
+	release := w.Hold()
 	e.start(t, "Chain", "activity in progress", nil)
-	entered(t, w)
+	w.AwaitStep(t)
 	e.start(t, "Listen", "waiting", nil)
 	e.start(t, "Listen", "told and suspended", nil)
 	e.start(t, "Nap", "napping", 50)
@@ -32,9 +33,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.stop()
-	w.mu.Lock()
-	w.hold = nil
-	w.mu.Unlock()
+	release()
 
 	e = run(t, w, Options{Dir: dir})
 	if st, err := e.Stats(ctx); err != nil || st.Live < 4 {
@@ -47,7 +46,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 	e.want(t, "waiting", engine.Completed, `"y"`)
 	e.want(t, "told and suspended", engine.Completed, `"x"`)
 	e.want(t, "napping", engine.Completed, "")
-	if n := w.seen["activity in progress/0"]; n != 2 {
+	if n := w.Ran("activity in progress/0"); n != 2 {
 		t.Errorf("the activity that was cut off ran %d times", n)
 	}
 	if i, err := e.Get(ctx, "napping long"); err != nil || i.Status.Ended() {
@@ -63,11 +62,11 @@ func TestRestartInTheMiddle(t *testing.T) {
 }
 
 func TestDrainFinishesWhatIsInProgress(t *testing.T) {
-	dir, w := t.TempDir(), newWorld()
+	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir, DrainTimeout: time.Minute})
-	w.hold = make(chan struct{})
+	release := w.Hold()
 	e.start(t, "Chain", "a", nil)
-	entered(t, w)
+	w.AwaitStep(t)
 	stopped := make(chan struct{})
 	go func() { e.stop(); close(stopped) }()
 	select {
@@ -75,21 +74,18 @@ func TestDrainFinishesWhatIsInProgress(t *testing.T) {
 		t.Fatal("stopped with an activity in progress")
 	case <-time.After(50 * time.Millisecond):
 	}
-	close(w.hold)
+	release()
 	<-stopped
-	w.mu.Lock()
-	w.hold = nil
-	w.mu.Unlock()
 	e = run(t, w, Options{Dir: dir})
 	e.want(t, "a", engine.Completed, "3")
-	if n := w.seen["a/0"]; n != 1 {
+	if n := w.Ran("a/0"); n != 1 {
 		t.Errorf("the drained activity ran %d times", n)
 	}
 }
 
 func TestOneProcessPerDirectory(t *testing.T) {
 	dir := t.TempDir()
-	run(t, newWorld(), Options{Dir: dir})
+	run(t, enginetest.NewWorld(), Options{Dir: dir})
 	_, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
 	if _, ok := errors.AsType[*journal.LockedError](err); !ok {
 		t.Errorf("%v", err)
@@ -97,7 +93,7 @@ func TestOneProcessPerDirectory(t *testing.T) {
 }
 
 func TestCompactionKeepsTheState(t *testing.T) {
-	dir, w := t.TempDir(), newWorld()
+	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir, Fsync: journal.SyncOff})
 	e.start(t, "Listen", "waiting", nil)
 	e.start(t, "Nap", "napping", 3_600_000)
@@ -127,7 +123,7 @@ func TestCompactionKeepsTheState(t *testing.T) {
 	if st, err := e.Stats(t.Context()); err != nil || st.Live != 1 {
 		t.Errorf("%+v %v", st, err)
 	}
-	if n := w.calls.Load(); n != 120 {
+	if n := w.Calls.Load(); n != 120 {
 		t.Errorf("%d activity calls", n)
 	}
 }
@@ -142,7 +138,7 @@ func crashChild(dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = e.Run(context.Background(), newWorld().registry(t)) }()
+	go func() { _ = e.Run(context.Background(), enginetest.NewWorld().Registry(t)) }()
 	prefix := os.Getenv(crashDir + "_PREFIX")
 	for n := 0; ; n++ {
 		id := fmt.Sprint(prefix, "-", n)
@@ -188,7 +184,7 @@ func TestKilled(t *testing.T) {
 	if len(acknowledged) == 0 {
 		t.Fatal("the processes never got to work")
 	}
-	e := run(t, newWorld(), Options{Dir: dir})
+	e := run(t, enginetest.NewWorld(), Options{Dir: dir})
 	for _, id := range acknowledged {
 		if i := e.wait(t, id); i.Status != engine.Completed {
 			t.Errorf("%s is %s: %s", id, i.Status, i.Failure)
@@ -214,7 +210,7 @@ func BenchmarkThreeActivities(b *testing.B) {
 			if c.onDisk {
 				o.Dir = b.TempDir()
 			}
-			w := newWorld()
+			w := enginetest.NewWorld()
 			e := run(b, w, o)
 			work := make(chan string)
 			done := make(chan error, c.inFlight)

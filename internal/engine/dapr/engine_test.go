@@ -1,0 +1,123 @@
+package dapr_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
+		if err := os.Setenv("ORDERSAGA_DAPR_BIN", filepath.Join("..", "..", "..", "bin")); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// cluster is a real Dapr with a state store and nothing else.
+func cluster(t *testing.T) *daprlocal.Cluster {
+	t.Helper()
+	testkit.NeedDapr(t)
+	dir := t.TempDir()
+	only := filepath.Join(dir, "only")
+	if err := os.Mkdir(only, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"statestore.yaml", "configuration.yaml"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "..", "components", "local", f))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(only, f), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, Components: only, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
+}
+
+// start runs an engine beside a sidecar of its own.
+func start(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string) (e *dapr.Engine, stop func()) {
+	t.Helper()
+	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "test", Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	registry := w.Registry(t)
+	go func() { ran <- e.Run(ctx, registry) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := errors.Join(<-ran, e.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(stop)
+	return e, stop
+}
+
+func TestConformance(t *testing.T) {
+	w := enginetest.NewWorld()
+	e, _ := start(t, cluster(t), w, "one")
+	enginetest.Conformance(t, e, w, "c")
+}
+
+// TestDrain: what is under way when the worker is told to stop is not cut off,
+// though Dapr gives it to another worker as well.
+func TestDrain(t *testing.T) {
+	c, w := cluster(t), enginetest.NewWorld()
+	e, stop := start(t, c, w, "one")
+	release := w.Hold()
+	if err := e.Start(t.Context(), "Chain", "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.AwaitStep(t)
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	select {
+	case <-stopped:
+		t.Fatal("stopped with an activity in progress")
+	case <-time.After(300 * time.Millisecond):
+	}
+	release()
+	<-stopped
+	e, _ = start(t, c, w, "two")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if i, err := e.Wait(ctx, "a"); err != nil || string(i.Output) != "3" {
+		t.Errorf("%+v %v", i, err)
+	}
+}
+
+func TestNoSidecar(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := dapr.Open(ctx, dapr.Options{Address: "127.0.0.1:1"}); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,268 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+)
+
+// Conformance runs every call of engine.Engine on a running engine, on which w
+// is registered: both engines must give the same answers. id prefixes all ids.
+func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
+	c := client{e}
+	for name, test := range map[string]func(*testing.T, client, *World, string){
+		"run": workflowsRun, "unknown": unknownWorkflow, "ids": ids, "events": events,
+		"suspend": suspend, "history": history, "list": list, "wait": waitEnds,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, c, w, id+"-"+name+"-") })
+	}
+}
+
+type client struct{ engine.Engine }
+
+func (c client) start(t testing.TB, workflow, id string, input any) {
+	t.Helper()
+	if err := c.Start(t.Context(), workflow, id, input); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c client) wait(t testing.TB, id string) engine.Instance {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	i, err := c.Wait(ctx, id)
+	if err != nil {
+		t.Fatalf("%s: %v", id, err)
+	}
+	return i
+}
+
+func (c client) want(t testing.TB, id string, status engine.RuntimeStatus, output string) {
+	t.Helper()
+	if i := c.wait(t, id); i.Status != status || string(i.Output) != output {
+		t.Errorf("%s is %s with output %s (%s), want %s with %s", id, i.Status, i.Output, i.Failure, status, output)
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func workflowsRun(t *testing.T, e client, w *World, p string) {
+	for _, c := range []struct {
+		workflow string
+		input    any
+		status   engine.RuntimeStatus
+		output   string
+	}{
+		{"Chain", nil, engine.Completed, "3"},
+		{"Fan", nil, engine.Completed, "10"},
+		{"Nap", 5, engine.Completed, ""},
+		{"Child", nil, engine.Completed, "3"},
+		{"Again", 5, engine.Completed, `"done"`},
+		{"Fail", nil, engine.Failed, ""},
+	} {
+		t.Run(c.workflow, func(t *testing.T) {
+			id := p + c.workflow
+			e.start(t, c.workflow, id, c.input)
+			e.want(t, id, c.status, c.output)
+		})
+	}
+	e.want(t, p+"Child-child", engine.Completed, "3")
+	if r := w.Repeated(p); len(r) > 0 {
+		t.Errorf("activities ran more than once: %v", r)
+	}
+}
+
+func unknownWorkflow(t *testing.T, e client, _ *World, p string) {
+	e.start(t, "Nobody", p+"x", nil)
+	if i := e.wait(t, p+"x"); i.Status != engine.Failed || !strings.Contains(i.Failure, "Nobody") {
+		t.Errorf("%+v", i)
+	}
+}
+
+func ids(t *testing.T, e client, _ *World, p string) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e.start(t, "Listen", p+"a", nil)
+	if err := e.Start(ctx, "Listen", p+"a", nil); !errors.Is(err, engine.ErrActive) {
+		t.Errorf("starting a running id: %v", err)
+	}
+	for name, call := range map[string]func() error{
+		"Get":       func() error { _, err := e.Get(ctx, p+"nope"); return err },
+		"Wait":      func() error { _, err := e.Wait(ctx, p+"nope"); return err },
+		"History":   func() error { _, err := e.History(ctx, p+"nope"); return err },
+		"Raise":     func() error { return e.Raise(ctx, p+"nope", "go", 1) },
+		"Suspend":   func() error { return e.Suspend(ctx, p+"nope", "") },
+		"Resume":    func() error { return e.Resume(ctx, p+"nope", "") },
+		"Terminate": func() error { return e.Terminate(ctx, p+"nope", "") },
+		"Purge":     func() error { return e.Purge(ctx, p+"nope") },
+		"Rerun":     func() error { _, err := e.Rerun(ctx, p+"nope", 0); return err },
+	} {
+		if err := call(); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("%s of an unknown id: %v", name, err)
+		}
+	}
+	if err := e.Purge(ctx, p+"a"); !errors.Is(err, engine.ErrNotCompleted) {
+		t.Errorf("purging a running id: %v", err)
+	}
+	if err := e.Raise(ctx, p+"a", "go", "x"); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, p+"a", engine.Completed, `"x"`)
+	if err := e.Raise(ctx, p+"a", "go", "x"); !errors.Is(err, engine.ErrEnded) {
+		t.Errorf("raising to an ended id: %v", err)
+	}
+	if err := e.Purge(ctx, p+"a"); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Get(ctx, p+"a"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("after purge: %v", err)
+	}
+	e.start(t, "Chain", p+"a", nil) // the id is free again
+	e.want(t, p+"a", engine.Completed, "3")
+	e.start(t, "Chain", p+"a", nil) // as Dapr: an ended id starts anew
+	e.want(t, p+"a", engine.Completed, "3")
+}
+
+func events(t *testing.T, e client, _ *World, p string) {
+	for n := range 10 { // the event races with the start
+		id := fmt.Sprint(p, n)
+		e.start(t, "Listen", id, nil)
+		if err := e.Raise(t.Context(), id, "other", "x"); err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			eventually(t, "it waits", func() bool {
+				h, _ := e.History(t.Context(), id)
+				return len(h) > 2
+			})
+		}
+		if err := e.Raise(t.Context(), id, "go", id); err != nil {
+			t.Fatal(err)
+		}
+		e.want(t, id, engine.Completed, `"`+id+`"`)
+	}
+}
+
+func suspend(t *testing.T, e client, w *World, p string) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e.start(t, "Listen", p+"s", nil)
+	if err := e.Suspend(ctx, p+"s", "look at it"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"s"); return i.Status == engine.Suspended })
+	if err := e.Raise(ctx, p+"s", "go", "late"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the event is taken in", func() bool {
+		h, _ := e.History(ctx, p+"s")
+		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "EventRaised" })
+	})
+	if i, err := e.Get(ctx, p+"s"); err != nil || i.Status != engine.Suspended {
+		t.Errorf("an event ended the suspension: %+v %v", i, err)
+	}
+	if err := e.Resume(ctx, p+"s", ""); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, p+"s", engine.Completed, `"late"`)
+
+	defer w.Hold()()
+	e.start(t, "Chain", p+"t", nil)
+	for !strings.HasPrefix(w.AwaitStep(t), p+"t") {
+	}
+	if err := e.Terminate(ctx, p+"t", "enough"); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, p+"t", engine.Terminated, `"enough"`)
+}
+
+func history(t *testing.T, e client, w *World, p string) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e.start(t, "Chain", p+"a", nil)
+	e.want(t, p+"a", engine.Completed, "3")
+	h, err := e.History(ctx, p+"a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var types []string
+	last := -1
+	for _, ev := range h {
+		if ev.Type != "WorkflowStarted" {
+			types = append(types, ev.Type)
+		}
+		if ev.Type == "TaskScheduled" {
+			last = ev.ID
+		}
+	}
+	if s := strings.Join(types, " "); s != "ExecutionStarted TaskScheduled TaskCompleted TaskScheduled TaskCompleted TaskScheduled TaskCompleted ExecutionCompleted" {
+		t.Errorf("history: %s", s)
+	}
+	before := w.Calls.Load()
+	id, err := e.Rerun(ctx, p+"a", last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, id, engine.Completed, "3")
+	if ran := w.Calls.Load() - before; ran != 1 {
+		t.Errorf("rerun from the last activity ran %d", ran)
+	}
+	if _, err := e.Rerun(ctx, p+"a", 77); err == nil {
+		t.Error("rerun from an event that is none")
+	}
+}
+
+func list(t *testing.T, e client, _ *World, p string) {
+	var want, got []string
+	for n := range 12 {
+		id := fmt.Sprintf("%s%02d", p, n)
+		want = append(want, id)
+		e.start(t, "Listen", id, nil)
+	}
+	for cursor := ""; ; {
+		ids, next, err := e.List(t.Context(), cursor, 5)
+		if err != nil || len(ids) > 5 {
+			t.Fatal(len(ids), err)
+		}
+		for _, id := range ids {
+			if strings.HasPrefix(id, p) {
+				got = append(got, id)
+			}
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("list: %v", got)
+	}
+}
+
+func waitEnds(t *testing.T, e client, _ *World, p string) {
+	e.start(t, "Listen", p+"w", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := e.Wait(ctx, p+"w"); err == nil {
+		t.Errorf("%v", err)
+	}
+}
