@@ -132,6 +132,9 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		in.ExpressionAttributeValues[":from"] = str(q.Since.UTC().Format(timeFormat))
 	}
 	if q.Cursor != "" {
+		if q.Cursor < q.Since.UTC().Format(timeFormat) {
+			return nil, nil // BETWEEN refuses bounds the wrong way round
+		}
 		in.ExpressionAttributeValues[":to"] = str(q.Cursor)
 		in.Limit = aws.Int32(*in.Limit + 1) // BETWEEN includes the cursor itself
 	}

@@ -96,6 +96,19 @@ func TestListIsStableWhileOrdersArrive(t *testing.T) {
 	}
 }
 
+func TestListFromACursorOlderThanSince(t *testing.T) {
+	s := testkit.NewAWS(t, nil).Store
+	accept(t, s, newOrder("a"))
+	accept(t, s, newOrder("b"))
+	p, err := s.List(t.Context(), stock.Query{Limit: 1})
+	if err != nil || p.Next == "" {
+		t.Fatal(p, err)
+	}
+	if p, err = s.List(t.Context(), stock.Query{Limit: 1, Cursor: p.Next, Since: time.Now().Add(time.Hour)}); err != nil || len(p.Records) != 0 {
+		t.Errorf("%+v %v", p, err)
+	}
+}
+
 func TestListLevelsAndReservationsPage(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	for n := range 25 {
