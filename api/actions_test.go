@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 func (c client) accepted(a answer) sagaView {
@@ -88,9 +91,17 @@ func TestCancelAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
-	v := c.until("o", "CANCELLED")
-	c.post("/v1/orders", newOrder("o", nil)) // here it comes
-	if v = c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
+	c.until("o", "CANCELLED")
+	if err := (intake.Publisher{SNS: c.Clients.SNS, TopicARN: c.Resources.OrderTopic}).PublishOrder(t.Context(), mustParse(t, newOrder("o", nil))); err != nil { // here it comes
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the message is taken in", func() error {
+		if say := `ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`; !strings.Contains(c.get("/metrics").body, say) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if v := c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
 		t.Errorf("%+v", v)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
