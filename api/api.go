@@ -79,7 +79,7 @@ func New(o Options) http.Handler {
 	m := newMetrics(o.Registry, o.Sagas)
 
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, bounded, middleware.GetHead)
+	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), bounded, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})

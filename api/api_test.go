@@ -307,3 +307,13 @@ func TestNotReady(t *testing.T) {
 		t.Error("/readyz afterwards", a.status, a.body)
 	}
 }
+
+func TestOtherWebPagesCannotAct(t *testing.T) {
+	c := start(t)
+	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
+		c.do("POST", "/v1/orders", newOrder("x", nil), h...).wantProblem(t, h[0], http.StatusForbidden, "", "another web page")
+		if a := c.do("GET", "/v1/sagas", "", h...); a.status != http.StatusOK {
+			t.Errorf("reading: %d %s", a.status, a.body)
+		}
+	}
+}

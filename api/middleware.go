@@ -69,6 +69,16 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
+// sameOrigin keeps web pages from elsewhere from acting through the browser of
+// somebody who can reach the API: loopback is no protection from those.
+func sameOrigin() func(http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "", "the request comes from another web page")
+	}))
+	return protection.Handler
+}
+
 // bounded limits how long a request may take and what it may send. It reads
 // the body, so that one that is too large, cut off or no text is the caller's
 // fault on every route, whether or not its length was said beforehand.
