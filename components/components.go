@@ -3,16 +3,19 @@
 package components
 
 import (
+	"bytes"
 	"embed"
 	"os"
 	"path/filepath"
 )
 
-//go:embed local/*.yaml
+//go:embed local/*.yaml state/*.yaml
 var files embed.FS
 
-// WriteLocal writes the components for one machine to a folder.
-func WriteLocal(dir string) error {
+// WriteLocal writes the components for one machine to a folder, with one of
+// the state stores (sqlite, redis or postgresql), and for a payment provider
+// with the given app id.
+func WriteLocal(dir, state, payment string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
@@ -20,12 +23,17 @@ func WriteLocal(dir string) error {
 	if err != nil {
 		return err
 	}
+	from := map[string]string{"statestore.yaml": "state/" + state + ".yaml"}
 	for _, e := range entries {
-		b, err := files.ReadFile("local/" + e.Name())
+		from[e.Name()] = "local/" + e.Name()
+	}
+	for name, path := range from {
+		b, err := files.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, e.Name()), b, 0o600); err != nil {
+		b = bytes.ReplaceAll(b, []byte("payment: # app id"), []byte(payment+": # app id"))
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return err
 		}
 	}

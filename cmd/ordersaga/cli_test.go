@@ -36,6 +36,9 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --demo x", 2, "--demo"},
 		{"dev --demo=-1", 1, "--demo"},
 		{"dev --exit", 1, "--exit"},
+		{"dev --workers 2", 1, "--workers"},
+		{"dev --engine dapr --state redis", 1, "--state-address"},
+		{"dev --engine temporal", 2, "--engine"},
 		{"dev --fsync sometimes", 2, "--fsync"},
 		{"dev --ephemeral --port " + takenPort + " --aws-port 0 --payment-port 0 --carrier-port 0", 1, "API"},
 		{"dev --ephemeral --aws-port " + takenPort, 1, "local AWS"},
@@ -82,16 +85,26 @@ func free(more ...string) []string {
 	return append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error"}, more...)
 }
 
-// TestDemo is the main job, end to end, on both engines.
+// TestDemo is the main job, end to end, on both engines, and on Dapr with each
+// of its state stores.
 func TestDemo(t *testing.T) {
-	for _, engine := range []string{"embedded", "dapr"} {
-		t.Run(engine, func(t *testing.T) {
-			if engine == "dapr" {
+	for name, flags := range map[string]func(t *testing.T) []string{
+		"embedded":    func(*testing.T) []string { return nil },
+		"dapr/sqlite": func(*testing.T) []string { return []string{"--engine=dapr"} },
+		"dapr/redis": func(t *testing.T) []string {
+			return []string{"--engine=dapr", "--workers=2", "--state=redis", "--state-address=" + testkit.Redis(t)}
+		},
+		"dapr/postgresql": func(t *testing.T) []string {
+			return []string{"--engine=dapr", "--workers=2", "--state=postgresql", "--state-address=" + testkit.PostgreSQL(t)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name != "embedded" {
 				testkit.NeedDapr(t)
 			}
-			dir := t.TempDir()
+			args := free(append(flags(t), "--exit", "--data-dir="+t.TempDir())...)
 			for _, orders := range []string{"40", "20"} { // the second finds the first one's state
-				status, out, stderr := ordersaga(t, free("--engine="+engine, "--demo="+orders, "--exit", "--data-dir="+dir)...)
+				status, out, stderr := ordersaga(t, append(args, "--demo="+orders)...)
 				if status != 0 || !strings.Contains(out, "All invariants held") {
 					t.Fatalf("status %d\n%s\n%s", status, out, stderr)
 				}

@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -55,6 +56,8 @@ type devCmd struct {
 
 	Engine      string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: embedded, in this process; or dapr, the real one, as child processes."`
 	Workers     int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
+	State       string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
+	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
 	Seed        uint64 `default:"1" help:"Of the demo's mix."`
@@ -79,8 +82,12 @@ func (c devCmd) Run(e env) error {
 	if c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr" {
 		return fmt.Errorf("--workers: %d, must be 1, or more with --engine dapr", c.Workers)
 	}
+	if (c.State != "sqlite") != (c.StateAt != "") {
+		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
+	}
 	d := app.Dev{
-		Dapr: c.Engine == "dapr", Workers: c.Workers,
+		State: daprlocal.State{Store: c.State, Address: c.StateAt},
+		Dapr:  c.Engine == "dapr", Workers: c.Workers,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}

@@ -85,7 +85,7 @@ func newSystem(t *testing.T, engine string) *system {
 		if err != nil {
 			t.Fatal(err)
 		}
-		worker(fmt.Sprint("worker-", n+1), listen, "--engine=dapr", "--dapr-grpc-port="+portIn(side.GRPC), "--dapr-http-port="+portIn(side.HTTP))
+		worker(fmt.Sprint("worker-", n+1), listen, "--engine=dapr", "--dapr-grpc-port="+portIn(side.GRPC), "--dapr-http-port="+portIn(side.HTTP), "--payment-app="+s.dapr.Payment)
 		s.addDaprVictim(t, fmt.Sprint("daprd ordersaga-", n+1))
 	}
 	return s
@@ -99,11 +99,11 @@ func (s *system) startDapr(t *testing.T, dir string, payment, carrier int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.dapr.Stop)
-	for _, app := range []daprlocal.App{{ID: "payment", Port: payment}, {ID: "carrier", Port: carrier}} {
+	for _, app := range []daprlocal.App{{ID: s.dapr.Payment, Name: "payment", Port: payment}, {ID: "carrier", Name: "carrier", Port: carrier}} {
 		if _, err := s.dapr.Sidecar(t.Context(), app); err != nil {
 			t.Fatal(err)
 		}
-		s.addDaprVictim(t, "daprd "+app.ID)
+		s.addDaprVictim(t, "daprd "+app.Name)
 	}
 	s.addDaprVictim(t, daprlocal.Scheduler)
 	s.addDaprVictim(t, daprlocal.Placement)

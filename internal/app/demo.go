@@ -277,7 +277,7 @@ func (p Parts) settle(ctx context.Context) error {
 
 // act does what a person would do about an order that waits for one.
 func (d Demo) act(ctx context.Context, p Parts, sims Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
-	key := rec.OrderID + string(rec.Status)
+	key := rec.OrderID + string(rec.Status) + rec.Updated // parked again is a new decision
 	if acted[key] {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -27,6 +28,7 @@ type Dev struct {
 	Fsync   journal.Sync
 	Dapr    bool // the engine is Dapr, with its processes as children of this one
 	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
+	State   daprlocal.State
 	Ports   DevPorts
 	Demo    *Demo // nil: only serve
 	Exit    bool  // end when the demo has ended

@@ -14,7 +14,6 @@ import (
 // sidecar with another can neither start nor see it.
 const (
 	appWorker  = "ordersaga"
-	appPayment = "payment"
 	appCarrier = "carrier"
 	// pubSub is the component for shipments and notifications.
 	pubSub = "orderpubsub"
@@ -31,7 +30,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 	} else if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
 	}
-	cluster, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, AWSEndpoint: template.AWS.Endpoint, Logger: d.Logger})
+	cluster, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, AWSEndpoint: template.AWS.Endpoint, State: d.State, Logger: d.Logger})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,7 +39,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 			cluster.Stop()
 		}
 	}()
-	for _, app := range []daprlocal.App{{ID: appPayment, Port: portOf(l.payment)}, {ID: appCarrier, Port: portOf(l.carrier)}} {
+	for _, app := range []daprlocal.App{{ID: cluster.Payment, Name: "payment", Port: portOf(l.payment)}, {ID: appCarrier, Port: portOf(l.carrier)}} {
 		if _, err := cluster.Sidecar(ctx, app); err != nil {
 			return nil, nil, err
 		}
@@ -53,7 +52,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 		w := template
 		w.DataDir = ""
 		w.Dapr = &Dapr{GRPC: side.GRPC, PubSub: pubSub}
-		w.PaymentURL = InvokeURL(side.HTTP, appPayment)
+		w.PaymentURL = InvokeURL(side.HTTP, cluster.Payment)
 		if n > 0 {
 			if w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 				return nil, nil, fmt.Errorf("API of worker %d: %w", n+1, err)

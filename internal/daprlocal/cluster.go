@@ -3,6 +3,7 @@
 package daprlocal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/components"
@@ -28,10 +30,22 @@ type Options struct {
 	Logger      zerolog.Logger // gets the processes' lines, at debug level
 	// Components overrides the built-in ones of components/local: a folder.
 	Components string
+	State      State
+}
+
+// State says where workflow state is: the zero value is SQLite in Dir.
+type State struct {
+	Store   string // sqlite, redis, postgresql
+	Address string // of Redis: host:port; of PostgreSQL: a connection string
 }
 
 // Cluster is a control plane and its sidecars.
 type Cluster struct {
+	// Payment is the app id of the payment provider, unlike that of any other
+	// cluster: outside of Kubernetes Dapr finds apps by multicast on the whole
+	// network, and would take a stranger's for ours.
+	Payment string
+
 	opt                  Options
 	bin                  Binaries
 	placement, scheduler string // addresses
@@ -47,13 +61,13 @@ const (
 
 // Start starts placement and scheduler and waits until they are healthy.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
-	c := &Cluster{opt: o}
+	c := &Cluster{opt: o, Payment: "payment-" + uuid.NewString()[:8]}
 	if c.bin, err = Find(); err != nil {
 		return nil, err
 	}
 	if o.Components == "" {
 		c.opt.Components = filepath.Join(o.Dir, "components")
-		if err := components.WriteLocal(c.opt.Components); err != nil {
+		if err := components.WriteLocal(c.opt.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
 			return nil, fmt.Errorf("write Dapr components: %w", err)
 		}
 	}
@@ -145,7 +159,7 @@ func (c *Cluster) Kill(ctx context.Context, name string) error {
 func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {
 	env := append(os.Environ(),
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint,
-		"ORDERSAGA_STATE_DB="+filepath.Join(c.opt.Dir, "state.db"),
+		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env}
 	if err := p.start(c.opt.Logger); err != nil {

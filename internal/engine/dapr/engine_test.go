@@ -34,10 +34,10 @@ func cluster(t *testing.T) *daprlocal.Cluster {
 	if err := os.Mkdir(only, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"statestore.yaml", "configuration.yaml"} {
-		b, err := os.ReadFile(filepath.Join("..", "..", "..", "components", "local", f))
+	for to, from := range map[string]string{"statestore.yaml": "state/sqlite.yaml", "configuration.yaml": "local/configuration.yaml"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "..", "components", from))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(only, f), b, 0o600)
+			err = os.WriteFile(filepath.Join(only, to), b, 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func cluster(t *testing.T) *daprlocal.Cluster {
 // start runs an engine beside a sidecar of its own.
 func start(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string) (e *dapr.Engine, stop func()) {
 	t.Helper()
-	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "test", Name: name})
+	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
