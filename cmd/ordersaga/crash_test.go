@@ -247,7 +247,7 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 	for i := range n {
 		o, want := crashOrder(i)
 		ids[i] = o.OrderID
-		eventually(t, 2*time.Minute, "order "+o.OrderID+" ends", func() error {
+		eventually(t, 4*time.Minute, "order "+o.OrderID+" ends", func() error {
 			rec, err := store.Get(t.Context(), o.OrderID)
 			if err != nil {
 				return err

@@ -48,7 +48,7 @@ type Result struct {
 // Run checks I1, I3, I4 and I5, and that no order is missing from accepted
 // (I2; nil skips that).
 func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipments, accepted []string) (Result, error) {
-	res := Result{ByStatus: map[order.Status]int{}}
+	res := Result{ByStatus: map[order.Status]int{}, Violations: []string{}}
 	bad := func(invariant, format string, args ...any) {
 		res.Violations = append(res.Violations, invariant+": "+fmt.Sprintf(format, args...))
 	}

@@ -200,15 +200,23 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 	return nil
 }
 
+// slowGraces is after how many grace periods a saga that waits for the carrier
+// is looked after: with the usual five minutes, every two hours.
+const slowGraces = 24
+
 // wake looks after a saga that has stood still where none waits for long. Dapr
 // can lose a saga's wake-up when a process dies at the wrong moment: any event
 // brings another, and means nothing to a saga that is well. A step of which it
 // lost the answer it never asks for again: such a saga is begun anew, and
 // finds what is done.
 func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record) error {
-	brief := rec.Status == order.StatusPending || rec.Status == order.StatusReserved || rec.Status == order.StatusPaid && rec.ShipmentID == ""
-	if !brief {
-		return nil
+	switch {
+	case rec.Status == order.StatusPaid && rec.ShipmentID != "": // waits for the carrier, who may take a day
+		if r.Now().Sub(rec.UpdatedAt) < slowGraces*r.Grace {
+			return nil
+		}
+	case rec.Status != order.StatusPending && rec.Status != order.StatusReserved && rec.Status != order.StatusPaid:
+		return nil // waits for a person
 	}
 	history, err := r.Sagas.History(ctx, rec.OrderID)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
