@@ -209,7 +209,8 @@ func eventOf(e *protos.HistoryEvent) Event {
 		at := t.TimerCreated.GetFireAt().AsTime()
 		out.Type, out.Name, out.FireAt = "TimerCreated", t.TimerCreated.GetName(), &at
 	case *protos.HistoryEvent_TimerFired:
-		out.Type = "TimerFired"
+		// The SDK stamps it with the time at which the timer was armed.
+		out.Type, out.At = "TimerFired", t.TimerFired.GetFireAt().AsTime()
 		relates(t.TimerFired.GetTimerId())
 	case *protos.HistoryEvent_EventRaised:
 		out.Type, out.Name, out.Data = "EventRaised", t.EventRaised.GetName(), rawJSON(t.EventRaised.GetInput().GetValue())

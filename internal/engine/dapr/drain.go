@@ -8,6 +8,8 @@ import (
 
 	"github.com/dapr/durabletask-go/api/protos"
 	"google.golang.org/grpc"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
 // drain is a connection that counts the work items under way, and can stop
@@ -115,6 +117,11 @@ func (w *workItems) RecvMsg(m any) error {
 	err := w.ClientStream.RecvMsg(m)
 	if item, ok := m.(*protos.WorkItem); ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
 		w.d.count(1)
+		if r := item.GetWorkflowRequest(); r != nil {
+			if end := engine.OnlyTermination(r.GetPastEvents(), r.GetNewEvents()); end != nil {
+				r.PastEvents, r.NewEvents = nil, end
+			}
+		}
 	}
 	return err
 }

@@ -181,7 +181,13 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	s.mu.Lock()
 	old, exists := s.instances.Get(id)
 	if exists && !old.ended() {
+		begun := old.unsettled
 		s.mu.Unlock()
+		// Who hears that it is running lets go of the order: not before it will
+		// still be running after a crash.
+		if err := begun.Wait(); err != nil {
+			return err
+		}
 		return api.ErrDuplicateInstance
 	}
 	c, err := s.commit(op{opCreate, id, e})
@@ -190,11 +196,18 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 		return err
 	}
 	i, _ := s.instances.Get(id)
+	i.unsettled = c
 	s.live++
 	s.enqueue(i)
 	s.mu.Unlock()
 	s.maybeCompact()
-	return c.Wait()
+	if err := c.Wait(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	i.settle(c)
+	s.mu.Unlock()
+	return nil
 }
 
 func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
@@ -202,11 +215,15 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 	i, ok := s.instances.Get(string(id))
 	if !ok {
 		s.mu.Unlock()
+		if e.GetExecutionTerminated() != nil {
+			return nil // a parent's last word to a child that was purged; an error would keep the parent from ending
+		}
 		return api.ErrInstanceNotFound
 	}
 	if i.ended() { // as Dapr: nobody will read it
+		over := i.unsettled
 		s.mu.Unlock()
-		return nil
+		return over.Wait() // but after a crash somebody might
 	}
 	c, err := s.commit(op{opInbox, string(id), e})
 	if err == nil {
@@ -281,6 +298,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	seq, meta, ended := i.seq, i.metadata(), i.ended()
 	if ended {
 		s.live--
+		i.unsettled = c
 	}
 	for _, e := range wi.State.PendingTimers {
 		if !ended {
@@ -308,6 +326,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	s.mu.Lock()
 	i.publish(meta, seq)
+	i.settle(c)
 	s.mu.Unlock()
 	s.maybeCompact()
 	return nil
@@ -344,10 +363,26 @@ func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowW
 	return nil
 }
 
+// wanted reports whether an instance waits for this activity: not if it has
+// ended, is gone, or has continued as new with a task of the same number.
+func (s *store) wanted(a activity) bool {
+	if a.inst == nil {
+		return false
+	}
+	current, _ := s.instances.Get(a.inst.id)
+	return current == a.inst && current.tasks[a.task.GetEventId()] == a.task
+}
+
 func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWorkItem, error) {
-	a, err := s.activities.pop(ctx)
-	if err != nil {
-		return nil, err
+	var a activity
+	for wanted := false; !wanted; {
+		var err error
+		if a, err = s.activities.pop(ctx); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		wanted = s.wanted(a) // it may have been terminated while this one was queued
+		s.mu.Unlock()
 	}
 	// The worker writes its trace context into the event; ours is shared with snapshots.
 	task, _ := proto.Clone(a.task).(*protos.HistoryEvent)
@@ -359,15 +394,13 @@ func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWork
 func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
 	a, _ := wi.Properties[""].(activity)
 	s.mu.Lock()
-	current, _ := s.instances.Get(string(wi.InstanceID))
-	id, _ := taskIDOf(wi.Result)
-	if current == nil || current != a.inst || current.tasks[id] == nil {
+	if !s.wanted(a) {
 		s.mu.Unlock()
-		return nil // the instance has ended or is gone; nobody waits for this
+		return nil
 	}
-	c, err := s.commit(op{opTaskDone, current.id, wi.Result})
+	c, err := s.commit(op{opTaskDone, a.inst.id, wi.Result})
 	if err == nil {
-		s.enqueue(current)
+		s.enqueue(a.inst)
 	}
 	s.mu.Unlock()
 	if err != nil {

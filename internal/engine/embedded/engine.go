@@ -12,7 +12,6 @@ import (
 	"github.com/dapr/durabletask-go/backend"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -131,7 +130,8 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 
 // guarded runs work so that neither a shutdown nor a bug costs more than it
 // must: activities outlive the worker's context, which the SDK cancels as soon
-// as draining begins, and a panic stays with the instance that caused it.
+// as draining begins, and a panic stays with the instance that caused it (the
+// SDK sees to activities).
 type guarded struct {
 	backend.Executor
 	hard context.Context //nolint:containedctx // it is the point of this type
@@ -146,6 +146,12 @@ func (g guarded) ExecuteWorkflow(ctx context.Context, id api.InstanceID, old, ad
 			err = fmt.Errorf("workflow code of %s panicked: %v\n%s", id, v, debug.Stack())
 		}
 	}()
+	if end := engine.OnlyTermination(old, added); end != nil {
+		if res, err = g.Executor.ExecuteWorkflow(ctx, id, nil, end, o); err == nil {
+			res.CustomStatus = nil // it did not run, and has none to set
+		}
+		return res, err
+	}
 	return g.Executor.ExecuteWorkflow(ctx, id, old, added, o)
 }
 
@@ -154,26 +160,13 @@ func (g guarded) ExecuteActivity(ctx context.Context, id api.InstanceID, e *prot
 	defer cancel()
 	stop := context.AfterFunc(g.hard, cancel)
 	defer stop()
-	res, err := g.activity(ctx, id, e, o)
+	res, err := g.Executor.ExecuteActivity(ctx, id, e, o)
 	if g.hard.Err() != nil && res.GetTaskFailed() != nil {
 		// Cut off by us, not failed: it runs again after the restart, without
 		// costing the saga one of its attempts.
 		return nil, fmt.Errorf("activity cut off by shutdown: %w", g.hard.Err())
 	}
 	return res, err
-}
-
-// activity turns a panic into the activity's failure.
-func (g guarded) activity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (res *protos.HistoryEvent, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			res = &protos.HistoryEvent{EventId: -1, Timestamp: timestamppb.Now(), EventType: &protos.HistoryEvent_TaskFailed{TaskFailed: &protos.TaskFailedEvent{
-				TaskScheduledId: e.GetEventId(), TaskExecutionId: e.GetTaskScheduled().GetTaskExecutionId(),
-				FailureDetails: &protos.TaskFailureDetails{ErrorType: "panic", ErrorMessage: fmt.Sprintf("activity %s panicked: %v", e.GetTaskScheduled().GetName(), v)},
-			}}}
-		}
-	}()
-	return g.Executor.ExecuteActivity(ctx, id, e, o)
 }
 
 // hub joins the SDK's client with the calls that only the backend has.

@@ -7,6 +7,8 @@ import (
 	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // never marks timers that only stand for "wait without a time-out": the SDK
@@ -31,6 +33,8 @@ type instance struct {
 	queued  bool
 	retries int32
 	startAt time.Time // scheduled start
+
+	unsettled journal.Commit // of the creation, then of the end, while not durable
 
 	meta    *protos.WorkflowMetadata // as published: durable
 	metaSeq uint64
@@ -59,16 +63,20 @@ func (i *instance) create(e *protos.HistoryEvent) {
 	i.meta = i.metadata()
 }
 
-// finishTask moves an activity's result to the inbox. False if the activity is
-// not in progress: it was finished before, or its instance is another by now.
-func (i *instance) finishTask(result *protos.HistoryEvent) bool {
-	id, ok := taskIDOf(result)
-	if !ok || i.tasks[id] == nil {
-		return false
+// settle forgets a commit that is durable, and with it its buffer.
+func (i *instance) settle(c journal.Commit) {
+	if i.unsettled == c {
+		i.unsettled = journal.Commit{}
 	}
-	delete(i.tasks, id)
-	i.inbox = append(i.inbox, result)
-	return true
+}
+
+// finishTask moves an activity's result to the inbox, if the activity is in
+// progress.
+func (i *instance) finishTask(result *protos.HistoryEvent) {
+	if id, ok := taskIDOf(result); ok && i.tasks[id] != nil {
+		delete(i.tasks, id)
+		i.inbox = append(i.inbox, result)
+	}
 }
 
 func taskIDOf(result *protos.HistoryEvent) (int32, bool) {
@@ -96,7 +104,7 @@ func turnOf(s *protos.WorkflowRuntimeState, taken int) *protos.WorkflowRuntimeSt
 // turn applies what turnOf describes.
 func (i *instance) turn(t *protos.WorkflowRuntimeState) {
 	if t.ContinuedAsNew {
-		i.history = nil
+		i.history, i.fired = nil, nil // numbers of timers begin anew
 		clear(i.tasks)
 		clear(i.timers)
 	}

@@ -115,13 +115,16 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	i, _ := s.instances.Get(newID)
 	i.publish(i.metadata(), i.seq)
 	s.live++
+	for _, e := range copied.PendingTimers {
+		s.setAlarm(i, e)
+	}
 	s.mu.Unlock()
 	if err := c.Wait(); err != nil {
 		return "", err
 	}
-	s.mu.Lock()
-	s.resume(i)
-	s.mu.Unlock()
+	for _, e := range copied.PendingTasks { // a turn in between has pushed those that it began
+		s.activities.push(activity{i, e})
+	}
 	return api.InstanceID(newID), nil
 }
 

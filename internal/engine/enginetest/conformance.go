@@ -185,6 +185,16 @@ func suspend(t *testing.T, e client, w *World, p string) {
 	}
 	e.want(t, p+"s", engine.Completed, `"late"`)
 
+	e.start(t, "Listen", p+"u", nil)
+	if err := e.Suspend(ctx, p+"u", ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"u"); return i.Status == engine.Suspended })
+	if err := errors.Join(e.Raise(ctx, p+"u", "go", "late"), e.Terminate(ctx, p+"u", "enough")); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, p+"u", engine.Terminated, `"enough"`)
+
 	defer w.Hold()()
 	e.start(t, "Chain", p+"t", nil)
 	for !strings.HasPrefix(w.AwaitStep(t), p+"t") {
