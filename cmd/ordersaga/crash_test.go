@@ -170,11 +170,16 @@ func TestCrash(t *testing.T) {
 }
 
 // TestCrashDapr does so on Dapr, and kills each process in turn: workers,
-// sidecars, scheduler, placement and the world around.
+// sidecars, scheduler, placement and the world around. It is for `make crash`:
+// a round takes a minute, and now and then finds one more thing that Dapr
+// 1.18.2 loses (docs/adr/0010-dapr.md).
 func TestCrashDapr(t *testing.T) {
+	rounds := fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 0)
+	if rounds == 0 {
+		t.Skip("run by `make crash`, or with ORDERSAGA_CRASH_ROUNDS=1")
+	}
 	testkit.NeedDapr(t)
 	s := newSystem(t, "dapr")
-	rounds := fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 1)
 	crash(t, s, rounds*len(s.victims), func(rng *rand.Rand, n int) victim {
 		if n%len(s.victims) == 0 {
 			rng.Shuffle(len(s.victims), func(i, j int) { s.victims[i], s.victims[j] = s.victims[j], s.victims[i] })

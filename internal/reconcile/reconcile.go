@@ -134,6 +134,7 @@ func (r Reconciler) settled(at time.Time) bool { return r.Now().Sub(at) > r.Grac
 
 // orders looks for live orders whose saga is gone or has ended without them.
 func (r Reconciler) orders(ctx context.Context, rep *Report) error {
+	var errs []error
 	q := stock.Query{Statuses: live, Limit: pageSize}
 	for {
 		page, err := r.Orders.List(ctx, q)
@@ -145,12 +146,12 @@ func (r Reconciler) orders(ctx context.Context, rep *Report) error {
 			if !r.settled(rec.UpdatedAt) {
 				continue
 			}
-			if err := r.order(ctx, rep, rec); err != nil {
-				return fmt.Errorf("reconcile order %s: %w", rec.OrderID, err)
+			if err := r.order(ctx, rep, rec); err != nil { // the others are looked at all the same
+				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
 			}
 		}
-		if q.Cursor = page.Next; q.Cursor == "" {
-			return nil
+		if q.Cursor = page.Next; q.Cursor == "" || ctx.Err() != nil {
+			return errors.Join(errs...)
 		}
 	}
 }

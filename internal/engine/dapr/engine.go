@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"strings"
 	"time"
 
 	taskhub "github.com/dapr/durabletask-go/client"
@@ -53,6 +54,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		// A sidecar that is gone without a word (its node died) is noticed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
+		grpc.WithChainUnaryInterceptor(bounded),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w", o.Address, err)
@@ -62,6 +64,20 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
 	return &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}, nil
+}
+
+// callTime bounds a call to the sidecar: while its actors move, some of Dapr's
+// calls get no answer at all.
+const callTime = 20 * time.Second
+
+// bounded gives calls without a deadline one, but for those that are to wait.
+func bounded(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if _, has := ctx.Deadline(); !has && !strings.Contains(method, "/WaitForInstance") {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTime)
+		defer cancel()
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // Close closes the connection.
