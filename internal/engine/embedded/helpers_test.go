@@ -75,15 +75,6 @@ func (r running) want(t testing.TB, id string, status engine.RuntimeStatus, outp
 	}
 }
 
-// becomes waits until an instance has a status that is no end.
-func (r running) becomes(t testing.TB, id string, status engine.RuntimeStatus) {
-	t.Helper()
-	eventually(t, id+" is "+string(status), func() bool {
-		i, err := r.Get(context.Background(), id)
-		return err == nil && i.Status == status
-	})
-}
-
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
