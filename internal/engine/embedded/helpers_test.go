@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -31,6 +33,11 @@ type running struct {
 
 func run(t testing.TB, w *enginetest.World, o Options) running {
 	t.Helper()
+	return serve(t, w.Registry(t), o)
+}
+
+func serve(t testing.TB, registry *task.TaskRegistry, o Options) running {
+	t.Helper()
 	o.Logger = zerolog.Nop()
 	e, err := Open(o)
 	if err != nil {
@@ -38,7 +45,6 @@ func run(t testing.TB, w *enginetest.World, o Options) running {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
-	registry := w.Registry(t)
 	go func() { ran <- e.Run(ctx, registry) }()
 	r := running{e, sync.OnceFunc(func() {
 		cancel()
@@ -73,6 +79,38 @@ func (r running) want(t testing.TB, id string, status engine.RuntimeStatus, outp
 	if i := r.wait(t, id); i.Status != status || string(i.Output) != output {
 		t.Errorf("%s is %s with output %s (%s), want %s with %s", id, i.Status, i.Output, i.Failure, status, output)
 	}
+}
+
+// becomes waits until an instance has a status that is no end.
+func (r running) becomes(t testing.TB, id string, status engine.RuntimeStatus) {
+	t.Helper()
+	eventually(t, id+" is "+string(status), func() bool {
+		i, err := r.Get(context.Background(), id)
+		return err == nil && i.Status == status
+	})
+}
+
+// happened reports whether an instance's history has an event of a type, and
+// of a name if one is given.
+func (r running) happened(t testing.TB, id, kind, name string) bool {
+	t.Helper()
+	h, err := r.History(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(h, func(e engine.Event) bool { return e.Type == kind && (name == "" || e.Name == name) })
+}
+
+// workflows registers functions under names.
+func workflows(t testing.TB, fns map[string]task.Workflow) *task.TaskRegistry {
+	t.Helper()
+	r := task.NewTaskRegistry()
+	for name, fn := range fns {
+		if err := r.AddWorkflowN(name, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {

@@ -1,0 +1,347 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// Intake deletes the message of an order whose saga is running. A start that
+// never reached the disk must not be taken for one.
+func TestStartThatIsNotDurableIsNotRunning(t *testing.T) {
+	e, err := Open(Options{Dir: t.TempDir(), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Start(t.Context(), "Chain", "a", nil); !errors.Is(err, journal.ErrClosed) {
+			t.Errorf("start on a journal that refuses: %v", err)
+		}
+	}
+}
+
+func TestDurableStartIsRunning(t *testing.T) {
+	dir, w := t.TempDir(), enginetest.NewWorld()
+	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}) // nobody works yet
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), "Chain", "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), "Chain", "a", nil); !errors.Is(err, engine.ErrActive) {
+		t.Errorf("%v", err)
+	}
+	if i, err := e.Get(t.Context(), "a"); err != nil || i.Status != engine.Pending || i.Workflow != "Chain" {
+		t.Errorf("%+v %v", i, err)
+	}
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Errorf("closed twice: %v", err)
+	}
+	run(t, w, Options{Dir: dir}).want(t, "a", engine.Completed, "3")
+}
+
+// A charge that waits for a free slot must not be made once its saga has been
+// terminated.
+func TestTerminatedSagaBeginsNoActivity(t *testing.T) {
+	w := enginetest.NewWorld()
+	e := run(t, w, Options{Activities: 1})
+	release := w.Hold()
+	e.start(t, "Chain", "a", nil)
+	w.AwaitStep(t)
+	e.start(t, "Chain", "b", nil)
+	eventually(t, "b's activity is queued", func() bool { return e.happened(t, "b", "TaskScheduled", "Step") })
+	if err := e.Terminate(t.Context(), "b", "stop"); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, "b", engine.Terminated, `"stop"`)
+	release()
+	e.want(t, "a", engine.Completed, "3")
+	if n := w.Ran("b/0"); n != 0 {
+		t.Errorf("ran %d times", n)
+	}
+}
+
+func TestTerminateCodeThatPanics(t *testing.T) {
+	w := enginetest.NewWorld()
+	w.Broken.Store(true)
+	e := run(t, w, Options{})
+	e.start(t, "Panic", "p", nil)
+	eventually(t, "it has panicked", func() bool { return w.Panics.Load() > 0 })
+	if err := e.Terminate(t.Context(), "p", "hopeless"); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, "p", engine.Terminated, `"hopeless"`)
+}
+
+// A terminated parent takes its children with it, and does not stumble over
+// one that is gone.
+func TestTerminateReachesChildren(t *testing.T) {
+	r := workflows(t, map[string]task.Workflow{
+		"Parent": func(ctx *task.WorkflowContext) (any, error) {
+			if err := ctx.CallChildWorkflow("Short", task.WithChildWorkflowInstanceID("short")).Await(nil); err != nil {
+				return nil, err
+			}
+			return nil, ctx.CallChildWorkflow("Long", task.WithChildWorkflowInstanceID("long")).Await(nil)
+		},
+		"Short": func(*task.WorkflowContext) (any, error) { return 1, nil },
+		"Long": func(ctx *task.WorkflowContext) (any, error) {
+			return nil, ctx.WaitForSingleEvent("never", -1).Await(nil)
+		},
+	})
+	e := serve(t, r, Options{})
+	e.start(t, "Parent", "parent", nil)
+	e.becomes(t, "long", engine.Running)
+	e.want(t, "short", engine.Completed, "1")
+	if err := errors.Join(e.Purge(t.Context(), "short"), e.Terminate(t.Context(), "parent", "stop")); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, "parent", engine.Terminated, `"stop"`)
+	e.want(t, "long", engine.Terminated, `"stop"`)
+}
+
+// Continuing as new numbers tasks and timers anew: what the former generation
+// had under way has the same numbers, and must not be taken for this one's.
+func TestAnswersToAFormerGeneration(t *testing.T) {
+	gate := map[string]chan struct{}{"0": make(chan struct{}), "1": make(chan struct{})}
+	entered := make(chan string, 10)
+	r := workflows(t, map[string]task.Workflow{"Leave": func(ctx *task.WorkflowContext) (any, error) {
+		var generation string
+		if err := ctx.GetInput(&generation); err != nil {
+			return nil, err
+		}
+		work := ctx.CallActivity("Gated", task.WithActivityInput(generation))
+		if generation == "1" {
+			var got string
+			err := work.Await(&got)
+			return got, err
+		}
+		if err := ctx.WaitForSingleEvent("go", -1).Await(nil); err != nil {
+			return nil, err
+		}
+		ctx.ContinueAsNew("1")
+		return nil, nil
+	}})
+	if err := r.AddActivityN("Gated", func(ctx task.ActivityContext) (any, error) {
+		var generation string
+		if err := ctx.GetInput(&generation); err != nil {
+			return nil, err
+		}
+		entered <- generation
+		<-gate[generation]
+		return generation, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e := serve(t, r, Options{Activities: 2})
+	e.start(t, "Leave", "l", "0")
+	<-entered
+	if err := e.Raise(t.Context(), "l", "go", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	e.start(t, "Leave", "other", "0") // queued: its activity begins when generation 0's has been answered
+	close(gate["0"])
+	<-entered
+	close(gate["1"])
+	e.want(t, "l", engine.Completed, `"1"`)
+	if err := e.Raise(t.Context(), "other", "go", nil); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, "other", engine.Completed, `"1"`)
+}
+
+func TestTimerOfAFormerGeneration(t *testing.T) {
+	inTurn, release := make(chan struct{}), make(chan struct{})
+	e := serve(t, workflows(t, map[string]task.Workflow{"Timers": func(ctx *task.WorkflowContext) (any, error) {
+		var second bool
+		if err := ctx.GetInput(&second); err != nil {
+			return nil, err
+		}
+		if second {
+			return "fired", ctx.CreateTimer(time.Hour).Await(nil)
+		}
+		ctx.CreateTimer(time.Second)
+		if err := ctx.WaitForSingleEvent("go", -1).Await(nil); err != nil {
+			return nil, err
+		}
+		close(inTurn)
+		<-release
+		ctx.ContinueAsNew(true)
+		return nil, nil
+	}}), Options{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(letGo) // before the engine drains
+	e.start(t, "Timers", "t", false)
+	eventually(t, "the first timer is armed", func() bool { return e.happened(t, "t", "TimerCreated", "") })
+	if err := e.Raise(t.Context(), "t", "go", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-inTurn
+	eventually(t, "the first timer is due, in the middle of the turn that leaves it behind", func() bool {
+		e.store.mu.Lock()
+		defer e.store.mu.Unlock()
+		i, _ := e.store.instances.Get("t")
+		return len(i.fired) > 0
+	})
+	letGo()
+	if err := e.Raise(t.Context(), "t", "look", nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a later turn", func() bool { return e.happened(t, "t", "EventRaised", "look") })
+	if i, err := e.Get(t.Context(), "t"); err != nil || i.Status != engine.Running {
+		t.Errorf("%+v %v", i, err)
+	}
+}
+
+// Thousands of events at once are taken in by the turn limit, none is lost and
+// their order is kept.
+func TestFlood(t *testing.T) {
+	const many = 2*turnLimit + 500
+	e, err := Open(Options{Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := e.Start(ctx, "Gather", "g", nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range many {
+		if err := e.Raise(ctx, "g", "n", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ran := make(chan error, 1)
+	registry := workflows(t, map[string]task.Workflow{"Gather": func(ctx *task.WorkflowContext) (any, error) {
+		for n := range many {
+			var got int
+			if err := ctx.WaitForSingleEvent("n", -1).Await(&got); err != nil || got != n {
+				return nil, fmt.Errorf("event %d was %d: %w", n, got, err)
+			}
+		}
+		return many, nil
+	}})
+	go func() { ran <- e.Run(ctx, registry) }()
+	running{Engine: e}.want(t, "g", engine.Completed, fmt.Sprint(many))
+	cancel()
+	if err := errors.Join(<-ran, e.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestScheduledStart(t *testing.T) {
+	dir, w := t.TempDir(), enginetest.NewWorld()
+	e := run(t, w, Options{Dir: dir})
+	soon := time.Now().Add(300 * time.Millisecond)
+	for id, at := range map[string]time.Time{"soon": soon, "late": soon.Add(time.Hour)} {
+		if _, err := e.Hub.ScheduleNewWorkflow(t.Context(), "Chain", api.WithInstanceID(api.InstanceID(id)), api.WithStartTime(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.stop()
+	e = run(t, w, Options{Dir: dir})
+	e.want(t, "soon", engine.Completed, "3")
+	if now := time.Now(); now.Before(soon) {
+		t.Errorf("started %s early", soon.Sub(now))
+	}
+	if i, err := e.Get(t.Context(), "late"); err != nil || i.Status != engine.Pending {
+		t.Errorf("%+v %v", i, err)
+	}
+}
+
+func TestStats(t *testing.T) {
+	w := enginetest.NewWorld()
+	e := run(t, w, Options{})
+	expect := func(when string, want engine.Stats) {
+		t.Helper()
+		var got engine.Stats
+		eventually(t, fmt.Sprintf("%s: %+v", when, want), func() bool {
+			var err error
+			if got, err = e.Stats(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return got == want
+		})
+	}
+	expect("empty", engine.Stats{})
+	release := w.Hold()
+	e.start(t, "Chain", "works", nil)
+	w.AwaitStep(t)
+	expect("an activity is in progress", engine.Stats{Live: 1})
+	e.start(t, "Listen", "listens", nil)
+	e.start(t, "Nap", "naps", 3_600_000)
+	expect("two wait", engine.Stats{Live: 3, Waiting: 2})
+	release()
+	e.want(t, "works", engine.Completed, "3")
+	expect("one has ended", engine.Stats{Live: 2, Waiting: 2})
+	if err := errors.Join(e.Raise(t.Context(), "listens", "go", ""), e.Terminate(t.Context(), "naps", "")); err != nil {
+		t.Fatal(err)
+	}
+	e.wait(t, "listens")
+	e.wait(t, "naps")
+	expect("all have ended", engine.Stats{})
+	if err := e.Purge(t.Context(), "works"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Rerun(t.Context(), "works", 0); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("rerun of a purged saga: %v", err)
+	}
+	expect("one is purged", engine.Stats{})
+}
+
+func TestListPages(t *testing.T) {
+	e := run(t, enginetest.NewWorld(), Options{})
+	var all []string
+	for n := range 6 {
+		id := fmt.Sprint("i", n)
+		all = append(all, id)
+		e.start(t, "Listen", id, nil)
+	}
+	for limit, sizes := range map[int][]int{0: {6}, 1: {1, 1, 1, 1, 1, 1}, 3: {3, 3}, 4: {4, 2}, 6: {6}, 7: {6}} {
+		var got []string
+		var pages []int
+		for cursor := ""; ; {
+			ids, next, err := e.List(t.Context(), cursor, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, pages = append(got, ids...), append(pages, len(ids))
+			if cursor = next; cursor == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, all) || !slices.Equal(pages, sizes) {
+			t.Errorf("limit %d: pages %v of %v", limit, pages, got)
+		}
+	}
+	// A page goes on where the last one ended even if its last id is gone.
+	if err := e.Terminate(t.Context(), "i2", ""); err != nil {
+		t.Fatal(err)
+	}
+	e.wait(t, "i2")
+	_, cursor, err := e.List(t.Context(), "", 3)
+	if err != nil || e.Purge(t.Context(), "i2") != nil {
+		t.Fatal(err)
+	}
+	if ids, _, err := e.List(t.Context(), cursor, 1); err != nil || !slices.Equal(ids, []string{"i3"}) {
+		t.Errorf("%v %v", ids, err)
+	}
+	if ids, next, err := e.List(t.Context(), "zzz", 3); err != nil || len(ids) > 0 || next != "" {
+		t.Errorf("behind the end: %v %q %v", ids, next, err)
+	}
+}
