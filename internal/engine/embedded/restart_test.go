@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -128,116 +124,37 @@ func TestCompactionKeepsTheState(t *testing.T) {
 	}
 }
 
-const crashDir = "EMBEDDED_TEST_CRASH_DIR"
-
-// crashChild starts workflows until it is killed, and says so on its output
-// once each start is acknowledged.
-func crashChild(dir string) {
-	t := &fatal{}
-	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
+// TestRerunSurvivesARestart: what the copy has under way is in the journal.
+func TestRerunSurvivesARestart(t *testing.T) {
+	dir, w := t.TempDir(), enginetest.NewWorld()
+	e := run(t, w, Options{Dir: dir, DrainTimeout: time.Millisecond})
+	e.start(t, "Fan", "fan", nil)
+	e.want(t, "fan", engine.Completed, "10")
+	if _, err := e.Rerun(t.Context(), "fan", 99); err == nil {
+		t.Error("rerun from an event that is none")
+	}
+	release := w.Hold()
+	e.start(t, "Listen", "live", nil)
+	if _, err := e.Rerun(t.Context(), "live", 0); !errors.Is(err, engine.ErrNotCompleted) {
+		t.Errorf("rerun of a running saga: %v", err)
+	}
+	for range 10 {
+		w.AwaitStep(t) // those of the first run
+	}
+	again, err := e.Rerun(t.Context(), "fan", 5)
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = e.Run(context.Background(), enginetest.NewWorld().Registry(t)) }()
-	prefix := os.Getenv(crashDir + "_PREFIX")
-	for n := 0; ; n++ {
-		id := fmt.Sprint(prefix, "-", n)
-		if err := e.Start(context.Background(), []string{"Chain", "Fan", "Nap", "Again"}[n%4], id, 2); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(id)
+	w.AwaitStep(t)
+	e.stop()
+	release()
+	before := w.Calls.Load()
+	e = run(t, w, Options{Dir: dir})
+	e.want(t, again, engine.Completed, "10")
+	// In one turn the source began ten; the copy was cut after the sixth, so
+	// none of them has an answer in it.
+	if n := w.Calls.Load() - before; n != 10 {
+		t.Errorf("%d activities after the restart", n)
 	}
-}
-
-// fatal is enough of a testing.TB outside of a test.
-type fatal struct{ testing.TB }
-
-func (*fatal) Helper()        {}
-func (*fatal) Fatal(v ...any) { fmt.Fprintln(os.Stderr, v...); os.Exit(1) }
-
-// TestKilled kills an engine's process at random moments. What was
-// acknowledged must be there afterwards, and finish.
-func TestKilled(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	dir := t.TempDir()
-	var acknowledged []string
-	for round := range 10 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), crashDir+"="+dir, fmt.Sprintf("%s_PREFIX=r%d", crashDir, round))
-		var out, errs strings.Builder
-		child.Stdout, child.Stderr = &out, &errs
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(20*time.Millisecond+rand.N(300*time.Millisecond)*time.Duration(1+rng.IntN(2))/2, func() { _ = child.Process.Kill() })
-		_ = child.Wait() // killed
-		timer.Stop()
-		if errs.Len() > 0 {
-			t.Fatalf("round %d: %s", round, errs.String())
-		}
-		text := out.String()
-		acknowledged = append(acknowledged, strings.Fields(text[:strings.LastIndex(text, "\n")+1])...)
-	}
-	t.Logf("%d workflows acknowledged", len(acknowledged))
-	if len(acknowledged) == 0 {
-		t.Fatal("the processes never got to work")
-	}
-	e := run(t, enginetest.NewWorld(), Options{Dir: dir})
-	for _, id := range acknowledged {
-		if i := e.wait(t, id); i.Status != engine.Completed {
-			t.Errorf("%s is %s: %s", id, i.Status, i.Failure)
-		}
-	}
-}
-
-// BenchmarkThreeActivities is a workflow of three activities that do nothing.
-// The metric to look at is sagas/s.
-func BenchmarkThreeActivities(b *testing.B) {
-	for _, c := range []struct {
-		name     string
-		onDisk   bool
-		fsync    journal.Sync
-		inFlight int
-	}{
-		{"memory/64", false, 0, 64}, {"memory/1", false, 0, 1},
-		{"off/64", true, journal.SyncOff, 64}, {"group/1", true, journal.SyncGroup, 1},
-		{"group/64", true, journal.SyncGroup, 64}, {"group/256", true, journal.SyncGroup, 256},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			o := Options{Fsync: c.fsync}
-			if c.onDisk {
-				o.Dir = b.TempDir()
-			}
-			w := enginetest.NewWorld()
-			e := run(b, w, o)
-			work := make(chan string)
-			done := make(chan error, c.inFlight)
-			for range c.inFlight {
-				go func() {
-					var err error
-					for id := range work {
-						if err = e.Start(context.Background(), "Chain", id, nil); err == nil {
-							_, err = e.Wait(context.Background(), id)
-						}
-					}
-					done <- err
-				}()
-			}
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				n++
-				work <- fmt.Sprint("b", n)
-			}
-			close(work)
-			for range c.inFlight {
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "sagas/s")
-		})
-	}
+	e.want(t, "fan", engine.Completed, "10")
 }

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Errors come from the embedded backend as values, and through gRPC as codes
+// or texts; both must be the same to callers.
+func TestErrorsOfBothEngines(t *testing.T) {
+	for _, c := range []struct{ err, want error }{
+		{api.ErrInstanceNotFound, ErrNotFound},
+		{fmt.Errorf("wrapped: %w", api.ErrDuplicateInstance), ErrActive},
+		{api.ErrNotCompleted, ErrNotCompleted},
+		{status.Error(codes.AlreadyExists, "x"), ErrActive},
+		{status.Error(codes.NotFound, "x"), ErrNotFound},
+		{status.Error(codes.Unknown, "rpc: "+api.ErrNotCompleted.Error()), ErrNotCompleted},
+	} {
+		if got := mapped(c.err, "read", "o"); !errors.Is(got, c.want) {
+			t.Errorf("%v is %v, want %v", c.err, got, c.want)
+		}
+	}
+	if mapped(nil, "read", "o") != nil {
+		t.Error("an error out of nothing")
+	}
+	other := errors.New("disk on fire")
+	if got := mapped(other, "read", "o"); !errors.Is(got, other) || errors.Is(got, ErrNotFound) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestRawJSON(t *testing.T) {
+	for in, want := range map[string]string{"": "", `{"a":1}`: `{"a":1}`, "3": "3", "plain text": `"plain text"`, `{"a"`: `"{\"a\""`} {
+		if got := string(rawJSON(in)); got != want {
+			t.Errorf("%q is %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestHistoryEvents(t *testing.T) {
+	at, fire := time.Unix(100, 0).UTC(), time.Unix(200, 0).UTC()
+	text, failed := wrapperspb.String(`"x"`), &protos.TaskFailureDetails{ErrorMessage: "bad"}
+	name := "n"
+	for _, c := range []struct {
+		in   *protos.HistoryEvent
+		want string // type name data error relates-to at
+	}{
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionStarted{ExecutionStarted: &protos.ExecutionStartedEvent{Name: name, Input: text}}}, `ExecutionStarted n "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionCompleted{ExecutionCompleted: &protos.ExecutionCompletedEvent{Result: text, FailureDetails: failed}}}, `ExecutionCompleted  "x" bad - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TaskScheduled{TaskScheduled: &protos.TaskScheduledEvent{Name: name, Input: text}}}, `TaskScheduled n "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TaskCompleted{TaskCompleted: &protos.TaskCompletedEvent{TaskScheduledId: 7, Result: text}}}, `TaskCompleted  "x" 7 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TaskFailed{TaskFailed: &protos.TaskFailedEvent{TaskScheduledId: 7, FailureDetails: failed}}}, `TaskFailed   bad 7 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TimerCreated{TimerCreated: &protos.TimerCreatedEvent{Name: &name, FireAt: timestamppb.New(fire)}}}, `TimerCreated n  fires 200 - 100`},
+		// The SDK's time of it is when it was armed.
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TimerFired{TimerFired: &protos.TimerFiredEvent{TimerId: 7, FireAt: timestamppb.New(fire)}}}, `TimerFired   7 200`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_EventRaised{EventRaised: &protos.EventRaisedEvent{Name: name, Input: text}}}, `EventRaised n "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionSuspended{ExecutionSuspended: &protos.ExecutionSuspendedEvent{Input: text}}}, `ExecutionSuspended  "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{Input: text}}}, `ExecutionResumed  "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{Input: text}}}, `ExecutionTerminated  "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_WorkflowStarted{WorkflowStarted: &protos.WorkflowStartedEvent{}}}, `WorkflowStarted   - 100`},
+	} {
+		c.in.Timestamp = timestamppb.New(at)
+		e := eventOf(c.in)
+		got := e.Type + " " + e.Name + " " + string(e.Data)
+		if e.Error != "" {
+			got += " " + e.Error
+		}
+		if e.FireAt != nil {
+			got += fmt.Sprint(" fires ", e.FireAt.Unix())
+		}
+		if e.RelatesTo != nil {
+			got += fmt.Sprint(" ", *e.RelatesTo)
+		} else {
+			got += " -"
+		}
+		if got += fmt.Sprint(" ", e.At.Unix()); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestOnlyTermination(t *testing.T) {
+	end := &protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{}}}
+	other := &protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{}}}
+	for _, c := range []struct {
+		history, added []*protos.HistoryEvent
+		want           bool
+	}{
+		{nil, nil, false},
+		{[]*protos.HistoryEvent{other}, []*protos.HistoryEvent{other}, false},
+		{[]*protos.HistoryEvent{other}, []*protos.HistoryEvent{other, end, other}, true},
+		{[]*protos.HistoryEvent{end, other}, []*protos.HistoryEvent{other}, true}, // when it was suspended
+	} {
+		if got := OnlyTermination(c.history, c.added); (len(got) == 1 && got[0] == end) != c.want || (got != nil) != c.want {
+			t.Errorf("%v", got)
+		}
+	}
+}
