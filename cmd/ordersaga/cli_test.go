@@ -92,10 +92,10 @@ func TestDemo(t *testing.T) {
 		"embedded":    func(*testing.T) []string { return nil },
 		"dapr/sqlite": func(*testing.T) []string { return []string{"--engine=dapr"} },
 		"dapr/redis": func(t *testing.T) []string {
-			return []string{"--engine=dapr", "--workers=2", "--state=redis", "--state-address=" + testkit.Redis(t)}
+			return []string{"--engine=dapr", "--workers=2", "--state=redis", "--state-address=" + testkit.Redis(t).Address}
 		},
 		"dapr/postgresql": func(t *testing.T) []string {
-			return []string{"--engine=dapr", "--workers=2", "--state=postgresql", "--state-address=" + testkit.PostgreSQL(t)}
+			return []string{"--engine=dapr", "--workers=2", "--state=postgresql", "--state-address=" + testkit.PostgreSQL(t).Address}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,93 +31,137 @@ import (
 
 // system is every part as a process of its own, on one data directory.
 type system struct {
-	aws, payment, carrier                  *process
-	workers                                []*process
+	t                                      *testing.T
 	awsURL, paymentURL, carrierURL, apiURL string
-	dapr                                   *daprlocal.Cluster // nil with the embedded engine
-	victims                                []victim
+	parts                                  []part        // in the order in which they start
+	pace                                   time.Duration // between two orders
 }
 
-// victim is something to kill, and to start again.
-type victim struct {
-	name string
-	kill func()
+// part is a process that can be killed, or told to end, and started again
+// where it was.
+type part struct {
+	name              string
+	kill, quit, start func()
 }
 
-// newSystem starts a system on one of the engines.
-func newSystem(t *testing.T, engine string) *system {
+func (s *system) add(p *process) {
+	p.start()
+	s.parts = append(s.parts, part{p.name, p.kill, p.stop, p.start})
+}
+
+// newSystem starts the world and, on the embedded engine, the worker.
+func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	t.Helper()
-	dir := t.TempDir()
-	aws, pay, car, api := freePort(t), freePort(t), freePort(t), freePort(t)
-	s := &system{awsURL: "http://" + at(aws), paymentURL: "http://" + at(pay), carrierURL: "http://" + at(car), apiURL: "http://" + at(api)}
+	aws, pay, car, api := at(freePort(t)), at(freePort(t)), at(freePort(t)), at(freePort(t))
+	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond}
 	data := "--data-dir=" + filepath.Join(dir, "data")
-	carrierArgs := []string{"carrier", "--listen=" + at(car), data, "--aws-endpoint=" + s.awsURL}
-	if engine == "dapr" {
-		carrierArgs = append(carrierArgs, "--pushed")
-	}
-	s.aws = newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+at(aws), data)
-	s.payment = newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+at(pay), data)
-	s.carrier = newProcess(t, dir, "carrier", s.carrierURL+"/healthz", carrierArgs...)
-	s.aws.start()
-	s.payment.start()
+	s.add(newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+aws, data))
+	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data))
 	if status, _, stderr := ordersaga(t, "setup", "--aws-endpoint="+s.awsURL); status != 0 {
 		t.Fatalf("setup: %s", stderr)
 	}
-	s.carrier.start()
-	for _, p := range []*process{s.aws, s.payment, s.carrier} {
-		s.victims = append(s.victims, victim{p.args[0], func() { p.kill(); p.start() }})
+	s.add(newProcess(t, dir, "carrier", s.carrierURL+"/healthz", append([]string{"carrier", "--listen=" + car, data, "--aws-endpoint=" + s.awsURL}, carrierArgs...)...))
+	return s
+}
+
+// worker adds one, with its API at a base URL.
+func (s *system) worker(dir, name, api string, more ...string) {
+	s.t.Helper()
+	s.add(newProcess(s.t, dir, name, api+"/readyz", append([]string{
+		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
+		"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=0.05",
+		"--reconcile-every=2s", "--reconcile-grace=4s",
+	}, more...)...))
+}
+
+func embeddedSystem(t *testing.T) *system {
+	dir := t.TempDir()
+	s := newSystem(t, dir)
+	s.worker(dir, "worker", s.apiURL, "--data-dir="+filepath.Join(dir, "data"), "--payment-url="+s.paymentURL)
+	return s
+}
+
+// daprSystem is three workers, each with a sidecar, and workflow state in
+// Redis with an append-only file.
+func daprSystem(t *testing.T) *system {
+	testkit.NeedDapr(t)
+	dir := t.TempDir()
+	s := newSystem(t, dir, "--pushed")
+	s.pace = 25 * time.Millisecond // what Dapr keeps up with
+	redis := testkit.Redis(t)
+	s.parts = append(s.parts, part{"redis", redis.Kill, redis.Kill, redis.Start})
+	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{
+		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.Nop(), State: daprlocal.State{Store: "redis", Address: redis.Address},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	worker := func(name, listen string, more ...string) {
-		p := newProcess(t, dir, name, "http://"+listen+"/readyz", append([]string{"worker", "--listen=" + listen, "--aws-endpoint=" + s.awsURL,
-			"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=0.05",
-			"--reconcile-every=2s", "--reconcile-grace=4s"}, more...)...)
-		p.start()
-		s.workers = append(s.workers, p)
-		s.victims = append(s.victims, victim{name, func() { p.kill(); p.start() }})
+	t.Cleanup(cluster.Stop)
+	add := func(name string) {
+		s.parts = append(s.parts, part{name, func() { cluster.Kill(name) }, func() { cluster.Quit(name) }, func() {
+			if err := cluster.Again(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}})
 	}
-	if engine == "embedded" {
-		worker("worker", at(api), data, "--payment-url="+s.paymentURL)
-		return s
-	}
-	s.startDapr(t, dir, pay, car)
-	for n, listen := range []string{at(api), at(freePort(t))} {
-		side, err := s.dapr.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
+	add(daprlocal.Placement)
+	add(daprlocal.Scheduler)
+	sidecar := func(a daprlocal.App) *daprlocal.Sidecar {
+		side, err := cluster.Sidecar(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		worker(fmt.Sprint("worker-", n+1), listen, "--engine=dapr", "--dapr-grpc-port="+portIn(side.GRPC), "--dapr-http-port="+portIn(side.HTTP), "--payment-app="+s.dapr.Payment)
-		s.addDaprVictim(t, fmt.Sprint("daprd ordersaga-", n+1))
+		add("daprd " + a.Name)
+		return side
+	}
+	sidecar(daprlocal.App{ID: cluster.Payment, Name: "payment", Port: portIn(s.paymentURL)})
+	sidecar(daprlocal.App{ID: "carrier", Name: "carrier", Port: portIn(s.carrierURL)})
+	for n, api := range []string{s.apiURL, "http://" + at(freePort(t)), "http://" + at(freePort(t))} {
+		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
+		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment)
 	}
 	return s
 }
 
-func (s *system) startDapr(t *testing.T, dir string, payment, carrier int) {
-	t.Helper()
-	var err error
-	s.dapr, err = daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.dapr.Stop)
-	for _, app := range []daprlocal.App{{ID: s.dapr.Payment, Name: "payment", Port: payment}, {ID: "carrier", Name: "carrier", Port: carrier}} {
-		if _, err := s.dapr.Sidecar(t.Context(), app); err != nil {
-			t.Fatal(err)
-		}
-		s.addDaprVictim(t, "daprd "+app.Name)
-	}
-	s.addDaprVictim(t, daprlocal.Scheduler)
-	s.addDaprVictim(t, daprlocal.Placement)
+// event is something that happens to a system while orders flow.
+type event struct {
+	name   string
+	happen func(flow func())
 }
 
-func (s *system) addDaprVictim(t *testing.T, name string) {
-	s.victims = append(s.victims, victim{name, func() {
-		if err := s.dapr.Kill(t.Context(), name); err != nil {
-			t.Fatal(err)
+func killing(p part) event { return event{p.name + " is killed", func(func()) { p.kill(); p.start() }} }
+
+// killingAll is what a power cut does.
+func (s *system) killingAll() event {
+	return event{"everything is killed", func(func()) {
+		for _, p := range s.parts {
+			p.kill()
 		}
-	}})
+		for _, p := range s.parts {
+			p.start()
+		}
+	}}
 }
 
-func portIn(address string) string { return address[strings.LastIndex(address, ":")+1:] }
+// scaling takes all workers but one away, with their sidecars, and brings them
+// back after some more orders.
+func (s *system) scaling() event {
+	return event{"scaled from 3 to 1 and back", func(flow func()) {
+		away := s.parts[len(s.parts)-4:]
+		for i := len(away) - 1; i >= 0; i-- {
+			away[i].quit()
+		}
+		flow()
+		for _, p := range away {
+			p.start()
+		}
+	}}
+}
+
+func portIn(address string) int {
+	n, _ := strconv.Atoi(address[strings.LastIndex(address, ":")+1:]) // 0 is refused by whoever gets it
+	return n
+}
 
 func (s *system) clients(t *testing.T) (*cloud.Clients, *stock.Store) {
 	t.Helper()
@@ -159,42 +203,48 @@ func crashOrder(n int) (order.Order, order.Status) {
 // TestCrash kills processes with SIGKILL at random moments while orders flow:
 // every order must end as it would have without, and all books must agree.
 func TestCrash(t *testing.T) {
-	s := newSystem(t, "embedded")
-	worker := s.victims[len(s.victims)-1]
-	crash(t, s, fromEnv(t, "ORDERSAGA_CRASH_KILLS", 12), func(rng *rand.Rand, _ int) victim {
+	s := embeddedSystem(t)
+	worker := s.parts[len(s.parts)-1]
+	rng := random(t)
+	var events []event
+	for range fromEnv(t, "ORDERSAGA_CRASH_KILLS", 12) {
 		if rng.IntN(3) == 0 {
-			return s.victims[rng.IntN(len(s.victims))]
+			events = append(events, killing(s.parts[rng.IntN(len(s.parts))]))
+		} else {
+			events = append(events, killing(worker))
 		}
-		return worker
-	})
+	}
+	crash(t, s, rng, events)
 }
 
 // TestCrashDapr does so on Dapr, and kills each process in turn: workers,
-// sidecars, scheduler, placement and the world around. It is for `make crash`:
-// a round takes a minute, and now and then finds one more thing that Dapr
-// 1.18.2 loses (docs/adr/0010-dapr.md).
+// sidecars, scheduler, placement, the state store, the world around, and all
+// of them at once.
 func TestCrashDapr(t *testing.T) {
-	rounds := fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 0)
-	if rounds == 0 {
-		t.Skip("run by `make crash`, or with ORDERSAGA_CRASH_ROUNDS=1")
-	}
-	testkit.NeedDapr(t)
-	s := newSystem(t, "dapr")
-	crash(t, s, rounds*len(s.victims), func(rng *rand.Rand, n int) victim {
-		if n%len(s.victims) == 0 {
-			rng.Shuffle(len(s.victims), func(i, j int) { s.victims[i], s.victims[j] = s.victims[j], s.victims[i] })
+	s := daprSystem(t)
+	rng := random(t)
+	var events []event
+	for range fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 1) {
+		round := []event{s.killingAll(), s.scaling()}
+		for _, p := range s.parts {
+			round = append(round, killing(p))
 		}
-		return s.victims[n%len(s.victims)]
-	})
+		rng.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+		events = append(events, round...)
+	}
+	crash(t, s, rng, events)
 }
 
-// crash lets orders flow, kills what next says, and checks that nothing came
-// of it.
-func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) victim) {
-	t.Helper()
+func random(t *testing.T) *rand.Rand {
 	seed := uint64(fromEnv(t, "ORDERSAGA_CRASH_SEED", int(time.Now().UnixNano()&0x7fffffff)))
-	t.Logf("ORDERSAGA_CRASH_SEED=%d, %d kills", seed, kills)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("ORDERSAGA_CRASH_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// crash lets orders flow, has things happen, and checks that nothing came of
+// it.
+func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
+	t.Helper()
 	clients, store := s.clients(t)
 	resources, err := clients.Find(t.Context())
 	if err != nil {
@@ -209,16 +259,12 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 	// Orders flow until the last kill.
 	publishing, stop := context.WithCancel(t.Context())
 	defer stop()
-	pace := 4 * time.Millisecond
-	if s.dapr != nil {
-		pace = 25 * time.Millisecond // what Dapr on SQLite keeps up with
-	}
 	published := make(chan int)
 	var sent atomic.Int64
 	go func() {
 		pub := intake.Publisher{SNS: clients.SNS, TopicARN: resources.OrderTopic}
 		n := 0
-		tick := time.NewTicker(pace)
+		tick := time.NewTicker(s.pace)
 		defer tick.Stop()
 		for publishing.Err() == nil {
 			o, _ := crashOrder(n)
@@ -230,8 +276,7 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 		}
 		published <- n
 	}()
-	for n := range kills {
-		v := next(rng, n)
+	flow := func() {
 		before, atLeast := sent.Load(), int64(1+rng.IntN(40))
 		moment := time.After(rand.N(300 * time.Millisecond))
 		eventually(t, 60*time.Second, "orders flow", func() error {
@@ -241,12 +286,15 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 			return nil
 		})
 		<-moment
-		t.Logf("after %d orders: %s is killed", sent.Load(), v.name)
-		v.kill()
+	}
+	for _, e := range events {
+		flow()
+		t.Logf("after %d orders: %s", sent.Load(), e.name)
+		e.happen(flow)
 	}
 	stop()
 	n := <-published
-	t.Logf("%d orders, %d kills", n, kills)
+	t.Logf("%d orders, %d events", n, len(events))
 
 	ids := make([]string, n)
 	for i := range n {
@@ -290,14 +338,8 @@ func crash(t *testing.T, s *system, kills int, next func(rng *rand.Rand, n int) 
 		t.Error(v)
 	}
 	t.Logf("outcomes: %v", res.ByStatus)
-	for _, p := range s.workers {
-		p.stop()
-	}
-	if s.dapr != nil {
-		s.dapr.Stop()
-	}
-	for _, p := range []*process{s.carrier, s.payment, s.aws} {
-		p.stop()
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		s.parts[i].quit()
 	}
 }
 

@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 // the same arguments.
 type process struct {
 	t    *testing.T
+	name string
 	args []string
 	log  string
 	url  string // answers /healthz when it is up
@@ -50,7 +51,7 @@ type process struct {
 
 func newProcess(t *testing.T, dir, name, url string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, args: args, log: filepath.Join(dir, name+".log"), url: url}
+	p := &process{t: t, name: name, args: args, log: filepath.Join(dir, name+".log"), url: url}
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {

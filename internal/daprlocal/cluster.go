@@ -133,27 +133,37 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	return &Sidecar{GRPC: loopback(p[1]), HTTP: "http://" + loopback(p[0])}, nil
 }
 
-// Names of the control plane's processes, for Kill. Those of sidecars begin
-// with "daprd ".
+// Names of the control plane's processes. Those of sidecars begin with "daprd ".
 const (
 	Placement = "placement"
 	Scheduler = "scheduler"
 )
 
-// Kill kills a process as a crash would, and starts it again where it was.
-func (c *Cluster) Kill(ctx context.Context, name string) error {
-	c.mu.Lock()
-	i := slices.IndexFunc(c.procs, func(p *process) bool { return p.name == name })
-	c.mu.Unlock()
-	if i < 0 {
-		return fmt.Errorf("no process is called %s", name)
-	}
-	p := c.procs[i]
-	p.kill()
+// Kill kills a process as a crash would.
+func (c *Cluster) Kill(name string) { c.named(name).kill() }
+
+// Quit ends a process in good order, as a scale-in does.
+func (c *Cluster) Quit(name string) { c.named(name).stop(stopTime) }
+
+// Again starts a process that has ended where it was, and waits until it is
+// healthy.
+func (c *Cluster) Again(ctx context.Context, name string) error {
+	p := c.named(name)
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
 	}
 	return c.healthy(ctx, p)
+}
+
+// named panics if there is no such process: names are written in code.
+func (c *Cluster) named(name string) *process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.procs, func(p *process) bool { return p.name == name })
+	if i < 0 {
+		panic("daprlocal: no process is called " + name)
+	}
+	return c.procs[i]
 }
 
 func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {

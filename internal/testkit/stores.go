@@ -14,19 +14,20 @@ import (
 	"testing"
 )
 
-// Redis starts a Redis with an append-only file, and returns its address.
-func Redis(t testing.TB) string {
+// Redis starts a Redis with an append-only file.
+func Redis(t testing.TB) *Server {
 	t.Helper()
 	binary := NeedTool(t, "redis-server", "apt-get install redis-server")
-	port := freePort(t)
-	child(t, nil, binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--appendonly", "yes", "--save", "")
-	Eventually(t, "Redis answers", func() error { return dial("127.0.0.1:" + port) })
-	return "127.0.0.1:" + port
+	port, dir := freePort(t), t.TempDir()
+	s := &Server{Address: "127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
+		return exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", "") //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+	}}
+	s.begin()
+	return s
 }
 
-// PostgreSQL starts a PostgreSQL on a data directory of its own, and returns a
-// connection string.
-func PostgreSQL(t testing.TB) string {
+// PostgreSQL starts a PostgreSQL on a data directory of its own.
+func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // its only error is a bad pattern
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+strings.Join(dirs, ":")); err != nil {
@@ -52,25 +53,54 @@ func PostgreSQL(t testing.TB) string {
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	child(t, as, postgres, "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1", "-c", "max_connections=200")
-	Eventually(t, "PostgreSQL answers", func() error { return dial("127.0.0.1:" + port) })
-	return "host=127.0.0.1 port=" + port + " user=ordersaga dbname=postgres sslmode=disable"
+	s := &Server{
+		Address: "host=127.0.0.1 port=" + port + " user=ordersaga dbname=postgres sslmode=disable", t: t, port: port,
+		command: func() *exec.Cmd {
+			c := exec.Command(postgres, "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1", "-c", "max_connections=200") //nolint:gosec,noctx // as above
+			c.SysProcAttr, c.Dir = as, "/"
+			return c
+		},
+	}
+	s.begin()
+	return s
 }
 
-// child runs a program until the test ends.
-func child(t testing.TB, as *syscall.SysProcAttr, binary string, args ...string) {
-	t.Helper()
-	var out strings.Builder
-	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // a test's own paths; stopped below
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr, cmd.Dir = &out, &out, as, "/"
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
-		_ = cmd.Wait()                         // its status is of no interest
-		if t.Failed() {
-			t.Logf("--- %s\n%s", binary, out.String())
+// Server is a store that runs until the test ends.
+type Server struct {
+	Address string // as a Dapr component wants it
+
+	t       testing.TB
+	port    string
+	command func() *exec.Cmd
+	cmd     *exec.Cmd
+	out     strings.Builder
+}
+
+func (s *Server) begin() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
+		_ = s.cmd.Wait()                         // its status is of no interest
+		if s.t.Failed() {
+			s.t.Logf("--- %s\n%s", s.cmd.Path, s.out.String())
 		}
 	})
+	s.Start()
+}
+
+// Start starts a server that was killed, and waits until it answers.
+func (s *Server) Start() {
+	s.t.Helper()
+	s.cmd = s.command()
+	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
+	must(s.t, s.cmd.Start())
+	Eventually(s.t, s.cmd.Path+" answers", func() error { return dial("127.0.0.1:" + s.port) })
+}
+
+// Kill is kill -9.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill() // it may have ended by itself
+	_ = s.cmd.Wait()         // reports the kill
 }
 
 func dial(address string) error {
