@@ -73,7 +73,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { b.must(b.provider.Close()) })
 	server := httptest.NewServer(b.provider.Handler())
 	t.Cleanup(server.Close)
-	b.payments = payment.New(server.URL, 0)
+	b.payments = payment.New(payment.Options{URL: server.URL})
 	t.Cleanup(b.payments.Close)
 
 	b.parts = activities.Activities{

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,19 +27,26 @@ var ErrVoided = errors.New("charge was voided by a refund")
 
 // Client is the provider's API.
 type Client struct {
-	base string
+	opt  Options
 	http *http.Client
 }
 
-// New makes a client. timeout bounds each call, connect to last byte; 0 means
-// ten seconds.
-func New(baseURL string, timeout time.Duration) *Client {
-	if timeout == 0 {
-		timeout = 10 * time.Second
+// Options of a Client.
+type Options struct {
+	URL     string        // base URL
+	Timeout time.Duration // of each call, connect to last byte; 0 means ten seconds
+	Key     string        // the provider's API key, sent as a bearer token; "" sends none
+	Header  http.Header   // more for each request, as a proxy on the way wants it
+}
+
+// New makes a client.
+func New(o Options) *Client {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
 	t.MaxIdleConnsPerHost = 256
-	return &Client{base: baseURL, http: &http.Client{Timeout: timeout, Transport: t}}
+	return &Client{opt: o, http: &http.Client{Timeout: o.Timeout, Transport: t}}
 }
 
 // Close drops idle connections.
@@ -105,11 +113,15 @@ func (c *Client) call(ctx context.Context, method, path, key string, body, out a
 		}
 		payload = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, payload)
+	req, err := http.NewRequestWithContext(ctx, method, c.opt.URL+path, payload)
 	if err != nil {
 		return err
 	}
+	maps.Copy(req.Header, c.opt.Header)
 	req.Header.Set("Content-Type", "application/json")
+	if c.opt.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.opt.Key)
+	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}

@@ -39,7 +39,7 @@ func client(t *testing.T, h http.Handler, timeout time.Duration) *payment.Client
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	c := payment.New(server.URL, timeout)
+	c := payment.New(payment.Options{URL: server.URL, Timeout: timeout})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -247,10 +247,10 @@ func TestAnswersOfNoProvider(t *testing.T) {
 			}
 		})
 	}
-	if _, err := payment.New("http://127.0.0.1:1", 0).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
+	if _, err := payment.New(payment.Options{URL: "http://127.0.0.1:1"}).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
 		t.Errorf("nobody there: %v", err)
 	}
-	if _, err := payment.New(":", 0).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
+	if _, err := payment.New(payment.Options{URL: ":"}).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
 		t.Errorf("no URL: %v", err)
 	}
 }

@@ -107,6 +107,7 @@ type workerFlags struct {
 	Fsync           string        `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: ${enum}."`
 	PaymentURL      string        `default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
 	PaymentTimeout  time.Duration `default:"10s" help:"Of one call to the provider."`
+	PaymentKey      string        `help:"API key for the payment provider."`
 	ApprovalAbove   int64         `default:"0" help:"Orders above this total, in minor units, wait for approval; 0: none does."`
 	ApprovalTimeout time.Duration `default:"24h" help:"How long an order waits for approval before it is cancelled."`
 	AwaitCarrier    bool          `help:"Wait for the carrier's answer before an order completes."`
@@ -126,7 +127,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 	}
 	return &app.Worker{
 		DataDir: c.dir(), Fsync: fsync, AWS: c.options(e), TablePrefix: c.TablePrefix,
-		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout,
+		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey,
 		Terms: workflows.Terms{
 			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
 			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
@@ -145,6 +146,7 @@ type workerCmd struct {
 	DaprAPIToken string `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
 	PaymentApp   string `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
 	PubSub       string `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
+	SecretStore  string `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
 
 	Listen string `default:"127.0.0.1:8080" help:"Address of the API."`
 }
@@ -155,9 +157,9 @@ func (c workerCmd) Run(e env) error {
 		return err
 	}
 	if c.Engine == "dapr" {
-		w.Dapr = &app.Dapr{GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), Token: c.DaprAPIToken, PubSub: c.PubSub}
-		if c.PaymentApp != "" {
-			w.PaymentURL = app.InvokeURL(fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort), c.PaymentApp)
+		w.Dapr = &app.Dapr{
+			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
+			Token: c.DaprAPIToken, PubSub: c.PubSub, PaymentApp: c.PaymentApp, Secrets: c.SecretStore,
 		}
 	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
@@ -239,6 +241,7 @@ type checkCmd struct {
 	awsFlags
 
 	PaymentURL string `default:"http://127.0.0.1:8090" help:"Base URL of the payment simulator."`
+	PaymentKey string `help:"API key for it."`
 	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier simulator."`
 }
 
@@ -247,9 +250,9 @@ func (c checkCmd) Run(e env) error {
 	if err != nil {
 		return err
 	}
-	payments := payment.New(c.PaymentURL, 0)
+	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey})
 	defer payments.Close()
-	res, err := check.Run(e.ctx, store, payments, app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL}, nil)
+	res, err := check.Run(e.ctx, store, payments, app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey}, nil)
 	if err != nil {
 		return err
 	}
@@ -295,6 +298,7 @@ type paymentCmd struct {
 
 	Listen   string `default:"127.0.0.1:8090" help:"Address."`
 	Anywhere bool   `help:"Allow an address that is not loopback."`
+	Key      string `help:"API key that callers must bring; empty: none."`
 }
 
 func (c paymentCmd) Run(e env) error {
@@ -303,7 +307,7 @@ func (c paymentCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("payment", "http://"+l.Addr().String()).Msg("payment simulator is up")
-	return app.Payment{DataDir: c.dir(), Listener: l, Logger: e.logger}.Run(e.ctx)
+	return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
 }
 
 type carrierCmd struct {
@@ -313,6 +317,7 @@ type carrierCmd struct {
 	Listen   string `default:"127.0.0.1:8091" help:"Address."`
 	Anywhere bool   `help:"Allow an address that is not loopback."`
 	Pushed   bool   `help:"A Dapr sidecar delivers the shipment requests; leave the queue alone."`
+	Token    string `name:"app-api-token" env:"ORDERSAGA_APP_API_TOKEN,APP_API_TOKEN" help:"What the sidecar shows with it; empty: nothing."`
 }
 
 func (c carrierCmd) Run(e env) error {
@@ -321,7 +326,7 @@ func (c carrierCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
-	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Logger: e.logger}.Run(e.ctx)
+	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ type system struct {
 	pace                                   time.Duration // between two orders
 }
 
+// Who may talk to whom.
+const providerKey, appToken, sidecarToken = "provider's", "app's", "sidecar's"
+
 // part is a process that can be killed, or told to end, and started again
 // where it was.
 type part struct {
@@ -56,7 +60,7 @@ func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond}
 	data := "--data-dir=" + filepath.Join(dir, "data")
 	s.add(newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+aws, data))
-	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data))
+	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data, "--key="+providerKey))
 	if status, _, stderr := ordersaga(t, "setup", "--aws-endpoint="+s.awsURL); status != 0 {
 		t.Fatalf("setup: %s", stderr)
 	}
@@ -77,7 +81,7 @@ func (s *system) worker(dir, name, api string, more ...string) {
 func embeddedSystem(t *testing.T) *system {
 	dir := t.TempDir()
 	s := newSystem(t, dir)
-	s.worker(dir, "worker", s.apiURL, "--data-dir="+filepath.Join(dir, "data"), "--payment-url="+s.paymentURL)
+	s.worker(dir, "worker", s.apiURL, "--data-dir="+filepath.Join(dir, "data"), "--payment-url="+s.paymentURL, "--payment-key="+providerKey)
 	return s
 }
 
@@ -86,12 +90,18 @@ func embeddedSystem(t *testing.T) *system {
 func daprSystem(t *testing.T) *system {
 	testkit.NeedDapr(t)
 	dir := t.TempDir()
-	s := newSystem(t, dir, "--pushed")
+	s := newSystem(t, dir, "--pushed", "--app-api-token="+appToken)
 	s.pace = 25 * time.Millisecond // what Dapr keeps up with
 	redis := testkit.Redis(t)
 	s.parts = append(s.parts, part{"redis", redis.Kill, redis.Kill, redis.Start})
+	log, err := os.Create(filepath.Join(cmp.Or(os.Getenv("ORDERSAGA_CRASH_LOGS"), dir), "dapr.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() }) // it is for looking at
 	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{
-		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.Nop(), State: daprlocal.State{Store: "redis", Address: redis.Address},
+		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.New(log).With().Timestamp().Logger(), State: daprlocal.State{Store: "redis", Address: redis.Address},
+		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{app.PaymentKeySecret: providerKey},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +128,7 @@ func daprSystem(t *testing.T) *system {
 	sidecar(daprlocal.App{ID: "carrier", Name: "carrier", Port: portIn(s.carrierURL)})
 	for n, api := range []string{s.apiURL, "http://" + at(freePort(t)), "http://" + at(freePort(t))} {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
-		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment)
+		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment)
 	}
 	return s
 }
@@ -327,7 +337,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 		}
 		return nil
 	})
-	payments := payment.New(s.paymentURL, 0)
+	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
 	sims := app.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	res, err := check.Run(t.Context(), store, payments, sims, ids)

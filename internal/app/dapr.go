@@ -22,8 +22,15 @@ func (b daprBus) Publish(ctx context.Context, topic, _, _ string, body []byte) e
 	return b.engine.Publish(ctx, b.pubsub, topic, body)
 }
 
-// InvokeURL is the base URL under which a sidecar invokes another app.
-func InvokeURL(sidecar, appID string) string { return sidecar + "/v1.0/invoke/" + appID + "/method" }
+// components are those that the sidecar must have.
+func (d Dapr) components() (names []string) {
+	for _, name := range []string{d.PubSub, d.Secrets} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // loadAge is how old a count of live sagas may be: it is asked for before each
 // receive, by the autoscaler and by the metrics.

@@ -311,7 +311,7 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 			violations = append(violations, fmt.Sprintf("order %s (%s) ended %s (%s), must be %s", id, s.name, rec.Status, rec.Reason, s.want))
 		}
 	}
-	books := payment.New(sims.PaymentURL, 0) // not the worker's way: that may have a circuit breaker in it
+	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey}) // not the worker's way: that may have a circuit breaker in it
 	defer books.Close()
 	res, err := check.Run(ctx, p.Store, books, sims, ids)
 	if err != nil {

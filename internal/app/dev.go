@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -34,10 +35,19 @@ type Dev struct {
 	Exit    bool  // end when the demo has ended
 	Out     io.Writer
 	Logger  zerolog.Logger
+
+	keys keys
 }
+
+// keys are who may talk to whom; empty with the embedded engine, where all is
+// one process.
+type keys struct{ sidecar, app, payment string }
 
 // DevPorts are loopback ports; 0 takes a free one.
 type DevPorts struct{ API, AWS, Payment, Carrier int }
+
+// devPaymentKey is no secret: whoever runs `ordersaga check` beside needs it.
+const devPaymentKey = "dev-payment-key"
 
 // region is where the local endpoint pretends to be.
 const region = "us-east-1"
@@ -67,6 +77,9 @@ func (d Dev) Run(ctx context.Context) (err error) {
 		return err
 	}
 
+	if d.Dapr {
+		d.keys = keys{uuid.NewString(), uuid.NewString(), devPaymentKey}
+	}
 	// What the worker stands on stops after the worker.
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
@@ -76,7 +89,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 		return LocalAWS{DataDir: d.DataDir, Region: region, Listener: l.aws, Logger: d.Logger}.Run(underCtx)
 	})
 	under.Go(func() error {
-		return Payment{DataDir: d.DataDir, Listener: l.payment, Logger: d.Logger}.Run(underCtx)
+		return Payment{DataDir: d.DataDir, Listener: l.payment, Key: d.keys.payment, Logger: d.Logger}.Run(underCtx)
 	})
 	// A part that dies ends the others.
 	top, stopTop := context.WithCancel(ctx)
@@ -86,7 +99,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	err = d.setup(top, awsOptions)
 	if err == nil {
 		under.Go(func() error {
-			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Logger: d.Logger}.Run(underCtx)
+			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger}.Run(underCtx)
 		})
 		err = d.engine(top, awsOptions, l)
 	} else {
@@ -148,7 +161,7 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 		if d.Demo == nil {
 			return nil
 		}
-		err := d.Demo.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), CarrierURL: address(l.carrier)})
+		err := d.Demo.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, CarrierURL: address(l.carrier)})
 		if d.Exit {
 			stop()
 			return err

@@ -17,6 +17,8 @@ const (
 	appCarrier = "carrier"
 	// pubSub is the component for shipments and notifications.
 	pubSub = "orderpubsub"
+	// secretStore is the component that has PaymentKeySecret.
+	secretStore = "secretstore"
 )
 
 // sidecars starts Dapr, and makes a worker for each sidecar from a template.
@@ -30,7 +32,10 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 	} else if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
 	}
-	cluster, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, AWSEndpoint: template.AWS.Endpoint, State: d.State, Logger: d.Logger})
+	cluster, err := daprlocal.Start(ctx, daprlocal.Options{
+		Dir: dir, AWSEndpoint: template.AWS.Endpoint, State: d.State, Logger: d.Logger,
+		Token: d.keys.sidecar, AppToken: d.keys.app, Secrets: map[string]string{PaymentKeySecret: d.keys.payment},
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,8 +56,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 		}
 		w := template
 		w.DataDir = ""
-		w.Dapr = &Dapr{GRPC: side.GRPC, PubSub: pubSub}
-		w.PaymentURL = InvokeURL(side.HTTP, cluster.Payment)
+		w.Dapr = &Dapr{GRPC: side.GRPC, HTTP: side.HTTP, Token: d.keys.sidecar, PubSub: pubSub, PaymentApp: cluster.Payment, Secrets: secretStore}
 		if n > 0 {
 			if w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 				return nil, nil, fmt.Errorf("API of worker %d: %w", n+1, err)

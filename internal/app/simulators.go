@@ -59,12 +59,13 @@ func (l LocalAWS) Run(ctx context.Context) error {
 type Payment struct {
 	DataDir  string
 	Listener net.Listener
+	Key      string // API key that callers must bring; "" wants none
 	Logger   zerolog.Logger
 }
 
 // Run serves until ctx ends.
 func (p Payment) Run(ctx context.Context) error {
-	provider, err := paymentsim.Open(paymentsim.Options{Dir: in(p.DataDir, "payment"), Logger: p.Logger})
+	provider, err := paymentsim.Open(paymentsim.Options{Dir: in(p.DataDir, "payment"), Key: p.Key, Logger: p.Logger})
 	if err != nil {
 		return errors.Join(err, p.Listener.Close())
 	}
@@ -78,6 +79,7 @@ type Carrier struct {
 	Listener net.Listener
 	// Pushed: a Dapr sidecar delivers the requests; the queue is left alone.
 	Pushed bool
+	Token  string // that the sidecar shows (its APP_API_TOKEN); "" wants none
 	Logger zerolog.Logger
 }
 
@@ -108,7 +110,7 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 		return nil, err
 	}
 	return carriersim.Open(carriersim.Options{
-		Dir: in(c.DataDir, "carrier"), SQS: clients.SQS, Logger: c.Logger,
+		Dir: in(c.DataDir, "carrier"), SQS: clients.SQS, Token: c.Token, Logger: c.Logger,
 		RequestsURL: r.CarrierRequests, AnswersURL: r.CarrierAnswers, DLQURL: r.CarrierRequestsDLQ,
 	})
 }
@@ -116,6 +118,7 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 // Simulators reaches running simulators over HTTP.
 type Simulators struct {
 	PaymentURL, CarrierURL string
+	PaymentKey             string
 	HTTP                   *http.Client // nil means http.DefaultClient
 }
 

@@ -43,6 +43,7 @@ type Worker struct {
 	TablePrefix    string
 	PaymentURL     string
 	PaymentTimeout time.Duration
+	PaymentKey     string // the provider's API key, if it wants one and Dapr's secret store does not have it
 	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
 	// embedded engine.
 	Dapr            *Dapr
@@ -61,8 +62,18 @@ type Worker struct {
 type Dapr struct {
 	GRPC   string // host:port
 	Token  string // DAPR_API_TOKEN of the sidecar, if it has one
+	HTTP   string // base URL
 	PubSub string // component for shipment requests and notifications
+	// PaymentApp is the app id of the payment provider, called through service
+	// invocation in place of PaymentURL; "" calls the URL.
+	PaymentApp string
+	// Secrets is the component that has PaymentKeySecret; "" asks none.
+	Secrets string
 }
+
+// PaymentKeySecret is the name under which a secret store has the payment
+// provider's API key.
+const PaymentKeySecret = "ordersaga/payment-api-key" //nolint:gosec // a name
 
 // Parts are what a running worker is made of.
 type Parts struct {
@@ -109,7 +120,6 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	p := Parts{
 		Cloud: clients, Resources: resources,
 		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
-		Payments: payment.New(w.PaymentURL, w.PaymentTimeout),
 		Registry: prometheus.NewRegistry(),
 	}
 	if err := w.open(ctx, &p); err != nil {
@@ -123,7 +133,9 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 // open opens the engine, and what goes through it. It is the one place that
 // chooses between the two.
 func (w *Worker) open(ctx context.Context, p *Parts) error {
+	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
+		p.Payments = payment.New(pay)
 		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
 		p.Engine = eng
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
@@ -131,10 +143,21 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout, Load: loadOf(p.Store),
+		Needs: w.Dapr.components(),
 	})
 	if err != nil {
 		return err
 	}
+	if w.Dapr.Secrets != "" && pay.Key == "" {
+		if pay.Key, err = eng.Secret(ctx, w.Dapr.Secrets, PaymentKeySecret); err != nil {
+			return errors.Join(err, eng.Close())
+		}
+	}
+	if w.Dapr.PaymentApp != "" {
+		pay.URL = w.Dapr.HTTP + "/v1.0/invoke/" + w.Dapr.PaymentApp + "/method"
+		pay.Header = http.Header{"Dapr-Api-Token": {w.Dapr.Token}}
+	}
+	p.Payments = payment.New(pay)
 	p.Engine = eng
 	p.Shipments = shipment.Over(daprBus{eng, w.Dapr.PubSub})
 	return nil

@@ -12,6 +12,7 @@ package carriersim
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,12 +42,16 @@ type Options struct {
 	RequestsURL string // queue of shipment requests
 	AnswersURL  string // queue of the carrier's answers
 	DLQURL      string // for requests that cannot be read
-	Logger      zerolog.Logger
+	// Token is what a Dapr sidecar shows with what it delivers (its
+	// APP_API_TOKEN); "" wants none.
+	Token  string
+	Logger zerolog.Logger
 }
 
 // Carrier is the simulator.
 type Carrier struct {
-	opt Options
+	opt      Options
+	consumer *intake.Consumer
 
 	mu      sync.Mutex
 	book    btree.Map[string, Parcel] // by shipment id
@@ -83,6 +88,7 @@ type Answer struct {
 // Open reads the book.
 func Open(o Options) (*Carrier, error) {
 	c := &Carrier{opt: o}
+	c.consumer = intake.New(intake.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger})
 	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, func(rec []byte) error {
 		var p Parcel
 		if err := json.Unmarshal(rec, &p); err != nil {
@@ -102,11 +108,7 @@ func Open(o Options) (*Carrier, error) {
 func (c *Carrier) Close() error { return c.journal.Close() }
 
 // Run handles requests until ctx ends.
-func (c *Carrier) Run(ctx context.Context) error {
-	return intake.New(intake.Options{
-		SQS: c.opt.SQS, QueueURL: c.opt.RequestsURL, DLQURL: c.opt.DLQURL, Handle: c.handle, Logger: c.opt.Logger,
-	}).Run(ctx)
-}
+func (c *Carrier) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
 
 func (c *Carrier) handle(ctx context.Context, body []byte) error {
 	payload, _, err := envelope.Unwrap(body)
@@ -212,22 +214,27 @@ func (c *Carrier) Handler() http.Handler {
 	return r
 }
 
-// deliver answers as Dapr wants: what can never be handled is dropped to the
-// subscription's dead-letter topic, what failed is delivered again.
+// deliver answers as Dapr wants: what failed is delivered again. What can
+// never be handled goes to the dead-letter queue with its reason; Dapr's own
+// would not say why.
 // https://docs.dapr.io/reference/api/pubsub_api/#expected-http-response
 func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
+	if c.opt.Token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Dapr-Api-Token")), []byte(c.opt.Token)) == 0 {
+		http.Error(w, "the token is missing or wrong", http.StatusUnauthorized)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err == nil {
 		err = c.handle(r.Context(), body)
 	}
-	status := "SUCCESS"
-	if _, poison := errors.AsType[*intake.Poison](err); poison {
-		status = "DROP"
-	} else if err != nil {
-		status = "RETRY"
+	if poison, ok := errors.AsType[*intake.Poison](err); ok {
+		c.opt.Logger.Warn().Err(err).Msg("shipment request goes to the dead letters")
+		err = c.consumer.Bury(r.Context(), types.Message{Body: aws.String(string(body))}, poison.Reason)
 	}
+	status := "SUCCESS"
 	if err != nil {
-		c.opt.Logger.Warn().Err(err).Str("status", status).Msg("shipment request not taken")
+		status = "RETRY"
+		c.opt.Logger.Warn().Err(err).Msg("shipment request not taken; it will be delivered again")
 	}
 	reply(w, map[string]string{"status": status})
 }

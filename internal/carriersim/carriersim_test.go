@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,6 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const token = "the sidecar's"
+
 type sim struct {
 	*testing.T
 	testkit.AWS
@@ -38,7 +41,7 @@ func open(t *testing.T, a testkit.AWS, dir string) *sim {
 	t.Helper()
 	c, err := carriersim.Open(carriersim.Options{
 		Dir: dir, SQS: a.Clients.SQS, RequestsURL: a.Resources.CarrierRequests,
-		AnswersURL: a.Resources.CarrierAnswers, DLQURL: a.Resources.CarrierRequestsDLQ, Logger: zerolog.Nop(),
+		AnswersURL: a.Resources.CarrierAnswers, DLQURL: a.Resources.CarrierRequestsDLQ, Token: token, Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,23 +215,76 @@ func TestWhatIsNoRequest(t *testing.T) {
 		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:       "is not a shipment request",
 		`{"specversion":"1.0","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
 	}
-	for body := range bad {
+	published := func(body string) {
 		if _, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.ShipmentTopic, Message: aws.String(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.request("good", "")
-	if a := s.answer(); a.OrderID != "good" {
-		t.Errorf("%+v", a)
+	pushed := func(body string) {
+		if status, answer := s.push(body, token); status != http.StatusOK || !strings.Contains(answer, "SUCCESS") {
+			t.Fatal(status, answer)
+		}
 	}
-	for _, got := range s.receive(s.Resources.CarrierRequestsDLQ, len(bad)) {
-		body, reason, _ := strings.Cut(got, " → ")
-		if want, ok := bad[body]; !ok || !strings.Contains(reason, want) {
-			t.Errorf("%s", got)
+	for _, send := range []func(string){published, pushed} {
+		for body := range bad {
+			send(body)
+		}
+		for _, got := range s.receive(s.Resources.CarrierRequestsDLQ, len(bad)) {
+			body, reason, _ := strings.Cut(got, " → ")
+			if want, ok := bad[body]; !ok || !strings.Contains(reason, want) {
+				t.Errorf("%s", got)
+			}
+		}
+		send(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"good"}`)
+		if a := s.answer(); a.OrderID != "good" {
+			t.Errorf("%+v", a)
 		}
 	}
 	if _, p := s.list(""); len(p.Shipments) != 1 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// push delivers as a Dapr sidecar does.
+func (s *sim) push(body, token string) (status int, answer string) {
+	s.Helper()
+	req, err := http.NewRequestWithContext(s.Context(), http.MethodPost, s.url+"/v1/shipment-events", strings.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	req.Header.Set("dapr-api-token", token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+func TestOnlyTheSidecarDelivers(t *testing.T) {
+	s := open(t, testkit.NewAWS(t, nil), "")
+	for _, wrong := range []string{"", "guess"} {
+		if status, _ := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, wrong); status != http.StatusUnauthorized {
+			t.Errorf("%q: %d", wrong, status)
+		}
+	}
+	if _, p := s.list(""); len(p.Shipments) != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestWhatFailedIsDeliveredAgain(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	s := open(t, a, "")
+	if _, err := a.Clients.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &a.Resources.CarrierAnswers}); err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, token); status != http.StatusOK || !strings.Contains(answer, "RETRY") {
+		t.Error(status, answer)
 	}
 }
 

@@ -325,7 +325,7 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 		})
 	}
 	b := newBooks(t)
-	away := payment.New("http://127.0.0.1:1", 0)
+	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
 	defer away.Close()
 	if _, err := check.Run(t.Context(), b.Store, away, b.Simulators, nil); err == nil {
 		t.Error("no payment provider, no error")

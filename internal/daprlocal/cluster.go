@@ -5,6 +5,7 @@ package daprlocal
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +32,10 @@ type Options struct {
 	// Components overrides the built-in ones of components/local: a folder.
 	Components string
 	State      State
+	// Token is what callers must show a sidecar, AppToken what a sidecar shows
+	// its app; "" is none.
+	Token, AppToken string
+	Secrets         map[string]string // for the secret store
 }
 
 // State says where workflow state is: the zero value is SQLite in Dir.
@@ -72,7 +77,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
-	if err := os.WriteFile(secrets, []byte("{}\n"), 0o600); err != nil {
+	b, err := json.Marshal(o.Secrets)
+	if err == nil {
+		err = os.WriteFile(secrets, b, 0o600)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("write secrets file: %w", err)
 	}
 	defer func() {
@@ -168,7 +177,7 @@ func (c *Cluster) named(name string) *process {
 
 func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {
 	env := append(os.Environ(),
-		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint,
+		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env}

@@ -43,9 +43,12 @@ type letter struct {
 	attrs attributes
 }
 
-// bury copies a message to the dead-letter queue with the reason.
-func (c *Consumer) bury(ctx context.Context, m types.Message, reason error) error {
-	own := attributes{AttributeReason: text(sayable(reason.Error())), AttributeOriginal: text(aws.ToString(m.MessageId))}
+// Bury copies a message to the dead-letter queue with the reason.
+func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) error {
+	own := attributes{AttributeReason: text(sayable(reason.Error()))}
+	if m.MessageId != nil { // it came from a queue
+		own[AttributeOriginal] = text(*m.MessageId)
+	}
 	bare := letter{body: aws.ToString(m.Body)}
 	if isPacked(m) { // it lay here before
 		own[AttributeEncoding] = text(GzipBase64)

@@ -166,7 +166,7 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		return true
 	}
 	if poison, ok := errors.AsType[*Poison](err); ok {
-		if err := c.bury(ctx, m, poison.Reason); err != nil {
+		if err := c.Bury(ctx, m, poison.Reason); err != nil {
 			log.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
 			letGo()
 			c.o.Observe("retry")

@@ -134,7 +134,7 @@ func newWorld(t testing.TB, terms workflows.Terms) world {
 	t.Cleanup(func() { check(t, provider.Close()) })
 	server := httptest.NewServer(provider.Handler())
 	t.Cleanup(server.Close)
-	w.payments = payment.New(server.URL, 0)
+	w.payments = payment.New(payment.Options{URL: server.URL})
 	t.Cleanup(w.payments.Close)
 
 	w.engine, err = embedded.Open(embedded.Options{Logger: zerolog.Nop()})

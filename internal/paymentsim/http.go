@@ -1,6 +1,7 @@
 package paymentsim
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -19,11 +20,14 @@ import (
 //	GET  /healthz
 func (p *Provider) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Post("/v1/charges", p.postCharge)
-	r.Post("/v1/refunds", p.postRefund)
-	r.Get("/v1/charges", func(w http.ResponseWriter, r *http.Request) { p.getList(w, r, "charges", entry.charged) })
-	r.Get("/v1/refunds", func(w http.ResponseWriter, r *http.Request) {
-		p.getList(w, r, "refunds", func(e entry) bool { return e.Refunded })
+	r.Group(func(r chi.Router) {
+		r.Use(p.authenticate)
+		r.Post("/v1/charges", p.postCharge)
+		r.Post("/v1/refunds", p.postRefund)
+		r.Get("/v1/charges", func(w http.ResponseWriter, r *http.Request) { p.getList(w, r, "charges", entry.charged) })
+		r.Get("/v1/refunds", func(w http.ResponseWriter, r *http.Request) {
+			p.getList(w, r, "refunds", func(e entry) bool { return e.Refunded })
+		})
 	})
 	r.Post("/v1/heal", func(w http.ResponseWriter, r *http.Request) {
 		p.Heal(r.URL.Query().Get("token"))
@@ -31,6 +35,16 @@ func (p *Provider) Handler() http.Handler {
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]string{"status": "ok"}) })
 	return r
+}
+
+func (p *Provider) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.opt.Key != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+p.opt.Key)) == 0 {
+			fail(w, &failure{http.StatusUnauthorized, "unauthorized", "the API key is missing or wrong"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (p *Provider) postCharge(w http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,7 @@ import (
 type Options struct {
 	Dir    string // of the book; "" keeps it in memory only
 	Logger zerolog.Logger
+	Key    string // API key that charges and refunds must bring as a bearer token; "" wants none
 	// HangFor is how long tok_timeout holds a request; 0 means a minute.
 	HangFor time.Duration
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -177,15 +178,12 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 	case gone && rec.Status != order.StatusNeedsAttention:
 		// All steps are idempotent, so a saga that is begun again finds what
 		// is done and goes on from there.
-		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" and has no saga", "saga started again", func() error {
-			o, err := rec.Order()
-			if err != nil {
-				return err
-			}
-			return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{Order: o.WithoutToken(), Terms: r.Terms})
-		})
+		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" and has no saga", "saga started again", func() error { return r.start(ctx, rec) })
 	case gone:
 		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga that could be resolved", "flagged", nil)
+	case inst.Status == engine.Terminated && string(inst.Output) == strconv.Quote(anew):
+		// Another reconciler, or one that died, is half way.
+		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
 	case rec.ShipmentID != "":
 		// The parcel may be on its way: neither refunding nor shipping again is
 		// safe, so a person finds out.
@@ -254,20 +252,33 @@ func (r Reconciler) lostStep(history []engine.Event) (name string, lost bool) {
 	return "", false
 }
 
+// anew is why a saga was terminated that is to be begun anew. It tells it from
+// one that a person has terminated, whose order is undone.
+const anew = "begun anew by the reconciler"
+
 func (r Reconciler) beginAnew(ctx context.Context, rec stock.Record) error {
-	o, err := rec.Order()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := r.Sagas.Terminate(ctx, rec.OrderID, "begun anew by the reconciler"); err != nil {
+	if err := r.Sagas.Terminate(ctx, rec.OrderID, anew); err != nil {
 		return err
 	}
 	if _, err := r.Sagas.Wait(ctx, rec.OrderID); err != nil {
 		return err
 	}
+	return r.restart(ctx, rec)
+}
+
+func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 	if err := r.Sagas.Purge(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	return r.start(ctx, rec)
+}
+
+// start begins the order's saga from its first step.
+func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
+	o, err := rec.Order()
+	if err != nil {
 		return err
 	}
 	return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{Order: o.WithoutToken(), Terms: r.Terms})

@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -381,6 +382,35 @@ func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
 	if i.Status != engine.Completed {
 		t.Errorf("%+v", i)
 	}
+}
+
+// cutOff dies between the end of the old saga and the start of the new one.
+type cutOff struct{ forgetful }
+
+func (cutOff) Purge(context.Context, string) error { return errors.New("killed") }
+
+// TestBegunAnewHalfWay: whoever finds such a saga goes on; to undo the order
+// is for one that a person has terminated.
+func TestBegunAnewHalfWay(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.accepted("o", "tok_down")
+	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(t, "it is held up", func() error {
+		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
+	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
+		t.Fatalf("%+v", f)
+	}
+	l.Sagas = l.Parts.Engine
+	l.must(l.Simulators.HealPayments(t.Context()))
+	l.found("terminated to be begun anew", "saga begun anew")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
 }
 
 // late is a store whose lists are a moment old when they arrive.

@@ -29,6 +29,8 @@ type Options struct {
 	// DrainTimeout is how long Run waits for work in progress when its context
 	// ends; 0 means 25 s.
 	DrainTimeout time.Duration
+	// Needs are the components that the sidecar must have.
+	Needs []string
 	// Load counts live sagas, for Stats: Dapr itself has no such number.
 	Load func(ctx context.Context) (engine.Stats, error)
 }
@@ -61,6 +63,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	if o.Token != "" {
 		client.WithAuthToken(o.Token)
+	}
+	if err := fit(ctx, client, o); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err) //nolint:staticcheck // a name
 	}
 	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
 	return &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +112,20 @@ func TestDrain(t *testing.T) {
 	defer cancel()
 	if i, err := e.Wait(ctx, "a"); err != nil || string(i.Output) != "3" {
 		t.Errorf("%+v %v", i, err)
+	}
+}
+
+// TestUnfitSidecar: what a sidecar lacks is said at the start, and not by the
+// first saga that needs it.
+func TestUnfitSidecar(t *testing.T) {
+	c := cluster(t)
+	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Needs: []string{"statestore", "orderpubsub"}})
+	if unfit, ok := errors.AsType[*dapr.UnfitError](err); !ok || !strings.Contains(unfit.Reason, "no component orderpubsub (it has: statestore)") {
+		t.Errorf("%v", err)
 	}
 }
 
