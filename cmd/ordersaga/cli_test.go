@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,6 +136,48 @@ func TestDevServes(t *testing.T) {
 	body := between(t, greeting, "-d '", "'")
 	post(t, api+"/v1/orders", body)
 	eventually(t, 20*time.Second, "order completes", func() error { return sagaIs(api, "o-1042", "COMPLETED") })
+	stop()
+	if status := <-ended; status != 0 {
+		t.Errorf("dev ended with status %d", status)
+	}
+}
+
+// TestPublishThroughDapr is the article's way in: an app publishes to
+// OrderEvents through its sidecar, in a CloudEvent, and a saga begins.
+func TestPublishThroughDapr(t *testing.T) {
+	testkit.NeedDapr(t)
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, free("--ephemeral", "--engine=dapr"), w, io.Discard)
+		_ = w.Close()
+	}()
+	greeting := readUntil(t, r, "/v1/sagas/o-1044")
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+
+	api := between(t, greeting, "API        ", " ")
+	_, dapr, _ := strings.Cut(greeting, "Or through Dapr")
+	url := between(t, dapr, "curl -i ", " ")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(between(t, dapr, "-d '", "'")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for token, want := range map[string]int{"guess": http.StatusUnauthorized, between(t, dapr, "dapr-api-token: ", "'"): http.StatusNoContent} {
+		req.Header.Set("dapr-api-token", token)
+		again := req.Clone(ctx)
+		again.Body, _ = req.GetBody() // a string never fails
+		res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = res.Body.Close(); res.StatusCode != want {
+			t.Errorf("publish: %s, want %d", res.Status, want)
+		}
+	}
+	eventually(t, 30*time.Second, "order completes", func() error { return sagaIs(api, "o-1044", "COMPLETED") })
+	eventually(t, 30*time.Second, "worker is ready", func() error { return get(api+"/readyz", io.Discard) })
 	stop()
 	if status := <-ended; status != 0 {
 		t.Errorf("dev ended with status %d", status)

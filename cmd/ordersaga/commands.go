@@ -140,13 +140,15 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 type workerCmd struct {
 	workerFlags
 
-	Engine       string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
-	DaprGRPCPort int    `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
-	DaprHTTPPort int    `name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"Of the sidecar."`
-	DaprAPIToken string `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
-	PaymentApp   string `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
-	PubSub       string `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
-	SecretStore  string `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
+	Engine       string        `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
+	DaprGRPCPort int           `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
+	DaprHTTPPort int           `name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"Of the sidecar."`
+	DaprAPIToken string        `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
+	PaymentApp   string        `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
+	PubSub       string        `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
+	SecretStore  string        `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
+	CanaryEvery  time.Duration `default:"15s" help:"How often a tiny saga is run, to see whether Dapr makes progress: /readyz says so; 0: never."`
+	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
 	Listen string `default:"127.0.0.1:8080" help:"Address of the API."`
 }
@@ -160,6 +162,7 @@ func (c workerCmd) Run(e env) error {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
 			Token: c.DaprAPIToken, PubSub: c.PubSub, PaymentApp: c.PaymentApp, Secrets: c.SecretStore,
+			CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
 		}
 	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {

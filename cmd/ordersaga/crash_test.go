@@ -36,6 +36,7 @@ type system struct {
 	awsURL, paymentURL, carrierURL, apiURL string
 	parts                                  []part        // in the order in which they start
 	pace                                   time.Duration // between two orders
+	pauses                                 string        // of the sagas, --pace
 }
 
 // Who may talk to whom.
@@ -57,7 +58,7 @@ func (s *system) add(p *process) {
 func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	t.Helper()
 	aws, pay, car, api := at(freePort(t)), at(freePort(t)), at(freePort(t)), at(freePort(t))
-	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond}
+	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond, pauses: "0.05"}
 	data := "--data-dir=" + filepath.Join(dir, "data")
 	s.add(newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+aws, data))
 	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data, "--key="+providerKey))
@@ -73,7 +74,7 @@ func (s *system) worker(dir, name, api string, more ...string) {
 	s.t.Helper()
 	s.add(newProcess(s.t, dir, name, api+"/readyz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
-		"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=0.05",
+		"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=" + s.pauses,
 		"--reconcile-every=2s", "--reconcile-grace=4s",
 	}, more...)...))
 }
@@ -92,6 +93,7 @@ func daprSystem(t *testing.T) *system {
 	dir := t.TempDir()
 	s := newSystem(t, dir, "--pushed", "--app-api-token="+appToken)
 	s.pace = 25 * time.Millisecond // what Dapr keeps up with
+	s.pauses = "0.4"               // a step is tried for two minutes: Dapr may need one to find its way again
 	redis := testkit.Redis(t)
 	s.parts = append(s.parts, part{"redis", redis.Kill, redis.Kill, redis.Start})
 	log, err := os.Create(filepath.Join(cmp.Or(os.Getenv("ORDERSAGA_CRASH_LOGS"), dir), "dapr.log"))
@@ -114,6 +116,14 @@ func daprSystem(t *testing.T) *system {
 			}
 		}})
 	}
+	watching := make(chan error, 1)
+	ctx, stopWatching := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		stopWatching()
+		if err := <-watching; err != nil {
+			t.Error(err)
+		}
+	})
 	add(daprlocal.Placement)
 	add(daprlocal.Scheduler)
 	sidecar := func(a daprlocal.App) *daprlocal.Sidecar {
@@ -128,8 +138,9 @@ func daprSystem(t *testing.T) *system {
 	sidecar(daprlocal.App{ID: "carrier", Name: "carrier", Port: portIn(s.carrierURL)})
 	for n, api := range []string{s.apiURL, "http://" + at(freePort(t)), "http://" + at(freePort(t))} {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
-		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment)
+		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
 	}
+	go func() { watching <- cluster.Watch(ctx) }()
 	return s
 }
 

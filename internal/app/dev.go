@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -157,7 +158,7 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 		g.Go(func() error { return w.Run(gctx) })
 	}
 	g.Go(func() error {
-		d.greet(parts, l)
+		d.greet(parts, workers[0].Dapr, l)
 		if d.Demo == nil {
 			return nil
 		}
@@ -199,7 +200,7 @@ func (d Dev) setup(ctx context.Context, o cloud.Options) error {
 	return nil
 }
 
-func (d Dev) greet(p Parts, l listeners) {
+func (d Dev) greet(p Parts, side *Dapr, l listeners) {
 	kept := "in " + d.DataDir + "/"
 	if d.DataDir == "" {
 		kept = "nowhere: it is gone when this process ends"
@@ -216,6 +217,13 @@ Or as any other producer does, straight to the queue:
   curl %[2]s/v1/sagas/o-1043
 
 `, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"))
+	if side != nil {
+		_, _ = fmt.Fprintf(d.Out, `Or through Dapr, from any app with a sidecar:
+  curl -i %[1]s/v1.0/publish/%[2]s/%[3]s -H 'dapr-api-token: %[4]s' -H 'Content-Type: application/json' -d '%[5]s'
+  curl %[6]s/v1/sagas/o-1044
+
+`, side.HTTP, side.PubSub, order.TopicOrderEvents, side.Token, sample("o-1044"), address(l.api))
+	}
 }
 
 func sample(id string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
@@ -16,7 +17,8 @@ const (
 	appWorker  = "ordersaga"
 	appCarrier = "carrier"
 	// pubSub is the component for shipments and notifications.
-	pubSub = "orderpubsub"
+	pubSub      = "orderpubsub"
+	canaryEvery = 15 * time.Second
 	// secretStore is the component that has PaymentKeySecret.
 	secretStore = "secretstore"
 )
@@ -56,7 +58,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 		}
 		w := template
 		w.DataDir = ""
-		w.Dapr = &Dapr{GRPC: side.GRPC, HTTP: side.HTTP, Token: d.keys.sidecar, PubSub: pubSub, PaymentApp: cluster.Payment, Secrets: secretStore}
+		w.Dapr = &Dapr{GRPC: side.GRPC, HTTP: side.HTTP, Token: d.keys.sidecar, PubSub: pubSub, PaymentApp: cluster.Payment, Secrets: secretStore, CanaryEvery: canaryEvery, RestartSidecar: true}
 		if n > 0 {
 			if w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 				return nil, nil, fmt.Errorf("API of worker %d: %w", n+1, err)

@@ -69,6 +69,9 @@ type Dapr struct {
 	PaymentApp string
 	// Secrets is the component that has PaymentKeySecret; "" asks none.
 	Secrets string
+	// CanaryEvery and RestartSidecar: see dapr.Options.
+	CanaryEvery    time.Duration
+	RestartSidecar bool
 }
 
 // PaymentKeySecret is the name under which a secret store has the payment
@@ -84,6 +87,8 @@ type Parts struct {
 	Engine    engine.Engine
 	Shipments *shipment.Publisher
 	Registry  *prometheus.Registry
+	// Ready returns why the engine makes no progress, if it makes none.
+	Ready func() error
 }
 
 // Validate joins all that is wrong with the settings.
@@ -135,7 +140,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		p.Payments = payment.New(pay)
+		p.Payments, p.Ready = payment.New(pay), func() error { return nil }
 		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
 		p.Engine = eng
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
@@ -143,7 +148,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout, Load: loadOf(p.Store),
-		Needs: w.Dapr.components(),
+		Needs: w.Dapr.components(), CanaryEvery: w.Dapr.CanaryEvery, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
 		return err
@@ -157,8 +162,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		pay.URL = w.Dapr.HTTP + "/v1.0/invoke/" + w.Dapr.PaymentApp + "/method"
 		pay.Header = http.Header{"Dapr-Api-Token": {w.Dapr.Token}}
 	}
-	p.Payments = payment.New(pay)
-	p.Engine = eng
+	p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
 	p.Shipments = shipment.Over(daprBus{eng, w.Dapr.PubSub})
 	return nil
 }
@@ -260,7 +264,7 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
 				return fmt.Errorf("DynamoDB does not answer: %w", err)
 			}
-			return nil
+			return p.Ready()
 		},
 	})
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/components"
 )
@@ -164,6 +165,9 @@ func (c *Cluster) Again(ctx context.Context, name string) error {
 	return c.healthy(ctx, p)
 }
 
+// PID is the id of a process.
+func (c *Cluster) PID(name string) int { return c.named(name).now().cmd.Process.Pid }
+
 // named panics if there is no such process: names are written in code.
 func (c *Cluster) named(name string) *process {
 	c.mu.Lock()
@@ -196,30 +200,54 @@ func (c *Cluster) healthy(ctx context.Context, p *process) error {
 	return p.healthy(ctx)
 }
 
-// Watch returns an error when a process ends before ctx does.
+// Watch starts processes that end by themselves again, as a kubelet does,
+// until ctx ends. It returns an error when one does not come up, or keeps
+// ending.
 func (c *Cluster) Watch(ctx context.Context) error {
 	c.mu.Lock()
 	procs := c.procs[:len(c.procs):len(c.procs)]
 	c.mu.Unlock()
-	ended := make(chan *process, len(procs))
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range procs {
-		watching.Go(func() {
-			select {
-			case <-p.ended:
-				ended <- p
-			case <-ctx.Done():
-			}
-		})
+		g.Go(func() error { return c.watch(ctx, p) })
 	}
-	select {
-	case p := <-ended:
-		return fmt.Errorf("%s ended: %w\n%s", p.name, errors.Join(p.err), p.tail.reason())
-	case <-ctx.Done():
-		return nil
+	return g.Wait()
+}
+
+// restarts is how often a process may end within restartTime.
+const (
+	restarts    = 5
+	restartTime = 10 * time.Minute
+)
+
+func (c *Cluster) watch(ctx context.Context, p *process) error {
+	var ends []time.Time
+	for {
+		l := p.now()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.ended:
+		}
+		switch done, err := p.restart(c.opt.Logger, l); {
+		case err != nil:
+			return err
+		case !done:
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		ends = slices.DeleteFunc(append(ends, time.Now()), func(t time.Time) bool { return time.Since(t) > restartTime })
+		if len(ends) > restarts {
+			return fmt.Errorf("%s ended %d times within %s: %w\n%s", p.name, len(ends), restartTime, errors.Join(l.err), p.tail.reason())
+		}
+		c.opt.Logger.Warn().Str("process", p.name).AnErr("ended", l.err).Msg("started again")
+		if err := c.healthy(ctx, p); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 }
 

@@ -23,25 +23,48 @@ type process struct {
 	args   []string
 	env    []string
 
+	mu     sync.Mutex
+	life   *life
+	wanted bool // when it ends by itself, it is started again
+	tail   tail
+}
+
+// life is one run of a process.
+type life struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has ended
 	err   error         // why; valid once ended is closed
-	tail  tail
 }
 
 // start starts the process; it is killed when this one dies, however it dies.
 func (p *process) start(log zerolog.Logger) error {
-	p.ended = make(chan struct{})
-	p.cmd = exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are ours, and stop ends it in order
-	p.cmd.Env = p.env
-	dieWithParent(p.cmd)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.begin(log)
+}
+
+// restart starts it again after a life that ended by itself; it does nothing
+// if that was somebody's doing.
+func (p *process) restart(log zerolog.Logger, after *life) (done bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.wanted || p.life != after {
+		return false, nil
+	}
+	return true, p.begin(log)
+}
+
+func (p *process) begin(log zerolog.Logger) error {
+	cmd := exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are ours, and stop ends it in order
+	cmd.Env = p.env
+	dieWithParent(cmd)
 	r, w := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	if err := p.cmd.Start(); err != nil {
-		close(p.ended)
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	cmd, ended := p.cmd, p.ended
+	l := &life{cmd: cmd, ended: make(chan struct{})}
+	p.life, p.wanted = l, true
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		lines := bufio.NewScanner(r)
@@ -53,32 +76,49 @@ func (p *process) start(log zerolog.Logger) error {
 		_, _ = io.Copy(io.Discard, r) // after a line that is too long: the child must not block
 	})
 	go func() {
-		p.err = cmd.Wait()
+		l.err = cmd.Wait()
 		_ = w.Close() // never fails
 		reading.Wait()
-		close(ended)
+		close(l.ended)
 	}()
 	return nil
 }
 
+// now is the process's latest life.
+func (p *process) now() *life {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.life
+}
+
+// unwanted says that the process's end is meant.
+func (p *process) unwanted() *life {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = false
+	return p.life
+}
+
 // kill is kill -9.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.ended
+	l := p.unwanted()
+	_ = l.cmd.Process.Kill() // it may have ended by itself
+	<-l.ended
 }
 
 // healthy waits until the process answers.
 func (p *process) healthy(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	l := p.now()
 	for {
 		if answers(ctx, p.health) {
 			return nil
 		}
 		select {
 		case <-tick.C:
-		case <-p.ended:
-			return fmt.Errorf("%s ended before it was up: %w\n%s", p.name, errors.Join(p.err), p.tail.reason())
+		case <-l.ended:
+			return fmt.Errorf("%s ended before it was up: %w\n%s", p.name, errors.Join(l.err), p.tail.reason())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not healthy: %w\n%s", p.name, context.Cause(ctx), p.tail.reason())
 		}
@@ -104,11 +144,12 @@ var probe = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // stop asks the process to end, and makes it after a while.
 func (p *process) stop(within time.Duration) {
-	if err := terminate(p.cmd.Process); err == nil {
+	l := p.unwanted()
+	if err := terminate(l.cmd.Process); err == nil {
 		timer := time.NewTimer(within)
 		defer timer.Stop()
 		select {
-		case <-p.ended:
+		case <-l.ended:
 			return
 		case <-timer.C:
 		}

@@ -81,12 +81,18 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-// Eventually polls until f succeeds.
+// Eventually polls until f succeeds, for half a minute.
 func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	Within(t, 30*time.Second, what, f)
+}
+
+// Within polls until f succeeds.
+func Within(t testing.TB, limit time.Duration, what string, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(30 * time.Second)
+	late := time.After(limit)
 	for {
 		err := f()
 		if err == nil {
@@ -95,7 +101,7 @@ func Eventually(t testing.TB, what string, f func() error) {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("not within 30 s: %s: %v", what, err)
+			t.Fatalf("not within %s: %s: %v", limit, what, err)
 		}
 	}
 }

@@ -29,6 +29,13 @@ type Options struct {
 	// DrainTimeout is how long Run waits for work in progress when its context
 	// ends; 0 means 25 s.
 	DrainTimeout time.Duration
+	// CanaryEvery is how often a tiny workflow is run to see whether any makes
+	// progress; 0 runs none.
+	CanaryEvery   time.Duration
+	CanaryTimeout time.Duration // how long one may take; 0 means 15 s
+	// RestartSidecar: one that runs nothing is told to end, for whoever
+	// started it to start it again.
+	RestartSidecar bool
 	// Needs are the components that the sidecar must have.
 	Needs []string
 	// Load counts live sagas, for Stats: Dapr itself has no such number.
@@ -41,6 +48,7 @@ type Engine struct {
 
 	opt    Options
 	client daprclient.Client
+	canary canary
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -51,6 +59,9 @@ func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it announces
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 25 * time.Second
+	}
+	if o.CanaryTimeout == 0 {
+		o.CanaryTimeout = 15 * time.Second
 	}
 	client, err := daprclient.NewClientWithAddressContext(ctx, o.Address,
 		// A sidecar that is gone without a word (its node died) is noticed.
@@ -69,7 +80,12 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err) //nolint:staticcheck // a name
 	}
 	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
-	return &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}, nil
+	e := &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}
+	e.canary = canary{engine: e, restart: o.RestartSidecar}
+	if o.CanaryEvery > 0 {
+		e.canary.why = errNoCanary
+	}
+	return e, nil
 }
 
 // callTime bounds a call to the sidecar: while its actors move, some of Dapr's
@@ -94,6 +110,9 @@ func (e *Engine) Close() error {
 
 // Run implements engine.Engine.
 func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
+	if err := registerCanary(registry); err != nil {
+		return fmt.Errorf("register canary: %w", err)
+	}
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	work := &drain{ClientConnInterface: e.client.GrpcClientConn()}
@@ -101,12 +120,19 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	if err := listener.StartWorkItemListener(hard, registry); err != nil {
 		return fmt.Errorf("connect worker to the Dapr sidecar: %w", err)
 	}
+	if e.opt.CanaryEvery > 0 {
+		e.canary.run(ctx, e.opt.CanaryEvery)
+	}
 	<-ctx.Done()
 	if left := work.stop(e.opt.DrainTimeout); left > 0 {
 		e.opt.Logger.Warn().Int("items", left).Msg("work in progress was cut off; Dapr runs it again")
 	}
 	return nil
 }
+
+// Ready returns why sagas make no progress, if they make none. It knows by the
+// last canary.
+func (e *Engine) Ready() error { return e.canary.ready() }
 
 // Stats implements engine.Engine.
 func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Load(ctx) }

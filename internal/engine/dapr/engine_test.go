@@ -26,16 +26,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// cluster is a real Dapr with a state store and nothing else.
-func cluster(t *testing.T) *daprlocal.Cluster {
+// cluster is a real Dapr with a state store, SQLite if not said, and nothing
+// else.
+func cluster(t *testing.T, state ...daprlocal.State) *daprlocal.Cluster {
 	t.Helper()
+	state = append(state, daprlocal.State{Store: "sqlite"})
 	testkit.NeedDapr(t)
 	dir := t.TempDir()
 	only := filepath.Join(dir, "only")
 	if err := os.Mkdir(only, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for to, from := range map[string]string{"statestore.yaml": "state/sqlite.yaml", "configuration.yaml": "local/configuration.yaml"} {
+	for to, from := range map[string]string{"statestore.yaml": "state/" + state[0].Store + ".yaml", "configuration.yaml": "local/configuration.yaml"} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "..", "components", from))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(only, to), b, 0o600)
@@ -44,7 +46,7 @@ func cluster(t *testing.T) *daprlocal.Cluster {
 			t.Fatal(err)
 		}
 	}
-	c, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, Components: only, Logger: zerolog.Nop()})
+	c, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, Components: only, State: state[0], Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +57,17 @@ func cluster(t *testing.T) *daprlocal.Cluster {
 // start runs an engine beside a sidecar of its own.
 func start(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string) (e *dapr.Engine, stop func()) {
 	t.Helper()
+	return startWith(t, c, w, name, dapr.Options{})
+}
+
+func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string, o dapr.Options) (e *dapr.Engine, stop func()) {
+	t.Helper()
 	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Logger: zerolog.Nop()})
+	o.Address, o.Logger = side.GRPC, zerolog.Nop()
+	e, err = dapr.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,9 @@ package dapr
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
@@ -15,7 +18,33 @@ import (
 )
 
 // hub gives the SDK's gRPC client the shape of its in-process one.
+//
+// It also goes round damaged instances: Dapr 1.18.2 can leave a workflow's
+// state so that it can be neither read nor purged, when two sidecars take each
+// other for gone and both write it. Such an instance is taken for none, and
+// its id's next life is an instance of a name derived from it.
 type hub struct{ *taskhub.TaskHubGrpcClient }
+
+// lives is how often an id may be damaged.
+const lives = 5
+
+// inLife calls f with the instance id of the first life that is not damaged.
+func inLife(id api.InstanceID, f func(api.InstanceID) error) (err error) {
+	for n := range lives {
+		life := id
+		if n > 0 {
+			life = api.InstanceID(fmt.Sprintf("%s~%d", id, n+1))
+		}
+		if err = f(life); err == nil || !damaged(err) {
+			return err
+		}
+	}
+	return err
+}
+
+func damaged(err error) bool {
+	return strings.Contains(err.Error(), "declared in metadata") && strings.Contains(err.Error(), "missing from state store")
+}
 
 var _ engine.Hub = hub{}
 
@@ -24,13 +53,34 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 	if !ok {
 		return "", engine.ErrUnsupported
 	}
-	return h.TaskHubGrpcClient.ScheduleNewWorkflow(ctx, name, opts...)
+	var req protos.CreateInstanceRequest
+	for _, o := range opts {
+		if err := o(&req); err != nil {
+			return "", fmt.Errorf("start workflow %s: %w", name, err)
+		}
+	}
+	id := api.InstanceID(req.GetInstanceId())
+	return id, inLife(id, func(life api.InstanceID) error {
+		_, err := h.TaskHubGrpcClient.ScheduleNewWorkflow(ctx, name, append(slices.Clone(opts), api.WithInstanceID(life))...)
+		return err
+	})
 }
 
-// FetchWorkflowMetadata asks again a few times: Dapr reads a workflow's parts
-// one after the other, and says that one is missing when it changes meanwhile
-// ("transient store read failure or partial save?").
 func (h hub) FetchWorkflowMetadata(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
+	err = inLife(id, func(life api.InstanceID) error {
+		m, err = h.fetch(ctx, life)
+		return err
+	})
+	if m != nil {
+		m.InstanceId = string(id)
+	}
+	return m, err
+}
+
+// fetch asks again a few times: Dapr reads a workflow's parts one after the
+// other, and says that one is missing when it changes meanwhile ("transient
+// store read failure or partial save?").
+func (h hub) fetch(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
 	for attempt := range 6 {
 		m, err = h.TaskHubGrpcClient.FetchWorkflowMetadata(ctx, id, api.WithFetchPayloads(true))
 		if status.Code(err) != codes.Unknown || errors.Is(err, api.ErrInstanceNotFound) {
@@ -49,14 +99,48 @@ func (h hub) WaitForWorkflowStart(ctx context.Context, id api.InstanceID) (*prot
 	return h.TaskHubGrpcClient.WaitForWorkflowStart(ctx, id)
 }
 
-func (h hub) WaitForWorkflowCompletion(ctx context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
-	return h.TaskHubGrpcClient.WaitForWorkflowCompletion(ctx, id, api.WithFetchPayloads(true))
+func (h hub) WaitForWorkflowCompletion(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
+	err = inLife(id, func(life api.InstanceID) error {
+		if _, err = h.fetch(ctx, life); err != nil { // for a damaged one it waits for ever
+			return err
+		}
+		m, err = h.TaskHubGrpcClient.WaitForWorkflowCompletion(ctx, life, api.WithFetchPayloads(true))
+		return err
+	})
+	if m != nil {
+		m.InstanceId = string(id)
+	}
+	return m, err
+}
+
+func (h hub) RaiseEvent(ctx context.Context, id api.InstanceID, event string, opts ...api.RaiseEventOptions) error {
+	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.RaiseEvent(ctx, life, event, opts...) })
+}
+
+func (h hub) SuspendWorkflow(ctx context.Context, id api.InstanceID, reason string) error {
+	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.SuspendWorkflow(ctx, life, reason) })
+}
+
+func (h hub) ResumeWorkflow(ctx context.Context, id api.InstanceID, reason string) error {
+	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.ResumeWorkflow(ctx, life, reason) })
+}
+
+func (h hub) TerminateWorkflow(ctx context.Context, id api.InstanceID, opts ...api.TerminateOptions) error {
+	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.TerminateWorkflow(ctx, life, opts...) })
+}
+
+func (h hub) PurgeWorkflowState(ctx context.Context, id api.InstanceID, opts ...api.PurgeOptions) error {
+	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.PurgeWorkflowState(ctx, life, opts...) })
 }
 
 func (h hub) ListInstanceIDs(ctx context.Context, opts ...api.ListInstanceIDsOptions) (*protos.ListInstanceIDsResponse, error) {
 	return h.TaskHubGrpcClient.ListInstanceIDs(ctx, opts...)
 }
 
-func (h hub) GetInstanceHistory(ctx context.Context, id api.InstanceID) (*protos.GetInstanceHistoryResponse, error) {
-	return h.TaskHubGrpcClient.GetInstanceHistory(ctx, id)
+func (h hub) GetInstanceHistory(ctx context.Context, id api.InstanceID) (res *protos.GetInstanceHistoryResponse, err error) {
+	err = inLife(id, func(life api.InstanceID) error {
+		res, err = h.TaskHubGrpcClient.GetInstanceHistory(ctx, life)
+		return err
+	})
+	return res, err
 }
