@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
@@ -28,6 +30,7 @@ type Stock interface {
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
+	AddNote(ctx context.Context, orderID string, n stock.Note) error
 }
 
 // Payments is what the activities use of *payment.Client.
@@ -47,6 +50,7 @@ type Activities struct {
 	Stock     Stock
 	Payments  Payments
 	Shipments Shipments
+	Logger    zerolog.Logger
 }
 
 // Register adds the workflow and all activities to a registry.
@@ -76,7 +80,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	if res.Status == order.StatusRejected {
 		stop := &saga.Stop{Status: string(res.Status), Reason: fmt.Sprintf("out of stock: %v", res.ShortSKUs)}
 		if err := a.Shipments.Notify(ctx, s.Order, shipment.Rejected, stop.Reason); err != nil {
-			return workflows.State{}, err
+			return workflows.State{}, err // tried again; ReleaseStock has the last word
 		}
 		return workflows.State{}, stop
 	}
@@ -93,15 +97,48 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 
 // ReleaseStock gives back what is held, if anything, and ends the order.
 func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why saga.Stop) error {
-	final := order.Status(why.Status)
-	if err := a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason); err != nil {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	if err != nil && !errors.Is(err, stock.ErrNotFound) {
 		return err
 	}
-	kind := shipment.Cancelled
-	if final == order.StatusDeclined {
-		kind = shipment.Declined
+	final := order.Status(why.Status)
+	if rec.Status.Terminal() {
+		final = rec.Status
 	}
-	return a.Shipments.Notify(ctx, s.Order, kind, why.Reason)
+	if final == order.StatusCompleted {
+		return a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason) // says why not
+	}
+	kind := shipment.Cancelled
+	switch final { //nolint:exhaustive // all others
+	case order.StatusDeclined:
+		kind = shipment.Declined
+	case order.StatusRejected:
+		kind = shipment.Rejected
+	}
+	if err := a.tell(ctx, s, kind, why.Reason); err != nil {
+		return err
+	}
+	return a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason)
+}
+
+// tell notifies the customer, before the order takes the status of which it
+// tells: a saga that is held up here must not look finished. When the order
+// has ended already (this is a step's second run) it is not held up; a note
+// says that the customer may not know.
+func (a Activities) tell(ctx context.Context, s workflows.State, kind shipment.Kind, reason string) error {
+	err := a.Shipments.Notify(ctx, s.Order, kind, reason)
+	if err == nil {
+		return nil
+	}
+	if rec, getErr := a.Stock.Get(ctx, s.Order.OrderID); getErr != nil || !rec.Status.Terminal() {
+		return err
+	}
+	return a.untold(ctx, s, kind, err)
+}
+
+// untold notes that the customer was not told.
+func (a Activities) untold(ctx context.Context, s workflows.State, kind shipment.Kind, why error) error {
+	return a.Stock.AddNote(ctx, s.Order.OrderID, stock.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
 }
 
 // ChargePayment charges the order's total once.
@@ -139,27 +176,66 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 
 // RequestShipment asks the carrier to ship. The order's record changes first:
 // its condition is what keeps an order that is not paid and held from being
-// shipped.
+// shipped. It completes when the carrier was asked, and not before: what is
+// held up on the way must not look finished.
 func (a Activities) RequestShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
-	mark := func() error { return a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), "") }
-	if s.Terms.AwaitCarrier {
-		mark = func() error { return a.Stock.MarkShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID)) }
+	err := a.Stock.MarkShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID))
+	if errors.Is(err, stock.ErrFinished) {
+		return workflows.State{}, a.unshippable(ctx, s, err)
 	}
-	if err := stopIfFinished(mark()); err != nil {
+	if err != nil {
 		return workflows.State{}, err
 	}
 	if err := a.Shipments.RequestShipment(ctx, s.Order); err != nil || s.Terms.AwaitCarrier {
 		return workflows.State{}, err
 	}
-	return workflows.State{}, a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, "")
+	return workflows.State{}, a.complete(ctx, s)
+}
+
+// unshippable says why an order cannot ship, or nil if it has shipped.
+func (a Activities) unshippable(ctx context.Context, s workflows.State, cause error) error {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	switch {
+	case err != nil:
+		return err
+	case rec.Status == order.StatusCompleted && rec.ShipmentID == shipment.ID(s.Order.OrderID):
+		return nil // this is the step's second run
+	case rec.CancelRequested && !rec.Status.Terminal():
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: cancelReason(rec)}
+	}
+	return stopIfFinished(cause)
+}
+
+// cancelReason is what the saga says of a cancel that it sees in time.
+func cancelReason(rec stock.Record) string {
+	for _, n := range rec.Notes {
+		if n.Action == "cancel" {
+			return saga.CancelReason(strings.TrimPrefix(n.Actor, stock.Anonymous), n.Text)
+		}
+	}
+	return saga.CancelReason("", "")
 }
 
 // ConfirmShipment completes an order that the carrier has taken.
 func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
-	if err := stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID)); err != nil {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	switch {
+	case err != nil:
 		return workflows.State{}, err
+	case rec.Status == order.StatusCompleted:
+		return workflows.State{}, nil // this is the step's second run
+	case rec.ShipmentID == "" || rec.Status.Terminal():
+		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
-	return workflows.State{}, a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, "")
+	return workflows.State{}, a.complete(ctx, s)
+}
+
+// complete tells the customer first: an order that looks finished is.
+func (a Activities) complete(ctx context.Context, s workflows.State) error {
+	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
+		return err
+	}
+	return stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID))
 }
 
 // stopIfFinished makes "the order is not paid and held" final: trying again
@@ -171,10 +247,15 @@ func stopIfFinished(err error) error {
 	return err
 }
 
-// ParkSaga makes a saga that needs a person visible.
+// ParkSaga makes a saga that needs a person visible. That the customer cannot
+// be told does not keep the person from it.
 func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
+	a.Logger.Error().Str("order", s.Order.OrderID).Str("step", step).Str("cause", cause).Msg("a saga needs attention")
 	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
 		return err
 	}
-	return a.Shipments.Notify(ctx, s.Order, shipment.Delayed, "")
+	if err := a.Shipments.Notify(ctx, s.Order, shipment.Delayed, ""); err != nil {
+		return a.untold(ctx, s, shipment.Delayed, err)
+	}
+	return nil
 }

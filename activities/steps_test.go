@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -203,8 +204,8 @@ func TestRequestShipment(t *testing.T) {
 		}
 		b.level(8, 0, 2)
 	}
-	b.heard("confirmed", "confirmed")
-	if got := b.drain(b.Resources.CarrierRequests, 2); len(got) != 2 { // the carrier knows it by its id
+	b.heard("confirmed")
+	if got := b.drain(b.Resources.CarrierRequests, 1); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
 }
@@ -229,7 +230,7 @@ func TestShipmentThatAwaitsTheCarrier(t *testing.T) {
 		}
 		b.level(8, 0, 2)
 	}
-	b.heard("confirmed", "confirmed")
+	b.heard("confirmed")
 }
 
 // TestNothingShipsUnpaidOrUnheld stops the saga instead of trying for ever.
@@ -313,10 +314,51 @@ func TestEffectsWithoutTheirMessage(t *testing.T) {
 	if _, err := broken.RequestShipment(t.Context(), s); err == nil {
 		t.Error("no error")
 	}
-	b.is("o", order.StatusCompleted)
+	b.is("o", order.StatusPaid) // it must not look finished
 	b.do(workflows.RequestShipment, s)
+	b.is("o", order.StatusCompleted)
 	b.heard("confirmed")
 	if got := b.drain(b.Resources.CarrierRequests, 1); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
+
+	s = b.accept("declined", "tok_ok")
+	if err := broken.ReleaseStock(t.Context(), s, saga.Stop{Status: "DECLINED"}); err == nil {
+		t.Error("no error")
+	}
+	b.is("declined", order.StatusPending)
+	b.undo(workflows.ReleaseStock, s, order.StatusDeclined, "")
+	b.is("declined", order.StatusDeclined)
+	b.heard("declined")
+	// Once it has ended, nothing holds the saga up: nobody would see it.
+	b.must(broken.ReleaseStock(t.Context(), s, saga.Stop{Status: "DECLINED"}))
+	if rec := b.is("declined", order.StatusDeclined); len(rec.Notes) != 1 || rec.Notes[0].Action != "customer not told" {
+		t.Errorf("%+v", rec.Notes)
+	}
+}
+
+// TestParkingNeedsNobodyToBeTold: a person must see it even when the customer
+// cannot.
+func TestParkingNeedsNobodyToBeTold(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	broken := b.parts
+	broken.Shipments = shipment.New(b.Clients.SNS, b.Resources.ShipmentTopic+"-gone", b.Resources.CustomerTopic+"-gone")
+	b.must(broken.ParkSaga(t.Context(), s, "ship", "no topic"))
+	if rec := b.is("o", order.StatusNeedsAttention); len(rec.Notes) != 1 || rec.Reason != "ship: no topic" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// TestCancelledBeforeShipping: the orders table has the last word on a cancel
+// that the saga has not heard of.
+func TestCancelledBeforeShipping(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	b.must(b.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: "cancel", Text: "too slow"}))
+	if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{Status: "CANCELLED", Reason: "cancelled by ann: too slow"}) {
+		t.Errorf("%+v", out.Stop)
+	}
+	b.is("o", order.StatusPaid)
+	b.heard()
 }

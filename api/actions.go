@@ -71,47 +71,71 @@ func (s *server) reconcile(h huma.API) {
 	})
 }
 
-// act raises an event for an order that is in a state for it, and notes who
-// did it. why says what is in the way, or "".
-func (s *server) act(ctx context.Context, id, action string, said Said, why func(stock.Record) string, event string, payload any) (*sagaOutput, error) {
+// action is what somebody does to a saga.
+type action struct {
+	name  string
+	said  Said
+	event string
+	// payload of the event.
+	payload any
+	// why says what is in the way, or "".
+	why func(stock.Record) string
+	// done reports that it was done before: only the event is sent again.
+	done func(stock.Record) bool
+	// commit makes it hold, with a note, or says stock.ErrFinished: it came too
+	// late.
+	commit func(ctx context.Context, id string, n stock.Note) error
+}
+
+// act does it and tells the saga. What the orders table has accepted holds,
+// whenever the saga hears of it.
+func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, error) {
 	rec, err := s.Orders.Get(ctx, id)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	if reason := why(rec); reason != "" {
+	if reason := a.why(rec); reason != "" {
 		return nil, huma.Error409Conflict(reason)
 	}
-	if event == workflows.EventCancel && rec.CancelRequested {
-		return &sagaOutput{sagaOf(rec)}, nil
+	note := stock.Note{Actor: cmp.Or(a.said.By, stock.Anonymous), Action: a.name, Text: a.said.Note}
+	if !a.done(rec) {
+		err := a.commit(ctx, id, note)
+		if errors.Is(err, stock.ErrFinished) {
+			return nil, s.tooLate(ctx, id, a)
+		}
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
 	}
-	// Noted before it is done, so that nothing is done without a note.
-	note := stock.Note{Actor: cmp.Or(said.By, "anonymous"), Action: action, Text: said.Note}
-	if err := s.Orders.AddNote(ctx, id, note); err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	err = s.Sagas.Raise(ctx, id, event, payload)
+	err = s.Sagas.Raise(ctx, id, a.event, a.payload)
 	if errors.Is(err, engine.ErrNotFound) {
-		err = s.raiseFirst(ctx, rec, event, payload)
+		err = s.raiseLater(ctx, rec, a)
 	}
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	if event == workflows.EventCancel {
-		if err := s.Orders.MarkCancelRequested(ctx, id); err != nil {
-			return nil, s.failed(ctx, err)
-		}
-		rec.CancelRequested = true
+	s.Logger.Info().Str("order", id).Str("action", a.name).Str("by", note.Actor).Msg("operator action")
+	if rec, err = s.Orders.Get(ctx, id); err != nil {
+		return nil, s.failed(ctx, err)
 	}
-	s.Logger.Info().Str("order", id).Str("action", action).Str("by", note.Actor).Msg("operator action")
 	return &sagaOutput{sagaOf(rec)}, nil
 }
 
-// raiseFirst raises an event for a saga that the engine does not know. An order
-// that waits to be taken in gets its saga here: it must not run, some moments
-// after its cancellation was refused.
-func (s *server) raiseFirst(ctx context.Context, rec stock.Record, event string, payload any) error {
+// tooLate says what has changed since an action was found possible.
+func (s *server) tooLate(ctx context.Context, id string, a action) error {
+	rec, err := s.Orders.Get(ctx, id)
+	if err != nil {
+		return s.failed(ctx, err)
+	}
+	return huma.Error409Conflict(cmp.Or(a.why(rec), "the order has changed meanwhile; look at it again"))
+}
+
+// raiseLater is for a saga that the engine does not know. An order that waits
+// to be taken in gets its saga here. One whose saga was lost gets another from
+// the reconciler, which begins with what the order's record says.
+func (s *server) raiseLater(ctx context.Context, rec stock.Record, a action) error {
 	if rec.Status != order.StatusPending {
-		return huma.Error409Conflict("the engine has no saga of the order, which is " + string(rec.Status) + "; the reconciler takes it up")
+		return nil
 	}
 	o, err := rec.Order()
 	if err != nil {
@@ -120,28 +144,91 @@ func (s *server) raiseFirst(ctx context.Context, rec stock.Record, event string,
 	if _, _, err := s.Starter.Start(ctx, o); err != nil {
 		return err
 	}
-	return s.Sagas.Raise(ctx, rec.OrderID, event, payload)
+	return s.Sagas.Raise(ctx, rec.OrderID, a.event, a.payload)
 }
 
 func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 	said := deref(in.Body)
-	return s.act(ctx, in.ID, "cancel", said, cancellable, workflows.EventCancel, workflows.Cancellation{By: said.By, Reason: said.Note})
+	return s.act(ctx, in.ID, action{
+		name: "cancel", said: said, why: cancellable, event: workflows.EventCancel,
+		payload: workflows.Cancellation{By: said.By, Reason: said.Note},
+		done:    func(rec stock.Record) bool { return rec.CancelRequested },
+		commit:  s.Orders.RequestCancel,
+	})
 }
 
 func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutput, error) {
-	action := map[bool]string{true: "approve", false: "reject"}[yes]
+	name, decision := "approve", stock.Approved
+	if !yes {
+		name, decision = "reject", stock.Rejected
+	}
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := deref(in.Body)
-		return s.act(ctx, in.ID, action, said, only(order.StatusAwaitingApproval), workflows.EventApproval,
-			workflows.Approval{Approved: yes, By: said.By, Note: said.Note})
+		return s.act(ctx, in.ID, action{
+			name: name, said: said, event: workflows.EventApproval,
+			payload: workflows.Approval{Approved: yes, By: said.By, Note: said.Note},
+			why: func(rec stock.Record) string {
+				if rec.Decision != "" && rec.Decision != decision {
+					return "the order was " + string(rec.Decision) + " before"
+				}
+				return only(order.StatusAwaitingApproval)(rec)
+			},
+			done:   func(rec stock.Record) bool { return rec.Decision == decision },
+			commit: func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
+		})
 	}
 }
 
 func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
 	body := deref(in.Body)
-	action := cmp.Or(body.Action, saga.ActionRetry)
-	return s.act(ctx, in.ID, string(action), body.Said, only(order.StatusNeedsAttention), workflows.EventResolve,
-		saga.Resolution{Action: action, By: body.By, Note: body.Note})
+	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
+	inst, err := s.Sagas.Get(ctx, in.ID)
+	lost := errors.Is(err, engine.ErrNotFound)
+	if err != nil && !lost {
+		return nil, s.failed(ctx, err)
+	}
+	a := action{
+		name: string(res.Action), said: body.Said, event: workflows.EventResolve, payload: res,
+		why: func(rec stock.Record) string {
+			if saga.IsParked(inst.CustomStatus) && !inst.Status.Ended() {
+				return ""
+			}
+			if reason := only(order.StatusNeedsAttention)(rec); reason != "" {
+				return reason
+			}
+			if !lost {
+				return "a decision is being carried out; wait for what comes of it"
+			}
+			return ""
+		},
+		done:   func(stock.Record) bool { return false }, // each time is one more try
+		commit: s.Orders.AddNote,
+	}
+	if lost {
+		return s.actLost(ctx, in.ID, a, res)
+	}
+	return s.act(ctx, in.ID, a)
+}
+
+// actLost is for an order whose saga the engine has lost.
+func (s *server) actLost(ctx context.Context, id string, a action, res saga.Resolution) (*sagaOutput, error) {
+	rec, err := s.Orders.Get(ctx, id)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if reason := a.why(rec); reason != "" {
+		return nil, huma.Error409Conflict(reason)
+	}
+	if err := a.commit(ctx, id, stock.Note{Actor: cmp.Or(res.By, stock.Anonymous), Action: a.name, Text: res.Note}); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if err := s.Lost(ctx, rec, res); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if rec, err = s.Orders.Get(ctx, id); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return &sagaOutput{sagaOf(rec)}, nil
 }
 
 // only lets an action through in one status.

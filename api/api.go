@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Orders is what the API uses of *stock.Store.
@@ -29,7 +30,9 @@ type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
-	MarkCancelRequested(ctx context.Context, orderID string) error
+	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
+	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
+	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
 	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
@@ -61,9 +64,12 @@ type Options struct {
 	Starter   Starter
 	Publisher Publisher
 	Reconcile func(ctx context.Context) (reconcile.Report, error)
-	Ready     func(ctx context.Context) error // says what is missing
-	Registry  *prometheus.Registry
-	Logger    zerolog.Logger
+	// Lost carries out what was decided about an order that needs attention
+	// and has no saga any more.
+	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	Ready    func(ctx context.Context) error // says what is missing
+	Registry *prometheus.Registry
+	Logger   zerolog.Logger
 }
 
 type server struct{ Options }
@@ -76,7 +82,10 @@ const (
 // New makes the handler.
 func New(o Options) http.Handler {
 	s := &server{o}
-	m := newMetrics(o.Registry, o.Sagas)
+	m := newMetrics(o.Registry, o.Sagas, func(ctx context.Context) (int, error) {
+		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
+		return n[order.StatusNeedsAttention], err
+	})
 
 	r := chi.NewRouter()
 	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), bounded, middleware.GetHead)
@@ -116,7 +125,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, stock.ErrConflict):
 		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive):
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")

@@ -177,7 +177,7 @@ func allowed(r *http.Request) string {
 
 type metrics struct{ requests *prometheus.HistogramVec }
 
-func newMetrics(reg *prometheus.Registry, sagas Sagas) metrics {
+func newMetrics(reg *prometheus.Registry, sagas Sagas, stuck func(ctx context.Context) (int, error)) metrics {
 	m := metrics{prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "ordersaga_http_request_seconds", Help: "Duration of API requests, by route and status.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 10),
@@ -194,6 +194,17 @@ func newMetrics(reg *prometheus.Registry, sagas Sagas) metrics {
 		})
 	}
 	reg.MustRegister(m.requests,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ordersaga_orders_needing_attention", Help: "Orders that wait for an operator's decision; -1 if DynamoDB does not answer.",
+		}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			n, err := stuck(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		}),
 		stat("ordersaga_sagas_live", "Sagas that have not ended; -1 if the engine does not answer.", func(l, _ int) int { return l }),
 		stat("ordersaga_sagas_waiting", "Of those, sagas that wait for an event or a timer.", func(_, w int) int { return w }))
 	return m

@@ -42,7 +42,9 @@ type behind struct {
 	started   []string
 	published []string
 	raised    []raised
+	lost      []string
 	noteFirst bool // whether every event raised had its note already
+	busy      bool // with what was decided before
 	unknown   bool // to the engine, until it is started
 	fail      error
 	failNote  error
@@ -61,6 +63,10 @@ func newBench(t *testing.T) bench {
 	b := bench{log: new(bytes.Buffer), behind: &behind{store: aws.Store, noteFirst: true}}
 	server := httptest.NewServer(api.New(api.Options{
 		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
+		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
+			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
+			return b.fail
+		},
 		Reconcile: func(context.Context) (reconcile.Report, error) { return reconcile.Report{}, b.fail },
 		Ready:     func(context.Context) error { return b.fail },
 		Registry:  prometheus.NewRegistry(), Logger: zerolog.New(b.log),
@@ -81,6 +87,20 @@ func (n noting) AddNote(ctx context.Context, id string, note stock.Note) error {
 		return n.on.failNote
 	}
 	return n.Store.AddNote(ctx, id, note)
+}
+
+func (n noting) RequestCancel(ctx context.Context, id string, note stock.Note) error {
+	if n.on.failNote != nil {
+		return n.on.failNote
+	}
+	return n.Store.RequestCancel(ctx, id, note)
+}
+
+func (n noting) Decide(ctx context.Context, id string, d stock.Decision, note stock.Note) error {
+	if n.on.failNote != nil {
+		return n.on.failNote
+	}
+	return n.Store.Decide(ctx, id, d, note)
 }
 
 func (b *behind) PublishOrder(_ context.Context, o order.Order) error {
@@ -121,8 +141,20 @@ func (b *behind) Raise(ctx context.Context, id, event string, payload any) error
 	return nil
 }
 
-func (b *behind) Get(context.Context, string) (engine.Instance, error) {
-	return engine.Instance{}, errors.Join(engine.ErrNotFound, b.fail)
+// Get says that the sagas of orders that need attention are parked.
+func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
+	rec, err := b.store.Get(ctx, id)
+	switch {
+	case err != nil:
+		return engine.Instance{}, err
+	case b.fail != nil:
+		return engine.Instance{}, b.fail
+	case b.unknown:
+		return engine.Instance{}, engine.ErrNotFound
+	case rec.Status == order.StatusNeedsAttention && !b.busy:
+		return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: charge"}, nil
+	}
+	return engine.Instance{Status: engine.Running, CustomStatus: "charge"}, nil
 }
 
 func (b *behind) History(context.Context, string) ([]engine.Event, error) { return nil, b.fail }
@@ -216,7 +248,7 @@ func TestActionsByStatus(t *testing.T) {
 				continue
 			}
 			b.accepted(b.post("/v1/sagas/"+id+"/cancel", "")) // again
-			if v := b.view(id); len(b.raised) != 1 || len(v.Notes) != 1 || !v.CancelRequested {
+			if v := b.view(id); len(b.raised) != 2 || len(v.Notes) != 1 || !v.CancelRequested {
 				t.Errorf("%s twice raises %v and leaves %+v", what, b.raised, v)
 			}
 		}
@@ -260,7 +292,59 @@ func TestCancelBeforeIntake(t *testing.T) {
 	if !slices.Equal(b.started, []string{pending}) || len(b.raised) != 1 {
 		t.Errorf("started %v, raised %v", b.started, b.raised)
 	}
-	b.post("/v1/sagas/"+held+"/cancel", "").wantProblem(t, "no saga", http.StatusConflict, "", "the engine has no saga of the order, which is RESERVED")
+	// The reconciler begins it again, and it will not ship.
+	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestOneDecision: of two that contradict each other one is refused, and leaves
+// no note.
+func TestOneDecision(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusAwaitingApproval)
+	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"ann"}`))
+	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"bob"}`))
+	b.post("/v1/sagas/"+id+"/reject", "").wantProblem(t, "reject", http.StatusConflict, "", "was approved before")
+	if v := b.view(id); len(v.Notes) != 1 || v.Notes[0].Actor != "ann" {
+		t.Errorf("%+v", v.Notes)
+	}
+}
+
+// TestCancelOrShip: exactly one of them holds, however close they come.
+func TestCancelOrShip(t *testing.T) {
+	b := newBench(t)
+	for n := range 40 {
+		id := b.put(order.StatusPaid)
+		var shipped error
+		var both sync.WaitGroup
+		both.Go(func() { shipped = b.Store.MarkShipmentRequested(t.Context(), id, "shp") })
+		a := b.post("/v1/sagas/"+id+"/cancel", "")
+		both.Wait()
+		if cancelled := a.status == http.StatusAccepted; cancelled == (shipped == nil) {
+			t.Errorf("round %d: cancel answers %d, shipment %v", n, a.status, shipped)
+		}
+	}
+}
+
+func TestParkedWithoutASaga(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusNeedsAttention)
+	b.unknown = true
+	b.accepted(b.post("/v1/sagas/"+id+"/retry", `{"action":"compensate","by":"ann"}`))
+	if !slices.Equal(b.lost, []string{id + " compensate"}) || b.raised != nil || len(b.view(id).Notes) != 1 {
+		t.Errorf("%v %v", b.lost, b.raised)
+	}
+}
+
+func TestOneDecisionAtATime(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusNeedsAttention)
+	b.busy = true
+	b.post("/v1/sagas/"+id+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
+	if b.raised != nil || b.view(id).Notes != nil {
+		t.Errorf("%v", b.raised)
+	}
 }
 
 // TestRaceWithTheEnd: a saga may end between the look at it and the event.
@@ -269,8 +353,9 @@ func TestRaceWithTheEnd(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	b.fail = fmt.Errorf("saga %s: %w", id, engine.ErrEnded)
 	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusConflict, "", "ended")
-	if b.view(id).CancelRequested {
-		t.Error("a cancellation that did not reach the saga is on record")
+	b.fail = nil
+	if !b.view(id).CancelRequested {
+		t.Error("the order, which nobody undoes but the reconciler, might ship")
 	}
 }
 

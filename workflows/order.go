@@ -33,6 +33,8 @@ type State struct {
 	Order      order.Order `json:"order,omitzero"`
 	Terms      Terms       `json:"terms,omitzero"`
 	ChargeID   string      `json:"chargeId,omitempty"`
+	ShipmentID string      `json:"shipmentId,omitempty"` // set at the start of a saga that is begun again after its shipment was requested
+	Approved   bool        `json:"approved,omitempty"`   // likewise, after it was approved
 	TrackingID string      `json:"trackingId,omitempty"`
 }
 
@@ -58,7 +60,7 @@ type Terms struct {
 
 // NeedsApproval reports whether a person must decide on this order.
 func (s State) NeedsApproval() bool {
-	return s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
+	return !s.Approved && s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
 }
 
 // Order is the workflow function. The happy path is three durable steps.
@@ -91,8 +93,8 @@ func orderSaga(t Terms) saga.Saga[State] {
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: "approve", Wait: &approval, When: State.NeedsApproval},
-			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient},
-			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true},
+			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
+			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
 			{Name: "carrier", Wait: &carrier, When: awaitsCarrier},
 			{Name: "confirm", Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
 		},
@@ -100,6 +102,8 @@ func orderSaga(t Terms) saga.Saga[State] {
 }
 
 func awaitsCarrier(s State) bool { return s.Terms.AwaitCarrier }
+func charged(s State) bool       { return s.ChargeID != "" }
+func shipped(s State) bool       { return s.ShipmentID != "" }
 
 var approval = saga.Wait[State]{
 	Signal:  EventApproval,

@@ -45,6 +45,10 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 	if to.Terminal() {
 		names["#token"] = "token"
 		expr.WriteString(" REMOVE #token")
+		if _, said := set["reason"]; to == order.StatusCompleted && !said { // why it was parked, say, is in the notes
+			names["#reason"] = "reason"
+			expr.WriteString(", #reason")
+		}
 	}
 	in := make([]string, len(from))
 	for i, f := range from {
@@ -66,11 +70,13 @@ func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 	return wrap(err, "mark order %s paid", orderID)
 }
 
-// MarkShipmentRequested records the shipment. From here on the order cannot be
-// cancelled. ErrFinished if it is not paid.
+// MarkShipmentRequested records the shipment. It and RequestCancel exclude
+// each other: whichever comes first holds. ErrFinished if the order is not
+// paid, or is to be cancelled.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...))
-	return wrap(err, "mark shipment of order %s", orderID)
+	u := s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)
+	*u.ConditionExpression += " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
+	return wrap(s.update(ctx, u), "mark shipment of order %s", orderID)
 }
 
 // MarkRefunded records the refund's id, whatever the status.
@@ -84,9 +90,51 @@ func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) 
 	return wrap(err, "park order %s", orderID)
 }
 
-// MarkCancelRequested records that somebody asked to cancel.
-func (s *Store) MarkCancelRequested(ctx context.Context, orderID string) error {
-	return s.set(ctx, orderID, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true})
+// Unpark lets an order that needed attention go on, as far as it was.
+// ErrFinished if it does not need any.
+func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) error {
+	return wrap(s.update(ctx, s.statusUpdate(orderID, to, s.stamp(), nil, order.StatusNeedsAttention)), "unpark order %s", orderID)
+}
+
+// RequestCancel records that the order is to be cancelled, by whom and why:
+// from here on it does not ship. ErrFinished if its shipment was requested, or
+// it has ended, or needs attention.
+func (s *Store) RequestCancel(ctx context.Context, orderID string, n Note) error {
+	err := s.decide(ctx, orderID, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true}, n,
+		order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid)
+	return wrap(err, "cancel order %s", orderID)
+}
+
+// Decide records the decision about the order's approval. ErrFinished if it
+// does not wait for one, or has one.
+func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) error {
+	return wrap(s.decide(ctx, orderID, "decision", str(string(d)), n, order.StatusAwaitingApproval), "decide about order %s", orderID)
+}
+
+// decide sets an attribute once, with a note, while the order is in one of the
+// statuses and has not been sent.
+func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, while ...order.Status) error {
+	n.At = s.stamp()
+	note, err := attributevalue.MarshalMap(n)
+	if err != nil {
+		return fmt.Errorf("encode note: %w", err)
+	}
+	values := map[string]types.AttributeValue{
+		":v": v, ":at": str(n.At), ":none": &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
+		":note": &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: note}}},
+	}
+	in := make([]string, len(while))
+	for i, st := range while {
+		in[i] = ":s" + strconv.Itoa(i)
+		values[in[i]] = str(string(st))
+	}
+	return s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note)"),
+		ConditionExpression: aws.String("#status IN (" + strings.Join(in, ", ") +
+			") AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name)"),
+		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
+	})
 }
 
 // End gives an order that holds nothing its final status. Ending it again is a

@@ -197,7 +197,7 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 	for name, err := range map[string]error{
 		"reserve": func() error { _, err := s.Reserve(ctx, newOrder("x"), order.StatusReserved); return err }(),
 		"sell":    s.Sell(ctx, "x", "", ""), "pay": s.MarkPaid(ctx, "x", "ch"), "refund": s.MarkRefunded(ctx, "x", "re"),
-		"note": s.AddNote(ctx, "x", stock.Note{}), "cancel": s.MarkCancelRequested(ctx, "x"),
+		"note": s.AddNote(ctx, "x", stock.Note{}), "unpark": s.Unpark(ctx, "x", order.StatusPaid),
 	} {
 		if !errors.Is(err, stock.ErrNotFound) && !errors.Is(err, stock.ErrFinished) {
 			t.Errorf("%s: %v", name, err)

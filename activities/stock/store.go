@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -81,6 +82,7 @@ type Record struct {
 	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
 	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
+	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
 	Token       string `dynamodbav:"token,omitempty" json:"-"` // gone once the order ends
@@ -98,6 +100,26 @@ type Note struct {
 	Actor  string `dynamodbav:"actor" json:"actor"`
 	Action string `dynamodbav:"action" json:"action"`
 	Text   string `dynamodbav:"text" json:"text,omitempty"`
+}
+
+// Anonymous is the actor of a note of which nobody said whose it is.
+const Anonymous = "anonymous"
+
+// Decision is what was decided about an order above the approval limit.
+type Decision string
+
+// Decisions.
+const (
+	Approved Decision = "approved"
+	Rejected Decision = "rejected"
+)
+
+// ByHand reports whether an operator has decided about a parked step: money or
+// parcels may then be right though the ledgers alone do not say so.
+func (r Record) ByHand() bool {
+	return slices.ContainsFunc(r.Notes, func(n Note) bool {
+		return n.Action == "skip" || n.Action == "resolve" || n.Action == "compensate"
+	})
 }
 
 // Order rebuilds the order as it was accepted, with its token as long as the

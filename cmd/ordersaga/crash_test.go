@@ -72,7 +72,7 @@ func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 // worker adds one, with its API at a base URL.
 func (s *system) worker(dir, name, api string, more ...string) {
 	s.t.Helper()
-	s.add(newProcess(s.t, dir, name, api+"/readyz", append([]string{
+	s.add(newProcess(s.t, dir, name, api+"/healthz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
 		"--payment-timeout=2s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=" + s.pauses,
 		"--reconcile-every=2s", "--reconcile-grace=4s",

@@ -174,7 +174,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
 		Stock: p.Store, Payments: p.Payments,
-		Shipments: p.Shipments,
+		Shipments: p.Shipments, Logger: w.Logger,
 	}
 	if err := acts.Register(registry); err != nil {
 		return fmt.Errorf("register activities: %w", err)
@@ -258,8 +258,8 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 	return api.New(api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
 		Publisher: intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
-		Reconcile: w.Reconciler().Once,
-		Logger:    w.Logger, Registry: p.Registry,
+		Reconcile: w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
 				return fmt.Errorf("DynamoDB does not answer: %w", err)

@@ -31,6 +31,7 @@ type Orders interface {
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	Unpark(ctx context.Context, orderID string, to order.Status) error
 }
 
 // Payments is what the reconciler uses of *payment.Client.
@@ -180,7 +181,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		// is done and goes on from there.
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" and has no saga", "saga started again", func() error { return r.start(ctx, rec) })
 	case gone:
-		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga that could be resolved", "flagged", nil)
+		r.found(ctx, rep, rec.OrderID, "order needs attention and has no saga; an operator may retry or compensate it", "flagged", nil)
 	case inst.Status == engine.Terminated && string(inst.Output) == strconv.Quote(anew):
 		// Another reconciler, or one that died, is half way.
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
@@ -190,10 +191,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" with a shipment requested, but its saga has ended "+string(inst.Status), "flagged", nil)
 	default:
 		r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
-			if err := r.refund(ctx, rec.OrderID); err != nil {
-				return err
-			}
-			return r.Orders.Release(ctx, rec.OrderID, order.StatusFailed, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
+			return r.undo(ctx, rec.OrderID, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
 		})
 	}
 	return nil
@@ -214,6 +212,11 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record) err
 		if r.Now().Sub(rec.UpdatedAt) < slowGraces*r.Grace {
 			return nil
 		}
+	case rec.Status == order.StatusAwaitingApproval && rec.Decision != "":
+		r.found(ctx, rep, rec.OrderID, "order was "+string(rec.Decision)+" and its saga waits on", "saga told again", func() error {
+			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventApproval, workflows.Approval{Approved: rec.Decision == stock.Approved})
+		})
+		return nil
 	case rec.Status != order.StatusPending && rec.Status != order.StatusReserved && rec.Status != order.StatusPaid:
 		return nil // waits for a person
 	}
@@ -275,13 +278,54 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 	return r.start(ctx, rec)
 }
 
-// start begins the order's saga from its first step.
+// start begins the order's saga from its first step, knowing what another
+// one has done: nobody is asked for approval twice, and what was charged is
+// refunded whenever it ends.
 func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	o, err := rec.Order()
 	if err != nil {
 		return err
 	}
-	return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{Order: o.WithoutToken(), Terms: r.Terms})
+	return r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{
+		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
+		Approved: rec.Decision == stock.Approved || rec.ChargeID != "",
+	})
+}
+
+// ErrNoSaga is the answer to a decision that needs the saga that was lost.
+var ErrNoSaga = errors.New("the order's saga is lost: only retry (begin it again) and compensate (refund and release) are possible")
+
+// Lost carries out an operator's decision about an order that needs attention
+// and whose saga the engine has lost.
+func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolution) error {
+	switch d.Action { //nolint:exhaustive // all others
+	case saga.ActionRetry:
+		to := order.StatusPending
+		res, err := r.Orders.GetReservation(ctx, rec.OrderID)
+		switch {
+		case err != nil && !errors.Is(err, stock.ErrNotFound):
+			return err
+		case rec.ChargeID != "":
+			to = order.StatusPaid
+		case res.State == stock.HoldHeld:
+			to = order.StatusReserved
+		}
+		if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
+			return err
+		}
+		return r.start(ctx, rec)
+	case saga.ActionCompensate:
+		return r.undo(ctx, rec.OrderID, "compensated by "+d.By+": "+d.Note)
+	}
+	return ErrNoSaga
+}
+
+// undo does what the saga's compensations do.
+func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
+	if err := r.refund(ctx, orderID); err != nil {
+		return err
+	}
+	return r.Orders.Release(ctx, orderID, order.StatusFailed, reason)
 }
 
 // refund does what the saga's compensation does.
@@ -357,7 +401,12 @@ func (r Reconciler) charges(ctx context.Context, rep *Report) error {
 			if err != nil {
 				return fmt.Errorf("reconcile charges: %w", err)
 			}
-			if rec.Status.Terminal() && rec.Status != order.StatusCompleted && r.settled(rec.UpdatedAt) {
+			if !rec.Status.Terminal() || rec.Status == order.StatusCompleted || !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			if rec.ByHand() {
+				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+			} else {
 				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
 					return r.refund(ctx, c.OrderID)
 				})

@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -218,14 +219,104 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	}
 }
 
-func TestParkedOrderWithoutASagaIsFlagged(t *testing.T) {
+// TestParkedOrderWithoutASaga waits for a person, who has two ways out.
+func TestParkedOrderWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
-	l.reserved("o", "tok_ok")
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
-	for range 2 {
-		l.found("needs attention and has no saga", "flagged")
+	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid, "undone": l.paid} {
+		leave(id, "tok_ok")
+		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		for range 2 {
+			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "needs attention and has no saga") || f[0].Action != "flagged" {
+				t.Errorf("%+v", f)
+			}
+		}
+		rec := l.is(id, order.StatusNeedsAttention)
+		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionSkip}); !errors.Is(err, reconcile.ErrNoSaga) {
+			t.Error(err)
+		}
+		if id == "undone" {
+			l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
+			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
+				t.Errorf("%+v", rec)
+			}
+			continue
+		}
+		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
+			t.Errorf("%+v", rec)
+		}
 	}
-	l.is("o", order.StatusNeedsAttention)
+	l.level(994, 0, 6)
+}
+
+// TestNobodyIsAskedTwice: a saga that is begun again after its order was
+// approved and charged goes on from there.
+func TestNobodyIsAskedTwice(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.ApprovalAbove = 1
+	o := l.accepted("charged", "tok_ok")
+	_, err := l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	l.must(err)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch"))
+	l.found("order is PAID and has no saga", "saga started again")
+
+	o = l.accepted("approved", "tok_ok")
+	_, err = l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	l.must(err)
+	l.must(l.Store.Decide(t.Context(), "approved", stock.Approved, stock.Note{Actor: "ann", Action: "approve"}))
+	l.once()
+
+	o = l.accepted("cancelled", "tok_ok")
+	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
+	l.must(err)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch"))
+	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: "cancel"}))
+	l.once()
+	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled} {
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		l.is(id, want)
+	}
+	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
+		t.Errorf("%v", kept)
+	}
+}
+
+// TestDecisionThatTheSagaDidNotHear: it was recorded, and the process died.
+func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.ApprovalAbove = 1
+	o := l.accepted("o", "tok_ok")
+	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: workflows.Terms{ApprovalAbove: 1, ApprovalTimeout: time.Hour, Pace: 0.005}}))
+	testkit.Eventually(t, "it waits", func() error {
+		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusAwaitingApproval {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+	l.nothing()
+	l.must(l.Store.Decide(t.Context(), "o", stock.Rejected, stock.Note{Actor: "ann", Action: "reject"}))
+	l.found("order was rejected and its saga waits on", "saga told again")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCancelled)
+}
+
+// TestWhatAnOperatorHasSettledIsNotSettledAgain: a refund by bank transfer is
+// not in the provider's ledger.
+func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.paid("o", "tok_ok")
+	l.must(l.Store.AddNote(t.Context(), "o", stock.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
+	l.must(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
+	l.found("an operator has had a hand in it", "flagged")
+	if !l.charges()["o"] {
+		t.Error("refunded twice")
+	}
 }
 
 func TestReservationsOfEndedOrders(t *testing.T) {

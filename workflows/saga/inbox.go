@@ -79,6 +79,12 @@ func (b *inbox) untilStale(left time.Duration) time.Duration {
 	return left
 }
 
+// discard forgets the signals of a kind that have arrived so far.
+func (b *inbox) discard(kind string) {
+	b.drain()
+	delete(b.stash, kind)
+}
+
 func (b *inbox) put(s Signal) {
 	if s.Kind == Nudge {
 		return

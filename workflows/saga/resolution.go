@@ -1,5 +1,7 @@
 package saga
 
+import "strings"
+
 // Action is what an operator decides for a parked saga.
 type Action string
 
@@ -22,3 +24,9 @@ type Resolution struct {
 	By     string `json:"by,omitempty"`
 	Note   string `json:"note,omitempty"`
 }
+
+// parkedStatus begins the custom status of a saga that waits for a Resolution.
+const parkedStatus = "needs attention: "
+
+// IsParked reports, by its custom status, whether a saga waits for a Resolution.
+func IsParked(customStatus string) bool { return strings.HasPrefix(customStatus, parkedStatus) }

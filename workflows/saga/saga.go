@@ -62,6 +62,9 @@ type Step[S any] struct {
 	When func(S) bool
 	// Wait is for a step without Do: which signal it waits for.
 	Wait *Wait[S]
+	// Began reports, by the saga's input, that an earlier run of it has begun
+	// this step. It is then undone even if this run does not come to it.
+	Began func(S) bool
 	// NoReturn marks the point of no return: from when this step begins,
 	// cancel is ignored, and a step that runs out of retries parks the saga
 	// instead of being compensated. A Stop is still compensated.
@@ -111,9 +114,15 @@ type call[S any] struct {
 
 // Workflow runs the saga; register it under a name that never changes.
 func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
-	r := run[S]{saga: sg, ctx: ctx, inbox: inbox{ctx: ctx}}
+	r := run[S]{saga: sg, ctx: ctx, inbox: inbox{ctx: ctx}, begun: make([]bool, len(sg.Steps))}
 	if err := ctx.GetInput(&r.state); err != nil {
 		return nil, fmt.Errorf("decode saga input: %w", err)
+	}
+	for i := range sg.Steps {
+		if step := &sg.Steps[i]; step.Began != nil && step.Began(r.state) {
+			r.begun[i] = true
+			r.noReturn = r.noReturn || step.NoReturn
+		}
 	}
 	for i := range sg.Steps {
 		step := &sg.Steps[i]
@@ -125,9 +134,8 @@ func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
 				return r.compensate(*stop), nil //nolint:nilerr // a business outcome is no failure of the workflow
 			}
 		}
-		ctx.SetCustomStatus(step.Name)
 		r.noReturn = r.noReturn || step.NoReturn
-		if stop := r.step(step); stop != nil {
+		if stop := r.step(i); stop != nil {
 			return r.compensate(*stop), nil //nolint:nilerr // as above
 		}
 	}
@@ -143,25 +151,25 @@ type run[S any] struct {
 	inbox    inbox
 	state    S
 	noReturn bool
-	undo     []*Step[S]
+	begun    []bool // by step: whether it is to be undone
 	skipped  []string
 }
 
-func (r *run[S]) step(step *Step[S]) *Stop {
+func (r *run[S]) step(i int) *Stop {
+	step := &r.saga.Steps[i]
 	if step.Wait != nil {
 		return r.wait(step)
 	}
-	if step.Undo != "" {
-		r.undo = append(r.undo, step)
-	}
+	r.begun[i] = true
 	for {
+		r.ctx.SetCustomStatus(step.Name)
 		var out reply
 		stop, err := r.attempt(step.Do, step.Retry, r.state, &out, !r.noReturn)
 		if stop != nil {
 			return stop
 		}
 		if err == nil {
-			return r.accept(step, out)
+			return r.accept(i, out)
 		}
 		if !r.noReturn {
 			return &Stop{Status: r.saga.Failed, Reason: step.Name + ": " + err.Error()}
@@ -178,11 +186,10 @@ func (r *run[S]) step(step *Step[S]) *Stop {
 }
 
 // accept takes over the result of a step that went through.
-func (r *run[S]) accept(step *Step[S], out reply) *Stop {
+func (r *run[S]) accept(i int, out reply) *Stop {
+	step := &r.saga.Steps[i]
 	if out.Stop != nil {
-		if step.Undo != "" {
-			r.undo = r.undo[:len(r.undo)-1]
-		}
+		r.begun[i] = false
 		return out.Stop
 	}
 	if len(out.State) > 0 {
@@ -196,6 +203,7 @@ func (r *run[S]) accept(step *Step[S], out reply) *Stop {
 func (r *run[S]) wait(step *Step[S]) *Stop {
 	w := step.Wait
 	for {
+		r.ctx.SetCustomStatus(step.Name)
 		payload, got := r.inbox.receive(w.Signal, w.Timeout(r.state), !r.noReturn)
 		if got == signalCancel {
 			return r.cancelled()
@@ -244,25 +252,32 @@ func (r *run[S]) cancelled() *Stop {
 		return nil
 	}
 	var by struct{ By, Reason string }
-	reason := "cancelled"
-	if json.Unmarshal(c[0], &by) == nil {
-		if by.By != "" {
-			reason += " by " + by.By
-		}
-		if by.Reason != "" {
-			reason += ": " + by.Reason
-		}
-	}
-	return &Stop{Status: r.saga.Cancelled, Reason: reason}
+	_ = json.Unmarshal(c[0], &by) // any client may send anything
+	return &Stop{Status: r.saga.Cancelled, Reason: CancelReason(by.By, by.Reason)}
 }
 
-// compensate undoes what was registered, in reverse.
+// CancelReason is how the reason of a cancelled saga reads.
+func CancelReason(by, why string) string {
+	reason := "cancelled"
+	if by != "" {
+		reason += " by " + by
+	}
+	if why != "" {
+		reason += ": " + why
+	}
+	return reason
+}
+
+// compensate undoes what was begun, in reverse.
 func (r *run[S]) compensate(stop Stop) Report {
 	report := Report{Status: stop.Status, Reason: stop.Reason}
-	for i := len(r.undo) - 1; i >= 0; i-- {
-		step := r.undo[i]
-		r.ctx.SetCustomStatus("undo " + step.Name)
+	for i := len(r.saga.Steps) - 1; i >= 0; i-- {
+		step := &r.saga.Steps[i]
+		if !r.begun[i] || step.Undo == "" {
+			continue
+		}
 		for {
+			r.ctx.SetCustomStatus("undo " + step.Name)
 			in := call[S]{State: r.state, Stop: stop, Step: step.Name}
 			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {
@@ -283,6 +298,8 @@ func (r *run[S]) compensate(stop Stop) Report {
 
 // park makes the saga visible as stuck and waits for an operator.
 func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
+	r.inbox.discard(signalResolve) // decisions about an earlier park
+	r.ctx.SetCustomStatus(parkedStatus + step)
 	if r.saga.Park != "" {
 		in := call[S]{State: r.state, Stop: stop, Step: step, Error: cause.Error()}
 		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
@@ -290,7 +307,6 @@ func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
 			panic(err) // a policy without limits is never exhausted
 		}
 	}
-	r.ctx.SetCustomStatus("needs attention: " + step)
 	for {
 		payload, _ := r.inbox.receive(signalResolve, -1, false)
 		var res Resolution

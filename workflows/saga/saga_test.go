@@ -28,6 +28,7 @@ type Trip struct {
 	Flight    string `json:"flight,omitempty"`
 	Hotel     string `json:"hotel,omitempty"`
 	Paid      bool   `json:"paid,omitempty"`
+	Issued    bool   `json:"issued,omitempty"`
 }
 
 var (
@@ -53,8 +54,8 @@ func booking() saga.Saga[Trip] {
 				},
 				TimedOut: func(Trip) *saga.Stop { return &saga.Stop{Status: "REFUSED"} },
 			}},
-			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick},
-			{Name: "ticket", Do: "IssueTicket", Retry: quick, NoReturn: true},
+			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick, Began: func(t Trip) bool { return t.Paid }},
+			{Name: "ticket", Do: "IssueTicket", Retry: quick, NoReturn: true, Began: func(t Trip) bool { return t.Issued }},
 		},
 	}
 }
@@ -328,6 +329,42 @@ func TestCancelIsHonouredBetweenStepsUntilThePointOfNoReturn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSagaBegunAgain: what an earlier run has begun is undone though this one
+// did not come to it, and its point of no return holds.
+func TestSagaBegunAgain(t *testing.T) {
+	b := start(t, &agency{failing: map[string]int{"BookHotel": -1}})
+	b.book(t, Trip{Paid: true})
+	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "FAILED [BookFlight Refund CancelHotel CancelFlight]")
+
+	held := make(chan struct{})
+	b = start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}})
+	b.book(t, Trip{Paid: true, Issued: true})
+	b.until(t, "BookFlight")
+	b.send(t, "cancel", nil)
+	close(held)
+	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "BOOKED [BookFlight BookHotel Pay IssueTicket]")
+}
+
+// TestDecisionIsForThePresentPark: one too many for an earlier park does not
+// answer the next.
+func TestDecisionIsForThePresentPark(t *testing.T) {
+	held := make(chan struct{})
+	b := start(t, &agency{
+		failing: map[string]int{"BookHotel": -1, "CancelHotel": -1, "CancelFlight": -1},
+		hold:    map[string]chan struct{}{"CancelFlight": held},
+	})
+	b.book(t, Trip{})
+	b.until(t, "Park hotel")
+	b.send(t, "resolve", saga.Resolution{Action: saga.ActionSkip})
+	b.send(t, "resolve", saga.Resolution{Action: saga.ActionSkip})
+	close(held)
+	b.until(t, "Park flight")
+	b.heal("CancelFlight")
+	b.send(t, "resolve", saga.Resolution{Action: saga.ActionRetry})
+	expect(t, "skipped", b.report(t).Skipped, []string{"hotel"})
+	expect(t, "effects", b.effects(), "[BookFlight Park hotel Park flight CancelFlight]")
 }
 
 func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
