@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
@@ -241,7 +242,11 @@ func TestServeEndsBesideSilence(t *testing.T) {
 	c, err := net.Dial("tcp", s.address)
 	must(t, err)
 	defer c.Close()
+	began := time.Now()
 	must(t, s.unserve())
+	if took := time.Since(began); took > 4*grace {
+		t.Errorf("took %s", took)
+	}
 }
 
 func TestServeSaysThatItCannot(t *testing.T) {
