@@ -79,7 +79,7 @@ type Dapr struct {
 
 // PaymentKeySecret is the name under which a secret store has the payment
 // provider's API key.
-const PaymentKeySecret = "ordersaga/payment-api-key" //nolint:gosec // a name
+const PaymentKeySecret = "ordersaga/payment-api-key"
 
 // Parts are what a running worker is made of.
 type Parts struct {
