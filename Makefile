@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr bench fuzz crash ci
+.PHONY: help demo dev test race lint dapr interop bench fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,7 @@ race: ## all tests with the race detector
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
+	cd integration/interop && $(LINT) run ./...
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -35,6 +36,9 @@ bin/%: tools/dapr/go.mod tools/dapr/go.sum
 	@echo "building Dapr's $* $$(sed -n 's/^require github.com\/dapr\/dapr //p' tools/dapr/go.mod) (a minute or two; the first of them eight)"
 	cd tools/dapr && CGO_ENABLED=0 go build -tags stablecomponents -o ../../bin/$* github.com/dapr/dapr/cmd/$*
 	@echo "  done: $$(du -h bin/$* | cut -f1) bin/$*"
+
+interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
+	cd integration/interop && go test -count=1 -timeout 10m ./...
 
 bench: ## all benchmarks (docs/benchmarks.md)
 	go test -run '^$$' -bench . -benchmem ./...

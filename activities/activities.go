@@ -23,6 +23,7 @@ import (
 // Stock is what the activities use of *stock.Store.
 type Stock interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
+	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
 	Reserve(ctx context.Context, o order.Order, next order.Status) (stock.Reserved, error)
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
@@ -74,6 +75,17 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 		next = order.StatusAwaitingApproval
 	}
 	res, err := a.Stock.Reserve(ctx, s.Order, next)
+	if errors.Is(err, stock.ErrNotFound) && s.Order.Payment.Token != "" {
+		// Intake leaves the token out: a durable-task client has started this
+		// saga past it, as Dapr lets it.
+		if err := s.Order.Validate(); err != nil {
+			return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: err.Error()}
+		}
+		if _, _, err := a.Stock.Accept(ctx, s.Order); err != nil {
+			return workflows.State{}, err
+		}
+		res, err = a.Stock.Reserve(ctx, s.Order, next)
+	}
 	if err != nil {
 		return workflows.State{}, err
 	}

@@ -44,6 +44,30 @@ func TestReserveStock(t *testing.T) {
 	b.heard()
 }
 
+// TestReserveStockAcceptsWhatIntakeHasNot is for sagas that a durable-task
+// client has started on Dapr.
+func TestReserveStockAcceptsWhatIntakeHasNot(t *testing.T) {
+	b := newBench(t)
+	s := newState("o")
+	s.Order.Payment.Token = "tok_ok"
+	for range 2 {
+		if out := b.do(workflows.ReserveStock, s); out.Stop != (saga.Stop{}) {
+			t.Errorf("%+v", out)
+		}
+		b.is("o", order.StatusReserved)
+		b.level(8, 2, 0)
+	}
+	b.do(workflows.ChargePayment, s)
+	b.do(workflows.RequestShipment, s)
+	b.is("o", order.StatusCompleted)
+	b.heard("confirmed")
+
+	s.Order.OrderID, s.Order.Currency = "bad", "XXL"
+	if out := b.do(workflows.ReserveStock, s); out.Stop.Status != "FAILED" || !strings.Contains(out.Stop.Reason, "currency") {
+		t.Errorf("%+v", out.Stop)
+	}
+}
+
 func TestReserveStockOfWhatIsShort(t *testing.T) {
 	b := newBench(t)
 	s := b.accept("o", "tok_ok")

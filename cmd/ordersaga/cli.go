@@ -110,10 +110,15 @@ func listenLoopback(ctx context.Context, address string, anywhere bool) (net.Lis
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if ip := net.ParseIP(host); !anywhere && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !anywhere && !isLoopback(host) {
 		return nil, fmt.Errorf("listen on %s: only loopback addresses are allowed without --anywhere, for nothing here asks for a password", address)
 	}
 	return listen(ctx, address)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 type versionCmd struct{}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -51,8 +52,36 @@ func (a awsFlags) store(e env) (*cloud.Clients, *stock.Store, error) {
 	return clients, stock.New(clients.DynamoDB, stock.TablesWithPrefix(a.TablePrefix), nil), nil
 }
 
+// engineFlags opens the embedded engine to durable-task clients.
+type engineFlags struct {
+	EngineListen string `placeholder:"HOST:PORT" help:"Loopback address on which the embedded engine answers durable-task clients (gRPC); none by default. With --engine dapr the sidecar does."`
+}
+
+// listen returns nil without the flag. The caller closes the listener.
+func (f engineFlags) listen(e env, engine string) (net.Listener, error) {
+	if f.EngineListen == "" {
+		return nil, nil
+	}
+	if engine == "dapr" {
+		return nil, errors.New("--engine-listen: goes with --engine embedded; with dapr the sidecar's gRPC port answers durable-task clients")
+	}
+	host, _, err := net.SplitHostPort(f.EngineListen)
+	if err != nil {
+		return nil, fmt.Errorf("--engine-listen: %w", err)
+	}
+	if !isLoopback(host) {
+		return nil, fmt.Errorf("--engine-listen: %s: only loopback addresses are allowed, for the protocol asks for no password", f.EngineListen)
+	}
+	l, err := listen(e.ctx, f.EngineListen)
+	if err != nil {
+		return nil, fmt.Errorf("--engine-listen: %w", err)
+	}
+	return l, nil
+}
+
 type devCmd struct {
 	dataFlags
+	engineFlags
 
 	Engine      string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: embedded, in this process; or dapr, the real one, as child processes."`
 	Workers     int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
@@ -90,6 +119,12 @@ func (c devCmd) Run(e env) error {
 		Dapr:  c.Engine == "dapr", Workers: c.Workers,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
+	}
+	if d.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {
+		return err
+	}
+	if d.EngineListener != nil {
+		defer func() { _ = d.EngineListener.Close() }() // closed already, unless dev did not come up
 	}
 	if c.Demo > 0 {
 		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
@@ -139,6 +174,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 
 type workerCmd struct {
 	workerFlags
+	engineFlags
 
 	Engine       string        `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
 	DaprGRPCPort int           `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
@@ -165,13 +201,23 @@ func (c workerCmd) Run(e env) error {
 			CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
 		}
 	}
+	if w.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {
+		return err
+	}
+	if w.EngineListener != nil {
+		defer func() { _ = w.EngineListener.Close() }() // closed already, unless the worker did not come up
+	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
 		return err
 	}
 	if _, err := w.Open(e.ctx); err != nil {
 		return errors.Join(err, w.Listener.Close())
 	}
-	e.logger.Info().Str("api", "http://"+w.Listener.Addr().String()).Msg("worker is up")
+	up := e.logger.Info().Str("api", "http://"+w.Listener.Addr().String())
+	if w.EngineListener != nil {
+		up = up.Stringer("engine", w.EngineListener.Addr())
+	}
+	up.Msg("worker is up")
 	return w.Run(e.ctx)
 }
 

@@ -32,10 +32,12 @@ type Dev struct {
 	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
 	State   daprlocal.State
 	Ports   DevPorts
-	Demo    *Demo // nil: only serve
-	Exit    bool  // end when the demo has ended
-	Out     io.Writer
-	Logger  zerolog.Logger
+	// EngineListener: as a Worker's.
+	EngineListener net.Listener
+	Demo           *Demo // nil: only serve
+	Exit           bool  // end when the demo has ended
+	Out            io.Writer
+	Logger         zerolog.Logger
 
 	keys keys
 }
@@ -116,7 +118,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		DataDir: d.DataDir, Fsync: d.Fsync, AWS: awsOptions,
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
-		Listener: l.api, Logger: d.Logger,
+		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
 	}
 	if !d.Dapr {
 		return d.work(ctx, l, &w)
@@ -159,6 +161,7 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 	}
 	g.Go(func() error {
 		d.greet(parts, workers[0].Dapr, l)
+		d.greetClients(workers[0].Dapr)
 		if d.Demo == nil {
 			return nil
 		}

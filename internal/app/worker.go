@@ -53,7 +53,10 @@ type Worker struct {
 	ReconcileGrace  time.Duration
 	ShutdownTimeout time.Duration
 	Listener        net.Listener // of the API; the worker closes it
-	Logger          zerolog.Logger
+	// EngineListener is where durable-task clients are answered; nil: nowhere.
+	// On loopback, and for the embedded engine: a sidecar has a port of its own.
+	EngineListener net.Listener
+	Logger         zerolog.Logger
 
 	parts Parts
 }
@@ -76,7 +79,7 @@ type Dapr struct {
 
 // PaymentKeySecret is the name under which a secret store has the payment
 // provider's API key.
-const PaymentKeySecret = "ordersaga/payment-api-key" //nolint:gosec // a name
+const PaymentKeySecret = "ordersaga/payment-api-key"
 
 // Parts are what a running worker is made of.
 type Parts struct {
@@ -106,6 +109,7 @@ func (w *Worker) Validate() error {
 	check(!w.Terms.AwaitCarrier || w.Terms.CarrierTimeout > 0, "carrier timeout must be positive")
 	check(w.Terms.Pace >= 0, "pace must not be negative")
 	check(w.Terms.Patience >= 0, "patience must not be negative")
+	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
 	return errors.Join(errs...)
 }
 
@@ -199,6 +203,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
 	g.Go(func() error { return w.answers(messages).Run(gctx) })
 	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
+	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
+		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
+	}
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}

@@ -77,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	if err := fit(ctx, client, o); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err) //nolint:staticcheck // a name
+		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err)
 	}
 	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
 	e := &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}

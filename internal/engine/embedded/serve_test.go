@@ -1,0 +1,267 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/dapr/durabletask-go/client"
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+)
+
+// served is an engine and durable-task clients of it.
+type served struct {
+	running
+	raw     protos.TaskHubSidecarServiceClient
+	hub     *client.TaskHubGrpcClient
+	conn    *grpc.ClientConn
+	address string
+	unserve func() error  // ends Serve; its error
+	under   chan struct{} // closed when a start of "takes long" is under way
+}
+
+// wire starts an engine with a workflow that waits for an event, "go", and
+// returns its payload, and one that calls an activity.
+func wire(t *testing.T) *served {
+	t.Helper()
+	registry := workflows(t, map[string]task.Workflow{
+		"waits": func(ctx *task.WorkflowContext) (any, error) {
+			var s string
+			err := ctx.WaitForSingleEvent("go", -1).Await(&s)
+			return s, err
+		},
+		"acts": func(ctx *task.WorkflowContext) (any, error) {
+			var s string
+			err := ctx.CallActivity("act").Await(&s)
+			return s, err
+		},
+	})
+	if err := registry.AddActivityN("act", func(task.ActivityContext) (any, error) { return "acted", nil }); err != nil {
+		t.Fatal(err)
+	}
+	s := &served{running: serve(t, registry, Options{}), under: make(chan struct{})}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Serve(ctx, l, func(ctx context.Context, workflow, id string, input []byte) error {
+			switch workflow {
+			case "refused":
+				return status.Error(codes.PermissionDenied, "no")
+			case "takes long":
+				close(s.under)
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return s.Start(ctx, workflow, id, string(input))
+		})
+	}()
+	s.unserve = func() error {
+		cancel()
+		err := <-ended
+		ended <- nil // for the cleanup
+		return err
+	}
+	s.conn, err = grpc.NewClient(s.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.raw, s.hub = protos.NewTaskHubSidecarServiceClient(s.conn), client.NewTaskHubGrpcClient(s.conn, engine.Logger(zerolog.Nop()))
+	t.Cleanup(func() {
+		if err := errors.Join(s.conn.Close(), s.unserve()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *served) schedule(t *testing.T, workflow, id string) {
+	t.Helper()
+	got, err := s.hub.ScheduleNewWorkflow(t.Context(), workflow, api.WithInstanceID(api.InstanceID(id)))
+	if err != nil || string(got) != id {
+		t.Fatalf("schedule %s: %s, %v", id, got, err)
+	}
+}
+
+func TestServeClients(t *testing.T) {
+	s, ctx := wire(t), t.Context()
+	s.schedule(t, "waits", "a")
+	if m, err := s.hub.WaitForWorkflowStart(ctx, "a"); err != nil || m.Name != "waits" {
+		t.Fatalf("started: %+v, %v", m, err)
+	}
+	must(t, s.hub.SuspendWorkflow(ctx, "a", "why"))
+	s.becomes(t, "a", engine.Suspended)
+	must(t, s.hub.RaiseEvent(ctx, "a", "go", api.WithEventPayload("on")))
+	must(t, s.hub.ResumeWorkflow(ctx, "a", ""))
+	m, err := s.hub.WaitForWorkflowCompletion(ctx, "a")
+	if err != nil || m.Output.GetValue() != `"on"` {
+		t.Errorf("completed: %+v, %v", m, err)
+	}
+
+	s.schedule(t, "waits", "b")
+	must(t, s.hub.TerminateWorkflow(ctx, "b", api.WithOutput("enough")))
+	s.want(t, "b", engine.Terminated, `"enough"`)
+	must(t, s.hub.PurgeWorkflowState(ctx, "b"))
+	if _, err := s.hub.FetchWorkflowMetadata(ctx, "b"); !errors.Is(err, api.ErrInstanceNotFound) {
+		t.Errorf("purged, and yet %v", err)
+	}
+
+	s.schedule(t, "acts", "c")
+	s.want(t, "c", engine.Completed, `"acted"`)
+	h, err := s.hub.GetInstanceHistory(ctx, "c")
+	must(t, err)
+	for _, e := range h.GetEvents() {
+		if e.GetTaskScheduled() != nil {
+			id, err := s.hub.RerunWorkflowFromEvent(ctx, "c", uint32(e.GetEventId()), api.WithRerunNewInstanceID("d"))
+			if err != nil || id != "d" {
+				t.Errorf("rerun: %s, %v", id, err)
+			}
+		}
+	}
+	s.want(t, "d", engine.Completed, `"acted"`)
+	if list, err := s.hub.ListInstanceIDs(ctx); err != nil || strings.Join(list.GetInstanceIds(), " ") != "a c d" {
+		t.Errorf("list: %v, %v", list, err)
+	}
+}
+
+func TestServeRefusesClearly(t *testing.T) {
+	s, ctx := wire(t), t.Context()
+	s.schedule(t, "waits", "live")
+	s.schedule(t, "acts", "ended")
+	s.want(t, "ended", engine.Completed, `"acted"`)
+	purge := func(id string) *protos.PurgeInstancesRequest {
+		return &protos.PurgeInstancesRequest{Request: &protos.PurgeInstancesRequest_InstanceId{InstanceId: id}}
+	}
+	for name, c := range map[string]struct {
+		do   func() (any, error)
+		want codes.Code
+		say  string
+	}{
+		"start without an id": {func() (any, error) { return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits"}) }, codes.InvalidArgument, "instanceId"},
+		"start that runs": {func() (any, error) {
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits", InstanceId: "live"})
+		}, codes.AlreadyExists, "live"},
+		"start that is refused": {func() (any, error) {
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "refused", InstanceId: "x"})
+		}, codes.PermissionDenied, "no"},
+		"start later": {func() (any, error) {
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits", InstanceId: "x", ScheduledStartTimestamp: timestamppb.Now()})
+		}, codes.Unimplemented, "at once"},
+		"get without an id":    {func() (any, error) { return s.raw.GetInstance(ctx, &protos.GetInstanceRequest{}) }, codes.InvalidArgument, "instanceId"},
+		"raise without a name": {func() (any, error) { return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "live"}) }, codes.InvalidArgument, "name"},
+		"raise, unknown": {func() (any, error) {
+			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "x", Name: "go"})
+		}, codes.NotFound, "x"},
+		"raise, ended": {func() (any, error) {
+			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "ended", Name: "go"})
+		}, codes.FailedPrecondition, "COMPLETED"},
+		"suspend, ended":     {func() (any, error) { return s.raw.SuspendInstance(ctx, &protos.SuspendRequest{InstanceId: "ended"}) }, codes.FailedPrecondition, "ended"},
+		"resume, ended":      {func() (any, error) { return s.raw.ResumeInstance(ctx, &protos.ResumeRequest{InstanceId: "ended"}) }, codes.FailedPrecondition, "ended"},
+		"terminate, unknown": {func() (any, error) { return s.raw.TerminateInstance(ctx, &protos.TerminateRequest{InstanceId: "x"}) }, codes.NotFound, "x"},
+		"terminate, ended": {func() (any, error) {
+			return s.raw.TerminateInstance(ctx, &protos.TerminateRequest{InstanceId: "ended"})
+		}, codes.FailedPrecondition, "ended"},
+		"purge, running": {func() (any, error) { return s.raw.PurgeInstances(ctx, purge("live")) }, codes.FailedPrecondition, "not yet"},
+		"purge by a filter": {func() (any, error) {
+			return s.raw.PurgeInstances(ctx, &protos.PurgeInstancesRequest{Request: &protos.PurgeInstancesRequest_PurgeInstanceFilter{PurgeInstanceFilter: &protos.PurgeInstanceFilter{}}})
+		}, codes.Unimplemented, "filter"},
+		"history, unknown": {func() (any, error) {
+			return s.raw.GetInstanceHistory(ctx, &protos.GetInstanceHistoryRequest{InstanceId: "x"})
+		}, codes.NotFound, "no such"},
+		"rerun, unknown": {func() (any, error) {
+			return s.raw.RerunWorkflowFromEvent(ctx, &protos.RerunWorkflowFromEventRequest{SourceInstanceID: "x"})
+		}, codes.NotFound, "no such"},
+		"a worker's work": {func() (any, error) {
+			stream, err := s.raw.GetWorkItems(ctx, &protos.GetWorkItemsRequest{})
+			must(t, err)
+			return stream.Recv()
+		}, codes.Unimplemented, "only clients"},
+		"a worker's result": {func() (any, error) { return s.raw.CompleteWorkflowTask(ctx, &protos.WorkflowResponse{}) }, codes.Unimplemented, "only clients"},
+		"an activity's result": {func() (any, error) {
+			return s.raw.CompleteActivityTask(ctx, &protos.ActivityResponse{InstanceId: "live"})
+		}, codes.Unimplemented, "only clients"},
+		"a method that is none": {func() (any, error) {
+			return nil, s.conn.Invoke(ctx, "/TaskHubSidecarService/QueryEntities", &emptypb.Empty{}, &emptypb.Empty{})
+		}, codes.Unimplemented, "QueryEntities"},
+		"a service that is none": {func() (any, error) {
+			return nil, s.conn.Invoke(ctx, "/dapr.proto.runtime.v1.Dapr/GetMetadata", &emptypb.Empty{}, &emptypb.Empty{})
+		}, codes.Unimplemented, "Dapr"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.do()
+			if got := status.Convert(err); got.Code() != c.want || !strings.Contains(got.Message(), c.say) {
+				t.Errorf("%v, want %v with %q", err, c.want, c.say)
+			}
+		})
+	}
+	if res, err := s.raw.WaitForInstanceCompletion(ctx, &protos.GetInstanceRequest{InstanceId: "x"}); err != nil || res.GetExists() {
+		t.Errorf("waiting for an unknown one: %v, %v", res, err)
+	}
+	if res, err := s.raw.PurgeInstances(ctx, purge("x")); err != nil || res.GetDeletedInstanceCount() != 0 {
+		t.Errorf("purging an unknown one: %v, %v", res, err)
+	}
+	s.want(t, "ended", engine.Completed, `"acted"`)
+}
+
+// TestServeEnds while a client waits: it is told to come again.
+func TestServeEnds(t *testing.T) {
+	s := wire(t)
+	told := make(chan error, 1)
+	go func() {
+		_, err := s.raw.StartInstance(context.Background(), &protos.CreateInstanceRequest{Name: "takes long", InstanceId: "a"})
+		told <- err
+	}()
+	<-s.under
+	must(t, s.unserve())
+	if got := status.Convert(<-told); got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "being stopped") {
+		t.Errorf("who waited was told %v", got)
+	}
+}
+
+// TestServeEndsBesideSilence, a connection on which nothing is said.
+func TestServeEndsBesideSilence(t *testing.T) {
+	s := wire(t)
+	c, err := net.Dial("tcp", s.address)
+	must(t, err)
+	defer c.Close()
+	began := time.Now()
+	must(t, s.unserve())
+	if took := time.Since(began); took > 4*grace {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestServeSaysThatItCannot(t *testing.T) {
+	s := wire(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, l.Close())
+	if err := s.Serve(t.Context(), l, nil); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("on a closed listener: %v", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
