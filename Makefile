@@ -34,7 +34,8 @@ dapr: bin/daprd bin/placement bin/scheduler ## build the real Dapr into bin/, at
 # Without the tag daprd panics at start; without cgo the binaries run anywhere.
 bin/%: tools/dapr/go.mod tools/dapr/go.sum
 	@echo "building Dapr's $* $$(sed -n 's/^require github.com\/dapr\/dapr //p' tools/dapr/go.mod) (a minute or two; the first of them eight)"
-	cd tools/dapr && CGO_ENABLED=0 go build -tags stablecomponents -o ../../bin/$* github.com/dapr/dapr/cmd/$*
+	cd tools/dapr && CGO_ENABLED=0 go build -tags stablecomponents -o ../../bin/$* \
+	  -ldflags "-X github.com/dapr/dapr/pkg/buildinfo.version=$$(sed -n 's/^require github.com\/dapr\/dapr v//p' go.mod)" github.com/dapr/dapr/cmd/$*
 	@echo "  done: $$(du -h bin/$* | cut -f1) bin/$*"
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ordersaga/ordersaga/components"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -189,6 +191,66 @@ func TestPublishThroughDapr(t *testing.T) {
 	if status := <-ended; status != 0 {
 		t.Errorf("dev ended with status %d", status)
 	}
+}
+
+// TestDaprBadInput: one line that says what is wrong, and nothing left running.
+func TestDaprBadInput(t *testing.T) {
+	testkit.NeedDapr(t)
+	for name, c := range map[string]struct {
+		edit func(file, text string) string
+		args []string
+		want string
+	}{
+		"state store that is not up": {args: []string{"--state=redis", "--state-address=127.0.0.1:1"}, want: "statestore.*127.0.0.1:1"},
+		"wrong value": {edit: func(file, text string) string {
+			return strings.ReplaceAll(text, `value: "61"`, `value: "many"`)
+		}, want: "orderpubsub.*messageRetryLimit.*many"},
+		"wrong type": {edit: func(file, text string) string {
+			return strings.ReplaceAll(text, "type: pubsub.aws.snssqs", "type: pubsub.aws.snsqs")
+		}, want: "orderpubsub.*pubsub.aws.snsqs"},
+		"missing field": {edit: func(file, text string) string {
+			return strings.ReplaceAll(text, "- name: connectionString", "- name: connectString")
+		}, want: "statestore.*connection string"},
+		"missing component": {edit: func(file, text string) string {
+			return strings.ReplaceAll(text, "name: orderpubsub", "name: pubsub")
+		}, want: `no component orderpubsub \(it has: `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append(c.args, "--engine=dapr", "--ephemeral", "--demo=1", "--exit")
+			if c.edit != nil {
+				args = append(args, "--components="+edited(t, c.edit))
+			}
+			status, _, stderr := ordersaga(t, free(args...)...)
+			ok, err := regexp.MatchString("^ordersaga: [^\n]*"+c.want, stderr)
+			if status != 1 || !ok || err != nil || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("status %d: %s", status, stderr)
+			}
+		})
+	}
+}
+
+// edited is a folder with the local components, changed.
+func edited(t *testing.T, edit func(file, text string) string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := components.WriteLocal(dir, "sqlite", "payment"); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err == nil {
+			err = os.WriteFile(f, []byte(edit(f, string(b))), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func TestOneDevPerDataDir(t *testing.T) {

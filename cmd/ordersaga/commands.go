@@ -87,6 +87,8 @@ type devCmd struct {
 	Workers     int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
 	State       string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
 	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
+	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration, in place of the built-in components/local."`
+	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
 	Seed        uint64 `default:"1" help:"Of the demo's mix."`
@@ -115,8 +117,8 @@ func (c devCmd) Run(e env) error {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
 	}
 	d := app.Dev{
-		State: daprlocal.State{Store: c.State, Address: c.StateAt},
-		Dapr:  c.Engine == "dapr", Workers: c.Workers,
+		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
+		Dapr: c.Engine == "dapr", Workers: c.Workers,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}
@@ -125,6 +127,9 @@ func (c devCmd) Run(e env) error {
 	}
 	if d.EngineListener != nil {
 		defer func() { _ = d.EngineListener.Close() }() // closed already, unless dev did not come up
+	}
+	if c.Verbose {
+		d.Verbose = e.err
 	}
 	if c.Demo > 0 {
 		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}

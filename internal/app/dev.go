@@ -31,7 +31,11 @@ type Dev struct {
 	Dapr    bool // the engine is Dapr, with its processes as children of this one
 	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
 	State   daprlocal.State
-	Ports   DevPorts
+	// Components is a folder with Dapr's components in place of the built-in
+	// ones; Verbose gets the lines of Dapr's processes. Both may be zero.
+	Components string
+	Verbose    io.Writer
+	Ports      DevPorts
 	// EngineListener: as a Worker's.
 	EngineListener net.Listener
 	Demo           *Demo // nil: only serve

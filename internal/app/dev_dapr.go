@@ -36,6 +36,7 @@ func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *dap
 	}
 	cluster, err := daprlocal.Start(ctx, daprlocal.Options{
 		Dir: dir, AWSEndpoint: template.AWS.Endpoint, State: d.State, Logger: d.Logger,
+		Components: d.Components, Out: d.Verbose,
 		Token: d.keys.sidecar, AppToken: d.keys.app, Secrets: map[string]string{PaymentKeySecret: d.keys.payment},
 	})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -30,7 +32,9 @@ type Options struct {
 	Dir         string // for etcd's data, the state database and the components
 	AWSEndpoint string
 	Logger      zerolog.Logger // gets the processes' lines, at debug level
-	// Components overrides the built-in ones of components/local: a folder.
+	Out         io.Writer      // gets them too, each with the process's name; may be nil
+	// Components is a folder in place of the built-in components/local. In it
+	// the payment provider's app id is "payment".
 	Components string
 	State      State
 	// Token is what callers must show a sidecar, AppToken what a sidecar shows
@@ -53,6 +57,7 @@ type Cluster struct {
 	Payment string
 
 	opt                  Options
+	out                  *log.Logger // nil without Out
 	bin                  Binaries
 	placement, scheduler string // addresses
 
@@ -67,11 +72,15 @@ const (
 
 // Start starts placement and scheduler and waits until they are healthy.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
-	c := &Cluster{opt: o, Payment: "payment-" + uuid.NewString()[:8]}
+	c := &Cluster{opt: o, Payment: "payment"}
 	if c.bin, err = Find(); err != nil {
 		return nil, err
 	}
+	if o.Out != nil {
+		c.out = log.New(o.Out, "", 0)
+	}
 	if o.Components == "" {
+		c.Payment += "-" + uuid.NewString()[:8]
 		c.opt.Components = filepath.Join(o.Dir, "components")
 		if err := components.WriteLocal(c.opt.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
 			return nil, fmt.Errorf("write Dapr components: %w", err)
@@ -184,7 +193,7 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
-	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env}
+	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env, out: c.out}
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
 	}
@@ -242,7 +251,7 @@ func (c *Cluster) watch(ctx context.Context, p *process) error {
 		}
 		ends = slices.DeleteFunc(append(ends, time.Now()), func(t time.Time) bool { return time.Since(t) > restartTime })
 		if len(ends) > restarts {
-			return fmt.Errorf("%s ended %d times within %s: %w\n%s", p.name, len(ends), restartTime, errors.Join(l.err), p.tail.reason())
+			return fmt.Errorf("%s ended %d times within %s: %s (%w)", p.name, len(ends), restartTime, p.tail.reason(), ended(l.err))
 		}
 		c.opt.Logger.Warn().Str("process", p.name).AnErr("ended", l.err).Msg("started again")
 		if err := c.healthy(ctx, p); err != nil && ctx.Err() == nil {
@@ -271,30 +280,31 @@ func (e *MissingError) Error() string {
 	return "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/, or install Dapr and run `dapr init --slim`"
 }
 
-// Find looks for the programs in bin/, in ORDERSAGA_DAPR_BIN, where `dapr init`
-// puts them, and on the PATH.
+// Find looks for the programs in ORDERSAGA_DAPR_BIN, where `dapr init --slim`
+// puts them, in bin/, and on the PATH. All three come from the first place that
+// has them all: they should be of one version.
 func Find() (b Binaries, err error) {
-	dirs := []string{os.Getenv("ORDERSAGA_DAPR_BIN"), "bin"}
+	dirs := []string{os.Getenv("ORDERSAGA_DAPR_BIN")}
 	if home, err := os.UserHomeDir(); err == nil {
 		dirs = append(dirs, filepath.Join(home, ".dapr", "bin"))
 	}
-	for name, to := range map[string]*string{"daprd": &b.Daprd, "placement": &b.Placement, "scheduler": &b.Scheduler} {
-		for _, d := range dirs {
-			if d == "" {
-				continue
-			}
-			if at, err := exec.LookPath(filepath.Join(d, name)); err == nil {
-				*to, err = filepath.Abs(at)
-				if err != nil {
-					return b, fmt.Errorf("find %s: %w", name, err)
-				}
-				break
-			}
+	for _, dir := range append(dirs, "bin", "") {
+		if b, err = findIn(dir); err == nil {
+			return b, nil
 		}
-		if *to == "" {
-			if *to, err = exec.LookPath(name); err != nil {
-				return b, &MissingError{name}
-			}
+	}
+	return b, err
+}
+
+// findIn looks in one folder, or on the PATH if it is "".
+func findIn(dir string) (b Binaries, err error) {
+	for name, to := range map[string]*string{"daprd": &b.Daprd, "placement": &b.Placement, "scheduler": &b.Scheduler} {
+		at, err := exec.LookPath(filepath.Join(dir, name))
+		if err == nil {
+			*to, err = filepath.Abs(at)
+		}
+		if err != nil {
+			return b, &MissingError{name}
 		}
 	}
 	return b, nil

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +25,7 @@ type process struct {
 	binary string
 	args   []string
 	env    []string
+	out    *log.Logger // for its lines; may be nil
 
 	mu     sync.Mutex
 	life   *life
@@ -37,24 +41,24 @@ type life struct {
 }
 
 // start starts the process; it is killed when this one dies, however it dies.
-func (p *process) start(log zerolog.Logger) error {
+func (p *process) start(logger zerolog.Logger) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.begin(log)
+	return p.begin(logger)
 }
 
 // restart starts it again after a life that ended by itself; it does nothing
 // if that was somebody's doing.
-func (p *process) restart(log zerolog.Logger, after *life) (done bool, err error) {
+func (p *process) restart(logger zerolog.Logger, after *life) (done bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.wanted || p.life != after {
 		return false, nil
 	}
-	return true, p.begin(log)
+	return true, p.begin(logger)
 }
 
-func (p *process) begin(log zerolog.Logger) error {
+func (p *process) begin(logger zerolog.Logger) error {
 	cmd := exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are ours, and stop ends it in order
 	cmd.Env = p.env
 	dieWithParent(cmd)
@@ -71,7 +75,10 @@ func (p *process) begin(log zerolog.Logger) error {
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			p.tail.add(lines.Text())
-			log.Debug().Str("process", p.name).Msg(lines.Text())
+			logger.Debug().Str("process", p.name).Msg(lines.Text())
+			if p.out != nil {
+				p.out.Printf("%-18s| %s", p.name, lines.Text())
+			}
 		}
 		_, _ = io.Copy(io.Discard, r) // after a line that is too long: the child must not block
 	})
@@ -118,9 +125,9 @@ func (p *process) healthy(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-l.ended:
-			return fmt.Errorf("%s ended before it was up: %w\n%s", p.name, errors.Join(l.err), p.tail.reason())
+			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(), ended(l.err))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy: %w\n%s", p.name, context.Cause(ctx), p.tail.reason())
+			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(), context.Cause(ctx))
 		}
 	}
 }
@@ -172,18 +179,35 @@ func (t *tail) add(line string) {
 	}
 }
 
-// reason picks the lines that say why: errors and worse, else the last few.
+// reason says, in one line, why a process ended: the last error before the
+// fatal one, which repeats it at length, else the last line of all.
 func (t *tail) reason() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var bad []string
+	if len(t.lines) == 0 {
+		return "it said nothing"
+	}
+	why := t.lines[len(t.lines)-1]
 	for _, l := range t.lines {
-		if strings.Contains(l, "level=fatal") || strings.Contains(l, "level=error") || strings.Contains(l, "panic:") {
-			bad = append(bad, l)
+		if strings.Contains(l, "level=error") || strings.Contains(l, "panic:") {
+			why = l
 		}
 	}
-	if len(bad) == 0 {
-		bad = t.lines
+	if m := message.FindStringSubmatch(why); m != nil {
+		if text, err := strconv.Unquote(m[1]); err == nil {
+			why = text
+		}
 	}
-	return strings.Join(bad[max(0, len(bad)-3):], "\n")
+	return strings.Join(strings.Fields(why), " ")
+}
+
+// message is the text in a line of Dapr's logs.
+var message = regexp.MustCompile(`msg=("(?:[^"\\]|\\.)*")`)
+
+// ended is how a process that should run on has ended.
+func ended(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
 }
