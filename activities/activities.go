@@ -57,7 +57,7 @@ type Activities struct {
 // Register adds the workflow and all activities to a registry.
 func (a Activities) Register(r *task.TaskRegistry) error {
 	return errors.Join(
-		r.AddWorkflowN(workflows.OrderSaga, workflows.Order),
+		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.Version, true, workflows.Order),
 		r.AddActivityN(workflows.ReserveStock, saga.Do(a.ReserveStock)),
 		r.AddActivityN(workflows.ReleaseStock, saga.Undo(a.ReleaseStock)),
 		r.AddActivityN(workflows.ChargePayment, saga.Do(a.ChargePayment)),

@@ -4,6 +4,12 @@ package workflows
 // under. It must never change: sagas in flight carry it.
 const OrderSaga = "OrderSaga"
 
+// Version is the version of OrderSaga that new sagas begin with; each ends by
+// its own. A change that replays differently gets the next version, and its
+// predecessor stays registered beside it until its last saga has ended: deploy
+// workers that know both, and only then any that do not know the old one.
+const Version = "v1"
+
 // Events that an order saga waits for. The names are part of the history of
 // sagas in flight.
 const (

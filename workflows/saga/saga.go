@@ -113,7 +113,22 @@ type call[S any] struct {
 }
 
 // Workflow runs the saga; register it under a name that never changes.
+//
+// A panic in the table's functions leaves the saga where it stands, and shows
+// in its custom status: at its next event, or a Nudge, a mended program goes
+// on with it. Failing it would leave its steps done and never undone; on Dapr
+// it would end the worker, and the next one that is given the saga.
 func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v != any(task.ErrTaskBlocked) { // the SDK's way to say that it waits
+			ctx.SetCustomStatus(fmt.Sprint("panicked: ", v))
+		}
+		panic(task.ErrTaskBlocked)
+	}()
 	r := run[S]{saga: sg, ctx: ctx, inbox: inbox{ctx: ctx}, begun: make([]bool, len(sg.Steps))}
 	if err := ctx.GetInput(&r.state); err != nil {
 		return nil, fmt.Errorf("decode saga input: %w", err)

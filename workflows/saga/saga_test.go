@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -69,6 +71,7 @@ type agency struct {
 	stops   map[string]*saga.Stop
 	entered chan string // every call, as it begins
 	hold    map[string]chan struct{}
+	mended  atomic.Bool // the program
 }
 
 var errDown = errors.New("service is down")
@@ -114,6 +117,12 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	sg := booking()
+	sg.Steps[1].When = func(t Trip) bool {
+		if t.Traveller == "bug" && !a.mended.Load() {
+			panic("a bug")
+		}
+		return true
+	}
 	errs := []error{sg.Validate(), r.AddWorkflowN("Booking", sg.Workflow)}
 	do := func(name string, set func(*Trip)) {
 		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ Trip) (Trip, error) {
@@ -344,6 +353,22 @@ func TestSagaBegunAgain(t *testing.T) {
 	b.until(t, "BookFlight")
 	b.send(t, "cancel", nil)
 	close(held)
+	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "BOOKED [BookFlight BookHotel Pay IssueTicket]")
+}
+
+// TestPanicLeavesTheSagaWhereItStands until the program is mended.
+func TestPanicLeavesTheSagaWhereItStands(t *testing.T) {
+	b := start(t, &agency{})
+	b.book(t, Trip{Traveller: "bug"})
+	testkit.Eventually(t, "it says so", func() error {
+		i, err := b.engine.Get(t.Context(), "trip")
+		if err != nil || i.Status != engine.Running || i.CustomStatus != "panicked: a bug" {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+	b.mended.Store(true)
+	b.send(t, saga.Nudge, nil)
 	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "BOOKED [BookFlight BookHotel Pay IssueTicket]")
 }
 

@@ -19,6 +19,8 @@ type World struct {
 	Calls  atomic.Int64 // of Step
 	Broken atomic.Bool  // workflow Panic panics
 	Panics atomic.Int64
+	// Versions of workflow Deploy that Registry knows, the latest last.
+	Versions []string
 
 	mu      sync.Mutex
 	ran     map[string]int // activity inputs and how often each ran
@@ -83,9 +85,18 @@ func (w *World) AwaitStep(t testing.TB) string {
 //	Child    starts Chain as a child
 //	Panic    panics while broken; Fail: its activity fails; FailByPanic: panics
 //	Again    continues as new until the input is 0
+//	Deploy   waits for the event "go" and returns its version
 func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
+	for i, v := range w.Versions {
+		err := r.AddVersionedWorkflowN("Deploy", v, i == len(w.Versions)-1, func(ctx *task.WorkflowContext) (any, error) {
+			return v, ctx.WaitForSingleEvent("go", -1).Await(nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	err := errors.Join(
 		r.AddWorkflowN("Chain", func(ctx *task.WorkflowContext) (any, error) {
 			for n := range 3 {
