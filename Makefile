@@ -5,10 +5,10 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr interop bench fuzz crash ci
+.PHONY: help demo dev test race lint dapr interop bench bench-engines fuzz crash ci
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: ## 200 mixed orders on embedded defaults, every outcome checked
 	go run ./cmd/ordersaga dev --demo 200 --exit --ephemeral
@@ -41,8 +41,11 @@ bin/%: tools/dapr/go.mod tools/dapr/go.sum
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...
 
-bench: ## all benchmarks (docs/benchmarks.md)
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## all other benchmarks (docs/benchmarks.md)
+	go test -run '^$$' -bench . -skip BenchmarkEngines -benchmem ./...
+
+bench-engines: ## the engines' ceilings and the order saga on each (ten minutes)
+	go test -run '^$$' -bench BenchmarkEngines -benchtime 1x -timeout 60m -v ./cmd/ordersaga
 
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

@@ -25,6 +25,7 @@ type cli struct {
 	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
 	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
+	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`

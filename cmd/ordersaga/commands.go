@@ -132,10 +132,11 @@ func (c devCmd) Run(e env) error {
 		d.Verbose = e.err
 	}
 	if c.Demo > 0 {
-		d.Demo = &app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
+		demo := app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
 		if isTerminal(e.err) {
-			d.Demo.Progress = e.err
+			demo.Progress = e.err
 		}
+		d.Job = demo
 	}
 	return d.Run(e.ctx)
 }

@@ -38,8 +38,8 @@ type Dev struct {
 	Ports      DevPorts
 	// EngineListener: as a Worker's.
 	EngineListener net.Listener
-	Demo           *Demo // nil: only serve
-	Exit           bool  // end when the demo has ended
+	Job            Job  // nil: only serve
+	Exit           bool // end when the job has ended
 	Out            io.Writer
 	Logger         zerolog.Logger
 
@@ -49,6 +49,11 @@ type Dev struct {
 // keys are who may talk to whom; empty with the embedded engine, where all is
 // one process.
 type keys struct{ sidecar, app, payment string }
+
+// Job is what is done once everything is up: Demo or Load.
+type Job interface {
+	Run(ctx context.Context, w *Worker, sims Simulators) error
+}
 
 // DevPorts are loopback ports; 0 takes a free one.
 type DevPorts struct{ API, AWS, Payment, Carrier int }
@@ -69,8 +74,8 @@ func devTerms() workflows.Terms {
 	}
 }
 
-// Run starts everything and blocks until ctx ends, or until the demo has
-// ended if Exit is set; its error is then the demo's.
+// Run starts everything and blocks until ctx ends, or until the job has
+// ended if Exit is set; its error is then the job's.
 func (d Dev) Run(ctx context.Context) (err error) {
 	if d.DataDir != "" {
 		unlock, err := lockDataDir(d.DataDir)
@@ -124,6 +129,9 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
 	}
+	if _, load := d.Job.(Load); load {
+		w.Idle, w.Terms.AwaitCarrier = true, false // three durable steps, as the ceiling has
+	}
 	if !d.Dapr {
 		return d.work(ctx, l, &w)
 	}
@@ -142,7 +150,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 	return g.Wait()
 }
 
-// work runs the workers and, beside them, the demo.
+// work runs the workers and, beside them, the job.
 func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 	var parts Parts
 	for i, w := range workers {
@@ -166,16 +174,16 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 	g.Go(func() error {
 		d.greet(parts, workers[0].Dapr, l)
 		d.greetClients(workers[0].Dapr)
-		if d.Demo == nil {
+		if d.Job == nil {
 			return nil
 		}
-		err := d.Demo.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, CarrierURL: address(l.carrier)})
+		err := d.Job.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, CarrierURL: address(l.carrier)})
 		if d.Exit {
 			stop()
 			return err
 		}
 		if err != nil && gctx.Err() == nil { // stays up, to be looked at
-			_, _ = fmt.Fprintln(d.Out, "demo:", err)
+			_, _ = fmt.Fprintln(d.Out, "it failed:", err)
 		}
 		return nil
 	})

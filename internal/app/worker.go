@@ -58,6 +58,9 @@ type Worker struct {
 	EngineListener net.Listener
 	Logger         zerolog.Logger
 
+	// Idle adds the workflow with which Load measures the engine's ceiling.
+	Idle bool
+
 	parts Parts
 }
 
@@ -182,6 +185,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	if err := acts.Register(registry); err != nil {
 		return fmt.Errorf("register activities: %w", err)
+	}
+	if w.Idle {
+		if err := registerIdle(registry); err != nil {
+			return fmt.Errorf("register the load's ceiling: %w", err)
+		}
 	}
 	starter := intake.Starter{Orders: p.Store, Sagas: p.Engine, Terms: w.Terms}
 	// Intake stops first, the engine after: what intake has begun needs it.

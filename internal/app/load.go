@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/google/uuid"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Load measures an engine twice in one run: with three activities that do
+// nothing, which is its ceiling, and with the order saga, which has three
+// durable steps too.
+type Load struct {
+	Sagas    int   // of each kind and at each InFlight
+	InFlight []int // how many are under way at once
+	Label    string
+	Out      io.Writer
+	Progress io.Writer // nil shows none
+}
+
+const (
+	idleWorkflow = "LoadCeiling"
+	idleActivity = "LoadNothing"
+)
+
+func registerIdle(r *task.TaskRegistry) error {
+	return errors.Join(
+		r.AddWorkflowN(idleWorkflow, func(ctx *task.WorkflowContext) (any, error) {
+			for range 3 {
+				if err := ctx.CallActivity(idleActivity).Await(nil); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		}),
+		r.AddActivityN(idleActivity, func(task.ActivityContext) (any, error) { return struct{}{}, nil }),
+	)
+}
+
+// LoadHeader is the head of the table that Run's rows belong to.
+const LoadHeader = `| engine | in flight | ceiling, sagas/s | p50 | p99 | order saga, sagas/s | p50 | p99 | of the ceiling | allocs a saga | AWS calls a saga |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+`
+
+// Run implements Job: it writes a row of Markdown for each InFlight.
+func (l Load) Run(ctx context.Context, w *Worker, _ Simulators) error {
+	starter := intake.Starter{Orders: w.parts.Store, Sagas: w.parts.Engine, Terms: w.Terms}
+	prefix := "load-" + uuid.NewString()[:8]
+	for _, n := range l.InFlight {
+		idle, err := l.measure(ctx, "ceiling", n, w, func(ctx context.Context, i int) (string, error) {
+			id := fmt.Sprintf("%s-idle-%d-%d", prefix, n, i)
+			return id, w.parts.Engine.Start(ctx, idleWorkflow, id, nil)
+		})
+		if err != nil {
+			return err
+		}
+		orders, err := l.measure(ctx, "order sagas", n, w, func(ctx context.Context, i int) (string, error) {
+			o := order.Order{
+				OrderID: fmt.Sprintf("%s-%d-%d", prefix, n, i), CustomerID: "c-load", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+				Lines: []order.Line{{SKU: fmt.Sprintf("SKU-%d", i%10+1), Quantity: 1, UnitPrice: 100}},
+			}
+			_, _, err := starter.Start(ctx, o)
+			return o.OrderID, err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(l.Out, "| %s | %d | %.0f | %s | %s | %.0f | %s | %s | %.2f | %.0f | %.1f |\n", l.Label, n,
+			idle.rate, short(idle.p50), short(idle.p99), orders.rate, short(orders.p50), short(orders.p99), orders.rate/idle.rate, orders.allocs, orders.calls)
+		if err != nil {
+			return fmt.Errorf("write result: %w", err)
+		}
+	}
+	return nil
+}
+
+type measured struct {
+	rate, allocs, calls float64 // per second; per saga
+	p50, p99            time.Duration
+}
+
+// measure starts sagas, so many at once, and waits for each.
+func (l Load) measure(ctx context.Context, what string, inFlight int, w *Worker, start func(context.Context, int) (id string, err error)) (m measured, err error) {
+	bar := l.bar(fmt.Sprintf("%s, %s, %d in flight", l.Label, what, inFlight))
+	took := make(durations, l.Sagas)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	calls, began := w.parts.Cloud.Calls(), time.Now()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(inFlight)
+	for i := range l.Sagas {
+		g.Go(func() error {
+			at := time.Now()
+			id, err := start(gctx, i)
+			if err != nil {
+				return fmt.Errorf("load: %w", err)
+			}
+			inst, err := w.parts.Engine.Wait(gctx, id)
+			if err == nil && (inst.Status != engine.Completed || strings.Contains(string(inst.Output), string(order.StatusFailed))) {
+				err = fmt.Errorf("ended %s with %s", inst.Status, inst.Output)
+			}
+			if err != nil {
+				return fmt.Errorf("load: saga %s: %w", id, err)
+			}
+			took[i] = time.Since(at)
+			_ = bar.Add(1) // it is for looking at
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return m, err
+	}
+	all := time.Since(began)
+	runtime.ReadMemStats(&after)
+	_ = bar.Finish() // as above
+	n := float64(l.Sagas)
+	return measured{
+		rate: n / all.Seconds(), allocs: float64(after.Mallocs-before.Mallocs) / n, calls: float64(w.parts.Cloud.Calls()-calls) / n,
+		p50: took.percentile(.5), p99: took.percentile(.99),
+	}, nil
+}
+
+func (l Load) bar(what string) *progressbar.ProgressBar {
+	out := l.Progress
+	if out == nil {
+		out = io.Discard
+	}
+	return progressbar.NewOptions(l.Sagas, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+}
