@@ -53,7 +53,7 @@ fuzz: ## every fuzz test for FUZZTIME
 	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p | tail -n 1 || exit 1; \
 	  done; done
 
-crash: ## kill -9 processes 100 times at random moments while orders flow
+crash: ## kill -9 processes 100 times on the embedded engine, and ten rounds of every process on Dapr
 	ORDERSAGA_CRASH_KILLS=100 ORDERSAGA_CRASH_ROUNDS=10 go test -count=1 -v -timeout 90m -run TestCrash ./cmd/ordersaga
 
 ci: ## what must pass before a change lands
