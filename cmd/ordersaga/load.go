@@ -13,14 +13,15 @@ import (
 type loadCmd struct {
 	dataFlags
 
-	Engine   string `default:"embedded" enum:"embedded,dapr" help:"Which one: ${enum}."`
-	Workers  int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
-	State    string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
-	StateAt  string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
-	Fsync    string `default:"group" enum:"group,always,off" help:"When the embedded engine's state counts as kept: ${enum}."`
-	Sagas    int    `default:"300" help:"How many of each kind, at each number in flight."`
-	InFlight []int  `default:"1,64,256" help:"How many at once."`
-	Header   bool   `default:"true" negatable:"" help:"Write the table's head."`
+	Engine     string `default:"embedded" enum:"embedded,dapr" help:"Which one: ${enum}."`
+	Workers    int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
+	State      string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
+	StateAt    string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
+	Components string `type:"existingdir" placeholder:"DIR" help:"Dapr's components and configuration, in place of the built-in ones."`
+	Fsync      string `default:"group" enum:"group,always,off" help:"When the embedded engine's state counts as kept: ${enum}."`
+	Sagas      int    `default:"300" help:"How many of each kind, at each number in flight."`
+	InFlight   []int  `default:"1,64,256" help:"How many at once."`
+	Header     bool   `default:"true" negatable:"" help:"Write the table's head."`
 }
 
 func (c loadCmd) Run(e env) error {
@@ -57,7 +58,7 @@ func (c loadCmd) Run(e env) error {
 	}
 	return app.Dev{
 		DataDir: c.dir(), Fsync: fsync, Dapr: c.Engine == "dapr", Workers: c.Workers,
-		State: daprlocal.State{Store: c.State, Address: c.StateAt},
-		Job:   job, Exit: true, Out: io.Discard, Logger: e.logger,
+		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
+		Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
 	}.Run(e.ctx)
 }
