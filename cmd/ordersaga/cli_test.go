@@ -197,27 +197,27 @@ func TestPublishThroughDapr(t *testing.T) {
 func TestDaprBadInput(t *testing.T) {
 	testkit.NeedDapr(t)
 	for name, c := range map[string]struct {
-		edit func(file, text string) string
+		edit func(text string) string
 		args []string
 		want string
 	}{
 		"state store that is not up": {args: []string{"--state=redis", "--state-address=127.0.0.1:1"}, want: "statestore.*127.0.0.1:1"},
-		"wrong value": {edit: func(file, text string) string {
+		"wrong value": {edit: func(text string) string {
 			return strings.ReplaceAll(text, `value: "61"`, `value: "many"`)
 		}, want: "orderpubsub.*messageRetryLimit.*many"},
-		"wrong type": {edit: func(file, text string) string {
+		"wrong type": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "type: pubsub.aws.snssqs", "type: pubsub.aws.snsqs")
 		}, want: "orderpubsub.*pubsub.aws.snsqs"},
-		"missing field": {edit: func(file, text string) string {
+		"missing field": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "- name: connectionString", "- name: connectString")
 		}, want: "statestore.*connection string"},
-		"missing component": {edit: func(file, text string) string {
+		"missing component": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "name: orderpubsub", "name: pubsub")
 		}, want: `no component orderpubsub \(it has: `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := append(c.args, "--engine=dapr", "--ephemeral", "--demo=1", "--exit")
+			args := append([]string{"--engine=dapr", "--ephemeral", "--demo=1", "--exit"}, c.args...)
 			if c.edit != nil {
 				args = append(args, "--components="+edited(t, c.edit))
 			}
@@ -231,7 +231,7 @@ func TestDaprBadInput(t *testing.T) {
 }
 
 // edited is a folder with the local components, changed.
-func edited(t *testing.T, edit func(file, text string) string) string {
+func edited(t *testing.T, edit func(text string) string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := components.WriteLocal(dir, "sqlite", "payment"); err != nil {
@@ -244,7 +244,7 @@ func edited(t *testing.T, edit func(file, text string) string) string {
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err == nil {
-			err = os.WriteFile(f, []byte(edit(f, string(b))), 0o600)
+			err = os.WriteFile(f, []byte(edit(string(b))), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -146,12 +146,12 @@ func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
 		}
 		if i > 0 && !r.noReturn { // before the first step there is nothing to undo, and nothing to tell
 			if stop := r.cancelled(); stop != nil {
-				return r.compensate(*stop), nil //nolint:nilerr // a business outcome is no failure of the workflow
+				return r.compensate(*stop), nil
 			}
 		}
 		r.noReturn = r.noReturn || step.NoReturn
 		if stop := r.step(i); stop != nil {
-			return r.compensate(*stop), nil //nolint:nilerr // as above
+			return r.compensate(*stop), nil
 		}
 	}
 	ctx.SetCustomStatus("")
