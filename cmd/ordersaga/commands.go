@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,12 @@ type awsFlags struct {
 
 func (a awsFlags) options(e env) cloud.Options {
 	return cloud.Options{Region: a.Region, Endpoint: a.AWSEndpoint, Logger: e.logger}
+}
+
+// announce says what is waited for: the SDK tries for a while where nothing
+// answers.
+func (a awsFlags) announce(e env) {
+	e.logger.Info().Str("endpoint", cmp.Or(a.AWSEndpoint, "AWS")).Str("region", a.Region).Msg("looking for queues and topics")
 }
 
 func (a awsFlags) store(e env) (*cloud.Clients, *stock.Store, error) {
@@ -213,8 +220,15 @@ func (c workerCmd) Run(e env) error {
 	if w.EngineListener != nil {
 		defer func() { _ = w.EngineListener.Close() }() // closed already, unless the worker did not come up
 	}
+	if err := w.Validate(); err != nil { // before anything is opened
+		return fmt.Errorf("worker settings: %w", err)
+	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
 		return err
+	}
+	c.announce(e)
+	if w.Dapr != nil {
+		e.logger.Info().Str("address", w.Dapr.GRPC).Msg("and for the Dapr sidecar")
 	}
 	if _, err := w.Open(e.ctx); err != nil {
 		return errors.Join(err, w.Listener.Close())
@@ -259,6 +273,7 @@ func (c reconcileCmd) Run(e env) error {
 	if err != nil {
 		return err
 	}
+	c.announce(e)
 	if _, err := w.Open(e.ctx); err != nil {
 		return err
 	}

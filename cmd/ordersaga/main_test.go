@@ -23,8 +23,16 @@ import (
 // start real processes without building another binary.
 const asOrdersaga = "ORDERSAGA_TEST_BE_THE_PROGRAM"
 
+// beforeProgram is what a test does in the process of the program under test,
+// before that begins.
+var beforeProgram = func() error { return nil }
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asOrdersaga) != "" {
+		if err := beforeProgram(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 		stop()
@@ -46,6 +54,8 @@ type process struct {
 	args []string
 	log  string
 	url  string // answers /healthz when it is up
+	env  []string
+	sys  *syscall.SysProcAttr
 	cmd  *exec.Cmd
 }
 
@@ -73,7 +83,8 @@ func (p *process) start() {
 	}
 	defer func() { _ = log.Close() }() // the child has its own handle
 	p.cmd = exec.Command(os.Args[0], p.args...)
-	p.cmd.Env = append(os.Environ(), asOrdersaga+"=1", "ORDERSAGA_LOG_FORMAT=json")
+	p.cmd.Env = append(append(os.Environ(), asOrdersaga+"=1", "ORDERSAGA_LOG_FORMAT=json"), p.env...)
+	p.cmd.SysProcAttr = p.sys
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)

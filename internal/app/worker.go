@@ -97,25 +97,6 @@ type Parts struct {
 	Ready func() error
 }
 
-// Validate joins all that is wrong with the settings.
-func (w *Worker) Validate() error {
-	var errs []error
-	check := func(ok bool, msg string) {
-		if !ok {
-			errs = append(errs, errors.New(msg))
-		}
-	}
-	check(w.PaymentURL != "", "payment URL must be set")
-	check(w.AWS.Region != "", "AWS region must be set")
-	check(w.MaxLive > 0, "max live sagas must be positive")
-	check(w.Terms.ApprovalAbove == 0 || w.Terms.ApprovalTimeout > 0, "approval timeout must be positive")
-	check(!w.Terms.AwaitCarrier || w.Terms.CarrierTimeout > 0, "carrier timeout must be positive")
-	check(w.Terms.Pace >= 0, "pace must not be negative")
-	check(w.Terms.Patience >= 0, "patience must not be negative")
-	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
-	return errors.Join(errs...)
-}
-
 // Open connects to everything and reads the engine's state; nothing runs yet.
 func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err := w.Validate(); err != nil {
@@ -147,14 +128,16 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		p.Payments, p.Ready = payment.New(pay), func() error { return nil }
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout})
-		p.Engine = eng
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		if err != nil {
+			return err
+		}
+		p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
-		return err
+		return nil
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.ShutdownTimeout, Load: loadOf(p.Store),
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
 		Needs: w.Dapr.components(), CanaryEvery: w.Dapr.CanaryEvery, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
@@ -174,9 +157,39 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	return nil
 }
 
+// The shutdown time-out has three parts: intake finishes what it has received,
+// the engine drains, and what was cut off gets the time to notice.
+func (w *Worker) intakeTimeout() time.Duration { return w.ShutdownTimeout / 10 }
+func (w *Worker) drainTimeout() time.Duration  { return w.ShutdownTimeout * 8 / 10 }
+
 // Run works until ctx ends, then stops taking in, finishes what is in
 // progress, and closes everything. Open must have succeeded before.
+//
+// It always returns within ShutdownTimeout after ctx has ended; the error says
+// so if something had not ended by then. The process must end then, too:
+// it goes on from where the disk says it is.
 func (w *Worker) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- w.run(ctx, stop) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(w.ShutdownTimeout)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return fmt.Errorf("worker has not ended within %s; the rest is done after the next start", w.ShutdownTimeout)
+	}
+}
+
+// run is Run without its time limit; stopAll ends ctx.
+func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	p := w.parts
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
@@ -192,11 +205,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}
 	starter := intake.Starter{Orders: p.Store, Sagas: p.Engine, Terms: w.Terms}
-	// Intake stops first, the engine after: what intake has begun needs it.
+	// Intake stops first, the engine after: what intake has begun needs it. But
+	// intake may wait for a disk that is full, until the engine gives that up.
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
-	ctx, stopAll := context.WithCancel(ctx)
-	defer stopAll()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.intakeTimeout(), stopEngine) })()
 	var engineDone errgroup.Group
 	engineDone.Go(func() error {
 		defer stopAll() // without an engine there is nothing to take orders in for
@@ -208,6 +221,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}, []string{"queue", "outcome"})
 	p.Registry.MustRegister(messages)
 	g, gctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
 	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
 	g.Go(func() error { return w.answers(messages).Run(gctx) })
 	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
@@ -239,6 +253,9 @@ func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *inta
 		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4,
 		Observe: func(o string) { messages.WithLabelValues("orders", o).Inc() },
 		Room: func(ctx context.Context) bool {
+			if w.Dapr == nil && w.parts.Ready() != nil {
+				return false // nothing could be started: let others have it
+			}
 			st, err := w.parts.Engine.Stats(ctx)
 			return err == nil && st.Live-st.Waiting < w.MaxLive
 		},

@@ -110,8 +110,10 @@ func (c *Carrier) Close() error { return c.journal.Close() }
 // Run handles requests until ctx ends.
 func (c *Carrier) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
 
+const shipmentRequested = "ShipmentRequested"
+
 func (c *Carrier) handle(ctx context.Context, body []byte) error {
-	payload, _, err := envelope.Unwrap(body)
+	payload, _, err := envelope.Unwrap(body, shipmentRequested)
 	if err != nil {
 		return &intake.Poison{Reason: err}
 	}
@@ -122,7 +124,7 @@ func (c *Carrier) handle(ctx context.Context, body []byte) error {
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return &intake.Poison{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
 	}
-	if r.Type != "ShipmentRequested" || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
+	if r.Type != shipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
 		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)

@@ -209,11 +209,11 @@ func TestWhatIsNoRequest(t *testing.T) {
 	bad := map[string]string{
 		`{`:                            "is not a shipment request",
 		`{"type":"ShipmentRequested"}`: "not those of a shipment request",
-		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:     "not those of a shipment request",
-		`{"type":"ShipmentRequested","shipmentId":"","orderId":"o"}`:      "not those of a shipment request",
-		`{"type":"ShipmentRequested","shipmentId":"s","orderId":"a b"}`:   "not those of a shipment request",
-		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:       "is not a shipment request",
-		`{"specversion":"1.0","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
+		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:                                "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":"","orderId":"o"}`:                                 "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":"s","orderId":"a b"}`:                              "not those of a shipment request",
+		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:                                  "is not a shipment request",
+		`{"specversion":"1.0","type":"ShipmentRequested","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
 	}
 	published := func(body string) {
 		if _, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.ShipmentTopic, Message: aws.String(body)}); err != nil {

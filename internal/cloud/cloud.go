@@ -4,7 +4,9 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +32,20 @@ type Options struct {
 	Logger zerolog.Logger
 }
 
+// Validate says what is wrong with the options.
+func (o Options) Validate() error {
+	if o.Region == "" {
+		return errors.New("AWS region must be set")
+	}
+	if o.Endpoint == "" {
+		return nil
+	}
+	if u, err := url.Parse(o.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("AWS endpoint %q must be an http or https URL, such as http://127.0.0.1:4566", o.Endpoint)
+	}
+	return nil
+}
+
 // Clients are made once and shared.
 type Clients struct {
 	DynamoDB *dynamodb.Client
@@ -40,6 +56,9 @@ type Clients struct {
 
 // New makes the clients.
 func New(ctx context.Context, o Options) (*Clients, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	c := &Clients{}
 	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
 	load := []func(*config.LoadOptions) error{

@@ -3,8 +3,11 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
 )
 
 func TestUnwrap(t *testing.T) {
@@ -14,7 +17,7 @@ func TestUnwrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	sns := `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":` + string(quoted) + `}`
-	cloud := `{"specversion":"1.0","type":"com.x","source":"s","id":"1","data":` + event + `}`
+	cloud := `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + event + `}`
 	quotedCloud, err := json.Marshal(cloud)
 	if err != nil {
 		t.Fatal(err)
@@ -28,13 +31,15 @@ func TestUnwrap(t *testing.T) {
 		"no JSON":              {"{", Raw, "{"},
 		"SNS":                  {sns, SNS, event},
 		"CloudEvent":           {cloud, CloudEvent, event},
-		"CloudEvent, string":   {`{"specversion":"1.0","source":"s","id":"1","data":` + string(quoted) + `}`, CloudEvent, event},
-		"CloudEvent, base64":   {`{"specversion":"1.0","source":"s","id":"1","data_base64":"e30="}`, CloudEvent, "{}"},
+		"CloudEvent, string":   {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + string(quoted) + `}`, CloudEvent, event},
+		"CloudEvent, base64":   {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"e30="}`, CloudEvent, "{}"},
 		"CloudEvent in SNS":    {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedCloud) + `}`, SNS, event},
+		"Dapr's CloudEvent":    {strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), CloudEvent, event},
+		"CloudEvent in Dapr's": {strings.Replace(strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), event, cloud, 1), CloudEvent, event},
 		"an order with a type": {`{"Type":"Notification","orderId":"x"}`, Raw, `{"Type":"Notification","orderId":"x"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, kind, err := Unwrap([]byte(tt.body))
+			got, kind, err := Unwrap([]byte(tt.body), "OrderPlaced")
 			if err != nil || string(got) != tt.want || kind != tt.kind {
 				t.Errorf("%s %q, %v", kind, got, err)
 			}
@@ -44,11 +49,39 @@ func TestUnwrap(t *testing.T) {
 
 func TestBrokenEnvelopeNamesItsField(t *testing.T) {
 	for field, body := range map[string]string{
-		"data_base64": `{"specversion":"1.0","source":"s","id":"1","data_base64":"%"}`,
-		"data":        `{"specversion":"1.0","source":"s","id":"1"}`,
+		"data_base64": `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`,
+		"data":        `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1"}`,
 	} {
-		if _, _, err := Unwrap([]byte(body)); err == nil || !strings.HasPrefix(err.Error(), field+":") {
+		if _, _, err := Unwrap([]byte(body), "OrderPlaced"); err == nil || !strings.HasPrefix(err.Error(), field+":") {
 			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+// TestWhatIsNotWanted: another event, or an envelope of which two readers can
+// read two things, is refused with the field that is at fault.
+func TestWhatIsNotWanted(t *testing.T) {
+	const good = `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":{}}`
+	dapr := strings.Replace(good, "OrderPlaced", "com.dapr.event.sent", 1)
+	other := strings.Replace(good, "OrderPlaced", "OrderCancelled", 1)
+	quoted, err := json.Marshal(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, say := range map[string]string{
+		other:                                 `type: the CloudEvent's is "OrderCancelled", only OrderPlaced is handled here`,
+		strings.Replace(dapr, "{}", other, 1): `type: the CloudEvent's is "OrderCancelled", only OrderPlaced is handled here`,
+		`{"Type":"Notification","TopicArn":"a","Message":` + string(quoted) + `}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced is handled here`,
+		strings.Replace(good, `"OrderPlaced"`, `7`, 1):                            `type: the CloudEvent has none`,
+		strings.Replace(good, `"type":"OrderPlaced",`, ``, 1):                     `type: the CloudEvent has none`,
+		strings.Replace(good, `"type"`, `"type":"OrderCancelled","type"`, 1):      `type: appears more than once`,
+		strings.Replace(good, `"data"`, `"data":{"a":1},"Data"`, 1):               `data: appears more than once: as "data" and as "Data"`,
+		`{"Type":"Notification","TopicArn":"a","Message":"1","message":"2"}`:      `message: appears more than once: as "Message" and as "message"`,
+	} {
+		payload, _, err := Unwrap([]byte(body), "OrderPlaced")
+		var field order.FieldError
+		if !errors.As(err, &field) || err.Error() != say || payload != nil {
+			t.Errorf("%s: %s, %v", body, payload, err)
 		}
 	}
 }
@@ -73,14 +106,14 @@ func TestEndlessWrappingIsRefused(t *testing.T) {
 
 func FuzzUnwrap(f *testing.F) {
 	f.Add([]byte(`{"Type":"Notification","TopicArn":"a","Message":"{}"}`))
-	f.Add([]byte(`{"specversion":"1.0","source":"s","id":"1","data":{"specversion":"1.0","source":"s","id":"1","data":1}}`))
+	f.Add([]byte(`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":1}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, kind, err := Unwrap(body)
+		got, kind, err := Unwrap(body, "OrderPlaced")
 		if err == nil && kind == Raw && !bytes.Equal(got, body) {
 			t.Errorf("raw body changed: %q to %q", body, got)
 		}
 		if err == nil {
-			if again, _, err := Unwrap(got); err != nil || !bytes.Equal(again, got) {
+			if again, _, err := Unwrap(got, "OrderPlaced"); err != nil || !bytes.Equal(again, got) {
 				t.Errorf("payload %q unwraps further to %q, %v", got, again, err)
 			}
 		}

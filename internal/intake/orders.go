@@ -61,7 +61,7 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 // HandleOrder handles an OrderPlaced message: raw, in an SNS envelope, or as a
 // CloudEvent.
 func (s Starter) HandleOrder(ctx context.Context, body []byte) error {
-	payload, _, err := envelope.Unwrap(body)
+	payload, _, err := envelope.Unwrap(body, order.EventPlaced)
 	if err != nil {
 		return &Poison{err}
 	}
@@ -76,27 +76,39 @@ func (s Starter) HandleOrder(ctx context.Context, body []byte) error {
 	return err
 }
 
+// What a carrier can answer.
+const (
+	dispatched = "ShipmentDispatched"
+	refused    = "ShipmentRefused"
+)
+
 // HandleCarrierAnswer passes a carrier's answer to the saga that waits for it.
 func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) error {
 	return func(ctx context.Context, body []byte) error {
-		payload, _, err := envelope.Unwrap(body)
+		payload, _, err := envelope.Unwrap(body, dispatched, refused)
 		if err != nil {
 			return &Poison{err}
 		}
 		var a struct {
-			Type, OrderID, TrackingID, Reason string
+			Type       string `json:"type"`
+			OrderID    string `json:"orderId"`
+			TrackingID string `json:"trackingId"`
+			Reason     string `json:"reason"`
 		}
 		if err := json.Unmarshal(payload, &a); err != nil {
 			return &Poison{fmt.Errorf("body: is not a carrier's answer: %w", err)}
 		}
+		if faults := order.Repeated(payload, a); len(faults) > 0 {
+			return &Poison{faults[0]}
+		}
 		if !order.ValidID(a.OrderID) {
 			return &Poison{errors.New("orderId: " + order.IDRule)}
 		}
-		if a.Type != "ShipmentDispatched" && a.Type != "ShipmentRefused" {
-			return &Poison{fmt.Errorf("type: %q is neither ShipmentDispatched nor ShipmentRefused", a.Type)}
+		if a.Type != dispatched && a.Type != refused {
+			return &Poison{fmt.Errorf("type: %q is neither %s nor %s", a.Type, dispatched, refused)}
 		}
 		err = saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-			Dispatched: a.Type == "ShipmentDispatched", TrackingID: a.TrackingID, Reason: a.Reason,
+			Dispatched: a.Type == dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
 		})
 		switch {
 		case errors.Is(err, engine.ErrEnded):
@@ -125,7 +137,7 @@ func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
 	_, err = p.SNS.Publish(ctx, &sns.PublishInput{
 		TopicArn: &p.TopicARN, Message: aws.String(string(body)),
 		MessageAttributes: map[string]snstypes.MessageAttributeValue{
-			"type": {DataType: aws.String("String"), StringValue: aws.String("OrderPlaced")},
+			"type": {DataType: aws.String("String"), StringValue: aws.String(order.EventPlaced)},
 		},
 	})
 	if err != nil {

@@ -35,8 +35,12 @@ func TestWhatIsNoOrder(t *testing.T) {
 		`{"orderId":"only"}`:         "customerId: must be",
 		`{"lines":"none"}`:           "lines: must not be a JSON string",
 		event(t, "taken"):            "already used by a different order",
-		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1): "specVersion: is 2, only 1 is known",
-		`{"specversion":"1.0","source":"s","id":"1","data_base64":"%"}`:          "data_base64: illegal",
+		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1):                            "specVersion: is 2, only 1 is known",
+		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`:                "data_base64: illegal",
+		`{"specversion":"1.0","type":"OrderCancelled","source":"s","id":"1","data":` + event(t, "x1") + `}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced`,
+		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`, 1):                                `type: is "OrderCancelled", only OrderPlaced`,
+		strings.Replace(event(t, "x3"), `{`, `{"orderId":"x4",`, 1):                                         "orderId: appears more than once",
+		strings.Replace(event(t, "x5"), `{`, `{"ORDERID":"x6",`, 1):                                         `orderId: appears more than once: as "ORDERID" and as "orderId"`,
 	}
 	ids := map[string]string{}
 	n := 0
@@ -74,12 +78,14 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	send(t, w.AWS, event(t, "raw"), nil)
 	send(t, w.AWS, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
 	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
+	send(t, w.AWS, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub","source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00","traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
+	send(t, w.AWS, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	check(t, err)
 	check(t, intake.Publisher{SNS: w.Clients.SNS, TopicARN: w.Resources.OrderTopic}.PublishOrder(t.Context(), o))
 	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
-	wants(t, outcomes, "done", 4)
-	for _, id := range []string{"raw", "sns", "cloudevent", "published"} {
+	wants(t, outcomes, "done", 6)
+	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published"} {
 		i := w.ended(t, id)
 		if rec, err := w.Store.Get(t.Context(), id); err != nil || rec.Status != order.StatusCompleted {
 			t.Errorf("%s: %s %v", id, rec.Status, err)
@@ -203,10 +209,12 @@ func TestAnswersThatAreNone(t *testing.T) {
 	w := newWorld(t, workflows.Terms{})
 	for body, want := range map[string]string{
 		`{`: "body: is not a carrier's answer",
-		`{"type":"ShipmentDispatched","orderId":"a b"}`: "orderId: must be",
-		`{"type":"ShipmentLost","orderId":"o"}`:         `type: "ShipmentLost" is neither`,
-		`{"type":"ShipmentRefused","orderId":"nobody"}`: engine.ErrNotFound.Error(),
-		`{"specversion":"1.0","source":"s","id":"1"}`:   "data: the CloudEvent has none",
+		`{"type":"ShipmentDispatched","orderId":"a b"}`:                               "orderId: must be",
+		`{"type":"ShipmentLost","orderId":"o"}`:                                       `type: "ShipmentLost" is neither`,
+		`{"type":"ShipmentRefused","orderId":"nobody"}`:                               engine.ErrNotFound.Error(),
+		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:        "data: the CloudEvent has none",
+		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`: "only ShipmentDispatched or ShipmentRefused is handled",
+		`{"type":"ShipmentRefused","orderId":"o","Type":"ShipmentDispatched"}`:        `type: appears more than once`,
 	} {
 		err := intake.HandleCarrierAnswer(w.engine)(t.Context(), []byte(body))
 		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
@@ -224,8 +232,8 @@ func FuzzHandleOrder(f *testing.F) {
 		strings.Replace(event(f, "p"), `"quantity":1`, `"quantity":1e30`, 1),
 		strings.Replace(event(f, "q"), `"c-1"`, `"c-1","placedAt":"9999-12-31T23:59:59-23:59"`, 1),
 		`{"Type":"Notification","TopicArn":"a","Message":` + quoted(f, event(f, "s")) + `}`,
-		`{"specversion":"1.0","type":"t","source":"s","id":"1","data":` + event(f, "c") + `}`,
-		`{"specversion":"1.0","source":"s","id":"1","data_base64":"eyJ9"}`,
+		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + event(f, "c") + `}`,
+		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"eyJ9"}`,
 	} {
 		f.Add([]byte(body))
 	}

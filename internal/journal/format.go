@@ -237,18 +237,18 @@ func (j *Journal) recover(replay func([]byte) error) error {
 		end = 0
 	}
 	if end < fileHeader {
-		j.file, err = createFile(logName(j.dir, j.segment))
-		j.offset = fileHeader
-		if err == nil {
-			err = syncDir(j.dir)
+		f, err := createFile(logName(j.dir, j.segment))
+		if err != nil {
+			return err
 		}
-		return err
+		j.file, j.offset = j.opt.Wrap(f), fileHeader
+		return syncDir(j.dir)
 	}
-	j.file, err = os.OpenFile(logName(j.dir, j.segment), os.O_RDWR, 0o600)
+	f, err := os.OpenFile(logName(j.dir, j.segment), os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open journal for appending: %w", err)
 	}
-	j.offset = end
+	j.file, j.offset = j.opt.Wrap(f), end
 	if err := errors.Join(j.file.Truncate(end), j.file.Sync()); err != nil {
 		return errors.Join(fmt.Errorf("cut off the torn end of %s: %w", j.file.Name(), err), j.file.Close())
 	}

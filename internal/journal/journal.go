@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -52,6 +53,17 @@ type Options struct {
 	// snapshot the log may grow to its size, so that compaction costs a
 	// constant factor however large the state is.
 	CompactAfter int64
+	// Wrap is put around every log file; tests make a disk full with it.
+	Wrap func(File) File
+}
+
+// File is what the journal does with the log file that it writes.
+type File interface {
+	io.WriterAt
+	io.Closer
+	Name() string
+	Sync() error
+	Truncate(size int64) error
 }
 
 // Journal is an open log. Its methods may be called from many goroutines.
@@ -65,17 +77,21 @@ type Journal struct {
 	pending   *batch
 	closing   bool
 	failed    error
+	stalled   error      // why the writer waits for the disk, while it does
 	rotation  chan error // non-nil: the writer must start a new log file and answer here
 	logBytes  int64      // written since the last snapshot
 	snapBytes int64
 	segment   uint64 // number of the log file being written
 
-	file   *os.File // owned by the writer
-	offset int64    // end of the last good batch in file
-	seq    uint64   // of the next batch
+	file   File   // owned by the writer
+	offset int64  // end of the last good batch in file
+	seq    uint64 // of the next batch
 
 	compacting sync.Mutex
-	done       chan struct{}
+	done       chan struct{} // closed when the writer has ended
+	dead       chan struct{} // closed when it has failed
+	hurry      chan struct{} // closed: a full disk is waited for no longer
+	hurryOnce  sync.Once
 }
 
 // batch is what one write(2) puts on disk; its records become durable together.
@@ -113,7 +129,13 @@ func Open(dir string, opt Options, replay func(record []byte) error) (*Journal, 
 	if opt.CompactAfter == 0 {
 		opt.CompactAfter = 64 << 20
 	}
-	j := &Journal{dir: dir, opt: opt, done: make(chan struct{}), pending: newBatch()}
+	if opt.Wrap == nil {
+		opt.Wrap = func(f File) File { return f }
+	}
+	j := &Journal{
+		dir: dir, opt: opt, pending: newBatch(),
+		done: make(chan struct{}), dead: make(chan struct{}), hurry: make(chan struct{}),
+	}
 	j.space = sync.NewCond(&j.mu)
 	if dir == "" {
 		close(j.done)
@@ -182,8 +204,28 @@ func (j *Journal) ShouldCompact() bool {
 	return j.logBytes > max(j.opt.CompactAfter, j.snapBytes)
 }
 
-// Close writes what was appended, syncs it, and releases the directory.
+// Err returns why nothing can be written just now, if so: a full disk, which
+// may pass, or what Failed tells of, which will not.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed != nil {
+		return j.failed
+	}
+	return j.stalled
+}
+
+// Failed is closed when the journal has stopped for good; Err says why.
+func (j *Journal) Failed() <-chan struct{} { return j.dead }
+
+// Hurry ends the patience with a full disk: what cannot be written from now on
+// fails, and with it the journal. For a process that is about to end.
+func (j *Journal) Hurry() { j.hurryOnce.Do(func() { close(j.hurry) }) }
+
+// Close writes what was appended, syncs it, and releases the directory. It
+// does not wait for a full disk.
 func (j *Journal) Close() error {
+	j.Hurry() // before the lock: a compaction may wait for the writer
 	j.compacting.Lock()
 	defer j.compacting.Unlock()
 	j.mu.Lock()
@@ -238,6 +280,9 @@ func (j *Journal) write() {
 				err = j.rotate()
 			}
 			rotation <- err
+			if errors.Is(err, errNotRotated) {
+				err = nil // the log goes on in the old file
+			}
 		}
 		if err != nil {
 			j.fail(err)
@@ -253,6 +298,7 @@ func (j *Journal) fail(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.failed = fmt.Errorf("journal %s stopped: %w", j.dir, err)
+	close(j.dead)
 	j.pending.err = j.failed
 	close(j.pending.done)
 	if j.rotation != nil {
@@ -276,28 +322,45 @@ func (j *Journal) put(b *batch) error {
 		if err == nil {
 			break
 		}
-		if !isDiskFull(err) || j.isClosing() {
+		if !isDiskFull(err) || j.hurried() {
 			return fmt.Errorf("append %d bytes: %w", len(b.buf), err)
 		}
+		j.stall(err)
 		j.opt.Logger.Error().Err(err).Str("dir", j.dir).Msg("disk full: waiting for space, nothing is acknowledged meanwhile")
 		if err := j.file.Truncate(j.offset); err != nil {
 			return fmt.Errorf("cut off a partial write: %w", err)
 		}
-		time.Sleep(delay)
+		select {
+		case <-time.After(delay):
+		case <-j.hurry: // tries once more
+		}
 	}
 	j.seq++
 	j.offset += int64(len(b.buf))
 	j.mu.Lock()
+	j.stalled = nil
 	j.logBytes += int64(len(b.buf))
 	j.mu.Unlock()
 	return nil
 }
 
-func (j *Journal) isClosing() bool {
+func (j *Journal) stall(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.closing
+	j.stalled = fmt.Errorf("journal %s waits for space: %w", j.dir, err)
 }
+
+func (j *Journal) hurried() bool {
+	select {
+	case <-j.hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// errNotRotated: there is no next log file, and no harm done.
+var errNotRotated = errors.New("no new log file")
 
 // rotate starts the next log file. The old one is synced first, so that only
 // the newest file can have a torn end.
@@ -305,14 +368,18 @@ func (j *Journal) rotate() error {
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("sync log before rotation: %w", err)
 	}
-	next, err := createFile(logName(j.dir, j.segment+1))
+	name := logName(j.dir, j.segment+1)
+	next, err := createFile(name)
 	if err != nil {
-		return err
+		if left := removeIfThere(name); left != nil { // it would make a torn end of the old one look like damage
+			return errors.Join(err, left)
+		}
+		return fmt.Errorf("%w: %w", errNotRotated, err)
 	}
 	if err := errors.Join(syncDir(j.dir), j.file.Close()); err != nil {
 		return errors.Join(fmt.Errorf("rotate log: %w", err), next.Close())
 	}
-	j.file, j.offset = next, fileHeader
+	j.file, j.offset = j.opt.Wrap(next), fileHeader
 	j.mu.Lock()
 	j.segment++
 	j.logBytes = 0

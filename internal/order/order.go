@@ -25,6 +25,9 @@ const (
 	QueueCarrierAnswersDLQ     = "CarrierAnswersQueue-dlq"
 )
 
+// EventPlaced is the type of the event that an Order is, where one is named.
+const EventPlaced = "OrderPlaced"
+
 // Limits of the OrderPlaced event, version 1.
 const (
 	SpecVersion   = 1

@@ -148,6 +148,23 @@ func TestParse(t *testing.T) {
 		{good + `,"specVersion":2}`, "specVersion", "only 1"},
 		{good + `,"specVersion":"1"}`, "specVersion", "string"},
 		{"  " + good + "}\n", "", ""},
+		{good + `,"type":"OrderPlaced"}`, "", ""},
+		{good + `,"type":null}`, "", ""},
+		{good + `,"type":"OrderCancelled"}`, "type", `is "OrderCancelled", only OrderPlaced`},
+		{good + `,"Type":"orderplaced"}`, "type", "only OrderPlaced"},
+		{good + `,"type":""}`, "type", "only OrderPlaced"},
+		{good + `,"type":1}`, "type", "must be a string"},
+		{good + `,"type":"OrderPlaced","Type":"OrderPlaced"}`, "type", "more than once"},
+		{good + `,"orderId":"o-2"}`, "orderId", "appears more than once"},
+		{good + `,"orderId":"o-1"}`, "orderId", "appears more than once"}, // the same is no better: a broken producer
+		{good + `,"ORDERID":"o-2"}`, "orderId", `as "orderId" and as "ORDERID"`},
+		{good + `,"ORDER\u0049D":"o-2"}`, "orderId", `as "orderId" and as "ORDERID"`},
+		{good + `,"payment":{"token":"u"}}`, "payment", "more than once"},
+		{good + `,"lineſ":[]}`, "lines", "more than once"}, // the decoder folds this s, too
+		{strings.Replace(good, `"t"`, `"t","Token":"u"`, 1) + `}`, "payment.token", "more than once"},
+		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},{"sku":"B","sku":"C","quantity":1}`, 1) + `}`, "lines[1].sku", "more than once"},
+		{good + `,"shipTo":{"name":"A","city":"K","name":"B"}}`, "shipTo.name", "more than once"},
+		{good + `,"coupon":1,"Coupon":{"a":1,"a":2}}`, "", ""}, // nobody reads them
 		{good + strings.Repeat(" ", MaxEventBytes-len(good)-1) + `}`, "", ""},
 		{good + strings.Repeat(" ", MaxEventBytes-len(good)) + `}`, "body", "at most"},
 		{``, "body", "EOF"},
@@ -172,7 +189,7 @@ func TestParse(t *testing.T) {
 		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},{"sku":true}`, 1) + `}`, "lines[1].sku", "bool"},
 		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},7`, 1) + `} trailing`, "lines[1]", "number"},
 		{good + `,"lines":{}}`, "lines", "object"},
-		{good + `,"lines":[]}`, "lines", "0 lines"},
+		{strings.Replace(good, `[{"sku":"A","quantity":1,"unitPrice":1}]`, `[]`, 1) + `}`, "lines", "0 lines"},
 		{strings.Replace(good, `"o-1"`, `7`, 1) + `}`, "orderId", "number"},
 		{strings.Replace(good, `"c-1"`, `{}`, 1) + `}`, "customerId", "object"},
 		{strings.Replace(good, `"EUR"`, `978`, 1) + `}`, "currency", "number"},
@@ -340,12 +357,12 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		string(b), "", "null", "{", `{"lines":[{}]}`, `{"lines":[7]}`, `{"shipTo":{"name":"\ud800"}}`,
+		string(b), "", "null", "{", `{"lines":[{}]}`, `{"lines":[7]}`, `{"Lines":[{"SKU":"A","sku":"B"}],"type":7}`, `{"shipTo":{"name":"\ud800"}}`,
 		strings.Replace(string(b), "00Z", "00+24:00", 1), strings.Replace(string(b), "2026-11-23T10:00:00Z", "9999-12-31T23:59:59-23:59", 1),
 	} {
 		f.Add([]byte(seed))
 	}
-	path := regexp.MustCompile(`^(body|specVersion|orderId|customerId|currency|placedAt|payment(\.token)?|shipTo(\.(name|line1|city|postalCode|country))?|lines(\[\d+\](\.(sku|quantity|unitPrice))?)?)$`)
+	path := regexp.MustCompile(`^(body|type|specVersion|orderId|customerId|currency|placedAt|payment(\.token)?|shipTo(\.(name|line1|city|postalCode|country))?|lines(\[\d+\](\.(sku|quantity|unitPrice))?)?)$`)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		o, err := Parse(raw)
 		if err != nil {

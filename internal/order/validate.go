@@ -31,7 +31,8 @@ func (e *InvalidError) Error() string {
 }
 
 // Parse decodes and validates an OrderPlaced event. Unknown fields are
-// ignored, so that producers may add some; an unknown specVersion is refused.
+// ignored, so that producers may add some; an unknown specVersion is refused,
+// and so are another type of event and a field that appears twice.
 // The error is always an *InvalidError.
 func Parse(raw []byte) (Order, error) {
 	var o Order
@@ -50,10 +51,37 @@ func Parse(raw []byte) (Order, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, invalid("body", "has data after the JSON value")
 	}
+	var head struct {
+		Type json.RawMessage `json:"type"`
+	}
+	if faults := append(Repeated(raw, head), Repeated(raw, o)...); len(faults) > 0 {
+		return Order{}, &InvalidError{Fields: faults}
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return Order{}, undecodable(raw, err)
+	}
+	if err := checkType(head.Type); err != nil {
+		return Order{}, err
+	}
 	if err := o.Validate(); err != nil {
 		return Order{}, err
 	}
 	return o, nil
+}
+
+// checkType refuses what has the form of an order and is another event: an
+// OrderCancelled that carries the order must not be charged. An order need not
+// name its type.
+func checkType(raw json.RawMessage) error {
+	var t string
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+	case json.Unmarshal(raw, &t) != nil:
+		return invalid("type", "must be a string: "+EventPlaced)
+	case t != EventPlaced:
+		return invalid("type", fmt.Sprintf("is %.200q, only %s is handled here", t, EventPlaced))
+	}
+	return nil
 }
 
 // undecodable names the field that the decoder stopped at.

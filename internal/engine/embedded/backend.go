@@ -33,7 +33,8 @@ type store struct {
 	mu        sync.Mutex
 	seq       uint64
 	instances *btree.Map[string, *instance]
-	live      int
+	live      int // instances that have not ended; see count
+	waiting   int // of those, the idle
 	alarms    alarms
 	alarmSet  chan struct{} // holds a token when the earliest alarm changed
 
@@ -64,8 +65,8 @@ func openStore(dir string, opt journal.Options) (*store, error) {
 	s.journal = j
 	s.instances.Scan(func(_ string, i *instance) bool {
 		i.publish(i.metadata(), i.seq)
+		s.count(i) // replay does not know yet who has ended
 		if !i.ended() {
-			s.live++
 			s.resume(i)
 		}
 		return true
@@ -114,15 +115,17 @@ func (s *store) apply(seq uint64, ops []op) {
 func (s *store) applyOp(seq uint64, o op) {
 	i, ok := s.instances.Get(o.id)
 	switch o.kind {
-	case opCreate:
+	case opCreate, opState:
+		s.forget(i)
 		i = newInstance(o.id)
-		i.create(event(o))
-		s.instances.Set(o.id, i)
-	case opState:
-		i = newInstance(o.id)
-		i.restore(runtimeState(o))
+		if o.kind == opCreate {
+			i.create(event(o))
+		} else {
+			i.restore(runtimeState(o))
+		}
 		s.instances.Set(o.id, i)
 	case opPurge:
+		s.forget(i)
 		s.instances.Delete(o.id)
 	case opInbox, opTaskDone, opTurn:
 		if !ok {
@@ -139,6 +142,7 @@ func (s *store) applyOp(seq uint64, o op) {
 	}
 	if i != nil {
 		i.seq = seq
+		s.count(i)
 	}
 }
 
@@ -170,6 +174,7 @@ func (s *store) enqueue(i *instance) {
 		return
 	}
 	i.queued = true
+	s.count(i)
 	s.workflows.push(i)
 }
 
@@ -197,7 +202,6 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	}
 	i, _ := s.instances.Get(id)
 	i.unsettled = c
-	s.live++
 	s.enqueue(i)
 	s.mu.Unlock()
 	s.maybeCompact()
@@ -246,6 +250,7 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 		i.queued = false
 		current, _ := s.instances.Get(i.id)
 		if current != i || i.ended() || i.out { // purged or replaced meanwhile
+			s.count(i)
 			s.mu.Unlock()
 			continue
 		}
@@ -295,9 +300,9 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		return err
 	}
 	i.out, i.retries = false, 0
+	s.count(i)
 	seq, meta, ended := i.seq, i.metadata(), i.ended()
 	if ended {
-		s.live--
 		i.unsettled = c
 	}
 	for _, e := range wi.State.PendingTimers {
@@ -306,11 +311,8 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		}
 	}
 	s.enqueue(i)
-	for n, id := range targets {
+	for _, id := range targets {
 		if t, ok := s.instances.Get(id); ok {
-			if ops[n+1].kind == opCreate {
-				s.live++
-			}
 			s.enqueue(t)
 		}
 	}
@@ -359,6 +361,7 @@ func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowW
 	i.out = false
 	i.retries++
 	i.fired = append(i.fired, wi.NewEvents[i.taken:]...)
+	s.count(i)
 	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i})
 	return nil
 }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -43,12 +44,14 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // Open reads the engine's state; Run makes it work, Close releases it.
-func Open(opt Options) (*Engine, error) {
+func Open(opt Options) (*Engine, error) { return open(opt, nil) }
+
+func open(opt Options, wrap func(journal.File) journal.File) (*Engine, error) {
 	setDefault(&opt.Activities, 256)
 	setDefault(&opt.Workflows, 64)
 	setDefault(&opt.DrainTimeout, 25*time.Second)
 	setDefault(&opt.Retention, 7*24*time.Hour)
-	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger})
+	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger, Wrap: wrap})
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +71,24 @@ func (e *Engine) Close() error {
 	return e.store.journal.Close()
 }
 
-// Run implements engine.Engine.
+// Ready returns why sagas make no progress, if they make none: what they do
+// cannot be written down.
+func (e *Engine) Ready() error {
+	if err := e.store.journal.Err(); err != nil {
+		return fmt.Errorf("engine cannot write: %w", err)
+	}
+	return nil
+}
+
+// errStopped: Close says why.
+var errStopped = errors.New("engine stopped: its journal cannot be written")
+
+// Run implements engine.Engine. It also returns when the journal fails: memory
+// is then ahead of the disk, and only a restart brings them together.
 func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	log := engine.Logger(e.opt.Logger)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	// Activities in progress outlive ctx, for DrainTimeout at most.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -85,7 +103,16 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	background.Go(func() { e.expire(ctx) })
 	workflows.Start(hard)
 	activities.Start(hard)
-	<-ctx.Done()
+	var err error
+	select {
+	case <-ctx.Done():
+		// What waits for a full disk is cut off: it goes on after the restart.
+		e.store.journal.Hurry()
+	case <-e.store.journal.Failed():
+		err = errStopped
+		cancel()
+	}
+	stop()
 
 	hurry := time.AfterFunc(e.opt.DrainTimeout, cancel)
 	defer hurry.Stop()
@@ -94,7 +121,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	draining.Go(activities.StopAndDrain)
 	draining.Wait()
 	background.Wait()
-	return nil
+	return err
 }
 
 // expire purges sagas that ended longer ago than the retention.
@@ -118,14 +145,7 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 	s := e.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := engine.Stats{Live: s.live}
-	s.instances.Scan(func(_ string, i *instance) bool {
-		if !i.ended() && i.idle() {
-			st.Waiting++
-		}
-		return true
-	})
-	return st, nil
+	return engine.Stats{Live: s.live, Waiting: s.waiting}, nil
 }
 
 // guarded runs work so that neither a shutdown nor a bug costs more than it

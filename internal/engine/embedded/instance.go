@@ -34,6 +34,10 @@ type instance struct {
 	retries int32
 	startAt time.Time // scheduled start
 
+	gone    bool // purged or replaced
+	live    bool // as counted by the store
+	waiting bool // likewise
+
 	unsettled journal.Commit // of the creation, then of the end, while not durable
 
 	meta    *protos.WorkflowMetadata // as published: durable

@@ -64,12 +64,9 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 		s.mu.Unlock()
 		return 0, api.ErrInstanceNotFound
 	}
-	if !i.ended() {
-		if !force {
-			s.mu.Unlock()
-			return 0, api.ErrNotCompleted
-		}
-		s.live--
+	if !i.ended() && !force {
+		s.mu.Unlock()
+		return 0, api.ErrNotCompleted
 	}
 	c, err := s.commit(op{kind: opPurge, id: string(id)})
 	close(i.changed)
@@ -114,7 +111,7 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	}
 	i, _ := s.instances.Get(newID)
 	i.publish(i.metadata(), i.seq)
-	s.live++
+	s.count(i)
 	for _, e := range copied.PendingTimers {
 		s.setAlarm(i, e)
 	}

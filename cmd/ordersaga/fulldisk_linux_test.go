@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// tinyDisk names the directory on which a process under test gets a file
+// system of its own, with very little room.
+const tinyDisk = "ORDERSAGA_TEST_TINY_DISK"
+
+func init() {
+	beforeProgram = func() error {
+		dir := os.Getenv(tinyDisk)
+		if dir == "" {
+			return nil
+		}
+		if err := syscall.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
+			return fmt.Errorf("mount a tiny disk: %w", err)
+		}
+		return nil
+	}
+}
+
+// ownMounts lets a process mount, without privileges, what nobody else sees.
+func ownMounts() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// TestFullDisk fills a worker's disk with orders: it says that it is not
+// ready, and ends in time when it is told to, with the reason.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	env := []string{tinyDisk + "=" + dir}
+	try := exec.Command(os.Args[0], "version")
+	try.Env, try.SysProcAttr = append(append(os.Environ(), asOrdersaga+"=1"), env...), ownMounts()
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("this machine allows no mounts without privileges (%v): %s", err, out)
+	}
+
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 1_000_000})
+	port := freePort(t)
+	w := newProcess(t, t.TempDir(), "worker", "http://"+at(port)+"/healthz", "worker", "--aws-endpoint="+a.Endpoint,
+		"--payment-url=http://127.0.0.1:1", "--data-dir="+dir, "--listen="+at(port), "--shutdown-timeout=5s", "--reconcile-every=0")
+	w.env, w.sys = env, ownMounts()
+	w.start()
+
+	orders := 0
+	ready := "http://" + at(port) + "/readyz"
+	eventually(t, time.Minute, "worker is not ready", func() error {
+		if err := get(ready, &strings.Builder{}); err != nil && strings.Contains(err.Error(), fmt.Sprint(http.StatusServiceUnavailable)) {
+			return nil
+		}
+		var some []types.SendMessageBatchRequestEntry
+		for range 10 {
+			orders++
+			id := fmt.Sprint("o-", orders)
+			body := `{"orderId":"` + id + `","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
+			some = append(some, types.SendMessageBatchRequestEntry{Id: &id, MessageBody: &body})
+		}
+		if _, err := a.Clients.SQS.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: &a.Resources.OrderQueue, Entries: some}); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Errorf("after %d orders", orders)
+	})
+
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	began, ended := time.Now(), make(chan error, 1)
+	go func() { ended <- w.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err == nil || time.Since(began) > 6*time.Second { // a second for the process itself
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not end")
+		_ = w.cmd.Process.Kill() // it has to
+		<-ended
+	}
+	w.cmd = nil
+	said, err := os.ReadFile(w.log)
+	if err != nil || !strings.Contains(string(tail(said, 1000)), "no space left on device") {
+		t.Errorf("its last words (%v): %s", err, tail(said, 1000))
+	}
+}

@@ -1,0 +1,129 @@
+package app_test
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func good() app.Worker {
+	return app.Worker{
+		AWS: cloud.Options{Region: "us-east-1"}, PaymentURL: "http://127.0.0.1:8090", PaymentTimeout: time.Second,
+		MaxLive: 1, ShutdownTimeout: time.Second, Logger: zerolog.Nop(),
+	}
+}
+
+func TestValidate(t *testing.T) {
+	w := good()
+	if err := w.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		say    string
+		change func(*app.Worker)
+	}{
+		{"AWS region must be set", func(w *app.Worker) { w.AWS.Region = "" }},
+		{`AWS endpoint "ftp://x" must be an http`, func(w *app.Worker) { w.AWS.Endpoint = "ftp://x" }},
+		{`AWS endpoint "127.0.0.1:4566" must be`, func(w *app.Worker) { w.AWS.Endpoint = "127.0.0.1:4566" }},
+		{`AWS endpoint "http://" must be`, func(w *app.Worker) { w.AWS.Endpoint = "http://" }},
+		{`table prefix "a/" must be of`, func(w *app.Worker) { w.TablePrefix = "a/" }},
+		{`payment URL "" must be`, func(w *app.Worker) { w.PaymentURL = "" }},
+		{`payment URL "nonsense" must be`, func(w *app.Worker) { w.PaymentURL = "nonsense" }},
+		{`payment URL "http://[" must be`, func(w *app.Worker) { w.PaymentURL = "http://[" }},
+		{"payment timeout must be positive, is -1s", func(w *app.Worker) { w.PaymentTimeout = -time.Second }},
+		{"payment timeout must be positive, is 0s", func(w *app.Worker) { w.PaymentTimeout = 0 }},
+		{"approval limit must not be negative, is -5", func(w *app.Worker) { w.Terms.ApprovalAbove = -5 }},
+		{"approval timeout must be positive", func(w *app.Worker) { w.Terms.ApprovalAbove = 5 }},
+		{"approval timeout must not be negative", func(w *app.Worker) { w.Terms.ApprovalTimeout = -1 }},
+		{"carrier timeout must be positive", func(w *app.Worker) { w.Terms.AwaitCarrier = true }},
+		{"carrier timeout must not be negative", func(w *app.Worker) { w.Terms.CarrierTimeout = -1 }},
+		{"patience must not be negative", func(w *app.Worker) { w.Terms.Patience = -1 }},
+		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = -0.1 }},
+		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = math.NaN() }},
+		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = math.Inf(1) }},
+		{"max live sagas must be positive, is 0", func(w *app.Worker) { w.MaxLive = 0 }},
+		{"reconcile interval must not be negative", func(w *app.Worker) { w.ReconcileEvery = -1 }},
+		{"reconcile grace must not be negative", func(w *app.Worker) { w.ReconcileGrace = -1 }},
+		{"shutdown timeout must be positive, is -1s", func(w *app.Worker) { w.ShutdownTimeout = -time.Second }},
+		{"canary interval must not be negative", func(w *app.Worker) { w.Dapr = &app.Dapr{CanaryEvery: -1} }},
+	} {
+		w := good()
+		c.change(&w)
+		if err := w.Validate(); err == nil || !strings.HasPrefix(err.Error(), c.say) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want %q, got %v", c.say, err)
+		}
+	}
+	w.MaxLive, w.ShutdownTimeout = 0, 0
+	if err := w.Validate(); err == nil || !strings.Contains(err.Error(), "is 0; shutdown timeout") {
+		t.Errorf("two faults: %v", err)
+	}
+}
+
+// TestShutdownEndsInTime holds intake up for ever, in a call to an SQS that
+// does not answer any more.
+func TestShutdownEndsInTime(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	target, err := url.Parse(a.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck, over := make(chan struct{}, 100), make(chan struct{})
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // long polls of those who have gone
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DeleteMessageBatch") {
+			_, _ = io.Copy(io.Discard, r.Body) // else the server does not see the client go
+			stuck <- struct{}{}
+			select {
+			case <-over:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	t.Cleanup(func() { close(over) })
+
+	w := good()
+	w.AWS.Endpoint = front.URL
+	if w.Listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	body := "poison"
+	if _, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderQueue, MessageBody: &body}); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	stop()
+	began := time.Now()
+	select {
+	case err := <-ended:
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "has not ended within 1s") || took > 3*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end")
+	}
+}
