@@ -171,20 +171,25 @@ func (w *Worker) drainTimeout() time.Duration  { return w.ShutdownTimeout * 8 / 
 func (w *Worker) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	return endsWithin(ctx, w.ShutdownTimeout, func() error { return w.run(ctx, stop) })
+}
+
+// endsWithin runs f, and leaves it to itself when ctx has ended that long ago.
+func endsWithin(ctx context.Context, limit time.Duration, f func() error) error {
 	ended := make(chan error, 1)
-	go func() { ended <- w.run(ctx, stop) }()
+	go func() { ended <- f() }()
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
-	late := time.NewTimer(w.ShutdownTimeout)
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	select {
 	case err := <-ended:
 		return err
 	case <-late.C:
-		return fmt.Errorf("worker has not ended within %s; the rest is done after the next start", w.ShutdownTimeout)
+		return fmt.Errorf("worker has not ended within %s; the rest is done after the next start", limit)
 	}
 }
 
@@ -250,7 +255,7 @@ func (w *Worker) Close() error {
 func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
-		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4,
+		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
 		Observe: func(o string) { messages.WithLabelValues("orders", o).Inc() },
 		Room: func(ctx context.Context) bool {
 			if w.Dapr == nil && w.parts.Ready() != nil {
@@ -265,7 +270,7 @@ func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *inta
 func (w *Worker) answers(messages *prometheus.CounterVec) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
-		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger,
+		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
 		Observe: func(o string) { messages.WithLabelValues("carrier", o).Inc() },
 	})
 }

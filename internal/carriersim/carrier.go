@@ -107,8 +107,11 @@ func Open(o Options) (*Carrier, error) {
 // Close closes the book.
 func (c *Carrier) Close() error { return c.journal.Close() }
 
-// Run handles requests until ctx ends.
-func (c *Carrier) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
+// Run handles requests until ctx ends. A full disk does not hold it up then.
+func (c *Carrier) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, c.journal.Hurry)()
+	return c.consumer.Run(ctx)
+}
 
 const shipmentRequested = "ShipmentRequested"
 

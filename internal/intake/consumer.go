@@ -53,6 +53,9 @@ type Options struct {
 	// Visibility is how long a message stays hidden from others while it is
 	// handled; it is extended as long as that takes. 0 means 30 s.
 	Visibility time.Duration
+	// Drain is how long what has been received may take to finish when Run's
+	// context ends; the rest comes again. 0 means 10 s.
+	Drain time.Duration
 	// Observe is told of every message's outcome ("done", "poison", "retry");
 	// nil if nobody listens.
 	Observe func(outcome string)
@@ -69,6 +72,9 @@ func New(o Options) *Consumer {
 	if o.Visibility == 0 {
 		o.Visibility = 30 * time.Second
 	}
+	if o.Drain == 0 {
+		o.Drain = 10 * time.Second
+	}
 	if o.Observe == nil {
 		o.Observe = func(string) {}
 	}
@@ -81,15 +87,20 @@ func New(o Options) *Consumer {
 // Run receives and handles messages until ctx ends, then finishes what it has
 // received and returns nil.
 func (c *Consumer) Run(ctx context.Context) error {
+	// What has been received is finished even when ctx ends: a worker that is
+	// told to stop leaves nothing half done, if it can.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(c.o.Drain, cancel) })()
 	var receivers sync.WaitGroup
 	for range c.o.Receivers {
-		receivers.Go(func() { c.receive(ctx) })
+		receivers.Go(func() { c.receive(ctx, work) })
 	}
 	receivers.Wait()
 	return nil
 }
 
-func (c *Consumer) receive(ctx context.Context) {
+func (c *Consumer) receive(ctx, work context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		if !c.o.Room(ctx) {
@@ -114,9 +125,7 @@ func (c *Consumer) receive(ctx context.Context) {
 		}
 		failures = 0
 		if len(out.Messages) > 0 {
-			// What has been received is finished even when ctx ends: a worker
-			// that is told to stop leaves nothing half done.
-			c.batch(context.WithoutCancel(ctx), out.Messages)
+			c.batch(work, out.Messages)
 		}
 	}
 }
