@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -179,8 +180,8 @@ func (t *tail) add(line string) {
 	}
 }
 
-// reason says, in one line, why a process ended: the last error before the
-// fatal one, which repeats it at length, else the last line of all.
+// reason says, in one line, why a process ended: what it says of a component,
+// which its fatal line repeats at length, or that line, or the last one.
 func (t *tail) reason() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -188,9 +189,10 @@ func (t *tail) reason() string {
 		return "it said nothing"
 	}
 	why := t.lines[len(t.lines)-1]
-	for _, l := range t.lines {
-		if strings.Contains(l, "level=error") || strings.Contains(l, "panic:") {
-			why = l
+	for _, mark := range []string{"Failed to init component", "level=fatal", "panic:", "level=error"} {
+		if i := slices.IndexFunc(t.lines, func(l string) bool { return strings.Contains(l, mark) }); i >= 0 {
+			why = t.lines[i]
+			break
 		}
 	}
 	if m := message.FindStringSubmatch(why); m != nil {
