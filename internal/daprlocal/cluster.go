@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,9 +29,14 @@ type Options struct {
 	Dir         string // for etcd's data, the state database and the components
 	AWSEndpoint string
 	Logger      zerolog.Logger // gets the processes' lines, at debug level
-	// Components overrides the built-in ones of components/local: a folder.
-	Components string
-	State      State
+	// Components overrides the built-in ones of components/local: a folder, with
+	// a configuration.yaml. Resources and Configs do so with several: folders,
+	// and configuration files of which a later one wins.
+	Components         string
+	Resources, Configs []string
+	Env                []string // more of it, KEY=value, for the processes
+	MTLS               bool     // certificates for all of them, from Dapr's sentry
+	State              State
 	// Token is what callers must show a sidecar, AppToken what a sidecar shows
 	// its app; "" is none.
 	Token, AppToken string
@@ -52,9 +56,9 @@ type Cluster struct {
 	// network, and would take a stranger's for ours.
 	Payment string
 
-	opt                  Options
-	bin                  Binaries
-	placement, scheduler string // addresses
+	opt                          Options
+	bin                          Binaries
+	placement, scheduler, sentry string // addresses; no sentry without MTLS
 
 	mu    sync.Mutex
 	procs []*process // in the order they were started
@@ -71,11 +75,14 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if c.bin, err = Find(); err != nil {
 		return nil, err
 	}
-	if o.Components == "" {
-		c.opt.Components = filepath.Join(o.Dir, "components")
-		if err := components.WriteLocal(c.opt.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
+	if o.Components == "" && len(o.Resources) == 0 {
+		o.Components = filepath.Join(o.Dir, "components")
+		if err := components.WriteLocal(o.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
 			return nil, fmt.Errorf("write Dapr components: %w", err)
 		}
+	}
+	if o.Components != "" {
+		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
 	b, err := json.Marshal(o.Secrets)
@@ -95,15 +102,28 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	c.placement, c.scheduler = loopback(p[0]), loopback(p[3])
+	var tls []string
+	if o.MTLS {
+		if tls, err = c.startSentry(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
-		"--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
-		"--id", "p0", "--initial-cluster", "p0="+loopback(p[7])); err != nil {
+		append(tls, "--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
+			"--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...); err != nil {
 		return nil, err
 	}
+	id := "s0"
+	if o.MTLS { // a name that sentry certifies, and not a folder that all schedulers of the machine share
+		id, tls = "dapr-scheduler-server-0", append(tls, "--identity-directory-write", filepath.Join(o.Dir, "identity"))
+	}
 	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
-		"--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
-		"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", "s0", "--etcd-initial-cluster", "s0=http://"+loopback(p[8]))
+		append(tls, "--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
+			"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", id, "--etcd-initial-cluster", id+"=http://"+loopback(p[8]))...)
 }
+
+// ControlPlane is where placement and scheduler listen.
+func (c *Cluster) ControlPlane() (placement, scheduler string) { return c.placement, c.scheduler }
 
 // Sidecar is a running daprd.
 type Sidecar struct {
@@ -114,8 +134,9 @@ type Sidecar struct {
 // App describes what a sidecar stands beside.
 type App struct {
 	ID   string
-	Port int    // that the app serves HTTP on; 0: it serves nothing to Dapr
-	Name string // tells several of one ID apart in logs; ID if empty
+	Port int      // that the app serves HTTP on; 0: it serves nothing to Dapr
+	Name string   // tells several of one ID apart in logs; ID if empty
+	Args []string // more of daprd's flags
 }
 
 // Sidecar starts a sidecar and waits until it is ready to be used.
@@ -130,12 +151,21 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	args := []string{
 		"--app-id", app.ID, "--dapr-http-port", p[0], "--dapr-grpc-port", p[1], "--dapr-internal-grpc-port", p[2], "--metrics-port", p[3],
 		"--dapr-listen-addresses", "127.0.0.1", "--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
-		"--resources-path", c.opt.Components, "--config", filepath.Join(c.opt.Components, "configuration.yaml"),
 		"--dapr-graceful-shutdown-seconds", "5", "--log-level", "info",
+	}
+	for _, folder := range c.opt.Resources {
+		args = append(args, "--resources-path", folder)
+	}
+	for _, file := range c.opt.Configs {
+		args = append(args, "--config", file)
+	}
+	if c.sentry != "" {
+		args = append(args, "--enable-mtls", "--sentry-address", c.sentry)
 	}
 	if app.Port != 0 {
 		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")
 	}
+	args = append(args, app.Args...)
 	// Outbound health does not wait for the app, which itself waits for us.
 	if err := c.run(ctx, "daprd "+app.Name, p[0], "/v1.0/healthz/outbound", c.bin.Daprd, args...); err != nil {
 		return nil, err
@@ -147,6 +177,7 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 const (
 	Placement = "placement"
 	Scheduler = "scheduler"
+	Sentry    = "sentry"
 )
 
 // Kill kills a process as a crash would.
@@ -184,6 +215,7 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
+	env = append(env, c.opt.Env...)
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env}
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
@@ -259,45 +291,6 @@ func (c *Cluster) Stop() {
 		c.procs[i].stop(stopTime)
 	}
 	c.procs = nil
-}
-
-// Binaries are the paths of Dapr's programs.
-type Binaries struct{ Daprd, Placement, Scheduler string }
-
-// MissingError says how to get what is not there.
-type MissingError struct{ Name string }
-
-func (e *MissingError) Error() string {
-	return "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/, or install Dapr and run `dapr init --slim`"
-}
-
-// Find looks for the programs in bin/, in ORDERSAGA_DAPR_BIN, where `dapr init`
-// puts them, and on the PATH.
-func Find() (b Binaries, err error) {
-	dirs := []string{os.Getenv("ORDERSAGA_DAPR_BIN"), "bin"}
-	if home, err := os.UserHomeDir(); err == nil {
-		dirs = append(dirs, filepath.Join(home, ".dapr", "bin"))
-	}
-	for name, to := range map[string]*string{"daprd": &b.Daprd, "placement": &b.Placement, "scheduler": &b.Scheduler} {
-		for _, d := range dirs {
-			if d == "" {
-				continue
-			}
-			if at, err := exec.LookPath(filepath.Join(d, name)); err == nil {
-				*to, err = filepath.Abs(at)
-				if err != nil {
-					return b, fmt.Errorf("find %s: %w", name, err)
-				}
-				break
-			}
-		}
-		if *to == "" {
-			if *to, err = exec.LookPath(name); err != nil {
-				return b, &MissingError{name}
-			}
-		}
-	}
-	return b, nil
 }
 
 func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }

@@ -26,6 +26,18 @@ func Redis(t testing.TB) *Server {
 	return s
 }
 
+// Moto starts a third-party AWS emulator. Its Address is an endpoint's URL.
+func Moto(t testing.TB) *Server {
+	t.Helper()
+	binary := NeedTool(t, "moto_server", "`make moto` puts it into bin/moto/bin")
+	port := freePort(t)
+	s := &Server{Address: "http://127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
+		return exec.Command(binary, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // stopped by the test's end
+	}}
+	s.begin()
+	return s
+}
+
 // PostgreSQL starts a PostgreSQL on a data directory of its own.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
@@ -82,7 +94,8 @@ func (s *Server) begin() {
 		_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
 		_ = s.cmd.Wait()                         // its status is of no interest
 		if s.t.Failed() {
-			s.t.Logf("--- %s\n%s", s.cmd.Path, s.out.String())
+			out := s.out.String()
+			s.t.Logf("--- %s\n%s", s.cmd.Path, out[max(0, len(out)-4000):])
 		}
 	})
 	s.Start()
