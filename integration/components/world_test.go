@@ -1,7 +1,7 @@
 package components
 
 import (
-	"cmp"
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,12 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
@@ -65,20 +64,13 @@ func (w world) env() []string {
 // putSecret calls Secrets Manager without its SDK, which nothing else needs.
 func (w world) putSecret(t *testing.T, name, value string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, w.endpoint, strings.NewReader(fmt.Sprintf(`{"Name":%q,"SecretString":%q,"ClientRequestToken":%[1]q}`, name, value)))
+	req, err := http.NewRequest(http.MethodPost, w.endpoint, strings.NewReader(fmt.Sprintf(`{"Name":%q,"SecretString":%q,"ClientRequestToken":%q}`, name, value, uuid.NewString())))
 	must(t, err)
 	req.Header.Set("X-Amz-Target", "secretsmanager.CreateSecret")
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=k/20260101/"+region+"/secretsmanager/aws4_request, SignedHeaders=host, Signature=0")
 	_, err = send(req)
 	must(t, err)
-}
-
-func (w world) config(t *testing.T) aws.Config {
-	t.Helper()
-	c, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(region), config.WithBaseEndpoint(w.endpoint), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("k", "s", "")))
-	must(t, err)
-	return c
 }
 
 // shipped is a folder of components/aws as it is in the repository; "" is the
@@ -94,16 +86,9 @@ func shipped(t *testing.T, folder string) string {
 // configuration, and with certificates, which the latter's rules are about.
 func (w world) dapr(t *testing.T, more ...func(*daprlocal.Options)) *daprlocal.Cluster {
 	t.Helper()
-	c, err := w.tryDapr(t, more...)
-	must(t, err)
-	return c
-}
-
-func (w world) tryDapr(t *testing.T, more ...func(*daprlocal.Options)) (*daprlocal.Cluster, error) {
-	t.Helper()
 	testkit.NeedDapr(t)
 	dir := t.TempDir()
-	log, err := os.Create(filepath.Join(cmp.Or(os.Getenv("ORDERSAGA_DAPR_LOGS"), dir), "dapr.log"))
+	log, err := os.Create(filepath.Join(dir, "dapr.log"))
 	must(t, err)
 	t.Cleanup(func() { must(t, log.Close()) })
 	o := daprlocal.Options{
@@ -113,11 +98,21 @@ func (w world) tryDapr(t *testing.T, more ...func(*daprlocal.Options)) (*daprloc
 	for _, change := range more {
 		change(&o)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			b, err := os.ReadFile(log.Name())
+			t.Logf("--- Dapr (%v)\n%s", err, complaints(b))
+		}
+	})
 	c, err := daprlocal.Start(t.Context(), o)
-	if err == nil {
-		t.Cleanup(c.Stop)
-	}
-	return c, err
+	must(t, err)
+	t.Cleanup(c.Stop)
+	return c
+}
+
+// into gives the components' and processes' log a place to be read from.
+func into(w io.Writer) func(*daprlocal.Options) {
+	return func(o *daprlocal.Options) { o.Logger = zerolog.New(w) }
 }
 
 // with adds a folder of components.
@@ -192,3 +187,32 @@ func send(req *http.Request) (string, error) {
 	return string(b), err
 }
 
+// logged keeps what is written to it.
+type logged struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = append(l.b, p...)
+	return len(p), nil
+}
+
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b, []byte(text))
+}
+
+// complaints are the last lines of a log that are worth a look.
+func complaints(log []byte) string {
+	var bad []string
+	for l := range strings.Lines(string(log)) {
+		if strings.Contains(l, "level=warn") || strings.Contains(l, "level=error") || strings.Contains(l, "level=fatal") {
+			bad = append(bad, l)
+		}
+	}
+	return strings.Join(bad[max(0, len(bad)-20):], "")
+}

@@ -8,19 +8,26 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// Redis starts a Redis with an append-only file.
-func Redis(t testing.TB) *Server {
+// Redis starts a Redis with an append-only file. With TLS among its arguments
+// it speaks nothing else.
+func Redis(t testing.TB, args ...string) *Server {
 	t.Helper()
 	binary := NeedTool(t, "redis-server", "apt-get install redis-server")
 	port, dir := freePort(t), t.TempDir()
 	s := &Server{Address: "127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
-		return exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", "") //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+		listen := []string{"--port", port}
+		if slices.Contains(args, "--tls-cert-file") {
+			listen = []string{"--port", "0", "--tls-port", port}
+		}
+		usual := append(listen, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", "")
+		return exec.Command(binary, append(usual, args...)...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
 	}}
 	s.begin()
 	return s
