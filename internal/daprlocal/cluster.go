@@ -134,9 +134,8 @@ type Sidecar struct {
 // App describes what a sidecar stands beside.
 type App struct {
 	ID   string
-	Port int      // that the app serves HTTP on; 0: it serves nothing to Dapr
-	Name string   // tells several of one ID apart in logs; ID if empty
-	Args []string // more of daprd's flags
+	Port int    // that the app serves HTTP on; 0: it serves nothing to Dapr
+	Name string // tells several of one ID apart in logs; ID if empty
 }
 
 // Sidecar starts a sidecar and waits until it is ready to be used.
@@ -165,7 +164,6 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	if app.Port != 0 {
 		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")
 	}
-	args = append(args, app.Args...)
 	// Outbound health does not wait for the app, which itself waits for us.
 	if err := c.run(ctx, "daprd "+app.Name, p[0], "/v1.0/healthz/outbound", c.bin.Daprd, args...); err != nil {
 		return nil, err
