@@ -13,6 +13,7 @@ import (
 
 // TestWhoMayCallPayment: by certificate, only ordersaga, and only what it needs.
 func TestWhoMayCallPayment(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var calls atomic.Int64
 	c := w.dapr(t)

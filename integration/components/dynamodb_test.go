@@ -16,6 +16,7 @@ import (
 // TestWorkflowsOnDynamoDB shows why components/aws has no workflow state there:
 // docs/adr/0011-dynamodb-is-no-workflow-store.md.
 func TestWorkflowsOnDynamoDB(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	b, err := os.ReadFile(filepath.Join(shipped(t, ""), "cursorstore.yaml"))
 	must(t, err)
@@ -39,8 +40,8 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 
 	// One whose history has grown beyond that ends well, and can never be purged:
 	// retention would try for ever.
-	must(t, e.Start(t.Context(), "wide", "longer", waves{3, 20}))
-	if got, err := e.Wait(t.Context(), "longer"); err != nil || string(got.Output) != "60" {
+	must(t, e.Start(t.Context(), "wide", "longer", waves{2, 26}))
+	if got, err := e.Wait(t.Context(), "longer"); err != nil || string(got.Output) != "52" {
 		t.Errorf("%s %v", got.Output, err)
 	}
 	if err := e.Purge(t.Context(), "longer"); err == nil || !strings.Contains(err.Error(), tooMany) {

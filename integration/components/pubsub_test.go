@@ -22,10 +22,11 @@ import (
 // TestShipmentsReachTheCarrier through the topic and the queue that setup has
 // made, and Dapr makes no other.
 func TestShipmentsReachTheCarrier(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	before := w.entities(t)
 	delivered := make(chan []byte, 10)
-	carrier := serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	carrier := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body) // the test looks at what there is
 		if r.URL.Path == "/v1/shipment-events" {
 			delivered <- b

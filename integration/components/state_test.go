@@ -26,6 +26,7 @@ import (
 // TestStateStores runs workflows on each of the shipped state stores, whose
 // passwords come from the secret store, and reads the worker's own secret.
 func TestStateStores(t *testing.T) {
+	t.Parallel()
 	for store, start := range map[string]func(*testing.T, world) []string{
 		"redis": func(t *testing.T, w world) []string {
 			ca, cert, key := certificate(t)
@@ -89,6 +90,7 @@ func certificate(t *testing.T) (ca, cert, key string) {
 
 // TestCursors: Dapr's plain state API on DynamoDB.
 func TestCursors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c := w.dapr(t)
 	url := sidecar(t, c, daprlocal.App{ID: "ordersaga"}).HTTP + "/v1.0/state/cursorstore"

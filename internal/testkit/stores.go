@@ -22,12 +22,11 @@ func Redis(t testing.TB, args ...string) *Server {
 	binary := NeedTool(t, "redis-server", "apt-get install redis-server")
 	port, dir := freePort(t), t.TempDir()
 	s := &Server{Address: "127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
-		listen := []string{"--port", port}
+		all := []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", ""}
 		if slices.Contains(args, "--tls-cert-file") {
-			listen = []string{"--port", "0", "--tls-port", port}
+			all = append(all, "--port", "0", "--tls-port", port)
 		}
-		usual := append(listen, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", "")
-		return exec.Command(binary, append(usual, args...)...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+		return exec.Command(binary, append(all, args...)...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
 	}}
 	s.begin()
 	return s
