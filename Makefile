@@ -33,7 +33,7 @@ dapr: bin/daprd bin/placement bin/scheduler bin/sentry ## build the real Dapr in
 # Dapr's usual flavour: with only its stable components there is no AWS Secrets
 # Manager, and with no tag daprd panics at start. Without cgo the binaries run
 # anywhere.
-bin/daprd bin/placement bin/scheduler bin/sentry: bin/%: tools/dapr/go.mod tools/dapr/go.sum
+bin/daprd bin/placement bin/scheduler bin/sentry: bin/%: tools/dapr/go.mod tools/dapr/go.sum Makefile
 	@echo "building Dapr's $* $$(sed -n 's/^require github.com\/dapr\/dapr //p' tools/dapr/go.mod) (a minute or two; the first of them ten)"
 	cd tools/dapr && CGO_ENABLED=0 go build -tags allcomponents -o ../../bin/$* github.com/dapr/dapr/cmd/$*
 	@echo "  done: $$(du -h bin/$* | cut -f1) bin/$*"

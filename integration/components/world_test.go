@@ -39,6 +39,7 @@ type world struct {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
+	testkit.NeedSentry(t)
 	w := world{endpoint: testkit.Moto(t).Address}
 	testkit.Eventually(t, "moto answers", func() error {
 		_, err := fetch(http.MethodGet, w.endpoint+"/moto-api/", "")
@@ -86,7 +87,6 @@ func shipped(t *testing.T, folder string) string {
 // configuration, and with certificates, which the latter's rules are about.
 func (w world) dapr(t *testing.T, more ...func(*daprlocal.Options)) *daprlocal.Cluster {
 	t.Helper()
-	testkit.NeedDapr(t)
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "dapr.log"))
 	must(t, err)

@@ -14,7 +14,11 @@ type Binaries struct{ Daprd, Placement, Scheduler string }
 type MissingError struct{ Name string }
 
 func (e *MissingError) Error() string {
-	return "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/, or install Dapr and run `dapr init --slim`"
+	why := "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/"
+	if e.Name != Sentry { // which that leaves out
+		why += ", or install Dapr and run `dapr init --slim`"
+	}
+	return why
 }
 
 // Find looks for the programs in bin/, in ORDERSAGA_DAPR_BIN, where `dapr init`
