@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr interop bench bench-engines fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto interop bench bench-engines fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -29,14 +29,23 @@ lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-dapr: bin/daprd bin/placement bin/scheduler ## build the real Dapr into bin/, at the version tools/dapr pins (8 minutes the first time)
+dapr: bin/daprd bin/placement bin/scheduler bin/sentry ## build the real Dapr into bin/, at the version tools/dapr pins (10 minutes the first time)
 
-# Without the tag daprd panics at start; without cgo the binaries run anywhere.
-bin/%: tools/dapr/go.mod tools/dapr/go.sum
-	@echo "building Dapr's $* $$(sed -n 's/^require github.com\/dapr\/dapr //p' tools/dapr/go.mod) (a minute or two; the first of them eight)"
-	cd tools/dapr && CGO_ENABLED=0 go build -tags stablecomponents -o ../../bin/$* \
+# Dapr's usual flavour: with only its stable components there is no AWS Secrets
+# Manager, and with no tag daprd panics at start. Without cgo the binaries run
+# anywhere.
+bin/daprd bin/placement bin/scheduler bin/sentry: bin/%: tools/dapr/go.mod tools/dapr/go.sum Makefile
+	@echo "building Dapr's $* $$(sed -n 's/^require github.com\/dapr\/dapr //p' tools/dapr/go.mod) (a minute or two; the first of them ten)"
+	cd tools/dapr && CGO_ENABLED=0 go build -tags allcomponents -o ../../bin/$* \
 	  -ldflags "-X github.com/dapr/dapr/pkg/buildinfo.version=$$(sed -n 's/^require github.com\/dapr\/dapr v//p' go.mod)" github.com/dapr/dapr/cmd/$*
 	@echo "  done: $$(du -h bin/$* | cut -f1) bin/$*"
+
+moto: bin/moto/ready ## moto, a third-party AWS emulator for the tests of components/aws, into bin/moto (Python 3)
+
+bin/moto/ready: tools/moto/requirements.txt
+	python3 -m venv --clear bin/moto
+	bin/moto/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...

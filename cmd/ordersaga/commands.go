@@ -255,6 +255,9 @@ func (c setupCmd) Run(e env) error {
 	if err := store.CreateTables(e.ctx); err != nil {
 		return err
 	}
+	if err := clients.CreateCursorTable(e.ctx, c.TablePrefix); err != nil {
+		return err
+	}
 	return printJSON(e.out, r)
 }
 

@@ -2,6 +2,7 @@ package cloud_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -100,14 +102,8 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 	if err != nil || first != second {
 		t.Errorf("%+v %v\nfirst %+v", second, err, first)
 	}
-	for topic, queue := range map[string]string{first.OrderTopic: first.OrderQueue, first.ShipmentTopic: first.CarrierRequests} {
-		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("raw")})
-		must(t, err)
-		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
-		if err != nil || len(out.Messages) != 1 || *out.Messages[0].Body != "raw" {
-			t.Errorf("%s: %+v %v", queue, out, err)
-		}
-	}
+	once(t, c, first.OrderTopic, first.OrderQueue, envelope.Raw)
+	once(t, c, first.ShipmentTopic, first.CarrierRequests, envelope.SNS)
 	for queue, dlq := range map[string]string{first.OrderQueue: "OrderProcessingQueue-dlq", first.CarrierAnswers: "CarrierAnswersQueue-dlq", first.CarrierRequests: "CarrierRequestsQueue-dlq"} {
 		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 		must(t, err)
@@ -118,6 +114,64 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &first.OrderDLQ, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil || out.Attributes["MessageRetentionPeriod"] != "1209600" {
 		t.Errorf("%v %v", out, err)
+	}
+}
+
+// once publishes to a topic, and finds it on the queue once, wrapped as kind.
+func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kind) {
+	t.Helper()
+	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("text")})
+	must(t, err)
+	out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
+	must(t, err)
+	if len(out.Messages) != 1 {
+		t.Fatalf("%s: %d messages", queue, len(out.Messages))
+	}
+	if body, k, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(body) != "text" || k != kind || err != nil {
+		t.Errorf("%s: %s in %s %v, want it in %s", queue, body, k, err, kind)
+	}
+}
+
+// TestSetupMendsOldSubscriptions: an earlier version delivered shipment
+// requests raw, which Dapr cannot take.
+func TestSetupMendsOldSubscriptions(t *testing.T) {
+	c := empty(t, nil)
+	r, err := c.Setup(t.Context())
+	must(t, err)
+	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.ShipmentTopic})
+	must(t, err)
+	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{
+		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
+	})
+	must(t, err)
+	once(t, c, r.ShipmentTopic, r.CarrierRequests, envelope.Raw)
+	_, err = c.Setup(t.Context())
+	must(t, err)
+	once(t, c, r.ShipmentTopic, r.CarrierRequests, envelope.SNS)
+}
+
+// TestTopicsMaySendToTheirQueues: without a policy AWS drops what SNS delivers.
+func TestTopicsMaySendToTheirQueues(t *testing.T) {
+	c := empty(t, nil)
+	r, err := c.Setup(t.Context())
+	must(t, err)
+	for topic, queue := range map[string]string{r.OrderTopic: r.OrderQueue, r.ShipmentTopic: r.CarrierRequests} {
+		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+		must(t, err)
+		if p := out.Attributes["Policy"]; !json.Valid([]byte(p)) || !strings.Contains(p, `"aws:SourceArn":"`+topic+`"`) || !strings.Contains(p, `"Resource":"`+out.Attributes["QueueArn"]+`"`) {
+			t.Errorf("%s: policy %s", queue, p)
+		}
+	}
+}
+
+func TestCursorTableTwiceIsHarmless(t *testing.T) {
+	c := empty(t, nil)
+	for range 2 {
+		must(t, c.CreateCursorTable(t.Context(), "x-"))
+	}
+	out, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	if err != nil || !slices.Equal(out.TableNames, []string{"x-cursors"}) {
+		t.Errorf("%+v %v", out, err)
 	}
 }
 

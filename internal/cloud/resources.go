@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -103,7 +104,7 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 }
 
 // Setup makes what is missing: the topics, the queues with their dead-letter
-// queues, and the subscriptions between them, with raw delivery.
+// queues, and the subscriptions between them.
 func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 	var r Resources
 	for name, arn := range r.topics() {
@@ -122,10 +123,11 @@ func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 			return r, err
 		}
 	}
-	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue); err != nil {
+	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue, true); err != nil {
 		return r, err
 	}
-	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests)
+	// Not raw: Dapr tells the topic by SNS's envelope, and drops what has none.
+	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests, false)
 }
 
 // maxReceives is how often a message is tried before SQS itself moves it to
@@ -160,17 +162,28 @@ func (c *Clients) arn(ctx context.Context, url string) (string, error) {
 	return out.Attributes[string(types.QueueAttributeNameQueueArn)], nil
 }
 
-func (c *Clients) subscribe(ctx context.Context, topic, queueURL string) error {
+// subscribe lets a topic deliver to a queue. The attribute is set by itself:
+// Subscribe would refuse a subscription that is there with another value.
+func (c *Clients) subscribe(ctx context.Context, topic, queueURL string, raw bool) error {
 	queue, err := c.arn(ctx, queueURL)
 	if err != nil {
 		return err
 	}
-	_, err = c.SNS.Subscribe(ctx, &sns.SubscribeInput{
-		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &queue,
-		Attributes: map[string]string{"RawMessageDelivery": "true"},
-	})
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},` +
+		`"Action":"sqs:SendMessage","Resource":"` + queue + `","Condition":{"ArnEquals":{"aws:SourceArn":"` + topic + `"}}}]}`
+	_, err = c.SQS.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &queueURL, Attributes: map[string]string{"Policy": policy}})
+	if err != nil {
+		return fmt.Errorf("let topic %s send to queue %s: %w", topic, queue, err)
+	}
+	sub, err := c.SNS.Subscribe(ctx, &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &queue, ReturnSubscriptionArn: true})
 	if err != nil {
 		return fmt.Errorf("subscribe queue %s to topic %s: %w", queue, topic, err)
+	}
+	_, err = c.SNS.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{
+		SubscriptionArn: sub.SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String(strconv.FormatBool(raw)),
+	})
+	if err != nil {
+		return fmt.Errorf("set raw delivery from topic %s to queue %s: %w", topic, queue, err)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,10 +32,15 @@ type Options struct {
 	AWSEndpoint string
 	Logger      zerolog.Logger // gets the processes' lines, at debug level
 	Out         io.Writer      // gets them too, each with the process's name; may be nil
-	// Components is a folder in place of the built-in components/local. In it
-	// the payment provider's app id is "payment".
-	Components string
-	State      State
+	// Components overrides the built-in ones of components/local: a folder, with
+	// a configuration.yaml. In it the payment provider's app id is "payment".
+	// Resources and Configs do so with several: folders,
+	// and configuration files of which a later one wins.
+	Components         string
+	Resources, Configs []string
+	Env                []string // more of it, KEY=value, for the processes
+	MTLS               bool     // certificates for all of them, from Dapr's sentry
+	State              State
 	// Token is what callers must show a sidecar, AppToken what a sidecar shows
 	// its app; "" is none.
 	Token, AppToken string
@@ -56,10 +60,10 @@ type Cluster struct {
 	// network, and would take a stranger's for ours.
 	Payment string
 
-	opt                  Options
-	out                  *log.Logger // nil without Out
-	bin                  Binaries
-	placement, scheduler string // addresses
+	opt                          Options
+	out                          *log.Logger // nil without Out
+	bin                          Binaries
+	placement, scheduler, sentry string // addresses; no sentry without MTLS
 
 	mu    sync.Mutex
 	procs []*process // in the order they were started
@@ -79,12 +83,15 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Out != nil {
 		c.out = log.New(o.Out, "", 0)
 	}
-	if o.Components == "" {
+	if o.Components == "" && len(o.Resources) == 0 {
 		c.Payment += "-" + uuid.NewString()[:8]
-		c.opt.Components = filepath.Join(o.Dir, "components")
-		if err := components.WriteLocal(c.opt.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
+		o.Components = filepath.Join(o.Dir, "components")
+		if err := components.WriteLocal(o.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
 			return nil, fmt.Errorf("write Dapr components: %w", err)
 		}
+	}
+	if o.Components != "" {
+		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
 	b, err := json.Marshal(o.Secrets)
@@ -104,15 +111,28 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	c.placement, c.scheduler = loopback(p[0]), loopback(p[3])
+	var tls []string
+	if o.MTLS {
+		if tls, err = c.startSentry(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
-		"--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
-		"--id", "p0", "--initial-cluster", "p0="+loopback(p[7])); err != nil {
+		append(tls, "--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
+			"--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...); err != nil {
 		return nil, err
 	}
+	id := "s0"
+	if o.MTLS { // a name that sentry certifies, and not a folder that all schedulers of the machine share
+		id, tls = "dapr-scheduler-server-0", append(tls, "--identity-directory-write", filepath.Join(o.Dir, "identity"))
+	}
 	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
-		"--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
-		"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", "s0", "--etcd-initial-cluster", "s0=http://"+loopback(p[8]))
+		append(tls, "--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
+			"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", id, "--etcd-initial-cluster", id+"=http://"+loopback(p[8]))...)
 }
+
+// ControlPlane is where placement and scheduler listen.
+func (c *Cluster) ControlPlane() (placement, scheduler string) { return c.placement, c.scheduler }
 
 // Sidecar is a running daprd.
 type Sidecar struct {
@@ -139,8 +159,16 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	args := []string{
 		"--app-id", app.ID, "--dapr-http-port", p[0], "--dapr-grpc-port", p[1], "--dapr-internal-grpc-port", p[2], "--metrics-port", p[3],
 		"--dapr-listen-addresses", "127.0.0.1", "--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
-		"--resources-path", c.opt.Components, "--config", filepath.Join(c.opt.Components, "configuration.yaml"),
 		"--dapr-graceful-shutdown-seconds", "5", "--log-level", "info",
+	}
+	for _, folder := range c.opt.Resources {
+		args = append(args, "--resources-path", folder)
+	}
+	for _, file := range c.opt.Configs {
+		args = append(args, "--config", file)
+	}
+	if c.sentry != "" {
+		args = append(args, "--enable-mtls", "--sentry-address", c.sentry)
 	}
 	if app.Port != 0 {
 		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")
@@ -156,6 +184,7 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 const (
 	Placement = "placement"
 	Scheduler = "scheduler"
+	Sentry    = "sentry"
 )
 
 // Kill kills a process as a crash would.
@@ -193,6 +222,7 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
+	env = append(env, c.opt.Env...)
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env, out: c.out}
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
@@ -268,46 +298,6 @@ func (c *Cluster) Stop() {
 		c.procs[i].stop(stopTime)
 	}
 	c.procs = nil
-}
-
-// Binaries are the paths of Dapr's programs.
-type Binaries struct{ Daprd, Placement, Scheduler string }
-
-// MissingError says how to get what is not there.
-type MissingError struct{ Name string }
-
-func (e *MissingError) Error() string {
-	return "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/, or install Dapr and run `dapr init --slim`"
-}
-
-// Find looks for the programs in ORDERSAGA_DAPR_BIN, where `dapr init --slim`
-// puts them, in bin/, and on the PATH. All three come from the first place that
-// has them all: they should be of one version.
-func Find() (b Binaries, err error) {
-	dirs := []string{os.Getenv("ORDERSAGA_DAPR_BIN")}
-	if home, err := os.UserHomeDir(); err == nil {
-		dirs = append(dirs, filepath.Join(home, ".dapr", "bin"))
-	}
-	for _, dir := range append(dirs, "bin", "") {
-		if b, err = findIn(dir); err == nil {
-			return b, nil
-		}
-	}
-	return b, err
-}
-
-// findIn looks in one folder, or on the PATH if it is "".
-func findIn(dir string) (b Binaries, err error) {
-	for name, to := range map[string]*string{"daprd": &b.Daprd, "placement": &b.Placement, "scheduler": &b.Scheduler} {
-		at, err := exec.LookPath(filepath.Join(dir, name))
-		if err == nil {
-			*to, err = filepath.Abs(at)
-		}
-		if err != nil {
-			return b, &MissingError{name}
-		}
-	}
-	return b, nil
 }
 
 func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }

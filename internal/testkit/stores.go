@@ -8,19 +8,37 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// Redis starts a Redis with an append-only file.
-func Redis(t testing.TB) *Server {
+// Redis starts a Redis with an append-only file. With TLS among its arguments
+// it speaks nothing else.
+func Redis(t testing.TB, args ...string) *Server {
 	t.Helper()
 	binary := NeedTool(t, "redis-server", "apt-get install redis-server")
 	port, dir := freePort(t), t.TempDir()
 	s := &Server{Address: "127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
-		return exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", "") //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+		all := []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", ""}
+		if slices.Contains(args, "--tls-cert-file") {
+			all = append(all, "--port", "0", "--tls-port", port)
+		}
+		return exec.Command(binary, append(all, args...)...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+	}}
+	s.begin()
+	return s
+}
+
+// Moto starts a third-party AWS emulator. Its Address is an endpoint's URL.
+func Moto(t testing.TB) *Server {
+	t.Helper()
+	binary := NeedTool(t, "moto_server", "`make moto` puts it into bin/moto/bin")
+	port := freePort(t)
+	s := &Server{Address: "http://127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
+		return exec.Command(binary, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // stopped by the test's end
 	}}
 	s.begin()
 	return s
@@ -82,7 +100,8 @@ func (s *Server) begin() {
 		_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
 		_ = s.cmd.Wait()                         // its status is of no interest
 		if s.t.Failed() {
-			s.t.Logf("--- %s\n%s", s.cmd.Path, s.out.String())
+			out := s.out.String()
+			s.t.Logf("--- %s\n%s", s.cmd.Path, out[max(0, len(out)-4000):])
 		}
 	})
 	s.Start()

@@ -29,6 +29,15 @@ func NeedDapr(t testing.TB) {
 	}
 }
 
+// NeedSentry is NeedDapr with its certificate authority.
+func NeedSentry(t testing.TB) {
+	t.Helper()
+	NeedDapr(t)
+	if _, err := daprlocal.FindOne(daprlocal.Sentry); err != nil {
+		leaveOut(t, err.Error())
+	}
+}
+
 func leaveOut(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"gopkg.in/yaml.v3"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// Keys of a run file, as far as deploy/dapr.yaml has them.
+// https://docs.dapr.io/developing-applications/local-development/multi-app-dapr-run/multi-app-template/
+type (
+	runFile struct {
+		Version int       `yaml:"version"`
+		Common  runShared `yaml:"common"`
+		Apps    []runApp  `yaml:"apps"`
+	}
+	runShared struct {
+		ResourcesPaths     []string          `yaml:"resourcesPaths"`
+		ConfigFilePath     string            `yaml:"configFilePath"`
+		APIListenAddresses string            `yaml:"apiListenAddresses"`
+		AppProtocol        string            `yaml:"appProtocol"`
+		Env                map[string]string `yaml:"env"`
+	}
+	runApp struct {
+		AppID      string            `yaml:"appID"`
+		AppDirPath string            `yaml:"appDirPath"`
+		AppPort    int               `yaml:"appPort"`
+		Env        map[string]string `yaml:"env"`
+		Command    []string          `yaml:"command"`
+	}
+)
+
+// deployValues are what deploy/components has for the envRefs of
+// components/local.
+var deployValues = map[string]string{
+	"ORDERSAGA_AWS_ENDPOINT":  "http://127.0.0.1:4566",
+	"ORDERSAGA_STATE_ADDRESS": ".dapr/state.db",
+	"ORDERSAGA_SECRETS_FILE":  "deploy/secrets.json",
+}
+
+// TestDeployComponents: what `dapr run -f` uses is what `dev` does.
+func TestDeployComponents(t *testing.T) {
+	in := filepath.Join("..", "..")
+	names := []string{"orderpubsub.yaml", "resiliency.yaml", "secretstore.yaml", "statestore.yaml", "subscription.yaml"}
+	for _, name := range names {
+		from := filepath.Join("components", "local", name)
+		if name == "statestore.yaml" {
+			from = filepath.Join("components", "state", "sqlite.yaml")
+		}
+		want := read(t, filepath.Join(in, from))
+		for ref, value := range deployValues {
+			want = strings.ReplaceAll(want, "envRef: "+ref, "value: "+value)
+		}
+		if read(t, filepath.Join(in, "deploy", "components", name)) != want {
+			t.Errorf("deploy/components/%s is not %s with its envRefs replaced", name, from)
+		}
+	}
+	there, err := filepath.Glob(filepath.Join(in, "deploy", "components", "*"))
+	if err != nil || len(there) != len(names) {
+		t.Errorf("%v %v", there, err)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestDeployRuns does by hand what `dapr run -f deploy/dapr.yaml` does, on
+// other ports, for tests share the machine.
+func TestDeployRuns(t *testing.T) {
+	testkit.NeedDapr(t)
+	root := deployCopy(t)
+	var f runFile
+	d := yaml.NewDecoder(strings.NewReader(read(t, filepath.Join(root, "deploy", "dapr.yaml"))))
+	d.KnownFields(true)
+	if err := d.Decode(&f); err != nil {
+		t.Fatal(err)
+	}
+	if f.Version != 1 || len(f.Apps) != 4 {
+		t.Fatalf("%+v", f)
+	}
+	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: t.TempDir(), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Stop)
+	for _, app := range f.Apps {
+		f.start(t, cluster, root, app)
+	}
+
+	api := "http://" + apiOf(f)
+	eventually(t, time.Minute, "the worker is ready", func() error { return get(api+"/readyz", io.Discard) })
+	put(t, api+"/v1/stock/SKU-1", `{"available":10}`)
+	post(t, api+"/v1/orders", `{"orderId":"o-1","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`)
+	eventually(t, time.Minute, "the saga completes", func() error {
+		var b strings.Builder
+		if err := get(api+"/v1/sagas/o-1", &b); err != nil {
+			return err
+		}
+		if !strings.Contains(b.String(), `"status":"COMPLETED"`) {
+			return errors.New(b.String())
+		}
+		return nil
+	})
+}
+
+// deployCopy puts what the run file speaks of into a folder, with free ports.
+// The binary is this test's.
+func deployCopy(t *testing.T) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	var ports []string
+	for _, p := range []string{"4566", "8090", "8091", "8080"} {
+		ports = append(ports, p, fmt.Sprint(freePort(t)))
+	}
+	other := strings.NewReplacer(ports...)
+	for _, pattern := range []string{"deploy/*.*", "deploy/components/*", "components/local/configuration.yaml"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			to := filepath.Join(root, strings.TrimPrefix(file, filepath.Join("..", "..")))
+			err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, []byte(other.Replace(read(t, file))), 0o600))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	self, err := os.Executable()
+	err = errors.Join(err, os.Mkdir(filepath.Join(root, "bin"), 0o700), os.Symlink(self, filepath.Join(root, "bin", "ordersaga")),
+		os.Mkdir(filepath.Join(root, ".dapr"), 0o700)) // the CLI makes it, for its logs
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: alone}\nspec:\n  nameResolution:\n    component: sqlite\n    version: v1\n    configuration: {connectionString: .dapr/names.db}\n"
+	if err := os.WriteFile(filepath.Join(root, "alone.yaml"), []byte(alone), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// start starts a sidecar and its app at once, as the CLI does. The sidecar gets
+// the CLI's environment, and the app the file's too.
+func (f runFile) start(t *testing.T, c *daprlocal.Cluster, root string, app runApp) {
+	t.Helper()
+	daprd, err := daprlocal.FindOne("daprd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	placement, scheduler := c.ControlPlane()
+	dir, port := filepath.Join(root, "deploy", app.AppDirPath), func() string { return fmt.Sprint(freePort(t)) }
+	http, grpc := port(), port()
+	args := []string{
+		"--app-id", app.AppID, "--app-port", fmt.Sprint(app.AppPort), "--app-protocol", f.Common.AppProtocol,
+		"--dapr-http-port", http, "--dapr-grpc-port", grpc, "--dapr-internal-grpc-port", port(), "--metrics-port", port(),
+		"--dapr-listen-addresses", f.Common.APIListenAddresses, "--placement-host-address", placement, "--scheduler-host-address", scheduler,
+		"--config", filepath.Join(root, "deploy", f.Common.ConfigFilePath), "--config", filepath.Join(root, "alone.yaml"),
+	}
+	for _, r := range f.Common.ResourcesPaths {
+		args = append(args, "--resources-path", filepath.Join(root, "deploy", r))
+	}
+	child(t, dir, nil, append([]string{daprd}, args...))
+	env := []string{asOrdersaga + "=1", "APP_ID=" + app.AppID, "DAPR_HTTP_PORT=" + http, "DAPR_GRPC_PORT=" + grpc}
+	for _, from := range []map[string]string{f.Common.Env, app.Env} {
+		for k, v := range from {
+			env = append(env, k+"="+v)
+		}
+	}
+	child(t, dir, env, app.Command)
+}
+
+// child runs a command, with all it starts, until the test ends.
+func child(t *testing.T, dir string, env, command []string) {
+	t.Helper()
+	var out strings.Builder
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if strings.Contains(command[0], "/") && !filepath.IsAbs(command[0]) {
+		cmd.Path = filepath.Join(dir, command[0])
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // it may have ended by itself
+		kill := time.AfterFunc(15*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		_ = cmd.Wait() // its status is of no interest
+		kill.Stop()
+		if t.Failed() {
+			t.Logf("--- %s\n%s", strings.Join(command, " "), tail([]byte(out.String()), 3000))
+		}
+	})
+}
+
+// apiOf is where the worker listens.
+func apiOf(f runFile) string {
+	words := strings.Fields(strings.Join(f.Apps[len(f.Apps)-1].Command, " "))
+	return words[slices.Index(words, "--listen")+1]
+}
+
+func put(t *testing.T, url, body string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPut, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := (&http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close() // its status is all that counts
+	if res.StatusCode >= 300 {
+		t.Fatalf("PUT %s: %s", url, res.Status)
+	}
+}

@@ -1,0 +1,61 @@
+package components
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// waves is the input of workflow wide: N times, Width steps at once.
+type waves struct{ N, Width int }
+
+// needs are the components that the worker asks its sidecar for, and one more.
+var needs = []string{"orderpubsub", "secretstore", "cursorstore"}
+
+// worker runs workflows on a sidecar with app id ordersaga, as the worker does.
+func worker(t *testing.T, c *daprlocal.Cluster) *dapr.Engine {
+	t.Helper()
+	side := sidecar(t, c, daprlocal.App{ID: "ordersaga"})
+	e, err := dapr.Open(t.Context(), dapr.Options{
+		Address: side.GRPC, Logger: zerolog.Nop(), DrainTimeout: time.Second, CanaryEvery: 100 * time.Millisecond,
+		Needs: needs,
+	})
+	must(t, err)
+	r := task.NewTaskRegistry()
+	must(t, r.AddActivityN("step", func(task.ActivityContext) (any, error) { return "a result", nil }))
+	must(t, r.AddWorkflowN("wide", func(ctx *task.WorkflowContext) (any, error) {
+		var in waves
+		if err := ctx.GetInput(&in); err != nil {
+			return nil, err
+		}
+		for range in.N {
+			steps := make([]task.Task, in.Width)
+			for i := range steps {
+				steps[i] = ctx.CallActivity("step")
+			}
+			for _, s := range steps {
+				if err := s.Await(nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return in.N * in.Width, nil
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- e.Run(ctx, r) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-ran)
+		must(t, e.Close())
+	})
+	testkit.Eventually(t, "a workflow makes progress", e.Ready)
+	return e
+}
