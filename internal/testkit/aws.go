@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
@@ -39,9 +41,25 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	must(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)
 	must(t, err)
+	a.deliverRaw(t)
 	a.Store = stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
 	must(t, a.Store.CreateTables(ctx))
 	return a
+}
+
+// deliverRaw takes SNS's envelope off shipment requests, which setup wants for
+// Dapr's sake: the publisher's tests read what it has published, attributes too.
+func (a AWS) deliverRaw(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	subs, err := a.Clients.SNS.ListSubscriptionsByTopic(ctx, &sns.ListSubscriptionsByTopicInput{TopicArn: &a.Resources.ShipmentTopic})
+	must(t, err)
+	for _, s := range subs.Subscriptions {
+		_, err := a.Clients.SNS.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{
+			SubscriptionArn: s.SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
+		})
+		must(t, err)
+	}
 }
 
 // SetStock puts pieces on the shelf.
