@@ -99,6 +99,19 @@ func (l leaky) killed(id string) {
 	l.must(err)
 }
 
+// heldUp has a saga running whose payment provider is down.
+func (l leaky) heldUp(id string) {
+	l.Helper()
+	o := l.accepted(id, "tok_down")
+	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(l, "it is held up", func() error {
+		if rec, err := l.Store.Get(l.Context(), id); err != nil || rec.Status != order.StatusReserved {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+}
+
 func (l leaky) once() []reconcile.Finding {
 	l.Helper()
 	rep, err := l.Once(l.Context())
@@ -428,14 +441,7 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 // TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
 func TestSagaThatStandsStillIsNudged(t *testing.T) {
 	l := newLeaky(t, nil)
-	o := l.accepted("o", "tok_down")
-	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
-	testkit.Eventually(t, "it is held up", func() error {
-		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
-			return fmt.Errorf("%+v %w", rec, err)
-		}
-		return nil
-	})
+	l.heldUp("o")
 	l.Sagas = quiet{l.Parts.Engine}
 	l.found("order has been RESERVED for 1h0m0s", "saga nudged")
 	l.must(l.Simulators.HealPayments(t.Context()))
@@ -457,14 +463,7 @@ func (f forgetful) History(context.Context, string) ([]engine.Event, error) {
 
 func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
 	l := newLeaky(t, nil)
-	o := l.accepted("o", "tok_down")
-	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
-	testkit.Eventually(t, "it is held up", func() error {
-		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
-			return fmt.Errorf("%+v %w", rec, err)
-		}
-		return nil
-	})
+	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never answered", "saga begun anew")
 	l.must(l.Simulators.HealPayments(t.Context()))
@@ -484,14 +483,7 @@ func (cutOff) Purge(context.Context, string) error { return errors.New("killed")
 // is for one that a person has terminated.
 func TestBegunAnewHalfWay(t *testing.T) {
 	l := newLeaky(t, nil)
-	o := l.accepted("o", "tok_down")
-	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
-	testkit.Eventually(t, "it is held up", func() error {
-		if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusReserved {
-			return fmt.Errorf("%+v %w", rec, err)
-		}
-		return nil
-	})
+	l.heldUp("o")
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
 		t.Fatalf("%+v", f)

@@ -1,6 +1,14 @@
 package dapr
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+)
 
 func TestSupportedVersions(t *testing.T) {
 	for version, want := range map[string]bool{
@@ -10,5 +18,35 @@ func TestSupportedVersions(t *testing.T) {
 		if err := supported(version); (err == nil) != want {
 			t.Errorf("%q: %v", version, err)
 		}
+	}
+}
+
+// oldSidecar answers as Dapr 1.14 does.
+type oldSidecar struct {
+	runtimev1.UnimplementedDaprServer
+}
+
+func (oldSidecar) GetMetadata(context.Context, *runtimev1.GetMetadataRequest) (*runtimev1.GetMetadataResponse, error) {
+	return &runtimev1.GetMetadataResponse{Id: "ordersaga", ExtendedMetadata: map[string]string{"daprRuntimeVersion": "1.14.4"}}, nil
+}
+
+func TestOldSidecarIsRefused(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	runtimev1.RegisterDaprServer(server, oldSidecar{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	_, err = Open(t.Context(), Options{Address: l.Addr().String()})
+	if unfit, ok := errors.AsType[*UnfitError](err); !ok || unfit.Reason != `is version "1.14.4", and must be 1.18.0 or later` {
+		t.Errorf("%v", err)
 	}
 }
