@@ -16,7 +16,7 @@ func NeedTool(t testing.TB, name, howToGet string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		leaveOut(t, name+" is not installed: "+howToGet)
+		LeaveOut(t, name+" is not installed: "+howToGet)
 	}
 	return path
 }
@@ -25,7 +25,7 @@ func NeedTool(t testing.TB, name, howToGet string) string {
 func NeedDapr(t testing.TB) {
 	t.Helper()
 	if _, err := daprlocal.Find(); err != nil {
-		leaveOut(t, err.Error())
+		LeaveOut(t, err.Error())
 	}
 }
 
@@ -34,11 +34,12 @@ func NeedSentry(t testing.TB) {
 	t.Helper()
 	NeedDapr(t)
 	if _, err := daprlocal.FindOne(daprlocal.Sentry); err != nil {
-		leaveOut(t, err.Error())
+		LeaveOut(t, err.Error())
 	}
 }
 
-func leaveOut(t testing.TB, why string) {
+// LeaveOut skips a test with the reason, and fails it with CI=true.
+func LeaveOut(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(why)
