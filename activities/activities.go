@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
@@ -213,19 +212,10 @@ func (a Activities) unshippable(ctx context.Context, s workflows.State, cause er
 	case rec.Status == order.StatusCompleted && rec.ShipmentID == shipment.ID(s.Order.OrderID):
 		return nil // this is the step's second run
 	case rec.CancelRequested && !rec.Status.Terminal():
-		return &saga.Stop{Status: string(order.StatusCancelled), Reason: cancelReason(rec)}
+		by, why := rec.CancelledBy()
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("cancelled", by, why)}
 	}
 	return stopIfFinished(cause)
-}
-
-// cancelReason is what the saga says of a cancel that it sees in time.
-func cancelReason(rec stock.Record) string {
-	for _, n := range rec.Notes {
-		if n.Action == "cancel" {
-			return saga.CancelReason(strings.TrimPrefix(n.Actor, stock.Anonymous), n.Text)
-		}
-	}
-	return saga.CancelReason("", "")
 }
 
 // ConfirmShipment completes an order that the carrier has taken.

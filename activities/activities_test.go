@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend"
@@ -44,6 +42,7 @@ type bench struct {
 	provider *paymentsim.Provider
 	payments *payment.Client
 	told     string // queue of what customers are told
+	asked    string // queue of what the carrier is asked
 	away     *atomic.Bool
 }
 
@@ -59,15 +58,10 @@ func newBench(t *testing.T) *bench {
 		}
 	})
 	b.SetStock(t, map[string]int64{"A": 10})
-	q, err := b.Clients.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("told")})
-	b.must(err)
-	b.told = *q.QueueUrl
-	_, err = b.Clients.SNS.Subscribe(t.Context(), &sns.SubscribeInput{
-		TopicArn: &b.Resources.CustomerTopic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:told"),
-		Attributes: map[string]string{"RawMessageDelivery": "true"},
-	})
-	b.must(err)
+	b.told = b.Listen(t, "told", b.Resources.CustomerTopic)
+	b.asked = b.Listen(t, "asked", b.Resources.ShipmentTopic)
 
+	var err error
 	b.provider, err = paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
 	b.must(err)
 	t.Cleanup(func() { b.must(b.provider.Close()) })

@@ -229,7 +229,7 @@ func TestRequestShipment(t *testing.T) {
 		b.level(8, 0, 2)
 	}
 	b.heard("confirmed")
-	if got := b.drain(b.Resources.CarrierRequests, 1); len(got) != 1 {
+	if got := b.drain(b.asked, 1); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
 }
@@ -276,7 +276,7 @@ func TestNothingShipsUnpaidOrUnheld(t *testing.T) {
 		}
 	}
 	b.heard()
-	if got := b.drain(b.Resources.CarrierRequests, 0); len(got) != 0 {
+	if got := b.drain(b.asked, 0); len(got) != 0 {
 		t.Errorf("shipped: %v", got)
 	}
 }
@@ -342,7 +342,7 @@ func TestEffectsWithoutTheirMessage(t *testing.T) {
 	b.do(workflows.RequestShipment, s)
 	b.is("o", order.StatusCompleted)
 	b.heard("confirmed")
-	if got := b.drain(b.Resources.CarrierRequests, 1); len(got) != 1 {
+	if got := b.drain(b.asked, 1); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
 

@@ -78,13 +78,19 @@ type action struct {
 	event string
 	// payload of the event.
 	payload any
-	// why says what is in the way, or "".
-	why func(stock.Record) string
+	// why says what is in the way, or "". The instance is zero if the engine
+	// does not know the saga.
+	why func(stock.Record, engine.Instance) string
 	// done reports that it was done before: only the event is sent again.
 	done func(stock.Record) bool
 	// commit makes it hold, with a note, or says stock.ErrFinished: it came too
 	// late.
 	commit func(ctx context.Context, id string, n stock.Note) error
+	// holds says that it does though the saga has ended meanwhile.
+	holds bool
+	// without does it for an order whose saga is lost or has ended, where there
+	// is anything to do.
+	without func(ctx context.Context, rec stock.Record) error
 }
 
 // act does it and tells the saga. What the orders table has accepted holds,
@@ -94,24 +100,29 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	if reason := a.why(rec); reason != "" {
+	inst, err := s.Sagas.Get(ctx, id)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return nil, s.failed(ctx, err)
+	}
+	if reason := a.why(rec, inst); reason != "" {
 		return nil, huma.Error409Conflict(reason)
 	}
 	note := stock.Note{Actor: cmp.Or(a.said.By, stock.Anonymous), Action: a.name, Text: a.said.Note}
 	if !a.done(rec) {
 		err := a.commit(ctx, id, note)
 		if errors.Is(err, stock.ErrFinished) {
-			return nil, s.tooLate(ctx, id, a)
+			return nil, s.tooLate(ctx, id, inst, a)
 		}
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
 	}
-	err = s.Sagas.Raise(ctx, id, a.event, a.payload)
-	if errors.Is(err, engine.ErrNotFound) {
-		err = s.raiseLater(ctx, rec, a)
+	if gone(inst) && a.without != nil {
+		err = a.without(ctx, rec)
+	} else {
+		err = s.Sagas.Raise(ctx, id, a.event, a.payload)
 	}
-	if err != nil {
+	if err != nil && (!a.holds || !errors.Is(err, engine.ErrEnded)) {
 		return nil, s.failed(ctx, err)
 	}
 	s.Logger.Info().Str("order", id).Str("action", a.name).Str("by", note.Actor).Msg("operator action")
@@ -121,39 +132,41 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	return &sagaOutput{sagaOf(rec)}, nil
 }
 
+// gone reports that no saga hears of anything any more.
+func gone(inst engine.Instance) bool { return inst.Status == "" || inst.Status.Ended() }
+
 // tooLate says what has changed since an action was found possible.
-func (s *server) tooLate(ctx context.Context, id string, a action) error {
+func (s *server) tooLate(ctx context.Context, id string, inst engine.Instance, a action) error {
 	rec, err := s.Orders.Get(ctx, id)
 	if err != nil {
 		return s.failed(ctx, err)
 	}
-	return huma.Error409Conflict(cmp.Or(a.why(rec), "the order has changed meanwhile; look at it again"))
-}
-
-// raiseLater is for a saga that the engine does not know. An order that waits
-// to be taken in gets its saga here. One whose saga was lost gets another from
-// the reconciler, which begins with what the order's record says.
-func (s *server) raiseLater(ctx context.Context, rec stock.Record, a action) error {
-	if rec.Status != order.StatusPending {
-		return nil
-	}
-	o, err := rec.Order()
-	if err != nil {
-		return err
-	}
-	if _, _, err := s.Starter.Start(ctx, o); err != nil {
-		return err
-	}
-	return s.Sagas.Raise(ctx, rec.OrderID, a.event, a.payload)
+	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 
 func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 	said := deref(in.Body)
+	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
-		name: "cancel", said: said, why: cancellable, event: workflows.EventCancel,
-		payload: workflows.Cancellation{By: said.By, Reason: said.Note},
-		done:    func(rec stock.Record) bool { return rec.CancelRequested },
-		commit:  s.Orders.RequestCancel,
+		name: stock.NoteCancel, said: said, event: workflows.EventCancel, payload: cancellation, holds: true,
+		why:    func(rec stock.Record, _ engine.Instance) string { return cancellable(rec) },
+		done:   func(rec stock.Record) bool { return rec.CancelRequested },
+		commit: s.Orders.RequestCancel,
+		// An order that waits to be taken in gets its saga here, or it would run
+		// later. What another has left behind the reconciler undoes.
+		without: func(ctx context.Context, rec stock.Record) error {
+			if rec.Status != order.StatusPending {
+				return nil
+			}
+			o, err := rec.Order()
+			if err != nil {
+				return err
+			}
+			if _, _, err := s.Starter.Start(ctx, o); err != nil {
+				return err
+			}
+			return s.Sagas.Raise(ctx, rec.OrderID, workflows.EventCancel, cancellation)
+		},
 	})
 }
 
@@ -167,14 +180,19 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 		return s.act(ctx, in.ID, action{
 			name: name, said: said, event: workflows.EventApproval,
 			payload: workflows.Approval{Approved: yes, By: said.By, Note: said.Note},
-			why: func(rec stock.Record) string {
-				if rec.Decision != "" && rec.Decision != decision {
+			why: func(rec stock.Record, inst engine.Instance) string {
+				switch {
+				case rec.Decision != "" && rec.Decision != decision:
 					return "the order was " + string(rec.Decision) + " before"
+				case inst.Status.Ended():
+					return "the saga has ended " + string(inst.Status) + ", and the order with it as soon as the reconciler comes by"
 				}
-				return only(order.StatusAwaitingApproval)(rec)
+				return only(order.StatusAwaitingApproval, rec)
 			},
 			done:   func(rec stock.Record) bool { return rec.Decision == decision },
 			commit: func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
+			// The reconciler begins it again, and it knows.
+			without: func(context.Context, stock.Record) error { return nil },
 		})
 	}
 }
@@ -182,63 +200,35 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
 	body := deref(in.Body)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
-	inst, err := s.Sagas.Get(ctx, in.ID)
-	lost := errors.Is(err, engine.ErrNotFound)
-	if err != nil && !lost {
-		return nil, s.failed(ctx, err)
-	}
-	a := action{
+	return s.act(ctx, in.ID, action{
 		name: string(res.Action), said: body.Said, event: workflows.EventResolve, payload: res,
-		why: func(rec stock.Record) string {
-			if saga.IsParked(inst.CustomStatus) && !inst.Status.Ended() {
+		why: func(rec stock.Record, inst engine.Instance) string {
+			if saga.IsParked(inst.CustomStatus) && !gone(inst) {
 				return ""
 			}
-			if reason := only(order.StatusNeedsAttention)(rec); reason != "" {
+			if reason := only(order.StatusNeedsAttention, rec); reason != "" {
 				return reason
 			}
-			if !lost {
+			if !gone(inst) {
 				return "a decision is being carried out; wait for what comes of it"
+			}
+			if err := reconcile.CanDoWithout(res.Action); err != nil {
+				return err.Error()
 			}
 			return ""
 		},
-		done:   func(stock.Record) bool { return false }, // each time is one more try
-		commit: s.Orders.AddNote,
-	}
-	if lost {
-		return s.actLost(ctx, in.ID, a, res)
-	}
-	return s.act(ctx, in.ID, a)
-}
-
-// actLost is for an order whose saga the engine has lost.
-func (s *server) actLost(ctx context.Context, id string, a action, res saga.Resolution) (*sagaOutput, error) {
-	rec, err := s.Orders.Get(ctx, id)
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	if reason := a.why(rec); reason != "" {
-		return nil, huma.Error409Conflict(reason)
-	}
-	if err := a.commit(ctx, id, stock.Note{Actor: cmp.Or(res.By, stock.Anonymous), Action: a.name, Text: res.Note}); err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	if err := s.Lost(ctx, rec, res); err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	if rec, err = s.Orders.Get(ctx, id); err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	return &sagaOutput{sagaOf(rec)}, nil
+		done:    func(stock.Record) bool { return false }, // each time is one more try
+		commit:  s.Orders.AddNote,
+		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
+	})
 }
 
 // only lets an action through in one status.
-func only(want order.Status) func(stock.Record) string {
-	return func(rec stock.Record) string {
-		if rec.Status == want {
-			return ""
-		}
-		return "the order is " + string(rec.Status) + ", it must be " + string(want)
+func only(want order.Status, rec stock.Record) string {
+	if rec.Status == want {
+		return ""
 	}
+	return "the order is " + string(rec.Status) + ", it must be " + string(want)
 }
 
 func deref[T any](p *T) T {

@@ -65,7 +65,7 @@ type Options struct {
 	Publisher Publisher
 	Reconcile func(ctx context.Context) (reconcile.Report, error)
 	// Lost carries out what was decided about an order that needs attention
-	// and has no saga any more.
+	// and whose saga is lost or has ended.
 	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
 	Ready    func(ctx context.Context) error // says what is missing
 	Registry *prometheus.Registry

@@ -136,10 +136,10 @@ func shipTo(name string) func(*order.Order) {
 }
 
 type sagaView struct {
-	OrderID, Status, Reason, RuntimeStatus string
-	ShipmentID, CreatedAt                  string
-	Cancellable, CancelRequested           bool
-	Notes                                  []struct{ Actor, Action, Text string }
+	OrderID, Status, Reason, RuntimeStatus, Decision string
+	ShipmentID, CreatedAt                            string
+	Cancellable, CancelRequested                     bool
+	Notes                                            []struct{ Actor, Action, Text string }
 }
 
 // place starts an order and waits for a status.

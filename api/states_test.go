@@ -46,7 +46,9 @@ type behind struct {
 	noteFirst bool // whether every event raised had its note already
 	busy      bool // with what was decided before
 	unknown   bool // to the engine, until it is started
+	ended     bool // say that all sagas have
 	fail      error
+	failRaise error
 	failNote  error
 	panics    bool
 }
@@ -131,8 +133,8 @@ func (b *behind) Raise(ctx context.Context, id, event string, payload any) error
 	if err != nil {
 		return err
 	}
-	if b.noteFirst = b.noteFirst && len(rec.Notes) == 1; b.fail != nil {
-		return b.fail
+	if b.noteFirst = b.noteFirst && len(rec.Notes) == 1; b.fail != nil || b.failRaise != nil {
+		return errors.Join(b.fail, b.failRaise)
 	}
 	if b.unknown && !slices.Contains(b.started, id) {
 		return fmt.Errorf("saga %s: %w", id, engine.ErrNotFound)
@@ -151,6 +153,8 @@ func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 		return engine.Instance{}, b.fail
 	case b.unknown:
 		return engine.Instance{}, engine.ErrNotFound
+	case b.ended:
+		return engine.Instance{Status: engine.Terminated}, nil
 	case rec.Status == order.StatusNeedsAttention && !b.busy:
 		return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: charge"}, nil
 	}
@@ -350,12 +354,31 @@ func TestOneDecisionAtATime(t *testing.T) {
 // TestRaceWithTheEnd: a saga may end between the look at it and the event.
 func TestRaceWithTheEnd(t *testing.T) {
 	b := newBench(t)
-	id := b.put(order.StatusReserved)
-	b.fail = fmt.Errorf("saga %s: %w", id, engine.ErrEnded)
-	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusConflict, "", "ended")
-	b.fail = nil
-	if !b.view(id).CancelRequested {
+	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
+	b.failRaise = engine.ErrEnded
+	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested {
 		t.Error("the order, which nobody undoes but the reconciler, might ship")
+	}
+	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "ended")
+	b.post("/v1/sagas/"+stuck+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
+}
+
+// TestEndedWithoutTheOrder: a saga that was terminated by hand.
+func TestEndedWithoutTheOrder(t *testing.T) {
+	b := newBench(t)
+	b.ended = true
+	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
+	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")
+	b.post("/v1/sagas/"+stuck+"/retry", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", "only retry")
+	for _, id := range []string{waiting, stuck} {
+		if v := b.view(id); v.Notes != nil || v.Decision != "" {
+			t.Errorf("refused, and yet %+v", v)
+		}
+	}
+	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
+	b.accepted(b.post("/v1/sagas/"+stuck+"/retry", ""))
+	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
+		t.Errorf("%v %v", b.lost, b.raised)
 	}
 }
 

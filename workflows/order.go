@@ -26,6 +26,10 @@ const (
 	ParkSaga        = "ParkSaga"
 )
 
+// StepApprove is the step that waits for a person, and the custom status of
+// a saga that does.
+const StepApprove = "approve"
+
 // State is the saga's input and what its steps add to it. It is the history's
 // largest part, and holds no payment token: the charge reads that from the
 // orders table.
@@ -92,7 +96,7 @@ func orderSaga(t Terms) saga.Saga[State] {
 		Park:      ParkSaga,
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
-			{Name: "approve", Wait: &approval, When: State.NeedsApproval},
+			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
 			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
 			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
 			{Name: "carrier", Wait: &carrier, When: awaitsCarrier},
@@ -116,7 +120,7 @@ var approval = saga.Wait[State]{
 		if a.Approved {
 			return nil
 		}
-		return &saga.Stop{Status: string(order.StatusCancelled), Reason: join("approval refused", a.By, a.Note)}
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("approval refused", a.By, a.Note)}
 	},
 	TimedOut: func(s State) *saga.Stop {
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: "nobody approved it within " + s.Terms.ApprovalTimeout.String()}
@@ -132,7 +136,7 @@ var carrier = saga.Wait[State]{
 			return &saga.Stop{Status: string(order.StatusFailed), Reason: "carrier's answer cannot be read: " + err.Error()}
 		}
 		if !a.Dispatched {
-			return &saga.Stop{Status: string(order.StatusFailed), Reason: join("refused by the carrier", "", a.Reason)}
+			return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", a.Reason)}
 		}
 		s.TrackingID = a.TrackingID
 		return nil
@@ -140,14 +144,4 @@ var carrier = saga.Wait[State]{
 	// The parcel may be on its way: neither shipping again nor refunding is
 	// safe, so a person finds out.
 	TimedOut: func(State) *saga.Stop { return nil },
-}
-
-func join(what, by, note string) string {
-	if by != "" {
-		what += " by " + by
-	}
-	if note != "" {
-		what += ": " + note
-	}
-	return what
 }

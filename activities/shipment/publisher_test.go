@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"go.uber.org/goleak"
@@ -58,12 +57,13 @@ func wantAttributes(t *testing.T, m types.Message, kind string) {
 
 func TestRequestShipment(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
+	q := a.Listen(t, "listener", a.Resources.ShipmentTopic)
 	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
 	for range 2 { // a repetition is the same request
 		if err := p.RequestShipment(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		m := next(t, a, a.Resources.CarrierRequests)
+		m := next(t, a, q)
 		wantAttributes(t, m, "ShipmentRequested")
 		var got shipment.Request
 		if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
@@ -81,16 +81,7 @@ func TestRequestShipment(t *testing.T) {
 
 func TestNotify(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
-	q, err := a.Clients.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("customers")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Clients.SNS.Subscribe(t.Context(), &sns.SubscribeInput{
-		TopicArn: &a.Resources.CustomerTopic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:customers"),
-		Attributes: map[string]string{"RawMessageDelivery": "true"},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	q := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
 	for kind, reason := range map[shipment.Kind]string{
 		shipment.Confirmed: "", shipment.Rejected: "out of stock: [A]", shipment.Declined: "card_declined", shipment.Cancelled: "line\x00\n",
@@ -100,7 +91,7 @@ func TestNotify(t *testing.T) {
 			if err := p.Notify(t.Context(), o, kind, reason); err != nil {
 				t.Fatal(err)
 			}
-			m := next(t, a, *q.QueueUrl)
+			m := next(t, a, q)
 			wantAttributes(t, m, string(kind))
 			var got shipment.Notification
 			if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {

@@ -91,9 +91,19 @@ func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) 
 }
 
 // Unpark lets an order that needed attention go on, as far as it was.
-// ErrFinished if it does not need any.
+// ErrFinished if it does not need any, or was given up.
 func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) error {
-	return wrap(s.update(ctx, s.statusUpdate(orderID, to, s.stamp(), nil, order.StatusNeedsAttention)), "unpark order %s", orderID)
+	u := s.statusUpdate(orderID, to, s.stamp(), nil, order.StatusNeedsAttention)
+	*u.ConditionExpression += " AND attribute_not_exists(givenUp)"
+	return wrap(s.update(ctx, u), "unpark order %s", orderID)
+}
+
+// GiveUp records that an order that needs attention is undone, and excludes
+// Unpark: whichever comes first holds. ErrFinished if it does not need any.
+func (s *Store) GiveUp(ctx context.Context, orderID string) error {
+	u := s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(),
+		map[string]types.AttributeValue{"givenUp": &types.AttributeValueMemberBOOL{Value: true}}, order.StatusNeedsAttention)
+	return wrap(s.update(ctx, u), "give up order %s", orderID)
 }
 
 // RequestCancel records that the order is to be cancelled, by whom and why:

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -102,6 +103,9 @@ type Note struct {
 	Text   string `dynamodbav:"text" json:"text,omitempty"`
 }
 
+// NoteCancel is the action of the note of RequestCancel.
+const NoteCancel = "cancel"
+
 // Anonymous is the actor of a note of which nobody said whose it is.
 const Anonymous = "anonymous"
 
@@ -114,8 +118,19 @@ const (
 	Rejected Decision = "rejected"
 )
 
-// ByHand reports whether an operator has decided about a parked step: money or
-// parcels may then be right though the ledgers alone do not say so.
+// CancelledBy is what the note says with which cancel was requested.
+func (r Record) CancelledBy() (by, why string) {
+	for _, n := range r.Notes {
+		if n.Action == NoteCancel {
+			return strings.TrimPrefix(n.Actor, Anonymous), n.Text
+		}
+	}
+	return "", ""
+}
+
+// ByHand reports whether an operator has decided, or tried to, about a parked
+// step: money or parcels may then be right though the ledgers alone do not say
+// so.
 func (r Record) ByHand() bool {
 	return slices.ContainsFunc(r.Notes, func(n Note) bool {
 		return n.Action == "skip" || n.Action == "resolve" || n.Action == "compensate"

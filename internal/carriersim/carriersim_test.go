@@ -231,6 +231,10 @@ func TestWhatIsNoRequest(t *testing.T) {
 		}
 		for _, got := range s.receive(s.Resources.CarrierRequestsDLQ, len(bad)) {
 			body, reason, _ := strings.Cut(got, " → ")
+			var sns struct{ Message string }
+			if json.Unmarshal([]byte(body), &sns) == nil && sns.Message != "" {
+				body = sns.Message
+			}
 			if want, ok := bad[body]; !ok || !strings.Contains(reason, want) {
 				t.Errorf("%s", got)
 			}

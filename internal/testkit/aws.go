@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
@@ -41,25 +42,23 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	must(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)
 	must(t, err)
-	a.deliverRaw(t)
 	a.Store = stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
 	must(t, a.Store.CreateTables(ctx))
 	return a
 }
 
-// deliverRaw takes SNS's envelope off shipment requests, which setup wants for
-// Dapr's sake: the publisher's tests read what it has published, attributes too.
-func (a AWS) deliverRaw(t testing.TB) {
+// Listen subscribes a new queue to a topic, without SNS's envelope.
+func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 	t.Helper()
 	ctx := context.Background()
-	subs, err := a.Clients.SNS.ListSubscriptionsByTopic(ctx, &sns.ListSubscriptionsByTopicInput{TopicArn: &a.Resources.ShipmentTopic})
+	q, err := a.Clients.SQS.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &queue})
 	must(t, err)
-	for _, s := range subs.Subscriptions {
-		_, err := a.Clients.SNS.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{
-			SubscriptionArn: s.SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
-		})
-		must(t, err)
-	}
+	_, err = a.Clients.SNS.Subscribe(ctx, &sns.SubscribeInput{
+		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + queue),
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	must(t, err)
+	return *q.QueueUrl
 }
 
 // SetStock puts pieces on the shelf.

@@ -25,6 +25,9 @@ type Resolution struct {
 	Note   string `json:"note,omitempty"`
 }
 
+// Reason is why an order ended that was given up.
+func (r Resolution) Reason() string { return Reason("compensated", r.By, r.Note) }
+
 // parkedStatus begins the custom status of a saga that waits for a Resolution.
 const parkedStatus = "needs attention: "
 

@@ -192,7 +192,7 @@ func (r *run[S]) step(i int) *Stop {
 		switch res := r.park(step.Name, Stop{Status: r.saga.Failed}, err); res.Action {
 		case ActionRetry:
 		case ActionCompensate:
-			return &Stop{Status: r.saga.Failed, Reason: "compensated by " + res.By + ": " + res.Note}
+			return &Stop{Status: r.saga.Failed, Reason: res.Reason()}
 		case ActionSkip, ActionResolve:
 			r.skipped = append(r.skipped, step.Name)
 			return nil
@@ -233,7 +233,7 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 		switch res.Action {
 		case ActionRetry:
 		case ActionCompensate:
-			return &Stop{Status: r.saga.Failed, Reason: "compensated by " + res.By + ": " + res.Note}
+			return &Stop{Status: r.saga.Failed, Reason: res.Reason()}
 		case ActionSkip, ActionResolve:
 			r.skipped = append(r.skipped, step.Name)
 			return nil
@@ -268,19 +268,19 @@ func (r *run[S]) cancelled() *Stop {
 	}
 	var by struct{ By, Reason string }
 	_ = json.Unmarshal(c[0], &by) // any client may send anything
-	return &Stop{Status: r.saga.Cancelled, Reason: CancelReason(by.By, by.Reason)}
+	return &Stop{Status: r.saga.Cancelled, Reason: Reason("cancelled", by.By, by.Reason)}
 }
 
-// CancelReason is how the reason of a cancelled saga reads.
-func CancelReason(by, why string) string {
-	reason := "cancelled"
+// Reason is how it reads what was done, by whom and why; by and why may be
+// empty.
+func Reason(what, by, why string) string {
 	if by != "" {
-		reason += " by " + by
+		what += " by " + by
 	}
 	if why != "" {
-		reason += ": " + why
+		what += ": " + why
 	}
-	return reason
+	return what
 }
 
 // compensate undoes what was begun, in reverse.

@@ -1,0 +1,165 @@
+package reconcile_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// leaky is a running system in which leaks can be built by hand.
+type leaky struct {
+	*testing.T
+	testkit.System
+	reconcile.Reconciler
+}
+
+// newLeaky has a reconciler that lives an hour later, when everything has been
+// left alone for long enough.
+func newLeaky(t *testing.T, change func(*awslocal.Options)) leaky {
+	t.Helper()
+	s := testkit.NewSystem(t, nil, change)
+	s.SetStock(t, map[string]int64{"A": 1000})
+	r := s.Worker.Reconciler()
+	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	return leaky{t, s, r}
+}
+
+func (l leaky) must(err error) {
+	l.Helper()
+	if err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l leaky) accepted(id, token string) order.Order {
+	l.Helper()
+	o := order.Order{
+		OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: token},
+		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+	}
+	_, _, err := l.Store.Accept(l.Context(), o)
+	l.must(err)
+	return o
+}
+
+func (l leaky) reserved(id, token string) order.Order {
+	l.Helper()
+	o := l.accepted(id, token)
+	_, err := l.Store.Reserve(l.Context(), o, order.StatusReserved)
+	l.must(err)
+	return o
+}
+
+func (l leaky) charged(o order.Order) {
+	l.Helper()
+	_, err := l.Parts.Payments.Charge(l.Context(), payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: o.Payment.Token})
+	l.must(err)
+}
+
+func (l leaky) paid(id, token string) order.Order {
+	l.Helper()
+	o := l.reserved(id, token)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(l.Context(), id, "ch"))
+	return o
+}
+
+// killed leaves a saga of that id that was terminated before it did anything:
+// there is no order yet. A step of it may still be running, so its steps are
+// about an order of which the test has nothing to say.
+func (l leaky) killed(id string) {
+	l.Helper()
+	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))
+	l.must(l.Parts.Engine.Terminate(l.Context(), id, "test"))
+	_, err := l.Parts.Engine.Wait(l.Context(), id)
+	l.must(err)
+}
+
+// heldUp has a saga running whose payment provider is down.
+func (l leaky) heldUp(id string) {
+	l.Helper()
+	o := l.accepted(id, "tok_down")
+	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(l, "it is held up", func() error {
+		if rec, err := l.Store.Get(l.Context(), id); err != nil || rec.Status != order.StatusReserved {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+}
+
+// awaiting has a saga running that waits for approval.
+func (l leaky) awaiting(id string) {
+	l.Helper()
+	o := l.accepted(id, "tok_ok")
+	terms := l.Terms
+	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
+	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
+	testkit.Eventually(l, "it waits", func() error {
+		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepApprove {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+}
+
+func (l leaky) once() []reconcile.Finding {
+	l.Helper()
+	rep, err := l.Once(l.Context())
+	l.must(err)
+	return rep.Findings
+}
+
+// found expects exactly one finding, of which what is a part.
+func (l leaky) found(what, action string) {
+	l.Helper()
+	f := l.once()
+	if len(f) != 1 || !strings.Contains(f[0].What, what) || f[0].Action != action || f[0].Error != "" {
+		l.Errorf("found %+v, want %q and %q", f, what, action)
+	}
+}
+
+func (l leaky) nothing() {
+	l.Helper()
+	if f := l.once(); len(f) != 0 {
+		l.Errorf("found %+v", f)
+	}
+}
+
+func (l leaky) is(id string, want order.Status) stock.Record {
+	l.Helper()
+	rec, err := l.Store.Get(l.Context(), id)
+	if err != nil || rec.Status != want {
+		l.Errorf("%s is %s (%v), want %s", id, rec.Status, err, want)
+	}
+	return rec
+}
+
+func (l leaky) level(available, reserved, sold int64) {
+	l.Helper()
+	v, err := l.Store.GetLevel(l.Context(), "A")
+	if err != nil || v.Available != available || v.Reserved != reserved || v.Sold != sold {
+		l.Errorf("%+v %v, want %d %d %d", v, err, available, reserved, sold)
+	}
+}
+
+// charges returns, by order, whether the money is kept.
+func (l leaky) charges() map[string]bool {
+	l.Helper()
+	list, _, err := l.Parts.Payments.Charges(l.Context(), "", 100)
+	l.must(err)
+	kept := map[string]bool{}
+	for _, c := range list {
+		kept[c.OrderID] = !c.Refunded
+	}
+	return kept
+}

@@ -1,0 +1,91 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// reservations looks for stock held for orders that have ended.
+func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
+	for cursor := ""; ; {
+		list, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
+		if err != nil {
+			return fmt.Errorf("reconcile reservations: %w", err)
+		}
+		for _, res := range list {
+			rep.Reservations++
+			if res.State != stock.HoldHeld {
+				continue
+			}
+			rec, err := r.Orders.Get(ctx, res.OrderID)
+			if errors.Is(err, stock.ErrNotFound) {
+				r.found(ctx, rep, res.OrderID, "stock is held for an order that does not exist", "flagged", nil)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reconcile reservations: %w", err)
+			}
+			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			// Read before its order had ended, it may be stale.
+			res, err := r.Orders.GetReservation(ctx, res.OrderID)
+			if err != nil {
+				return fmt.Errorf("reconcile reservations: %w", err)
+			}
+			switch {
+			case res.State != stock.HoldHeld:
+			case rec.Status == order.StatusCompleted:
+				r.found(ctx, rep, res.OrderID, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
+			default:
+				r.found(ctx, rep, res.OrderID, "stock is held for an order that is "+string(rec.Status), "released", func() error {
+					return r.Orders.Release(ctx, res.OrderID, rec.Status, rec.Reason)
+				})
+			}
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}
+
+// charges looks for money taken for orders that did not complete.
+func (r Reconciler) charges(ctx context.Context, rep *Report) error {
+	for cursor := ""; ; {
+		list, next, err := r.Payments.Charges(ctx, cursor, pageSize)
+		if err != nil {
+			return fmt.Errorf("reconcile charges: %w", err)
+		}
+		for _, c := range list {
+			rep.Charges++
+			if c.Refunded {
+				continue
+			}
+			rec, err := r.Orders.Get(ctx, c.OrderID)
+			if errors.Is(err, stock.ErrNotFound) {
+				r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reconcile charges: %w", err)
+			}
+			if !rec.Status.Terminal() || rec.Status == order.StatusCompleted || !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			if rec.ByHand() {
+				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+			} else {
+				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
+					return r.refund(ctx, c.OrderID)
+				})
+			}
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}

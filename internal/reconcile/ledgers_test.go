@@ -1,0 +1,96 @@
+package reconcile_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// TestWhatAnOperatorHasSettledIsNotSettledAgain: a refund by bank transfer is
+// not in the provider's ledger.
+func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.paid("o", "tok_ok")
+	l.must(l.Store.AddNote(t.Context(), "o", stock.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
+	l.must(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
+	l.found("an operator has had a hand in it", "flagged")
+	if !l.charges()["o"] {
+		t.Error("refunded twice")
+	}
+}
+
+func TestReservationsOfEndedOrders(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.reserved("failed", "tok_ok")
+	l.must(l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
+	l.found("stock is held for an order that is FAILED", "released")
+	l.nothing()
+	if rec := l.is("failed", order.StatusFailed); rec.Reason != "by hand" || len(rec.Notes) != 1 {
+		t.Errorf("%+v", rec)
+	}
+	l.level(1000, 0, 0)
+
+	l.reserved("completed", "tok_ok")
+	l.must(l.Store.End(t.Context(), "completed", order.StatusCompleted, "by hand"))
+	for range 2 {
+		l.found("held, and not sold, for an order that is COMPLETED", "flagged")
+	}
+	l.level(998, 2, 0)
+}
+
+func TestReservationOfNoOrderIsFlagged(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.reserved("o", "tok_ok")
+	_, err := l.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
+	})
+	l.must(err)
+	for range 2 {
+		l.found("stock is held for an order that does not exist", "flagged")
+	}
+	l.level(998, 2, 0)
+}
+
+func TestChargesOfEndedOrders(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.accepted("cancelled", "tok_ok")
+	l.charged(o)
+	l.must(l.Store.End(t.Context(), "cancelled", order.StatusCancelled, "by hand"))
+	l.found("order is CANCELLED and its charge ch_charge-cancelled was kept", "refunded")
+	l.nothing()
+	if rec := l.is("cancelled", order.StatusCancelled); rec.RefundID == "" {
+		t.Errorf("the refund is not on record: %+v", rec)
+	}
+
+	l.charged(order.Order{OrderID: "ghost", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}})
+	for range 2 {
+		l.found("belongs to no order", "flagged")
+	}
+	if !l.charges()["ghost"] {
+		t.Error("the charge of no order was refunded")
+	}
+}
+
+func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.killed("o")
+	l.paid("o", "tok_refund_down")
+	f := l.once()
+	if len(f) != 1 || !strings.Contains(f[0].Error, "refunds are down") {
+		t.Errorf("%+v", f)
+	}
+	// Released without a refund, it would look done.
+	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
+		t.Errorf("notes %+v", rec.Notes)
+	}
+	l.must(l.Simulators.HealPayments(t.Context()))
+	l.found("order is PAID", "refunded and released")
+	l.is("o", order.StatusFailed)
+	l.nothing()
+}

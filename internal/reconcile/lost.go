@@ -1,0 +1,134 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// Why the reconciler has terminated a saga. It tells it from one that a person
+// has terminated, whose order is undone.
+const (
+	anew    = "begun anew by the reconciler"
+	dropped = "dropped by the reconciler" // for an operator to retry or compensate
+)
+
+func endedFor(inst engine.Instance, why string) bool {
+	return inst.Status == engine.Terminated && string(inst.Output) == strconv.Quote(why)
+}
+
+// terminate ends a saga and leaves nothing of it.
+func (r Reconciler) terminate(ctx context.Context, id, why string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := r.Sagas.Terminate(ctx, id, why); err != nil {
+		return err
+	}
+	if _, err := r.Sagas.Wait(ctx, id); err != nil {
+		return err
+	}
+	return r.purge(ctx, id)
+}
+
+// purge forgets a saga that has ended, if there is one.
+func (r Reconciler) purge(ctx context.Context, id string) error {
+	err := r.Sagas.Purge(ctx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
+	if err := r.purge(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	return r.start(ctx, rec)
+}
+
+// start begins the order's saga from its first step, knowing what another
+// one has done: nobody is asked for approval twice, and what was charged is
+// refunded whenever it ends. One that is to be cancelled it tells so; should
+// that get lost, the order does not ship all the same.
+func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
+	o, err := rec.Order()
+	if err != nil {
+		return err
+	}
+	err = r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{
+		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
+		Approved: rec.Decision == stock.Approved || rec.ChargeID != "",
+	})
+	if err != nil || !rec.CancelRequested {
+		return err
+	}
+	return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCancel, cancellation(rec))
+}
+
+// ErrNoSaga is the answer to a decision that needs the saga that was lost.
+var ErrNoSaga = errors.New("the order's saga is lost: only retry (begin it again) and compensate (refund and release) are possible")
+
+// CanDoWithout returns ErrNoSaga for what Lost cannot do.
+func CanDoWithout(a saga.Action) error {
+	if a != saga.ActionRetry && a != saga.ActionCompensate {
+		return ErrNoSaga
+	}
+	return nil
+}
+
+// Lost carries out an operator's decision about an order that needs attention,
+// and whose saga has ended without it or is not known to the engine.
+func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolution) error {
+	if err := CanDoWithout(d.Action); err != nil {
+		return err
+	}
+	if d.Action == saga.ActionCompensate {
+		if err := r.Orders.GiveUp(ctx, rec.OrderID); err != nil {
+			return err
+		}
+		return r.undo(ctx, rec.OrderID, d.Reason())
+	}
+	// Purged first: an order that needs attention is left alone, whatever
+	// happens here; one that has gone on, and has a saga that ended, is undone.
+	if err := r.purge(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	to := order.StatusPending
+	res, err := r.Orders.GetReservation(ctx, rec.OrderID)
+	switch {
+	case err != nil && !errors.Is(err, stock.ErrNotFound):
+		return err
+	case rec.ChargeID != "":
+		to = order.StatusPaid
+	case res.State == stock.HoldHeld:
+		to = order.StatusReserved
+	}
+	if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
+		return err
+	}
+	return r.start(ctx, rec)
+}
+
+// undo does what the saga's compensations do.
+func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
+	if err := r.refund(ctx, orderID); err != nil {
+		return err
+	}
+	return r.Orders.Release(ctx, orderID, order.StatusFailed, reason)
+}
+
+// refund does what the saga's compensation does.
+func (r Reconciler) refund(ctx context.Context, orderID string) error {
+	id, err := r.Payments.Refund(ctx, orderID)
+	if err != nil || id == "" {
+		return err
+	}
+	return r.Orders.MarkRefunded(ctx, orderID, id)
+}

@@ -1,0 +1,122 @@
+package reconcile_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// TestParcelsUnderWayAreForAPerson: who refunds such an order gives goods away.
+func TestParcelsUnderWayAreForAPerson(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.killed("o")
+	l.paid("o", "tok_ok")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.found("order is PAID with a shipment requested", "parked")
+	rec := l.is("o", order.StatusNeedsAttention)
+	for range 2 {
+		l.found("with a shipment requested", "flagged")
+	}
+	l.level(998, 2, 0)
+	if !l.charges()["o"] {
+		t.Error("refunded")
+	}
+	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
+}
+
+// TestRetryOrGiveUp: of two operators who decide at once, the second is told.
+func TestRetryOrGiveUp(t *testing.T) {
+	l := newLeaky(t, nil)
+	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate}, "undone": {saga.ActionCompensate, saga.ActionRetry}} {
+		l.paid(id, "tok_ok")
+		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		rec := l.is(id, order.StatusNeedsAttention)
+		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: actions[0]}))
+		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, stock.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	_, err := l.Parts.Engine.Wait(t.Context(), "kept")
+	l.must(err)
+	l.is("kept", order.StatusCompleted)
+	l.is("undone", order.StatusFailed)
+	if kept := l.charges(); !kept["kept"] || kept["undone"] {
+		t.Errorf("%v", kept)
+	}
+}
+
+// TestParkedOrderWithoutASaga waits for a person, who has two ways out.
+func TestParkedOrderWithoutASaga(t *testing.T) {
+	l := newLeaky(t, nil)
+	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid, "undone": l.paid} {
+		leave(id, "tok_ok")
+		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		for range 2 {
+			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "NEEDS_ATTENTION and has no saga") || f[0].Action != "flagged" {
+				t.Errorf("%+v", f)
+			}
+		}
+		rec := l.is(id, order.StatusNeedsAttention)
+		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionSkip}); !errors.Is(err, reconcile.ErrNoSaga) {
+			t.Error(err)
+		}
+		if id == "undone" {
+			l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
+			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
+				t.Errorf("%+v", rec)
+			}
+			continue
+		}
+		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
+			t.Errorf("%+v", rec)
+		}
+	}
+	l.level(994, 0, 6)
+}
+
+// TestNobodyIsAskedTwice: a saga that is begun again after its order was
+// approved and charged goes on from there.
+func TestNobodyIsAskedTwice(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.ApprovalAbove = 1
+	o := l.accepted("charged", "tok_ok")
+	_, err := l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	l.must(err)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch"))
+	l.found("order is PAID and has no saga", "saga started again")
+
+	o = l.accepted("approved", "tok_ok")
+	_, err = l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	l.must(err)
+	l.must(l.Store.Decide(t.Context(), "approved", stock.Approved, stock.Note{Actor: "ann", Action: "approve"}))
+	l.once()
+
+	o = l.accepted("cancelled", "tok_ok")
+	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
+	l.must(err)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch"))
+	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: "cancel"}))
+	l.once()
+	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled} {
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		l.is(id, want)
+	}
+	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
+		t.Errorf("%v", kept)
+	}
+}

@@ -1,0 +1,184 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// orders looks for live orders whose saga is gone or has ended without them.
+func (r Reconciler) orders(ctx context.Context, rep *Report) error {
+	var errs []error
+	q := stock.Query{Statuses: live, Limit: pageSize}
+	for {
+		page, err := r.Orders.List(ctx, q)
+		if err != nil {
+			return fmt.Errorf("reconcile orders: %w", err)
+		}
+		for _, rec := range page.Records {
+			rep.Orders++
+			if !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			if err := r.order(ctx, rep, rec); err != nil { // the others are looked at all the same
+				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" || ctx.Err() != nil {
+			return errors.Join(errs...)
+		}
+	}
+}
+
+func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) error {
+	inst, err := r.Sagas.Get(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	gone := err != nil
+	// The list is a moment old, and the saga may have ended since, with its
+	// order: what counts is what it has left behind.
+	rec, err = r.Orders.Get(ctx, rec.OrderID)
+	if err != nil {
+		return err
+	}
+	if rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+		return nil
+	}
+	is := "order is " + string(rec.Status)
+	switch {
+	case !gone && !inst.Status.Ended():
+		return r.wake(ctx, rep, rec, inst)
+	case gone && rec.Status != order.StatusNeedsAttention:
+		// All steps are idempotent, so a saga that is begun again finds what
+		// is done and goes on from there.
+		r.found(ctx, rep, rec.OrderID, is+" and has no saga", "saga started again", func() error { return r.start(ctx, rec) })
+	case gone:
+		r.found(ctx, rep, rec.OrderID, is+" and has no saga; an operator may retry or compensate it", "flagged", nil)
+	case endedFor(inst, anew): // another reconciler, or one that died, is half way
+		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
+	case endedFor(inst, dropped): // likewise
+		r.found(ctx, rep, rec.OrderID, "saga was terminated to be dropped", "saga dropped", func() error { return r.purge(ctx, rec.OrderID) })
+	case rec.ShipmentID == "":
+		r.found(ctx, rep, rec.OrderID, is+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
+			return r.undo(ctx, rec.OrderID, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
+		})
+	// The parcel may be on its way: neither refunding nor shipping again is
+	// safe, so a person decides.
+	case rec.Status != order.StatusNeedsAttention:
+		why := is + " with a shipment requested, but its saga has ended " + string(inst.Status)
+		r.found(ctx, rep, rec.OrderID, why, "parked", func() error { return r.Orders.MarkNeedsAttention(ctx, rec.OrderID, why) })
+	default:
+		r.found(ctx, rep, rec.OrderID, is+" with a shipment requested, and its saga has ended "+string(inst.Status)+"; an operator may retry or compensate it", "flagged", nil)
+	}
+	return nil
+}
+
+// slowGraces is after how many grace periods a saga that waits for the carrier
+// is looked after, and the longest pause between looking after any: with the
+// usual five minutes, two hours.
+const slowGraces = 24
+
+// wake looks after a saga that has stood still where none waits for long. Dapr
+// can lose a saga's wake-up when a process dies at the wrong moment: any event
+// brings another, and means nothing to a saga that is well. A step of which it
+// lost the answer it never asks for again: such a saga is begun anew, and
+// finds what is done.
+func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, inst engine.Instance) error {
+	still := r.Now().Sub(rec.UpdatedAt)
+	what := "order has been " + string(rec.Status) + " for " + still.Round(time.Second).String()
+	parked := rec.Status == order.StatusNeedsAttention
+	switch {
+	case inst.Status == engine.Suspended:
+		r.found(ctx, rep, rec.OrderID, what+", and its saga is suspended", "flagged", nil)
+		return nil
+	case still < r.pause(rec):
+		return nil
+	case rec.Status == order.StatusPaid && rec.ShipmentID != "" && still < slowGraces*r.Grace:
+		return nil // the carrier may take a day
+	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
+		r.tell(ctx, rep, rec)
+		return nil
+	}
+	history, err := r.Sagas.History(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	step, lost := r.lostStep(history)
+	what += map[bool]string{true: ", and " + step + " never answered"}[lost]
+	switch {
+	case lost && parked:
+		// How to go on is for a person to say, and none can as long as an
+		// earlier decision seems to be carried out.
+		r.found(ctx, rep, rec.OrderID, what, "saga dropped", func() error { return r.terminate(ctx, rec.OrderID, dropped) })
+	case lost:
+		r.found(ctx, rep, rec.OrderID, what, "saga begun anew", func() error {
+			if err := r.terminate(ctx, rec.OrderID, anew); err != nil {
+				return err
+			}
+			return r.start(ctx, rec)
+		})
+	case parked && saga.IsParked(inst.CustomStatus): // waits for a person
+	default:
+		r.found(ctx, rep, rec.OrderID, what, "saga nudged", func() error { return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil) })
+	}
+	return nil
+}
+
+// tell repeats to a saga what was decided about its order: whoever took the
+// decision in may have died before the saga heard of it.
+func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
+	event, payload, decided := workflows.EventApproval, any(workflows.Approval{Approved: rec.Decision == stock.Approved}), string(rec.Decision)
+	if rec.CancelRequested {
+		event, payload, decided = workflows.EventCancel, cancellation(rec), "cancelled"
+	}
+	if decided != "" {
+		r.found(ctx, rep, rec.OrderID, "order was "+decided+" and its saga waits on", "saga told again", func() error {
+			return saga.Send(ctx, r.Sagas, rec.OrderID, event, payload)
+		})
+	}
+}
+
+func cancellation(rec stock.Record) workflows.Cancellation {
+	by, why := rec.CancelledBy()
+	return workflows.Cancellation{By: by, Reason: why}
+}
+
+// pause is how long an order is left alone after it was looked after. It
+// doubles each time: what was done stays in its notes and its saga's history.
+func (r Reconciler) pause(rec stock.Record) time.Duration {
+	pause := r.Grace
+	for _, n := range rec.Notes {
+		if n.Actor == reconciler {
+			pause = min(2*pause, slowGraces*r.Grace)
+		}
+	}
+	return pause
+}
+
+// lostStep finds an activity that was scheduled before the grace period and
+// has no outcome. None takes nearly so long.
+func (r Reconciler) lostStep(history []engine.Event) (name string, lost bool) {
+	open := map[int]engine.Event{}
+	for _, e := range history {
+		switch {
+		case e.Type == "TaskScheduled":
+			open[e.ID] = e
+		case (e.Type == "TaskCompleted" || e.Type == "TaskFailed") && e.RelatesTo != nil:
+			delete(open, *e.RelatesTo)
+		}
+	}
+	for _, e := range open {
+		if r.settled(e.At) {
+			return e.Name, true
+		}
+	}
+	return "", false
+}

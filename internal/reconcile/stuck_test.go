@@ -1,0 +1,173 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// TestDecisionThatTheSagaDidNotHear: it was recorded, and the process died.
+func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.awaiting("o")
+	l.nothing()
+	l.must(l.Store.Decide(t.Context(), "o", stock.Rejected, stock.Note{Actor: "ann", Action: "reject"}))
+	l.found("order was rejected and its saga waits on", "saga told again")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCancelled)
+}
+
+// TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
+func TestSagaThatStandsStillIsNudged(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.Sagas = quiet{l.Parts.Engine}
+	l.found("order has been RESERVED for 1h0m0s", "saga nudged")
+	for _, pause := range []time.Duration{10 * time.Minute, 20 * time.Minute, 40 * time.Minute} { // they double
+		l.Now = func() time.Time { return time.Now().Add(pause - time.Minute) }
+		l.nothing()
+		l.Now = func() time.Time { return time.Now().Add(pause + time.Minute) }
+		l.found("order has been RESERVED for", "saga nudged")
+	}
+	l.must(l.Simulators.HealPayments(t.Context()))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+}
+
+// quiet has no step under way.
+type quiet struct{ engine.Engine }
+
+func (quiet) History(context.Context, string) ([]engine.Event, error) { return nil, nil }
+
+// forgetful lost the answer to a step, as Dapr can.
+type forgetful struct{ engine.Engine }
+
+func (f forgetful) History(context.Context, string) ([]engine.Event, error) {
+	return []engine.Event{{ID: 3, Type: "TaskScheduled", Name: workflows.ChargePayment, At: time.Now()}}, nil
+}
+
+func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.Sagas = forgetful{l.Parts.Engine}
+	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never answered", "saga begun anew")
+	l.must(l.Simulators.HealPayments(t.Context()))
+	i, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if i.Status != engine.Completed {
+		t.Errorf("%+v", i)
+	}
+}
+
+// cutOff dies between the end of the old saga and the start of the new one.
+type cutOff struct{ forgetful }
+
+func (cutOff) Purge(context.Context, string) error { return errors.New("killed") }
+
+// TestBegunAnewHalfWay: whoever finds such a saga goes on; to undo the order
+// is for one that a person has terminated.
+func TestBegunAnewHalfWay(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
+	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
+		t.Fatalf("%+v", f)
+	}
+	l.Sagas = l.Parts.Engine
+	l.must(l.Simulators.HealPayments(t.Context()))
+	l.found("terminated to be begun anew", "saga begun anew")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
+}
+
+// TestSuspendedSagaIsLeftAlone: somebody has a reason.
+func TestSuspendedSagaIsLeftAlone(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.must(l.Parts.Engine.Suspend(t.Context(), "o", "test"))
+	l.Sagas = forgetful{l.Parts.Engine}
+	testkit.Eventually(t, "it is suspended", func() error {
+		if i, err := l.Parts.Engine.Get(t.Context(), "o"); err != nil || i.Status != engine.Suspended {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+	for range 2 {
+		l.found("its saga is suspended", "flagged")
+	}
+	if notes := l.is("o", order.StatusReserved).Notes; notes != nil {
+		t.Errorf("%+v", notes)
+	}
+}
+
+// TestCancelledSagaWithALostStepIsBegunAnew, and hears of the cancel.
+func TestCancelledSagaWithALostStepIsBegunAnew(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
+	l.must(l.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"}))
+	l.Sagas = forgetful{l.Parts.Engine}
+	l.found("ChargePayment never answered", "saga begun anew")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
+		t.Error(rec.Reason)
+	}
+}
+
+// TestCancelThatTheSagaDidNotHear while it waits for approval.
+func TestCancelThatTheSagaDidNotHear(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.awaiting("o")
+	l.must(l.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"}))
+	l.found("order was cancelled and its saga waits on", "saga told again")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
+		t.Error(rec.Reason)
+	}
+}
+
+// TestParkedSagaThatLostAStep: an operator's decision came to nothing, and
+// another can be taken.
+func TestParkedSagaThatLostAStep(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	l.Sagas = parked{quiet{l.Parts.Engine}}
+	l.nothing()
+	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
+	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
+		t.Fatalf("%+v", f)
+	}
+	l.Sagas = l.Parts.Engine
+	l.found("terminated to be dropped", "saga dropped")
+	l.found("NEEDS_ATTENTION and has no saga", "flagged")
+
+	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	l.must(l.Simulators.HealPayments(t.Context()))
+	l.must(l.Lost(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
+}
+
+// parked says of every saga that it waits for an operator.
+type parked struct{ quiet }
+
+func (p parked) Get(ctx context.Context, id string) (engine.Instance, error) {
+	i, err := p.quiet.Get(ctx, id)
+	i.CustomStatus = "needs attention: charge"
+	return i, err
+}
