@@ -294,8 +294,9 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 	p := w.parts
 	return api.New(api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
-		Publisher: intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
-		Reconcile: w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
+		DeadLetters: lettersOf(p.Cloud, p.Resources),
+		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
 		Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
