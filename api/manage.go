@@ -23,7 +23,7 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 		"It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all."),
 		s.managed("suspend", running, s.Sagas.Suspend))
 	huma.Register(h, op("resumeSaga", "resume", "Let a suspended saga go on", ""),
-		s.managed("resume", func(rec stock.Record, inst engine.Instance) string {
+		s.managed("resume", func(_ stock.Record, inst engine.Instance) string {
 			if inst.Status != engine.Suspended {
 				return "the saga is not suspended"
 			}

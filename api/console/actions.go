@@ -145,8 +145,14 @@ func back(w http.ResponseWriter, r *http.Request, to, what string, err error) {
 	if len(what) > 1000 {
 		what = strings.ToValidUTF8(what[:1000], "") + "…"
 	}
-	http.SetCookie(w, &http.Cookie{Name: flash, Value: mark + url.QueryEscape(what), Path: "/", MaxAge: 30, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	setFlash(w, r, mark+url.QueryEscape(what), 30)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // it begins with /console/
+}
+
+func setFlash(w http.ResponseWriter, r *http.Request, value string, seconds int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // dev is served without TLS
+		Name: flash, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+	})
 }
 
 // said takes what back has left. A page that fetches itself leaves it be.
@@ -155,7 +161,7 @@ func said(w http.ResponseWriter, r *http.Request) (what string, failed bool) {
 	if err != nil || c.Value == "" || r.Header.Get("Sec-Fetch-Mode") == "cors" {
 		return "", false
 	}
-	http.SetCookie(w, &http.Cookie{Name: flash, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+	setFlash(w, r, "", -1)
 	what, err = url.QueryUnescape(c.Value[1:])
 	return what, err == nil && c.Value[0] == '-'
 }

@@ -54,7 +54,7 @@ func (c client) call(from *http.Request, method, path string, in, out any) error
 	ctx, cancel := context.WithCancel(context.Background()) // the caller's has chi's idea of the console's own route
 	defer cancel()
 	defer context.AfterFunc(from.Context(), cancel)()
-	req, err := http.NewRequestWithContext(ctx, method, path, body)
+	req, err := http.NewRequestWithContext(ctx, method, path, body) //nolint:gosec // it goes no further than this process
 	if err != nil {
 		return fmt.Errorf("make request for %s: %w", path, err)
 	}

@@ -127,15 +127,15 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 	return func(w http.ResponseWriter, r *http.Request) {
 		data, stream, err := get(r)
 		v := view{Page: name, Stream: stream, Data: data}
-		v.Said, v.Failed = said(w, r)
 		status := http.StatusOK
 		if err != nil {
-			name, v = "problem", view{Page: "problem", Data: err}
+			name, v = "problem", view{Page: "problem", Data: err.Error()}
 			status = http.StatusBadGateway
 			if p, ok := asProblem(err); ok {
 				status = p.Status
 			}
 		}
+		v.Said, v.Failed = said(w, r)
 		var b bytes.Buffer
 		if err := pages[name].Execute(&b, v); err != nil {
 			http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)

@@ -156,7 +156,7 @@ func (o operator) press(label string) {
 func (o operator) place(id, token, name string, price int64) {
 	o.Helper()
 	body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":%q},"shipTo":{"name":%q,"country":"DE"}}`, id, price, token, name)
-	res, err := http.Post(o.API+"/v1/orders", "application/json", strings.NewReader(body)) //nolint:noctx // the test ends it
+	res, err := http.Post(o.API+"/v1/orders", "application/json", strings.NewReader(body))
 	if err != nil || res.StatusCode != http.StatusAccepted {
 		o.Fatal(res, err)
 	}
