@@ -18,7 +18,7 @@ const (
 	appCarrier = "carrier"
 	// pubSub is the component for shipments and notifications.
 	pubSub      = "orderpubsub"
-	canaryEvery = 15 * time.Second
+	canaryEvery = 5 * time.Second
 	// secretStore is the component that has PaymentKeySecret.
 	secretStore = "secretstore"
 )
