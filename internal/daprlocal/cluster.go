@@ -271,7 +271,7 @@ func (c *Cluster) watch(ctx context.Context, p *process, w pauses) {
 			continue
 		}
 		if err == nil {
-			err = fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(), ended(l.err))
+			err = fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(later), ended(l.err))
 		}
 		if time.Since(since) > w.calm {
 			pause = w.least

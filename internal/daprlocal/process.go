@@ -142,9 +142,9 @@ func (p *process) healthyWithin(ctx context.Context, within time.Duration) error
 		select {
 		case <-tick.C:
 		case <-l.ended:
-			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(), ended(l.err))
+			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(atStart), ended(l.err))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(), context.Cause(ctx))
+			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(atStart), context.Cause(ctx))
 		}
 	}
 }
@@ -206,16 +206,24 @@ func (t *tail) add(line string) {
 	}
 }
 
-// reason says, in one line, why a process ended: what it says of a component,
-// which its fatal line repeats at length, or that line, or the last one.
-func (t *tail) reason() string {
+// atStart mark the lines that say why a process did not come up: what it says
+// of a component, its fatal line repeats at length. Later on, errors are what it
+// has lived with.
+var (
+	atStart = []string{"Failed to init component", "level=fatal", "panic:", "level=error"}
+	later   = []string{"level=fatal", "panic:"}
+)
+
+// reason says, in one line, why a process ended: by the line with the first of
+// the marks that is there, or by the last one.
+func (t *tail) reason(marks []string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) == 0 {
 		return "it said nothing"
 	}
 	why := t.lines[len(t.lines)-1]
-	for _, mark := range []string{"Failed to init component", "level=fatal", "panic:", "level=error"} {
+	for _, mark := range marks {
 		if i := slices.IndexFunc(t.lines, func(l string) bool { return strings.Contains(l, mark) }); i >= 0 {
 			why = t.lines[i]
 			break

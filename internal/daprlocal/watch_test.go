@@ -40,7 +40,7 @@ func fake(dir, address string) {
 	if is("misread") {
 		fmt.Println(`level=error msg="Could not read resiliency policy ordersaga: invalid duration \"payment\", 10 parsecs" scope=dapr.runtime`)
 	}
-	panic(http.ListenAndServe(address, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))) //nolint:gosec // a test's
+	panic(http.ListenAndServe(address, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 }
 
 // watched is a fake process that is watched, with short pauses.

@@ -168,7 +168,7 @@ func (c *canary) storeAway(ctx context.Context) error {
 	defer cancel()
 	m, err := c.engine.client.GetMetadata(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // that is the sidecar's fault
+		return nil // that is the sidecar's fault
 	}
 	for _, s := range m.RegisteredComponents {
 		if !keepsWorkflows(s) {
