@@ -42,3 +42,15 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckOurs: nothing is said of the folders that come with this.
+func TestCheckOurs(t *testing.T) {
+	for _, folders := range [][]string{{"components/aws", "components/aws/redis"}, {"components/aws", "components/aws/postgresql"}, {"deploy/components"}} {
+		for i := range folders {
+			folders[i] = filepath.Join("..", "..", folders[i])
+		}
+		if err := check(folders); err != nil {
+			t.Error(err)
+		}
+	}
+}
