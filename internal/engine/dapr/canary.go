@@ -41,7 +41,7 @@ type canary struct {
 	why   error     // the last one was lost; errNoCanary before the first
 	good  time.Time // when one last came back, or none could through no fault of the sidecar
 	under string    // id of the one under way; "" if none is
-	since time.Time // it is
+	since time.Time // it is; forgetting it is part of its way, for that needs the store too
 	stale []string  // ids
 }
 
@@ -119,8 +119,13 @@ func (c *canary) send(ctx context.Context) {
 			}
 		}
 	})
+	defer func() {
+		early.Stop()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.under = ""
+	}()
 	err := c.fly(ctx, id)
-	early.Stop()
 	blameless := err == nil || status.Code(err) == codes.Unavailable // there is no sidecar to blame
 	if !blameless {
 		if away := c.storeAway(ctx); away != nil {
@@ -131,7 +136,7 @@ func (c *canary) send(ctx context.Context) {
 		return
 	}
 	c.mu.Lock()
-	c.why, c.under = err, ""
+	c.why = err
 	c.stale = append(c.stale, id)
 	if blameless || c.good.IsZero() {
 		c.good = time.Now()
@@ -184,6 +189,8 @@ func (c *canary) storeAway(ctx context.Context) error {
 
 // tidy forgets canaries that have ended. Those that were lost end later.
 func (c *canary) tidy(ctx context.Context, ids []string) {
+	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout)
+	defer cancel()
 	left := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		err := c.engine.Purge(ctx, id)
 		return err == nil || errors.Is(err, engine.ErrNotFound)
@@ -212,8 +219,8 @@ func (c *canary) end(ctx context.Context, why string) {
 func (c *canary) ready() error {
 	c.mu.Lock()
 	why := c.why
-	if late := time.Since(c.since).Round(time.Second); why == nil && c.under != "" && late > c.engine.opt.CanaryTimeout*2/3 {
-		why = fmt.Errorf("a canary saga has been under way for %s", late)
+	if late := time.Since(c.since); why == nil && c.under != "" && late > c.engine.opt.CanaryTimeout*2/3 {
+		why = fmt.Errorf("a canary saga has been under way for %s", late.Round(time.Second))
 	}
 	c.mu.Unlock()
 	if why != nil {

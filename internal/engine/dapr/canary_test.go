@@ -24,7 +24,8 @@ type sidecar struct {
 
 	mu                     sync.Mutex
 	dead, stuck, storeless bool
-	told                   int // to end
+	keeps                  bool // what is to be purged
+	told                   int  // to end
 }
 
 func (s *sidecar) set(change func()) {
@@ -82,14 +83,17 @@ func (s *sidecar) ScheduleNewWorkflow(ctx context.Context, _ any, _ ...api.NewWo
 }
 
 func (s *sidecar) FetchWorkflowMetadata(context.Context, api.InstanceID) (*protos.WorkflowMetadata, error) {
-	return &protos.WorkflowMetadata{}, nil
+	return &protos.WorkflowMetadata{RuntimeStatus: protos.OrchestrationStatus_ORCHESTRATION_STATUS_COMPLETED}, nil
 }
 
 func (s *sidecar) WaitForWorkflowCompletion(context.Context, api.InstanceID) (*protos.WorkflowMetadata, error) {
 	return &protos.WorkflowMetadata{RuntimeStatus: protos.OrchestrationStatus_ORCHESTRATION_STATUS_COMPLETED}, nil
 }
 
-func (s *sidecar) PurgeWorkflowState(context.Context, api.InstanceID, ...api.PurgeOptions) error {
+func (s *sidecar) PurgeWorkflowState(ctx context.Context, _ api.InstanceID, _ ...api.PurgeOptions) error {
+	if s.is(&s.keeps) {
+		<-ctx.Done()
+	}
 	return nil
 }
 
@@ -150,6 +154,18 @@ func TestStuckSidecar(t *testing.T) {
 	if s.ends() == 0 {
 		t.Error("the sidecar was not told to end")
 	}
+}
+
+// TestStuckAfterCanary: what gets stuck once the canary is back, and is to be
+// forgotten, is noticed as well.
+func TestStuckAfterCanary(t *testing.T) {
+	s, e := flying(t)
+	s.set(func() { s.keeps = true })
+	within(t, 580*time.Millisecond, e, "under way")
+	s.set(func() { s.keeps, s.storeless = false, true })
+	within(t, 5*time.Second, e, "state store")
+	s.set(func() { s.storeless = false })
+	within(t, 5*time.Second, e, "")
 }
 
 // TestDeadSidecar: readiness does not wait for a canary.
