@@ -62,15 +62,17 @@ func reach(ctx context.Context, f func() error) error {
 
 // unreached reports whether Dapr could not get a call to the workflow's actor:
 // when a sidecar comes or goes it takes a moment until all of them know who
-// hosts what. Dapr 1.18.2 says all of these before the actor does anything.
+// hosts what. Dapr 1.18.2 says all but the last before the actor does anything.
+// The last means for a start that nothing is kept yet; an event is kept, but
+// wakes the saga only with the next one, so that it has to be sent again.
 //
-// Two kinds of call are more than one call to the actor. To suspend, resume or
-// terminate is to send an event and to wait for what it does: doing so twice
-// is as good as once. To start is to create and to wait; it is repeated only
-// if creating failed, for the saga may have ended meanwhile, and would begin
-// anew. And when a connection breaks under a call, Dapr itself repeats it, and
-// the repetition may be what ends here: then an event arrives twice, which
-// sagas bear (workflows/saga/inbox.go), as people press buttons twice, too.
+// So an event may arrive twice, as it may when a connection breaks under a call
+// and Dapr itself repeats it. Sagas bear that: a signal that nobody waits for
+// any more is dropped, and a decision about an earlier park is forgotten at the
+// next (workflows/saga/inbox.go). Suspending, resuming, terminating and purging
+// twice is as good as once. A start is also the wait for the first step: if that
+// is what fails it is not repeated, for the saga may have ended meanwhile, and
+// would begin anew.
 func unreached(err error) bool {
 	said := err.Error()
 	if strings.Contains(said, "failed to start workflow") && !strings.Contains(said, "failed to create workflow instance") {
@@ -82,6 +84,7 @@ func unreached(err error) bool {
 		"did not find address for actor",      // pkg/messages/predefined.go: the same, where the router says it bare
 		"remote actor moved",                  // pkg/actors/router/router.go: two sidecars know different owners
 		"actor is closed, cannot handle lock", // pkg/actors/targets/workflow/common/lock/stallable.go: it is on its way to another
+		"only possible on hosted actor types", // pkg/actors/reminders/reminders.go: the worker went while the actor worked
 	}, func(s string) bool { return strings.Contains(said, s) })
 }
 
