@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -298,6 +300,9 @@ func (d Demo) act(ctx context.Context, p Parts, sims Simulators, s *scenario, re
 		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.ActionRetry, By: "demo operator", Note: "provider is up again"})
 	default:
 		return nil
+	}
+	if errors.Is(err, engine.ErrEnded) { // the record was read a moment before
+		err = nil
 	}
 	acted[key] = err == nil
 	return err
