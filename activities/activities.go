@@ -27,6 +27,7 @@ type Stock interface {
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
+	MarkRefunding(ctx context.Context, orderID string) error
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
@@ -173,8 +174,16 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	return workflows.State{ChargeID: id}, a.Stock.MarkPaid(ctx, s.Order.OrderID, id)
 }
 
-// RefundPayment gives the money back, or makes sure that none is taken.
+// RefundPayment gives the money back, or makes sure that none is taken. An
+// order that is COMPLETED keeps it: this is a second saga for it, then.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
+	err := a.Stock.MarkRefunding(ctx, s.Order.OrderID)
+	if errors.Is(err, stock.ErrFinished) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+		return err
+	}
 	id, err := a.Payments.Refund(ctx, s.Order.OrderID)
 	if err != nil || id == "" {
 		return err

@@ -165,6 +165,23 @@ func TestRefundPayment(t *testing.T) {
 	}
 	b.heard("refunded", "refunded")
 
+	// A step of an old saga comes late.
+	if out := b.do(workflows.RequestShipment, s); out.Stop.Status != "FAILED" {
+		t.Errorf("shipped without a charge: %+v", out)
+	}
+	b.is("o", order.StatusPaid)
+
+	sent := b.paid("sent")
+	b.do(workflows.RequestShipment, sent)
+	b.heard("confirmed")
+	if failure := b.undo(workflows.RefundPayment, sent, order.StatusFailed, "the order had ended before"); failure != "" {
+		t.Error(failure)
+	}
+	if rec := b.is("sent", order.StatusCompleted); rec.RefundID != "" {
+		t.Errorf("shipped, and refunded: %+v", rec)
+	}
+	b.heard()
+
 	never := b.accept("never", "tok_ok")
 	for range 2 {
 		if failure := b.undo(workflows.RefundPayment, never, order.StatusCancelled, ""); failure != "" {

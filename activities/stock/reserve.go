@@ -116,7 +116,7 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 }
 
 // Sell moves what the order holds from reserved to sold and completes the
-// order. ErrFinished if it is not held and paid.
+// order. ErrFinished if it is not held and paid, or is refunded.
 func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	if errors.Is(err, ErrNotFound) {
@@ -133,10 +133,9 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 	case HoldHeld:
 	}
 	at := s.stamp()
-	items := []types.TransactWriteItem{
-		{Update: s.holdUpdate(orderID, HoldSold, at)},
-		{Update: s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)},
-	}
+	complete := s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)
+	*complete.ConditionExpression += notRefunding
+	items := []types.TransactWriteItem{{Update: s.holdUpdate(orderID, HoldSold, at)}, {Update: complete}}
 	items = append(items, s.moveStock(res.Items, "SET reserved = reserved - :q, sold = sold + :q")...)
 	failed, err := s.transact(ctx, "sell stock of order "+orderID, items)
 	if err == nil && len(failed) > 0 {

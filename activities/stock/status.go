@@ -29,6 +29,8 @@ var liveStatuses = []order.Status{
 // parked is taken up again from NEEDS_ATTENTION.
 var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
 
+const notRefunding = " AND attribute_not_exists(refunding)"
+
 // statusUpdate sets the status, and set, on condition that the order is in one
 // of from. A terminal status also takes the payment token out of the record.
 func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
@@ -72,11 +74,33 @@ func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 
 // MarkShipmentRequested records the shipment. It and RequestCancel exclude
 // each other: whichever comes first holds. ErrFinished if the order is not
-// paid, or is to be cancelled.
+// paid, or is to be cancelled, or refunded.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
 	u := s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)
-	*u.ConditionExpression += " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
+	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
 	return wrap(s.update(ctx, u), "mark shipment of order %s", orderID)
+}
+
+// MarkRefunding records that the order's money goes back. It and what ships and
+// completes an order exclude each other: an old saga may still have a step
+// under way when another one, or the reconciler, undoes its order. ErrFinished
+// if the order is COMPLETED.
+func (s *Store) MarkRefunding(ctx context.Context, orderID string) error {
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:         aws.String("SET refunding = :true"),
+		ConditionExpression:      aws.String("attribute_exists(orderId) AND #status <> :completed"),
+		ExpressionAttributeNames: map[string]string{"#status": "status"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":true": &types.AttributeValueMemberBOOL{Value: true}, ":completed": str(string(order.StatusCompleted)),
+		},
+	})
+	if errors.Is(err, ErrFinished) {
+		if _, e := s.Get(ctx, orderID); e != nil {
+			err = e
+		}
+	}
+	return wrap(err, "mark order %s to be refunded", orderID)
 }
 
 // MarkRefunded records the refund's id, whatever the status.

@@ -41,6 +41,10 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --exit", 1, "--exit"},
 		{"dev --workers 2", 1, "--workers"},
 		{"dev --engine dapr --state redis", 1, "--state-address"},
+		{"dev --engine dapr --components . --state redis --state-address 127.0.0.1:1", 1, "--components: does not go with --state and --state-address"},
+		{"dev --engine dapr --components . --state sqlite", 1, "--components"},
+		{"dev --engine dapr --state sqlite --state-address x", 1, "--state-address"},
+		{"dev --engine dapr --state mysql", 2, "--state"},
 		{"dev --engine temporal", 2, "--engine"},
 		{"dev --fsync sometimes", 2, "--fsync"},
 		{"dev --ephemeral --port " + takenPort + " --aws-port 0 --payment-port 0 --carrier-port 0", 1, "API"},
@@ -217,6 +221,21 @@ func TestDaprBadInput(t *testing.T) {
 		"missing field": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "- name: connectionString", "- name: connectString")
 		}, want: "statestore.*connection string"},
+		"bad duration": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "payment: 10s", "payment: 10 parsecs")
+		}, want: `Could not read resiliency policy ordersaga: invalid duration "payment", 10 parsecs`},
+		"no YAML": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "kind: Subscription", "kind: [Subscription")
+		}, want: "subscription.yaml: error converting YAML"},
+		"wrong configuration": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "metrics:", "metrics: [")
+		}, want: "error loading configuration"},
+		"unknown policy": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "timeout: store\n", "timeout: shop\n")
+		}, want: "resiliency.yaml: component statestore wants the timeout shop"},
+		"unknown kind": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "kind: Resiliency", "kind: Resilience")
+		}, want: `resiliency.yaml: kind "Resilience" is none of`},
 		"missing component": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "name: orderpubsub", "name: pubsub")
 		}, want: `no component orderpubsub \(it has: `},

@@ -92,9 +92,9 @@ type devCmd struct {
 
 	Engine      string `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: embedded, in this process; or dapr, the real one, as child processes."`
 	Workers     int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
-	State       string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
+	State       string `enum:",sqlite,redis,postgresql" default:"" placeholder:"NAME" help:"Dapr's state store: sqlite (if not said), redis, postgresql."`
 	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
-	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration, in place of the built-in components/local."`
+	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration.yaml, in place of the built-in components/local; the state store is then one of its files, and not --state."`
 	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
@@ -120,7 +120,10 @@ func (c devCmd) Run(e env) error {
 	if c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr" {
 		return fmt.Errorf("--workers: %d, must be 1, or more with --engine dapr", c.Workers)
 	}
-	if (c.State != "sqlite") != (c.StateAt != "") {
+	if c.Components != "" && (c.State != "" || c.StateAt != "") {
+		return errors.New("--components: does not go with --state and --state-address; the state store is then a file in that folder, with its address in it")
+	}
+	if (c.State == "redis" || c.State == "postgresql") != (c.StateAt != "") {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
 	}
 	d := app.Dev{

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type system struct {
 	parts                                  []part        // in the order in which they start
 	pace                                   time.Duration // between two orders
 	pauses                                 string        // of the sagas, --pace
+	quiet                                  atomic.Bool   // no orders flow
+	outage                                 event         // of what can be away for long
 }
 
 // Who may talk to whom.
@@ -109,6 +112,17 @@ func daprSystem(t *testing.T) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Stop)
+	s.outage = event{"redis is away for more than a minute, and a sidecar ends meanwhile", func(flow func()) {
+		redis.Kill()
+		flow()
+		s.quiet.Store(true) // else what has to be caught up with takes minutes
+		defer s.quiet.Store(false)
+		if err := syscall.Kill(cluster.PID("daprd ordersaga-2"), syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(65 * time.Second) // longer than the patience of whoever gives up
+		redis.Start()
+	}}
 	add := func(name string) {
 		s.parts = append(s.parts, part{name, func() { cluster.Kill(name) }, func() { cluster.Quit(name) }, func() {
 			if err := cluster.Again(t.Context(), name); err != nil {
@@ -116,13 +130,11 @@ func daprSystem(t *testing.T) *system {
 			}
 		}})
 	}
-	watching := make(chan error, 1)
+	watching := make(chan struct{})
 	ctx, stopWatching := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		stopWatching()
-		if err := <-watching; err != nil {
-			t.Error(err)
-		}
+		<-watching
 	})
 	add(daprlocal.Placement)
 	add(daprlocal.Scheduler)
@@ -140,7 +152,7 @@ func daprSystem(t *testing.T) *system {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
 		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
 	}
-	go func() { watching <- cluster.Watch(ctx) }()
+	go func() { cluster.Watch(ctx); close(watching) }()
 	return s
 }
 
@@ -240,13 +252,13 @@ func TestCrash(t *testing.T) {
 
 // TestCrashDapr does so on Dapr, and kills each process in turn: workers,
 // sidecars, scheduler, placement, the state store, the world around, and all
-// of them at once.
+// of them at once. The state store is also away for long.
 func TestCrashDapr(t *testing.T) {
 	s := daprSystem(t)
 	rng := random(t)
 	var events []event
 	for range fromEnv(t, "ORDERSAGA_CRASH_ROUNDS", 1) {
-		round := []event{s.killingAll(), s.scaling()}
+		round := []event{s.killingAll(), s.scaling(), s.outage}
 		for _, p := range s.parts {
 			round = append(round, killing(p))
 		}
@@ -288,6 +300,10 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 		tick := time.NewTicker(s.pace)
 		defer tick.Stop()
 		for publishing.Err() == nil {
+			if s.quiet.Load() {
+				<-tick.C
+				continue
+			}
 			o, _ := crashOrder(n)
 			if err := pub.PublishOrder(t.Context(), o); err == nil { // else the same again
 				n++

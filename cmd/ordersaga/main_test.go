@@ -38,8 +38,9 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(status)
 	}
-	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
-		if err := os.Setenv("ORDERSAGA_DAPR_BIN", filepath.Join("..", "..", "bin")); err != nil {
+	bin := filepath.Join("..", "..", "bin")
+	if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
+		if err := os.Setenv("ORDERSAGA_DAPR_BIN", bin); err != nil {
 			panic(err)
 		}
 	}

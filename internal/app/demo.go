@@ -2,16 +2,19 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +22,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -42,7 +46,7 @@ type scenario struct {
 	want   order.Status // "" means: not accepted, goes to the dead letters
 	make   func(o *order.Order)
 	twice  bool   // published twice
-	raw    string // published instead of an order
+	raw    string // published instead of an order; %q is its id
 	person string // what the people involved do: approve, reject, cancel
 }
 
@@ -80,8 +84,8 @@ func scenarios() []scenario {
 		{name: "cancelled by the customer", weight: 1, want: order.StatusCancelled, make: expensive, person: "cancel"},
 		{name: "refund stuck, operator retries", weight: 1, want: order.StatusFailed, make: also(token("tok_refund_down"), shipTo("REFUSE"))},
 		{name: "same message twice", weight: 3, want: order.StatusCompleted, twice: true},
-		{name: "malformed message", weight: 2, raw: `{"orderId":"broken","lines":`},
-		{name: "invalid order", weight: 1, raw: `{"specVersion":7,"orderId":"o-v7","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`},
+		{name: "malformed message", weight: 2, raw: `{"orderId":%q,"lines":`},
+		{name: "invalid order", weight: 1, raw: `{"specVersion":7,"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`},
 	}
 }
 
@@ -101,9 +105,9 @@ type placed struct {
 	scenario *scenario
 }
 
-// plan deals out the scenarios: each one once if there is room, then by
+// plan deals out the scenarios: each one once while there is room, then by
 // weight. The same seed gives the same orders.
-func (d Demo) plan(run string) []placed {
+func (d Demo) plan(prefix string) []placed {
 	rng := rand.New(rand.NewPCG(d.Seed, 1)) //nolint:gosec // a demonstration
 	all := scenarios()
 	var deck []*scenario
@@ -115,10 +119,10 @@ func (d Demo) plan(run string) []placed {
 	plan := make([]placed, d.Orders)
 	for i := range plan {
 		s := deck[rng.IntN(len(deck))]
-		if i < len(all) && d.Orders >= len(all) {
+		if i < len(all) {
 			s = &all[i]
 		}
-		plan[i] = placed{id: fmt.Sprintf("demo-%s-%04d", run, i+1), scenario: s}
+		plan[i] = placed{id: fmt.Sprintf("%s%04d", prefix, i+1), scenario: s}
 	}
 	rng.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 	return plan
@@ -147,8 +151,8 @@ func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 	if err != nil {
 		return err
 	}
-	run := time.Now().UTC().Format("150405")
-	plan := d.plan(run)
+	prefix := "demo-" + uuid.NewString()[:8] + "-"
+	plan := d.plan(prefix)
 	began, callsBefore := time.Now(), w.parts.Cloud.Calls()
 	if err := d.publish(ctx, p, plan); err != nil {
 		return err
@@ -167,7 +171,7 @@ func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 		return err
 	}
 	calls := w.parts.Cloud.Calls() - callsBefore
-	violations, letters, err := d.verify(ctx, p, sims, want, records, dead)
+	violations, letters, err := d.verify(ctx, p, sims, want, records, prefix, dead)
 	if err != nil {
 		return err
 	}
@@ -202,7 +206,7 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 	for n, x := range plan {
 		g.Go(func() error {
 			if x.scenario.raw != "" {
-				_, err := p.Cloud.SNS.Publish(gctx, &sns.PublishInput{TopicArn: &p.Resources.OrderTopic, Message: aws.String(x.scenario.raw)})
+				_, err := p.Cloud.SNS.Publish(gctx, &sns.PublishInput{TopicArn: &p.Resources.OrderTopic, Message: aws.String(fmt.Sprintf(x.scenario.raw, x.id))})
 				return err
 			}
 			o := d.order(x, n)
@@ -297,13 +301,16 @@ func (d Demo) act(ctx context.Context, p Parts, sims Simulators, s *scenario, re
 	default:
 		return nil
 	}
+	if errors.Is(err, engine.ErrEnded) { // the record was read a moment before
+		err = nil
+	}
 	acted[key] = err == nil
 	return err
 }
 
 // verify compares every outcome with what it had to be, and checks the
 // invariants.
-func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]stock.Record, dead int) (violations []string, letters int, err error) {
+func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]stock.Record, prefix string, dead int) (violations []string, letters int, err error) {
 	ids := make([]string, 0, len(want))
 	for id, s := range want {
 		ids = append(ids, id)
@@ -318,7 +325,7 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 		return nil, 0, err
 	}
 	violations = append(violations, res.Violations...)
-	letters, unexplained, err := countLetters(ctx, p, dead)
+	letters, unexplained, err := countLetters(ctx, p, prefix, dead)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -329,10 +336,11 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 	return violations, letters, nil
 }
 
-// countLetters reads the dead-letter queue, leaving its messages there.
-func countLetters(ctx context.Context, p Parts, want int) (letters, unexplained int, err error) {
+// countLetters reads the dead-letter queue, leaving its messages there, and
+// counts those of this run: the queue may hold others from before.
+func countLetters(ctx context.Context, p Parts, prefix string, want int) (letters, unexplained int, err error) {
 	seen := map[string]bool{}
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for last := time.Now(); ; {
 		out, err := p.Cloud.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &p.Resources.OrderDLQ, MaxNumberOfMessages: 10, VisibilityTimeout: 5, MessageAttributeNames: []string{"All"},
 			MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{sqstypes.MessageSystemAttributeNameAll},
@@ -340,16 +348,23 @@ func countLetters(ctx context.Context, p Parts, want int) (letters, unexplained 
 		if err != nil {
 			return 0, 0, fmt.Errorf("read dead letters: %w", err)
 		}
+		before := len(seen)
 		for _, m := range out.Messages {
 			if id := *m.MessageId; !seen[id] {
 				seen[id] = true
+				if !strings.Contains(*m.Body, prefix) {
+					continue
+				}
+				letters++
 				if aws.ToString(m.MessageAttributes["Reason"].StringValue) == "" || aws.ToString(m.MessageAttributes["OriginalMessageId"].StringValue) == "" {
 					unexplained++
 				}
 			}
 		}
-		if len(out.Messages) == 0 && (len(seen) >= want || time.Now().After(deadline)) {
-			return len(seen), unexplained, nil
+		if len(seen) > before {
+			last = time.Now()
+		} else if letters >= want || time.Since(last) > 5*time.Second {
+			return letters, unexplained, nil
 		}
 	}
 }

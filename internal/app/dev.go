@@ -115,7 +115,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 		})
 		err = d.engine(top, awsOptions, l)
 	} else {
-		err = errors.Join(err, l.carrier.Close(), l.api.Close())
+		err = errors.Join(d.unlessEnded(top, err), l.carrier.Close(), l.api.Close())
 	}
 	stopBase()
 	return errors.Join(err, under.Wait())
@@ -135,19 +135,39 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 	if !d.Dapr {
 		return d.work(ctx, l, &w)
 	}
-	cluster, workers, err := d.sidecars(ctx, w, l)
+	dir, remove, err := d.daprDir()
 	if err != nil {
 		return errors.Join(err, l.api.Close())
+	}
+	defer remove()
+	cluster, workers, err := d.sidecars(ctx, dir, w, l)
+	if err != nil {
+		return errors.Join(d.unlessEnded(ctx, err), l.api.Close())
 	}
 	defer cluster.Stop()
 	g, gctx := errgroup.WithContext(ctx)
 	gctx, stop := context.WithCancel(gctx)
-	g.Go(func() error { return cluster.Watch(gctx) })
+	g.Go(func() error {
+		cluster.Watch(gctx)
+		return nil
+	})
 	g.Go(func() error {
 		defer stop()
 		return d.work(gctx, l, workers...)
 	})
 	return g.Wait()
+}
+
+// unlessEnded takes an error away that comes of being told to end before all
+// was up: nothing has gone wrong then. (If a part has died, its error says so.)
+func (d Dev) unlessEnded(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case d.Exit: // status 0 would say that the job was done
+		return errors.New("it was told to end before all was up")
+	}
+	return nil
 }
 
 // work runs the workers and, beside them, the job.
@@ -159,7 +179,7 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 			for _, w := range workers[:i] {
 				err = errors.Join(err, w.Close())
 			}
-			return errors.Join(err, l.api.Close())
+			return errors.Join(d.unlessEnded(ctx, err), l.api.Close())
 		}
 		if i == 0 {
 			parts = p

@@ -18,22 +18,33 @@ const (
 	appCarrier = "carrier"
 	// pubSub is the component for shipments and notifications.
 	pubSub      = "orderpubsub"
-	canaryEvery = 15 * time.Second
+	canaryEvery = 5 * time.Second
 	// secretStore is the component that has PaymentKeySecret.
 	secretStore = "secretstore"
 )
 
+// daprDir is where Dapr keeps its state. It has keys in it: remove leaves
+// nothing behind of one that is to keep nothing.
+func (d Dev) daprDir() (dir string, remove func(), err error) {
+	if dir = in(d.DataDir, "dapr"); dir != "" {
+		remove, err = func() {}, os.MkdirAll(dir, 0o750)
+	} else {
+		dir, err = os.MkdirTemp("", "ordersaga-dapr-")
+		remove = func() {
+			if err := os.RemoveAll(dir); err != nil {
+				d.Logger.Error().Err(err).Msg("Dapr's files are left")
+			}
+		}
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("directory for Dapr: %w", err)
+	}
+	return dir, remove, nil
+}
+
 // sidecars starts Dapr, and makes a worker for each sidecar from a template.
 // The first worker serves on the template's listener.
-func (d Dev) sidecars(ctx context.Context, template Worker, l listeners) (_ *daprlocal.Cluster, workers []*Worker, err error) {
-	dir := in(d.DataDir, "dapr")
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "ordersaga-dapr-"); err != nil {
-			return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
-		}
-	} else if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, nil, fmt.Errorf("directory for Dapr: %w", err)
-	}
+func (d Dev) sidecars(ctx context.Context, dir string, template Worker, l listeners) (_ *daprlocal.Cluster, workers []*Worker, err error) {
 	cluster, err := daprlocal.Start(ctx, daprlocal.Options{
 		Dir: dir, AWSEndpoint: template.AWS.Endpoint, State: d.State, Logger: d.Logger,
 		Components: d.Components, Out: d.Verbose,

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/components"
 )
@@ -92,6 +90,9 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	if o.Components != "" {
 		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
+	}
+	if err := check(c.opt.Resources); err != nil {
+		return nil, err
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
 	b, err := json.Marshal(o.Secrets)
@@ -200,7 +201,7 @@ func (c *Cluster) Again(ctx context.Context, name string) error {
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
 	}
-	return c.healthy(ctx, p)
+	return p.healthyWithin(ctx, startTime)
 }
 
 // PID is the id of a process.
@@ -230,63 +231,80 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 	c.mu.Lock()
 	c.procs = append(c.procs, p)
 	c.mu.Unlock()
-	return c.healthy(ctx, p)
-}
-
-func (c *Cluster) healthy(ctx context.Context, p *process) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, errors.New("not within "+startTime.String()))
-	defer cancel()
-	return p.healthy(ctx)
+	return p.healthyWithin(ctx, startTime)
 }
 
 // Watch starts processes that end by themselves again, as a kubelet does,
-// until ctx ends. It returns an error when one does not come up, or keeps
-// ending.
-func (c *Cluster) Watch(ctx context.Context) error {
+// until ctx ends. It never gives up: daprd ends at once while its state store
+// is away, and that may be for long.
+func (c *Cluster) Watch(ctx context.Context) {
 	c.mu.Lock()
 	procs := c.procs[:len(c.procs):len(c.procs)]
 	c.mu.Unlock()
-	g, ctx := errgroup.WithContext(ctx)
+	var all sync.WaitGroup
 	for _, p := range procs {
-		g.Go(func() error { return c.watch(ctx, p) })
+		all.Go(func() { c.watch(ctx, p, pauses{time.Second, 30 * time.Second, time.Minute, startTime}) })
 	}
-	return g.Wait()
+	all.Wait()
 }
 
-// restarts is how often a process may end within restartTime.
-const (
-	restarts    = 5
-	restartTime = 10 * time.Minute
-)
+// pauses are before a process that ended is started again: the least at first,
+// and twice as long each time, until it has been up for calm. It counts as
+// ended when it is not up within start.
+type pauses struct{ least, most, calm, start time.Duration }
 
-func (c *Cluster) watch(ctx context.Context, p *process) error {
-	var ends []time.Time
+func (c *Cluster) watch(ctx context.Context, p *process, w pauses) {
+	var err error // why it is not up
+	pause, since := w.least, time.Now()
 	for {
 		l := p.now()
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-l.ended:
 		}
-		switch done, err := p.restart(c.opt.Logger, l); {
-		case err != nil:
-			return err
-		case !done:
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(100 * time.Millisecond):
-				continue
+		if !p.wants(l) { // that was somebody's doing, who may start it again
+			if !sleep(ctx, 100*time.Millisecond) {
+				return
+			}
+			err = nil
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(later), ended(l.err))
+		}
+		if time.Since(since) > w.calm {
+			pause = w.least
+		}
+		c.opt.Logger.Warn().Err(err).Stringer("again_in", pause).Msg("one of Dapr's processes is not up")
+		if !sleep(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, w.most)
+		if l, err = p.restart(c.opt.Logger, l); l != nil {
+			err = p.healthyWithin(ctx, w.start)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				_ = l.cmd.Process.Kill() // one that hangs; the others have ended
+			} else {
+				c.opt.Logger.Info().Str("process", p.name).Msg("started again")
 			}
 		}
-		ends = slices.DeleteFunc(append(ends, time.Now()), func(t time.Time) bool { return time.Since(t) > restartTime })
-		if len(ends) > restarts {
-			return fmt.Errorf("%s ended %d times within %s: %s (%w)", p.name, len(ends), restartTime, p.tail.reason(), ended(l.err))
-		}
-		c.opt.Logger.Warn().Str("process", p.name).AnErr("ended", l.err).Msg("started again")
-		if err := c.healthy(ctx, p); err != nil && ctx.Err() == nil {
-			return err
-		}
+		since = time.Now()
+	}
+}
+
+// sleep reports whether ctx has not ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

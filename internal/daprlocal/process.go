@@ -48,15 +48,25 @@ func (p *process) start(logger zerolog.Logger) error {
 	return p.begin(logger)
 }
 
-// restart starts it again after a life that ended by itself; it does nothing
-// if that was somebody's doing.
-func (p *process) restart(logger zerolog.Logger, after *life) (done bool, err error) {
+// restart starts it again after a life that ended by itself; it does nothing,
+// and returns nil, if that was somebody's doing.
+func (p *process) restart(logger zerolog.Logger, after *life) (*life, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.wanted || p.life != after {
-		return false, nil
+		return nil, nil
 	}
-	return true, p.begin(logger)
+	if err := p.begin(logger); err != nil {
+		return nil, err
+	}
+	return p.life, nil
+}
+
+// wants reports whether it is to be started again after that life.
+func (p *process) wants(after *life) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted && p.life == after
 }
 
 func (p *process) begin(logger zerolog.Logger) error {
@@ -70,6 +80,7 @@ func (p *process) begin(logger zerolog.Logger) error {
 	}
 	l := &life{cmd: cmd, ended: make(chan struct{})}
 	p.life, p.wanted = l, true
+	p.tail.clear()
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		lines := bufio.NewScanner(r)
@@ -114,21 +125,26 @@ func (p *process) kill() {
 	<-l.ended
 }
 
-// healthy waits until the process answers.
-func (p *process) healthy(ctx context.Context) error {
+// healthyWithin waits until the process answers.
+func (p *process) healthyWithin(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, errors.New("not within "+within.String()))
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	l := p.now()
 	for {
 		if answers(ctx, p.health) {
+			if fault := p.tail.fault(); fault != "" {
+				return fmt.Errorf("%s: %s", p.name, fault)
+			}
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-l.ended:
-			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(), ended(l.err))
+			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(atStart), ended(l.err))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(), context.Cause(ctx))
+			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(atStart), context.Cause(ctx))
 		}
 	}
 }
@@ -167,40 +183,77 @@ func (p *process) stop(within time.Duration) {
 
 // tail keeps the last lines of a log.
 type tail struct {
-	mu    sync.Mutex
-	lines []string
+	mu     sync.Mutex
+	lines  []string
+	faults []string // all of those lines that speak of a file that is passed over
+}
+
+func (t *tail) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines, t.faults = nil, nil
 }
 
 func (t *tail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if unread.MatchString(line) {
+		t.faults = append(t.faults, line)
+	}
 	t.lines = append(t.lines, line)
 	if len(t.lines) > 200 {
 		t.lines = t.lines[100:]
 	}
 }
 
-// reason says, in one line, why a process ended: what it says of a component,
-// which its fatal line repeats at length, or that line, or the last one.
-func (t *tail) reason() string {
+// atStart mark the lines that say why a process did not come up: what it says
+// of a component, its fatal line repeats at length. Later on, errors are what it
+// has lived with.
+var (
+	atStart = []string{"Failed to init component", "level=fatal", "panic:", "level=error"}
+	later   = []string{"level=fatal", "panic:"}
+)
+
+// reason says, in one line, why a process ended: by the line with the first of
+// the marks that is there, or by the last one.
+func (t *tail) reason(marks []string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) == 0 {
 		return "it said nothing"
 	}
 	why := t.lines[len(t.lines)-1]
-	for _, mark := range []string{"Failed to init component", "level=fatal", "panic:", "level=error"} {
+	for _, mark := range marks {
 		if i := slices.IndexFunc(t.lines, func(l string) bool { return strings.Contains(l, mark) }); i >= 0 {
 			why = t.lines[i]
 			break
 		}
 	}
-	if m := message.FindStringSubmatch(why); m != nil {
+	return text(why)
+}
+
+// fault is what daprd says of a file that it cannot use. It says it, and goes
+// on without that file's policies or components.
+func (t *tail) fault() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.faults) == 0 {
+		return ""
+	}
+	i := slices.IndexFunc(t.faults, func(l string) bool { return strings.Contains(l, "daprd load") }) // names the file
+	return text(t.faults[max(i, 0)])
+}
+
+var unread = regexp.MustCompile(`msg="(Could not (read|parse|determine) (resiliency|resource type)|daprd load \w+ error when )`)
+
+// text is what a line of a log says.
+func text(line string) string {
+	if m := message.FindStringSubmatch(line); m != nil {
 		if text, err := strconv.Unquote(m[1]); err == nil {
-			why = text
+			line = text
 		}
 	}
-	return strings.Join(strings.Fields(why), " ")
+	return strings.Join(strings.Fields(line), " ")
 }
 
 // message is the text in a line of Dapr's logs.

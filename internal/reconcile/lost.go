@@ -126,6 +126,9 @@ func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
 
 // refund does what the saga's compensation does.
 func (r Reconciler) refund(ctx context.Context, orderID string) error {
+	if err := r.Orders.MarkRefunding(ctx, orderID); err != nil {
+		return err
+	}
 	id, err := r.Payments.Refund(ctx, orderID)
 	if err != nil || id == "" {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -52,6 +53,23 @@ func TestRetryOrGiveUp(t *testing.T) {
 	if kept := l.charges(); !kept["kept"] || kept["undone"] {
 		t.Errorf("%v", kept)
 	}
+}
+
+// TestSecondSaga: while an order's saga was begun anew, a step of the old one
+// completed it.
+func TestSecondSaga(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.paid("o", "tok_ok")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.must(l.Store.Sell(t.Context(), "o", "shp-o", ""))
+	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
+	if !l.charges()["o"] {
+		t.Error("refunded")
+	}
+	l.level(998, 0, 2)
 }
 
 // TestParkedOrderWithoutASaga waits for a person, who has two ways out.

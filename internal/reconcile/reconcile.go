@@ -26,6 +26,7 @@ type Orders interface {
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
+	MarkRefunding(ctx context.Context, orderID string) error
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error

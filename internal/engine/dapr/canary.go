@@ -29,6 +29,8 @@ const (
 	// sidecar counts as stuck. Each canary goes to an actor on any of the
 	// workers' sidecars, so one is also lost through another's fault.
 	patience = 4
+	// readyTime is enough for a sidecar that is merely busy.
+	readyTime = 5 * time.Second
 )
 
 type canary struct {
@@ -37,7 +39,9 @@ type canary struct {
 
 	mu    sync.Mutex
 	why   error     // the last one was lost; errNoCanary before the first
-	good  time.Time // when one last came back, or a sidecar came up
+	good  time.Time // when one last came back, or none could through no fault of the sidecar
+	under string    // id of the one under way; "" if none is
+	since time.Time // it is; forgetting it is part of its way, for that needs the store too
 	stale []string  // ids
 }
 
@@ -62,7 +66,9 @@ func (c *canary) run(ctx context.Context, every time.Duration) {
 			if hosts, err := c.hosts(ctx); err != nil || hosts {
 				since = time.Now()
 			} else if time.Since(since) > c.engine.opt.CanaryTimeout { // a worker needs a moment to connect
-				c.end(ctx, "hosts no workflows, though a worker is connected")
+				if c.storeAway(ctx) == nil {
+					c.end(ctx, "hosts no workflows, though a worker is connected")
+				}
 				since = time.Now()
 			}
 		})
@@ -100,14 +106,39 @@ func (c *canary) hosts(ctx context.Context) (bool, error) {
 
 func (c *canary) send(ctx context.Context) {
 	id := "canary-" + uuid.NewString()
+	c.mu.Lock()
+	c.under, c.since = id, time.Now()
+	c.mu.Unlock()
+	// Readiness does not wait for it when the cause can be seen.
+	early := time.AfterFunc(c.engine.opt.CanaryTimeout/5, func() {
+		if err := c.storeAway(ctx); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.under == id {
+				c.why = err
+			}
+		}
+	})
+	defer func() {
+		early.Stop()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.under = ""
+	}()
 	err := c.fly(ctx, id)
+	blameless := err == nil || status.Code(err) == codes.Unavailable // there is no sidecar to blame
+	if !blameless {
+		if away := c.storeAway(ctx); away != nil {
+			err, blameless = away, true
+		}
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
 	c.why = err
 	c.stale = append(c.stale, id)
-	if err == nil || c.good.IsZero() || status.Code(err) == codes.Unavailable { // there is no sidecar to blame
+	if blameless || c.good.IsZero() {
 		c.good = time.Now()
 	}
 	since, stale := c.good, c.stale
@@ -135,8 +166,31 @@ func (c *canary) fly(ctx context.Context, id string) error {
 	return err
 }
 
+// storeAway returns why the state store does not answer, if it does not and the
+// sidecar does. Through the sidecar's actors the two look the same.
+func (c *canary) storeAway(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout/3)
+	defer cancel()
+	m, err := c.engine.client.GetMetadata(ctx)
+	if err != nil {
+		return nil // that is the sidecar's fault
+	}
+	for _, s := range m.RegisteredComponents {
+		if !keepsWorkflows(s) {
+			continue
+		}
+		_, err := c.engine.client.GetState(ctx, s.Name, canaryStep, nil) // there is none
+		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Internal {
+			return fmt.Errorf("state store %s does not answer: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
 // tidy forgets canaries that have ended. Those that were lost end later.
 func (c *canary) tidy(ctx context.Context, ids []string) {
+	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout)
+	defer cancel()
 	left := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		err := c.engine.Purge(ctx, id)
 		return err == nil || errors.Is(err, engine.ErrNotFound)
@@ -164,9 +218,19 @@ func (c *canary) end(ctx context.Context, why string) {
 
 func (c *canary) ready() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.why != nil {
-		return fmt.Errorf("sagas make no progress on Dapr: %w", c.why)
+	why := c.why
+	if late := time.Since(c.since); why == nil && c.under != "" && late > c.engine.opt.CanaryTimeout*2/3 {
+		why = fmt.Errorf("a canary saga has been under way for %s", late.Round(time.Second))
+	}
+	c.mu.Unlock()
+	if why != nil {
+		return fmt.Errorf("sagas make no progress on Dapr: %w", why)
+	}
+	// A sidecar that has died since the last canary is seen at once.
+	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
+	defer cancel()
+	if _, err := c.engine.client.GetMetadata(ctx); err != nil {
+		return fmt.Errorf("the Dapr sidecar does not answer: %w", err)
 	}
 	return nil
 }

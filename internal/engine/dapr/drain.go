@@ -93,6 +93,9 @@ func (d *drain) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	d.mu.Lock()
+	if d.cancel != nil {
+		d.cancel() // of a stream that broke
+	}
 	if d.stopping {
 		cancel()
 	}

@@ -18,8 +18,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
-		if err := os.Setenv("ORDERSAGA_DAPR_BIN", filepath.Join("..", "..", "..", "bin")); err != nil {
+	bin := filepath.Join("..", "..", "..", "bin")
+	if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
+		if err := os.Setenv("ORDERSAGA_DAPR_BIN", bin); err != nil {
 			panic(err)
 		}
 	}

@@ -34,7 +34,7 @@ func fit(ctx context.Context, client daprclient.Client, o Options) error {
 	actors := false
 	for _, c := range m.RegisteredComponents {
 		has = append(has, c.Name)
-		actors = actors || strings.HasPrefix(c.Type, "state.") && slices.Contains(c.Capabilities, "ACTOR")
+		actors = actors || keepsWorkflows(c)
 	}
 	for _, name := range o.Needs {
 		if !slices.Contains(has, name) {
@@ -45,6 +45,11 @@ func fit(ctx context.Context, client daprclient.Client, o Options) error {
 		return &UnfitError{"has no state store that can keep workflows: one with the metadata actorStateStore: \"true\""}
 	}
 	return nil
+}
+
+// keepsWorkflows reports whether a component is a state store that can.
+func keepsWorkflows(c *daprclient.MetadataRegisteredComponents) bool {
+	return strings.HasPrefix(c.Type, "state.") && slices.Contains(c.Capabilities, "ACTOR")
 }
 
 // supported reports whether a version of Dapr will do. A build without a

@@ -28,18 +28,64 @@ type hub struct{ *taskhub.TaskHubGrpcClient }
 // lives is how often an id may be damaged.
 const lives = 5
 
-// inLife calls f with the instance id of the first life that is not damaged.
-func inLife(id api.InstanceID, f func(api.InstanceID) error) (err error) {
+// inLife calls f with the instance id of the first life that is not damaged,
+// and again while that instance's actor cannot be reached.
+func inLife(ctx context.Context, id api.InstanceID, f func(api.InstanceID) error) (err error) {
 	for n := range lives {
 		life := id
 		if n > 0 {
 			life = api.InstanceID(fmt.Sprintf("%s~%d", id, n+1))
 		}
-		if err = f(life); err == nil || !damaged(err) {
+		if err = reach(ctx, func() error { return f(life) }); err == nil || !damaged(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// reach calls f again while actors move, as long as one call may take.
+func reach(ctx context.Context, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := f()
+		if err == nil || !unreached(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// unreached reports whether Dapr could not get a call to the workflow's actor:
+// when a sidecar comes or goes it takes a moment until all of them know who
+// hosts what. Dapr 1.18.2 says all but the last before the actor does anything.
+// The last means for a start that nothing is kept yet; an event is kept, but
+// wakes the saga only with the next one, so that it has to be sent again.
+//
+// So an event may arrive twice, as it may when a connection breaks under a call
+// and Dapr itself repeats it. Sagas bear that: a signal that nobody waits for
+// any more is dropped, and a decision about an earlier park is forgotten at the
+// next (workflows/saga/inbox.go). Suspending, resuming, terminating and purging
+// twice is as good as once. A start is also the wait for the first step: if that
+// is what fails it is not repeated, for the saga may have ended meanwhile, and
+// would begin anew.
+func unreached(err error) bool {
+	said := err.Error()
+	if strings.Contains(said, "failed to start workflow") && !strings.Contains(said, "failed to create workflow instance") {
+		return false
+	}
+	return slices.ContainsFunc([]string{
+		"failed to create actor: actor type",  // pkg/actors/table/table.go: the sidecar has no worker any more, or not yet
+		"failed to lookup actor",              // pkg/actors/router/router.go: no sidecar has, as far as placement has told
+		"did not find address for actor",      // pkg/messages/predefined.go: the same, where the router says it bare
+		"remote actor moved",                  // pkg/actors/router/router.go: two sidecars know different owners
+		"actor is closed, cannot handle lock", // pkg/actors/targets/workflow/common/lock/stallable.go: it is on its way to another
+		"only possible on hosted actor types", // pkg/actors/reminders/reminders.go: the worker went while the actor worked
+	}, func(s string) bool { return strings.Contains(said, s) })
 }
 
 func damaged(err error) bool {
@@ -60,14 +106,14 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 		}
 	}
 	id := api.InstanceID(req.GetInstanceId())
-	return id, inLife(id, func(life api.InstanceID) error {
+	return id, inLife(ctx, id, func(life api.InstanceID) error {
 		_, err := h.TaskHubGrpcClient.ScheduleNewWorkflow(ctx, name, append(slices.Clone(opts), api.WithInstanceID(life))...)
 		return err
 	})
 }
 
 func (h hub) FetchWorkflowMetadata(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
-	err = inLife(id, func(life api.InstanceID) error {
+	err = inLife(ctx, id, func(life api.InstanceID) error {
 		m, err = h.fetch(ctx, life)
 		return err
 	})
@@ -100,7 +146,7 @@ func (h hub) WaitForWorkflowStart(ctx context.Context, id api.InstanceID) (*prot
 }
 
 func (h hub) WaitForWorkflowCompletion(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
-	err = inLife(id, func(life api.InstanceID) error {
+	err = inLife(ctx, id, func(life api.InstanceID) error {
 		if _, err = h.fetch(ctx, life); err != nil { // for a damaged one it waits for ever
 			return err
 		}
@@ -114,23 +160,23 @@ func (h hub) WaitForWorkflowCompletion(ctx context.Context, id api.InstanceID) (
 }
 
 func (h hub) RaiseEvent(ctx context.Context, id api.InstanceID, event string, opts ...api.RaiseEventOptions) error {
-	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.RaiseEvent(ctx, life, event, opts...) })
+	return inLife(ctx, id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.RaiseEvent(ctx, life, event, opts...) })
 }
 
 func (h hub) SuspendWorkflow(ctx context.Context, id api.InstanceID, reason string) error {
-	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.SuspendWorkflow(ctx, life, reason) })
+	return inLife(ctx, id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.SuspendWorkflow(ctx, life, reason) })
 }
 
 func (h hub) ResumeWorkflow(ctx context.Context, id api.InstanceID, reason string) error {
-	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.ResumeWorkflow(ctx, life, reason) })
+	return inLife(ctx, id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.ResumeWorkflow(ctx, life, reason) })
 }
 
 func (h hub) TerminateWorkflow(ctx context.Context, id api.InstanceID, opts ...api.TerminateOptions) error {
-	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.TerminateWorkflow(ctx, life, opts...) })
+	return inLife(ctx, id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.TerminateWorkflow(ctx, life, opts...) })
 }
 
 func (h hub) PurgeWorkflowState(ctx context.Context, id api.InstanceID, opts ...api.PurgeOptions) error {
-	return inLife(id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.PurgeWorkflowState(ctx, life, opts...) })
+	return inLife(ctx, id, func(life api.InstanceID) error { return h.TaskHubGrpcClient.PurgeWorkflowState(ctx, life, opts...) })
 }
 
 func (h hub) ListInstanceIDs(ctx context.Context, opts ...api.ListInstanceIDsOptions) (*protos.ListInstanceIDsResponse, error) {
@@ -138,7 +184,7 @@ func (h hub) ListInstanceIDs(ctx context.Context, opts ...api.ListInstanceIDsOpt
 }
 
 func (h hub) GetInstanceHistory(ctx context.Context, id api.InstanceID) (res *protos.GetInstanceHistoryResponse, err error) {
-	err = inLife(id, func(life api.InstanceID) error {
+	err = inLife(ctx, id, func(life api.InstanceID) error {
 		res, err = h.TaskHubGrpcClient.GetInstanceHistory(ctx, life)
 		return err
 	})

@@ -3,6 +3,7 @@ package dapr_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os/exec"
 	"strings"
@@ -98,8 +99,8 @@ func TestStuckSidecarIsStartedAgain(t *testing.T) {
 	testkit.Eventually(t, "it is ready", e.Ready)
 	before := c.PID("daprd one")
 	ctx, stop := context.WithCancel(t.Context())
-	watched := make(chan error, 1)
-	go func() { watched <- c.Watch(ctx) }()
+	watched := make(chan struct{})
+	go func() { c.Watch(ctx); close(watched) }()
 	c.Kill(daprlocal.Scheduler)
 	testkit.Eventually(t, "the sidecar is another", func() error {
 		if now := c.PID("daprd one"); now == before {
@@ -108,7 +109,32 @@ func TestStuckSidecarIsStartedAgain(t *testing.T) {
 		return nil
 	})
 	stop()
-	if err := <-watched; err != nil {
-		t.Error(err)
+	<-watched
+}
+
+// TestRedisAway: readiness says that it is the state store, and the sidecar is
+// the same afterwards.
+func TestRedisAway(t *testing.T) {
+	redis := testkit.Redis(t)
+	c, w := cluster(t, daprlocal.State{Store: "redis", Address: redis.Address}), enginetest.NewWorld()
+	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: 2 * time.Second, RestartSidecar: true})
+	testkit.Eventually(t, "it is ready", e.Ready)
+	before := c.PID("daprd one")
+	ctx, stop := context.WithCancel(t.Context())
+	watched := make(chan struct{})
+	go func() { c.Watch(ctx); close(watched) }()
+	t.Cleanup(func() { stop(); <-watched })
+	redis.Kill()
+	testkit.Eventually(t, "it is not ready", func() error {
+		if err := e.Ready(); err == nil || !strings.Contains(err.Error(), "state store statestore does not answer") {
+			return fmt.Errorf("it is %w", errors.Join(errors.New("not that"), err))
+		}
+		return nil
+	})
+	time.Sleep(12 * time.Second) // more than the four canaries after which a sidecar is ended
+	redis.Start()
+	testkit.Within(t, time.Minute, "it is ready again", e.Ready)
+	if c.PID("daprd one") != before {
+		t.Error("the sidecar was ended")
 	}
 }

@@ -1,0 +1,42 @@
+package app_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestSmallestDemo has one saga, and not one malformed message.
+func TestSmallestDemo(t *testing.T) {
+	s := testkit.NewSystem(t, nil, nil)
+	s.SetStock(t, app.Catalogue())
+	for seed := range uint64(3) {
+		var out bytes.Buffer
+		must(t, app.Demo{Orders: 1, Seed: seed, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+		if !strings.Contains(out.String(), "1 sagas: 90% had ended after") || strings.Contains(out.String(), "NaN") {
+			t.Error(out.String())
+		}
+	}
+}
+
+// TestDemoAmongOldLetters: dead letters from before are none of its business,
+// and do not stand in for one that is missing.
+func TestDemoAmongOldLetters(t *testing.T) {
+	s := testkit.NewSystem(t, nil, nil)
+	s.SetStock(t, app.Catalogue())
+	for range 12 { // more than are read at once
+		_, err := s.Parts.Cloud.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Parts.Resources.OrderDLQ, MessageBody: aws.String("from another day")})
+		must(t, err)
+	}
+	var out bytes.Buffer
+	must(t, app.Demo{Orders: 15, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "malformed or invalid 2 dead letter") {
+		t.Error(out.String())
+	}
+}

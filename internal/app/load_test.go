@@ -1,0 +1,30 @@
+package app_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestLoad has a row for each number in flight, and runs more sagas than it
+// counts: those that warm up.
+func TestLoad(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.Idle, w.Terms.AwaitCarrier = true, false }, nil)
+	s.SetStock(t, app.Catalogue())
+	var out bytes.Buffer
+	must(t, app.Load{Sagas: 20, InFlight: []int{1, 8}, Label: "here", Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+	for _, row := range []string{"| here | 1 | ", "| here | 8 | "} {
+		if !strings.Contains(out.String(), row) {
+			t.Errorf("no row %q in\n%s", row, &out)
+		}
+	}
+	page, err := s.Store.List(t.Context(), stock.Query{Limit: 1000})
+	must(t, err)
+	if n := len(page.Records); n != 20+2+20+8 {
+		t.Errorf("%d orders", n)
+	}
+}

@@ -1,0 +1,56 @@
+package daprlocal
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/components"
+)
+
+// TestCheck has what daprd passes over without a word.
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct{ file, old, replacement, want string }{
+		"as it is":         {},
+		"timeout":          {"resiliency.yaml", "timeout: store\n", "timeout: shop\n", "resiliency.yaml: component statestore wants the timeout shop, which is not there"},
+		"retry":            {"resiliency.yaml", "retry: payment\n", "retry: pay\n", "resiliency.yaml: app payment wants the retry pay, which is not there"},
+		"built-in retry":   {"resiliency.yaml", "retry: payment\n", "retry: DaprBuiltInServiceRetries\n", ""},
+		"circuit breaker":  {"resiliency.yaml", "circuitBreaker: payment\n", "circuitBreaker: pay\n", "resiliency.yaml: app payment wants the circuit breaker pay, which is not there"},
+		"kind":             {"resiliency.yaml", "kind: Resiliency", "kind: Resilience", "resiliency.yaml: kind \"Resilience\" is none of "},
+		"daprd's business": {"resiliency.yaml", "spec:", "spec: [", ""},
+		"not Dapr's":       {"resiliency.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Resiliency", "apiVersion: apps/v1\nkind: Deployment", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := components.WriteLocal(dir, "sqlite", "payment"); err != nil {
+				t.Fatal(err)
+			}
+			if c.file != "" {
+				file := filepath.Join(dir, c.file)
+				b, err := os.ReadFile(file)
+				if err != nil || !strings.Contains(string(b), c.old) {
+					t.Fatalf("%v, and %q must be in it:\n%s", err, c.old, b)
+				}
+				if err := os.WriteFile(file, []byte(strings.Replace(string(b), c.old, c.replacement, 1)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := check([]string{dir}); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestCheckOurs: nothing is said of the folders that come with this.
+func TestCheckOurs(t *testing.T) {
+	for _, folders := range [][]string{{"components/aws", "components/aws/redis"}, {"components/aws", "components/aws/postgresql"}, {"deploy/components"}} {
+		for i := range folders {
+			folders[i] = filepath.Join("..", "..", folders[i])
+		}
+		if err := check(folders); err != nil {
+			t.Error(err)
+		}
+	}
+}
