@@ -69,9 +69,9 @@ func (c console) do(r *http.Request, id, action string) error {
 		}
 	}
 	if d.method == http.MethodDelete {
-		return c.api.call(r, d.method, "/v1/sagas/"+url.PathEscape(id), nil, nil)
+		return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id), nil, nil)
 	}
-	return c.api.call(r, d.method, "/v1/sagas/"+url.PathEscape(id)+d.path, in, nil)
+	return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id)+d.path, in, nil)
 }
 
 func (c console) act(w http.ResponseWriter, r *http.Request) {
@@ -109,7 +109,7 @@ func (c console) setStock(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = fmt.Errorf("available: %q is not a number", r.PostFormValue("available"))
 	} else {
-		err = c.api.call(r, http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"available": n}, nil)
+		err = c.call(r, http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"available": n}, nil)
 	}
 	back(w, r, "/console/stock", fmt.Sprintf("%s: %d available", sku, n), err)
 }
@@ -120,7 +120,7 @@ func (c console) redrive(w http.ResponseWriter, r *http.Request) {
 	if body := r.PostFormValue("body"); body != r.PostFormValue("before") {
 		in["body"] = body
 	}
-	err := c.api.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id)+"/redrive", in, nil)
+	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id)+"/redrive", in, nil)
 	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "put back", err)
 }
 
@@ -128,7 +128,7 @@ func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
 	queue := chi.URLParam(r, "queue")
 	var out struct{ Redriven int }
 	rate := url.Values{"rate": {r.PostFormValue("rate")}}
-	err := c.api.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/redrive?"+rate.Encode(), nil, &out)
+	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/redrive?"+rate.Encode(), nil, &out)
 	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), strconv.Itoa(out.Redriven)+" put back", err)
 }
 

@@ -3,84 +3,30 @@ package console
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/ordersaga/ordersaga/api/client"
 )
 
-// client calls the API in this process.
-type client struct{ handler http.Handler }
+// here is a transport to the API in this process.
+type here struct{ handler http.Handler }
 
-// problem is the API's refusal.
-type problem struct {
-	Status        int
-	Title, Detail string
-	Errors        []struct{ Message, Location string }
-}
-
-func (p *problem) Error() string {
-	text := p.Detail
-	for _, e := range p.Errors {
-		if e.Message != p.Detail {
-			text += "; " + e.Location + ": " + e.Message
-		}
-	}
-	return text
-}
-
-func asProblem(err error) (*problem, bool) { return errors.AsType[*problem](err) }
-
-func isNotFound(err error) bool {
-	p, ok := asProblem(err)
-	return ok && p.Status == http.StatusNotFound
-}
-
-func (c client) get(r *http.Request, path string, out any) error {
-	return c.call(r, http.MethodGet, path, nil, out)
-}
-
-// call passes on who asks: the caller's headers, but for those of the body.
-func (c client) call(from *http.Request, method, path string, in, out any) error {
-	var body io.Reader = http.NoBody
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return fmt.Errorf("encode request for %s: %w", path, err)
-		}
-		body = bytes.NewReader(b)
-	}
-	ctx, cancel := context.WithCancel(context.Background()) // the caller's has chi's idea of the console's own route
-	defer cancel()
-	defer context.AfterFunc(from.Context(), cancel)()
-	req, err := http.NewRequestWithContext(ctx, method, path, body) //nolint:gosec // it goes no further than this process
-	if err != nil {
-		return fmt.Errorf("make request for %s: %w", path, err)
-	}
-	req.Host, req.RemoteAddr, req.RequestURI = from.Host, from.RemoteAddr, path
-	for _, name := range []string{"Authorization", "Cookie", "X-Request-Id"} {
-		if v := from.Header.Get(name); v != "" {
-			req.Header.Set(name, v)
-		}
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+// RoundTrip implements http.RoundTripper.
+func (h here) RoundTrip(req *http.Request) (*http.Response, error) {
+	// chi keeps where the console's request has gone in its context.
+	req = req.WithContext(context.WithValue(req.Context(), chi.RouteCtxKey, (*chi.Context)(nil)))
+	req.RequestURI = req.URL.RequestURI()
 	w := answer{header: http.Header{}, status: http.StatusOK}
-	c.handler.ServeHTTP(&w, req)
-	if w.status >= http.StatusBadRequest {
-		p := &problem{Status: w.status, Title: http.StatusText(w.status)}
-		_ = json.Unmarshal(w.body.Bytes(), p) // what is no problem document keeps its status
-		return p
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(w.body.Bytes(), out); err != nil {
-		return fmt.Errorf("decode the API's answer to %s %s: %w", method, path, err)
-	}
-	return nil
+	h.handler.ServeHTTP(&w, req)
+	return &http.Response{
+		StatusCode: w.status, Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), Header: w.header,
+		Body: io.NopCloser(&w.body), Request: req, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}, nil
 }
 
 // answer is an http.ResponseWriter that keeps what is written.
@@ -102,4 +48,28 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(b []byte) (int, error) {
 	a.wrote = true
 	return a.body.Write(b)
+}
+
+// call asks the API on behalf of whoever has sent r.
+func (c console) call(r *http.Request, method, path string, in, out any) error {
+	header := http.Header{}
+	for _, name := range []string{"Authorization", "Cookie", "X-Request-Id"} {
+		if v := r.Header.Get(name); v != "" {
+			header.Set(name, v)
+		}
+	}
+	api := client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api}}, Header: header}
+	return api.Call(r.Context(), method, path, in, out)
+}
+
+func (c console) get(r *http.Request, path string, out any) error {
+	return c.call(r, http.MethodGet, path, nil, out)
+}
+
+// statusOf is the status of a page that says err.
+func statusOf(err error) int {
+	if p, ok := errors.AsType[*client.Problem](err); ok {
+		return p.Status
+	}
+	return http.StatusBadGateway
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -30,7 +31,7 @@ var files embed.FS
 
 // New puts the console in front of the API: / and what is below /console.
 func New(apiHandler http.Handler) http.Handler {
-	c := console{client{apiHandler}}
+	c := console{apiHandler}
 	assets, err := fs.Sub(files, "assets")
 	if err != nil {
 		panic(err) // it is embedded
@@ -57,7 +58,7 @@ func New(apiHandler http.Handler) http.Handler {
 	})
 }
 
-type console struct{ api client }
+type console struct{ api http.Handler }
 
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -130,10 +131,7 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 		status := http.StatusOK
 		if err != nil {
 			name, v = "problem", view{Page: "problem", Data: err.Error()}
-			status = http.StatusBadGateway
-			if p, ok := asProblem(err); ok {
-				status = p.Status
-			}
+			status = statusOf(err)
 		}
 		v.Said, v.Failed = said(w, r)
 		var b bytes.Buffer
@@ -150,7 +148,7 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 
 func (c console) overview(r *http.Request) (any, string, error) {
 	var o api.Overview
-	err := c.api.get(r, "/v1/overview", &o)
+	err := c.get(r, "/v1/overview", &o)
 	return overviewOf(o), "/v1/overview/events", err
 }
 
@@ -180,11 +178,11 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 	}
 	if id := strings.TrimSpace(q.Get("id")); id != "" {
 		var one api.Saga
-		if err := c.api.get(r, "/v1/sagas/"+url.PathEscape(id), &one); err != nil {
+		if err := c.get(r, "/v1/sagas/"+url.PathEscape(id), &one); err != nil {
 			return nil, "", err
 		}
 		list.Sagas = []api.Saga{one}
-	} else if err := c.api.get(r, "/v1/sagas?"+ask.Encode(), &list); err != nil {
+	} else if err := c.get(r, "/v1/sagas?"+ask.Encode(), &list); err != nil {
 		return nil, "", err
 	}
 	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Query: q}
@@ -207,11 +205,11 @@ type sagaPage struct {
 func (c console) saga(r *http.Request) (any, string, error) {
 	at := "/v1/sagas/" + url.PathEscape(chi.URLParam(r, "id"))
 	var p sagaPage
-	if err := c.api.get(r, at, &p.Saga); err != nil {
+	if err := c.get(r, at, &p.Saga); err != nil {
 		return nil, "", err
 	}
 	var history struct{ Events []engine.Event }
-	if err := c.api.get(r, at+"/history", &history); err != nil && !isNotFound(err) {
+	if err := c.get(r, at+"/history", &history); err != nil && !client.IsNotFound(err) {
 		return nil, "", err
 	}
 	p.Events, p.Timeline, p.Actions = history.Events, timelineOf(history.Events, time.Now()), buttonsOf(p.Saga)
@@ -230,7 +228,7 @@ func (c console) stock(r *http.Request) (any, string, error) {
 	if cursor := r.URL.Query().Get("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
 	}
-	err := c.api.get(r, "/v1/stock?"+ask.Encode(), &p)
+	err := c.get(r, "/v1/stock?"+ask.Encode(), &p)
 	return p, "", err
 }
 
@@ -242,7 +240,7 @@ type lettersPage struct {
 
 func (c console) letters(r *http.Request) (any, string, error) {
 	var o api.Overview
-	if err := c.api.get(r, "/v1/overview", &o); err != nil {
+	if err := c.get(r, "/v1/overview", &o); err != nil {
 		return nil, "", err
 	}
 	p := lettersPage{Queues: o.Queues, Queue: r.URL.Query().Get("queue")}
@@ -250,7 +248,7 @@ func (c console) letters(r *http.Request) (any, string, error) {
 		return p, "", nil
 	}
 	var list struct{ Letters []deadletter.Letter }
-	err := c.api.get(r, "/v1/dead-letters/"+url.PathEscape(p.Queue)+"?limit=50", &list)
+	err := c.get(r, "/v1/dead-letters/"+url.PathEscape(p.Queue)+"?limit=50", &list)
 	p.Letters = list.Letters
 	return p, "", err
 }
