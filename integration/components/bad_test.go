@@ -23,7 +23,7 @@ func TestBadComponents(t *testing.T) {
 		"two receives":       {"orderpubsub.yaml", `value: "10"`, `value: "11"`, "messageMaxNumber must be less than or equal to 10"},
 		"half a dead letter": {"orderpubsub.yaml", `value: CarrierRequestsQueue-dlq`, `value: ""`, "messageReceiveLimit and sqsDeadLettersQueueName must both be set"},
 		"no secret":          {"redis/statestore.yaml", "name: ordersaga/redis-password", "name: ordersaga/redis-passwort", "can't find the specified secret"},
-		"no YAML":            {"secretstore.yaml", "metadata:", "metadata", "has no component secretstore"},
+		"no YAML":            {"secretstore.yaml", "metadata:", "metadata", "secretstore.yaml: error converting YAML to JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

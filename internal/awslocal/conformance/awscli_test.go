@@ -49,13 +49,13 @@ func TestAWSCommand(t *testing.T) {
 	c := newCLI(t)
 	name := unique(t)
 	var q struct{ QueueUrl string }
-	c.run(&q, "sqs", "create-queue", "--queue-name", name, "--attributes", "VisibilityTimeout=9", "--tags", "team=saga")
+	c.run(&q, "sqs", "create-queue", "--queue-name", name, "--attributes", "VisibilityTimeout=120", "--tags", "team=saga")
 	c.run(nil, "sqs", "send-message", "--queue-url", q.QueueUrl, "--message-body", `{"x":"<&>"}`,
 		"--message-attributes", "kind={DataType=String,StringValue=OrderPlaced}")
 	c.run(nil, "sqs", "send-message-batch", "--queue-url", q.QueueUrl, "--entries", "Id=a,MessageBody=one", "Id=b,MessageBody=two")
 	var attrs struct{ Attributes map[string]string }
 	c.run(&attrs, "sqs", "get-queue-attributes", "--queue-url", q.QueueUrl, "--attribute-names", "All")
-	if attrs.Attributes["VisibilityTimeout"] != "9" || attrs.Attributes["ApproximateNumberOfMessages"] != "3" {
+	if attrs.Attributes["VisibilityTimeout"] != "120" || attrs.Attributes["ApproximateNumberOfMessages"] != "3" {
 		t.Errorf("attributes %v", attrs)
 	}
 	var got struct {

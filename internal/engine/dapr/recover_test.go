@@ -76,8 +76,8 @@ func TestDamagedInstance(t *testing.T) {
 // and runs nothing.
 func TestReadiness(t *testing.T) {
 	c, w := cluster(t), enginetest.NewWorld()
-	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second})
-	testkit.Eventually(t, "it is ready", e.Ready)
+	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: 3 * time.Second})
+	testkit.Within(t, 2*time.Minute, "it is ready", e.Ready)
 	c.Kill(daprlocal.Scheduler)
 	testkit.Eventually(t, "it is not ready", func() error {
 		if err := e.Ready(); err == nil {
@@ -95,14 +95,14 @@ func TestReadiness(t *testing.T) {
 // brings another.
 func TestStuckSidecarIsStartedAgain(t *testing.T) {
 	c, w := cluster(t), enginetest.NewWorld()
-	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second, RestartSidecar: true})
-	testkit.Eventually(t, "it is ready", e.Ready)
+	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: 3 * time.Second, RestartSidecar: true})
+	testkit.Within(t, 2*time.Minute, "it is ready", e.Ready)
 	before := c.PID("daprd one")
 	ctx, stop := context.WithCancel(t.Context())
 	watched := make(chan struct{})
 	go func() { c.Watch(ctx); close(watched) }()
 	c.Kill(daprlocal.Scheduler)
-	testkit.Eventually(t, "the sidecar is another", func() error {
+	testkit.Within(t, 2*time.Minute, "the sidecar is another", func() error {
 		if now := c.PID("daprd one"); now == before {
 			return errors.New("it is the same")
 		}
@@ -118,7 +118,7 @@ func TestRedisAway(t *testing.T) {
 	redis := testkit.Redis(t)
 	c, w := cluster(t, daprlocal.State{Store: "redis", Address: redis.Address}), enginetest.NewWorld()
 	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: 2 * time.Second, RestartSidecar: true})
-	testkit.Eventually(t, "it is ready", e.Ready)
+	testkit.Within(t, 2*time.Minute, "it is ready", e.Ready)
 	before := c.PID("daprd one")
 	ctx, stop := context.WithCancel(t.Context())
 	watched := make(chan struct{})
