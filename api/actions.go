@@ -54,6 +54,7 @@ func (s *server) actions(h huma.API) {
 	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit", ""), s.decide(true))
 	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit", ""), s.decide(false))
 	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention", ""), s.retry)
+	s.manage(h, op)
 }
 
 type reconcileOutput struct{ Body reconcile.Report }
@@ -73,24 +74,28 @@ func (s *server) reconcile(h huma.API) {
 
 // action is what somebody does to a saga.
 type action struct {
-	name  string
-	said  Said
-	event string
-	// payload of the event.
-	payload any
+	name string
+	said Said
 	// why says what is in the way, or "". The instance is zero if the engine
 	// does not know the saga.
 	why func(stock.Record, engine.Instance) string
-	// done reports that it was done before: only the event is sent again.
+	// done reports that it holds already: only the saga is told again.
 	done func(stock.Record) bool
 	// commit makes it hold, with a note, or says stock.ErrFinished: it came too
 	// late.
 	commit func(ctx context.Context, id string, n stock.Note) error
+	// tell lets the saga know.
+	tell func(ctx context.Context, id string) error
 	// holds says that it does though the saga has ended meanwhile.
 	holds bool
 	// without does it for an order whose saga is lost or has ended, where there
 	// is anything to do.
 	without func(ctx context.Context, rec stock.Record) error
+}
+
+// send is how most actions tell the saga: by an event.
+func (s *server) send(event string, payload any) func(context.Context, string) error {
+	return func(ctx context.Context, id string) error { return s.Sagas.Raise(ctx, id, event, payload) }
 }
 
 // act does it and tells the saga. What the orders table has accepted holds,
@@ -120,7 +125,7 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if gone(inst) && a.without != nil {
 		err = a.without(ctx, rec)
 	} else {
-		err = s.Sagas.Raise(ctx, id, a.event, a.payload)
+		err = a.tell(ctx, id)
 	}
 	if err != nil && (!a.holds || !errors.Is(err, engine.ErrEnded)) {
 		return nil, s.failed(ctx, err)
@@ -148,7 +153,7 @@ func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, erro
 	said := deref(in.Body)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
-		name: stock.NoteCancel, said: said, event: workflows.EventCancel, payload: cancellation, holds: true,
+		name: stock.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
 		why:    func(rec stock.Record, _ engine.Instance) string { return cancellable(rec) },
 		done:   func(rec stock.Record) bool { return rec.CancelRequested },
 		commit: s.Orders.RequestCancel,
@@ -178,8 +183,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := deref(in.Body)
 		return s.act(ctx, in.ID, action{
-			name: name, said: said, event: workflows.EventApproval,
-			payload: workflows.Approval{Approved: yes, By: said.By, Note: said.Note},
+			name: name, said: said, tell: s.send(workflows.EventApproval, workflows.Approval{Approved: yes, By: said.By, Note: said.Note}),
 			why: func(rec stock.Record, inst engine.Instance) string {
 				switch {
 				case rec.Decision != "" && rec.Decision != decision:
@@ -201,7 +205,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 	body := deref(in.Body)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
 	return s.act(ctx, in.ID, action{
-		name: string(res.Action), said: body.Said, event: workflows.EventResolve, payload: res,
+		name: string(res.Action), said: body.Said, tell: s.send(workflows.EventResolve, res),
 		why: func(rec stock.Record, inst engine.Instance) string {
 			if saga.IsParked(inst.CustomStatus) && !gone(inst) {
 				return ""
@@ -217,11 +221,13 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			}
 			return ""
 		},
-		done:    func(stock.Record) bool { return false }, // each time is one more try
+		done:    never, // each time is one more try
 		commit:  s.Orders.AddNote,
 		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
 	})
 }
+
+func never(stock.Record) bool { return false }
 
 // only lets an action through in one status.
 func only(want order.Status, rec stock.Record) string {

@@ -44,6 +44,10 @@ type Sagas interface {
 	Get(ctx context.Context, id string) (engine.Instance, error)
 	History(ctx context.Context, id string) ([]engine.Event, error)
 	Raise(ctx context.Context, id, event string, payload any) error
+	Suspend(ctx context.Context, id, reason string) error
+	Resume(ctx context.Context, id, reason string) error
+	Terminate(ctx context.Context, id, reason string) error
+	Purge(ctx context.Context, id string) error
 	Stats(ctx context.Context) (engine.Stats, error)
 }
 
@@ -59,11 +63,12 @@ type Publisher interface {
 
 // Options are what the API works with.
 type Options struct {
-	Orders    Orders
-	Sagas     Sagas
-	Starter   Starter
-	Publisher Publisher
-	Reconcile func(ctx context.Context) (reconcile.Report, error)
+	Orders      Orders
+	Sagas       Sagas
+	Starter     Starter
+	Publisher   Publisher
+	DeadLetters DeadLetters
+	Reconcile   func(ctx context.Context) (reconcile.Report, error)
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
 	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
@@ -72,7 +77,11 @@ type Options struct {
 	Logger   zerolog.Logger
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+
+	cache overviewCache
+}
 
 const (
 	maxBody        = order.MaxEventBytes
@@ -81,7 +90,7 @@ const (
 
 // New makes the handler.
 func New(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o}
 	m := newMetrics(o.Registry, o.Sagas, func(ctx context.Context) (int, error) {
 		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
 		return n[order.StatusNeedsAttention], err
@@ -112,6 +121,9 @@ func New(o Options) http.Handler {
 	s.sagas(h)
 	s.actions(h)
 	s.stock(h)
+	s.overviews(h)
+	s.streams(h)
+	s.deadLetters(h)
 	s.reconcile(h)
 	s.health(h)
 	r.Get("/docs", docs(h.OpenAPI()))
@@ -125,7 +137,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, stock.ErrConflict):
 		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")

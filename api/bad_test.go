@@ -278,7 +278,7 @@ func TestNoEcho(t *testing.T) {
 func TestMethodsAreTold(t *testing.T) {
 	c := start(t)
 	for request, allow := range map[string]string{
-		"DELETE /v1/orders": "POST", "DELETE /v1/sagas": "GET, HEAD, POST", "POST /v1/sagas/x": "GET, HEAD",
+		"DELETE /v1/orders": "POST", "DELETE /v1/sagas": "GET, HEAD, POST", "POST /v1/sagas/x": "GET, HEAD, DELETE",
 		"GET /v1/sagas/x/cancel": "POST", "HEAD /v1/sagas/x/cancel": "POST", "PATCH /v1/stock/a%2Fb": "GET, HEAD, PUT", "BREW /docs": "GET, HEAD",
 	} {
 		method, path, _ := strings.Cut(request, " ")

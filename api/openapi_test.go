@@ -53,7 +53,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 			}
 			ids[op.OperationID] = true
 			for _, p := range op.Parameters {
-				if (p.In == "path" || p.Name == "customer") && (p.Schema.Pattern != order.IDPattern || p.Schema.MaxLength != order.MaxIDLength) {
+				if (p.In == "path" || p.Name == "customer") && !strings.Contains(path, "dead-letters") && (p.Schema.Pattern != order.IDPattern || p.Schema.MaxLength != order.MaxIDLength) {
 					t.Errorf("%s %s: %s has %+v", method, path, p.Name, p.Schema)
 				}
 			}
@@ -63,7 +63,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	// Prometheus's.
 	own := regexp.MustCompile(`^GET /(metrics|docs|openapi(-3\.0)?\.(json|yaml))$`)
 	var served []string
-	routes, ok := api.New(api.Options{Registry: prometheus.NewRegistry()}).(chi.Routes)
+	routes, ok := api.New(api.Options{Registry: prometheus.NewRegistry(), Sagas: b.behind}).(chi.Routes)
 	if !ok {
 		t.Fatal("the handler is no chi router")
 	}

@@ -37,6 +37,8 @@ type bench struct {
 }
 
 type behind struct {
+	engine.Engine // for what the test does not ask
+
 	mu        sync.Mutex
 	store     *stock.Store
 	started   []string

@@ -26,6 +26,9 @@ type cli struct {
 	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
 	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
+	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
+	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
+	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
@@ -71,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		return 2
 	}
 	e := env{ctx: ctx, out: stdout, err: stderr, logger: c.logger(stderr)}
-	if err := command.Run(e); err != nil {
+	if err := command.Run(e, commandName(command.Selected().Name)); err != nil {
 		_, _ = fmt.Fprintln(stderr, "ordersaga:", err)
 		return 1
 	}

@@ -241,7 +241,7 @@ func (d Dev) greet(p Parts, side *Dapr, l listeners) {
 		kept = "nowhere: it is gone when this process ends"
 	}
 	_, _ = fmt.Fprintf(d.Out, `ordersaga is up; state is kept %[1]s
-  API        %[2]s   (operations: /docs, OpenAPI: /openapi.json, metrics: /metrics)
+  API        %[2]s   (console: /, operations: /docs, OpenAPI: /openapi.json, metrics: /metrics)
   local AWS  %[3]s   payment %[4]s   carrier %[5]s
 
 Place an order and follow it:

@@ -23,6 +23,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/console"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
@@ -292,10 +293,11 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 
 func (w *Worker) api(starter intake.Starter) http.Handler {
 	p := w.parts
-	return api.New(api.Options{
+	return console.New(api.New(api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
-		Publisher: intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
-		Reconcile: w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
+		DeadLetters: lettersOf(p.Cloud, p.Resources),
+		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
 		Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
@@ -303,5 +305,5 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 			}
 			return p.Ready()
 		},
-	})
+	}))
 }

@@ -41,6 +41,17 @@ func (r *Resources) queues() []queuePair {
 	}
 }
 
+// Queue is a queue with its dead-letter queue.
+type Queue struct{ Name, URL, DeadURL string }
+
+// Queues are all that there are.
+func (r Resources) Queues() (all []Queue) {
+	for _, q := range r.queues() {
+		all = append(all, Queue{q.name, *q.url, *q.dlqURL})
+	}
+	return all
+}
+
 type queuePair struct {
 	name, dlqName string
 	url, dlqURL   *string

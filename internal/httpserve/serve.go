@@ -20,6 +20,9 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 	var unused connections
 	srv := &http.Server{
 		Handler: h, ConnState: unused.watch,
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), drainKey{}, ctx.Done())
+		},
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 	}
 	stopped := make(chan error, 1)
@@ -41,6 +44,15 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 		return fmt.Errorf("shut down %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+type drainKey struct{}
+
+// Draining is closed when the server of a request goes down: answers that
+// would not end by themselves should.
+func Draining(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
+	return c
 }
 
 // connections are those on which no request has come yet. http.Server.Shutdown

@@ -158,8 +158,8 @@ func pack(body string) (string, error) {
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// content is a message's body as its sender wrote it.
-func content(m types.Message) ([]byte, error) {
+// Content is a message's body as its sender wrote it.
+func Content(m types.Message) ([]byte, error) {
 	body := aws.ToString(m.Body)
 	if !isPacked(m) {
 		return []byte(body), nil

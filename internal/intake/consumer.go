@@ -165,7 +165,7 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 // settle handles one message; true means that it can be deleted. If not,
 // letGo is called, and the message is no longer kept hidden.
 func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
-	body, err := content(m)
+	body, err := Content(m)
 	if err == nil {
 		err = c.o.Handle(ctx, body)
 	}

@@ -1,0 +1,95 @@
+// Package client calls the HTTP API.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// Client is one user of the API.
+type Client struct {
+	Base   string // such as http://127.0.0.1:8080
+	HTTP   *http.Client
+	Header http.Header // sent with every request
+}
+
+// Problem is the API's refusal, an RFC 9457 problem document.
+type Problem struct {
+	Status        int
+	Title, Detail string
+	Errors        []struct{ Message, Location string }
+}
+
+func (p *Problem) Error() string {
+	var b strings.Builder
+	b.WriteString(p.Detail)
+	for _, e := range p.Errors {
+		if e.Message != p.Detail {
+			b.WriteString("; " + e.Location + ": " + e.Message)
+		}
+	}
+	return b.String()
+}
+
+// IsNotFound reports whether err says that what was asked for is not there.
+func IsNotFound(err error) bool {
+	p, ok := errors.AsType[*Problem](err)
+	return ok && p.Status == http.StatusNotFound
+}
+
+// maxAnswer bounds an answer; a page of 1,000 sagas with all that they can have
+// is smaller.
+const maxAnswer = 64 << 20
+
+// Call sends in, if not nil, as JSON and decodes the answer into out, if not
+// nil. A refusal is a *Problem.
+func (c Client) Call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader = http.NoBody
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request for %s: %w", path, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+path, body)
+	if err != nil {
+		return fmt.Errorf("make request for %s: %w", path, err)
+	}
+	for name, values := range c.Header {
+		req.Header[name] = values
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.HTTP.Do(req)
+	if err != nil {
+		return fmt.Errorf("the API does not answer: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the API's answer to %s %s: %w", method, path, err)
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		p := &Problem{Title: http.StatusText(res.StatusCode)}
+		_ = json.Unmarshal(answer, p) // what is no problem document has its status at least
+		if p.Status = res.StatusCode; p.Detail == "" {
+			p.Detail = fmt.Sprintf("%s %s: %s", method, path, res.Status)
+		}
+		return p
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("decode the API's answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// button is something that can be done about a saga as it is.
+type button struct {
+	Action, Label, Title string
+	Confirm              string // the question, before what cannot be taken back
+}
+
+// deeds are all actions, with what the API is asked for.
+var deeds = map[string]struct {
+	method, path string
+	resolution   saga.Action
+}{
+	"cancel": {method: http.MethodPost, path: "/cancel"}, "approve": {method: http.MethodPost, path: "/approve"}, "reject": {method: http.MethodPost, path: "/reject"},
+	"suspend": {method: http.MethodPost, path: "/suspend"}, "resume": {method: http.MethodPost, path: "/resume"},
+	"terminate": {method: http.MethodPost, path: "/terminate"}, "purge": {method: http.MethodDelete},
+	"retry": {http.MethodPost, "/retry", saga.ActionRetry}, "skip": {http.MethodPost, "/retry", saga.ActionSkip},
+	"resolve": {http.MethodPost, "/retry", saga.ActionResolve}, "compensate": {http.MethodPost, "/retry", saga.ActionCompensate},
+}
+
+func buttonsOf(s api.Saga) (all []button) {
+	add := func(when bool, b button) {
+		if when {
+			all = append(all, b)
+		}
+	}
+	running := s.Runtime != "" && !s.Runtime.Ended()
+	stuck := s.Status == order.StatusNeedsAttention
+	waits := s.Status == order.StatusAwaitingApproval && s.Decision == ""
+	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it"})
+	add(waits, button{Action: "reject", Label: "Reject", Title: "Release its stock and end it", Confirm: "Reject this order?"})
+	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order?"})
+	add(stuck, button{Action: "retry", Label: "Retry", Title: "Try the stuck step again"})
+	add(stuck, button{Action: "compensate", Label: "Compensate", Title: "Give up and undo what was done", Confirm: "Give this order up, refund it and release its stock?"})
+	add(stuck && running, button{Action: "skip", Label: "Skip", Title: "Leave the stuck step out", Confirm: "Leave the stuck step out?"})
+	add(stuck && running, button{Action: "resolve", Label: "Done by hand", Title: "The stuck step was done by hand", Confirm: "Was the stuck step done by hand?"})
+	add(running && s.Runtime != engine.Suspended, button{Action: "suspend", Label: "Suspend", Title: "Hold the saga up until it is resumed"})
+	add(s.Runtime == engine.Suspended, button{Action: "resume", Label: "Resume", Title: "Let the saga go on"})
+	add(running, button{Action: "terminate", Label: "Terminate", Title: "End the saga where it stands; the reconciler then undoes the order", Confirm: "End the saga where it stands? Nothing is undone until the reconciler comes by."})
+	add(s.Runtime.Ended() && s.Status.Terminal(), button{Action: "purge", Label: "Purge history", Title: "Forget what the saga did; the order stays", Confirm: "Forget the history of this saga?"})
+	return all
+}
+
+// do asks the API for an action on a saga.
+func (c console) do(r *http.Request, id, action string) error {
+	d, ok := deeds[action]
+	if !ok {
+		return fmt.Errorf("there is no action %q", action)
+	}
+	in := map[string]string{}
+	for name, v := range map[string]string{"by": r.PostFormValue("by"), "note": r.PostFormValue("note"), "action": string(d.resolution)} {
+		if v = strings.TrimSpace(v); v != "" {
+			in[name] = v
+		}
+	}
+	if d.method == http.MethodDelete {
+		return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id), nil, nil)
+	}
+	return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id)+d.path, in, nil)
+}
+
+func (c console) act(w http.ResponseWriter, r *http.Request) {
+	id, action := chi.URLParam(r, "id"), chi.URLParam(r, "action")
+	back(w, r, "/console/sagas/"+url.PathEscape(id), action+": done", c.do(r, id, action))
+}
+
+// bulk does one action to many sagas.
+func (c console) bulk(w http.ResponseWriter, r *http.Request) {
+	action := r.PostFormValue("action") // it reads the form
+	done := 0
+	var failed []string
+	for _, id := range r.PostForm["id"] {
+		if err := c.do(r, id, action); err != nil {
+			failed = append(failed, id+": "+err.Error())
+			continue
+		}
+		done++
+	}
+	said := fmt.Sprintf("%s: %d done", action, done)
+	var err error
+	if len(failed) > 0 {
+		err = fmt.Errorf("%s, %d refused: %s", said, len(failed), strings.Join(failed[:min(len(failed), 5)], "; "))
+	}
+	to := "/console/sagas"
+	if q := r.PostFormValue("query"); q != "" {
+		to += "?" + q
+	}
+	back(w, r, to, said, err)
+}
+
+func (c console) setStock(w http.ResponseWriter, r *http.Request) {
+	sku := strings.TrimSpace(r.PostFormValue("sku"))
+	n, err := strconv.ParseInt(strings.TrimSpace(r.PostFormValue("available")), 10, 64)
+	if err != nil {
+		err = fmt.Errorf("available: %q is not a number", r.PostFormValue("available"))
+	} else {
+		err = c.call(r, http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"available": n}, nil)
+	}
+	back(w, r, "/console/stock", fmt.Sprintf("%s: %d available", sku, n), err)
+}
+
+func (c console) redrive(w http.ResponseWriter, r *http.Request) {
+	queue, id := chi.URLParam(r, "queue"), chi.URLParam(r, "id")
+	in := map[string]string{}
+	if body := r.PostFormValue("body"); body != r.PostFormValue("before") {
+		in["body"] = body
+	}
+	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id)+"/redrive", in, nil)
+	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "put back", err)
+}
+
+func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
+	queue := chi.URLParam(r, "queue")
+	var out struct{ Redriven int }
+	rate := url.Values{"rate": {r.PostFormValue("rate")}}
+	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/redrive?"+rate.Encode(), nil, &out)
+	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), strconv.Itoa(out.Redriven)+" put back", err)
+}
+
+// flash is the cookie that tells the next page what came of an action. In the
+// address anybody's link could have the console say anything.
+const flash = "ordersaga-said"
+
+// back returns to a page, which says what came of it.
+func back(w http.ResponseWriter, r *http.Request, to, what string, err error) {
+	mark := "+"
+	if err != nil {
+		mark, what = "-", err.Error()
+	}
+	if len(what) > 1000 {
+		what = strings.ToValidUTF8(what[:1000], "") + "…"
+	}
+	setFlash(w, r, mark+url.QueryEscape(what), 30)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // it begins with /console/
+}
+
+func setFlash(w http.ResponseWriter, r *http.Request, value string, seconds int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // dev is served without TLS
+		Name: flash, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+	})
+}
+
+// said takes what back has left. A page that fetches itself leaves it be.
+func said(w http.ResponseWriter, r *http.Request) (what string, failed bool) {
+	c, err := r.Cookie(flash)
+	if err != nil || c.Value == "" || r.Header.Get("Sec-Fetch-Mode") == "cors" {
+		return "", false
+	}
+	setFlash(w, r, "", -1)
+	what, err = url.QueryUnescape(c.Value[1:])
+	return what, err == nil && c.Value[0] == '-'
+}

@@ -1,0 +1,254 @@
+// Package console is the web console: pages over the API, of which it is a
+// client like any other, so that what it does is checked and noted in the same
+// way. Pages are made here and work without a script; with one they follow the
+// API's streams.
+package console
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+//go:embed pages assets
+var files embed.FS
+
+// New puts the console in front of the API: / and what is below /console.
+func New(apiHandler http.Handler) http.Handler {
+	c := console{apiHandler}
+	assets, err := fs.Sub(files, "assets")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	r := chi.NewRouter()
+	r.Use(secured, http.NewCrossOriginProtection().Handler, middleware.GetHead)
+	r.Get("/", c.page("overview", c.overview))
+	r.Get("/console/sagas", c.page("sagas", c.sagas))
+	r.Post("/console/sagas", c.bulk)
+	r.Get("/console/sagas/{id}", c.page("saga", c.saga))
+	r.Post("/console/sagas/{id}/{action}", c.act)
+	r.Get("/console/stock", c.page("stock", c.stock))
+	r.Post("/console/stock", c.setStock)
+	r.Get("/console/dead-letters", c.page("letters", c.letters))
+	r.Post("/console/dead-letters/{queue}/redrive", c.redriveAll)
+	r.Post("/console/dead-letters/{queue}/{id}", c.redrive)
+	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/" || strings.HasPrefix(req.URL.Path, "/console/") {
+			r.ServeHTTP(w, req)
+		} else {
+			apiHandler.ServeHTTP(w, req)
+		}
+	})
+}
+
+type console struct{ api http.Handler }
+
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		r.Body = http.MaxBytesReader(w, r.Body, 2*order.MaxEventBytes) // a letter may be edited, and is escaped in a form
+		next.ServeHTTP(w, r)
+	})
+}
+
+func cached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=300")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// view is what every page gets.
+type view struct {
+	Page   string
+	Stream string // of events; "" for a page that does not change by itself
+	Said   string // what came of an action
+	Failed bool
+	Data   any
+}
+
+var pages = func() map[string]*template.Template {
+	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html"))
+	all := map[string]*template.Template{}
+	for _, name := range []string{"overview", "sagas", "saga", "stock", "letters", "problem"} {
+		all[name] = template.Must(template.Must(layout.Clone()).ParseFS(files, "pages/"+name+".html"))
+	}
+	return all
+}()
+
+var functions = template.FuncMap{
+	"money": func(minor int64, currency string) string {
+		sign := ""
+		if minor < 0 {
+			sign, minor = "-", -minor
+		}
+		return sign + strconv.FormatInt(minor/100, 10) + "." + strconv.FormatInt(100+minor%100, 10)[1:] + " " + currency
+	},
+	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
+	"seconds": func(s float64) string { return short(time.Duration(s * float64(time.Second))) },
+	"took":    func(from, to time.Time) string { return short(to.Sub(from)) },
+	"lower":   func(s any) string { return strings.ToLower(strings.ReplaceAll(toString(s), "_", "-")) },
+}
+
+func toString(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case order.Status:
+		return string(v)
+	case engine.RuntimeStatus:
+		return string(v)
+	}
+	return ""
+}
+
+// page answers with a page of what get finds.
+func (c console) page(name string, get func(r *http.Request) (data any, stream string, err error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		data, stream, err := get(r)
+		v := view{Page: name, Stream: stream, Data: data}
+		status := http.StatusOK
+		if err != nil {
+			name, v = "problem", view{Page: "problem", Data: err.Error()}
+			status = statusOf(err)
+		}
+		v.Said, v.Failed = said(w, r)
+		var b bytes.Buffer
+		if err := pages[name].Execute(&b, v); err != nil {
+			http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_, _ = b.WriteTo(w) // the client may be gone
+	}
+}
+
+func (c console) overview(r *http.Request) (any, string, error) {
+	var o api.Overview
+	err := c.get(r, "/v1/overview", &o)
+	return overviewOf(o), "/v1/overview/events", err
+}
+
+type sagasPage struct {
+	Sagas    []api.Saga
+	Next     string // query of the next page
+	Statuses []order.Status
+	Query    url.Values
+}
+
+func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["status"], string(s)) }
+
+func (c console) sagas(r *http.Request) (any, string, error) {
+	q := r.URL.Query()
+	ask := url.Values{"limit": {"50"}}
+	for _, name := range []string{"customer", "since", "cursor"} {
+		if v := strings.TrimSpace(q.Get(name)); v != "" {
+			ask.Set(name, v)
+		}
+	}
+	if st := slices.DeleteFunc(slices.Clone(q["status"]), func(s string) bool { return s == "" }); len(st) > 0 {
+		ask.Set("status", strings.Join(st, ","))
+	}
+	var list struct {
+		Sagas []api.Saga
+		Next  string
+	}
+	if id := strings.TrimSpace(q.Get("id")); id != "" {
+		var one api.Saga
+		if err := c.get(r, "/v1/sagas/"+url.PathEscape(id), &one); err != nil {
+			return nil, "", err
+		}
+		list.Sagas = []api.Saga{one}
+	} else if err := c.get(r, "/v1/sagas?"+ask.Encode(), &list); err != nil {
+		return nil, "", err
+	}
+	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Query: q}
+	if list.Next != "" {
+		next := r.URL.Query()
+		next.Set("cursor", list.Next)
+		p.Next = next.Encode()
+	}
+	return p, "", nil
+}
+
+type sagaPage struct {
+	api.Saga
+
+	Timeline timeline
+	Events   []engine.Event
+	Actions  []button
+}
+
+func (c console) saga(r *http.Request) (any, string, error) {
+	at := "/v1/sagas/" + url.PathEscape(chi.URLParam(r, "id"))
+	var p sagaPage
+	if err := c.get(r, at, &p.Saga); err != nil {
+		return nil, "", err
+	}
+	var history struct{ Events []engine.Event }
+	if err := c.get(r, at+"/history", &history); err != nil && !client.IsNotFound(err) {
+		return nil, "", err
+	}
+	p.Events, p.Timeline, p.Actions = history.Events, timelineOf(history.Events, time.Now()), buttonsOf(p.Saga)
+	return p, at + "/events", nil
+}
+
+func (c console) stock(r *http.Request) (any, string, error) {
+	var p struct {
+		Stock []struct {
+			SKU                                 string
+			Available, Reserved, Sold, Received int64
+		}
+		Next string
+	}
+	ask := url.Values{"limit": {"200"}}
+	if cursor := r.URL.Query().Get("cursor"); cursor != "" {
+		ask.Set("cursor", cursor)
+	}
+	err := c.get(r, "/v1/stock?"+ask.Encode(), &p)
+	return p, "", err
+}
+
+type lettersPage struct {
+	Queues  []api.Queue
+	Queue   string
+	Letters []deadletter.Letter
+}
+
+func (c console) letters(r *http.Request) (any, string, error) {
+	var o api.Overview
+	if err := c.get(r, "/v1/overview", &o); err != nil {
+		return nil, "", err
+	}
+	p := lettersPage{Queues: o.Queues, Queue: r.URL.Query().Get("queue")}
+	if p.Queue == "" {
+		return p, "", nil
+	}
+	var list struct{ Letters []deadletter.Letter }
+	err := c.get(r, "/v1/dead-letters/"+url.PathEscape(p.Queue)+"?limit=50", &list)
+	p.Letters = list.Letters
+	return p, "", err
+}

@@ -1,0 +1,134 @@
+package console_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// browser is a person's, without a script.
+type browser struct {
+	*testing.T
+
+	at   string
+	http *http.Client
+}
+
+func newBrowser(t *testing.T) browser {
+	t.Helper()
+	s := testkit.NewSystem(t, nil, nil)
+	s.SetStock(t, map[string]int64{"A": 100})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return browser{t, s.API, &http.Client{Jar: jar, Transport: transport}}
+}
+
+func (b browser) send(method, path string, form url.Values, header ...string) (int, string, http.Header) {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), method, b.at+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return res.StatusCode, string(text), res.Header
+}
+
+func (b browser) sees(status int, page string, got int, parts ...string) {
+	b.Helper()
+	if got != status {
+		b.Errorf("answers %d, want %d: %s", got, status, page)
+	}
+	for _, p := range parts {
+		if !strings.Contains(page, p) {
+			b.Errorf("does not show %q: %s", p, page)
+		}
+	}
+}
+
+func TestWithoutAScript(t *testing.T) {
+	b := newBrowser(t)
+	post := func(path string, form url.Values) (int, string) {
+		status, page, _ := b.send("POST", path, form)
+		return status, page
+	}
+	status, page := post("/console/stock", url.Values{"sku": {"B"}, "available": {"7"}})
+	b.sees(200, page, status, "B: 7 available", `<td class="n">7`)
+	status, page, _ = b.send("GET", "/console/stock", nil)
+	if b.sees(200, page, status); strings.Contains(page, "7 available") {
+		t.Error("it is said again")
+	}
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "available": {"many"}})
+	b.sees(200, page, status, `class="said failed"`, "is not a number")
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "available": {"-1"}})
+	b.sees(200, page, status, `class="said failed"`, "body.available")
+	status, page = post("/console/sagas", url.Values{"action": {"cancel"}, "id": {"no-1", "no-2"}, "query": {"status=FAILED"}})
+	b.sees(200, page, status, `class="said failed"`, "0 done, 2 refused", "no-2", `value="FAILED" checked`)
+	status, page = post("/console/sagas/x/explode", url.Values{})
+	b.sees(404, page, status, "there is no action", "order x")
+	status, page = post("/console/dead-letters/OrderProcessingQueue/x", url.Values{"body": {"a"}, "before": {"a"}})
+	b.sees(200, page, status, "no dead letter has this id")
+	status, page = post("/console/dead-letters/OrderProcessingQueue/redrive", url.Values{"rate": {"0"}})
+	b.sees(200, page, status, "query.rate")
+}
+
+func TestBadPages(t *testing.T) {
+	b := newBrowser(t)
+	for path, want := range map[string]struct {
+		status int
+		say    string
+	}{
+		"/console/sagas/unknown":               {404, "unknown"},
+		"/console/sagas/" + "%3Cscript%3E":     {422, "That did not work"},
+		"/console/sagas?cursor=%00":            {400, "cursor"},
+		"/console/sagas?since=yesterday":       {400, "since"},
+		"/console/sagas?status=%3Cb%3E":        {422, "query.status"},
+		"/console/dead-letters?queue=Nobody's": {422, "path.queue"},
+		"/console/nothing":                     {404, ""},
+	} {
+		status, page, _ := b.send("GET", path, nil)
+		b.sees(want.status, page, status, want.say)
+		if strings.Contains(page, "<script>") || strings.Contains(page, "<b>") {
+			t.Errorf("%s gives back what it was given: %s", path, page)
+		}
+	}
+}
+
+// TestForeignPagesCannotAct: a form on another site, sent by an operator's
+// browser.
+func TestForeignPagesCannotAct(t *testing.T) {
+	b := newBrowser(t)
+	status, page, _ := b.send("POST", "/console/stock", url.Values{"sku": {"A"}, "available": {"0"}}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	b.sees(403, page, status)
+	_, page, header := b.send("GET", "/console/stock", nil)
+	b.sees(200, page, 200, `<td class="n">100`)
+	if csp := header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(page, "<style") || strings.Contains(page, "onclick") {
+		t.Error(csp)
+	}
+}

@@ -1,0 +1,233 @@
+package console
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// timeline is a saga's history as a picture: a row for each activity, a bar
+// for each attempt. Lengths are in the picture's units.
+type timeline struct {
+	Rows   []row
+	Bars   []bar
+	Marks  []mark
+	Ticks  []tick
+	Width  float64
+	Height float64
+}
+
+type row struct {
+	Label string
+	Y     float64
+}
+
+type bar struct {
+	X, Y, W float64
+	Class   string // done, failed, open, wait; with undo for compensations
+	Title   string
+}
+
+type mark struct {
+	X, Y         float64
+	Label, Title string
+}
+
+type tick struct {
+	X     float64
+	Label string
+}
+
+const (
+	labelWidth   = 170.0
+	plotWidth    = 900.0
+	rowHeight    = 30.0
+	barHeight    = 18.0
+	headHeight   = 26.0
+	least        = 4.0 // width of what took no time
+	tickDistance = 70.0
+)
+
+// span is something that takes time, before it is drawn.
+type span struct {
+	row, class, title string
+	from, to          time.Time
+}
+
+// compensations by their activities' names.
+var compensations = []string{workflows.ReleaseStock, workflows.RefundPayment}
+
+const rowSignals, rowWaits = "signals", "waits"
+
+// timelineOf draws a history; what is open lasts until now.
+func timelineOf(events []engine.Event, now time.Time) timeline {
+	spans, signals := spansOf(events, now)
+	var at []time.Time
+	for _, s := range spans {
+		at = append(at, s.from, s.to)
+	}
+	for _, e := range signals {
+		at = append(at, e.At)
+	}
+	if len(at) == 0 {
+		return timeline{}
+	}
+	scale := scaleOf(at)
+	t := timeline{Width: labelWidth + plotWidth + 70, Ticks: scale.ticks()}
+	rows := map[string]float64{}
+	y := func(label string) float64 {
+		if _, ok := rows[label]; !ok {
+			rows[label] = headHeight + float64(len(rows))*rowHeight
+			t.Rows = append(t.Rows, row{label, rows[label] + barHeight/2 + 5})
+		}
+		return rows[label]
+	}
+	for _, s := range spans {
+		x := scale.x(s.from)
+		t.Bars = append(t.Bars, bar{x, y(s.row), max(scale.x(s.to)-x, least), s.class, s.title})
+	}
+	for _, e := range signals {
+		kind, data := signalOf(e)
+		t.Marks = append(t.Marks, mark{scale.x(e.At), y(rowSignals) + barHeight/2, kind, strings.TrimSpace(kind + " " + data)})
+	}
+	t.Height = headHeight + float64(len(rows))*rowHeight + 6
+	return t
+}
+
+// spansOf finds attempts and waits. A wait ends with its timer or with the
+// first signal; a wait without a limit has no timer and is not seen here.
+func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engine.Event) {
+	ends := map[int]engine.Event{}
+	for _, e := range events {
+		if e.RelatesTo != nil {
+			ends[*e.RelatesTo] = e
+		}
+	}
+	var lastFailed string // activity that backs off
+	for i, e := range events {
+		switch e.Type {
+		case "TaskScheduled":
+			s := span{row: e.Name, class: "done", from: e.At, to: now, title: e.Name}
+			end, ended := ends[e.ID]
+			switch {
+			case !ended:
+				s.class, s.title = "open", e.Name+": under way"
+			case end.Type == "TaskFailed":
+				s.class, s.to, s.title = "failed", end.At, e.Name+" failed: "+end.Error
+			default:
+				s.to = end.At
+			}
+			lastFailed = ""
+			if s.class == "failed" {
+				lastFailed = e.Name
+			}
+			if ended {
+				s.title += " (" + short(s.to.Sub(s.from)) + ")"
+			}
+			if slices.Contains(compensations, e.Name) {
+				s.class += " undo"
+			}
+			spans = append(spans, s)
+		case "TimerCreated":
+			s := span{row: rowWaits, class: "wait", from: e.At, to: now, title: "waits"}
+			if lastFailed != "" {
+				s.row, s.title = lastFailed, "waits to try again"
+			}
+			if end, ended := ends[e.ID]; ended {
+				s.to = end.At
+			}
+			for _, later := range events[i+1:] { // a signal ends it early
+				if (later.Type == "EventRaised" || later.Type == "TaskScheduled") && later.At.Before(s.to) {
+					s.to = later.At
+					break
+				}
+			}
+			s.title += " (" + short(s.to.Sub(s.from)) + ")"
+			spans = append(spans, s)
+		case "EventRaised":
+			signals = append(signals, e)
+		}
+	}
+	return spans, signals
+}
+
+func signalOf(e engine.Event) (kind, data string) {
+	var s struct {
+		Kind string          `json:"kind"`
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(e.Data, &s); err != nil || s.Kind == "" {
+		return e.Name, ""
+	}
+	return s.Kind, string(s.Data)
+}
+
+// scale is a time axis on which each stretch between two things that happened
+// has the logarithm of its time: a saga is milliseconds of work and days of
+// waiting, and both should be seen.
+type scale struct {
+	at []time.Time
+	xs []float64
+}
+
+func scaleOf(at []time.Time) scale {
+	slices.SortFunc(at, time.Time.Compare)
+	at = slices.CompactFunc(at, time.Time.Equal)
+	weights, sum := make([]float64, len(at)), 0.0
+	for i := 1; i < len(at); i++ {
+		weights[i] = math.Log1p(float64(at[i].Sub(at[i-1]).Microseconds()) / 100)
+		sum += weights[i]
+	}
+	s := scale{at: at, xs: make([]float64, len(at))}
+	x := labelWidth
+	for i, w := range weights {
+		if sum > 0 {
+			x += w / sum * plotWidth
+		}
+		s.xs[i] = x
+	}
+	return s
+}
+
+func (s scale) x(at time.Time) float64 {
+	i, _ := slices.BinarySearchFunc(s.at, at, time.Time.Compare)
+	return s.xs[min(i, len(s.xs)-1)]
+}
+
+// ticks say how long after the beginning, where there is room.
+func (s scale) ticks() (ticks []tick) {
+	last := math.Inf(-1)
+	for i, x := range s.xs {
+		if x-last >= tickDistance {
+			ticks = append(ticks, tick{x, "+" + short(s.at[i].Sub(s.at[0]))})
+			last = x
+		}
+	}
+	return ticks
+}
+
+// short is a duration in three digits or so.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Minute:
+		return d.Round(10 * time.Millisecond).String()
+	case d < time.Hour:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Minute)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	return s
+}

@@ -1,0 +1,72 @@
+package console
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+)
+
+// TestTimeline has a try that failed, a pause, a try that went through, a wait
+// that a signal ended, and a compensation under way.
+func TestTimeline(t *testing.T) {
+	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	at := began.Add
+	of := func(id int) *int { return &id }
+	events := []engine.Event{
+		{ID: -1, At: at(0), Type: "ExecutionStarted", Name: "OrderSaga"},
+		{ID: 0, At: at(0), Type: "TaskScheduled", Name: "ChargePayment"},
+		{ID: -1, At: at(time.Second), Type: "TaskFailed", RelatesTo: of(0), Error: "down"},
+		{ID: 1, At: at(time.Second), Type: "TimerCreated", Name: "signal"},
+		{ID: -1, At: at(3 * time.Second), Type: "TimerFired", RelatesTo: of(1)},
+		{ID: 2, At: at(3 * time.Second), Type: "TaskScheduled", Name: "ChargePayment"},
+		{ID: -1, At: at(4 * time.Second), Type: "TaskCompleted", RelatesTo: of(2)},
+		{ID: 3, At: at(4 * time.Second), Type: "TimerCreated", Name: "signal"},
+		{ID: -1, At: at(4 * time.Hour), Type: "EventRaised", Name: "signal", Data: []byte(`{"kind":"carrier","data":{"dispatched":false}}`)},
+		{ID: 4, At: at(4 * time.Hour), Type: "TaskScheduled", Name: "RefundPayment"},
+	}
+	got := timelineOf(events, at(5*time.Hour))
+	want := []struct{ row, class, title string }{
+		{"ChargePayment", "failed", "ChargePayment failed: down (1s)"},
+		{"ChargePayment", "wait", "waits to try again (2s)"},
+		{"ChargePayment", "done", "ChargePayment (1s)"},
+		{"waits", "wait", "waits (4h0m)"},
+		{"RefundPayment", "open undo", "RefundPayment: under way"},
+	}
+	if len(got.Bars) != len(want) || len(got.Rows) != 4 || len(got.Marks) != 1 || got.Marks[0].Label != "carrier" {
+		t.Fatalf("%+v", got)
+	}
+	end := labelWidth
+	for i, b := range got.Bars {
+		label := ""
+		for _, r := range got.Rows {
+			if r.Y == b.Y+barHeight/2+5 {
+				label = r.Label
+			}
+		}
+		if label != want[i].row || b.Class != want[i].class || b.Title != want[i].title {
+			t.Errorf("bar %d is %s %+v, want %+v", i, label, b, want[i])
+		}
+		if b.X < end-.01 || b.W < least {
+			t.Errorf("bar %d begins at %.1f, where the one before ends at %.1f, and is %.1f wide", i, b.X, end, b.W)
+		}
+		end = b.X + b.W
+	}
+	if end > labelWidth+plotWidth+.01 || len(got.Ticks) < 4 || got.Ticks[0].Label != "+0s" {
+		t.Errorf("it ends at %.1f; ticks %+v", end, got.Ticks)
+	}
+	if empty := timelineOf(nil, began); len(empty.Rows) != 0 {
+		t.Errorf("%+v", empty)
+	}
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1234 * time.Nanosecond: "1µs", 1234567 * time.Nanosecond: "1.2ms", 1234 * time.Millisecond: "1.23s",
+		5 * time.Minute: "5m", 61 * time.Second: "1m1s", 26*time.Hour + 5*time.Minute + time.Second: "26h5m", 0: "0s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%s is written %s, want %s", d, got, want)
+		}
+	}
+}

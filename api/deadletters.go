@@ -1,0 +1,105 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+)
+
+// DeadLetters is what the API uses of the queues.
+type DeadLetters interface {
+	Queues(ctx context.Context) ([]Queue, error)
+	List(ctx context.Context, queue string, limit int) ([]deadletter.Letter, error)
+	// Redrive puts a letter back, with another body unless that is nil;
+	// deadletter.ErrNotFound.
+	Redrive(ctx context.Context, queue, id string, body *string) error
+	RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error)
+}
+
+// QueueInput names a queue. It is exported because huma reads embedded
+// parameters of exported types only.
+type QueueInput struct {
+	Queue string `path:"queue" enum:"OrderProcessingQueue,CarrierRequestsQueue,CarrierAnswersQueue" doc:"The queue that the letters come from."`
+}
+
+type lettersInput struct {
+	QueueInput
+
+	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20"`
+}
+
+type lettersOutput struct {
+	Body struct {
+		Letters []deadletter.Letter `json:"letters"`
+	}
+}
+
+type redriveInput struct {
+	QueueInput
+
+	ID   string `path:"id" maxLength:"128" doc:"The letter's id."`
+	Body *struct {
+		Body *string `json:"body,omitempty" maxLength:"1048576" doc:"What to put back instead."`
+	} `required:"false"`
+}
+
+type redriveAllInput struct {
+	QueueInput
+
+	Rate float64 `query:"rate" minimum:"1" maximum:"1000" default:"10" doc:"At most so many a second."`
+}
+
+type redriveAllOutput struct {
+	Body struct {
+		Redriven int `json:"redriven"`
+	}
+}
+
+func (s *server) deadLetters(h huma.API) {
+	const looked = "While they are read, and for up to 20 seconds if the reader dies, other readers do not see them."
+	huma.Register(h, huma.Operation{
+		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead-letters/{queue}", Tags: []string{"dead letters"},
+		Summary: "Read messages that could not be processed", Description: looked,
+	}, func(ctx context.Context, in *lettersInput) (*lettersOutput, error) {
+		letters, err := s.DeadLetters.List(ctx, in.Queue, in.Limit)
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		out := &lettersOutput{}
+		out.Body.Letters = append([]deadletter.Letter{}, letters...)
+		return out, nil
+	})
+	huma.Register(h, huma.Operation{
+		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/{id}/redrive", Tags: []string{"dead letters"},
+		Summary: "Put one back into its queue", Description: "As it is, or mended. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
+	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
+		err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body)
+		if errors.Is(err, deadletter.ErrNotFound) {
+			return nil, huma.Error404NotFound(err.Error())
+		}
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		s.Logger.Info().Str("queue", in.Queue).Str("letter", in.ID).Msg("dead letter put back")
+		return nil, nil
+	})
+	huma.Register(h, huma.Operation{
+		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/redrive", Tags: []string{"dead letters"},
+		Summary: "Put all back that are there now", Description: "It ends after 25 seconds with what it has done; repeat it for the rest.",
+	}, func(ctx context.Context, in *redriveAllInput) (*redriveAllOutput, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout*5/6)
+		defer cancel()
+		n, err := s.DeadLetters.RedriveAll(ctx, in.Queue, in.Rate)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return nil, s.failed(ctx, err)
+		}
+		s.Logger.Info().Str("queue", in.Queue).Int("letters", n).Msg("dead letters put back")
+		out := &redriveAllOutput{}
+		out.Body.Redriven = n
+		return out, nil
+	})
+}

@@ -1,0 +1,188 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestSuspendAndResume(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
+	c.post("/v1/sagas/o/resume", "").wantProblem(t, "resume", http.StatusConflict, "", "not suspended")
+	c.accepted(c.post("/v1/sagas/o/suspend", `{"by":"ann","note":"audit"}`))
+	testkit.Eventually(t, "it is suspended", func() error {
+		if v := c.view("o"); v.RuntimeStatus != "SUSPENDED" || len(v.Notes) != 1 || v.Notes[0].Action != "suspend" {
+			return errors.New(v.RuntimeStatus)
+		}
+		return nil
+	})
+	c.accepted(c.post("/v1/sagas/o/approve", ""))
+	c.accepted(c.post("/v1/sagas/o/resume", ""))
+	c.until("o", "COMPLETED")
+	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend", http.StatusConflict, "", "no running saga")
+}
+
+// TestTerminate: the reconciler then undoes the order.
+func TestTerminate(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
+	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusConflict {
+		t.Error(a.status, a.body)
+	}
+	c.accepted(c.post("/v1/sagas/o/terminate", `{"by":"ann"}`))
+	testkit.Eventually(t, "it is terminated", func() error {
+		if v := c.view("o"); v.RuntimeStatus != "TERMINATED" {
+			return errors.New(v.RuntimeStatus)
+		}
+		return nil
+	})
+	c.post("/v1/sagas/o/terminate", "").wantProblem(t, "again", http.StatusConflict, "", "no running saga")
+	r := c.Worker.Reconciler()
+	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if rep, err := r.Once(t.Context()); err != nil || len(rep.Findings) != 1 {
+		t.Errorf("%+v %v", rep, err)
+	}
+	c.until("o", "FAILED")
+}
+
+func TestPurge(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("o", nil), "COMPLETED")
+	testkit.Eventually(t, "its saga has ended", func() error {
+		if v := c.view("o"); v.RuntimeStatus != "COMPLETED" {
+			return errors.New(v.RuntimeStatus)
+		}
+		return nil
+	})
+	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNoContent {
+		t.Fatal(a.status, a.body)
+	}
+	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNotFound {
+		t.Error(a.status, a.body)
+	}
+	if v := c.view("o"); v.Status != "COMPLETED" || v.RuntimeStatus != "" {
+		t.Errorf("%+v", v)
+	}
+	c.get("/v1/sagas/o/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
+}
+
+func TestDeadLetters(t *testing.T) {
+	c := start(t)
+	queue := "/v1/dead-letters/OrderProcessingQueue"
+	send := func(body string) {
+		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue, MessageBody: aws.String(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type letter struct{ ID, Queue, Reason, Body string }
+	list := func(n int) (letters []letter) {
+		testkit.Eventually(t, "dead letters are there", func() error {
+			var page struct{ Letters []letter }
+			c.get(queue).json(t, &page)
+			if letters = page.Letters; len(letters) != n {
+				return errors.New(c.get(queue).body)
+			}
+			return nil
+		})
+		return letters
+	}
+	send(`{"orderId":"x"}`)
+	l := list(1)[0]
+	if l.Queue != "OrderProcessingQueue" || l.Body != `{"orderId":"x"}` || !strings.Contains(l.Reason, "customerId") {
+		t.Errorf("%+v", l)
+	}
+	if o := c.get("/v1/overview").body; !strings.Contains(o, `"dead":1`) {
+		t.Error(o)
+	}
+	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
+	c.post("/v1/dead-letters/Queue/x/redrive", "").wantProblem(t, "unknown queue", http.StatusUnprocessableEntity, "path.queue", "")
+	mended, err := json.Marshal(map[string]string{"body": newOrder("x", nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.post(queue+"/"+l.ID+"/redrive", string(mended)); a.status != http.StatusNoContent {
+		t.Fatal(a.status, a.body)
+	}
+	c.until("x", "COMPLETED")
+	list(0)
+
+	for range 13 { // more than one receive
+		send("{")
+	}
+	list(13)
+	began := time.Now()
+	if a := c.post(queue+"/redrive?rate=20", ""); a.status != http.StatusOK || !strings.Contains(a.body, `"redriven":13`) {
+		t.Error(a.status, a.body)
+	}
+	if took := time.Since(began); took < 600*time.Millisecond {
+		t.Errorf("13 letters at 20 a second took %s", took)
+	}
+	list(13) // they are no better
+}
+
+// TestStreams: an event at once, and one whenever something has changed.
+func TestStreams(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	events := func(path string) <-chan string {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.API+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.http.Do(req)
+		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatal(res, err)
+		}
+		out := make(chan string, 1000)
+		go func() {
+			defer close(out)
+			defer func() { _ = res.Body.Close() }()
+			for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+				if line := lines.Text(); line != "" {
+					out <- line
+				}
+			}
+		}()
+		return out
+	}
+	one, all := events("/v1/sagas/o/events"), events("/v1/overview/events")
+	want := func(what string, from <-chan string, parts ...string) {
+		t.Helper()
+		for line := range from {
+			for _, p := range parts {
+				if strings.Contains(line, p) {
+					parts = parts[1:]
+					break
+				}
+			}
+			if len(parts) == 0 {
+				return
+			}
+		}
+		t.Errorf("%s: the stream ends without %v", what, parts)
+	}
+	want("saga", one, "event: saga", `"status":"AWAITING_APPROVAL"`)
+	want("overview", all, "event: overview", `"AWAITING_APPROVAL":1`)
+	c.accepted(c.post("/v1/sagas/o/approve", ""))
+	want("saga", one, `"status":"COMPLETED"`)
+	want("overview", all, `"COMPLETED":1`)
+	want("unknown", events("/v1/sagas/unknown/events"), "event: problem", "unknown")
+	cancel()
+	for range one {
+	}
+	for range all {
+	}
+}

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// remote is what commands need that ask a running system.
+type remote struct {
+	API    string        `default:"http://127.0.0.1:8080" help:"Where the API is."`
+	Token  string        `name:"api-token" help:"Bearer token for it."`
+	Wait   time.Duration `name:"api-timeout" default:"30s" help:"How long an answer may take."`
+	Output string        `short:"o" default:"table" enum:"table,json" help:"How to write the answer: ${enum}."`
+}
+
+func (r remote) call(e env, method, path string, in, out any) error {
+	header := http.Header{}
+	if r.Token != "" {
+		header.Set("Authorization", "Bearer "+r.Token)
+	}
+	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: header}
+	return c.Call(e.ctx, method, path, in, out)
+}
+
+// write writes v as JSON, or as rows under the columns' names.
+func (r remote) write(e env, v any, columns string, rows [][]string) error {
+	if r.Output == "json" {
+		return printJSON(e.out, v)
+	}
+	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, strings.ReplaceAll(columns, " ", "\t"))
+	for _, row := range rows {
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush() // it has the first error
+}
+
+type sagaCmd struct {
+	List      sagaListCmd    `cmd:"" help:"List sagas, newest first."`
+	Show      sagaShowCmd    `cmd:"" help:"Show one saga with its order."`
+	History   sagaHistoryCmd `cmd:"" help:"Show every durable event of a saga."`
+	Approve   sagaActCmd     `cmd:"" help:"Approve an order above the approval limit."`
+	Reject    sagaActCmd     `cmd:"" help:"Refuse an order above the approval limit."`
+	Cancel    sagaActCmd     `cmd:"" help:"Cancel an order, as long as its shipment was not requested."`
+	Retry     sagaRetryCmd   `cmd:"" help:"Decide about a saga that needs attention."`
+	Suspend   sagaActCmd     `cmd:"" help:"Hold a saga up."`
+	Resume    sagaActCmd     `cmd:"" help:"Let a suspended saga go on."`
+	Terminate sagaActCmd     `cmd:"" help:"End a saga where it stands; the reconciler then undoes its order."`
+	Purge     sagaPurgeCmd   `cmd:"" help:"Forget the history of a saga that has ended."`
+}
+
+type sagaListCmd struct {
+	remote
+
+	Status   []string `help:"Only these, separated by commas, such as NEEDS_ATTENTION."`
+	Customer string   `help:"Only this customer's."`
+	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
+	Limit    int      `default:"50" help:"At most so many."`
+}
+
+func (c sagaListCmd) Run(e env) error {
+	list := []api.Saga{}
+	for cursor := ""; len(list) < c.Limit; {
+		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "since": c.Since, "cursor": cursor} {
+			if v != "" {
+				q.Set(name, v)
+			}
+		}
+		var page struct {
+			Sagas []api.Saga
+			Next  string
+		}
+		if err := c.call(e, http.MethodGet, "/v1/sagas?"+q.Encode(), nil, &page); err != nil {
+			return err
+		}
+		list = append(list, page.Sagas...)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	rows := make([][]string, len(list))
+	for i, s := range list {
+		rows[i] = []string{s.OrderID, string(s.Status), s.CustomerID, s.CreatedAt.Format(time.RFC3339), s.UpdatedAt.Sub(s.CreatedAt).Round(time.Millisecond).String(), s.Reason}
+	}
+	return c.write(e, list, "ORDER STATUS CUSTOMER ACCEPTED TOOK REASON", rows)
+}
+
+// one names a saga.
+type one struct {
+	remote
+
+	ID string `arg:"" help:"The order's id."`
+}
+
+func (o one) at() string { return "/v1/sagas/" + url.PathEscape(o.ID) }
+
+type sagaShowCmd struct{ one }
+
+func (c sagaShowCmd) Run(e env) error {
+	var s api.Saga
+	if err := c.call(e, http.MethodGet, c.at(), nil, &s); err != nil {
+		return err
+	}
+	return c.show(e, s)
+}
+
+func (o one) show(e env, s api.Saga) error {
+	rows := [][]string{
+		{"order", s.OrderID}, {"status", string(s.Status)}, {"reason", s.Reason}, {"step", s.Step}, {"saga", string(s.Runtime)},
+		{"customer", s.CustomerID}, {"total", fmt.Sprintf("%d.%02d %s", s.Total/100, s.Total%100, s.Currency)},
+		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", s.TrackingID},
+		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)},
+	}
+	for _, l := range s.Lines {
+		rows = append(rows, []string{"line", fmt.Sprintf("%d × %s", l.Quantity, l.SKU)})
+	}
+	for _, n := range s.Notes {
+		rows = append(rows, []string{"note", strings.TrimSpace(n.At + " " + n.Actor + ": " + n.Action + " " + n.Text)})
+	}
+	var filled [][]string
+	for _, r := range rows {
+		if r[1] != "" {
+			filled = append(filled, r)
+		}
+	}
+	return o.write(e, s, "FIELD VALUE", filled)
+}
+
+type sagaHistoryCmd struct{ one }
+
+func (c sagaHistoryCmd) Run(e env) error {
+	var h struct {
+		Events []engine.Event `json:"events"`
+	}
+	if err := c.call(e, http.MethodGet, c.at()+"/history", nil, &h); err != nil {
+		return err
+	}
+	rows := make([][]string, len(h.Events))
+	for i, ev := range h.Events {
+		what := ev.Error
+		if what == "" && ev.Type != "TaskScheduled" {
+			what = string(ev.Data)
+		}
+		rows[i] = []string{ev.At.Format(time.RFC3339Nano), ev.Type, ev.Name, what}
+	}
+	return c.write(e, h.Events, "AT EVENT NAME WHAT", rows)
+}
+
+// said is who acts and why.
+type said struct {
+	By   string `help:"Who acts; the login name if empty."`
+	Note string `help:"Why. Both are kept with the order."`
+}
+
+func (s said) body() map[string]string {
+	if s.By == "" {
+		s.By = os.Getenv("USER")
+	}
+	return map[string]string{"by": s.By, "note": s.Note}
+}
+
+type sagaActCmd struct {
+	one
+	said
+}
+
+// Run does what the command is called.
+func (c sagaActCmd) Run(e env, name commandName) error {
+	var s api.Saga
+	if err := c.call(e, http.MethodPost, c.at()+"/"+string(name), c.body(), &s); err != nil {
+		return err
+	}
+	return c.show(e, s)
+}
+
+type sagaRetryCmd struct {
+	one
+	said
+
+	Action string `default:"retry" enum:"retry,skip,resolve,compensate" help:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up and undo."`
+}
+
+func (c sagaRetryCmd) Run(e env) error {
+	in := api.ResolveRequest{Said: api.Said{By: c.body()["by"], Note: c.Note}, Action: saga.Action(c.Action)}
+	var s api.Saga
+	if err := c.call(e, http.MethodPost, c.at()+"/retry", in, &s); err != nil {
+		return err
+	}
+	return c.show(e, s)
+}
+
+type sagaPurgeCmd struct{ one }
+
+func (c sagaPurgeCmd) Run(e env) error { return c.call(e, http.MethodDelete, c.at(), nil, nil) }
+
+type dlqCmd struct {
+	List    dlqListCmd    `cmd:"" help:"List dead letters with their reasons."`
+	Show    dlqShowCmd    `cmd:"" help:"Show the body of one."`
+	Redrive dlqRedriveCmd `cmd:"" help:"Put one back into its queue, or all."`
+}
+
+// queued names a queue.
+type queued struct {
+	remote
+
+	Queue string `default:"OrderProcessingQueue" enum:"OrderProcessingQueue,CarrierRequestsQueue,CarrierAnswersQueue" help:"The queue that the letters come from: ${enum}."`
+}
+
+func (q queued) at() string { return "/v1/dead-letters/" + q.Queue }
+
+func (q queued) letters(e env, limit int) (letters []deadletter.Letter, err error) {
+	var page struct{ Letters []deadletter.Letter }
+	err = q.call(e, http.MethodGet, q.at()+"?limit="+strconv.Itoa(limit), nil, &page)
+	return page.Letters, err
+}
+
+type dlqListCmd struct {
+	queued
+
+	Limit int `default:"20" help:"At most so many, 1 to 100."`
+}
+
+func (c dlqListCmd) Run(e env) error {
+	letters, err := c.letters(e, c.Limit)
+	if err != nil {
+		return err
+	}
+	rows := make([][]string, len(letters))
+	for i, l := range letters {
+		rows[i] = []string{l.ID, l.SentAt.Format(time.RFC3339), l.Reason}
+	}
+	return c.write(e, letters, "ID SENT REASON", rows)
+}
+
+type dlqShowCmd struct {
+	queued
+
+	ID string `arg:"" help:"The letter's id."`
+}
+
+func (c dlqShowCmd) Run(e env) error {
+	letters, err := c.letters(e, 100)
+	if err != nil {
+		return err
+	}
+	for _, l := range letters {
+		if l.ID == c.ID {
+			if c.Output == "json" {
+				return printJSON(e.out, l)
+			}
+			_, err := fmt.Fprintln(e.out, l.Body)
+			return err
+		}
+	}
+	return fmt.Errorf("letter %s of %s: %w", c.ID, c.Queue, deadletter.ErrNotFound)
+}
+
+type dlqRedriveCmd struct {
+	queued
+
+	ID   string  `arg:"" optional:"" help:"The letter's id."`
+	All  bool    `help:"All that are there now."`
+	Body string  `type:"existingfile" placeholder:"FILE" help:"What to put back instead."`
+	Rate float64 `default:"10" help:"With --all: at most so many a second, 1 to 1000."`
+}
+
+func (c dlqRedriveCmd) Run(e env) error {
+	if (c.ID == "") != c.All || c.All && c.Body != "" {
+		return errors.New("name either one letter, with or without --body, or --all")
+	}
+	if !c.All {
+		in := map[string]string{}
+		if c.Body != "" {
+			b, err := os.ReadFile(c.Body)
+			if err != nil {
+				return err
+			}
+			in["body"] = string(b)
+		}
+		return c.call(e, http.MethodPost, c.at()+"/"+url.PathEscape(c.ID)+"/redrive", in, nil)
+	}
+	total := 0
+	for {
+		var out struct{ Redriven int }
+		if err := c.call(e, http.MethodPost, c.at()+"/redrive?rate="+strconv.FormatFloat(c.Rate, 'g', -1, 64), nil, &out); err != nil {
+			return err
+		}
+		if total += out.Redriven; float64(out.Redriven) < c.Rate*20 { // it did not run into its time limit
+			break
+		}
+		_, _ = fmt.Fprintf(e.err, "%d put back, going on\n", total) // it is for looking at
+	}
+	_, err := fmt.Fprintf(e.out, "%d put back\n", total)
+	return err
+}
+
+type stockCmd struct {
+	List stockListCmd `cmd:"" help:"List the stock ledger."`
+	Get  stockGetCmd  `cmd:"" help:"Show the ledger of one SKU."`
+	Set  stockSetCmd  `cmd:"" help:"Set what is on the shelf, as counted."`
+}
+
+func (r remote) levels(e env, v any, levels ...stock.Level) error {
+	rows := make([][]string, len(levels))
+	for i, l := range levels {
+		rows[i] = []string{l.SKU}
+		for _, n := range []int64{l.Received, l.Available, l.Reserved, l.Sold} {
+			rows[i] = append(rows[i], strconv.FormatInt(n, 10))
+		}
+	}
+	return r.write(e, v, "SKU RECEIVED AVAILABLE RESERVED SOLD", rows)
+}
+
+type stockListCmd struct{ remote }
+
+func (c stockListCmd) Run(e env) error {
+	all := []stock.Level{}
+	for cursor := ""; ; {
+		var page struct {
+			Stock []stock.Level
+			Next  string
+		}
+		q := url.Values{"limit": {"1000"}}
+		if cursor != "" {
+			q.Set("cursor", cursor)
+		}
+		if err := c.call(e, http.MethodGet, "/v1/stock?"+q.Encode(), nil, &page); err != nil {
+			return err
+		}
+		all = append(all, page.Stock...)
+		if cursor = page.Next; cursor == "" {
+			return c.levels(e, all, all...)
+		}
+	}
+}
+
+type stockGetCmd struct {
+	remote
+
+	SKU string `arg:"" help:"Which."`
+}
+
+func (c stockGetCmd) Run(e env) error {
+	var l stock.Level
+	if err := c.call(e, http.MethodGet, "/v1/stock/"+url.PathEscape(c.SKU), nil, &l); err != nil {
+		return err
+	}
+	return c.levels(e, l, l)
+}
+
+type stockSetCmd struct {
+	stockGetCmd
+
+	Available int64 `arg:"" help:"Pieces."`
+}
+
+func (c stockSetCmd) Run(e env) error {
+	var l stock.Level
+	if err := c.call(e, http.MethodPut, "/v1/stock/"+url.PathEscape(c.SKU), map[string]int64{"available": c.Available}, &l); err != nil {
+		return err
+	}
+	return c.levels(e, l, l)
+}
+
+// commandName is the last word of the command, for those that share a type.
+type commandName string

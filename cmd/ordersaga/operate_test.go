@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// shell is an operator's.
+type shell struct {
+	*testing.T
+	testkit.System
+}
+
+func (s shell) run(args ...string) (status int, stdout, stderr string) {
+	s.Helper()
+	var out, errs bytes.Buffer
+	status = run(s.Context(), append([]string{args[0], args[1], "--api", s.API}, args[2:]...), &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// says expects success, and an answer with all parts.
+func (s shell) says(parts []string, args ...string) string {
+	s.Helper()
+	status, out, errs := s.run(args...)
+	for _, p := range parts {
+		if !strings.Contains(out, p) {
+			s.Errorf("%s does not say %q: %s", args, p, out)
+		}
+	}
+	if status != 0 || errs != "" {
+		s.Errorf("%s: %d %s", args, status, errs)
+	}
+	return out
+}
+
+func (s shell) refuses(say string, args ...string) {
+	s.Helper()
+	if status, out, errs := s.run(args...); status != 1 || out != "" || !strings.Contains(errs, say) || strings.Count(errs, "\n") != 1 {
+		s.Errorf("%s: %d %q %q, want one line with %q", args, status, out, errs, say)
+	}
+}
+
+func (s shell) place(id, token string, price int64, until order.Status) {
+	s.Helper()
+	o := order.Order{
+		OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: token}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: price}},
+		ShipTo: &order.Address{Name: map[bool]string{true: "REFUSE", false: "Ann"}[token == "tok_refund_down"], Country: "DE"},
+	}
+	if _, _, err := s.Store.Accept(s.Context(), o); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.Parts.Engine.Start(s.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: s.Worker.Terms}); err != nil {
+		s.Fatal(err)
+	}
+	s.until(id, until)
+}
+
+func (s shell) until(id string, want order.Status) {
+	s.Helper()
+	testkit.Eventually(s, id+" is "+string(want), func() error {
+		if rec, err := s.Store.Get(s.Context(), id); err != nil || rec.Status != want {
+			return fmt.Errorf("%s %w", rec.Status, err)
+		}
+		return nil
+	})
+}
+
+func TestOperate(t *testing.T) {
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	s.SetStock(t, map[string]int64{"A": 100})
+	s.place("good", "tok_ok", 100, order.StatusCompleted)
+	s.place("dear", "tok_ok", 100_000, order.StatusAwaitingApproval)
+	s.place("held", "tok_ok", 100_000, order.StatusAwaitingApproval)
+	s.place("stuck", "tok_refund_down", 100, order.StatusNeedsAttention)
+
+	if out := s.says([]string{"ORDER", "good", "dear", "held", "NEEDS_ATTENTION"}, "saga", "list"); strings.Index(out, "stuck") > strings.Index(out, "good") {
+		t.Errorf("not newest first: %s", out)
+	}
+	if out := s.says([]string{"dear", "held"}, "saga", "list", "--status", "AWAITING_APPROVAL,PENDING", "--since", "1h"); strings.Contains(out, "good") {
+		t.Error(out)
+	}
+	var list []struct{ OrderID, Status string }
+	if err := json.Unmarshal([]byte(s.says(nil, "saga", "list", "--limit", "2", "-o", "json")), &list); err != nil || len(list) != 2 || list[0].OrderID != "stuck" {
+		t.Errorf("%+v %v", list, err)
+	}
+	s.says([]string{"2000.00 EUR", "2 × A", "AWAITING_APPROVAL", "approve"}, "saga", "show", "dear")
+	s.says([]string{"TaskScheduled", "ReserveStock"}, "saga", "history", "dear")
+	s.says([]string{"ann: approve known"}, "saga", "approve", "dear", "--by", "ann", "--note", "known")
+	s.until("dear", order.StatusCompleted)
+	s.says([]string{"suspend"}, "saga", "suspend", "held", "--by", "ann")
+	testkit.Eventually(t, "it is suspended", func() error {
+		if _, out, _ := s.run("saga", "show", "held"); !strings.Contains(out, "SUSPENDED") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	s.says([]string{"resume"}, "saga", "resume", "held")
+	s.says([]string{"cancel changed"}, "saga", "cancel", "held", "--note", "changed")
+	s.until("held", order.StatusCancelled)
+	s.says([]string{"resolve at the bank"}, "saga", "retry", "stuck", "--action", "resolve", "--note", "at the bank")
+	s.until("stuck", order.StatusFailed)
+	testkit.Eventually(t, "its saga has ended", func() error {
+		if status, _, errs := s.run("saga", "purge", "good"); status != 0 {
+			return errors.New(errs)
+		}
+		return nil
+	})
+	s.refuses("no saga has this id", "saga", "history", "good")
+	s.refuses("must be AWAITING_APPROVAL", "saga", "approve", "good")
+	s.refuses("order unknown: not found", "saga", "show", "unknown")
+	s.refuses("query.status", "saga", "list", "--status", "LOST")
+
+	s.says([]string{"B"}, "stock", "set", "B", "7")
+	s.says([]string{"SKU", "A", "100", "B"}, "stock", "list")
+	s.says([]string{`"available": 7`}, "stock", "get", "B", "-o", "json")
+	s.refuses("not found", "stock", "get", "C")
+	s.refuses("body.available", "stock", "set", "B", "--", "-1")
+}
+
+func TestOperateDeadLetters(t *testing.T) {
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	s.SetStock(t, map[string]int64{"A": 100})
+	bad := `{"orderId":"o","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
+	if _, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(bad)}); err != nil {
+		t.Fatal(err)
+	}
+	var letters []struct{ ID, Reason string }
+	testkit.Eventually(t, "it is a dead letter", func() error {
+		_, out, errs := s.run("dlq", "list", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &letters); err != nil || len(letters) != 1 {
+			return fmt.Errorf("%s %s %w", out, errs, err)
+		}
+		return nil
+	})
+	id := letters[0].ID
+	s.says([]string{id, "quantity: is 0"}, "dlq", "list")
+	s.says([]string{bad}, "dlq", "show", id)
+	s.refuses("no dead letter has this id", "dlq", "show", "x")
+	s.refuses("no dead letter has this id", "dlq", "redrive", "x")
+	s.refuses("either one letter", "dlq", "redrive")
+	s.refuses("either one letter", "dlq", "redrive", "x", "--all")
+	s.says([]string{"0 put back"}, "dlq", "redrive", "--all", "--queue", "CarrierAnswersQueue")
+	s.says([]string{"1 put back"}, "dlq", "redrive", "--all")
+	testkit.Eventually(t, "it is a dead letter again", func() error {
+		_, out, _ := s.run("dlq", "list", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &letters); err != nil || len(letters) != 1 {
+			return fmt.Errorf("%s %w", out, err)
+		}
+		return nil
+	})
+	mended := filepath.Join(t.TempDir(), "order.json")
+	if err := os.WriteFile(mended, []byte(strings.Replace(bad, `"quantity":0`, `"quantity":1`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.says(nil, "dlq", "redrive", letters[0].ID, "--body", mended)
+	s.until("o", order.StatusCompleted)
+}
+
+func TestOperateWithoutAnAPI(t *testing.T) {
+	s := shell{T: t}
+	s.API = "http://127.0.0.1:1"
+	s.refuses("the API does not answer", "saga", "list")
+}

@@ -1,0 +1,254 @@
+// Package console uses the web console as a person does, in a real browser.
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// operator is a person at a browser. What the page complains about in the
+// browser's console fails the test.
+type operator struct {
+	*testing.T
+	testkit.System
+
+	ctx context.Context
+	dir string // for screenshots
+}
+
+func newOperator(t *testing.T) operator {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no browser: install Debian's chromium")
+		}
+		t.Skip("left out: no browser; apt-get install chromium, or another one of that name on the PATH")
+	}
+	o := operator{T: t, System: testkit.NewSystem(t, nil, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
+	if o.dir == "" {
+		o.dir = t.TempDir()
+	} else if err := os.MkdirAll(o.dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	o.SetStock(t, map[string]int64{"A": 1000, "NONE": 0, "FEW": 3})
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1280, 900), chromedp.DisableGPU)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	tab, stop := chromedp.NewContext(alloc)
+	t.Cleanup(stop)
+	ctx, stop := context.WithTimeout(tab, 3*time.Minute)
+	t.Cleanup(stop)
+	o.ctx = ctx
+	o.do(chromedp.Navigate("about:blank")) // starts it
+	o.listen()
+	return o
+}
+
+// listen answers the page's questions with yes, and hears its complaints.
+func (o operator) listen() {
+	o.Helper()
+	err := chromedp.Listen(o.ctx, func(ev any) {
+		switch ev := ev.(type) {
+		case *page.EventJavascriptDialogOpening:
+			go func() {
+				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true}) // seen by what does not happen then
+			}()
+		case *runtime.EventExceptionThrown:
+			o.Errorf("the page's script failed: %+v", ev.ExceptionDetails)
+		case *runtime.EventConsoleAPICalled:
+			o.Errorf("the page says %s: %+v", ev.Type, ev.Args)
+		}
+	})
+	if err != nil {
+		o.Fatal(err)
+	}
+}
+
+func (o operator) do(actions ...chromedp.Action[chromedp.Void]) {
+	o.Helper()
+	if err := chromedp.Do(o.ctx, actions...); err != nil {
+		o.Fatal(err)
+	}
+}
+
+func get[T any](o operator, a chromedp.Action[T]) T {
+	o.Helper()
+	v, err := chromedp.Run(o.ctx, a)
+	if err != nil {
+		o.Fatal(err)
+	}
+	return v
+}
+
+func (o operator) open(path string) { o.Helper(); o.do(chromedp.Navigate(o.API + path)) }
+
+func (o operator) text() string {
+	o.Helper()
+	return strings.Join(strings.Fields(get(o, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))), " ")
+}
+
+// sees waits until the page shows all of it, without being loaded again.
+func (o operator) sees(parts ...string) {
+	o.Helper()
+	testkit.Eventually(o, fmt.Sprint("the page shows ", parts), func() error {
+		text := o.text()
+		for _, p := range parts {
+			if !strings.Contains(text, p) {
+				return errors.New(text)
+			}
+		}
+		return nil
+	})
+}
+
+// picture keeps a screenshot, in light and dark.
+func (o operator) picture(name string) {
+	o.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+		if _, err := chromedp.Call(o.ctx, emulation.SetEmulatedMedia, media); err != nil {
+			o.Fatal(err)
+		}
+		png := get(o, chromedp.FullScreenshot(100))
+		if err := os.WriteFile(filepath.Join(o.dir, name+"-"+scheme+".png"), png, 0o600); err != nil {
+			o.Fatal(err)
+		}
+	}
+}
+
+// write types into a field; a page that follows its stream is not renewed while
+// somebody is at one.
+func (o operator) write(field, text string) {
+	o.Helper()
+	get(o, chromedp.Evaluate[bool](`(document.querySelector("main input[name=`+field+`]").focus(), true)`))
+	o.do(chromedp.KeyEvent(text))
+}
+
+// press clicks a button, which may be renewed just then.
+func (o operator) press(label string) {
+	o.Helper()
+	testkit.Eventually(o, label+" is pressed", func() error {
+		return chromedp.Do(o.ctx, chromedp.Click(`//main//button[normalize-space()="`+label+`"]`))
+	})
+}
+
+func (o operator) place(id, token, name string, price int64) {
+	o.Helper()
+	body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":%q},"shipTo":{"name":%q,"country":"DE"}}`, id, price, token, name)
+	res, err := http.Post(o.API+"/v1/orders", "application/json", strings.NewReader(body))
+	if err != nil || res.StatusCode != http.StatusAccepted {
+		o.Fatal(res, err)
+	}
+	_ = res.Body.Close()
+}
+
+func (o operator) until(id string, want order.Status) (rec stock.Record) {
+	o.Helper()
+	testkit.Eventually(o, id+" is "+string(want), func() (err error) {
+		if rec, err = o.Store.Get(o.Context(), id); err == nil && rec.Status != want {
+			err = errors.New(string(rec.Status))
+		}
+		return err
+	})
+	return rec
+}
+
+// TestOperator: which orders failed and why, what was undone, what is stuck,
+// from the console alone, and what can be done about it.
+func TestOperator(t *testing.T) {
+	o := newOperator(t)
+	evil := `<img src=x onerror=alert(1)><script>document.title="owned"</script>`
+	o.place("good", "tok_ok", "Ann", 100)
+	o.place("declined", "tok_declined", "Ann", 100)
+	o.place("refused", "tok_ok", "REFUSE", 100)
+	o.place("flaky", "tok_flaky_2", evil, 100)
+	o.place("stuck", "tok_refund_down", "REFUSE", 100)
+	o.place("dear", "tok_ok", "Ann", 100_000)
+	for id, want := range map[string]order.Status{"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed, "flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval} {
+		o.until(id, want)
+	}
+	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
+		t.Fatal(err)
+	}
+
+	o.open("/")
+	o.sees("1 NEEDS_ATTENTION", "1 AWAITING_APPROVAL", "1 dead letters", "COMPLETED 2", "NONE", "FEW")
+	o.picture("overview")
+	o.place("later", "tok_ok", "Ann", 100)
+	o.sees("COMPLETED 3") // it follows
+
+	o.open("/console/sagas?status=FAILED&status=DECLINED")
+	o.sees("refused by the carrier", "declined")
+	if text := o.text(); strings.Contains(text, "flaky") {
+		t.Error("the filter lets others through:", text)
+	}
+	o.picture("sagas")
+
+	o.open("/console/sagas/flaky")
+	o.sees("COMPLETED", "ChargePayment", evil)
+	failed := get(o, chromedp.Evaluate[int](`document.querySelectorAll("rect.failed").length`))
+	if title := get(o, chromedp.Title()); failed != 2 || title != "flaky · ordersaga" {
+		t.Errorf("%d failed tries are drawn, the title is %s", failed, title)
+	}
+	o.picture("flaky")
+	o.open("/console/sagas/refused")
+	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier")
+	o.picture("refused")
+
+	o.open("/console/sagas/dear")
+	o.write("by", "ann")
+	o.write("note", "known customer")
+	o.picture("dear")
+	o.press("Approve")
+	o.sees("approve: done", "COMPLETED", "known customer", "ann")
+
+	o.open("/console/sagas/stuck")
+	o.sees("needs attention", "refunds are down")
+	o.picture("stuck")
+	if err := o.Simulators.HealPayments(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.press("Retry")
+	o.sees("FAILED", "refused by the carrier") // by the stream alone
+	o.press("Purge history")
+	o.sees("purge: done", "its history was purged")
+
+	o.open("/console/dead-letters?queue=OrderProcessingQueue")
+	o.sees("quantity: is 0")
+	o.picture("dead-letters")
+	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1')`))
+	o.press("Put back")
+	o.sees("put back")
+	o.until("mendable", order.StatusCompleted)
+
+	o.open("/console/stock")
+	o.write("sku", "NONE")
+	o.write("available", "50")
+	o.press("Set")
+	o.sees("NONE: 50 available")
+	o.picture("stock")
+
+	o.open("/console/sagas/nobody")
+	o.sees("That did not work", "nobody")
+}

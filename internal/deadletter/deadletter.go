@@ -1,0 +1,201 @@
+// Package deadletter reads the dead-letter queues and puts letters back where
+// they came from. SQS has no way to look at messages without receiving them:
+// while a queue is read, others do not see what lies in it, for seconds.
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/ordersaga/ordersaga/internal/intake"
+)
+
+// SQS is what is used of the SDK's client.
+type SQS interface {
+	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
+	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
+	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
+	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+}
+
+// ErrNotFound says that no letter has the id, or that somebody else is reading
+// it right now.
+var ErrNotFound = errors.New("no dead letter has this id, or it is being read by somebody else right now")
+
+// Letter is a message that could not be processed.
+type Letter struct {
+	ID     string    `json:"id"`
+	Queue  string    `json:"queue"` // that it came from
+	SentAt time.Time `json:"sentAt"`
+	Reason string    `json:"reason,omitempty"`
+	Body   string    `json:"body"`
+}
+
+// Pair is a queue with its dead-letter queue.
+type Pair struct{ Name, URL, DeadURL string }
+
+// hidden is for how long letters that are read are out of others' sight, should
+// the reader die.
+const hidden = 20 * time.Second
+
+// scan receives each letter once and gives it to f, until f says stop or there
+// are no more. Letters that f does not keep are put back.
+func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep, stop bool, err error)) (err error) {
+	var seen []types.Message
+	defer func() {
+		for _, m := range seen {
+			_, e := client.ChangeMessageVisibility(context.WithoutCancel(ctx), &sqs.ChangeMessageVisibilityInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle})
+			if e != nil {
+				err = errors.Join(err, fmt.Errorf("put dead letter %s back: %w", *m.MessageId, e))
+			}
+		}
+	}()
+	until := time.Now().Add(hidden / 2) // later the first ones would come again
+	for time.Now().Before(until) {
+		out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &p.DeadURL, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()), WaitTimeSeconds: 1,
+			MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp},
+		})
+		if err != nil {
+			return fmt.Errorf("read dead letters of %s: %w", p.Name, err)
+		}
+		if len(out.Messages) == 0 {
+			return nil
+		}
+		var stopped bool
+		for _, m := range out.Messages {
+			if stopped {
+				seen = append(seen, m)
+				continue
+			}
+			keep, stop, err := f(m)
+			if !keep {
+				seen = append(seen, m)
+			}
+			if stopped = stop; err != nil {
+				return err
+			}
+		}
+		if stopped {
+			return nil
+		}
+	}
+	return nil
+}
+
+// List returns up to limit letters.
+func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter, err error) {
+	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
+		letters = append(letters, p.letter(m))
+		return false, len(letters) >= limit, nil
+	})
+	return letters, err
+}
+
+func (p Pair) letter(m types.Message) Letter {
+	body, err := intake.Content(m)
+	if err != nil {
+		body = []byte(aws.ToString(m.Body))
+	}
+	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator does not say
+	return Letter{
+		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(body),
+		Reason: aws.ToString(m.MessageAttributes[intake.AttributeReason].StringValue),
+	}
+}
+
+// Redrive puts a letter back into its queue, with another body if one is
+// given, or ErrNotFound.
+func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
+	found := false
+	err := p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
+		if *m.MessageId != id {
+			return false, false, nil
+		}
+		found = true
+		return true, true, p.putBack(ctx, client, m, body)
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("letter %s of %s: %w", id, p.Name, ErrNotFound)
+	}
+	return err
+}
+
+// RedriveAll puts all letters back that are there now, at most so many a
+// second, and says how many.
+func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n int, err error) {
+	pause := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
+	defer pause.Stop()
+	began := time.Now()
+	for more := true; more && err == nil; {
+		more = false
+		err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
+			if l := p.letter(m); l.SentAt.After(began) { // came back meanwhile
+				return false, false, nil
+			}
+			more = true
+			select {
+			case <-ctx.Done():
+				return false, true, ctx.Err()
+			case <-pause.C:
+			}
+			if err := p.putBack(ctx, client, m, nil); err != nil {
+				return true, true, err
+			}
+			n++
+			return true, false, nil
+		})
+	}
+	return n, err
+}
+
+// putBack sends a letter to its queue, and deletes it then: whatever happens in
+// between, it is in one of them.
+func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *string) error {
+	attrs := m.MessageAttributes
+	delete(attrs, intake.AttributeReason)
+	delete(attrs, intake.AttributeOriginal)
+	if body != nil {
+		delete(attrs, intake.AttributeEncoding)
+	} else {
+		body = m.Body
+	}
+	if len(attrs) == 0 {
+		attrs = nil
+	}
+	if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &p.URL, MessageBody: body, MessageAttributes: attrs}); err != nil {
+		return fmt.Errorf("put dead letter %s back into %s: %w", *m.MessageId, p.Name, err)
+	}
+	if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
+		return fmt.Errorf("delete dead letter %s, which was put back: %w", *m.MessageId, err)
+	}
+	return nil
+}
+
+// Depth is a queue's load, as SQS estimates it.
+type Depth struct{ Visible, InFlight int }
+
+// Depths reads the loads of a queue and of its dead-letter queue.
+func (p Pair) Depths(ctx context.Context, client SQS) (queue, dead Depth, err error) {
+	depth := func(url string) (d Depth) {
+		out, e := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{
+			types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		}})
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("read depth of %s: %w", url, e))
+			return d
+		}
+		d.Visible, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)])
+		d.InFlight, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible)])
+		return d
+	}
+	return depth(p.URL), depth(p.DeadURL), err
+}
