@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto interop bench bench-engines fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto ministack cfn-lint interop bench bench-engines fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,15 @@ moto: bin/moto/ready ## moto, a third-party AWS emulator for the tests of compon
 bin/moto/ready: tools/moto/requirements.txt
 	python3 -m venv --clear bin/moto
 	bin/moto/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+ministack: bin/ministack/ready ## ministack, another one that knows more of CloudFormation (Python 3)
+
+cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation (Python 3)
+
+bin/ministack/ready bin/cfnlint/ready: bin/%/ready: tools/%/requirements.txt
+	python3 -m venv --clear bin/$*
+	bin/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
