@@ -173,7 +173,7 @@ func TestLostAnswers(t *testing.T) {
 	twice("reserve", reserve(sold, true))
 	twice("pay", func(s *stock.Store) error { return s.MarkPaid(ctx, "sold", "ch") })
 	twice("request", func(s *stock.Store) error { return s.MarkShipmentRequested(ctx, "sold", "shp") })
-	twice("sell", func(s *stock.Store) error { return s.Sell(ctx, "sold", "shp", "trk") })
+	twice("sell", func(s *stock.Store) error { return s.Sell(ctx, "sold", "shp", "trk", sold.Demand()...) })
 	twice("reserve", reserve(released, true))
 	twice("park", func(s *stock.Store) error { return s.MarkNeedsAttention(ctx, "released", "stuck") })
 	twice("release", func(s *stock.Store) error { return s.Release(ctx, "released", order.StatusFailed, "why") })
