@@ -114,6 +114,15 @@ func postgresql(ctx context.Context, dir string) (url string, stop func(), err e
 	}
 	serve := exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1") //nolint:gosec,noctx // stop ends it
 	serve.SysProcAttr, serve.Dir = as, dir
-	stop, err = child(ctx, port, serve)
-	return "postgres://bench@127.0.0.1:" + port + "/postgres?sslmode=disable", stop, err
+	if stop, err = child(ctx, port, serve); err != nil {
+		return "", stop, err
+	}
+	ready := filepath.Join(filepath.Dir(initdb), "pg_isready") // it listens before it is
+	for exec.CommandContext(ctx, ready, "-q", "-h", "127.0.0.1", "-p", port).Run() != nil { //nolint:gosec // Debian's
+		if ctx.Err() != nil {
+			return "", stop, fmt.Errorf("PostgreSQL does not get ready: %w", ctx.Err())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "postgres://bench@127.0.0.1:" + port + "/postgres?sslmode=disable", stop, nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -64,7 +65,7 @@ func (o options) run(ctx context.Context) error {
 			}
 			done := round*len(all) + i + 1
 			left := time.Since(r.began) / time.Duration(done) * time.Duration(o.rounds*len(all)-done)
-			fmt.Fprintf(os.Stderr, "[%2d/%d] %-38s %-44s about %s left\n", done, o.rounds*len(all), s.name, res.last(), left.Round(time.Second))
+			fmt.Fprintf(os.Stderr, "[%2d/%d] %-38s %-44s about %s left\n", done, o.rounds*len(all), strings.Trim(s.name, "*"), res.last(), left.Round(time.Second))
 		}
 	}
 	fmt.Print(r.markdown())

@@ -75,7 +75,7 @@ func (r report) markdown() string {
 	}
 	if i := slices.IndexFunc(r.results, func(s result) bool { return s.name == ours && s.failed == nil }); i >= 0 {
 		p99 := percentile(r.results[i].lone, .99)
-		fmt.Fprintf(&b, "| a lone saga's p99 under %s | %s (of %d sagas) | %s |\n", loneTarget, short(p99), len(r.results[i].lone), reached(p99 < loneTarget))
+		fmt.Fprintf(&b, "| a lone saga's p99 under %s | %s (%d sagas) | %s |\n", short(loneTarget), short(p99), len(r.results[i].lone), reached(p99 < loneTarget))
 	}
 	b.WriteString("\nWhere it says what is on disk:\n\n")
 	for _, s := range r.results {

@@ -94,13 +94,13 @@ func dbosOnPostgreSQL(ctx context.Context, dir string) (p peer, err error) {
 	}
 	p.atStop(func() { dbos.Shutdown(c, 10*time.Second) })
 	nothing := func(context.Context) (string, error) { return "", nil }
-	chain := func(ctx dbos.DBOSContext, _ string) (string, error) {
+	chain := func(ctx dbos.DBOSContext, input string) (string, error) {
 		for range 3 {
 			if _, err := dbos.RunAsStep(ctx, nothing); err != nil {
 				return "", err
 			}
 		}
-		return "", nil
+		return input, nil
 	}
 	dbos.RegisterWorkflow(c, chain)
 	if err := dbos.Launch(c); err != nil {
