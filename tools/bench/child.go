@@ -117,7 +117,7 @@ func postgresql(ctx context.Context, dir string) (url string, stop func(), err e
 	if stop, err = child(ctx, port, serve); err != nil {
 		return "", stop, err
 	}
-	ready := filepath.Join(filepath.Dir(initdb), "pg_isready") // it listens before it is
+	ready := filepath.Join(filepath.Dir(initdb), "pg_isready")                              // it listens before it is
 	for exec.CommandContext(ctx, ready, "-q", "-h", "127.0.0.1", "-p", port).Run() != nil { //nolint:gosec // Debian's
 		if ctx.Err() != nil {
 			return "", stop, fmt.Errorf("PostgreSQL does not get ready: %w", ctx.Err())

@@ -24,7 +24,7 @@ type bar struct {
 func (r report) plotRates(file string) error {
 	var bars []bar
 	for _, s := range r.results {
-		if s.failed == nil {
+		if len(s.rates) > 0 {
 			bars = append(bars, bar{s.name, median(s.rates), slices.Min(s.rates), slices.Max(s.rates)})
 		}
 	}
@@ -34,7 +34,7 @@ func (r report) plotRates(file string) error {
 func (r report) plotLatency(file string) error {
 	var bars []bar
 	for _, s := range r.results {
-		if s.failed == nil {
+		if len(s.rates) > 0 {
 			ms := func(p float64) float64 { return float64(percentile(s.lone, p)) / float64(time.Millisecond) }
 			bars = append(bars, bar{s.name, ms(.5), ms(.5), ms(.99)})
 		}

@@ -52,7 +52,7 @@ func (r report) markdown() string {
 		r.began.Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), r.rounds, time.Since(r.began).Round(time.Second), median(r.fsyncs), spread(r.fsyncs))
 	fmt.Fprintf(&b, "| | on disk when acknowledged | %d in flight, sagas/s | from–to | p50 | p99 | one in flight, p50 | p99 | fsync=group is |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n", r.inFlight)
 	for _, s := range r.results {
-		if s.failed != nil {
+		if len(s.rates) == 0 {
 			line, _, _ := strings.Cut(s.failed.Error(), "\n")
 			fmt.Fprintf(&b, "| %s | %s | %s | | | | | | |\n", s.name, s.syncs, line)
 			continue
@@ -73,7 +73,7 @@ func (r report) markdown() string {
 			fmt.Fprintf(&b, "| at least %.0f × %s | %.1f × (%.1f–%.1f) | %s |\n", t.times, t.over, median(ratio), slices.Min(ratio), slices.Max(ratio), reached(median(ratio) >= t.times))
 		}
 	}
-	if i := slices.IndexFunc(r.results, func(s result) bool { return s.name == ours && s.failed == nil }); i >= 0 {
+	if i := slices.IndexFunc(r.results, func(s result) bool { return s.name == ours && len(s.rates) > 0 }); i >= 0 {
 		p99 := percentile(r.results[i].lone, .99)
 		fmt.Fprintf(&b, "| a lone saga's p99 under %s | %s (%d sagas) | %s |\n", short(loneTarget), short(p99), len(r.results[i].lone), reached(p99 < loneTarget))
 	}
