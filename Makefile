@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto interop bench bench-engines fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto interop bench bench-engines bench-engine fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,7 @@ race: ## all tests with the race detector
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
 	cd integration/interop && $(LINT) run ./...
+	cd tools/bench && $(LINT) run ./...
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -55,6 +56,28 @@ bench: ## all other benchmarks (docs/benchmarks.md)
 
 bench-engines: ## the engines' ceilings and the order saga on each (ten minutes)
 	go test -run '^$$' -bench BenchmarkEngines -benchtime 1x -timeout 60m -v ./cmd/ordersaga
+
+bench-engine: ## the embedded engine beside DBOS, DTM, Dapr, Temporal and SQLite, into docs/ (ten minutes; more the first time)
+	-@$(MAKE) --no-print-directory -k bin/dtm bin/temporal bin/daprd bin/placement bin/scheduler # the run says what is missing
+	cd tools/bench && go run . -docs ../../docs
+
+bin/dtm: MODULE = github.com/dtm-labs/dtm@v1.18.0
+bin/dtm: MAIN = .
+bin/temporal: MODULE = github.com/temporalio/cli@v1.5.0
+bin/temporal: MAIN = ./cmd/temporal
+
+# A copy of the module is built, and not the module as a dependency: its own
+# go.sum then says what its dependencies are, of which the checksum database
+# does not know all. DTM has no setting that keeps it to loopback.
+bin/dtm bin/temporal: bin/%: Makefile
+	@echo "building $(MODULE) (a few minutes the first time)"
+	rm -rf bin/src-$*
+	cp -r "$$(go mod download -json $(MODULE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" bin/src-$*
+	chmod -R u+w bin/src-$*
+	find bin/src-$* -path '*/dtmsvr/svr.go' -exec sed -i 's/Sprintf(":%d"/Sprintf("127.0.0.1:%d"/' {} +
+	cd bin/src-$* && go build -o ../$* $(MAIN)
+	rm -rf bin/src-$*
+	@echo "  done: $$(du -h $@ | cut -f1) $@"
 
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
