@@ -93,8 +93,36 @@ func (s *store) replay(record []byte) error {
 		return err
 	}
 	s.seq = max(s.seq, seq)
+	if o, ok := s.broken(seq, ops); ok {
+		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; `ordersaga engine repair` takes the saga back to before", o.prev, o.id, s.seqOf(o.id))
+	}
 	s.apply(seq, ops)
 	return nil
+}
+
+// stale reports whether an instance has an operation already: snapshots
+// overlap the log.
+func (s *store) stale(seq uint64, o op) bool {
+	i, ok := s.instances.Get(o.id)
+	return ok && i.seq >= seq && o.kind != opState
+}
+
+func (s *store) seqOf(id string) uint64 {
+	if i, ok := s.instances.Get(id); ok {
+		return i.seq
+	}
+	return 0
+}
+
+// broken finds an operation that builds on a record that is missing.
+func (s *store) broken(seq uint64, ops []op) (op, bool) {
+	for _, o := range ops {
+		at := s.seqOf(o.id) // 0: purged later in the log
+		if o.builds() && at > 0 && o.prev > 0 && o.prev != at && !s.stale(seq, o) {
+			return o, true
+		}
+	}
+	return op{}, false
 }
 
 // apply changes memory as a record says; used by replay and by commit, so that
@@ -102,8 +130,7 @@ func (s *store) replay(record []byte) error {
 func (s *store) apply(seq uint64, ops []op) {
 	stale := make([]bool, len(ops)) // decided before the record touches anything
 	for n, o := range ops {
-		i, ok := s.instances.Get(o.id)
-		stale[n] = ok && i.seq >= seq && o.kind != opState
+		stale[n] = s.stale(seq, o)
 	}
 	for n, o := range ops {
 		if !stale[n] {
@@ -155,6 +182,9 @@ func runtimeState(o op) *protos.WorkflowRuntimeState {
 // commit applies operations and appends their record; the caller holds mu, and
 // waits on the result after letting go of it.
 func (s *store) commit(ops ...op) (journal.Commit, error) {
+	for n := range ops {
+		ops[n].prev = s.seqOf(ops[n].id)
+	}
 	record, err := encodeRecord(s.seq+1, ops...)
 	if err != nil {
 		return journal.Commit{}, err
@@ -195,7 +225,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 		}
 		return api.ErrDuplicateInstance
 	}
-	c, err := s.commit(op{opCreate, id, e})
+	c, err := s.commit(op{kind: opCreate, id: id, payload: e})
 	if err != nil {
 		s.mu.Unlock()
 		return err
@@ -229,7 +259,7 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 		s.mu.Unlock()
 		return over.Wait() // but after a crash somebody might
 	}
-	c, err := s.commit(op{opInbox, string(id), e})
+	c, err := s.commit(op{kind: opInbox, id: string(id), payload: e})
 	if err == nil {
 		s.enqueue(i)
 	}
@@ -286,7 +316,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.mu.Unlock()
 		return backend.ErrWorkItemLockLost
 	}
-	ops := []op{{opTurn, i.id, turnOf(wi.State, i.taken)}}
+	ops := []op{{kind: opTurn, id: i.id, payload: turnOf(wi.State, i.taken)}}
 	var targets []string
 	for _, m := range wi.State.PendingMessages {
 		if o, ok := s.message(m); ok {
@@ -342,12 +372,12 @@ func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
 			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: its id is running")
 			return op{}, false
 		}
-		return op{opCreate, m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), m.GetHistoryEvent()}, true
+		return op{kind: opCreate, id: m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), payload: m.GetHistoryEvent()}, true
 	}
 	if !exists || target.ended() {
 		return op{}, false
 	}
-	return op{opInbox, target.id, m.GetHistoryEvent()}, true
+	return op{kind: opInbox, id: target.id, payload: m.GetHistoryEvent()}, true
 }
 
 func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
@@ -401,7 +431,7 @@ func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.Activity
 		s.mu.Unlock()
 		return nil
 	}
-	c, err := s.commit(op{opTaskDone, a.inst.id, wi.Result})
+	c, err := s.commit(op{kind: opTaskDone, id: a.inst.id, payload: wi.Result})
 	if err == nil {
 		s.enqueue(a.inst)
 	}

@@ -104,7 +104,7 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 		s.mu.Unlock()
 		return "", err
 	}
-	c, err := s.commit(op{opState, newID, copied})
+	c, err := s.commit(op{kind: opState, id: newID, payload: copied})
 	if err != nil {
 		s.mu.Unlock()
 		return "", err
@@ -280,7 +280,7 @@ func (s *store) snapshot(emit func([]byte) error) error {
 		var record []byte
 		var err error
 		if i, ok := s.instances.Get(id); ok {
-			record, err = encodeRecord(i.seq, op{opState, id, i.whole()})
+			record, err = encodeRecord(i.seq, op{kind: opState, id: id, payload: i.whole()})
 		}
 		s.mu.Unlock()
 		if err != nil {
