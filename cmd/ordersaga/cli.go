@@ -27,6 +27,7 @@ type cli struct {
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
 	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
+	Engine    engineCmd    `cmd:"" help:"Verify or repair the embedded engine's files, with the worker stopped."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
 	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`

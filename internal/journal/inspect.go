@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -37,9 +38,12 @@ func (h *Held) Release() error { return h.lock.release() }
 
 // Visitor is shown what is in a journal, in the order of replay.
 type Visitor struct {
-	Record func(record []byte) error // also those saved from damage, after it
+	// Record gets every record of a file, also those saved from damage, after
+	// it. logged: of a log, not a snapshot.
+	Record func(record []byte, logged bool) error
 	// Damage gets, beside the damage, the pieces of it from which no record
-	// could be saved; each but the first begins where a record does, or did.
+	// could be saved; each begins where a record does or did, but for the
+	// header of a batch, which is a piece too.
 	Damage func(d Damage, lost [][]byte)
 }
 
@@ -59,18 +63,21 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 		return nil, err
 	}
 	var infos []FileInfo
-	err = walk(h.dir, current(files), v.Record, func(d Damage) error {
+	err = walk(h.dir, current(files), func(f journalFile, r []byte) error { return v.Record(r, !f.snapshot) }, func(d Damage) error {
 		b, err := readStretch(d)
 		if err != nil {
 			return err
 		}
 		records, lost := salvage(b)
+		if len(lost) > 0 && len(lost[0]) > batchHeader && &lost[0][0] == &b[0] {
+			lost = append([][]byte{b[:batchHeader], lost[0][batchHeader:]}, lost[1:]...)
+		}
 		v.Damage(d, lost)
 		if d.Torn {
 			return nil // never acknowledged: as a start does
 		}
 		for _, r := range records {
-			if err := v.Record(r); err != nil {
+			if err := v.Record(r, !isSnapshot(d.File)); err != nil {
 				return err
 			}
 		}
@@ -87,6 +94,9 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 	}
 	return infos, nil
 }
+
+// isSnapshot tells the file of a snapshot from that of a log.
+func isSnapshot(path string) bool { return strings.HasPrefix(filepath.Base(path), "snapshot-") }
 
 func readStretch(d Damage) ([]byte, error) {
 	f, err := os.Open(d.File)

@@ -9,7 +9,7 @@ import (
 // walk reads the files of a journal in the order of replay, and checks that
 // they belong together; see scan for the functions. found is called after each
 // file.
-func walk(dir string, files []journalFile, record func([]byte) error, damage func(Damage) error, found func(journalFile, scanned)) error {
+func walk(dir string, files []journalFile, record func(f journalFile, record []byte) error, damage func(Damage) error, found func(journalFile, scanned)) error {
 	report := func(name string, at int64, reason string) error {
 		return damage(Damage{File: filepath.Join(dir, name), Offset: at, Reason: reason})
 	}
@@ -23,7 +23,7 @@ func walk(dir string, files []journalFile, record func([]byte) error, damage fun
 			known = false
 		}
 		last := n == len(files)-1
-		res, err := scan(filepath.Join(dir, f.name), record, func(d Damage) error {
+		res, err := scan(filepath.Join(dir, f.name), func(r []byte) error { return record(f, r) }, func(d Damage) error {
 			d.Torn = d.Torn && last && !f.snapshot
 			return damage(d)
 		})
@@ -63,7 +63,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	}
 	files := current(all)
 	var last scanned
-	err = walk(j.dir, files, replay, func(d Damage) error {
+	err = walk(j.dir, files, func(_ journalFile, r []byte) error { return replay(r) }, func(d Damage) error {
 		if !d.Torn {
 			return &CorruptError{File: d.File, Offset: d.Offset, Reason: d.Reason}
 		}

@@ -55,7 +55,7 @@ func inspect(t *testing.T, dir string) found {
 	}
 	var f found
 	_, err = h.Inspect(Visitor{
-		Record: func(r []byte) error { f.records = append(f.records, string(r)); return nil },
+		Record: func(r []byte, _ bool) error { f.records = append(f.records, string(r)); return nil },
 		Damage: func(d Damage, _ [][]byte) { f.damage = append(f.damage, d) },
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -52,14 +53,21 @@ type activity struct {
 
 var _ backend.Backend = (*store)(nil)
 
-func openStore(dir string, opt journal.Options) (*store, error) {
-	s := &store{
-		TasksBackend: local.NewTasksBackend(), log: opt.Logger, instances: btree.NewMap[string, *instance](0),
+func newStore(log zerolog.Logger) *store {
+	return &store{
+		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
 		compact: make(chan struct{}, 1),
 	}
+}
+
+func openStore(dir string, opt journal.Options) (*store, error) {
+	s := newStore(opt.Logger)
 	j, err := journal.Open(dir, opt, s.replay)
 	if err != nil {
+		if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
+			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` shows all of the damage, `ordersaga engine repair --data-dir %[2]s` saves the rest", err, filepath.Dir(dir))
+		}
 		return nil, fmt.Errorf("open engine state: %w", err)
 	}
 	s.journal = j
