@@ -14,7 +14,7 @@ import (
 // little endian; the checksum covers length, sequence number and payload. The
 // payload is records:
 //
-//	length uvarint | CRC-32C u32 | bytes
+//	length uvarint | CRC-32C u32, begun with the magic number | bytes
 //
 // A batch is one write(2), and the next one is written only after the batch
 // before is durable. Hence the rule that tells a torn end from corruption: a
@@ -56,8 +56,14 @@ func (e *CorruptError) Error() string {
 
 func appendRecord(buf, record []byte) []byte {
 	buf = binary.AppendUvarint(buf, uint64(len(record)))
-	buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(record, castagnoli))
+	buf = binary.LittleEndian.AppendUint32(buf, recordChecksum(record))
 	return append(buf, record...)
+}
+
+// recordChecksum does not begin as usual: so begun, 0xffffffff 0xffffffff and
+// any zeros check, and protobuf and holes in files are full of those.
+func recordChecksum(record []byte) uint32 {
+	return crc32.Update(batchMagic, castagnoli, record)
 }
 
 func sealBatch(b []byte, seq uint64) {
@@ -104,7 +110,7 @@ func salvage(b []byte) (records, lost [][]byte) {
 		n, w := binary.Uvarint(b[pos:])
 		at := pos + w + 4
 		if w <= 0 || n == 0 || at > len(b) || n > uint64(len(b)-at) || !known && n > farthest ||
-			crc32.Checksum(b[at:at+int(n)], castagnoli) != binary.LittleEndian.Uint32(b[pos+w:]) {
+			recordChecksum(b[at:at+int(n)]) != binary.LittleEndian.Uint32(b[pos+w:]) {
 			pos, known = pos+1, false
 			continue
 		}
