@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,11 +73,14 @@ func openStore(dir string, opt journal.Options) (*store, error) {
 	}
 	s.journal = j
 	s.instances.Scan(func(_ string, i *instance) bool {
-		i.publish(i.metadata(), i.seq)
+		if i.packed == nil {
+			i.publish(i.metadata(), i.seq)
+		}
 		s.count(i) // replay does not know yet who has ended
 		if !i.ended() {
 			s.resume(i)
 		}
+		i.pack()
 		return true
 	})
 	return s, nil
@@ -87,9 +91,10 @@ func (s *store) resume(i *instance) {
 	for _, e := range i.tasks {
 		s.activities.push(activity{i, e})
 	}
-	for _, e := range i.timers {
-		s.setAlarm(i, e)
+	for _, a := range append(i.planned(), i.due...) {
+		s.setAlarm(a)
 	}
+	i.due = nil
 	if len(i.inbox) > 0 {
 		s.enqueue(i)
 	}
@@ -105,6 +110,15 @@ func (s *store) replay(record []byte) error {
 		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; `ordersaga engine repair` takes the saga back to before", o.prev, o.id, s.seqOf(o.id))
 	}
 	s.apply(seq, ops)
+	if len(ops) == 1 && ops[0].kind == opState { // a million of them would not fit in otherwise
+		i, _ := s.instances.Get(ops[0].id)
+		if i.idle() || i.ended() {
+			i.publish(i.metadata(), i.seq)
+			due := i.planned()
+			i.fold(bytes.Clone(ops[0].raw))
+			i.due = due
+		}
+	}
 	return nil
 }
 
@@ -157,6 +171,7 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.create(event(o))
 		} else {
 			i.restore(runtimeState(o))
+			i.rebuilt()
 		}
 		s.instances.Set(o.id, i)
 	case opPurge:
@@ -166,6 +181,7 @@ func (s *store) applyOp(seq uint64, o op) {
 		if !ok {
 			return // purged later in the log
 		}
+		i.unpack()
 		switch o.kind {
 		case opInbox:
 			i.inbox = append(i.inbox, event(o))
@@ -208,7 +224,7 @@ func (s *store) enqueue(i *instance) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
-		s.addAlarm(alarm{at: i.startAt, inst: i})
+		s.addAlarm(alarm{at: i.startAt, inst: i, timer: -1})
 		return
 	}
 	i.queued = true
@@ -292,6 +308,7 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 			s.mu.Unlock()
 			continue
 		}
+		i.unpack()
 		i.out = true
 		i.taken = min(len(i.inbox), turnLimit)
 		events := slices.Concat(i.inbox[:i.taken], i.fired)
@@ -313,6 +330,7 @@ func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowW
 	if !ok {
 		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
 	}
+	i = i.look()
 	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
 }
 
@@ -345,7 +363,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	for _, e := range wi.State.PendingTimers {
 		if !ended {
-			s.setAlarm(i, e)
+			s.setAlarm(i.alarmOf(e))
 		}
 	}
 	s.enqueue(i)
@@ -367,6 +385,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	s.mu.Lock()
 	i.publish(meta, seq)
 	i.settle(c)
+	i.pack()
 	s.mu.Unlock()
 	s.maybeCompact()
 	return nil
@@ -400,7 +419,7 @@ func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowW
 	i.retries++
 	i.fired = append(i.fired, wi.NewEvents[i.taken:]...)
 	s.count(i)
-	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i})
+	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i, timer: -1})
 	return nil
 }
 

@@ -155,7 +155,7 @@ func recovered(t *testing.T, dir string, must []promise, mode journal.Sync) (rep
 		case "raised":
 			e.store.mu.Lock()
 			s, _ := e.store.instances.Get(p.id)
-			ok = ok && (len(s.inbox) > 0 || i.Status == engine.Completed || strings.Contains(fmt.Sprint(s.history), "eventRaised"))
+			ok = ok && (len(s.inbox) > 0 || i.Status == engine.Completed || strings.Contains(fmt.Sprint(s.look().history), "eventRaised"))
 			e.store.mu.Unlock()
 		}
 		if !ok {
@@ -163,7 +163,7 @@ func recovered(t *testing.T, dir string, must []promise, mode journal.Sync) (rep
 		}
 	}
 	e.store.instances.Scan(func(id string, i *instance) bool {
-		for _, h := range i.history {
+		for _, h := range i.look().history {
 			if c := h.GetChildWorkflowInstanceCreated(); c != nil && e.store.seqOf(c.GetInstanceId()) == 0 {
 				t.Errorf("%s has begun %s, which is not there", id, c.GetInstanceId())
 			}

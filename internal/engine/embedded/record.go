@@ -31,6 +31,7 @@ type op struct {
 	kind    opKind
 	id      string
 	payload proto.Message // nil for opPurge
+	raw     []byte        // payload encoded, if that is at hand
 	prev    uint64        // sequence number of the instance's record before; 0: none, or not said
 }
 
@@ -48,12 +49,12 @@ func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
 		}
 		b = binary.AppendUvarint(b, uint64(len(o.id)))
 		b = append(b, o.id...)
-		size := 0
-		if o.payload != nil {
+		size := len(o.raw)
+		if o.raw == nil && o.payload != nil {
 			size = proto.Size(o.payload)
 		}
-		b = binary.AppendUvarint(b, uint64(size))
-		if o.payload != nil {
+		b = append(binary.AppendUvarint(b, uint64(size)), o.raw...)
+		if o.raw == nil && o.payload != nil {
 			var err error
 			if b, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, o.payload); err != nil {
 				return nil, fmt.Errorf("encode change of saga %s: %w", o.id, err)
@@ -96,7 +97,7 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 		if !ok1 || !ok2 {
 			return 0, nil, errShort
 		}
-		o.id = string(id)
+		o.id, o.raw = string(id), payload
 		switch o.kind {
 		case opCreate, opInbox, opTaskDone:
 			o.payload = &protos.HistoryEvent{}
