@@ -5,10 +5,10 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto interop bench bench-engines bench-engine fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto interop bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## 200 mixed orders on embedded defaults, every outcome checked
 	go run ./cmd/ordersaga dev --demo 200 --exit --ephemeral
@@ -78,6 +78,9 @@ bin/dtm bin/temporal: bin/%: Makefile
 	cd bin/src-$* && go build -o ../$* $(MAIN)
 	rm -rf bin/src-$*
 	@echo "  done: $$(du -h $@ | cut -f1) $@"
+
+bench-million: ## a million sagas wait for approval: memory, disk, restart (2 minutes, 4 GB)
+	go test -run 'TestMillion$$' -count=1 -v -timeout 20m ./internal/engine/embedded -waiting-sagas 1000000
 
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
