@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go"
 	"github.com/google/uuid"
@@ -122,8 +121,8 @@ func TestConformance(t *testing.T) {
 }
 
 func conform(t *testing.T, emulator string, at endpoints) {
-	// A connection that the server closes just then would look like a fault.
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
 	for _, b := range behaviours() {
 		url := at[b.service()]
 		if url == "" {
@@ -132,15 +131,24 @@ func conform(t *testing.T, emulator string, at endpoints) {
 		cfg := aws.Config{
 			Region: "us-east-1", BaseEndpoint: &url, HTTPClient: client,
 			Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-			// An emulator that fails fails again, and that is to be seen soon.
-			Retryer: func() aws.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), 1) },
+			Retryer:     func() aws.Retryer { return aws.NopRetryer{} }, // what an endpoint answers is to be seen as it is
 		}
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			judge(t, emulator, b, faults(t, b, cfg))
+			found := faults(t, b, cfg)
+			for range 3 { // a connection that broke says nothing of the behaviour
+				if !brokenOff.MatchString(strings.Join(found, "\n")) {
+					break
+				}
+				t.Logf("once more, for %s", found)
+				found = faults(t, b, cfg)
+			}
+			judge(t, emulator, b, found)
 		})
 	}
 }
+
+var brokenOff = regexp.MustCompile(`connection reset|broken pipe|use of closed network connection|EOF`)
 
 // judge holds what was found against what is known.
 func judge(t *testing.T, emulator string, b behaviour, found []string) {
@@ -152,7 +160,9 @@ func judge(t *testing.T, emulator string, b behaviour, found []string) {
 		}
 		return
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && known.sometimes() {
+		t.Logf("not seen this time: %s", known.does)
+	} else if len(found) == 0 {
 		t.Errorf("%s does now what AWS documents, and did not (%s): take it out of deviations_test.go", emulator, known.does)
 	}
 	for _, f := range found {
@@ -161,7 +171,7 @@ func judge(t *testing.T, emulator string, b behaviour, found []string) {
 		}
 	}
 	for _, s := range known.sees {
-		if len(found) > 0 && !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, s) }) {
+		if len(found) > 0 && !known.sometimes() && !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, s) }) {
 			t.Errorf("of the known deviation (%s), %q is not seen any more", known.does, s)
 		}
 	}
