@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -35,7 +36,8 @@ var root = filepath.Join("..", "..")
 func TestMain(m *testing.M) {
 	bin, err := filepath.Abs(filepath.Join(root, "bin"))
 	path := strings.Join([]string{bin, filepath.Join(bin, "moto", "bin"), filepath.Join(bin, "ministack", "bin"), os.Getenv("PATH")}, ":")
-	if err = errors.Join(err, os.Setenv("PATH", path)); err != nil {
+	// Most tests wait most of the time: more of them at once than there are cores.
+	if err = errors.Join(err, os.Setenv("PATH", path), flag.Set("test.parallel", "6")); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
