@@ -4,6 +4,8 @@ package conformance
 // the way to learn that an emulator has been mended.
 var deviations = []deviation{
 	// moto 5.2.5. It answers 500 with an HTML page where it meets what it has not thought of.
+	{moto, "SQS: message attributes, characters", "takes all", sees{"U+0001: accepted"}},
+	{moto, "SQS: message attributes, empty", "takes it", sees{"accepted"}},
 	{moto, "SQS: ten message attributes", "takes eleven", sees{"eleven: accepted"}},
 	{moto, "SQS: visibility of what is not in flight", "takes it", sees{"visible: accepted"}},
 	{moto, "SQS: dead letters", "moves it, without DeadLetterQueueSourceArn", sees{"DeadLetterQueueSourceArn: got nothing"}},
@@ -70,6 +72,8 @@ var deviations = []deviation{
 	{amazon, "DynamoDB: transaction, an invalid item", "the whole call is ValidationException", sees{"ValidationException: An operand in the update expression has an incorrect data type"}},
 
 	// MiniStack 1.5.33.
+	{ministack, "SQS: message attributes, characters", "takes all", sees{"U+0001: accepted"}},
+	{ministack, "SQS: message attributes, empty", "takes it", sees{"accepted"}},
 	{ministack, "SQS: ten message attributes", "takes eleven", sees{"eleven: accepted"}},
 	{ministack, "SQS: visibility of what is not in flight", "takes it", sees{"visible: accepted"}},
 	{ministack, "SQS: delete twice", "ReceiptHandleIsInvalid", sees{"second: ", "ReceiptHandleIsInvalid"}},

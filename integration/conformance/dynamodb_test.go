@@ -30,15 +30,17 @@ func tables() []behaviour {
 		{"DynamoDB: query, index", "likewise", "developerguide/GSI", queryIndex},
 		{"DynamoDB: query, filter", "what is filtered out counts towards Limit", "developerguide/Query.FilterExpression", queryFilter},
 		{"DynamoDB: query, last page", "LastEvaluatedKey holds the table's key and the index's; a query goes on behind any such key, also of an item that is gone", "developerguide/Query.Pagination", lastKey},
+		{"DynamoDB: query, pages of 1 MB", "without a Limit a page ends after 1 MB, also for Select COUNT", "developerguide/Query.Pagination", pagesOf1MB},
 		{"DynamoDB: query, count", "Select COUNT gives no items", "developerguide/Query.Other", queryCount},
 		{"DynamoDB: query, projection", "ProjectionExpression gives the named attributes", "developerguide/Expressions.ProjectionExpressions", projection},
 		{"DynamoDB: scan", "all items in pages of Limit, before the filter", "developerguide/Scan", scan},
 		{"DynamoDB: scan, from a made-up key", "goes on behind it", "developerguide/Scan", scanFrom},
+		{"DynamoDB: index follows its item", "an update that changes the index's key moves the item in the index", "developerguide/GSI", indexFollows},
 		{"DynamoDB: index without the attribute", "an item that lacks the index's key is not in it", "developerguide/GSI", sparseIndex},
 		{"DynamoDB: batches", "25 writes, reads of what is there", "APIReference/API_BatchWriteItem", batches},
 		{"DynamoDB: batch of 26 writes", "ValidationException", "APIReference/API_BatchWriteItem", batchOf26},
 		{"DynamoDB: batch with an item twice", "ValidationException", "APIReference/API_BatchWriteItem", batchItemTwice},
-		{"DynamoDB: item size", "400 KB with the names of the attributes are taken, one byte more is not", "developerguide/ServiceQuotas", itemSize},
+		{"DynamoDB: item size", "400 KB with the names of the attributes are taken, one byte more is not", "developerguide/Constraints", itemSize},
 		{"DynamoDB: table's life", "described as ACTIVE with its keys and index, listed, deleted", "APIReference/API_DescribeTable", tableLife},
 		{"DynamoDB: table twice", "ResourceInUseException", "APIReference/API_CreateTable", tableTwice},
 		{"DynamoDB: no such table", "ResourceNotFoundException from every call", "APIReference/CommonErrors", noSuchTable},
@@ -368,6 +370,23 @@ func lastKey(t *T) {
 	same(t, "goes on with", tb.plain(page.Items[0])["n"], 6.0)
 }
 
+func pagesOf1MB(t *T) {
+	tb := newTable(t)
+	for n := range 4 {
+		tb.put(item{"pk": "a", "sk": n, "s": strings.Repeat("x", 390<<10)})
+	}
+	pages, n, count := dynamodb.NewQueryPaginator(tb.c, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
+		ExpressionAttributeValues: tb.item(item{":p": "a"}), Select: types.SelectCount}), 0, 0
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.ctx)
+		t.must("query", err)
+		n++
+		count += int(page.Count)
+	}
+	same(t, "pages", n, 2)
+	same(t, "count", count, 4)
+}
+
 func queryCount(t *T) {
 	tb := filled(t)
 	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
@@ -409,6 +428,14 @@ func scanFrom(t *T) {
 	out, err := tb.c.Scan(t.ctx, &dynamodb.ScanInput{TableName: tb.name, ExclusiveStartKey: tb.item(key("a", 2))})
 	t.must("scan", err)
 	same(t, "found", out.Count, 2)
+}
+
+func indexFollows(t *T) {
+	tb := newTable(t)
+	tb.put(item{"pk": "a", "sk": 1, "n": 1, "holder": "ann", "at": "t"})
+	_, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("a", 1)), UpdateExpression: aws.String("SET holder = :h"), ExpressionAttributeValues: tb.item(item{":h": "bob"})})
+	t.must("update", err)
+	tb.finds(query{index: "byHolder", key: "holder = :h", values: item{":h": "ann"}}, query{index: "byHolder", key: "holder = :h", values: item{":h": "bob"}, want: []float64{1}})
 }
 
 func sparseIndex(t *T) {

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -85,6 +86,7 @@ func expressions() []behaviour {
 	}{
 		{"no sort key", item{"pk": "a"}, "key"},
 		{"key of another type", item{"pk": "a", "sk": "1"}, "Type mismatch for key"},
+		{"key of 2049 bytes", item{"pk": strings.Repeat("x", 2049), "sk": 1}, ""},
 		{"empty key", item{"pk": "", "sk": 1}, "empty string"},
 		{"index key of another type", item{"pk": "a", "sk": 1, "holder": 5}, "Type mismatch for Index Key"},
 		{"empty index key", item{"pk": "a", "sk": 1, "holder": "", "at": "x"}, "holder"},

@@ -20,6 +20,9 @@ func queues() []behaviour {
 		{"SQS: system attributes", "ApproximateReceiveCount, SentTimestamp in ms, SenderId and AWSTraceHeader come when asked for", "APIReference/API_ReceiveMessage", systemAttributes},
 		{"SQS: message attributes", "String, Number.custom and Binary attributes arrive, and both sides have the MD5 that SDKs check", "SQSDeveloperGuide/sqs-message-metadata", messageAttributes},
 		{"SQS: message attributes by name", "a receive names the attributes that it wants, also by prefix (`co.*`); without a name it gets none", "APIReference/API_ReceiveMessage", attributesByName},
+		{"SQS: message attributes, text", "any that a body can have", "SQSDeveloperGuide/sqs-message-metadata", attributeText},
+		{"SQS: message attributes, characters", "what a body can't have is refused", "SQSDeveloperGuide/sqs-message-metadata", attributeCharacters},
+		{"SQS: message attributes, empty", "name, type and value must not be empty", "SQSDeveloperGuide/sqs-message-metadata", emptyAttribute},
 		{"SQS: ten message attributes", "a message has at most ten attributes", "SQSDeveloperGuide/sqs-message-metadata", tenAttributes},
 		{"SQS: at most ten messages", "MaxNumberOfMessages is 1 to 10", "APIReference/API_ReceiveMessage", atMostTen},
 		{"SQS: visibility time-out", "a received message is hidden for VisibilityTimeout, then comes again with a higher receive count", "SQSDeveloperGuide/sqs-visibility-timeout", visibilityTimeout},
@@ -273,6 +276,29 @@ func attributesByName(t *T) {
 		slices.Sort(got)
 		same(t, fmt.Sprintf("asked for %q", c.ask), got, c.get)
 		q.hide(m, 0)
+	}
+}
+
+func attribute(value string) func(*sqs.SendMessageInput) {
+	return with(map[string]types.MessageAttributeValue{"Reason": {DataType: aws.String("String"), StringValue: &value}})
+}
+
+func attributeText(t *T) {
+	q := newQueue(t, nil)
+	const text = "Grüße, \"order\" <1>&amp;\n\t\\ 🎉"
+	q.send("x", attribute(text))
+	same(t, "text", aws.ToString(q.one().MessageAttributes["Reason"].StringValue), text)
+}
+
+func attributeCharacters(t *T) {
+	if _, err := newQueue(t, nil).trySend("x", attribute("a\x01b")); err == nil {
+		t.Errorf("U+0001: accepted")
+	}
+}
+
+func emptyAttribute(t *T) {
+	if _, err := newQueue(t, nil).trySend("x", attribute("")); err == nil {
+		t.Errorf("accepted")
 	}
 }
 
