@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto interop bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto emulators interop bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,19 @@ moto: bin/moto/ready ## moto, a third-party AWS emulator for the tests of compon
 bin/moto/ready: tools/moto/requirements.txt
 	python3 -m venv --clear bin/moto
 	bin/moto/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+emulators: bin/ministack/ready bin/dynamodb-local/ready bin/elasticmq/ready ## other people's AWS for integration/conformance, into bin/ (Python 3.11, Maven)
+
+bin/ministack/ready: tools/ministack/requirements.txt
+	python3 -m venv --clear bin/ministack
+	bin/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+bin/dynamodb-local/ready bin/elasticmq/ready: bin/%/ready: tools/%/pom.xml
+	@command -v mvn >/dev/null || { echo "mvn is not installed: apt-get install maven"; exit 1; }
+	rm -rf bin/$*
+	mvn --quiet --batch-mode --strict-checksums -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/$*
 	touch $@
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
