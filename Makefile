@@ -5,10 +5,10 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto ministack cfn-lint interop bench bench-engines fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto emulators cfn-lint lambda interop bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## 200 mixed orders on embedded defaults, every outcome checked
 	go run ./cmd/ordersaga dev --demo 200 --exit --ephemeral
@@ -25,6 +25,7 @@ race: ## all tests with the race detector
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
 	cd integration/interop && $(LINT) run ./...
+	cd tools/bench && $(LINT) run ./...
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -47,14 +48,37 @@ bin/moto/ready: tools/moto/requirements.txt
 	bin/moto/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-ministack: bin/ministack/ready ## ministack, another one that knows more of CloudFormation (Python 3)
+emulators: bin/ministack/ready bin/dynamodb-local/ready bin/elasticmq/ready ## other people's AWS for integration/conformance, into bin/ (Python 3.11, Maven)
 
-cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation (Python 3)
-
-bin/ministack/ready bin/cfnlint/ready: bin/%/ready: tools/%/requirements.txt
-	python3 -m venv --clear bin/$*
-	bin/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+bin/ministack/ready: tools/ministack/requirements.txt
+	python3 -m venv --clear bin/ministack
+	bin/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
+
+bin/dynamodb-local/ready bin/elasticmq/ready: bin/%/ready: tools/%/pom.xml
+	@command -v mvn >/dev/null || { echo "mvn is not installed: apt-get install maven"; exit 1; }
+	rm -rf bin/$*
+	mvn --quiet --batch-mode --strict-checksums -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/$*
+	touch $@
+
+cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation, into bin/ (Python 3)
+
+bin/cfnlint/ready: tools/cfnlint/requirements.txt
+	python3 -m venv --clear bin/cfnlint
+	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
+
+# lambda.norpc leaves out what only the runtime go1.x needed. The same code gives
+# the same zip, for it is what CloudFormation compares.
+.PHONY: dist/stock-lambda.zip dist/intake-lambda.zip
+dist/stock-lambda.zip dist/intake-lambda.zip: dist/%.zip:
+	@mkdir -p dist/$*
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags '-s -w' -o dist/$*/bootstrap ./cmd/$*
+	touch -d '1980-01-01 00:00 UTC' dist/$*/bootstrap
+	rm -f $@ && cd dist/$* && TZ=UTC python3 -m zipfile -c ../$*.zip bootstrap
+	@echo "  $@: $$(stat -c %s $@) bytes, unpacked $$(stat -c %s dist/$*/bootstrap)"
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...
@@ -64,6 +88,31 @@ bench: ## all other benchmarks (docs/benchmarks.md)
 
 bench-engines: ## the engines' ceilings and the order saga on each (ten minutes)
 	go test -run '^$$' -bench BenchmarkEngines -benchtime 1x -timeout 60m -v ./cmd/ordersaga
+
+bench-engine: ## the embedded engine beside DBOS, DTM, Dapr, Temporal and SQLite, into docs/ (ten minutes; more the first time)
+	-@$(MAKE) --no-print-directory -k bin/dtm bin/temporal bin/daprd bin/placement bin/scheduler # the run says what is missing
+	cd tools/bench && go run . -docs ../../docs
+
+bin/dtm: MODULE = github.com/dtm-labs/dtm@v1.18.0
+bin/dtm: MAIN = .
+bin/temporal: MODULE = github.com/temporalio/cli@v1.5.0
+bin/temporal: MAIN = ./cmd/temporal
+
+# A copy of the module is built, and not the module as a dependency: its own
+# go.sum then says what its dependencies are, of which the checksum database
+# does not know all. DTM has no setting that keeps it to loopback.
+bin/dtm bin/temporal: bin/%: Makefile
+	@echo "building $(MODULE) (a few minutes the first time)"
+	rm -rf bin/src-$*
+	cp -r "$$(go mod download -json $(MODULE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" bin/src-$*
+	chmod -R u+w bin/src-$*
+	find bin/src-$* -path '*/dtmsvr/svr.go' -exec sed -i 's/Sprintf(":%d"/Sprintf("127.0.0.1:%d"/' {} +
+	cd bin/src-$* && go build -o ../$* $(MAIN)
+	rm -rf bin/src-$*
+	@echo "  done: $$(du -h $@ | cut -f1) $@"
+
+bench-million: ## a million sagas wait for approval: memory, disk, restart (2 minutes, 4 GB)
+	go test -run 'TestMillion$$' -count=1 -v -timeout 20m ./internal/engine/embedded -waiting-sagas 1000000
 
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

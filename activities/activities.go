@@ -24,7 +24,7 @@ type Stock interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
 	Reserve(ctx context.Context, o order.Order, next order.Status) (stock.Reserved, error)
-	Sell(ctx context.Context, orderID, shipmentID, trackingID string) error
+	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
 	MarkRefunding(ctx context.Context, orderID string) error
@@ -246,7 +246,7 @@ func (a Activities) complete(ctx context.Context, s workflows.State) error {
 	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
 		return err
 	}
-	return stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID))
+	return stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...))
 }
 
 // stopIfFinished makes "the order is not paid and held" final: trying again

@@ -73,7 +73,7 @@ func Order(ctx *task.WorkflowContext) (any, error) {
 	if err := ctx.GetInput(&s); err != nil {
 		return nil, err
 	}
-	return orderSaga(s.Terms).Workflow(ctx)
+	return orderSaga(s.Terms).Run(ctx, s)
 }
 
 func orderSaga(t Terms) saga.Saga[State] {

@@ -57,7 +57,7 @@ func BenchmarkSteps(b *testing.B) {
 				if err := a.Store.MarkPaid(ctx, id, "ch"); err != nil {
 					return err
 				}
-				return a.Store.Sell(ctx, id, "shp", "")
+				return a.Store.Sell(ctx, id, "shp", "", o.Demand()...)
 			})
 		})
 	}

@@ -108,6 +108,40 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 	wantStatus(t, s, "o", order.StatusPending)
 }
 
+// TestRefundOrComplete: whichever comes first holds.
+func TestRefundOrComplete(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	s, ctx := a.Store, t.Context()
+	a.SetStock(t, map[string]int64{"A": 10})
+	for i, holds := range [][]order.Demand{nil, {{SKU: "A", Quantity: 2}}} {
+		refunded, sold := fmt.Sprint("refunded-", i), fmt.Sprint("sold-", i)
+		for _, id := range []string{refunded, sold} {
+			if _, err := s.Reserve(ctx, accept(t, s, newOrder(id)), order.StatusReserved); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(s.MarkPaid(ctx, id, "ch"), s.MarkShipmentRequested(ctx, id, "shp")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.MarkRefunding(ctx, refunded); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sell(ctx, refunded, "shp", "", holds...); !errors.Is(err, stock.ErrFinished) {
+			t.Errorf("refunded and sold: %v", err)
+		}
+		if err := s.Sell(ctx, sold, "shp", "", holds...); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.MarkRefunding(ctx, sold); !errors.Is(err, stock.ErrFinished) {
+			t.Errorf("sold and refunded: %v", err)
+		}
+	}
+	wantLevel(t, s, "A", 2, 4, 4)
+	if err := s.MarkRefunding(ctx, "unknown"); !errors.Is(err, stock.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestSetAvailableRefusesWhatNoShelfHas(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	for _, n := range []int64{-1, stock.MaxLevel + 1} {
@@ -173,7 +207,7 @@ func TestLostAnswers(t *testing.T) {
 	twice("reserve", reserve(sold, true))
 	twice("pay", func(s *stock.Store) error { return s.MarkPaid(ctx, "sold", "ch") })
 	twice("request", func(s *stock.Store) error { return s.MarkShipmentRequested(ctx, "sold", "shp") })
-	twice("sell", func(s *stock.Store) error { return s.Sell(ctx, "sold", "shp", "trk") })
+	twice("sell", func(s *stock.Store) error { return s.Sell(ctx, "sold", "shp", "trk", sold.Demand()...) })
 	twice("reserve", reserve(released, true))
 	twice("park", func(s *stock.Store) error { return s.MarkNeedsAttention(ctx, "released", "stuck") })
 	twice("release", func(s *stock.Store) error { return s.Release(ctx, "released", order.StatusFailed, "why") })

@@ -65,7 +65,10 @@ func TestModel(t *testing.T) {
 			"pay": func(rt *rapid.T) { known(s.MarkPaid(ctx, pick(rt).OrderID, "ch")) },
 			"sell": func(rt *rapid.T) {
 				o := pick(rt)
-				err := s.Sell(ctx, o.OrderID, "shp", "")
+				// What a caller believes of the reservation, if anything, is a
+				// hint, and may be wrong.
+				believed := rapid.SampledFrom([][]order.Demand{nil, o.Demand(), {{SKU: sku(0), Quantity: 1}}}).Draw(rt, "believed")
+				err := s.Sell(ctx, o.OrderID, "shp", "", believed...)
 				known(err)
 				if err == nil {
 					held[o.OrderID] = hold{o: o, sold: true}

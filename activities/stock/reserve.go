@@ -116,8 +116,22 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 }
 
 // Sell moves what the order holds from reserved to sold and completes the
-// order. ErrFinished if it is not held and paid, or is refunded.
-func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string) error {
+// order. ErrFinished if it is not held and paid, or is refunded. A caller that
+// knows what the order holds spares a read; that it holds just this is then a
+// condition.
+func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
+	if len(holds) > 0 {
+		held, err := encodeDemand(holds)
+		if err != nil {
+			return err
+		}
+		hold := s.holdUpdate(orderID, HoldSold, s.stamp())
+		*hold.ConditionExpression += " AND #items = :items"
+		hold.ExpressionAttributeNames["#items"], hold.ExpressionAttributeValues[":items"] = "items", str(held)
+		if failed, err := s.sell(ctx, orderID, shipmentID, trackingID, hold, holds); err != nil || len(failed) == 0 {
+			return err
+		}
+	}
 	res, err := s.GetReservation(ctx, orderID)
 	if errors.Is(err, ErrNotFound) {
 		err = fmt.Errorf("nothing was reserved: %w", ErrFinished)
@@ -132,16 +146,19 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 		return fmt.Errorf("sell stock of order %s: its reservation was released: %w", orderID, ErrFinished)
 	case HoldHeld:
 	}
-	at := s.stamp()
-	complete := s.statusUpdate(orderID, order.StatusCompleted, at, nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)
-	*complete.ConditionExpression += notRefunding
-	items := []types.TransactWriteItem{{Update: s.holdUpdate(orderID, HoldSold, at)}, {Update: complete}}
-	items = append(items, s.moveStock(res.Items, "SET reserved = reserved - :q, sold = sold + :q")...)
-	failed, err := s.transact(ctx, "sell stock of order "+orderID, items)
+	failed, err := s.sell(ctx, orderID, shipmentID, trackingID, s.holdUpdate(orderID, HoldSold, s.stamp()), res.Items)
 	if err == nil && len(failed) > 0 {
 		err = s.settled(ctx, orderID, HoldSold)
 	}
 	return err
+}
+
+func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
+	complete := s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)
+	*complete.ConditionExpression += notRefunding
+	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
+	items = append(items, s.moveStock(demand, "SET reserved = reserved - :q, sold = sold + :q")...)
+	return s.transact(ctx, "sell stock of order "+orderID, items)
 }
 
 // Release gives back what the order holds, if anything, and ends the order as

@@ -124,7 +124,7 @@ func TestFiftyLines(t *testing.T) {
 	if res, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil || !res.Held {
 		t.Fatal(res, err)
 	}
-	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"), a.Store.Sell(t.Context(), "big", "shp", "trk")); err != nil {
+	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"), a.Store.Sell(t.Context(), "big", "shp", "trk", o.Demand()...)); err != nil {
 		t.Fatal(err)
 	}
 	wantLevel(t, a.Store, "S49", 0, 0, 3)
@@ -142,7 +142,7 @@ func TestEveryOrderOfSteps(t *testing.T) {
 		"reserve":  func() error { _, err := s.Reserve(ctx, o, order.StatusReserved); return err },
 		"pay":      func() error { return s.MarkPaid(ctx, o.OrderID, "ch") },
 		"request":  func() error { return s.MarkShipmentRequested(ctx, o.OrderID, "shp") },
-		"sell":     func() error { return s.Sell(ctx, o.OrderID, "shp", "trk") },
+		"sell":     func() error { return s.Sell(ctx, o.OrderID, "shp", "trk", o.Demand()...) },
 		"release":  func() error { return s.Release(ctx, o.OrderID, order.StatusFailed, "why") },
 		"park":     func() error { return s.MarkNeedsAttention(ctx, o.OrderID, "stuck") },
 		"refund":   func() error { return s.MarkRefunded(ctx, o.OrderID, "re") },

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ordersaga/ordersaga/api"
@@ -24,10 +25,10 @@ type count struct {
 	N      int
 }
 
-// chart is two lines over the last minute.
+// chart is two lines over the time that is recent.
 type chart struct {
 	Started, Done string // points of a polyline
-	Max           int
+	Max           float64
 }
 
 func overviewOf(o api.Overview) overviewPage {
@@ -50,15 +51,15 @@ func overviewOf(o api.Overview) overviewPage {
 
 const chartWidth, chartHeight = 600.0, 120.0
 
-func chartOf(started, done []int) chart {
+func chartOf(started, done []float64) chart {
 	c := chart{Max: 1}
-	for _, n := range append(append([]int{}, started...), done...) {
+	for _, n := range slices.Concat(started, done) {
 		c.Max = max(c.Max, n)
 	}
-	line := func(ns []int) string {
+	line := func(ns []float64) string {
 		var b strings.Builder
 		for i, n := range ns {
-			_, _ = fmt.Fprintf(&b, "%.1f,%.1f ", float64(i)*chartWidth/float64(max(len(ns)-1, 1)), chartHeight-float64(n)/float64(c.Max)*chartHeight) // never fails
+			_, _ = fmt.Fprintf(&b, "%.1f,%.1f ", float64(i)*chartWidth/float64(max(len(ns)-1, 1)), chartHeight-n/c.Max*chartHeight) // never fails
 		}
 		return b.String()
 	}

@@ -30,6 +30,7 @@ type cli struct {
 	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
 	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
+	Engine    engineCmd    `cmd:"" help:"Verify or repair the embedded engine's files, with the worker stopped."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
 	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`

@@ -107,6 +107,7 @@ type devCmd struct {
 }
 
 func (c devCmd) Run(e env) error {
+	collectLess()
 	if c.Demo < 0 {
 		return fmt.Errorf("--demo: %d orders, must not be negative", c.Demo)
 	}

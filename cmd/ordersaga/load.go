@@ -25,6 +25,7 @@ type loadCmd struct {
 }
 
 func (c loadCmd) Run(e env) error {
+	collectLess()
 	fsync, err := journal.ParseSync(c.Fsync)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ var (
 )
 
 const (
-	account      = "123456789012" // the emulators'
+	account      = "000000000000" // ministack's
 	region       = "eu-central-1" // of the stack; not the one that emulators take for granted
 	setupRegion  = "eu-west-1"    // where `ordersaga setup` makes the same
 	stackName    = "ordersaga"

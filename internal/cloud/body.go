@@ -28,7 +28,7 @@ func (w whole) Do(r *http.Request) (*http.Response, error) {
 	if err := r.Body.Close(); err != nil {
 		return nil, err
 	}
-	r = r.Clone(r.Context())
+	r = r.WithContext(r.Context()) // a shallow copy will do: the SDK makes a request for each try
 	r.Body = io.NopCloser(bytes.NewReader(b))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 	return w.next.Do(r)

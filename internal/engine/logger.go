@@ -13,11 +13,11 @@ func Logger(log zerolog.Logger) backend.Logger { return logger{log} }
 
 type logger struct{ log zerolog.Logger }
 
-func (l logger) Debug(v ...any)            { l.log.Trace().Msg(fmt.Sprint(v...)) }
+func (l logger) Debug(v ...any)            { l.log.Trace().MsgFunc(func() string { return fmt.Sprint(v...) }) }
 func (l logger) Debugf(f string, v ...any) { l.log.Trace().Msgf(f, v...) }
-func (l logger) Info(v ...any)             { l.log.Debug().Msg(fmt.Sprint(v...)) }
+func (l logger) Info(v ...any)             { l.log.Debug().MsgFunc(func() string { return fmt.Sprint(v...) }) }
 func (l logger) Infof(f string, v ...any)  { l.log.Debug().Msgf(f, v...) }
-func (l logger) Warn(v ...any)             { l.log.Warn().Msg(fmt.Sprint(v...)) }
+func (l logger) Warn(v ...any)             { l.log.Warn().MsgFunc(func() string { return fmt.Sprint(v...) }) }
 func (l logger) Warnf(f string, v ...any)  { l.log.Warn().Msgf(f, v...) }
-func (l logger) Error(v ...any)            { l.log.Error().Msg(fmt.Sprint(v...)) }
+func (l logger) Error(v ...any)            { l.log.Error().MsgFunc(func() string { return fmt.Sprint(v...) }) }
 func (l logger) Errorf(f string, v ...any) { l.log.Error().Msgf(f, v...) }

@@ -74,3 +74,33 @@ func TestListenerThatFails(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestDraining: an answer without end hears that the server goes down.
+func TestDraining(t *testing.T) {
+	l := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			<-Draining(r.Context())
+			_, _ = io.WriteString(w, "goodbye")
+		}))
+	}()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	cancel()
+	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "goodbye" {
+		t.Errorf("%q %v", b, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if Draining(t.Context()) != nil {
+		t.Error("there is no server")
+	}
+}

@@ -13,13 +13,18 @@ import (
 
 // disk is a disk that is full while full is set.
 type disk struct {
+	Disk
 	full   atomic.Bool
 	writes chan struct{} // gets a token for each write that failed
 }
 
 func newDisk() *disk { return &disk{writes: make(chan struct{}, 100)} }
 
-func (d *disk) wrap(f File) File { return diskFile{f, d} }
+// Open and Create make files of this disk.
+func (d *disk) Open(path string) (File, error)   { return d.wrap(d.Disk.Open(path)) }
+func (d *disk) Create(path string) (File, error) { return d.wrap(d.Disk.Create(path)) }
+
+func (d *disk) wrap(f File, err error) (File, error) { return diskFile{f, d}, err }
 
 type diskFile struct {
 	File
@@ -37,7 +42,7 @@ func (f diskFile) WriteAt(b []byte, at int64) (int, error) {
 
 func TestFullDiskIsToldAndWaitedOut(t *testing.T) {
 	dir, d := t.TempDir(), newDisk()
-	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), Wrap: d.wrap})
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: d})
 	r.set(t, "a", "1")
 	d.full.Store(true)
 	c := r.j.Append([]byte("a=2"))
@@ -62,7 +67,7 @@ func TestFullDiskIsToldAndWaitedOut(t *testing.T) {
 // of them than fit, and a compaction.
 func TestCloseOnAFullDisk(t *testing.T) {
 	dir, d := t.TempDir(), newDisk()
-	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), Sync: SyncAlways, Wrap: d.wrap})
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), Sync: SyncAlways, FS: d})
 	r.set(t, "a", "1")
 	d.full.Store(true)
 	waiting := make(chan error, 4)

@@ -3,9 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -53,17 +50,8 @@ type Options struct {
 	// snapshot the log may grow to its size, so that compaction costs a
 	// constant factor however large the state is.
 	CompactAfter int64
-	// Wrap is put around every log file; tests make a disk full with it.
-	Wrap func(File) File
-}
-
-// File is what the journal does with the log file that it writes.
-type File interface {
-	io.WriterAt
-	io.Closer
-	Name() string
-	Sync() error
-	Truncate(size int64) error
+	// FS is written through; nil means Disk.
+	FS FS
 }
 
 // Journal is an open log. Its methods may be called from many goroutines.
@@ -75,6 +63,7 @@ type Journal struct {
 
 	mu        sync.Mutex
 	pending   *batch
+	newest    *batch // the last one that a record was put into
 	closing   bool
 	failed    error
 	stalled   error      // why the writer waits for the disk, while it does
@@ -129,8 +118,8 @@ func Open(dir string, opt Options, replay func(record []byte) error) (*Journal, 
 	if opt.CompactAfter == 0 {
 		opt.CompactAfter = 64 << 20
 	}
-	if opt.Wrap == nil {
-		opt.Wrap = func(f File) File { return f }
+	if opt.FS == nil {
+		opt.FS = Disk{}
 	}
 	j := &Journal{
 		dir: dir, opt: opt, pending: newBatch(),
@@ -141,7 +130,7 @@ func Open(dir string, opt Options, replay func(record []byte) error) (*Journal, 
 		close(j.done)
 		return j, nil
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(opt.FS, dir); err != nil {
 		return nil, fmt.Errorf("journal: create directory: %w", err)
 	}
 	lock, err := lockDir(dir)
@@ -179,6 +168,7 @@ func (j *Journal) Append(record []byte) Commit {
 	b := j.pending
 	b.buf = appendRecord(b.buf, record)
 	b.records++
+	j.newest = b
 	if b.records == 1 {
 		j.space.Broadcast() // others than the writer may wait too
 	}
@@ -272,7 +262,7 @@ func (j *Journal) write() {
 		var err error
 		if b != nil {
 			err = j.put(b)
-			b.err = err
+			b.err, b.buf = err, nil // commits are kept longer than what they are about
 			close(b.done)
 		}
 		if rotation != nil {
@@ -369,22 +359,38 @@ func (j *Journal) rotate() error {
 		return fmt.Errorf("sync log before rotation: %w", err)
 	}
 	name := logName(j.dir, j.segment+1)
-	next, err := createFile(name)
+	next, err := createFile(j.opt.FS, name, j.seq)
 	if err != nil {
-		if left := removeIfThere(name); left != nil { // it would make a torn end of the old one look like damage
+		if left := removeIfThere(j.opt.FS, name); left != nil { // it would make a torn end of the old one look like damage
 			return errors.Join(err, left)
 		}
 		return fmt.Errorf("%w: %w", errNotRotated, err)
 	}
-	if err := errors.Join(syncDir(j.dir), j.file.Close()); err != nil {
+	if err := errors.Join(j.opt.FS.SyncDir(j.dir), j.file.Close()); err != nil {
 		return errors.Join(fmt.Errorf("rotate log: %w", err), next.Close())
 	}
-	j.file, j.offset = j.opt.Wrap(next), fileHeader
+	j.file, j.offset = next, opening
+	j.seq++
 	j.mu.Lock()
 	j.segment++
 	j.logBytes = 0
 	j.mu.Unlock()
 	return nil
+}
+
+// barrier waits until all that was appended is on disk: what a snapshot has
+// seen must not be there without what happened before or together with it.
+func (j *Journal) barrier() error {
+	j.mu.Lock()
+	b := j.newest
+	j.mu.Unlock()
+	if err := (Commit{b}).Wait(); err != nil {
+		return err
+	}
+	if j.opt.Sync != SyncOff {
+		return nil
+	}
+	return j.file.Sync() // only a compaction changes files, and Close waits for it
 }
 
 // Compact replaces the log by a snapshot of the state. It calls snapshot with
@@ -415,30 +421,17 @@ func (j *Journal) Compact(snapshot func(emit func(record []byte) error) error) e
 	upTo := j.segment
 	j.mu.Unlock()
 
-	size, err := writeSnapshot(j.dir, upTo, snapshot)
+	size, err := writeSnapshot(j.opt.FS, j.dir, upTo, func(emit func([]byte) error) error {
+		if err := snapshot(emit); err != nil {
+			return err
+		}
+		return j.barrier()
+	})
 	if err != nil {
 		return fmt.Errorf("compact journal %s: %w", j.dir, err)
 	}
 	j.mu.Lock()
 	j.snapBytes = size
 	j.mu.Unlock()
-	return removeOlder(j.dir, upTo)
-}
-
-// removeOlder deletes the log files and snapshots that snapshot upTo replaces.
-func removeOlder(dir string, upTo uint64) error {
-	files, err := listFiles(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, f := range files {
-		if f.number < upTo {
-			errs = append(errs, os.Remove(filepath.Join(dir, f.name)))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove compacted files: %w", err)
-	}
-	return nil
+	return removeOlder(j.opt.FS, j.dir, upTo)
 }

@@ -257,7 +257,7 @@ func TestUnknownFormatVersionIsRefused(t *testing.T) {
 	if err := os.WriteFile(logName(dir, 1), head[:], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "format version 2") {
+	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "format version 3") {
 		t.Fatalf("open: %v", err)
 	}
 }

@@ -44,21 +44,6 @@ func Moto(t testing.TB) *Server {
 	return s
 }
 
-// MiniStack starts another one, which knows more of CloudFormation. Its Address
-// is an endpoint's URL, its account Moto's.
-func MiniStack(t testing.TB) *Server {
-	t.Helper()
-	binary := NeedTool(t, "ministack", "`make ministack` puts it into bin/ministack/bin")
-	port := freePort(t)
-	s := &Server{Address: "http://127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
-		c := exec.Command(binary) //nolint:noctx // stopped by the test's end
-		c.Env = append(os.Environ(), "BIND_HOST=127.0.0.1", "GATEWAY_PORT="+port, "MINISTACK_ACCOUNT_ID=123456789012", "LAMBDA_EXECUTOR=local")
-		return c
-	}}
-	s.begin()
-	return s
-}
-
 // PostgreSQL starts a PostgreSQL on a data directory of its own.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()

@@ -112,13 +112,23 @@ type call[S any] struct {
 	Error string `json:",omitempty"`
 }
 
-// Workflow runs the saga; register it under a name that never changes.
+// Workflow runs the saga on the workflow's input; register it under a name
+// that never changes.
+func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
+	var state S
+	if err := ctx.GetInput(&state); err != nil {
+		return nil, fmt.Errorf("decode saga input: %w", err)
+	}
+	return sg.Run(ctx, state)
+}
+
+// Run runs the saga, for a workflow that has decoded its input already.
 //
 // A panic in the table's functions leaves the saga where it stands, and shows
 // in its custom status: at its next event, or a Nudge, a mended program goes
 // on with it. Failing it would leave its steps done and never undone; on Dapr
 // it would end the worker, and the next one that is given the saga.
-func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
+func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -129,10 +139,7 @@ func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
 		}
 		panic(task.ErrTaskBlocked)
 	}()
-	r := run[S]{saga: sg, ctx: ctx, inbox: inbox{ctx: ctx}, begun: make([]bool, len(sg.Steps))}
-	if err := ctx.GetInput(&r.state); err != nil {
-		return nil, fmt.Errorf("decode saga input: %w", err)
-	}
+	r := run[S]{saga: sg, state: state, ctx: ctx, inbox: inbox{ctx: ctx}, begun: make([]bool, len(sg.Steps))}
 	for i := range sg.Steps {
 		if step := &sg.Steps[i]; step.Began != nil && step.Began(r.state) {
 			r.begun[i] = true

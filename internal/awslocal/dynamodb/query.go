@@ -187,6 +187,12 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.FilterExpression.html
+	for _, name := range []string{sch.hash, sch.rng} {
+		if name != "" && p.filter != nil && p.filter.Mentions(p.bind, name) {
+			return nil, validation("Filter Expression can only contain non-primary key attributes: Primary key attribute: %s", name)
+		}
+	}
 	if k.Hash.Kind.String() != p.t.types[sch.hash] {
 		return nil, validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
 	}

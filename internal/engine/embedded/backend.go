@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -52,23 +54,33 @@ type activity struct {
 
 var _ backend.Backend = (*store)(nil)
 
-func openStore(dir string, opt journal.Options) (*store, error) {
-	s := &store{
-		TasksBackend: local.NewTasksBackend(), log: opt.Logger, instances: btree.NewMap[string, *instance](0),
+func newStore(log zerolog.Logger) *store {
+	return &store{
+		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
 		compact: make(chan struct{}, 1),
 	}
+}
+
+func openStore(dir string, opt journal.Options) (*store, error) {
+	s := newStore(opt.Logger)
 	j, err := journal.Open(dir, opt, s.replay)
 	if err != nil {
+		if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
+			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` shows all of the damage, `ordersaga engine repair --data-dir %[2]s` saves the rest", err, filepath.Dir(dir))
+		}
 		return nil, fmt.Errorf("open engine state: %w", err)
 	}
 	s.journal = j
 	s.instances.Scan(func(_ string, i *instance) bool {
-		i.publish(i.metadata(), i.seq)
+		if i.packed == nil {
+			i.publish(i.metadata(), i.seq)
+		}
 		s.count(i) // replay does not know yet who has ended
 		if !i.ended() {
 			s.resume(i)
 		}
+		i.pack()
 		return true
 	})
 	return s, nil
@@ -79,9 +91,10 @@ func (s *store) resume(i *instance) {
 	for _, e := range i.tasks {
 		s.activities.push(activity{i, e})
 	}
-	for _, e := range i.timers {
-		s.setAlarm(i, e)
+	for _, a := range append(i.planned(), i.due...) {
+		s.setAlarm(a)
 	}
+	i.due = nil
 	if len(i.inbox) > 0 {
 		s.enqueue(i)
 	}
@@ -93,8 +106,45 @@ func (s *store) replay(record []byte) error {
 		return err
 	}
 	s.seq = max(s.seq, seq)
+	if o, ok := s.broken(seq, ops); ok {
+		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; `ordersaga engine repair` takes the saga back to before", o.prev, o.id, s.seqOf(o.id))
+	}
 	s.apply(seq, ops)
+	if len(ops) == 1 && ops[0].kind == opState { // a million of them would not fit in otherwise
+		i, _ := s.instances.Get(ops[0].id)
+		if i.idle() || i.ended() {
+			i.publish(i.metadata(), i.seq)
+			due := i.planned()
+			i.fold(bytes.Clone(ops[0].raw))
+			i.due = due
+		}
+	}
 	return nil
+}
+
+// stale reports whether an instance has an operation already: snapshots
+// overlap the log.
+func (s *store) stale(seq uint64, o op) bool {
+	i, ok := s.instances.Get(o.id)
+	return ok && i.seq >= seq && o.kind != opState
+}
+
+func (s *store) seqOf(id string) uint64 {
+	if i, ok := s.instances.Get(id); ok {
+		return i.seq
+	}
+	return 0
+}
+
+// broken finds an operation that builds on a record that is missing.
+func (s *store) broken(seq uint64, ops []op) (op, bool) {
+	for _, o := range ops {
+		at := s.seqOf(o.id) // 0: purged later in the log
+		if o.builds() && at > 0 && o.prev > 0 && o.prev != at && !s.stale(seq, o) {
+			return o, true
+		}
+	}
+	return op{}, false
 }
 
 // apply changes memory as a record says; used by replay and by commit, so that
@@ -102,8 +152,7 @@ func (s *store) replay(record []byte) error {
 func (s *store) apply(seq uint64, ops []op) {
 	stale := make([]bool, len(ops)) // decided before the record touches anything
 	for n, o := range ops {
-		i, ok := s.instances.Get(o.id)
-		stale[n] = ok && i.seq >= seq && o.kind != opState
+		stale[n] = s.stale(seq, o)
 	}
 	for n, o := range ops {
 		if !stale[n] {
@@ -122,6 +171,7 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.create(event(o))
 		} else {
 			i.restore(runtimeState(o))
+			i.rebuilt()
 		}
 		s.instances.Set(o.id, i)
 	case opPurge:
@@ -131,6 +181,7 @@ func (s *store) applyOp(seq uint64, o op) {
 		if !ok {
 			return // purged later in the log
 		}
+		i.unpack()
 		switch o.kind {
 		case opInbox:
 			i.inbox = append(i.inbox, event(o))
@@ -155,6 +206,9 @@ func runtimeState(o op) *protos.WorkflowRuntimeState {
 // commit applies operations and appends their record; the caller holds mu, and
 // waits on the result after letting go of it.
 func (s *store) commit(ops ...op) (journal.Commit, error) {
+	for n := range ops {
+		ops[n].prev = s.seqOf(ops[n].id)
+	}
 	record, err := encodeRecord(s.seq+1, ops...)
 	if err != nil {
 		return journal.Commit{}, err
@@ -170,7 +224,7 @@ func (s *store) enqueue(i *instance) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
-		s.addAlarm(alarm{at: i.startAt, inst: i})
+		s.addAlarm(alarm{at: i.startAt, inst: i, timer: -1})
 		return
 	}
 	i.queued = true
@@ -195,7 +249,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 		}
 		return api.ErrDuplicateInstance
 	}
-	c, err := s.commit(op{opCreate, id, e})
+	c, err := s.commit(op{kind: opCreate, id: id, payload: e})
 	if err != nil {
 		s.mu.Unlock()
 		return err
@@ -229,7 +283,7 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 		s.mu.Unlock()
 		return over.Wait() // but after a crash somebody might
 	}
-	c, err := s.commit(op{opInbox, string(id), e})
+	c, err := s.commit(op{kind: opInbox, id: string(id), payload: e})
 	if err == nil {
 		s.enqueue(i)
 	}
@@ -254,6 +308,7 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 			s.mu.Unlock()
 			continue
 		}
+		i.unpack()
 		i.out = true
 		i.taken = min(len(i.inbox), turnLimit)
 		events := slices.Concat(i.inbox[:i.taken], i.fired)
@@ -275,6 +330,7 @@ func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowW
 	if !ok {
 		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
 	}
+	i = i.look()
 	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
 }
 
@@ -286,7 +342,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.mu.Unlock()
 		return backend.ErrWorkItemLockLost
 	}
-	ops := []op{{opTurn, i.id, turnOf(wi.State, i.taken)}}
+	ops := []op{{kind: opTurn, id: i.id, payload: turnOf(wi.State, i.taken)}}
 	var targets []string
 	for _, m := range wi.State.PendingMessages {
 		if o, ok := s.message(m); ok {
@@ -307,7 +363,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	for _, e := range wi.State.PendingTimers {
 		if !ended {
-			s.setAlarm(i, e)
+			s.setAlarm(i.alarmOf(e))
 		}
 	}
 	s.enqueue(i)
@@ -329,6 +385,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	s.mu.Lock()
 	i.publish(meta, seq)
 	i.settle(c)
+	i.pack()
 	s.mu.Unlock()
 	s.maybeCompact()
 	return nil
@@ -342,12 +399,12 @@ func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
 			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: its id is running")
 			return op{}, false
 		}
-		return op{opCreate, m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), m.GetHistoryEvent()}, true
+		return op{kind: opCreate, id: m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), payload: m.GetHistoryEvent()}, true
 	}
 	if !exists || target.ended() {
 		return op{}, false
 	}
-	return op{opInbox, target.id, m.GetHistoryEvent()}, true
+	return op{kind: opInbox, id: target.id, payload: m.GetHistoryEvent()}, true
 }
 
 func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
@@ -362,7 +419,7 @@ func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowW
 	i.retries++
 	i.fired = append(i.fired, wi.NewEvents[i.taken:]...)
 	s.count(i)
-	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i})
+	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i, timer: -1})
 	return nil
 }
 
@@ -401,7 +458,7 @@ func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.Activity
 		s.mu.Unlock()
 		return nil
 	}
-	c, err := s.commit(op{opTaskDone, a.inst.id, wi.Result})
+	c, err := s.commit(op{kind: opTaskDone, id: a.inst.id, payload: wi.Result})
 	if err == nil {
 		s.enqueue(a.inst)
 	}

@@ -1,8 +1,12 @@
 package embedded
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -10,24 +14,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
-	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 const crashDir = "EMBEDDED_TEST_CRASH_DIR"
 
-// crashChild starts workflows until it is killed, compacting all the while,
-// and says so on its output once each start (and event) is acknowledged.
+// crashChild starts workflows until it is killed, compacting all the while.
+// Its output is the ledger: a line, in one write(2), for each thing that the
+// world has heard of, after it was acknowledged. A pipe outlives its writer.
 func crashChild(dir string) {
 	t := &fatal{}
-	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
+	fsync, err := journal.ParseSync(os.Getenv(crashDir + "_FSYNC"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(Options{Dir: dir, Fsync: fsync, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	go func() { _ = e.Run(ctx, enginetest.NewWorld().Registry(t)) }()
+	go func() { _ = e.Run(ctx, crashRegistry(t, os.Stdout)) }()
 	go func() {
 		for {
 			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
@@ -37,18 +47,63 @@ func crashChild(dir string) {
 	}()
 	prefix := os.Getenv(crashDir + "_PREFIX")
 	for n := 0; ; n++ {
-		id := fmt.Sprint(prefix, "-", n)
-		workflow := []string{"Chain", "Fan", "Nap", "Again", "Listen"}[n%5]
-		if err := e.Start(ctx, workflow, id, 2); err != nil {
+		workflow := []string{"Chain", "Listen", "Nap", "Child"}[n%4]
+		id := fmt.Sprint(workflow, "-", prefix, "-", n)
+		if err := e.Start(ctx, workflow, id, nil); err != nil {
 			t.Fatal(err)
 		}
+		fmt.Println("started", id)
 		if workflow == "Listen" {
 			if err := e.Raise(ctx, id, "go", id); err != nil {
 				t.Fatal(err)
 			}
+			fmt.Println("raised", id)
 		}
-		fmt.Println(id)
+		go func() {
+			if _, err := e.Wait(ctx, id); err == nil {
+				fmt.Println("ended", id)
+			}
+		}()
 	}
+}
+
+func crashRegistry(t testing.TB, say io.Writer) *task.TaskRegistry {
+	steps := func(ctx *task.WorkflowContext) (any, error) {
+		for n := range 3 {
+			if err := ctx.CallActivity("Step", task.WithActivityInput(fmt.Sprint(ctx.ID, "/", n))).Await(nil); err != nil {
+				return nil, err
+			}
+		}
+		return "done", nil
+	}
+	r := workflows(t, map[string]task.Workflow{
+		"Chain": steps,
+		"Listen": func(ctx *task.WorkflowContext) (any, error) {
+			if err := ctx.WaitForSingleEvent("go", -1).Await(nil); err != nil {
+				return nil, err
+			}
+			return steps(ctx)
+		},
+		"Nap": func(ctx *task.WorkflowContext) (any, error) {
+			if err := ctx.CreateTimer(20 * time.Millisecond).Await(nil); err != nil {
+				return nil, err
+			}
+			return steps(ctx)
+		},
+		"Child": func(ctx *task.WorkflowContext) (any, error) {
+			return "done", ctx.CallChildWorkflow("Chain", task.WithChildWorkflowInstanceID(string(ctx.ID)+"-child")).Await(nil)
+		},
+	})
+	err := r.AddActivityN("Step", func(ctx task.ActivityContext) (any, error) {
+		var step string
+		err := ctx.GetInput(&step)
+		_, sayErr := fmt.Fprintln(say, "did", step)
+		return nil, errors.Join(err, sayErr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // fatal is enough of a testing.TB outside of a test.
@@ -57,45 +112,137 @@ type fatal struct{ testing.TB }
 func (*fatal) Helper()        {}
 func (*fatal) Fatal(v ...any) { fmt.Fprintln(os.Stderr, v...); os.Exit(1) }
 
-// TestKilled kills an engine's process at random moments. What was
-// acknowledged must be there afterwards, and finish.
+// TestKilled kills an engine's process 500 times at random moments, with each
+// fsync mode in turn, and compares what is on disk with what the world has
+// heard each time. In the end everything finishes.
 func TestKilled(t *testing.T) {
+	kills := 500
+	if testing.Short() {
+		kills = 50
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
-	var acknowledged []string
-	for round := range 10 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), crashDir+"="+dir, fmt.Sprintf("%s_PREFIX=r%d", crashDir, round))
-		var out, errs strings.Builder
-		child.Stdout, child.Stderr = &out, &errs
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
+	l := crashLedger{started: map[string]bool{}, finished: map[string]bool{}, did: map[string]int{}}
+	heard := 0
+	for round := range kills {
+		mode := []string{"group", "always", "off"}[round%3]
+		lines := killed(t, dir, mode, fmt.Sprint("r", round), rng)
+		heard += len(lines)
+		l.check(t, dir, fmt.Sprintf("round %d, fsync=%s", round, mode), lines)
+		if t.Failed() {
+			return
 		}
-		timer := time.AfterFunc(20*time.Millisecond+time.Duration(rng.Int64N(int64(300*time.Millisecond))), func() { _ = child.Process.Kill() })
-		_ = child.Wait() // killed
-		timer.Stop()
-		if errs.Len() > 0 {
-			t.Fatalf("round %d: %s", round, errs.String())
-		}
-		text := out.String()
-		acknowledged = append(acknowledged, strings.Fields(text[:strings.LastIndex(text, "\n")+1])...)
 	}
-	t.Logf("%d workflows acknowledged", len(acknowledged))
-	if len(acknowledged) == 0 {
-		t.Fatal("the processes never got to work")
-	}
-	e := run(t, enginetest.NewWorld(), Options{Dir: dir})
-	for _, id := range acknowledged {
-		if i := e.wait(t, id); i.Status != engine.Completed {
-			t.Errorf("%s is %s: %s", id, i.Status, i.Failure)
+	e := serve(t, crashRegistry(t, io.Discard), Options{Dir: dir})
+	for id := range l.started {
+		if !l.finished[id] && !strings.HasPrefix(id, "Listen") {
+			e.want(t, id, engine.Completed, `"done"`)
+			l.finished[id] = true
 		}
 	}
 	// What was begun and not acknowledged finishes too, but for events that
 	// were never sent: one per round at most.
 	eventually(t, "nothing is left over", func() bool {
 		st, err := e.Stats(t.Context())
-		return err == nil && st.Live <= 10 && st.Live == st.Waiting
+		return err == nil && st.Live <= kills && st.Live == st.Waiting
 	})
+	again := 0
+	for _, times := range l.did {
+		again += times - 1
+	}
+	t.Logf("%d kills: heard %d things of %d workflows; %d steps, %d times again", kills, heard, len(l.started), len(l.did), again)
+	if len(l.finished) < kills || heard < 10*kills {
+		t.Errorf("the processes hardly got to work: %d finished, heard %d things", len(l.finished), heard)
+	}
+}
+
+// killed runs a child until a random moment after its first word, and returns
+// what it said.
+func killed(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []string {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), crashDir+"="+dir, crashDir+"_PREFIX="+prefix, crashDir+"_FSYNC="+fsync)
+	var errs bytes.Buffer
+	child.Stderr = &errs
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(out)
+	if rng.IntN(10) > 0 { // else it may be killed while it recovers
+		_, _ = in.Peek(1)
+	}
+	time.AfterFunc(time.Duration(5+rng.IntN(56))*time.Millisecond, func() { _ = child.Process.Kill() })
+	text, err := io.ReadAll(in)
+	_ = child.Wait() // killed
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("%s: %v %s", prefix, err, errs.String())
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+// crashLedger is what the world has heard.
+type crashLedger struct {
+	started, finished map[string]bool
+	did               map[string]int
+}
+
+// check compares a dead engine's state with what it said, and forgets what has
+// ended, so that the next check is quick.
+func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
+	t.Helper()
+	e, err := Open(Options{Dir: dir, Fsync: journal.SyncOff, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	has := func(id, kind, data string) bool {
+		i, ok := e.store.instances.Get(id)
+		if !ok {
+			return false
+		}
+		text := fmt.Sprint(i.look().whole())
+		return strings.Contains(text, kind) && strings.Contains(text, data)
+	}
+	for _, line := range lines {
+		verb, id, _ := strings.Cut(line, " ")
+		saga, _, _ := strings.Cut(id, "/")
+		i, err := e.Get(t.Context(), saga)
+		ok := err == nil
+		switch verb {
+		case "started":
+			l.started[id] = true
+		case "raised":
+			ok = ok && has(id, "eventRaised", id)
+		case "did":
+			l.did[id]++
+			ok = ok && has(saga, "taskScheduled", id)
+		case "ended":
+			ok = ok && i.Status == engine.Completed && string(i.Output) == `"done"`
+		default:
+			continue // it said nothing
+		}
+		if !ok {
+			t.Errorf("%s: the world has heard %q; it is %s, %v", what, line, i.Status, err)
+		}
+	}
+	ids, _, err := e.List(t.Context(), "", 1_000_000)
+	for _, id := range ids {
+		if i, getErr := e.Get(t.Context(), id); getErr == nil && i.Status.Ended() { // a child goes with its parent
+			l.finished[id] = true
+			for n := range 3 {
+				if step := fmt.Sprint(id, "/", n); l.did[step] == 0 && !strings.HasPrefix(id, "Child") {
+					t.Errorf("%s: %s has ended without step %d", what, id, n)
+				}
+			}
+			err = errors.Join(err, e.Purge(t.Context(), id))
+		}
+	}
+	if err := errors.Join(err, e.Close()); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
 }

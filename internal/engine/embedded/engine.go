@@ -46,12 +46,12 @@ var _ engine.Engine = (*Engine)(nil)
 // Open reads the engine's state; Run makes it work, Close releases it.
 func Open(opt Options) (*Engine, error) { return open(opt, nil) }
 
-func open(opt Options, wrap func(journal.File) journal.File) (*Engine, error) {
+func open(opt Options, fs journal.FS) (*Engine, error) {
 	setDefault(&opt.Activities, 256)
 	setDefault(&opt.Workflows, 64)
 	setDefault(&opt.DrainTimeout, 25*time.Second)
 	setDefault(&opt.Retention, 7*24*time.Hour)
-	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger, Wrap: wrap})
+	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger, FS: fs})
 	if err != nil {
 		return nil, err
 	}

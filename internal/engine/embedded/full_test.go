@@ -18,11 +18,26 @@ import (
 
 // disk answers writes with an error, if it has one.
 type disk struct {
+	journal.Disk
+	err *atomic.Pointer[error]
+}
+
+func (d disk) Open(path string) (journal.File, error) {
+	f, err := d.Disk.Open(path)
+	return diskFile{f, d.err}, err
+}
+
+func (d disk) Create(path string) (journal.File, error) {
+	f, err := d.Disk.Create(path)
+	return diskFile{f, d.err}, err
+}
+
+type diskFile struct {
 	journal.File
 	err *atomic.Pointer[error]
 }
 
-func (d disk) WriteAt(b []byte, at int64) (int, error) {
+func (d diskFile) WriteAt(b []byte, at int64) (int, error) {
 	if err := d.err.Load(); err != nil {
 		return 0, &os.PathError{Op: "write", Path: d.Name(), Err: *err}
 	}
@@ -33,8 +48,7 @@ func (d disk) WriteAt(b []byte, at int64) (int, error) {
 func onDisk(t *testing.T, dir string, w *enginetest.World) (e *Engine, broken *atomic.Pointer[error], stop func(), ran chan error) {
 	t.Helper()
 	broken = &atomic.Pointer[error]{}
-	e, err := open(Options{Dir: dir, Logger: zerolog.Nop(), DrainTimeout: time.Minute},
-		func(f journal.File) journal.File { return disk{f, broken} })
+	e, err := open(Options{Dir: dir, Logger: zerolog.Nop(), DrainTimeout: time.Minute}, disk{err: broken})
 	if err != nil {
 		t.Fatal(err)
 	}

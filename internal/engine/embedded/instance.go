@@ -1,10 +1,12 @@
 package embedded
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend/runtimestate"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -42,17 +44,77 @@ type instance struct {
 
 	meta    *protos.WorkflowMetadata // as published: durable
 	metaSeq uint64
-	changed chan struct{} // closed when meta changes
+	changed chan struct{} // closed when meta changes; nil: nobody waits for that
+
+	over   bool  // has ended
+	overAt int64 // when, in Unix seconds, once that is durable
+
+	// packed is the instance as in a snapshot, in place of history, inbox,
+	// tasks, timers, state, custom and meta: a tenth of their size.
+	packed []byte
+	due    []alarm // of the timers in packed, during replay
 }
 
-func newInstance(id string) *instance {
-	return &instance{
-		id: id, tasks: map[int32]*protos.HistoryEvent{}, timers: map[int32]*protos.HistoryEvent{},
-		changed: make(chan struct{}),
+func newInstance(id string) *instance { return &instance{id: id} }
+
+func (i *instance) ended() bool { return i.over }
+
+// pack folds an instance up if it is durable and nothing will happen to it
+// until an event or a timer comes.
+func (i *instance) pack() {
+	if i.packed != nil || i.metaSeq != i.seq || i.unsettled != (journal.Commit{}) || i.out || i.queued || !i.over && !i.idle() {
+		return
+	}
+	b, err := proto.Marshal(i.whole())
+	if err != nil {
+		return // it stays as it is
+	}
+	i.fold(b)
+}
+
+// fold puts the packed form in the place of the rest.
+func (i *instance) fold(b []byte) {
+	*i = instance{
+		id: i.id, seq: i.seq, retries: i.retries, live: i.live, waiting: i.waiting, gone: i.gone,
+		metaSeq: i.metaSeq, changed: i.changed, over: i.over, overAt: i.overAt, packed: b,
 	}
 }
 
-func (i *instance) ended() bool { return i.state != nil && i.state.CompletedEvent != nil }
+func (i *instance) alarmOf(e *protos.HistoryEvent) alarm {
+	return alarm{at: e.GetTimerFired().GetFireAt().AsTime(), inst: i, timer: e.GetTimerFired().GetTimerId()}
+}
+
+// planned are the alarms of the timers that have not fired.
+func (i *instance) planned() (all []alarm) {
+	for _, e := range i.timers {
+		all = append(all, i.alarmOf(e))
+	}
+	return all
+}
+
+// unpack undoes pack.
+func (i *instance) unpack() {
+	if i.packed == nil {
+		return
+	}
+	var w protos.WorkflowRuntimeState
+	if err := proto.Unmarshal(i.packed, &w); err != nil {
+		panic(fmt.Sprintf("saga %s does not unpack from memory: %v", i.id, err))
+	}
+	i.packed, i.due = nil, nil
+	i.restore(&w)
+	i.meta = i.metadata()
+}
+
+// look is the instance unpacked, to be read only: it may be a copy.
+func (i *instance) look() *instance {
+	if i.packed == nil {
+		return i
+	}
+	c := *i
+	c.unpack()
+	return &c
+}
 
 // idle reports whether nothing will happen until an event or a timer comes.
 func (i *instance) idle() bool {
@@ -105,6 +167,18 @@ func turnOf(s *protos.WorkflowRuntimeState, taken int) *protos.WorkflowRuntimeSt
 	}
 }
 
+func (i *instance) pending(w *protos.WorkflowRuntimeState) {
+	if i.tasks == nil {
+		i.tasks, i.timers = map[int32]*protos.HistoryEvent{}, map[int32]*protos.HistoryEvent{}
+	}
+	for _, e := range w.PendingTasks {
+		i.tasks[e.GetEventId()] = e
+	}
+	for _, e := range w.PendingTimers {
+		i.timers[e.GetTimerFired().GetTimerId()] = e
+	}
+}
+
 // turn applies what turnOf describes.
 func (i *instance) turn(t *protos.WorkflowRuntimeState) {
 	if t.ContinuedAsNew {
@@ -119,12 +193,7 @@ func (i *instance) turn(t *protos.WorkflowRuntimeState) {
 			delete(i.timers, f.GetTimerId())
 		}
 	}
-	for _, e := range t.PendingTasks {
-		i.tasks[e.GetEventId()] = e
-	}
-	for _, e := range t.PendingTimers {
-		i.timers[e.GetTimerFired().GetTimerId()] = e
-	}
+	i.pending(t)
 	if t.CustomStatus != nil {
 		i.custom = t.CustomStatus
 	}
@@ -138,6 +207,7 @@ func (i *instance) turn(t *protos.WorkflowRuntimeState) {
 func (i *instance) rebuilt() *protos.WorkflowRuntimeState {
 	if i.state == nil {
 		i.state = runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history)
+		i.over = i.state.CompletedEvent != nil
 	}
 	return i.state
 }
@@ -155,12 +225,7 @@ func (i *instance) whole() *protos.WorkflowRuntimeState {
 
 func (i *instance) restore(w *protos.WorkflowRuntimeState) {
 	i.history, i.inbox, i.custom = w.OldEvents, w.NewEvents, w.CustomStatus
-	for _, e := range w.PendingTasks {
-		i.tasks[e.GetEventId()] = e
-	}
-	for _, e := range w.PendingTimers {
-		i.timers[e.GetTimerFired().GetTimerId()] = e
-	}
+	i.pending(w)
 	if len(i.history) == 0 && len(i.inbox) > 0 {
 		i.create(i.inbox[0])
 		i.inbox = w.NewEvents
@@ -198,6 +263,16 @@ func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 		return
 	}
 	i.meta, i.metaSeq = meta, seq
-	close(i.changed)
-	i.changed = make(chan struct{})
+	if at := meta.GetCompletedAt(); at != nil {
+		i.overAt = at.GetSeconds()
+	}
+	i.tell()
+}
+
+// tell wakes those who watch.
+func (i *instance) tell() {
+	if i.changed != nil {
+		close(i.changed)
+		i.changed = nil
+	}
 }

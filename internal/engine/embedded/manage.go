@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
@@ -34,7 +35,10 @@ func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, err
 	if !ok {
 		return nil, nil, api.ErrInstanceNotFound
 	}
-	return i.meta, i.changed, nil
+	if i.changed == nil {
+		i.changed = make(chan struct{})
+	}
+	return i.look().meta, i.changed, nil
 }
 
 func (s *store) WatchWorkflowRuntimeStatus(ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool) error {
@@ -69,8 +73,7 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 		return 0, api.ErrNotCompleted
 	}
 	c, err := s.commit(op{kind: opPurge, id: string(id)})
-	close(i.changed)
-	i.changed = make(chan struct{})
+	i.tell()
 	s.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -99,12 +102,12 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 		s.mu.Unlock()
 		return "", api.ErrDuplicateInstance
 	}
-	copied, err := copyUpTo(source, newID, req)
+	copied, err := copyUpTo(source.look(), newID, req)
 	if err != nil {
 		s.mu.Unlock()
 		return "", err
 	}
-	c, err := s.commit(op{opState, newID, copied})
+	c, err := s.commit(op{kind: opState, id: newID, payload: copied})
 	if err != nil {
 		s.mu.Unlock()
 		return "", err
@@ -113,7 +116,7 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	i.publish(i.metadata(), i.seq)
 	s.count(i)
 	for _, e := range copied.PendingTimers {
-		s.setAlarm(i, e)
+		s.setAlarm(i.alarmOf(e))
 	}
 	s.mu.Unlock()
 	if err := c.Wait(); err != nil {
@@ -195,16 +198,15 @@ func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHis
 	if !ok {
 		return nil, api.ErrInstanceNotFound
 	}
+	i = i.look()
 	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
 }
 
 // setAlarm plans a durable timer; mu is held.
-func (s *store) setAlarm(i *instance, e *protos.HistoryEvent) {
-	at := e.GetTimerFired().GetFireAt().AsTime()
-	if at.Year() >= neverYear {
-		return
+func (s *store) setAlarm(a alarm) {
+	if a.at.Year() < neverYear {
+		s.addAlarm(a)
 	}
-	s.addAlarm(alarm{at: at, inst: i, event: e})
 }
 
 func (s *store) addAlarm(a alarm) {
@@ -241,14 +243,28 @@ func (s *store) ring(ctx context.Context) {
 				break
 			}
 			a := s.alarms.take()
-			if a.event != nil && a.inst.timers[a.event.GetTimerFired().GetTimerId()] == a.event {
-				a.inst.fired = append(a.inst.fired, a.event)
-			}
-			s.enqueue(a.inst)
+			s.fire(a)
 		}
 		s.mu.Unlock()
 		timer.Reset(next)
 	}
+}
+
+// fire gives an instance a timer that is due, if it still waits for it: it
+// may have ended, or continued as new with a timer of the same number.
+func (s *store) fire(a alarm) {
+	if a.inst.gone || a.inst.ended() {
+		return
+	}
+	if a.timer >= 0 {
+		a.inst.unpack()
+		e, ok := a.inst.timers[a.timer]
+		if ok && e.GetTimerFired().GetFireAt().AsTime().Equal(a.at) && !slices.Contains(a.inst.fired, e) {
+			a.inst.fired = append(a.inst.fired, e)
+		}
+	}
+	s.enqueue(a.inst)
+	a.inst.pack()
 }
 
 // maybeCompact starts a compaction in the background if the log has outgrown
@@ -280,7 +296,11 @@ func (s *store) snapshot(emit func([]byte) error) error {
 		var record []byte
 		var err error
 		if i, ok := s.instances.Get(id); ok {
-			record, err = encodeRecord(i.seq, op{opState, id, i.whole()})
+			o := op{kind: opState, id: id, raw: i.packed}
+			if o.raw == nil {
+				o.payload = i.whole()
+			}
+			record, err = encodeRecord(i.seq, o)
 		}
 		s.mu.Unlock()
 		if err != nil {
@@ -301,7 +321,7 @@ func (s *store) purgeEnded(before time.Time) (int, error) {
 	s.mu.Lock()
 	var ids []string
 	s.instances.Scan(func(id string, i *instance) bool {
-		if at := i.meta.GetCompletedAt(); i.ended() && at != nil && at.AsTime().Before(before) {
+		if i.ended() && i.overAt > 0 && i.overAt < before.Unix() {
 			ids = append(ids, id)
 		}
 		return true

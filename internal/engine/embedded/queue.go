@@ -5,8 +5,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/dapr/durabletask-go/api/protos"
 )
 
 // queue is an unbounded FIFO whose readers are woken, never polling. What is
@@ -65,11 +63,12 @@ func (q *queue[T]) pop(ctx context.Context) (T, error) {
 	}
 }
 
-// alarm is a durable timer, or a scheduled start (event nil).
+// alarm is a durable timer, or, with timer -1, the time of a scheduled start
+// or of another try.
 type alarm struct {
 	at    time.Time
 	inst  *instance
-	event *protos.HistoryEvent
+	timer int32 // id
 }
 
 type alarms []alarm

@@ -23,24 +23,38 @@ const (
 	opState    opKind = 6 // payload: whole instance, as a WorkflowRuntimeState
 )
 
+// chained marks an operation that says which record of its instance comes
+// before it, as the distance to it: what is missing is then known to be.
+const chained = 0x80
+
 type op struct {
 	kind    opKind
 	id      string
 	payload proto.Message // nil for opPurge
+	raw     []byte        // payload encoded, if that is at hand
+	prev    uint64        // sequence number of the instance's record before; 0: none, or not said
 }
+
+// builds reports whether the operation changes an instance, rather than
+// replacing or removing it.
+func (o op) builds() bool { return o.kind == opInbox || o.kind == opTurn || o.kind == opTaskDone }
 
 func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
 	b := binary.AppendUvarint(make([]byte, 0, 512), seq)
 	for _, o := range ops {
-		b = append(b, byte(o.kind))
+		if o.prev > 0 {
+			b = binary.AppendUvarint(append(b, byte(o.kind)|chained), seq-o.prev)
+		} else {
+			b = append(b, byte(o.kind))
+		}
 		b = binary.AppendUvarint(b, uint64(len(o.id)))
 		b = append(b, o.id...)
-		size := 0
-		if o.payload != nil {
+		size := len(o.raw)
+		if o.raw == nil && o.payload != nil {
 			size = proto.Size(o.payload)
 		}
-		b = binary.AppendUvarint(b, uint64(size))
-		if o.payload != nil {
+		b = append(binary.AppendUvarint(b, uint64(size)), o.raw...)
+		if o.raw == nil && o.payload != nil {
 			var err error
 			if b, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, o.payload); err != nil {
 				return nil, fmt.Errorf("encode change of saga %s: %w", o.id, err)
@@ -68,14 +82,22 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 		return f, true
 	}
 	for len(b) > 0 {
-		o := op{kind: opKind(b[0])}
+		o := op{kind: opKind(b[0] &^ chained)}
+		said := b[0]&chained != 0
 		b = b[1:]
+		if said {
+			back, n := binary.Uvarint(b)
+			if n <= 0 || back > seq {
+				return 0, nil, errShort
+			}
+			o.prev, b = seq-back, b[n:]
+		}
 		id, ok1 := field()
 		payload, ok2 := field()
 		if !ok1 || !ok2 {
 			return 0, nil, errShort
 		}
-		o.id = string(id)
+		o.id, o.raw = string(id), payload
 		switch o.kind {
 		case opCreate, opInbox, opTaskDone:
 			o.payload = &protos.HistoryEvent{}

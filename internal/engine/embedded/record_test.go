@@ -11,12 +11,12 @@ import (
 
 func TestRecord(t *testing.T) {
 	ops := []op{
-		{opCreate, "a", &protos.HistoryEvent{EventId: 1}},
-		{opInbox, "", &protos.HistoryEvent{}},
-		{opTurn, "b", &protos.WorkflowRuntimeState{CustomStatus: wrapperspb.String("x")}},
-		{opTaskDone, "c", &protos.HistoryEvent{EventId: 4}},
-		{opPurge, "d", nil},
-		{opState, "e", &protos.WorkflowRuntimeState{InstanceId: "e"}},
+		{kind: opCreate, id: "a", payload: &protos.HistoryEvent{EventId: 1}},
+		{kind: opInbox, id: "", payload: &protos.HistoryEvent{}},
+		{kind: opTurn, id: "b", payload: &protos.WorkflowRuntimeState{CustomStatus: wrapperspb.String("x")}},
+		{kind: opTaskDone, id: "c", payload: &protos.HistoryEvent{EventId: 4}, prev: 1<<40 - 3},
+		{kind: opPurge, id: "d"},
+		{kind: opState, id: "e", payload: &protos.WorkflowRuntimeState{InstanceId: "e"}},
 	}
 	record, err := encodeRecord(1<<40, ops...)
 	if err != nil {
@@ -27,7 +27,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(seq, len(got), err)
 	}
 	for n, o := range ops {
-		if g := got[n]; g.kind != o.kind || g.id != o.id || (o.payload != nil) != (g.payload != nil) || (o.payload != nil && !proto.Equal(g.payload, o.payload)) {
+		if g := got[n]; g.kind != o.kind || g.id != o.id || g.prev != o.prev || (o.payload != nil) != (g.payload != nil) || (o.payload != nil && !proto.Equal(g.payload, o.payload)) {
 			t.Errorf("operation %d: %+v, want %+v", n, g, o)
 		}
 	}

@@ -20,6 +20,17 @@ func (b Binding) name(s string) string {
 	return s
 }
 
+// Mentions reports whether the condition looks at the attribute.
+func (c *Condition) Mentions(b Binding, name string) bool { return b.mentions(c.root, name) }
+
+func (b Binding) mentions(n node, name string) bool {
+	var in func(o operand) bool
+	in = func(o operand) bool {
+		return len(o.path) > 0 && b.name(o.path[0].Name) == name || slices.ContainsFunc(o.args, in)
+	}
+	return slices.ContainsFunc(n.args, in) || slices.ContainsFunc(n.kids, func(k node) bool { return b.mentions(k, name) })
+}
+
 // lookup finds what a path names in an item.
 func (b Binding) lookup(item attr.Item, p Path) (attr.Value, bool) {
 	v, ok := item[b.name(p[0].Name)]

@@ -7,24 +7,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// awsCLI runs the aws command and decodes what it prints. Debian's awscli 2.9
+// awsCLI runs the aws command on our endpoint and decodes what it prints. Debian's awscli 2.9
 // speaks the query protocol to SQS, newer ones JSON: run this with both.
 type awsCLI struct {
 	*testing.T
-	path string
+	path, url string
 }
 
 func newCLI(t *testing.T) *awsCLI {
 	t.Helper()
-	return &awsCLI{t, testkit.NeedTool(t, "aws", "apt-get install awscli")}
+	path := testkit.NeedTool(t, "aws", "apt-get install awscli")
+	return &awsCLI{t, path, testkit.NewAWS(t, func(o *awslocal.Options) { o.Dir = t.TempDir() }).Endpoint}
 }
 
 func (c *awsCLI) try(args ...string) (string, error) {
 	c.Helper()
-	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", endpoint(c), "--output", "json"}, args...)...)
+	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", c.url, "--output", "json"}, args...)...)
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
 	out, err := cmd.CombinedOutput()

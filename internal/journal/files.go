@@ -1,0 +1,150 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// A journal is snapshot-N, which has all that happened before log-N, and the
+// logs from N on; without a snapshot, the logs from 1 on.
+type journalFile struct {
+	name     string
+	number   uint64
+	snapshot bool
+}
+
+const tmpSuffix = ".tmp"
+
+func logName(dir string, n uint64) string { return filepath.Join(dir, fmt.Sprintf("log-%016d", n)) }
+func snapshotName(dir string, n uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("snapshot-%016d", n))
+}
+
+// listFiles returns the files of a journal in the order of replay.
+func listFiles(dir string) ([]journalFile, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list journal: %w", err)
+	}
+	var files []journalFile
+	for _, e := range entries {
+		f := journalFile{name: e.Name()}
+		kind, digits, _ := strings.Cut(e.Name(), "-")
+		if _, err := fmt.Sscanf(digits, "%016d", &f.number); err != nil || len(digits) != 16 {
+			continue
+		}
+		switch kind {
+		case "log":
+		case "snapshot":
+			f.snapshot = true
+		default:
+			continue
+		}
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b journalFile) int {
+		if a.number != b.number {
+			return int(a.number) - int(b.number)
+		}
+		return strings.Compare(b.name, a.name) // snapshot N before log N
+	})
+	return files, nil
+}
+
+// current leaves out what a snapshot has replaced: a death during compaction
+// leaves it behind.
+func current(files []journalFile) []journalFile {
+	start := 0
+	for i, f := range files {
+		if f.snapshot {
+			start = i // a snapshot gets its name only when it is complete
+		}
+	}
+	return files[start:]
+}
+
+// createFile makes an empty file durable, but for its name.
+func createFile(fs FS, path string, seq uint64) (File, error) {
+	f, err := fs.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("create journal file: %w", err)
+	}
+	if _, err = f.WriteAt(blank(seq), 0); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create journal file %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) error) error) (size int64, err error) {
+	path := snapshotName(dir, n)
+	f, err := createFile(fs, path+tmpSuffix, 0)
+	if err != nil {
+		return 0, errors.Join(err, removeIfThere(fs, path+tmpSuffix))
+	}
+	seq, size := uint64(1), int64(opening)
+	buf := make([]byte, batchHeader, 1<<18)
+	flush := func() error {
+		sealBatch(buf, seq)
+		_, err := f.WriteAt(buf, size)
+		size += int64(len(buf))
+		seq++
+		buf = buf[:batchHeader]
+		return err
+	}
+	err = snapshot(func(record []byte) error {
+		buf = appendRecord(buf, record)
+		if len(buf) < 1<<17 {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil && len(buf) > batchHeader {
+		err = flush()
+	}
+	if err == nil {
+		err = flush() // the empty one at the end
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(path+tmpSuffix, path)
+	}
+	if err == nil {
+		err = fs.SyncDir(dir)
+	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("write snapshot %s: %w", path, err), removeIfThere(fs, path+tmpSuffix))
+	}
+	return size, nil
+}
+
+// removeOlder deletes the log files and snapshots that snapshot upTo replaces.
+func removeOlder(fs FS, dir string, upTo uint64) error {
+	files, err := listFiles(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range files {
+		if f.number < upTo {
+			errs = append(errs, fs.Remove(filepath.Join(dir, f.name)))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove compacted files: %w", err)
+	}
+	return nil
+}
+
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

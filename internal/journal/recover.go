@@ -1,0 +1,122 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+)
+
+// walk reads the files of a journal in the order of replay, and checks that
+// they belong together; see scan for the functions. found is called after each
+// file.
+func walk(dir string, files []journalFile, record func(f journalFile, record []byte) error, damage func(Damage) error, found func(journalFile, scanned)) error {
+	report := func(name string, at int64, reason string) error {
+		return damage(Damage{File: filepath.Join(dir, name), Offset: at, Reason: reason})
+	}
+	next, known := uint64(1), false // number of the log that must come; whether seq is what it must begin with
+	var seq uint64
+	for n, f := range files {
+		if !f.snapshot && f.number != next {
+			if err := report(f.name, 0, fmt.Sprintf("%s is missing before it", filepath.Base(logName("", next)))); err != nil {
+				return err
+			}
+			known = false
+		}
+		last := n == len(files)-1
+		res, err := scan(filepath.Join(dir, f.name), func(r []byte) error { return record(f, r) }, func(d Damage) error {
+			d.Torn = d.Torn && last && !f.snapshot
+			return damage(d)
+		})
+		if err != nil {
+			return err
+		}
+		if f.snapshot && res.version == version && (!res.sealed || res.batches < 2) {
+			if err := report(f.name, res.end, "its end is missing"); err != nil {
+				return err
+			}
+		}
+		if known && res.version == version && res.batches > 0 && res.first != seq {
+			if err := report(f.name, fileHeader, fmt.Sprintf("sequence number is %d, expected %d: the end of the log before is missing", res.first, seq)); err != nil {
+				return err
+			}
+		}
+		next = f.number + 1
+		if f.snapshot {
+			next = f.number
+		} else if res.batches > 0 {
+			seq, known = res.next, true
+		}
+		found(f, res)
+	}
+	if len(files) > 0 && next == files[len(files)-1].number { // a snapshot alone
+		return report(files[len(files)-1].name, 0, filepath.Base(logName("", next))+" is missing after it")
+	}
+	return nil
+}
+
+// recover replays the newest snapshot and the logs after it, and opens the
+// last log for appending.
+func (j *Journal) recover(replay func([]byte) error) error {
+	all, err := listFiles(j.dir)
+	if err != nil {
+		return err
+	}
+	files := current(all)
+	var last scanned
+	err = walk(j.dir, files, func(_ journalFile, r []byte) error { return replay(r) }, func(d Damage) error {
+		if !d.Torn {
+			return &CorruptError{File: d.File, Offset: d.Offset, Reason: d.Reason}
+		}
+		j.opt.Logger.Warn().Str("file", d.File).Int64("bytes", d.Length).
+			Msg("cut off a torn end: the last write before a crash, never acknowledged")
+		return nil
+	}, func(f journalFile, res scanned) {
+		if f.snapshot {
+			j.snapBytes = res.end
+			return
+		}
+		j.segment, j.seq, last = f.number, max(res.next, j.seq), res
+		j.logBytes += res.end
+	})
+	if err != nil {
+		return err
+	}
+	if err := j.resume(last); err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return removeOlder(j.opt.FS, j.dir, files[0].number)
+}
+
+// resume opens the last log behind its last batch that checks, or a new one.
+func (j *Journal) resume(last scanned) error {
+	name := logName(j.dir, max(j.segment, 1))
+	if last.batches > 0 || last.version == 1 {
+		f, err := j.opt.FS.Open(name)
+		if err != nil {
+			return fmt.Errorf("open journal for appending: %w", err)
+		}
+		if err := errors.Join(f.Truncate(last.end), f.Sync()); err != nil {
+			return errors.Join(fmt.Errorf("cut off the torn end of %s: %w", name, err), f.Close())
+		}
+		if last.version == version {
+			j.file, j.offset = f, last.end
+			return nil
+		}
+		// Of an older format: what follows goes into a file of its own.
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", name, err)
+		}
+		j.segment++
+	}
+	j.segment = max(j.segment, 1)
+	f, err := createFile(j.opt.FS, logName(j.dir, j.segment), j.seq)
+	if err != nil {
+		return err
+	}
+	j.file, j.offset = f, opening
+	j.seq++
+	return j.opt.FS.SyncDir(j.dir)
+}

@@ -1,0 +1,193 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Damage is a stretch of a file that does not check.
+type Damage struct {
+	File   string
+	Offset int64
+	Length int64 // 0: something is missing at Offset
+	Reason string
+	// Torn: nothing that checks follows. So looks the last write before a
+	// crash, which was never acknowledged.
+	Torn bool
+}
+
+// scanned is what scan has found in a file.
+type scanned struct {
+	version          byte
+	end              int64  // of the last batch that checks
+	first, next      uint64 // sequence numbers: of the first batch, and after the last
+	batches, records int64
+	sealed           bool // the last batch is empty
+}
+
+type scanner struct {
+	path string
+	file *os.File
+	size int64
+	buf  []byte
+}
+
+// scan reads a file from beginning to end. It calls record for every record of
+// a batch that checks and damage for every stretch that does not, in order,
+// and stops at their errors.
+func scan(path string, record func([]byte) error, damage func(Damage) error) (res scanned, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return res, fmt.Errorf("open journal file: %w", err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	info, err := f.Stat()
+	if err != nil {
+		return res, fmt.Errorf("read journal file: %w", err)
+	}
+	s := &scanner{path: path, file: f, size: info.Size()}
+	pos, err := s.header(&res, damage)
+	if err != nil || pos == 0 {
+		return res, err
+	}
+	in := s.from(pos)
+	for pos < s.size {
+		payload, magic, seq, batchErr := s.batch(in, s.size-pos)
+		least := res.next
+		if batchErr == nil && res.batches > 0 && seq != res.next {
+			batchErr = fmt.Errorf("sequence number is %d, expected %d", seq, res.next)
+			if seq > res.next { // it is the one before that is missing
+				if err := damage(Damage{File: path, Offset: pos, Reason: batchErr.Error()}); err != nil {
+					return res, err
+				}
+				batchErr = nil
+			}
+		}
+		if batchErr != nil {
+			at, err := s.find(pos+1, least)
+			if err != nil {
+				return res, err
+			}
+			d := Damage{File: path, Offset: pos, Length: s.size - pos, Reason: batchErr.Error(), Torn: at < 0}
+			if !d.Torn {
+				d.Length = at - pos
+				d.Reason += fmt.Sprintf(", and acknowledged data follows at byte %d", at)
+			}
+			if err := damage(d); err != nil || d.Torn {
+				return res, err
+			}
+			pos, in = at, s.from(at)
+			// The batches between are reported with this damage.
+			if _, _, seq, err = s.batch(s.from(at), s.size-at); err == nil {
+				res.next = seq
+			}
+			continue
+		}
+		if res.batches == 0 {
+			res.first = seq
+		}
+		res.sealed = len(payload) == 0
+		pos += batchHeader + int64(len(payload))
+		for len(payload) > 0 {
+			var r []byte
+			if r, payload, err = nextRecord(payload, magic); err == nil {
+				err = record(r)
+			}
+			if err != nil {
+				return res, fmt.Errorf("replay journal file %s, batch before byte %d: %w", path, pos, err)
+			}
+			res.records++
+		}
+		res.batches++
+		res.next, res.end = seq+1, pos
+	}
+	return res, nil
+}
+
+// header reads a file's first bytes and returns where batches begin; 0 if its
+// creation was cut short.
+func (s *scanner) header(res *scanned, damage func(Damage) error) (int64, error) {
+	head := make([]byte, fileHeader)
+	if _, err := s.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("read journal file %s: %w", s.path, err)
+	}
+	res.version = head[fileHeader-1]
+	ours := bytes.Equal(head[:fileHeader-1], fileMagic[:fileHeader-1])
+	_, magic, _, err := s.batch(s.from(fileHeader), s.size-fileHeader)
+	begun := err == nil // of a first batch that does not check we hear later
+	fits := magic == batchMagic && res.version == version || magic == batchMagic1 && res.version == 1
+	switch {
+	case !begun && s.size <= opening && (!ours || s.size < fileHeader || res.version == version): // died while creating it
+		return 0, damage(Damage{File: s.path, Length: s.size, Reason: "its creation was cut short", Torn: true})
+	case !begun && ours && res.version != 1 && res.version != version:
+		return 0, fmt.Errorf("journal file %s has format version %d, this program reads up to %d", s.path, res.version, version)
+	case ours && (!begun || fits):
+		res.end = fileHeader
+		return fileHeader, nil
+	}
+	res.version = version
+	return fileHeader, damage(Damage{File: s.path, Length: fileHeader, Reason: "it does not begin as a journal file"})
+}
+
+func (s *scanner) from(pos int64) *bufio.Reader {
+	return bufio.NewReaderSize(io.NewSectionReader(s.file, pos, s.size-pos), 256<<10)
+}
+
+// batch reads the batch at the start of in, which has left bytes to the end of
+// the file. The payload is good until the next call.
+func (s *scanner) batch(in io.Reader, left int64) (payload []byte, magic uint32, seq uint64, err error) {
+	if left < batchHeader {
+		return nil, 0, 0, errors.New("batch header is cut off")
+	}
+	var head [batchHeader]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, 0, 0, fmt.Errorf("read batch: %w", err)
+	}
+	magic = binary.LittleEndian.Uint32(head[:])
+	if magic != batchMagic && magic != batchMagic1 {
+		return nil, 0, 0, errors.New("no batch starts here")
+	}
+	size := batchHeader + int64(binary.LittleEndian.Uint32(head[4:]))
+	if size > left {
+		return nil, 0, 0, fmt.Errorf("batch of %d bytes is cut off at %d", size, left)
+	}
+	if int64(cap(s.buf)) < size {
+		s.buf = make([]byte, size)
+	}
+	b := s.buf[:size]
+	copy(b, head[:])
+	if _, err := io.ReadFull(in, b[batchHeader:]); err != nil {
+		return nil, 0, 0, fmt.Errorf("read batch: %w", err)
+	}
+	if checksum(b) != binary.LittleEndian.Uint32(b[16:]) {
+		return nil, 0, 0, errors.New("checksum does not match")
+	}
+	return b[batchHeader:], magic, binary.LittleEndian.Uint64(b[8:]), nil
+}
+
+// find returns where the next valid batch with at least the given sequence
+// number begins, or -1.
+func (s *scanner) find(pos int64, least uint64) (int64, error) {
+	const common = "osj" // how both magic numbers begin
+	in := s.from(pos)
+	for ; s.size-pos >= batchHeader; pos++ {
+		peek, err := in.Peek(len(common) + 1)
+		if err != nil {
+			return 0, fmt.Errorf("read journal file %s: %w", s.path, err)
+		}
+		if string(peek[:len(common)]) == common {
+			if _, _, seq, err := s.batch(io.NewSectionReader(s.file, pos, s.size-pos), s.size-pos); err == nil && seq >= least {
+				return pos, nil
+			}
+		}
+		if _, err := in.Discard(1); err != nil {
+			return 0, fmt.Errorf("read journal file %s: %w", s.path, err)
+		}
+	}
+	return -1, nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/backend"
+	"github.com/dapr/durabletask-go/backend/sqlite"
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/components"
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/journal"
+)
+
+// registry has the saga that all systems built on durabletask-go run.
+func registry() (*task.TaskRegistry, error) {
+	r := task.NewTaskRegistry()
+	return r, errors.Join(
+		r.AddWorkflowN("chain", func(ctx *task.WorkflowContext) (any, error) {
+			for range 3 {
+				if err := ctx.CallActivity("nothing").Await(nil); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		}),
+		r.AddActivityN("nothing", func(task.ActivityContext) (any, error) { return struct{}{}, nil }),
+	)
+}
+
+func embeddedEngine(onDisk bool, sync journal.Sync) func(ctx context.Context, dir string) (peer, error) {
+	return func(ctx context.Context, dir string) (peer, error) {
+		o := embedded.Options{Fsync: sync, Logger: zerolog.Nop()}
+		if onDisk {
+			o.Dir = dir
+		}
+		e, err := embedded.Open(o)
+		if err != nil {
+			return peer{}, err
+		}
+		return runEngine(ctx, e, func() { _ = e.Close() }) // its folder goes next
+	}
+}
+
+// runEngine makes an engine work until the peer stops.
+func runEngine(ctx context.Context, e engine.Engine, closes func()) (p peer, err error) {
+	p.atStop(closes)
+	r, err := registry()
+	if err != nil {
+		return p, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		_ = e.Run(ctx, r) // a saga that fails tells
+		close(ended)
+	}()
+	p.atStop(func() {
+		cancel()
+		<-ended
+	})
+	p.saga = func(ctx context.Context, id string) error {
+		if err := e.Start(ctx, "chain", id, nil); err != nil {
+			return err
+		}
+		i, err := e.Wait(ctx, id)
+		if err == nil && i.Status != engine.Completed {
+			err = fmt.Errorf("saga ended %s: %s", i.Status, i.Failure)
+		}
+		return err
+	}
+	return p, nil
+}
+
+// daprOnRedis has the components of the order saga, but for those that need
+// AWS and other apps.
+func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error) {
+	return func(ctx context.Context, dir string) (p peer, err error) {
+		if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
+			if err := os.Setenv("ORDERSAGA_DAPR_BIN", bin); err != nil {
+				return p, err
+			}
+		}
+		if _, err := daprlocal.Find(); err != nil {
+			return p, missing("`make dapr` (ten minutes the first time)")
+		}
+		address, stop, err := redis(ctx, dir)
+		p.atStop(stop)
+		if err != nil {
+			return p, err
+		}
+		only := filepath.Join(dir, "components")
+		err = components.WriteLocal(only, "redis", "payment")
+		for _, f := range []string{"orderpubsub", "resiliency", "secretstore", "subscription"} {
+			err = errors.Join(err, os.Remove(filepath.Join(only, f+".yaml")))
+		}
+		if err != nil {
+			return p, err
+		}
+		c, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, Components: only, State: daprlocal.State{Store: "redis", Address: address}, Logger: zerolog.Nop()})
+		if err != nil {
+			return p, err
+		}
+		p.atStop(c.Stop)
+		side, err := c.Sidecar(ctx, daprlocal.App{ID: "ordersaga"})
+		if err != nil {
+			return p, err
+		}
+		e, err := dapr.Open(ctx, dapr.Options{Address: side.GRPC, Logger: zerolog.Nop()})
+		if err != nil {
+			return p, err
+		}
+		running, err := runEngine(ctx, e, func() { _ = e.Close() }) // the sidecar ends anyway
+		running.stops = append(p.stops, running.stops...)
+		return running, err
+	}
+}
+
+// sqliteBackend is durabletask-go's own, as its documentation sets it up.
+func sqliteBackend(settings string) func(ctx context.Context, dir string) (peer, error) {
+	return func(ctx context.Context, dir string) (p peer, err error) {
+		r, err := registry()
+		if err != nil {
+			return p, err
+		}
+		log := engine.Logger(zerolog.Nop())
+		be := sqlite.NewSqliteBackend(sqlite.NewSqliteOptions(filepath.Join(dir, "hub.db")+settings), log)
+		exec := task.NewTaskExecutor(r)
+		hub := backend.NewTaskHubWorker(be,
+			backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: be, Executor: exec, Logger: log}),
+			backend.NewActivityTaskWorker(be, exec, log), log)
+		if err := hub.Start(ctx); err != nil {
+			return p, fmt.Errorf("start SQLite backend: %w", err)
+		}
+		p.atStop(func() { _ = hub.Shutdown(context.WithoutCancel(ctx)) }) // its file goes next
+		c := backend.NewTaskHubClient(be)
+		p.saga = func(ctx context.Context, id string) error {
+			if _, err := c.ScheduleNewWorkflow(ctx, "chain", api.WithInstanceID(api.InstanceID(id))); err != nil {
+				return err
+			}
+			m, err := c.WaitForWorkflowCompletion(ctx, api.InstanceID(id))
+			if err == nil && !api.WorkflowMetadataIsComplete(m) {
+				err = fmt.Errorf("saga ended %s", m.GetRuntimeStatus())
+			}
+			return err
+		}
+		return p, nil
+	}
+}
