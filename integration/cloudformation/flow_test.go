@@ -3,16 +3,20 @@ package cloudformation
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
@@ -20,6 +24,8 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/lambdas"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -36,19 +42,8 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 		must(t, err)
 	}
 	worker, carrier, keda := w.record(), w.record(), w.record()
-	payments, parcels, api := listen(t), listen(t), listen(t)
-	base := "http://" + api.Addr().String()
-	sims := app.Simulators{PaymentURL: "http://" + payments.Addr().String(), CarrierURL: "http://" + parcels.Addr().String()}
-	background(t, app.Payment{Listener: payments, Logger: zerolog.Nop()}.Run)
-	background(t, app.Carrier{AWS: cloud.Options{Region: region, Endpoint: carrier.URL}, Listener: parcels, Logger: zerolog.Nop()}.Run)
-	system := &app.Worker{
-		AWS: cloud.Options{Region: region, Endpoint: worker.URL}, PaymentURL: sims.PaymentURL, PaymentTimeout: 2 * time.Second,
-		Terms: workflows.Terms{
-			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
-			Patience: time.Second, Pace: 0.01,
-		},
-		MaxLive: 100, ShutdownTimeout: 20 * time.Second, Listener: api, Logger: zerolog.Nop(),
-	}
+	api := listen(t)
+	system, sims := w.system(worker.URL, carrier.URL, api)
 	parts, err := system.Open(t.Context())
 	must(t, err)
 	stop := background(t, system.Run)
@@ -60,7 +55,7 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	}
 	worker.slow.Store(true)
 	carrier.slow.Store(true)
-	work(t, base, plain, parts.Resources)
+	work(t, "http://"+api.Addr().String(), plain, parts.Resources)
 	operate(t, parts)
 	_, err = w.clients(keda.URL, region).SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &parts.Resources.OrderQueue}) // as KEDA's scaler does
 	must(t, err)
@@ -69,6 +64,26 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	w.check("WorkerRole", worker)
 	w.check("CarrierRole", carrier)
 	w.check("KedaRole", keda)
+}
+
+// system is a worker that does not run yet, and the simulators, each with its
+// own AWS endpoint.
+func (w world) system(worker, carrier string, api net.Listener) (system *app.Worker, sims app.Simulators) {
+	w.Helper()
+	t := w.T
+	payments, parcels := listen(t), listen(t)
+	sims = app.Simulators{PaymentURL: "http://" + payments.Addr().String(), CarrierURL: "http://" + parcels.Addr().String()}
+	background(t, app.Payment{Listener: payments, Logger: zerolog.Nop()}.Run)
+	background(t, app.Carrier{AWS: cloud.Options{Region: region, Endpoint: carrier}, Listener: parcels, Logger: zerolog.Nop()}.Run)
+	system = &app.Worker{
+		AWS: cloud.Options{Region: region, Endpoint: worker}, PaymentURL: sims.PaymentURL, PaymentTimeout: 2 * time.Second,
+		Terms: workflows.Terms{
+			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
+			Patience: time.Second, Pace: 0.01,
+		},
+		MaxLive: 100, ShutdownTimeout: 20 * time.Second, Listener: api, Logger: zerolog.Nop(),
+	}
+	return system, sims
 }
 
 // work does through the API what operators and shops do.
@@ -125,6 +140,107 @@ func operate(t *testing.T, p app.Parts) {
 	must(t, err)
 	must(t, p.Store.End(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
 	must(t, p.Store.Release(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
+}
+
+// TestFunctions runs the zips of `make lambda` on the stack's functions and event
+// sources, in an emulator whose Lambda and pollers are not our own.
+func TestFunctions(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", root, "lambda").CombinedOutput()
+	if err != nil {
+		t.Fatalf("make lambda: %v\n%s", err, out)
+	}
+	w := begin(t, testkit.MiniStack)
+	w.run(nil, "s3api", "create-bucket", "--bucket", "code", "--create-bucket-configuration", "LocationConstraint="+region)
+	for _, name := range []string{"stock", "intake"} {
+		zip := name + "-lambda.zip"
+		w.run(nil, "s3api", "put-object", "--bucket", "code", "--key", zip, "--body", filepath.Join(root, "dist", zip))
+	}
+	stocks, intake := w.recordLater(), w.recordLater()
+	api := listen(t)
+	w.create("LambdaBucket=code", "IntakeApi=http://"+api.Addr().String())
+	system, _ := w.system(w.endpoint, w.endpoint, api)
+	system.NoIntake, system.Terms.AwaitCarrier = true, false
+	parts, err := system.Open(t.Context())
+	must(t, err)
+	background(t, system.Run)
+	w.function("ordersaga-stock", stocks)
+	w.function("ordersaga-intake", intake)
+
+	plain := w.clients(w.endpoint, region)
+	publish := func(topic, body string) {
+		_, err := plain.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: aws.String(arn("sns", topic)), Message: &body})
+		must(t, err)
+	}
+	delivery := `{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":9}]}`
+	publish(lambdas.TopicStockEvents, delivery)
+	publish(lambdas.TopicStockEvents, delivery)
+	level := func(want stock.Level) func() error {
+		return func() error {
+			got, err := parts.Store.GetLevel(t.Context(), "SKU-1")
+			if err == nil && got != want {
+				err = fmt.Errorf("%+v, want %+v", got, want)
+			}
+			return err
+		}
+	}
+	empty := func(queue string) func() error {
+		return func() error {
+			q, err := plain.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: &queue})
+			if err != nil {
+				return err
+			}
+			live, _, err := deadletter.Pair{URL: *q.QueueUrl, DeadURL: *q.QueueUrl}.Depths(t.Context(), plain.SQS)
+			if err == nil && live.Visible+live.InFlight > 0 {
+				err = fmt.Errorf("%s: %+v", queue, live)
+			}
+			return err
+		}
+	}
+	testkit.Eventually(t, "stock is delivered", level(stock.Level{SKU: "SKU-1", Available: 9, Received: 9}))
+	testkit.Eventually(t, "both messages are done", empty(lambdas.QueueStockEvents))
+	publish(order.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
+	testkit.Eventually(t, "an order is sold", level(stock.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
+	testkit.Eventually(t, "its message is done", empty(order.QueueOrderProcessing))
+
+	// What Lambda does itself with the roles:
+	// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+	for queue, r := range map[string]*recorder{lambdas.QueueStockEvents: stocks, order.QueueOrderProcessing: intake} {
+		for _, action := range []string{"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
+			r.add("sqs:"+action, arn("sqs", queue))
+		}
+		r.add("kms:Decrypt", r.key)
+	}
+	for name, r := range map[string]*recorder{"stock": stocks, "intake": intake} {
+		r.add("logs:CreateLogStream", arn("logs", "log-group:/aws/lambda/ordersaga-"+name+":*"))
+		r.add("logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/ordersaga-"+name+":*"))
+	}
+	w.check("StockLambdaRole", stocks)
+	w.check("IntakeLambdaRole", intake)
+}
+
+// function sends a function's calls through a recorder, and checks that its
+// event source lets it fail in part.
+func (w world) function(name string, r *recorder) {
+	w.Helper()
+	r.key = arn("kms", "key/"+w.resources()["MessagesKey"])
+	var f struct {
+		Environment struct{ Variables map[string]string }
+	}
+	w.run(&f, "lambda", "get-function-configuration", "--function-name", name)
+	f.Environment.Variables["AWS_ENDPOINT_URL"] = r.URL
+	env, err := json.Marshal(f.Environment)
+	must(w, err)
+	w.run(nil, "lambda", "update-function-configuration", "--function-name", name, "--environment", string(env))
+	var sources struct {
+		EventSourceMappings []struct {
+			FunctionResponseTypes []string
+			BatchSize             int
+		}
+	}
+	w.run(&sources, "lambda", "list-event-source-mappings", "--function-name", name)
+	if s := sources.EventSourceMappings; len(s) != 1 || len(s[0].FunctionResponseTypes) != 1 || s[0].FunctionResponseTypes[0] != "ReportBatchItemFailures" || s[0].BatchSize != 10 {
+		w.Errorf("%s: event sources %+v", name, s)
+	}
 }
 
 func listen(t *testing.T) net.Listener {

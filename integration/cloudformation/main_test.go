@@ -56,10 +56,22 @@ type world struct {
 	aws      string // path of the aws command
 }
 
-// newWorld creates the stack as the guide does, on an emulator.
-func newWorld(t *testing.T, emulator func(testing.TB) *testkit.Server, parameters ...string) world {
+// newWorld starts an emulator and creates the stack on it.
+func newWorld(t *testing.T, emulator func(testing.TB) *testkit.Server) world {
 	t.Helper()
-	w := world{t, emulator(t).Address, testkit.NeedTool(t, "aws", "apt-get install awscli")}
+	w := begin(t, emulator)
+	w.create()
+	return w
+}
+
+func begin(t *testing.T, emulator func(testing.TB) *testkit.Server) world {
+	t.Helper()
+	return world{t, emulator(t).Address, testkit.NeedTool(t, "aws", "apt-get install awscli")}
+}
+
+// create creates the stack as the guide does.
+func (w world) create(parameters ...string) {
+	w.Helper()
 	args := []string{"cloudformation", "create-stack", "--stack-name", stackName, "--template-body", "file://" + template, "--capabilities", "CAPABILITY_IAM", "--parameters"}
 	for _, p := range append(parameters, "OidcProvider="+oidcProvider) {
 		key, value, _ := strings.Cut(p, "=")
@@ -67,7 +79,6 @@ func newWorld(t *testing.T, emulator func(testing.TB) *testkit.Server, parameter
 	}
 	w.run(nil, args...)
 	w.run(nil, "cloudformation", "wait", "stack-create-complete", "--stack-name", stackName)
-	return w
 }
 
 // run calls the aws command in the stack's region and decodes what it prints.
@@ -79,7 +90,7 @@ func (w world) run(into any, args ...string) {
 	var errOut strings.Builder
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()
-	if err == nil && into != nil {
+	if err == nil && into != nil && len(out) > 0 {
 		err = json.Unmarshal(out, into)
 	}
 	if err != nil {

@@ -42,9 +42,17 @@ type recorder struct {
 
 func (w world) record() *recorder {
 	w.Helper()
+	r := w.recordLater()
+	r.key = arn("kms", "key/"+w.resources()["MessagesKey"])
+	return r
+}
+
+// recordLater is record before there is a stack: its key is not known yet.
+func (w world) recordLater() *recorder {
+	w.Helper()
 	target, err := url.Parse(w.endpoint)
 	must(w, err)
-	r := &recorder{used: map[right]bool{}, key: arn("kms", "key/"+w.resources()["MessagesKey"])}
+	r := &recorder{used: map[right]bool{}}
 	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(target)
 		p.Out.Host = p.In.Host
