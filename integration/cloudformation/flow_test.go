@@ -6,12 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -61,9 +58,9 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	must(t, err)
 	stop()
 
-	w.check("WorkerRole", worker)
-	w.check("CarrierRole", carrier)
-	w.check("KedaRole", keda)
+	w.check("WorkerRole", "calls", worker)
+	w.check("CarrierRole", "calls", carrier)
+	w.check("KedaRole", "calls", keda)
 }
 
 // system is a worker that does not run yet, and the simulators, each with its
@@ -91,15 +88,7 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	t.Helper()
 	call := func(method, path, body string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
-		must(t, err)
-		req.Header.Set("Content-Type", "application/json")
-		res, err := http.DefaultClient.Do(req)
-		must(t, err)
-		answer, err := io.ReadAll(res.Body)
-		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode >= 300 {
-			t.Fatalf("%s %s: %s %v\n%s", method, path, res.Status, err, answer)
-		}
+		must(t, fetch(t, method, base+path, body))
 	}
 	placed := `{"orderId":"%s","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 	call("POST", "/v1/orders", fmt.Sprintf(placed, "by-topic"))
@@ -214,8 +203,8 @@ func TestFunctions(t *testing.T) {
 		r.add("logs:CreateLogStream", arn("logs", "log-group:/aws/lambda/ordersaga-"+name+":*"))
 		r.add("logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/ordersaga-"+name+":*"))
 	}
-	w.check("StockLambdaRole", stocks)
-	w.check("IntakeLambdaRole", intake)
+	w.check("StockLambdaRole", "calls", stocks)
+	w.check("IntakeLambdaRole", "calls", intake)
 }
 
 // function sends a function's calls through a recorder, and checks that its

@@ -4,6 +4,7 @@ package cloudformation
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,11 @@ func TestMain(m *testing.M) {
 		}
 		path += bin + ":"
 	}
-	if err := os.Setenv("PATH", path+os.Getenv("PATH")); err != nil {
+	bin, err := filepath.Abs(filepath.Join(root, "bin"))
+	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" && err == nil {
+		err = os.Setenv("ORDERSAGA_DAPR_BIN", bin)
+	}
+	if err := errors.Join(err, os.Setenv("PATH", path+os.Getenv("PATH"))); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -85,8 +85,8 @@ func (r *recorder) note(target string, body []byte) {
 	defer r.mu.Unlock()
 	service, operation, _ := strings.Cut(target, ".")
 	var in struct {
-		QueueUrl, QueueName, TableName, IndexName string
-		TransactItems                             []map[string]struct{ TableName string }
+		QueueUrl, QueueName, TableName, IndexName, SecretId string
+		TransactItems                                       []map[string]struct{ TableName string }
 	}
 	form := url.Values{}
 	var err error
@@ -122,6 +122,8 @@ func (r *recorder) note(target string, body []byte) {
 			resource += "/index/" + in.IndexName
 		}
 		r.add("dynamodb:"+operation, resource)
+	case service == "secretsmanager":
+		r.add("secretsmanager:"+operation, in.SecretId) // by name; check knows the ARN
 	case form.Get("Action") == "GetCallerIdentity": // needs no right
 	case form.Get("TopicArn") != "":
 		r.add("sns:"+form.Get("Action"), form.Get("TopicArn"))
@@ -139,7 +141,7 @@ func (r *recorder) add(action, resource string) { r.used[right{action, resource}
 
 // rights are what a role of the stack allows. Of all that policies can say, ours
 // have only Allow, actions and resources, written out.
-func (w world) rights(role string) map[right]bool {
+func (w world) rights(role string, policies func(name string) bool) map[right]bool {
 	w.Helper()
 	name := w.resources()[role]
 	var list struct{ PolicyNames []string }
@@ -151,6 +153,9 @@ func (w world) rights(role string) map[right]bool {
 	}
 	all := map[right]bool{}
 	for _, p := range list.PolicyNames {
+		if !policies(p) {
+			continue
+		}
 		var policy struct {
 			PolicyDocument struct {
 				Statement []map[string]any
@@ -184,12 +189,27 @@ func texts(v any) (all []string) {
 	return []string{fmt.Sprint(v)}
 }
 
-// check compares what a role allows with what its component did.
-func (w world) check(role string, r *recorder) {
+// unsecret is a right with a secret's name in place of its ARN: that ends in six
+// characters of AWS's, and callers use the name.
+func unsecret(r right) right {
+	if name, ok := strings.CutPrefix(r.resource, arn("secretsmanager", "secret:")); ok {
+		r.resource = name[:max(0, len(name)-len("-AbCdEf"))]
+	}
+	return r
+}
+
+// check compares what a role allows with what its component did. policy names
+// the one of which all must be used.
+func (w world) check(role, policy string, r *recorder) {
 	w.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	allowed := w.rights(role)
+	allowed := w.rights(role, func(string) bool { return true })
+	wanted := w.rights(role, func(name string) bool { return name == policy })
+	plain := map[right]bool{}
+	for a := range allowed {
+		plain[unsecret(a)] = true
+	}
 	for _, o := range r.odd {
 		w.Errorf("%s: call %s", role, o)
 	}
@@ -197,19 +217,19 @@ func (w world) check(role string, r *recorder) {
 		return slices.SortedFunc(maps.Keys(m), func(a, b right) int { return strings.Compare(a.String(), b.String()) })
 	}
 	for _, u := range sorted(r.used) {
-		if !allowed[u] {
+		if !plain[u] {
 			w.Errorf("%s: does not allow %s", role, u)
 		}
 	}
-	for _, a := range sorted(allowed) {
+	for _, a := range sorted(wanted) {
 		if strings.Contains(a.String(), "*") && !strings.HasPrefix(a.action, "logs:") {
 			w.Errorf("%s: wildcard in %s", role, a)
 		}
-		if !r.used[a] {
+		if !r.used[unsecret(a)] {
 			w.Errorf("%s: allows %s, which is not used", role, a)
 		}
 	}
-	w.Logf("%s: %d rights, %d used", role, len(allowed), len(r.used))
+	w.Logf("%s, %s: %d rights, %d used", role, policy, len(wanted), len(r.used))
 }
 
 // TestNoteReadsCalls: what it misreads, or passes over, would not be checked.
