@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
 
@@ -28,6 +29,9 @@ const (
 	QueueStockEvents    = "StockEventsQueue"
 	QueueStockEventsDLQ = "StockEventsQueue-dlq"
 )
+
+// LowStockBelow is the usual threshold of LowStock, in pieces.
+const LowStockBelow = 10
 
 // Ledger is what Stock uses of *stock.Adjuster.
 type Ledger interface {
@@ -54,7 +58,7 @@ type Stock struct {
 // STOCK_LEVELS_TOPIC_ARN, LOW_STOCK_BELOW (default 10) and TABLE_PREFIX
 // (default none). AWS_ENDPOINT_URL points elsewhere than AWS.
 func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*Stock, error) {
-	s := &Stock{TopicARN: getenv("STOCK_LEVELS_TOPIC_ARN"), LowBelow: 10, Logger: zerolog.New(log).With().Timestamp().Logger()}
+	s := &Stock{TopicARN: getenv("STOCK_LEVELS_TOPIC_ARN"), LowBelow: LowStockBelow, Logger: zerolog.New(log).With().Timestamp().Logger()}
 	var faults []error
 	if s.TopicARN == "" {
 		faults = append(faults, errors.New("STOCK_LEVELS_TOPIC_ARN must be the ARN of the topic "+TopicStockLevels))
@@ -84,7 +88,7 @@ func (s *Stock) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventR
 func (s *Stock) Message(ctx context.Context, body []byte) error {
 	payload, _, err := envelope.Unwrap(body, stockevent.TypeAdjusted)
 	if err != nil {
-		return err
+		return &stockevent.InvalidError{Fields: []order.FieldError{{Field: "body", Message: err.Error()}}}
 	}
 	e, err := stockevent.Parse(payload)
 	if err != nil {
