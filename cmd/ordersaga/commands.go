@@ -157,6 +157,7 @@ type workerFlags struct {
 	awsFlags
 
 	Fsync           string        `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: ${enum}."`
+	Retention       time.Duration `default:"168h" help:"How long the embedded engine keeps what ended sagas did; orders are kept for ever. Dapr's is in its configuration."`
 	PaymentURL      string        `default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
 	PaymentTimeout  time.Duration `default:"10s" help:"Of one call to the provider."`
 	PaymentKey      string        `help:"API key for the payment provider."`
@@ -178,7 +179,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 		return nil, err
 	}
 	return &app.Worker{
-		DataDir: c.dir(), Fsync: fsync, AWS: c.options(e), TablePrefix: c.TablePrefix,
+		DataDir: c.dir(), Fsync: fsync, Retention: c.Retention, AWS: c.options(e), TablePrefix: c.TablePrefix,
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey,
 		Terms: workflows.Terms{
 			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,

@@ -40,6 +40,7 @@ import (
 type Worker struct {
 	DataDir        string // "" keeps nothing
 	Fsync          journal.Sync
+	Retention      time.Duration // how long ended sagas can be read, on the embedded engine; 0 means a week
 	AWS            cloud.Options
 	TablePrefix    string
 	PaymentURL     string
@@ -129,7 +130,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
