@@ -201,6 +201,7 @@ type workerCmd struct {
 	PaymentApp   string        `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
 	PubSub       string        `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
 	SecretStore  string        `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
+	DaprWait     time.Duration `default:"1m" help:"How long to wait for the sidecar, which may start later."`
 	CanaryEvery  time.Duration `default:"15s" help:"How often a tiny saga is run, to see whether Dapr makes progress: /readyz says so; 0: never."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
@@ -216,7 +217,7 @@ func (c workerCmd) Run(e env) error {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
 			Token: c.DaprAPIToken, PubSub: c.PubSub, PaymentApp: c.PaymentApp, Secrets: c.SecretStore,
-			CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
+			Patience: c.DaprWait, CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
 		}
 	}
 	if w.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {

@@ -46,6 +46,7 @@ func (w *Worker) Validate() error {
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
 	if w.Dapr != nil {
 		notNegative("canary interval", w.Dapr.CanaryEvery)
+		notNegative("wait for the sidecar", w.Dapr.Patience)
 	}
 	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "; "))

@@ -77,7 +77,8 @@ type Dapr struct {
 	PaymentApp string
 	// Secrets is the component that has PaymentKeySecret; "" asks none.
 	Secrets string
-	// CanaryEvery and RestartSidecar: see dapr.Options.
+	// Patience, CanaryEvery and RestartSidecar: see dapr.Options.
+	Patience       time.Duration
 	CanaryEvery    time.Duration
 	RestartSidecar bool
 }
@@ -139,7 +140,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		return nil
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
 		Needs: w.Dapr.components(), CanaryEvery: w.Dapr.CanaryEvery, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
