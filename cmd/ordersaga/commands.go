@@ -157,6 +157,7 @@ type workerFlags struct {
 	awsFlags
 
 	Fsync           string        `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: ${enum}."`
+	Retention       time.Duration `default:"168h" help:"How long the embedded engine keeps what ended sagas did; orders are kept for ever. Dapr's is in its configuration."`
 	PaymentURL      string        `default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
 	PaymentTimeout  time.Duration `default:"10s" help:"Of one call to the provider."`
 	PaymentKey      string        `help:"API key for the payment provider."`
@@ -179,7 +180,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 		return nil, err
 	}
 	return &app.Worker{
-		DataDir: c.dir(), Fsync: fsync, AWS: c.options(e), TablePrefix: c.TablePrefix,
+		DataDir: c.dir(), Fsync: fsync, Retention: c.Retention, AWS: c.options(e), TablePrefix: c.TablePrefix,
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey,
 		Terms: workflows.Terms{
 			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
@@ -201,6 +202,7 @@ type workerCmd struct {
 	PaymentApp   string        `default:"payment" help:"App id of the payment provider, called through service invocation in place of --payment-url; empty: call the URL."`
 	PubSub       string        `name:"pubsub" default:"orderpubsub" help:"Component for shipment requests and notifications."`
 	SecretStore  string        `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
+	DaprWait     time.Duration `default:"1m" help:"How long to wait for the sidecar, which may start later."`
 	CanaryEvery  time.Duration `default:"15s" help:"How often a tiny saga is run, to see whether Dapr makes progress: /readyz says so; 0: never."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
@@ -216,7 +218,7 @@ func (c workerCmd) Run(e env) error {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
 			Token: c.DaprAPIToken, PubSub: c.PubSub, PaymentApp: c.PaymentApp, Secrets: c.SecretStore,
-			CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
+			Patience: c.DaprWait, CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
 		}
 	}
 	if w.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {

@@ -91,7 +91,7 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	if p.url != "" {
-		eventually(p.t, 30*time.Second, p.args[0]+" answers", func() error { return get(p.url, io.Discard) })
+		eventually(p.t, 2*time.Minute, p.args[0]+" answers", func() error { return get(p.url, io.Discard) })
 	}
 }
 

@@ -42,9 +42,11 @@ func (w *Worker) Validate() error {
 	notNegative("reconcile interval", w.ReconcileEvery)
 	notNegative("reconcile grace", w.ReconcileGrace)
 	positive("shutdown timeout", w.ShutdownTimeout)
+	notNegative("retention", w.Retention)
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
 	if w.Dapr != nil {
 		notNegative("canary interval", w.Dapr.CanaryEvery)
+		notNegative("wait for the sidecar", w.Dapr.Patience)
 	}
 	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "; "))

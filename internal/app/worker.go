@@ -40,6 +40,7 @@ import (
 type Worker struct {
 	DataDir        string // "" keeps nothing
 	Fsync          journal.Sync
+	Retention      time.Duration // how long ended sagas can be read, on the embedded engine; 0 means a week
 	AWS            cloud.Options
 	TablePrefix    string
 	PaymentURL     string
@@ -78,7 +79,8 @@ type Dapr struct {
 	PaymentApp string
 	// Secrets is the component that has PaymentKeySecret; "" asks none.
 	Secrets string
-	// CanaryEvery and RestartSidecar: see dapr.Options.
+	// Patience, CanaryEvery and RestartSidecar: see dapr.Options.
+	Patience       time.Duration
 	CanaryEvery    time.Duration
 	RestartSidecar bool
 }
@@ -131,7 +133,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
@@ -140,7 +142,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		return nil
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
 		Needs: w.Dapr.components(), CanaryEvery: w.Dapr.CanaryEvery, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {

@@ -60,6 +60,7 @@ func TestValidate(t *testing.T) {
 		{"reconcile interval must not be negative", func(w *app.Worker) { w.ReconcileEvery = -1 }},
 		{"reconcile grace must not be negative", func(w *app.Worker) { w.ReconcileGrace = -1 }},
 		{"shutdown timeout must be positive, is -1s", func(w *app.Worker) { w.ShutdownTimeout = -time.Second }},
+		{"retention must not be negative", func(w *app.Worker) { w.Retention = -1 }},
 		{"canary interval must not be negative", func(w *app.Worker) { w.Dapr = &app.Dapr{CanaryEvery: -1} }},
 	} {
 		w := good()

@@ -26,6 +26,9 @@ type Options struct {
 	Address string // of the sidecar's gRPC port, such as 127.0.0.1:50001
 	Token   string // DAPR_API_TOKEN of the sidecar; "" if it has none
 	Logger  zerolog.Logger
+	// Patience is how long Open waits for a sidecar that does not answer: it may
+	// start after us, or be started again just now. 0 is the SDK's few seconds.
+	Patience time.Duration
 	// DrainTimeout is how long Run waits for work in progress when its context
 	// ends; 0 means 25 s.
 	DrainTimeout time.Duration
@@ -55,7 +58,7 @@ var _ engine.Engine = (*Engine)(nil)
 
 func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it announces every client on standard error
 
-// Open connects to the sidecar, which must be up.
+// Open connects to the sidecar.
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 25 * time.Second
@@ -63,12 +66,14 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.CanaryTimeout == 0 {
 		o.CanaryTimeout = 15 * time.Second
 	}
-	client, err := daprclient.NewClientWithAddressContext(ctx, o.Address,
-		// A sidecar that is gone without a word (its node died) is noticed.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
-		grpc.WithChainUnaryInterceptor(bounded),
-	)
+	client, err := connect(ctx, o.Address)
+	for began := time.Now(); err != nil && time.Since(began) < o.Patience && ctx.Err() == nil; client, err = connect(ctx, o.Address) {
+		o.Logger.Warn().Err(err).Str("address", o.Address).Msg("no Dapr sidecar answers yet")
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w", o.Address, err)
 	}
@@ -86,6 +91,15 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.canary.why = errNoCanary
 	}
 	return e, nil
+}
+
+func connect(ctx context.Context, address string) (daprclient.Client, error) {
+	return daprclient.NewClientWithAddressContext(ctx, address,
+		// A sidecar that is gone without a word (its node died) is noticed.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
+		grpc.WithChainUnaryInterceptor(bounded),
+	)
 }
 
 // callTime bounds a call to the sidecar: while its actors move, some of Dapr's
