@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto emulators interop bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto emulators cfn-lint lambda interop bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,25 @@ bin/dynamodb-local/ready bin/elasticmq/ready: bin/%/ready: tools/%/pom.xml
 	rm -rf bin/$*
 	mvn --quiet --batch-mode --strict-checksums -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/$*
 	touch $@
+
+cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation, into bin/ (Python 3)
+
+bin/cfnlint/ready: tools/cfnlint/requirements.txt
+	python3 -m venv --clear bin/cfnlint
+	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
+
+# lambda.norpc leaves out what only the runtime go1.x needed. The same code gives
+# the same zip, for it is what CloudFormation compares.
+.PHONY: dist/stock-lambda.zip dist/intake-lambda.zip
+dist/stock-lambda.zip dist/intake-lambda.zip: dist/%.zip:
+	@mkdir -p dist/$*
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags '-s -w' -o dist/$*/bootstrap ./cmd/$*
+	touch -d '1980-01-01 00:00 UTC' dist/$*/bootstrap
+	rm -f $@ && cd dist/$* && TZ=UTC python3 -m zipfile -c ../$*.zip bootstrap
+	@echo "  $@: $$(stat -c %s $@) bytes, unpacked $$(stat -c %s dist/$*/bootstrap)"
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...

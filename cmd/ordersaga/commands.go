@@ -168,6 +168,7 @@ type workerFlags struct {
 	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
 	Pace            float64       `default:"1" help:"Factor on all pauses between tries; for tests and demonstrations."`
 	MaxLive         int           `default:"1000" help:"Sagas in progress before intake waits."`
+	NoIntake        bool          `help:"Leave the order queue to others, who start sagas through the API: the intake function, say."`
 	ReconcileEvery  time.Duration `default:"5m" help:"How often the reconciler runs; 0: never."`
 	ReconcileGrace  time.Duration `default:"5m" help:"How long something must be unchanged before the reconciler touches it."`
 	ShutdownTimeout time.Duration `default:"25s" help:"How long work in progress may take to finish at the end."`
@@ -185,7 +186,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
 			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
 		},
-		MaxLive: c.MaxLive, ReconcileEvery: c.ReconcileEvery, ReconcileGrace: c.ReconcileGrace,
+		MaxLive: c.MaxLive, NoIntake: c.NoIntake, ReconcileEvery: c.ReconcileEvery, ReconcileGrace: c.ReconcileGrace,
 		ShutdownTimeout: c.ShutdownTimeout, Logger: e.logger,
 	}, nil
 }

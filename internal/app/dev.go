@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/lambdas"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -113,6 +114,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 		under.Go(func() error {
 			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger}.Run(underCtx)
 		})
+		under.Go(func() error { return d.stock(underCtx, awsOptions) })
 		err = d.engine(top, awsOptions, l)
 	} else {
 		err = errors.Join(d.unlessEnded(top, err), l.carrier.Close(), l.api.Close())
@@ -250,8 +252,10 @@ Place an order and follow it:
 Or as any other producer does, straight to the queue:
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sqs send-message --queue-url %[8]s --message-body '%[9]s'
   curl %[2]s/v1/sagas/o-1043
+Stock comes by events of its own, to the queue of cmd/stock-lambda:
+  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sns publish --topic-arn arn:aws:sns:%[7]s:000000000000:%[10]s --message '{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":25}]}'
 
-`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"))
+`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"), lambdas.TopicStockEvents)
 	if side != nil {
 		_, _ = fmt.Fprintf(d.Out, `Or through Dapr, from any app with a sidecar:
   curl -i %[1]s/v1.0/publish/%[2]s/%[3]s -H 'dapr-api-token: %[4]s' -H 'Content-Type: application/json' -d '%[5]s'

@@ -48,9 +48,11 @@ type Worker struct {
 	PaymentKey     string // the provider's API key, if it wants one and Dapr's secret store does not have it
 	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
 	// embedded engine.
-	Dapr            *Dapr
-	Terms           workflows.Terms
-	MaxLive         int // sagas taken in and not ended, before intake waits
+	Dapr    *Dapr
+	Terms   workflows.Terms
+	MaxLive int // sagas taken in and not ended, before intake waits
+	// NoIntake leaves the order queue to others, who start sagas through the API.
+	NoIntake        bool
 	ReconcileEvery  time.Duration
 	ReconcileGrace  time.Duration
 	ShutdownTimeout time.Duration
@@ -230,7 +232,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	p.Registry.MustRegister(messages)
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
-	g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
+	if !w.NoIntake {
+		g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
+	}
 	g.Go(func() error { return w.answers(messages).Run(gctx) })
 	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/rs/zerolog"
@@ -51,6 +52,8 @@ type Clients struct {
 	DynamoDB *dynamodb.Client
 	SQS      *sqs.Client
 	SNS      *sns.Client
+	sts      *sts.Client
+	region   string
 	calls    atomic.Int64
 }
 
@@ -59,7 +62,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Clients{}
+	c := &Clients{region: o.Region}
 	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
 	load := []func(*config.LoadOptions) error{
 		config.WithRegion(o.Region),
@@ -84,6 +87,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	c.DynamoDB = dynamodb.NewFromConfig(cfg)
 	c.SQS = sqs.NewFromConfig(cfg)
 	c.SNS = sns.NewFromConfig(cfg)
+	c.sts = sts.NewFromConfig(cfg)
 	return c, nil
 }
 

@@ -10,10 +10,13 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ordersaga/ordersaga/internal/order"
 )
@@ -91,20 +94,17 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 		}
 	}
 
-	arns := map[string]string{}
-	pages := sns.NewListTopicsPaginator(c.SNS, &sns.ListTopicsInput{})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return r, fmt.Errorf("find topics: %w", err)
-		}
-		for _, t := range page.Topics {
-			arns[(*t.TopicArn)[strings.LastIndex(*t.TopicArn, ":")+1:]] = *t.TopicArn
-		}
+	prefix, err := c.topicPrefix(ctx)
+	if err != nil {
+		return r, err
 	}
 	for name, arn := range r.topics() {
-		if *arn = arns[name]; *arn == "" {
+		*arn = prefix + name
+		_, err := c.SNS.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: arn})
+		if _, ok := errors.AsType[*snstypes.NotFoundException](err); ok {
 			missing = append(missing, "topic "+name)
+		} else if err != nil {
+			return r, fmt.Errorf("find topic %s: %w", *arn, err)
 		}
 	}
 	if len(missing) > 0 {
@@ -112,6 +112,20 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 		return r, fmt.Errorf("missing in AWS: %s; create them with `ordersaga setup`", strings.Join(missing, ", "))
 	}
 	return r, nil
+}
+
+// topicPrefix is what our topics' ARNs begin with. It is asked of STS, which
+// answers whoever asks: to list the account's topics needs a right to all.
+func (c *Clients) topicPrefix(ctx context.Context) (string, error) {
+	who, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", fmt.Errorf("find topics: whose AWS account is this: %w", err)
+	}
+	caller, err := arn.Parse(aws.ToString(who.Arn))
+	if err != nil {
+		return "", fmt.Errorf("find topics: caller %q: %w", aws.ToString(who.Arn), err)
+	}
+	return fmt.Sprintf("arn:%s:sns:%s:%s:", caller.Partition, c.region, caller.AccountID), nil
 }
 
 // Setup makes what is missing: the topics, the queues with their dead-letter

@@ -1,0 +1,252 @@
+package cloudformation
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func TestTemplateIsCleanToCfnLint(t *testing.T) {
+	lint := testkit.NeedTool(t, "cfn-lint", "`make cfn-lint` puts it into bin/cfnlint/bin")
+	out, err := exec.CommandContext(t.Context(), lint, "--include-checks", "I", "--", template).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("cfn-lint: %v\n%s", err, out)
+	}
+}
+
+// TestStackIsWhatSetupMakes creates both, in two regions of one AWS.
+func TestStackIsWhatSetupMakes(t *testing.T) {
+	w := newWorld(t, testkit.MiniStack)
+	ours, theirs := w.clients(w.endpoint, setupRegion), w.clients(w.endpoint, region)
+	made, err := ours.Setup(t.Context())
+	must(t, err)
+	store := stock.New(ours.DynamoDB, stock.TablesWithPrefix(""), nil)
+	must(t, store.CreateTables(t.Context()))
+	must(t, stock.NewAdjuster(store, "").CreateTable(t.Context()))
+	must(t, ours.CreateCursorTable(t.Context(), ""))
+
+	found, err := theirs.Find(t.Context())
+	must(t, err)
+	same(t, "what Find finds", elsewhere(found), made)
+
+	queues := map[string]bool{}
+	for i, q := range found.Queues() {
+		m := made.Queues()[i]
+		same(t, q.Name, queue(t, theirs, q.URL, queues), queue(t, ours, m.URL, nil))
+		same(t, "dead letters of "+q.Name, queue(t, theirs, q.DeadURL, queues), queue(t, ours, m.DeadURL, nil))
+	}
+	for _, topic := range []string{found.OrderTopic, found.ShipmentTopic, found.CustomerTopic} {
+		same(t, "subscriptions of "+topic, subscriptions(t, theirs, topic), subscriptions(t, ours, elsewhere(topic)))
+	}
+	tables, err := ours.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	must(t, err)
+	if len(tables.TableNames) != 5 {
+		t.Errorf("setup makes %v, 5 tables were expected here", tables.TableNames)
+	}
+	for _, name := range tables.TableNames {
+		same(t, "table "+name, table(t, theirs, name), table(t, ours, name))
+	}
+
+	// Beyond setup there are the stock function's, and nothing else.
+	url, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambdas.QueueStockEvents)})
+	must(t, err)
+	q := queue(t, theirs, *url.QueueUrl, queues)
+	if !strings.Contains(fmt.Sprint(q), lambdas.QueueStockEventsDLQ) || !strings.Contains(fmt.Sprint(q), ":"+lambdas.TopicStockEvents) {
+		t.Errorf("%s: %v", lambdas.QueueStockEvents, q)
+	}
+	prefix := strings.TrimSuffix(found.OrderTopic, "OrderEvents")
+	same(t, "stock events", subscriptions(t, theirs, prefix+lambdas.TopicStockEvents), []string{lambdas.QueueStockEvents + " raw=true"})
+	same(t, "stock levels", subscriptions(t, theirs, prefix+lambdas.TopicStockLevels), []string(nil))
+	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambdas.QueueStockEventsDLQ)})
+	must(t, err)
+	same(t, lambdas.QueueStockEventsDLQ, queue(t, theirs, *dlq.QueueUrl, queues), queue(t, ours, made.OrderDLQ, nil))
+	all, err := theirs.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
+	must(t, err)
+	if len(all.QueueUrls) != len(queues) {
+		t.Errorf("queues %v; compared were %v", all.QueueUrls, queues)
+	}
+	w.alarms(queues)
+}
+
+// elsewhere is a value with the setup's region in place of the stack's.
+func elsewhere[T any](v T) (moved T) {
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal([]byte(strings.ReplaceAll(string(b), region, setupRegion)), &moved)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return moved
+}
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	g, err := json.MarshalIndent(got, "", " ")
+	must(t, err)
+	w, err := json.MarshalIndent(want, "", " ")
+	must(t, err)
+	if string(g) != string(w) {
+		t.Errorf("%s: the stack has\n%s\nand not\n%s", what, g, w)
+	}
+}
+
+// queue reads what setup decides about a queue. With all it is the stack's:
+// it must be encrypted with the stack's key, and its name is added.
+func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any {
+	t.Helper()
+	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	must(t, err)
+	if all != nil {
+		all[url[strings.LastIndex(url, "/")+1:]] = true
+		if key := out.Attributes["KmsMasterKeyId"]; !strings.HasPrefix(key, "arn:aws:kms:") {
+			t.Errorf("%s: key %q", url, key)
+		}
+	}
+	q := map[string]any{}
+	for _, name := range []string{"VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "DelaySeconds", "ReceiveMessageWaitTimeSeconds"} {
+		q[name] = out.Attributes[name]
+	}
+	for _, name := range []string{"Policy", "RedrivePolicy"} {
+		var v map[string]any
+		if doc := out.Attributes[name]; doc != "" {
+			must(t, json.Unmarshal([]byte(elsewhere(doc)), &v))
+			if n, ok := v["maxReceiveCount"]; ok {
+				v["maxReceiveCount"] = fmt.Sprint(n) // AWS takes a number and its text
+			}
+		}
+		q[name] = v
+	}
+	return q
+}
+
+func subscriptions(t *testing.T, c *cloud.Clients, topic string) (all []string) {
+	t.Helper()
+	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
+	must(t, err)
+	for _, s := range subs.Subscriptions {
+		a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
+		must(t, err)
+		all = append(all, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]+" raw="+a.Attributes["RawMessageDelivery"])
+	}
+	return all
+}
+
+func table(t *testing.T, c *cloud.Clients, name string) any {
+	t.Helper()
+	out, err := c.DynamoDB.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &name})
+	must(t, err)
+	byName := func(a, b dynamotypes.AttributeDefinition) int {
+		return strings.Compare(*a.AttributeName, *b.AttributeName)
+	}
+	d := out.Table
+	indexes := map[string]any{}
+	for _, i := range d.GlobalSecondaryIndexes {
+		indexes[*i.IndexName] = []any{i.KeySchema, i.Projection}
+	}
+	return map[string]any{
+		"keys": d.KeySchema, "attributes": slices.SortedFunc(slices.Values(d.AttributeDefinitions), byName),
+		"indexes": indexes, "billing": d.BillingModeSummary.BillingMode,
+	}
+}
+
+// TestTablesAreKept reads the template: neither emulator's CloudFormation makes
+// backups, encryption or times to live.
+func TestTablesAreKept(t *testing.T) {
+	file, err := os.ReadFile(template)
+	must(t, err)
+	type properties struct {
+		TableName string `yaml:"TableName"`
+		Backups   struct {
+			On bool `yaml:"PointInTimeRecoveryEnabled"`
+		} `yaml:"PointInTimeRecoverySpecification"`
+		Encrypt struct {
+			SSEEnabled bool   `yaml:"SSEEnabled"`
+			SSEType    string `yaml:"SSEType"`
+		} `yaml:"SSESpecification"`
+		Expiry struct {
+			By string `yaml:"AttributeName"`
+			On bool   `yaml:"Enabled"`
+		} `yaml:"TimeToLiveSpecification"`
+	}
+	var doc struct {
+		Resources map[string]struct {
+			Properties yaml.Node `yaml:"Properties"`
+		} `yaml:"Resources"`
+	}
+	must(t, yaml.Unmarshal(file, &doc))
+	tables := 0
+	for name, r := range doc.Resources {
+		var p properties
+		if !strings.HasSuffix(name, "Table") {
+			continue
+		}
+		must(t, r.Properties.Decode(&p))
+		tables++
+		if !p.Backups.On || !p.Encrypt.SSEEnabled || p.Encrypt.SSEType != "KMS" {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if want := p.TableName == "stockevents"; p.Expiry.On != want || want && p.Expiry.By != "expiresAt" {
+			t.Errorf("%s: time to live %+v", name, p.Expiry)
+		}
+	}
+	if tables != 5 {
+		t.Errorf("%d tables", tables)
+	}
+}
+
+// TestMotoTakesIt: an emulator of other people, which passes subscriptions,
+// queue policies and alarms over.
+func TestMotoTakesIt(t *testing.T) {
+	w := newWorld(t, testkit.Moto)
+	c := w.clients(w.endpoint, region)
+	_, err := c.Find(t.Context())
+	must(t, err)
+	tables, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	if err != nil || len(tables.TableNames) != 5 {
+		t.Errorf("tables %v %v", tables, err)
+	}
+}
+
+// alarms checks that each queue has one: for waiting, or for dead letters.
+func (w world) alarms(queues map[string]bool) {
+	w.Helper()
+	var out struct {
+		MetricAlarms []struct {
+			MetricName string
+			Dimensions []struct{ Value string }
+			Threshold  float64
+		}
+	}
+	w.run(&out, "cloudwatch", "describe-alarms")
+	got := map[string]string{}
+	for _, a := range out.MetricAlarms {
+		got[a.Dimensions[0].Value] = fmt.Sprint(a.MetricName, " ", a.Threshold)
+	}
+	want := map[string]string{}
+	for q := range queues {
+		want[q] = "ApproximateAgeOfOldestMessage 300"
+		if strings.HasSuffix(q, "-dlq") {
+			want[q] = "ApproximateNumberOfMessagesVisible 0"
+		}
+	}
+	same(w.T, "alarms", got, want)
+}

@@ -1,0 +1,111 @@
+package lambda
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestIntakeFunction takes orders in for a worker that does not, through an API
+// that fails now and then, and is killed in the middle of batches.
+func TestIntakeFunction(t *testing.T) {
+	const receives = 8
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake, w.Terms.AwaitCarrier = true, false }, nil)
+	s.SetStock(t, map[string]int64{"A": 1000})
+	_, err := s.Clients.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &s.Resources.OrderQueue, Attributes: map[string]string{
+		"VisibilityTimeout": "2",
+		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s","maxReceiveCount":"%d"}`, order.QueueOrderProcessingDLQ, receives),
+	}})
+	must(t, err)
+
+	var f *function
+	var calls atomic.Int32
+	target, err := url.Parse(s.API)
+	must(t, err)
+	forward := httputil.NewSingleHostReverseProxy(target)
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch calls.Add(1) {
+		case 4: // before the saga is started
+			f.kill()
+			panic(http.ErrAbortHandler)
+		case 9: // after
+			forward.ServeHTTP(httptest.NewRecorder(), r)
+			f.kill()
+		case 12, 13:
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(door.Close)
+	f = newFunction(t, "intake-lambda", s.Endpoint, 5*time.Second, "ORDERSAGA_API="+door.URL)
+	source := &source{clients: s.Clients, queue: s.Resources.OrderQueue, f: f}
+
+	placed := func(id, sku string) string {
+		return fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":%q,"quantity":1,"unitPrice":5}],"payment":{"token":"tok_ok"}}`, id, sku)
+	}
+	const n = 15
+	var bodies []string
+	for i := range n {
+		bodies = append(bodies, placed(fmt.Sprintf("o-%d", i), "A"))
+	}
+	bodies = append(bodies, bodies[0], bodies[n-1]) // twice
+	bodies = append(bodies, `{"orderId":`, placed("no sku", "A"))
+	for _, b := range bodies {
+		_, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.OrderTopic, Message: &b})
+		must(t, err)
+	}
+	background(t, source.run)
+	testkit.Within(t, 2*time.Minute, "all orders complete", func() error {
+		for i := range n {
+			rec, err := s.Store.Get(t.Context(), fmt.Sprintf("o-%d", i))
+			if err == nil && rec.Status != order.StatusCompleted {
+				err = fmt.Errorf("o-%d is %s", i, rec.Status)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	other := placed("o-0", "B") // another order under a used id
+	_, err = s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.OrderTopic, Message: &other})
+	must(t, err)
+	testkit.Within(t, 2*time.Minute, "three dead letters", func() error {
+		live, err := depth(t.Context(), s.Clients, s.Resources.OrderQueue)
+		dead, err2 := depth(t.Context(), s.Clients, s.Resources.OrderDLQ)
+		if live != 0 || dead != 3 {
+			err = fmt.Errorf("%d messages, %d dead letters", live, dead)
+		}
+		return errors.Join(err, err2)
+	})
+	l, err := s.Store.GetLevel(t.Context(), "A")
+	if err != nil || l.Sold != n || l.Available != 1000-n {
+		t.Errorf("%+v %v, want %d sold", l, err, n)
+	}
+	if f.starts != 3 || source.broken != 2 || source.partial == 0 {
+		t.Errorf("%d starts, %d batches unanswered, %d partial", f.starts, source.broken, source.partial)
+	}
+	for _, reason := range []string{"orderId: must be", "is not an OrderPlaced event in JSON", "the API answers 503", "the API answers 409"} {
+		if !strings.Contains(f.log.String(), reason) {
+			t.Errorf("the log does not say %s", reason)
+		}
+	}
+	if strings.Contains(f.log.String(), "tok_ok") {
+		t.Error("the log has a payment token")
+	}
+}

@@ -1,0 +1,244 @@
+package lambda
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// shop is the stock function on a local AWS, with somebody who listens.
+type shop struct {
+	testkit.AWS
+	t                    testing.TB
+	f                    *function
+	source               *source
+	topic                string
+	queue, dlq, listener string
+}
+
+func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop {
+	t.Helper()
+	s := &shop{t: t}
+	s.AWS = testkit.NewAWS(t, func(o *awslocal.Options) {
+		if fault != nil {
+			o.Fault = fault(s)
+		}
+	})
+	must(t, stock.NewAdjuster(s.Store, "").CreateTable(t.Context()))
+	topic := func(name string) string {
+		out, err := s.Clients.SNS.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name})
+		must(t, err)
+		return *out.TopicArn
+	}
+	levels := topic(lambdas.TopicStockLevels)
+	s.topic = topic(lambdas.TopicStockEvents)
+	s.listener = s.Listen(t, "listener", levels)
+	s.queue, s.dlq = queue(t, s.Clients, lambdas.QueueStockEvents, receives)
+	_, err := s.Clients.SNS.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: &s.topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + lambdas.QueueStockEvents),
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	must(t, err)
+	s.f = newFunction(t, "stock-lambda", s.Endpoint, 30*time.Second, "STOCK_LEVELS_TOPIC_ARN="+levels)
+	s.source = &source{clients: s.Clients, queue: s.queue, f: s.f}
+	return s
+}
+
+func adjusted(id string, reason stockevent.Reason, lines ...stockevent.Line) string {
+	b, err := json.Marshal(stockevent.Adjusted{Type: stockevent.TypeAdjusted, EventID: id, Reason: reason, Lines: lines})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func (s *shop) publish(bodies ...string) {
+	s.t.Helper()
+	for _, b := range bodies {
+		_, err := s.Clients.SNS.Publish(s.t.Context(), &sns.PublishInput{TopicArn: &s.topic, Message: &b})
+		must(s.t, err)
+	}
+}
+
+// settled waits until all messages are done, or dead.
+func (s *shop) settled(dead int) {
+	s.t.Helper()
+	testkit.Within(s.t, time.Minute, "queue is empty", func() error {
+		n, err := depth(s.t.Context(), s.Clients, s.queue)
+		d, err2 := depth(s.t.Context(), s.Clients, s.dlq)
+		if n != 0 || d != dead {
+			err = fmt.Errorf("%d messages, %d dead letters", n, d)
+		}
+		return errors.Join(err, err2)
+	})
+}
+
+// heard is what the listener was told: available pieces by the event's id.
+func (s *shop) heard() (available map[string]int64, times map[string]int) {
+	s.t.Helper()
+	available, times = map[string]int64{}, map[string]int{}
+	for {
+		out, err := s.Clients.SQS.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.listener, MaxNumberOfMessages: 10, VisibilityTimeout: 60})
+		must(s.t, err)
+		if len(out.Messages) == 0 {
+			return available, times
+		}
+		for _, m := range out.Messages {
+			var e stockevent.Changed // LowStock has these fields too
+			must(s.t, json.Unmarshal([]byte(*m.Body), &e))
+			id := e.Type + " " + e.EventID
+			times[id]++
+			available[id] = e.Available
+		}
+	}
+}
+
+func (s *shop) wantLevels(want ...stock.Level) {
+	s.t.Helper()
+	for _, w := range want {
+		if got, err := s.Store.GetLevel(s.t.Context(), w.SKU); err != nil || got != w {
+			s.t.Errorf("%+v %v, want %+v", got, err, w)
+		}
+	}
+}
+
+func TestStockFunction(t *testing.T) {
+	const receives = 3
+	s := newShop(t, receives, nil)
+	s.SetStock(t, map[string]int64{"A": 20, "B": 5})
+	delivery := adjusted("dn-1", stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 100}, stockevent.Line{SKU: "NEW", Quantity: 7})
+	bad := []string{
+		adjusted("lost-2", stockevent.Correction, stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: -60}), // below zero
+		adjusted("dn-1", stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 999}),                                             // another event under a used id
+		`{"type":"StockAdjusted","eventId":"?"`,
+		adjusted("typo", "gift", stockevent.Line{SKU: "A", Quantity: 1}),
+	}
+	s.publish(delivery, delivery)
+	s.publish(bad...)
+	s.publish(delivery,
+		adjusted("back-1", stockevent.Restock, stockevent.Line{SKU: "B", Quantity: 4}),
+		adjusted("lost-1", stockevent.Correction, stockevent.Line{SKU: "B", Quantity: -3}))
+	background(t, s.source.run)
+	s.settled(len(bad))
+
+	s.wantLevels(stock.Level{SKU: "A", Available: 120, Received: 120}, stock.Level{SKU: "B", Available: 6, Received: 6}, stock.Level{SKU: "NEW", Available: 7, Received: 7})
+	available, times := s.heard()
+	want := map[string]int64{
+		"StockChanged dn-1/A": 120, "StockChanged dn-1/NEW": 7, "LowStock dn-1/NEW/low": 7,
+		"StockChanged back-1/B": 9, "LowStock back-1/B/low": 9, "StockChanged lost-1/B": 6, "LowStock lost-1/B/low": 6,
+	}
+	for id, n := range want {
+		if available[id] != n || times[id] != 1 {
+			t.Errorf("%s: %d pieces, told %d times; want %d, once", id, available[id], times[id], n)
+		}
+	}
+	if len(available) != len(want) {
+		t.Errorf("told %v", available)
+	}
+	s.source.mu.Lock()
+	defer s.source.mu.Unlock()
+	for _, b := range bad {
+		if n := s.source.seen[b]; n != receives {
+			t.Errorf("%s: tried %d times, want %d", b, n, receives)
+		}
+	}
+	if n := s.source.seen[delivery]; n != 3 || s.source.partial == 0 || s.source.broken != 0 || s.f.starts != 1 {
+		t.Errorf("three messages were delivered %d times; %d partial batches, %d broken, %d starts", n, s.source.partial, s.source.broken, s.f.starts)
+	}
+	for _, reason := range []string{"lines[1].quantity: is -60, and B has fewer pieces available", "already used by a different stock event", "unexpected EOF", `reason: is \"gift\"`} {
+		if !strings.Contains(s.f.log.String(), reason) {
+			t.Errorf("the log does not say %s", reason)
+		}
+	}
+	if strings.Contains(s.f.log.String(), `\"eventId\":`) {
+		t.Error("the log has bodies of messages")
+	}
+}
+
+// TestStockFunctionCrashes kills it in the middle of batches: between the ledger
+// and the announcements, before the ledger, and before the last word.
+func TestStockFunctionCrashes(t *testing.T) {
+	var calls, crashes atomic.Int32
+	s := newShop(t, 20, func(s *shop) awslocal.Fault {
+		return func(service, operation string) error {
+			mine := service == "sns" && operation == "Publish" || operation == "TransactWriteItems" || operation == "UpdateItem"
+			if s.source == nil || !mine {
+				return nil
+			}
+			if n := calls.Add(1); n >= 30 && n%13 == 0 && crashes.Add(1) <= 4 {
+				s.f.kill()
+			}
+			return nil // the call has its effect, and nobody hears of it
+		}
+	})
+	const n = 20
+	for i := range n {
+		s.publish(adjusted(fmt.Sprintf("dn-%d", i), stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: 100}))
+	}
+	background(t, s.source.run)
+	s.settled(0)
+	s.wantLevels(stock.Level{SKU: "A", Available: n, Received: n}, stock.Level{SKU: "B", Available: 100 * n, Received: 100 * n})
+	_, times := s.heard()
+	for i := range n {
+		for _, sku := range []string{"A", "B"} {
+			if id := fmt.Sprintf("StockChanged dn-%d/%s", i, sku); times[id] == 0 {
+				t.Errorf("%s: not told", id)
+			}
+		}
+	}
+	if s.f.starts < 3 {
+		t.Errorf("it was killed %d times only", s.f.starts-1)
+	}
+	t.Logf("%d starts, %d batches unanswered", s.f.starts, s.source.broken)
+}
+
+// BenchmarkColdStart is from the start of the process to its first answer: an
+// empty batch, and one event.
+func BenchmarkColdStart(b *testing.B) {
+	s := newShop(b, 20, nil)
+	for name, body := range map[string]string{"no messages": "", "one message": adjusted("e", stockevent.Restock, stockevent.Line{SKU: "A", Quantity: 1})} {
+		var event events.SQSEvent
+		if body != "" {
+			event.Records = []events.SQSMessage{{MessageId: "m", Body: body}}
+		}
+		payload, err := json.Marshal(event)
+		must(b, err)
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				s.f.kill()
+				began := time.Now()
+				_, err := s.f.invoke(payload)
+				took = append(took, time.Since(began))
+				must(b, err)
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/cold-p50")
+			began := time.Now()
+			_, err := s.f.invoke(payload)
+			must(b, err)
+			b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "ms/warm")
+			info, err := os.Stat(filepath.Join(binaries, "stock-lambda"))
+			must(b, err)
+			b.ReportMetric(float64(info.Size())/1e6, "MB/binary")
+		})
+	}
+}

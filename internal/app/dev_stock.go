@@ -1,0 +1,57 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/stockevent"
+)
+
+// stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
+// makes its topics, queue and table, and takes stock events until ctx ends.
+func (d Dev) stock(ctx context.Context, o cloud.Options) error {
+	clients, err := cloud.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	adjuster := stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil), "")
+	levels, err := clients.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(lambdas.TopicStockLevels)})
+	if err == nil {
+		err = adjuster.CreateTable(ctx)
+	}
+	var q cloud.Queue
+	if err == nil {
+		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents)
+	}
+	if ctx.Err() != nil {
+		return nil // told to stop before it was up
+	}
+	if err != nil {
+		return fmt.Errorf("stock function: %w", err)
+	}
+	f := lambdas.Stock{Ledger: adjuster, SNS: clients.SNS, TopicARN: *levels.TopicArn, LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
+	return intake.New(intake.Options{
+		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
+		Handle: func(ctx context.Context, body []byte) error { return hopeless(f.Message(ctx, body)) },
+	}).Run(ctx)
+}
+
+// hopeless marks errors that no repetition can mend. In AWS they take some turns
+// before they are dead letters, and have no reason with them; what is refused
+// may come right there, and has to be put back here.
+func hopeless(err error) error {
+	_, invalid := errors.AsType[*stockevent.InvalidError](err)
+	_, refused := errors.AsType[*stock.RefusedError](err)
+	if invalid || refused || errors.Is(err, stock.ErrEventConflict) {
+		return &intake.Poison{Reason: err}
+	}
+	return err
+}

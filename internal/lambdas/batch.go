@@ -1,0 +1,38 @@
+// Package lambdas is what the Lambda functions do; their mains only start it.
+package lambdas
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/rs/zerolog"
+)
+
+// margin is what is left of a function's time when a batch stops: enough to
+// answer which messages are done. Without an answer all would come again.
+const margin = time.Second
+
+// Batch handles an SQS event's messages one by one and answers which have
+// failed. Those come again, and after the queue's maxReceiveCount SQS moves
+// them to its dead letters; the others are deleted. The event source must have
+// FunctionResponseTypes: ReportBatchItemFailures, or nothing ever fails.
+func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle func(ctx context.Context, body []byte) error) events.SQSEventResponse {
+	if end, ok := ctx.Deadline(); ok {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, end.Add(-margin))
+		defer stop()
+	}
+	failures := []events.SQSBatchItemFailure{} // null would be "all done" too, but an array is what is documented
+	for _, m := range e.Records {
+		err := ctx.Err() // no time left: not begun
+		if err == nil {
+			err = handle(ctx, []byte(m.Body))
+		}
+		if err != nil {
+			log.Error().Err(err).Str("message", m.MessageId).Str("received", m.Attributes["ApproximateReceiveCount"]).Msg("message not handled; it comes again, or goes to the dead letters")
+			failures = append(failures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+		}
+	}
+	return events.SQSEventResponse{BatchItemFailures: failures}
+}
