@@ -232,7 +232,7 @@ func (s *source) run(ctx context.Context) error {
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
 		})
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if err != nil {
 			return err
@@ -274,7 +274,7 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 	defer s.mu.Unlock()
 	if err != nil { // all come again
 		s.broken++
-		return nil //nolint:nilerr // what Lambda does
+		return nil
 	}
 	if len(failed) > 0 && len(failed) < len(messages) {
 		s.partial++

@@ -32,7 +32,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents)
 	}
 	if ctx.Err() != nil {
-		return nil // told to stop before it was up
+		return nil //nolint:nilerr // told to stop before it was up
 	}
 	if err != nil {
 		return fmt.Errorf("stock function: %w", err)
