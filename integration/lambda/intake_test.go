@@ -32,7 +32,7 @@ func TestIntakeFunction(t *testing.T) {
 	}})
 	must(t, err)
 
-	var f *function
+	var running atomic.Pointer[function]
 	var calls atomic.Int32
 	target, err := url.Parse(s.API)
 	must(t, err)
@@ -40,11 +40,11 @@ func TestIntakeFunction(t *testing.T) {
 	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch calls.Add(1) {
 		case 4: // before the saga is started
-			f.kill()
+			running.Load().kill()
 			panic(http.ErrAbortHandler)
 		case 9: // after
 			forward.ServeHTTP(httptest.NewRecorder(), r)
-			f.kill()
+			running.Load().kill()
 		case 12, 13:
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 		default:
@@ -52,8 +52,9 @@ func TestIntakeFunction(t *testing.T) {
 		}
 	}))
 	t.Cleanup(door.Close)
-	f = newFunction(t, "intake-lambda", s.Endpoint, 5*time.Second, "ORDERSAGA_API="+door.URL)
-	source := &source{clients: s.Clients, queue: s.Resources.OrderQueue, f: f}
+	f := newFunction(t, "intake-lambda", s.Endpoint, 5*time.Second, "ORDERSAGA_API="+door.URL)
+	running.Store(f)
+	source := &source{clients: s.Clients, queue: s.Resources.OrderQueue, f: f, seen: map[string]int{}}
 
 	placed := func(id, sku string) string {
 		return fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":%q,"quantity":1,"unitPrice":5}],"payment":{"token":"tok_ok"}}`, id, sku)
@@ -97,8 +98,10 @@ func TestIntakeFunction(t *testing.T) {
 	if err != nil || l.Sold != n || l.Available != 1000-n {
 		t.Errorf("%+v %v, want %d sold", l, err, n)
 	}
-	if f.starts != 3 || source.broken != 2 || source.partial == 0 {
-		t.Errorf("%d starts, %d batches unanswered, %d partial", f.starts, source.broken, source.partial)
+	source.mu.Lock()
+	defer source.mu.Unlock()
+	if f.started() != 3 || source.broken != 2 || source.partial == 0 {
+		t.Errorf("%d starts, %d batches unanswered, %d partial", f.started(), source.broken, source.partial)
 	}
 	for _, reason := range []string{"orderId: must be", "is not an OrderPlaced event in JSON", "the API answers 503", "the API answers 409"} {
 		if !strings.Contains(f.log.String(), reason) {

@@ -86,8 +86,26 @@ type function struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	exited chan struct{}
-	log    bytes.Buffer
 	starts int
+	log    logged
+}
+
+// logged is what the process writes while it runs.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 type invocation struct {
@@ -165,6 +183,13 @@ func (f *function) start() (exited chan struct{}, err error) {
 	return exited, nil
 }
 
+// started is how many environments there were.
+func (f *function) started() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.starts
+}
+
 // kill is what becomes of a function that crashes, or runs out of memory or time.
 func (f *function) kill() {
 	f.mu.Lock()
@@ -225,19 +250,15 @@ type source struct {
 
 // run polls until ctx ends.
 func (s *source) run(ctx context.Context) error {
-	s.seen = map[string]int{}
 	for ctx.Err() == nil {
 		out, err := s.clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &s.queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 1,
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
 		})
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if len(out.Messages) > 0 {
+		if err == nil && len(out.Messages) > 0 {
 			if err := s.batch(ctx, out.Messages); err != nil && ctx.Err() == nil {
 				return err
 			}

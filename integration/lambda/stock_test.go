@@ -32,6 +32,7 @@ type shop struct {
 	source               *source
 	topic                string
 	queue, dlq, listener string
+	ready                atomic.Bool // made, and what is below may be used by others
 }
 
 func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop {
@@ -58,7 +59,8 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 	})
 	must(t, err)
 	s.f = newFunction(t, "stock-lambda", s.Endpoint, 30*time.Second, "STOCK_LEVELS_TOPIC_ARN="+levels)
-	s.source = &source{clients: s.Clients, queue: s.queue, f: s.f}
+	s.source = &source{clients: s.Clients, queue: s.queue, f: s.f, seen: map[string]int{}}
+	s.ready.Store(true)
 	return s
 }
 
@@ -160,8 +162,8 @@ func TestStockFunction(t *testing.T) {
 			t.Errorf("%s: tried %d times, want %d", b, n, receives)
 		}
 	}
-	if n := s.source.seen[delivery]; n != 3 || s.source.partial == 0 || s.source.broken != 0 || s.f.starts != 1 {
-		t.Errorf("three messages were delivered %d times; %d partial batches, %d broken, %d starts", n, s.source.partial, s.source.broken, s.f.starts)
+	if n := s.source.seen[delivery]; n != 3 || s.source.partial == 0 || s.source.broken != 0 || s.f.started() != 1 {
+		t.Errorf("three messages were delivered %d times; %d partial batches, %d broken, %d starts", n, s.source.partial, s.source.broken, s.f.started())
 	}
 	for _, reason := range []string{"lines[1].quantity: is -60, and B has fewer pieces available", "already used by a different stock event", "unexpected EOF", `reason: is \"gift\"`} {
 		if !strings.Contains(s.f.log.String(), reason) {
@@ -180,7 +182,7 @@ func TestStockFunctionCrashes(t *testing.T) {
 	s := newShop(t, 20, func(s *shop) awslocal.Fault {
 		return func(service, operation string) error {
 			mine := service == "sns" && operation == "Publish" || operation == "TransactWriteItems" || operation == "UpdateItem"
-			if s.source == nil || !mine {
+			if !s.ready.Load() || !mine {
 				return nil
 			}
 			if n := calls.Add(1); n >= 30 && n%13 == 0 && crashes.Add(1) <= 4 {
@@ -204,10 +206,10 @@ func TestStockFunctionCrashes(t *testing.T) {
 			}
 		}
 	}
-	if s.f.starts < 3 {
-		t.Errorf("it was killed %d times only", s.f.starts-1)
+	if s.f.started() < 3 {
+		t.Errorf("it was killed %d times only", s.f.started()-1)
 	}
-	t.Logf("%d starts, %d batches unanswered", s.f.starts, s.source.broken)
+	t.Logf("%d starts, %d batches unanswered", s.f.started(), s.source.broken)
 }
 
 // BenchmarkColdStart is from the start of the process to its first answer: an

@@ -24,7 +24,9 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	}
 	adjuster := stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil), "")
 	levels, err := clients.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(lambdas.TopicStockLevels)})
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("create topic %s: %w", lambdas.TopicStockLevels, err)
+	} else {
 		err = adjuster.CreateTable(ctx)
 	}
 	var q cloud.Queue
@@ -32,10 +34,10 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents)
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // told to stop before it was up
+		err = nil // told to stop before it was up
 	}
-	if err != nil {
-		return fmt.Errorf("stock function: %w", err)
+	if err != nil || q.URL == "" {
+		return err
 	}
 	f := lambdas.Stock{Ledger: adjuster, SNS: clients.SNS, TopicARN: *levels.TopicArn, LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
 	return intake.New(intake.Options{
