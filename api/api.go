@@ -73,6 +73,7 @@ type Options struct {
 	// and whose saga is lost or has ended.
 	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
 	Ready    func(ctx context.Context) error // says what is missing
+	Auth     Auth                            // nil: whoever reaches the API may do everything
 	Registry *prometheus.Registry
 	Logger   zerolog.Logger
 }
@@ -97,7 +98,7 @@ func New(o Options) http.Handler {
 	})
 
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), bounded, middleware.GetHead)
+	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
@@ -115,6 +116,7 @@ func New(o Options) http.Handler {
 	config.SchemasPath = ""                    // /openapi.json has them all
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
+	s.secure(&config)
 	h := humachi.New(r, config)
 	h.UseMiddleware(onceEach(h))
 	s.orders(h)
@@ -126,6 +128,7 @@ func New(o Options) http.Handler {
 	s.deadLetters(h)
 	s.reconcile(h)
 	s.health(h)
+	s.who(h)
 	r.Get("/docs", docs(h.OpenAPI()))
 	return r
 }
