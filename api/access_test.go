@@ -122,7 +122,9 @@ func TestRoles(t *testing.T) {
 	}
 	var doc struct {
 		Security   []map[string][]string
-		Components struct{ SecuritySchemes map[string]struct{ Scheme string } }
+		Components struct {
+			SecuritySchemes map[string]struct{ Scheme string }
+		}
 	}
 	c.get("/openapi.json").json(t, &doc)
 	if len(doc.Security) != 1 || doc.Components.SecuritySchemes["token"].Scheme != "bearer" {
@@ -235,7 +237,7 @@ func TestSignInWithABrowser(t *testing.T) {
 
 	// Another site's page acts through her browser.
 	for _, path := range []string{"/console/stock", "/v1/reconcile"} {
-		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&available=1")) //nolint:noctx // a test ends by itself
+		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&available=1"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -121,7 +121,7 @@ func New(o Options) (*Issuer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Issuer{options: o, client: &http.Client{Timeout: issuerTimeout, Transport: healthy{http.DefaultTransport.(*http.Transport).Clone()}}}, nil
+	return &Issuer{options: o, client: &http.Client{Timeout: issuerTimeout, Transport: healthy{&http.Transport{Proxy: http.ProxyFromEnvironment}}}}, nil
 }
 
 // Close lets go of idle connections.

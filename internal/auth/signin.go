@@ -88,7 +88,7 @@ func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: it has %d bytes, of which a browser keeps %d; have the issuer put fewer claims into it", ErrToken, len(raw), cookieSize)
 	}
 	i.cookie(w, session, raw, until)
-	http.Redirect(w, r, u.To, http.StatusFound) //nolint:gosec // local has seen to it
+	http.Redirect(w, r, u.To, http.StatusFound)
 	return nil
 }
 

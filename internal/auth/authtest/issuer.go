@@ -23,6 +23,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
+// What the issuer and the system under test agree on.
 const (
 	Audience = "ordersaga" // of the programs' tokens
 	ClientID = "console"
