@@ -435,19 +435,21 @@ func (s *store) wanted(a activity) bool {
 
 func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWorkItem, error) {
 	var a activity
+	var id api.InstanceID
 	for wanted := false; !wanted; {
 		var err error
 		if a, err = s.activities.pop(ctx); err != nil {
 			return nil, err
 		}
 		s.mu.Lock()
-		wanted = s.wanted(a) // it may have been terminated while this one was queued
+		wanted = s.wanted(a) // it may have been terminated while this one was queued, or be terminated and folded up from here on
+		id = api.InstanceID(a.inst.id)
 		s.mu.Unlock()
 	}
 	// The worker writes its trace context into the event; ours is shared with snapshots.
 	task, _ := proto.Clone(a.task).(*protos.HistoryEvent)
 	return &backend.ActivityWorkItem{
-		InstanceID: api.InstanceID(a.inst.id), NewEvent: task, Properties: map[string]any{"": a},
+		InstanceID: id, NewEvent: task, Properties: map[string]any{"": a},
 	}, nil
 }
 
