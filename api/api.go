@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -66,6 +67,7 @@ type Options struct {
 	Orders      Orders
 	Sagas       Sagas
 	Starter     Starter
+	Terms       workflows.Terms // by which it is said what takes too long
 	Publisher   Publisher
 	DeadLetters DeadLetters
 	Reconcile   func(ctx context.Context) (reconcile.Report, error)
@@ -96,6 +98,8 @@ func New(o Options) http.Handler {
 		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
 		return n[order.StatusNeedsAttention], err
 	})
+
+	o.Registry.MustRegister(stuckMetric{s})
 
 	r := chi.NewRouter()
 	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)

@@ -303,7 +303,7 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 func (w *Worker) api(starter intake.Starter) http.Handler {
 	p := w.parts
 	options := api.Options{
-		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
+		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
