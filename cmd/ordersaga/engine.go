@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -83,10 +84,16 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 	}
 	_ = w.Flush()
 	fmt.Fprintf(&b, "\nSagas: %d live, of which %d wait; %d ended.\n", r.Live, r.Waiting, r.Ended)
+	if a := r.Archive; a.Bytes > 0 {
+		fmt.Fprintf(&b, "Archive of ended sagas: %d bytes, %d sagas.\n", a.Bytes, a.Sagas)
+		if a.Damage != "" {
+			fmt.Fprintf(&b, "DAMAGED: %s. Only the histories of ended sagas are in it.\n", a.Damage)
+		}
+	}
 	for _, d := range r.Damage {
 		printDamage(&b, d)
 	}
-	if !r.Intact() {
+	if slices.ContainsFunc(r.Damage, func(d journal.Damage) bool { return !d.Torn }) {
 		fmt.Fprintf(&b, "\nLost: %d bytes, and at least %d changes that were in a log.\n", r.LostBytes, r.LostRecords)
 		printIDs(&b, "Taken back to before the damage", r.Behind)
 		printIDs(&b, "Gone", r.Gone)
@@ -94,7 +101,7 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 		if len(r.Behind)+len(r.Gone)+len(r.Named) == 0 {
 			fmt.Fprintln(&b, "No saga can be named; any may lack its last change, or be gone.")
 		}
-	} else {
+	} else if r.Intact() {
 		fmt.Fprintln(&b, "OK: nothing acknowledged is missing.")
 	}
 	_, err := io.WriteString(out, b.String())

@@ -43,6 +43,14 @@ type store struct {
 	workflows  *queue[*instance]
 	activities *queue[activity]
 
+	// archive has the ended sagas that memory has not. over are those that
+	// memory still has, as they ended; moving is held while sagas go over, and
+	// by whoever takes one out of both. It comes before mu.
+	archive *archive
+	over    []*instance
+	moving  sync.Mutex
+	born    chan struct{} // closed when a saga begins; nil: no watcher of an archived one waits for that
+
 	compacting sync.WaitGroup
 	compact    chan struct{} // holds a token while a compaction runs
 }
@@ -72,12 +80,19 @@ func openStore(dir string, opt journal.Options) (*store, error) {
 		return nil, fmt.Errorf("open engine state: %w", err)
 	}
 	s.journal = j
+	if dir != "" && opt.FS == nil { // a file system of a test's making has no archive
+		if s.archive, err = openArchive(dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("open engine state: %w", err), j.Close())
+		}
+	}
 	s.instances.Scan(func(_ string, i *instance) bool {
 		if i.packed == nil {
 			i.publish(i.metadata(), i.seq)
 		}
 		s.count(i) // replay does not know yet who has ended
-		if !i.ended() {
+		if i.ended() {
+			s.over = append(s.over, i)
+		} else {
 			s.resume(i)
 		}
 		i.pack()
@@ -174,6 +189,10 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.rebuilt()
 		}
 		s.instances.Set(o.id, i)
+		if s.born != nil {
+			close(s.born)
+			s.born = nil
+		}
 	case opPurge:
 		s.forget(i)
 		s.instances.Delete(o.id)
@@ -276,7 +295,8 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 		if e.GetExecutionTerminated() != nil {
 			return nil // a parent's last word to a child that was purged; an error would keep the parent from ending
 		}
-		return api.ErrInstanceNotFound
+		_, err := s.archived(string(id))
+		return err // nil, as for those that have ended and are still in memory
 	}
 	if i.ended() { // as Dapr: nobody will read it
 		over := i.unsettled
@@ -324,13 +344,13 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 }
 
 func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowWorkItem) (*protos.WorkflowRuntimeState, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.instances.Get(string(wi.InstanceID))
-	if !ok {
+	i, err := s.find(string(wi.InstanceID))
+	if errors.Is(err, api.ErrInstanceNotFound) {
 		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
 	}
-	i = i.look()
+	if err != nil {
+		return nil, err
+	}
 	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
 }
 
@@ -386,6 +406,9 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	i.publish(meta, seq)
 	i.settle(c)
 	i.pack()
+	if ended {
+		s.over = append(s.over, i)
+	}
 	s.mu.Unlock()
 	s.maybeCompact()
 	return nil

@@ -23,7 +23,8 @@ import (
 
 const crashDir = "EMBEDDED_TEST_CRASH_DIR"
 
-// crashChild starts workflows until it is killed, compacting all the while.
+// crashChild starts workflows until it is killed, compacting and archiving all
+// the while.
 // Its output is the ledger: a line, in one write(2), for each thing that the
 // world has heard of, after it was acknowledged. A pipe outlives its writer.
 func crashChild(dir string) {
@@ -41,6 +42,13 @@ func crashChild(dir string) {
 	go func() {
 		for {
 			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}()
+	go func() {
+		for {
+			if err := e.store.moveEnded(ctx, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -201,11 +209,11 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 		t.Fatalf("%s: %v", what, err)
 	}
 	has := func(id, kind, data string) bool {
-		i, ok := e.store.instances.Get(id)
-		if !ok {
+		i, err := e.store.find(id)
+		if err != nil {
 			return false
 		}
-		text := fmt.Sprint(i.look().whole())
+		text := fmt.Sprint(i.whole())
 		return strings.Contains(text, kind) && strings.Contains(text, data)
 	}
 	for _, line := range lines {
@@ -232,17 +240,19 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 	}
 	ids, _, err := e.List(t.Context(), "", 1_000_000)
 	for _, id := range ids {
-		if i, getErr := e.Get(t.Context(), id); getErr == nil && i.Status.Ended() { // a child goes with its parent
+		if i, getErr := e.Get(t.Context(), id); getErr == nil && i.Status.Ended() {
 			l.finished[id] = true
 			for n := range 3 {
 				if step := fmt.Sprint(id, "/", n); l.did[step] == 0 && !strings.HasPrefix(id, "Child") {
 					t.Errorf("%s: %s has ended without step %d", what, id, n)
 				}
 			}
-			err = errors.Join(err, e.Purge(t.Context(), id))
 		}
 	}
-	if err := errors.Join(err, e.Close()); err != nil {
+	later := time.Now().Add(time.Hour)
+	err = errors.Join(err, e.store.moveEnded(t.Context(), later))
+	_, expired := e.store.expire(t.Context(), later)
+	if err := errors.Join(err, expired, e.Close()); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }

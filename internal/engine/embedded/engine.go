@@ -68,7 +68,7 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // to be on disk.
 func (e *Engine) Close() error {
 	e.store.compacting.Wait()
-	return e.store.journal.Close()
+	return errors.Join(e.store.journal.Close(), e.store.archive.close())
 }
 
 // Ready returns why sagas make no progress, if they make none: what they do
@@ -100,7 +100,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 
 	var background sync.WaitGroup
 	background.Go(func() { e.store.ring(ctx) })
-	background.Go(func() { e.expire(ctx) })
+	background.Go(func() { e.store.keep(ctx, e.opt.Retention) })
 	workflows.Start(hard)
 	activities.Start(hard)
 	var err error
@@ -122,22 +122,6 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	draining.Wait()
 	background.Wait()
 	return err
-}
-
-// expire purges sagas that ended longer ago than the retention.
-func (e *Engine) expire(ctx context.Context) {
-	tick := time.NewTicker(max(e.opt.Retention/10, time.Minute))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if n, err := e.store.purgeEnded(time.Now().Add(-e.opt.Retention)); err != nil || n > 0 {
-				e.opt.Logger.Info().Err(err).Int("sagas", n).Msg("purged ended sagas past their retention")
-			}
-		}
-	}
 }
 
 // Stats implements engine.Engine.

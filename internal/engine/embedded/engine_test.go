@@ -68,10 +68,10 @@ func TestRetentionForgetsTheEnded(t *testing.T) {
 	e.start(t, "Chain", "old", nil)
 	e.start(t, "Listen", "live", nil)
 	e.wait(t, "old")
-	if n, err := e.store.purgeEnded(time.Now().Add(-time.Hour)); n != 0 || err != nil {
+	if n, err := e.store.expire(t.Context(), time.Now().Add(-time.Hour)); n != 0 || err != nil {
 		t.Errorf("purged %d %v", n, err)
 	}
-	if n, err := e.store.purgeEnded(time.Now().Add(time.Hour)); n != 1 || err != nil {
+	if n, err := e.store.expire(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
 		t.Errorf("purged %d %v", n, err)
 	}
 	if _, err := e.Get(t.Context(), "live"); err != nil {

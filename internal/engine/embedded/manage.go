@@ -24,21 +24,35 @@ func (s *store) Start(context.Context) error { return nil }
 func (s *store) Stop(context.Context) error  { return nil }
 
 func (s *store) GetWorkflowMetadata(_ context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
-	meta, _, err := s.watch(string(id))
-	return meta, err
+	i, err := s.find(string(id))
+	if err != nil {
+		return nil, err
+	}
+	return i.meta, nil
 }
 
+// watch returns what is known of a saga, and a channel that is closed when
+// that may have changed.
 func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	i, ok := s.instances.Get(id)
-	if !ok {
-		return nil, nil, api.ErrInstanceNotFound
+	if ok {
+		defer s.mu.Unlock()
+		if i.changed == nil {
+			i.changed = make(chan struct{})
+		}
+		return i.look().meta, i.changed, nil
 	}
-	if i.changed == nil {
-		i.changed = make(chan struct{})
+	if s.born == nil {
+		s.born = make(chan struct{})
 	}
-	return i.look().meta, i.changed, nil
+	born := s.born
+	s.mu.Unlock()
+	i, err := s.archived(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return i.meta, born, nil
 }
 
 func (s *store) WatchWorkflowRuntimeStatus(ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool) error {
@@ -62,15 +76,28 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 	if router.GetTargetAppID() != "" {
 		return 0, fmt.Errorf("purge of app %s: %w", router.GetTargetAppID(), engine.ErrUnsupported)
 	}
+	s.moving.Lock()
+	defer s.moving.Unlock()
 	s.mu.Lock()
 	i, ok := s.instances.Get(string(id))
-	if !ok {
-		s.mu.Unlock()
-		return 0, api.ErrInstanceNotFound
-	}
-	if !i.ended() && !force {
+	if ok && !i.ended() && !force {
 		s.mu.Unlock()
 		return 0, api.ErrNotCompleted
+	}
+	s.mu.Unlock()
+	// First: once memory has forgotten it, an older saga of that id would
+	// show again.
+	was, err := s.archive.remove(string(id))
+	if err != nil {
+		return 0, err
+	}
+	if !ok && !was {
+		return 0, api.ErrInstanceNotFound
+	}
+	s.mu.Lock()
+	if now, _ := s.instances.Get(string(id)); now != i || i == nil { // gone over to the archive before, or begun anew just now
+		s.mu.Unlock()
+		return 1, nil
 	}
 	c, err := s.commit(op{kind: opPurge, id: string(id)})
 	i.tell()
@@ -88,24 +115,21 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	if newID == "" {
 		newID = uuid.NewString()
 	}
-	s.mu.Lock()
-	source, ok := s.instances.Get(req.GetSourceInstanceID())
-	if !ok {
-		s.mu.Unlock()
-		return "", api.ErrInstanceNotFound
+	source, err := s.find(req.GetSourceInstanceID())
+	if err != nil {
+		return "", err
 	}
 	if !source.ended() {
-		s.mu.Unlock()
 		return "", api.ErrNotCompleted
 	}
-	if other, taken := s.instances.Get(newID); taken && (newID == source.id || !other.ended()) {
+	copied, err := copyUpTo(source, newID, req)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	if other, taken := s.instances.Get(newID); newID == source.id || taken && !other.ended() {
 		s.mu.Unlock()
 		return "", api.ErrDuplicateInstance
-	}
-	copied, err := copyUpTo(source.look(), newID, req)
-	if err != nil {
-		s.mu.Unlock()
-		return "", err
 	}
 	c, err := s.commit(op{kind: opState, id: newID, payload: copied})
 	if err != nil {
@@ -173,32 +197,35 @@ func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRe
 	if limit <= 0 {
 		limit = 1000
 	}
-	res := &protos.ListInstanceIDsResponse{}
+	// Memory first: what it has then and not later is in the archive by now.
+	var ids []string
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.instances.Ascend(req.GetContinuationToken(), func(id string, _ *instance) bool {
-		if id == req.GetContinuationToken() {
-			return true
+		if id != req.GetContinuationToken() {
+			ids = append(ids, id)
 		}
-		if len(res.InstanceIds) == limit {
-			last := res.InstanceIds[limit-1]
-			res.ContinuationToken = &last
-			return false
-		}
-		res.InstanceIds = append(res.InstanceIds, id)
-		return true
+		return len(ids) <= limit
 	})
+	s.mu.Unlock()
+	archived, err := s.archive.after(req.GetContinuationToken(), limit+1)
+	if err != nil {
+		return nil, err
+	}
+	ids = append(ids, archived...)
+	slices.Sort(ids)
+	ids = slices.Compact(ids) // one that goes over just now is in both, and so is one begun anew
+	res := &protos.ListInstanceIDsResponse{InstanceIds: ids[:min(limit, len(ids))]}
+	if len(ids) > limit {
+		res.ContinuationToken = &ids[limit-1]
+	}
 	return res, nil
 }
 
 func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.instances.Get(req.GetInstanceId())
-	if !ok {
-		return nil, api.ErrInstanceNotFound
+	i, err := s.find(req.GetInstanceId())
+	if err != nil {
+		return nil, err
 	}
-	i = i.look()
 	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
 }
 
@@ -314,23 +341,4 @@ func (s *store) snapshot(emit func([]byte) error) error {
 		}
 	}
 	return nil
-}
-
-// purgeEnded forgets instances that ended before the given time.
-func (s *store) purgeEnded(before time.Time) (int, error) {
-	s.mu.Lock()
-	var ids []string
-	s.instances.Scan(func(id string, i *instance) bool {
-		if i.ended() && i.overAt > 0 && i.overAt < before.Unix() {
-			ids = append(ids, id)
-		}
-		return true
-	})
-	s.mu.Unlock()
-	for n, id := range ids {
-		if _, err := s.PurgeWorkflowState(context.Background(), api.InstanceID(id), nil, false); err != nil && !errors.Is(err, api.ErrInstanceNotFound) {
-			return n, err
-		}
-	}
-	return len(ids), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -18,6 +19,7 @@ type Report struct {
 	Damage []journal.Damage // in the order of the files
 	// Live sagas, those of them that wait, and ended ones that can be read.
 	Live, Waiting, Ended int
+	Archive              ArchiveReport // in which most of the ended are
 
 	LostBytes   int64 // in damage, but for a torn end, and in no record that could be saved
 	LostRecords int   // missing from the logs, as far as the numbers of those around them tell
@@ -37,7 +39,7 @@ type Report struct {
 
 // Intact reports whether an engine starts with this state and nothing
 // acknowledged is missing: a torn end is no damage.
-func (r Report) Intact() bool { return !slices.ContainsFunc(r.Damage, hole) }
+func (r Report) Intact() bool { return r.Archive.Damage == "" && !slices.ContainsFunc(r.Damage, hole) }
 
 func hole(d journal.Damage) bool { return !d.Torn }
 
@@ -48,7 +50,7 @@ func Verify(dir string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("verify engine state: %w", err)
 	}
-	r, _, err := inspect(held)
+	r, _, err := inspect(held, dir)
 	return r, errors.Join(err, held.Release())
 }
 
@@ -62,27 +64,35 @@ func Repair(dir string) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("repair engine state: %w", err)
 	}
-	r, err := repair(held)
+	r, err := repair(held, dir)
 	return r, errors.Join(err, held.Release())
 }
 
-func repair(held *journal.Held) (Report, error) {
-	r, s, err := inspect(held)
-	if err != nil || len(r.Damage) == 0 {
+func repair(held *journal.Held, dir string) (Report, error) {
+	r, s, err := inspect(held, dir)
+	if err != nil || len(r.Damage) == 0 && r.Archive.Damage == "" {
 		return r, err
 	}
 	if r.Backup, err = held.Backup(); err != nil {
 		return r, err
 	}
-	if d := r.Damage[0]; r.Intact() && d.Offset > 0 {
-		err = held.Cut(d)
-	} else {
+	switch {
+	case len(r.Damage) == 0:
+	case !slices.ContainsFunc(r.Damage, hole) && r.Damage[0].Offset > 0:
+		err = held.Cut(r.Damage[0])
+	default:
 		err = held.Replace(s.snapshot)
+	}
+	if err == nil && r.Archive.Damage != "" {
+		err = repairArchive(dir, r.Backup)
 	}
 	if err != nil {
 		return r, fmt.Errorf("%w; the files as they were are in %s", err, r.Backup)
 	}
-	after, _, err := inspect(held)
+	after, _, err := inspect(held, dir)
+	if err == nil && after.Archive.Damage != "" {
+		err = fmt.Errorf("the new archive is damaged: %s", after.Archive.Damage)
+	}
 	if err == nil && (len(after.Damage) > 0 || after.Live != r.Live || after.Ended != r.Ended) {
 		err = fmt.Errorf("repaired state differs from what was saved: %d damages, %d live and %d ended sagas; the files as they were are in %s",
 			len(after.Damage), after.Live, after.Ended, r.Backup)
@@ -99,7 +109,7 @@ type rescue struct {
 	holed               bool   // damage was before
 }
 
-func inspect(held *journal.Held) (Report, *store, error) {
+func inspect(held *journal.Held, dir string) (Report, *store, error) {
 	var r Report
 	v := &rescue{s: newStore(zerolog.Nop()), report: &r, behind: map[string]bool{}, gone: map[string]bool{}, named: map[string]bool{}}
 	var err error
@@ -124,6 +134,15 @@ func inspect(held *journal.Held) (Report, *store, error) {
 		}
 	}
 	r.Live, r.Waiting = v.s.live, v.s.waiting
+	r.Archive, err = readArchive(filepath.Join(dir, archiveName), func(e ended) error {
+		if v.s.seqOf(e.id) == 0 { // else it goes over just now, or was begun anew
+			r.Ended++
+		}
+		return nil
+	})
+	if err != nil {
+		return r, nil, err
+	}
 	for ids, to := range map[*map[string]bool]*[]string{&v.behind: &r.Behind, &v.gone: &r.Gone, &v.named: &r.Named} {
 		*to = slices.Sorted(maps.Keys(*ids))
 	}
