@@ -226,7 +226,7 @@ func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["st
 func (c console) sagas(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
 	ask := url.Values{"limit": {"50"}}
-	for _, name := range []string{"customer", "since", "cursor"} {
+	for _, name := range []string{"customer", "sku", "since", "stuck", "cursor"} {
 		if v := strings.TrimSpace(q.Get(name)); v != "" {
 			ask.Set(name, v)
 		}
