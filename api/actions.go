@@ -130,7 +130,6 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if err != nil && (!a.holds || !errors.Is(err, engine.ErrEnded)) {
 		return nil, s.failed(ctx, err)
 	}
-	s.Logger.Info().Str("order", id).Str("action", a.name).Str("by", note.Actor).Msg("operator action")
 	if rec, err = s.Orders.Get(ctx, id); err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -150,7 +149,7 @@ func (s *server) tooLate(ctx context.Context, id string, inst engine.Instance, a
 }
 
 func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
-	said := deref(in.Body)
+	said := heard(ctx, in.Body)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
 		name: stock.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
@@ -181,7 +180,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 		name, decision = "reject", stock.Rejected
 	}
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
-		said := deref(in.Body)
+		said := heard(ctx, in.Body)
 		return s.act(ctx, in.ID, action{
 			name: name, said: said, tell: s.send(workflows.EventApproval, workflows.Approval{Approved: yes, By: said.By, Note: said.Note}),
 			why: func(rec stock.Record, inst engine.Instance) string {
@@ -203,6 +202,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 
 func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
 	body := deref(in.Body)
+	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
 	return s.act(ctx, in.ID, action{
 		name: string(res.Action), said: body.Said, tell: s.send(workflows.EventResolve, res),

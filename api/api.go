@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -66,6 +67,7 @@ type Options struct {
 	Orders      Orders
 	Sagas       Sagas
 	Starter     Starter
+	Terms       workflows.Terms // by which it is said what takes too long
 	Publisher   Publisher
 	DeadLetters DeadLetters
 	Reconcile   func(ctx context.Context) (reconcile.Report, error)
@@ -73,6 +75,7 @@ type Options struct {
 	// and whose saga is lost or has ended.
 	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
 	Ready    func(ctx context.Context) error // says what is missing
+	Auth     Auth                            // nil: whoever reaches the API may do everything
 	Registry *prometheus.Registry
 	Logger   zerolog.Logger
 }
@@ -96,8 +99,10 @@ func New(o Options) http.Handler {
 		return n[order.StatusNeedsAttention], err
 	})
 
+	o.Registry.MustRegister(stuckMetric{s})
+
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), bounded, middleware.GetHead)
+	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
@@ -115,6 +120,7 @@ func New(o Options) http.Handler {
 	config.SchemasPath = ""                    // /openapi.json has them all
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
+	s.secure(&config)
 	h := humachi.New(r, config)
 	h.UseMiddleware(onceEach(h))
 	s.orders(h)
@@ -126,6 +132,7 @@ func New(o Options) http.Handler {
 	s.deadLetters(h)
 	s.reconcile(h)
 	s.health(h)
+	s.who(h)
 	r.Get("/docs", docs(h.OpenAPI()))
 	return r
 }

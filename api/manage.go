@@ -47,14 +47,13 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		s.Logger.Info().Str("order", in.ID).Str("action", "purge").Msg("operator action")
 		return nil, nil
 	})
 }
 
 func (s *server) managed(name string, why func(stock.Record, engine.Instance) string, do func(ctx context.Context, id, reason string) error) func(context.Context, *actionInput) (*sagaOutput, error) {
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
-		said := deref(in.Body)
+		said := heard(ctx, in.Body)
 		return s.act(ctx, in.ID, action{
 			name: name, said: said, why: why, done: never, commit: s.Orders.AddNote,
 			tell: func(ctx context.Context, id string) error {

@@ -21,6 +21,7 @@ type Saga struct {
 
 	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
+	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck=true."`
 	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
 }
 
@@ -48,7 +49,9 @@ type IDInput struct {
 type listInput struct {
 	Status   []string `query:"status" enum:"PENDING,RESERVED,AWAITING_APPROVAL,PAID,COMPLETED,REJECTED,DECLINED,CANCELLED,FAILED,NEEDS_ATTENTION" doc:"Only these, separated by commas." example:"FAILED"`
 	Customer string   `query:"customer" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only this customer's." example:"c-7"`
+	SKU      string   `query:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only orders for this. It reads every order that the others select, so say since when, too." example:"SKU-1"`
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
+	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
@@ -84,7 +87,7 @@ func (s *server) sagas(h huma.API) {
 }
 
 func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, error) {
-	q := stock.Query{CustomerID: in.Customer, Limit: in.Limit}
+	q := stock.Query{CustomerID: in.Customer, SKU: in.SKU, Limit: in.Limit}
 	for _, st := range in.Status {
 		q.Statuses = append(q.Statuses, order.Status(st))
 	}
@@ -97,11 +100,22 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, err
 			return nil, badQuery("since", "must be RFC 3339 or a duration such as 15m")
 		}
 	}
+	out := &listOutput{}
+	if in.Stuck {
+		var next string
+		if out.Body.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
+			err = s.blame(ctx, out.Body.Sagas)
+		}
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		out.Body.Next = encodeCursor(next)
+		return out, nil
+	}
 	page, err := s.Orders.List(ctx, q)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out := &listOutput{}
 	out.Body.Sagas = make([]Saga, len(page.Records))
 	for i, rec := range page.Records {
 		out.Body.Sagas[i] = sagaOf(rec)
@@ -155,13 +169,22 @@ func (s *server) getSaga(ctx context.Context, in *IDInput) (*sagaOutput, error) 
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	saga := sagaOf(rec)
-	inst, err := s.Sagas.Get(ctx, in.ID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	saga, err := s.withEngine(ctx, rec)
+	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	saga.Runtime, saga.Step = inst.Status, inst.CustomStatus
 	return &sagaOutput{saga}, nil
+}
+
+// withEngine adds the engine's view.
+func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error) {
+	saga := sagaOf(rec)
+	inst, err := s.Sagas.Get(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return saga, err
+	}
+	saga.Runtime, saga.Step = inst.Status, inst.CustomStatus
+	return saga, nil
 }
 
 func (s *server) getHistory(ctx context.Context, in *IDInput) (*historyOutput, error) {

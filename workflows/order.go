@@ -26,9 +26,12 @@ const (
 	ParkSaga        = "ParkSaga"
 )
 
-// StepApprove is the step that waits for a person, and the custom status of
-// a saga that does.
-const StepApprove = "approve"
+// Steps that wait: for a person, and for the carrier. They are the custom
+// status of a saga that does.
+const (
+	StepApprove = "approve"
+	StepCarrier = "carrier"
+)
 
 // State is the saga's input and what its steps add to it. It is the history's
 // largest part, and holds no payment token: the charge reads that from the
@@ -62,6 +65,37 @@ type Terms struct {
 	Pace float64 `json:"pace,omitempty"`
 }
 
+// forward is how long a step before the point of no return is tried: not long,
+// for the customer is waiting.
+func (t Terms) forward() saga.Policy {
+	return saga.Policy{First: t.scale(time.Second), Max: t.scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: t.scale(5 * time.Minute), MinAttempts: 3}
+}
+
+func (t Terms) scale(d time.Duration) time.Duration {
+	pace := t.Pace
+	if pace <= 0 {
+		pace = 1
+	}
+	return max(time.Duration(float64(d)*pace), time.Millisecond)
+}
+
+// Due is how long an order may stay as it is, with its saga at that step,
+// before somebody should look. Steps after the point of no return and
+// compensations are tried for longer (Patience), but not unseen.
+func (t Terms) Due(status order.Status, step string) time.Duration {
+	forward := t.forward()
+	due := forward.Budget + forward.Max
+	switch {
+	case status == order.StatusNeedsAttention:
+		return 0
+	case status == order.StatusAwaitingApproval:
+		return due + t.ApprovalTimeout
+	case step == StepCarrier:
+		return due + t.CarrierTimeout
+	}
+	return due
+}
+
 // NeedsApproval reports whether a person must decide on this order.
 func (s State) NeedsApproval() bool {
 	return !s.Approved && s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
@@ -77,17 +111,12 @@ func Order(ctx *task.WorkflowContext) (any, error) {
 }
 
 func orderSaga(t Terms) saga.Saga[State] {
-	pace, patience := t.Pace, t.Patience
-	if pace <= 0 {
-		pace = 1
-	}
+	patience := t.Patience
 	if patience <= 0 {
 		patience = 24 * time.Hour
 	}
-	scale := func(d time.Duration) time.Duration { return max(time.Duration(float64(d)*pace), time.Millisecond) }
-	// Forward steps give up after minutes: the customer is waiting.
-	forward := saga.Policy{First: scale(time.Second), Max: scale(30 * time.Second), Factor: 2, Jitter: 0.3, Budget: scale(5 * time.Minute), MinAttempts: 3}
-	patient := saga.Policy{First: scale(time.Second), Max: scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience, MinAttempts: 3}
+	forward := t.forward()
+	patient := saga.Policy{First: t.scale(time.Second), Max: t.scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience, MinAttempts: 3}
 
 	return saga.Saga[State]{
 		Done:      string(order.StatusCompleted),
@@ -99,7 +128,7 @@ func orderSaga(t Terms) saga.Saga[State] {
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
 			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
 			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
-			{Name: "carrier", Wait: &carrier, When: awaitsCarrier},
+			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
 			{Name: "confirm", Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
 		},
 	}

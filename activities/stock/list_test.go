@@ -15,12 +15,15 @@ func TestList(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	s := stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), func() time.Time { return now })
-	a.SetStock(t, map[string]int64{"A": 1000})
+	a.SetStock(t, map[string]int64{"A": 1000, "B": 1000})
 	var newest []string // ids, newest first
 	for n := range 60 {
 		now = now.Add(time.Second)
 		o := newOrder(fmt.Sprintf("o%02d", n))
 		o.CustomerID = fmt.Sprint("c", n%3)
+		if n%5 == 0 {
+			o.Lines = append(o.Lines, order.Line{SKU: "B", Quantity: 1, UnitPrice: 1})
+		}
 		accept(t, s, o)
 		if n%2 == 0 {
 			if _, err := s.Reserve(t.Context(), o, order.StatusReserved); err != nil {
@@ -50,6 +53,12 @@ func TestList(t *testing.T) {
 		{"none", stock.Query{Limit: 9, Statuses: []order.Status{order.StatusFailed}}, nil},
 		{"customer", stock.Query{Limit: 7, CustomerID: "c1"}, keep(func(n int) bool { return n%3 == 1 })},
 		{"customer and status", stock.Query{Limit: 3, CustomerID: "c1", Statuses: []order.Status{order.StatusPending}}, keep(func(n int) bool { return n%3 == 1 && n%2 == 1 })},
+		{"sku", stock.Query{Limit: 5, SKU: "B"}, keep(func(n int) bool { return n%5 == 0 })},
+		{"sku and status", stock.Query{Limit: 2, SKU: "B", Statuses: []order.Status{order.StatusReserved}}, keep(func(n int) bool { return n%10 == 0 })},
+		{"part of a sku", stock.Query{Limit: 5, SKU: "b"}, nil},
+		{"before", stock.Query{Limit: 7, Before: now.Add(-50 * time.Second)}, keep(func(n int) bool { return n < 9 })},
+		{"since and before", stock.Query{Limit: 7, Since: now.Add(-55 * time.Second), Before: now.Add(-50 * time.Second)}, keep(func(n int) bool { return n >= 4 && n < 9 })},
+		{"before it is since", stock.Query{Limit: 7, Since: now, Before: now.Add(-time.Second)}, nil},
 		{"nobody", stock.Query{Limit: 7, CustomerID: "x"}, nil},
 		{"since", stock.Query{Limit: 7, Since: now.Add(-10 * time.Second)}, keep(func(n int) bool { return n >= 49 })},
 		{"since, at a fraction", stock.Query{Limit: 7, Since: now.Add(-9999 * time.Millisecond)}, keep(func(n int) bool { return n >= 50 })},

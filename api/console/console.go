@@ -7,6 +7,7 @@ package console
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"html/template"
 	"io/fs"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -30,8 +32,9 @@ import (
 var files embed.FS
 
 // New puts the console in front of the API: / and what is below /console.
-func New(apiHandler http.Handler) http.Handler {
-	c := console{apiHandler}
+// issuer is nil where nobody has to sign in.
+func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
+	c := console{apiHandler, issuer}
 	assets, err := fs.Sub(files, "assets")
 	if err != nil {
 		panic(err) // it is embedded
@@ -48,8 +51,16 @@ func New(apiHandler http.Handler) http.Handler {
 	r.Get("/console/dead-letters", c.page("letters", c.letters))
 	r.Post("/console/dead-letters/{queue}/redrive", c.redriveAll)
 	r.Post("/console/dead-letters/{queue}/{id}", c.redrive)
+	if c.signsIn() {
+		r.Get(auth.SignInPath, c.signing(issuer.SignIn))
+		r.Get(auth.SignedInPath, c.signing(issuer.SignedIn))
+		r.Post(auth.SignOutPath, c.signOut)
+	}
 	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if issuer != nil {
+			auth.Bear(req)
+		}
 		if req.URL.Path == "/" || strings.HasPrefix(req.URL.Path, "/console/") {
 			r.ServeHTTP(w, req)
 		} else {
@@ -58,7 +69,10 @@ func New(apiHandler http.Handler) http.Handler {
 	})
 }
 
-type console struct{ api http.Handler }
+type console struct {
+	api    http.Handler
+	issuer *auth.Issuer
+}
 
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,8 +99,15 @@ type view struct {
 	Stream string // of events; "" for a page that does not change by itself
 	Said   string // what came of an action
 	Failed bool
-	Data   any
+	Who    api.Who
+	// SignIn is where to do that, if it can be done here.
+	SignIn   string
+	SignsOut bool
+	Data     any
 }
+
+// Acts reports whether whoever looks may also act.
+func (v view) Acts() bool { return v.Who.Open || slices.Contains(v.Who.Roles, auth.Operator) }
 
 var pages = func() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html"))
@@ -127,23 +148,64 @@ func toString(v any) string {
 func (c console) page(name string, get func(r *http.Request) (data any, stream string, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		data, stream, err := get(r)
-		v := view{Page: name, Stream: stream, Data: data}
-		status := http.StatusOK
-		if err != nil {
-			name, v = "problem", view{Page: "problem", Data: err.Error()}
-			status = statusOf(err)
+		v := view{Page: name, Stream: stream, Data: data, SignsOut: c.signsIn()}
+		if err == nil {
+			err = c.get(r, "/v1/whoami", &v.Who)
 		}
-		v.Said, v.Failed = said(w, r)
-		var b bytes.Buffer
-		if err := pages[name].Execute(&b, v); err != nil {
-			http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
+		if err != nil {
+			c.problem(w, r, err)
 			return
 		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(status)
-		_, _ = b.WriteTo(w) // the client may be gone
+		v.Said, v.Failed = said(w, r)
+		v.write(w, name, http.StatusOK)
 	}
+}
+
+// problem says what went wrong, or asks to sign in if that is what is missing.
+func (c console) problem(w http.ResponseWriter, r *http.Request, err error) {
+	status, v := statusOf(err), view{Page: "problem", Data: err.Error()}
+	v.Said, v.Failed = said(w, r)
+	if c.signsIn() && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+		v.SignIn = auth.SignInPath + "?" + url.Values{"to": {r.URL.RequestURI()}}.Encode()
+		if status == http.StatusUnauthorized && r.Header.Get("Sec-Fetch-Mode") != "cors" { // a page that fetches itself cannot follow to the issuer
+			http.Redirect(w, r, v.SignIn, http.StatusFound)
+			return
+		}
+	}
+	v.write(w, "problem", status)
+}
+
+func (v view) write(w http.ResponseWriter, name string, status int) {
+	var b bytes.Buffer
+	if err := pages[name].Execute(&b, v); err != nil {
+		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = b.WriteTo(w) // the client may be gone
+}
+
+func (c console) signsIn() bool { return c.issuer != nil && c.issuer.SignsIn() }
+
+// signing is a step of the sign-in.
+func (c console) signing(step func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := step(w, r); err != nil {
+			status := http.StatusUnauthorized
+			if errors.Is(err, auth.ErrIssuer) {
+				status = http.StatusServiceUnavailable
+			}
+			view{Page: "problem", Data: err.Error(), SignIn: auth.SignInPath}.write(w, "problem", status)
+		}
+	}
+}
+
+func (c console) signOut(w http.ResponseWriter, _ *http.Request) {
+	c.issuer.SignOut(w)
+	view{Page: "problem", Data: "You have signed out here; the issuer may remember you.", SignIn: auth.SignInPath}.write(w, "problem", http.StatusOK)
 }
 
 func (c console) overview(r *http.Request) (any, string, error) {
@@ -164,7 +226,7 @@ func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["st
 func (c console) sagas(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
 	ask := url.Values{"limit": {"50"}}
-	for _, name := range []string{"customer", "since", "cursor"} {
+	for _, name := range []string{"customer", "sku", "since", "stuck", "cursor"} {
 		if v := strings.TrimSpace(q.Get(name)); v != "" {
 			ask.Set(name, v)
 		}

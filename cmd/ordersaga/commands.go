@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
@@ -206,7 +205,8 @@ type workerCmd struct {
 	CanaryEvery  time.Duration `default:"15s" help:"How often a tiny saga is run, to see whether Dapr makes progress: /readyz says so; 0: never."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
-	Listen string `default:"127.0.0.1:8080" help:"Address of the API."`
+	Listen string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
+	authFlags
 }
 
 func (c workerCmd) Run(e env) error {
@@ -229,6 +229,12 @@ func (c workerCmd) Run(e env) error {
 	}
 	if err := w.Validate(); err != nil { // before anything is opened
 		return fmt.Errorf("worker settings: %w", err)
+	}
+	if w.Auth, err = c.issuer(e, c.Listen); err != nil {
+		return err
+	}
+	if w.Auth != nil {
+		defer w.Auth.Close()
 	}
 	if w.Listener, err = listen(e.ctx, c.Listen); err != nil {
 		return err
@@ -270,6 +276,7 @@ func (c setupCmd) Run(e env) error {
 
 type reconcileCmd struct {
 	API     string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which does it."`
+	Token   string `name:"api-token" help:"Bearer token for it."`
 	Offline bool   `help:"Do it here, on the state of a worker that is not running. The flags below count only then."`
 
 	workerFlags
@@ -292,27 +299,13 @@ func (c reconcileCmd) Run(e env) error {
 }
 
 func (c reconcileCmd) remote(e env) error {
-	ctx, cancel := context.WithTimeout(e.ctx, 2*time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.API+"/v1/reconcile", http.NoBody)
-	if err != nil {
-		return fmt.Errorf("--api: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
+	var report reconcile.Report
+	err := remote{API: c.API, Token: c.Token, Wait: 2 * time.Minute}.call(e, http.MethodPost, "/v1/reconcile", nil, &report)
+	if _, refused := errors.AsType[*client.Problem](err); err != nil && !refused {
 		return fmt.Errorf("no worker answers (with the worker stopped, use --offline): %w", err)
 	}
-	defer func() { _ = res.Body.Close() }() // read to its end below
-	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("read the worker's answer: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the worker answered %s: %s", res.Status, body)
-	}
-	var report reconcile.Report
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&report); err != nil {
-		return fmt.Errorf("decode the worker's answer: %w", err)
+		return fmt.Errorf("the worker does not reconcile: %w", err)
 	}
 	return printJSON(e.out, report)
 }

@@ -68,6 +68,8 @@ type sagaListCmd struct {
 
 	Status   []string `help:"Only these, separated by commas, such as NEEDS_ATTENTION."`
 	Customer string   `help:"Only this customer's."`
+	SKU      string   `name:"sku" help:"Only orders for this SKU."`
+	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
 	Limit    int      `default:"50" help:"At most so many."`
 }
@@ -76,7 +78,7 @@ func (c sagaListCmd) Run(e env) error {
 	list := []api.Saga{}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "since": c.Since, "cursor": cursor} {
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
 			if v != "" {
 				q.Set(name, v)
 			}

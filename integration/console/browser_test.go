@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -34,9 +35,11 @@ type operator struct {
 
 	ctx context.Context
 	dir string // for screenshots
+	// token is what orders are placed with, where one is wanted.
+	token string
 }
 
-func newOperator(t *testing.T) operator {
+func newOperator(t *testing.T, change func(*app.Worker)) operator {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -45,7 +48,7 @@ func newOperator(t *testing.T) operator {
 		}
 		t.Skip("left out: no browser; apt-get install chromium, or another one of that name on the PATH")
 	}
-	o := operator{T: t, System: testkit.NewSystem(t, nil, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
+	o := operator{T: t, System: testkit.NewSystem(t, change, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
 	if o.dir == "" {
 		o.dir = t.TempDir()
 	} else if err := os.MkdirAll(o.dir, 0o750); err != nil {
@@ -156,7 +159,15 @@ func (o operator) press(label string) {
 func (o operator) place(id, token, name string, price int64) {
 	o.Helper()
 	body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":%q},"shipTo":{"name":%q,"country":"DE"}}`, id, price, token, name)
-	res, err := http.Post(o.API+"/v1/orders", "application/json", strings.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, o.API+"/v1/orders", strings.NewReader(body))
+	if err != nil {
+		o.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if o.token != "" {
+		req.Header.Set("Authorization", "Bearer "+o.token)
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil || res.StatusCode != http.StatusAccepted {
 		o.Fatal(res, err)
 	}
@@ -177,7 +188,7 @@ func (o operator) until(id string, want order.Status) (rec stock.Record) {
 // TestOperator: which orders failed and why, what was undone, what is stuck,
 // from the console alone, and what can be done about it.
 func TestOperator(t *testing.T) {
-	o := newOperator(t)
+	o := newOperator(t, nil)
 	evil := `<img src=x onerror=alert(1)><script>document.title="owned"</script>`
 	o.place("good", "tok_ok", "Ann", 100)
 	o.place("declined", "tok_declined", "Ann", 100)

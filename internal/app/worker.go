@@ -24,6 +24,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/console"
+	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
@@ -60,7 +61,9 @@ type Worker struct {
 	// EngineListener is where durable-task clients are answered; nil: nowhere.
 	// On loopback, and for the embedded engine: a sidecar has a port of its own.
 	EngineListener net.Listener
-	Logger         zerolog.Logger
+	// Auth says who may use the API and the console; nil: whoever reaches them.
+	Auth   *auth.Issuer
+	Logger zerolog.Logger
 
 	// Idle adds the workflow with which Load measures the engine's ceiling.
 	Idle bool
@@ -299,8 +302,8 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 
 func (w *Worker) api(starter intake.Starter) http.Handler {
 	p := w.parts
-	return console.New(api.New(api.Options{
-		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter,
+	options := api.Options{
+		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
@@ -311,5 +314,9 @@ func (w *Worker) api(starter intake.Starter) http.Handler {
 			}
 			return p.Ready()
 		},
-	}))
+	}
+	if w.Auth != nil {
+		options.Auth = w.Auth
+	}
+	return console.New(api.New(options), w.Auth)
 }

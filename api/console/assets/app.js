@@ -23,6 +23,8 @@ if (main) {
   };
   const stream = new EventSource(main.dataset.stream);
   for (const kind of ["saga", "overview", "problem"]) stream.addEventListener(kind, refresh);
+  // Refused for good, as when the session has expired: the page says why.
+  stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED && !editing()) setTimeout(() => location.reload(), 5000); });
   main.addEventListener("focusout", () => { if (again) { again = false; setTimeout(refresh, 250); } });
 }
 document.addEventListener("submit", event => {

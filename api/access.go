@@ -1,0 +1,180 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/ordersaga/ordersaga/internal/auth"
+)
+
+// Auth tells whose token it is; its errors are auth.ErrToken and
+// auth.ErrIssuer.
+type Auth interface {
+	Who(ctx context.Context, token string) (auth.Person, error)
+}
+
+// guarded reports whether a path shows or does anything about orders. Health,
+// metrics and the API's own description are for probes, Prometheus and clients
+// without a token.
+func guarded(path string) bool { return strings.HasPrefix(path, "/v1/") }
+
+// authenticated lets only those through who may do what they ask.
+func (s *server) authenticated(next http.Handler) http.Handler {
+	if s.Auth == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !guarded(r.URL.Path) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			w.Header().Set("WWW-Authenticate", `Bearer`)
+			problem(w, http.StatusUnauthorized, "header.Authorization", "a bearer token is missing")
+			return
+		}
+		p, err := s.Auth.Who(r.Context(), token)
+		switch {
+		case errors.Is(err, auth.ErrIssuer):
+			problem(w, http.StatusServiceUnavailable, "", "nobody can be let in now: "+auth.ErrIssuer.Error())
+			s.Logger.Error().Err(err).Msg("cannot check a token")
+			return
+		case err != nil:
+			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			problem(w, http.StatusUnauthorized, "header.Authorization", err.Error())
+			return
+		}
+		ctx := auth.With(r.Context(), p)
+		if need := needed(r); !p.May(need...) {
+			s.audit(ctx, r, http.StatusForbidden, nil)
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+			problem(w, http.StatusForbidden, "", r.Method+" "+r.URL.Path+" needs the role "+roles(append(need, auth.Operator))+"; "+p.Name+" has "+cmp.Or(roles(p.Roles), "none"))
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// needed is which roles, beside operators, may do what r asks.
+func needed(r *http.Request) []auth.Role {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	one := strings.HasPrefix(r.URL.Path, "/v1/sagas/")
+	switch {
+	case r.URL.Path == whoPath, reads && one:
+		return []auth.Role{auth.Viewer, auth.Shop}
+	case reads:
+		return []auth.Role{auth.Viewer}
+	case places(r):
+		return []auth.Role{auth.Shop}
+	}
+	return nil
+}
+
+// places reports whether r places an order or starts its saga.
+func places(r *http.Request) bool {
+	return r.Method == http.MethodPost && (r.URL.Path == "/v1/orders" || r.URL.Path == "/v1/sagas")
+}
+
+func roles(all []auth.Role) string {
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = string(r)
+	}
+	return strings.Join(names, " or ")
+}
+
+// audited logs what operators do, and what they are refused.
+func (s *server) audited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || !guarded(r.URL.Path) || places(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		said, err := io.ReadAll(r.Body)
+		if err != nil {
+			problem(w, http.StatusBadRequest, "body", "the body cannot be read to its end")
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(said))
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(ww, r)
+		s.audit(r.Context(), r, cmp.Or(ww.Status(), http.StatusOK), said)
+	})
+}
+
+// maxSaid bounds what of a request is in the audit log.
+const maxSaid = 2 << 10
+
+// audit writes one line that says who asked for what, and what came of it. What
+// was said with it is there too, but for dead letters: they have customers'
+// addresses in them.
+func (s *server) audit(ctx context.Context, r *http.Request, status int, said []byte) {
+	line := s.Logger.Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
+		Int("status", status).Str("request", requestIDOf(ctx))
+	if p, ok := auth.From(ctx); ok {
+		line = line.Str("subject", p.Subject).Str("name", p.Name)
+	}
+	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
+	if id := chi.URLParamFromCtx(ctx, "id"); id != "" && !letters {
+		line = line.Str("order", id)
+	}
+	if len(said) <= maxSaid && json.Valid(said) && !letters {
+		line = line.RawJSON("said", said)
+	}
+	line.Str("from", r.RemoteAddr).Msg("operator action")
+}
+
+// heard is what somebody says with an action. Who has signed in cannot act in
+// another's name.
+func heard(ctx context.Context, in *Said) Said {
+	said := deref(in)
+	if p, ok := auth.From(ctx); ok {
+		said.By = p.Name
+	}
+	return said
+}
+
+// Who is the answer to the question who one is.
+type Who struct {
+	Name    string      `json:"name,omitempty" doc:"What actions are noted under." example:"ann"`
+	Subject string      `json:"subject,omitempty" doc:"The issuer's name for them."`
+	Roles   []auth.Role `json:"roles,omitempty" doc:"viewer: looks. shop: places orders. operator: acts."`
+	Until   *time.Time  `json:"until,omitempty" doc:"When the token expires."`
+	Open    bool        `json:"open" doc:"Nobody needs a token: whoever reaches this address can act."`
+}
+
+const whoPath = "/v1/whoami"
+
+func (s *server) who(h huma.API) {
+	huma.Register(h, huma.Operation{OperationID: "whoAmI", Method: http.MethodGet, Path: whoPath, Tags: []string{"access"}, Summary: "Says whose token it is and what it allows"},
+		func(ctx context.Context, _ *struct{}) (*struct{ Body Who }, error) {
+			out := &struct{ Body Who }{Who{Open: s.Auth == nil}}
+			if p, ok := auth.From(ctx); ok {
+				out.Body = Who{Name: p.Name, Subject: p.Subject, Roles: p.Roles, Until: &p.Until}
+			}
+			return out, nil
+		})
+}
+
+// secure says in the document what is asked for.
+func (s *server) secure(c *huma.Config) {
+	if s.Auth == nil {
+		return
+	}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Of the OpenID Connect issuer that the worker was given. Reading needs the role viewer, placing orders shop, acting operator."},
+	}
+	c.Security = []map[string][]string{{"token": {}}}
+}

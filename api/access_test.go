@@ -1,0 +1,295 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/auth/authtest"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// book is a log that can be read meanwhile.
+type book struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *book) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// audits are the lines of the audit log.
+func (b *book) audits(t *testing.T) (all []map[string]any) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.b.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if m["audit"] == true {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// startClosed is start with an issuer, without whose tokens nobody gets in.
+func startClosed(t *testing.T) (client, *authtest.Issuer, *book) {
+	t.Helper()
+	var (
+		issuer *authtest.Issuer
+		b      book
+	)
+	s := testkit.NewSystem(t, func(w *app.Worker) {
+		home := "http://" + w.Listener.Addr().String()
+		issuer = authtest.New(t, home+auth.SignedInPath)
+		var err error
+		w.Auth, err = auth.New(auth.Options{
+			Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
+			ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Auth.Close)
+		w.Logger = zerolog.New(&b)
+	}, nil)
+	s.SetStock(t, map[string]int64{"A": 1_000_000})
+	return newClient(t, s), issuer, &b
+}
+
+func TestRoles(t *testing.T) {
+	c, issuer, _ := startClosed(t)
+	bearer := map[string]string{}
+	for _, who := range []string{"viewer", "shop", "operator", "nobody"} {
+		bearer[who] = "Bearer " + issuer.Token(who)
+	}
+	for _, x := range []struct{ method, path, may string }{
+		{"GET", "/v1/sagas", "viewer operator"},
+		{"GET", "/v1/overview", "viewer operator"},
+		{"GET", "/v1/sagas/o", "viewer shop operator"},
+		{"GET", "/v1/sagas/o/history", "viewer shop operator"},
+		{"GET", "/v1/stock", "viewer operator"},
+		{"GET", "/v1/dead-letters/OrderProcessingQueue", "viewer operator"},
+		{"POST", "/v1/orders", "shop operator"},
+		{"POST", "/v1/sagas", "shop operator"},
+		{"POST", "/v1/sagas/o/cancel", "operator"},
+		{"POST", "/v1/sagas/o/terminate", "operator"},
+		{"DELETE", "/v1/sagas/o", "operator"},
+		{"PUT", "/v1/stock/A", "operator"},
+		{"POST", "/v1/reconcile", "operator"},
+		{"POST", "/v1/dead-letters/OrderProcessingQueue/redrive", "operator"},
+		{"POST", "/v1/nothing", "operator"},
+	} {
+		for who, header := range bearer {
+			a := c.do(x.method, x.path, "", "Authorization", header)
+			if may := strings.Contains(x.may, who); may == (a.status == http.StatusForbidden) || a.status == http.StatusUnauthorized {
+				t.Errorf("%s %s as %s: %d %s", x.method, x.path, who, a.status, a.body)
+			} else if !may {
+				a.wantProblem(t, x.method+" "+x.path+" as "+who, http.StatusForbidden, "", "operator")
+			}
+		}
+		a := c.do(x.method, x.path, "")
+		a.wantProblem(t, x.method+" "+x.path, http.StatusUnauthorized, "header.Authorization", "missing")
+		if a.header.Get("WWW-Authenticate") != "Bearer" {
+			t.Errorf("%v", a.header)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"} {
+		if a := c.get(path); a.status != http.StatusOK {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
+	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+issuer.Token("late")).wantProblem(t, "expired", http.StatusUnauthorized, "header.Authorization", "expired")
+	c.do("GET", "/v1/sagas", "", "Authorization", "Basic YTpi").wantProblem(t, "a password", http.StatusUnauthorized, "header.Authorization", "bearer")
+	if a := c.do("GET", "/v1/whoami", "", "Authorization", bearer["operator"]); !strings.Contains(a.body, `"roles":["operator"]`) || !strings.Contains(a.body, `"open":false`) {
+		t.Error(a.body)
+	}
+	var doc struct {
+		Security   []map[string][]string
+		Components struct {
+			SecuritySchemes map[string]struct{ Scheme string }
+		}
+	}
+	c.get("/openapi.json").json(t, &doc)
+	if len(doc.Security) != 1 || doc.Components.SecuritySchemes["token"].Scheme != "bearer" {
+		t.Errorf("the document does not say that a token is needed: %+v", doc)
+	}
+}
+
+func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
+	c, issuer, _ := startClosed(t)
+	token := issuer.Token("viewer")
+	issuer.Stop()
+	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away", http.StatusServiceUnavailable, "", "issuer")
+	if a := c.get("/readyz"); a.status != http.StatusOK {
+		t.Errorf("sagas go on without it: %d %s", a.status, a.body)
+	}
+}
+
+func TestAudit(t *testing.T) {
+	c, issuer, b := startClosed(t)
+	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
+	if a := c.do("POST", "/v1/sagas", newOrder("o", expensive), operator...); a.status != http.StatusAccepted {
+		t.Fatal(a.body)
+	}
+	testkit.Eventually(t, "it waits for approval", func() error {
+		if a := c.do("GET", "/v1/sagas/o", "", operator...); !strings.Contains(a.body, "AWAITING_APPROVAL") {
+			return io.ErrNoProgress
+		}
+		return nil
+	})
+	c.do("POST", "/v1/sagas/o/approve", `{"by":"somebody else","note":"fine"}`, "Authorization", "Bearer "+issuer.Token("viewer"))
+	a := c.do("POST", "/v1/sagas/o/approve", `{"by":"somebody else","note":"fine"}`, operator...)
+	if a.status != http.StatusAccepted || !strings.Contains(a.body, `"actor":"operator"`) || strings.Contains(a.body, "somebody") {
+		t.Errorf("noted under another's name: %d %s", a.status, a.body)
+	}
+	c.do("PUT", "/v1/stock/A", `{"available":7}`, operator...)
+	got := b.audits(t)
+	want := []struct {
+		path, name string
+		status     float64
+		said       string
+	}{
+		{"/v1/sagas/o/approve", "viewer", http.StatusForbidden, ""},
+		{"/v1/sagas/o/approve", "operator", http.StatusAccepted, "fine"},
+		{"/v1/stock/A", "operator", http.StatusOK, "7"},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d lines: %v", len(got), got)
+	}
+	for i, w := range want {
+		said, _ := json.Marshal(got[i]["said"])
+		if g := got[i]; g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name || g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
+			t.Errorf("line %d: %v", i, g)
+		}
+	}
+}
+
+func TestSignInWithABrowser(t *testing.T) {
+	c, issuer, b := startClosed(t)
+	browser := func() *http.Client {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := &http.Transport{}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Jar: jar, Transport: transport}
+	}
+	text := func(res *http.Response, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Status + " " + string(body)
+	}
+
+	ann := browser()
+	home := issuer.SignIn(ann, c.API+"/console/stock?x=1", "ann")
+	if home.StatusCode != http.StatusOK || home.Request.URL.RequestURI() != "/console/stock?x=1" {
+		t.Fatalf("signed in, she is at %s, %s", home.Request.URL, home.Status)
+	}
+	page := text(home, nil)
+	for _, want := range []string{"ann", "operator", "Sign out", "Set what is available"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("her page does not say %q: %s", want, page)
+		}
+	}
+	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
+		t.Errorf("her session does not open the API, which pages follow: %s", s)
+	}
+	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "available": {"5"}})); !strings.Contains(s, "5 available") {
+		t.Error(s)
+	}
+	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {
+		t.Errorf("%v", lines)
+	}
+	u, _ := url.Parse(c.API)
+	for _, cookie := range home.Request.Response.Cookies() { // of the answer that brought her back
+		if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode {
+			t.Errorf("cookie %s", cookie)
+		}
+	}
+	if len(ann.Jar.Cookies(u)) == 0 {
+		t.Error("she has no session")
+	}
+
+	// Another site's page acts through her browser.
+	for _, path := range []string{"/console/stock", "/v1/reconcile"} {
+		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&available=1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "cross-site")
+		if s := text(ann.Do(req)); !strings.HasPrefix(s, "403") {
+			t.Errorf("%s from another site: %s", path, s)
+		}
+	}
+
+	bob := browser()
+	page = text(issuer.SignIn(bob, c.API+"/console/stock", "bob"), nil)
+	if !strings.Contains(page, "bob") || strings.Contains(page, "Set what is available") {
+		t.Errorf("a viewer's page: %s", page)
+	}
+	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "available": {"6"}})); !strings.Contains(s, "needs the role operator") {
+		t.Error(s)
+	}
+
+	if s := text(ann.PostForm(c.API+auth.SignOutPath, nil)); !strings.Contains(s, "signed out") {
+		t.Error(s)
+	}
+	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "401") {
+		t.Errorf("signed out, the API answers %s", s)
+	}
+
+	// Answers to sign-ins that this browser did not begin, and ways off the site.
+	for path, want := range map[string]string{
+		"/console/signed-in?code=x&state=y":          "no sign-in is under way",
+		"/console/signed-in?error=access_denied":     "access_denied",
+		"/console/sign-in?to=https://evil.test/":     "",
+		"/console/sign-in?to=//evil.test/":           "",
+		`/console/sign-in?to=/\evil.test/`:           "",
+		"/console/sign-in?to=/%09/evil.test/console": "",
+	} {
+		if want != "" {
+			if s := text(browser().Get(c.API + path)); !strings.HasPrefix(s, "401") || !strings.Contains(s, want) {
+				t.Errorf("%s: %s", path, s)
+			}
+			continue
+		}
+		if end := issuer.SignIn(browser(), c.API+path, "ann"); end.Request.URL.Host != u.Host || end.Request.URL.Path != "/" {
+			t.Errorf("%s leads to %s", path, end.Request.URL)
+		}
+	}
+	eve := browser()
+	form, err := eve.Get(c.API + "/console/sign-in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = form.Body.Close()
+	if s := text(eve.Get(c.API + "/console/signed-in?code=x&state=other")); !strings.Contains(s, "another sign-in") {
+		t.Error(s)
+	}
+}

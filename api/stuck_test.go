@@ -1,0 +1,61 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestStuck: what needs attention is found at once, what has not moved for too
+// long then, and what waits as it may is not.
+func TestStuck(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")
+	c.place(newOrder("waits-for-the-carrier", shipTo("SILENT")), "PAID")
+	c.place(newOrder("done", nil), "COMPLETED")
+	c.place(newOrder("refund-fails", func(o *order.Order) { o.Payment.Token = "tok_refund_down"; shipTo("REFUSE")(o) }), "NEEDS_ATTENTION")
+	var lost order.Order
+	if err := json.Unmarshal([]byte(newOrder("never-begun", nil)), &lost); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Store.Accept(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	type page struct {
+		Sagas []struct{ OrderID, Status, Step, LastError string }
+		Next  string
+	}
+	list := func(query string) (p page) {
+		t.Helper()
+		c.get("/v1/sagas?stuck=true"+query).json(t, &p)
+		return p
+	}
+	if p := list("&status=NEEDS_ATTENTION"); len(p.Sagas) != 1 || p.Sagas[0].OrderID != "refund-fails" || !strings.Contains(p.Sagas[0].Step, "charge") || p.Sagas[0].LastError == "" {
+		t.Errorf("%+v", p)
+	}
+	// Half a percent of five and a half minutes is what a step may take here.
+	testkit.Eventually(t, "both are found", func() error {
+		if p := list(""); len(p.Sagas) != 2 || p.Sagas[0].OrderID != "never-begun" || p.Sagas[1].OrderID != "refund-fails" {
+			return errors.New(c.get("/v1/sagas?stuck=true").body)
+		}
+		return nil
+	})
+	first := list("&limit=1")
+	if len(first.Sagas) != 1 || first.Next == "" {
+		t.Fatalf("%+v", first)
+	}
+	if second := list("&limit=1&cursor=" + first.Next); len(second.Sagas) != 1 || second.Sagas[0].OrderID != "refund-fails" {
+		t.Errorf("%+v", second)
+	}
+	if p := list("&customer=nobody"); len(p.Sagas) != 0 {
+		t.Errorf("%+v", p)
+	}
+	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
+		t.Errorf("%s", a.body)
+	}
+}
