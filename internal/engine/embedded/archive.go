@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -46,9 +47,17 @@ func openArchive(dir string) (a *archive, err error) {
 			FreelistType: bolt.FreelistMapType, // what retention frees is found again at once
 		})
 		if err != nil {
-			return err
+			return asDamage(err)
 		}
 		a = &archive{db}
+		there := false
+		err = db.View(func(tx *bolt.Tx) error {
+			there = tx.Bucket(bucketSagas) != nil && tx.Bucket(bucketEnded) != nil
+			return nil
+		})
+		if err != nil || there {
+			return err // without a write: the disk may be full
+		}
 		return db.Update(func(tx *bolt.Tx) error {
 			_, err1 := tx.CreateBucketIfNotExists(bucketSagas)
 			_, err2 := tx.CreateBucketIfNotExists(bucketEnded)
@@ -64,6 +73,15 @@ func openArchive(dir string) (a *archive, err error) {
 // errDamaged says that the archive's file is not what was written.
 var errDamaged = errors.New("it is damaged")
 
+// asDamage takes what keeps bbolt from opening a file for damage, but for what
+// the system says.
+func asDamage(err error) error {
+	if _, ok := errors.AsType[*fs.PathError](err); ok || errors.Is(err, bolterrors.ErrTimeout) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errDamaged, err)
+}
+
 // guard names the file in errors. bbolt panics at pages that are not what they
 // should be, and the processor faults at those that are missing.
 func guard(path string, f func() error) (err error) {
@@ -76,7 +94,7 @@ func guard(path string, f func() error) (err error) {
 			return
 		}
 		err = fmt.Errorf("archive of ended sagas %s: %w", path, err)
-		if errors.Is(err, errDamaged) || errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+		if errors.Is(err, errDamaged) {
 			data := filepath.Dir(filepath.Dir(path))
 			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` tells more, `ordersaga engine repair --data-dir %[2]s` saves what can be read", err, data)
 		}

@@ -38,8 +38,11 @@ func readArchive(path string, each func(ended) error) (r ArchiveReport, err erro
 	var a *archive
 	fault(guard(path, func() error {
 		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+		if err != nil {
+			return asDamage(err)
+		}
 		a = &archive{db}
-		return err
+		return nil
 	}))
 	if len(faults) == 0 {
 		defer func() { err = errors.Join(err, a.close()) }()

@@ -298,6 +298,11 @@ func TestDamagedArchive(t *testing.T) {
 			if err != nil || r.Intact() || !strings.Contains(r.Archive.Damage, archiveName) {
 				t.Fatalf("%+v %v", r, err)
 			}
+			if e, err := Open(Options{Dir: dir}); err == nil {
+				_ = e.Close()
+			} else if !strings.Contains(err.Error(), "engine repair --data-dir") || !strings.Contains(err.Error(), archiveName) {
+				t.Errorf("the way out is not said: %v", err)
+			}
 			r, err = Repair(dir)
 			if err != nil || r.Backup == "" {
 				t.Fatalf("%+v %v", r, err)
