@@ -59,8 +59,15 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%+v %v", rec, err)
 	}
 
+	handbook, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	known := map[string]bool{"ordersaga_sagas_stuck": true} // absent while none is
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(metrics, -1) {
+		if strings.HasPrefix(m[1], "ordersaga_") && !strings.Contains(string(handbook), "`"+m[1]+"`") {
+			t.Errorf("docs/operations.md does not tell of %s", m[1])
+		}
 		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
 			known[m[1]+suffix] = true
 		}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -212,8 +213,8 @@ func TestDeathBetweenArchiveAndJournal(t *testing.T) {
 	}
 	e.stop() // the journal has not forgotten them
 	e = run(t, w, Options{Dir: dir})
-	if ids := e.ids(t); len(ids) != 3 || e.inMemory() != 3 {
-		t.Errorf("%v, %d in memory", ids, e.inMemory())
+	if ids := e.ids(t); len(ids) != 3 {
+		t.Error(ids)
 	}
 	e.moveNow(t)
 	if ids := e.ids(t); len(ids) != 3 || e.inMemory() != 0 {
@@ -278,12 +279,19 @@ func TestDamagedArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := os.Getpagesize()
+	// every is where the file has saga c7: pages that it was in before, too.
+	every := func(b []byte, change func(at int)) []byte {
+		for at := range b {
+			if bytes.HasPrefix(b[at:], []byte("c7")) {
+				change(at)
+			}
+		}
+		return b
+	}
 	for name, change := range map[string]func([]byte) []byte{
-		"a byte of a state": func(b []byte) []byte { b[strings.Index(string(b), "c7")+60] ^= 1; return b },
+		"a byte of a state": func(b []byte) []byte { return every(b, func(at int) { b[at+60] ^= 1 }) },
 		"a page of zeros": func(b []byte) []byte {
-			at := strings.Index(string(b), "c7") / page * page
-			clear(b[at : at+page])
-			return b
+			return every(b, func(at int) { at -= at % page; clear(b[at : at+page]) })
 		},
 		"both meta pages": func(b []byte) []byte { clear(b[:2*page]); return b },
 		"cut short":       func(b []byte) []byte { return b[:6*page] },
