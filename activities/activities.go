@@ -52,19 +52,21 @@ type Activities struct {
 	Payments  Payments
 	Shipments Shipments
 	Logger    zerolog.Logger
+	// Observe is told of every attempt; nil if nobody listens.
+	Observe func(Attempt)
 }
 
 // Register adds the workflow and all activities to a registry.
 func (a Activities) Register(r *task.TaskRegistry) error {
 	return errors.Join(
 		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.Version, true, workflows.Order),
-		r.AddActivityN(workflows.ReserveStock, saga.Do(a.ReserveStock)),
-		r.AddActivityN(workflows.ReleaseStock, saga.Undo(a.ReleaseStock)),
-		r.AddActivityN(workflows.ChargePayment, saga.Do(a.ChargePayment)),
-		r.AddActivityN(workflows.RefundPayment, saga.Undo(a.RefundPayment)),
-		r.AddActivityN(workflows.RequestShipment, saga.Do(a.RequestShipment)),
-		r.AddActivityN(workflows.ConfirmShipment, saga.Do(a.ConfirmShipment)),
-		r.AddActivityN(workflows.ParkSaga, saga.Parked(a.ParkSaga)),
+		r.AddActivityN(workflows.ReserveStock, a.do(workflows.ReserveStock, a.ReserveStock)),
+		r.AddActivityN(workflows.ReleaseStock, a.undo(workflows.ReleaseStock, a.ReleaseStock)),
+		r.AddActivityN(workflows.ChargePayment, a.do(workflows.ChargePayment, a.ChargePayment)),
+		r.AddActivityN(workflows.RefundPayment, a.undo(workflows.RefundPayment, a.RefundPayment)),
+		r.AddActivityN(workflows.RequestShipment, a.do(workflows.RequestShipment, a.RequestShipment)),
+		r.AddActivityN(workflows.ConfirmShipment, a.do(workflows.ConfirmShipment, a.ConfirmShipment)),
+		r.AddActivityN(workflows.ParkSaga, a.parked(workflows.ParkSaga, a.ParkSaga)),
 	)
 }
 

@@ -68,7 +68,8 @@ type Worker struct {
 	// Idle adds the workflow with which Load measures the engine's ceiling.
 	Idle bool
 
-	parts Parts
+	parts   Parts
+	metrics metrics
 }
 
 // Dapr is where the worker's sidecar is.
@@ -110,7 +111,11 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err := w.Validate(); err != nil {
 		return Parts{}, fmt.Errorf("worker settings: %w", err)
 	}
-	clients, err := cloud.New(ctx, w.AWS)
+	registry := prometheus.NewRegistry()
+	w.metrics = newMetrics(registry)
+	aws := w.AWS
+	aws.Observe = w.metrics.call
+	clients, err := cloud.New(ctx, aws)
 	if err != nil {
 		return Parts{}, err
 	}
@@ -121,13 +126,13 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	p := Parts{
 		Cloud: clients, Resources: resources,
 		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
-		Registry: prometheus.NewRegistry(),
+		Registry: registry,
 	}
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
 	}
 	w.parts = p
-	w.parts.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	w.parts.Registry.MustRegister(queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return w.parts, nil
 }
 
@@ -206,8 +211,8 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	p := w.parts
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
-		Stock: p.Store, Payments: p.Payments,
-		Shipments: p.Shipments, Logger: w.Logger,
+		Stock: counted{p.Store, w.metrics.ended}, Payments: p.Payments,
+		Shipments: p.Shipments, Logger: w.Logger, Observe: w.metrics.attempt,
 	}
 	if err := acts.Register(registry); err != nil {
 		return fmt.Errorf("register activities: %w", err)
@@ -229,16 +234,12 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 		return p.Engine.Run(engineCtx, registry)
 	})
 
-	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "ordersaga_intake_messages_total", Help: "Messages handled, by queue and outcome (done, poison, retry).",
-	}, []string{"queue", "outcome"})
-	p.Registry.MustRegister(messages)
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
 	if !w.NoIntake {
-		g.Go(func() error { return w.orders(starter, messages).Run(gctx) })
+		g.Go(func() error { return w.orders(starter).Run(gctx) })
 	}
-	g.Go(func() error { return w.answers(messages).Run(gctx) })
+	g.Go(func() error { return w.answers().Run(gctx) })
 	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
@@ -262,11 +263,11 @@ func (w *Worker) Close() error {
 	return nil
 }
 
-func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *intake.Consumer {
+func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
 		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
-		Observe: func(o string) { messages.WithLabelValues("orders", o).Inc() },
+		Observe: w.metrics.outcome("orders"), Lag: w.metrics.age("orders"),
 		Room: func(ctx context.Context) bool {
 			if w.Dapr == nil && w.parts.Ready() != nil {
 				return false // nothing could be started: let others have it
@@ -277,11 +278,11 @@ func (w *Worker) orders(s intake.Starter, messages *prometheus.CounterVec) *inta
 	})
 }
 
-func (w *Worker) answers(messages *prometheus.CounterVec) *intake.Consumer {
+func (w *Worker) answers() *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
 		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
-		Observe: func(o string) { messages.WithLabelValues("carrier", o).Inc() },
+		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"),
 	})
 }
 

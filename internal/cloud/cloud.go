@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/rs/zerolog"
@@ -31,7 +33,27 @@ type Options struct {
 	// Logger gets the SDK's own remarks, at debug level: what matters comes
 	// back as an error too.
 	Logger zerolog.Logger
+	// Observe is told of every request, retries included; nil if nobody
+	// listens.
+	Observe func(Call)
 }
+
+// Call is one request to AWS.
+type Call struct {
+	Service, Operation string
+	Outcome            Outcome
+}
+
+// Outcome is what came of a request.
+type Outcome string
+
+// The outcomes.
+const (
+	Done      Outcome = "done"
+	Refused   Outcome = "refused"   // AWS says no: a condition does not hold, say
+	Throttled Outcome = "throttled" // too many for it
+	Failed    Outcome = "failed"    // it is broken, or did not answer
+)
 
 // Validate says what is wrong with the options.
 func (o Options) Validate() error {
@@ -73,7 +95,7 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = 5; so.MaxBackoff = 2 * time.Second })
 		}),
-		config.WithAPIOptions([]func(*middleware.Stack) error{c.count}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{c.count(o.Observe)}),
 	}
 	if o.Endpoint != "" {
 		load = append(load, config.WithBaseEndpoint(o.Endpoint),
@@ -94,10 +116,31 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 // Calls is how many requests have been made, retries included.
 func (c *Clients) Calls() int64 { return c.calls.Load() }
 
-func (c *Clients) count(stack *middleware.Stack) error {
-	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("CountCalls",
-		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
-			c.calls.Add(1)
-			return next.HandleDeserialize(ctx, in)
-		}), middleware.After)
+func (c *Clients) count(observe func(Call)) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("CountCalls",
+			func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+				c.calls.Add(1)
+				out, meta, err := next.HandleDeserialize(ctx, in)
+				if observe != nil && !errors.Is(ctx.Err(), context.Canceled) { // given up: a long poll at the end
+					observe(Call{awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), outcome(err)})
+				}
+				return out, meta, err
+			}), middleware.Before) // outside of what makes an error of an answer
+	}
+}
+
+var throttles = retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}
+
+func outcome(err error) Outcome {
+	if err == nil {
+		return Done
+	}
+	if throttles.IsErrorThrottle(err) == aws.TrueTernary {
+		return Throttled
+	}
+	if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorFault() != smithy.FaultServer {
+		return Refused
+	}
+	return Failed
 }

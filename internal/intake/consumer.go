@@ -59,6 +59,9 @@ type Options struct {
 	// Observe is told of every message's outcome ("done", "poison", "retry");
 	// nil if nobody listens.
 	Observe func(outcome string)
+	// Lag is told how old the oldest message of each receive was, and zero when
+	// none came; nil if nobody listens.
+	Lag func(time.Duration)
 }
 
 // Consumer handles one queue.
@@ -77,6 +80,9 @@ func New(o Options) *Consumer {
 	}
 	if o.Observe == nil {
 		o.Observe = func(string) {}
+	}
+	if o.Lag == nil {
+		o.Lag = func(time.Duration) {}
 	}
 	if o.Room == nil {
 		o.Room = func(context.Context) bool { return true }
@@ -110,7 +116,7 @@ func (c *Consumer) receive(ctx, work context.Context) {
 		out, err := c.o.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 20,
 			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp},
 			MessageAttributeNames:       []string{"All"}, // they go with it if it is buried
 		})
 		if err != nil {
@@ -124,10 +130,21 @@ func (c *Consumer) receive(ctx, work context.Context) {
 			continue
 		}
 		failures = 0
+		c.o.Lag(oldest(out.Messages))
 		if len(out.Messages) > 0 {
 			c.batch(work, out.Messages)
 		}
 	}
+}
+
+// oldest is the age of the message that was sent first.
+func oldest(messages []types.Message) (age time.Duration) {
+	for _, m := range messages {
+		if sent, err := strconv.ParseInt(m.Attributes["SentTimestamp"], 10, 64); err == nil {
+			age = max(age, time.Since(time.UnixMilli(sent)))
+		}
+	}
+	return age
 }
 
 // batch handles messages side by side and settles each by its outcome.

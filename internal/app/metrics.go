@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ordersaga/ordersaga/activities"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// metrics are what a worker counts; docs/operations.md lists them with the
+// API's own.
+type metrics struct {
+	messages, ended, aws *prometheus.CounterVec
+	lag                  *prometheus.GaugeVec
+	activities           *prometheus.HistogramVec
+}
+
+func newMetrics(reg *prometheus.Registry) metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := metrics{
+		messages: counter("ordersaga_intake_messages_total", "Messages handled, by queue and outcome (done, poison, retry).", "queue", "outcome"),
+		ended:    counter("ordersaga_sagas_ended_total", "Sagas that this worker has ended, by the order's status; a step that is repeated after a crash may count one twice.", "status"),
+		aws:      counter("ordersaga_aws_calls_total", "Requests to AWS, retries included, by service, operation and outcome (done, refused, throttled, failed).", "service", "operation", "outcome"),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ordersaga_intake_lag_seconds", Help: "Age of the oldest message in the latest receive, by queue; 0 when the queue was empty.",
+		}, []string{"queue"}),
+		activities: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ordersaga_activity_seconds", Help: "Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be tried again).",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11),
+		}, []string{"activity", "outcome"}),
+	}
+	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.activities)
+	return m
+}
+
+func (m metrics) call(c cloud.Call) {
+	m.aws.WithLabelValues(c.Service, c.Operation, string(c.Outcome)).Inc()
+}
+
+func (m metrics) attempt(a activities.Attempt) {
+	outcome := "done"
+	if _, stopped := errors.AsType[*saga.Stop](a.Err); stopped {
+		outcome = "stopped"
+	} else if a.Err != nil {
+		outcome = "failed"
+	}
+	m.activities.WithLabelValues(a.Activity, outcome).Observe(a.Took.Seconds())
+}
+
+func (m metrics) outcome(queue string) func(string) {
+	return func(o string) { m.messages.WithLabelValues(queue, o).Inc() }
+}
+
+func (m metrics) age(queue string) func(time.Duration) {
+	gauge := m.lag.WithLabelValues(queue)
+	return func(d time.Duration) { gauge.Set(d.Seconds()) }
+}
+
+// counted counts the orders that end.
+type counted struct {
+	*stock.Store
+
+	ended *prometheus.CounterVec
+}
+
+func (c counted) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
+	err := c.Store.Sell(ctx, orderID, shipmentID, trackingID, holds...)
+	if err == nil {
+		c.ended.WithLabelValues(string(order.StatusCompleted)).Inc()
+	}
+	return err
+}
+
+func (c counted) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
+	err := c.Store.Release(ctx, orderID, final, reason)
+	if err == nil {
+		c.ended.WithLabelValues(string(final)).Inc()
+	}
+	return err
+}
+
+// queueMetric reads the queues when it is asked for.
+type queueMetric struct {
+	queues func(context.Context) ([]api.Queue, error)
+}
+
+var queueDesc = prometheus.NewDesc("ordersaga_queue_messages", "Messages in a queue as SQS estimates them, by state (visible, in_flight, dead); absent if SQS does not answer.", []string{"queue", "state"}, nil)
+
+func (queueMetric) Describe(ch chan<- *prometheus.Desc) { ch <- queueDesc }
+
+func (m queueMetric) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	queues, err := m.queues(ctx)
+	if err != nil {
+		return
+	}
+	for _, q := range queues {
+		for state, n := range map[string]int{"visible": q.Visible, "in_flight": q.InFlight, "dead": q.Dead} {
+			ch <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(n), q.Name, state)
+		}
+	}
+}
