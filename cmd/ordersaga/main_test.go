@@ -6,17 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
 
 // asOrdersaga makes the test binary be the program under test, so that tests
@@ -152,15 +154,18 @@ func eventually(t *testing.T, within time.Duration, what string, f func() error)
 	}
 }
 
-// freePort finds a port that is free now and, on a quiet machine, stays so.
+// freePort finds a port that is free now and likely to stay so.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := daprlocal.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }() // only its number was wanted
-	return l.Addr().(*net.TCPAddr).Port
+	port, err := strconv.Atoi(p[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // ordersaga runs a command in this process.

@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -107,7 +107,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 			c.Stop()
 		}
 	}()
-	p, err := freePorts(9)
+	p, err := FreePorts(9)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	if app.Name == "" {
 		app.Name = app.ID
 	}
-	p, err := freePorts(4)
+	p, err := FreePorts(4)
 	if err != nil {
 		return nil, err
 	}
@@ -320,16 +320,26 @@ func (c *Cluster) Stop() {
 
 func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
 
-// freePorts finds ports that are free now.
-func freePorts(n int) ([]string, error) {
-	out := make([]string, n)
-	for i := range out {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+// Ports for Dapr's processes are below those that systems give out by
+// themselves (from 32768 on Linux, 49152 elsewhere): between the moment that one
+// is found free and the moment that a process listens on it, any connection of
+// the machine could take it.
+const firstPort, lastPort = 20_000, 32_000
+
+// FreePorts finds ports that are free now.
+func FreePorts(n int) ([]string, error) {
+	out := make([]string, 0, n)
+	for tries := 0; len(out) < n; tries++ {
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort)) //nolint:gosec // it is no secret
+		l, err := net.Listen("tcp", loopback(port))                     //nolint:noctx // it does not block
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			if tries > 100*n {
+				return nil, fmt.Errorf("find a free port: %w", err)
+			}
+			continue
 		}
 		defer func() { _ = l.Close() }() // only its number was wanted
-		_, out[i], _ = strings.Cut(l.Addr().String(), ":")
+		out = append(out, port)
 	}
 	return out, nil
 }

@@ -19,7 +19,7 @@ func (c *Cluster) startSentry(ctx context.Context) (flags []string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("folder for sentry: %w", err)
 	}
-	p, err := freePorts(3)
+	p, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}

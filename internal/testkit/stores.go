@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
 
 // Redis starts a Redis with an append-only file. With TLS among its arguments
@@ -132,9 +134,7 @@ func dial(address string) error {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l := listen(t)
-	defer func() { must(t, l.Close()) }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	p, err := daprlocal.FreePorts(1)
 	must(t, err)
-	return port
+	return p[0]
 }
