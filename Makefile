@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto emulators cfn-lint lambda interop bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr moto emulators cfn-lint lambda interop images containers bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -17,10 +17,10 @@ dev: ## everything in one process, until Ctrl-C
 	go run ./cmd/ordersaga dev
 
 test: ## all tests
-	go test ./...
+	go test -timeout 30m ./...
 
 race: ## all tests with the race detector
-	go test -race -count=1 ./...
+	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v /integration/containers)
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
@@ -82,6 +82,12 @@ dist/stock-lambda.zip dist/intake-lambda.zip: dist/%.zip:
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...
+
+images: ## the Docker image ordersaga, of this checkout
+	docker build -f deploy/docker/Dockerfile -t ordersaga --build-arg VERSION="$$(git describe --always --dirty)" .
+
+containers: ## the whole system in containers (docs/testing.md)
+	go test -count=1 -v -timeout 30m ./integration/containers
 
 bench: ## all other benchmarks (docs/benchmarks.md)
 	go test -run '^$$' -bench . -skip BenchmarkEngines -benchmem ./...

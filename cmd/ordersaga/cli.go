@@ -29,6 +29,7 @@ type cli struct {
 	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
 	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
 	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
+	Health    healthCmd    `cmd:"" help:"Ask a worker whether it can do its work; status 0: it can. For a container's health check."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
 	Engine    engineCmd    `cmd:"" help:"Verify or repair the embedded engine's files, with the worker stopped."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`

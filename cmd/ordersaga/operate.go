@@ -381,3 +381,11 @@ func (c stockSetCmd) Run(e env) error {
 
 // commandName is the last word of the command, for those that share a type.
 type commandName string
+
+type healthCmd struct {
+	API string `default:"http://127.0.0.1:8080" help:"Where the API is."`
+}
+
+func (c healthCmd) Run(e env) error {
+	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, "/readyz", nil, nil)
+}

@@ -1,0 +1,3 @@
+FROM scratch
+COPY front /front
+ENTRYPOINT ["/front"]

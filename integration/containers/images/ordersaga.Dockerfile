@@ -1,0 +1,8 @@
+# As deploy/docker/Dockerfile, around a program that was built outside: where
+# no image can be pulled there is none to build it in.
+FROM scratch
+LABEL org.opencontainers.image.title="ordersaga" org.opencontainers.image.version="test"
+COPY ordersaga /ordersaga
+USER 65532:65532
+ENTRYPOINT ["/ordersaga"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=90s CMD ["/ordersaga", "health"]

@@ -1,0 +1,3 @@
+FROM scratch
+COPY . /
+ENTRYPOINT ["/usr/bin/redis-server"]
