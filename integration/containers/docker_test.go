@@ -46,7 +46,7 @@ func (i images) program(image, path string, args ...string) spec {
 	}
 	var binds []string
 	for _, dir := range []string{"/usr", "/lib", "/lib64", "/etc", i.python, i.bin} {
-		if _, err := os.Stat(dir); err == nil && !strings.HasPrefix(dir, "/usr/") {
+		if _, err := os.Stat(dir); err == nil && !(dir == i.python && strings.HasPrefix(dir, "/usr")) { // Debian's own is in /usr
 			binds = append(binds, dir+":"+dir+":ro")
 		}
 	}
