@@ -45,8 +45,12 @@ func (i images) program(image, path string, args ...string) spec {
 		path = "/usr/bin/" + path
 	}
 	var binds []string
-	for _, dir := range []string{"/usr", "/lib", "/lib64", "/etc", i.python, i.bin} {
-		if _, err := os.Stat(dir); err == nil && !(dir == i.python && strings.HasPrefix(dir, "/usr")) { // Debian's own is in /usr
+	dirs := []string{"/usr", "/lib", "/lib64", "/etc", i.bin}
+	if !strings.HasPrefix(i.python, "/usr") {
+		dirs = append(dirs, i.python)
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
 			binds = append(binds, dir+":"+dir+":ro")
 		}
 	}
