@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
@@ -128,9 +127,6 @@ func (s *server) audit(ctx context.Context, r *http.Request, status int, said []
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
 	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if id := chi.URLParamFromCtx(ctx, "id"); id != "" && !letters {
-		line = line.Str("order", id)
-	}
 	if len(said) <= maxSaid && json.Valid(said) && !letters {
 		line = line.RawJSON("said", said)
 	}

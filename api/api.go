@@ -123,7 +123,7 @@ func New(o Options) http.Handler {
 	config.Transformers = []huma.Transformer{tidied}
 	s.secure(&config)
 	h := humachi.New(r, config)
-	h.UseMiddleware(onceEach(h))
+	h.UseMiddleware(onceEach(h), concerning)
 	s.orders(h)
 	s.sagas(h)
 	s.actions(h)

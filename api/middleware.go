@@ -50,6 +50,14 @@ func (s *server) requestID(next http.Handler) http.Handler {
 	})
 }
 
+// concerning has the request's span and its log lines name the order.
+func concerning(ctx huma.Context, next func(huma.Context)) {
+	if strings.HasPrefix(ctx.Operation().Path, "/v1/sagas/{id}") {
+		tracing.Concerns(ctx.Context(), ctx.Param("id"))
+	}
+	next(ctx)
+}
+
 // recover turns a panic into a problem document.
 func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,13 +61,34 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// background runs f until the test's end.
+func background(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+	})
+}
+
 func call(t *testing.T, method, url string, in, out any) {
+	t.Helper()
+	callIn(t, "", method, url, in, out)
+}
+
+// callIn calls as part of a trace.
+func callIn(t *testing.T, parent, method, url string, in, out any) {
 	t.Helper()
 	b, err := json.Marshal(in)
 	must(t, err)
 	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(b))
 	must(t, err)
 	req.Header.Set("Content-Type", "application/json")
+	if parent != "" {
+		req.Header.Set("Traceparent", parent)
+	}
 	res, err := http.DefaultClient.Do(req)
 	must(t, err)
 	defer res.Body.Close()
@@ -82,6 +104,11 @@ func call(t *testing.T, method, url string, in, out any) {
 
 func place(t *testing.T, api, id, token string, change func(*order.Order)) {
 	t.Helper()
+	placeIn(t, api, "", id, token, change)
+}
+
+func placeIn(t *testing.T, api, parent, id, token string, change func(*order.Order)) {
+	t.Helper()
 	o := order.Order{
 		SpecVersion: 1, OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: token},
 		Lines:  []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 500}},
@@ -90,7 +117,7 @@ func place(t *testing.T, api, id, token string, change func(*order.Order)) {
 	if change != nil {
 		change(&o)
 	}
-	call(t, http.MethodPost, api+"/v1/orders", o, nil)
+	callIn(t, parent, http.MethodPost, api+"/v1/orders", o, nil)
 }
 
 type saga struct {
@@ -118,7 +145,7 @@ func say(s testkit.Span) (text string) {
 	if s.Error != "" {
 		text += " ERROR"
 	}
-	return text
+	return strings.TrimSpace(text)
 }
 
 // trace waits for an order's trace to be as it is wanted.
@@ -133,4 +160,28 @@ func trace(t *testing.T, id, want string) []testkit.Span {
 		return nil
 	})
 	return spans
+}
+
+func has(spans []testkit.Span, name string) error {
+	for _, s := range spans {
+		if s.Name == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("no span %s", name)
+}
+
+// secrets are what orders of tests and of the demo have in them that is
+// nobody's business, and how credentials look.
+var secrets = []string{"tok_", "Ada Example", "Loopback Lane", "10115", "Bearer", "dev-payment-key"}
+
+func withoutSecrets(t *testing.T, said any) {
+	t.Helper()
+	b, err := json.Marshal(said)
+	must(t, err)
+	for _, secret := range secrets {
+		if at := bytes.Index(b, []byte(secret)); at >= 0 {
+			t.Errorf("%s is in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])
+		}
+	}
 }
