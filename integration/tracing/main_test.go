@@ -151,11 +151,16 @@ func say(s testkit.Span) (text string) {
 // trace waits for an order's trace to be as it is wanted.
 func trace(t *testing.T, id, want string) []testkit.Span {
 	t.Helper()
-	var spans []testkit.Span
+	return traceOf(t, id, want, func(spans []testkit.Span) []testkit.Span { return spans })
+}
+
+// traceOf is trace of some of the spans.
+func traceOf(t *testing.T, id, want string, some func([]testkit.Span) []testkit.Span) (spans []testkit.Span) {
+	t.Helper()
 	testkit.Eventually(t, "the trace of order "+id, func() error {
-		spans = collector.Of(id)
+		spans = some(collector.Of(id))
 		if got := testkit.Tree(spans, say); got != want[1:] {
-			return fmt.Errorf("it is\n%swant\n%s", got, want)
+			return fmt.Errorf("it is\n%swant%s", got, want)
 		}
 		return nil
 	})

@@ -49,6 +49,15 @@ func Continue(ctx context.Context, parent string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Attribute: parent})
 }
 
+// Rejoin makes what begins in ctx part of the trace of parent. What ctx has is
+// nearer, if it is of that trace: an engine may have begun one of its own.
+func Rejoin(ctx context.Context, parent string) context.Context {
+	if parent == "" || ID(ctx) == IDOf(parent) {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Attribute: parent})
+}
+
 // ID is the id of the trace that ctx is part of, or "".
 func ID(ctx context.Context) string {
 	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {

@@ -107,7 +107,8 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 		}
 	}
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !sc.IsSampled() {
-		// The SDK tells Dapr of any trace that it is sampled.
+		// The SDK would tell Dapr that it is. What Dapr samples by itself is a
+		// trace of its own then; activities do not join it.
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
 	id := api.InstanceID(req.GetInstanceId())
