@@ -33,6 +33,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -240,7 +241,7 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 		g.Go(func() error { return w.orders(starter).Run(gctx) })
 	}
 	g.Go(func() error { return w.answers().Run(gctx) })
-	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, tracing.Handler(w.api(starter))) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
