@@ -37,7 +37,7 @@ func FreePorts(n int) ([]string, error) {
 		}
 	}
 	out := make([]string, 0, n)
-	for range blockSize {
+	for range blockSize - 1 {
 		if len(out) == n {
 			return out, nil
 		}
