@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint lambda interop images containers bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,13 @@ bin/cfnlint/ready: tools/cfnlint/requirements.txt
 	python3 -m venv --clear bin/cfnlint
 	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
+
+helm: bin/helm bin/kubeconform ## helm and kubeconform, for deploy/helm, at the versions tools/helm pins, into bin/
+
+bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
+bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
+bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum
+	cd tools/helm && CGO_ENABLED=0 go build -o ../../bin/$* $(MAIN)
 
 lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
 
