@@ -251,7 +251,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	if !w.NoSagas {
 		g.Go(func() error { return w.answers().Run(gctx) })
 	}
-	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
+	later := newErrands(w.Logger)
+	g.Go(func() error { return later.Run(gctx) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter, later)) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
@@ -312,13 +314,14 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 	return saga.Send(ctx, s.Engine, id, event, payload)
 }
 
-func (w *Worker) api(starter intake.Starter) http.Handler {
+func (w *Worker) api(starter intake.Starter, later errands) http.Handler {
 	p := w.parts
 	options := api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Later:  later.Later,
 		Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
