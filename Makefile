@@ -92,8 +92,10 @@ helm: bin/helm bin/kubeconform ## helm and kubeconform, for deploy/helm, at the 
 
 bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
 bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
-bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum
-	cd tools/helm && CGO_ENABLED=0 go build -o ../../bin/$* $(MAIN)
+# Its releases are built with these: the Kubernetes that it knows without a cluster.
+bin/helm: LDFLAGS = $(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=36)
+bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum Makefile
+	cd tools/helm && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/$* $(MAIN)
 
 lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
 
