@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -117,6 +117,9 @@ images: ## the Docker image ordersaga, of this checkout
 
 containers: ## the whole system in containers (docs/testing.md)
 	go test -count=1 -v -timeout 30m ./integration/containers
+
+autoscaling: ## scenes with the real KEDA and a real worker for each pod (ten minutes); PICTURES=docs draws those of docs/autoscaling.md
+	ORDERSAGA_KEDA=1 ORDERSAGA_KEDA_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -count=1 -v -timeout 25m -run 'TestAutoscaling$$' ./integration/keda
 
 bench: ## all other benchmarks (docs/benchmarks.md)
 	go test -run '^$$' -bench . -skip BenchmarkEngines -benchmem ./...

@@ -59,6 +59,9 @@ func (w *world) values() string {
 // TestAutoscaling is one story, each scene from where the one before has ended:
 // with no worker and nothing to do.
 func TestAutoscaling(t *testing.T) {
+	if os.Getenv("ORDERSAGA_KEDA") == "" {
+		t.Skip("it takes ten minutes, and wants the machine to itself: `make autoscaling`")
+	}
 	w := newWorld(t)
 	must(t, w.stocked())
 	w.install("--values", w.values())
