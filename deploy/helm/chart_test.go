@@ -3,6 +3,7 @@ package helm
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -18,6 +19,15 @@ import (
 var update = flag.Bool("update", false, "write the chart's copies and testdata/*.golden.yaml")
 
 const chart = "ordersaga"
+
+func TestMain(m *testing.M) {
+	bin, err := filepath.Abs("../../bin")
+	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH"))); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
 
 // kinds are what a cluster has where Dapr, KEDA and the Prometheus operator are
 // installed.
