@@ -70,7 +70,7 @@ dapr.io/sidecar-seccomp-profile-type: RuntimeDefault
 {{- if $dapr.nativeSidecar }}
 dapr.io/enable-native-sidecar: "true"
 {{- else }}
-dapr.io/block-shutdown-duration: {{ printf "%ds" (int .root.Values.worker.shutdownSeconds) }}
+dapr.io/block-shutdown-duration: {{ printf "%ds" (add .root.Values.worker.shutdownSeconds 5) }}
 {{- end }}
 {{- with $dapr.apiTokenSecret }}
 dapr.io/api-token-secret: {{ . }}
@@ -123,9 +123,13 @@ topologySpreadConstraints:
     matchLabelKeys: [pod-template-hash]
   {{- end }}
 {{- end }}
-{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with $v.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" }}
 {{- with index $v $key }}
-{{ $key }}: {{ toYaml . | nindent 2 }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
