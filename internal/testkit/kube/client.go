@@ -113,7 +113,7 @@ func (c *Cluster) CRDs(folder string) {
 		c.t.Fatalf("there are no CRDs in %s", folder)
 	}
 	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // of a module's folder
+		b, err := os.ReadFile(file)
 		must(c.t, err)
 		for doc := range strings.SplitSeq(string(b), "\n---") {
 			var crd struct {

@@ -14,7 +14,7 @@ import (
 func run(t testing.TB, dir, name string, env []string, program string, args ...string) {
 	t.Helper()
 	path := filepath.Join(dir, name+".log")
-	log, err := os.Create(path) //nolint:gosec // a test's own path
+	log, err := os.Create(path)
 	must(t, err)
 	cmd := exec.Command(program, args...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
 	cmd.Env, cmd.Dir = append(os.Environ(), env...), dir
@@ -33,7 +33,7 @@ func run(t testing.TB, dir, name string, env []string, program string, args ...s
 		late.Stop()
 		_ = log.Close() // the process had its own handle
 		if t.Failed() {
-			b, err := os.ReadFile(path) //nolint:gosec // as above
+			b, err := os.ReadFile(path)
 			t.Logf("--- %s (%v)\n%s", name, err, b[max(0, len(b)-3000):])
 		}
 	})
