@@ -68,6 +68,9 @@ type Options struct {
 	Lag func(time.Duration)
 }
 
+// denials are as many as a new right may need to be known everywhere in AWS.
+const denials = 3
+
 // Consumer handles one queue.
 type Consumer struct {
 	o Options
@@ -100,8 +103,8 @@ func New(o Options) *Consumer {
 }
 
 // Run receives and handles messages until ctx ends, then finishes what it has
-// received and returns nil. It returns an error if it has no right to receive:
-// from the beginning, for what is withdrawn later may be given back.
+// received and returns nil. It returns an error if it turns out to have no right
+// to receive: from the beginning, for what is withdrawn later may be given back.
 func (c *Consumer) Run(ctx context.Context) error {
 	// What has been received is finished even when ctx ends: a worker that is
 	// told to stop leaves nothing half done, if it can.
@@ -132,10 +135,9 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if cloud.Denied(err) && !c.once.Load() {
+			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
-			failures++
 			delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
 			c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
 			pause(ctx, delay)
