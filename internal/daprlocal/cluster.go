@@ -221,7 +221,9 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 	env := append(os.Environ(),
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
-		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
+		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"),
+		// For daprd it is grpc if not said, and for us and the specification this.
+		"OTEL_EXPORTER_OTLP_PROTOCOL="+cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"))
 	env = append(env, c.opt.Env...)
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env, out: c.out}
 	if err := p.start(c.opt.Logger); err != nil {
