@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,7 +90,7 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			g.Go(func() error {
-				count, err := s.countShard(gctx, shardKey(st, n))
+				count, _, err := s.sieveShard(gctx, shardKey(st, n), "", time.Time{})
 				mu.Lock()
 				defer mu.Unlock()
 				counts[st] += count
@@ -101,23 +102,6 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 		return nil, fmt.Errorf("count orders: %w", err)
 	}
 	return counts, nil
-}
-
-func (s *Store) countShard(ctx context.Context, key string) (int, error) {
-	count := 0
-	pages := dynamodb.NewQueryPaginator(s.db, &dynamodb.QueryInput{
-		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
-		KeyConditionExpression:    aws.String("statusShard = :k"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return 0, err
-		}
-		count += int(page.Count)
-	}
-	return count, nil
 }
 
 type indexKey struct{ index, attribute, value string }
@@ -177,6 +161,23 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 
 func (r Record) has(sku string) bool {
 	return slices.ContainsFunc(r.Lines, func(l order.Line) bool { return l.SKU == sku })
+}
+
+// Find says which tables are missing, or that it may not read them.
+func (s *Store) Find(ctx context.Context) error {
+	var missing []string
+	for _, t := range [][2]string{{s.tables.Orders, "orderId"}, {s.tables.Reservations, "orderId"}, {s.tables.Stock, "sku"}} {
+		_, err := s.getItem(ctx, t[0], t[1], "start")
+		if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+			missing = append(missing, t[0])
+		} else if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("missing in DynamoDB: tables %s; create them with `ordersaga setup` and the same --table-prefix, or the stack of deploy/cloudformation", strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 // CreateTables makes the tables if they are missing, for development and

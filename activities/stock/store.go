@@ -87,8 +87,9 @@ type Record struct {
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
-	Token       string `dynamodbav:"token,omitempty" json:"-"` // gone once the order ends
-	Trace       string `dynamodbav:"trace,omitempty" json:"-"` // W3C trace context of what accepted it
+	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
+	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
+	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it
 	Fingerprint string `dynamodbav:"fingerprint" json:"-"`
 	Content     string `dynamodbav:"content" json:"-"` // the order without its token, JSON
 	Created     string `dynamodbav:"createdAt" json:"-"`

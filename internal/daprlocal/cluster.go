@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -321,27 +320,3 @@ func (c *Cluster) Stop() {
 }
 
 func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
-
-// Ports for Dapr's processes are below those that systems give out by
-// themselves (from 32768 on Linux, 49152 elsewhere): between the moment that one
-// is found free and the moment that a process listens on it, any connection of
-// the machine could take it.
-const firstPort, lastPort = 20_000, 32_000
-
-// FreePorts finds ports that are free now.
-func FreePorts(n int) ([]string, error) {
-	out := make([]string, 0, n)
-	for tries := 0; len(out) < n; tries++ {
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort)) //nolint:gosec // it is no secret
-		l, err := net.Listen("tcp", loopback(port))                     //nolint:noctx // it does not block
-		if err != nil {
-			if tries > 100*n {
-				return nil, fmt.Errorf("find a free port: %w", err)
-			}
-			continue
-		}
-		defer func() { _ = l.Close() }() // only its number was wanted
-		out = append(out, port)
-	}
-	return out, nil
-}
