@@ -30,10 +30,11 @@ type Orders interface {
 	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
-	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	Answer(ctx context.Context, orderID string, n stock.Note) error
 	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
+	Load(ctx context.Context, at time.Time) (stock.Load, error)
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
 	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
@@ -73,7 +74,10 @@ type Options struct {
 	Reconcile   func(ctx context.Context) (reconcile.Report, error)
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
-	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	// Later runs an errand that outlives the request, until it has succeeded or
+	// is given up; nil: there are none.
+	Later    func(what string, errand func(context.Context) error)
 	Ready    func(ctx context.Context) error // says what is missing
 	Auth     Auth                            // nil: whoever reaches the API may do everything
 	Registry *prometheus.Registry
@@ -84,6 +88,7 @@ type server struct {
 	Options
 
 	cache overviewCache
+	loads loadCache
 }
 
 const (
@@ -132,6 +137,7 @@ func New(o Options) http.Handler {
 	s.deadLetters(h)
 	s.reconcile(h)
 	s.health(h)
+	s.load(h)
 	s.who(h)
 	r.Get("/docs", docs(h.OpenAPI()))
 	return r

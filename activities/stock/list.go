@@ -89,7 +89,7 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			g.Go(func() error {
-				count, err := s.countShard(gctx, shardKey(st, n))
+				count, _, err := s.sieveShard(gctx, shardKey(st, n), "", time.Time{})
 				mu.Lock()
 				defer mu.Unlock()
 				counts[st] += count
@@ -101,23 +101,6 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 		return nil, fmt.Errorf("count orders: %w", err)
 	}
 	return counts, nil
-}
-
-func (s *Store) countShard(ctx context.Context, key string) (int, error) {
-	count := 0
-	pages := dynamodb.NewQueryPaginator(s.db, &dynamodb.QueryInput{
-		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
-		KeyConditionExpression:    aws.String("statusShard = :k"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return 0, err
-		}
-		count += int(page.Count)
-	}
-	return count, nil
 }
 
 type indexKey struct{ index, attribute, value string }

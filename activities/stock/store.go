@@ -86,7 +86,8 @@ type Record struct {
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
-	Token       string `dynamodbav:"token,omitempty" json:"-"` // gone once the order ends
+	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
+	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
 	Fingerprint string `dynamodbav:"fingerprint" json:"-"`
 	Content     string `dynamodbav:"content" json:"-"` // the order without its token, JSON
 	Created     string `dynamodbav:"createdAt" json:"-"`

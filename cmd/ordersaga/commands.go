@@ -203,6 +203,7 @@ type workerCmd struct {
 	SecretStore  string        `default:"secretstore" help:"Component that has the payment provider's API key, unless --payment-key does; empty: none has."`
 	DaprWait     time.Duration `default:"1m" help:"How long to wait for the sidecar, which may start later."`
 	CanaryEvery  time.Duration `default:"15s" help:"How often a tiny saga is run, to see whether Dapr makes progress: /readyz says so; 0: never."`
+	NoSagas      bool          `help:"Be only the API, the console and the reconciler to other workers' sagas: their sidecars and this one's have one app id."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
 	Listen string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
@@ -214,6 +215,7 @@ func (c workerCmd) Run(e env) error {
 	if err != nil {
 		return err
 	}
+	w.NoSagas = c.NoSagas
 	if c.Engine == "dapr" {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
