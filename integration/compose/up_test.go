@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,8 +75,7 @@ func TestUp(t *testing.T) {
 }
 
 func (s system) compose(ctx context.Context, args ...string) (string, error) {
-	all := append(s.command[1:len(s.command):len(s.command)], args...)
-	cmd := exec.CommandContext(ctx, s.command[0], all...)
+	cmd := exec.CommandContext(ctx, s.command[0], slices.Concat(s.command[1:], args)...)
 	cmd.Env = s.env
 	out, err := cmd.CombinedOutput()
 	return string(out), err

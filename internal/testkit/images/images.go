@@ -100,7 +100,7 @@ func build(ctx context.Context, name string, fill func(at string) error) (tag st
 }
 
 func run(ctx context.Context, dir string, env []string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // go and docker, with arguments of this package
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
@@ -115,7 +115,7 @@ func copyProgram(ctx context.Context, at, name, to string) error {
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "ldd", program).Output()
+	out, err := exec.CommandContext(ctx, "ldd", program).Output() //nolint:gosec // a program of this machine, by its name here
 	if err != nil {
 		return fmt.Errorf("libraries of %s: %w", program, err)
 	}
@@ -132,7 +132,7 @@ func copyProgram(ctx context.Context, at, name, to string) error {
 
 // CopyFile follows links.
 func CopyFile(to, from string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // in an image everybody reads
 		return err
 	}
 	in, err := os.Open(from)
@@ -140,7 +140,7 @@ func CopyFile(to, from string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }() // read only
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // and runs
 	if err != nil {
 		return err
 	}
