@@ -124,12 +124,15 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	}
 	resources, err := clients.Find(ctx)
 	if err != nil {
-		return Parts{}, err
+		return Parts{}, cloud.Advise(err)
 	}
 	p := Parts{
 		Cloud: clients, Resources: resources,
 		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
 		Registry: registry,
+	}
+	if err := p.Store.Find(ctx); err != nil {
+		return Parts{}, cloud.Advise(err)
 	}
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
@@ -246,10 +249,10 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
 	if !w.NoIntake && !w.NoSagas {
-		g.Go(func() error { return w.orders(starter).Run(gctx) })
+		g.Go(func() error { return cloud.Advise(w.orders(starter).Run(gctx)) })
 	}
 	if !w.NoSagas {
-		g.Go(func() error { return w.answers().Run(gctx) })
+		g.Go(func() error { return cloud.Advise(w.answers().Run(gctx)) })
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })

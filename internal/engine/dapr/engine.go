@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w", o.Address, err)
+		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w; in Kubernetes the pod's annotation dapr.io/enabled and Dapr's injector bring one, elsewhere start daprd (docs/dapr.md)", o.Address, err)
 	}
 	if o.Token != "" {
 		client.WithAuthToken(o.Token)
