@@ -20,7 +20,7 @@ test: ## all tests
 	go test -timeout 30m ./...
 
 race: ## all tests with the race detector
-	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v /integration/containers)
+	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v '/integration/co\(ntainers\|mpose\)$$')
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...

@@ -3,12 +3,14 @@
 package compose
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -139,24 +141,32 @@ func localImages(t *testing.T) (env []string) {
 	t.Helper()
 	testkit.NeedTool(t, "redis-server", "apt-get install redis-server")
 	testkit.NeedTool(t, "prometheus", "apt-get install prometheus")
-	ctx := t.Context()
-	take := func(tag string, err error, variables ...string) {
+	env, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+var built = sync.OnceValues(func() (env []string, err error) {
+	ctx := context.Background() // for all tests
+	for _, i := range []struct {
+		build     func() (string, error)
+		variables []string
+	}{
+		{func() (string, error) { return images.Program(ctx, "ordersaga", "./cmd/ordersaga") }, []string{"ORDERSAGA"}},
+		{func() (string, error) { return images.Program(ctx, "pause", "./integration/containers/pause") }, []string{"PAUSE"}},
+		{func() (string, error) { return images.Dapr(ctx) }, []string{"DAPRD", "PLACEMENT", "SCHEDULER"}},
+		{func() (string, error) { return images.Redis(ctx) }, []string{"REDIS"}},
+		{func() (string, error) { return images.Prometheus(ctx) }, []string{"PROMETHEUS"}},
+	} {
+		tag, err := i.build()
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		for _, v := range variables {
+		for _, v := range i.variables {
 			env = append(env, v+"_IMAGE="+tag)
 		}
 	}
-	tag, err := images.Program(ctx, "ordersaga", "./cmd/ordersaga")
-	take(tag, err, "ORDERSAGA")
-	tag, err = images.Program(ctx, "pause", "./integration/containers/pause")
-	take(tag, err, "PAUSE")
-	tag, err = images.Dapr(ctx)
-	take(tag, err, "DAPRD", "PLACEMENT", "SCHEDULER")
-	tag, err = images.Redis(ctx)
-	take(tag, err, "REDIS")
-	tag, err = images.Prometheus(ctx)
-	take(tag, err, "PROMETHEUS")
-	return env
-}
+	return env, nil
+})

@@ -40,7 +40,64 @@ type system struct {
 // TestUp is what somebody does who has just cloned: up, an order, down.
 func TestUp(t *testing.T) {
 	needDocker(t)
-	s := system{T: t, command: append(program(t), "-p", "ordersaga-compose-test", "-f", file), env: clean(os.Environ()), ports: map[string]string{}}
+	s := newSystem(t)
+	if images.Local() {
+		s.over(leftOut)
+	}
+	s.up()
+	t.Run("an order completes", s.order)
+	t.Run("Prometheus", s.prometheus)
+	if !images.Local() {
+		t.Run("Grafana", s.grafana)
+	}
+}
+
+// TestUpOnMiniStack is the same with the second file over the first, on
+// somebody else's AWS.
+func TestUpOnMiniStack(t *testing.T) {
+	needDocker(t)
+	here := ""
+	if images.Local() {
+		here = ministackHere(t)
+	}
+	s := newSystem(t)
+	s.command = append(s.command, "-f", filepath.Join(root, "deploy", "compose.ministack.yaml"))
+	if here != "" {
+		s.over(here)
+	}
+	s.up("api", "worker1", "payment", "carrier")
+	t.Run("an order completes", s.order)
+}
+
+// ministackHere runs this machine's MiniStack in the container, with its Python.
+func ministackHere(t *testing.T) string {
+	t.Helper()
+	bin, err := filepath.EvalSymlinks(filepath.Join(root, "bin"))
+	if err != nil {
+		testkit.LeaveOut(t, "MiniStack is not there: make emulators")
+	}
+	if bin, err = filepath.Abs(bin); err != nil {
+		t.Fatal(err)
+	}
+	testkit.NeedTool(t, filepath.Join(bin, "ministack/bin/ministack"), "make emulators")
+	python, err := exec.Command(filepath.Join(bin, "ministack/bin/python3"), "-c", "import sys; print(sys.base_prefix)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := "services:\n  aws:\n    image: ${PAUSE_IMAGE}\n    entrypoint: [" + bin + "/ministack/bin/ministack]\n    tmpfs: [/tmp]\n    volumes:\n"
+	dirs := []string{"/usr", "/lib", "/lib64", "/etc/ssl", bin}
+	if prefix := strings.TrimSpace(string(python)); !strings.HasPrefix(prefix, "/usr") {
+		dirs = append(dirs, prefix)
+	}
+	for _, dir := range dirs {
+		over += "      - " + dir + ":" + dir + ":ro\n"
+	}
+	return over
+}
+
+func newSystem(t *testing.T) *system {
+	t.Helper()
+	s := &system{T: t, command: append(program(t), "-p", "ordersaga-compose-test", "-f", file), env: clean(os.Environ()), ports: map[string]string{}}
 	names := []string{"API", "AWS", "PAYMENT", "CARRIER", "PROMETHEUS", "GRAFANA", "DASHBOARD"}
 	free, err := daprlocal.FreePorts(len(names))
 	if err != nil {
@@ -50,31 +107,38 @@ func TestUp(t *testing.T) {
 		s.ports[name] = free[i]
 		s.env = append(s.env, name+"_PORT="+free[i])
 	}
+	if images.Local() {
+		s.env = append(s.env, localImages(t)...)
+	}
+	return s
+}
+
+// over puts a file over those before it.
+func (s *system) over(content string) {
+	s.Helper()
+	override := filepath.Join(s.TempDir(), "compose.yaml")
+	if err := os.WriteFile(override, []byte(content), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.command = append(s.command, "-f", override)
+}
+
+// up brings services up, or all, until the test ends.
+func (s *system) up(services ...string) {
+	s.Helper()
 	build := "--build"
 	if images.Local() {
 		build = "--no-build"
-		s.env = append(s.env, localImages(t)...)
-		override := filepath.Join(t.TempDir(), "compose.yaml")
-		if err := os.WriteFile(override, []byte(leftOut), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s.command = append(s.command, "-f", override)
 	}
-	t.Cleanup(s.down)
+	s.Cleanup(s.down)
 	began := time.Now()
-	if out, err := s.compose(t.Context(), "up", "--detach", "--wait", "--wait-timeout", "120", "--quiet-pull", build); err != nil {
-		t.Fatalf("up: %v: %s", err, out)
+	if out, err := s.compose(s.Context(), append([]string{"up", "--detach", "--wait", "--wait-timeout", "120", "--quiet-pull", build}, services...)...); err != nil {
+		s.Fatalf("up: %v: %s", err, out)
 	}
-	t.Logf("up and healthy after %s", time.Since(began).Round(time.Second))
-
-	t.Run("an order completes", s.order)
-	t.Run("Prometheus", s.prometheus)
-	if !images.Local() {
-		t.Run("Grafana", s.grafana)
-	}
+	s.Logf("up and healthy after %s", time.Since(began).Round(time.Second))
 }
 
-func (s system) compose(ctx context.Context, args ...string) (string, error) {
+func (s *system) compose(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.command[0], slices.Concat(s.command[1:], args)...)
 	cmd.Env = s.env
 	out, err := cmd.CombinedOutput()
@@ -82,7 +146,7 @@ func (s system) compose(ctx context.Context, args ...string) (string, error) {
 }
 
 // down runs after the test's context has ended.
-func (s system) down() {
+func (s *system) down() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if s.Failed() {
@@ -100,11 +164,11 @@ func (s system) down() {
 	}
 }
 
-func (s system) at(name string) client.Client {
+func (s *system) at(name string) client.Client {
 	return client.Client{Base: "http://127.0.0.1:" + s.ports[name], HTTP: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
-func (s system) order(t *testing.T) {
+func (s *system) order(t *testing.T) {
 	c := s.at("API")
 	o := order.Order{
 		OrderID: "o-1", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
@@ -137,7 +201,7 @@ func (s system) order(t *testing.T) {
 }
 
 // prometheus scrapes everything and has read the alerts.
-func (s system) prometheus(t *testing.T) {
+func (s *system) prometheus(t *testing.T) {
 	c := s.at("PROMETHEUS")
 	testkit.Eventually(t, "all targets are up", func() error {
 		var got struct {
@@ -185,7 +249,7 @@ func (s system) prometheus(t *testing.T) {
 }
 
 // grafana has our dashboard.
-func (s system) grafana(t *testing.T) {
+func (s *system) grafana(t *testing.T) {
 	testkit.Within(t, time.Minute, "Grafana has the dashboard", func() error {
 		return s.at("GRAFANA").Call(t.Context(), http.MethodGet, "/api/dashboards/uid/ordersaga", nil, nil)
 	})
