@@ -139,7 +139,7 @@ func CopyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = in.Close() }() // read only
+	defer func() { _ = in.Close() }()                                      // read only
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // and runs
 	if err != nil {
 		return err
