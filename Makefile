@@ -88,7 +88,7 @@ bin/cfnlint/ready: tools/cfnlint/requirements.txt
 	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-helm: bin/helm bin/kubeconform ## helm and kubeconform, for deploy/helm, at the versions tools/helm pins, into bin/
+helm: bin/helm bin/kubeconform bin/dapr-inject ## helm, kubeconform, and Dapr's injector as a program, for deploy/helm, into bin/
 
 bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
 bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
@@ -96,6 +96,9 @@ bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
 bin/helm: LDFLAGS = $(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=36)
 bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum Makefile
 	cd tools/helm && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/$* $(MAIN)
+
+bin/dapr-inject: $(wildcard tools/dapr/inject/*.go) tools/dapr/go.mod tools/dapr/go.sum
+	cd tools/dapr && CGO_ENABLED=0 go build -o ../../$@ ./inject
 
 lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
 

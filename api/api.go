@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -107,7 +108,7 @@ func New(o Options) http.Handler {
 	o.Registry.MustRegister(stuckMetric{s})
 
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
+	r.Use(tracing.Route, s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
@@ -127,7 +128,7 @@ func New(o Options) http.Handler {
 	config.Transformers = []huma.Transformer{tidied}
 	s.secure(&config)
 	h := humachi.New(r, config)
-	h.UseMiddleware(onceEach(h))
+	h.UseMiddleware(onceEach(h), concerning)
 	s.orders(h)
 	s.sagas(h)
 	s.actions(h)
@@ -169,6 +170,6 @@ func (s *server) failed(ctx context.Context, err error) error {
 		}
 		return huma.Error422UnprocessableEntity("the order is not valid", details...)
 	}
-	s.Logger.Error().Err(err).Str("request", requestIDOf(ctx)).Msg("request failed")
+	zerolog.Ctx(ctx).Error().Err(err).Msg("request failed")
 	return huma.Error500InternalServerError("something failed here; the log has the reason under request " + requestIDOf(ctx))
 }

@@ -85,6 +85,9 @@ func (f engineFlags) listen(e env, engine string) (net.Listener, error) {
 	return l, nil
 }
 
+// serviceName is what traces call a worker, if the environment does not say.
+const serviceName = "ordersaga"
+
 type devCmd struct {
 	dataFlags
 	engineFlags
@@ -148,7 +151,7 @@ func (c devCmd) Run(e env) error {
 		}
 		d.Job = demo
 	}
-	return d.Run(e.ctx)
+	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
 }
 
 type workerFlags struct {
@@ -211,6 +214,10 @@ type workerCmd struct {
 }
 
 func (c workerCmd) Run(e env) error {
+	return e.traced(serviceName, func() error { return c.run(e) })
+}
+
+func (c workerCmd) run(e env) error {
 	w, err := c.worker(e)
 	if err != nil {
 		return err
@@ -382,7 +389,9 @@ func (c paymentCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("payment", "http://"+l.Addr().String()).Msg("payment simulator is up")
-	return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
+	return e.traced("payment", func() error {
+		return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
+	})
 }
 
 type carrierCmd struct {
@@ -401,7 +410,9 @@ func (c carrierCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
-	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
+	return e.traced("carrier", func() error {
+		return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
+	})
 }
 
 func printJSON(w io.Writer, v any) error {

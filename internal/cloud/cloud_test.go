@@ -112,8 +112,8 @@ func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kin
 	if len(out.Messages) != 1 {
 		t.Fatalf("%s: %d messages", queue, len(out.Messages))
 	}
-	if body, k, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(body) != "text" || k != kind || err != nil {
-		t.Errorf("%s: %s in %s %v, want it in %s", queue, body, k, err, kind)
+	if got, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(got.Payload) != "text" || got.Kind != kind || err != nil {
+		t.Errorf("%s: %+v %v, want it in %s", queue, got, err, kind)
 	}
 }
 

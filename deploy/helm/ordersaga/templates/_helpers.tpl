@@ -193,6 +193,11 @@ securityContext:
     secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}
 {{- end }}
 {{- end }}
+{{- with $v.dapr.apiTokenSecret }}
+- name: ORDERSAGA_DAPR_API_TOKEN # Dapr's injector gives it to the sidecar alone
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: token}
+{{- end }}
 {{- with $v.extraEnv }}
 {{ toYaml . }}
 {{- end }}
