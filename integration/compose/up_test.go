@@ -130,6 +130,9 @@ func (s *system) up(services ...string) {
 	if images.Local() {
 		build = "--no-build"
 	}
+	if out, err := s.compose(s.Context(), "down", "--volumes", "--remove-orphans"); err != nil { // of a run that was killed
+		s.Fatalf("down: %v: %s", err, out)
+	}
 	s.Cleanup(s.down)
 	began := time.Now()
 	if out, err := s.compose(s.Context(), append([]string{"up", "--detach", "--wait", "--wait-timeout", "120", "--quiet-pull", build}, services...)...); err != nil {
