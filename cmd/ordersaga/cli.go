@@ -27,7 +27,7 @@ type cli struct {
 	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
 	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
-	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
+	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run; or place orders with a running system."`
 	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
 	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
 	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`

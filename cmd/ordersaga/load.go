@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
@@ -22,6 +23,12 @@ type loadCmd struct {
 	Sagas      int    `default:"300" help:"How many of each kind, at each number in flight."`
 	InFlight   []int  `default:"1,64,256" help:"How many at once."`
 	Header     bool   `default:"true" negatable:"" help:"Write the table's head."`
+
+	API          string        `placeholder:"URL" help:"Place orders with the running system whose API this is, in place of a system of its own; of the flags above --sagas, --in-flight and --header count then."`
+	Token        string        `name:"api-token" help:"Bearer token for it, of a shop."`
+	SKU          string        `name:"sku" default:"SKU-LOAD" help:"What to order, one piece each; it must be in stock."`
+	PaymentToken string        `default:"tok_ok" help:"What to pay with."`
+	Within       time.Duration `default:"10m" help:"How long an order may take."`
 }
 
 func (c loadCmd) Run(e env) error {
@@ -37,6 +44,9 @@ func (c loadCmd) Run(e env) error {
 		if n < 1 {
 			return fmt.Errorf("--in-flight: %d, must be 1 or more", n)
 		}
+	}
+	if c.API != "" {
+		return c.remote(e)
 	}
 	if (c.State != "sqlite") != (c.StateAt != "") {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")

@@ -383,9 +383,10 @@ func (c stockSetCmd) Run(e env) error {
 type commandName string
 
 type healthCmd struct {
-	API string `default:"http://127.0.0.1:8080" help:"Where the API is."`
+	API  string `default:"http://127.0.0.1:8080" help:"Where the API is."`
+	Path string `default:"/readyz" help:"What to ask; of payment and carrier it is /healthz, of local-aws /_ordersaga/health."`
 }
 
 func (c healthCmd) Run(e env) error {
-	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, "/readyz", nil, nil)
+	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, c.Path, nil, nil)
 }
