@@ -43,7 +43,7 @@ func (w *world) values() string {
 		"reconciler": o{"every": "10s", "grace": "30s"},
 		"autoscaling": o{
 			"enabled": true, "min": 0, "max": most, "pollingSeconds": 2, "cooldownSeconds": cooldown.Seconds(),
-			"queue":       o{"url": w.resources.OrderQueue, "perWorker": 500},
+			"queue":       o{"url": w.resources.OrderQueue, "perWorker": 250},
 			"sagas":       o{"url": w.apiURL + "/load", "perWorker": perWorker},
 			"fallback":    o{"failures": 3, "replicas": 1},
 			"scaleOut":    o{"policies": []o{{"type": "Pods", "value": 2, "periodSeconds": 5}}},
