@@ -73,17 +73,20 @@ type Options struct {
 	Reconcile   func(ctx context.Context) (reconcile.Report, error)
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
-	Lost     func(ctx context.Context, rec stock.Record, d saga.Resolution) error
-	Ready    func(ctx context.Context) error // says what is missing
-	Auth     Auth                            // nil: whoever reaches the API may do everything
-	Registry *prometheus.Registry
-	Logger   zerolog.Logger
+	Lost  func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	Ready func(ctx context.Context) error // says what is missing
+	Auth  Auth                            // nil: whoever reaches the API may do everything
+	// RateLimit is how many requests a second one client may make; 0: any number.
+	RateLimit int
+	Registry  *prometheus.Registry
+	Logger    zerolog.Logger
 }
 
 type server struct {
 	Options
 
 	cache overviewCache
+	limit limiter
 }
 
 const (
@@ -93,7 +96,7 @@ const (
 
 // New makes the handler.
 func New(o Options) http.Handler {
-	s := &server{Options: o}
+	s := &server{Options: o, limit: newLimiter(o.RateLimit)}
 	m := newMetrics(o.Registry, o.Sagas, func(ctx context.Context) (int, error) {
 		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
 		return n[order.StatusNeedsAttention], err
@@ -102,7 +105,7 @@ func New(o Options) http.Handler {
 	o.Registry.MustRegister(stuckMetric{s})
 
 	r := chi.NewRouter()
-	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
+	r.Use(s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, s.limit.limited, bounded, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
@@ -121,6 +124,7 @@ func New(o Options) http.Handler {
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
 	s.secure(&config)
+	config.OnAddOperation = append(config.OnAddOperation, s.document)
 	h := humachi.New(r, config)
 	h.UseMiddleware(onceEach(h))
 	s.orders(h)

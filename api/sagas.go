@@ -46,7 +46,14 @@ type IDInput struct {
 	ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"The order's id." example:"o-1042"`
 }
 
+type readInput struct {
+	IDInput
+	Known
+}
+
 type listInput struct {
+	Known
+
 	Status   []string `query:"status" enum:"PENDING,RESERVED,AWAITING_APPROVAL,PAID,COMPLETED,REJECTED,DECLINED,CANCELLED,FAILED,NEEDS_ATTENTION" doc:"Only these, separated by commas." example:"FAILED"`
 	Customer string   `query:"customer" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only this customer's." example:"c-7"`
 	SKU      string   `query:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only orders for this. It reads every order that the others select, so say since when, too." example:"SKU-1"`
@@ -56,37 +63,35 @@ type listInput struct {
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
 
-type listOutput struct {
-	Body struct {
-		Sagas []Saga `json:"sagas"`
-		Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
-	}
+// List is one page of sagas.
+type List struct {
+	Sagas []Saga `json:"sagas" nullable:"false"`
+	Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
+}
+
+// History is all that has happened to a saga.
+type History struct {
+	Events []engine.Event `json:"events" nullable:"false"`
 }
 
 type sagaOutput struct{ Body Saga }
 
-type historyOutput struct {
-	Body struct {
-		Events []engine.Event `json:"events"`
-	}
-}
-
 func (s *server) sagas(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "listSagas", Method: http.MethodGet, Path: "/v1/sagas", Tags: []string{"sagas"}, Summary: "List sagas, newest first",
-		Description: "Pages stay stable while sagas arrive.", Errors: []int{http.StatusBadRequest, http.StatusUnprocessableEntity},
+		Description: "Pages stay stable while sagas arrive.", Errors: []int{http.StatusBadRequest, http.StatusUnprocessableEntity}, Responses: unchanged(),
 	}, s.listSagas)
 	huma.Register(h, huma.Operation{
 		OperationID: "getSaga", Method: http.MethodGet, Path: "/v1/sagas/{id}", Tags: []string{"sagas"}, Summary: "Read one saga",
-		Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+		Responses: unchanged(), Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, s.getSaga)
 	huma.Register(h, huma.Operation{
 		OperationID: "getHistory", Method: http.MethodGet, Path: "/v1/sagas/{id}/history", Tags: []string{"sagas"}, Summary: "Read a saga's history",
-		Description: "Every durable event, oldest first.", Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+		Description: "Every durable event, oldest first.", Responses: unchanged(), Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, s.getHistory)
 }
 
-func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, error) {
+func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], error) {
 	q := stock.Query{CustomerID: in.Customer, SKU: in.SKU, Limit: in.Limit}
 	for _, st := range in.Status {
 		q.Statuses = append(q.Statuses, order.Status(st))
@@ -100,28 +105,27 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, err
 			return nil, badQuery("since", "must be RFC 3339 or a duration such as 15m")
 		}
 	}
-	out := &listOutput{}
+	out := List{}
 	if in.Stuck {
 		var next string
-		if out.Body.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
-			err = s.blame(ctx, out.Body.Sagas)
+		if out.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
+			err = s.blame(ctx, out.Sagas)
 		}
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		out.Body.Next = encodeCursor(next)
-		return out, nil
+		out.Next = encodeCursor(next)
+		return answer(ctx, s, in.Known, out)
 	}
 	page, err := s.Orders.List(ctx, q)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out.Body.Sagas = make([]Saga, len(page.Records))
+	out.Sagas, out.Next = make([]Saga, len(page.Records)), encodeCursor(page.Next)
 	for i, rec := range page.Records {
-		out.Body.Sagas[i] = sagaOf(rec)
+		out.Sagas[i] = sagaOf(rec)
 	}
-	out.Body.Next = encodeCursor(page.Next)
-	return out, nil
+	return answer(ctx, s, in.Known, out)
 }
 
 func badQuery(name, message string) error {
@@ -164,16 +168,20 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return at, err
 }
 
-func (s *server) getSaga(ctx context.Context, in *IDInput) (*sagaOutput, error) {
-	rec, err := s.Orders.Get(ctx, in.ID)
+func (s *server) getSaga(ctx context.Context, in *readInput) (*tagged[Saga], error) {
+	saga, err := s.saga(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	saga, err := s.withEngine(ctx, rec)
+	return answer(ctx, s, in.Known, saga)
+}
+
+func (s *server) saga(ctx context.Context, id string) (Saga, error) {
+	rec, err := s.Orders.Get(ctx, id)
 	if err != nil {
-		return nil, s.failed(ctx, err)
+		return Saga{}, err
 	}
-	return &sagaOutput{saga}, nil
+	return s.withEngine(ctx, rec)
 }
 
 // withEngine adds the engine's view.
@@ -187,12 +195,10 @@ func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error)
 	return saga, nil
 }
 
-func (s *server) getHistory(ctx context.Context, in *IDInput) (*historyOutput, error) {
+func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {
 	events, err := s.Sagas.History(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out := &historyOutput{}
-	out.Body.Events = events
-	return out, nil
+	return answer(ctx, s, in.Known, History{append([]engine.Event{}, events...)})
 }
