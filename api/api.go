@@ -34,6 +34,9 @@ type Orders interface {
 	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
+	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]stock.Count, error)
+	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
+	Workers(ctx context.Context) ([]stock.Worker, error)
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
 	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)

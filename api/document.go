@@ -81,6 +81,8 @@ func examples() map[string]given {
 	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100}
 	view := Overview{
 		At: at, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []stock.Level{},
+		Ended:   map[order.Status]stock.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
+		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
 		Recent: Recent{
 			Since: at.Add(-time.Minute), Orders: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},

@@ -19,6 +19,7 @@ import (
 type Saga struct {
 	stock.Record
 
+	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
 	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck=true."`
@@ -58,6 +59,7 @@ type listInput struct {
 	Customer string   `query:"customer" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only this customer's." example:"c-7"`
 	SKU      string   `query:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only orders for this. It reads every order that the others select, so say since when, too." example:"SKU-1"`
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
+	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
@@ -100,9 +102,13 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 	if q.Cursor, err = decodeCursor(in.Cursor); err != nil {
 		return nil, badQuery("cursor", "is not the next of a page")
 	}
-	if in.Since != "" {
-		if q.Since, err = parseSince(in.Since, time.Now()); err != nil {
-			return nil, badQuery("since", "must be RFC 3339 or a duration such as 15m")
+	for name, at := range map[string]*time.Time{"since": &q.Since, "before": &q.Before} {
+		said := map[string]string{"since": in.Since, "before": in.Before}[name]
+		if said == "" {
+			continue
+		}
+		if *at, err = parseTime(said, time.Now()); err != nil {
+			return nil, badQuery(name, "must be RFC 3339 or a duration such as 15m")
 		}
 	}
 	out := List{}
@@ -157,7 +163,8 @@ func decodeCursor(s string) (string, error) {
 	return rest, nil
 }
 
-func parseSince(s string, now time.Time) (time.Time, error) {
+// parseTime takes a time, or how long ago it was.
+func parseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
@@ -181,7 +188,16 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 	if err != nil {
 		return Saga{}, err
 	}
-	return s.withEngine(ctx, rec)
+	saga, err := s.withEngine(ctx, rec)
+	if err != nil {
+		return saga, err
+	}
+	res, err := s.Orders.GetReservation(ctx, id)
+	if errors.Is(err, stock.ErrNotFound) {
+		err = nil
+	}
+	saga.Hold = res.State
+	return saga, err
 }
 
 // withEngine adds the engine's view.

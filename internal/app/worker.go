@@ -247,6 +247,7 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
+	g.Go(func() error { return w.beat(gctx) })
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}

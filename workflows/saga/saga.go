@@ -299,7 +299,7 @@ func (r *run[S]) compensate(stop Stop) Report {
 			continue
 		}
 		for {
-			r.ctx.SetCustomStatus("undo " + step.Name)
+			r.ctx.SetCustomStatus(undoStatus + step.Name)
 			in := call[S]{State: r.state, Stop: stop, Step: step.Name}
 			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {
