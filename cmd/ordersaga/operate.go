@@ -28,12 +28,16 @@ type remote struct {
 }
 
 func (r remote) call(e env, method, path string, in, out any) error {
+	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: r.header()}
+	return c.Call(e.ctx, method, path, in, out)
+}
+
+func (r remote) header() http.Header {
 	header := http.Header{}
 	if r.Token != "" {
 		header.Set("Authorization", "Bearer "+r.Token)
 	}
-	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: header}
-	return c.Call(e.ctx, method, path, in, out)
+	return header
 }
 
 // write writes v as JSON, or as rows under the columns' names.

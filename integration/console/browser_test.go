@@ -204,10 +204,14 @@ func TestOperator(t *testing.T) {
 	}
 
 	o.open("/")
-	o.sees("1 NEEDS_ATTENTION", "1 AWAITING_APPROVAL", "1 dead letters", "COMPLETED 2", "NONE", "FEW")
+	o.sees("1 need a decision", "1 wait for approval", "1 dead letters of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
 	o.picture("overview")
+	get(o, chromedp.Evaluate[bool](`(document.querySelector("main a.tile.failed").focus(), true)`))
 	o.place("later", "tok_ok", "Ann", 100)
-	o.sees("COMPLETED 3") // it follows
+	o.sees("Of those, ended 5") // it follows, and the keyboard stays where it was
+	if at := get(o, chromedp.Evaluate[string](`document.activeElement.getAttribute("href")`)); at != "/console/sagas?status=FAILED" {
+		t.Errorf("the focus went to %q", at)
+	}
 
 	o.open("/console/sagas?status=FAILED&status=DECLINED")
 	o.sees("refused by the carrier", "declined")
@@ -218,13 +222,17 @@ func TestOperator(t *testing.T) {
 
 	o.open("/console/sagas/flaky")
 	o.sees("COMPLETED", "ChargePayment", evil)
+	o.sees("2 tries failed", "ChargePayment after +")
 	failed := get(o, chromedp.Evaluate[int](`document.querySelectorAll("rect.failed").length`))
 	if title := get(o, chromedp.Title()); failed != 2 || title != "flaky · ordersaga" {
 		t.Errorf("%d failed tries are drawn, the title is %s", failed, title)
 	}
 	o.picture("flaky")
 	o.open("/console/sagas/refused")
-	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier")
+	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier", "Stock is RELEASED.")
+	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("polygon.undo").length`)); n != 2 {
+		t.Errorf("%d compensations point back", n)
+	}
 	o.picture("refused")
 
 	o.open("/console/sagas/dear")
@@ -242,8 +250,9 @@ func TestOperator(t *testing.T) {
 	}
 	o.press("Retry")
 	o.sees("FAILED", "refused by the carrier") // by the stream alone
+	o.write("note", "over and done")
 	o.press("Purge history")
-	o.sees("purge: done", "its history was purged")
+	o.sees("purge: done", "its history was purged", "over and done")
 
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
 	o.sees("quantity: is 0")
