@@ -41,6 +41,9 @@ func (s *server) document(doc *huma.OpenAPI, op *huma.Operation) {
 	if r := op.Responses[strconv.Itoa(http.StatusTooManyRequests)]; r != nil {
 		r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
 	}
+	if op.OperationID == "placeOrder" || op.OperationID == "startSaga" { // huma takes a body that comes as it is for a file
+		op.RequestBody.Content["application/json"].Schema = &huma.Schema{Ref: "#/components/schemas/Order"}
+	}
 	eg := examples()[op.OperationID]
 	if op.RequestBody != nil && eg.in != nil {
 		op.RequestBody.Content["application/json"].Example = eg.in
@@ -100,7 +103,7 @@ func examples() map[string]given {
 	until := at.Add(time.Hour)
 	stream := func(event string, data any) []map[string]any { return []map[string]any{{"event": event, "data": data}} }
 
-	taken := given{out: accepted("o-1042", order.StatusPending).Body}
+	taken := given{example, accepted("o-1042", order.StatusPending).Body}
 	acts := given{said, acted}
 	return map[string]given{
 		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: one}, "getHistory": {out: events},

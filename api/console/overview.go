@@ -51,16 +51,19 @@ func overviewOf(o api.Overview) overviewPage {
 			p.Live = append(p.Live, live{s, o.Live[s]})
 		}
 	}
-	add := func(n int, say, at string) {
-		if n > 0 {
-			p.Troubles = append(p.Troubles, trouble{strconv.Itoa(n) + " " + say, at})
+	add := func(n int, one, many, at string) {
+		switch {
+		case n == 1:
+			p.Troubles = append(p.Troubles, trouble{"1 " + one, at})
+		case n > 1:
+			p.Troubles = append(p.Troubles, trouble{strconv.Itoa(n) + " " + many, at})
 		}
 	}
-	add(o.Live[order.StatusNeedsAttention], "need a decision", "/console/sagas?status="+string(order.StatusNeedsAttention))
-	add(o.Live[order.StatusAwaitingApproval], "wait for approval", "/console/sagas?status="+string(order.StatusAwaitingApproval))
-	add(o.Stuck.N-o.Live[order.StatusNeedsAttention], "have not moved for longer than they may", "/console/sagas?stuck=true")
+	add(o.Live[order.StatusNeedsAttention], "saga needs a decision", "sagas need a decision", "/console/sagas?status="+string(order.StatusNeedsAttention))
+	add(o.Live[order.StatusAwaitingApproval], "order waits for approval", "orders wait for approval", "/console/sagas?status="+string(order.StatusAwaitingApproval))
+	add(o.Stuck.N-o.Live[order.StatusNeedsAttention], "has not moved for longer than it may", "have not moved for longer than they may", "/console/sagas?stuck=true")
 	for _, q := range o.Queues {
-		add(q.Dead, "dead letters of "+q.Name, "/console/dead-letters?queue="+q.Name)
+		add(q.Dead, "dead letter of "+q.Name, "dead letters of "+q.Name, "/console/dead-letters?queue="+q.Name)
 	}
 	p.Perspective = short(o.At.Sub(o.Recent.Since))
 	p.Chart = chartOf(o.Recent.Started, o.Recent.Done)

@@ -101,7 +101,7 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 		return timeline{}
 	}
 	scale := scaleOf(at)
-	t := timeline{Width: labelWidth + plotWidth + 70, Ticks: scale.ticks()}
+	t := timeline{Width: labelWidth + plotWidth + 110, Ticks: scale.ticks()}
 	rows := map[string]float64{}
 	y := func(label string) float64 {
 		if _, ok := rows[label]; !ok {

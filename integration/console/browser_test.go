@@ -144,7 +144,7 @@ func (o operator) picture(name string) {
 // somebody is at one.
 func (o operator) write(field, text string) {
 	o.Helper()
-	get(o, chromedp.Evaluate[bool](`(document.querySelector("main input[name=`+field+`]").focus(), true)`))
+	get(o, chromedp.Evaluate[bool](`(document.querySelector("main form[method=post] input[name=`+field+`]").focus(), true)`))
 	o.do(chromedp.KeyEvent(text))
 }
 
@@ -204,7 +204,7 @@ func TestOperator(t *testing.T) {
 	}
 
 	o.open("/")
-	o.sees("1 need a decision", "1 wait for approval", "1 dead letters of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
+	o.sees("1 saga needs a decision", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
 	o.picture("overview")
 	get(o, chromedp.Evaluate[bool](`(document.querySelector("main a.tile.failed").focus(), true)`))
 	o.place("later", "tok_ok", "Ann", 100)
