@@ -50,7 +50,7 @@ func newOperator(t *testing.T, change func(*app.Worker)) operator {
 	}
 	o := operator{T: t, System: testkit.NewSystem(t, change, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
 	if o.dir == "" {
-		o.dir = t.TempDir()
+		o.dir = t.ArtifactDir() // kept with -artifacts
 	} else if err := os.MkdirAll(o.dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
