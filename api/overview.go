@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -167,17 +169,23 @@ func (s *server) undoing(ctx context.Context) (c stock.Count, err error) {
 	if err != nil {
 		return c, err
 	}
+	var n atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
 	for _, rec := range page.Records {
-		inst, err := s.Sagas.Get(ctx, rec.OrderID)
-		if err != nil && !errors.Is(err, engine.ErrNotFound) {
-			return c, err
-		}
-		if saga.IsUndoing(inst.CustomStatus) {
-			c.N++
-		}
+		g.Go(func() error {
+			inst, err := s.Sagas.Get(gctx, rec.OrderID)
+			if err != nil && !errors.Is(err, engine.ErrNotFound) {
+				return err
+			}
+			if saga.IsUndoing(inst.CustomStatus) {
+				n.Add(1)
+			}
+			return nil
+		})
 	}
-	c.More = page.Next != ""
-	return c, nil
+	err = g.Wait()
+	return stock.Count{N: int(n.Load()), More: page.Next != ""}, err
 }
 
 // recent sums up orders, newest first.

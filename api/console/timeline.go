@@ -223,7 +223,7 @@ func scaleOf(at []time.Time) scale {
 		if sum > 0 {
 			x += w / sum * plotWidth
 		}
-		s.xs[i] = x
+		s.xs[i] = math.Round(x*10) / 10
 	}
 	return s
 }

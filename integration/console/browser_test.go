@@ -199,7 +199,7 @@ func TestOperator(t *testing.T) {
 	for id, want := range map[string]order.Status{"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed, "flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval} {
 		o.until(id, want)
 	}
-	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
+	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -255,9 +255,12 @@ func TestOperator(t *testing.T) {
 	o.sees("purge: done", "its history was purged", "over and done")
 
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
-	o.sees("quantity: is 0")
+	o.sees("quantity: is 0", "lines[0].sku")
+	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("main img").length`)); n != 0 {
+		t.Error("a SKU became a part of the page")
+	}
 	o.picture("dead-letters")
-	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1')`))
+	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
 	o.press("Put back")
 	o.sees("put back")
 	o.until("mendable", order.StatusCompleted)
