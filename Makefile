@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr moto emulators cfn-lint lambda interop images containers bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,26 @@ bin/daprd bin/placement bin/scheduler bin/sentry: bin/%: tools/dapr/go.mod tools
 	  -ldflags "-X github.com/dapr/dapr/pkg/buildinfo.version=$$(sed -n 's/^require github.com\/dapr\/dapr v//p' go.mod)" github.com/dapr/dapr/cmd/$*
 	@echo "  done: $$(du -h bin/$* | cut -f1) bin/$*"
 
+kube-tools: bin/kube-apiserver bin/kube-controller-manager bin/keda-operator bin/keda-adapter bin/keda-scaler ## build Kubernetes' control plane and KEDA into bin/, as tools/kube pins them (20 minutes the first time)
+
+pinned = $$(sed -n 's/^.*$(1) \(v[0-9.]*\).*/\1/p' $(2) | head -1)
+
+# Clients that parse the API server's version refuse one that is unset.
+bin/kube-apiserver bin/kube-controller-manager: bin/kube-%: tools/kube/kubernetes/go.mod tools/kube/kubernetes/go.sum
+	@echo "building kube-$* $(call pinned,k8s.io\/kubernetes,$<) (8 minutes for both the first time)"
+	@cd tools/kube/kubernetes && began=$$SECONDS && CGO_ENABLED=0 go build -o ../../../bin/kube-$* \
+	  -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(call pinned,k8s.io\/kubernetes,go.mod)" k8s.io/kubernetes/cmd/kube-$* && \
+	  echo "  done in $$((SECONDS - began)) s: $$(du -h ../../../bin/kube-$* | cut -f1) bin/kube-$*"
+
+bin/keda-scaler: PACKAGE = ./scaler
+bin/keda-scaler: $(wildcard tools/kube/keda/scaler/*.go)
+bin/keda-operator: PACKAGE = github.com/kedacore/keda/v2/cmd/operator
+bin/keda-adapter: PACKAGE = github.com/kedacore/keda/v2/cmd/adapter
+bin/keda-operator bin/keda-adapter bin/keda-scaler: bin/keda-%: tools/kube/keda/go.mod tools/kube/keda/go.sum
+	@echo "building KEDA's $* $(call pinned,github.com\/kedacore\/keda\/v2,$<) (13 minutes for all the first time)"
+	@cd tools/kube/keda && began=$$SECONDS && CGO_ENABLED=0 go build -ldflags "-s -w" -o ../../../bin/keda-$* $(PACKAGE) && \
+	  echo "  done in $$((SECONDS - began)) s: $$(du -h ../../../bin/keda-$* | cut -f1) bin/keda-$*"
+
 moto: bin/moto/ready ## moto, a third-party AWS emulator for the tests of components/aws, into bin/moto (Python 3)
 
 bin/moto/ready: tools/moto/requirements.txt
@@ -68,6 +88,15 @@ bin/cfnlint/ready: tools/cfnlint/requirements.txt
 	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+helm: bin/helm bin/kubeconform ## helm and kubeconform, for deploy/helm, at the versions tools/helm pins, into bin/
+
+bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
+bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
+# Its releases are built with these: the Kubernetes that it knows without a cluster.
+bin/helm: LDFLAGS = $(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=36)
+bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum Makefile
+	cd tools/helm && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/$* $(MAIN)
+
 lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
 
 # lambda.norpc leaves out what only the runtime go1.x needed. The same code gives
@@ -88,6 +117,9 @@ images: ## the Docker image ordersaga, of this checkout
 
 containers: ## the whole system in containers (docs/testing.md)
 	go test -count=1 -v -timeout 30m ./integration/containers
+
+autoscaling: ## scenes with the real KEDA and a real worker for each pod (ten minutes); PICTURES=docs draws those of docs/autoscaling.md
+	ORDERSAGA_KEDA=1 ORDERSAGA_KEDA_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -count=1 -v -timeout 25m -run 'TestAutoscaling$$' ./integration/keda
 
 bench: ## all other benchmarks (docs/benchmarks.md)
 	go test -run '^$$' -bench . -skip BenchmarkEngines -benchmem ./...

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
@@ -23,7 +24,7 @@ import (
 type Stock interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
-	Reserve(ctx context.Context, o order.Order, next order.Status) (stock.Reserved, error)
+	Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (stock.Reserved, error)
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
@@ -72,11 +73,11 @@ func (a Activities) Register(r *task.TaskRegistry) error {
 
 // ReserveStock holds stock for all lines or rejects the order.
 func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workflows.State, error) {
-	next := order.StatusReserved
+	next, asleep := order.StatusReserved, []time.Duration(nil)
 	if s.NeedsApproval() {
-		next = order.StatusAwaitingApproval
+		next, asleep = order.StatusAwaitingApproval, []time.Duration{s.Terms.ApprovalTimeout}
 	}
-	res, err := a.Stock.Reserve(ctx, s.Order, next)
+	res, err := a.Stock.Reserve(ctx, s.Order, next, asleep...)
 	if errors.Is(err, stock.ErrNotFound) && s.Order.Payment.Token != "" {
 		// Intake leaves the token out: a durable-task client has started this
 		// saga past it, as Dapr lets it.
@@ -86,7 +87,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 		if _, _, err := a.Stock.Accept(ctx, s.Order); err != nil {
 			return workflows.State{}, err
 		}
-		res, err = a.Stock.Reserve(ctx, s.Order, next)
+		res, err = a.Stock.Reserve(ctx, s.Order, next, asleep...)
 	}
 	if err != nil {
 		return workflows.State{}, err
@@ -263,7 +264,7 @@ func stopIfFinished(err error) error {
 // ParkSaga makes a saga that needs a person visible. That the customer cannot
 // be told does not keep the person from it.
 func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
-	a.Logger.Error().Str("order", s.Order.OrderID).Str("step", step).Str("cause", cause).Msg("a saga needs attention")
+	zerolog.Ctx(ctx).Error().Str("step", step).Str("cause", cause).Msg("a saga needs attention")
 	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
 		return err
 	}

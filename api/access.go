@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 )
@@ -127,15 +127,12 @@ const maxSaid = 2 << 10
 // was said with it is there too, but for dead letters: they have customers'
 // addresses in them.
 func (s *server) audit(ctx context.Context, r *http.Request, status int, said []byte) {
-	line := s.Logger.Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
-		Int("status", status).Str("request", requestIDOf(ctx))
+	line := zerolog.Ctx(ctx).Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
+		Int("status", status)
 	if p, ok := auth.From(ctx); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
 	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if id := chi.URLParamFromCtx(ctx, "id"); id != "" && !letters {
-		line = line.Str("order", id)
-	}
 	if len(said) <= maxSaid && json.Valid(said) && !letters {
 		line = line.RawJSON("said", said)
 	}

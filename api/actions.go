@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -125,7 +126,7 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if gone(inst) && a.without != nil {
 		err = a.without(ctx, rec)
 	} else {
-		err = a.tell(ctx, id)
+		err = s.tell(ctx, id, a)
 	}
 	if err != nil && (!a.holds || !errors.Is(err, engine.ErrEnded)) {
 		return nil, s.failed(ctx, err)
@@ -134,6 +135,32 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 		return nil, s.failed(ctx, err)
 	}
 	return &sagaOutput{sagaOf(rec)}, nil
+}
+
+// tellTime is how long the caller waits for the saga to hear of it.
+const tellTime = 3 * time.Second
+
+// tell lets the saga know, now or, where no worker runs, once one does: what
+// was committed is what brings it (Load). Until then nobody could take the
+// event in: Dapr keeps none for a saga that has no host.
+func (s *server) tell(ctx context.Context, id string, a action) error {
+	if s.Later == nil {
+		return a.tell(ctx, id)
+	}
+	now, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	err := a.tell(now, id)
+	if err != nil && now.Err() != nil && ctx.Err() == nil {
+		s.Later(a.name+" order "+id, func(ctx context.Context) error {
+			err := a.tell(ctx, id)
+			if errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) {
+				return nil // there is nobody left to tell
+			}
+			return err
+		})
+		return nil
+	}
+	return err
 }
 
 // gone reports that no saga hears of anything any more.
@@ -222,7 +249,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			return ""
 		},
 		done:    never, // each time is one more try
-		commit:  s.Orders.AddNote,
+		commit:  s.Orders.Answer,
 		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
 	})
 }

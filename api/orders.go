@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // orderInput takes the body as it comes: order.Parse is the one judge of what
@@ -68,6 +69,7 @@ func (s *server) placeOrder(ctx context.Context, in *orderInput) (*acceptedOutpu
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	tracing.Concerns(ctx, o.OrderID)
 	// Recorded before it is published: another order under the same id is told
 	// so here and now, and not by a dead letter later.
 	rec, _, err := s.Orders.Accept(ctx, o)
@@ -87,6 +89,7 @@ func (s *server) startSaga(ctx context.Context, in *orderInput) (*acceptedOutput
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	tracing.Concerns(ctx, o.OrderID)
 	if _, _, err := s.Starter.Start(ctx, o); err != nil {
 		return nil, s.failed(ctx, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Saga is an order and how its saga stands.
@@ -24,9 +25,12 @@ type Saga struct {
 	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck=true."`
 	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
+	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 }
 
-func sagaOf(rec stock.Record) Saga { return Saga{Record: rec, Cancellable: cancellable(rec) == ""} }
+func sagaOf(rec stock.Record) Saga {
+	return Saga{Record: rec, Cancellable: cancellable(rec) == "", TraceID: tracing.IDOf(rec.Trace)}
+}
 
 // cancellable says why an order cannot be cancelled, or "".
 func cancellable(rec stock.Record) string {

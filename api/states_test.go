@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -86,11 +87,18 @@ type noting struct {
 	on *behind
 }
 
-func (n noting) AddNote(ctx context.Context, id string, note stock.Note) error {
+func (n noting) Answer(ctx context.Context, id string, note stock.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
-	return n.Store.AddNote(ctx, id, note)
+	return n.Store.Answer(ctx, id, note)
+}
+
+func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {
+	if n.on.failNote != nil {
+		return stock.Load{}, n.on.failNote
+	}
+	return n.Store.Load(ctx, at)
 }
 
 func (n noting) RequestCancel(ctx context.Context, id string, note stock.Note) error {

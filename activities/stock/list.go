@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -204,6 +205,23 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 
 func (r Record) has(sku string) bool {
 	return slices.ContainsFunc(r.Lines, func(l order.Line) bool { return l.SKU == sku })
+}
+
+// Find says which tables are missing, or that it may not read them.
+func (s *Store) Find(ctx context.Context) error {
+	var missing []string
+	for _, t := range [][2]string{{s.tables.Orders, "orderId"}, {s.tables.Reservations, "orderId"}, {s.tables.Stock, "sku"}} {
+		_, err := s.getItem(ctx, t[0], t[1], "start")
+		if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+			missing = append(missing, t[0])
+		} else if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("missing in DynamoDB: tables %s; create them with `ordersaga setup` and the same --table-prefix, or the stack of deploy/cloudformation", strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 // CreateTables makes the tables if they are missing, for development and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
@@ -45,20 +46,25 @@ type Reserved struct {
 // Reserve holds stock for all SKUs of the order or for none, and moves the
 // order to next (RESERVED or AWAITING_APPROVAL). If stock is short, the order
 // becomes REJECTED. Running it again returns the same outcome; running it
-// after the order was released holds nothing.
-func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status) (Reserved, error) {
+// after the order was released holds nothing. asleep is for how long the saga
+// then does nothing by itself; without it, it goes on.
+func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (Reserved, error) {
 	demand := o.Demand()
 	at := s.stamp()
 	res, err := s.reservation(o.OrderID, HoldHeld, demand, at)
 	if err != nil {
 		return Reserved{}, err
 	}
+	var sleeps map[string]types.AttributeValue
+	for _, d := range asleep {
+		sleeps = nonEmpty(asleepUntil, s.now().UTC().Add(d).Format(timeFormat))
+	}
 	items := []types.TransactWriteItem{
 		{Put: &types.Put{
 			TableName: &s.tables.Reservations, Item: res,
 			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
 		}},
-		{Update: s.statusUpdate(o.OrderID, next, at, nil, order.StatusPending)},
+		{Update: s.statusUpdate(o.OrderID, next, at, sleeps, order.StatusPending)},
 	}
 	for _, d := range demand {
 		items = append(items, types.TransactWriteItem{Update: &types.Update{

@@ -32,7 +32,8 @@ var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
 const notRefunding = " AND attribute_not_exists(refunding)"
 
 // statusUpdate sets the status, and set, on condition that the order is in one
-// of from. A terminal status also takes the payment token out of the record.
+// of from. A terminal status also takes the payment token out of the record. A
+// saga that changes an order's status is awake, unless set says asleepUntil.
 func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
 	values := map[string]types.AttributeValue{
 		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":at": str(at),
@@ -44,13 +45,19 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 		names["#"+k], values[":"+k] = k, set[k]
 		expr.WriteString(", #" + k + " = :" + k)
 	}
+	var gone []string
+	if _, said := set[asleepUntil]; !said {
+		gone = append(gone, asleepUntil)
+	}
 	if to.Terminal() {
-		names["#token"] = "token"
-		expr.WriteString(" REMOVE #token")
+		gone = append(gone, "token")
 		if _, said := set["reason"]; to == order.StatusCompleted && !said { // why it was parked, say, is in the notes
-			names["#reason"] = "reason"
-			expr.WriteString(", #reason")
+			gone = append(gone, "reason")
 		}
+	}
+	for i, k := range gone {
+		names["#"+k] = k
+		expr.WriteString(map[bool]string{true: " REMOVE #", false: ", #"}[i == 0] + k)
 	}
 	in := make([]string, len(from))
 	for i, f := range from {
@@ -108,9 +115,10 @@ func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) erro
 	return s.set(ctx, orderID, "refundId", str(refundID))
 }
 
-// MarkNeedsAttention parks a live order for an operator.
+// MarkNeedsAttention parks a live order for an operator: its saga sleeps until
+// there is an Answer.
 func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason), liveStatuses...))
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason, asleepUntil, forEver), liveStatuses...))
 	return wrap(err, "park order %s", orderID)
 }
 
@@ -164,7 +172,7 @@ func (s *Store) decide(ctx context.Context, orderID, name string, v types.Attrib
 	}
 	return s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note)"),
+		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note) REMOVE asleepUntil"),
 		ConditionExpression: aws.String("#status IN (" + strings.Join(in, ", ") +
 			") AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name)"),
 		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
@@ -191,6 +199,22 @@ func (s *Store) AddNote(ctx context.Context, orderID string, n Note) error {
 	return s.set(ctx, orderID, "notes", &types.AttributeValueMemberL{Value: []types.AttributeValue{
 		&types.AttributeValueMemberM{Value: note},
 	}})
+}
+
+// Answer is AddNote for what a person does that the saga will hear of: if it
+// slept, somebody must run it now.
+func (s *Store) Answer(ctx context.Context, orderID string, n Note) error {
+	if err := s.AddNote(ctx, orderID, n); err != nil {
+		return err
+	}
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression: aws.String("REMOVE asleepUntil"), ConditionExpression: aws.String("attribute_exists(asleepUntil)"),
+	})
+	if errors.Is(err, ErrFinished) {
+		return nil // it is awake
+	}
+	return wrap(err, "wake order %s", orderID)
 }
 
 // set writes one attribute of an existing order; lists are appended to.

@@ -57,9 +57,10 @@ func (c benchCmd) Run(e env) error {
 			return fmt.Errorf("write table: %w", err)
 		}
 	}
-	return app.Dev{
+	d := app.Dev{
 		DataDir: c.dir(), Fsync: fsync, Dapr: c.Engine == "dapr", Workers: c.Workers,
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
 		Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
-	}.Run(e.ctx)
+	}
+	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
 }

@@ -14,6 +14,8 @@ import (
 	kongcompletion "github.com/jotaen/kong-completion"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
 )
 
 // cli is the command line. Every flag can also be set in the environment, as
@@ -86,6 +88,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		return 1
 	}
 	return 0
+}
+
+// traced runs f, which takes long, with its traces exported if the environment
+// says where to.
+func (e env) traced(service string, f func() error) (err error) {
+	stop, err := otlp.Start(e.ctx, service, e.logger)
+	if err != nil {
+		return err
+	}
+	err = f()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 5*time.Second)
+	defer cancel()
+	if err := stop(ctx); err != nil {
+		e.logger.Warn().Err(err).Msg("the last traces were not exported")
+	}
+	return err
 }
 
 func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } // seconds, zerolog's default, are too coarse for sagas

@@ -54,8 +54,10 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	carrier.slow.Store(true)
 	work(t, "http://"+api.Addr().String(), plain, parts.Resources)
 	operate(t, parts)
-	_, err = w.clients(keda.URL, region).SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &parts.Resources.OrderQueue}) // as KEDA's scaler does
-	must(t, err)
+	for _, url := range []string{parts.Resources.OrderQueue, parts.Resources.CarrierAnswers} { // as KEDA's scaler does
+		_, err = w.clients(keda.URL, region).SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url})
+		must(t, err)
+	}
 	stop()
 
 	w.check("WorkerRole", "calls", worker)

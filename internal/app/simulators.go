@@ -107,7 +107,7 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 	}
 	r, err := clients.Find(ctx)
 	if err != nil {
-		return nil, err
+		return nil, cloud.Advise(err)
 	}
 	return carriersim.Open(carriersim.Options{
 		Dir: in(c.DataDir, "carrier"), SQS: clients.SQS, Token: c.Token, Logger: c.Logger,

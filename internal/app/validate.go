@@ -45,6 +45,7 @@ func (w *Worker) Validate() error {
 	positive("shutdown timeout", w.ShutdownTimeout)
 	notNegative("retention", w.Retention)
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
+	check(!w.NoSagas || w.Dapr != nil, "no sagas: goes with Dapr, where other workers run them; the embedded engine is in one process")
 	if w.Dapr != nil {
 		notNegative("canary interval", w.Dapr.CanaryEvery)
 		notNegative("wait for the sidecar", w.Dapr.Patience)

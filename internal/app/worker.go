@@ -53,7 +53,10 @@ type Worker struct {
 	Terms   workflows.Terms
 	MaxLive int // sagas taken in and not ended, before intake waits
 	// NoIntake leaves the order queue to others, who start sagas through the API.
-	NoIntake        bool
+	NoIntake bool
+	// NoSagas leaves queues and sagas to the workers that have the same app id on
+	// Dapr: this process is the API to them, the console, and the reconciler.
+	NoSagas         bool
 	ReconcileEvery  time.Duration
 	ReconcileGrace  time.Duration
 	ShutdownTimeout time.Duration
@@ -124,12 +127,15 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	}
 	resources, err := clients.Find(ctx)
 	if err != nil {
-		return Parts{}, err
+		return Parts{}, cloud.Advise(err)
 	}
 	p := Parts{
 		Cloud: clients, Resources: resources,
 		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
 		Registry: registry,
+	}
+	if err := p.Store.Find(ctx); err != nil {
+		return Parts{}, cloud.Advise(err)
 	}
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
@@ -152,9 +158,13 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
 		return nil
 	}
+	canary := w.Dapr.CanaryEvery
+	if w.NoSagas {
+		canary = 0 // it would fly only while there are workers
+	}
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
-		Needs: w.Dapr.components(), CanaryEvery: w.Dapr.CanaryEvery, RestartSidecar: w.Dapr.RestartSidecar,
+		Needs: w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
 		return err
@@ -232,18 +242,24 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	defer stopEngine()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.intakeTimeout(), stopEngine) })()
 	var engineDone errgroup.Group
-	engineDone.Go(func() error {
-		defer stopAll() // without an engine there is nothing to take orders in for
-		return p.Engine.Run(engineCtx, registry)
-	})
+	if !w.NoSagas {
+		engineDone.Go(func() error {
+			defer stopAll() // without an engine there is nothing to take orders in for
+			return p.Engine.Run(engineCtx, registry)
+		})
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
-	if !w.NoIntake {
-		g.Go(func() error { return w.orders(starter).Run(gctx) })
+	if !w.NoIntake && !w.NoSagas {
+		g.Go(func() error { return cloud.Advise(w.orders(starter).Run(gctx)) })
 	}
-	g.Go(func() error { return w.answers().Run(gctx) })
-	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter)) })
+	if !w.NoSagas {
+		g.Go(func() error { return cloud.Advise(w.answers().Run(gctx)) })
+	}
+	later := newErrands(w.Logger)
+	g.Go(func() error { return later.Run(gctx) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter, later)) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
@@ -305,13 +321,14 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 	return saga.Send(ctx, s.Engine, id, event, payload)
 }
 
-func (w *Worker) api(starter intake.Starter) http.Handler {
+func (w *Worker) api(starter intake.Starter, later errands) http.Handler {
 	p := w.parts
 	options := api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Later:     later.Later,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {

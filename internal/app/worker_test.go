@@ -62,6 +62,7 @@ func TestValidate(t *testing.T) {
 		{"reconcile grace must not be negative", func(w *app.Worker) { w.ReconcileGrace = -1 }},
 		{"shutdown timeout must be positive, is -1s", func(w *app.Worker) { w.ShutdownTimeout = -time.Second }},
 		{"retention must not be negative", func(w *app.Worker) { w.Retention = -1 }},
+		{"no sagas: goes with Dapr", func(w *app.Worker) { w.NoSagas = true }},
 		{"canary interval must not be negative", func(w *app.Worker) { w.Dapr = &app.Dapr{CanaryEvery: -1} }},
 	} {
 		w := good()

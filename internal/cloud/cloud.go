@@ -76,6 +76,7 @@ type Clients struct {
 	SNS      *sns.Client
 	sts      *sts.Client
 	region   string
+	where    string // for people
 	calls    atomic.Int64
 }
 
@@ -84,7 +85,10 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Clients{region: o.Region}
+	c := &Clients{region: o.Region, where: "region " + o.Region}
+	if o.Endpoint != "" {
+		c.where += " at " + o.Endpoint
+	}
 	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
 	load := []func(*config.LoadOptions) error{
 		config.WithRegion(o.Region),

@@ -55,9 +55,10 @@ func denied() error {
 func TestFindSaysWhatIsMissing(t *testing.T) {
 	c := empty(t, nil)
 	_, err := c.Find(t.Context())
-	want := "missing in AWS: queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, queue CarrierRequestsQueue, " +
+	at := *c.SQS.Options().BaseEndpoint
+	want := "missing in AWS (region us-east-1 at " + at + "): queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, queue CarrierRequestsQueue, " +
 		"queue CarrierRequestsQueue-dlq, queue OrderProcessingQueue, queue OrderProcessingQueue-dlq, " +
-		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; create them with `ordersaga setup`"
+		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; create them with `ordersaga setup`, or the stack of deploy/cloudformation"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
@@ -73,7 +74,7 @@ func TestFindSaysWhatIsMissing(t *testing.T) {
 	must(t, err)
 	_, err = c.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &made.ShipmentTopic})
 	must(t, err)
-	if _, err := c.Find(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "missing in AWS: queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
+	if _, err := c.Find(t.Context()); err == nil || !strings.Contains(err.Error(), "): queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
 		t.Errorf("%v", err)
 	}
 }
@@ -111,8 +112,8 @@ func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kin
 	if len(out.Messages) != 1 {
 		t.Fatalf("%s: %d messages", queue, len(out.Messages))
 	}
-	if body, k, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(body) != "text" || k != kind || err != nil {
-		t.Errorf("%s: %s in %s %v, want it in %s", queue, body, k, err, kind)
+	if got, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(got.Payload) != "text" || got.Kind != kind || err != nil {
+		t.Errorf("%s: %+v %v, want it in %s", queue, got, err, kind)
 	}
 }
 

@@ -109,7 +109,7 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return r, fmt.Errorf("missing in AWS: %s; create them with `ordersaga setup`", strings.Join(missing, ", "))
+		return r, fmt.Errorf("missing in AWS (%s): %s; create them with `ordersaga setup`, or the stack of deploy/cloudformation", c.where, strings.Join(missing, ", "))
 	}
 	return r, nil
 }

@@ -7,9 +7,11 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,6 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // SQS is what a consumer uses of *sqs.Client.
@@ -64,8 +69,16 @@ type Options struct {
 	Lag func(time.Duration)
 }
 
+// denials are as many as a new right may need to be known everywhere in AWS.
+const denials = 3
+
 // Consumer handles one queue.
-type Consumer struct{ o Options }
+type Consumer struct {
+	o Options
+	// once is set when something has been received: what AWS refuses later is
+	// waited out.
+	once atomic.Bool
+}
 
 // New makes a consumer; Run starts it.
 func New(o Options) *Consumer {
@@ -87,26 +100,26 @@ func New(o Options) *Consumer {
 	if o.Room == nil {
 		o.Room = func(context.Context) bool { return true }
 	}
-	return &Consumer{o}
+	return &Consumer{o: o}
 }
 
 // Run receives and handles messages until ctx ends, then finishes what it has
-// received and returns nil.
+// received and returns nil. It returns an error if it turns out to have no right
+// to receive: from the beginning, for what is withdrawn later may be given back.
 func (c *Consumer) Run(ctx context.Context) error {
 	// What has been received is finished even when ctx ends: a worker that is
 	// told to stop leaves nothing half done, if it can.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(c.o.Drain, cancel) })()
-	var receivers sync.WaitGroup
+	receivers, ctx := errgroup.WithContext(ctx)
 	for range c.o.Receivers {
-		receivers.Go(func() { c.receive(ctx, work) })
+		receivers.Go(func() error { return c.receive(ctx, work) })
 	}
-	receivers.Wait()
-	return nil
+	return receivers.Wait()
 }
 
-func (c *Consumer) receive(ctx, work context.Context) {
+func (c *Consumer) receive(ctx, work context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
 		if !c.o.Room(ctx) {
@@ -121,20 +134,24 @@ func (c *Consumer) receive(ctx, work context.Context) {
 		})
 		if err != nil {
 			if ctx.Err() != nil {
-				return
+				return nil
 			}
-			failures++
+			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
+				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
+			}
 			delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
 			c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
 			pause(ctx, delay)
 			continue
 		}
 		failures = 0
+		c.once.Store(true)
 		c.o.Lag(oldest(out.Messages))
 		if len(out.Messages) > 0 {
 			c.batch(work, out.Messages)
 		}
 	}
+	return nil
 }
 
 // oldest is the age of the message that was sent first.
@@ -182,23 +199,25 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 // settle handles one message; true means that it can be deleted. If not,
 // letGo is called, and the message is no longer kept hidden.
 func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
+	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
+	ctx = log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 	body, err := Content(m)
 	if err == nil {
 		err = c.o.Handle(ctx, body)
 	}
-	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
 	if err == nil {
 		c.o.Observe("done")
 		return true
 	}
+	logger := zerolog.Ctx(ctx) // knows the order by now, if the message said which
 	if poison, ok := errors.AsType[*Poison](err); ok {
 		if err := c.Bury(ctx, m, poison.Reason); err != nil {
-			log.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			logger.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
 			letGo()
 			c.o.Observe("retry")
 			return false
 		}
-		log.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
+		logger.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
 		c.o.Observe("poison")
 		return true
 	}
@@ -207,12 +226,12 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
-	log.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
+	logger.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
 	_, err = c.o.SQS.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
 		QueueUrl: &c.o.QueueURL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(delay.Seconds()),
 	})
 	if err != nil {
-		log.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
+		logger.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
 	}
 	return false
 }

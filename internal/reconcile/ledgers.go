@@ -7,6 +7,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // reservations looks for stock held for orders that have ended.
@@ -29,6 +30,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 			if err != nil {
 				return fmt.Errorf("reconcile reservations: %w", err)
 			}
+			ctx := tracing.Continue(ctx, rec.Trace)
 			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
 				continue
 			}
@@ -73,6 +75,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report) error {
 			if err != nil {
 				return fmt.Errorf("reconcile charges: %w", err)
 			}
+			ctx := tracing.Continue(ctx, rec.Trace)
 			if !rec.Status.Terminal() || rec.Status == order.StatusCompleted || !r.settled(rec.UpdatedAt) {
 				continue
 			}

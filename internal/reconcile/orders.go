@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -52,6 +53,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) er
 	if rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
 		return nil
 	}
+	ctx = tracing.Continue(ctx, rec.Trace)
 	is := "order is " + string(rec.Status)
 	switch {
 	case !gone && !inst.Status.Ended():

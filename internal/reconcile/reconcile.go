@@ -16,6 +16,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -68,6 +69,7 @@ type Finding struct {
 	What    string `json:"what"`
 	Action  string `json:"action"` // what was done, or "flagged" for a person
 	Error   string `json:"error,omitempty"`
+	TraceID string `json:"traceId,omitempty"` // of the order, if it was traced
 }
 
 // Report is the outcome of one run.
@@ -114,7 +116,7 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 			r.Logger.Error().Err(err).Msg("reconciliation did not finish; it is tried again")
 		}
 		for _, f := range rep.Findings {
-			r.Logger.Warn().Str("order", f.OrderID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
+			r.Logger.Warn().Str("order", f.OrderID).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
 		}
 	}
 }
@@ -123,7 +125,7 @@ const reconciler = "reconciler" // as an actor of notes
 
 // found records a finding and what came of acting on it.
 func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, action string, act func() error) {
-	f := Finding{OrderID: orderID, What: what, Action: action}
+	f := Finding{OrderID: orderID, What: what, Action: action, TraceID: tracing.ID(ctx)}
 	if act != nil {
 		if err := act(); err != nil {
 			f.Error = err.Error()

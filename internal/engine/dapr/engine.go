@@ -17,8 +17,10 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Options of an Engine.
@@ -75,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w", o.Address, err)
+		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w; in Kubernetes the pod's annotation dapr.io/enabled and Dapr's injector bring one, elsewhere start daprd (docs/dapr.md)", o.Address, err)
 	}
 	if o.Token != "" {
 		client.WithAuthToken(o.Token)
@@ -98,7 +100,7 @@ func connect(ctx context.Context, address string) (daprclient.Client, error) {
 		// A sidecar that is gone without a word (its node died) is noticed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
-		grpc.WithChainUnaryInterceptor(bounded),
+		grpc.WithChainUnaryInterceptor(bounded, traced),
 	)
 }
 
@@ -112,6 +114,15 @@ func bounded(ctx context.Context, method string, req, reply any, cc *grpc.Client
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// traced makes what the sidecar does for a call, and sends on, part of the
+// caller's trace.
+func traced(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if parent := tracing.Parent(ctx); parent != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, tracing.Attribute, parent)
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
 }

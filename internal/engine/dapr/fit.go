@@ -38,11 +38,11 @@ func fit(ctx context.Context, client daprclient.Client, o Options) error {
 	}
 	for _, name := range o.Needs {
 		if !slices.Contains(has, name) {
-			return &UnfitError{fmt.Sprintf("has no component %s (it has: %s)", name, strings.Join(has, ", "))}
+			return &UnfitError{fmt.Sprintf("has no component %s (it has: %s): components/aws and components/local have it, and the sidecar's log says what it could not load", name, strings.Join(has, ", "))}
 		}
 	}
 	if !actors {
-		return &UnfitError{"has no state store that can keep workflows: one with the metadata actorStateStore: \"true\""}
+		return &UnfitError{"has no state store that can keep workflows: one with the metadata actorStateStore: \"true\", as in components/state and components/aws/redis"}
 	}
 	return nil
 }

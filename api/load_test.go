@@ -1,0 +1,109 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// wantLoad waits for an answer: one may be given twice within a second.
+func (c client) wantLoad(want api.Load) {
+	c.t.Helper()
+	testkit.Eventually(c.t, "the load is known", func() error {
+		var l api.Load
+		a := c.get("/load")
+		if a.json(c.t, &l); a.status != http.StatusOK || l != want {
+			return errors.New(a.body)
+		}
+		return nil
+	})
+}
+
+func TestLoad(t *testing.T) {
+	c := start(t)
+	c.wantLoad(api.Load{})
+	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
+	c.wantLoad(api.Load{Live: 1, Asleep: 1})
+	if a := c.post("/v1/sagas/"+id+"/approve", ""); a.status != http.StatusAccepted {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	c.until(id, "COMPLETED")
+	c.wantLoad(api.Load{})
+}
+
+// TestLoadIsOpen: an autoscaler has no token, and learns nothing of any order.
+func TestLoadIsOpen(t *testing.T) {
+	c, _, _ := startClosed(t)
+	if a := c.get("/load"); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+func TestLoadWithoutDynamoDB(t *testing.T) {
+	b := newBench(t)
+	b.failNote = context.DeadlineExceeded
+	b.get("/load").wantProblem(t, "load", http.StatusServiceUnavailable, "", "took too long")
+}
+
+// noWorker is an engine whose sagas no process runs: events get nowhere.
+type noWorker struct{ engine.Engine }
+
+func (noWorker) Get(context.Context, string) (engine.Instance, error) {
+	return engine.Instance{Status: engine.Running}, nil
+}
+
+func (noWorker) Raise(ctx context.Context, _, _ string, _ any) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestAnswerWhereNoWorkerRuns: it is accepted, is work, and is told later.
+func TestAnswerWhereNoWorkerRuns(t *testing.T) {
+	aws := testkit.NewAWS(t, nil)
+	aws.SetStock(t, map[string]int64{"A": 10})
+	later := make(chan string, 1)
+	server := httptest.NewServer(api.New(api.Options{
+		Orders: aws.Store, Sagas: noWorker{}, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
+		Later: func(what string, errand func(context.Context) error) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if err := errand(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("the errand says %v", err)
+			}
+			later <- what
+		},
+	}))
+	t.Cleanup(server.Close)
+	c := newClient(t, testkit.System{AWS: aws, API: server.URL})
+	o := order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}}
+	_, _, err := aws.Store.Accept(t.Context(), o)
+	if err == nil {
+		_, err = aws.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval, time.Hour)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.wantLoad(api.Load{Live: 1, Asleep: 1})
+	a := c.post("/v1/sagas/o/approve", `{"by":"ann"}`)
+	var v sagaView
+	a.json(t, &v)
+	if a.status != http.StatusAccepted || v.Decision != string(stock.Approved) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if what := <-later; what != "approve order o" {
+		t.Errorf("told later: %s", what)
+	}
+	c.wantLoad(api.Load{Live: 1, Work: 1})
+}

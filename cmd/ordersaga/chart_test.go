@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"gopkg.in/yaml.v3"
+)
+
+// TestChartEnvironment: each ORDERSAGA_… in the chart's manifests is a flag of
+// the command that gets it, with a value that it takes. Others would be passed
+// over in silence.
+func TestChartEnvironment(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/helm/testdata/*.golden.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		d := yaml.NewDecoder(strings.NewReader(read(t, file)))
+		for {
+			var r manifest
+			if err := d.Decode(&r); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(file, err)
+			}
+			for _, c := range r.Spec.Template.Spec.Containers {
+				t.Run(filepath.Base(file)+"/"+r.Metadata.Name, func(t *testing.T) { c.check(t, filepath.Base(file)) })
+				seen[c.Name] = true
+			}
+		}
+	}
+	for _, name := range []string{"api", "worker", "reconciler", "payment", "carrier"} {
+		if !seen[name] {
+			t.Errorf("no golden file has a container %s", name)
+		}
+	}
+}
+
+type manifest struct {
+	Metadata struct{ Name string }
+	Spec     struct {
+		Template struct {
+			Spec struct{ Containers []container }
+		}
+	}
+}
+
+type container struct {
+	Name string
+	Args []string
+	Env  []struct{ Name, Value string }
+}
+
+func (c container) check(t *testing.T, file string) {
+	for _, e := range c.Env {
+		t.Setenv(e.Name, e.Value)
+	}
+	var flags cli
+	parser, err := kong.New(&flags, kong.Name("ordersaga"), kong.DefaultEnvars("ORDERSAGA"), kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := parser.Parse(c.Args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	for _, group := range at.Selected().AllFlags(false) {
+		for _, f := range group {
+			known = append(known, f.Envs...)
+		}
+	}
+	for _, e := range c.Env {
+		if strings.HasPrefix(e.Name, "ORDERSAGA_") && !slices.Contains(known, e.Name) {
+			t.Errorf("%s is no flag of %v", e.Name, c.Args)
+		}
+	}
+	if c.Args[0] != "worker" {
+		return
+	}
+	w := flags.Worker
+	if w.Engine != "dapr" || w.Listen != ":8080" || w.NoSagas == (c.Name == "worker") {
+		t.Errorf("%s: --engine %s --listen %s --no-sagas=%t", c.Name, w.Engine, w.Listen, w.NoSagas)
+	}
+	// One process looks after all orders: the reconciler, or else the workers.
+	if (w.ReconcileEvery > 0) != (c.Name == "reconciler" || c.Name == "worker" && file == "elsewhere.golden.yaml") {
+		t.Errorf("%s: --reconcile-every %s", c.Name, w.ReconcileEvery)
+	}
+	if got, want := [3]string{w.PaymentApp, w.PaymentURL, w.SecretStore}, map[string][3]string{
+		"first.golden.yaml":      {"payment", "http://127.0.0.1:8090", "secretstore"},
+		"production.golden.yaml": {"", "https://payments.example.com", "secretstore"},
+		"elsewhere.golden.yaml":  {"till", "http://127.0.0.1:8090", ""},
+	}[file]; got != want {
+		t.Errorf("%s: payment by %q, want %q", c.Name, got, want)
+	}
+}

@@ -1,0 +1,215 @@
+package helm
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// source is a module that ships schemas, at the version that a module of ours
+// requires.
+type source struct{ within, module, files string }
+
+var (
+	kubernetes = source{"../../tools/kube/kubernetes", "k8s.io/kubernetes", "api/openapi-spec/swagger.json"}
+	// crds are the others' kinds.
+	crds = []source{
+		{"../../tools/dapr", "github.com/dapr/dapr", "charts/dapr/crds/*.yaml"},
+		{"../../tools/kube/keda", "github.com/kedacore/keda/v2", "config/crd/bases/*.yaml"},
+		// Nothing of ours builds it.
+		{".", "github.com/prometheus-operator/prometheus-operator@v0.88.0", "example/prometheus-operator-crd/*.yaml"},
+	}
+)
+
+// glob downloads the module unless it is in the module cache.
+func (s source) glob(t *testing.T) []string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", s.module)
+	c.Dir = s.within
+	out, err := c.Output()
+	var module struct{ Dir, Error string }
+	if bad := json.Unmarshal(out, &module); err != nil || bad != nil {
+		testkit.LeaveOut(t, fmt.Sprintf("%s cannot be downloaded: %v %s", s.module, err, module.Error))
+	}
+	found, err := filepath.Glob(filepath.Join(module.Dir, filepath.FromSlash(s.files)))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%s has no %s: %v", module.Dir, s.files, err)
+	}
+	return found
+}
+
+type schema = map[string]any
+
+// strict makes an OpenAPI schema one of JSON Schema that allows no field which
+// it does not know.
+func strict(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			strict(e)
+		}
+	case schema:
+		for _, e := range v {
+			strict(e)
+		}
+		_, fields := v["properties"].(schema)
+		_, more := v["additionalProperties"]
+		if fields && !more && v["x-kubernetes-preserve-unknown-fields"] != true {
+			v["additionalProperties"] = false
+		}
+		if v["x-kubernetes-int-or-string"] == true || v["format"] == "int-or-string" {
+			v["type"] = []any{"integer", "string"}
+			delete(v, "format")
+		}
+		if kind, ok := v["type"].(string); ok && v["nullable"] == true {
+			v["type"] = []any{kind, "null"}
+		}
+	}
+}
+
+const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+// writeSchemas writes a JSON schema for each kind to a folder, and returns what
+// kubeconform calls them.
+func writeSchemas(t *testing.T, dir string) (location string) {
+	t.Helper()
+	var api struct {
+		Definitions map[string]schema `json:"definitions"`
+	}
+	b, err := os.ReadFile(kubernetes.glob(t)[0])
+	must(t, err)
+	must(t, json.Unmarshal(b, &api))
+	for _, d := range api.Definitions {
+		strict(d)
+	}
+	write := func(group, version, kind string, root schema, names ...string) {
+		root["definitions"] = reachable(api.Definitions, names...)
+		b, err := json.Marshal(root)
+		must(t, err)
+		if group == "" {
+			group = version
+		}
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s_%s_%s.json", group, version, strings.ToLower(kind))), b, 0o600))
+	}
+	for name, d := range api.Definitions {
+		of, _ := d["x-kubernetes-group-version-kind"].([]any)
+		if len(of) != 1 { // the others are options of calls
+			continue
+		}
+		gvk := of[0].(schema)
+		write(gvk["group"].(string), gvk["version"].(string), gvk["kind"].(string), schema{"$ref": "#/definitions/" + name}, name)
+	}
+	for _, s := range crds {
+		for _, file := range s.glob(t) {
+			var crd struct {
+				Spec struct {
+					Group string
+					Names struct{ Kind string }
+
+					Versions []struct {
+						Name   string
+						Schema struct {
+							OpenAPIV3Schema schema `yaml:"openAPIV3Schema"`
+						}
+					}
+				}
+			}
+			b, err := os.ReadFile(file)
+			must(t, err)
+			must(t, yaml.Unmarshal(b, &crd))
+			for _, v := range crd.Spec.Versions {
+				root := v.Schema.OpenAPIV3Schema
+				fields := root["properties"].(schema)
+				fields["metadata"] = schema{"$ref": "#/definitions/" + objectMeta}
+				fields["apiVersion"], fields["kind"] = schema{"type": "string"}, schema{"type": "string"}
+				strict(root)
+				write(crd.Spec.Group, v.Name, crd.Spec.Names.Kind, root, objectMeta)
+			}
+		}
+	}
+	return filepath.Join(dir, "{{ .Group }}_{{ .ResourceAPIVersion }}_{{ .ResourceKind }}.json")
+}
+
+// reachable are the definitions that those named refer to, and they.
+func reachable(all map[string]schema, names ...string) map[string]schema {
+	some := map[string]schema{}
+	var visit func(v any)
+	visit = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, e := range v {
+				visit(e)
+			}
+		case schema:
+			if ref, ok := v["$ref"].(string); ok {
+				name := strings.TrimPrefix(ref, "#/definitions/")
+				if _, seen := some[name]; !seen {
+					some[name] = all[name]
+					visit(all[name])
+				}
+			}
+			for _, e := range v {
+				visit(e)
+			}
+		}
+	}
+	for _, name := range names {
+		visit(schema{"$ref": "#/definitions/" + name})
+	}
+	return some
+}
+
+// TestSchemas holds all that the chart makes against the schemas of Kubernetes,
+// Dapr, KEDA and the Prometheus operator, and sees that a mistake is found.
+func TestSchemas(t *testing.T) {
+	kubeconform := testkit.NeedTool(t, "kubeconform", "`make helm` puts it into bin/")
+	location := writeSchemas(t, t.TempDir())
+	conform := func(manifests string) (string, error) {
+		c := exec.CommandContext(t.Context(), kubeconform, "-strict", "-summary", "-schema-location", location, "-")
+		c.Stdin = strings.NewReader(manifests)
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		out, err := conform(render(t, cases[name]...))
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		t.Logf("%s: %s", name, out)
+	}
+	all := render(t, cases["production"]...)
+	for _, c := range []struct{ from, to, say string }{
+		{"terminationGracePeriodSeconds:", "terminationGraceSeconds:", "Deployment ordersaga-api is invalid"},
+		{"cooldownPeriod: 300", "cooldown: 300", "ScaledObject ordersaga-worker is invalid"},
+		{"pollingInterval: 15", "pollingInterval: often", "ScaledObject ordersaga-worker is invalid"},
+		{"provider: aws", "provider: amazon", "TriggerAuthentication ordersaga-worker is invalid"},
+		{"  pubsubname:", "  pubsub:", "Subscription shipments is invalid"},
+		{"circuitBreakers:", "fuses:", "Resiliency ordersaga is invalid"},
+		{"samplingRate:", "sampling:", "Configuration ordersaga is invalid"},
+		{"- envRef: AWS_REGION", "- env: AWS_REGION", "Component cursorstore is invalid"},
+		{"path: /metrics", "paths: /metrics", "ServiceMonitor ordersaga-monitoring is invalid"},
+		{"kind: ConfigMap", "kind: Config", "could not find schema for Config"},
+	} {
+		broken := strings.ReplaceAll(all, c.from, c.to)
+		if out, err := conform(broken); broken == all || err == nil || !strings.Contains(out, c.say) {
+			t.Errorf("%s for %s: %v, must say %q\n%s", c.to, c.from, err, c.say, out)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

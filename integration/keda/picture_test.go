@@ -1,0 +1,117 @@
+package keda
+
+import (
+	"fmt"
+	"html"
+	"math"
+	"strings"
+	"time"
+)
+
+// The picture's measures, in pixels.
+const (
+	wide, left, right = 860.0, 60.0, 24.0
+	top, above, gap   = 64.0, 110.0, 26.0
+	below, foot       = 170.0, 46.0
+)
+
+// picture draws a scene: workers above, messages and sagas below.
+func picture(c scene, samples []sample, marks []mark) string {
+	var b strings.Builder
+	span := max(c.to-c.from, time.Second)
+	x := func(at time.Duration) float64 {
+		return left + (wide-left-right)*float64(at-c.from)/float64(span)
+	}
+	most := 1
+	for _, s := range samples {
+		most = max(most, s.wanted, s.ready)
+	}
+	workersAt := func(n int) float64 { return top + above*(1-float64(n)/float64(most)) }
+	// Logarithmic, for one order and five thousand are both to be seen.
+	peak := 10.0
+	for _, s := range samples {
+		peak = max(peak, float64(s.visible+s.inFlight), float64(s.live))
+	}
+	zero := top + above + gap + below
+	countAt := func(n int) float64 { return zero - below*math.Log10(1+float64(n))/math.Log10(1+peak) }
+
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="DejaVu Sans, sans-serif" font-size="12">`+"\n", wide, zero+foot)
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%.0f" y="20" font-size="15">%s</text>`+"\n", left, html.EscapeString(c.title))
+	for n := range most + 1 {
+		grid(&b, workersAt(n), fmt.Sprint(n))
+	}
+	for n := 1; float64(n) <= peak; n *= 10 {
+		grid(&b, countAt(n), fmt.Sprint(n))
+	}
+	grid(&b, zero, "0")
+	for i, m := range marks {
+		fmt.Fprintf(&b, `<path d="M%.1f %.1f V%.1f" stroke="#888" stroke-dasharray="3 3"/><text x="%.1f" y="%.0f" font-size="10" fill="#555">%s</text>`+"\n",
+			x(m.at), top-4, zero, min(x(m.at)+3, wide-right-6*float64(len(m.what))), 36+12*float64(i%2), html.EscapeString(m.what))
+	}
+	area(&b, samples, x, func(s sample) (float64, bool) { return workersAt(s.ready), s.ready >= 0 }, top+above, "#56b4e9")
+	steps(&b, samples, x, func(s sample) (float64, bool) { return workersAt(s.wanted), s.wanted >= 0 }, "#0072b2", "")
+	steps(&b, samples, x, func(s sample) (float64, bool) { return countAt(s.visible + s.inFlight), s.visible >= 0 }, "#d55e00", "")
+	steps(&b, samples, x, func(s sample) (float64, bool) { return countAt(s.live), s.live >= 0 }, "#999", "4 2")
+	steps(&b, samples, x, func(s sample) (float64, bool) { return countAt(s.work), s.work >= 0 }, "#009e73", "")
+
+	every := 10 * time.Second
+	for _, e := range []time.Duration{20 * time.Second, 30 * time.Second, time.Minute} {
+		if span/every > 12 {
+			every = e
+		}
+	}
+	for at := time.Duration(0); at <= span; at += every {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.0f" text-anchor="middle" fill="#555">%.0f s</text>`+"\n", x(c.from+at), zero+16, at.Seconds())
+	}
+	at := left
+	for _, k := range []struct{ colour, what string }{
+		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"}, {"#009e73", "sagas at work"}, {"#999", "sagas live, asleep ones too"},
+	} {
+		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="12" height="4" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n", at, zero+30, k.colour, at+16, zero+37, k.what)
+		at += 34 + 7*float64(len(k.what))
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
+func grid(b *strings.Builder, y float64, label string) {
+	fmt.Fprintf(b, `<path d="M%.0f %.1f H%.0f" stroke="#e4e4e4"/><text x="%.0f" y="%.1f" text-anchor="end" fill="#555">%s</text>`+"\n", left, y, wide-right, left-6, y+4, label)
+}
+
+// steps draws a line that stays until it changes, and leaves out what nobody
+// told.
+func steps(b *strings.Builder, samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool), colour, dashes string) {
+	fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%s"/>`+"\n", path(samples, x, y), colour, dashes)
+}
+
+func path(samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool)) string {
+	var b strings.Builder
+	drawing := false
+	for _, s := range samples {
+		at, told := y(s)
+		switch {
+		case !told:
+			drawing = false
+		case !drawing:
+			fmt.Fprintf(&b, "M%.1f %.1f", x(s.at), at)
+			drawing = true
+		default:
+			fmt.Fprintf(&b, "H%.1f V%.1f", x(s.at), at)
+		}
+	}
+	return b.String()
+}
+
+func area(b *strings.Builder, samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool), floor float64, colour string) {
+	if len(samples) == 0 {
+		return
+	}
+	line := path(samples, x, func(s sample) (float64, bool) {
+		at, told := y(s)
+		if !told {
+			at = floor
+		}
+		return at, true
+	})
+	fmt.Fprintf(b, `<path d="%sV%.1f H%.1f Z" fill="%s" fill-opacity=".35"/>`+"\n", line, floor, x(samples[0].at), colour)
+}

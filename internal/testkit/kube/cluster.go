@@ -1,0 +1,134 @@
+// Package kube runs a Kubernetes control plane for tests: etcd, kube-apiserver
+// and kube-controller-manager, and if wanted the real KEDA, as plain processes
+// on loopback. There are no nodes: who needs pods to run plays the kubelet.
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// Cluster is a control plane that ends with the test.
+type Cluster struct {
+	Kubeconfig string // a file, for helm and others
+
+	t    testing.TB
+	dir  string
+	url  string
+	ca   authority
+	http *http.Client
+}
+
+const (
+	token   = "the-test"
+	howTo   = "`make kube-tools` builds it into bin/ (20 minutes the first time)"
+	slowest = 90 * time.Second // to come up, on a busy machine
+)
+
+// tool finds a program in the repository's bin/, or on the PATH.
+func tool(t testing.TB, name, how string) string {
+	t.Helper()
+	if path, err := exec.LookPath(filepath.Join(Root(t), "bin", name)); err == nil {
+		return path
+	}
+	return testkit.NeedTool(t, name, how)
+}
+
+// Helm is the path of the helm program.
+func Helm(t testing.TB) string {
+	t.Helper()
+	return tool(t, "helm", "`make helm` builds it into bin/")
+}
+
+// Scaler is the path of the program that asks KEDA's scalers.
+func Scaler(t testing.TB) string {
+	t.Helper()
+	return tool(t, "keda-scaler", howTo)
+}
+
+// Root is the repository's folder.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	must(t, err)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, ".golangci.yaml")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			t.Fatal("this is not within the repository")
+		}
+		dir = up
+	}
+}
+
+// ModuleDir is where a module's files are that a folder's go.mod requires.
+func ModuleDir(t testing.TB, folder, module string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module) //nolint:gosec // a test's own arguments
+	cmd.Dir = filepath.Join(Root(t), folder)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("find module %s of %s: %v %s", module, folder, err, out)
+	}
+	var found struct{ Dir string }
+	must(t, json.Unmarshal(out, &found))
+	return found.Dir
+}
+
+// Start starts a control plane and waits until it is ready.
+func Start(t testing.TB) *Cluster {
+	t.Helper()
+	etcd := tool(t, "etcd", "apt-get install etcd-server")
+	server, manager := tool(t, "kube-apiserver", howTo), tool(t, "kube-controller-manager", howTo)
+	dir := t.TempDir()
+	ports, err := daprlocal.FreePorts(4)
+	must(t, err)
+	c := &Cluster{t: t, dir: dir, ca: newAuthority(t, dir), url: "https://127.0.0.1:" + ports[2]}
+
+	client, peer := "http://127.0.0.1:"+ports[0], "http://127.0.0.1:"+ports[1]
+	run(t, dir, "etcd", nil, etcd, "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer, "--log-level", "warn",
+		"--unsafe-no-fsync")
+
+	cert, key := c.ca.issue("kube-apiserver")
+	proxyCert, proxyKey := c.ca.issue("front-proxy")
+	_, accounts := c.ca.issue("service-accounts")
+	tokens := filepath.Join(dir, "tokens.csv")
+	must(t, os.WriteFile(tokens, []byte(token+`,test,1,"system:masters"`+"\n"), 0o600))
+	run(t, dir, "kube-apiserver", nil, server, "--etcd-servers", client, "--bind-address", "127.0.0.1", "--secure-port", ports[2],
+		"--tls-cert-file", cert, "--tls-private-key-file", key, "--client-ca-file", c.ca.file("ca.crt"), "--token-auth-file", tokens,
+		"--authorization-mode", "AlwaysAllow", "--service-account-issuer", "https://kubernetes.default.svc",
+		"--service-account-signing-key-file", accounts, "--service-account-key-file", accounts, "--service-cluster-ip-range", "10.0.0.0/24",
+		"--disable-admission-plugins", "ServiceAccount", "--endpoint-reconciler-type", "none",
+		"--requestheader-client-ca-file", c.ca.file("ca.crt"), "--requestheader-allowed-names", "front-proxy",
+		"--requestheader-username-headers", "X-Remote-User", "--requestheader-group-headers", "X-Remote-Group",
+		"--requestheader-extra-headers-prefix", "X-Remote-Extra-", "--proxy-client-cert-file", proxyCert, "--proxy-client-key-file", proxyKey)
+
+	c.Kubeconfig = filepath.Join(dir, "kubeconfig")
+	must(t, os.WriteFile(c.Kubeconfig, fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters: [{name: test, cluster: {server: %q, certificate-authority: %q}}]
+users: [{name: test, user: {token: %s}}]
+contexts: [{name: test, context: {cluster: test, user: test}}]
+current-context: test
+`, c.url, c.ca.file("ca.crt"), token), 0o600))
+	c.http = c.newHTTP()
+	testkit.Within(t, slowest, "kube-apiserver is ready", func() error { return c.Get(t.Context(), "/readyz", nil) })
+
+	run(t, dir, "kube-controller-manager", nil, manager, "--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", ports[3],
+		"--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig, "--leader-elect=false",
+		"--controllers", "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller,garbage-collector-controller,namespace-controller",
+		"--horizontal-pod-autoscaler-sync-period", "5s")
+	return c
+}
