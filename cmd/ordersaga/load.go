@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/api/client"
-	"github.com/ordersaga/ordersaga/api/load"
+	"github.com/ordersaga/ordersaga/api/loadgen"
 )
 
 type loadCmd struct {
@@ -36,14 +36,14 @@ func (c loadCmd) Run(e env) error {
 	const connections = 256
 	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}
 	defer transport.CloseIdleConnections()
-	l := load.Load{
+	l := loadgen.Load{
 		Client: client.Client{Base: c.API, HTTP: &http.Client{Timeout: c.Wait, Transport: transport}, Header: c.header()},
 		Rate:   c.Rate, Concurrency: c.Concurrency, Orders: c.Orders, Duration: c.Duration, Patience: c.Patience,
 		Mix: c.Mix, SKUs: c.SKU, Seed: c.Seed,
-		Progress: func(r load.Report) { _, _ = fmt.Fprintln(e.err, r.Line()) }, // it is for looking at
+		Progress: func(r loadgen.Report) { _, _ = fmt.Fprintln(e.err, r.Line()) }, // it is for looking at
 	}
 	if isTerminal(e.err) {
-		l.Progress = func(r load.Report) { _, _ = fmt.Fprintf(e.err, "\r%s\x1b[K", r.Line()) } // likewise, in one line
+		l.Progress = func(r loadgen.Report) { _, _ = fmt.Fprintf(e.err, "\r%s\x1b[K", r.Line()) } // likewise, in one line
 		defer func() { _, _ = fmt.Fprintln(e.err) }()
 	}
 	// Who asks wrongly is told before anything is placed.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/api/load"
+	"github.com/ordersaga/ordersaga/api/loadgen"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -19,7 +19,7 @@ func TestLoad(t *testing.T) {
 	mix := "--mix=ok=4;twice=1;flaky=1;lost=1;declined=1;short=1;refused=1;invalid=1"
 	for _, loop := range []string{"--rate=100", "--concurrency=4"} {
 		status, out, errs := s.run("load", loop, "--orders=60", "--sku=A", mix, "--output=json")
-		var r load.Report
+		var r loadgen.Report
 		if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
 			t.Fatalf("%s: %d %s %s %v", loop, status, out, errs, err)
 		}

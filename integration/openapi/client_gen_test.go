@@ -162,6 +162,7 @@ type Finding struct {
 	Action  string  `json:"action"`
 	Error   *string `json:"error,omitempty"`
 	OrderId string  `json:"orderId"`
+	TraceId *string `json:"traceId,omitempty"`
 	What    string  `json:"what"`
 }
 
@@ -228,6 +229,18 @@ type List struct {
 	// Next Cursor of the next page; absent on the last.
 	Next  *string `json:"next,omitempty"`
 	Sagas []Saga  `json:"sagas"`
+}
+
+// Load defines model for Load.
+type Load struct {
+	// Asleep Sagas that only wait for a person; no worker has to be there for them.
+	Asleep int64 `json:"asleep"`
+
+	// Live Sagas that have not ended.
+	Live int64 `json:"live"`
+
+	// Work Sagas that can go on by themselves, or whose person has answered, or whose wait ends within a minute. Orders that are with the carrier count as one in all.
+	Work int64 `json:"work"`
 }
 
 // Note defines model for Note.
@@ -419,8 +432,13 @@ type Saga struct {
 	Status        string    `json:"status"`
 
 	// Step What the saga is at.
-	Step       *string   `json:"step,omitempty"`
-	Total      int64     `json:"total"`
+	Step  *string `json:"step,omitempty"`
+	Total int64   `json:"total"`
+
+	// TraceId Of the order's OpenTelemetry trace, if it was traced.
+	//
+	// Examples: 4bf92f3577b34da6a3ce929d0e0e4736
+	TraceId    *string   `json:"traceId,omitempty"`
 	TrackingId *string   `json:"trackingId,omitempty"`
 	UpdatedAt  time.Time `json:"updatedAt"`
 }
@@ -1259,6 +1277,13 @@ type ClientInterface interface {
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// Load Say how much there is to do for workers
+	//
+	// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+	//
+	// Corresponds with GET /load (the `Load` operationId).
+	Load(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Readyz Says whether it can do its work
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
@@ -1535,6 +1560,23 @@ type ClientInterface interface {
 // Corresponds with GET /healthz (the `Healthz` operationId).
 func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHealthzRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Load Say how much there is to do for workers
+//
+// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+//
+// Corresponds with GET /load (the `Load` operationId).
+func (c *Client) Load(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLoadRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2185,6 +2227,33 @@ func NewHealthzRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/healthz")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLoadRequest constructs an http.Request for the Load method
+func NewLoadRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/load")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3478,6 +3547,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	HealthzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HealthzResult, error)
 
+	// LoadWithResponse Say how much there is to do for workers
+	//
+	// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /load (the `Load` operationId).
+	LoadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LoadResult, error)
+
 	// ReadyzWithResponse Says whether it can do its work
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3806,6 +3884,41 @@ func (r HealthzResult) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r HealthzResult) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type LoadResult struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Load
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *ErrorModel
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *ErrorModel
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *ErrorModel
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ErrorModel
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *ErrorModel
+}
+
+// Status returns HTTPResponse.Status
+func (r LoadResult) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LoadResult) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -4819,6 +4932,21 @@ func (c *ClientWithResponses) HealthzWithResponse(ctx context.Context, reqEditor
 	return ParseHealthzResult(rsp)
 }
 
+// LoadWithResponse Say how much there is to do for workers
+//
+// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /load (the `Load` operationId).
+func (c *ClientWithResponses) LoadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LoadResult, error) {
+	rsp, err := c.Load(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLoadResult(rsp)
+}
+
 // ReadyzWithResponse Says whether it can do its work
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5349,6 +5477,74 @@ func ParseHealthzResult(rsp *http.Response) (*HealthzResult, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest HealthOutputBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLoadResult parses an HTTP response from a LoadWithResponse call
+func ParseLoadResult(rsp *http.Response) (*LoadResult, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LoadResult{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Load
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -103,6 +103,7 @@ func TestEveryOperation(t *testing.T) {
 
 	must[*HealthzResult](t, 200)(s.HealthzWithResponse(ctx))
 	must[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))
+	must[*LoadResult](t, 200)(s.LoadWithResponse(ctx))
 	if me := must[*WhoAmIResult](t, 200)(s.WhoAmIWithResponse(ctx)); !me.JSON200.Open {
 		t.Errorf("%s", me.Body)
 	}

@@ -1,6 +1,6 @@
-// Package load places orders through the API of a running system, at a rate or
+// Package loadgen places orders through the API of a running system, at a rate or
 // so many at once, and measures what becomes of them.
-package load
+package loadgen
 
 import (
 	"context"
