@@ -28,8 +28,8 @@ func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas
 		part := q
 		part.Statuses = []order.Status{st}
 		// What was accepted later cannot have been still for so long.
-		if due := s.Terms.Due(st, ""); due > 0 {
-			part.Before = now.Add(-due)
+		if due := now.Add(-s.Terms.Due(st, "")); part.Before.IsZero() || due.Before(part.Before) {
+			part.Before = due
 		}
 		found, err := s.stuckIn(ctx, part, now)
 		if err != nil {

@@ -28,12 +28,16 @@ type remote struct {
 }
 
 func (r remote) call(e env, method, path string, in, out any) error {
+	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: r.header()}
+	return c.Call(e.ctx, method, path, in, out)
+}
+
+func (r remote) header() http.Header {
 	header := http.Header{}
 	if r.Token != "" {
 		header.Set("Authorization", "Bearer "+r.Token)
 	}
-	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: header}
-	return c.Call(e.ctx, method, path, in, out)
+	return header
 }
 
 // write writes v as JSON, or as rows under the columns' names.
@@ -71,6 +75,7 @@ type sagaListCmd struct {
 	SKU      string   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
+	Before   string   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`
 }
 
@@ -78,7 +83,7 @@ func (c sagaListCmd) Run(e env) error {
 	list := []api.Saga{}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
 			if v != "" {
 				q.Set(name, v)
 			}
@@ -206,9 +211,20 @@ func (c sagaRetryCmd) Run(e env) error {
 	return c.show(e, s)
 }
 
-type sagaPurgeCmd struct{ one }
+type sagaPurgeCmd struct {
+	one
+	said
+}
 
-func (c sagaPurgeCmd) Run(e env) error { return c.call(e, http.MethodDelete, c.at(), nil, nil) }
+func (c sagaPurgeCmd) Run(e env) error {
+	q := url.Values{}
+	for name, v := range c.body() {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	return c.call(e, http.MethodDelete, c.at()+"?"+q.Encode(), nil, nil)
+}
 
 type dlqCmd struct {
 	List    dlqListCmd    `cmd:"" help:"List dead letters with their reasons."`

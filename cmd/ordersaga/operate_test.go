@@ -174,24 +174,3 @@ func TestOperateWithoutAnAPI(t *testing.T) {
 	s.API = "http://127.0.0.1:1"
 	s.refuses("the API does not answer", "saga", "list")
 }
-
-// TestLoadRunningSystem: what the guide for EKS calls its smoke test.
-func TestLoadRunningSystem(t *testing.T) {
-	s := shell{t, testkit.NewSystem(t, nil, nil)}
-	s.SetStock(t, map[string]int64{"A": 25})
-	load := func(args ...string) (status int, out, errs string) {
-		var o, e bytes.Buffer
-		status = run(t.Context(), append([]string{"load", "--api", s.API, "--sku", "A", "--in-flight", "1,4"}, args...), &o, &e)
-		return status, o.String(), e.String()
-	}
-	status, out, errs := load("--sagas", "10")
-	if status != 0 || strings.Count(out, "COMPLETED:10 |") != 2 || errs != "" {
-		t.Fatal(status, out, errs)
-	}
-	if status, out, errs = load("--sagas", "5"); status != 1 || !strings.Contains(out, "REJECTED:5 |") || !strings.Contains(errs, "5 orders did not complete") {
-		t.Fatal(status, out, errs)
-	}
-	if status, _, errs = load("--sagas", "1", "--payment-token", ""); status != 1 || !strings.Contains(errs, "payment") {
-		t.Fatal(status, errs)
-	}
-}
