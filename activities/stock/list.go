@@ -30,6 +30,7 @@ type Query struct {
 	Statuses   []order.Status
 	CustomerID string
 	SKU        string    // one of the lines'; reads all that the others select
+	Here       bool      // leaves out what is with the carrier; reads it all the same
 	Since      time.Time // accepted at or after
 	Before     time.Time // accepted before
 	Cursor     string    // Page.Next of the page before
@@ -174,12 +175,17 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		return nil, nil // which BETWEEN refuses
 	}
 	in.ExpressionAttributeValues[":from"], in.ExpressionAttributeValues[":to"] = str(from), str(to)
-	if q.SKU != "" {
-		// A sieve, so that little is sent; what is read is the same. It is the
-		// start of a line in the order's JSON.
-		in.FilterExpression = aws.String("contains(content, :sku)")
+	// Sieves, so that little is sent; what is read is the same.
+	var sieves []string
+	if q.SKU != "" { // the start of a line in the order's JSON
+		sieves = append(sieves, "contains(content, :sku)")
 		in.ExpressionAttributeValues[":sku"] = str(`"sku":` + strconv.Quote(q.SKU))
-		in.Limit = nil
+	}
+	if q.Here {
+		sieves = append(sieves, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
+	}
+	if len(sieves) > 0 {
+		in.FilterExpression, in.Limit = aws.String(strings.Join(sieves, " AND ")), nil
 	}
 	var out []Record
 	for {
@@ -201,6 +207,32 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}
+}
+
+// Walk gives f all orders in some statuses, up to limit at a time, in no order
+// that means anything: pages of List are read from all of the index's shards
+// and thrown away but for the newest, and here each is read once. It is
+// eventually consistent.
+func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
+	for _, st := range statuses {
+		for n := range uint32(statusShards) {
+			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
+			for q := (Query{Statuses: []order.Status{st}, Limit: limit}); ; {
+				page, err := s.queryIndex(ctx, key, q)
+				if err != nil {
+					return fmt.Errorf("walk orders that are %s: %w", st, err)
+				}
+				if err := f(page); err != nil {
+					return err
+				}
+				if len(page) < limit {
+					break
+				}
+				q.Cursor = page[len(page)-1].Placed
+			}
+		}
+	}
+	return nil
 }
 
 func (r Record) has(sku string) bool {
