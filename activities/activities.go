@@ -4,6 +4,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Stock interface {
 // Payments is what the activities use of *payment.Client.
 type Payments interface {
 	Charge(ctx context.Context, c payment.Charge) (id string, err error)
+	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
 	Refund(ctx context.Context, orderID string) (id string, err error)
 }
 
@@ -53,6 +55,9 @@ type Activities struct {
 	Payments  Payments
 	Shipments Shipments
 	Logger    zerolog.Logger
+	// KeysLast is how long the payment provider surely remembers an idempotency
+	// key; 0 means an hour.
+	KeysLast time.Duration
 	// Observe is told of every attempt; nil if nobody listens.
 	Observe func(Attempt)
 }
@@ -156,15 +161,18 @@ func (a Activities) untold(ctx context.Context, s workflows.State, kind shipment
 	return a.Stock.AddNote(ctx, s.Order.OrderID, stock.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
 }
 
-// ChargePayment charges the order's total once.
+// ChargePayment charges the order's total once, if there is one. Within an hour
+// the idempotency key sees to that; later the order's record does, or, if the
+// charge's answer was lost, the provider's ledger.
 func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Stock.Get(ctx, s.Order.OrderID) // it has the token, which history must not
 	if err != nil {
 		return workflows.State{}, err
 	}
-	id, err := a.Payments.Charge(ctx, payment.Charge{
-		OrderID: s.Order.OrderID, Amount: s.Order.Total(), Currency: s.Order.Currency, Token: rec.Token,
-	})
+	id := rec.ChargeID
+	if id == "" && s.Order.Total() > 0 {
+		id, err = a.charge(ctx, s.Order, rec)
+	}
 	if declined, ok := errors.AsType[*payment.Declined](err); ok {
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusDeclined), Reason: declined.Code + ": " + declined.Message}
 	}
@@ -177,6 +185,26 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	return workflows.State{ChargeID: id}, a.Stock.MarkPaid(ctx, s.Order.OrderID, id)
 }
 
+// charge charges an order whose record has no charge.
+func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record) (id string, err error) {
+	// None was made before the order was accepted.
+	if rec.Refunding || time.Since(rec.CreatedAt) > cmp.Or(a.KeysLast, time.Hour) {
+		before, err := a.Payments.Of(ctx, o.OrderID)
+		if err != nil {
+			return "", err
+		}
+		for _, c := range before {
+			if !c.Refunded {
+				return c.ID, nil
+			}
+		}
+		if rec.Refunding || len(before) > 0 {
+			return "", fmt.Errorf("charge order %s: %w", o.OrderID, payment.ErrVoided)
+		}
+	}
+	return a.Payments.Charge(ctx, payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: rec.Token})
+}
+
 // RefundPayment gives the money back, or makes sure that none is taken. An
 // order that is COMPLETED keeps it: this is a second saga for it, then.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
@@ -186,6 +214,9 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 	}
 	if err != nil && !errors.Is(err, stock.ErrNotFound) {
 		return err
+	}
+	if s.Order.Total() == 0 {
+		return nil
 	}
 	id, err := a.Payments.Refund(ctx, s.Order.OrderID)
 	if err != nil || id == "" {

@@ -87,6 +87,7 @@ type Record struct {
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
+	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
 	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it

@@ -76,7 +76,13 @@ func (r Reconciler) charges(ctx context.Context, rep *Report) error {
 				return fmt.Errorf("reconcile charges: %w", err)
 			}
 			ctx := tracing.Continue(ctx, rec.Trace)
-			if !rec.Status.Terminal() || rec.Status == order.StatusCompleted || !r.settled(rec.UpdatedAt) {
+			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+				continue
+			}
+			if rec.Status == order.StatusCompleted {
+				if err := r.surplus(ctx, rep, rec, c); err != nil {
+					return fmt.Errorf("reconcile charges: %w", err)
+				}
 				continue
 			}
 			if rec.ByHand() {

@@ -77,6 +77,36 @@ func TestChargesOfEndedOrders(t *testing.T) {
 	}
 }
 
+// TestSecondChargeOfACompletedOrder is one that the provider took for another
+// order's, say, for it had forgotten the key.
+func TestSecondChargeOfACompletedOrder(t *testing.T) {
+	l := newLeaky(t, nil)
+	done := func(id string) {
+		t.Helper()
+		o := l.paid(id, "tok_ok")
+		l.must(l.Simulators.ForgetPayments(t.Context()))
+		l.charged(o)
+		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		l.must(l.Store.Sell(t.Context(), id, "shp-"+id, ""))
+	}
+	done("twice")
+	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
+	l.nothing()
+	if list, err := l.Parts.Payments.Of(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
+		t.Errorf("%+v %v", list, err)
+	}
+
+	done("by hand")
+	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "resolve"}))
+	l.found("an operator has had a hand in it", "flagged")
+	_, err := l.Parts.Payments.RefundCharge(t.Context(), "by hand", "ch_charge-by hand")
+	l.must(err)
+	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
+	if !l.charges()["by hand"] {
+		t.Error("the only money there is was refunded")
+	}
+}
+
 func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")

@@ -38,6 +38,8 @@ type Orders interface {
 // Payments is what the reconciler uses of *payment.Client.
 type Payments interface {
 	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
+	RefundCharge(ctx context.Context, orderID, chargeID string) (string, error)
 	Refund(ctx context.Context, orderID string) (string, error)
 }
 
