@@ -66,6 +66,7 @@ type Activities struct {
 func (a Activities) Register(r *task.TaskRegistry) error {
 	return errors.Join(
 		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.Version, true, workflows.Order),
+		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.VersionV1, false, workflows.OrderV1),
 		r.AddActivityN(workflows.ReserveStock, a.do(workflows.ReserveStock, a.ReserveStock)),
 		r.AddActivityN(workflows.ReleaseStock, a.undo(workflows.ReleaseStock, a.ReleaseStock)),
 		r.AddActivityN(workflows.ChargePayment, a.do(workflows.ChargePayment, a.ChargePayment)),
@@ -269,6 +270,8 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, err
 	case rec.Status == order.StatusCompleted:
 		return workflows.State{}, nil // this is the step's second run
+	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and the saga was told to go on
+		return workflows.State{}, refused(rec)
 	case rec.ShipmentID == "" || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
@@ -280,7 +283,21 @@ func (a Activities) complete(ctx context.Context, s workflows.State) error {
 	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
 		return err
 	}
-	return stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...))
+	err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...)
+	if errors.Is(err, stock.ErrFinished) {
+		rec, getErr := a.Stock.Get(ctx, s.Order.OrderID)
+		if getErr != nil {
+			return getErr
+		}
+		if rec.Carrier == stock.Refused { // meanwhile
+			return refused(rec)
+		}
+	}
+	return stopIfFinished(err)
+}
+
+func refused(rec stock.Record) error {
+	return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", rec.RefusedFor())}
 }
 
 // stopIfFinished makes "the order is not paid and held" final: trying again

@@ -185,6 +185,25 @@ func TestChargePaymentWhenKeysAreForgotten(t *testing.T) {
 	}
 }
 
+// TestRefusedMeanwhile: the carrier refuses while the order is about to
+// complete, with a saga that does not wait for it, or was told to go on.
+func TestRefusedMeanwhile(t *testing.T) {
+	b := newBench(t)
+	for _, step := range []string{workflows.RequestShipment, workflows.ConfirmShipment} {
+		s := b.paid(step)
+		b.must(b.Store.MarkShipmentRequested(t.Context(), step, shipment.ID(step)))
+		_, err := b.Store.CarrierAnswered(t.Context(), step, stock.Refused, "", "island")
+		b.must(err)
+		for range 2 {
+			if out := b.do(step, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
+				t.Errorf("%+v", out)
+			}
+		}
+		b.is(step, order.StatusPaid)
+	}
+	b.level(6, 4, 0)
+}
+
 // TestChargeAndRefundNothing: a provider may refuse to charge 0.
 func TestChargeAndRefundNothing(t *testing.T) {
 	b := newBench(t)

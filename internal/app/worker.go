@@ -297,7 +297,7 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 func (w *Worker) answers() *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
-		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
+		Handle: intake.HandleCarrierAnswer(w.parts.Store, w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"),
 	})
 }

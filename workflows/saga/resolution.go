@@ -33,3 +33,11 @@ const parkedStatus = "needs attention: "
 
 // IsParked reports, by its custom status, whether a saga waits for a Resolution.
 func IsParked(customStatus string) bool { return strings.HasPrefix(customStatus, parkedStatus) }
+
+// ParkedAt is the step at which a saga waits for a Resolution, or "".
+func ParkedAt(customStatus string) string {
+	if step, parked := strings.CutPrefix(customStatus, parkedStatus); parked {
+		return step
+	}
+	return ""
+}
