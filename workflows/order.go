@@ -41,6 +41,12 @@ func Shipping(step string) bool {
 	return step == StepShip || step == StepCarrier || step == StepConfirm
 }
 
+// Rests reports, by its custom status, whether a saga that waits can only be
+// brought on from outside: by a person, the carrier, or the end of their time.
+func Rests(customStatus string) bool {
+	return customStatus == StepApprove || customStatus == StepCarrier || saga.IsParked(customStatus)
+}
+
 // State is the saga's input and what its steps add to it. It is the history's
 // largest part, and holds no payment token: the charge reads that from the
 // orders table.
