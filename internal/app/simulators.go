@@ -128,6 +128,11 @@ func (s Simulators) HealPayments(ctx context.Context) error {
 	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/heal", nil)
 }
 
+// ForgetPayments makes the provider forget idempotency keys.
+func (s Simulators) ForgetPayments(ctx context.Context) error {
+	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/forget", nil)
+}
+
 // Shipments reads the carrier's whole book.
 func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
 	var all []check.Shipment

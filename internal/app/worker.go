@@ -50,9 +50,11 @@ type Worker struct {
 	PaymentKey     string // the provider's API key, if it wants one and Dapr's secret store does not have it
 	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
 	// embedded engine.
-	Dapr    *Dapr
-	Terms   workflows.Terms
-	MaxLive int // sagas taken in and not ended, before intake waits
+	Dapr  *Dapr
+	Terms workflows.Terms
+	// MaxLive bounds the sagas that intake takes in: those that have not ended,
+	// without the ones that rest with a person or the carrier (engine.Stats).
+	MaxLive int
 	// NoIntake leaves the order queue to others, who start sagas through the API.
 	NoIntake bool
 	// NoSagas leaves queues and sagas to the workers that have the same app id on
@@ -151,7 +153,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
@@ -289,12 +291,16 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
 		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("orders"), Lag: w.metrics.age("orders"),
-		Room: func(ctx context.Context) bool {
+		Probe: w.parts.Store.Probe,
+		Room: func(ctx context.Context) int {
 			if w.Dapr == nil && w.parts.Ready() != nil {
-				return false // nothing could be started: let others have it
+				return 0 // nothing could be started: let others have it
 			}
 			st, err := w.parts.Engine.Stats(ctx)
-			return err == nil && st.Live-st.Waiting < w.MaxLive
+			if err != nil {
+				return 0
+			}
+			return w.MaxLive - (st.Live - st.Resting)
 		},
 	})
 }
@@ -302,8 +308,8 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 func (w *Worker) answers() *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
-		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
-		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"),
+		Handle: intake.HandleCarrierAnswer(w.parts.Store, w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
+		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"), Probe: w.parts.Store.Probe,
 	})
 }
 

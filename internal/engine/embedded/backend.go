@@ -37,6 +37,8 @@ type store struct {
 	instances *btree.Map[string, *instance]
 	live      int // instances that have not ended; see count
 	waiting   int // of those, the idle
+	resting   int // of those, the ones that rest
+	rests     func(customStatus string) bool
 	alarms    alarms
 	alarmSet  chan struct{} // holds a token when the earliest alarm changed
 
@@ -64,14 +66,18 @@ var _ backend.Backend = (*store)(nil)
 
 func newStore(log zerolog.Logger) *store {
 	return &store{
+		rests:        func(string) bool { return false },
 		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
 		compact: make(chan struct{}, 1),
 	}
 }
 
-func openStore(dir string, opt journal.Options) (*store, error) {
+func openStore(dir string, rests func(string) bool, opt journal.Options) (*store, error) {
 	s := newStore(opt.Logger)
+	if rests != nil {
+		s.rests = rests
+	}
 	j, err := journal.Open(dir, opt, s.replay)
 	if err != nil {
 		if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
