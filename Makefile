@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ test: ## all tests
 	go test -timeout 30m ./...
 
 race: ## all tests with the race detector
-	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v /integration/containers)
+	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v '/integration/co\(ntainers\|mpose\)$$')
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
@@ -111,6 +111,12 @@ dist/stock-lambda.zip dist/intake-lambda.zip: dist/%.zip:
 	touch -d '1980-01-01 00:00 UTC' dist/$*/bootstrap
 	rm -f $@ && cd dist/$* && TZ=UTC python3 -m zipfile -c ../$*.zip bootstrap
 	@echo "  $@: $$(stat -c %s $@) bytes, unpacked $$(stat -c %s dist/$*/bootstrap)"
+
+compose: bin/docker-compose ## Docker Compose, at the version tools/compose pins, for integration/compose, into bin/
+
+bin/docker-compose: tools/compose/go.mod tools/compose/go.sum
+	cd tools/compose && CGO_ENABLED=0 go build -trimpath -o ../../$@ \
+	  -ldflags "-s -w -X github.com/docker/compose/v5/internal.Version=$$(sed -n 's/.*compose\/v5 \(v[^ ]*\).*/\1/p' go.mod)" github.com/docker/compose/v5/cmd
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...

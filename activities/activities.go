@@ -264,7 +264,7 @@ func stopIfFinished(err error) error {
 // ParkSaga makes a saga that needs a person visible. That the customer cannot
 // be told does not keep the person from it.
 func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
-	a.Logger.Error().Str("order", s.Order.OrderID).Str("step", step).Str("cause", cause).Msg("a saga needs attention")
+	zerolog.Ctx(ctx).Error().Str("step", step).Str("cause", cause).Msg("a saga needs attention")
 	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
 		return err
 	}

@@ -2,10 +2,13 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -14,39 +17,65 @@ import (
 // outcome, and any other error if it is tried again.
 type Attempt struct {
 	Activity, OrderID string
+	Number            int // 1 is the first
 	Took              time.Duration
 	Err               error
 }
 
-func (a Activities) observe(name string, s workflows.State, began time.Time, err error) {
-	if a.Observe != nil {
-		a.Observe(Attempt{Activity: name, OrderID: s.Order.OrderID, Took: time.Since(began), Err: err})
+// Outcome is done, stopped (a business outcome) or failed (it is tried again).
+func (a Attempt) Outcome() string {
+	if _, stopped := errors.AsType[*saga.Stop](a.Err); stopped {
+		return "stopped"
+	} else if a.Err != nil {
+		return "failed"
 	}
+	return "done"
+}
+
+// try makes an attempt a span, and says in the log and to Observe what came of
+// it. What fn logs to the logger of its context names the order and the trace.
+func (a Activities) try(ctx context.Context, name string, s workflows.State, fn func(context.Context) error) error {
+	n := max(s.Attempt, 1)
+	ctx, span := tracing.BeginAttempt(tracing.Rejoin(ctx, s.Trace), name, s.Order.OrderID, n)
+	log := tracing.Fields(ctx, a.Logger.With().Str("order", s.Order.OrderID).Str("activity", name).Int("attempt", n)).Logger()
+	ctx = log.WithContext(ctx)
+
+	began := time.Now()
+	err := fn(ctx)
+	attempt := Attempt{Activity: name, OrderID: s.Order.OrderID, Number: n, Took: time.Since(began), Err: err}
+
+	span.SetAttributes(tracing.Outcome.String(attempt.Outcome()))
+	if stop, ok := errors.AsType[*saga.Stop](err); ok { // an answer, not an error
+		span.AddEvent(stop.Error())
+		tracing.End(span, nil)
+	} else {
+		tracing.End(span, err)
+	}
+	zerolog.Ctx(ctx).Debug().Err(err).Str("outcome", attempt.Outcome()).Dur("took", attempt.Took).Msg("activity tried")
+	if a.Observe != nil {
+		a.Observe(attempt)
+	}
+	return err
 }
 
 func (a Activities) do(name string, fn func(context.Context, workflows.State) (workflows.State, error)) task.Activity {
-	return saga.Do(func(ctx context.Context, s workflows.State) (workflows.State, error) {
-		began := time.Now()
-		changed, err := fn(ctx, s)
-		a.observe(name, s, began, err)
+	return saga.Do(func(ctx context.Context, s workflows.State) (changed workflows.State, err error) {
+		err = a.try(ctx, name, s, func(ctx context.Context) error {
+			changed, err = fn(ctx, s)
+			return err
+		})
 		return changed, err
 	})
 }
 
 func (a Activities) undo(name string, fn func(context.Context, workflows.State, saga.Stop) error) task.Activity {
 	return saga.Undo(func(ctx context.Context, s workflows.State, why saga.Stop) error {
-		began := time.Now()
-		err := fn(ctx, s, why)
-		a.observe(name, s, began, err)
-		return err
+		return a.try(ctx, name, s, func(ctx context.Context) error { return fn(ctx, s, why) })
 	})
 }
 
 func (a Activities) parked(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
 	return saga.Parked(func(ctx context.Context, s workflows.State, step, cause string) error {
-		began := time.Now()
-		err := fn(ctx, s, step, cause)
-		a.observe(name, s, began, err)
-		return err
+		return a.try(ctx, name, s, func(ctx context.Context) error { return fn(ctx, s, step, cause) })
 	})
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 )
@@ -41,6 +41,9 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 		}
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok {
+			if s.limit.refused(w, r) {
+				return
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer`)
 			problem(w, http.StatusUnauthorized, "header.Authorization", "a bearer token is missing")
 			return
@@ -52,6 +55,9 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			s.Logger.Error().Err(err).Msg("cannot check a token")
 			return
 		case err != nil:
+			if s.limit.refused(w, r) {
+				return
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 			problem(w, http.StatusUnauthorized, "header.Authorization", err.Error())
 			return
@@ -121,15 +127,12 @@ const maxSaid = 2 << 10
 // was said with it is there too, but for dead letters: they have customers'
 // addresses in them.
 func (s *server) audit(ctx context.Context, r *http.Request, status int, said []byte) {
-	line := s.Logger.Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
-		Int("status", status).Str("request", requestIDOf(ctx))
+	line := zerolog.Ctx(ctx).Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
+		Int("status", status)
 	if p, ok := auth.From(ctx); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
 	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if id := chi.URLParamFromCtx(ctx, "id"); id != "" && !letters {
-		line = line.Str("order", id)
-	}
 	if len(said) <= maxSaid && json.Valid(said) && !letters {
 		line = line.RawJSON("said", said)
 	}

@@ -22,6 +22,9 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 type requestKey struct{}
@@ -33,7 +36,8 @@ func requestIDOf(ctx context.Context) string {
 
 const requestIDHeader = "X-Request-Id"
 
-// requestID takes over the caller's id if it is a sane one.
+// requestID takes over the caller's id if it is a sane one. The request's
+// logger (zerolog.Ctx) says it.
 func (s *server) requestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -41,8 +45,17 @@ func (s *server) requestID(next http.Handler) http.Handler {
 			id = uuid.NewString()
 		}
 		w.Header().Set(requestIDHeader, id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+		log := tracing.Fields(r.Context(), s.Logger.With().Str("request", id)).Logger()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(log.WithContext(r.Context()), requestKey{}, id)))
 	})
+}
+
+// concerning has the request's span and its log lines name the order.
+func concerning(ctx huma.Context, next func(huma.Context)) {
+	if strings.HasPrefix(ctx.Operation().Path, "/v1/sagas/{id}") {
+		tracing.Concerns(ctx.Context(), ctx.Param("id"))
+	}
+	next(ctx)
 }
 
 // recover turns a panic into a problem document.
@@ -50,7 +63,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if v := recover(); v != nil {
-				s.Logger.Error().Interface("panic", v).Str("request", requestIDOf(r.Context())).Bytes("stack", debug.Stack()).Msg("handler panicked")
+				zerolog.Ctx(r.Context()).Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("handler panicked")
 				problem(w, http.StatusInternalServerError, "", "something failed here; the log has the reason under request "+requestIDOf(r.Context()))
 			}
 		}()

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // orderInput takes the body as it comes: order.Parse is the one judge of what
@@ -34,14 +35,12 @@ func accepted(id string, st order.Status) *acceptedOutput {
 }
 
 func (s *server) orders(h huma.API) {
-	schema := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
+	h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
 	for _, name := range []string{"Order", "Line", "Payment", "Address"} {
 		// What is more than an order needs is ignored, as order.Parse does.
 		h.OpenAPI().Components.Schemas.Map()[name].AdditionalProperties = true
 	}
-	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1.", Content: map[string]*huma.MediaType{
-		"application/json": {Schema: schema, Example: example},
-	}}
+	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1."}
 	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	huma.Register(h, huma.Operation{
 		OperationID: "placeOrder", Method: http.MethodPost, Path: "/v1/orders", Tags: []string{"orders"},
@@ -70,6 +69,7 @@ func (s *server) placeOrder(ctx context.Context, in *orderInput) (*acceptedOutpu
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	tracing.Concerns(ctx, o.OrderID)
 	// Recorded before it is published: another order under the same id is told
 	// so here and now, and not by a dead letter later.
 	rec, _, err := s.Orders.Accept(ctx, o)
@@ -89,6 +89,7 @@ func (s *server) startSaga(ctx context.Context, in *orderInput) (*acceptedOutput
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	tracing.Concerns(ctx, o.OrderID)
 	if _, _, err := s.Starter.Start(ctx, o); err != nil {
 		return nil, s.failed(ctx, err)
 	}

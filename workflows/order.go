@@ -43,6 +43,11 @@ type State struct {
 	ShipmentID string      `json:"shipmentId,omitempty"` // set at the start of a saga that is begun again after its shipment was requested
 	Approved   bool        `json:"approved,omitempty"`   // likewise, after it was approved
 	TrackingID string      `json:"trackingId,omitempty"`
+	// Trace is the W3C trace context that the saga was started in. Engines drop
+	// that of a trace that is not sampled, and would begin others in its place.
+	Trace string `json:"trace,omitempty"`
+	// Attempt tells an activity which try of it this is, from the second on.
+	Attempt int `json:"attempt,omitempty"`
 }
 
 // Terms are the rules an order was accepted under. They travel with the saga,
@@ -123,6 +128,7 @@ func orderSaga(t Terms) saga.Saga[State] {
 		Failed:    string(order.StatusFailed),
 		Cancelled: string(order.StatusCancelled),
 		Park:      ParkSaga,
+		Numbered:  func(s *State, attempt int) { s.Attempt = attempt },
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},

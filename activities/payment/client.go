@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Declined is the provider's final "no" to a charge.
@@ -29,6 +31,7 @@ var ErrVoided = errors.New("charge was voided by a refund")
 type Client struct {
 	opt  Options
 	http *http.Client
+	base *http.Transport
 }
 
 // Options of a Client.
@@ -46,11 +49,11 @@ func New(o Options) *Client {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
 	t.MaxIdleConnsPerHost = 256
-	return &Client{opt: o, http: &http.Client{Timeout: o.Timeout, Transport: t}}
+	return &Client{opt: o, http: &http.Client{Timeout: o.Timeout, Transport: tracing.Transport(t)}, base: t}
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.base.CloseIdleConnections() }
 
 // Charge is what to charge. Amount is in minor units.
 type Charge struct {

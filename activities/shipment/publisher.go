@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Bus carries a message to a topic, given by its name. kind and orderID go
@@ -87,7 +88,10 @@ func (p *Publisher) publish(ctx context.Context, topic, kind, orderID string, me
 	if err != nil {
 		return fmt.Errorf("encode %s for order %s: %w", kind, orderID, err)
 	}
-	if err := p.bus.Publish(ctx, topic, kind, orderID, body); err != nil {
+	ctx, span := tracing.Send(ctx, topic, orderID)
+	err = p.bus.Publish(ctx, topic, kind, orderID, body)
+	tracing.End(span, err)
+	if err != nil {
 		return fmt.Errorf("publish %s for order %s: %w", kind, orderID, err)
 	}
 	return nil

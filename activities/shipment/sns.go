@@ -6,6 +6,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // SNS is what the publisher uses of *sns.Client.
@@ -23,9 +25,12 @@ func (b snsBus) Publish(ctx context.Context, topic, kind, orderID string, body [
 	attribute := func(v string) types.MessageAttributeValue {
 		return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &v}
 	}
+	attributes := map[string]types.MessageAttributeValue{"type": attribute(kind), "orderId": attribute(orderID)}
+	if parent := tracing.Parent(ctx); parent != "" {
+		attributes[tracing.Attribute] = attribute(parent)
+	}
 	_, err := b.client.Publish(ctx, &sns.PublishInput{
-		TopicArn: aws.String(b.arns[topic]), Message: aws.String(string(body)),
-		MessageAttributes: map[string]types.MessageAttributeValue{"type": attribute(kind), "orderId": attribute(orderID)},
+		TopicArn: aws.String(b.arns[topic]), Message: aws.String(string(body)), MessageAttributes: attributes,
 	})
 	return err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // DynamoDB is what the store uses of *dynamodb.Client.
@@ -88,6 +89,7 @@ type Record struct {
 
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
+	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it
 	Fingerprint string `dynamodbav:"fingerprint" json:"-"`
 	Content     string `dynamodbav:"content" json:"-"` // the order without its token, JSON
 	Created     string `dynamodbav:"createdAt" json:"-"`
@@ -162,7 +164,7 @@ func (s *Store) Accept(ctx context.Context, o order.Order) (rec Record, created 
 	at := s.stamp()
 	rec = Record{
 		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending,
-		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Fingerprint: o.Fingerprint(),
+		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Trace: tracing.Parent(ctx), Fingerprint: o.Fingerprint(),
 		Content: content, Created: at, Updated: at, Placed: at + "#" + o.OrderID,
 		StatusShard: statusShard(order.StatusPending, o.OrderID),
 	}

@@ -85,6 +85,9 @@ func (f engineFlags) listen(e env, engine string) (net.Listener, error) {
 	return l, nil
 }
 
+// serviceName is what traces call a worker, if the environment does not say.
+const serviceName = "ordersaga"
+
 type devCmd struct {
 	dataFlags
 	engineFlags
@@ -148,7 +151,7 @@ func (c devCmd) Run(e env) error {
 		}
 		d.Job = demo
 	}
-	return d.Run(e.ctx)
+	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
 }
 
 type workerFlags struct {
@@ -206,11 +209,16 @@ type workerCmd struct {
 	NoSagas      bool          `help:"Be only the API, the console and the reconciler to other workers' sagas: their sidecars and this one's have one app id."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
-	Listen string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
+	Listen    string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
+	RateLimit int    `default:"500" help:"Requests a second that one client of the API may make, on average over ten seconds, before it is told to wait; 0: any number. Who has signed in is one client, everybody else behind one address is."`
 	authFlags
 }
 
 func (c workerCmd) Run(e env) error {
+	return e.traced(serviceName, func() error { return c.run(e) })
+}
+
+func (c workerCmd) run(e env) error {
 	w, err := c.worker(e)
 	if err != nil {
 		return err
@@ -232,6 +240,7 @@ func (c workerCmd) Run(e env) error {
 	if err := w.Validate(); err != nil { // before anything is opened
 		return fmt.Errorf("worker settings: %w", err)
 	}
+	w.RateLimit = c.RateLimit
 	if w.Auth, err = c.issuer(e, c.Listen); err != nil {
 		return err
 	}
@@ -382,7 +391,9 @@ func (c paymentCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("payment", "http://"+l.Addr().String()).Msg("payment simulator is up")
-	return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
+	return e.traced("payment", func() error {
+		return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
+	})
 }
 
 type carrierCmd struct {
@@ -401,7 +412,9 @@ func (c carrierCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
-	return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
+	return e.traced("carrier", func() error {
+		return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
+	})
 }
 
 func printJSON(w io.Writer, v any) error {

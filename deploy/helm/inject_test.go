@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -70,6 +71,9 @@ func TestInjected(t *testing.T) {
 	tokens := map[string]string{"first": "", "production": "ordersaga-dapr-api-token token", "elsewhere": "dapr-token token"}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		all := decode(t, render(t, cases[name]...))
+		if !slices.ContainsFunc(all, func(o object) bool { return o.Metadata.Name == "ordersaga-worker" && o.Kind == "Deployment" }) {
+			t.Errorf("%s: no workers", name)
+		}
 		for _, o := range all {
 			if o.Kind != "Deployment" {
 				continue
@@ -92,6 +96,7 @@ func TestInjected(t *testing.T) {
 				if id == "ordersaga" {
 					check("the worker's token", app.env("ORDERSAGA_DAPR_API_TOKEN"), tokens[name])
 					check("port", side.flag("--app-port"), "")
+					p.outlasts(t, side, app)
 				} else {
 					check("port", ":"+side.flag("--app-port"), app.env("ORDERSAGA_LISTEN"))
 				}
@@ -130,6 +135,23 @@ func (p pod) sidecar(t *testing.T, native bool) (side, app container) {
 		t.Fatalf("no sidecar: %+v", p.Spec)
 	}
 	return where[at], p.Spec.Containers[0]
+}
+
+// outlasts: the pod lives longer than the worker may take to end, and so does a
+// sidecar that is told to end at the same time.
+func (p pod) outlasts(t *testing.T, side, app container) {
+	t.Helper()
+	drain, err := time.ParseDuration(app.env("ORDERSAGA_SHUTDOWN_TIMEOUT"))
+	must(t, err)
+	if grace := time.Duration(p.Spec.TerminationGracePeriodSeconds) * time.Second; grace < drain+10*time.Second {
+		t.Errorf("the pod is killed after %s, the worker may drain for %s", grace, drain)
+	}
+	if side.RestartPolicy == "Always" { // native: it ends after the worker
+		return
+	}
+	if stays, err := time.ParseDuration(side.flag("--dapr-block-shutdown-duration")); err != nil || stays < drain {
+		t.Errorf("the sidecar ends after %s, the worker may drain for %s: %v", stays, drain, err)
+	}
 }
 
 func (c container) flag(name string) string {

@@ -38,9 +38,9 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 
 	_, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
 	must(t, err)
-	body, kind, err := envelope.Unwrap(<-delivered)
-	if err != nil || kind != envelope.CloudEvent || string(body) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
-		t.Errorf("%s %s %v", kind, body, err)
+	got, err := envelope.Unwrap(<-delivered)
+	if err != nil || got.Kind != envelope.CloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
+		t.Errorf("%+v %v", got, err)
 	}
 	testkit.Eventually(t, "the message is gone from its queue", func() error {
 		if n := w.attributes(t, w.resources.CarrierRequests); n["ApproximateNumberOfMessages"] != "0" || n["ApproximateNumberOfMessagesNotVisible"] != "0" {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,7 +11,6 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // metrics are what a worker counts; docs/operations.md lists them with the
@@ -48,13 +46,7 @@ func (m metrics) call(c cloud.Call) {
 }
 
 func (m metrics) attempt(a activities.Attempt) {
-	outcome := "done"
-	if _, stopped := errors.AsType[*saga.Stop](a.Err); stopped {
-		outcome = "stopped"
-	} else if a.Err != nil {
-		outcome = "failed"
-	}
-	m.activities.WithLabelValues(a.Activity, outcome).Observe(a.Took.Seconds())
+	m.activities.WithLabelValues(a.Activity, a.Outcome()).Observe(a.Took.Seconds())
 }
 
 func (m metrics) outcome(queue string) func(string) {

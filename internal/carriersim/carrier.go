@@ -29,10 +29,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Options of a Carrier.
@@ -116,10 +116,10 @@ func (c *Carrier) Run(ctx context.Context) error {
 const shipmentRequested = "ShipmentRequested"
 
 func (c *Carrier) handle(ctx context.Context, body []byte) error {
-	payload, _, err := envelope.Unwrap(body, shipmentRequested)
-	if err != nil {
-		return &intake.Poison{Reason: err}
-	}
+	return intake.Unwrapped(ctx, order.TopicShipmentEvents, body, c.request, shipmentRequested)
+}
+
+func (c *Carrier) request(ctx context.Context, payload []byte) error {
 	var r struct {
 		Type, ShipmentID, OrderID string
 		ShipTo                    *order.Address
@@ -130,6 +130,7 @@ func (c *Carrier) handle(ctx context.Context, body []byte) error {
 	if r.Type != shipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
 		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
+	tracing.Concerns(ctx, r.OrderID)
 	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)
 	if err != nil || p.Outcome == Silent {
 		return err
@@ -171,10 +172,13 @@ func (c *Carrier) answer(ctx context.Context, p Parcel) error {
 	if err != nil {
 		return fmt.Errorf("encode answer for shipment %s: %w", p.ShipmentID, err)
 	}
-	_, err = c.opt.SQS.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &c.opt.AnswersURL, MessageBody: aws.String(string(b)),
-		MessageAttributes: map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: &a.Type}},
-	})
+	ctx, span := tracing.Send(ctx, intake.AnswersOfCarrier, p.OrderID)
+	attributes := map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: &a.Type}}
+	if parent := tracing.Parent(ctx); parent != "" {
+		attributes[tracing.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &parent}
+	}
+	_, err = c.opt.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &c.opt.AnswersURL, MessageBody: aws.String(string(b)), MessageAttributes: attributes})
+	tracing.End(span, err)
 	if err != nil {
 		return fmt.Errorf("answer shipment %s: %w", p.ShipmentID, err)
 	}
@@ -204,6 +208,7 @@ func (c *Carrier) Parcels(orderID, cursor string, limit int) (out []Parcel, next
 // POST /v1/shipment-events, to which a Dapr sidecar delivers requests.
 func (c *Carrier) Handler() http.Handler {
 	r := chi.NewRouter()
+	r.Use(tracing.Route)
 	r.Post("/v1/shipment-events", c.deliver)
 	r.Get("/v1/shipments", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -229,17 +234,19 @@ func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	log := c.opt.Logger
+	ctx := log.WithContext(r.Context())
 	if err == nil {
-		err = c.handle(r.Context(), body)
+		err = c.handle(ctx, body)
 	}
 	if poison, ok := errors.AsType[*intake.Poison](err); ok {
-		c.opt.Logger.Warn().Err(err).Msg("shipment request goes to the dead letters")
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request goes to the dead letters")
 		err = c.consumer.Bury(r.Context(), types.Message{Body: aws.String(string(body))}, poison.Reason)
 	}
 	status := "SUCCESS"
 	if err != nil {
 		status = "RETRY"
-		c.opt.Logger.Warn().Err(err).Msg("shipment request not taken; it will be delivered again")
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request not taken; it will be delivered again")
 	}
 	reply(w, map[string]string{"status": status})
 }

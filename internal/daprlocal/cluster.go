@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -222,7 +221,9 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 	env := append(os.Environ(),
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
-		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"))
+		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"),
+		// For daprd it is grpc if not said, and for us and the specification this.
+		"OTEL_EXPORTER_OTLP_PROTOCOL="+cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"))
 	env = append(env, c.opt.Env...)
 	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env, out: c.out}
 	if err := p.start(c.opt.Logger); err != nil {
@@ -319,27 +320,3 @@ func (c *Cluster) Stop() {
 }
 
 func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
-
-// Ports for Dapr's processes are below those that systems give out by
-// themselves (from 32768 on Linux, 49152 elsewhere): between the moment that one
-// is found free and the moment that a process listens on it, any connection of
-// the machine could take it.
-const firstPort, lastPort = 20_000, 32_000
-
-// FreePorts finds ports that are free now.
-func FreePorts(n int) ([]string, error) {
-	out := make([]string, 0, n)
-	for tries := 0; len(out) < n; tries++ {
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort)) //nolint:gosec // it is no secret
-		l, err := net.Listen("tcp", loopback(port))                     //nolint:noctx // it does not block
-		if err != nil {
-			if tries > 100*n {
-				return nil, fmt.Errorf("find a free port: %w", err)
-			}
-			continue
-		}
-		defer func() { _ = l.Close() }() // only its number was wanted
-		out = append(out, port)
-	}
-	return out, nil
-}

@@ -3,6 +3,7 @@
 package envelope
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -41,51 +42,65 @@ type probe struct {
 	DataBase64  *string         `json:"data_base64"`
 	ID          json.RawMessage `json:"id"`
 	Source      json.RawMessage `json:"source"`
+	Attributes  json.RawMessage `json:"messageAttributes"` // SNS
+	Traceparent json.RawMessage `json:"traceparent"`       // CloudEvents' extension, which Dapr sets
 }
 
-// Unwrap returns the innermost payload, which may be any bytes. It fails only
-// if an envelope is recognised and broken, or is a CloudEvent of a type that is
-// none of those wanted. Dapr's own type passes: the payload has to tell.
-func Unwrap(body []byte, wanted ...string) (payload []byte, kind Kind, err error) {
-	kind = Raw
+// Event is what was in the envelopes.
+type Event struct {
+	Payload []byte // may be any bytes
+	Kind    Kind
+	// Traceparent is the sender's trace context, "" if no envelope has one. The
+	// outermost counts: it is the nearest.
+	Traceparent string
+}
+
+// Unwrap returns the innermost event. It fails only if an envelope is
+// recognised and broken, or is a CloudEvent of a type that is none of those
+// wanted. Dapr's own type passes: the payload has to tell.
+func Unwrap(body []byte, wanted ...string) (Event, error) {
+	e := Event{Payload: body, Kind: Raw}
 	for depth := range maxDepth + 1 {
-		inner, k, err := open(body, wanted)
+		inner, k, trace, err := open(e.Payload, wanted)
 		if err != nil {
-			return nil, kind, err
+			return Event{Kind: e.Kind}, err
 		}
 		if k == Raw {
-			return body, kind, nil
+			return e, nil
 		}
 		if depth == 0 {
-			kind = k
+			e.Kind = k
 		}
-		body = inner
+		e.Payload, e.Traceparent = inner, cmp.Or(e.Traceparent, trace)
 	}
-	return nil, kind, fmt.Errorf("body: wrapped more than %d times", maxDepth)
+	return Event{Kind: e.Kind}, fmt.Errorf("body: wrapped more than %d times", maxDepth)
 }
 
-func open(body []byte, wanted []string) ([]byte, Kind, error) {
+func open(body []byte, wanted []string) (inner []byte, _ Kind, trace string, err error) {
 	var p probe
 	if json.Unmarshal(body, &p) != nil { // not an object of known form: whoever parses it says why
-		return body, Raw, nil //nolint:nilerr // not an envelope
+		return body, Raw, "", nil //nolint:nilerr // not an envelope
 	}
 	var kind, version string
 	_ = json.Unmarshal(p.Type, &kind)           // not a string: not an SNS notification
 	_ = json.Unmarshal(p.SpecVersion, &version) // a number: our own specVersion, which matches without case
 	switch {
 	case kind == "Notification" && p.Message != nil && p.TopicArn != "":
-		return []byte(*p.Message), SNS, once(body)
+		var a struct{ Traceparent struct{ Value string } }
+		_ = json.Unmarshal(p.Attributes, &a) // without it, or with another form of it, there is no trace
+		return []byte(*p.Message), SNS, a.Traceparent.Value, once(body)
 	case version == "1.0" && len(p.Source) > 0 && len(p.ID) > 0:
 		if err := once(body); err != nil {
-			return nil, CloudEvent, err
+			return nil, CloudEvent, "", err
 		}
 		if err := typed(p.Type, kind, wanted); err != nil {
-			return nil, CloudEvent, err
+			return nil, CloudEvent, "", err
 		}
-		inner, err := data(p)
-		return inner, CloudEvent, err
+		_ = json.Unmarshal(p.Traceparent, &trace) // as above
+		inner, err = data(p)
+		return inner, CloudEvent, trace, err
 	}
-	return body, Raw, nil
+	return body, Raw, "", nil
 }
 
 // once refuses an envelope in which a field appears twice: what it says would

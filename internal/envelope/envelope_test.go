@@ -39,9 +39,9 @@ func TestUnwrap(t *testing.T) {
 		"an order with a type": {`{"Type":"Notification","orderId":"x"}`, Raw, `{"Type":"Notification","orderId":"x"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, kind, err := Unwrap([]byte(tt.body), "OrderPlaced")
-			if err != nil || string(got) != tt.want || kind != tt.kind {
-				t.Errorf("%s %q, %v", kind, got, err)
+			got, err := Unwrap([]byte(tt.body), "OrderPlaced")
+			if err != nil || string(got.Payload) != tt.want || got.Kind != tt.kind || got.Traceparent != "" {
+				t.Errorf("%+v, %v", got, err)
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func TestBrokenEnvelopeNamesItsField(t *testing.T) {
 		"data_base64": `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`,
 		"data":        `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1"}`,
 	} {
-		if _, _, err := Unwrap([]byte(body), "OrderPlaced"); err == nil || !strings.HasPrefix(err.Error(), field+":") {
+		if _, err := Unwrap([]byte(body), "OrderPlaced"); err == nil || !strings.HasPrefix(err.Error(), field+":") {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -78,10 +78,34 @@ func TestWhatIsNotWanted(t *testing.T) {
 		strings.Replace(good, `"data"`, `"data":{"a":1},"Data"`, 1):               `data: appears more than once: as "data" and as "Data"`,
 		`{"Type":"Notification","TopicArn":"a","Message":"1","message":"2"}`:      `message: appears more than once: as "Message" and as "message"`,
 	} {
-		payload, _, err := Unwrap([]byte(body), "OrderPlaced")
+		got, err := Unwrap([]byte(body), "OrderPlaced")
 		var field order.FieldError
-		if !errors.As(err, &field) || err.Error() != say || payload != nil {
-			t.Errorf("%s: %s, %v", body, payload, err)
+		if !errors.As(err, &field) || err.Error() != say || got.Payload != nil {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
+func TestTraceparent(t *testing.T) {
+	cloud := `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","traceparent":"inner","data":{}}`
+	quoted, err := json.Marshal(cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sns := func(attributes string) string {
+		return `{"Type":"Notification","TopicArn":"a","Message":` + string(quoted) + `,"MessageAttributes":` + attributes + `}`
+	}
+	for body, want := range map[string]string{
+		cloud: "inner",
+		sns(`{"traceparent":{"Type":"String","Value":"outer"}}`): "outer",
+		sns(`{"type":{"Type":"String","Value":"x"}}`):            "inner",
+		sns(`{"traceparent":"of another form"}`):                 "inner",
+		sns(`null`):                                              "inner",
+		strings.Replace(cloud, `"inner"`, `7`, 1):                "",
+		`{"traceparent":"of no envelope"}`:                       "",
+	} {
+		if got, err := Unwrap([]byte(body), "OrderPlaced"); got.Traceparent != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", body, got.Traceparent, err, want)
 		}
 	}
 }
@@ -89,10 +113,10 @@ func TestWhatIsNotWanted(t *testing.T) {
 func TestEndlessWrappingIsRefused(t *testing.T) {
 	body := `{"orderId":"o"}`
 	for depth := range 7 {
-		payload, kind, err := Unwrap([]byte(body))
+		got, err := Unwrap([]byte(body))
 		switch {
-		case depth <= 4 && (err != nil || string(payload) != `{"orderId":"o"}` || (kind == Raw) != (depth == 0)):
-			t.Errorf("%d envelopes: %s %s, %v", depth, payload, kind, err)
+		case depth <= 4 && (err != nil || string(got.Payload) != `{"orderId":"o"}` || (got.Kind == Raw) != (depth == 0)):
+			t.Errorf("%d envelopes: %+v, %v", depth, got, err)
 		case depth > 4 && (err == nil || err.Error() != "body: wrapped more than 4 times"):
 			t.Errorf("%d envelopes: %v", depth, err)
 		}
@@ -108,13 +132,13 @@ func FuzzUnwrap(f *testing.F) {
 	f.Add([]byte(`{"Type":"Notification","TopicArn":"a","Message":"{}"}`))
 	f.Add([]byte(`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":1}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, kind, err := Unwrap(body, "OrderPlaced")
-		if err == nil && kind == Raw && !bytes.Equal(got, body) {
-			t.Errorf("raw body changed: %q to %q", body, got)
+		got, err := Unwrap(body, "OrderPlaced")
+		if err == nil && got.Kind == Raw && !bytes.Equal(got.Payload, body) {
+			t.Errorf("raw body changed: %q to %q", body, got.Payload)
 		}
 		if err == nil {
-			if again, _, err := Unwrap(got, "OrderPlaced"); err != nil || !bytes.Equal(again, got) {
-				t.Errorf("payload %q unwraps further to %q, %v", got, again, err)
+			if again, err := Unwrap(got.Payload, "OrderPlaced"); err != nil || !bytes.Equal(again.Payload, got.Payload) {
+				t.Errorf("payload %q unwraps further to %q, %v", got.Payload, again.Payload, err)
 			}
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // SQS is what a consumer uses of *sqs.Client.
@@ -132,15 +133,14 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 			MessageAttributeNames:       []string{"All"}, // they go with it if it is buried
 		})
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
-			delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
-			c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
-			pause(ctx, delay)
+			if ctx.Err() == nil { // else it was cut off
+				delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
+				c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
+				pause(ctx, delay)
+			}
 			continue
 		}
 		failures = 0
@@ -198,23 +198,25 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 // settle handles one message; true means that it can be deleted. If not,
 // letGo is called, and the message is no longer kept hidden.
 func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
+	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
+	ctx = log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 	body, err := Content(m)
 	if err == nil {
 		err = c.o.Handle(ctx, body)
 	}
-	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
 	if err == nil {
 		c.o.Observe("done")
 		return true
 	}
+	logger := zerolog.Ctx(ctx) // knows the order by now, if the message said which
 	if poison, ok := errors.AsType[*Poison](err); ok {
 		if err := c.Bury(ctx, m, poison.Reason); err != nil {
-			log.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			logger.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
 			letGo()
 			c.o.Observe("retry")
 			return false
 		}
-		log.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
+		logger.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
 		c.o.Observe("poison")
 		return true
 	}
@@ -223,12 +225,12 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
-	log.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
+	logger.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
 	_, err = c.o.SQS.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
 		QueueUrl: &c.o.QueueURL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(delay.Seconds()),
 	})
 	if err != nil {
-		log.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
+		logger.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
 	}
 	return false
 }

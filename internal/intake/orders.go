@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -51,7 +53,8 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 	if rec.Status != order.StatusPending {
 		return rec, false, nil
 	}
-	err = s.Sagas.Start(ctx, workflows.OrderSaga, o.OrderID, workflows.State{Order: o.WithoutToken(), Terms: s.Terms})
+	state := workflows.State{Order: o.WithoutToken(), Terms: s.Terms, Trace: cmp.Or(rec.Trace, tracing.Parent(ctx))}
+	err = s.Sagas.Start(ctx, workflows.OrderSaga, o.OrderID, state)
 	if err != nil && !errors.Is(err, engine.ErrActive) {
 		return rec, created, fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
 	}
@@ -61,19 +64,31 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 // HandleOrder handles an OrderPlaced message: raw, in an SNS envelope, or as a
 // CloudEvent.
 func (s Starter) HandleOrder(ctx context.Context, body []byte) error {
-	payload, _, err := envelope.Unwrap(body, order.EventPlaced)
+	return Unwrapped(ctx, order.TopicOrderEvents, body, func(ctx context.Context, payload []byte) error {
+		o, err := order.Parse(payload)
+		if err != nil {
+			return &Poison{err}
+		}
+		tracing.Concerns(ctx, o.OrderID)
+		_, _, err = s.Start(ctx, o)
+		if errors.Is(err, stock.ErrConflict) {
+			return &Poison{fmt.Errorf("orderId %s: %w", o.OrderID, err)}
+		}
+		return err
+	}, order.EventPlaced)
+}
+
+// Unwrapped handles the event in a message's body, in the trace of who sent it.
+// from is where it comes from, types are what CloudEvents may be. A broken
+// envelope is *Poison.
+func Unwrapped(ctx context.Context, from string, body []byte, handle func(ctx context.Context, payload []byte) error, types ...string) (err error) {
+	e, err := envelope.Unwrap(body, types...)
+	ctx, span := tracing.Process(tracing.Continue(ctx, e.Traceparent), from)
+	defer func() { tracing.End(span, err) }()
 	if err != nil {
 		return &Poison{err}
 	}
-	o, err := order.Parse(payload)
-	if err != nil {
-		return &Poison{err}
-	}
-	_, _, err = s.Start(ctx, o)
-	if errors.Is(err, stock.ErrConflict) {
-		return &Poison{fmt.Errorf("orderId %s: %w", o.OrderID, err)}
-	}
-	return err
+	return handle(ctx, e.Payload)
 }
 
 // What a carrier can answer.
@@ -82,13 +97,12 @@ const (
 	refused    = "ShipmentRefused"
 )
 
+// AnswersOfCarrier is what spans call the way that those take.
+const AnswersOfCarrier = "CarrierAnswers"
+
 // HandleCarrierAnswer passes a carrier's answer to the saga that waits for it.
 func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) error {
-	return func(ctx context.Context, body []byte) error {
-		payload, _, err := envelope.Unwrap(body, dispatched, refused)
-		if err != nil {
-			return &Poison{err}
-		}
+	answer := func(ctx context.Context, payload []byte) error {
 		var a struct {
 			Type       string `json:"type"`
 			OrderID    string `json:"orderId"`
@@ -107,7 +121,8 @@ func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) err
 		if a.Type != dispatched && a.Type != refused {
 			return &Poison{fmt.Errorf("type: %q is neither %s nor %s", a.Type, dispatched, refused)}
 		}
-		err = saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
+		tracing.Concerns(ctx, a.OrderID)
+		err := saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
 			Dispatched: a.Type == dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
 		})
 		switch {
@@ -117,6 +132,9 @@ func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) err
 			return &Poison{err}
 		}
 		return err
+	}
+	return func(ctx context.Context, body []byte) error {
+		return Unwrapped(ctx, AnswersOfCarrier, body, answer, dispatched, refused)
 	}
 }
 
@@ -134,12 +152,15 @@ func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return fmt.Errorf("encode order %s: %w", o.OrderID, err)
 	}
-	_, err = p.SNS.Publish(ctx, &sns.PublishInput{
-		TopicArn: &p.TopicARN, Message: aws.String(string(body)),
-		MessageAttributes: map[string]snstypes.MessageAttributeValue{
-			"type": {DataType: aws.String("String"), StringValue: aws.String(order.EventPlaced)},
-		},
-	})
+	ctx, span := tracing.Send(ctx, order.TopicOrderEvents, o.OrderID)
+	attributes := map[string]snstypes.MessageAttributeValue{
+		"type": {DataType: aws.String("String"), StringValue: aws.String(order.EventPlaced)},
+	}
+	if parent := tracing.Parent(ctx); parent != "" {
+		attributes[tracing.Attribute] = snstypes.MessageAttributeValue{DataType: aws.String("String"), StringValue: &parent}
+	}
+	_, err = p.SNS.Publish(ctx, &sns.PublishInput{TopicArn: &p.TopicARN, Message: aws.String(string(body)), MessageAttributes: attributes})
+	tracing.End(span, err)
 	if err != nil {
 		return fmt.Errorf("publish order %s: %w", o.OrderID, err)
 	}

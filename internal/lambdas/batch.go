@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // margin is what is left of a function's time when a batch stops: enough to
@@ -26,11 +29,13 @@ func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle fu
 	failures := []events.SQSBatchItemFailure{} // null would be "all done" too, but an array is what is documented
 	for _, m := range e.Records {
 		err := ctx.Err() // no time left: not begun
+		log := log.With().Str("message", m.MessageId).Logger()
+		ctx := log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 		if err == nil {
 			err = handle(ctx, []byte(m.Body))
 		}
 		if err != nil {
-			log.Error().Err(err).Str("message", m.MessageId).Str("received", m.Attributes["ApproximateReceiveCount"]).Msg("message not handled; it comes again, or goes to the dead letters")
+			zerolog.Ctx(ctx).Error().Err(err).Str("received", m.Attributes["ApproximateReceiveCount"]).Msg("message not handled; it comes again, or goes to the dead letters")
 			failures = append(failures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Intake is the function that takes orders in, instead of a worker's pollers:
@@ -47,19 +48,24 @@ func (i *Intake) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEvent
 // Message starts the saga of one order: raw, in an SNS envelope, or as a
 // CloudEvent. It returns when the start is durable; the API starts none twice.
 func (i *Intake) Message(ctx context.Context, body []byte) (err error) {
-	payload, _, err := envelope.Unwrap(body, order.EventPlaced)
+	e, err := envelope.Unwrap(body, order.EventPlaced)
 	if err != nil {
 		return err
 	}
-	o, err := order.Parse(payload) // the API does too; but what is no order is not sent around
+	o, err := order.Parse(e.Payload) // the API does too; but what is no order is not sent around
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.API+"/v1/sagas", bytes.NewReader(payload))
+	ctx = tracing.Continue(ctx, e.Traceparent)
+	tracing.Concerns(ctx, o.OrderID)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.API+"/v1/sagas", bytes.NewReader(e.Payload))
 	if err != nil {
 		return fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if parent := tracing.Parent(ctx); parent != "" {
+		req.Header.Set(tracing.Attribute, parent)
+	}
 	if i.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+i.Token)
 	}

@@ -86,11 +86,11 @@ func (s *Stock) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventR
 // Message handles one event: raw, in an SNS envelope, or as a CloudEvent. It
 // returns when its effects are durable; running it again changes nothing more.
 func (s *Stock) Message(ctx context.Context, body []byte) error {
-	payload, _, err := envelope.Unwrap(body, stockevent.TypeAdjusted)
+	in, err := envelope.Unwrap(body, stockevent.TypeAdjusted)
 	if err != nil {
 		return &stockevent.InvalidError{Fields: []order.FieldError{{Field: "body", Message: err.Error()}}}
 	}
-	e, err := stockevent.Parse(payload)
+	e, err := stockevent.Parse(in.Payload)
 	if err != nil {
 		return err
 	}

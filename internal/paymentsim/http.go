@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Handler serves the provider's API:
@@ -20,6 +22,7 @@ import (
 //	GET  /healthz
 func (p *Provider) Handler() http.Handler {
 	r := chi.NewRouter()
+	r.Use(tracing.Route)
 	r.Group(func(r chi.Router) {
 		r.Use(p.authenticate)
 		r.Post("/v1/charges", p.postCharge)

@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -62,9 +63,9 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	if err != nil {
 		return err
 	}
-	err = r.Sagas.Start(ctx, workflows.OrderSaga, rec.OrderID, workflows.State{
+	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, workflows.State{
 		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
-		Approved: rec.Decision == stock.Approved || rec.ChargeID != "",
+		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
 	})
 	if err != nil || !rec.CancelRequested {
 		return err

@@ -46,6 +46,9 @@ type Saga[S any] struct {
 	// retried until it succeeds. Without it a parked saga only shows its
 	// custom status.
 	Park string
+	// Numbered notes in an activity's input which attempt it is, from the
+	// second on; nil if they need not know.
+	Numbered func(s *S, attempt int)
 }
 
 // Step is one row of the table.
@@ -186,7 +189,7 @@ func (r *run[S]) step(i int) *Stop {
 	for {
 		r.ctx.SetCustomStatus(step.Name)
 		var out reply
-		stop, err := r.attempt(step.Do, step.Retry, r.state, &out, !r.noReturn)
+		stop, err := r.attempt(step.Do, step.Retry, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
 		if stop != nil {
 			return stop
 		}
@@ -248,11 +251,20 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 	}
 }
 
+// numbered is the state as an activity's n-th attempt gets it.
+func (r *run[S]) numbered(n int) S {
+	s := r.state
+	if n > 1 && r.saga.Numbered != nil {
+		r.saga.Numbered(&s, n)
+	}
+	return s
+}
+
 // attempt calls an activity until it succeeds or the policy's budget ends.
-func (r *run[S]) attempt(activity string, p Policy, input, out any, cancellable bool) (*Stop, error) {
+func (r *run[S]) attempt(activity string, p Policy, input func(n int) any, out any, cancellable bool) (*Stop, error) {
 	began := r.ctx.CurrentTimeUtc
 	for n := 1; ; n++ {
-		err := r.ctx.CallActivity(activity, task.WithActivityInput(input)).Await(out)
+		err := r.ctx.CallActivity(activity, task.WithActivityInput(input(n))).Await(out)
 		if err == nil {
 			return nil, nil
 		}
@@ -299,8 +311,8 @@ func (r *run[S]) compensate(stop Stop) Report {
 			continue
 		}
 		for {
-			r.ctx.SetCustomStatus("undo " + step.Name)
-			in := call[S]{State: r.state, Stop: stop, Step: step.Name}
+			r.ctx.SetCustomStatus(undoStatus + step.Name)
+			in := func(n int) any { return call[S]{State: r.numbered(n), Stop: stop, Step: step.Name} }
 			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {
 				report.Compensated = append(report.Compensated, step.Name)
@@ -323,7 +335,7 @@ func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
 	r.inbox.discard(signalResolve) // decisions about an earlier park
 	r.ctx.SetCustomStatus(parkedStatus + step)
 	if r.saga.Park != "" {
-		in := call[S]{State: r.state, Stop: stop, Step: step, Error: cause.Error()}
+		in := func(n int) any { return call[S]{State: r.numbered(n), Stop: stop, Step: step, Error: cause.Error()} }
 		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
 		if _, err := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
 			panic(err) // a policy without limits is never exhausted

@@ -17,8 +17,10 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Options of an Engine.
@@ -98,7 +100,7 @@ func connect(ctx context.Context, address string) (daprclient.Client, error) {
 		// A sidecar that is gone without a word (its node died) is noticed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
-		grpc.WithChainUnaryInterceptor(bounded),
+		grpc.WithChainUnaryInterceptor(bounded, traced),
 	)
 }
 
@@ -112,6 +114,15 @@ func bounded(ctx context.Context, method string, req, reply any, cc *grpc.Client
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// traced makes what the sidecar does for a call, and sends on, part of the
+// caller's trace.
+func traced(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if parent := tracing.Parent(ctx); parent != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, tracing.Attribute, parent)
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
@@ -147,6 +158,23 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 // Ready returns why sagas make no progress, if they make none. It knows by the
 // last canary.
 func (e *Engine) Ready() error { return e.canary.ready() }
+
+// Hosted is how many sagas this worker's sidecar has been given and has in
+// memory.
+func (e *Engine) Hosted(ctx context.Context) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	m, err := e.client.GetMetadata(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the sidecar's metadata: %w", err)
+	}
+	for _, a := range m.ActiveActorsCount {
+		if isWorkflowActor(a.Type) {
+			n += int(a.Count)
+		}
+	}
+	return n, nil
+}
 
 // Stats implements engine.Engine.
 func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Load(ctx) }

@@ -11,6 +11,7 @@ import (
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
 	taskhub "github.com/dapr/durabletask-go/client"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -104,6 +105,11 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 		if err := o(&req); err != nil {
 			return "", fmt.Errorf("start workflow %s: %w", name, err)
 		}
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !sc.IsSampled() {
+		// The SDK would tell Dapr that it is. What Dapr samples by itself is a
+		// trace of its own then; activities do not join it.
+		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
 	id := api.InstanceID(req.GetInstanceId())
 	return id, inLife(ctx, id, func(life api.InstanceID) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/dapr/durabletask-go/api"
+	"github.com/dapr/durabletask-go/api/helpers"
 	"github.com/dapr/durabletask-go/api/protos"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,6 +27,11 @@ type hubServer struct {
 func (s hubServer) StartInstance(ctx context.Context, req *protos.CreateInstanceRequest) (*protos.CreateInstanceResponse, error) {
 	if req.GetScheduledStartTimestamp() != nil {
 		return nil, status.Error(codes.Unimplemented, "scheduledStartTimestamp: sagas start at once")
+	}
+	// A client's trace goes on here, as intake's does.
+	ctx, err := helpers.ContextFromTraceContext(ctx, req.GetParentTraceContext())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, "parentTraceContext: "+err.Error())
 	}
 	if err := s.start(ctx, req.GetName(), req.GetInstanceId(), []byte(req.GetInput().GetValue())); err != nil {
 		return nil, err

@@ -1,0 +1,192 @@
+// Package tracing follows orders by what an OpenTelemetry collector receives
+// of them.
+package tracing
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
+)
+
+// collector is one for all tests, for a process has one exporter.
+var collector *testkit.Collector
+
+func TestMain(m *testing.M) {
+	collector = testkit.NewCollector()
+	for name, value := range map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_SERVICE_NAME": "", "OTEL_BSP_SCHEDULE_DELAY": "20",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	stop, err := otlp.Start(context.Background(), "ordersaga-test", zerolog.New(os.Stderr))
+	if err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	err = stop(ctx)
+	cancel()
+	collector.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if err == nil && status == 0 {
+		err = goleak.Find()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// background runs f until the test's end.
+func background(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+	})
+}
+
+func call(t *testing.T, method, url string, in, out any) {
+	t.Helper()
+	callIn(t, "", method, url, in, out)
+}
+
+// callIn calls as part of a trace.
+func callIn(t *testing.T, parent, method, url string, in, out any) {
+	t.Helper()
+	b, err := json.Marshal(in)
+	must(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(b))
+	must(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	if parent != "" {
+		req.Header.Set("Traceparent", parent)
+	}
+	res, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer res.Body.Close()
+	b, err = io.ReadAll(res.Body)
+	must(t, err)
+	if res.StatusCode >= 300 {
+		t.Fatalf("%s %s: %s %s", method, url, res.Status, b)
+	}
+	if out != nil {
+		must(t, json.Unmarshal(b, out))
+	}
+}
+
+func place(t *testing.T, api, id, token string, change func(*order.Order)) {
+	t.Helper()
+	placeIn(t, api, "", id, token, change)
+}
+
+func placeIn(t *testing.T, api, parent, id, token string, change func(*order.Order)) {
+	t.Helper()
+	o := order.Order{
+		SpecVersion: 1, OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: token},
+		Lines:  []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 500}},
+		ShipTo: &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+	}
+	if change != nil {
+		change(&o)
+	}
+	callIn(t, parent, http.MethodPost, api+"/v1/orders", o, nil)
+}
+
+type saga struct {
+	Status  order.Status
+	TraceID string
+}
+
+func ended(t *testing.T, api, id string, want order.Status) (s saga) {
+	t.Helper()
+	testkit.Eventually(t, "order "+id+" is "+string(want), func() error {
+		call(t, http.MethodGet, api+"/v1/sagas/"+id, nil, &s)
+		if s.Status != want {
+			return fmt.Errorf("it is %s", s.Status)
+		}
+		return nil
+	})
+	return s
+}
+
+// say is what a line of a tree tells of a span.
+func say(s testkit.Span) (text string) {
+	if n := s.Attributes["saga.attempt"]; n != "" {
+		text = n + " " + s.Attributes["saga.outcome"]
+	}
+	if s.Error != "" {
+		text += " ERROR"
+	}
+	return strings.TrimSpace(text)
+}
+
+// trace waits for an order's trace to be as it is wanted.
+func trace(t *testing.T, id, want string) []testkit.Span {
+	t.Helper()
+	return traceOf(t, id, want, func(spans []testkit.Span) []testkit.Span { return spans })
+}
+
+// traceOf is trace of some of the spans.
+func traceOf(t *testing.T, id, want string, some func([]testkit.Span) []testkit.Span) (spans []testkit.Span) {
+	t.Helper()
+	testkit.Eventually(t, "the trace of order "+id, func() error {
+		spans = some(collector.Of(id))
+		if got := testkit.Tree(spans, say); got != want[1:] {
+			return fmt.Errorf("it is\n%swant%s", got, want)
+		}
+		return nil
+	})
+	return spans
+}
+
+func has(spans []testkit.Span, name string) error {
+	for _, s := range spans {
+		if s.Name == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("no span %s", name)
+}
+
+// secrets are what orders of tests and of the demo have in them that is
+// nobody's business, and how credentials look.
+var secrets = []string{"tok_", "Ada Example", "Loopback Lane", "10115", "Bearer", "dev-payment-key"}
+
+func withoutSecrets(t *testing.T, said any) {
+	t.Helper()
+	b, err := json.Marshal(said)
+	must(t, err)
+	for _, secret := range secrets {
+		if at := bytes.Index(b, []byte(secret)); at >= 0 {
+			t.Errorf("%s is in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])
+		}
+	}
+}
