@@ -198,6 +198,7 @@ type workerCmd struct {
 	engineFlags
 
 	Engine       string        `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
+	TakeOver     bool          `help:"Start though the sagas are in the state of another embedded worker, which ends then, if it runs; they are begun again from what their orders say."`
 	DaprGRPCPort int           `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
 	DaprHTTPPort int           `name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"Of the sidecar."`
 	DaprAPIToken string        `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
@@ -223,7 +224,7 @@ func (c workerCmd) run(e env) error {
 	if err != nil {
 		return err
 	}
-	w.NoSagas = c.NoSagas
+	w.NoSagas, w.TakeOver = c.NoSagas, c.TakeOver
 	if c.Engine == "dapr" {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),

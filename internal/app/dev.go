@@ -130,6 +130,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
+		TakeOver: true, // the queues are nobody else's
 	}
 	if _, load := d.Job.(Load); load {
 		w.Idle, w.Terms.AwaitCarrier = true, false // three durable steps, as the ceiling has

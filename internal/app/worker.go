@@ -5,6 +5,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,12 @@ type Worker struct {
 	// EngineListener is where durable-task clients are answered; nil: nowhere.
 	// On loopback, and for the embedded engine: a sidecar has a port of its own.
 	EngineListener net.Listener
+	// TakeOver starts an embedded worker although the state of another one has
+	// the sagas of these orders.
+	TakeOver bool
+	// OwnedEvery is how often an embedded worker looks whether it still has the
+	// sagas; 0 means 15 s.
+	OwnedEvery time.Duration
 	// Auth says who may use the API and the console; nil: whoever reaches them.
 	Auth *auth.Issuer
 	// RateLimit is how many requests a second one client of the API may make; 0:
@@ -79,6 +86,7 @@ type Worker struct {
 
 	parts   Parts
 	metrics metrics
+	owner   *ownership // of the sagas, with the embedded engine
 }
 
 // Dapr is where the worker's sidecar is.
@@ -156,6 +164,9 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
+		}
+		if w.owner, err = w.own(ctx, p.Store); err != nil {
+			return errors.Join(err, eng.Close())
 		}
 		p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
@@ -267,6 +278,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
 	g.Go(func() error { return w.beat(gctx) })
+	if w.owner != nil {
+		g.Go(func() error { return w.owner.watch(gctx, cmp.Or(w.OwnedEvery, 15*time.Second)) })
+	}
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}
@@ -280,6 +294,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 // Close releases what Open has opened; Run does it too.
 func (w *Worker) Close() error {
 	w.parts.Payments.Close()
+	if err := w.owner.release(); err != nil { // AWS may have gone before, as in `dev`
+		w.Logger.Debug().Err(err).Msg("the next worker has to take over")
+	}
 	if c, ok := w.parts.Engine.(interface{ Close() error }); ok {
 		return c.Close()
 	}
