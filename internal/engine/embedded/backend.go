@@ -207,7 +207,10 @@ func (s *store) applyOp(seq uint64, o op) {
 		case opTaskDone:
 			i.finishTask(event(o))
 		default:
-			i.turn(runtimeState(o))
+			t := runtimeState(o)
+			if i.turn(t); i.ended() || t.ContinuedAsNew {
+				s.silence(i) // its timers are gone; the SDK cancels none
+			}
 		}
 	}
 	if i != nil {
