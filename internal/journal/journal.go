@@ -375,6 +375,7 @@ func (j *Journal) rotate() error {
 	j.segment++
 	j.logBytes = 0
 	j.mu.Unlock()
+	j.mark()
 	return nil
 }
 
