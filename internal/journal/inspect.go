@@ -14,7 +14,7 @@ import (
 // mended.
 type Held struct {
 	dir  string
-	lock *dirLock
+	lock *Lock
 }
 
 // Hold locks the journal in dir. *LockedError if a process has it.
@@ -34,7 +34,7 @@ func Hold(dir string) (*Held, error) {
 }
 
 // Release unlocks the journal.
-func (h *Held) Release() error { return h.lock.release() }
+func (h *Held) Release() error { return h.lock.Release() }
 
 // Visitor is shown what is in a journal, in the order of replay.
 type Visitor struct {
@@ -116,8 +116,8 @@ func readStretch(d Damage) ([]byte, error) {
 
 // Backup copies all files into a new directory beside the journal, durably,
 // and returns its name. Where it fails it leaves nothing there.
-func (h *Held) Backup() (to string, err error) {
-	to = fmt.Sprintf("%s.damaged-%s", filepath.Clean(h.dir), time.Now().UTC().Format("20060102T150405.000Z"))
+func (h *Held) Backup() (_ string, err error) {
+	to := fmt.Sprintf("%s.damaged-%s", filepath.Clean(h.dir), time.Now().UTC().Format("20060102T150405.000Z"))
 	size := int64(0)
 	defer func() {
 		if err != nil {

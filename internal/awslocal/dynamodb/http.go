@@ -38,7 +38,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	*out = res
 	writeBody(w, http.StatusOK, res)
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 }
 
 // writeBody adds the checksum that DynamoDB's clients verify.

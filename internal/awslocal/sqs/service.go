@@ -34,8 +34,7 @@ type Service struct {
 	tasks  []*moveTask       // newest first
 
 	drain      sync.Once
-	background sync.WaitGroup // compaction and move tasks
-	compacting atomic.Bool
+	background sync.WaitGroup // move tasks
 	appends    atomic.Uint64
 }
 

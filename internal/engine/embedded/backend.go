@@ -50,9 +50,6 @@ type store struct {
 	over    []*instance
 	moving  sync.Mutex
 	born    chan struct{} // closed when a saga begins; nil: no watcher of an archived one waits for that
-
-	compacting sync.WaitGroup
-	compact    chan struct{} // holds a token while a compaction runs
 }
 
 type activity struct {
@@ -66,7 +63,6 @@ func newStore(log zerolog.Logger) *store {
 	return &store{
 		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
-		compact: make(chan struct{}, 1),
 	}
 }
 
@@ -280,7 +276,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	i.unsettled = c
 	s.enqueue(i)
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -413,7 +409,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.over = append(s.over, i)
 	}
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	return nil
 }
 

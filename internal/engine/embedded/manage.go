@@ -228,25 +228,6 @@ func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHis
 	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
 }
 
-// maybeCompact starts a compaction in the background if the log has outgrown
-// the state.
-func (s *store) maybeCompact() {
-	if !s.journal.ShouldCompact() {
-		return
-	}
-	select {
-	case s.compact <- struct{}{}:
-	default:
-		return // one is running
-	}
-	s.compacting.Go(func() {
-		defer func() { <-s.compact }()
-		if err := s.journal.Compact(s.snapshot); err != nil {
-			s.log.Warn().Err(err).Msg("engine log not compacted; it is tried again as it grows")
-		}
-	})
-}
-
 func (s *store) snapshot(emit func([]byte) error) error {
 	var ids []string
 	s.mu.Lock()
