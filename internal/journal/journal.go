@@ -79,9 +79,9 @@ type Journal struct {
 	compacting sync.Mutex
 	tending    bool           // guarded by mu
 	tender     sync.WaitGroup // Tend's compaction
-	done       chan struct{} // closed when the writer has ended
-	dead       chan struct{} // closed when it has failed
-	hurry      chan struct{} // closed: a full disk is waited for no longer
+	done       chan struct{}  // closed when the writer has ended
+	dead       chan struct{}  // closed when it has failed
+	hurry      chan struct{}  // closed: a full disk is waited for no longer
 	hurryOnce  sync.Once
 }
 
@@ -218,7 +218,7 @@ func (j *Journal) Hurry() { j.hurryOnce.Do(func() { close(j.hurry) }) }
 // does not wait for a full disk.
 func (j *Journal) Close() error {
 	defer j.tender.Wait() // one that has not begun will not
-	j.Hurry() // before the lock: a compaction may wait for the writer
+	j.Hurry()             // before the lock: a compaction may wait for the writer
 	j.compacting.Lock()
 	defer j.compacting.Unlock()
 	j.mu.Lock()

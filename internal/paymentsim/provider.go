@@ -37,7 +37,7 @@ type Options struct {
 	Logger zerolog.Logger
 	// CompactAfter: see journal.Options.
 	CompactAfter int64
-	Key    string // API key that charges and refunds must bring as a bearer token; "" wants none
+	Key          string // API key that charges and refunds must bring as a bearer token; "" wants none
 	// HangFor is how long tok_timeout holds a request; 0 means a minute.
 	HangFor time.Duration
 }

@@ -162,6 +162,7 @@ func (s *Service) replay(b []byte) error {
 			}
 			if t, ok := s.tables.Get(d.TableName); ok && t.def.Created.Equal(d.Created) {
 				t.ttl, t.def.TTL = d.TTL, d.TTL
+				t.def.DeletionProtectionEnabled = d.DeletionProtectionEnabled
 				continue // a snapshot has it already
 			}
 			s.tables.Set(d.TableName, newTable(d, d.Created))

@@ -44,12 +44,16 @@ func TestEndedSagasTakeNoMemory(t *testing.T) {
 		}
 		each(func(id string) error { return e.Start(t.Context(), orders.OrderSaga, id, waiting(id)) })
 		all(some)
-		each(func(id string) error { return saga.Send(t.Context(), e, id, orders.EventApproval, orders.Approval{Approved: true}) })
+		each(func(id string) error {
+			return saga.Send(t.Context(), e, id, orders.EventApproval, orders.Approval{Approved: true})
+		})
 		all(some)
 		if n := e.alarms(); n != 2*some {
 			t.Errorf("%d alarms, want approval's and carrier's of each saga", n)
 		}
-		each(func(id string) error { return saga.Send(t.Context(), e, id, orders.EventCarrier, orders.CarrierAnswer{Dispatched: true}) })
+		each(func(id string) error {
+			return saga.Send(t.Context(), e, id, orders.EventCarrier, orders.CarrierAnswer{Dispatched: true})
+		})
 		each(func(id string) error { _, err := e.Wait(t.Context(), id); return err })
 		e.moveNow(t)
 		if m, a := e.inMemory(), e.alarms(); m+a > 0 {
