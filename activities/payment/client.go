@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -29,9 +31,10 @@ var ErrVoided = errors.New("charge was voided by a refund")
 
 // Client is the provider's API.
 type Client struct {
-	opt  Options
-	http *http.Client
-	base *http.Transport
+	opt              Options
+	http             *http.Client
+	base             *http.Transport
+	charges, refunds *gobreaker.CircuitBreaker[struct{}]
 }
 
 // Options of a Client.
@@ -40,6 +43,7 @@ type Options struct {
 	Timeout time.Duration // of each call, connect to last byte; 0 means ten seconds
 	Key     string        // the provider's API key, sent as a bearer token; "" sends none
 	Header  http.Header   // more for each request, as a proxy on the way wants it
+	Breaker Breaker       // none by default
 }
 
 // New makes a client.
@@ -49,7 +53,10 @@ func New(o Options) *Client {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
 	t.MaxIdleConnsPerHost = 256
-	return &Client{opt: o, http: &http.Client{Timeout: o.Timeout, Transport: tracing.Transport(t)}, base: t}
+	return &Client{
+		opt: o, http: &http.Client{Timeout: o.Timeout, Transport: tracing.Transport(t)}, base: t,
+		charges: o.Breaker.breaker("charges"), refunds: o.Breaker.breaker("refunds"),
+	}
 }
 
 // Close drops idle connections.
@@ -69,7 +76,9 @@ func chargeKey(orderID string) string { return "charge-" + orderID }
 // error leaves the outcome unknown.
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
 	var out struct{ ID string }
-	err = c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+	err = guarded(c.charges, func() error {
+		return c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+	})
 	return out.ID, wrap(err, "charge order "+charge.OrderID)
 }
 
@@ -78,7 +87,9 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 func (c *Client) Refund(ctx context.Context, orderID string) (id string, err error) {
 	var out struct{ ID, Status string }
 	body := map[string]string{"orderId": orderID, "chargeKey": chargeKey(orderID)}
-	err = c.call(ctx, http.MethodPost, "/v1/refunds", "refund-"+orderID, body, &out)
+	err = guarded(c.refunds, func() error {
+		return c.call(ctx, http.MethodPost, "/v1/refunds", "refund-"+orderID, body, &out)
+	})
 	if out.Status == "voided" {
 		out.ID = ""
 	}
@@ -152,7 +163,7 @@ func (c *Client) call(ctx context.Context, method, path, key string, body, out a
 	case problem.Code == "charge_voided":
 		return ErrVoided
 	}
-	return fmt.Errorf("provider answered %d %s %s", res.StatusCode, problem.Code, problem.Message)
+	return &refusal{res.StatusCode, problem.Code, problem.Message}
 }
 
 func wrap(err error, what string) error {
