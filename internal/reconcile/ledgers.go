@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -55,40 +56,57 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 	}
 }
 
-// charges looks for money taken for orders that did not complete.
-func (r Reconciler) charges(ctx context.Context, rep *Report) error {
-	for cursor := ""; ; {
+// charges looks for money taken for orders that did not complete. It begins
+// where an earlier run found the first charge whose order had not ended, and
+// says where that is now: what is before has been seen, and stays.
+func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, from string) (first string, err error) {
+	first, open := from, false
+	for cursor := from; ; {
+		if !open {
+			first = cursor // the last page may grow
+		}
 		list, next, err := r.Payments.Charges(ctx, cursor, pageSize)
 		if err != nil {
-			return fmt.Errorf("reconcile charges: %w", err)
+			return first, fmt.Errorf("reconcile charges: %w", err)
 		}
 		for _, c := range list {
 			rep.Charges++
-			if c.Refunded {
-				continue
+			ended := c.Refunded
+			if !ended && !alive[c.OrderID] {
+				if ended, err = r.charge(ctx, rep, c); err != nil {
+					return first, fmt.Errorf("reconcile charges: %w", err)
+				}
 			}
-			rec, err := r.Orders.Get(ctx, c.OrderID)
-			if errors.Is(err, stock.ErrNotFound) {
-				r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("reconcile charges: %w", err)
-			}
-			ctx := tracing.Continue(ctx, rec.Trace)
-			if !rec.Status.Terminal() || rec.Status == order.StatusCompleted || !r.settled(rec.UpdatedAt) {
-				continue
-			}
-			if rec.ByHand() {
-				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
-			} else {
-				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
-					return r.refund(ctx, c.OrderID)
-				})
-			}
+			open = open || !ended
 		}
 		if cursor = next; cursor == "" {
-			return nil
+			return first, nil
 		}
 	}
+}
+
+// charge reports whether nothing more can come of a charge.
+func (r Reconciler) charge(ctx context.Context, rep *Report, c payment.Entry) (ended bool, err error) {
+	rec, err := r.Orders.Get(ctx, c.OrderID)
+	if errors.Is(err, stock.ErrNotFound) {
+		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ctx = tracing.Continue(ctx, rec.Trace)
+	switch {
+	case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
+		return false, nil
+	case rec.Status == order.StatusCompleted:
+		return true, nil
+	case rec.ByHand():
+		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+	default:
+		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
+			return r.refund(ctx, c.OrderID)
+		})
+	}
+	return false, nil
 }

@@ -1,13 +1,18 @@
 package reconcile_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
@@ -93,4 +98,72 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l.found("order is PAID", "refunded and released")
 	l.is("o", order.StatusFailed)
 	l.nothing()
+}
+
+// rounds tells when a run has read the last of the charges.
+type rounds struct {
+	reconcilePayments
+	done chan int // charges that it was given
+	seen int
+}
+
+type reconcilePayments interface {
+	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	Refund(ctx context.Context, orderID string) (string, error)
+}
+
+func (r *rounds) Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error) {
+	list, next, err := r.reconcilePayments.Charges(ctx, cursor, limit)
+	if r.seen += len(list); next == "" && err == nil {
+		select {
+		case r.done <- r.seen:
+		case <-ctx.Done():
+		}
+		r.seen = 0
+	}
+	return list, next, err
+}
+
+// asked counts how often one order is read.
+type asked struct {
+	*stock.Store
+	n atomic.Int64
+}
+
+func (a *asked) Get(ctx context.Context, id string) (stock.Record, error) {
+	a.n.Add(1)
+	return a.Store.Get(ctx, id)
+}
+
+// TestWhatHasEndedIsNotReadAgain: all orders that there ever were are looked
+// at once; then only what has come since.
+func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
+	l := newLeaky(t, nil)
+	const n = 450 // more than two pages
+	for i := range n {
+		o := l.accepted(fmt.Sprint("o", i), "tok_ok")
+		l.charged(o)
+		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusCompleted, "by hand"))
+	}
+	payments, orders := &rounds{reconcilePayments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
+	l.Payments, l.Orders = payments, orders
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Run(ctx, time.Millisecond) }()
+	if seen := <-payments.done; seen != n {
+		t.Errorf("the first run saw %d charges", seen)
+	}
+	if seen := <-payments.done; seen > n-400 || orders.n.Load() != n {
+		t.Errorf("the second run saw %d charges; %d orders were read before it looked at any", seen, orders.n.Load())
+	}
+	l.accepted("late", "tok_ok")
+	l.charged(order.Order{OrderID: "late", Payment: order.Payment{Token: "tok_ok"}, Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
+	l.must(l.Store.End(t.Context(), "late", order.StatusFailed, "by hand"))
+	for l.charges()["late"] { // each run looks at what is new
+		<-payments.done
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
