@@ -149,7 +149,7 @@ func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
 	l.Payments, l.Orders = payments, orders
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- l.Run(ctx, time.Millisecond) }()
+	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
 	if seen := <-payments.done; seen != n {
 		t.Errorf("the first run saw %d charges", seen)
 	}
