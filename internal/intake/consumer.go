@@ -157,7 +157,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 		if err != nil {
 			c.release(room)
 			if ctx.Err() != nil {
-				return nil
+				continue // which ends it
 			}
 			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
