@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ test: ## all tests
 	go test -timeout 30m ./...
 
 race: ## all tests with the race detector
-	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v /integration/containers)
+	go test -race -count=1 -timeout 20m $$(go list ./... | grep -v '/integration/co\(ntainers\|mpose\)$$')
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
@@ -88,7 +88,7 @@ bin/cfnlint/ready: tools/cfnlint/requirements.txt
 	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-helm: bin/helm bin/kubeconform ## helm and kubeconform, for deploy/helm, at the versions tools/helm pins, into bin/
+helm: bin/helm bin/kubeconform bin/dapr-inject ## helm, kubeconform, and Dapr's injector as a program, for deploy/helm, into bin/
 
 bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
 bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
@@ -96,6 +96,9 @@ bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
 bin/helm: LDFLAGS = $(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=36)
 bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum Makefile
 	cd tools/helm && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/$* $(MAIN)
+
+bin/dapr-inject: $(wildcard tools/dapr/inject/*.go) tools/dapr/go.mod tools/dapr/go.sum
+	cd tools/dapr && CGO_ENABLED=0 go build -o ../../$@ ./inject
 
 lambda: dist/stock-lambda.zip dist/intake-lambda.zip ## the Lambda functions for provided.al2023 on x86_64, zipped into dist/
 
@@ -108,6 +111,12 @@ dist/stock-lambda.zip dist/intake-lambda.zip: dist/%.zip:
 	touch -d '1980-01-01 00:00 UTC' dist/$*/bootstrap
 	rm -f $@ && cd dist/$* && TZ=UTC python3 -m zipfile -c ../$*.zip bootstrap
 	@echo "  $@: $$(stat -c %s $@) bytes, unpacked $$(stat -c %s dist/$*/bootstrap)"
+
+compose: bin/docker-compose ## Docker Compose, at the version tools/compose pins, for integration/compose, into bin/
+
+bin/docker-compose: tools/compose/go.mod tools/compose/go.sum
+	cd tools/compose && CGO_ENABLED=0 go build -trimpath -o ../../$@ \
+	  -ldflags "-s -w -X github.com/docker/compose/v5/internal.Version=$$(sed -n 's/.*compose\/v5 \(v[^ ]*\).*/\1/p' go.mod)" github.com/docker/compose/v5/cmd
 
 interop: ## drive sagas on both engines with github.com/microsoft/durabletask-go
 	cd integration/interop && go test -count=1 -timeout 10m ./...

@@ -36,8 +36,7 @@ func (a Attempt) Outcome() string {
 // it. What fn logs to the logger of its context names the order and the trace.
 func (a Activities) try(ctx context.Context, name string, s workflows.State, fn func(context.Context) error) error {
 	n := max(s.Attempt, 1)
-	ctx, span := tracing.Begin(tracing.Rejoin(ctx, s.Trace), name,
-		tracing.OrderID.String(s.Order.OrderID), tracing.Activity.String(name), tracing.Attempt.Int(n))
+	ctx, span := tracing.BeginAttempt(tracing.Rejoin(ctx, s.Trace), name, s.Order.OrderID, n)
 	log := tracing.Fields(ctx, a.Logger.With().Str("order", s.Order.OrderID).Str("activity", name).Int("attempt", n)).Logger()
 	ctx = log.WithContext(ctx)
 

@@ -41,6 +41,9 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 		}
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok {
+			if s.limit.refused(w, r) {
+				return
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer`)
 			problem(w, http.StatusUnauthorized, "header.Authorization", "a bearer token is missing")
 			return
@@ -52,6 +55,9 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			s.Logger.Error().Err(err).Msg("cannot check a token")
 			return
 		case err != nil:
+			if s.limit.refused(w, r) {
+				return
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 			problem(w, http.StatusUnauthorized, "header.Authorization", err.Error())
 			return

@@ -49,7 +49,7 @@ func (b *book) audits(t *testing.T) (all []map[string]any) {
 }
 
 // startClosed is start with an issuer, without whose tokens nobody gets in.
-func startClosed(t *testing.T) (client, *authtest.Issuer, *book) {
+func startClosed(t *testing.T, change ...func(*app.Worker)) (client, *authtest.Issuer, *book) {
 	t.Helper()
 	var (
 		issuer *authtest.Issuer
@@ -68,6 +68,9 @@ func startClosed(t *testing.T) (client, *authtest.Issuer, *book) {
 		}
 		t.Cleanup(w.Auth.Close)
 		w.Logger = zerolog.New(&b)
+		for _, f := range change {
+			f(w)
+		}
 	}, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000})
 	return newClient(t, s), issuer, &b

@@ -150,7 +150,7 @@ func (s *server) tell(ctx context.Context, id string, a action) error {
 	now, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	err := a.tell(now, id)
-	if err != nil && now.Err() != nil && ctx.Err() == nil {
+	if ctx.Err() == nil && err != nil && (now.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
 		s.Later(a.name+" order "+id, func(ctx context.Context) error {
 			err := a.tell(ctx, id)
 			if errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) {

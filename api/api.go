@@ -32,9 +32,13 @@ type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	Answer(ctx context.Context, orderID string, n stock.Note) error
+	AddNote(ctx context.Context, orderID string, n stock.Note) error
 	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
+	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]stock.Count, error)
+	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
+	Workers(ctx context.Context) ([]stock.Worker, error)
 	Load(ctx context.Context, at time.Time) (stock.Load, error)
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
@@ -78,17 +82,20 @@ type Options struct {
 	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error
 	// Later runs an errand that outlives the request, until it has succeeded or
 	// is given up; nil: there are none.
-	Later    func(what string, errand func(context.Context) error)
-	Ready    func(ctx context.Context) error // says what is missing
-	Auth     Auth                            // nil: whoever reaches the API may do everything
-	Registry *prometheus.Registry
-	Logger   zerolog.Logger
+	Later func(what string, errand func(context.Context) error)
+	Ready func(ctx context.Context) error // says what is missing
+	Auth  Auth                            // nil: whoever reaches the API may do everything
+	// RateLimit is how many requests a second one client may make; 0: any number.
+	RateLimit int
+	Registry  *prometheus.Registry
+	Logger    zerolog.Logger
 }
 
 type server struct {
 	Options
 
 	cache overviewCache
+	limit limiter
 	loads loadCache
 }
 
@@ -99,7 +106,7 @@ const (
 
 // New makes the handler.
 func New(o Options) http.Handler {
-	s := &server{Options: o}
+	s := &server{Options: o, limit: newLimiter(o.RateLimit)}
 	m := newMetrics(o.Registry, o.Sagas, func(ctx context.Context) (int, error) {
 		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
 		return n[order.StatusNeedsAttention], err
@@ -108,7 +115,7 @@ func New(o Options) http.Handler {
 	o.Registry.MustRegister(stuckMetric{s})
 
 	r := chi.NewRouter()
-	r.Use(tracing.Route, s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, bounded, s.audited, middleware.GetHead)
+	r.Use(tracing.Route, s.requestID, m.observe, s.recover, secured, sameOrigin(), s.authenticated, s.limit.limited, bounded, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})
@@ -127,6 +134,7 @@ func New(o Options) http.Handler {
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
 	s.secure(&config)
+	config.OnAddOperation = append(config.OnAddOperation, s.document)
 	h := humachi.New(r, config)
 	h.UseMiddleware(onceEach(h), concerning)
 	s.orders(h)

@@ -141,6 +141,7 @@ func badOrders() map[string]string {
 		change(func(o *order.Order) { o.Lines = []order.Line{} }):                        "body.lines",
 		change(func(o *order.Order) { o.Lines = make([]order.Line, 51) }):                "body.lines",
 		change(func(o *order.Order) { o.Lines[0].SKU = "a b" }):                          "body.lines[0].sku",
+		change(func(o *order.Order) { o.Lines[0].SKU = "<script>alert(1)</script>" }):    "body.lines[0].sku",
 		change(func(o *order.Order) { o.Lines[0].Quantity = -1 }):                        "body.lines[0].quantity",
 		change(func(o *order.Order) { o.Lines[0].Quantity = 0 }):                         "body.lines[0].quantity",
 		change(func(o *order.Order) { o.Lines[0].Quantity = 10_001 }):                    "body.lines[0].quantity",

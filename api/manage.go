@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -36,19 +37,34 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 		OperationID: "purgeSaga", Method: http.MethodDelete, Path: "/v1/sagas/{id}", Tags: []string{"actions"},
 		Summary: "Forget the history of a saga that has ended", Description: "The order and its notes stay.", DefaultStatus: http.StatusNoContent,
 		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
-	}, func(ctx context.Context, in *IDInput) (*struct{}, error) {
-		rec, err := s.Orders.Get(ctx, in.ID)
-		if err == nil && !rec.Status.Terminal() {
-			return nil, huma.Error409Conflict("the order is " + string(rec.Status) + "; what its saga has done is needed until it has ended")
-		}
-		if err == nil {
-			err = s.Sagas.Purge(ctx, in.ID)
-		}
-		if err != nil {
-			return nil, s.failed(ctx, err)
-		}
-		return nil, nil
-	})
+	}, s.purge)
+}
+
+// purgeInput says who and why in the query: a DELETE has no body.
+type purgeInput struct {
+	IDInput
+
+	By   string `query:"by" maxLength:"64" doc:"Who acts." example:"ann"`
+	Note string `query:"note" maxLength:"500" doc:"Why." example:"the customer wants to be forgotten"`
+}
+
+func (s *server) purge(ctx context.Context, in *purgeInput) (*struct{}, error) {
+	rec, err := s.Orders.Get(ctx, in.ID)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if !rec.Status.Terminal() {
+		return nil, huma.Error409Conflict("the order is " + string(rec.Status) + "; what its saga has done is needed until it has ended")
+	}
+	if err := s.Sagas.Purge(ctx, in.ID); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	said := heard(ctx, &Said{By: in.By, Note: in.Note})
+	note := stock.Note{Actor: cmp.Or(said.By, stock.Anonymous), Action: "purge", Text: said.Note}
+	if err := s.Orders.AddNote(ctx, in.ID, note); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return nil, nil
 }
 
 func (s *server) managed(name string, why func(stock.Record, engine.Instance) string, do func(ctx context.Context, id, reason string) error) func(context.Context, *actionInput) (*sagaOutput, error) {

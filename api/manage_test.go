@@ -30,6 +30,12 @@ func TestSuspendAndResume(t *testing.T) {
 	c.accepted(c.post("/v1/sagas/o/approve", ""))
 	c.accepted(c.post("/v1/sagas/o/resume", ""))
 	c.until("o", "COMPLETED")
+	testkit.Eventually(t, "its saga has ended", func() error { // shortly after the order
+		if v := c.view("o"); v.RuntimeStatus != "COMPLETED" {
+			return errors.New(v.RuntimeStatus)
+		}
+		return nil
+	})
 	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend", http.StatusConflict, "", "no running saga")
 }
 

@@ -2,15 +2,20 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Queue is the load of one SQS queue, as SQS estimates it.
@@ -23,12 +28,16 @@ type Queue struct {
 
 // Overview is how things stand.
 type Overview struct {
-	At     time.Time            `json:"at"`
-	Live   map[order.Status]int `json:"live" doc:"Orders that have not ended, by status."`
-	Queues []Queue              `json:"queues"`
-	Recent Recent               `json:"recent"`
-	Low    []stock.Level        `json:"low" doc:"SKUs of which little is available."`
-	Engine struct {
+	At      time.Time                    `json:"at"`
+	Live    map[order.Status]int         `json:"live" doc:"Orders that have not ended, by status."`
+	Ended   map[order.Status]stock.Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
+	Queues  []Queue                      `json:"queues" nullable:"false"`
+	Workers []stock.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
+	Recent  Recent                       `json:"recent"`
+	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
+	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone right now."`
+	Low     []stock.Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
+	Engine  struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
 		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
 	} `json:"engine"`
@@ -39,6 +48,8 @@ type Recent struct {
 	Since   time.Time            `json:"since" doc:"From when on: a minute ago, or when the oldest of the last 500 orders was accepted."`
 	Orders  int                  `json:"orders"`
 	Ended   map[order.Status]int `json:"ended" doc:"How many of them have ended, by status."`
+	Undone  int                  `json:"undone" doc:"How many of those were undone: stock released, and what was charged refunded."`
+	Refunds int                  `json:"refunds" doc:"How many of those had been charged."`
 	P50     float64              `json:"p50Seconds" doc:"Median duration of those."`
 	P99     float64              `json:"p99Seconds"`
 	Started []float64            `json:"startedPerSecond" doc:"Rate at which they were accepted, in each sixtieth of the time since then, oldest first."`
@@ -54,13 +65,19 @@ const (
 
 type overviewOutput struct{ Body Overview }
 
-// overviewAge is for how long one answer is given to all who ask: it costs
-// dozens of reads, and streams ask every second.
-const overviewAge = 2 * time.Second
+// An answer is given to all who ask for as long: it costs dozens of reads, and
+// streams ask every second. What costs the most, or changes little, lasts longer.
+const (
+	overviewAge = 2 * time.Second
+	slowAge     = 15 * time.Second
+	countedUpTo = 1000
+	lookedAt    = 100
+)
 
 type overviewCache struct {
-	mu   sync.Mutex
-	last Overview
+	mu     sync.Mutex
+	last   Overview
+	slowAt time.Time
 }
 
 func (s *server) overviews(h huma.API) {
@@ -80,8 +97,14 @@ func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	if time.Since(s.cache.last.At) > overviewAge {
-		o, err := s.overview(ctx)
-		if err != nil {
+		o := s.cache.last
+		if time.Since(s.cache.slowAt) > slowAge {
+			if err := s.slow(ctx, &o); err != nil {
+				return o, err
+			}
+			s.cache.slowAt = time.Now()
+		}
+		if err := s.overview(ctx, &o); err != nil {
 			return o, err
 		}
 		s.cache.last = o
@@ -89,32 +112,80 @@ func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 	return s.cache.last, nil
 }
 
-func (s *server) overview(ctx context.Context) (o Overview, err error) {
-	o.At, o.Low = time.Now().UTC(), []stock.Level{}
+// overview reads what changes all the time.
+func (s *server) overview(ctx context.Context, o *Overview) (err error) {
+	o.At = time.Now().UTC()
 	live := slices.DeleteFunc(order.Statuses(), order.Status.Terminal)
 	if o.Live, err = s.Orders.CountByStatus(ctx, live...); err != nil {
-		return o, err
+		return err
 	}
 	page, err := s.Orders.List(ctx, stock.Query{Since: o.At.Add(-recentTime), Limit: recentLimit})
 	if err != nil {
-		return o, err
+		return err
 	}
 	o.Recent = recent(page.Records, o.At)
 	if o.Queues, err = s.DeadLetters.Queues(ctx); err != nil {
-		return o, err
+		return err
+	}
+	if o.Workers, err = s.Orders.Workers(ctx); err != nil {
+		return err
+	}
+	o.Workers = append([]stock.Worker{}, o.Workers...)
+	st, err := s.Sagas.Stats(ctx)
+	o.Engine.Live, o.Engine.Waiting = st.Live, st.Waiting
+	return err
+}
+
+// slow reads the rest.
+func (s *server) slow(ctx context.Context, o *Overview) (err error) {
+	if o.Ended, err = s.Orders.CountUpTo(ctx, countedUpTo, slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return !st.Terminal() })...); err != nil {
+		return err
+	}
+	stuck, more, err := s.stuck(ctx, stock.Query{Limit: lookedAt}, time.Now())
+	if err != nil {
+		return err
+	}
+	o.Stuck = stock.Count{N: len(stuck), More: more != ""}
+	if o.Undoing, err = s.undoing(ctx); err != nil {
+		return err
 	}
 	levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
 	if err != nil {
-		return o, err
+		return err
 	}
+	o.Low = []stock.Level{}
 	for _, l := range levels {
 		if l.Available < lowStock {
 			o.Low = append(o.Low, l)
 		}
 	}
-	st, err := s.Sagas.Stats(ctx)
-	o.Engine.Live, o.Engine.Waiting = st.Live, st.Waiting
-	return o, err
+	return nil
+}
+
+// undoing counts sagas that compensate. The engine knows, one by one, so only
+// the latest that may are looked at.
+func (s *server) undoing(ctx context.Context) (c stock.Count, err error) {
+	page, err := s.Orders.List(ctx, stock.Query{Statuses: []order.Status{order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid}, Limit: lookedAt})
+	if err != nil {
+		return c, err
+	}
+	var n atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, rec := range page.Records {
+		g.Go(func() error {
+			inst, err := s.Sagas.Get(gctx, rec.OrderID)
+			if err != nil && !errors.Is(err, engine.ErrNotFound) {
+				return err
+			}
+			if saga.IsUndoing(inst.CustomStatus) {
+				n.Add(1)
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	return stock.Count{N: int(n.Load()), More: page.Next != ""}, err
 }
 
 // recent sums up orders, newest first.
@@ -137,6 +208,12 @@ func recent(records []stock.Record, now time.Time) Recent {
 		if rec.Status.Terminal() {
 			count(r.Done, rec.UpdatedAt)
 			r.Ended[rec.Status]++
+			if rec.Status != order.StatusCompleted && rec.Status != order.StatusRejected { // nothing was held then
+				r.Undone++
+			}
+			if rec.RefundID != "" {
+				r.Refunds++
+			}
 			took = append(took, rec.UpdatedAt.Sub(rec.CreatedAt).Seconds())
 		}
 	}

@@ -20,6 +20,7 @@ import (
 type Saga struct {
 	stock.Record
 
+	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
 	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck=true."`
@@ -50,47 +51,53 @@ type IDInput struct {
 	ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"The order's id." example:"o-1042"`
 }
 
+type readInput struct {
+	IDInput
+	Known
+}
+
 type listInput struct {
+	Known
+
 	Status   []string `query:"status" enum:"PENDING,RESERVED,AWAITING_APPROVAL,PAID,COMPLETED,REJECTED,DECLINED,CANCELLED,FAILED,NEEDS_ATTENTION" doc:"Only these, separated by commas." example:"FAILED"`
 	Customer string   `query:"customer" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only this customer's." example:"c-7"`
 	SKU      string   `query:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only orders for this. It reads every order that the others select, so say since when, too." example:"SKU-1"`
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
+	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
 
-type listOutput struct {
-	Body struct {
-		Sagas []Saga `json:"sagas"`
-		Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
-	}
+// List is one page of sagas.
+type List struct {
+	Sagas []Saga `json:"sagas" nullable:"false"`
+	Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
+}
+
+// History is all that has happened to a saga.
+type History struct {
+	Events []engine.Event `json:"events" nullable:"false"`
 }
 
 type sagaOutput struct{ Body Saga }
 
-type historyOutput struct {
-	Body struct {
-		Events []engine.Event `json:"events"`
-	}
-}
-
 func (s *server) sagas(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "listSagas", Method: http.MethodGet, Path: "/v1/sagas", Tags: []string{"sagas"}, Summary: "List sagas, newest first",
-		Description: "Pages stay stable while sagas arrive.", Errors: []int{http.StatusBadRequest, http.StatusUnprocessableEntity},
+		Description: "Pages stay stable while sagas arrive.", Errors: []int{http.StatusBadRequest, http.StatusUnprocessableEntity}, Responses: unchanged(),
 	}, s.listSagas)
 	huma.Register(h, huma.Operation{
 		OperationID: "getSaga", Method: http.MethodGet, Path: "/v1/sagas/{id}", Tags: []string{"sagas"}, Summary: "Read one saga",
-		Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+		Responses: unchanged(), Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, s.getSaga)
 	huma.Register(h, huma.Operation{
 		OperationID: "getHistory", Method: http.MethodGet, Path: "/v1/sagas/{id}/history", Tags: []string{"sagas"}, Summary: "Read a saga's history",
-		Description: "Every durable event, oldest first.", Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
+		Description: "Every durable event, oldest first.", Responses: unchanged(), Errors: []int{http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, s.getHistory)
 }
 
-func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, error) {
+func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], error) {
 	q := stock.Query{CustomerID: in.Customer, SKU: in.SKU, Limit: in.Limit}
 	for _, st := range in.Status {
 		q.Statuses = append(q.Statuses, order.Status(st))
@@ -99,33 +106,36 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*listOutput, err
 	if q.Cursor, err = decodeCursor(in.Cursor); err != nil {
 		return nil, badQuery("cursor", "is not the next of a page")
 	}
-	if in.Since != "" {
-		if q.Since, err = parseSince(in.Since, time.Now()); err != nil {
-			return nil, badQuery("since", "must be RFC 3339 or a duration such as 15m")
+	for name, at := range map[string]*time.Time{"since": &q.Since, "before": &q.Before} {
+		said := map[string]string{"since": in.Since, "before": in.Before}[name]
+		if said == "" {
+			continue
+		}
+		if *at, err = parseTime(said, time.Now()); err != nil {
+			return nil, badQuery(name, "must be RFC 3339 or a duration such as 15m")
 		}
 	}
-	out := &listOutput{}
+	out := List{}
 	if in.Stuck {
 		var next string
-		if out.Body.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
-			err = s.blame(ctx, out.Body.Sagas)
+		if out.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
+			err = s.blame(ctx, out.Sagas)
 		}
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		out.Body.Next = encodeCursor(next)
-		return out, nil
+		out.Next = encodeCursor(next)
+		return answer(ctx, s, in.Known, out)
 	}
 	page, err := s.Orders.List(ctx, q)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out.Body.Sagas = make([]Saga, len(page.Records))
+	out.Sagas, out.Next = make([]Saga, len(page.Records)), encodeCursor(page.Next)
 	for i, rec := range page.Records {
-		out.Body.Sagas[i] = sagaOf(rec)
+		out.Sagas[i] = sagaOf(rec)
 	}
-	out.Body.Next = encodeCursor(page.Next)
-	return out, nil
+	return answer(ctx, s, in.Known, out)
 }
 
 func badQuery(name, message string) error {
@@ -157,7 +167,8 @@ func decodeCursor(s string) (string, error) {
 	return rest, nil
 }
 
-func parseSince(s string, now time.Time) (time.Time, error) {
+// parseTime takes a time, or how long ago it was.
+func parseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
@@ -168,16 +179,29 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return at, err
 }
 
-func (s *server) getSaga(ctx context.Context, in *IDInput) (*sagaOutput, error) {
-	rec, err := s.Orders.Get(ctx, in.ID)
+func (s *server) getSaga(ctx context.Context, in *readInput) (*tagged[Saga], error) {
+	saga, err := s.saga(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
+	}
+	return answer(ctx, s, in.Known, saga)
+}
+
+func (s *server) saga(ctx context.Context, id string) (Saga, error) {
+	rec, err := s.Orders.Get(ctx, id)
+	if err != nil {
+		return Saga{}, err
 	}
 	saga, err := s.withEngine(ctx, rec)
 	if err != nil {
-		return nil, s.failed(ctx, err)
+		return saga, err
 	}
-	return &sagaOutput{saga}, nil
+	res, err := s.Orders.GetReservation(ctx, id)
+	if errors.Is(err, stock.ErrNotFound) {
+		err = nil
+	}
+	saga.Hold = res.State
+	return saga, err
 }
 
 // withEngine adds the engine's view.
@@ -191,12 +215,10 @@ func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error)
 	return saga, nil
 }
 
-func (s *server) getHistory(ctx context.Context, in *IDInput) (*historyOutput, error) {
+func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {
 	events, err := s.Sagas.History(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out := &historyOutput{}
-	out.Body.Events = events
-	return out, nil
+	return answer(ctx, s, in.Known, History{append([]engine.Event{}, events...)})
 }

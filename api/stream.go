@@ -33,13 +33,7 @@ func (s *server) streams(h huma.API) {
 	sse.Register(h, op("followSaga", "/v1/sagas/{id}", "Follow one saga", "Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`."),
 		map[string]any{"saga": Saga{}, "problem": huma.ErrorModel{}},
 		func(ctx context.Context, in *IDInput, send sse.Sender) {
-			s.stream(ctx, send, func(ctx context.Context) (any, error) {
-				out, err := s.getSaga(ctx, in)
-				if err != nil {
-					return nil, err
-				}
-				return out.Body, nil
-			})
+			s.stream(ctx, send, func(ctx context.Context) (any, error) { return s.saga(ctx, in.ID) })
 		})
 	sse.Register(h, op("followOverview", "/v1/overview", "Follow how things stand", "Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`."),
 		map[string]any{"overview": Overview{}, "problem": huma.ErrorModel{}},

@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
 )
 
 // stuck pages through the orders that need attention, and those that have not
@@ -27,17 +28,29 @@ func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas
 		}
 		part := q
 		part.Statuses = []order.Status{st}
-		// What was accepted later cannot have been still for so long.
-		if due := s.Terms.Due(st, ""); due > 0 {
-			part.Before = now.Add(-due)
+		steps := []string{""}
+		if st == order.StatusPaid {
+			steps = append(steps, workflows.StepCarrier)
 		}
-		found, err := s.stuckIn(ctx, part, now)
-		if err != nil {
-			return nil, "", err
+		for _, step := range steps {
+			// Thousands may be with the carrier, as they should be: of these only
+			// those are read that have been for too long. What fails there after
+			// its answer comes to need attention.
+			part.Here = st == order.StatusPaid && step == ""
+			// What was accepted later cannot have been still for so long.
+			part.Before = now.Add(-s.Terms.Due(st, step))
+			if !q.Before.IsZero() && q.Before.Before(part.Before) {
+				part.Before = q.Before
+			}
+			found, err := s.stuckIn(ctx, part, now)
+			if err != nil {
+				return nil, "", err
+			}
+			sagas = append(sagas, found...)
 		}
-		sagas = append(sagas, found...)
 	}
 	slices.SortFunc(sagas, func(a, b Saga) int { return cmp.Compare(b.Placed, a.Placed) })
+	sagas = slices.CompactFunc(sagas, func(a, b Saga) bool { return a.Placed == b.Placed }) // late, and not with the carrier
 	if len(sagas) >= q.Limit {
 		sagas = sagas[:q.Limit]
 		next = sagas[len(sagas)-1].Placed
@@ -54,16 +67,13 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 		if err != nil {
 			return nil, err
 		}
-		for _, rec := range p.Records {
-			still := now.Sub(rec.UpdatedAt)
-			if still < s.Terms.Due(rec.Status, "") {
-				continue
-			}
-			saga, err := s.withEngine(ctx, rec)
-			if err != nil {
-				return nil, err
-			}
-			if still >= s.Terms.Due(rec.Status, saga.Step) {
+		still := slices.DeleteFunc(p.Records, func(rec stock.Record) bool { return now.Sub(rec.UpdatedAt) < s.Terms.Due(rec.Status, "") })
+		sagas, err := s.withEngines(ctx, still)
+		if err != nil {
+			return nil, err
+		}
+		for i, saga := range sagas {
+			if now.Sub(still[i].UpdatedAt) >= s.Terms.Due(still[i].Status, saga.Step) {
 				found = append(found, saga)
 			}
 		}
@@ -72,6 +82,21 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 		}
 	}
 	return found[:min(len(found), q.Limit)], nil
+}
+
+// withEngines adds the engine's view to many; a sidecar takes milliseconds for
+// each.
+func (s *server) withEngines(ctx context.Context, records []stock.Record) ([]Saga, error) {
+	sagas := make([]Saga, len(records))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, rec := range records {
+		g.Go(func() (err error) {
+			sagas[i], err = s.withEngine(gctx, rec)
+			return err
+		})
+	}
+	return sagas, g.Wait()
 }
 
 // blame adds to each saga the last error of its steps.

@@ -120,6 +120,8 @@ type Entry struct {
 	Amount   int64  `json:"amount"`
 	Refunded bool   `json:"refunded"`
 	RefundID string `json:"refundId"`
+
+	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
 }
 
 // Of lists the charges of one order.
@@ -138,7 +140,17 @@ func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err e
 
 // Charges pages through all charges; an empty next ends.
 func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
-	entries, next, err = c.list(ctx, url.Values{}, cursor, limit)
+	return c.ChargesSince(ctx, time.Time{}, cursor, limit)
+}
+
+// ChargesSince pages through the charges that were made at a time or later, in
+// no order that means anything; an empty next ends.
+func (c *Client) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) (entries []Entry, next string, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	entries, next, err = c.list(ctx, q, cursor, limit)
 	return entries, next, wrap(err, "list charges")
 }
 

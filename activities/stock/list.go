@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type Query struct {
 	Statuses   []order.Status
 	CustomerID string
 	SKU        string    // one of the lines'; reads all that the others select
+	Here       bool      // leaves out what is with the carrier; reads it all the same
 	Since      time.Time // accepted at or after
 	Before     time.Time // accepted before
 	Cursor     string    // Page.Next of the page before
@@ -83,17 +85,37 @@ func (s *Store) List(ctx context.Context, q Query) (Page, error) {
 // CountByStatus counts orders by the index, for each of the given statuses. It
 // is eventually consistent.
 func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error) {
+	counts, err := s.CountUpTo(ctx, math.MaxInt32, statuses...)
+	if err != nil {
+		return nil, err
+	}
+	ns := map[order.Status]int{}
+	for st, c := range counts {
+		ns[st] = c.N
+	}
+	return ns, nil
+}
+
+// Count is how many there are, or, with More, how many at least.
+type Count struct {
+	N    int  `json:"count"`
+	More bool `json:"more,omitempty" doc:"There are more than that."`
+}
+
+// CountUpTo is CountByStatus that stops at about so many of each status: orders
+// that have ended are kept for ever, and counting reads them.
+func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]Count, error) {
 	var mu sync.Mutex
-	counts := map[order.Status]int{}
+	counts := map[order.Status]Count{}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			g.Go(func() error {
-				count, _, err := s.sieveShard(gctx, shardKey(st, n), "", time.Time{})
+				in, err := s.countShard(gctx, shardKey(st, n), max(most/statusShards, 1))
 				mu.Lock()
 				defer mu.Unlock()
-				counts[st] += count
+				counts[st] = Count{counts[st].N + in.N, counts[st].More || in.More}
 				return err
 			})
 		}
@@ -102,6 +124,29 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 		return nil, fmt.Errorf("count orders: %w", err)
 	}
 	return counts, nil
+}
+
+func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, err error) {
+	in := &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
+		KeyConditionExpression:    aws.String("statusShard = :k"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
+	}
+	for {
+		in.Limit = aws.Int32(int32(most - c.N))
+		page, err := s.db.Query(ctx, in)
+		if err != nil {
+			return c, err
+		}
+		c.N += int(page.Count)
+		if in.ExclusiveStartKey = page.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+			return c, nil
+		}
+		if c.N >= most {
+			c.More = true
+			return c, nil
+		}
+	}
 }
 
 type indexKey struct{ index, attribute, value string }
@@ -130,12 +175,17 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		return nil, nil // which BETWEEN refuses
 	}
 	in.ExpressionAttributeValues[":from"], in.ExpressionAttributeValues[":to"] = str(from), str(to)
-	if q.SKU != "" {
-		// A sieve, so that little is sent; what is read is the same. It is the
-		// start of a line in the order's JSON.
-		in.FilterExpression = aws.String("contains(content, :sku)")
+	// Sieves, so that little is sent; what is read is the same.
+	var sieves []string
+	if q.SKU != "" { // the start of a line in the order's JSON
+		sieves = append(sieves, "contains(content, :sku)")
 		in.ExpressionAttributeValues[":sku"] = str(`"sku":` + strconv.Quote(q.SKU))
-		in.Limit = nil
+	}
+	if q.Here {
+		sieves = append(sieves, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
+	}
+	if len(sieves) > 0 {
+		in.FilterExpression, in.Limit = aws.String(strings.Join(sieves, " AND ")), nil
 	}
 	var out []Record
 	for {
@@ -157,6 +207,32 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}
+}
+
+// Walk gives f all orders in some statuses, up to limit at a time, in no order
+// that means anything: pages of List are read from all of the index's shards
+// and thrown away but for the newest, and here each is read once. It is
+// eventually consistent.
+func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
+	for _, st := range statuses {
+		for n := range uint32(statusShards) {
+			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
+			for q := (Query{Statuses: []order.Status{st}, Limit: limit}); ; {
+				page, err := s.queryIndex(ctx, key, q)
+				if err != nil {
+					return fmt.Errorf("walk orders that are %s: %w", st, err)
+				}
+				if err := f(page); err != nil {
+					return err
+				}
+				if len(page) < limit {
+					break
+				}
+				q.Cursor = page[len(page)-1].Placed
+			}
+		}
+	}
+	return nil
 }
 
 func (r Record) has(sku string) bool {

@@ -18,7 +18,7 @@ import (
 // button is something that can be done about a saga as it is.
 type button struct {
 	Action, Label, Title string
-	Confirm              string // the question, before what cannot be taken back
+	Confirm              string // the question before it is done
 }
 
 // deeds are all actions, with what the API is asked for.
@@ -42,15 +42,15 @@ func buttonsOf(s api.Saga) (all []button) {
 	running := s.Runtime != "" && !s.Runtime.Ended()
 	stuck := s.Status == order.StatusNeedsAttention
 	waits := s.Status == order.StatusAwaitingApproval && s.Decision == ""
-	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it"})
+	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it", Confirm: "Approve this order? It is charged and shipped."})
 	add(waits, button{Action: "reject", Label: "Reject", Title: "Release its stock and end it", Confirm: "Reject this order?"})
 	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order?"})
-	add(stuck, button{Action: "retry", Label: "Retry", Title: "Try the stuck step again"})
+	add(stuck, button{Action: "retry", Label: "Retry", Title: "Try the stuck step again", Confirm: "Try the stuck step again?"})
 	add(stuck, button{Action: "compensate", Label: "Compensate", Title: "Give up and undo what was done", Confirm: "Give this order up, refund it and release its stock?"})
 	add(stuck && running, button{Action: "skip", Label: "Skip", Title: "Leave the stuck step out", Confirm: "Leave the stuck step out?"})
 	add(stuck && running, button{Action: "resolve", Label: "Done by hand", Title: "The stuck step was done by hand", Confirm: "Was the stuck step done by hand?"})
-	add(running && s.Runtime != engine.Suspended, button{Action: "suspend", Label: "Suspend", Title: "Hold the saga up until it is resumed"})
-	add(s.Runtime == engine.Suspended, button{Action: "resume", Label: "Resume", Title: "Let the saga go on"})
+	add(running && s.Runtime != engine.Suspended, button{Action: "suspend", Label: "Suspend", Title: "Hold the saga up until it is resumed", Confirm: "Hold this saga up?"})
+	add(s.Runtime == engine.Suspended, button{Action: "resume", Label: "Resume", Title: "Let the saga go on", Confirm: "Let this saga go on?"})
 	add(running, button{Action: "terminate", Label: "Terminate", Title: "End the saga where it stands; the reconciler then undoes the order", Confirm: "End the saga where it stands? Nothing is undone until the reconciler comes by."})
 	add(s.Runtime.Ended() && s.Status.Terminal(), button{Action: "purge", Label: "Purge history", Title: "Forget what the saga did; the order stays", Confirm: "Forget the history of this saga?"})
 	return all
@@ -69,7 +69,11 @@ func (c console) do(r *http.Request, id, action string) error {
 		}
 	}
 	if d.method == http.MethodDelete {
-		return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id), nil, nil)
+		q := url.Values{}
+		for name, v := range in {
+			q.Set(name, v)
+		}
+		return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id)+"?"+q.Encode(), nil, nil)
 	}
 	return c.call(r, d.method, "/v1/sagas/"+url.PathEscape(id)+d.path, in, nil)
 }

@@ -14,13 +14,16 @@ import (
 )
 
 // here is a transport to the API in this process.
-type here struct{ handler http.Handler }
+type here struct {
+	handler http.Handler
+	from    string // address of whoever asks
+}
 
 // RoundTrip implements http.RoundTripper.
 func (h here) RoundTrip(req *http.Request) (*http.Response, error) {
 	// chi keeps where the console's request has gone in its context.
 	req = req.WithContext(context.WithValue(req.Context(), chi.RouteCtxKey, (*chi.Context)(nil)))
-	req.RequestURI = req.URL.RequestURI()
+	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), h.from
 	w := answer{header: http.Header{}, status: http.StatusOK}
 	h.handler.ServeHTTP(&w, req)
 	return &http.Response{
@@ -58,7 +61,7 @@ func (c console) call(r *http.Request, method, path string, in, out any) error {
 			header.Set(name, v)
 		}
 	}
-	api := client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api}}, Header: header}
+	api := client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api, r.RemoteAddr}}, Header: header}
 	return api.Call(r.Context(), method, path, in, out)
 }
 

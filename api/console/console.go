@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/auth"
@@ -127,6 +128,7 @@ var functions = template.FuncMap{
 		return sign + strconv.FormatInt(minor/100, 10) + "." + strconv.FormatInt(100+minor%100, 10)[1:] + " " + currency
 	},
 	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
+	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"seconds": func(s float64) string { return short(time.Duration(s * float64(time.Second))) },
 	"took":    func(from, to time.Time) string { return short(to.Sub(from)) },
 	"lower":   func(s any) string { return strings.ToLower(strings.ReplaceAll(toString(s), "_", "-")) },
@@ -217,6 +219,7 @@ func (c console) overview(r *http.Request) (any, string, error) {
 type sagasPage struct {
 	Sagas    []api.Saga
 	Next     string // query of the next page
+	First    string // and of the first
 	Statuses []order.Status
 	Query    url.Values
 }
@@ -226,7 +229,7 @@ func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["st
 func (c console) sagas(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
 	ask := url.Values{"limit": {"50"}}
-	for _, name := range []string{"customer", "sku", "since", "stuck", "cursor"} {
+	for _, name := range []string{"customer", "sku", "since", "before", "stuck", "cursor"} {
 		if v := strings.TrimSpace(q.Get(name)); v != "" {
 			ask.Set(name, v)
 		}
@@ -248,10 +251,12 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 		return nil, "", err
 	}
 	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Query: q}
+	other := r.URL.Query()
+	other.Del("cursor")
+	p.First = other.Encode()
 	if list.Next != "" {
-		next := r.URL.Query()
-		next.Set("cursor", list.Next)
-		p.Next = next.Encode()
+		other.Set("cursor", list.Next)
+		p.Next = other.Encode()
 	}
 	return p, "", nil
 }
@@ -278,18 +283,24 @@ func (c console) saga(r *http.Request) (any, string, error) {
 	return p, at + "/events", nil
 }
 
+type stockPage struct {
+	Stock []stock.Level
+	Next  string
+	SKU   string
+}
+
 func (c console) stock(r *http.Request) (any, string, error) {
-	var p struct {
-		Stock []struct {
-			SKU                                 string
-			Available, Reserved, Sold, Received int64
-		}
-		Next string
+	q := r.URL.Query()
+	if p := (stockPage{SKU: strings.TrimSpace(q.Get("sku"))}); p.SKU != "" {
+		p.Stock = make([]stock.Level, 1)
+		err := c.get(r, "/v1/stock/"+url.PathEscape(p.SKU), &p.Stock[0])
+		return p, "", err
 	}
 	ask := url.Values{"limit": {"200"}}
-	if cursor := r.URL.Query().Get("cursor"); cursor != "" {
+	if cursor := q.Get("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
 	}
+	var p stockPage
 	err := c.get(r, "/v1/stock?"+ask.Encode(), &p)
 	return p, "", err
 }

@@ -3,8 +3,10 @@ package console
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
@@ -12,18 +14,26 @@ import (
 type overviewPage struct {
 	api.Overview
 
-	Live, Ended   []count
+	Live          []live
+	Ended         []ended
 	Chart         chart
-	Stuck         int
 	Perspective   string // what "recent" means
-	DeadLetters   int
 	EndedRecently int
+	Troubles      []trouble
 }
 
-type count struct {
+type live struct {
 	Status order.Status
 	N      int
 }
+
+type ended struct {
+	Status order.Status
+	Count  stock.Count
+}
+
+// trouble is what somebody should look at, and where.
+type trouble struct{ Say, At string }
 
 // chart is two lines over the time that is recent.
 type chart struct {
@@ -32,17 +42,28 @@ type chart struct {
 }
 
 func overviewOf(o api.Overview) overviewPage {
-	p := overviewPage{Overview: o, Stuck: o.Live[order.StatusNeedsAttention]}
+	p := overviewPage{Overview: o}
 	for _, s := range order.Statuses() {
 		if s.Terminal() {
-			p.Ended = append(p.Ended, count{s, o.Recent.Ended[s]})
+			p.Ended = append(p.Ended, ended{s, o.Ended[s]})
 			p.EndedRecently += o.Recent.Ended[s]
 		} else {
-			p.Live = append(p.Live, count{s, o.Live[s]})
+			p.Live = append(p.Live, live{s, o.Live[s]})
 		}
 	}
+	add := func(n int, one, many, at string) {
+		switch {
+		case n == 1:
+			p.Troubles = append(p.Troubles, trouble{"1 " + one, at})
+		case n > 1:
+			p.Troubles = append(p.Troubles, trouble{strconv.Itoa(n) + " " + many, at})
+		}
+	}
+	add(o.Live[order.StatusNeedsAttention], "saga needs a decision", "sagas need a decision", "/console/sagas?status="+string(order.StatusNeedsAttention))
+	add(o.Live[order.StatusAwaitingApproval], "order waits for approval", "orders wait for approval", "/console/sagas?status="+string(order.StatusAwaitingApproval))
+	add(o.Stuck.N-o.Live[order.StatusNeedsAttention], "has not moved for longer than it may", "have not moved for longer than they may", "/console/sagas?stuck=true")
 	for _, q := range o.Queues {
-		p.DeadLetters += q.Dead
+		add(q.Dead, "dead letter of "+q.Name, "dead letters of "+q.Name, "/console/dead-letters?queue="+q.Name)
 	}
 	p.Perspective = short(o.At.Sub(o.Recent.Since))
 	p.Chart = chartOf(o.Recent.Started, o.Recent.Done)

@@ -1,7 +1,9 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -11,13 +13,16 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// timeline is a saga's history as a picture: a row for each activity, a bar
-// for each attempt. Lengths are in the picture's units.
+// timeline is a saga's history as a picture: a row for each step, a bar for
+// each attempt at it. A compensation is in the row of what it undoes and points
+// back. Lengths are in the picture's units.
 type timeline struct {
 	Rows   []row
 	Bars   []bar
+	Backs  []arrowhead
 	Marks  []mark
 	Ticks  []tick
+	Fails  []fail
 	Width  float64
 	Height float64
 }
@@ -31,6 +36,22 @@ type bar struct {
 	X, Y, W float64
 	Class   string // done, failed, open, wait; with undo for compensations
 	Title   string
+}
+
+// arrowhead is that of a compensation, with what it is called.
+type arrowhead struct {
+	Points string
+	X, Y   float64
+	Label  string
+}
+
+// fail is a try that failed: a numbered tick at the end of its bar, and its
+// error beneath the picture.
+type fail struct {
+	X, Y            float64
+	N               int
+	Activity, Error string
+	After           string
 }
 
 type mark struct {
@@ -49,18 +70,20 @@ const (
 	rowHeight    = 30.0
 	barHeight    = 18.0
 	headHeight   = 26.0
+	arrowWidth   = 9.0
 	least        = 4.0 // width of what took no time
 	tickDistance = 70.0
 )
 
 // span is something that takes time, before it is drawn.
 type span struct {
-	row, class, title string
-	from, to          time.Time
+	row, activity, class, title string
+	from, to                    time.Time
+	err                         string
 }
 
-// compensations by their activities' names.
-var compensations = []string{workflows.ReleaseStock, workflows.RefundPayment}
+// undoes says what compensations undo.
+var undoes = map[string]string{workflows.ReleaseStock: workflows.ReserveStock, workflows.RefundPayment: workflows.ChargePayment}
 
 const rowSignals, rowWaits = "signals", "waits"
 
@@ -78,7 +101,7 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 		return timeline{}
 	}
 	scale := scaleOf(at)
-	t := timeline{Width: labelWidth + plotWidth + 70, Ticks: scale.ticks()}
+	t := timeline{Width: labelWidth + plotWidth + 110, Ticks: scale.ticks()}
 	rows := map[string]float64{}
 	y := func(label string) float64 {
 		if _, ok := rows[label]; !ok {
@@ -88,8 +111,19 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 		return rows[label]
 	}
 	for _, s := range spans {
-		x := scale.x(s.from)
-		t.Bars = append(t.Bars, bar{x, y(s.row), max(scale.x(s.to)-x, least), s.class, s.title})
+		x, top := scale.x(s.from), y(s.row)
+		w := max(scale.x(s.to)-x, least)
+		t.Bars = append(t.Bars, bar{x, top, w, s.class, s.title})
+		if undoes[s.activity] != "" {
+			b := arrowhead{fmt.Sprintf("%.1f,%.1f %.1f,%.1f %.1f,%.1f", x-arrowWidth, top+barHeight/2, x+.5, top-2, x+.5, top+barHeight+2), x + w + 6, top + barHeight/2 + 4, s.activity}
+			if n := len(t.Backs); n > 0 && t.Backs[n-1].Label == b.Label {
+				t.Backs[n-1].Label = "" // the last of its tries says it
+			}
+			t.Backs = append(t.Backs, b)
+		}
+		if s.err != "" {
+			t.Fails = append(t.Fails, fail{x + w, top, len(t.Fails) + 1, s.activity, s.err, "+" + short(s.to.Sub(scale.at[0]))})
+		}
 	}
 	for _, e := range signals {
 		kind, data := signalOf(e)
@@ -112,24 +146,24 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 	for i, e := range events {
 		switch e.Type {
 		case "TaskScheduled":
-			s := span{row: e.Name, class: "done", from: e.At, to: now, title: e.Name}
+			s := span{row: cmp.Or(undoes[e.Name], e.Name), activity: e.Name, class: "done", from: e.At, to: now, title: e.Name}
 			end, ended := ends[e.ID]
 			switch {
 			case !ended:
 				s.class, s.title = "open", e.Name+": under way"
 			case end.Type == "TaskFailed":
-				s.class, s.to, s.title = "failed", end.At, e.Name+" failed: "+end.Error
+				s.class, s.to, s.title, s.err = "failed", end.At, e.Name+" failed: "+end.Error, end.Error
 			default:
 				s.to = end.At
 			}
 			lastFailed = ""
 			if s.class == "failed" {
-				lastFailed = e.Name
+				lastFailed = s.row
 			}
 			if ended {
 				s.title += " (" + short(s.to.Sub(s.from)) + ")"
 			}
-			if slices.Contains(compensations, e.Name) {
+			if undoes[e.Name] != "" {
 				s.class += " undo"
 			}
 			spans = append(spans, s)
@@ -189,7 +223,7 @@ func scaleOf(at []time.Time) scale {
 		if sum > 0 {
 			x += w / sum * plotWidth
 		}
-		s.xs[i] = x
+		s.xs[i] = math.Round(x*10) / 10
 	}
 	return s
 }

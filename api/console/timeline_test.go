@@ -31,9 +31,9 @@ func TestTimeline(t *testing.T) {
 		{"ChargePayment", "wait", "waits to try again (2s)"},
 		{"ChargePayment", "done", "ChargePayment (1s)"},
 		{"waits", "wait", "waits (4h0m)"},
-		{"RefundPayment", "open undo", "RefundPayment: under way"},
+		{"ChargePayment", "open undo", "RefundPayment: under way"},
 	}
-	if len(got.Bars) != len(want) || len(got.Rows) != 4 || len(got.Marks) != 1 || got.Marks[0].Label != "carrier" {
+	if len(got.Bars) != len(want) || len(got.Rows) != 3 || len(got.Marks) != 1 || got.Marks[0].Label != "carrier" {
 		t.Fatalf("%+v", got)
 	}
 	end := labelWidth
@@ -54,6 +54,12 @@ func TestTimeline(t *testing.T) {
 	}
 	if end > labelWidth+plotWidth+.01 || len(got.Ticks) < 4 || got.Ticks[0].Label != "+0s" {
 		t.Errorf("it ends at %.1f; ticks %+v", end, got.Ticks)
+	}
+	if len(got.Fails) != 1 || got.Fails[0].Activity != "ChargePayment" || got.Fails[0].Error != "down" || got.Fails[0].After != "+1s" {
+		t.Errorf("failed tries: %+v", got.Fails)
+	}
+	if last := got.Bars[len(got.Bars)-1]; len(got.Backs) != 1 || got.Backs[0].Label != "RefundPayment" || got.Backs[0].X < last.X+last.W {
+		t.Errorf("compensations: %+v", got.Backs)
 	}
 	if empty := timelineOf(nil, began); len(empty.Rows) != 0 {
 		t.Errorf("%+v", empty)

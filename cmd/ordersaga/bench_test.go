@@ -25,7 +25,7 @@ func BenchmarkEngines(b *testing.B) {
 			if i > 0 {
 				args = append(args, "--no-header")
 			}
-			if status := run(b.Context(), append([]string{"load", "--log-level=error"}, args...), &out, &errs); status != 0 {
+			if status := run(b.Context(), append([]string{"bench", "--log-level=error"}, args...), &out, &errs); status != 0 {
 				b.Fatal(errs.String())
 			}
 			b.Logf("\n%s", &out)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
@@ -27,7 +28,8 @@ type cli struct {
 	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
 	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
-	Load      loadCmd      `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
+	Load      loadCmd      `cmd:"" help:"Place orders through the API of a running system, at a rate or so many at once, and measure."`
+	Bench     benchCmd     `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
 	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
 	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
 	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
@@ -38,6 +40,8 @@ type cli struct {
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
 	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Say how a shell (bash, zsh, fish) completes commands and flags."`
 }
 
 // env is what commands get from outside.
@@ -72,6 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		_, _ = fmt.Fprintln(stderr, "ordersaga:", err)
 		return 1
 	}
+	kongcompletion.Register(parser)
 	command, err := parser.Parse(args)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "ordersaga: %v\nSee `ordersaga --help`.\n", err)

@@ -210,7 +210,8 @@ type workerCmd struct {
 	NoSagas      bool          `help:"Be only the API, the console and the reconciler to other workers' sagas: their sidecars and this one's have one app id."`
 	KeepStuck    bool          `name:"keep-stuck-sidecar" help:"Leave a sidecar running that runs no sagas, instead of ending it so that it is started again."`
 
-	Listen string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
+	Listen    string `default:"127.0.0.1:8080" help:"Address of the API and the console."`
+	RateLimit int    `default:"500" help:"Requests a second that one client of the API may make, on average over ten seconds, before it is told to wait; 0: any number. Who has signed in is one client, everybody else behind one address is."`
 	authFlags
 }
 
@@ -240,6 +241,7 @@ func (c workerCmd) run(e env) error {
 	if err := w.Validate(); err != nil { // before anything is opened
 		return fmt.Errorf("worker settings: %w", err)
 	}
+	w.RateLimit = c.RateLimit
 	if w.Auth, err = c.issuer(e, c.Listen); err != nil {
 		return err
 	}

@@ -3,64 +3,64 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
+	"net/http"
+	"time"
 
-	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/daprlocal"
-	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/api/loadgen"
 )
 
 type loadCmd struct {
-	dataFlags
+	remote
 
-	Engine     string `default:"embedded" enum:"embedded,dapr" help:"Which one: ${enum}."`
-	Workers    int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
-	State      string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
-	StateAt    string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
-	Components string `type:"existingdir" placeholder:"DIR" help:"Dapr's components and configuration, in place of the built-in ones."`
-	Fsync      string `default:"group" enum:"group,always,off" help:"When the embedded engine's state counts as kept: ${enum}."`
-	Sagas      int    `default:"300" help:"How many of each kind, at each number in flight."`
-	InFlight   []int  `default:"1,64,256" help:"How many at once."`
-	Header     bool   `default:"true" negatable:"" help:"Write the table's head."`
+	Rate        float64        `help:"Open loop: orders a second, each at its time, whatever became of those before."`
+	Concurrency int            `help:"Closed loop: orders under way at once; the next one comes when one has ended."`
+	Orders      int            `help:"End after so many."`
+	Duration    time.Duration  `help:"End after so long; 10s if neither is given."`
+	Patience    time.Duration  `default:"1m" help:"How long to wait then for sagas that have not ended."`
+	Mix         map[string]int `default:"ok=90;twice=2;flaky=2;declined=3;short=2;refused=1" help:"Shares of the kinds of orders: ok, twice (sent twice), flaky and lost (payment that recovers), declined, short (of stock), refused (by the carrier), invalid. What becomes of them is checked; the kinds are those of dev's simulators."`
+	SKU         []string       `name:"sku" default:"SKU-1,SKU-2,SKU-3,SKU-4,SKU-5,SKU-6,SKU-7,SKU-8,SKU-9,SKU-10" help:"What is ordered."`
+	Seed        uint64         `default:"1" help:"Of the mix."`
 }
 
 func (c loadCmd) Run(e env) error {
-	collectLess()
-	fsync, err := journal.ParseSync(c.Fsync)
-	if err != nil {
+	if (c.Rate > 0) == (c.Concurrency > 0) || c.Rate < 0 || c.Concurrency < 0 {
+		return errors.New("give either --rate, orders a second, or --concurrency, orders at once; more than 0")
+	}
+	if c.Orders < 0 || c.Duration < 0 {
+		return errors.New("--orders and --duration: must not be negative")
+	}
+	if c.Orders == 0 && c.Duration == 0 {
+		c.Duration = 10 * time.Second
+	}
+	const connections = 256
+	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}
+	defer transport.CloseIdleConnections()
+	l := loadgen.Load{
+		Client: client.Client{Base: c.API, HTTP: &http.Client{Timeout: c.Wait, Transport: transport}, Header: c.header()},
+		Rate:   c.Rate, Concurrency: c.Concurrency, Orders: c.Orders, Duration: c.Duration, Patience: c.Patience,
+		Mix: c.Mix, SKUs: c.SKU, Seed: c.Seed,
+		Progress: func(r loadgen.Report) { _, _ = fmt.Fprintln(e.err, r.Line()) }, // it is for looking at
+	}
+	if isTerminal(e.err) {
+		l.Progress = func(r loadgen.Report) { _, _ = fmt.Fprintf(e.err, "\r%s\x1b[K", r.Line()) } // likewise, in one line
+		defer func() { _, _ = fmt.Fprintln(e.err) }()
+	}
+	// Who asks wrongly is told before anything is placed.
+	if err := c.call(e, http.MethodGet, "/v1/whoami", nil, nil); err != nil {
 		return err
 	}
-	if c.Sagas < 1 {
-		return fmt.Errorf("--sagas: %d, must be 1 or more", c.Sagas)
+	report, err := l.Run(e.ctx)
+	if report.Sent == 0 {
+		return err
 	}
-	for _, n := range c.InFlight {
-		if n < 1 {
-			return fmt.Errorf("--in-flight: %d, must be 1 or more", n)
-		}
+	if c.Output == "json" {
+		err = errors.Join(err, printJSON(e.out, report))
+	} else {
+		err = errors.Join(err, report.Text(e.out))
 	}
-	if (c.State != "sqlite") != (c.StateAt != "") {
-		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
+	if n := len(report.Unexpected); err == nil && n > 0 {
+		err = fmt.Errorf("%d kinds of order did not become what they should: %v", n, report.Unexpected)
 	}
-	label := fmt.Sprintf("%s, fsync=%s", c.Engine, c.Fsync)
-	if c.dir() == "" {
-		label = c.Engine + ", memory"
-	}
-	if c.Engine == "dapr" {
-		label = fmt.Sprintf("Dapr, %s, %d workers", c.State, c.Workers)
-	}
-	job := app.Load{Sagas: c.Sagas, InFlight: c.InFlight, Label: label, Out: e.out}
-	if isTerminal(e.err) {
-		job.Progress = e.err
-	}
-	if c.Header {
-		if _, err := io.WriteString(e.out, app.LoadHeader); err != nil {
-			return fmt.Errorf("write table: %w", err)
-		}
-	}
-	d := app.Dev{
-		DataDir: c.dir(), Fsync: fsync, Dapr: c.Engine == "dapr", Workers: c.Workers,
-		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
-		Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
-	}
-	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
+	return err
 }

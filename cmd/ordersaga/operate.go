@@ -28,12 +28,16 @@ type remote struct {
 }
 
 func (r remote) call(e env, method, path string, in, out any) error {
+	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: r.header()}
+	return c.Call(e.ctx, method, path, in, out)
+}
+
+func (r remote) header() http.Header {
 	header := http.Header{}
 	if r.Token != "" {
 		header.Set("Authorization", "Bearer "+r.Token)
 	}
-	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: header}
-	return c.Call(e.ctx, method, path, in, out)
+	return header
 }
 
 // write writes v as JSON, or as rows under the columns' names.
@@ -71,6 +75,7 @@ type sagaListCmd struct {
 	SKU      string   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
+	Before   string   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`
 }
 
@@ -78,7 +83,7 @@ func (c sagaListCmd) Run(e env) error {
 	list := []api.Saga{}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
 			if v != "" {
 				q.Set(name, v)
 			}
@@ -126,7 +131,7 @@ func (o one) show(e env, s api.Saga) error {
 		{"order", s.OrderID}, {"status", string(s.Status)}, {"reason", s.Reason}, {"step", s.Step}, {"saga", string(s.Runtime)},
 		{"customer", s.CustomerID}, {"total", fmt.Sprintf("%d.%02d %s", s.Total/100, s.Total%100, s.Currency)},
 		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", s.TrackingID},
-		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)},
+		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)}, {"trace", s.TraceID},
 	}
 	for _, l := range s.Lines {
 		rows = append(rows, []string{"line", fmt.Sprintf("%d × %s", l.Quantity, l.SKU)})
@@ -206,9 +211,20 @@ func (c sagaRetryCmd) Run(e env) error {
 	return c.show(e, s)
 }
 
-type sagaPurgeCmd struct{ one }
+type sagaPurgeCmd struct {
+	one
+	said
+}
 
-func (c sagaPurgeCmd) Run(e env) error { return c.call(e, http.MethodDelete, c.at(), nil, nil) }
+func (c sagaPurgeCmd) Run(e env) error {
+	q := url.Values{}
+	for name, v := range c.body() {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	return c.call(e, http.MethodDelete, c.at()+"?"+q.Encode(), nil, nil)
+}
 
 type dlqCmd struct {
 	List    dlqListCmd    `cmd:"" help:"List dead letters with their reasons."`
@@ -383,9 +399,10 @@ func (c stockSetCmd) Run(e env) error {
 type commandName string
 
 type healthCmd struct {
-	API string `default:"http://127.0.0.1:8080" help:"Where the API is."`
+	API  string `default:"http://127.0.0.1:8080" help:"Where the API is."`
+	Path string `default:"/readyz" help:"What to ask; of payment and carrier it is /healthz, of local-aws /_ordersaga/health."`
 }
 
 func (c healthCmd) Run(e env) error {
-	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, "/readyz", nil, nil)
+	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, c.Path, nil, nil)
 }

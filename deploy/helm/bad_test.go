@@ -24,6 +24,7 @@ func TestBadValues(t *testing.T) {
 		{good + ",orders.patience=5days", "at '/orders/patience': '5days' does not match pattern"},
 		{good + ",aws.region=mars", "at '/aws/region': 'mars' does not match pattern"},
 		{good + ",aws.endpoint=127.0.0.1:4566", "at '/aws/endpoint': '127.0.0.1:4566' does not match pattern"},
+		{good + ",tracing.endpoint=collector:4317", "at '/tracing/endpoint': 'collector:4317' does not match pattern"},
 		{good + ",log.level=loud", "at '/log/level': value must be one of"},
 		{good + ",api.replicas=0", "at '/api/replicas': minimum: got 0, want 1"},
 		{good + ",api.service.type=Ingress", "at '/api/service/type': value must be one of"},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ const chart = "ordersaga"
 
 func TestMain(m *testing.M) {
 	bin, err := filepath.Abs("../../bin")
-	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH"))); err != nil {
+	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH")), readAll(chart), readAll("testdata")); err != nil {
 		panic(err)
 	}
 	flag.Parse()
@@ -35,6 +36,17 @@ var kinds = map[string][]string{
 	"dapr":       {"dapr.io/v1alpha1/Component", "dapr.io/v1alpha1/Configuration", "dapr.io/v1alpha1/Resiliency", "dapr.io/v2alpha1/Subscription"},
 	"keda":       {"keda.sh/v1alpha1/ScaledObject", "keda.sh/v1alpha1/TriggerAuthentication"},
 	"prometheus": {"monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule"},
+}
+
+// readAll reads what helm reads: go's cache of results goes by the files that the
+// test itself has opened.
+func readAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	})
 }
 
 // installed are the flags that tell helm so.

@@ -17,9 +17,6 @@ import (
 // cluster lacks what it needs, installed, upgraded to production's values,
 // refused with bad ones, rolled back, uninstalled with nothing left.
 func TestCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a control plane")
-	}
 	c := cluster{t, kube.Start(t), t.TempDir()}
 	first := []string{"--set", "state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"}
 	production := []string{"-f", chart + "/values-production.yaml"}
@@ -37,7 +34,7 @@ func TestCluster(t *testing.T) {
 	c.CRDs(crds[2].folder(t))
 	c.refuses("Error: UPGRADE FAILED", "autoscaling.min: 99, must not be above autoscaling.max, 40", append(upgrade, "--set", "autoscaling.min=99")...)
 	c.helm(upgrade...)
-	if got := c.deployments(); !slices.Equal(got, []string{"api 3", "reconciler 1", "worker 2"}) { // the worker's replicas are KEDA's now: as they were
+	if got := c.deployments(); !slices.Equal(got, []string{"api 3", "reconciler 1", "worker 2"}) { // the worker's are KEDA's now, and until then as they were
 		t.Errorf("production: %v", got)
 	}
 	if got := c.names("keda.sh/v1alpha1/scaledobjects"); !slices.Equal(got, []string{"ordersaga-worker"}) {

@@ -50,7 +50,7 @@ func newOperator(t *testing.T, change func(*app.Worker)) operator {
 	}
 	o := operator{T: t, System: testkit.NewSystem(t, change, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
 	if o.dir == "" {
-		o.dir = t.TempDir()
+		o.dir = t.ArtifactDir() // kept with -artifacts
 	} else if err := os.MkdirAll(o.dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func (o operator) picture(name string) {
 // somebody is at one.
 func (o operator) write(field, text string) {
 	o.Helper()
-	get(o, chromedp.Evaluate[bool](`(document.querySelector("main input[name=`+field+`]").focus(), true)`))
+	get(o, chromedp.Evaluate[bool](`(document.querySelector("main form[method=post] input[name=`+field+`]").focus(), true)`))
 	o.do(chromedp.KeyEvent(text))
 }
 
@@ -199,15 +199,19 @@ func TestOperator(t *testing.T) {
 	for id, want := range map[string]order.Status{"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed, "flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval} {
 		o.until(id, want)
 	}
-	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
+	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
 		t.Fatal(err)
 	}
 
 	o.open("/")
-	o.sees("1 NEEDS_ATTENTION", "1 AWAITING_APPROVAL", "1 dead letters", "COMPLETED 2", "NONE", "FEW")
+	o.sees("1 saga needs a decision", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
 	o.picture("overview")
+	get(o, chromedp.Evaluate[bool](`(document.querySelector("main a.tile.failed").focus(), true)`))
 	o.place("later", "tok_ok", "Ann", 100)
-	o.sees("COMPLETED 3") // it follows
+	o.sees("Of those, ended 5") // it follows, and the keyboard stays where it was
+	if at := get(o, chromedp.Evaluate[string](`document.activeElement.getAttribute("href")`)); at != "/console/sagas?status=FAILED" {
+		t.Errorf("the focus went to %q", at)
+	}
 
 	o.open("/console/sagas?status=FAILED&status=DECLINED")
 	o.sees("refused by the carrier", "declined")
@@ -218,13 +222,17 @@ func TestOperator(t *testing.T) {
 
 	o.open("/console/sagas/flaky")
 	o.sees("COMPLETED", "ChargePayment", evil)
+	o.sees("2 tries failed", "ChargePayment after +")
 	failed := get(o, chromedp.Evaluate[int](`document.querySelectorAll("rect.failed").length`))
 	if title := get(o, chromedp.Title()); failed != 2 || title != "flaky · ordersaga" {
 		t.Errorf("%d failed tries are drawn, the title is %s", failed, title)
 	}
 	o.picture("flaky")
 	o.open("/console/sagas/refused")
-	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier")
+	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier", "Stock is RELEASED.")
+	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("polygon.undo").length`)); n != 2 {
+		t.Errorf("%d compensations point back", n)
+	}
 	o.picture("refused")
 
 	o.open("/console/sagas/dear")
@@ -242,13 +250,17 @@ func TestOperator(t *testing.T) {
 	}
 	o.press("Retry")
 	o.sees("FAILED", "refused by the carrier") // by the stream alone
+	o.write("note", "over and done")
 	o.press("Purge history")
-	o.sees("purge: done", "its history was purged")
+	o.sees("purge: done", "its history was purged", "over and done")
 
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
-	o.sees("quantity: is 0")
+	o.sees("quantity: is 0", "lines[0].sku")
+	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("main img").length`)); n != 0 {
+		t.Error("a SKU became a part of the page")
+	}
 	o.picture("dead-letters")
-	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1')`))
+	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
 	o.press("Put back")
 	o.sees("put back")
 	o.until("mendable", order.StatusCompleted)

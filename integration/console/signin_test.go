@@ -37,7 +37,7 @@ func TestSignIn(t *testing.T) {
 	o.open("/")
 	o.place("good", "tok_ok", "Ann", 100)
 	o.until("good", order.StatusCompleted)
-	o.sees("COMPLETED 1")
+	o.sees("Of those, ended 1")
 	o.picture("signed-in")
 	o.place("dear", "tok_ok", "Ann", 100_000)
 	o.until("dear", order.StatusAwaitingApproval)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	testimages "github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
 // TestImage builds the image as a user does.
@@ -44,7 +46,7 @@ func TestImage(t *testing.T) {
 // pulled this machine's Go stands in for the one of golang.
 func buildFromSources(ctx context.Context, name string) error {
 	args := []string{"build", "-q", "-t", name, "-f", "../../deploy/docker/Dockerfile", "--build-arg", "VERSION=1.2.3"}
-	if os.Getenv(imagesEnv) == "local" {
+	if testimages.Local() {
 		dir, err := os.MkdirTemp("", "ordersaga-go-")
 		if err != nil {
 			return err
@@ -57,7 +59,7 @@ func buildFromSources(ctx context.Context, name string) error {
 		if err := os.CopyFS(filepath.Join(dir, "usr/local/go"), os.DirFS(strings.TrimSpace(string(root)))); err != nil {
 			return err
 		}
-		if err := copyFile(filepath.Join(dir, "etc/ssl/certs/ca-certificates.crt"), "/etc/ssl/certs/ca-certificates.crt"); err != nil {
+		if err := testimages.CopyFile(filepath.Join(dir, "etc/ssl/certs/ca-certificates.crt"), "/etc/ssl/certs/ca-certificates.crt"); err != nil {
 			return err
 		}
 		if _, err := docker(ctx, "build", "-q", "-t", "ordersaga-test/go", "-f", "images/go.Dockerfile", dir); err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/components"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	testimages "github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
 const (
@@ -184,7 +185,7 @@ func (s *stack) configure() error {
 	err := errors.Join(components.WriteLocal(at, "redis", "payment"), os.Mkdir(secrets, 0o755),
 		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(`{"`+app.PaymentKeySecret+`":"`+paymentKey+`"}`), 0o644))
 	for _, name := range []string{"orderpubsub", "subscription", "resiliency"} {
-		err = errors.Join(err, copyFile(filepath.Join(at, name+".yaml"), filepath.Join(s.images.root, "components/aws", name+".yaml")))
+		err = errors.Join(err, testimages.CopyFile(filepath.Join(at, name+".yaml"), filepath.Join(s.images.root, "components/aws", name+".yaml")))
 	}
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // in is a folder of the data directory; "" stays "".
@@ -69,7 +70,7 @@ func (p Payment) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, p.Listener.Close())
 	}
-	return errors.Join(httpserve.Run(ctx, p.Listener, provider.Handler()), provider.Close())
+	return errors.Join(httpserve.Run(ctx, p.Listener, tracing.Handler(provider.Handler())), provider.Close())
 }
 
 // Carrier runs the carrier simulator.
@@ -96,7 +97,7 @@ func (c Carrier) Run(ctx context.Context) error {
 	if !c.Pushed {
 		g.Go(func() error { return sim.Run(gctx) })
 	}
-	g.Go(func() error { return httpserve.Run(gctx, c.Listener, sim.Handler()) })
+	g.Go(func() error { return httpserve.Run(gctx, c.Listener, tracing.Handler(sim.Handler())) })
 	return errors.Join(g.Wait(), sim.Close())
 }
 

@@ -38,6 +38,7 @@ func (w *Worker) Validate() error {
 	}
 	notNegative("patience", t.Patience)
 	check(t.Pace >= 0 && !math.IsInf(t.Pace, 1), "pace must be a number and not negative, is %v", t.Pace)
+	check(w.RateLimit >= 0, "rate limit must not be negative, is %d", w.RateLimit)
 	check(w.MaxLive > 0, "max live sagas must be positive, is %d", w.MaxLive)
 	notNegative("reconcile interval", w.ReconcileEvery)
 	notNegative("reconcile grace", w.ReconcileGrace)

@@ -34,6 +34,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -74,8 +75,11 @@ type Worker struct {
 	// sagas; 0 means 15 s.
 	OwnedEvery time.Duration
 	// Auth says who may use the API and the console; nil: whoever reaches them.
-	Auth   *auth.Issuer
-	Logger zerolog.Logger
+	Auth *auth.Issuer
+	// RateLimit is how many requests a second one client of the API may make; 0:
+	// any number.
+	RateLimit int
+	Logger    zerolog.Logger
 
 	// Idle adds the workflow with which Load measures the engine's ceiling.
 	Idle bool
@@ -269,10 +273,11 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })
-	g.Go(func() error { return httpserve.Run(gctx, w.Listener, w.api(starter, later)) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, tracing.Handler(w.api(starter, later))) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
+	g.Go(func() error { return w.beat(gctx) })
 	if w.owner != nil {
 		g.Go(func() error { return w.owner.watch(gctx, cmp.Or(w.OwnedEvery, 15*time.Second)) })
 	}
@@ -347,8 +352,8 @@ func (w *Worker) api(starter intake.Starter, later errands) http.Handler {
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
-		Later:  later.Later,
-		Logger: w.Logger, Registry: p.Registry,
+		Later:     later.Later,
+		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
 			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
 				return fmt.Errorf("DynamoDB does not answer: %w", err)

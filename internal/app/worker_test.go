@@ -62,6 +62,7 @@ func TestValidate(t *testing.T) {
 		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = -0.1 }},
 		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = math.NaN() }},
 		{"pace must be a number", func(w *app.Worker) { w.Terms.Pace = math.Inf(1) }},
+		{"rate limit must not be negative, is -1", func(w *app.Worker) { w.RateLimit = -1 }},
 		{"max live sagas must be positive, is 0", func(w *app.Worker) { w.MaxLive = 0 }},
 		{"reconcile interval must not be negative", func(w *app.Worker) { w.ReconcileEvery = -1 }},
 		{"reconcile grace must not be negative", func(w *app.Worker) { w.ReconcileGrace = -1 }},

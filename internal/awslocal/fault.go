@@ -17,7 +17,7 @@ type Fault func(service, operation string) error
 type Error = wire.Error
 
 // Throttled is the error with which the service asks a client to slow down.
-// SDKs retry it.
+// SDKs retry it, but for SNS's code, which aws-sdk-go-v2 has to be told.
 func Throttled(service string) *Error {
 	e := &Error{Code: "ThrottlingException", Message: "Rate exceeded"}
 	switch service {

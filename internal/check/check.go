@@ -18,7 +18,7 @@ import (
 // Orders is what the check reads of *stock.Store.
 type Orders interface {
 	CheckLedger(ctx context.Context) (stock.Ledger, error)
-	List(ctx context.Context, q stock.Query) (stock.Page, error)
+	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 }
 
@@ -139,18 +139,13 @@ const page = 500
 
 func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
 	out := map[string]stock.Record{}
-	for q := (stock.Query{Limit: page}); ; {
-		p, err := o.List(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range p.Records {
+	err := o.Walk(ctx, order.Statuses(), page, func(part []stock.Record) error {
+		for _, r := range part {
 			out[r.OrderID] = r
 		}
-		if q.Cursor = p.Next; q.Cursor == "" {
-			return out, nil
-		}
-	}
+		return nil
+	})
+	return out, err
 }
 
 func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservation, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -97,7 +98,10 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		})),
 		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
 		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = 5; so.MaxBackoff = 2 * time.Second })
+			return retry.NewStandard(func(so *retry.StandardOptions) {
+				so.MaxAttempts, so.MaxBackoff = 5, 2*time.Second
+				so.Retryables = append(so.Retryables, retry.RetryableErrorCode{Codes: throttleCodes})
+			})
 		}),
 		config.WithAPIOptions([]func(*middleware.Stack) error{c.count(o.Observe)}),
 	}
@@ -134,7 +138,17 @@ func (c *Clients) count(observe func(Call)) func(*middleware.Stack) error {
 	}
 }
 
-var throttles = retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}
+// throttleCodes are those that the SDK knows, and SNS's, which it does not: it
+// neither repeats such a request nor waits before it
+// (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html, "Errors";
+// ThrottledException in the SDK's types, whose code is Throttled).
+var throttleCodes = func() map[string]struct{} {
+	codes := maps.Clone(retry.DefaultThrottleErrorCodes)
+	codes["Throttled"] = struct{}{}
+	return codes
+}()
+
+var throttles = retry.ThrottleErrorCode{Codes: throttleCodes}
 
 func outcome(err error) Outcome {
 	if err == nil {

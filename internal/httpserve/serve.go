@@ -9,19 +9,17 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // grace is how long requests under way may take to finish.
 const grace = 5 * time.Second
 
 // Run answers requests on l until ctx ends, then lets requests under way
-// finish and returns nil. It closes l. Requests have spans (package tracing).
+// finish and returns nil. It closes l.
 func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 	var unused connections
 	srv := &http.Server{
-		Handler: tracing.Handler(h), ConnState: unused.watch,
+		Handler: h, ConnState: unused.watch,
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), drainKey{}, ctx.Done())
 		},

@@ -156,15 +156,14 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 		})
 		if err != nil {
 			c.release(room)
-			if ctx.Err() != nil {
-				continue // which ends it
-			}
 			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
-			delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
-			c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
-			pause(ctx, delay)
+			if ctx.Err() == nil { // else it was cut off
+				delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
+				c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
+				pause(ctx, delay)
+			}
 			continue
 		}
 		failures = 0

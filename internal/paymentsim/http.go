@@ -16,7 +16,7 @@ import (
 //
 //	POST /v1/charges   Idempotency-Key; {orderId, amount, currency, token}
 //	POST /v1/refunds   Idempotency-Key; {orderId, chargeKey or chargeId}
-//	GET  /v1/charges   ?orderId= ?cursor= ?limit=
+//	GET  /v1/charges   ?orderId= ?since= ?cursor= ?limit=
 //	GET  /v1/refunds   ?orderId= ?cursor= ?limit=
 //	POST /v1/heal      ?token=
 //	POST /v1/forget
@@ -113,7 +113,14 @@ func (p *Provider) getList(w http.ResponseWriter, r *http.Request, name string, 
 	if err != nil || limit < 1 || limit > 1000 {
 		limit = 1000
 	}
-	list, next := p.list(q.Get("orderId"), q.Get("cursor"), limit, keep)
+	var since time.Time // of an empty one: all that there ever were
+	if at := q.Get("since"); at != "" {
+		if since, err = time.Parse(time.RFC3339Nano, at); err != nil {
+			fail(w, &failure{400, "invalid_request", "since must be a time as in RFC 3339"})
+			return
+		}
+	}
+	list, next := p.list(q.Get("orderId"), q.Get("cursor"), limit, func(e entry) bool { return keep(e) && !e.CreatedAt.Before(since) })
 	answer(w, 200, map[string]any{name: list, "next": next})
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -55,46 +57,67 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 	}
 }
 
-// charges looks for money taken for orders that did not complete.
-func (r Reconciler) charges(ctx context.Context, rep *Report) error {
+// charges looks for money taken for orders that did not complete, among the
+// charges since a time. It says since when the next run has to look: the first
+// charge of an order that has not ended, or else a while before the last one.
+// What is older has been seen, and stays.
+func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, since time.Time) (next time.Time, err error) {
+	var open, last time.Time
 	for cursor := ""; ; {
-		list, next, err := r.Payments.Charges(ctx, cursor, pageSize)
+		list, more, err := r.Payments.ChargesSince(ctx, since, cursor, pageSize)
 		if err != nil {
-			return fmt.Errorf("reconcile charges: %w", err)
+			return since, fmt.Errorf("reconcile charges: %w", err)
 		}
 		for _, c := range list {
 			rep.Charges++
-			if c.Refunded {
-				continue
-			}
-			rec, err := r.Orders.Get(ctx, c.OrderID)
-			if errors.Is(err, stock.ErrNotFound) {
-				r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("reconcile charges: %w", err)
-			}
-			ctx := tracing.Continue(ctx, rec.Trace)
-			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
-				continue
-			}
-			if rec.Status == order.StatusCompleted {
-				if err := r.surplus(ctx, rep, rec, c); err != nil {
-					return fmt.Errorf("reconcile charges: %w", err)
+			ended := c.Refunded
+			if !ended && !alive[c.OrderID] {
+				if ended, err = r.charge(ctx, rep, c); err != nil {
+					return since, fmt.Errorf("reconcile charges: %w", err)
 				}
-				continue
 			}
-			if rec.ByHand() {
-				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
-			} else {
-				r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
-					return r.refund(ctx, c.OrderID)
-				})
+			if !ended && (open.IsZero() || c.CreatedAt.Before(open)) {
+				open = c.CreatedAt
+			}
+			if c.CreatedAt.After(last) {
+				last = c.CreatedAt
 			}
 		}
-		if cursor = next; cursor == "" {
-			return nil
+		if cursor = more; cursor == "" {
+			break
 		}
 	}
+	switch {
+	case !open.IsZero():
+		return open, nil
+	case last.IsZero():
+		return since, nil
+	}
+	return last.Add(-r.Grace), nil
+}
+
+// charge reports whether nothing more can come of a charge.
+func (r Reconciler) charge(ctx context.Context, rep *Report, c payment.Entry) (ended bool, err error) {
+	rec, err := r.Orders.Get(ctx, c.OrderID)
+	if errors.Is(err, stock.ErrNotFound) {
+		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	ctx = tracing.Continue(ctx, rec.Trace)
+	switch {
+	case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
+		return false, nil
+	case rec.Status == order.StatusCompleted:
+		return c.ID == rec.ChargeID, r.surplus(ctx, rep, rec, c)
+	case rec.ByHand():
+		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+	default:
+		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
+			return r.refund(ctx, c.OrderID)
+		})
+	}
+	return false, nil
 }

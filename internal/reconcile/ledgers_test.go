@@ -1,15 +1,21 @@
 package reconcile_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
 // TestWhatAnOperatorHasSettledIsNotSettledAgain: a refund by bank transfer is
@@ -123,4 +129,74 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l.found("order is PAID", "refunded and released")
 	l.is("o", order.StatusFailed)
 	l.nothing()
+}
+
+// rounds tells when a run has read the last of the charges.
+type rounds struct {
+	reconcile.Payments
+
+	done chan int // charges that it was given
+	seen int
+}
+
+func (r *rounds) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error) {
+	list, next, err := r.Payments.ChargesSince(ctx, since, cursor, limit)
+	if r.seen += len(list); next == "" && err == nil {
+		select {
+		case r.done <- r.seen:
+		case <-ctx.Done():
+		}
+		r.seen = 0
+	}
+	return list, next, err
+}
+
+// asked counts how often one order is read.
+type asked struct {
+	*stock.Store
+	n atomic.Int64
+}
+
+func (a *asked) Get(ctx context.Context, id string) (stock.Record, error) {
+	a.n.Add(1)
+	return a.Store.Get(ctx, id)
+}
+
+// TestWhatHasEndedIsNotReadAgain: all charges that there ever were are looked
+// at once; then only what has come since.
+func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Grace = time.Nanosecond
+	const n = 210 // more than a page
+	for i := range n {
+		o := l.accepted(fmt.Sprint("o", i), "tok_ok")
+		l.charged(o)
+		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
+	}
+	payments, orders := &rounds{Payments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
+	l.Payments, l.Orders = payments, orders
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
+	for run, want := range []int{n, n, 1} { // refunds them; finds all refunded; then the last one only
+		if seen := <-payments.done; seen != want {
+			t.Errorf("run %d saw %d charges, want %d", run+1, seen, want)
+		}
+	}
+	if read := orders.n.Load(); read != n {
+		t.Errorf("%d orders were read", read)
+	}
+	early := l.accepted("early", "tok_ok") // in the ledger's order
+	l.charged(early)
+	l.must(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
+	for standing := true; standing; { // each run looks at what is new
+		<-payments.done
+		of, err := l.Parts.Payments.Of(t.Context(), "early")
+		l.must(err)
+		standing = len(of) == 1 && !of[0].Refunded
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

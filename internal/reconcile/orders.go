@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -15,33 +18,61 @@ import (
 )
 
 // orders looks for live orders whose saga is gone or has ended without them.
-func (r Reconciler) orders(ctx context.Context, rep *Report) error {
+// It adds those that have not ended to alive.
+func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool) error {
 	var errs []error
-	q := stock.Query{Statuses: live, Limit: pageSize}
-	for {
-		page, err := r.Orders.List(ctx, q)
-		if err != nil {
-			return fmt.Errorf("reconcile orders: %w", err)
-		}
-		for _, rec := range page.Records {
-			rep.Orders++
-			if !r.settled(rec.UpdatedAt) {
-				continue
-			}
-			if err := r.order(ctx, rep, rec); err != nil { // the others are looked at all the same
+	err := r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
+		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
+			again := alive[rec.OrderID] // it has changed its status meanwhile
+			alive[rec.OrderID] = true
+			return again
+		})
+		rep.Orders += len(page)
+		page = slices.DeleteFunc(page, func(rec stock.Record) bool { return !r.settled(rec.UpdatedAt) })
+		sagas := r.sagasOf(ctx, page)
+		for i, rec := range page {
+			if err := r.order(ctx, rep, rec, sagas[i]); err != nil { // the others are looked at all the same
 				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
 			}
 		}
-		if q.Cursor = page.Next; q.Cursor == "" || ctx.Err() != nil {
-			return errors.Join(errs...)
-		}
+		return ctx.Err()
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
 	}
+	return errors.Join(errs...)
 }
 
-func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record) error {
-	inst, err := r.Sagas.Get(ctx, rec.OrderID)
+// sagaOf is what the engine knows of an order's saga.
+type sagaOf struct {
+	engine.Instance
+
+	err error
+}
+
+// sagasOf asks for many at a time: a sidecar answers one in milliseconds, and
+// most of those that are asked for wait as they should.
+func (r Reconciler) sagasOf(ctx context.Context, page []stock.Record) []sagaOf {
+	out := make([]sagaOf, len(page))
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i := range page {
+		g.Go(func() error {
+			out[i].Instance, out[i].err = r.Sagas.Get(ctx, page[i].OrderID)
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own error
+	return out
+}
+
+func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, found sagaOf) error {
+	inst, err := found.Instance, found.err
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
+	}
+	if err == nil && r.waitsAsItMay(rec, inst) {
+		return nil
 	}
 	gone := err != nil
 	// The list is a moment old, and the saga may have ended since, with its
@@ -101,10 +132,8 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	case inst.Status == engine.Suspended:
 		r.found(ctx, rep, rec.OrderID, what+", and its saga is suspended", "flagged", nil)
 		return nil
-	case still < r.pause(rec):
+	case r.waitsAsItMay(rec, inst):
 		return nil
-	case rec.Status == order.StatusPaid && rec.ShipmentID != "" && still < slowGraces*r.Grace:
-		return nil // the carrier may take a day
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		r.tell(ctx, rep, rec)
 		return nil
@@ -146,6 +175,22 @@ func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
 			return saga.Send(ctx, r.Sagas, rec.OrderID, event, payload)
 		})
 	}
+}
+
+// waitsAsItMay is for sagas that have not ended.
+func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
+	still := r.Now().Sub(rec.UpdatedAt)
+	switch {
+	case inst.Status.Ended() || inst.Status == engine.Suspended:
+		return false
+	case still < r.pause(rec):
+		return true
+	case rec.Status == order.StatusPaid && rec.ShipmentID != "": // the carrier may take a day
+		return still < slowGraces*r.Grace
+	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
+		return rec.Decision == "" && !rec.CancelRequested
+	}
+	return false
 }
 
 func cancellation(rec stock.Record) workflows.Cancellation {

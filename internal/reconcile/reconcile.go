@@ -24,7 +24,7 @@ import (
 type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
-	List(ctx context.Context, q stock.Query) (stock.Page, error)
+	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkRefunding(ctx context.Context, orderID string) error
@@ -37,7 +37,7 @@ type Orders interface {
 
 // Payments is what the reconciler uses of *payment.Client.
 type Payments interface {
-	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error)
 	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
 	RefundCharge(ctx context.Context, orderID, chargeID string) (string, error)
 	Refund(ctx context.Context, orderID string) (string, error)
@@ -86,22 +86,32 @@ const pageSize = 200
 
 var live = []order.Status{order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention}
 
-// Once runs all three comparisons. The report is also valid beside an error,
-// as far as it got.
+// Once runs all three comparisons, over all charges that there ever were. The
+// report is also valid beside an error, as far as it got.
 func (r Reconciler) Once(ctx context.Context) (Report, error) {
+	rep, _, err := r.once(ctx, time.Time{})
+	return rep, err
+}
+
+// once looks at the charges since a time, by the provider's clock, and says
+// since when the next run has to.
+func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next time.Time, err error) {
 	if r.Grace == 0 {
 		r.Grace = 5 * time.Minute
 	}
 	if r.Now == nil {
 		r.Now = time.Now
 	}
-	rep := Report{Findings: []Finding{}}
-	err := errors.Join(r.orders(ctx, &rep), r.reservations(ctx, &rep), r.charges(ctx, &rep))
-	return rep, err
+	rep = Report{Findings: []Finding{}}
+	alive := map[string]bool{}
+	errOrders, errReservations := r.orders(ctx, &rep, alive), r.reservations(ctx, &rep)
+	next, errCharges := r.charges(ctx, &rep, alive, since)
+	return rep, next, errors.Join(errOrders, errReservations, errCharges)
 }
 
 // Run repeats Once at the interval until ctx ends.
 func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
+	var since time.Time // a new process looks at all charges once
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -110,7 +120,8 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		rep, err := r.Once(ctx)
+		rep, next, err := r.once(ctx, since)
+		since = next
 		if ctx.Err() != nil {
 			return nil
 		}

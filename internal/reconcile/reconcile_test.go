@@ -140,10 +140,13 @@ type late struct {
 	meanwhile func()
 }
 
-func (s late) List(ctx context.Context, q stock.Query) (stock.Page, error) {
-	p, err := s.Store.List(ctx, q)
-	s.meanwhile()
-	return p, err
+func (s late) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error {
+	return s.Store.Walk(ctx, statuses, limit, func(page []stock.Record) error {
+		if len(page) > 0 {
+			s.meanwhile()
+		}
+		return f(page)
+	})
 }
 
 func (s late) ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error) {

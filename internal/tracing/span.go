@@ -35,6 +35,9 @@ var tracer = otel.Tracer("github.com/ordersaga/ordersaga")
 // Parent is the context of the current span as messages and durable state
 // carry it; "" if there is none.
 func Parent(ctx context.Context) string {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ""
+	}
 	c := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, c)
 	return c[Attribute]
@@ -69,21 +72,36 @@ func ID(ctx context.Context) string {
 // IDOf is the id of the trace that a Parent is of, or "".
 func IDOf(parent string) string { return ID(Continue(context.Background(), parent)) }
 
-// Begin begins a span of work in this process.
-func Begin(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
-	return tracer.Start(ctx, name, trace.WithAttributes(attrs...))
+// BeginAttempt begins the span of one try of an activity.
+func BeginAttempt(ctx context.Context, activity, orderID string, attempt int) (context.Context, trace.Span) {
+	ctx, span := tracer.Start(ctx, activity)
+	if span.IsRecording() { // what is not exported costs nothing
+		span.SetAttributes(OrderID.String(orderID), Activity.String(activity), Attempt.Int(attempt))
+	}
+	return ctx, span
 }
+
+var (
+	producer = trace.WithSpanKind(trace.SpanKindProducer)
+	consumer = trace.WithSpanKind(trace.SpanKindConsumer)
+)
 
 // Send begins the span of sending a message about an order.
 func Send(ctx context.Context, to, orderID string) (context.Context, trace.Span) {
-	return tracer.Start(ctx, "send "+to, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
-		semconv.MessagingOperationTypeSend, semconv.MessagingDestinationName(to), OrderID.String(orderID)))
+	ctx, span := tracer.Start(ctx, "send "+to, producer)
+	if span.IsRecording() {
+		span.SetAttributes(semconv.MessagingOperationTypeSend, semconv.MessagingDestinationName(to), OrderID.String(orderID))
+	}
+	return ctx, span
 }
 
 // Process begins the span of handling a message.
 func Process(ctx context.Context, from string) (context.Context, trace.Span) {
-	return tracer.Start(ctx, "process "+from, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
-		semconv.MessagingOperationTypeProcess, semconv.MessagingDestinationName(from)))
+	ctx, span := tracer.Start(ctx, "process "+from, consumer)
+	if span.IsRecording() {
+		span.SetAttributes(semconv.MessagingOperationTypeProcess, semconv.MessagingDestinationName(from))
+	}
+	return ctx, span
 }
 
 // End ends a span with what came of it.
@@ -98,7 +116,9 @@ func End(span trace.Span, err error) {
 // Concerns says which order ctx is about, as soon as that is known: its span
 // and the lines of its logger (zerolog.Ctx) name it.
 func Concerns(ctx context.Context, orderID string) {
-	trace.SpanFromContext(ctx).SetAttributes(OrderID.String(orderID))
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(OrderID.String(orderID))
+	}
 	zerolog.Ctx(ctx).UpdateContext(func(c zerolog.Context) zerolog.Context {
 		return Fields(ctx, c.Str("order", orderID))
 	})

@@ -34,6 +34,12 @@ const parkedStatus = "needs attention: "
 // IsParked reports, by its custom status, whether a saga waits for a Resolution.
 func IsParked(customStatus string) bool { return strings.HasPrefix(customStatus, parkedStatus) }
 
+// undoStatus begins the custom status of a saga that compensates a step.
+const undoStatus = "undo "
+
+// IsUndoing reports, by its custom status, whether a saga compensates.
+func IsUndoing(customStatus string) bool { return strings.HasPrefix(customStatus, undoStatus) }
+
 // ParkedAt is the step at which a saga waits for a Resolution, or "".
 func ParkedAt(customStatus string) string {
 	if step, parked := strings.CutPrefix(customStatus, parkedStatus); parked {

@@ -321,7 +321,7 @@ func (r *run[S]) compensate(stop Stop) Report {
 			continue
 		}
 		for {
-			r.ctx.SetCustomStatus("undo " + step.Name)
+			r.ctx.SetCustomStatus(undoStatus + step.Name)
 			in := func(n int) any { return call[S]{State: r.numbered(n), Stop: stop, Step: step.Name} }
 			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {

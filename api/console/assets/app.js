@@ -1,6 +1,23 @@
 // Follows the API's stream of events, if the page has one, by fetching the page
-// again; and asks before what cannot be taken back.
+// again; and asks before something is done.
 const main = document.querySelector("main[data-stream]");
+
+// Makes what is shown like the page that was fetched, and touches only what has
+// changed: focus, selections and what was typed or opened stay.
+const renew = (old, now) => {
+  for (const a of now.attributes) if (a.name !== "open" && old.getAttribute(a.name) !== a.value) old.setAttribute(a.name, a.value);
+  for (const a of [...old.attributes]) if (!now.hasAttribute(a.name) && a.name !== "open") old.removeAttribute(a.name);
+  const fresh = [...now.childNodes];
+  fresh.forEach((n, i) => {
+    const o = old.childNodes[i];
+    if (!o) old.append(n);
+    else if (o.nodeType !== n.nodeType || o.nodeName !== n.nodeName) o.replaceWith(n);
+    else if (n.nodeType !== Node.ELEMENT_NODE) { if (o.nodeValue !== n.nodeValue) o.nodeValue = n.nodeValue; }
+    else if (!o.isEqualNode(n)) renew(o, n);
+  });
+  while (old.childNodes.length > fresh.length) old.lastChild.remove();
+};
+
 if (main) {
   let busy = false, again = false;
   const editing = () => main.contains(document.activeElement) && /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
@@ -8,15 +25,9 @@ if (main) {
     if (busy || editing()) { again = true; return; }
     busy = true;
     try {
-      const open = [...main.querySelectorAll("details")].map(d => d.open);
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (answer.ok && !editing()) {
-        const written = new Map([...main.querySelectorAll("input[name]")].map(i => [i.name, i.value]));
-        main.replaceChildren(...page.querySelector("main").childNodes);
-        main.querySelectorAll("input[name]").forEach(i => { i.value = written.get(i.name) ?? i.value; });
-        main.querySelectorAll("details").forEach((d, i) => { d.open = !!open[i]; });
-      }
+      if (answer.ok && !editing()) renew(main, page.querySelector("main"));
     } catch { /* the stream comes back, and then this does */ }
     busy = false;
     if (again) { again = false; setTimeout(refresh, 250); }
@@ -30,4 +41,8 @@ if (main) {
 document.addEventListener("submit", event => {
   const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
+});
+document.addEventListener("change", event => {
+  const name = event.target.dataset.all;
+  if (name) for (const box of event.target.form.elements[name].length ? event.target.form.elements[name] : [event.target.form.elements[name]]) box.checked = event.target.checked;
 });

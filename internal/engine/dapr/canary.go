@@ -100,8 +100,12 @@ func (c *canary) hosts(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("read the sidecar's metadata: %w", err)
 	}
 	return slices.ContainsFunc(m.ActiveActorsCount, func(a *daprclient.MetadataActiveActorsCount) bool {
-		return strings.HasPrefix(a.Type, "dapr.internal.") && strings.HasSuffix(a.Type, ".workflow")
+		return isWorkflowActor(a.Type)
 	}), nil
+}
+
+func isWorkflowActor(kind string) bool {
+	return strings.HasPrefix(kind, "dapr.internal.") && strings.HasSuffix(kind, ".workflow")
 }
 
 func (c *canary) send(ctx context.Context) {

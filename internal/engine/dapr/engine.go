@@ -159,6 +159,23 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 // last canary.
 func (e *Engine) Ready() error { return e.canary.ready() }
 
+// Hosted is how many sagas this worker's sidecar has been given and has in
+// memory.
+func (e *Engine) Hosted(ctx context.Context) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	m, err := e.client.GetMetadata(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the sidecar's metadata: %w", err)
+	}
+	for _, a := range m.ActiveActorsCount {
+		if isWorkflowActor(a.Type) {
+			n += int(a.Count)
+		}
+	}
+	return n, nil
+}
+
 // Stats implements engine.Engine.
 func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Load(ctx) }
 

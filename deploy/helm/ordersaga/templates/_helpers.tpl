@@ -45,6 +45,9 @@ labels:
 {{- $env := dict "AWS_REGION" .Values.aws.region }}
 {{- with .Values.aws.endpoint }}{{ $_ := set $env "AWS_ENDPOINT_URL" . }}{{ end }}
 {{- with .Values.state.address }}{{ $_ := set $env "ORDERSAGA_STATE_ADDRESS" . }}{{ end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}{{ $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" .endpoint }}{{ $_ := set $env "OTEL_EXPORTER_OTLP_PROTOCOL" .protocol }}{{ end }}
+{{- end }}
 {{- $pairs := list }}
 {{- range $name, $value := merge (deepCopy .Values.dapr.env) $env }}
 {{- $pairs = append $pairs (printf "%s=%s" $name $value) }}
@@ -193,7 +196,23 @@ securityContext:
     secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}
 {{- end }}
 {{- end }}
-{{- with $v.extraEnv }}
+{{- include "ordersaga.commonEnv" . }}
+{{- with $v.dapr.apiTokenSecret }}
+- name: ORDERSAGA_DAPR_API_TOKEN # Dapr's injector gives it to the sidecar alone
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: token}
+{{- end }}
+{{- end }}
+
+{{/* The environment of all apps. */}}
+{{- define "ordersaga.commonEnv" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ .protocol }}}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

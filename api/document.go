@@ -1,0 +1,123 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// document adds to an operation what all have in common: what is refused before
+// it is reached, and its examples.
+func (s *server) document(doc *huma.OpenAPI, op *huma.Operation) {
+	delete(op.Responses, "default") // each is named
+	refusals := []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if guarded(op.Path) {
+		refusals = append(refusals, http.StatusForbidden) // also another web page's request
+		if s.Auth != nil {
+			refusals = append(refusals, http.StatusUnauthorized)
+		}
+		if s.limit.requests != nil {
+			refusals = append(refusals, http.StatusTooManyRequests)
+		}
+	}
+	for _, status := range refusals {
+		if code := strconv.Itoa(status); op.Responses[code] == nil {
+			op.Responses[code] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{
+				"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/ErrorModel"}},
+			}}
+		}
+	}
+	if r := op.Responses[strconv.Itoa(http.StatusTooManyRequests)]; r != nil {
+		r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds.", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+	}
+	if op.OperationID == "placeOrder" || op.OperationID == "startSaga" { // huma takes a body that comes as it is for a file
+		op.RequestBody.Content["application/json"].Schema = &huma.Schema{Ref: "#/components/schemas/Order"}
+	}
+	eg := examples()[op.OperationID]
+	if op.RequestBody != nil && eg.in != nil {
+		op.RequestBody.Content["application/json"].Example = eg.in
+	}
+	for code, r := range op.Responses {
+		switch content := r.Content; {
+		case code[0] == '2' && content["application/json"] != nil:
+			content["application/json"].Example = eg.out
+		case code[0] == '2' && content["text/event-stream"] != nil:
+			content["text/event-stream"].Example = eg.out
+		case content["application/problem+json"] != nil:
+			status, _ := strconv.Atoi(code) // huma and we write them
+			content["application/problem+json"].Example = huma.ErrorModel{Title: http.StatusText(status), Status: status, Detail: "what is wrong, in words", Errors: []*huma.ErrorDetail{{Location: "body.lines[0].quantity", Message: "is 0, 1 to 10000 are allowed"}}}
+		}
+	}
+	doc.Components.Schemas.Map()["ErrorModel"].AdditionalProperties = true // RFC 9457: clients ignore what they do not know
+}
+
+// given is an operation's examples: what is sent, and what is answered.
+type given struct{ in, out any }
+
+// examples are typed, so that they change with what they show; a test holds
+// them against the schemas.
+func examples() map[string]given {
+	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	said := Said{By: "ann", Note: "known customer"}
+	one := Saga{
+		Record: stock.Record{
+			OrderID: "o-1042", CustomerID: "c-7", Status: order.StatusAwaitingApproval, Currency: "EUR", Total: 399_800,
+			Lines:     []order.Line{{SKU: "SKU-1", Quantity: 2, UnitPrice: 199_900}},
+			ShipTo:    &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+			CreatedAt: at, UpdatedAt: at.Add(20 * time.Millisecond),
+		},
+		Runtime: engine.Running, Step: "approval", Cancellable: true,
+	}
+	acted := one
+	acted.Notes = []stock.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
+	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100}
+	view := Overview{
+		At: at, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []stock.Level{},
+		Ended:   map[order.Status]stock.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
+		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
+		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
+		Recent: Recent{
+			Since: at.Add(-time.Minute), Orders: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
+			P50: 0.24, P99: 1.9, Started: []float64{0.5, 1}, Done: []float64{0.4, 1},
+		},
+	}
+	letter := deadletter.Letter{ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at, Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`}
+	zero := 0
+	events := History{[]engine.Event{
+		{ID: 0, At: at, Type: "TaskScheduled", Name: workflows.ReserveStock},
+		{ID: -1, At: at.Add(4 * time.Millisecond), Type: "TaskCompleted", RelatesTo: &zero},
+	}}
+	levels, letters, all, healthy, set := levelsOutput{}, lettersOutput{}, redriveAllOutput{}, healthOutput{}, setInput{}
+	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.Available = []stock.Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
+	until := at.Add(time.Hour)
+	stream := func(event string, data any) []map[string]any { return []map[string]any{{"event": event, "data": data}} }
+
+	taken := given{example, accepted("o-1042", order.StatusPending).Body}
+	acts := given{said, acted}
+	return map[string]given{
+		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: one}, "getHistory": {out: events},
+		"cancelSaga": acts, "approveSaga": acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
+		"retrySaga":      {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
+		"reconcile":      {out: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}},
+		"overview":       {out: view},
+		"followSaga":     {out: stream("saga", one)},
+		"followOverview": {out: stream("overview", view)},
+		"listStock":      {out: levels.Body}, "getStock": {out: level}, "setStock": {set.Body, level},
+		"listDeadLetters":    {out: letters.Body},
+		"redriveDeadLetter":  {in: map[string]string{"body": `{"orderId":"o-1043","customerId":"c-7"}`}},
+		"redriveDeadLetters": {out: all.Body},
+		"load":               {out: Load{Work: 9, Live: 12, Asleep: 3}}, "healthz": {out: healthy.Body}, "readyz": {out: healthy.Body},
+		"whoAmI": {out: Who{Name: "ann", Subject: "auth0|5f7c", Roles: []auth.Role{auth.Operator}, Until: &until}},
+	}
+}

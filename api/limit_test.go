@@ -1,0 +1,58 @@
+package api_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// asks sends requests until one is refused for there being too many.
+func (c client) asks(path string, most int, header ...string) (passed int, refused answer) {
+	c.t.Helper()
+	for n := range most {
+		if a := c.do("GET", path, "", header...); a.status == http.StatusTooManyRequests {
+			return n, a
+		}
+	}
+	c.t.Fatalf("%d requests in a row are not too many", most)
+	return 0, answer{}
+}
+
+func TestRateLimit(t *testing.T) {
+	c := newClient(t, testkit.NewSystem(t, func(w *app.Worker) { w.RateLimit = 2 }, nil))
+	n, a := c.asks("/v1/whoami", 100)
+	a.wantProblem(t, "too many", 429, "", "2 times a second")
+	if wait, err := strconv.Atoi(a.header.Get("Retry-After")); n != 20 || err != nil || wait < 1 {
+		t.Errorf("after %d requests: Retry-After: %s", n, a.header.Get("Retry-After"))
+	}
+	c.get("/v1/sagas/unknown").wantProblem(t, "another operation", 429, "", "")
+	for range 50 { // probes and Prometheus always get their answer
+		if a := c.get("/readyz"); a.status != http.StatusOK {
+			t.Fatal(a.status, a.body)
+		}
+	}
+	if a := c.get("/openapi.json"); a.status != http.StatusOK {
+		t.Error(a.status)
+	}
+}
+
+// TestRateLimitIsOfOneClient: people behind one address do not stand in each
+// other's way, and neither does who tries tokens out.
+func TestRateLimitIsOfOneClient(t *testing.T) {
+	c, issuer, _ := startClosed(t, func(w *app.Worker) { w.RateLimit = 2 })
+	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
+	if n, _ := c.asks("/v1/whoami", 100, bearer("guess")...); n != 20 {
+		t.Errorf("%d guesses pass", n)
+	}
+	c.get("/v1/whoami").wantProblem(t, "no token", 429, "", "")
+	ann, bob := bearer(issuer.Token("viewer")), bearer(issuer.Token("operator"))
+	if n, _ := c.asks("/v1/whoami", 100, ann...); n != 20 {
+		t.Errorf("%d of ann's requests pass", n)
+	}
+	if a := c.do("GET", "/v1/whoami", "", bob...); a.status != http.StatusOK {
+		t.Errorf("bob: %d %s", a.status, a.body)
+	}
+}

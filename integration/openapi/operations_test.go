@@ -1,0 +1,254 @@
+package openapi
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// shop calls the API as the generated client does.
+type shop struct {
+	*judge
+	*ClientWithResponses
+	testkit.System
+}
+
+func open(t *testing.T) shop {
+	t.Helper()
+	s := newSystem(t)
+	j := newJudge(t, served(t, s))
+	c, err := NewClientWithResponses(s.API, WithHTTPClient(&http.Client{Transport: j}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shop{j, c, s}
+}
+
+// must takes an answer that has to have a status.
+func must[R interface{ StatusCode() int }](t *testing.T, want int) func(R, error) R {
+	t.Helper()
+	return func(res R, err error) R {
+		t.Helper()
+		if err != nil || res.StatusCode() != want {
+			t.Fatalf("%v: %+v, want %d", err, res, want)
+		}
+		return res
+	}
+}
+
+func newOrder(id string, price int64, name string) Order {
+	return Order{
+		OrderId: id, CustomerId: "c-1", Currency: "EUR", Lines: []Line{{Sku: "A", Quantity: 2, UnitPrice: price}},
+		Payment: Payment{Token: map[bool]string{true: "tok_refund_down", false: "tok_ok"}[name == "REFUSE"]}, ShipTo: &Address{Name: &name, Country: aws.String("DE")},
+	}
+}
+
+// until polls through the generated client.
+func (s shop) until(id, status, runtime string) *Saga {
+	s.Helper()
+	var saga *Saga
+	testkit.Eventually(s, id+" is "+status+" "+runtime, func() error {
+		res, err := s.GetSagaWithResponse(s.Context(), id, nil)
+		if err != nil {
+			return err
+		}
+		if saga = res.JSON200; saga == nil || saga.Status != status || runtime != "" && (saga.RuntimeStatus == nil || *saga.RuntimeStatus != runtime) {
+			return fmt.Errorf("%s", res.Body)
+		}
+		return nil
+	})
+	return saga
+}
+
+// first reads a stream's first event through the document's eyes: its name and
+// its data are one of the schemas that the document has for the stream.
+func (s shop) first(res *http.Response, err error) (event string) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer res.Body.Close()
+	var data string
+	for lines := bufio.NewScanner(res.Body); lines.Scan() && data == ""; {
+		if v, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			event = v
+		}
+		data, _ = strings.CutPrefix(lines.Text(), "data: ")
+		if data == lines.Text() {
+			data = ""
+		}
+	}
+	if !json.Valid([]byte(data)) {
+		s.Errorf("%s: data is %q", event, data)
+	}
+	return event
+}
+
+// TestEveryOperation sends a real request of each, through the generated
+// client; the judge holds both directions against the document.
+func TestEveryOperation(t *testing.T) {
+	s := open(t)
+	ctx, ann := t.Context(), Said{By: aws.String("ann"), Note: aws.String("known customer")}
+
+	must[*HealthzResult](t, 200)(s.HealthzWithResponse(ctx))
+	must[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))
+	must[*LoadResult](t, 200)(s.LoadWithResponse(ctx))
+	if me := must[*WhoAmIResult](t, 200)(s.WhoAmIWithResponse(ctx)); !me.JSON200.Open {
+		t.Errorf("%s", me.Body)
+	}
+
+	if a := must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
+		t.Errorf("%s", a.Body)
+	}
+	must[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, newOrder("direct", 100, "Ann")))
+	for _, id := range []string{"approved", "rejected", "cancelled", "terminated"} {
+		must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder(id, 100_000, "Ann")))
+	}
+	must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder("stuck", 100, "REFUSE")))
+
+	if saga := s.until("good", "COMPLETED", "COMPLETED"); saga.Reservation == nil || *saga.Reservation != "SOLD" {
+		t.Errorf("%+v", saga)
+	}
+	known := must[*GetSagaResult](t, 200)(s.GetSagaWithResponse(ctx, "good", nil)).HTTPResponse.Header.Get("ETag")
+	must[*GetSagaResult](t, 304)(s.GetSagaWithResponse(ctx, "good", &GetSagaParams{IfNoneMatch: &[]string{known}}))
+	if h := must[*GetHistoryResult](t, 200)(s.GetHistoryWithResponse(ctx, "good", nil)); len(h.JSON200.Events) < 5 {
+		t.Errorf("%s", h.Body)
+	}
+	if e := s.first(s.FollowSaga(ctx, "good")); e != "saga" {
+		t.Error(e)
+	}
+	s.until("direct", "COMPLETED", "COMPLETED")
+
+	s.until("approved", "AWAITING_APPROVAL", "")
+	must[*SuspendSagaResult](t, 202)(s.SuspendSagaWithResponse(ctx, "approved", ann))
+	s.until("approved", "AWAITING_APPROVAL", "SUSPENDED")
+	must[*ResumeSagaResult](t, 202)(s.ResumeSagaWithResponse(ctx, "approved", ann))
+	must[*ApproveSagaResult](t, 202)(s.ApproveSagaWithResponse(ctx, "approved", ann))
+	s.until("approved", "COMPLETED", "COMPLETED")
+	s.until("rejected", "AWAITING_APPROVAL", "")
+	must[*RejectSagaResult](t, 202)(s.RejectSagaWithResponse(ctx, "rejected", ann))
+	s.until("rejected", "CANCELLED", "")
+	s.until("cancelled", "AWAITING_APPROVAL", "")
+	must[*CancelSagaResult](t, 202)(s.CancelSagaWithResponse(ctx, "cancelled", ann))
+	s.until("cancelled", "CANCELLED", "")
+	s.until("terminated", "AWAITING_APPROVAL", "")
+	must[*TerminateSagaResult](t, 202)(s.TerminateSagaWithResponse(ctx, "terminated", ann))
+	s.until("stuck", "NEEDS_ATTENTION", "")
+	stuck := must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Stuck: aws.Bool(true)}))
+	if len(stuck.JSON200.Sagas) == 0 || stuck.JSON200.Sagas[0].LastError == nil {
+		t.Errorf("%s", stuck.Body)
+	}
+	resolve := ResolveRequestAction("resolve")
+	must[*RetrySagaResult](t, 202)(s.RetrySagaWithResponse(ctx, "stuck", ResolveRequest{Action: &resolve, By: ann.By, Note: aws.String("refunded at the bank")}))
+	s.until("stuck", "FAILED", "")
+	must[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
+	must[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
+
+	page := must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
+	must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next, Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
+	must[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
+	if e := s.first(s.FollowOverview(ctx)); e != "overview" {
+		t.Error(e)
+	}
+
+	must[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
+	must[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "A"))
+	if l := must[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", SetInputBody{Available: 7})); l.JSON200.Available != 7 {
+		t.Errorf("%s", l.Body)
+	}
+
+	s.deadLetters(ctx)
+
+	must[*GetSagaResult](t, 404)(s.GetSagaWithResponse(ctx, "nobody", nil))
+	must[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", ann))
+	must[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, newOrder("good", 999, "Bob")))
+	must[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
+
+	for path, item := range s.model.Paths.PathItems.FromOldest() {
+		for method, op := range item.GetOperations().FromOldest() {
+			if len(s.seen[op.OperationId]) == 0 {
+				t.Errorf("no request of %s %s (%s) was sent", method, path, op.OperationId)
+			}
+		}
+	}
+}
+
+func (s shop) deadLetters(ctx context.Context) {
+	s.Helper()
+	const queue = "OrderProcessingQueue"
+	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
+		s.Fatal(err)
+	}
+	var letter Letter
+	testkit.Eventually(s, "it is a dead letter", func() error {
+		l, err := s.ListDeadLettersWithResponse(ctx, queue, &ListDeadLettersParams{Limit: aws.Int64(10)})
+		if err != nil {
+			return err
+		}
+		if l.JSON200 == nil || l.JSON200.Letters == nil || len(*l.JSON200.Letters) == 0 {
+			return errors.New(string(l.Body))
+		}
+		letter = (*l.JSON200.Letters)[0]
+		return nil
+	})
+	mended, err := json.Marshal(newOrder("mended", 100, "Ann"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	must[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id, RedriveInputBody{Body: aws.String(string(mended))}))
+	s.until("mended", "COMPLETED", "")
+	rate := 10.0
+	must[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
+	must[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))
+}
+
+// TestJudgeSeesWhatIsFalse: without that, the others could not fail.
+func TestJudgeSeesWhatIsFalse(t *testing.T) {
+	s := newSystem(t)
+	document := bytes.Replace(served(t, s), []byte(`"available":{"format":"int64","type":"integer"}`), []byte(`"available":{"type":"string"}`), 1)
+	j := newJudge(t, document)
+	var faults []string
+	j.fault = func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	c, err := NewClientWithResponses(s.API, WithHTTPClient(&http.Client{Transport: j}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.GetStockWithResponse(t.Context(), "A"); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "answer to GET") {
+		t.Errorf("an answer that is not what the document says: %v %v", faults, err)
+	}
+	faults = nil
+	if _, err := c.ListStockWithResponse(t.Context(), &ListStockParams{Limit: aws.Int64(0)}); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "request GET") {
+		t.Errorf("a request that the document does not allow: %v %v", faults, err)
+	}
+}
+
+// TestExamples: each operation has some, and they are what its schemas allow.
+func TestExamples(t *testing.T) {
+	s := open(t)
+	for path, item := range s.model.Paths.PathItems.FromOldest() {
+		for method, op := range item.GetOperations().FromOldest() {
+			what := method + " " + path
+			if body := op.RequestBody; body != nil {
+				for kind, media := range body.Content.FromOldest() {
+					s.check(what+" request "+kind, media)
+				}
+			}
+			for status, response := range op.Responses.Codes.FromOldest() {
+				for kind, media := range response.Content.FromOldest() {
+					s.check(what+" "+status+" "+kind, media)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+)
+
+// beat says that this worker lives and how many sagas it has, for the console
+// and for `overview`, until ctx ends. What keeps it from saying so keeps the
+// worker from nothing.
+func (w *Worker) beat(ctx context.Context) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	me := stock.Worker{ID: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:4])} // in a container each is process 1
+	tick := time.NewTicker(stock.BeatEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		if me.Sagas, err = w.ownSagas(ctx); err == nil {
+			err = w.parts.Store.Beat(ctx, me)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.Logger.Warn().Err(err).Msg("cannot say that this worker lives")
+		}
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			if err := w.parts.Store.Leave(last, me.ID); err != nil {
+				w.Logger.Debug().Err(err).Msg("others will see this worker for some seconds more")
+			}
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// ownSagas counts what this worker runs; Dapr shares sagas out among workers.
+func (w *Worker) ownSagas(ctx context.Context) (int, error) {
+	if e, ok := w.parts.Engine.(*dapr.Engine); ok {
+		return e.Hosted(ctx)
+	}
+	st, err := w.parts.Engine.Stats(ctx)
+	return st.Live, err
+}
