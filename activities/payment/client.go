@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -32,9 +34,10 @@ var ErrVoided = errors.New("charge was voided by a refund")
 
 // Client is the provider's API.
 type Client struct {
-	opt  Options
-	http *http.Client
-	base *http.Transport
+	opt              Options
+	http             *http.Client
+	base             *http.Transport
+	charges, refunds *gobreaker.CircuitBreaker[struct{}]
 }
 
 // Options of a Client.
@@ -43,6 +46,7 @@ type Options struct {
 	Timeout time.Duration // of each call, connect to last byte; 0 means ten seconds
 	Key     string        // the provider's API key, sent as a bearer token; "" sends none
 	Header  http.Header   // more for each request, as a proxy on the way wants it
+	Breaker Breaker       // none by default
 }
 
 // New makes a client.
@@ -52,7 +56,10 @@ func New(o Options) *Client {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
 	t.MaxIdleConnsPerHost = 256
-	return &Client{opt: o, http: &http.Client{Timeout: o.Timeout, Transport: tracing.Transport(t)}, base: t}
+	return &Client{
+		opt: o, http: &http.Client{Timeout: o.Timeout, Transport: tracing.Transport(t)}, base: t,
+		charges: o.Breaker.breaker("charges"), refunds: o.Breaker.breaker("refunds"),
+	}
 }
 
 // Close drops idle connections.
@@ -72,7 +79,9 @@ func chargeKey(orderID string) string { return "charge-" + orderID }
 // error leaves the outcome unknown.
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
 	var out struct{ ID string }
-	err = c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+	err = guarded(c.charges, func() error {
+		return c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+	})
 	return out.ID, wrap(err, "charge order "+charge.OrderID)
 }
 
@@ -106,7 +115,9 @@ func (c *Client) RefundCharge(ctx context.Context, orderID, chargeID string) (id
 
 func (c *Client) refund(ctx context.Context, orderID, by, value, key string) (id string, err error) {
 	var out struct{ ID, Status string }
-	err = c.call(ctx, http.MethodPost, "/v1/refunds", key, map[string]string{"orderId": orderID, by: value}, &out)
+	err = guarded(c.refunds, func() error {
+		return c.call(ctx, http.MethodPost, "/v1/refunds", key, map[string]string{"orderId": orderID, by: value}, &out)
+	})
 	if out.Status == "voided" {
 		out.ID = ""
 	}
@@ -212,7 +223,7 @@ func (c *Client) call(ctx context.Context, method, path, key string, body, out a
 	case problem.Code == "charge_voided":
 		return ErrVoided
 	}
-	return fmt.Errorf("provider answered %d %s %s", res.StatusCode, problem.Code, problem.Message)
+	return &refusal{res.StatusCode, problem.Code, problem.Message}
 }
 
 func wrap(err error, what string) error {

@@ -194,7 +194,7 @@ func TestSchemas(t *testing.T) {
 		{"pollingInterval: 15", "pollingInterval: often", "ScaledObject ordersaga-worker is invalid"},
 		{"provider: aws", "provider: amazon", "TriggerAuthentication ordersaga-worker is invalid"},
 		{"  pubsubname:", "  pubsub:", "Subscription shipments is invalid"},
-		{"circuitBreakers:", "fuses:", "Resiliency ordersaga is invalid"},
+		{"    retries:", "    fuses:", "Resiliency ordersaga is invalid"},
 		{"samplingRate:", "sampling:", "Configuration ordersaga is invalid"},
 		{"- envRef: AWS_REGION", "- env: AWS_REGION", "Component cursorstore is invalid"},
 		{"path: /metrics", "paths: /metrics", "ServiceMonitor ordersaga-monitoring is invalid"},

@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -299,13 +297,9 @@ func lockDataDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, "dev.lock"))
-	ok, err := lock.TryLock()
+	lock, err := journal.TakeLock(dir, "dev.lock")
 	if err != nil {
-		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("data directory %s is in use by another `ordersaga dev`", dir)
-	}
-	return lock.Close, nil
+	return lock.Release, nil
 }

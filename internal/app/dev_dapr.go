@@ -19,6 +19,8 @@ const (
 	// pubSub is the component for shipments and notifications.
 	pubSub      = "orderpubsub"
 	canaryEvery = 5 * time.Second
+	// daprPayment is enough for all tries in components/local/resiliency.yaml.
+	daprPayment = 8 * time.Second
 	// secretStore is the component that has PaymentKeySecret.
 	secretStore = "secretstore"
 )
@@ -69,7 +71,7 @@ func (d Dev) sidecars(ctx context.Context, dir string, template Worker, l listen
 			return nil, nil, err
 		}
 		w := template
-		w.DataDir = ""
+		w.DataDir, w.PaymentTimeout = "", daprPayment
 		w.Dapr = &Dapr{GRPC: side.GRPC, HTTP: side.HTTP, Token: d.keys.sidecar, PubSub: pubSub, PaymentApp: cluster.Payment, Secrets: secretStore, CanaryEvery: canaryEvery, RestartSidecar: true}
 		if n > 0 {
 			if w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {

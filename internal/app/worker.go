@@ -156,6 +156,11 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	return w.parts, nil
 }
 
+// paymentBreaker is here and not in components/*/resiliency.yaml with the
+// retries: Dapr's takes a decline for a failure (docs/adr/0010-dapr.md). It
+// stays open for a moment only, for the saga waits in its own back-off.
+var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
+
 // open opens the engine, and what goes through it. It is the one place that
 // chooses between the two.
 func (w *Worker) open(ctx context.Context, p *Parts) error {
@@ -191,6 +196,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	if w.Dapr.PaymentApp != "" {
 		pay.URL = w.Dapr.HTTP + "/v1.0/invoke/" + w.Dapr.PaymentApp + "/method"
 		pay.Header = http.Header{"Dapr-Api-Token": {w.Dapr.Token}}
+		pay.Breaker = paymentBreaker
 	}
 	p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
 	p.Shipments = shipment.Over(daprBus{eng, w.Dapr.PubSub})

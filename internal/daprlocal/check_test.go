@@ -16,7 +16,7 @@ func TestCheck(t *testing.T) {
 		"timeout":          {"resiliency.yaml", "timeout: store\n", "timeout: shop\n", "resiliency.yaml: component statestore wants the timeout shop, which is not there"},
 		"retry":            {"resiliency.yaml", "retry: payment\n", "retry: pay\n", "resiliency.yaml: app payment wants the retry pay, which is not there"},
 		"built-in retry":   {"resiliency.yaml", "retry: payment\n", "retry: DaprBuiltInServiceRetries\n", ""},
-		"circuit breaker":  {"resiliency.yaml", "circuitBreaker: payment\n", "circuitBreaker: pay\n", "resiliency.yaml: app payment wants the circuit breaker pay, which is not there"},
+		"circuit breaker":  {"resiliency.yaml", "timeout: payment\n", "circuitBreaker: pay\n", "resiliency.yaml: app payment wants the circuit breaker pay, which is not there"},
 		"kind":             {"resiliency.yaml", "kind: Resiliency", "kind: Resilience", "resiliency.yaml: kind \"Resilience\" is none of "},
 		"daprd's business": {"resiliency.yaml", "spec:", "spec: [", ""},
 		"not Dapr's":       {"resiliency.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Resiliency", "apiVersion: apps/v1\nkind: Deployment", ""},

@@ -119,7 +119,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
 		append(tls, "--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
-			"--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...); err != nil {
+			"--healthz-listen-address", "127.0.0.1", "--metrics-listen-address", "127.0.0.1", "--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...); err != nil {
 		return nil, err
 	}
 	id := "s0"
@@ -128,6 +128,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
 		append(tls, "--port", p[3], "--healthz-port", p[4], "--metrics-port", p[5], "--listen-address", "127.0.0.1",
+			"--healthz-listen-address", "127.0.0.1", "--metrics-listen-address", "127.0.0.1",
 			"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", id, "--etcd-initial-cluster", id+"=http://"+loopback(p[8]))...)
 }
 
@@ -158,7 +159,9 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	}
 	args := []string{
 		"--app-id", app.ID, "--dapr-http-port", p[0], "--dapr-grpc-port", p[1], "--dapr-internal-grpc-port", p[2], "--metrics-port", p[3],
-		"--dapr-listen-addresses", "127.0.0.1", "--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
+		// By default all but the second are open to the network, and the first asks for no token.
+		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-listen-addresses", "127.0.0.1", "--metrics-listen-address", "127.0.0.1",
+		"--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
 		"--dapr-graceful-shutdown-seconds", "5", "--log-level", "info",
 	}
 	for _, folder := range c.opt.Resources {
@@ -222,6 +225,7 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"),
+		"DAPR_HOST_IP=127.0.0.1", // what sidecars call each other by, and they listen nowhere else
 		// For daprd it is grpc if not said, and for us and the specification this.
 		"OTEL_EXPORTER_OTLP_PROTOCOL="+cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"))
 	env = append(env, c.opt.Env...)

@@ -23,7 +23,7 @@ func (c *Cluster) startSentry(ctx context.Context) (flags []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--port", p[0], "--listen-address", "127.0.0.1", "--healthz-port", p[1], "--healthz-listen-address", "127.0.0.1", "--metrics-port", p[2], "--issuer-credentials", dir}
+	args := []string{"--port", p[0], "--listen-address", "127.0.0.1", "--healthz-port", p[1], "--healthz-listen-address", "127.0.0.1", "--metrics-port", p[2], "--metrics-listen-address", "127.0.0.1", "--issuer-credentials", dir}
 	for _, file := range c.opt.Configs[:min(1, len(c.opt.Configs))] { // it takes one: the first has what is for it
 		args = append(args, "--config", file)
 	}

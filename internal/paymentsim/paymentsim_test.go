@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -419,6 +420,26 @@ func TestTheBookOutlivesTheProcess(t *testing.T) {
 	}
 	if a := s.refund("paid"); a.ID != "re_charge-paid" {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestTheBookIsCompacted(t *testing.T) {
+	dir := t.TempDir()
+	o := paymentsim.Options{Dir: dir, CompactAfter: 512}
+	s := open(t, o)
+	for n := range 20 {
+		s.charge(fmt.Sprint("o", n), "tok_ok")
+		s.refund(fmt.Sprint("o", n))
+	}
+	s.stop()
+	if found, err := filepath.Glob(filepath.Join(dir, "snapshot-*")); err != nil || len(found) != 1 {
+		t.Error(found, err)
+	}
+	s = open(t, o)
+	for n := range 20 {
+		if charges, refunds := s.count(fmt.Sprint("o", n)); charges != 1 || refunds != 1 {
+			t.Errorf("order %d has %d charges, %d refunds", n, charges, refunds)
+		}
 	}
 }
 

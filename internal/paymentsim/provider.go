@@ -37,7 +37,9 @@ import (
 type Options struct {
 	Dir    string // of the book; "" keeps it in memory only
 	Logger zerolog.Logger
-	Key    string // API key that charges and refunds must bring as a bearer token; "" wants none
+	// CompactAfter: see journal.Options.
+	CompactAfter int64
+	Key          string // API key that charges and refunds must bring as a bearer token; "" wants none
 	// HangFor is how long tok_timeout holds a request; 0 means a minute.
 	HangFor time.Duration
 }
@@ -79,7 +81,7 @@ func Open(o Options) (*Provider, error) {
 		o.HangFor = time.Minute
 	}
 	p := &Provider{opt: o, keys: map[string]string{}, orders: map[string][]string{}, tries: map[string]int{}, healed: map[string]bool{}}
-	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, func(rec []byte) error {
+	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
 		var e entry
 		if err := json.Unmarshal(rec, &e); err != nil {
 			return fmt.Errorf("decode payment book: %w", err)
@@ -241,7 +243,23 @@ func (p *Provider) put(e entry) (journal.Commit, error) {
 		return journal.Commit{}, fmt.Errorf("encode book entry: %w", err)
 	}
 	p.know(e)
-	return p.journal.Append(b), nil
+	c := p.journal.Append(b)
+	p.journal.Tend(p.snapshot)
+	return c, nil
+}
+
+func (p *Provider) snapshot(emit func([]byte) error) (err error) {
+	p.mu.Lock()
+	book := p.book.Copy() // on write: cheap
+	p.mu.Unlock()
+	book.Scan(func(_ string, e entry) bool {
+		var b []byte
+		if b, err = json.Marshal(e); err == nil {
+			err = emit(b)
+		}
+		return err == nil
+	})
+	return err
 }
 
 // know takes an entry into the book.

@@ -112,6 +112,20 @@ func (l leaky) awaiting(id string) {
 	})
 }
 
+// silent has a saga running that waits for the carrier.
+func (l leaky) silent(id string) {
+	l.Helper()
+	o := l.accepted(id, "tok_ok")
+	o.ShipTo = &order.Address{Name: "SILENT"}
+	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	testkit.Eventually(l, "it waits for the carrier", func() error {
+		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepCarrier {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+}
+
 func (l leaky) once() []reconcile.Finding {
 	l.Helper()
 	rep, err := l.Once(l.Context())

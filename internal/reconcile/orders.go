@@ -185,7 +185,7 @@ func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
 		return false
 	case still < r.pause(rec):
 		return true
-	case rec.Status == order.StatusPaid && rec.ShipmentID != "": // the carrier may take a day
+	case inst.CustomStatus == workflows.StepCarrier: // the carrier may take a day; a step before it may be lost
 		return still < slowGraces*r.Grace
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		return rec.Decision == "" && !rec.CancelRequested

@@ -113,15 +113,7 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	}
 
 	l = newLeaky(t, nil)
-	o := l.accepted("silent", "tok_ok") // its saga waits for the carrier
-	o.ShipTo = &order.Address{Name: "SILENT"}
-	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "silent", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
-	testkit.Eventually(t, "its shipment is requested", func() error {
-		if rec, err := l.Store.Get(t.Context(), "silent"); err != nil || rec.ShipmentID == "" {
-			return fmt.Errorf("%+v %w", rec, err)
-		}
-		return nil
-	})
+	l.silent("silent")
 	l.accepted("done", "tok_ok")
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "done")

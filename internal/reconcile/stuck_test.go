@@ -69,6 +69,30 @@ func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
 	}
 }
 
+// shipping says of every saga that it asks the carrier to ship, and lost the
+// answer to that.
+type shipping struct{ engine.Engine }
+
+func (s shipping) Get(ctx context.Context, id string) (engine.Instance, error) {
+	i, err := s.Engine.Get(ctx, id)
+	i.CustomStatus = "ship"
+	return i, err
+}
+
+func (shipping) History(context.Context, string) ([]engine.Event, error) {
+	return []engine.Event{{ID: 4, Type: "TaskScheduled", Name: workflows.RequestShipment, At: time.Now()}}, nil
+}
+
+// TestLostShipmentRequest: an order may be paid and have its shipment's id
+// while its saga never got as far as to wait for the carrier.
+func TestLostShipmentRequest(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.silent("o")
+	l.nothing() // that one may wait
+	l.Sagas = shipping{l.Parts.Engine}
+	l.found("order has been PAID for 1h0m0s, and RequestShipment never answered", "saga begun anew")
+}
+
 // cutOff dies between the end of the old saga and the start of the new one.
 type cutOff struct{ forgetful }
 

@@ -52,9 +52,6 @@ type store struct {
 	over    []*instance
 	moving  sync.Mutex
 	born    chan struct{} // closed when a saga begins; nil: no watcher of an archived one waits for that
-
-	compacting sync.WaitGroup
-	compact    chan struct{} // holds a token while a compaction runs
 }
 
 type activity struct {
@@ -69,7 +66,6 @@ func newStore(log zerolog.Logger) *store {
 		rests:        func(string) bool { return false },
 		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
-		compact: make(chan struct{}, 1),
 	}
 }
 
@@ -213,7 +209,10 @@ func (s *store) applyOp(seq uint64, o op) {
 		case opTaskDone:
 			i.finishTask(event(o))
 		default:
-			i.turn(runtimeState(o))
+			t := runtimeState(o)
+			if i.turn(t); i.ended() || t.ContinuedAsNew {
+				s.silence(i) // its timers are gone; the SDK cancels none
+			}
 		}
 	}
 	if i != nil {
@@ -283,7 +282,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	i.unsettled = c
 	s.enqueue(i)
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -416,7 +415,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.over = append(s.over, i)
 	}
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	return nil
 }
 

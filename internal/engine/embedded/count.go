@@ -26,10 +26,12 @@ func delta(was, is bool) int {
 	return 0
 }
 
-// forget counts an instance no more: it is being purged or replaced.
+// forget counts an instance no more, and wakes it no more: it is being purged
+// or replaced.
 func (s *store) forget(i *instance) {
 	if i != nil {
 		i.gone = true
 		s.count(i)
+		s.silence(i)
 	}
 }

@@ -70,7 +70,6 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // Close waits for a compaction that is going on, and for everything appended
 // to be on disk.
 func (e *Engine) Close() error {
-	e.store.compacting.Wait()
 	return errors.Join(e.store.journal.Close(), e.store.archive.close())
 }
 
