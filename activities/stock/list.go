@@ -217,7 +217,7 @@ func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f 
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
-			for q := (Query{Statuses: []order.Status{st}, Limit: limit}); ; {
+			for q := (Query{Statuses: statuses, Limit: limit}); ; { // one edited by hand may be under another status
 				page, err := s.queryIndex(ctx, key, q)
 				if err != nil {
 					return fmt.Errorf("walk orders that are %s: %w", st, err)

@@ -181,8 +181,8 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.reserve(id)
 			b.charge(id, id, 200)
 			b.pay(id)
-			b.ship(id, id, "REFUSE")
 			b.sell(id)
+			b.ship(id, id, "REFUSE") // before, it could not be sold
 		}, []string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
 		"shipped twice": {func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
 			[]string{"I4 one shipment: order x is COMPLETED with 2 shipments"}},
