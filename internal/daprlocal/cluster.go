@@ -90,7 +90,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Components != "" {
 		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
 	}
-	if err := check(c.opt.Resources); err != nil {
+	if err := check(c.opt.Resources, o.Components != ""); err != nil {
 		return nil, err
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")

@@ -29,6 +29,10 @@ const (
 	// sidecar counts as stuck. Each canary goes to an actor on any of the
 	// workers' sidecars, so one is also lost through another's fault.
 	patience = 4
+	// longPatience is the same while the scheduler does not answer. That is
+	// seldom the sidecar's fault, and all workers would end theirs at once; but
+	// its own connection may be what is lost.
+	longPatience = 5 * patience
 	// readyTime is enough for a sidecar that is merely busy.
 	readyTime = 5 * time.Second
 )
@@ -67,7 +71,7 @@ func (c *canary) run(ctx context.Context, every time.Duration) {
 				since = time.Now()
 			} else if time.Since(since) > c.engine.opt.CanaryTimeout { // a worker needs a moment to connect
 				if c.storeAway(ctx) == nil {
-					c.end(ctx, "hosts no workflows, though a worker is connected")
+					c.end(ctx, "hosts no workflows, though a worker is connected (one of its state stores must have actorStateStore: \"true\")")
 				}
 				since = time.Now()
 			}
@@ -115,7 +119,7 @@ func (c *canary) send(ctx context.Context) {
 	c.mu.Unlock()
 	// Readiness does not wait for it when the cause can be seen.
 	early := time.AfterFunc(c.engine.opt.CanaryTimeout/5, func() {
-		if err := c.storeAway(ctx); err != nil {
+		if err := errors.Join(c.storeAway(ctx), c.schedulerAway(ctx)); err != nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if c.under == id {
@@ -131,9 +135,12 @@ func (c *canary) send(ctx context.Context) {
 	}()
 	err := c.fly(ctx, id)
 	blameless := err == nil || status.Code(err) == codes.Unavailable // there is no sidecar to blame
+	long := patience * c.engine.opt.CanaryTimeout
 	if !blameless {
 		if away := c.storeAway(ctx); away != nil {
 			err, blameless = away, true
+		} else if away := c.schedulerAway(ctx); away != nil {
+			err, long = away, longPatience*c.engine.opt.CanaryTimeout
 		}
 	}
 	if ctx.Err() != nil {
@@ -152,7 +159,7 @@ func (c *canary) send(ctx context.Context) {
 		return
 	}
 	c.engine.opt.Logger.Warn().Err(err).Time("since", since).Msg("a canary saga made no progress")
-	if time.Since(since) > patience*c.engine.opt.CanaryTimeout {
+	if time.Since(since) > long {
 		c.end(ctx, "runs no sagas")
 	}
 }
@@ -187,6 +194,18 @@ func (c *canary) storeAway(ctx context.Context) error {
 		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Internal {
 			return fmt.Errorf("state store %s does not answer: %w", s.Name, err)
 		}
+	}
+	return nil
+}
+
+// schedulerAway returns why the scheduler does not answer through the sidecar,
+// if it does not and the sidecar does: no reminder fires then.
+func (c *canary) schedulerAway(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout/3)
+	defer cancel()
+	_, err := c.engine.client.GetJob(ctx, canaryStep) // there is none
+	if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Internal && strings.Contains(err.Error(), codes.DeadlineExceeded.String()) {
+		return fmt.Errorf("the scheduler does not answer: %w", err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type sidecar struct {
 
 	mu                     sync.Mutex
 	dead, stuck, storeless bool
+	unscheduled            bool
 	keeps                  bool // what is to be purged
 	told                   int  // to end
 }
@@ -66,6 +67,14 @@ func (s *sidecar) GetState(ctx context.Context, store, _ string, _ map[string]st
 	return &daprclient.StateItem{}, nil
 }
 
+func (s *sidecar) GetJob(ctx context.Context, _ string) (*daprclient.Job, error) {
+	if s.is(&s.unscheduled) {
+		<-ctx.Done() // Dapr waits for it
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	return nil, status.Error(codes.Internal, "job not found")
+}
+
 func (s *sidecar) Shutdown(context.Context) error {
 	s.set(func() { s.told++ })
 	return nil
@@ -75,7 +84,7 @@ func (s *sidecar) ScheduleNewWorkflow(ctx context.Context, _ any, _ ...api.NewWo
 	switch {
 	case s.is(&s.dead):
 		return "", status.Error(codes.Unavailable, "connection refused")
-	case s.is(&s.stuck), s.is(&s.storeless):
+	case s.is(&s.stuck), s.is(&s.storeless), s.is(&s.unscheduled):
 		<-ctx.Done()
 		return "", status.FromContextError(ctx.Err()).Err()
 	}
@@ -138,6 +147,19 @@ func TestStoreAway(t *testing.T) {
 	within(t, 0, e, "state store statestore does not answer")
 	s.set(func() { s.storeless = false })
 	within(t, 5*time.Second, e, "")
+	if s.ends() > 0 {
+		t.Error("the sidecar was told to end")
+	}
+}
+
+// TestSchedulerAway: readiness says so, and the sidecar is ended only after a
+// time in which a scheduler is back.
+func TestSchedulerAway(t *testing.T) {
+	s, e := flying(t)
+	s.set(func() { s.unscheduled = true })
+	within(t, 580*time.Millisecond, e, "the scheduler does not answer")
+	time.Sleep((patience + 2) * e.opt.CanaryTimeout)
+	within(t, 0, e, "the scheduler does not answer")
 	if s.ends() > 0 {
 		t.Error("the sidecar was told to end")
 	}

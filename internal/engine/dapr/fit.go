@@ -47,7 +47,8 @@ func fit(ctx context.Context, client daprclient.Client, o Options) error {
 	return nil
 }
 
-// keepsWorkflows reports whether a component is a state store that can.
+// keepsWorkflows reports whether a component is a state store that can. Whether
+// it is told to, by actorStateStore, a sidecar does not say.
 func keepsWorkflows(c *daprclient.MetadataRegisteredComponents) bool {
 	return strings.HasPrefix(c.Type, "state.") && slices.Contains(c.Capabilities, "ACTOR")
 }
@@ -59,5 +60,5 @@ func supported(version string) error {
 	if version == "edge" || semver.IsValid(v) && semver.Compare(v, "v"+oldest) >= 0 {
 		return nil
 	}
-	return &UnfitError{fmt.Sprintf("is version %q, and must be %s or later", version, oldest)}
+	return &UnfitError{fmt.Sprintf("is Dapr %q, and must be %s or later", version, oldest)}
 }

@@ -53,7 +53,7 @@ func TestOldSidecarIsRefused(t *testing.T) {
 	}
 	serve(t, l)
 	_, err = Open(t.Context(), Options{Address: l.Addr().String()})
-	if unfit, ok := errors.AsType[*UnfitError](err); !ok || unfit.Reason != `is version "1.14.4", and must be 1.18.0 or later` {
+	if unfit, ok := errors.AsType[*UnfitError](err); !ok || unfit.Reason != `is Dapr "1.14.4", and must be 1.18.0 or later` {
 		t.Errorf("%v", err)
 	}
 }

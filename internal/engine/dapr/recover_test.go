@@ -91,17 +91,27 @@ func TestReadiness(t *testing.T) {
 	testkit.Within(t, 2*time.Minute, "it is ready again", e.Ready) // etcd waits for the lease of the dead scheduler
 }
 
-// TestStuckSidecarIsStartedAgain: it ends itself, and whoever looks after it
-// brings another.
+// TestStuckSidecarIsStartedAgain: one whose scheduler stays away is given time,
+// then ends, and whoever looks after it brings another.
 func TestStuckSidecarIsStartedAgain(t *testing.T) {
 	c, w := cluster(t), enginetest.NewWorld()
-	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: 3 * time.Second, RestartSidecar: true})
+	e, _ := startWith(t, c, w, "one", dapr.Options{CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second, RestartSidecar: true})
 	testkit.Within(t, 2*time.Minute, "it is ready", e.Ready)
 	before := c.PID("daprd one")
 	ctx, stop := context.WithCancel(t.Context())
 	watched := make(chan struct{})
 	go func() { c.Watch(ctx); close(watched) }()
 	c.Kill(daprlocal.Scheduler)
+	testkit.Eventually(t, "it is not ready", func() error {
+		if err := e.Ready(); err == nil || !strings.Contains(err.Error(), "the scheduler does not answer") {
+			return fmt.Errorf("it is %w", errors.Join(errors.New("not that"), err))
+		}
+		return nil
+	})
+	time.Sleep(6 * time.Second) // more than the four canaries after which a stuck one is ended
+	if c.PID("daprd one") != before {
+		t.Error("the sidecar was ended at once")
+	}
 	testkit.Within(t, 2*time.Minute, "the sidecar is another", func() error {
 		if now := c.PID("daprd one"); now == before {
 			return errors.New("it is the same")
