@@ -175,11 +175,11 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	l.nothing()
 }
 
-// busy says of every order that its saga is running.
+// busy says of every order that its saga is running, and waits for the carrier.
 type busy struct{ engine.Engine }
 
 func (busy) Get(_ context.Context, id string) (engine.Instance, error) {
-	return engine.Instance{ID: id, Status: engine.Running}, nil
+	return engine.Instance{ID: id, Status: engine.Running, CustomStatus: workflows.StepCarrier}, nil
 }
 
 // TestManyPages has more of everything than one page takes.
