@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -107,6 +108,19 @@ func (c Commit) Wait() error {
 	}
 	<-c.b.done
 	return c.b.err
+}
+
+// WaitFor is Wait that ends with ctx.
+func (c Commit) WaitFor(ctx context.Context) error {
+	if c.b == nil {
+		return nil
+	}
+	select {
+	case <-c.b.done:
+		return c.b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Open reads the journal in dir, calls replay for every record in order, and

@@ -34,6 +34,7 @@ type store struct {
 
 	mu        sync.Mutex
 	seq       uint64
+	last      journal.Commit // of the last record
 	instances *btree.Map[string, *instance]
 	live      int // instances that have not ended; see count
 	waiting   int // of those, the idle
@@ -239,7 +240,8 @@ func (s *store) commit(ops ...op) (journal.Commit, error) {
 	}
 	s.seq++
 	s.apply(s.seq, ops)
-	return s.journal.Append(record), nil
+	s.last = s.journal.Append(record)
+	return s.last, nil
 }
 
 // enqueue offers an instance to the workflow workers; mu is held.

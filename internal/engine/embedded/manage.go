@@ -22,8 +22,8 @@ func (s *store) DeleteTaskHub(context.Context) error {
 func (s *store) Start(context.Context) error { return nil }
 func (s *store) Stop(context.Context) error  { return nil }
 
-func (s *store) GetWorkflowMetadata(_ context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
-	i, err := s.find(string(id))
+func (s *store) GetWorkflowMetadata(ctx context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
+	i, err := s.seen(ctx, string(id), false)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,8 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 		return "", err
 	}
 	i, _ := s.instances.Get(newID)
-	i.publish(i.metadata(), i.seq)
+	i.meta = i.metadata()
+	meta, seq := i.meta, i.seq
 	s.count(i)
 	for _, e := range copied.PendingTimers {
 		s.setAlarm(i.alarmOf(e))
@@ -145,6 +146,9 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	if err := c.Wait(); err != nil {
 		return "", err
 	}
+	s.mu.Lock()
+	i.publish(meta, seq)
+	s.mu.Unlock()
 	for _, e := range copied.PendingTasks { // a turn in between has pushed those that it began
 		s.activities.push(activity{i, e})
 	}
@@ -220,8 +224,8 @@ func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRe
 	return res, nil
 }
 
-func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
-	i, err := s.find(req.GetInstanceId())
+func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
+	i, err := s.seen(ctx, req.GetInstanceId(), true)
 	if err != nil {
 		return nil, err
 	}
