@@ -229,8 +229,8 @@ func TestDaprBadInput(t *testing.T) {
 			return strings.ReplaceAll(text, "- name: connectionString", "- name: connectString")
 		}, want: "statestore.*connection string"},
 		"bad duration": {edit: func(text string) string {
-			return strings.ReplaceAll(text, "payment: 10s", "payment: 10 parsecs")
-		}, want: `Could not read resiliency policy ordersaga: invalid duration "payment", 10 parsecs`},
+			return strings.ReplaceAll(text, "payment: 2s", "payment: 2 parsecs")
+		}, want: `Could not read resiliency policy ordersaga: invalid duration "payment", 2 parsecs`},
 		"no YAML": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "kind: Subscription", "kind: [Subscription")
 		}, want: "subscription.yaml: error converting YAML"},
@@ -243,8 +243,11 @@ func TestDaprBadInput(t *testing.T) {
 		"unknown kind": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "kind: Resiliency", "kind: Resilience")
 		}, want: `resiliency.yaml: kind "Resilience" is none of`},
+		"no store for workflows": {edit: func(text string) string {
+			return strings.ReplaceAll(text, "actorStateStore", "actorStateStor")
+		}, want: "no state store has the metadata actorStateStore"},
 		"missing component": {edit: func(text string) string {
-			return strings.ReplaceAll(text, "name: orderpubsub", "name: pubsub")
+			return strings.ReplaceAll(text, "orderpubsub", "pubsub")
 		}, want: `no component orderpubsub \(it has: `},
 	} {
 		t.Run(name, func(t *testing.T) {

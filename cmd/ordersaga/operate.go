@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -401,8 +402,33 @@ type commandName string
 type healthCmd struct {
 	API  string `default:"http://127.0.0.1:8080" help:"Where the API is."`
 	Path string `default:"/readyz" help:"What to ask; of payment and carrier it is /healthz, of local-aws /_ordersaga/health."`
+	Any  bool   `help:"Ask the one of this program's servers that listens at its usual port; for an image that may be any of them."`
+}
+
+// usual is where servers listen if not told otherwise, and what to ask them.
+var usual = []healthCmd{
+	{API: "http://127.0.0.1:8080", Path: "/readyz"},
+	{API: "http://127.0.0.1:8090", Path: "/healthz"}, {API: "http://127.0.0.1:8091", Path: "/healthz"},
+	{API: "http://127.0.0.1:4566", Path: "/_ordersaga/health"},
 }
 
 func (c healthCmd) Run(e env) error {
+	if c.Any {
+		return healthOfFirst(e, usual)
+	}
+	return c.ask(e)
+}
+
+// healthOfFirst asks the first that listens.
+func healthOfFirst(e env, servers []healthCmd) (err error) {
+	for _, s := range servers {
+		if err = s.ask(e); !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+	}
+	return err
+}
+
+func (c healthCmd) ask(e env) error {
 	return remote{API: c.API, Wait: 10 * time.Second}.call(e, http.MethodGet, c.Path, nil, nil)
 }

@@ -253,8 +253,13 @@ func text(line string) string {
 			line = text
 		}
 	}
+	line = password.ReplaceAllString(line, "$1…")
 	return strings.Join(strings.Fields(line), " ")
 }
+
+// password is one in a connection string, which a driver repeats when it cannot
+// read it.
+var password = regexp.MustCompile(`(://[^:/@\s]*:|password=)[^@\s]+`)
 
 // message is the text in a line of Dapr's logs.
 var message = regexp.MustCompile(`msg=("(?:[^"\\]|\\.)*")`)

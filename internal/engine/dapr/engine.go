@@ -141,7 +141,13 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	work := &drain{ClientConnInterface: e.client.GrpcClientConn()}
-	listener := taskhub.NewTaskHubGrpcClient(work, engine.Logger(e.opt.Logger))
+	// At the end the SDK reports streams that break, and they are meant to.
+	log := e.opt.Logger.Hook(zerolog.HookFunc(func(line *zerolog.Event, _ zerolog.Level, _ string) {
+		if ctx.Err() != nil {
+			line.Discard()
+		}
+	}))
+	listener := taskhub.NewTaskHubGrpcClient(work, engine.Logger(log))
 	if err := listener.StartWorkItemListener(hard, registry); err != nil {
 		return fmt.Errorf("connect worker to the Dapr sidecar: %w", err)
 	}

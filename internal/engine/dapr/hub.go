@@ -37,8 +37,25 @@ func inLife(ctx context.Context, id api.InstanceID, f func(api.InstanceID) error
 		if n > 0 {
 			life = api.InstanceID(fmt.Sprintf("%s~%d", id, n+1))
 		}
-		if err = reach(ctx, func() error { return f(life) }); err == nil || !damaged(err) {
+		if err = settled(ctx, func() error { return reach(ctx, func() error { return f(life) }) }); err == nil || !damaged(err) {
 			return err
+		}
+	}
+	return err
+}
+
+// settled calls f again while it finds damage, which may be of the moment: Dapr
+// reads a workflow's parts one after the other while it changes, and a second
+// life beside a good first one would be worse.
+func settled(ctx context.Context, f func() error) (err error) {
+	for attempt := range 5 {
+		if err = f(); err == nil || !damaged(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond << attempt):
 		}
 	}
 	return err

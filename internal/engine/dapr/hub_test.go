@@ -26,9 +26,13 @@ type moving struct {
 	err    error
 	errors int
 	calls  int
+	id     string // that the last call was about
 }
 
-func (m *moving) Invoke(_ context.Context, _ string, _, reply any, _ ...grpc.CallOption) error {
+func (m *moving) Invoke(_ context.Context, _ string, req, reply any, _ ...grpc.CallOption) error {
+	if r, ok := req.(interface{ GetInstanceId() string }); ok {
+		m.id = r.GetInstanceId()
+	}
 	if m.calls++; m.calls <= m.errors {
 		return m.err
 	}
@@ -114,6 +118,20 @@ func TestActorsThatDoNotCome(t *testing.T) {
 			err := hubOn(m).RaiseEvent(ctx, "a", "go")
 			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != min(own, callTime) {
 				t.Errorf("after %s of %s: %v", took, own, err)
+			}
+		}
+	})
+}
+
+// TestDamageOfTheMoment: what Dapr says of a workflow that changes under its
+// hands is no reason to begin another life beside it.
+func TestDamageOfTheMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := status.Error(codes.Unknown, "inbox key declared in metadata but missing from state store: transient store read failure or partial save?")
+		for errors, want := range map[int]string{0: "a", 2: "a", 4: "a", 5: "a~2"} {
+			m := &moving{err: said, errors: errors}
+			if _, err := hubOn(m).ScheduleNewWorkflow(t.Context(), "W", api.WithInstanceID("a")); err != nil || m.id != want {
+				t.Errorf("after %d errors: %q, want %q (%v)", errors, m.id, want, err)
 			}
 		}
 	})
