@@ -4,6 +4,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Stock interface {
 // Payments is what the activities use of *payment.Client.
 type Payments interface {
 	Charge(ctx context.Context, c payment.Charge) (id string, err error)
+	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
 	Refund(ctx context.Context, orderID string) (id string, err error)
 }
 
@@ -53,6 +55,9 @@ type Activities struct {
 	Payments  Payments
 	Shipments Shipments
 	Logger    zerolog.Logger
+	// KeysLast is how long the payment provider surely remembers an idempotency
+	// key; 0 means an hour.
+	KeysLast time.Duration
 	// Observe is told of every attempt; nil if nobody listens.
 	Observe func(Attempt)
 }
@@ -61,6 +66,7 @@ type Activities struct {
 func (a Activities) Register(r *task.TaskRegistry) error {
 	return errors.Join(
 		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.Version, true, workflows.Order),
+		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.VersionV1, false, workflows.OrderV1),
 		r.AddActivityN(workflows.ReserveStock, a.do(workflows.ReserveStock, a.ReserveStock)),
 		r.AddActivityN(workflows.ReleaseStock, a.undo(workflows.ReleaseStock, a.ReleaseStock)),
 		r.AddActivityN(workflows.ChargePayment, a.do(workflows.ChargePayment, a.ChargePayment)),
@@ -156,15 +162,18 @@ func (a Activities) untold(ctx context.Context, s workflows.State, kind shipment
 	return a.Stock.AddNote(ctx, s.Order.OrderID, stock.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
 }
 
-// ChargePayment charges the order's total once.
+// ChargePayment charges the order's total once, if there is one. Within an hour
+// the idempotency key sees to that; later the order's record does, or, if the
+// charge's answer was lost, the provider's ledger.
 func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Stock.Get(ctx, s.Order.OrderID) // it has the token, which history must not
 	if err != nil {
 		return workflows.State{}, err
 	}
-	id, err := a.Payments.Charge(ctx, payment.Charge{
-		OrderID: s.Order.OrderID, Amount: s.Order.Total(), Currency: s.Order.Currency, Token: rec.Token,
-	})
+	id := rec.ChargeID
+	if id == "" && s.Order.Total() > 0 {
+		id, err = a.charge(ctx, s.Order, rec)
+	}
 	if declined, ok := errors.AsType[*payment.Declined](err); ok {
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusDeclined), Reason: declined.Code + ": " + declined.Message}
 	}
@@ -177,6 +186,26 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	return workflows.State{ChargeID: id}, a.Stock.MarkPaid(ctx, s.Order.OrderID, id)
 }
 
+// charge charges an order whose record has no charge.
+func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record) (id string, err error) {
+	// None was made before the order was accepted.
+	if rec.Refunding || time.Since(rec.CreatedAt) > cmp.Or(a.KeysLast, time.Hour) {
+		before, err := a.Payments.Of(ctx, o.OrderID)
+		if err != nil {
+			return "", err
+		}
+		for _, c := range before {
+			if !c.Refunded {
+				return c.ID, nil
+			}
+		}
+		if rec.Refunding || len(before) > 0 {
+			return "", fmt.Errorf("charge order %s: %w", o.OrderID, payment.ErrVoided)
+		}
+	}
+	return a.Payments.Charge(ctx, payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: rec.Token})
+}
+
 // RefundPayment gives the money back, or makes sure that none is taken. An
 // order that is COMPLETED keeps it: this is a second saga for it, then.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
@@ -186,6 +215,9 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 	}
 	if err != nil && !errors.Is(err, stock.ErrNotFound) {
 		return err
+	}
+	if s.Order.Total() == 0 {
+		return nil
 	}
 	id, err := a.Payments.Refund(ctx, s.Order.OrderID)
 	if err != nil || id == "" {
@@ -238,6 +270,8 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, err
 	case rec.Status == order.StatusCompleted:
 		return workflows.State{}, nil // this is the step's second run
+	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and the saga was told to go on
+		return workflows.State{}, refused(rec)
 	case rec.ShipmentID == "" || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
@@ -249,7 +283,21 @@ func (a Activities) complete(ctx context.Context, s workflows.State) error {
 	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
 		return err
 	}
-	return stopIfFinished(a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...))
+	err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...)
+	if errors.Is(err, stock.ErrFinished) {
+		rec, getErr := a.Stock.Get(ctx, s.Order.OrderID)
+		if getErr != nil {
+			return getErr
+		}
+		if rec.Carrier == stock.Refused { // meanwhile
+			return refused(rec)
+		}
+	}
+	return stopIfFinished(err)
+}
+
+func refused(rec stock.Record) error {
+	return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", rec.RefusedFor())}
 }
 
 // stopIfFinished makes "the order is not paid and held" final: trying again

@@ -3,7 +3,11 @@ package activities_test
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -127,6 +131,99 @@ func TestChargePayment(t *testing.T) {
 	list, _, err := b.payments.Charges(t.Context(), "", 10)
 	if err != nil || len(list) != 1 || list[0].Amount != 200 {
 		t.Errorf("%+v %v", list, err)
+	}
+}
+
+// TestChargePaymentWhenKeysAreForgotten runs the step of sagas that are begun
+// again days later: after the charge, after one whose answer was lost, and after
+// a refund.
+func TestChargePaymentWhenKeysAreForgotten(t *testing.T) {
+	b := newBench(t)
+	b.parts.KeysLast = time.Nanosecond
+	b.registry = task.NewTaskRegistry()
+	b.must(b.parts.Register(b.registry))
+	b.exec = task.NewTaskExecutor(b.registry)
+	charged := b.paid("charged")
+	lost := b.accept("lost", "tok_lost_always")
+	b.do(workflows.ReserveStock, lost)
+	b.fails(workflows.ChargePayment, lost, "charge order lost")
+	refunded := b.paid("refunded")
+	given := b.accept("given", "tok_ok") // back, in the provider's console
+	b.do(workflows.ReserveStock, given)
+	_, err := b.payments.Charge(t.Context(), payment.Charge{OrderID: "given", Amount: 200, Currency: "EUR", Token: "tok_ok"})
+	b.must(err)
+	_, err = b.payments.RefundCharge(t.Context(), "given", "ch_charge-given")
+	b.must(err)
+	undone := b.accept("undone", "tok_ok") // before it was charged
+	b.do(workflows.ReserveStock, undone)
+	for range 2 {
+		b.must(b.provider.Forget())
+		for _, s := range []workflows.State{charged, lost} {
+			if out := b.do(workflows.ChargePayment, s); out.Stop != (saga.Stop{}) || out.State.ChargeID != "ch_charge-"+s.Order.OrderID {
+				t.Errorf("%+v", out)
+			}
+		}
+		for _, s := range []workflows.State{refunded, undone} {
+			if failure := b.undo(workflows.RefundPayment, s, order.StatusFailed, "why"); failure != "" {
+				t.Error(failure)
+			}
+		}
+		for _, s := range []workflows.State{given, undone} {
+			if out := b.do(workflows.ChargePayment, s); out.Stop.Status != "FAILED" || !strings.Contains(out.Stop.Reason, "voided") {
+				t.Errorf("%+v", out)
+			}
+		}
+	}
+	list, _, err := b.payments.Charges(t.Context(), "", 10)
+	if err != nil || len(list) != 4 {
+		t.Errorf("%+v %v", list, err)
+	}
+	for _, c := range list {
+		if c.Refunded != (c.OrderID == "refunded" || c.OrderID == "given") {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestRefusedMeanwhile: the carrier refuses while the order is about to
+// complete, with a saga that does not wait for it, or was told to go on.
+func TestRefusedMeanwhile(t *testing.T) {
+	b := newBench(t)
+	for _, step := range []string{workflows.RequestShipment, workflows.ConfirmShipment} {
+		s := b.paid(step)
+		b.must(b.Store.MarkShipmentRequested(t.Context(), step, shipment.ID(step)))
+		_, err := b.Store.CarrierAnswered(t.Context(), step, stock.Refused, "", "island")
+		b.must(err)
+		for range 2 {
+			if out := b.do(step, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
+				t.Errorf("%+v", out)
+			}
+		}
+		b.is(step, order.StatusPaid)
+	}
+	b.level(6, 4, 0)
+}
+
+// TestChargeAndRefundNothing: a provider may refuse to charge 0.
+func TestChargeAndRefundNothing(t *testing.T) {
+	b := newBench(t)
+	s := newState("o")
+	s.Order.Lines[0].UnitPrice = 0
+	o := s.Order
+	o.Payment.Token = "tok_down"
+	_, _, err := b.Store.Accept(t.Context(), o)
+	b.must(err)
+	b.do(workflows.ReserveStock, s)
+	for range 2 {
+		if out := b.do(workflows.ChargePayment, s); out.Stop != (saga.Stop{}) || out.State.ChargeID != "" {
+			t.Errorf("%+v", out)
+		}
+	}
+	b.is("o", order.StatusPaid)
+	b.parts.Payments = nil
+	b.must(b.parts.RefundPayment(t.Context(), s, saga.Stop{Status: "FAILED"}))
+	if rec := b.is("o", order.StatusPaid); !rec.Refunding {
+		t.Error("it can still ship")
 	}
 }
 

@@ -150,7 +150,7 @@ func (s *server) tell(ctx context.Context, id string, a action) error {
 	now, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	err := a.tell(now, id)
-	if err != nil && now.Err() != nil && ctx.Err() == nil {
+	if ctx.Err() == nil && err != nil && (now.Err() != nil || errors.Is(err, context.DeadlineExceeded)) {
 		s.Later(a.name+" order "+id, func(ctx context.Context) error {
 			err := a.tell(ctx, id)
 			if errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) {
@@ -235,7 +235,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 		name: string(res.Action), said: body.Said, tell: s.send(workflows.EventResolve, res),
 		why: func(rec stock.Record, inst engine.Instance) string {
 			if saga.IsParked(inst.CustomStatus) && !gone(inst) {
-				return ""
+				return inTheWay(rec, saga.ParkedAt(inst.CustomStatus), res.Action)
 			}
 			if reason := only(order.StatusNeedsAttention, rec); reason != "" {
 				return reason
@@ -252,6 +252,18 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 		commit:  s.Orders.Answer,
 		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
 	})
+}
+
+// inTheWay says why a saga that is parked at a step cannot take a decision, or "".
+func inTheWay(rec stock.Record, step string, decision saga.Action) string {
+	done := decision == saga.ActionSkip || decision == saga.ActionResolve
+	switch {
+	case !workflows.Shipping(step) && decision == saga.ActionCompensate:
+		return "the order is being undone already, and undoing " + step + " is what is stuck: retry, skip or resolve that"
+	case workflows.Shipping(step) && done && rec.Carrier == stock.Refused:
+		return saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor()) + "; retry takes that into account, compensate gives the order up"
+	}
+	return ""
 }
 
 func never(stock.Record) bool { return false }

@@ -67,7 +67,7 @@ func TestRetry(t *testing.T) {
 	}
 	c.accepted(c.post("/v1/sagas/retry/retry", ""))
 	v := c.until("retry", "FAILED")
-	if len(v.Notes) != 1 || v.Notes[0].Action != "retry" || v.Notes[0].Actor != "anonymous" {
+	if len(v.Notes) != 2 || v.Notes[0].Actor != "carrier" || v.Notes[1].Action != "retry" || v.Notes[1].Actor != "anonymous" {
 		t.Errorf("notes: %+v", v.Notes)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,10 +47,11 @@ type behind struct {
 	published []string
 	raised    []raised
 	lost      []string
-	noteFirst bool // whether every event raised had its note already
-	busy      bool // with what was decided before
-	unknown   bool // to the engine, until it is started
-	ended     bool // say that all sagas have
+	noteFirst bool   // whether every event raised had its note already
+	step      string // at which sagas are parked; "" is the shipment
+	busy      bool   // with what was decided before
+	unknown   bool   // to the engine, until it is started
+	ended     bool   // say that all sagas have
 	fail      error
 	failRaise error
 	failNote  error
@@ -166,7 +168,7 @@ func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 	case b.ended:
 		return engine.Instance{Status: engine.Terminated}, nil
 	case rec.Status == order.StatusNeedsAttention && !b.busy:
-		return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: charge"}, nil
+		return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: " + cmp.Or(b.step, workflows.StepShip)}, nil
 	}
 	return engine.Instance{Status: engine.Running, CustomStatus: "charge"}, nil
 }
@@ -210,6 +212,34 @@ func (b bench) put(status order.Status) (id string) {
 		b.t.Fatalf("%s is %s", id, v.Status)
 	}
 	return id
+}
+
+// TestDecisionsThatDoNotFit where the saga is parked leave no trace.
+func TestDecisionsThatDoNotFit(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusNeedsAttention)
+	if _, err := b.Store.CarrierAnswered(t.Context(), id, stock.Refused, "", "island"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ step, action, say string }{
+		{"charge", "compensate", "undoing charge is what is stuck: retry, skip or resolve"},
+		{"carrier", "resolve", "the carrier has refused the shipment: island; retry"},
+		{"confirm", "skip", "the carrier has refused the shipment: island; retry"},
+		{"charge", "resolve", ""}, // refunded at the bank, say
+		{"carrier", "retry", ""},
+		{"ship", "compensate", ""},
+	} {
+		b.step, b.raised = c.step, nil
+		before := len(b.view(id).Notes)
+		a := b.post("/v1/sagas/"+id+"/retry", `{"action":"`+c.action+`"}`)
+		if c.say == "" {
+			b.accepted(a)
+			continue
+		}
+		if a.wantProblem(t, c.step+" "+c.action, http.StatusConflict, "", c.say); b.raised != nil || len(b.view(id).Notes) != before {
+			t.Errorf("%s %s: refused, yet raised %v", c.step, c.action, b.raised)
+		}
+	}
 }
 
 // TestActionsByStatus: each action in each status. What is refused leaves no

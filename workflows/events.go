@@ -8,7 +8,13 @@ const OrderSaga = "OrderSaga"
 // its own. A change that replays differently gets the next version, and its
 // predecessor stays registered beside it until its last saga has ended: deploy
 // workers that know both, and only then any that do not know the old one.
-const Version = "v1"
+//
+// From v2 on a saga that is parked for want of the carrier's answer goes on when
+// the answer comes.
+const (
+	Version   = "v2"
+	VersionV1 = "v1"
+)
 
 // Events that an order saga waits for. The names are part of the history of
 // sagas in flight.

@@ -26,12 +26,26 @@ const (
 	ParkSaga        = "ParkSaga"
 )
 
-// Steps that wait: for a person, and for the carrier. They are the custom
-// status of a saga that does.
+// Steps. Where one waits, for a person or for the carrier, it is the saga's
+// custom status.
 const (
 	StepApprove = "approve"
+	StepShip    = "ship"
 	StepCarrier = "carrier"
+	StepConfirm = "confirm"
 )
+
+// Shipping reports whether a step is one of those past the point of no return.
+// A saga that is parked at another one is being undone.
+func Shipping(step string) bool {
+	return step == StepShip || step == StepCarrier || step == StepConfirm
+}
+
+// Rests reports, by its custom status, whether a saga that waits can only be
+// brought on from outside: by a person, the carrier, or the end of their time.
+func Rests(customStatus string) bool {
+	return customStatus == StepApprove || customStatus == StepCarrier || saga.IsParked(customStatus)
+}
 
 // State is the saga's input and what its steps add to it. It is the history's
 // largest part, and holds no payment token: the charge reads that from the
@@ -112,10 +126,21 @@ func Order(ctx *task.WorkflowContext) (any, error) {
 	if err := ctx.GetInput(&s); err != nil {
 		return nil, err
 	}
-	return orderSaga(s.Terms).Run(ctx, s)
+	return orderSaga(s.Terms, carrier).Run(ctx, s)
 }
 
-func orderSaga(t Terms) saga.Saga[State] {
+// OrderV1 is the workflow function of VersionV1.
+func OrderV1(ctx *task.WorkflowContext) (any, error) {
+	var s State
+	if err := ctx.GetInput(&s); err != nil {
+		return nil, err
+	}
+	punctual := carrier
+	punctual.Late = false
+	return orderSaga(s.Terms, punctual).Run(ctx, s)
+}
+
+func orderSaga(t Terms, carrier saga.Wait[State]) saga.Saga[State] {
 	patience := t.Patience
 	if patience <= 0 {
 		patience = 24 * time.Hour
@@ -133,9 +158,9 @@ func orderSaga(t Terms) saga.Saga[State] {
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
 			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
-			{Name: "ship", Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
+			{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
 			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
-			{Name: "confirm", Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
+			{Name: StepConfirm, Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
 		},
 	}
 }
@@ -177,6 +202,7 @@ var carrier = saga.Wait[State]{
 		return nil
 	},
 	// The parcel may be on its way: neither shipping again nor refunding is
-	// safe, so a person finds out.
+	// safe, so a person finds out, or the carrier answers after all.
 	TimedOut: func(State) *saga.Stop { return nil },
+	Late:     true,
 }

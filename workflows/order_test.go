@@ -33,6 +33,7 @@ type script struct {
 	stop  map[string]*saga.Stop
 	hold  map[string]chan struct{}
 	began chan string
+	old   bool // the saga is that of VersionV1
 }
 
 func (s *script) call(ctx context.Context, name string) error {
@@ -69,7 +70,11 @@ func (s *script) effects() string {
 func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
-	errs := []error{r.AddWorkflowN(workflows.OrderSaga, workflows.Order)}
+	version := workflows.Order
+	if s.old {
+		version = workflows.OrderV1
+	}
+	errs := []error{r.AddWorkflowN(workflows.OrderSaga, version)}
 	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment} {
 		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 			return workflows.State{}, s.call(ctx, name)
@@ -218,6 +223,12 @@ func TestOrderSaga(t *testing.T) {
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
 		{name: "carrier silent, given up", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}}},
+			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
+		{name: "carrier dispatches late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}}},
+			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
+		{name: "carrier refuses late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
 		{name: "cancel after the shipment request is ignored", terms: awaiting, signals: []signal{
 			{workflows.RequestShipment, workflows.EventCancel, workflows.Cancellation{}},

@@ -5,7 +5,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
@@ -13,6 +15,7 @@ import (
 	"github.com/dapr/durabletask-go/task"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -49,6 +52,29 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 		until(t, s, workflows.ParkSaga)
 		send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
 	},
+	"v1-late-carrier": late,
+	"late-carrier":    late,
+}
+
+// versions says of which version a history is, where the other one could not
+// replay it. All others replay on both.
+var versions = map[string]string{"v1-late-carrier": workflows.VersionV1, "late-carrier": workflows.Version}
+
+// late has the carrier answer when the saga is parked, and an operator decide
+// after that.
+func late(t *testing.T, s *script, e *embedded.Engine) {
+	t.Helper()
+	begin(t, e, terms(func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }))
+	until(t, s, workflows.ParkSaga)
+	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"})
+	if !s.old {
+		return // nobody needs to
+	}
+	poll(t, "the saga has the answer", func() bool {
+		h, err := e.History(t.Context(), "o")
+		return err == nil && slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "EventRaised" })
+	})
+	send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
 }
 
 func begin(t *testing.T, e *embedded.Engine, terms workflows.Terms) {
@@ -70,16 +96,20 @@ func TestReplay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata", name+".json")
 			if *update {
-				record(t, file, play)
+				record(t, file, versions[name] == workflows.VersionV1, play)
 			}
-			replay(t, load(t, file))
+			for version, code := range map[string]task.Workflow{workflows.Version: workflows.Order, workflows.VersionV1: workflows.OrderV1} {
+				if v := versions[name]; v == "" || v == version {
+					replay(t, load(t, file), code)
+				}
+			}
 		})
 	}
 }
 
-func record(t *testing.T, file string, play func(*testing.T, *script, *embedded.Engine)) {
+func record(t *testing.T, file string, old bool, play func(*testing.T, *script, *embedded.Engine)) {
 	t.Helper()
-	s := &script{fail: map[string]int{}}
+	s := &script{fail: map[string]int{}, old: old}
 	e := open(t, s)
 	play(t, s, e)
 	report(t, e)
@@ -126,7 +156,7 @@ func load(t *testing.T, file string) []*protos.HistoryEvent {
 
 // replay runs today's code against the history up to its last turn and
 // compares what it decides then with what was decided.
-func replay(t *testing.T, history []*protos.HistoryEvent) {
+func replay(t *testing.T, history []*protos.HistoryEvent, code task.Workflow) {
 	t.Helper()
 	last := -1
 	for i, e := range history {
@@ -146,7 +176,7 @@ func replay(t *testing.T, history []*protos.HistoryEvent) {
 		}
 	}
 	registry := task.NewTaskRegistry()
-	if err := registry.AddWorkflowN(workflows.OrderSaga, workflows.Order); err != nil {
+	if err := registry.AddWorkflowN(workflows.OrderSaga, code); err != nil {
 		t.Fatal(err)
 	}
 	res, err := task.NewTaskExecutor(registry).ExecuteWorkflow(t.Context(), "o", history[:last], news, backend.ExecuteOptions{})

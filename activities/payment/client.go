@@ -1,10 +1,13 @@
 // Package payment calls the payment provider over HTTP. Every call carries an
-// idempotency key derived from the order id, so that repeating it, for
-// whatever reason and however late, charges or refunds once.
+// idempotency key derived from the order id, so that repeating it charges or
+// refunds once, for as long as the provider remembers the key: a day or so.
+// Whoever repeats a charge later looks into the provider's ledger first (Of);
+// Refund does.
 package payment
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,13 +85,38 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 	return out.ID, wrap(err, "charge order "+charge.OrderID)
 }
 
-// Refund gives back what was charged for the order. If nothing was, it makes
-// sure that nothing will be, and the id is empty.
+// Refund gives back all that was charged for the order. If nothing was, it
+// makes sure that nothing will be, and the id is empty. What the key does not
+// bring to light, for it was forgotten, the ledger does.
 func (c *Client) Refund(ctx context.Context, orderID string) (id string, err error) {
+	id, err = c.refund(ctx, orderID, "chargeKey", chargeKey(orderID), "refund-"+orderID)
+	if err != nil {
+		return "", err
+	}
+	charges, err := c.Of(ctx, orderID)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range charges {
+		if !e.Refunded {
+			if e.RefundID, err = c.RefundCharge(ctx, orderID, e.ID); err != nil {
+				return "", err
+			}
+		}
+		id = cmp.Or(id, e.RefundID)
+	}
+	return id, nil
+}
+
+// RefundCharge gives one charge of the order back.
+func (c *Client) RefundCharge(ctx context.Context, orderID, chargeID string) (id string, err error) {
+	return c.refund(ctx, orderID, "chargeId", chargeID, "refund-"+chargeID)
+}
+
+func (c *Client) refund(ctx context.Context, orderID, by, value, key string) (id string, err error) {
 	var out struct{ ID, Status string }
-	body := map[string]string{"orderId": orderID, "chargeKey": chargeKey(orderID)}
 	err = guarded(c.refunds, func() error {
-		return c.call(ctx, http.MethodPost, "/v1/refunds", "refund-"+orderID, body, &out)
+		return c.call(ctx, http.MethodPost, "/v1/refunds", key, map[string]string{"orderId": orderID, by: value}, &out)
 	})
 	if out.Status == "voided" {
 		out.ID = ""
@@ -102,11 +130,43 @@ type Entry struct {
 	OrderID  string `json:"orderId"`
 	Amount   int64  `json:"amount"`
 	Refunded bool   `json:"refunded"`
+	RefundID string `json:"refundId"`
+
+	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
+}
+
+// Of lists the charges of one order.
+func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
+	for cursor := ""; ; {
+		part, next, err := c.list(ctx, url.Values{"orderId": {orderID}}, cursor, 1000)
+		if err != nil {
+			return nil, wrap(err, "list charges of order "+orderID)
+		}
+		entries = append(entries, part...)
+		if cursor = next; cursor == "" {
+			return entries, nil
+		}
+	}
 }
 
 // Charges pages through all charges; an empty next ends.
 func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	return c.ChargesSince(ctx, time.Time{}, cursor, limit)
+}
+
+// ChargesSince pages through the charges that were made at a time or later, in
+// no order that means anything; an empty next ends.
+func (c *Client) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) (entries []Entry, next string, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	entries, next, err = c.list(ctx, q, cursor, limit)
+	return entries, next, wrap(err, "list charges")
+}
+
+func (c *Client) list(ctx context.Context, q url.Values, cursor string, limit int) (entries []Entry, next string, err error) {
+	q.Set("limit", strconv.Itoa(limit))
 	if cursor != "" {
 		q.Set("cursor", cursor)
 	}
@@ -115,7 +175,7 @@ func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries
 		Next    string  `json:"next"`
 	}
 	err = c.call(ctx, http.MethodGet, "/v1/charges?"+q.Encode(), "", nil, &out)
-	return out.Charges, out.Next, wrap(err, "list charges")
+	return out.Charges, out.Next, err
 }
 
 func (c *Client) call(ctx context.Context, method, path, key string, body, out any) error {

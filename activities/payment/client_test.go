@@ -183,6 +183,37 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
+// TestKeysThatAreForgotten: refunds find what was charged all the same, and all
+// of it.
+func TestKeysThatAreForgotten(t *testing.T) {
+	c, p := provider(t, 0)
+	for range 2 {
+		_, err := c.Charge(t.Context(), of("o", "tok_ok"))
+		must(t, err)
+		_, err = c.Charge(t.Context(), of("p", "tok_ok"))
+		must(t, err)
+		must(t, p.Forget())
+	}
+	if list, err := c.Of(t.Context(), "o"); err != nil || len(list) != 2 || list[0].OrderID != "o" || list[0].ID == list[1].ID {
+		t.Errorf("%+v %v", list, err)
+	}
+	if id, err := c.RefundCharge(t.Context(), "p", "ch_charge-p"); err != nil || id != "re_charge-p" {
+		t.Errorf("%q %v", id, err)
+	}
+	if n, standing := kept(t, c); n != 4 || standing != 3 {
+		t.Errorf("%d charges, %d stand", n, standing)
+	}
+	for range 2 {
+		if id, err := c.Refund(t.Context(), "o"); err != nil || id != "re_charge-o" {
+			t.Errorf("%q %v", id, err)
+		}
+		must(t, p.Forget())
+	}
+	if n, standing := kept(t, c); n != 4 || standing != 1 {
+		t.Errorf("%d charges, %d stand", n, standing)
+	}
+}
+
 func TestRefundsThatAreDown(t *testing.T) {
 	c, p := provider(t, 0)
 	_, err := c.Charge(t.Context(), of("o", "tok_refund_down"))

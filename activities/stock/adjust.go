@@ -131,8 +131,7 @@ func (a *Adjuster) GetLevel(ctx context.Context, sku string) (Level, error) {
 }
 
 // CreateTable makes the adjuster's own table if it is missing, for development
-// and tests. Its time to live is CloudFormation's to set: where nothing is kept
-// for weeks it does nothing.
+// and tests.
 func (a *Adjuster) CreateTable(ctx context.Context) error {
 	_, err := a.store.db.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName: &a.table, BillingMode: types.BillingModePayPerRequest,
@@ -145,5 +144,5 @@ func (a *Adjuster) CreateTable(ctx context.Context) error {
 	if err := dynamodb.NewTableExistsWaiter(a.store.db).Wait(ctx, &dynamodb.DescribeTableInput{TableName: &a.table}, time.Minute); err != nil {
 		return fmt.Errorf("wait for table %s: %w", a.table, err)
 	}
-	return nil
+	return a.store.expire(ctx, a.table)
 }

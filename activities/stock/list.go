@@ -217,7 +217,7 @@ func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f 
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
-			for q := (Query{Statuses: []order.Status{st}, Limit: limit}); ; {
+			for q := (Query{Statuses: statuses, Limit: limit}); ; { // one edited by hand may be under another status
 				page, err := s.queryIndex(ctx, key, q)
 				if err != nil {
 					return fmt.Errorf("walk orders that are %s: %w", st, err)
@@ -286,7 +286,22 @@ func (s *Store) CreateTables(ctx context.Context) error {
 			return fmt.Errorf("wait for table %s: %w", *in.TableName, err)
 		}
 	}
-	return nil
+	return s.expire(ctx, s.tables.Reservations)
+}
+
+// expire lets items of a table expire by the attribute expiresAt.
+func (s *Store) expire(ctx context.Context, table string) error {
+	is, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &table})
+	if err != nil {
+		return fmt.Errorf("read the time to live of table %s: %w", table, err)
+	}
+	if is.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusDisabled { // to set it again is an error
+		return nil
+	}
+	_, err = s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
+		TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expiresAt"), Enabled: aws.Bool(true)},
+	})
+	return wrap(err, "set the time to live of table %s", table)
 }
 
 func attributesOf(in *dynamodb.CreateTableInput) []string {

@@ -34,7 +34,13 @@ type Reservation struct {
 	UpdatedAt string         `dynamodbav:"updatedAt" json:"updatedAt"`
 
 	ItemsJSON string `dynamodbav:"items" json:"-"`
+	ExpiresAt int64  `dynamodbav:"expiresAt,omitempty" json:"-"` // Unix seconds: the table's time to live
 }
+
+// ReservationsLast is for how long a reservation is kept that is not HELD any
+// more. By then no message and no step of its order can still be under way
+// (see remembered), and the order's own record guards what is begun again.
+const ReservationsLast = remembered
 
 // Reserved is the outcome of Reserve: held, or which SKUs are short.
 type Reserved struct {
@@ -122,7 +128,8 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 }
 
 // Sell moves what the order holds from reserved to sold and completes the
-// order. ErrFinished if it is not held and paid, or is refunded. A caller that
+// order. ErrFinished if it is not held and paid, or is refunded, or the carrier
+// has refused it. A caller that
 // knows what the order holds spares a read; that it holds just this is then a
 // condition.
 func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
@@ -161,7 +168,8 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
 	complete := s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)
-	*complete.ConditionExpression += notRefunding
+	*complete.ConditionExpression += notRefunding + " AND (attribute_not_exists(#carrier) OR #carrier <> :refused)"
+	complete.ExpressionAttributeNames["#carrier"], complete.ExpressionAttributeValues[":refused"] = "carrier", str(string(Refused))
 	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
 	items = append(items, s.moveStock(demand, "SET reserved = reserved - :q, sold = sold + :q")...)
 	return s.transact(ctx, "sell stock of order "+orderID, items)
@@ -236,7 +244,7 @@ func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
 // from a race that must be tried again.
 func (s *Store) settled(ctx context.Context, orderID string, want HoldState) error {
 	res, err := s.GetReservation(ctx, orderID)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) { // expired: its order ended long ago
 		return err
 	}
 	if res.State == want {
@@ -246,7 +254,7 @@ func (s *Store) settled(ctx context.Context, orderID string, want HoldState) err
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("order %s is %s and its reservation %s, wanted %s: %w", orderID, rec.Status, res.State, want, ErrFinished)
+	return fmt.Errorf("order %s is %s and its reservation %q, wanted %s: %w", orderID, rec.Status, res.State, want, ErrFinished)
 }
 
 // GetReservation reads what an order holds, or ErrNotFound.
@@ -273,17 +281,20 @@ func (s *Store) moveStock(demand []order.Demand, expression string) []types.Tran
 func (s *Store) holdUpdate(orderID string, to HoldState, at string) *types.Update {
 	return &types.Update{
 		TableName: &s.tables.Reservations, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		UpdateExpression:         aws.String("SET #state = :to, updatedAt = :at"),
+		UpdateExpression:         aws.String("SET #state = :to, updatedAt = :at, expiresAt = :expires"),
 		ConditionExpression:      aws.String("#state = :held"),
 		ExpressionAttributeNames: map[string]string{"#state": "state"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at),
+			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at), ":expires": num(s.now().Add(ReservationsLast).Unix()),
 		},
 	}
 }
 
 func (s *Store) reservation(orderID string, state HoldState, demand []order.Demand, at string) (map[string]types.AttributeValue, error) {
 	r := Reservation{OrderID: orderID, State: state, UpdatedAt: at}
+	if state != HoldHeld {
+		r.ExpiresAt = s.now().Add(ReservationsLast).Unix()
+	}
 	var err error
 	if r.ItemsJSON, err = encodeDemand(demand); err != nil {
 		return nil, err

@@ -32,6 +32,8 @@ type DynamoDB interface {
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
 	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
 	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
+	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
+	UpdateTimeToLive(context.Context, *dynamodb.UpdateTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTimeToLiveOutput, error)
 }
 
 // Errors that callers tell apart.
@@ -83,10 +85,12 @@ type Record struct {
 	RefundID        string         `dynamodbav:"refundId,omitempty" json:"refundId,omitempty"`
 	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
 	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
+	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // its latest answer
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
+	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
 	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it
@@ -106,8 +110,12 @@ type Note struct {
 	Text   string `dynamodbav:"text" json:"text,omitempty"`
 }
 
-// NoteCancel is the action of the note of RequestCancel.
-const NoteCancel = "cancel"
+// NoteCancel is the action of the note of RequestCancel, and noteRefused that of
+// the note of a refusal.
+const (
+	NoteCancel  = "cancel"
+	noteRefused = "refuse"
+)
 
 // Anonymous is the actor of a note of which nobody said whose it is.
 const Anonymous = "anonymous"
@@ -120,6 +128,25 @@ const (
 	Approved Decision = "approved"
 	Rejected Decision = "rejected"
 )
+
+// Carrier is what the carrier has answered.
+type Carrier string
+
+// Answers of the carrier.
+const (
+	Dispatched Carrier = "dispatched"
+	Refused    Carrier = "refused"
+)
+
+// RefusedFor is the carrier's reason for its latest refusal.
+func (r Record) RefusedFor() (why string) {
+	for _, n := range r.Notes {
+		if n.Actor == carrier && n.Action == noteRefused {
+			why = n.Text
+		}
+	}
+	return why
+}
 
 // CancelledBy is what the note says with which cancel was requested.
 func (r Record) CancelledBy() (by, why string) {

@@ -36,6 +36,7 @@ type cli struct {
 	Health    healthCmd    `cmd:"" help:"Ask a worker whether it can do its work; status 0: it can. For a container's health check."`
 	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
 	Engine    engineCmd    `cmd:"" help:"Verify or repair the embedded engine's files, with the worker stopped."`
+	Data      dataCmd      `cmd:"" help:"Verify or repair all that is in a data directory: the engine's, the local AWS endpoint's and the simulators' files."`
 	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
 	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
 	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`

@@ -169,7 +169,7 @@ type workerFlags struct {
 	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
 	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
 	Pace            float64       `default:"1" help:"Factor on all pauses between tries; for tests and demonstrations."`
-	MaxLive         int           `default:"1000" help:"Sagas in progress before intake waits."`
+	MaxLive         int           `default:"1000" help:"Sagas in progress, also those whose step is to be tried again, before intake leaves orders in the queue. What rests with a person or the carrier does not count. On Dapr: of all workers together."`
 	NoIntake        bool          `help:"Leave the order queue to others, who start sagas through the API: the intake function, say."`
 	ReconcileEvery  time.Duration `default:"5m" help:"How often the reconciler runs; 0: never."`
 	ReconcileGrace  time.Duration `default:"5m" help:"How long something must be unchanged before the reconciler touches it."`
@@ -198,6 +198,7 @@ type workerCmd struct {
 	engineFlags
 
 	Engine       string        `default:"embedded" enum:"embedded,dapr" help:"What runs the sagas: ${enum}."`
+	TakeOver     bool          `help:"Start though the sagas are in the state of another embedded worker, which ends then, if it runs; they are begun again from what their orders say."`
 	DaprGRPCPort int           `name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"Of the sidecar, on this host; for --engine dapr, here and below."`
 	DaprHTTPPort int           `name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"Of the sidecar."`
 	DaprAPIToken string        `name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"Of the sidecar, if it wants one."`
@@ -223,7 +224,7 @@ func (c workerCmd) run(e env) error {
 	if err != nil {
 		return err
 	}
-	w.NoSagas = c.NoSagas
+	w.NoSagas, w.TakeOver = c.NoSagas, c.TakeOver
 	if c.Engine == "dapr" {
 		w.Dapr = &app.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),

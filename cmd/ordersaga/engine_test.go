@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ func TestEngineVerifyAndRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	ordersaga(1, "DAMAGED: log-0000000000000001", "engine", "verify")
+	ordersaga(1, fmt.Sprintf("it needs %d bytes of room", 2*len(b)), "engine", "verify")
 	ordersaga(0, "Gone: 1 sagas\n  o-2\n", "engine", "repair")
 	ordersaga(0, "2 live", "engine", "verify")
 }

@@ -19,6 +19,7 @@ var deviations = []deviation{
 	{moto, "SQS: attributes set", "keeps the Policy and does not tell it", sees{"Policy: got nothing"}},
 	{moto, "SQS: unknown attribute", "takes it", sees{"set: accepted"}},
 	{moto, "SQS: attribute out of range", "takes it", sees{"set: accepted"}},
+	{moto, "SQS: create what was just deleted", "takes it", sees{"again: accepted"}},
 	{moto, "SNS: raw delivery", "a Binary attribute that arrives so makes each receive an internal error", sees{"receive: " + failed + "SQS: ReceiveMessage" + html}},
 	{moto, "SNS: subscribe again, differently", "takes it", sees{"subscribe: accepted"}},
 	{moto, "SNS: message size, attributes", "does not count them", sees{"above the limit: accepted"}},
@@ -43,6 +44,9 @@ var deviations = []deviation{
 	{moto, "DynamoDB: transaction, 4 MB", "takes it", sees{"write: accepted"}},
 	{moto, "DynamoDB: transaction, token", "has its effect each time", sees{"n: got 13"}},
 	{moto, "DynamoDB: transaction, token with other content", "takes it", sees{"other content: accepted", "n: got 13"}},
+	{moto, "DynamoDB: capacity of a transaction", "tells none", sees{"units: got 0"}},
+	{moto, "DynamoDB: capacity of transactional reads", "tells none", sees{"units: got 0"}},
+	{moto, "DynamoDB: capacity of batches", "counts one for all writes", sees{"written: got 1"}},
 	{moto, "DynamoDB: transactions at once", "sometimes loses updates: it locks nothing", sees{"a: got 9", "b: got "}},
 	{moto, "DynamoDB: conditional updates at once", "sometimes takes more than there is: it locks nothing", sees{"taken: got 1", "left: got "}},
 	{moto, "DynamoDB: transactional read", "gives whole items", sees{"found: got map[n:10 pk:a s:x sk:1]"}},
@@ -68,8 +72,11 @@ var deviations = []deviation{
 	{amazon, "SQS: attribute out of range", "takes it", sees{"set: accepted"}},
 	{amazon, "SQS: no such queue", "QueueDoesNotExist without the older code", sees{"com.amazonaws.sqs#QueueDoesNotExist"}},
 	{amazon, "SQS: list", "gives all in one page", sees{"a page of 3"}},
+	{amazon, "SQS: purge twice", "takes it", sees{"again: accepted"}},
+	{amazon, "SQS: create what was just deleted", "takes it", sees{"again: accepted"}},
 
 	// DynamoDB Local 3.3.1.
+	{amazon, "DynamoDB: capacity of a transaction", "counts one item of all", sees{"units: got 2"}},
 	{amazon, "DynamoDB: transaction, an invalid item", "the whole call is ValidationException", sees{"ValidationException: An operand in the update expression has an incorrect data type"}},
 
 	// MiniStack 1.5.33.
@@ -85,6 +92,8 @@ var deviations = []deviation{
 	{ministack, "SQS: no such redrive", "not offered", sees{"InvalidAction"}},
 	{ministack, "SQS: message size, attributes", "does not count them", sees{"above the limit: accepted"}},
 	{ministack, "SQS: unknown attribute", "takes it", sees{"set: accepted"}},
+	{ministack, "SQS: purge twice", "takes it", sees{"again: accepted"}},
+	{ministack, "SQS: create what was just deleted", "takes it", sees{"again: accepted"}},
 	{ministack, "SNS: envelope", "leaves Binary attributes out", sees{"Binary, in base64: got nothing"}},
 	{ministack, "SNS: subscribe again, differently", "takes it", sees{"subscribe: accepted"}},
 	{ministack, "SNS: empty message", "takes it", sees{"publish: accepted"}},
@@ -103,6 +112,7 @@ var deviations = []deviation{
 	{ministack, "DynamoDB: update refused, two SETs", "takes the second", sees{"accepted", "the item afterwards: got map[b:1 "}},
 	{ministack, "DynamoDB: query refused, range of hash keys", "says another reason", sees{"ValidationException: Query condition missed key schema element: pk"}},
 	{ministack, "DynamoDB: query refused, filter on the key", "takes it", sees{"query: accepted"}},
+	{ministack, "DynamoDB: capacity of batches", "tells none of reads", sees{"read: got 0"}},
 	{ministack, "DynamoDB: transaction, an invalid item", "takes it", sees{"<nil>, want TransactionCanceledException"}},
 }
 

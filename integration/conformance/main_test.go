@@ -55,7 +55,7 @@ type behaviour struct {
 }
 
 func behaviours() []behaviour {
-	return slices.Concat(queues(), topics(), tables(), expressions(), transactions())
+	return slices.Concat(queues(), topics(), tables(), parameters(), expressions(), transactions())
 }
 
 func (b behaviour) service() string {

@@ -47,6 +47,7 @@ func queues() []behaviour {
 		{"SQS: redrive from elsewhere", "only a dead-letter queue can be a source", "APIReference/API_StartMessageMoveTask", redriveFromElsewhere},
 		{"SQS: no such redrive", "ResourceNotFoundException", "APIReference/API_CancelMessageMoveTask", noSuchRedrive},
 		{"SQS: purge", "all messages go, also those in flight", "APIReference/API_PurgeQueue", purge},
+		{"SQS: purge twice", "within 60 seconds: PurgeQueueInProgress", "APIReference/API_PurgeQueue", purgeTwice},
 		{"SQS: message size", "1,048,576 bytes are taken, one more is InvalidParameterValue", "SQSDeveloperGuide/quotas-messages", messageSize},
 		{"SQS: message size, attributes", "attributes count: their names, types and values", "SQSDeveloperGuide/quotas-messages", sizeWithAttributes},
 		{"SQS: message size of the queue", "MaximumMessageSize lowers it", "APIReference/API_SetQueueAttributes", queuesMessageSize},
@@ -69,6 +70,7 @@ func queues() []behaviour {
 		{"SQS: find by name", "GetQueueUrl gives the URL that CreateQueue gave", "APIReference/API_GetQueueUrl", findQueue},
 		{"SQS: no such queue", "QueueDoesNotExist, with the code AWS.SimpleQueueService.NonExistentQueue that older clients know", "APIReference/API_GetQueueUrl", noSuchQueue},
 		{"SQS: deleted queue", "is gone: QueueDoesNotExist", "APIReference/API_DeleteQueue", deletedQueue},
+		{"SQS: create what was just deleted", "within 60 seconds: QueueDeletedRecently", "APIReference/API_CreateQueue", createDeleted},
 		{"SQS: tags", "are set, removed and listed", "APIReference/API_TagQueue", queueTags},
 		{"SQS: list", "by prefix, in pages", "APIReference/API_ListQueues", listQueues},
 	}
@@ -541,6 +543,24 @@ func purge(t *T) {
 	if got := q.receive(wait(2)); len(got) > 0 {
 		t.Errorf("received %d messages after the purge", len(got))
 	}
+}
+
+func purgeTwice(t *T) {
+	q := newQueue(t, nil)
+	_, err := q.c.PurgeQueue(t.ctx, &sqs.PurgeQueueInput{QueueUrl: q.url})
+	t.must("purge", err)
+	_, err = q.c.PurgeQueue(t.ctx, &sqs.PurgeQueueInput{QueueUrl: q.url})
+	typed[*types.PurgeQueueInProgress](t, "again", err)
+}
+
+func createDeleted(t *T) {
+	c, name := sqs.NewFromConfig(t.cfg), unique(t)
+	q, err := c.CreateQueue(t.ctx, &sqs.CreateQueueInput{QueueName: &name})
+	t.must("create", err)
+	_, err = c.DeleteQueue(t.ctx, &sqs.DeleteQueueInput{QueueUrl: q.QueueUrl})
+	t.must("delete", err)
+	_, err = c.CreateQueue(t.ctx, &sqs.CreateQueueInput{QueueName: &name})
+	typed[*types.QueueDeletedRecently](t, "again", err)
 }
 
 func messageSize(t *T) {

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,11 +62,17 @@ func dear(o *order.Order)                      { o.Lines[0].UnitPrice = 100_000 
 // place publishes to SNS, as a shop does.
 func (s shop) place(o order.Order) string {
 	s.Helper()
-	p := intake.Publisher{SNS: system.clients.SNS, TopicARN: system.resources.OrderTopic}
-	if err := p.PublishOrder(s.Context(), o); err != nil {
+	if err := s.publish(s.Context(), o); err != nil {
 		s.Fatal(err)
 	}
 	return o.OrderID
+}
+
+func (s shop) publish(ctx context.Context, o order.Order) error {
+	system.moved.RLock()
+	p := intake.Publisher{SNS: system.clients.SNS, TopicARN: system.resources.OrderTopic}
+	system.moved.RUnlock()
+	return p.PublishOrder(ctx, o)
 }
 
 // send puts messages into the queue as they are.

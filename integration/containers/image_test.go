@@ -37,7 +37,7 @@ func TestImage(t *testing.T) {
 	if i.Size > 40_000_000 || i.Config.User != "65532:65532" || i.Config.Labels["org.opencontainers.image.version"] != "1.2.3" || len(i.Config.Healthcheck.Test) == 0 {
 		t.Errorf("%+v", i)
 	}
-	if out, err := docker(t.Context(), "run", "--rm", "--read-only", "--label", label, "--network", "none", name, "--help"); err != nil || !strings.Contains(out, "worker") {
+	if out, err := docker(t.Context(), "run", "--rm", "--read-only", "--label", label+"="+owner, "--network", "none", name, "--help"); err != nil || !strings.Contains(out, "worker") {
 		t.Error(out, err)
 	}
 }

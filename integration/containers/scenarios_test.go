@@ -30,7 +30,10 @@ var scenarios = map[string]func(shop){
 }
 
 // TestOrders runs them on our own AWS endpoint.
-func TestOrders(t *testing.T) { runAll(t, 300) }
+func TestOrders(t *testing.T) {
+	need(t)
+	runAll(t, 300)
+}
 
 // runAll gives every scenario so many pieces of its SKU.
 func runAll(t *testing.T, pieces int64) {

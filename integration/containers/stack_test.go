@@ -10,7 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -30,10 +33,16 @@ import (
 
 const (
 	paymentKey = "containers-payment-key"
-	region     = "us-east-1" // where no other is said
-	label      = "ordersaga-test"
-	soon       = 2 * time.Minute // on two cores, with all the others starting
+	region     = "us-east-1"      // where no other is said
+	label      = "ordersaga-test" // its value is the process whose run it is
+	soon       = 2 * time.Minute  // on two cores, with all the others starting
 )
+
+// owner is this run; others may go on beside it.
+var owner = strconv.Itoa(os.Getpid())
+
+// named is what Docker calls a container of this run.
+func named(name string) string { return "ordersaga-test-" + owner + "-" + name }
 
 // stack is the whole system. Its containers are reached by their published
 // ports only.
@@ -43,6 +52,7 @@ type stack struct {
 	network *testcontainers.DockerNetwork
 	all     map[string]testcontainers.Container // by name
 
+	moved     sync.RWMutex // held while what is below changes
 	api       client.Client
 	clients   *cloud.Clients
 	resources cloud.Resources
@@ -59,17 +69,34 @@ func docker(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// sweep removes what a run that was killed has left.
+// sweep removes what this run has made, and what runs that were killed have
+// left.
 func sweep(ctx context.Context) error {
-	ids, err := docker(ctx, "ps", "-aq", "--filter", "label="+label)
-	if err == nil && ids != "" {
-		_, err = docker(ctx, append([]string{"rm", "-fv"}, strings.Fields(ids)...)...)
+	for _, kind := range [][2][]string{
+		{{"ps", "-a"}, {"rm", "-fv"}},
+		{{"network", "ls"}, {"network", "rm"}},
+	} {
+		list, err := docker(ctx, append(kind[0], "--filter", "label="+label, "--format", `{{.ID}} {{.Label "`+label+`"}}`)...)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(list) {
+			id, of, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if of != owner && runs(of) {
+				continue
+			}
+			if _, err := docker(ctx, append(kind[1], id)...); err != nil {
+				return err
+			}
+		}
 	}
-	if err != nil {
-		return err
-	}
-	_, err = docker(ctx, "network", "prune", "-f", "--filter", "label="+label)
-	return err
+	return nil
+}
+
+// runs says whether there is a process of that number.
+func runs(pid string) bool {
+	n, err := strconv.Atoi(pid)
+	return err == nil && syscall.Kill(n, 0) == nil
 }
 
 // spec is one container.
@@ -88,8 +115,8 @@ type spec struct {
 
 func (s *stack) run(ctx context.Context, c spec) error {
 	req := testcontainers.ContainerRequest{
-		Name: "ordersaga-test-" + c.name, Image: c.image, Entrypoint: c.entrypoint, Cmd: c.cmd, Env: c.env, ExposedPorts: c.ports,
-		Labels: map[string]string{label: "true"}, WaitingFor: c.ready, User: c.user,
+		Name: named(c.name), Image: c.image, Entrypoint: c.entrypoint, Cmd: c.cmd, Env: c.env, ExposedPorts: c.ports,
+		Labels: map[string]string{label: owner}, WaitingFor: c.ready, User: c.user,
 		HostConfigModifier: func(h *container.HostConfig) {
 			h.Binds = c.binds
 			h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped} // as a kubelet does; a worker may ask for a new sidecar
@@ -139,7 +166,7 @@ func start(ctx context.Context) (s *stack, err error) {
 	if err := s.configure(); err != nil {
 		return s, err
 	}
-	if s.network, err = network.New(ctx, network.WithLabels(map[string]string{label: "true"})); err != nil {
+	if s.network, err = network.New(ctx, network.WithLabels(map[string]string{label: owner})); err != nil {
 		return s, fmt.Errorf("make a network: %w", err)
 	}
 	for _, c := range append(ours(s.images), []spec{
@@ -211,6 +238,8 @@ func (s *stack) configure() error {
 // connect finds where things are now: a container that was stopped, or whose
 // network was cut, is published elsewhere.
 func (s *stack) connect(ctx context.Context) (err error) {
+	s.moved.Lock()
+	defer s.moved.Unlock()
 	if err := s.connectAWS(ctx); err != nil {
 		return err
 	}
@@ -377,7 +406,7 @@ func (s *stack) stop(failed bool) error {
 			return err
 		}
 		for name := range s.all {
-			out, _ := exec.CommandContext(ctx, "docker", "logs", "ordersaga-test-"+name).CombinedOutput() // what there is
+			out, _ := exec.CommandContext(ctx, "docker", "logs", named(name)).CombinedOutput() // what there is
 			_ = os.WriteFile(filepath.Join(logs, name+".log"), out, 0o600)
 		}
 		s.keepHistories(ctx, logs)

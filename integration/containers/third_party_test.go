@@ -13,6 +13,7 @@ import (
 // books of payment and carrier begin anew; all else stays as it is.
 func TestThirdParty(t *testing.T) {
 	inside(t)
+	need(t)
 	t.Cleanup(func() {
 		if err := system.moveTo(context.Background(), ours); err != nil {
 			t.Errorf("go back to our own endpoint: %v", err)
@@ -87,7 +88,7 @@ func (s *stack) moveTo(ctx context.Context, aws func(images) []spec) error {
 		apps, all = append(apps, name+"-app"), append(all, name+"-daprd", name+"-app")
 	}
 	if err := each(apps, func(name string) error {
-		_, err := docker(ctx, "stop", "-t", "30", "ordersaga-test-"+name)
+		_, err := docker(ctx, "stop", "-t", "30", named(name))
 		return err
 	}); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (s *stack) moveTo(ctx context.Context, aws func(images) []spec) error {
 		return err
 	}
 	if err := each(all, func(name string) error {
-		_, err := docker(ctx, "restart", "ordersaga-test-"+name)
+		_, err := docker(ctx, "restart", named(name))
 		return err
 	}); err != nil {
 		return err

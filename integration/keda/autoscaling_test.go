@@ -133,7 +133,7 @@ func (l *timeline) people() {
 		w.place(t, "ignored", dear)
 		l.mark("an order to be approved within " + approvalTimeout.String())
 		l.until(t, "it sleeps", 90*time.Second, func(s sample) bool { return l.nobody(s) && s.asleep == 1 })
-		l.until(t, "a worker is there", approvalTimeout, func(s sample) bool { return s.ready == 1 && s.live == 1 })
+		l.until(t, "a worker is there", approvalTimeout, func(s sample) bool { return s.wanted == 1 && s.ready == 1 && s.live == 1 })
 		l.mark("a worker, a minute before")
 		l.ends(t, order.StatusCancelled, "ignored")
 		l.mark("cancelled")

@@ -84,6 +84,8 @@ POST /v1/orders
           RefundPayment 1 done
             POST /v1/refunds
               POST /v1/refunds
+            GET /v1/charges
+              GET /v1/charges
             send CustomerNotifications
           ReleaseStock 1 done
             send CustomerNotifications

@@ -8,7 +8,6 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
-	"github.com/ordersaga/ordersaga/internal/order"
 )
 
 // daprBus publishes through the sidecar.
@@ -47,14 +46,12 @@ func loadOf(store *stock.Store) func(context.Context) (engine.Stats, error) {
 		if time.Since(at) < loadAge {
 			return last, nil
 		}
-		counts, err := store.CountByStatus(ctx, order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention)
+		l, err := store.Load(ctx, time.Now())
 		if err != nil {
 			return last, err
 		}
-		last, at = engine.Stats{Waiting: counts[order.StatusAwaitingApproval] + counts[order.StatusNeedsAttention]}, time.Now()
-		for _, n := range counts {
-			last.Live += n
-		}
+		rest := l.Asleep + l.Shipping
+		last, at = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest}, time.Now()
 		return last, nil
 	}
 }

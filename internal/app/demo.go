@@ -260,23 +260,23 @@ func (d Demo) await(ctx context.Context, p Parts, sims Simulators, since time.Ti
 		_ = bar.Set(len(ended)) // a bar that cannot be drawn is not worth failing for
 	}
 	_ = bar.Finish()
-	return ended, p.settle(ctx)
+	return ended, p.settle(ctx, ended)
 }
 
-// settle waits until no saga of the demo runs any more: the order's last
-// status is written a moment before its workflow ends.
-func (p Parts) settle(ctx context.Context) error {
-	for {
-		st, err := p.Engine.Stats(ctx)
-		if err != nil || st.Live == 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
+// settle waits until these sagas have ended: an order's last status is written
+// a moment before its workflow ends. Others, from before, may wait for days.
+func (p Parts) settle(ctx context.Context, ended map[string]stock.Record) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for id := range ended {
+		g.Go(func() error {
+			if _, err := p.Engine.Wait(gctx, id); err != nil && !errors.Is(err, engine.ErrNotFound) {
+				return fmt.Errorf("wait for the end of saga %s, whose order has ended: %w", id, err)
+			}
+			return nil
+		})
 	}
+	return g.Wait()
 }
 
 // act does what a person would do about an order that waits for one.

@@ -2,13 +2,18 @@ package app_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -22,6 +27,21 @@ func TestSmallestDemo(t *testing.T) {
 		if !strings.Contains(out.String(), "1 sagas: 90% had ended after") || strings.Contains(out.String(), "NaN") {
 			t.Error(out.String())
 		}
+	}
+}
+
+// TestDemoBesideOlderSagas: one waits for an approval that nobody gives.
+func TestDemoBesideOlderSagas(t *testing.T) {
+	s := testkit.NewSystem(t, nil, nil)
+	s.SetStock(t, app.Catalogue())
+	old := order.Order{OrderID: "old", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 200_000}}}
+	_, _, err := intake.Starter{Orders: s.Store, Sagas: s.Parts.Engine, Terms: s.Worker.Terms}.Start(t.Context(), old)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	must(t, app.Demo{Orders: 15, Out: io.Discard}.Run(ctx, s.Worker, s.Simulators))
+	if rec, err := s.Store.Get(t.Context(), "old"); err != nil || rec.Status != order.StatusAwaitingApproval {
+		t.Errorf("%+v %v", rec, err)
 	}
 }
 

@@ -7,11 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -131,6 +129,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
+		TakeOver: true, // the queues are nobody else's
 	}
 	if _, load := d.Job.(Load); load {
 		w.Idle, w.Terms.AwaitCarrier = true, false // three durable steps, as the ceiling has
@@ -306,13 +305,9 @@ func lockDataDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, "dev.lock"))
-	ok, err := lock.TryLock()
+	lock, err := journal.TakeLock(dir, "dev.lock")
 	if err != nil {
-		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("data directory %s is in use by another `ordersaga dev`", dir)
-	}
-	return lock.Close, nil
+	return lock.Release, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
+	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -29,6 +30,18 @@ func in(dataDir, folder string) string {
 		return ""
 	}
 	return filepath.Join(dataDir, folder)
+}
+
+// Journals are the folders of a data directory that have a journal, beside the
+// embedded engine's.
+var Journals = []string{"aws/sqs", "aws/sns", "aws/dynamodb", "payment", "carrier"}
+
+// advise says what to do about a damaged journal.
+func advise(err error, dataDir string) error {
+	if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
+		return fmt.Errorf("%w; `ordersaga data verify --data-dir %[2]s` shows all of the damage, `ordersaga data repair --data-dir %[2]s` saves the rest", err, dataDir)
+	}
+	return err
 }
 
 // LocalAWS runs the local AWS endpoint.
@@ -51,7 +64,7 @@ func (l LocalAWS) Run(ctx context.Context) error {
 		Fault: awslocal.ThrottleSome("", l.Throttle, l.Seed), Conflict: awslocal.Some(l.Conflict, l.Seed),
 	})
 	if err != nil {
-		return errors.Join(err, l.Listener.Close())
+		return errors.Join(advise(err, l.DataDir), l.Listener.Close())
 	}
 	return errors.Join(s.Serve(ctx, l.Listener), s.Close())
 }
@@ -68,7 +81,7 @@ type Payment struct {
 func (p Payment) Run(ctx context.Context) error {
 	provider, err := paymentsim.Open(paymentsim.Options{Dir: in(p.DataDir, "payment"), Key: p.Key, Logger: p.Logger})
 	if err != nil {
-		return errors.Join(err, p.Listener.Close())
+		return errors.Join(advise(err, p.DataDir), p.Listener.Close())
 	}
 	return errors.Join(httpserve.Run(ctx, p.Listener, tracing.Handler(provider.Handler())), provider.Close())
 }
@@ -91,7 +104,7 @@ func (c Carrier) Run(ctx context.Context) error {
 		err = nil // told to stop before it was up
 	}
 	if err != nil || sim == nil {
-		return errors.Join(err, c.Listener.Close())
+		return errors.Join(advise(err, c.DataDir), c.Listener.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	if !c.Pushed {
@@ -126,6 +139,11 @@ type Simulators struct {
 // HealPayments ends the outages that test tokens have caused.
 func (s Simulators) HealPayments(ctx context.Context) error {
 	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/heal", nil)
+}
+
+// ForgetPayments makes the provider forget idempotency keys.
+func (s Simulators) ForgetPayments(ctx context.Context) error {
+	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/forget", nil)
 }
 
 // Shipments reads the carrier's whole book.

@@ -5,6 +5,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,9 +51,11 @@ type Worker struct {
 	PaymentKey     string // the provider's API key, if it wants one and Dapr's secret store does not have it
 	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
 	// embedded engine.
-	Dapr    *Dapr
-	Terms   workflows.Terms
-	MaxLive int // sagas taken in and not ended, before intake waits
+	Dapr  *Dapr
+	Terms workflows.Terms
+	// MaxLive bounds the sagas that intake takes in: those that have not ended,
+	// without the ones that rest with a person or the carrier (engine.Stats).
+	MaxLive int
 	// NoIntake leaves the order queue to others, who start sagas through the API.
 	NoIntake bool
 	// NoSagas leaves queues and sagas to the workers that have the same app id on
@@ -65,6 +68,12 @@ type Worker struct {
 	// EngineListener is where durable-task clients are answered; nil: nowhere.
 	// On loopback, and for the embedded engine: a sidecar has a port of its own.
 	EngineListener net.Listener
+	// TakeOver starts an embedded worker although the state of another one has
+	// the sagas of these orders.
+	TakeOver bool
+	// OwnedEvery is how often an embedded worker looks whether it still has the
+	// sagas; 0 means 15 s.
+	OwnedEvery time.Duration
 	// Auth says who may use the API and the console; nil: whoever reaches them.
 	Auth *auth.Issuer
 	// RateLimit is how many requests a second one client of the API may make; 0:
@@ -77,6 +86,7 @@ type Worker struct {
 
 	parts   Parts
 	metrics metrics
+	owner   *ownership // of the sagas, with the embedded engine
 }
 
 // Dapr is where the worker's sidecar is.
@@ -156,9 +166,12 @@ var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
+		}
+		if w.owner, err = w.own(ctx, p.Store); err != nil {
+			return errors.Join(err, eng.Close())
 		}
 		p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
 		p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
@@ -271,6 +284,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
 	g.Go(func() error { return w.beat(gctx) })
+	if w.owner != nil {
+		g.Go(func() error { return w.owner.watch(gctx, cmp.Or(w.OwnedEvery, 15*time.Second)) })
+	}
 	if w.ReconcileEvery > 0 {
 		g.Go(func() error { return w.Reconciler().Run(gctx, w.ReconcileEvery) })
 	}
@@ -284,6 +300,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 // Close releases what Open has opened; Run does it too.
 func (w *Worker) Close() error {
 	w.parts.Payments.Close()
+	if err := w.owner.release(); err != nil { // AWS may have gone before, as in `dev`
+		w.Logger.Debug().Err(err).Msg("the next worker has to take over")
+	}
 	if c, ok := w.parts.Engine.(interface{ Close() error }); ok {
 		return c.Close()
 	}
@@ -295,12 +314,16 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
 		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("orders"), Lag: w.metrics.age("orders"),
-		Room: func(ctx context.Context) bool {
+		Probe: w.parts.Store.Probe,
+		Room: func(ctx context.Context) int {
 			if w.Dapr == nil && w.parts.Ready() != nil {
-				return false // nothing could be started: let others have it
+				return 0 // nothing could be started: let others have it
 			}
 			st, err := w.parts.Engine.Stats(ctx)
-			return err == nil && st.Live-st.Waiting < w.MaxLive
+			if err != nil {
+				return 0
+			}
+			return w.MaxLive - (st.Live - st.Resting)
 		},
 	})
 }
@@ -308,8 +331,8 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 func (w *Worker) answers() *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
-		Handle: intake.HandleCarrierAnswer(w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
-		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"),
+		Handle: intake.HandleCarrierAnswer(w.parts.Store, w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
+		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"), Probe: w.parts.Store.Probe,
 	})
 }
 

@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -14,10 +16,14 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -75,6 +81,50 @@ func TestValidate(t *testing.T) {
 	if err := w.Validate(); err == nil || !strings.Contains(err.Error(), "is 0; shutdown timeout") {
 		t.Errorf("two faults: %v", err)
 	}
+}
+
+// TestMaxLive has the payment provider down: what is in progress is bounded,
+// though all of it waits for its next try, and the rest stays in the queue. What
+// waits for a person does not count.
+func TestMaxLive(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.MaxLive, w.Terms.Pace = 4, 10 }, nil)
+	s.SetStock(t, map[string]int64{"A": 1000})
+	publish := func(id string, price int64) {
+		t.Helper()
+		o := order.Order{OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}}
+		must(t, intake.Publisher{SNS: s.Clients.SNS, TopicARN: s.Resources.OrderTopic}.PublishOrder(t.Context(), o))
+	}
+	is := func(what string, want engine.Stats, queued string) {
+		t.Helper()
+		times := 0
+		testkit.Eventually(t, what, func() error {
+			st, err := s.Parts.Engine.Stats(t.Context())
+			if err != nil {
+				return err
+			}
+			out, err := s.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &s.Resources.OrderQueue, AttributeNames: []types.QueueAttributeName{"All"}})
+			if err != nil {
+				return err
+			}
+			left := out.Attributes["ApproximateNumberOfMessages"]
+			if st != want || left != queued {
+				times = 0
+				return fmt.Errorf("%+v, %s in the queue", st, left)
+			}
+			if times++; times < 50 { // intake had its chance to go on
+				return errors.New("it may not last")
+			}
+			return nil
+		})
+	}
+	for n := range 10 {
+		publish(fmt.Sprint("dear-", n), 200_000)
+	}
+	is("all wait for approval", engine.Stats{Live: 10, Waiting: 10, Resting: 10}, "0")
+	for n := range 10 {
+		publish(fmt.Sprint("o-", n), 1)
+	}
+	is("four back off", engine.Stats{Live: 14, Waiting: 14, Resting: 10}, "6")
 }
 
 // TestShutdownEndsInTime holds intake up for ever, in a call to an SQS that

@@ -46,6 +46,8 @@ type Options struct {
 	// APP_API_TOKEN); "" wants none.
 	Token  string
 	Logger zerolog.Logger
+	// CompactAfter: see journal.Options.
+	CompactAfter int64
 }
 
 // Carrier is the simulator.
@@ -89,7 +91,7 @@ type Answer struct {
 func Open(o Options) (*Carrier, error) {
 	c := &Carrier{opt: o}
 	c.consumer = intake.New(intake.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger})
-	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, func(rec []byte) error {
+	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
 		var p Parcel
 		if err := json.Unmarshal(rec, &p); err != nil {
 			return fmt.Errorf("decode carrier's book: %w", err)
@@ -160,7 +162,22 @@ func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, e
 	c.book.Set(shipmentID, p)
 	commit := c.journal.Append(b)
 	c.mu.Unlock()
+	c.journal.Tend(c.snapshot)
 	return p, commit.Wait()
+}
+
+func (c *Carrier) snapshot(emit func([]byte) error) (err error) {
+	c.mu.Lock()
+	book := c.book.Copy() // on write: cheap
+	c.mu.Unlock()
+	book.Scan(func(_ string, p Parcel) bool {
+		var b []byte
+		if b, err = json.Marshal(p); err == nil {
+			err = emit(b)
+		}
+		return err == nil
+	})
+	return err
 }
 
 func (c *Carrier) answer(ctx context.Context, p Parcel) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -41,7 +42,7 @@ func open(t *testing.T, a testkit.AWS, dir string) *sim {
 	t.Helper()
 	c, err := carriersim.Open(carriersim.Options{
 		Dir: dir, SQS: a.Clients.SQS, RequestsURL: a.Resources.CarrierRequests,
-		AnswersURL: a.Resources.CarrierAnswers, DLQURL: a.Resources.CarrierRequestsDLQ, Token: token, Logger: zerolog.Nop(),
+		AnswersURL: a.Resources.CarrierAnswers, DLQURL: a.Resources.CarrierRequestsDLQ, Token: token, Logger: zerolog.Nop(), CompactAfter: 512,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +203,20 @@ func TestTheBookOutlivesTheProcess(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.parcel("o", 2)
+}
+
+func TestTheBookIsCompacted(t *testing.T) {
+	dir, a := t.TempDir(), testkit.NewAWS(t, nil)
+	s := open(t, a, dir)
+	for range 20 {
+		s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, token)
+	}
+	s.stop()
+	if found, err := filepath.Glob(filepath.Join(dir, "snapshot-*")); err != nil || len(found) != 1 {
+		t.Error(found, err)
+	}
+	s = open(t, a, dir)
+	s.parcel("o", 20)
 }
 
 func TestWhatIsNoRequest(t *testing.T) {

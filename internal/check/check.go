@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
@@ -98,7 +99,7 @@ func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipment
 		}
 		switch {
 		case rec.Status == order.StatusCompleted:
-			if net != 1 {
+			if net != 1 && rec.Total > 0 {
 				bad("I3 one charge", "order %s is COMPLETED with %d charges that stand", id, net)
 			}
 			if net == 1 && paid[id].amount != rec.Total {
@@ -107,7 +108,8 @@ func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipment
 			if parcels[id] != 1 {
 				bad("I4 one shipment", "order %s is COMPLETED with %d shipments", id, parcels[id])
 			}
-			if state != stock.HoldSold {
+			expired := state == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
+			if state != stock.HoldSold && !expired {
 				bad("I5 no reservation left", "order %s is COMPLETED and its reservation %q", id, state)
 			}
 		case rec.Status.Terminal():

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -180,8 +181,8 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.reserve(id)
 			b.charge(id, id, 200)
 			b.pay(id)
-			b.ship(id, id, "REFUSE")
 			b.sell(id)
+			b.ship(id, id, "REFUSE") // before, it could not be sold
 		}, []string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
 		"shipped twice": {func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
 			[]string{"I4 one shipment: order x is COMPLETED with 2 shipments"}},
@@ -333,5 +334,29 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 	b.Simulators.CarrierURL = "http://127.0.0.1:1"
 	if _, err := check.Run(t.Context(), b.Store, b.Parts.Payments, b.Simulators, nil); err == nil {
 		t.Error("no carrier, no error")
+	}
+}
+
+// TestWhatIsMissingForAReason: the reservation of an order of long ago has
+// expired, and for one that costs nothing nothing is charged.
+func TestWhatIsMissingForAReason(t *testing.T) {
+	b := newBooks(t)
+	b.sound("old")
+	b.edit("orders", "orderId", "old", "createdAt", &types.AttributeValueMemberS{Value: time.Now().Add(-91 * 24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+	_, err := b.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
+	})
+	b.must(err)
+	free := newOrder("free")
+	free.Lines[0].UnitPrice = 0
+	_, _, err = b.Store.Accept(t.Context(), free)
+	b.must(err)
+	_, err = b.Store.Reserve(t.Context(), free, order.StatusReserved)
+	b.must(err)
+	b.must(b.Store.MarkPaid(t.Context(), "free", ""))
+	b.ship("free", "shp-free", "")
+	b.sell("free")
+	if res := b.check(); len(res.Violations) > 0 || res.ByStatus[order.StatusCompleted] != 2 {
+		t.Errorf("%+v", res)
 	}
 }

@@ -5,6 +5,7 @@ package deadletter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -62,7 +63,7 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 	for time.Now().Before(until) {
 		out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &p.DeadURL, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()), WaitTimeSeconds: 1,
-			MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp},
+			MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
 		})
 		if err != nil {
 			return fmt.Errorf("read dead letters of %s: %w", p.Name, err)
@@ -94,10 +95,30 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 // List returns up to limit letters.
 func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter, err error) {
 	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-		letters = append(letters, p.letter(m))
+		l := p.letter(m)
+		if l.Reason == "" && m.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)] != "" {
+			l.Reason = p.moved(ctx, client)
+		}
+		letters = append(letters, l)
 		return false, len(letters) >= limit, nil
 	})
 	return letters, err
+}
+
+// moved is the reason of a letter that SQS has moved by itself: a message has no
+// more to say then than that.
+func (p Pair) moved(ctx context.Context, client SQS) string {
+	var policy struct{ MaxReceiveCount json.Number }
+	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.URL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy}})
+	if err == nil {
+		// Some write the number as text, which a Number takes too.
+		err = json.Unmarshal([]byte(out.Attributes[string(types.QueueAttributeNameRedrivePolicy)]), &policy)
+	}
+	times := policy.MaxReceiveCount.String() + " times"
+	if err != nil {
+		times = "as often as the queue allows"
+	}
+	return "received " + times + " without success, and moved here by SQS; the worker's log has each failure, under this id"
 }
 
 func (p Pair) letter(m types.Message) Letter {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -26,6 +27,7 @@ func TestErrorsOfBothEngines(t *testing.T) {
 		{api.ErrNotCompleted, ErrNotCompleted},
 		{status.Error(codes.AlreadyExists, "x"), ErrActive},
 		{status.Error(codes.NotFound, "x"), ErrNotFound},
+		{status.Error(codes.DeadlineExceeded, "x"), context.DeadlineExceeded},
 		{status.Error(codes.Unknown, "rpc: "+api.ErrNotCompleted.Error()), ErrNotCompleted},
 	} {
 		if got := mapped(c.err, "read", "o"); !errors.Is(got, c.want) {

@@ -104,4 +104,7 @@ type Event struct {
 type Stats struct {
 	Live    int // not ended
 	Waiting int // of those, no step in progress: they wait for an event or a timer
+	// Resting is how many of the waiting ones a person or the carrier has to bring
+	// on: no step is under way, nor is one to be tried again.
+	Resting int
 }

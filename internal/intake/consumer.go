@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -49,10 +50,16 @@ type Options struct {
 	// *Poison if it never can be, or another error to be tried again later.
 	// It must be safe to run twice for the same message.
 	Handle func(ctx context.Context, body []byte) error
-	// Room reports whether more work may be taken in; nil means always. While
-	// there is none, messages stay in the queue, where others can take them.
-	Room   func(ctx context.Context) bool
-	Logger zerolog.Logger
+	// Room is how many messages more may be taken in; nil means any number.
+	// While there is none, messages stay in the queue, where others can take them.
+	Room func(ctx context.Context) int
+	// Probe is asked, once a message could not be handled, before more are
+	// received; nil if nobody knows. While it fails, none are: each receive
+	// brings a message closer to SQS's own dead letters, where no reason is.
+	Probe func(ctx context.Context) error
+	// ProbeEvery is the pause after a Probe that failed; 0 means 5 s.
+	ProbeEvery time.Duration
+	Logger     zerolog.Logger
 	// Receivers is how many long polls run at a time; 0 means 2.
 	Receivers int
 	// Visibility is how long a message stays hidden from others while it is
@@ -78,12 +85,20 @@ type Consumer struct {
 	// once is set when something has been received: what AWS refuses later is
 	// waited out.
 	once atomic.Bool
+	// ill is set when a message could not be handled.
+	ill atomic.Bool
+
+	mu      sync.Mutex
+	claimed int // room that is asked of the queue, or handled
 }
 
 // New makes a consumer; Run starts it.
 func New(o Options) *Consumer {
 	if o.Receivers == 0 {
 		o.Receivers = 2
+	}
+	if o.ProbeEvery == 0 {
+		o.ProbeEvery = 5 * time.Second
 	}
 	if o.Visibility == 0 {
 		o.Visibility = 30 * time.Second
@@ -98,7 +113,10 @@ func New(o Options) *Consumer {
 		o.Lag = func(time.Duration) {}
 	}
 	if o.Room == nil {
-		o.Room = func(context.Context) bool { return true }
+		o.Room = func(context.Context) int { return math.MaxInt }
+	}
+	if o.Probe == nil {
+		o.Probe = func(context.Context) error { return nil }
 	}
 	return &Consumer{o: o}
 }
@@ -122,17 +140,22 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) receive(ctx, work context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
-		if !c.o.Room(ctx) {
+		if !c.well(ctx) {
+			continue
+		}
+		room := c.claim(ctx)
+		if room == 0 {
 			pause(ctx, 20*time.Millisecond)
 			continue
 		}
 		out, err := c.o.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 20,
+			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: int32(room), WaitTimeSeconds: 20,
 			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp},
 			MessageAttributeNames:       []string{"All"}, // they go with it if it is buried
 		})
 		if err != nil {
+			c.release(room)
 			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
@@ -149,8 +172,42 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 		if len(out.Messages) > 0 {
 			c.batch(work, out.Messages)
 		}
+		c.release(room)
 	}
 	return nil
+}
+
+// claim takes up to a receive's ten messages' room, or none.
+func (c *Consumer) claim(ctx context.Context) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := max(min(c.o.Room(ctx)-c.claimed, 10), 0)
+	c.claimed += n
+	return n
+}
+
+func (c *Consumer) release(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.claimed -= n
+}
+
+// well reports whether messages can be handled, as far as is known. If not, it
+// has waited for a while.
+func (c *Consumer) well(ctx context.Context) bool {
+	if !c.ill.Load() {
+		return true
+	}
+	err := c.o.Probe(ctx)
+	if err == nil {
+		c.ill.Store(false)
+		return true
+	}
+	if ctx.Err() == nil {
+		c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", c.o.ProbeEvery).Msg("messages cannot be handled now; none are received")
+		pause(ctx, c.o.ProbeEvery)
+	}
+	return false
 }
 
 // oldest is the age of the message that was sent first.
@@ -222,6 +279,7 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 	}
 	// Before the back-off is set: a heartbeat could undo it.
 	letGo()
+	c.ill.Store(true)
 	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)

@@ -195,13 +195,16 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 	asked := make(chan struct{})
 	outcomes, _ := consume(t, a, intake.Options{
 		Handle: func(context.Context, []byte) error { return nil },
-		Room: func(ctx context.Context) bool {
+		Room: func(ctx context.Context) int {
 			select {
 			case asked <- struct{}{}:
 			case <-ctx.Done():
 			default:
 			}
-			return room.Load()
+			if !room.Load() {
+				return 0
+			}
+			return 1
 		},
 	})
 	for range 5 {
@@ -212,6 +215,85 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 	}
 	room.Store(true)
 	wants(t, outcomes, "done", 1)
+}
+
+// TestRoomBoundsWhatIsTakenIn, though several receive at a time, ten each.
+func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	for range 20 {
+		send(t, a, "body", nil)
+	}
+	var mu sync.Mutex
+	limit, live, most, full := 7, 0, 0, 0
+	outcomes, stop := consume(t, a, intake.Options{
+		Receivers: 4,
+		Handle: func(context.Context, []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			live++
+			most = max(most, live)
+			return nil
+		},
+		Room: func(context.Context) int {
+			mu.Lock()
+			defer mu.Unlock()
+			if live == limit {
+				full++
+			}
+			return limit - live
+		},
+	})
+	wants(t, outcomes, "done", 7)
+	testkit.Eventually(t, "it has asked again and again", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if full < 20 {
+			return fmt.Errorf("%d times", full)
+		}
+		return nil
+	})
+	if v, h := depth(t, a, a.Resources.OrderQueue); v != "13" || h != "0" || most != 7 {
+		t.Errorf("%s left, %s in flight, %d were taken in", v, h, most)
+	}
+	mu.Lock()
+	limit = 20
+	mu.Unlock()
+	wants(t, outcomes, "done", 13)
+	stop()
+}
+
+// TestNothingIsReceivedWhileNothingCanBeHandled: SQS would count each receive.
+func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	c := &client{Client: a.Clients.SQS, hurry: true}
+	var tries, probes atomic.Int32
+	outcomes, stop := consume(t, a, intake.Options{
+		SQS: c, ProbeEvery: time.Millisecond, Receivers: 1,
+		Handle: func(context.Context, []byte) error {
+			if tries.Add(1) == 1 {
+				return errors.New("the database is away")
+			}
+			return nil
+		},
+		Probe: func(context.Context) error {
+			if probes.Add(1) <= 50 {
+				if n := tries.Load(); n != 1 {
+					t.Errorf("%d tries while it is away", n)
+				}
+				return errors.New("still away")
+			}
+			return nil
+		},
+	})
+	send(t, a, "body", nil)
+	wants(t, outcomes, "retry", 1)
+	wants(t, outcomes, "done", 1)
+	stop()
+	if n := probes.Load(); n != 51 {
+		t.Errorf("%d probes", n)
+	}
 }
 
 func TestWhatCannotBeDeletedComesAgain(t *testing.T) {

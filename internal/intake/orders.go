@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -100,8 +101,16 @@ const (
 // AnswersOfCarrier is what spans call the way that those take.
 const AnswersOfCarrier = "CarrierAnswers"
 
-// HandleCarrierAnswer passes a carrier's answer to the saga that waits for it.
-func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) error {
+// Answered is what the carrier's answers are kept with, of *stock.Store.
+type Answered interface {
+	CarrierAnswered(ctx context.Context, orderID string, a stock.Carrier, trackingID, reason string) (stock.Record, error)
+	AddNote(ctx context.Context, orderID string, n stock.Note) error
+}
+
+// HandleCarrierAnswer keeps a carrier's answer with its order, and passes it to
+// the saga. One that contradicts what has become of the order is for a person:
+// it goes to the dead letters with the reason.
+func HandleCarrierAnswer(orders Answered, sagas Sagas) func(ctx context.Context, body []byte) error {
 	answer := func(ctx context.Context, payload []byte) error {
 		var a struct {
 			Type       string `json:"type"`
@@ -122,20 +131,51 @@ func HandleCarrierAnswer(sagas Sagas) func(ctx context.Context, body []byte) err
 			return &Poison{fmt.Errorf("type: %q is neither %s nor %s", a.Type, dispatched, refused)}
 		}
 		tracing.Concerns(ctx, a.OrderID)
-		err := saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-			Dispatched: a.Type == dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
+		said := stock.Refused
+		if a.Type == dispatched {
+			said = stock.Dispatched
+		}
+		rec, err := orders.CarrierAnswered(ctx, a.OrderID, said, a.TrackingID, a.Reason)
+		switch {
+		case errors.Is(err, stock.ErrNotFound):
+			return &Poison{err}
+		case err != nil:
+			return err
+		case rec.Status.Terminal():
+			return contradicted(ctx, orders, rec, said)
+		}
+		err = saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
+			Dispatched: said == stock.Dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
 		})
 		switch {
 		case errors.Is(err, engine.ErrEnded):
-			return nil // a repetition, or a saga that does not wait for the carrier
-		case errors.Is(err, engine.ErrNotFound):
-			return &Poison{err}
+			return nil // it is about to end the order, or the reconciler is; they find the answer there
+		case errors.Is(err, engine.ErrNotFound): // another worker has it, or the reconciler begins it again
+			return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", said, a.OrderID, rec.Status, err)
 		}
 		return err
 	}
 	return func(ctx context.Context, body []byte) error {
 		return Unwrapped(ctx, AnswersOfCarrier, body, answer, dispatched, refused)
 	}
+}
+
+// contradicted looks at what the carrier says of an order that has ended, and
+// returns *Poison if a person must find out which of the two holds.
+func contradicted(ctx context.Context, orders Answered, rec stock.Record, said stock.Carrier) error {
+	completed := rec.Status == order.StatusCompleted
+	if completed == (said == stock.Dispatched) {
+		return nil
+	}
+	what := fmt.Sprintf("the carrier has dispatched order %s, which is %s: the parcel may have to come back", rec.OrderID, rec.Status)
+	if completed {
+		what = fmt.Sprintf("the carrier has refused order %s (%s), which is COMPLETED: nothing was refunded or released", rec.OrderID, rec.RefusedFor())
+	}
+	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("carrier", string(said)).Msg("the carrier contradicts an order that has ended; its answer goes to the dead letters")
+	if err := orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: "intake", Action: "flagged", Text: what}); err != nil {
+		return err
+	}
+	return &Poison{errors.New(what)}
 }
 
 // Publisher publishes OrderPlaced.

@@ -177,7 +177,7 @@ func TestStartWhileTheSagaRuns(t *testing.T) {
 func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, Pace: 0.001})
-	answer := intake.HandleCarrierAnswer(w.engine)
+	answer := intake.HandleCarrierAnswer(w.Store, w.engine)
 	for id, c := range map[string]struct {
 		answer string
 		want   order.Status
@@ -204,6 +204,67 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	}
 }
 
+// TestAnswersThatContradict what has become of an order are for a person, and
+// stay with the order.
+func TestAnswersThatContradict(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{}) // no saga waits for the carrier
+	answer := intake.HandleCarrierAnswer(w.Store, w.engine)
+	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "o"))))
+	w.ended(t, "o")
+	_, err := w.Store.SetAvailable(t.Context(), "A", 0)
+	check(t, err)
+	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "p"))))
+	w.ended(t, "p")
+	for _, c := range []struct {
+		answer, say string
+		status      order.Status
+		carrier     stock.Carrier
+	}{
+		{`{"type":"ShipmentRefused","orderId":"o","reason":"island"}`, "the carrier has refused order o (island), which is COMPLETED: nothing was refunded", order.StatusCompleted, stock.Refused},
+		{`{"type":"ShipmentDispatched","orderId":"p"}`, "the carrier has dispatched order p, which is REJECTED", order.StatusRejected, stock.Dispatched},
+		{`{"type":"ShipmentDispatched","orderId":"o","trackingId":"trk"}`, "", order.StatusCompleted, stock.Dispatched},
+		{`{"type":"ShipmentRefused","orderId":"p","reason":"of course"}`, "", order.StatusRejected, stock.Refused},
+	} {
+		var a struct{ OrderID string }
+		check(t, json.Unmarshal([]byte(c.answer), &a))
+		err := answer(t.Context(), []byte(c.answer))
+		p, poison := errors.AsType[*intake.Poison](err)
+		rec, getErr := w.Store.Get(t.Context(), a.OrderID)
+		check(t, getErr)
+		last := rec.Notes[len(rec.Notes)-1]
+		if poison != (c.say != "") || poison && (!strings.Contains(p.Error(), c.say) || last.Text != p.Error() || last.Action != "flagged") || !poison && err != nil {
+			t.Errorf("%s: %v, notes %+v", c.answer, err, rec.Notes)
+		}
+		if rec.Status != c.status || rec.Carrier != c.carrier {
+			t.Errorf("%s: %+v", c.answer, rec)
+		}
+	}
+}
+
+// TestAnswerAboutASagaThatIsNotHere: another worker may have it, or it is to be
+// begun again. The answer is no poison, and comes again.
+func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, Pace: 0.001})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	handle := intake.HandleCarrierAnswer(w.Store, w.engine)
+	body := []byte(`{"type":"ShipmentRefused","orderId":"o","reason":"island"}`)
+	err = handle(t.Context(), body)
+	if _, poison := errors.AsType[*intake.Poison](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has refused order o, which is PENDING and has no saga here") {
+		t.Errorf("%v", err)
+	}
+	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "o"))))
+	check(t, handle(t.Context(), body))
+	w.ended(t, "o")
+	if rec, err := w.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
+		t.Errorf("%+v %v", rec, err)
+	}
+}
+
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})
@@ -211,12 +272,12 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{`: "body: is not a carrier's answer",
 		`{"type":"ShipmentDispatched","orderId":"a b"}`:                               "orderId: must be",
 		`{"type":"ShipmentLost","orderId":"o"}`:                                       `type: "ShipmentLost" is neither`,
-		`{"type":"ShipmentRefused","orderId":"nobody"}`:                               engine.ErrNotFound.Error(),
+		`{"type":"ShipmentRefused","orderId":"nobody"}`:                               "order nobody: not found",
 		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:        "data: the CloudEvent has none",
 		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`: "only ShipmentDispatched or ShipmentRefused is handled",
 		`{"type":"ShipmentRefused","orderId":"o","Type":"ShipmentDispatched"}`:        `type: appears more than once`,
 	} {
-		err := intake.HandleCarrierAnswer(w.engine)(t.Context(), []byte(body))
+		err := intake.HandleCarrierAnswer(w.Store, w.engine)(t.Context(), []byte(body))
 		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
 			t.Errorf("%s: %v", body, err)
 		}

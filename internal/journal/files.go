@@ -20,6 +20,45 @@ type journalFile struct {
 
 const tmpSuffix = ".tmp"
 
+// markName is a file that names the newest log, or one before: written when
+// the log is there to stay. It tells a log that was lost from one that never
+// was, and an emptied one from one whose creation was cut short.
+const markName = "newest"
+
+// readMark returns the number of the log that the mark names; 0: none.
+func readMark(dir string) (n uint64, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, markName))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read journal: %w", err)
+	}
+	if _, err := fmt.Sscanf(string(b), "log-%016d\n", &n); err != nil || n == 0 {
+		return 0, &CorruptError{File: filepath.Join(dir, markName), Reason: "it names no log"}
+	}
+	return n, nil
+}
+
+func writeMark(fs FS, dir string, n uint64) error {
+	path := filepath.Join(dir, markName)
+	f, err := fs.Create(path + tmpSuffix)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.WriteAt([]byte(filepath.Base(logName("", n))+"\n"), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(path+tmpSuffix, path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), removeIfThere(fs, path+tmpSuffix))
+	}
+	return fs.SyncDir(dir)
+}
+
 func logName(dir string, n uint64) string { return filepath.Join(dir, fmt.Sprintf("log-%016d", n)) }
 func snapshotName(dir string, n uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("snapshot-%016d", n))

@@ -14,7 +14,7 @@ import (
 // mended.
 type Held struct {
 	dir  string
-	lock *dirLock
+	lock *Lock
 }
 
 // Hold locks the journal in dir. *LockedError if a process has it.
@@ -23,7 +23,7 @@ func Hold(dir string) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(files) == 0 {
+	if mark, err := readMark(dir); len(files) == 0 && mark == 0 && err == nil {
 		return nil, fmt.Errorf("no journal is in %s", dir)
 	}
 	lock, err := lockDir(dir)
@@ -34,7 +34,7 @@ func Hold(dir string) (*Held, error) {
 }
 
 // Release unlocks the journal.
-func (h *Held) Release() error { return h.lock.release() }
+func (h *Held) Release() error { return h.lock.Release() }
 
 // Visitor is shown what is in a journal, in the order of replay.
 type Visitor struct {
@@ -99,6 +99,9 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 func isSnapshot(path string) bool { return strings.HasPrefix(filepath.Base(path), "snapshot-") }
 
 func readStretch(d Damage) ([]byte, error) {
+	if d.Length == 0 {
+		return nil, nil // there may be no such file
+	}
 	f, err := os.Open(d.File)
 	if err != nil {
 		return nil, fmt.Errorf("read damage: %w", err)
@@ -112,19 +115,37 @@ func readStretch(d Damage) ([]byte, error) {
 }
 
 // Backup copies all files into a new directory beside the journal, durably,
-// and returns its name.
-func (h *Held) Backup() (string, error) {
+// and returns its name. Where it fails it leaves nothing there.
+func (h *Held) Backup() (_ string, err error) {
 	to := fmt.Sprintf("%s.damaged-%s", filepath.Clean(h.dir), time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := makeDir(Disk{}, to); err != nil {
-		return "", fmt.Errorf("back up journal: %w", err)
-	}
+	size := int64(0)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("back up journal, %d bytes, to %s: %w", size, to, errors.Join(err, os.RemoveAll(to)))
+		}
+	}()
 	files, err := listFiles(h.dir)
 	if err != nil {
 		return "", err
 	}
-	for _, f := range files {
-		if err := copyFile(filepath.Join(to, f.name), filepath.Join(h.dir, f.name)); err != nil {
-			return "", fmt.Errorf("back up journal: %w", err)
+	var names []string
+	for _, f := range append(files, journalFile{name: markName}) {
+		info, err := os.Stat(filepath.Join(h.dir, f.name))
+		if f.name == markName && errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		size += info.Size()
+		names = append(names, f.name)
+	}
+	if err := makeDir(Disk{}, to); err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if err := copyFile(filepath.Join(to, name), filepath.Join(h.dir, name)); err != nil {
+			return "", err
 		}
 	}
 	return to, Disk{}.SyncDir(to)
@@ -163,7 +184,14 @@ func (h *Held) Replace(snapshot func(emit func([]byte) error) error) error {
 	if err != nil {
 		return err
 	}
-	n := files[len(files)-1].number + 1
+	mark, err := readMark(h.dir)
+	if corrupt := new(CorruptError); err != nil && !errors.As(err, &corrupt) {
+		return err
+	}
+	n := mark + 1
+	if len(files) > 0 {
+		n = max(n, files[len(files)-1].number+1)
+	}
 	f, err := createFile(Disk{}, logName(h.dir, n), 0)
 	if err != nil {
 		return err
@@ -172,6 +200,9 @@ func (h *Held) Replace(snapshot func(emit func([]byte) error) error) error {
 		return fmt.Errorf("start a new log in %s: %w", h.dir, err)
 	}
 	if _, err := writeSnapshot(Disk{}, h.dir, n, snapshot); err != nil {
+		return err
+	}
+	if err := writeMark(Disk{}, h.dir, n); err != nil {
 		return err
 	}
 	return removeOlder(Disk{}, h.dir, n)

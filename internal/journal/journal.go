@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -45,7 +46,7 @@ var ErrClosed = errors.New("journal is closed")
 type Options struct {
 	Sync   Sync
 	Logger zerolog.Logger
-	// CompactAfter is how many bytes of log make ShouldCompact true when the
+	// CompactAfter is how many bytes of log make Tend compact when the
 	// last snapshot was smaller than that; 0 means 64 MiB. With a larger
 	// snapshot the log may grow to its size, so that compaction costs a
 	// constant factor however large the state is.
@@ -58,7 +59,7 @@ type Options struct {
 type Journal struct {
 	dir   string
 	opt   Options
-	lock  *dirLock
+	lock  *Lock
 	space *sync.Cond // signals the writer; guards what follows with mu
 
 	mu        sync.Mutex
@@ -77,9 +78,11 @@ type Journal struct {
 	seq    uint64 // of the next batch
 
 	compacting sync.Mutex
-	done       chan struct{} // closed when the writer has ended
-	dead       chan struct{} // closed when it has failed
-	hurry      chan struct{} // closed: a full disk is waited for no longer
+	tending    bool           // guarded by mu
+	tender     sync.WaitGroup // Tend's compaction
+	done       chan struct{}  // closed when the writer has ended
+	dead       chan struct{}  // closed when it has failed
+	hurry      chan struct{}  // closed: a full disk is waited for no longer
 	hurryOnce  sync.Once
 }
 
@@ -105,6 +108,19 @@ func (c Commit) Wait() error {
 	}
 	<-c.b.done
 	return c.b.err
+}
+
+// WaitFor is Wait that ends with ctx.
+func (c Commit) WaitFor(ctx context.Context) error {
+	if c.b == nil {
+		return nil
+	}
+	select {
+	case <-c.b.done:
+		return c.b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Open reads the journal in dir, calls replay for every record in order, and
@@ -139,7 +155,7 @@ func Open(dir string, opt Options, replay func(record []byte) error) (*Journal, 
 	}
 	j.lock = lock
 	if err := j.recover(replay); err != nil {
-		return nil, errors.Join(err, lock.release())
+		return nil, errors.Join(err, lock.Release())
 	}
 	go j.write()
 	return j, nil
@@ -187,8 +203,8 @@ func (j *Journal) Size() int64 {
 	return j.snapBytes + j.logBytes
 }
 
-// ShouldCompact reports whether the log has outgrown the state it describes.
-func (j *Journal) ShouldCompact() bool {
+// outgrown reports whether the log has outgrown the state it describes.
+func (j *Journal) outgrown() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.logBytes > max(j.opt.CompactAfter, j.snapBytes)
@@ -215,7 +231,8 @@ func (j *Journal) Hurry() { j.hurryOnce.Do(func() { close(j.hurry) }) }
 // Close writes what was appended, syncs it, and releases the directory. It
 // does not wait for a full disk.
 func (j *Journal) Close() error {
-	j.Hurry() // before the lock: a compaction may wait for the writer
+	defer j.tender.Wait() // one that has not begun will not
+	j.Hurry()             // before the lock: a compaction may wait for the writer
 	j.compacting.Lock()
 	defer j.compacting.Unlock()
 	j.mu.Lock()
@@ -230,7 +247,7 @@ func (j *Journal) Close() error {
 	if j.failed == nil {
 		errs = append(errs, j.file.Sync())
 	}
-	errs = append(errs, j.file.Close(), j.lock.release())
+	errs = append(errs, j.file.Close(), j.lock.Release())
 	j.file = nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close journal %s: %w", j.dir, err)
@@ -375,6 +392,7 @@ func (j *Journal) rotate() error {
 	j.segment++
 	j.logBytes = 0
 	j.mu.Unlock()
+	j.mark()
 	return nil
 }
 
@@ -434,4 +452,26 @@ func (j *Journal) Compact(snapshot func(emit func(record []byte) error) error) e
 	j.snapBytes = size
 	j.mu.Unlock()
 	return removeOlder(j.opt.FS, j.dir, upTo)
+}
+
+// Tend starts a Compact in the background if the log has outgrown the state
+// and none is running. Close waits for it.
+func (j *Journal) Tend(snapshot func(emit func(record []byte) error) error) {
+	if !j.outgrown() {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.tending || j.closing || j.failed != nil {
+		return
+	}
+	j.tending = true
+	j.tender.Go(func() {
+		if err := j.Compact(snapshot); err != nil && !errors.Is(err, ErrClosed) {
+			j.opt.Logger.Warn().Err(err).Str("dir", j.dir).Msg("journal not compacted; it is tried again as it grows")
+		}
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.tending = false
+	})
 }

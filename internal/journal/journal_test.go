@@ -211,11 +211,11 @@ func TestCompactionShrinksTheDirectory(t *testing.T) {
 		r.set(t, "k", fmt.Sprint(i))
 	}
 	before := r.j.Size()
-	if !r.j.ShouldCompact() {
+	if !r.j.outgrown() {
 		t.Fatalf("%d bytes of log and no wish to compact", before)
 	}
 	r.compact(t)
-	if after := r.j.Size(); after > before/10 || r.j.ShouldCompact() {
+	if after := r.j.Size(); after > before/10 || r.j.outgrown() {
 		t.Fatalf("%d bytes before compaction, %d after", before, after)
 	}
 	r.close(t)

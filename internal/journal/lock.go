@@ -21,12 +21,16 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by another process (%s); stop it or choose another --data-dir", e.Dir, e.Holder)
 }
 
-type dirLock struct{ fl *flock.Flock }
+// Lock is a process's hold on a directory.
+type Lock struct{ fl *flock.Flock }
 
-// lockDir takes the kernel's advisory lock on dir/LOCK, which dies with its
-// process; the file's text is only there to be shown.
-func lockDir(dir string) (*dirLock, error) {
-	path := filepath.Join(dir, "LOCK")
+func lockDir(dir string) (*Lock, error) { return TakeLock(dir, "LOCK") }
+
+// TakeLock takes the kernel's advisory lock on a file in dir, which dies with
+// its process; the file's text is only there to be shown. *LockedError if
+// another process has it.
+func TakeLock(dir, name string) (*Lock, error) {
+	path := filepath.Join(dir, name)
 	fl := flock.New(path)
 	got, err := fl.TryLock()
 	if err != nil {
@@ -43,7 +47,8 @@ func lockDir(dir string) (*dirLock, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), fl.Close())
 	}
-	return &dirLock{fl}, nil
+	return &Lock{fl}, nil
 }
 
-func (l *dirLock) release() error { return l.fl.Close() }
+// Release gives the directory back.
+func (l *Lock) Release() error { return l.fl.Close() }

@@ -13,6 +13,13 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 	report := func(name string, at int64, reason string) error {
 		return damage(Damage{File: filepath.Join(dir, name), Offset: at, Reason: reason})
 	}
+	mark, err := readMark(dir)
+	if corrupt := new(CorruptError); errors.As(err, &corrupt) {
+		err = report(markName, 0, corrupt.Reason)
+	}
+	if err != nil {
+		return err
+	}
 	next, known := uint64(1), false // number of the log that must come; whether seq is what it must begin with
 	var seq uint64
 	for n, f := range files {
@@ -25,6 +32,9 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 		last := n == len(files)-1
 		res, err := scan(filepath.Join(dir, f.name), func(r []byte) error { return record(f, r) }, func(d Damage) error {
 			d.Torn = d.Torn && last && !f.snapshot
+			if d.Torn && d.Offset == 0 && f.number <= mark {
+				d.Torn, d.Reason = false, "it has been emptied"
+			}
 			return damage(d)
 		})
 		if err != nil {
@@ -48,8 +58,12 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 		}
 		found(f, res)
 	}
-	if len(files) > 0 && next == files[len(files)-1].number { // a snapshot alone
-		return report(files[len(files)-1].name, 0, filepath.Base(logName("", next))+" is missing after it")
+	newest := mark
+	if len(files) > 0 {
+		newest = max(mark, files[len(files)-1].number)
+	}
+	if next <= newest {
+		return report(filepath.Base(logName("", next)), 0, "it is missing")
 	}
 	return nil
 }
@@ -84,6 +98,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	if err := j.resume(last); err != nil {
 		return err
 	}
+	j.mark()
 	if len(files) == 0 {
 		return nil
 	}
@@ -119,4 +134,16 @@ func (j *Journal) resume(last scanned) error {
 	j.file, j.offset = f, opening
 	j.seq++
 	return j.opt.FS.SyncDir(j.dir)
+}
+
+// mark names the log that is written to as the newest. It does without where
+// that fails: the disk may be full, and the log does not depend on it.
+func (j *Journal) mark() {
+	n, err := readMark(j.dir)
+	if err == nil && n < j.segment {
+		err = writeMark(j.opt.FS, j.dir, j.segment)
+	}
+	if err != nil {
+		j.opt.Logger.Warn().Err(err).Msg("newest log not marked: if it is lost, that is not noticed")
+	}
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -120,26 +121,122 @@ func TestEveryDamageIsSeen(t *testing.T) {
 	}
 }
 
+// TestMissingFileIsSeen takes files away and empties them, also the only one.
 func TestMissingFileIsSeen(t *testing.T) {
-	src := t.TempDir()
-	written(t, src)
-	files, err := listFiles(src)
+	several, only := t.TempDir(), t.TempDir()
+	written(t, several)
+	r := mustOpen(t, only, Options{})
+	r.set(t, "a", "1")
+	r.close(t)
+	for _, src := range []string{several, only} {
+		files, err := listFiles(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			for what, damage := range map[string]func(name string) error{
+				"missing": os.Remove,
+				"emptied": func(name string) error { return os.Truncate(name, 0) },
+				"cut":     func(name string) error { return os.Truncate(name, opening-1) },
+			} {
+				dir := copyDir(t, src)
+				if err := damage(filepath.Join(dir, f.name)); err != nil {
+					t.Fatal(err)
+				}
+				if got := inspect(t, dir); !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn }) {
+					t.Errorf("%s is %s: not seen", f.name, what)
+				}
+				if r, err := openRegister(t, dir, Options{}); err == nil {
+					r.close(t)
+					t.Errorf("%s is %s: opened", f.name, what)
+				}
+				replaced(t, dir)
+			}
+		}
+	}
+}
+
+// replaced puts what is left in the place of a journal, which opens then.
+func replaced(t *testing.T, dir string) {
+	t.Helper()
+	left := inspect(t, dir).records
+	h, err := Hold(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files[:len(files)-1] {
+	err = h.Replace(func(emit func([]byte) error) error {
+		for _, r := range left {
+			if err := emit([]byte(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, h.Release()); err != nil {
+		t.Fatal(err)
+	}
+	r := mustOpen(t, dir, Options{})
+	r.set(t, "on", "and on")
+	r.close(t)
+	if got := inspect(t, dir); len(got.damage) > 0 || len(got.records) != len(left)+1 {
+		t.Errorf("%d records of %d, %v", len(got.records), len(left)+1, got.damage)
+	}
+}
+
+// TestBackupThatFailsLeavesNothing: where there is no room, part of a copy
+// would only take more of it.
+func TestBackupThatFailsLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	r := mustOpen(t, dir, Options{})
+	r.set(t, "a", "1")
+	r.close(t)
+	if err := os.Mkdir(logName(dir, 2), 0o700); err != nil { // can't be copied
+		t.Fatal(err)
+	}
+	h, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = h.Backup(); err == nil || !strings.Contains(err.Error(), "bytes, to "+dir+".damaged-") {
+		t.Errorf("backup: %v", err)
+	}
+	if left, err := filepath.Glob(dir + ".damaged-*"); err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+	if err := h.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMark: a death before the mark is written, or one that is unreadable,
+// loses nothing.
+func TestMark(t *testing.T) {
+	src := t.TempDir()
+	written(t, src)
+	for what, change := range map[string]func(dir string) error{
+		"none":   func(dir string) error { return os.Remove(filepath.Join(dir, markName)) },
+		"an old": func(dir string) error { return writeMark(Disk{}, dir, 1) },
+	} {
 		dir := copyDir(t, src)
-		if err := os.Remove(filepath.Join(dir, f.name)); err != nil {
+		if err := change(dir); err != nil {
 			t.Fatal(err)
 		}
-		if got := inspect(t, dir); len(got.damage) == 0 {
-			t.Errorf("%s is missing: not seen", f.name)
-		}
-		if r, err := openRegister(t, dir, Options{}); err == nil {
-			r.close(t)
-			t.Errorf("%s is missing: opened", f.name)
+		mustOpen(t, dir, Options{}).close(t)
+		if n, err := readMark(dir); n != 3 || err != nil {
+			t.Errorf("%s mark: %d now, %v", what, n, err)
 		}
 	}
+	dir := copyDir(t, src)
+	if err := os.WriteFile(filepath.Join(dir, markName), []byte("log-"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := inspect(t, dir); len(got.damage) != 1 || len(got.records) != 45 {
+		t.Errorf("%d records, %v", len(got.records), got.damage)
+	}
+	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "names no log") {
+		t.Errorf("garbled: %v", err)
+	}
+	replaced(t, dir)
 }
 
 // TestVersion1 reads, goes on behind, and compacts what the former format has.

@@ -15,10 +15,11 @@ import (
 // Handler serves the provider's API:
 //
 //	POST /v1/charges   Idempotency-Key; {orderId, amount, currency, token}
-//	POST /v1/refunds   Idempotency-Key; {orderId, chargeKey}
-//	GET  /v1/charges   ?orderId= ?cursor= ?limit=
+//	POST /v1/refunds   Idempotency-Key; {orderId, chargeKey or chargeId}
+//	GET  /v1/charges   ?orderId= ?since= ?cursor= ?limit=
 //	GET  /v1/refunds   ?orderId= ?cursor= ?limit=
 //	POST /v1/heal      ?token=
+//	POST /v1/forget
 //	GET  /healthz
 func (p *Provider) Handler() http.Handler {
 	r := chi.NewRouter()
@@ -34,6 +35,13 @@ func (p *Provider) Handler() http.Handler {
 	})
 	r.Post("/v1/heal", func(w http.ResponseWriter, r *http.Request) {
 		p.Heal(r.URL.Query().Get("token"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	r.Post("/v1/forget", func(w http.ResponseWriter, _ *http.Request) {
+		if err := p.Forget(); err != nil {
+			fail(w, &failure{500, "book_not_written", err.Error()})
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, map[string]string{"status": "ok"}) })
@@ -80,15 +88,15 @@ func (p *Provider) postCharge(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) postRefund(w http.ResponseWriter, r *http.Request) {
-	var body struct{ OrderID, ChargeKey string }
+	var body refundRequest
 	if _, ok := read(w, r, &body); !ok {
 		return
 	}
-	if body.OrderID == "" || body.ChargeKey == "" {
-		fail(w, &failure{400, "invalid_request", "orderId and chargeKey are needed"})
+	if body.OrderID == "" || (body.ChargeKey == "") == (body.ChargeID == "") {
+		fail(w, &failure{400, "invalid_request", "orderId and one of chargeKey and chargeId are needed"})
 		return
 	}
-	e, f := p.refund(body.ChargeKey, body.OrderID)
+	e, f := p.refund(body)
 	switch {
 	case f != nil:
 		fail(w, f)
@@ -105,8 +113,14 @@ func (p *Provider) getList(w http.ResponseWriter, r *http.Request, name string, 
 	if err != nil || limit < 1 || limit > 1000 {
 		limit = 1000
 	}
-	orderID := q.Get("orderId")
-	list, next := p.list(q.Get("cursor"), limit, func(e entry) bool { return keep(e) && (orderID == "" || e.OrderID == orderID) })
+	var since time.Time // of an empty one: all that there ever were
+	if at := q.Get("since"); at != "" {
+		if since, err = time.Parse(time.RFC3339Nano, at); err != nil {
+			fail(w, &failure{400, "invalid_request", "since must be a time as in RFC 3339"})
+			return
+		}
+	}
+	list, next := p.list(q.Get("orderId"), q.Get("cursor"), limit, func(e entry) bool { return keep(e) && !e.CreatedAt.Before(since) })
 	answer(w, 200, map[string]any{name: list, "next": next})
 }
 

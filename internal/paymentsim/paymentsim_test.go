@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -228,6 +229,49 @@ func TestRefundIsOnceAndVoidsWhatIsNotMade(t *testing.T) {
 	}
 }
 
+// TestForget: the ledger keeps what was charged, and each charge can be paid
+// back; the keys are as if they had never been used.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, paymentsim.Options{Dir: dir})
+	s.charge("o", "tok_ok")
+	s.refund("never")
+	for _, want := range []string{"ch_charge-o.2", "ch_charge-o.3"} {
+		if a := s.call(http.MethodPost, "/v1/forget", "", ""); a.status != 204 {
+			t.Errorf("%+v", a)
+		}
+		if a := s.charge("o", "tok_ok"); a.status != 200 || a.ID != want {
+			t.Errorf("%+v, want %s", a, want)
+		}
+	}
+	if a := s.charge("never", "tok_ok"); a.status != 200 {
+		t.Errorf("%+v", a)
+	}
+	s.stop()
+	s = open(t, paymentsim.Options{Dir: dir})
+	if a := s.refund("o"); a.ID != "re_charge-o.3" {
+		t.Errorf("%+v", a)
+	}
+	for range 2 {
+		if a := s.call(http.MethodPost, "/v1/refunds", "k", `{"orderId":"o","chargeId":"ch_charge-o"}`); a.status != 200 || a.ID != "re_charge-o" {
+			t.Errorf("%+v", a)
+		}
+	}
+	if c, r := s.count("o"); c != 3 || r != 2 {
+		t.Errorf("%d charges, %d refunds", c, r)
+	}
+	for body, code := range map[string]string{
+		`{"orderId":"o","chargeId":"ch_x"}`:               "no_such_charge",
+		`{"orderId":"o","chargeId":"void_charge-never"}`:  "no_such_charge",
+		`{"orderId":"p","chargeId":"ch_charge-o"}`:        "order_mismatch",
+		`{"orderId":"o","chargeKey":"c","chargeId":"ch"}`: "invalid_request",
+	} {
+		if a := s.call(http.MethodPost, "/v1/refunds", "k", body); a.Code != code {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
+}
+
 func TestAKeyStandsForOneCharge(t *testing.T) {
 	s := open(t, paymentsim.Options{})
 	s.charge("o", "tok_ok")
@@ -376,6 +420,26 @@ func TestTheBookOutlivesTheProcess(t *testing.T) {
 	}
 	if a := s.refund("paid"); a.ID != "re_charge-paid" {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestTheBookIsCompacted(t *testing.T) {
+	dir := t.TempDir()
+	o := paymentsim.Options{Dir: dir, CompactAfter: 512}
+	s := open(t, o)
+	for n := range 20 {
+		s.charge(fmt.Sprint("o", n), "tok_ok")
+		s.refund(fmt.Sprint("o", n))
+	}
+	s.stop()
+	if found, err := filepath.Glob(filepath.Join(dir, "snapshot-*")); err != nil || len(found) != 1 {
+		t.Error(found, err)
+	}
+	s = open(t, o)
+	for n := range 20 {
+		if charges, refunds := s.count(fmt.Sprint("o", n)); charges != 1 || refunds != 1 {
+			t.Errorf("order %d has %d charges, %d refunds", n, charges, refunds)
+		}
 	}
 }
 

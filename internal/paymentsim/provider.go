@@ -14,12 +14,14 @@
 //	tok_refund_down         charges; refunds answer 503 until healed
 //
 // Any other token is 402 invalid_token. POST /v1/heal ends tok_down and
-// tok_refund_down for good.
+// tok_refund_down for good; POST /v1/forget makes it forget idempotency keys.
 package paymentsim
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +37,9 @@ import (
 type Options struct {
 	Dir    string // of the book; "" keeps it in memory only
 	Logger zerolog.Logger
-	Key    string // API key that charges and refunds must bring as a bearer token; "" wants none
+	// CompactAfter: see journal.Options.
+	CompactAfter int64
+	Key          string // API key that charges and refunds must bring as a bearer token; "" wants none
 	// HangFor is how long tok_timeout holds a request; 0 means a minute.
 	HangFor time.Duration
 }
@@ -45,15 +49,18 @@ type Provider struct {
 	opt Options
 
 	mu      sync.Mutex
-	book    btree.Map[string, entry] // by idempotency key
+	book    btree.Map[string, entry] // by id
+	keys    map[string]string        // ids by idempotency key
+	orders  map[string][]string      // ids by order
 	tries   map[string]int           // by idempotency key; not kept over restarts
 	healed  map[string]bool
 	journal *journal.Journal
 }
 
-// entry is all that is known of a charge, by its idempotency key.
+// entry is all that is known of a charge.
 type entry struct {
 	Key       string    `json:"key"`
+	Forgotten bool      `json:"forgotten,omitempty"` // the key
 	ID        string    `json:"id"`
 	OrderID   string    `json:"orderId"`
 	Amount    int64     `json:"amount"` // minor units
@@ -73,13 +80,13 @@ func Open(o Options) (*Provider, error) {
 	if o.HangFor == 0 {
 		o.HangFor = time.Minute
 	}
-	p := &Provider{opt: o, tries: map[string]int{}, healed: map[string]bool{}}
-	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, func(rec []byte) error {
+	p := &Provider{opt: o, keys: map[string]string{}, orders: map[string][]string{}, tries: map[string]int{}, healed: map[string]bool{}}
+	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
 		var e entry
 		if err := json.Unmarshal(rec, &e); err != nil {
 			return fmt.Errorf("decode payment book: %w", err)
 		}
-		p.book.Set(e.Key, e)
+		p.know(e)
 		return nil
 	})
 	if err != nil {
@@ -107,12 +114,19 @@ type chargeRequest struct {
 	Token    string `json:"token"`
 }
 
+// refundRequest is the body of POST /v1/refunds.
+type refundRequest struct {
+	OrderID   string `json:"orderId"`
+	ChargeKey string `json:"chargeKey"` // or
+	ChargeID  string `json:"chargeId"`
+}
+
 // charge decides and books. lost says that the answer must not arrive.
 func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *failure) {
 	p.mu.Lock()
 	p.tries[key]++
 	try := p.tries[key]
-	e, known := p.book.Get(key)
+	e, known := p.byKey(key)
 	if known {
 		p.mu.Unlock()
 		switch {
@@ -129,7 +143,7 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 		p.mu.Unlock()
 		return e, false, f
 	}
-	e = entry{Key: key, ID: "ch_" + key, OrderID: r.OrderID, Amount: r.Amount, Currency: r.Currency,
+	e = entry{Key: key, ID: p.newID("ch_" + key), OrderID: r.OrderID, Amount: r.Amount, Currency: r.Currency,
 		RefundBad: r.Token == "tok_refund_down", CreatedAt: time.Now().UTC()}
 	switch r.Token {
 	case "tok_declined":
@@ -188,12 +202,18 @@ func count(token, prefix string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// refund pays back the charge under chargeKey, or voids it before it is made:
-// else a charge that is still on its way would stand.
-func (p *Provider) refund(chargeKey, orderID string) (entry, *failure) {
+// refund pays back a charge, by its id or its key, or voids the key before the
+// charge is made: else one that is still on its way would stand.
+func (p *Provider) refund(r refundRequest) (entry, *failure) {
 	p.mu.Lock()
-	e, known := p.book.Get(chargeKey)
-	if known && e.OrderID != orderID {
+	e, known := p.byKey(r.ChargeKey)
+	if r.ChargeID != "" {
+		if e, known = p.book.Get(r.ChargeID); !known || !e.charged() {
+			p.mu.Unlock()
+			return e, &failure{404, "no_such_charge", "no charge has this id"}
+		}
+	}
+	if known && e.OrderID != r.OrderID {
 		p.mu.Unlock()
 		return e, &failure{409, "order_mismatch", "the charge belongs to another order"}
 	}
@@ -202,9 +222,9 @@ func (p *Provider) refund(chargeKey, orderID string) (entry, *failure) {
 		return e, &failure{503, "refunds_down", "refunds are down"}
 	}
 	if !known {
-		e = entry{Key: chargeKey, OrderID: orderID, Voided: true, CreatedAt: time.Now().UTC()}
+		e = entry{Key: r.ChargeKey, ID: p.newID("void_" + r.ChargeKey), OrderID: r.OrderID, Voided: true, CreatedAt: time.Now().UTC()}
 	} else if e.charged() {
-		e.Refunded, e.RefundID = true, "re_"+chargeKey
+		e.Refunded, e.RefundID = true, "re_"+strings.TrimPrefix(e.ID, "ch_")
 	}
 	commit, err := p.put(e)
 	p.mu.Unlock()
@@ -222,8 +242,76 @@ func (p *Provider) put(e entry) (journal.Commit, error) {
 	if err != nil {
 		return journal.Commit{}, fmt.Errorf("encode book entry: %w", err)
 	}
-	p.book.Set(e.Key, e)
-	return p.journal.Append(b), nil
+	p.know(e)
+	c := p.journal.Append(b)
+	p.journal.Tend(p.snapshot)
+	return c, nil
+}
+
+func (p *Provider) snapshot(emit func([]byte) error) (err error) {
+	p.mu.Lock()
+	book := p.book.Copy() // on write: cheap
+	p.mu.Unlock()
+	book.Scan(func(_ string, e entry) bool {
+		var b []byte
+		if b, err = json.Marshal(e); err == nil {
+			err = emit(b)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// know takes an entry into the book.
+func (p *Provider) know(e entry) {
+	if e.ID == "" { // voided, and written before such entries had one
+		e.ID = "void_" + e.Key
+	}
+	if _, known := p.book.Set(e.ID, e); !known {
+		p.orders[e.OrderID] = append(p.orders[e.OrderID], e.ID)
+	}
+	if e.Forgotten {
+		delete(p.keys, e.Key)
+	} else {
+		p.keys[e.Key] = e.ID
+	}
+}
+
+func (p *Provider) byKey(key string) (entry, bool) {
+	id, known := p.keys[key]
+	if !known {
+		return entry{}, false
+	}
+	return p.book.Get(id)
+}
+
+// newID is id, or one made from it if it is taken: keys are forgotten.
+func (p *Provider) newID(id string) string {
+	for n := 2; ; n++ {
+		if _, taken := p.book.Get(id); !taken {
+			return id
+		}
+		id = strings.TrimSuffix(id, "."+strconv.Itoa(n-1)) + "." + strconv.Itoa(n)
+	}
+}
+
+// Forget makes the provider forget all idempotency keys, as real ones do with
+// those that are older than a day or so.
+func (p *Provider) Forget() error {
+	p.mu.Lock()
+	var last journal.Commit
+	for _, id := range slices.Sorted(maps.Values(p.keys)) {
+		e, _ := p.book.Get(id)
+		e.Forgotten = true
+		commit, err := p.put(e)
+		if err != nil {
+			p.mu.Unlock()
+			return err
+		}
+		last = commit
+	}
+	p.mu.Unlock()
+	return last.Wait()
 }
 
 // Heal ends the outage that a token stands for; "" ends all.
@@ -237,21 +325,30 @@ func (p *Provider) Heal(token string) {
 	}
 }
 
-// list pages through the entries that keep admits.
-func (p *Provider) list(cursor string, limit int, keep func(entry) bool) (out []entry, next string) {
+// list pages through the entries that keep admits, of one order or ("") of all.
+func (p *Provider) list(orderID, cursor string, limit int, keep func(entry) bool) (out []entry, next string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out = []entry{}
-	p.book.Ascend(cursor, func(key string, e entry) bool {
-		if key == cursor || !keep(e) {
+	take := func(id string, e entry) (more bool) {
+		if id == cursor || !keep(e) {
 			return true
 		}
 		if len(out) == limit {
-			next = out[limit-1].Key
+			next = out[limit-1].ID
 			return false
 		}
 		out = append(out, e)
 		return true
-	})
+	}
+	if orderID == "" {
+		p.book.Ascend(cursor, take)
+		return out, next
+	}
+	for _, id := range slices.Sorted(slices.Values(p.orders[orderID])) {
+		if e, _ := p.book.Get(id); id >= cursor && !take(id, e) {
+			break
+		}
+	}
 	return out, next
 }

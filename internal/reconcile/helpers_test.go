@@ -69,7 +69,7 @@ func (l leaky) paid(id, token string) order.Order {
 	l.Helper()
 	o := l.reserved(id, token)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(l.Context(), id, "ch"))
+	l.must(l.Store.MarkPaid(l.Context(), id, "ch_charge-"+id))
 	return o
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
@@ -56,33 +57,43 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 	}
 }
 
-// charges looks for money taken for orders that did not complete. It begins
-// where an earlier run found the first charge whose order had not ended, and
-// says where that is now: what is before has been seen, and stays.
-func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, from string) (first string, err error) {
-	first, open := from, false
-	for cursor := from; ; {
-		if !open {
-			first = cursor // the last page may grow
-		}
-		list, next, err := r.Payments.Charges(ctx, cursor, pageSize)
+// charges looks for money taken for orders that did not complete, among the
+// charges since a time. It says since when the next run has to look: the first
+// charge of an order that has not ended, or else a while before the last one.
+// What is older has been seen, and stays.
+func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, since time.Time) (next time.Time, err error) {
+	var open, last time.Time
+	for cursor := ""; ; {
+		list, more, err := r.Payments.ChargesSince(ctx, since, cursor, pageSize)
 		if err != nil {
-			return first, fmt.Errorf("reconcile charges: %w", err)
+			return since, fmt.Errorf("reconcile charges: %w", err)
 		}
 		for _, c := range list {
 			rep.Charges++
 			ended := c.Refunded
 			if !ended && !alive[c.OrderID] {
 				if ended, err = r.charge(ctx, rep, c); err != nil {
-					return first, fmt.Errorf("reconcile charges: %w", err)
+					return since, fmt.Errorf("reconcile charges: %w", err)
 				}
 			}
-			open = open || !ended
+			if !ended && (open.IsZero() || c.CreatedAt.Before(open)) {
+				open = c.CreatedAt
+			}
+			if c.CreatedAt.After(last) {
+				last = c.CreatedAt
+			}
 		}
-		if cursor = next; cursor == "" {
-			return first, nil
+		if cursor = more; cursor == "" {
+			break
 		}
 	}
+	switch {
+	case !open.IsZero():
+		return open, nil
+	case last.IsZero():
+		return since, nil
+	}
+	return last.Add(-r.Grace), nil
 }
 
 // charge reports whether nothing more can come of a charge.
@@ -100,7 +111,7 @@ func (r Reconciler) charge(ctx context.Context, rep *Report, c payment.Entry) (e
 	case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
 		return false, nil
 	case rec.Status == order.StatusCompleted:
-		return true, nil
+		return c.ID == rec.ChargeID, r.surplus(ctx, rep, rec, c)
 	case rec.ByHand():
 		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
 	default:

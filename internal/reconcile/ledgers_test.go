@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
 // TestWhatAnOperatorHasSettledIsNotSettledAgain: a refund by bank transfer is
@@ -82,6 +83,36 @@ func TestChargesOfEndedOrders(t *testing.T) {
 	}
 }
 
+// TestSecondChargeOfACompletedOrder is one that the provider took for another
+// order's, say, for it had forgotten the key.
+func TestSecondChargeOfACompletedOrder(t *testing.T) {
+	l := newLeaky(t, nil)
+	done := func(id string) {
+		t.Helper()
+		o := l.paid(id, "tok_ok")
+		l.must(l.Simulators.ForgetPayments(t.Context()))
+		l.charged(o)
+		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		l.must(l.Store.Sell(t.Context(), id, "shp-"+id, ""))
+	}
+	done("twice")
+	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
+	l.nothing()
+	if list, err := l.Parts.Payments.Of(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
+		t.Errorf("%+v %v", list, err)
+	}
+
+	done("by hand")
+	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "resolve"}))
+	l.found("an operator has had a hand in it", "flagged")
+	_, err := l.Parts.Payments.RefundCharge(t.Context(), "by hand", "ch_charge-by hand")
+	l.must(err)
+	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
+	if !l.charges()["by hand"] {
+		t.Error("the only money there is was refunded")
+	}
+}
+
 func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
@@ -102,18 +133,14 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 
 // rounds tells when a run has read the last of the charges.
 type rounds struct {
-	reconcilePayments
+	reconcile.Payments
+
 	done chan int // charges that it was given
 	seen int
 }
 
-type reconcilePayments interface {
-	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
-	Refund(ctx context.Context, orderID string) (string, error)
-}
-
-func (r *rounds) Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error) {
-	list, next, err := r.reconcilePayments.Charges(ctx, cursor, limit)
+func (r *rounds) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error) {
+	list, next, err := r.Payments.ChargesSince(ctx, since, cursor, limit)
 	if r.seen += len(list); next == "" && err == nil {
 		select {
 		case r.done <- r.seen:
@@ -135,32 +162,38 @@ func (a *asked) Get(ctx context.Context, id string) (stock.Record, error) {
 	return a.Store.Get(ctx, id)
 }
 
-// TestWhatHasEndedIsNotReadAgain: all orders that there ever were are looked
+// TestWhatHasEndedIsNotReadAgain: all charges that there ever were are looked
 // at once; then only what has come since.
 func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
 	l := newLeaky(t, nil)
-	const n = 450 // more than two pages
+	l.Grace = time.Nanosecond
+	const n = 210 // more than a page
 	for i := range n {
 		o := l.accepted(fmt.Sprint("o", i), "tok_ok")
 		l.charged(o)
-		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusCompleted, "by hand"))
+		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
 	}
-	payments, orders := &rounds{reconcilePayments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
+	payments, orders := &rounds{Payments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
 	l.Payments, l.Orders = payments, orders
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
-	if seen := <-payments.done; seen != n {
-		t.Errorf("the first run saw %d charges", seen)
+	for run, want := range []int{n, n, 1} { // refunds them; finds all refunded; then the last one only
+		if seen := <-payments.done; seen != want {
+			t.Errorf("run %d saw %d charges, want %d", run+1, seen, want)
+		}
 	}
-	if seen := <-payments.done; seen > n-400 || orders.n.Load() != n {
-		t.Errorf("the second run saw %d charges; %d orders were read before it looked at any", seen, orders.n.Load())
+	if read := orders.n.Load(); read != n {
+		t.Errorf("%d orders were read", read)
 	}
-	l.accepted("late", "tok_ok")
-	l.charged(order.Order{OrderID: "late", Payment: order.Payment{Token: "tok_ok"}, Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
-	l.must(l.Store.End(t.Context(), "late", order.StatusFailed, "by hand"))
-	for l.charges()["late"] { // each run looks at what is new
+	early := l.accepted("early", "tok_ok") // in the ledger's order
+	l.charged(early)
+	l.must(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
+	for standing := true; standing; { // each run looks at what is new
 		<-payments.done
+		of, err := l.Parts.Payments.Of(t.Context(), "early")
+		l.must(err)
+		standing = len(of) == 1 && !of[0].Refunded
 	}
 	cancel()
 	if err := <-ended; err != nil {

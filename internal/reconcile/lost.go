@@ -56,8 +56,9 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 
 // start begins the order's saga from its first step, knowing what another
 // one has done: nobody is asked for approval twice, and what was charged is
-// refunded whenever it ends. One that is to be cancelled it tells so; should
-// that get lost, the order does not ship all the same.
+// refunded whenever it ends. It tells it what the carrier has answered, which may
+// not answer twice, and that it is to be cancelled; should that get lost, the
+// order does not ship all the same.
 func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	o, err := rec.Order()
 	if err != nil {
@@ -67,6 +68,11 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
 		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
 	})
+	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
+		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
+			Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor(),
+		})
+	}
 	if err != nil || !rec.CancelRequested {
 		return err
 	}

@@ -22,10 +22,12 @@ import (
 func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool) error {
 	var errs []error
 	err := r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
-		rep.Orders += len(page)
-		for _, rec := range page {
+		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
+			again := alive[rec.OrderID] // it has changed its status meanwhile
 			alive[rec.OrderID] = true
-		}
+			return again
+		})
+		rep.Orders += len(page)
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool { return !r.settled(rec.UpdatedAt) })
 		sagas := r.sagasOf(ctx, page)
 		for i, rec := range page {

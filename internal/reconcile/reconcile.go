@@ -37,7 +37,9 @@ type Orders interface {
 
 // Payments is what the reconciler uses of *payment.Client.
 type Payments interface {
-	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error)
+	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
+	RefundCharge(ctx context.Context, orderID, chargeID string) (string, error)
 	Refund(ctx context.Context, orderID string) (string, error)
 }
 
@@ -87,13 +89,13 @@ var live = []order.Status{order.StatusPending, order.StatusReserved, order.Statu
 // Once runs all three comparisons, over all charges that there ever were. The
 // report is also valid beside an error, as far as it got.
 func (r Reconciler) Once(ctx context.Context) (Report, error) {
-	rep, _, err := r.once(ctx, "")
+	rep, _, err := r.once(ctx, time.Time{})
 	return rep, err
 }
 
-// once looks at charges from a position in the provider's ledger, and says from
-// where the next run has to.
-func (r Reconciler) once(ctx context.Context, from string) (rep Report, first string, err error) {
+// once looks at the charges since a time, by the provider's clock, and says
+// since when the next run has to.
+func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next time.Time, err error) {
 	if r.Grace == 0 {
 		r.Grace = 5 * time.Minute
 	}
@@ -103,13 +105,13 @@ func (r Reconciler) once(ctx context.Context, from string) (rep Report, first st
 	rep = Report{Findings: []Finding{}}
 	alive := map[string]bool{}
 	errOrders, errReservations := r.orders(ctx, &rep, alive), r.reservations(ctx, &rep)
-	first, errCharges := r.charges(ctx, &rep, alive, from)
-	return rep, first, errors.Join(errOrders, errReservations, errCharges)
+	next, errCharges := r.charges(ctx, &rep, alive, since)
+	return rep, next, errors.Join(errOrders, errReservations, errCharges)
 }
 
 // Run repeats Once at the interval until ctx ends.
 func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
-	from := "" // a new process looks at all charges once
+	var since time.Time // a new process looks at all charges once
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -118,8 +120,8 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		rep, first, err := r.once(ctx, from)
-		from = first
+		rep, next, err := r.once(ctx, since)
+		since = next
 		if ctx.Err() != nil {
 			return nil
 		}

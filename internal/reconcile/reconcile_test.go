@@ -47,6 +47,29 @@ func TestOrdersWithoutASagaGoOn(t *testing.T) {
 	l.level(994, 0, 6)
 }
 
+// TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid: it may not answer twice.
+func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.AwaitCarrier, l.Terms.CarrierTimeout = true, time.Hour
+	o := order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, ShipTo: &order.Address{Name: "SILENT"},
+		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
+	_, _, err := l.Store.Accept(t.Context(), o)
+	l.must(err)
+	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
+	l.must(err)
+	l.charged(o)
+	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	_, err = l.Store.CarrierAnswered(t.Context(), "o", stock.Refused, "", "island")
+	l.must(err)
+	l.found("order is PAID and has no saga", "saga started again")
+	_, err = l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["o"] {
+		t.Errorf("%+v", rec)
+	}
+}
+
 func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("reserved")
@@ -152,11 +175,11 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	l.nothing()
 }
 
-// busy says of every order that its saga is running.
+// busy says of every order that its saga is running, and waits for the carrier.
 type busy struct{ engine.Engine }
 
 func (busy) Get(_ context.Context, id string) (engine.Instance, error) {
-	return engine.Instance{ID: id, Status: engine.Running}, nil
+	return engine.Instance{ID: id, Status: engine.Running, CustomStatus: workflows.StepCarrier}, nil
 }
 
 // TestManyPages has more of everything than one page takes.

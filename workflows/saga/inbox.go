@@ -109,20 +109,22 @@ func (b *inbox) drain() {
 	}
 }
 
-// receive waits for a signal of the kind ("" for none: it just passes the
+// receive waits for a signal of one of the kinds (none: it just passes the
 // time) or, if cancellable, for a cancel, and says which came: "" for neither
 // within the time. A negative time-out waits for ever. Other kinds that arrive
 // meanwhile are kept for who waits for them later.
-func (b *inbox) receive(kind string, timeout time.Duration, cancellable bool) (payload json.RawMessage, got string) {
+func (b *inbox) receive(timeout time.Duration, cancellable bool, kinds ...string) (payload json.RawMessage, got string) {
 	deadline := b.ctx.CurrentTimeUtc.Add(timeout)
 	b.drain()
 	for {
 		if cancellable && len(b.stash[signalCancel]) > 0 {
 			return nil, signalCancel
 		}
-		if q := b.stash[kind]; kind != "" && len(q) > 0 {
-			b.stash[kind] = q[1:]
-			return q[0], kind
+		for _, kind := range kinds {
+			if q := b.stash[kind]; len(q) > 0 {
+				b.stash[kind] = q[1:]
+				return q[0], kind
+			}
 		}
 		left := time.Duration(-1)
 		if timeout >= 0 {

@@ -39,3 +39,11 @@ const undoStatus = "undo "
 
 // IsUndoing reports, by its custom status, whether a saga compensates.
 func IsUndoing(customStatus string) bool { return strings.HasPrefix(customStatus, undoStatus) }
+
+// ParkedAt is the step at which a saga waits for a Resolution, or "".
+func ParkedAt(customStatus string) string {
+	if step, parked := strings.CutPrefix(customStatus, parkedStatus); parked {
+		return step
+	}
+	return ""
+}

@@ -82,6 +82,9 @@ type Wait[S any] struct {
 	Received func(s *S, payload json.RawMessage) *Stop
 	// TimedOut decides what no answer means; nil result parks the saga.
 	TimedOut func(S) *Stop
+	// Late lets a signal that comes while the saga is parked for want of it still
+	// be received: the saga goes on, and needs nobody any more.
+	Late bool
 }
 
 // Stop ends a saga for a business reason: the step that returns it did
@@ -199,7 +202,7 @@ func (r *run[S]) step(i int) *Stop {
 		if !r.noReturn {
 			return &Stop{Status: r.saga.Failed, Reason: step.Name + ": " + err.Error()}
 		}
-		switch res := r.park(step.Name, Stop{Status: r.saga.Failed}, err); res.Action {
+		switch res, _ := r.park(step.Name, Stop{Status: r.saga.Failed}, err); res.Action {
 		case ActionRetry:
 		case ActionCompensate:
 			return &Stop{Status: r.saga.Failed, Reason: res.Reason()}
@@ -229,7 +232,7 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 	w := step.Wait
 	for {
 		r.ctx.SetCustomStatus(step.Name)
-		payload, got := r.inbox.receive(w.Signal, w.Timeout(r.state), !r.noReturn)
+		payload, got := r.inbox.receive(w.Timeout(r.state), !r.noReturn, w.Signal)
 		if got == signalCancel {
 			return r.cancelled()
 		}
@@ -239,7 +242,14 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 		if stop := w.TimedOut(r.state); stop != nil {
 			return stop
 		}
-		res := r.park(step.Name, Stop{Status: r.saga.Failed}, fmt.Errorf("no %s within %s", w.Signal, w.Timeout(r.state)))
+		var late []string
+		if w.Late {
+			late = []string{w.Signal}
+		}
+		res, payload := r.park(step.Name, Stop{Status: r.saga.Failed}, fmt.Errorf("no %s within %s", w.Signal, w.Timeout(r.state)), late...)
+		if payload != nil {
+			return w.Received(&r.state, payload)
+		}
 		switch res.Action {
 		case ActionRetry:
 		case ActionCompensate:
@@ -272,7 +282,7 @@ func (r *run[S]) attempt(activity string, p Policy, input func(n int) any, out a
 		if p.exhausted(n, r.ctx.CurrentTimeUtc.Add(delay).Sub(began)) {
 			return nil, fmt.Errorf("%s failed %d times in %s: %w", activity, n, r.ctx.CurrentTimeUtc.Sub(began).Round(time.Millisecond), err)
 		}
-		if _, got := r.inbox.receive("", delay, cancellable); got == signalCancel {
+		if _, got := r.inbox.receive(delay, cancellable); got == signalCancel {
 			return r.cancelled(), nil
 		}
 	}
@@ -318,7 +328,7 @@ func (r *run[S]) compensate(stop Stop) Report {
 				report.Compensated = append(report.Compensated, step.Name)
 				break
 			}
-			res := r.park(step.Name, stop, err)
+			res, _ := r.park(step.Name, stop, err)
 			if res.Action == ActionSkip || res.Action == ActionResolve {
 				r.skipped = append(r.skipped, step.Name)
 				break
@@ -330,8 +340,9 @@ func (r *run[S]) compensate(stop Stop) Report {
 	return report
 }
 
-// park makes the saga visible as stuck and waits for an operator.
-func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
+// park makes the saga visible as stuck and waits for an operator, or for one of
+// the late signals, of which it gives back the payload.
+func (r *run[S]) park(step string, stop Stop, cause error, late ...string) (Resolution, json.RawMessage) {
 	r.inbox.discard(signalResolve) // decisions about an earlier park
 	r.ctx.SetCustomStatus(parkedStatus + step)
 	if r.saga.Park != "" {
@@ -342,11 +353,14 @@ func (r *run[S]) park(step string, stop Stop, cause error) Resolution {
 		}
 	}
 	for {
-		payload, _ := r.inbox.receive(signalResolve, -1, false)
+		payload, got := r.inbox.receive(-1, false, append(late, signalResolve)...)
+		if got != signalResolve {
+			return Resolution{}, payload
+		}
 		var res Resolution
 		if err := json.Unmarshal(payload, &res); err != nil || !res.Action.Valid() {
 			continue // the API checks; another client may send anything
 		}
-		return res
+		return res, nil
 	}
 }

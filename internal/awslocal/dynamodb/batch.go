@@ -19,8 +19,9 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 			PutRequest    *struct{ Item attr.Item }
 			DeleteRequest *struct{ Key attr.Item }
 		}
+		ReturnConsumedCapacity, ReturnItemCollectionMetrics string
 	}
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	var writes []*prepared
@@ -53,6 +54,7 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 	if len(writes) == 0 || len(writes) > maxBatchWrite {
 		return nil, validation("Too many items requested for the BatchWriteItem call, or none: %d, at most %d", len(writes), maxBatchWrite)
 	}
+	used := consumed{}
 	var commits []journal.Commit // each write by itself: a batch is not a transaction
 	for _, p := range writes {
 		item, err := p.result(nil)
@@ -60,6 +62,7 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 			return nil, err
 		}
 		p.t.mu.Lock()
+		used[p.t.name] += writeUnits(max(p.t.get(p.key).Size(), item.Size()))
 		c, err := s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
 		p.t.mu.Unlock()
 		if err != nil {
@@ -72,7 +75,11 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return append(out, `{"UnprocessedItems":{}}`...), nil
+	out = append(out, `{"UnprocessedItems":{}`...)
+	if capacityWanted(in.ReturnConsumedCapacity) {
+		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
+	}
+	return append(out, '}'), nil
 }
 
 // identity names the item that a write is about.
@@ -88,11 +95,12 @@ func (s *Service) batchGet(body, out []byte) ([]byte, error) {
 			ExpressionAttributeNames map[string]string
 			ConsistentRead           bool
 		}
+		ReturnConsumedCapacity string
 	}
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
-	total := 0
+	total, used := 0, consumed{}
 	out = append(out, `{"Responses":{`...)
 	firstTable := true
 	for name, r := range in.RequestItems {
@@ -119,6 +127,7 @@ func (s *Service) batchGet(body, out []byte) ([]byte, error) {
 				return nil, validation("Provided list of item keys contains duplicates")
 			}
 			seen[id] = true
+			used[t.name] += readUnits(item.Size(), r.ConsistentRead)
 			if item == nil {
 				continue
 			}
@@ -133,5 +142,9 @@ func (s *Service) batchGet(body, out []byte) ([]byte, error) {
 	if total == 0 || total > maxBatchGet {
 		return nil, validation("Too many items requested for the BatchGetItem call, or none: %d, at most %d", total, maxBatchGet)
 	}
-	return append(out, `},"UnprocessedKeys":{}}`...), nil
+	out = append(out, `},"UnprocessedKeys":{}`...)
+	if capacityWanted(in.ReturnConsumedCapacity) {
+		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
+	}
+	return append(out, '}'), nil
 }

@@ -1,6 +1,8 @@
 package dynamodb
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
@@ -28,4 +30,22 @@ func appendCapacity(out []byte, table string, units float64) []byte {
 	out = append(out, `,"CapacityUnits":`...)
 	out = strconv.AppendFloat(out, units, 'f', -1, 64)
 	return append(out, '}')
+}
+
+// consumed are capacity units by table.
+type consumed map[string]float64
+
+// append adds what a batch or transaction has consumed, if it was asked for.
+func (c consumed) append(out []byte, wanted string) []byte {
+	if !capacityWanted(wanted) {
+		return out
+	}
+	out = append(out, `"ConsumedCapacity":[`...)
+	for i, table := range slices.Sorted(maps.Keys(c)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = appendCapacity(out, table, c[table])
+	}
+	return append(out, ']')
 }

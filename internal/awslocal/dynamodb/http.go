@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"errors"
 	"hash/crc32"
 	"net/http"
 	"strconv"
@@ -38,7 +39,17 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	*out = res
 	writeBody(w, http.StatusOK, res)
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
+}
+
+// decode reads a request. A parameter that is not known here is refused, for
+// to leave it out would be to answer another question.
+func decode(body []byte, into any) error {
+	err := wire.DecodeKnownJSON(body, into)
+	if unknown, ok := errors.AsType[*wire.UnknownFieldError](err); ok {
+		return validation("The local endpoint has no parameter %s here", unknown.Name)
+	}
+	return err
 }
 
 // writeBody adds the checksum that DynamoDB's clients verify.
@@ -59,6 +70,7 @@ type operation func(s *Service, body, out []byte) ([]byte, error)
 var operations = map[string]operation{
 	"CreateTable": (*Service).createTable, "DescribeTable": (*Service).describeTable,
 	"DeleteTable": (*Service).deleteTable, "ListTables": (*Service).listTables,
+	"UpdateTable":      (*Service).updateTable,
 	"UpdateTimeToLive": (*Service).updateTTL, "DescribeTimeToLive": (*Service).describeTTL,
 	"GetItem": (*Service).getItem, "PutItem": (*Service).putItem,
 	"UpdateItem": (*Service).updateItem, "DeleteItem": (*Service).deleteItem,

@@ -21,6 +21,9 @@ type write struct {
 	ReturnValues                        string
 	ReturnValuesOnConditionCheckFailure string
 	ReturnConsumedCapacity              string
+	// ReturnItemCollectionMetrics has something to tell of tables with local
+	// secondary indexes only.
+	ReturnItemCollectionMetrics string
 
 	// The old, expressionless forms; refused, not ignored.
 	Expected, AttributeUpdates map[string]any
@@ -36,6 +39,7 @@ type prepared struct {
 	condition *expr.Condition
 	update    *expr.Update
 	bind      expr.Binding
+	units     float64 // that it has consumed in a transaction
 }
 
 func (s *Service) prepare(kind string, w write) (*prepared, error) {
@@ -127,7 +131,7 @@ func (p *prepared) result(old attr.Item) (attr.Item, error) {
 // single runs one write.
 func (s *Service) single(op, kind string, body, out []byte, returns ...string) ([]byte, error) {
 	var w write
-	if err := wire.DecodeJSON(body, &w); err != nil {
+	if err := decode(body, &w); err != nil {
 		return nil, err
 	}
 	if err := s.fault(op, w.TableName); err != nil {
@@ -276,7 +280,7 @@ func (s *Service) fetch(r read) (attr.Item, *table, error) {
 
 func (s *Service) getItem(body, out []byte) ([]byte, error) {
 	var r read
-	if err := wire.DecodeJSON(body, &r); err != nil {
+	if err := decode(body, &r); err != nil {
 		return nil, err
 	}
 	if err := s.fault("GetItem", r.TableName); err != nil {

@@ -47,7 +47,7 @@ type plan struct {
 
 func (s *Service) plan(op string, body []byte) (*plan, error) {
 	p := &plan{}
-	if err := wire.DecodeJSON(body, &p.listing); err != nil {
+	if err := decode(body, &p.listing); err != nil {
 		return nil, err
 	}
 	if p.KeyConditions != nil || p.QueryFilter != nil || p.ScanFilter != nil || p.AttributesToGet != nil {
@@ -67,6 +67,9 @@ func (s *Service) plan(op string, body []byte) (*plan, error) {
 		if p.ConsistentRead {
 			return nil, validation("Consistent reads are not supported on global secondary indexes")
 		}
+	}
+	if err := p.checkSelect(); err != nil {
+		return nil, err
 	}
 	if p.Limit != nil && *p.Limit < 1 {
 		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1", *p.Limit)
@@ -93,6 +96,37 @@ func (s *Service) plan(op string, body []byte) (*plan, error) {
 		return nil, err
 	}
 	return p, uses.Check(p.bind)
+}
+
+// checkSelect says which kinds of answer go with a projection and an index.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html
+func (p *plan) checkSelect() error {
+	what := p.Select
+	switch p.Select {
+	case "":
+		return nil
+	case "SPECIFIC_ATTRIBUTES":
+		if p.ProjectionExpression == nil {
+			return validation("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+		}
+		return nil
+	case "COUNT":
+		what = "only the Count"
+	case "ALL_PROJECTED_ATTRIBUTES":
+		if p.ix == nil {
+			return validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+		}
+	case "ALL_ATTRIBUTES":
+		if p.ix != nil && p.ix.projection != "ALL" {
+			return validation("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index %s because its projection type is not ALL", p.IndexName)
+		}
+	default:
+		return validation("1 validation error detected: Value '%s' at 'select' failed to satisfy constraint: Member must satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]", p.Select)
+	}
+	if p.ProjectionExpression != nil {
+		return validation("Cannot specify the ProjectionExpression when choosing to get %s", what)
+	}
+	return nil
 }
 
 func (p *plan) schema() schema {

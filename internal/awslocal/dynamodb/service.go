@@ -51,7 +51,6 @@ type Service struct {
 	parsed  cache
 	working sync.WaitGroup
 	stop    context.CancelFunc
-	compact chan struct{}
 }
 
 // Open starts the service from what dir holds; "" keeps nothing.
@@ -62,7 +61,7 @@ func Open(dir string, o Options) (*Service, error) {
 	if o.SweepEvery == 0 {
 		o.SweepEvery = time.Minute
 	}
-	s := &Service{opt: o, compact: make(chan struct{}, 1)}
+	s := &Service{opt: o}
 	s.tokens.seen = map[string]*tokenUse{}
 	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, s.replay)
 	if err != nil {
@@ -163,6 +162,7 @@ func (s *Service) replay(b []byte) error {
 			}
 			if t, ok := s.tables.Get(d.TableName); ok && t.def.Created.Equal(d.Created) {
 				t.ttl, t.def.TTL = d.TTL, d.TTL
+				t.def.DeletionProtectionEnabled = d.DeletionProtectionEnabled
 				continue // a snapshot has it already
 			}
 			s.tables.Set(d.TableName, newTable(d, d.Created))
@@ -274,24 +274,6 @@ func keyOf(t *table, item attr.Item) attr.Item {
 		k[t.schema.rng] = item[t.schema.rng]
 	}
 	return k
-}
-
-// maybeCompact compacts in the background when the log has outgrown the data.
-func (s *Service) maybeCompact() {
-	if !s.journal.ShouldCompact() {
-		return
-	}
-	select {
-	case s.compact <- struct{}{}:
-	default:
-		return
-	}
-	s.working.Go(func() {
-		defer func() { <-s.compact }()
-		if err := s.journal.Compact(s.snapshot); err != nil && !errors.Is(err, journal.ErrClosed) {
-			s.opt.Logger.Warn().Err(err).Msg("dynamodb journal not compacted; it is tried again as it grows")
-		}
-	})
 }
 
 func (s *Service) snapshot(emit func([]byte) error) error {

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-
-	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
 // definition is CreateTable's input, and what is journalled of a table.
@@ -18,9 +16,19 @@ type definition struct {
 	LocalSecondaryIndexes  []indexDefinition `json:",omitempty"`
 	BillingMode            string            `json:",omitempty"`
 	ProvisionedThroughput  *throughput       `json:",omitempty"`
-	StreamSpecification    *struct{ StreamEnabled bool }
-	Created                time.Time // ours
-	TTL                    string    // ours
+	StreamSpecification    *struct {
+		StreamEnabled  bool
+		StreamViewType string `json:",omitempty"`
+	} `json:",omitempty"`
+	SSESpecification *struct {
+		Enabled                 bool
+		SSEType, KMSMasterKeyId string `json:",omitempty"`
+	} `json:",omitempty"`
+	TableClass                string `json:",omitempty"`
+	DeletionProtectionEnabled bool   `json:",omitempty"`
+
+	Created time.Time // ours
+	TTL     string    // ours
 }
 
 type attributeDefinition struct{ AttributeName, AttributeType string }
@@ -33,9 +41,10 @@ type projection struct {
 }
 
 type indexDefinition struct {
-	IndexName  string
-	KeySchema  []keyElement
-	Projection projection
+	IndexName             string
+	KeySchema             []keyElement
+	Projection            projection
+	ProvisionedThroughput *throughput `json:",omitempty"`
 }
 
 type throughput struct{ ReadCapacityUnits, WriteCapacityUnits int64 }
@@ -66,6 +75,12 @@ func (d definition) check() error {
 	}
 	if d.StreamSpecification != nil && d.StreamSpecification.StreamEnabled {
 		return validation("The local endpoint has no streams")
+	}
+	if e := d.SSESpecification; e != nil && (e.Enabled || e.SSEType != "" || e.KMSMasterKeyId != "") {
+		return validation("The local endpoint has no encryption with keys of KMS")
+	}
+	if d.TableClass != "" && d.TableClass != "STANDARD" {
+		return validation("The local endpoint has no table class but STANDARD: %s", d.TableClass)
 	}
 	types, usedBy := map[string]string{}, map[string]bool{}
 	for _, a := range d.AttributeDefinitions {
@@ -110,7 +125,7 @@ func (d definition) check() error {
 
 func (s *Service) createTable(body, out []byte) ([]byte, error) {
 	var d definition
-	if err := wire.DecodeJSON(body, &d); err != nil {
+	if err := decode(body, &d); err != nil {
 		return nil, err
 	}
 	if err := d.check(); err != nil {
@@ -145,7 +160,7 @@ type tableRequest struct{ TableName string }
 
 func (s *Service) named(body []byte, op string) (*table, error) {
 	var in tableRequest
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	if err := s.fault(op, in.TableName); err != nil {
@@ -172,6 +187,13 @@ func (s *Service) deleteTable(body, out []byte) ([]byte, error) {
 		s.mu.Unlock()
 		return nil, notFound(t.name)
 	}
+	t.mu.RLock()
+	protected := t.def.DeletionProtectionEnabled
+	t.mu.RUnlock()
+	if protected {
+		s.mu.Unlock()
+		return nil, validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+	}
 	commit, err := s.commit([]change{{table: t.name, drop: true}})
 	if err == nil {
 		s.tables.Delete(t.name)
@@ -186,12 +208,46 @@ func (s *Service) deleteTable(body, out []byte) ([]byte, error) {
 	return s.describe(out, "TableDescription", t, "DELETING")
 }
 
+// updateTable switches the protection against deletion; all else that AWS
+// changes by it is refused.
+func (s *Service) updateTable(body, out []byte) ([]byte, error) {
+	var in struct {
+		TableName                 string
+		DeletionProtectionEnabled *bool
+	}
+	if err := decode(body, &in); err != nil {
+		return nil, err
+	}
+	if err := s.fault("UpdateTable", in.TableName); err != nil {
+		return nil, err
+	}
+	t, err := s.table(in.TableName)
+	if err != nil {
+		return nil, err
+	}
+	if in.DeletionProtectionEnabled == nil {
+		return nil, validation("At least one of the parameters that UpdateTable changes must be given; the local endpoint has DeletionProtectionEnabled")
+	}
+	t.mu.Lock()
+	t.def.DeletionProtectionEnabled = *in.DeletionProtectionEnabled
+	def := t.def
+	commit, err := s.commit([]change{{table: t.name, def: &def}})
+	t.mu.Unlock()
+	if err == nil {
+		err = commit.Wait()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.describe(out, "TableDescription", t, "ACTIVE")
+}
+
 func (s *Service) listTables(body, out []byte) ([]byte, error) {
 	var in struct {
 		ExclusiveStartTableName string
 		Limit                   int
 	}
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	if in.Limit <= 0 || in.Limit > 100 {
@@ -244,6 +300,8 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 		ProvisionedThroughput                     throughput
 		BillingModeSummary                        *struct{ BillingMode string } `json:",omitempty"`
 		GlobalSecondaryIndexes                    []indexDescription            `json:",omitempty"`
+		TableClassSummary                         *struct{ TableClass string }  `json:",omitempty"`
+		DeletionProtectionEnabled                 bool
 	}{
 		TableName: t.name, TableStatus: status, TableArn: s.arn(t.name), TableId: "local-" + t.name,
 		AttributeDefinitions: t.def.AttributeDefinitions, KeySchema: t.def.KeySchema,
@@ -253,6 +311,10 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 	if t.def.ProvisionedThroughput != nil {
 		d.ProvisionedThroughput = *t.def.ProvisionedThroughput
 	}
+	if t.def.TableClass != "" {
+		d.TableClassSummary = &struct{ TableClass string }{t.def.TableClass}
+	}
+	d.DeletionProtectionEnabled = t.def.DeletionProtectionEnabled
 	if t.def.BillingMode != "" {
 		d.BillingModeSummary = &struct{ BillingMode string }{t.def.BillingMode}
 	}
@@ -260,8 +322,12 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 		if g.Projection.ProjectionType == "" {
 			g.Projection.ProjectionType = "ALL"
 		}
+		var units throughput
+		if g.ProvisionedThroughput != nil {
+			units = *g.ProvisionedThroughput
+		}
 		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, indexDescription{
-			indexDefinition: g, IndexStatus: "ACTIVE", IndexArn: s.arn(t.name) + "/index/" + g.IndexName,
+			indexDefinition: g, ProvisionedThroughput: units, IndexStatus: "ACTIVE", IndexArn: s.arn(t.name) + "/index/" + g.IndexName,
 			ItemCount: int64(t.indexes[i].tree.Len()),
 		})
 	}
@@ -276,7 +342,7 @@ func (s *Service) updateTTL(body, out []byte) ([]byte, error) {
 			Enabled       bool
 		}
 	}
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	t, err := s.table(in.TableName)

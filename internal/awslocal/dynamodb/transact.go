@@ -16,14 +16,20 @@ const (
 	maxTransaction = 4 << 20
 )
 
+// transactional is how often a transaction reads or writes each of its items:
+// once to prepare, once to commit.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+const transactional = 2
+
 type action struct{ Put, Update, Delete, ConditionCheck *write }
 
 func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
 	var in struct {
-		TransactItems      []action
-		ClientRequestToken string
+		TransactItems                                       []action
+		ClientRequestToken                                  string
+		ReturnConsumedCapacity, ReturnItemCollectionMetrics string
 	}
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	if n := len(in.TransactItems); n < 1 || n > maxActions {
@@ -47,14 +53,23 @@ func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
 		return nil, err
 	}
 	if again {
-		return append(out, "{}"...), nil
+		for _, p := range writes { // AWS reads the items to answer
+			p.t.mu.RLock()
+			p.units = transactional * readUnits(p.t.get(p.key).Size(), true)
+			p.t.mu.RUnlock()
+		}
+	} else {
+		err = s.transaction(writes)
+		finish(err == nil)
+		if err != nil {
+			return nil, err
+		}
 	}
-	err = s.transaction(writes)
-	finish(err == nil)
-	if err != nil {
-		return nil, err
+	used := consumed{}
+	for _, p := range writes {
+		used[p.t.name] += p.units
 	}
-	return append(out, "{}"...), nil
+	return append(used.append(append(out, '{'), in.ReturnConsumedCapacity), '}'), nil
 }
 
 func (s *Service) action(a action) (*prepared, error) {
@@ -117,6 +132,7 @@ func (s *Service) transaction(writes []*prepared) error {
 		reasons[i] = reasonOf(err)
 		failed = failed || err != nil
 		size += item.Size()
+		p.units = transactional * writeUnits(max(old.Size(), item.Size()))
 		if p.kind != "ConditionCheck" && (item != nil || old != nil) {
 			changes = append(changes, change{t: p.t, table: p.t.name, key: p.key.with(p), item: item})
 		}
@@ -174,8 +190,11 @@ func reasonOf(err error) reason {
 }
 
 func (s *Service) transactGet(body, out []byte) ([]byte, error) {
-	var in struct{ TransactItems []struct{ Get *read } }
-	if err := wire.DecodeJSON(body, &in); err != nil {
+	var in struct {
+		TransactItems          []struct{ Get *read }
+		ReturnConsumedCapacity string
+	}
+	if err := decode(body, &in); err != nil {
 		return nil, err
 	}
 	if n := len(in.TransactItems); n < 1 || n > maxActions {
@@ -232,5 +251,13 @@ func (s *Service) transactGet(body, out []byte) ([]byte, error) {
 		out = gets[i].show(item).AppendJSON(out, wire.AppendString)
 		out = append(out, '}')
 	}
-	return append(out, "]}"...), nil
+	out = append(out, ']')
+	if capacityWanted(in.ReturnConsumedCapacity) {
+		used := consumed{}
+		for i, g := range gets {
+			used[g.t.name] += transactional * readUnits(items[i].Size(), true)
+		}
+		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
+	}
+	return append(out, '}'), nil
 }

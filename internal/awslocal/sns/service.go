@@ -160,11 +160,7 @@ func (s *Service) commit(r record) error {
 	if err := c.Wait(); err != nil {
 		return fmt.Errorf("journal sns record: %w", err)
 	}
-	if s.log.ShouldCompact() { // rare: topics change seldom
-		if err := s.log.Compact(s.snapshot); err != nil {
-			s.opt.Logger.Error().Err(err).Msg("compacting the topics' journal failed")
-		}
-	}
+	s.log.Tend(s.snapshot)
 	return nil
 }
 

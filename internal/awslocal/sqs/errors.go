@@ -18,11 +18,12 @@ func errNoQueue() *wire.Error {
 	return &wire.Error{Shape: shape + "QueueDoesNotExist", Code: notExist, Message: "The specified queue does not exist."}
 }
 
-func errBatch(name, message string) *wire.Error {
+// errOld is one of those with an older code.
+func errOld(name, message string) *wire.Error {
 	return &wire.Error{Shape: shape + name, Code: oldCode + name, Message: message}
 }
 
-func errUnsupported(message string) *wire.Error { return errBatch("UnsupportedOperation", message) }
+func errUnsupported(message string) *wire.Error { return errOld("UnsupportedOperation", message) }
 
 func errHandle(handle string) *wire.Error {
 	return &wire.Error{

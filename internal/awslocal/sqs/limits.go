@@ -25,6 +25,10 @@ const (
 	maxListed         = 1_000
 )
 
+// settling is how long a purge, and the deletion of a queue, take: none of the
+// same queue comes after it sooner.
+const settling = time.Minute
+
 // sweepEvery bounds how often a queue is searched for expired messages; one
 // that has expired is never delivered, it may only be counted for that long.
 const sweepEvery = time.Second

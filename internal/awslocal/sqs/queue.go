@@ -31,6 +31,7 @@ type queue struct {
 	timer    *time.Timer // runs while somebody waits and something is timed
 	armedFor int64       // when timer fires; 0 when it is not running
 	swept    int64
+	purged   int64 // when that was asked for last; not kept over restarts
 }
 
 func (q *queue) init() { q.msgs = make(map[uuid.UUID]*message) }

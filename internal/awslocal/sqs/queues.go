@@ -45,6 +45,10 @@ func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, e
 		}
 		return &queueURLOutput{s.url(c, q)}, nil
 	}
+	if at, ok := s.gone[in.QueueName]; ok && time.Now().UnixNano()-at < int64(settling) {
+		s.mu.Unlock()
+		return nil, errOld("QueueDeletedRecently", "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
+	}
 	q := s.newQueue(in.QueueName, set, in.Tags)
 	r, err := queuePut(q)
 	if err != nil {
@@ -78,6 +82,9 @@ func (s *Service) deleteQueue(_ *call, in *queueURLInput) (*empty, error) {
 		return nil, errNoQueue()
 	}
 	delete(s.queues, q.name)
+	now := time.Now().UnixNano()
+	maps.DeleteFunc(s.gone, func(_ string, at int64) bool { return now-at >= int64(settling) })
+	s.gone[q.name] = now
 	commit := s.append(queueID(recQueueGone, q))
 	s.mu.Unlock()
 	q.close()
@@ -295,7 +302,13 @@ func (s *Service) purge(_ *call, in *queueURLInput) (*empty, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now().UnixNano()
 	q.mu.Lock()
+	if q.purged > 0 && now-q.purged < int64(settling) {
+		q.mu.Unlock()
+		return nil, errOld("PurgeQueueInProgress", "Only one PurgeQueue operation on "+q.name+" is allowed every 60 seconds.")
+	}
+	q.purged = now
 	clear(q.msgs)
 	q.ready, q.timed, q.counts = messageList{}, nil, [3]int{}
 	commit := s.append(queueID(recPurge, q))

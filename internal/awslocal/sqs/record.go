@@ -42,13 +42,8 @@ func (s *Service) append(r record) journal.Commit {
 	c := s.log.Append(*r)
 	wire.PutBuffer(r)
 	// Asking each time would take the journal's lock twice as often.
-	if s.appends.Add(1)%1024 == 0 && s.log.ShouldCompact() && s.compacting.CompareAndSwap(false, true) {
-		s.background.Go(func() {
-			defer s.compacting.Store(false)
-			if err := s.log.Compact(s.snapshot); err != nil {
-				s.opt.Logger.Error().Err(err).Msg("compacting the queues' journal failed")
-			}
-		})
+	if s.appends.Add(1)%1024 == 0 {
+		s.log.Tend(s.snapshot)
 	}
 	return c
 }

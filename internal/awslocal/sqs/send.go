@@ -52,7 +52,7 @@ func (s *Service) sendBatch(_ *call, in *sendBatchInput) (*sendBatchOutput, erro
 		total += messageSize(in.Entries[i].MessageBody, in.Entries[i].MessageAttributes)
 	}
 	if total > maxMessageBytes {
-		return nil, errBatch("BatchRequestTooLong", fmt.Sprintf(
+		return nil, errOld("BatchRequestTooLong", fmt.Sprintf(
 			"Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxMessageBytes, total))
 	}
 	out := &sendBatchOutput{Successful: make([]sendEntryOutput, 0, len(in.Entries))}
@@ -208,19 +208,19 @@ func allowed(s string) bool {
 // checkBatch is what every batch is refused for as a whole.
 func checkBatch(n int, id func(int) string) error {
 	if n == 0 {
-		return errBatch("EmptyBatchRequest", "There should be at least one entry in the request.")
+		return errOld("EmptyBatchRequest", "There should be at least one entry in the request.")
 	}
 	if n > maxBatchEntries {
-		return errBatch("TooManyEntriesInBatchRequest", fmt.Sprintf("Maximum number of entries per request are 10. You have sent %d.", n))
+		return errOld("TooManyEntriesInBatchRequest", fmt.Sprintf("Maximum number of entries per request are 10. You have sent %d.", n))
 	}
 	for i := range n {
 		if x := id(i); len(x) > 80 || strings.ContainsRune(x, '.') || !validAttributeName(x) {
-			return errBatch("InvalidBatchEntryId",
+			return errOld("InvalidBatchEntryId",
 				"A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
 		}
 		for j := range i {
 			if id(i) == id(j) {
-				return errBatch("BatchEntryIdsNotDistinct", "Id "+id(i)+" repeated.")
+				return errOld("BatchEntryIdsNotDistinct", "Id "+id(i)+" repeated.")
 			}
 		}
 	}

@@ -31,11 +31,11 @@ type Service struct {
 
 	mu     sync.RWMutex
 	queues map[string]*queue // by name
+	gone   map[string]int64  // when queues were deleted, by name; not kept over restarts
 	tasks  []*moveTask       // newest first
 
 	drain      sync.Once
-	background sync.WaitGroup // compaction and move tasks
-	compacting atomic.Bool
+	background sync.WaitGroup // move tasks
 	appends    atomic.Uint64
 }
 
@@ -47,7 +47,7 @@ func Open(dir string, o Options) (*Service, error) {
 	if o.AccountID == "" {
 		o.AccountID = "000000000000"
 	}
-	s := &Service{opt: o, done: make(chan struct{}), queues: make(map[string]*queue)}
+	s := &Service{opt: o, done: make(chan struct{}), queues: make(map[string]*queue), gone: make(map[string]int64)}
 	r := newReplay(s)
 	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, r.record)
 	if err != nil {

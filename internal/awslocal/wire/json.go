@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -25,7 +28,33 @@ func DecodeJSON(body []byte, dst any) error {
 	if len(body) == 0 {
 		return nil
 	}
-	err := json.Unmarshal(body, dst)
+	return asAWS(json.Unmarshal(body, dst))
+}
+
+// UnknownFieldError names a field of a body that the struct for it has not.
+type UnknownFieldError struct{ Name string }
+
+func (e *UnknownFieldError) Error() string { return "unknown field " + e.Name }
+
+// DecodeKnownJSON is DecodeJSON that refuses fields which the struct has not.
+func DecodeKnownJSON(body []byte, dst any) error {
+	if len(body) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(dst)
+	if err != nil {
+		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+			return &UnknownFieldError{strings.Trim(name, `"`)}
+		}
+	} else if _, more := d.Token(); !errors.Is(more, io.EOF) {
+		err = errors.New("the body goes on behind its end")
+	}
+	return asAWS(err)
+}
+
+func asAWS(err error) error {
 	if invalid, ok := errors.AsType[Invalid](err); ok {
 		return invalid
 	}

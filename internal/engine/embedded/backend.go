@@ -34,9 +34,12 @@ type store struct {
 
 	mu        sync.Mutex
 	seq       uint64
+	last      journal.Commit // of the last record
 	instances *btree.Map[string, *instance]
 	live      int // instances that have not ended; see count
 	waiting   int // of those, the idle
+	resting   int // of those, the ones that rest
+	rests     func(customStatus string) bool
 	alarms    alarms
 	alarmSet  chan struct{} // holds a token when the earliest alarm changed
 
@@ -50,9 +53,6 @@ type store struct {
 	over    []*instance
 	moving  sync.Mutex
 	born    chan struct{} // closed when a saga begins; nil: no watcher of an archived one waits for that
-
-	compacting sync.WaitGroup
-	compact    chan struct{} // holds a token while a compaction runs
 }
 
 type activity struct {
@@ -64,14 +64,17 @@ var _ backend.Backend = (*store)(nil)
 
 func newStore(log zerolog.Logger) *store {
 	return &store{
+		rests:        func(string) bool { return false },
 		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
 		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
-		compact: make(chan struct{}, 1),
 	}
 }
 
-func openStore(dir string, opt journal.Options) (*store, error) {
+func openStore(dir string, rests func(string) bool, opt journal.Options) (*store, error) {
 	s := newStore(opt.Logger)
+	if rests != nil {
+		s.rests = rests
+	}
 	j, err := journal.Open(dir, opt, s.replay)
 	if err != nil {
 		if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
@@ -207,7 +210,10 @@ func (s *store) applyOp(seq uint64, o op) {
 		case opTaskDone:
 			i.finishTask(event(o))
 		default:
-			i.turn(runtimeState(o))
+			t := runtimeState(o)
+			if i.turn(t); i.ended() || t.ContinuedAsNew {
+				s.silence(i) // its timers are gone; the SDK cancels none
+			}
 		}
 	}
 	if i != nil {
@@ -234,7 +240,8 @@ func (s *store) commit(ops ...op) (journal.Commit, error) {
 	}
 	s.seq++
 	s.apply(s.seq, ops)
-	return s.journal.Append(record), nil
+	s.last = s.journal.Append(record)
+	return s.last, nil
 }
 
 // enqueue offers an instance to the workflow workers; mu is held.
@@ -277,7 +284,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	i.unsettled = c
 	s.enqueue(i)
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -410,7 +417,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.over = append(s.over, i)
 	}
 	s.mu.Unlock()
-	s.maybeCompact()
+	s.journal.Tend(s.snapshot)
 	return nil
 }
 

@@ -6,9 +6,14 @@ package embedded
 func (s *store) count(i *instance) {
 	live := !i.gone && !i.ended()
 	waiting := live && i.idle()
+	if i.packed == nil { // else it says what it said
+		i.rests = s.rests(i.custom.GetValue())
+	}
+	resting := waiting && i.rests
 	s.live += delta(i.live, live)
 	s.waiting += delta(i.waiting, waiting)
-	i.live, i.waiting = live, waiting
+	s.resting += delta(i.resting, resting)
+	i.live, i.waiting, i.resting = live, waiting, resting
 }
 
 func delta(was, is bool) int {
@@ -21,10 +26,12 @@ func delta(was, is bool) int {
 	return 0
 }
 
-// forget counts an instance no more: it is being purged or replaced.
+// forget counts an instance no more, and wakes it no more: it is being purged
+// or replaced.
 func (s *store) forget(i *instance) {
 	if i != nil {
 		i.gone = true
 		s.count(i)
+		s.silence(i)
 	}
 }

@@ -27,11 +27,14 @@ func scanned(s *store) (scan, counters engine.Stats) {
 			scan.Live++
 			if i.idle() {
 				scan.Waiting++
+				if s.rests(i.look().custom.GetValue()) {
+					scan.Resting++
+				}
 			}
 		}
 		return true
 	})
-	return scan, engine.Stats{Live: s.live, Waiting: s.waiting}
+	return scan, engine.Stats{Live: s.live, Waiting: s.waiting, Resting: s.resting}
 }
 
 // TestCountersAfterARandomHistory does whatever can be done to sagas, in
@@ -42,7 +45,7 @@ func TestCountersAfterARandomHistory(t *testing.T) {
 	t.Logf("seed %d", seed)
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	for round := range 4 {
-		e := run(t, w, Options{Dir: dir, Fsync: journal.SyncOff, DrainTimeout: time.Millisecond})
+		e := run(t, w, Options{Dir: dir, Rests: func(custom string) bool { return custom != "" }, Fsync: journal.SyncOff, DrainTimeout: time.Millisecond})
 		same := func() {
 			if scan, counters := scanned(e.store); scan != counters {
 				t.Fatalf("counted %+v, scanned %+v", counters, scan)

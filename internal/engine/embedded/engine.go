@@ -29,6 +29,9 @@ type Options struct {
 	// DrainTimeout is how long Run waits for activities in progress when its
 	// context ends, before it cancels theirs; 0 means 25 s.
 	DrainTimeout time.Duration
+	// Rests reports, by its custom status, whether a saga that waits can only be
+	// brought on from outside; nil: none is known to. See engine.Stats.
+	Rests func(customStatus string) bool
 	// Retention is how long ended sagas can be read; 0 means 7 days. The
 	// orders table remembers them for ever.
 	Retention time.Duration
@@ -51,7 +54,7 @@ func open(opt Options, fs journal.FS) (*Engine, error) {
 	setDefault(&opt.Workflows, 64)
 	setDefault(&opt.DrainTimeout, 25*time.Second)
 	setDefault(&opt.Retention, 7*24*time.Hour)
-	s, err := openStore(opt.Dir, journal.Options{Sync: opt.Fsync, Logger: opt.Logger, FS: fs})
+	s, err := openStore(opt.Dir, opt.Rests, journal.Options{Sync: opt.Fsync, Logger: opt.Logger, FS: fs})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +70,6 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // Close waits for a compaction that is going on, and for everything appended
 // to be on disk.
 func (e *Engine) Close() error {
-	e.store.compacting.Wait()
 	return errors.Join(e.store.journal.Close(), e.store.archive.close())
 }
 
@@ -129,7 +131,7 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 	s := e.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return engine.Stats{Live: s.live, Waiting: s.waiting}, nil
+	return engine.Stats{Live: s.live, Waiting: s.waiting, Resting: s.resting}, nil
 }
 
 // guarded runs work so that neither a shutdown nor a bug costs more than it

@@ -87,6 +87,16 @@ func TestFullDisk(t *testing.T) {
 	starting := make(chan error, 1)
 	go func() { starting <- e.Start(context.Background(), "Chain", "b", nil) }()
 	eventually(t, "not ready", func() bool { return errors.Is(e.Ready(), syscall.ENOSPC) })
+	// What is not on disk is not shown.
+	eventually(t, "it has begun in memory", func() bool { st, err := e.Stats(t.Context()); return err == nil && st.Live == 2 })
+	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if i, err := e.Get(brief, "b"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a saga whose start is not on disk is shown: %+v, %v", i, err)
+	}
+	if h, err := e.History(brief, "b"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("and its history: %v, %v", h, err)
+	}
 
 	stop()
 	if err := ends(t, "Run", ran); err != nil {

@@ -39,6 +39,10 @@ type instance struct {
 	gone    bool // purged or replaced
 	live    bool // as counted by the store
 	waiting bool // likewise
+	resting bool // likewise
+	rests   bool // by its custom status; see Options.Rests
+
+	alarms *alarm // the first of those that are set
 
 	unsettled journal.Commit // of the creation, then of the end, while not durable
 
@@ -75,7 +79,7 @@ func (i *instance) pack() {
 // fold puts the packed form in the place of the rest.
 func (i *instance) fold(b []byte) {
 	*i = instance{
-		id: i.id, seq: i.seq, retries: i.retries, live: i.live, waiting: i.waiting, gone: i.gone,
+		id: i.id, seq: i.seq, retries: i.retries, live: i.live, waiting: i.waiting, resting: i.resting, rests: i.rests, gone: i.gone, alarms: i.alarms,
 		metaSeq: i.metaSeq, changed: i.changed, over: i.over, overAt: i.overAt, packed: b,
 	}
 }

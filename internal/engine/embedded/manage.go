@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
@@ -23,8 +22,8 @@ func (s *store) DeleteTaskHub(context.Context) error {
 func (s *store) Start(context.Context) error { return nil }
 func (s *store) Stop(context.Context) error  { return nil }
 
-func (s *store) GetWorkflowMetadata(_ context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
-	i, err := s.find(string(id))
+func (s *store) GetWorkflowMetadata(ctx context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
+	i, err := s.seen(ctx, string(id), false)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +136,8 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 		return "", err
 	}
 	i, _ := s.instances.Get(newID)
-	i.publish(i.metadata(), i.seq)
+	i.meta = i.metadata()
+	meta, seq := i.meta, i.seq
 	s.count(i)
 	for _, e := range copied.PendingTimers {
 		s.setAlarm(i.alarmOf(e))
@@ -146,6 +146,9 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	if err := c.Wait(); err != nil {
 		return "", err
 	}
+	s.mu.Lock()
+	i.publish(meta, seq)
+	s.mu.Unlock()
 	for _, e := range copied.PendingTasks { // a turn in between has pushed those that it began
 		s.activities.push(activity{i, e})
 	}
@@ -221,96 +224,12 @@ func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRe
 	return res, nil
 }
 
-func (s *store) GetInstanceHistory(_ context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
-	i, err := s.find(req.GetInstanceId())
+func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
+	i, err := s.seen(ctx, req.GetInstanceId(), true)
 	if err != nil {
 		return nil, err
 	}
 	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
-}
-
-// setAlarm plans a durable timer; mu is held.
-func (s *store) setAlarm(a alarm) {
-	if a.at.Year() < neverYear {
-		s.addAlarm(a)
-	}
-}
-
-func (s *store) addAlarm(a alarm) {
-	s.alarms.add(a)
-	if s.alarms.next().Equal(a.at) {
-		select {
-		case s.alarmSet <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// ring fires alarms until ctx ends.
-func (s *store) ring(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.alarmSet:
-		case <-timer.C:
-		}
-		s.mu.Lock()
-		// A bounded lot at a time: ten thousand due timers must not hold the
-		// lock while others wait for it.
-		now, next := time.Now(), time.Hour
-		for n := 0; len(s.alarms) > 0; n++ {
-			if next = s.alarms.next().Sub(now); next > 0 {
-				break
-			}
-			if n == 256 {
-				next = 0
-				break
-			}
-			a := s.alarms.take()
-			s.fire(a)
-		}
-		s.mu.Unlock()
-		timer.Reset(next)
-	}
-}
-
-// fire gives an instance a timer that is due, if it still waits for it: it
-// may have ended, or continued as new with a timer of the same number.
-func (s *store) fire(a alarm) {
-	if a.inst.gone || a.inst.ended() {
-		return
-	}
-	if a.timer >= 0 {
-		a.inst.unpack()
-		e, ok := a.inst.timers[a.timer]
-		if ok && e.GetTimerFired().GetFireAt().AsTime().Equal(a.at) && !slices.Contains(a.inst.fired, e) {
-			a.inst.fired = append(a.inst.fired, e)
-		}
-	}
-	s.enqueue(a.inst)
-	a.inst.pack()
-}
-
-// maybeCompact starts a compaction in the background if the log has outgrown
-// the state.
-func (s *store) maybeCompact() {
-	if !s.journal.ShouldCompact() {
-		return
-	}
-	select {
-	case s.compact <- struct{}{}:
-	default:
-		return // one is running
-	}
-	s.compacting.Go(func() {
-		defer func() { <-s.compact }()
-		if err := s.journal.Compact(s.snapshot); err != nil {
-			s.log.Warn().Err(err).Msg("engine log not compacted; it is tried again as it grows")
-		}
-	})
 }
 
 func (s *store) snapshot(emit func([]byte) error) error {

@@ -36,6 +36,25 @@ func (s *store) find(id string) (*instance, error) {
 	return s.archived(id)
 }
 
+// seen is find for those outside: what they are shown is durable. Of a saga
+// that has begun, its metadata is; its history may be ahead of the disk.
+func (s *store) seen(ctx context.Context, id string, history bool) (*instance, error) {
+	s.mu.Lock()
+	i, ok := s.instances.Get(id)
+	if !ok {
+		s.mu.Unlock()
+		return s.archived(id)
+	}
+	c, last := *i.look(), s.last
+	s.mu.Unlock()
+	if c.metaSeq == 0 || history && c.metaSeq != c.seq {
+		if err := last.WaitFor(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &c, nil
+}
+
 // archived returns a saga that the archive has.
 func (s *store) archived(id string) (*instance, error) {
 	state, ok, err := s.archive.get(id)

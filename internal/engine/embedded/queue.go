@@ -1,10 +1,9 @@
 package embedded
 
 import (
-	"container/heap"
 	"context"
+	"slices"
 	"sync"
-	"time"
 )
 
 // queue is an unbounded FIFO whose readers are woken, never polling. What is
@@ -45,8 +44,7 @@ func (q *queue[T]) pop(ctx context.Context) (T, error) {
 			if q.head == len(q.items) {
 				q.items, q.head = q.items[:0], 0
 			} else if q.head > 1024 && q.head > len(q.items)/2 {
-				q.items = append(q.items[:0], q.items[q.head:]...)
-				q.head = 0
+				q.items, q.head = slices.Delete(q.items, 0, q.head), 0 // clears what is behind, too
 			}
 			more := q.head < len(q.items)
 			q.mu.Unlock()
@@ -62,29 +60,3 @@ func (q *queue[T]) pop(ctx context.Context) (T, error) {
 		}
 	}
 }
-
-// alarm is a durable timer, or, with timer -1, the time of a scheduled start
-// or of another try.
-type alarm struct {
-	at    time.Time
-	inst  *instance
-	timer int32 // id
-}
-
-type alarms []alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) } //nolint:forcetypeassert // heap.Push is called below only
-func (a *alarms) Pop() any {
-	old := *a
-	x := old[len(old)-1]
-	old[len(old)-1] = alarm{}
-	*a = old[:len(old)-1]
-	return x
-}
-
-func (a *alarms) add(x alarm)    { heap.Push(a, x) }
-func (a *alarms) take() alarm    { return heap.Pop(a).(alarm) } //nolint:forcetypeassert // only alarms are in it
-func (a alarms) next() time.Time { return a[0].at }

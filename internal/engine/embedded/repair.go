@@ -41,6 +41,19 @@ type Report struct {
 // acknowledged is missing: a torn end is no damage.
 func (r Report) Intact() bool { return r.Archive.Damage == "" && !slices.ContainsFunc(r.Damage, hole) }
 
+// Room is how much of the disk Repair takes at most, besides what is used now.
+func (r Report) Room() (bytes int64) {
+	if len(r.Damage) > 0 {
+		for _, f := range r.Files {
+			bytes += 2 * f.Bytes // the copy and the new snapshot
+		}
+	}
+	if r.Archive.Damage != "" {
+		bytes += r.Archive.Bytes
+	}
+	return bytes
+}
+
 func hole(d journal.Damage) bool { return !d.Torn }
 
 // Verify reads the state of an engine that is not running.

@@ -238,3 +238,36 @@ func TestRepairCutsATornEnd(t *testing.T) {
 		t.Error("state changed")
 	}
 }
+
+// TestOnlyLogIsLost: what is left of the log, and that something is missing,
+// must not look like an engine that begins.
+func TestOnlyLogIsLost(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "engine")
+	e := run(t, enginetest.NewWorld(), Options{Dir: src})
+	e.start(t, "Chain", "ended", nil)
+	e.wait(t, "ended")
+	e.moveNow(t)
+	e.start(t, "Listen", "live", nil)
+	e.stop()
+	for what, lose := range map[string]func(name string) error{
+		"deleted": os.Remove,
+		"emptied": func(name string) error { return os.Truncate(name, 0) },
+	} {
+		dir := copyDir(t, src)
+		if err := lose(filepath.Join(dir, "log-0000000000000001")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}); err == nil || !strings.Contains(err.Error(), "log-0000000000000001") || !strings.Contains(err.Error(), "ordersaga engine repair --data-dir "+filepath.Dir(dir)) {
+			t.Errorf("%s: start says %v", what, err)
+		}
+		if r, err := Verify(dir); err != nil || r.Intact() || r.Live != 0 || r.Ended != 1 {
+			t.Errorf("%s: %+v, %v", what, r, err)
+		}
+		if _, err := Repair(dir); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if left := states(t, dir); len(left) != 1 || left["ended"] == "" {
+			t.Errorf("%s: left are %v", what, left)
+		}
+	}
+}

@@ -1,0 +1,4 @@
+# Another image of the same program, for a rolling change.
+ARG OF
+FROM ${OF}
+LABEL org.opencontainers.image.version="next"
