@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -134,7 +135,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		w.Idle, w.Terms.AwaitCarrier = true, false // three durable steps, as the ceiling has
 	}
 	if !d.Dapr {
-		return d.work(ctx, l, &w)
+		return d.work(ctx, l, func() {}, &w)
 	}
 	dir, remove, err := d.daprDir()
 	if err != nil {
@@ -148,13 +149,18 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 	defer cluster.Stop()
 	g, gctx := errgroup.WithContext(ctx)
 	gctx, stop := context.WithCancel(gctx)
+	opened := make(chan struct{})
 	g.Go(func() error {
-		cluster.Watch(gctx)
+		select {
+		case <-opened:
+			cluster.Watch(gctx)
+		case <-gctx.Done(): // a sidecar that ends before is an error, and not started again
+		}
 		return nil
 	})
 	g.Go(func() error {
 		defer stop()
-		return d.work(gctx, l, workers...)
+		return explained(d.work(gctx, l, sync.OnceFunc(func() { close(opened) }), workers...), cluster, opened)
 	})
 	return g.Wait()
 }
@@ -171,8 +177,9 @@ func (d Dev) unlessEnded(ctx context.Context, err error) error {
 	return nil
 }
 
-// work runs the workers and, beside them, the job.
-func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
+// work runs the workers and, beside them, the job. It calls opened when all of
+// them have what they need.
+func (d Dev) work(ctx context.Context, l listeners, opened func(), workers ...*Worker) error {
 	var parts Parts
 	for i, w := range workers {
 		p, err := w.Open(ctx)
@@ -186,6 +193,7 @@ func (d Dev) work(ctx context.Context, l listeners, workers ...*Worker) error {
 			parts = p
 		}
 	}
+	opened()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, gctx := errgroup.WithContext(ctx)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 )
 
 // App ids. Workers and API share one: a workflow belongs to an app id, and a
@@ -81,6 +82,26 @@ func (d Dev) sidecars(ctx context.Context, dir string, template Worker, l listen
 		workers = append(workers, &w)
 	}
 	return cluster, workers, nil
+}
+
+// explained says more of an error before the workers have opened: a sidecar can
+// answer, and end because of a component a moment later.
+func explained(err error, c *daprlocal.Cluster, opened <-chan struct{}) error {
+	select {
+	case <-opened:
+		return err
+	default:
+	}
+	if err == nil {
+		return nil
+	}
+	if _, unfit := errors.AsType[*dapr.UnfitError](err); unfit {
+		return fmt.Errorf("%w (%s; another can be named by ORDERSAGA_DAPR_BIN)", err, c.Daprd())
+	}
+	if why := c.Ended(2 * time.Second); why != nil {
+		return why
+	}
+	return err
 }
 
 func portOf(l net.Listener) int {

@@ -206,6 +206,32 @@ func (c *Cluster) Again(ctx context.Context, name string) error {
 	return p.healthyWithin(ctx, startTime)
 }
 
+// Daprd is the program that sidecars run.
+func (c *Cluster) Daprd() string { return c.bin.Daprd }
+
+// Ended returns why a process has ended by itself, or does within a time; nil
+// if none does.
+func (c *Cluster) Ended(within time.Duration) error {
+	c.mu.Lock()
+	procs := c.procs[:len(c.procs):len(c.procs)]
+	c.mu.Unlock()
+	for late := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		for _, p := range procs {
+			l := p.now()
+			select {
+			case <-l.ended:
+				if p.wants(l) {
+					return fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(atStart), ended(l.err))
+				}
+			default:
+			}
+		}
+		if time.Now().After(late) {
+			return nil
+		}
+	}
+}
+
 // PID is the id of a process.
 func (c *Cluster) PID(name string) int { return c.named(name).now().cmd.Process.Pid }
 

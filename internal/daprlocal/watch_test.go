@@ -194,3 +194,18 @@ func TestMisreadFile(t *testing.T) {
 	set("misread", false)
 	log.says(t, 1, "started again")
 }
+
+// TestEnded: a sidecar that answers and then ends says why.
+func TestEnded(t *testing.T) {
+	p, set, log := watched(t, pauses{time.Hour, time.Hour, time.Minute, 10 * time.Second})
+	c := &Cluster{procs: []*process{p}}
+	if err := c.Ended(0); err != nil {
+		t.Error(err)
+	}
+	set("storeless", true)
+	crash(t, p)
+	log.says(t, 1, "is not up")
+	if err := c.Ended(time.Second); err == nil || !strings.Contains(err.Error(), "daprd one ended: ") {
+		t.Error(err)
+	}
+}
