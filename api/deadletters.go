@@ -78,8 +78,11 @@ func (s *server) deadLetters(h huma.API) {
 		Summary: "Put one back into its queue", Description: "As it is, or mended. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
 		err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body)
-		if errors.Is(err, deadletter.ErrNotFound) {
+		switch {
+		case errors.Is(err, deadletter.ErrNotFound):
 			return nil, huma.Error404NotFound(err.Error())
+		case errors.Is(err, deadletter.ErrUnread):
+			return nil, huma.Error503ServiceUnavailable(err.Error() + "; try again, or put all back")
 		}
 		if err != nil {
 			return nil, s.failed(ctx, err)

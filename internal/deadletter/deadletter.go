@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,13 +24,17 @@ type SQS interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
-	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
+	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
 }
 
 // ErrNotFound says that no letter has the id, or that somebody else is reading
 // it right now.
 var ErrNotFound = errors.New("no dead letter has this id, or it is being read by somebody else right now")
+
+// ErrUnread says that there are more letters than could be read, and that the
+// one that is looked for is not among those that were.
+var ErrUnread = errors.New("there are more letters than can be read in the time")
 
 // Letter is a message that could not be processed.
 type Letter struct {
@@ -48,15 +53,13 @@ type Pair struct{ Name, URL, DeadURL string }
 const hidden = 20 * time.Second
 
 // scan receives each letter once and gives it to f, until f says stop or there
-// are no more. Letters that f does not keep are put back.
+// are no more; if there are after some seconds, the error is ErrUnread. Letters
+// that f does not keep are put back.
 func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep, stop bool, err error)) (err error) {
 	var seen []types.Message
 	defer func() {
-		for _, m := range seen {
-			_, e := client.ChangeMessageVisibility(context.WithoutCancel(ctx), &sqs.ChangeMessageVisibilityInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle})
-			if e != nil {
-				err = errors.Join(err, fmt.Errorf("put dead letter %s back: %w", *m.MessageId, e))
-			}
+		for part := range slices.Chunk(seen, 10) { // at most, SQS says
+			err = errors.Join(err, p.show(context.WithoutCancel(ctx), client, part))
 		}
 	}()
 	until := time.Now().Add(hidden / 2) // later the first ones would come again
@@ -89,7 +92,25 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 			return nil
 		}
 	}
-	return nil
+	return fmt.Errorf("%d letters of %s were read: %w", len(seen), p.Name, ErrUnread)
+}
+
+// show puts letters back into others' sight.
+func (p Pair) show(ctx context.Context, client SQS, letters []types.Message) error {
+	in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &p.DeadURL}
+	for i, m := range letters {
+		id := strconv.Itoa(i)
+		in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle})
+	}
+	out, err := client.ChangeMessageVisibilityBatch(ctx, in)
+	if err != nil {
+		return fmt.Errorf("put dead letters of %s back: %w", p.Name, err)
+	}
+	for _, f := range out.Failed {
+		i, _ := strconv.Atoi(aws.ToString(f.Id)) // our own
+		err = errors.Join(err, fmt.Errorf("put dead letter %s back: %s", *letters[i].MessageId, aws.ToString(f.Message)))
+	}
+	return err
 }
 
 // List returns up to limit letters.
@@ -102,6 +123,9 @@ func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter
 		letters = append(letters, l)
 		return false, len(letters) >= limit, nil
 	})
+	if errors.Is(err, ErrUnread) {
+		err = nil // those that were are what was asked for
+	}
 	return letters, err
 }
 
@@ -134,7 +158,7 @@ func (p Pair) letter(m types.Message) Letter {
 }
 
 // Redrive puts a letter back into its queue, with another body if one is
-// given, or ErrNotFound.
+// given, or ErrNotFound, or ErrUnread.
 func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
 	found := false
 	err := p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
@@ -174,6 +198,9 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 			n++
 			return true, false, nil
 		})
+		if errors.Is(err, ErrUnread) {
+			err = nil // the next round reads on
+		}
 	}
 	return n, err
 }
