@@ -51,6 +51,9 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 		p, err := s.Auth.Who(r.Context(), token)
 		switch {
 		case errors.Is(err, auth.ErrIssuer):
+			if s.limit.refused(w, r) {
+				return
+			}
 			problem(w, http.StatusServiceUnavailable, "", "nobody can be let in now: "+auth.ErrIssuer.Error())
 			s.Logger.Error().Err(err).Msg("cannot check a token")
 			return

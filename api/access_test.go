@@ -136,10 +136,11 @@ func TestRoles(t *testing.T) {
 }
 
 func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
-	c, issuer, _ := startClosed(t)
+	c, issuer, _ := startClosed(t, func(w *app.Worker) { w.RateLimit = 2 })
 	token := issuer.Token("viewer")
 	issuer.Stop()
 	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away", http.StatusServiceUnavailable, "", "issuer")
+	c.asks("/v1/sagas", 100, "Authorization", "Bearer "+token) // nor may they go on forever
 	if a := c.get("/readyz"); a.status != http.StatusOK {
 		t.Errorf("sagas go on without it: %d %s", a.status, a.body)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -94,6 +95,9 @@ func (s *server) deadLetters(h huma.API) {
 		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/redrive", Tags: []string{"dead letters"},
 		Summary: "Put all back that are there now", Description: "It ends after 25 seconds with what it has done; repeat it for the rest.",
 	}, func(ctx context.Context, in *redriveAllInput) (*redriveAllOutput, error) {
+		if math.IsNaN(in.Rate) { // it is not less than the minimum, nor more than the maximum
+			return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query.rate", Message: "expected a number from 1 to 1000"})
+		}
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout*5/6)
 		defer cancel()
 		n, err := s.DeadLetters.RedriveAll(ctx, in.Queue, in.Rate)

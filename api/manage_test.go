@@ -112,6 +112,9 @@ func TestDeadLetters(t *testing.T) {
 		t.Error(o)
 	}
 	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
+	for _, rate := range []string{"NaN", "nan", "Inf", "-Inf", "0", "0.5", "1001"} {
+		c.post(queue+"/redrive?rate="+rate, "").wantProblem(t, "rate "+rate, http.StatusUnprocessableEntity, "query.rate", "")
+	}
 	c.post("/v1/dead-letters/Queue/x/redrive", "").wantProblem(t, "unknown queue", http.StatusUnprocessableEntity, "path.queue", "")
 	mended, err := json.Marshal(map[string]string{"body": newOrder("x", nil)})
 	if err != nil {

@@ -169,7 +169,11 @@ func (c console) problem(w http.ResponseWriter, r *http.Request, err error) {
 	v.Said, v.Failed = said(w, r)
 	if c.signsIn() && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
 		v.SignIn = auth.SignInPath + "?" + url.Values{"to": {r.URL.RequestURI()}}.Encode()
-		if status == http.StatusUnauthorized && r.Header.Get("Sec-Fetch-Mode") != "cors" { // a page that fetches itself cannot follow to the issuer
+		// Nothing here can follow to the issuer: not a page that fetches itself,
+		// and not a form, whose redirects the policy keeps on this site
+		// (form-action), the one after an action too. There it takes a link.
+		here := r.Header.Get("Sec-Fetch-Mode") == "cors" || r.Header.Get("Sec-Fetch-Site") == "same-origin"
+		if status == http.StatusUnauthorized && !here {
 			http.Redirect(w, r, v.SignIn, http.StatusFound)
 			return
 		}

@@ -16,7 +16,7 @@ type authFlags struct {
 	RolesPrefix  string   `name:"oidc-roles-prefix" help:"What the roles' names begin with at the issuer, such as ordersaga-."`
 	ClientID     string   `name:"oidc-client-id" help:"The console's at the issuer, so that people can sign in with a browser; without it only bearer tokens are taken."`
 	ClientSecret string   `name:"oidc-client-secret" help:"Goes with it, if the issuer gave one."`
-	PublicURL    string   `placeholder:"URL" help:"Where people find the console; the issuer must allow it with /console/signed-in behind it as a redirect URL."`
+	PublicURL    string   `placeholder:"URL" help:"Where people find the console; the issuer must allow it with /console/signed-in behind it as a redirect URL. Without an issuer a worker on loopback answers as localhost and under this name only."`
 	Open         bool     `help:"Let whoever reaches --listen do everything, also where that is not loopback: for a private network, or behind a proxy that asks for passwords."`
 }
 

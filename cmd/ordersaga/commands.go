@@ -241,7 +241,7 @@ func (c workerCmd) run(e env) error {
 	if err := w.Validate(); err != nil { // before anything is opened
 		return fmt.Errorf("worker settings: %w", err)
 	}
-	w.RateLimit = c.RateLimit
+	w.RateLimit, w.PublicURL = c.RateLimit, c.PublicURL
 	if w.Auth, err = c.issuer(e, c.Listen); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -312,6 +313,9 @@ func (c dlqRedriveCmd) Run(e env) error {
 			in["body"] = string(b)
 		}
 		return c.call(e, http.MethodPost, c.at()+"/"+url.PathEscape(c.ID)+"/redrive", in, nil)
+	}
+	if math.IsNaN(c.Rate) || c.Rate < 1 || c.Rate > 1000 {
+		return fmt.Errorf("--rate: is %v, must be from 1 to 1000", c.Rate)
 	}
 	total := 0
 	for {

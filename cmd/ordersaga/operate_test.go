@@ -152,6 +152,9 @@ func TestOperateDeadLetters(t *testing.T) {
 	s.refuses("no dead letter has this id", "dlq", "redrive", "x")
 	s.refuses("either one letter", "dlq", "redrive")
 	s.refuses("either one letter", "dlq", "redrive", "x", "--all")
+	for _, rate := range []string{"0", "0.5", "1001", "NaN", "+Inf"} {
+		s.refuses("--rate", "dlq", "redrive", "--all", "--rate="+rate)
+	}
 	s.says([]string{"0 put back"}, "dlq", "redrive", "--all", "--queue", "CarrierAnswersQueue")
 	s.says([]string{"1 put back"}, "dlq", "redrive", "--all")
 	testkit.Eventually(t, "it is a dead letter again", func() error {

@@ -3,6 +3,8 @@ package console
 import (
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/rs/zerolog"
 
@@ -32,7 +34,10 @@ func TestSignIn(t *testing.T) {
 	o.token = issuer.Token("shop")
 
 	o.open("/console/sagas")
-	o.do(chromedp.Click(`input[name=username]`), chromedp.KeyEvent("ann"), chromedp.Click(`input[name=password]`), chromedp.KeyEvent(authtest.Password+"\r"))
+	signIn := func() {
+		o.do(chromedp.Click(`input[name=username]`), chromedp.KeyEvent("ann"), chromedp.Click(`input[name=password]`), chromedp.KeyEvent(authtest.Password+"\r"))
+	}
+	signIn()
 	o.sees("ann · operator", "Sign out", "There are none.")
 	o.open("/")
 	o.place("good", "tok_ok", "Ann", 100)
@@ -47,5 +52,21 @@ func TestSignIn(t *testing.T) {
 	o.sees("approve: done", "it is fine", "ann")
 	if rec := o.until("dear", order.StatusCompleted); len(rec.Notes) != 1 || rec.Notes[0].Actor != "ann" {
 		t.Errorf("noted as %+v", rec.Notes)
+	}
+
+	// The session ends while she looks at a page: its forms lead to the issuer
+	// by a link, and back.
+	o.place("dearer", "tok_ok", "Ann", 100_000)
+	o.until("dearer", order.StatusAwaitingApproval)
+	for page, press := range map[string]string{"/console/sagas": "Show", "/console/sagas/dearer": "Approve"} {
+		o.open(page)
+		if _, err := chromedp.Call(o.ctx, network.ClearBrowserCookies, cdp.Empty{}); err != nil {
+			t.Fatal(err)
+		}
+		o.press(press)
+		o.sees("token is missing")
+		o.do(chromedp.Click(`//main//a[.="Sign in"]`))
+		signIn()
+		o.sees("ann · operator", "dearer", "AWAITING_APPROVAL")
 	}
 }

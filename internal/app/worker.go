@@ -76,6 +76,9 @@ type Worker struct {
 	OwnedEvery time.Duration
 	// Auth says who may use the API and the console; nil: whoever reaches them.
 	Auth *auth.Issuer
+	// PublicURL is where people find the console, if not on loopback. Without
+	// Auth a worker on loopback answers under no other name.
+	PublicURL string
 	// RateLimit is how many requests a second one client of the API may make; 0:
 	// any number.
 	RateLimit int
@@ -370,5 +373,9 @@ func (w *Worker) api(starter intake.Starter, later errands) http.Handler {
 	if w.Auth != nil {
 		options.Auth = w.Auth
 	}
-	return console.New(api.New(options), w.Auth)
+	handler := console.New(api.New(options), w.Auth)
+	if at, ok := w.Listener.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() && w.Auth == nil {
+		return api.OnLoopback(w.PublicURL, handler)
+	}
+	return handler
 }

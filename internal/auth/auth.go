@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/rs/zerolog"
 	"golang.org/x/oauth2"
+	"golang.org/x/time/rate"
 )
 
 // Role is what somebody may do.
@@ -100,6 +102,9 @@ func isLoopback(host string) bool {
 const (
 	issuerTimeout = 10 * time.Second
 	issuerPause   = 5 * time.Second
+	// keyFetches may follow each other at once, then one in each issuerPause:
+	// anybody can send a token whose key is not known.
+	keyFetches = 4
 )
 
 // Issuer checks tokens. The issuer's keys are fetched when first needed and
@@ -150,7 +155,8 @@ func (i *Issuer) discovered() (*oidc.Provider, error) {
 		i.options.Logger.Error().Err(err).Str("issuer", i.options.Issuer).Msg("cannot check tokens")
 		return nil, i.failure
 	}
-	i.provider, i.keys = p, keys{oidc.NewRemoteKeySet(ctx, location.URL)}
+	fetch := &http.Client{Timeout: issuerTimeout, Transport: &paced{next: i.client.Transport, limit: rate.NewLimiter(rate.Every(issuerPause), keyFetches)}}
+	i.provider, i.keys = p, keys{oidc.NewRemoteKeySet(oidc.ClientContext(ctx, fetch), location.URL)}
 	return p, nil
 }
 
@@ -184,10 +190,34 @@ type awayKey struct{}
 
 func (k keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := k.RemoteKeySet.VerifySignature(ctx, token)
-	if fetch, ok := errors.AsType[*url.Error](err); ok {
+	if fetch, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, errPaced) {
 		*ctx.Value(awayKey{}).(*error) = fetch //nolint:forcetypeassert // verify has put it there
 	}
 	return payload, err
+}
+
+// errPaced says that the keys are not fetched again so soon. Those that are
+// known are good, so the token is not.
+var errPaced = errors.New("its key is not known; should it be a new one, try again in a moment")
+
+// paced bounds how often the keys are fetched.
+type paced struct {
+	next  http.RoundTripper
+	limit *rate.Limiter
+
+	mu   sync.Mutex
+	last error // of the latest fetch
+}
+
+func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
+	p.mu.Lock() // the key set fetches one at a time anyway
+	defer p.mu.Unlock()
+	if !p.limit.Allow() {
+		return nil, cmp.Or(p.last, errPaced)
+	}
+	var res *http.Response
+	res, p.last = p.next.RoundTrip(req)
+	return res, p.last
 }
 
 // healthy makes an error of an answer that says the issuer is broken.

@@ -93,6 +93,31 @@ func TestKeysAreRotated(t *testing.T) {
 	check(before, false) // and now withdrawn
 }
 
+// TestGuessesDoNotFetchKeys: who sends tokens with keys that nobody knows does
+// not have the issuer asked each time, nor those known forgotten.
+func TestGuessesDoNotFetchKeys(t *testing.T) {
+	real, i := newIssuer(t, nil)
+	other := authtest.New(t, "http://127.0.0.1/")
+	good := real.Token("viewer")
+	_, rest, _ := strings.Cut(good, ".")
+	header, _, _ := strings.Cut(other.Token("viewer"), ".") // which names the other's key
+	for range 50 {
+		if _, err := i.Who(context.Background(), header+"."+rest); !errors.Is(err, auth.ErrToken) || errors.Is(err, auth.ErrIssuer) {
+			t.Fatal(err)
+		}
+	}
+	if n := real.Fetches(); n == 0 || n > 6 {
+		t.Errorf("the keys were fetched %d times", n)
+	}
+	if _, err := i.Who(context.Background(), good); err != nil {
+		t.Error(err)
+	}
+	real.Stop()
+	if _, err := i.Who(context.Background(), good); err != nil {
+		t.Errorf("a key that is known: %v", err)
+	}
+}
+
 func TestIssuerAway(t *testing.T) {
 	real, i := newIssuer(t, nil)
 	token := real.Token("viewer")

@@ -41,6 +41,8 @@ type Issuer struct {
 
 	mu   sync.Mutex
 	keys []key // the latest signs
+	// fetches counts how often the keys were asked for.
+	fetches int
 }
 
 // New starts an issuer. It ends with the test.
@@ -77,6 +79,13 @@ func (i *Issuer) Rotate() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = append(i.keys[max(0, len(i.keys)-1):], key{rand.Text(), private})
+}
+
+// Fetches is how often the keys were asked for.
+func (i *Issuer) Fetches() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.fetches
 }
 
 // Token is a bearer token of the program of that name: viewer, shop, operator,
@@ -159,6 +168,7 @@ func (s store) SigningKey(context.Context) (op.SigningKey, error) {
 func (s store) KeySet(context.Context) (all []op.Key, err error) {
 	s.issuer.mu.Lock()
 	defer s.issuer.mu.Unlock()
+	s.issuer.fetches++
 	for _, k := range s.issuer.keys {
 		all = append(all, published{k})
 	}

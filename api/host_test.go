@@ -1,0 +1,73 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/api"
+)
+
+// TestPagesCannotActByRebinding: the browser takes a page for one of the API's
+// own, for its name leads to loopback by now.
+func TestPagesCannotActByRebinding(t *testing.T) {
+	c := start(t)
+	for _, x := range []struct{ method, path, kind, body string }{
+		{"PUT", "/v1/stock/A", "application/json", `{"available":7}`},
+		{"GET", "/v1/sagas", "", ""},
+		{"POST", "/console/stock", "application/x-www-form-urlencoded", "sku=A&available=7"},
+		{"GET", "/", "", ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), x.method, c.API+x.path, strings.NewReader(x.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "evil.example:8480"
+		req.Header.Set("Origin", "http://evil.example:8480")
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
+		if x.kind != "" {
+			req.Header.Set("Content-Type", x.kind)
+		}
+		res, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := res.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		if res.StatusCode != http.StatusMisdirectedRequest {
+			t.Errorf("%s %s answers %s", x.method, x.path, res.Status)
+		}
+	}
+	if a := c.get("/v1/stock/A"); !strings.Contains(a.body, "1000000") {
+		t.Error(a.body)
+	}
+}
+
+func TestOnLoopback(t *testing.T) {
+	passes := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for host, public := range map[string]string{
+		"localhost": "", "LocalHost:8080": "", "127.0.0.1:8080": "", "127.1.2.3": "", "[::1]:8080": "", "[::1]": "",
+		"orders.example.com": "https://orders.example.com", "Orders.example.com:443": "https://orders.example.com/",
+	} {
+		if s := statusAs(api.OnLoopback(public, passes), host); s != http.StatusOK {
+			t.Errorf("%s is refused with %d", host, s)
+		}
+	}
+	for _, host := range []string{"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "127.evil.example", "192.168.0.1", "[::2]:80", "[", ":8080"} {
+		for _, public := range []string{"", "https://orders.example.com"} {
+			if s := statusAs(api.OnLoopback(public, passes), host); s != http.StatusMisdirectedRequest {
+				t.Errorf("%q is answered with %d", host, s)
+			}
+		}
+	}
+}
+
+func statusAs(h http.Handler, host string) int {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Host = host
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
+}
