@@ -34,7 +34,7 @@ func TestCluster(t *testing.T) {
 	c.CRDs(crds[2].folder(t))
 	c.refuses("Error: UPGRADE FAILED", "autoscaling.min: 99, must not be above autoscaling.max, 40", append(upgrade, "--set", "autoscaling.min=99")...)
 	c.helm(upgrade...)
-	if got := c.deployments(); !slices.Equal(got, []string{"api 3", "reconciler 1", "worker 2"}) { // the worker's are KEDA's now, and until then as they were
+	if got := c.deployments(); !slices.Equal(got, []string{"api 3", "reconciler 1", "worker 8"}) { // the worker's are KEDA's now, and until then the fallback's
 		t.Errorf("production: %v", got)
 	}
 	if got := c.names("keda.sh/v1alpha1/scaledobjects"); !slices.Equal(got, []string{"ordersaga-worker"}) {
@@ -42,6 +42,20 @@ func TestCluster(t *testing.T) {
 	}
 	if got := c.names("dapr.io/v1alpha1/components"); !slices.Equal(got, []string{"cursorstore", "orderpubsub", "secretstore", "statestore"}) {
 		t.Errorf("production: %v", got)
+	}
+
+	// A revision of the peak, and one of a quiet hour: back to either there are
+	// enough workers until KEDA looks.
+	for _, workers := range []int{20, 0} {
+		c.scale(workers)
+		c.helm(upgrade...)
+	}
+	c.scale(30)
+	for _, back := range []struct{ revision, worker string }{{"3", "worker 20"}, {"4", "worker 8"}, {"2", "worker 8"}} {
+		c.helm("rollback", "ordersaga", back.revision)
+		if got := c.deployments(); !slices.Contains(got, back.worker) {
+			t.Errorf("rolled back to revision %s: %v, want %s", back.revision, got, back.worker)
+		}
 	}
 
 	c.helm("rollback", "ordersaga", "1")
@@ -137,4 +151,10 @@ func (c cluster) list(kind string, each func(name string, replicas int)) {
 	for _, i := range found.Items {
 		each(i.Metadata.Name, i.Spec.Replicas)
 	}
+}
+
+// scale is KEDA's part.
+func (c cluster) scale(workers int) {
+	c.Helper()
+	must(c.T, c.Patch(c.Context(), "/apis/apps/v1/namespaces/default/deployments/ordersaga-worker", map[string]any{"spec": map[string]any{"replicas": workers}}))
 }

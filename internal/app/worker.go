@@ -279,6 +279,7 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	}
 	if !w.NoSagas {
 		g.Go(func() error { return cloud.Advise(w.answers().Run(gctx)) })
+		g.Go(func() error { return w.beat(gctx) })
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })
@@ -286,7 +287,6 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
-	g.Go(func() error { return w.beat(gctx) })
 	if w.owner != nil {
 		g.Go(func() error { return w.owner.watch(gctx, cmp.Or(w.OwnedEvery, 15*time.Second)) })
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -86,15 +87,19 @@ func (o Options) Validate() error {
 		faults = append(faults, errors.New("the claim that has the roles is missing"))
 	}
 	if o.ClientID != "" {
-		if u, err := url.Parse(o.PublicURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		u, err := url.Parse(o.PublicURL)
+		switch {
+		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 			faults = append(faults, fmt.Errorf("public URL %q must be the URL at which people find the console: the issuer sends them back to it", o.PublicURL))
+		case u.Scheme == "http" && !isLoopback(u.Hostname()):
+			faults = append(faults, fmt.Errorf("public URL %q must be an https URL: whoever listens on the way has the session of who signs in", o.PublicURL))
 		}
 	}
 	return errors.Join(faults...)
 }
 
 func isLoopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // issuerTimeout bounds each question to the issuer; after one that failed,

@@ -149,11 +149,18 @@ func TestOptions(t *testing.T) {
 		"audience":   func(o *auth.Options) { o.Audiences = nil },
 		"claim":      func(o *auth.Options) { o.RolesClaim = "" },
 		"public URL": func(o *auth.Options) { o.ClientID = "console" },
+		"session":    func(o *auth.Options) { o.ClientID, o.PublicURL = "console", "http://orders.example.com" },
+		"https URL":  func(o *auth.Options) { o.Issuer = "http://127.0.0.1.example.com" },
 	} {
 		o := auth.Options{Issuer: "https://id.example.com", Audiences: []string{"a"}, RolesClaim: "roles"}
 		if err := o.Validate(); err != nil {
 			t.Fatal(err)
 		}
+		o.ClientID, o.PublicURL = "console", "http://127.0.0.1:8080"
+		if err := o.Validate(); err != nil {
+			t.Error(err)
+		}
+		o.ClientID, o.PublicURL = "", ""
 		change(&o)
 		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

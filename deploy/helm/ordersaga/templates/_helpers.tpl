@@ -119,7 +119,8 @@ topologySpreadConstraints:
   {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - topologyKey: {{ . }}
     maxSkew: 1
-    whenUnsatisfiable: {{ $v.topologySpread.whenUnsatisfiable }}
+    whenUnsatisfiable: {{ eq . "kubernetes.io/hostname" | ternary "ScheduleAnyway" $v.topologySpread.whenUnsatisfiable }}
+    nodeTaintsPolicy: Honor # a node that takes no such pod is none that lacks one
     labelSelector:
       matchLabels:
         {{- include "ordersaga.selector" $context | nindent 8 }}
