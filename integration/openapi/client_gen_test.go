@@ -407,6 +407,7 @@ type Saga struct {
 
 	// Cancellable Whether cancelling is still possible.
 	Cancellable bool      `json:"cancellable"`
+	Carrier     *string   `json:"carrier,omitempty"`
 	ChargeId    *string   `json:"chargeId,omitempty"`
 	CreatedAt   time.Time `json:"createdAt"`
 	Currency    string    `json:"currency"`
