@@ -41,7 +41,9 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 		panic(err) // it is embedded
 	}
 	r := chi.NewRouter()
-	r.Use(secured, http.NewCrossOriginProtection().Handler, middleware.GetHead)
+	foreign := http.NewCrossOriginProtection()
+	foreign.SetDenyHandler(apiHandler) // it refuses it as well, and notes that
+	r.Use(secured, foreign.Handler, middleware.GetHead)
 	r.Get("/", c.page("overview", c.overview))
 	r.Get("/console/sagas", c.page("sagas", c.sagas))
 	r.Post("/console/sagas", c.bulk)
