@@ -313,16 +313,16 @@ func (c console) stock(r *http.Request) (any, string, error) {
 
 type lettersPage struct {
 	Queues  []api.Queue
-	Queue   string
-	Letters []deadletter.Letter
+	Queue   string              `json:"-"`
+	Letters []deadletter.Letter `json:"-"`
 }
 
 func (c console) letters(r *http.Request) (any, string, error) {
-	var o api.Overview
-	if err := c.get(r, "/v1/overview", &o); err != nil {
+	var p lettersPage
+	if err := c.get(r, "/v1/dead-letters", &p); err != nil {
 		return nil, "", err
 	}
-	p := lettersPage{Queues: o.Queues, Queue: r.URL.Query().Get("queue")}
+	p.Queue = r.URL.Query().Get("queue")
 	if p.Queue == "" {
 		return p, "", nil
 	}
