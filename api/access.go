@@ -1,19 +1,14 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/go-chi/chi/v5/middleware"
-	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 )
@@ -67,7 +62,7 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 		}
 		ctx := auth.With(r.Context(), p)
 		if need := needed(r); !p.May(need...) {
-			s.audit(ctx, r, http.StatusForbidden, nil)
+			s.refused(r.WithContext(ctx), http.StatusForbidden)
 			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
 			problem(w, http.StatusForbidden, "", r.Method+" "+r.URL.Path+" needs the role "+roles(append(need, auth.Operator))+"; "+p.Name+" has "+cmp.Or(roles(p.Roles), "none"))
 			return
@@ -102,54 +97,6 @@ func roles(all []auth.Role) string {
 		names[i] = string(r)
 	}
 	return strings.Join(names, " or ")
-}
-
-// audited logs what operators do, and what they are refused.
-func (s *server) audited(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead || !guarded(r.URL.Path) || places(r) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		said, err := io.ReadAll(r.Body)
-		if err != nil {
-			problem(w, http.StatusBadRequest, "body", "the body cannot be read to its end")
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(said))
-		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		next.ServeHTTP(ww, r)
-		s.audit(r.Context(), r, cmp.Or(ww.Status(), http.StatusOK), said)
-	})
-}
-
-// maxSaid bounds what of a request is in the audit log.
-const maxSaid = 2 << 10
-
-// audit writes one line that says who asked for what, and what came of it. What
-// was said with it is there too, but for dead letters: they have customers'
-// addresses in them.
-func (s *server) audit(ctx context.Context, r *http.Request, status int, said []byte) {
-	line := zerolog.Ctx(ctx).Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
-		Int("status", status)
-	if p, ok := auth.From(ctx); ok {
-		line = line.Str("subject", p.Subject).Str("name", p.Name)
-	}
-	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if len(said) <= maxSaid && json.Valid(said) && !letters {
-		line = line.RawJSON("said", said)
-	}
-	line.Str("from", r.RemoteAddr).Msg("operator action")
-}
-
-// heard is what somebody says with an action. Who has signed in cannot act in
-// another's name.
-func heard(ctx context.Context, in *Said) Said {
-	said := deref(in)
-	if p, ok := auth.From(ctx); ok {
-		said.By = p.Name
-	}
-	return said
 }
 
 // Who is the answer to the question who one is.

@@ -147,7 +147,7 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 }
 
 func TestAudit(t *testing.T) {
-	c, issuer, b := startClosed(t)
+	c, issuer, b := startClosed(t, func(w *app.Worker) { w.RateLimit = 5 })
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	if a := c.do("POST", "/v1/sagas", newOrder("o", expensive), operator...); a.status != http.StatusAccepted {
 		t.Fatal(a.body)
@@ -163,23 +163,38 @@ func TestAudit(t *testing.T) {
 	if a.status != http.StatusAccepted || !strings.Contains(a.body, `"actor":"operator"`) || strings.Contains(a.body, "somebody") {
 		t.Errorf("noted under another's name: %d %s", a.status, a.body)
 	}
+	if !strings.Contains(a.body, `"subject":"operator"`) {
+		t.Errorf("the note does not say who it was at the issuer: %s", a.body)
+	}
 	c.do("PUT", "/v1/stock/A", `{"available":7}`, operator...)
+	c.do("DELETE", "/v1/sagas/o?by=x&note=forget", "", operator...)
+	c.do("POST", "/v1/dead-letters/OrderProcessingQueue/redrive?rate=1000", "", operator...)
+	c.do("POST", "/console/stock", "", "Sec-Fetch-Site", "cross-site")
+	c.do("POST", "/v1/sagas/o/cancel", "", append([]string{"Sec-Fetch-Site", "cross-site"}, operator...)...)
+	c.asks("/v1/whoami", 100, operator...)
+	c.do("POST", "/v1/reconcile", "", operator...)
 	got := b.audits(t)
 	want := []struct {
-		path, name string
+		path, name any
 		status     float64
 		said       string
+		order      any
 	}{
-		{"/v1/sagas/o/approve", "viewer", http.StatusForbidden, ""},
-		{"/v1/sagas/o/approve", "operator", http.StatusAccepted, "fine"},
-		{"/v1/stock/A", "operator", http.StatusOK, "7"},
+		{"/v1/sagas/o/approve", "viewer", http.StatusForbidden, "", "o"},
+		{"/v1/sagas/o/approve", "operator", http.StatusAccepted, "fine", "o"},
+		{"/v1/stock/A", "operator", http.StatusOK, "7", nil},
+		{"/v1/sagas/o", "operator", http.StatusConflict, "note=forget", "o"},
+		{"/v1/dead-letters/OrderProcessingQueue/redrive", "operator", http.StatusOK, "rate=1000", nil},
+		{"/console/stock", nil, http.StatusForbidden, "", nil},
+		{"/v1/sagas/o/cancel", nil, http.StatusForbidden, "", "o"},
+		{"/v1/reconcile", "operator", http.StatusTooManyRequests, "", nil},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d lines: %v", len(got), got)
 	}
 	for i, w := range want {
-		said, _ := json.Marshal(got[i]["said"])
-		if g := got[i]; g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name || g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
+		said, _ := json.Marshal([]any{got[i]["said"], got[i]["query"]})
+		if g := got[i]; g["order"] != w.order || g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name || g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
 			t.Errorf("line %d: %v", i, g)
 		}
 	}

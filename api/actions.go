@@ -113,9 +113,8 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if reason := a.why(rec, inst); reason != "" {
 		return nil, huma.Error409Conflict(reason)
 	}
-	note := stock.Note{Actor: cmp.Or(a.said.By, stock.Anonymous), Action: a.name, Text: a.said.Note}
 	if !a.done(rec) {
-		err := a.commit(ctx, id, note)
+		err := a.commit(ctx, id, noteOf(ctx, a.name, a.said))
 		if errors.Is(err, stock.ErrFinished) {
 			return nil, s.tooLate(ctx, id, inst, a)
 		}

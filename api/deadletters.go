@@ -39,6 +39,12 @@ type lettersOutput struct {
 	}
 }
 
+type queuesOutput struct {
+	Body struct {
+		Queues []Queue `json:"queues" nullable:"false"`
+	}
+}
+
 type redriveInput struct {
 	QueueInput
 
@@ -62,6 +68,18 @@ type redriveAllOutput struct {
 
 func (s *server) deadLetters(h huma.API) {
 	const looked = "While they are read, and for up to 20 seconds if the reader dies, other readers do not see them."
+	huma.Register(h, huma.Operation{
+		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"dead letters"},
+		Summary: "List the queues, and how many dead letters each has",
+	}, func(ctx context.Context, _ *struct{}) (*queuesOutput, error) {
+		queues, err := s.DeadLetters.Queues(ctx)
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		out := &queuesOutput{}
+		out.Body.Queues = append([]Queue{}, queues...)
+		return out, nil
+	})
 	huma.Register(h, huma.Operation{
 		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead-letters/{queue}", Tags: []string{"dead letters"},
 		Summary: "Read messages that could not be processed", Description: looked,

@@ -30,11 +30,13 @@ func newLimiter(perSecond int) limiter {
 
 // limited bounds the requests of each client. It comes after authentication:
 // people and programs behind one address do not stand in each other's way.
-func (l limiter) limited(next http.Handler) http.Handler {
+func (s *server) limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !guarded(r.URL.Path) || !l.refused(w, r) {
-			next.ServeHTTP(w, r)
+		if guarded(r.URL.Path) && s.limit.refused(w, r) {
+			s.refused(r, http.StatusTooManyRequests)
+			return
 		}
+		next.ServeHTTP(w, r)
 	})
 }
 

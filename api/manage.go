@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 
@@ -60,8 +59,7 @@ func (s *server) purge(ctx context.Context, in *purgeInput) (*struct{}, error) {
 		return nil, s.failed(ctx, err)
 	}
 	said := heard(ctx, &Said{By: in.By, Note: in.Note})
-	note := stock.Note{Actor: cmp.Or(said.By, stock.Anonymous), Action: "purge", Text: said.Note}
-	if err := s.Orders.AddNote(ctx, in.ID, note); err != nil {
+	if err := s.Orders.AddNote(ctx, in.ID, noteOf(ctx, "purge", said)); err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	return nil, nil

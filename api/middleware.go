@@ -85,9 +85,10 @@ func secured(next http.Handler) http.Handler {
 // sameOrigin keeps web pages from elsewhere from acting through the browser of
 // somebody who can reach the API: loopback is no protection from those. Pages
 // that only seem to be from here OnLoopback keeps out.
-func sameOrigin() func(http.Handler) http.Handler {
+func (s *server) sameOrigin() func(http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.refused(r, http.StatusForbidden)
 		problem(w, http.StatusForbidden, "", "the request comes from another web page")
 	}))
 	return protection.Handler

@@ -37,6 +37,7 @@ type Overview struct {
 	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
 	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone right now."`
 	Low     []stock.Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
+	Unknown []string                     `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
 		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
@@ -78,6 +79,8 @@ type overviewCache struct {
 	mu     sync.Mutex
 	last   Overview
 	slowAt time.Time
+	// slowUnknown is what could not be read then.
+	slowUnknown []string
 }
 
 func (s *server) overviews(h huma.API) {
@@ -98,68 +101,68 @@ func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 	defer s.cache.mu.Unlock()
 	if time.Since(s.cache.last.At) > overviewAge {
 		o := s.cache.last
+		if o.At.IsZero() {
+			o = unread()
+		}
 		if time.Since(s.cache.slowAt) > slowAge {
-			if err := s.slow(ctx, &o); err != nil {
+			unknown, err := s.slow(ctx, &o)
+			if err != nil {
 				return o, err
 			}
-			s.cache.slowAt = time.Now()
+			s.cache.slowAt, s.cache.slowUnknown = time.Now(), unknown
 		}
-		if err := s.overview(ctx, &o); err != nil {
+		unknown, err := s.overview(ctx, &o)
+		if err != nil {
 			return o, err
 		}
+		o.Unknown = slices.Concat([]string{}, unknown, s.cache.slowUnknown)
 		s.cache.last = o
 	}
 	return s.cache.last, nil
 }
 
 // overview reads what changes all the time.
-func (s *server) overview(ctx context.Context, o *Overview) (err error) {
+func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, err error) {
+	at := time.Now().UTC()
+	unknown, err = readParts(ctx,
+		part{"live", set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
+			return s.Orders.CountByStatus(ctx, slices.DeleteFunc(order.Statuses(), order.Status.Terminal)...)
+		})},
+		part{"recent", set(&o.Recent, func(ctx context.Context) (Recent, error) {
+			page, err := s.Orders.List(ctx, stock.Query{Since: at.Add(-recentTime), Limit: recentLimit})
+			return recent(page.Records, at), err
+		})},
+		part{"queues", set(&o.Queues, s.DeadLetters.Queues)},
+		part{"workers", set(&o.Workers, func(ctx context.Context) ([]stock.Worker, error) {
+			workers, err := s.Orders.Workers(ctx)
+			return append([]stock.Worker{}, workers...), err
+		})},
+		part{"engine", func(ctx context.Context) error {
+			st, err := s.Sagas.Stats(ctx)
+			if err == nil {
+				o.Engine.Live, o.Engine.Waiting = st.Live, st.Waiting
+			}
+			return err
+		}})
 	o.At = time.Now().UTC()
-	live := slices.DeleteFunc(order.Statuses(), order.Status.Terminal)
-	if o.Live, err = s.Orders.CountByStatus(ctx, live...); err != nil {
-		return err
-	}
-	page, err := s.Orders.List(ctx, stock.Query{Since: o.At.Add(-recentTime), Limit: recentLimit})
-	if err != nil {
-		return err
-	}
-	o.Recent = recent(page.Records, o.At)
-	if o.Queues, err = s.DeadLetters.Queues(ctx); err != nil {
-		return err
-	}
-	if o.Workers, err = s.Orders.Workers(ctx); err != nil {
-		return err
-	}
-	o.Workers = append([]stock.Worker{}, o.Workers...)
-	st, err := s.Sagas.Stats(ctx)
-	o.Engine.Live, o.Engine.Waiting = st.Live, st.Waiting
-	return err
+	return unknown, err
 }
 
 // slow reads the rest.
-func (s *server) slow(ctx context.Context, o *Overview) (err error) {
-	if o.Ended, err = s.Orders.CountUpTo(ctx, countedUpTo, slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return !st.Terminal() })...); err != nil {
-		return err
-	}
-	stuck, more, err := s.stuck(ctx, stock.Query{Limit: lookedAt}, time.Now())
-	if err != nil {
-		return err
-	}
-	o.Stuck = stock.Count{N: len(stuck), More: more != ""}
-	if o.Undoing, err = s.undoing(ctx); err != nil {
-		return err
-	}
-	levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
-	if err != nil {
-		return err
-	}
-	o.Low = []stock.Level{}
-	for _, l := range levels {
-		if l.Available < lowStock {
-			o.Low = append(o.Low, l)
-		}
-	}
-	return nil
+func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err error) {
+	return readParts(ctx,
+		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]stock.Count, error) {
+			return s.Orders.CountUpTo(ctx, countedUpTo, slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return !st.Terminal() })...)
+		})},
+		part{"stuck", set(&o.Stuck, func(ctx context.Context) (stock.Count, error) {
+			stuck, more, err := s.stuck(ctx, stock.Query{Limit: lookedAt}, time.Now())
+			return stock.Count{N: len(stuck), More: more != ""}, err
+		})},
+		part{"undoing", set(&o.Undoing, s.undoing)},
+		part{"low", set(&o.Low, func(ctx context.Context) ([]stock.Level, error) {
+			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
+			return append([]stock.Level{}, slices.DeleteFunc(levels, func(l stock.Level) bool { return l.Available >= lowStock })...), err
+		})})
 }
 
 // undoing counts sagas that compensate. The engine knows, one by one, so only

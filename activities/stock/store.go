@@ -108,6 +108,9 @@ type Note struct {
 	Actor  string `dynamodbav:"actor" json:"actor"`
 	Action string `dynamodbav:"action" json:"action"`
 	Text   string `dynamodbav:"text" json:"text,omitempty"`
+	// Subject is the issuer's name for the actor, which never changes; "" for who
+	// did not have to say.
+	Subject string `dynamodbav:"subject,omitempty" json:"subject,omitempty"`
 }
 
 // NoteCancel is the action of the note of RequestCancel, and noteRefused that of

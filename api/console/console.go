@@ -41,7 +41,9 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 		panic(err) // it is embedded
 	}
 	r := chi.NewRouter()
-	r.Use(secured, http.NewCrossOriginProtection().Handler, middleware.GetHead)
+	foreign := http.NewCrossOriginProtection()
+	foreign.SetDenyHandler(apiHandler) // it refuses it as well, and notes that
+	r.Use(secured, foreign.Handler, middleware.GetHead)
 	r.Get("/", c.page("overview", c.overview))
 	r.Get("/console/sagas", c.page("sagas", c.sagas))
 	r.Post("/console/sagas", c.bulk)
@@ -311,16 +313,16 @@ func (c console) stock(r *http.Request) (any, string, error) {
 
 type lettersPage struct {
 	Queues  []api.Queue
-	Queue   string
-	Letters []deadletter.Letter
+	Queue   string              `json:"-"`
+	Letters []deadletter.Letter `json:"-"`
 }
 
 func (c console) letters(r *http.Request) (any, string, error) {
-	var o api.Overview
-	if err := c.get(r, "/v1/overview", &o); err != nil {
+	var p lettersPage
+	if err := c.get(r, "/v1/dead-letters", &p); err != nil {
 		return nil, "", err
 	}
-	p := lettersPage{Queues: o.Queues, Queue: r.URL.Query().Get("queue")}
+	p.Queue = r.URL.Query().Get("queue")
 	if p.Queue == "" {
 		return p, "", nil
 	}

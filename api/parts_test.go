@@ -1,0 +1,72 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/console"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+type noQueues struct{ api.DeadLetters }
+
+func (noQueues) Queues(context.Context) ([]api.Queue, error) { return nil, errors.New("SQS is away") }
+
+type someQueues struct{ api.DeadLetters }
+
+func (someQueues) Queues(context.Context) ([]api.Queue, error) {
+	return []api.Queue{{Name: "OrderProcessingQueue", Dead: 3}}, nil
+}
+
+func (someQueues) List(context.Context, string, int) ([]deadletter.Letter, error) { return nil, nil }
+
+// noStats is an engine that does not answer.
+type noStats struct{ engine.Engine }
+
+func (noStats) Stats(context.Context) (engine.Stats, error) {
+	return engine.Stats{}, errors.New("the engine is away")
+}
+
+func behindConsole(t *testing.T, letters api.DeadLetters) client {
+	t.Helper()
+	aws := testkit.NewAWS(t, nil)
+	aws.SetStock(t, map[string]int64{"FEW": 3})
+	server := httptest.NewServer(console.New(api.New(api.Options{
+		Orders: aws.Store, Sagas: noStats{}, DeadLetters: letters, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
+	}), nil))
+	t.Cleanup(server.Close)
+	return newClient(t, testkit.System{AWS: aws, API: server.URL})
+}
+
+// TestOverviewWithoutAPart: what fails is said, and the rest is there.
+func TestOverviewWithoutAPart(t *testing.T) {
+	c := behindConsole(t, noQueues{})
+	a := c.get("/v1/overview")
+	var o api.Overview
+	a.json(t, &o)
+	if a.status != http.StatusOK || !slices.Equal(o.Unknown, []string{"queues", "engine"}) || len(o.Low) != 1 || o.Queues == nil {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := c.get("/"); a.status != http.StatusOK || !strings.Contains(a.body, "Not known right now, and shown as last read: queues, engine.") || strings.Contains(a.body, "Nothing needs anybody") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestLettersNeedQueuesOnly: they are there also while the engine is not.
+func TestLettersNeedQueuesOnly(t *testing.T) {
+	c := behindConsole(t, someQueues{})
+	if a := c.get("/console/dead-letters"); a.status != http.StatusOK || !strings.Contains(a.body, "OrderProcessingQueue</a> 3") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
