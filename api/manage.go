@@ -21,7 +21,12 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 	}
 	huma.Register(h, op("suspendSaga", "suspend", "Hold a saga up",
 		"It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all."),
-		s.managed("suspend", running, s.Sagas.Suspend))
+		s.managed("suspend", func(rec stock.Record, inst engine.Instance) string {
+			if inst.Status == engine.Suspended {
+				return "the saga is suspended already"
+			}
+			return running(rec, inst)
+		}, s.Sagas.Suspend))
 	huma.Register(h, op("resumeSaga", "resume", "Let a suspended saga go on", ""),
 		s.managed("resume", func(_ stock.Record, inst engine.Instance) string {
 			if inst.Status != engine.Suspended {

@@ -27,6 +27,10 @@ func TestSuspendAndResume(t *testing.T) {
 		}
 		return nil
 	})
+	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend twice", http.StatusConflict, "", "suspended already")
+	if v := c.view("o"); len(v.Notes) != 1 {
+		t.Errorf("noted again: %+v", v.Notes)
+	}
 	c.accepted(c.post("/v1/sagas/o/approve", ""))
 	c.accepted(c.post("/v1/sagas/o/resume", ""))
 	c.until("o", "COMPLETED")

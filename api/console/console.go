@@ -59,18 +59,25 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 		r.Get(auth.SignedInPath, c.signing(issuer.SignedIn))
 		r.Post(auth.SignOutPath, c.signOut)
 	}
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		view{Page: "problem", Data: "There is no page at " + r.URL.Path + "."}.write(w, "problem", http.StatusNotFound)
+	})
+	r.Get("/console", toOverview)
+	r.Get("/console/", toOverview)
 	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if issuer != nil {
 			auth.Bear(req)
 		}
-		if req.URL.Path == "/" || strings.HasPrefix(req.URL.Path, "/console/") {
+		if req.URL.Path == "/" || req.URL.Path == "/console" || strings.HasPrefix(req.URL.Path, "/console/") {
 			r.ServeHTTP(w, req)
 		} else {
 			apiHandler.ServeHTTP(w, req)
 		}
 	})
 }
+
+func toOverview(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }
 
 type console struct {
 	api    http.Handler

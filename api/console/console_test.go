@@ -110,13 +110,22 @@ func TestBadPages(t *testing.T) {
 		"/console/sagas?since=yesterday":       {400, "since"},
 		"/console/sagas?status=%3Cb%3E":        {422, "query.status"},
 		"/console/dead-letters?queue=Nobody's": {422, "path.queue"},
-		"/console/nothing":                     {404, ""},
+		"/console/nothing":                     {404, "There is no page at /console/nothing."},
+		"/console/%3Cscript%3E":                {404, `<a href="/">Overview</a>`},
 	} {
 		status, page, _ := b.send("GET", path, nil)
 		b.sees(want.status, page, status, want.say)
 		if strings.Contains(page, "<script>") || strings.Contains(page, "<b>") {
 			t.Errorf("%s gives back what it was given: %s", path, page)
 		}
+	}
+}
+
+func TestTheConsoleIsAtTheTop(t *testing.T) {
+	b := newBrowser(t)
+	for _, path := range []string{"/console", "/console/"} {
+		status, page, _ := b.send("GET", path, nil)
+		b.sees(200, page, status, "<h1>Overview</h1>")
 	}
 }
 
