@@ -115,7 +115,7 @@ func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 		if err != nil {
 			return o, err
 		}
-		o.Unknown = slices.Concat([]string{}, unknown, s.cache.slowUnknown)
+		o.Unknown = append(append([]string{}, unknown...), s.cache.slowUnknown...)
 		s.cache.last = o
 	}
 	return s.cache.last, nil
