@@ -83,7 +83,7 @@ func examples() map[string]given {
 	acted.Notes = []stock.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
 	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100}
 	view := Overview{
-		At: at, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []stock.Level{},
+		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []stock.Level{},
 		Ended:   map[order.Status]stock.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
 		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
@@ -99,6 +99,8 @@ func examples() map[string]given {
 		{ID: -1, At: at.Add(4 * time.Millisecond), Type: "TaskCompleted", RelatesTo: &zero},
 	}}
 	levels, letters, all, healthy, set := levelsOutput{}, lettersOutput{}, redriveAllOutput{}, healthOutput{}, setInput{}
+	queues := queuesOutput{}
+	queues.Body.Queues = view.Queues
 	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.Available = []stock.Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
 	until := at.Add(time.Hour)
 	stream := func(event string, data any) []map[string]any { return []map[string]any{{"event": event, "data": data}} }
@@ -114,6 +116,7 @@ func examples() map[string]given {
 		"followSaga":     {out: stream("saga", one)},
 		"followOverview": {out: stream("overview", view)},
 		"listStock":      {out: levels.Body}, "getStock": {out: level}, "setStock": {set.Body, level},
+		"listQueues":         {out: queues.Body},
 		"listDeadLetters":    {out: letters.Body},
 		"redriveDeadLetter":  {in: map[string]string{"body": `{"orderId":"o-1043","customerId":"c-7"}`}},
 		"redriveDeadLetters": {out: all.Body},

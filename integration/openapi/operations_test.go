@@ -208,6 +208,7 @@ func (s shop) deadLetters(ctx context.Context) {
 	}
 	must[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id, RedriveInputBody{Body: aws.String(string(mended))}))
 	s.until("mended", "COMPLETED", "")
+	must[*ListQueuesResult](s.T, 200)(s.ListQueuesWithResponse(ctx))
 	rate := 10.0
 	must[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
 	must[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))

@@ -251,7 +251,7 @@ func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	log := c.opt.Logger
+	log := c.opt.Logger.With().Logger() // a context of its own, to which the order is added
 	ctx := log.WithContext(r.Context())
 	if err == nil {
 		err = c.handle(ctx, body)
