@@ -21,7 +21,7 @@ test: ## all tests
 
 # Without what only drives other programs: nothing in those is built for it.
 race: ## the tests of our own code with the race detector
-	go test -race -timeout 20m $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
+	go test -race -count=1 -timeout 20m $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
