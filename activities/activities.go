@@ -60,6 +60,8 @@ type Activities struct {
 	KeysLast time.Duration
 	// Observe is told of every attempt; nil if nobody listens.
 	Observe func(Attempt)
+	// Ended is told of every order that ends; nil if nobody listens.
+	Ended func(End)
 }
 
 // Register adds the workflow and all activities to a registry.
@@ -103,6 +105,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 		if err := a.Shipments.Notify(ctx, s.Order, shipment.Rejected, stop.Reason); err != nil {
 			return workflows.State{}, err // tried again; ReleaseStock has the last word
 		}
+		a.ended(s, End{Status: res.Status})
 		return workflows.State{}, stop
 	}
 	if res.Status.Terminal() {
@@ -139,7 +142,13 @@ func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why sag
 	if err := a.tell(ctx, s, kind, why.Reason); err != nil {
 		return err
 	}
-	return a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason)
+	if err := a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason); err != nil {
+		return err
+	}
+	if !rec.Status.Terminal() {
+		a.ended(s, End{Status: final, Refunded: rec.RefundID != ""})
+	}
+	return nil
 }
 
 // tell notifies the customer, before the order takes the status of which it
@@ -292,6 +301,9 @@ func (a Activities) complete(ctx context.Context, s workflows.State) error {
 		if rec.Carrier == stock.Refused { // meanwhile
 			return refused(rec)
 		}
+	}
+	if err == nil {
+		a.ended(s, End{Status: order.StatusCompleted})
 	}
 	return stopIfFinished(err)
 }

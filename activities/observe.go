@@ -8,6 +8,7 @@ import (
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -30,6 +31,23 @@ func (a Attempt) Outcome() string {
 		return "failed"
 	}
 	return "done"
+}
+
+// End is how an order ended. One whose step runs again, because its worker died,
+// may end twice.
+type End struct {
+	Status   order.Status
+	Refunded bool
+	Took     time.Duration // since the order was accepted; 0 if that is not known
+}
+
+func (a Activities) ended(s workflows.State, e End) {
+	if s.Accepted > 0 {
+		e.Took = max(time.Since(time.UnixMilli(s.Accepted)), time.Millisecond) // clocks differ
+	}
+	if a.Ended != nil {
+		a.Ended(e)
+	}
 }
 
 // try makes an attempt a span, and says in the log and to Observe what came of

@@ -88,8 +88,8 @@ func examples() map[string]given {
 		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
 		Recent: Recent{
-			Since: at.Add(-time.Minute), Orders: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
-			P50: 0.24, P99: 1.9, Started: []float64{0.5, 1}, Done: []float64{0.4, 1},
+			Since: at.Add(-stock.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
+			P50: 0.24, P99: 1.9, Starts: []float64{0.6, 1}, Ends: []float64{0.4, 1},
 		},
 	}
 	letter := deadletter.Letter{ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at, Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/sync/errgroup"
 
@@ -44,25 +45,20 @@ type Overview struct {
 	} `json:"engine"`
 }
 
-// Recent is about the orders accepted lately.
+// Recent is what the workers did lately. Each says so every five seconds.
 type Recent struct {
-	Since   time.Time            `json:"since" doc:"From when on: a minute ago, or when the oldest of the last 500 orders was accepted."`
-	Orders  int                  `json:"orders"`
-	Ended   map[order.Status]int `json:"ended" doc:"How many of them have ended, by status."`
+	Since   time.Time            `json:"since" doc:"From when on: five minutes ago."`
+	Started int                  `json:"started" doc:"Sagas that began: their stock was reserved, or found to be short."`
+	Ended   map[order.Status]int `json:"ended" doc:"Orders that ended, whenever they were accepted, by status."`
 	Undone  int                  `json:"undone" doc:"How many of those were undone: stock released, and what was charged refunded."`
 	Refunds int                  `json:"refunds" doc:"How many of those had been charged."`
-	P50     float64              `json:"p50Seconds" doc:"Median duration of those."`
+	P50     float64              `json:"p50Seconds" doc:"Median of the time from when those that ended were accepted."`
 	P99     float64              `json:"p99Seconds"`
-	Started []float64            `json:"startedPerSecond" doc:"Rate at which they were accepted, in each sixtieth of the time since then, oldest first."`
-	Done    []float64            `json:"donePerSecond" doc:"Rate at which they ended, likewise."`
+	Starts  []float64            `json:"startedPerSecond" doc:"Sagas that began, per second, in each five seconds since then, oldest first. The last five to ten seconds, of which not all workers have told yet, are not among them."`
+	Ends    []float64            `json:"endedPerSecond" doc:"Orders that ended, likewise."`
 }
 
-const (
-	recentTime  = time.Minute
-	recentLimit = 500 // more are dear: each of the index's shards is asked for so many
-	parts       = 60
-	lowStock    = 10 // pieces
-)
+const lowStock = 10 // pieces
 
 type overviewOutput struct{ Body Overview }
 
@@ -128,15 +124,16 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 		part{"live", set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
 			return s.Orders.CountByStatus(ctx, slices.DeleteFunc(order.Statuses(), order.Status.Terminal)...)
 		})},
-		part{"recent", set(&o.Recent, func(ctx context.Context) (Recent, error) {
-			page, err := s.Orders.List(ctx, stock.Query{Since: at.Add(-recentTime), Limit: recentLimit})
-			return recent(page.Records, at), err
-		})},
 		part{"queues", set(&o.Queues, s.DeadLetters.Queues)},
-		part{"workers", set(&o.Workers, func(ctx context.Context) ([]stock.Worker, error) {
-			workers, err := s.Orders.Workers(ctx)
-			return append([]stock.Worker{}, workers...), err
-		})},
+		part{"workers", func(ctx context.Context) error {
+			all, err := s.Orders.Workers(ctx)
+			if err != nil {
+				return err
+			}
+			o.Recent = recent(all, at)
+			o.Workers = append([]stock.Worker{}, slices.DeleteFunc(all, func(w stock.Worker) bool { return !w.Live(at) })...)
+			return nil
+		}},
 		part{"engine", func(ctx context.Context) error {
 			st, err := s.Sagas.Stats(ctx)
 			if err == nil {
@@ -191,37 +188,39 @@ func (s *server) undoing(ctx context.Context) (c stock.Count, err error) {
 	return stock.Count{N: int(n.Load()), More: page.Next != ""}, err
 }
 
-// recent sums up orders, newest first.
-func recent(records []stock.Record, now time.Time) Recent {
+// recent sums up what workers did lately.
+func recent(workers []stock.Worker, now time.Time) Recent {
+	const told = int(stock.RecentTime/stock.BeatEvery) - 2 // the last two spans may yet grow
 	r := Recent{
-		Since: now.Add(-recentTime), Orders: len(records), Ended: map[order.Status]int{},
-		Started: make([]float64, parts), Done: make([]float64, parts),
+		Since: now.Add(-stock.RecentTime).Truncate(stock.BeatEvery).Add(stock.BeatEvery), Ended: map[order.Status]int{},
+		Starts: make([]float64, told), Ends: make([]float64, told),
 	}
-	if len(records) == recentLimit {
-		r.Since = records[len(records)-1].CreatedAt
-	}
-	part := max(now.Sub(r.Since), time.Millisecond).Seconds() / parts
-	count := func(rates []float64, at time.Time) {
-		i := int(at.Sub(r.Since).Seconds() / part)
-		rates[min(max(i, 0), parts-1)] += 1 / part // clocks differ
-	}
-	var took []float64
-	for _, rec := range records {
-		count(r.Started, rec.CreatedAt)
-		if rec.Status.Terminal() {
-			count(r.Done, rec.UpdatedAt)
-			r.Ended[rec.Status]++
-			if rec.Status != order.StatusCompleted && rec.Status != order.StatusRejected { // nothing was held then
-				r.Undone++
+	took := hdrhistogram.New(1, stock.TookMost.Milliseconds(), stock.TookDigits)
+	for _, w := range workers {
+		if w.Took != nil {
+			took.Merge(w.Took)
+		}
+		for _, s := range w.Lately {
+			at := int((s.At - r.Since.Unix()) / int64(stock.BeatEvery.Seconds()))
+			if s.At < r.Since.Unix() {
+				continue
 			}
-			if rec.RefundID != "" {
-				r.Refunds++
+			ended := 0
+			for st, n := range s.Ended {
+				ended += n
+				r.Ended[st] += n
+				if st != order.StatusCompleted && st != order.StatusRejected { // nothing was held then
+					r.Undone += n
+				}
 			}
-			took = append(took, rec.UpdatedAt.Sub(rec.CreatedAt).Seconds())
+			r.Started += s.Started
+			r.Refunds += s.Refunded
+			if at < told {
+				r.Starts[at] += float64(s.Started) / stock.BeatEvery.Seconds()
+				r.Ends[at] += float64(ended) / stock.BeatEvery.Seconds()
+			}
 		}
 	}
-	if slices.Sort(took); len(took) > 0 {
-		r.P50, r.P99 = took[len(took)/2], took[len(took)*99/100]
-	}
+	r.P50, r.P99 = float64(took.ValueAtQuantile(50))/1000, float64(took.ValueAtQuantile(99))/1000
 	return r
 }

@@ -67,7 +67,7 @@ func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx conte
 func unread() Overview {
 	return Overview{
 		Live: map[order.Status]int{}, Ended: map[order.Status]stock.Count{}, Queues: []Queue{}, Workers: []stock.Worker{}, Low: []stock.Level{},
-		Recent:  Recent{Ended: map[order.Status]int{}, Started: []float64{}, Done: []float64{}},
+		Recent:  Recent{Ended: map[order.Status]int{}, Starts: []float64{}, Ends: []float64{}},
 		Unknown: []string{},
 	}
 }

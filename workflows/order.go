@@ -60,6 +60,8 @@ type State struct {
 	// Trace is the W3C trace context that the saga was started in. Engines drop
 	// that of a trace that is not sampled, and would begin others in its place.
 	Trace string `json:"trace,omitempty"`
+	// Accepted is when the order was, in Unix milliseconds.
+	Accepted int64 `json:"accepted,omitempty"`
 	// Attempt tells an activity which try of it this is, from the second on.
 	Attempt int `json:"attempt,omitempty"`
 }

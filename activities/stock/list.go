@@ -286,7 +286,7 @@ func (s *Store) CreateTables(ctx context.Context) error {
 			return fmt.Errorf("wait for table %s: %w", *in.TableName, err)
 		}
 	}
-	return s.expire(ctx, s.tables.Reservations)
+	return errors.Join(s.expire(ctx, s.tables.Reservations), s.expire(ctx, s.tables.Orders))
 }
 
 // expire lets items of a table expire by the attribute expiresAt.

@@ -6,100 +6,121 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Worker is a worker that lives, as it says itself.
+// Worker is a worker, as it says itself.
 type Worker struct {
-	ID     string    `dynamodbav:"id" json:"id" example:"ordersaga-worker-5d9c-x2x7k/1"`
+	ID     string    `dynamodbav:"worker" json:"id" example:"ordersaga-worker-5d9c-x2x7k/1"`
 	Sagas  int       `dynamodbav:"sagas" json:"sagas" doc:"Sagas that it runs and that have not ended."`
 	SeenAt time.Time `dynamodbav:"-" json:"seenAt"`
 
-	Seen string `dynamodbav:"seen" json:"-"`
+	Left bool `dynamodbav:"left,omitempty" json:"-"` // it has ended in good order
+	// Lately is what it did in each span of the last RecentTime, the latest at
+	// the end. Spans in which it did nothing are left out.
+	Lately []Span `dynamodbav:"lately,omitempty" json:"-"`
+	// Took is how long the orders took that it has ended in that time, in
+	// milliseconds; nil if there were none.
+	Took *hdrhistogram.Histogram `dynamodbav:"-" json:"-"`
 }
 
-// BeatEvery is how often a worker says that it lives.
-const BeatEvery = 5 * time.Second
+// Span is what a worker did in the BeatEvery from At on.
+type Span struct {
+	At       int64                `dynamodbav:"at"` // Unix seconds, a multiple of BeatEvery
+	Started  int                  `dynamodbav:"started,omitempty"`
+	Ended    map[order.Status]int `dynamodbav:"ended,omitempty"`
+	Refunded int                  `dynamodbav:"refunded,omitempty"` // of those that ended
+}
 
-// workersID is an item of the orders table that no order can have the id of,
-// with an attribute for each worker. So they need no table of their own, and
-// who looks reads one item.
 const (
-	workersID    = "#workers"
-	workerPrefix = "worker "
+	// BeatEvery is how often a worker says that it lives.
+	BeatEvery = 5 * time.Second
+	// RecentTime is for how long what workers did is recent.
+	RecentTime = 5 * time.Minute
+
+	// What took longer than TookMost counts as that. TookDigits is how many
+	// digits of a duration are kept.
+	TookMost   = 30 * 24 * time.Hour
+	TookDigits = 2
 )
 
-// Beat says that a worker lives, and forgets those that have long been silent.
+// Each worker is an item of the orders table, with a key that no order can
+// have, under an index key of their own: so workers need no table, and do not
+// contend for an item.
+const (
+	workerPrefix = "#worker "
+	workerShard  = "#workers"
+	tookName     = "took"
+)
+
+// Live reports whether a worker has said lately that it lives.
+func (w Worker) Live(now time.Time) bool { return !w.Left && now.Sub(w.SeenAt) <= 3*BeatEvery }
+
+// Beat records what a worker says of itself.
 func (s *Store) Beat(ctx context.Context, w Worker) error {
-	w.Seen = s.stamp()
-	beat, err := attributevalue.Marshal(w)
+	item, err := attributevalue.MarshalMap(w)
 	if err != nil {
 		return fmt.Errorf("encode worker %s: %w", w.ID, err)
 	}
-	out, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(workersID)}, ReturnValues: types.ReturnValueAllNew,
-		UpdateExpression: aws.String("SET #w = :w"), ExpressionAttributeNames: map[string]string{"#w": workerPrefix + w.ID},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":w": beat},
+	if w.Took != nil {
+		took, err := w.Took.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+		if err != nil {
+			return fmt.Errorf("encode durations of worker %s: %w", w.ID, err)
+		}
+		item[tookName] = str(string(took))
+	}
+	item["orderId"], item["statusShard"], item["placed"] = str(workerPrefix+w.ID), str(workerShard), str(s.stamp())
+	item["expiresAt"] = num(s.now().Add(time.Hour).Unix()) // so those that were are forgotten
+	_, err = s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.tables.Orders, Item: item})
+	return wrap(err, "say that worker %s lives", w.ID)
+}
+
+// Workers are those that live or have said something recently, by their ids. It
+// is eventually consistent.
+func (s *Store) Workers(ctx context.Context) (all []Worker, err error) {
+	pages := dynamodb.NewQueryPaginator(s.db, &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus),
+		KeyConditionExpression: aws.String("statusShard = :workers AND placed >= :since"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":workers": str(workerShard), ":since": str(s.now().UTC().Add(-RecentTime).Format(timeFormat)),
+		},
 	})
-	if err != nil {
-		return fmt.Errorf("say that worker %s lives: %w", w.ID, err)
-	}
-	all, err := decodeWorkers(out.Attributes)
-	if err != nil {
-		return err
-	}
-	for _, old := range all {
-		if s.now().Sub(old.SeenAt) > 100*BeatEvery {
-			if err := s.Leave(ctx, old.ID); err != nil {
-				return err
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read who works: %w", err)
+		}
+		for _, item := range page.Items {
+			w, err := decodeWorker(item)
+			if err != nil {
+				return nil, err
 			}
+			all = append(all, w)
 		}
-	}
-	return nil
-}
-
-// Leave forgets a worker.
-func (s *Store) Leave(ctx context.Context, id string) error {
-	_, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(workersID)},
-		UpdateExpression: aws.String("REMOVE #w"), ExpressionAttributeNames: map[string]string{"#w": workerPrefix + id},
-	})
-	return wrap(err, "forget worker %s", id)
-}
-
-// Workers are those that live: each has said so lately.
-func (s *Store) Workers(ctx context.Context) ([]Worker, error) {
-	item, err := s.getItem(ctx, s.tables.Orders, "orderId", workersID)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read who works: %w", err)
-	}
-	all, err := decodeWorkers(item)
-	return slices.DeleteFunc(all, func(w Worker) bool { return s.now().Sub(w.SeenAt) > 3*BeatEvery }), err
-}
-
-func decodeWorkers(item map[string]types.AttributeValue) (all []Worker, err error) {
-	for name, v := range item {
-		if !strings.HasPrefix(name, workerPrefix) {
-			continue
-		}
-		var w Worker
-		if err := attributevalue.Unmarshal(v, &w); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", name, err)
-		}
-		if w.SeenAt, err = time.Parse(timeFormat, w.Seen); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", name, err)
-		}
-		all = append(all, w)
 	}
 	slices.SortFunc(all, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+func decodeWorker(item map[string]types.AttributeValue) (w Worker, err error) {
+	var more struct {
+		Placed string `dynamodbav:"placed"`
+		Took   string `dynamodbav:"took"`
+	}
+	err = errors.Join(attributevalue.UnmarshalMap(item, &w), attributevalue.UnmarshalMap(item, &more))
+	if err == nil {
+		w.SeenAt, err = time.Parse(timeFormat, more.Placed)
+	}
+	if err == nil && more.Took != "" {
+		w.Took, err = hdrhistogram.Decode([]byte(more.Took))
+	}
+	return w, wrap(err, "decode worker %s", w.ID)
 }

@@ -1,22 +1,28 @@
 package stock_test
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestWorkers: who says so lives, until it leaves or has been silent.
+// TestWorkers: who says so lives, until it leaves or has been silent; what it
+// did is known for longer.
 func TestWorkers(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	s := stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), func() time.Time { return now })
 	live := func(want ...stock.Worker) {
 		t.Helper()
-		got, err := s.Workers(t.Context())
+		all, err := s.Workers(t.Context())
+		got := slices.DeleteFunc(slices.Clone(all), func(w stock.Worker) bool { return !w.Live(now) })
 		if err != nil || len(got) != len(want) {
 			t.Fatalf("%+v %v, want %+v", got, err, want)
 		}
@@ -26,28 +32,39 @@ func TestWorkers(t *testing.T) {
 			}
 		}
 	}
-	beat := func(id string, sagas int) stock.Worker {
+	took := hdrhistogram.New(1, stock.TookMost.Milliseconds(), stock.TookDigits)
+	if err := took.RecordValues(1500, 3); err != nil {
+		t.Fatal(err)
+	}
+	beat := func(id string, sagas int, left bool) stock.Worker {
 		t.Helper()
-		w := stock.Worker{ID: id, Sagas: sagas, SeenAt: now}
+		w := stock.Worker{ID: id, Sagas: sagas, SeenAt: now, Left: left}
+		if left {
+			w.Took = took
+			w.Lately = []stock.Span{{At: now.Unix(), Started: 4, Ended: map[order.Status]int{order.StatusFailed: 3}, Refunded: 1}}
+		}
 		if err := s.Beat(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
 	live()
-	b := beat("b/1", 2)
-	live(beat("a/1", 3), b)
+	b := beat("b/1", 2, false)
+	live(beat("a/1", 3, false), b)
 	now = now.Add(2 * stock.BeatEvery)
-	if err := s.Leave(t.Context(), "a/1"); err != nil {
-		t.Fatal(err)
-	}
+	left := beat("a/1", 0, true)
 	live(b)
 	now = now.Add(2 * stock.BeatEvery)
 	live()
-	now = now.Add(time.Hour)
-	live(beat("c/1", 1)) // and forgets b
-	now = now.Add(-time.Hour)
-	live(stock.Worker{ID: "c/1", Sagas: 1, SeenAt: now.Add(time.Hour)})
+	now = now.Add(stock.RecentTime - 4*stock.BeatEvery)
+	all, err := s.Workers(t.Context())
+	if err != nil || len(all) != 2 || !reflect.DeepEqual(all[0].Lately, left.Lately) || !all[0].Took.Equals(took) || all[1].Took != nil {
+		t.Errorf("%+v %v, want what %+v said", all, err, left)
+	}
+	now = now.Add(4 * stock.BeatEvery)
+	if all, err = s.Workers(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%+v %v, all silent", all, err)
+	}
 	if page, err := s.List(t.Context(), stock.Query{Limit: 10}); err != nil || len(page.Records) != 0 {
 		t.Errorf("they are among the orders: %+v %v", page, err)
 	}

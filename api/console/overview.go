@@ -66,7 +66,7 @@ func overviewOf(o api.Overview) overviewPage {
 		add(q.Dead, "dead letter of "+q.Name, "dead letters of "+q.Name, "/console/dead-letters?queue="+q.Name)
 	}
 	p.Perspective = short(o.At.Sub(o.Recent.Since))
-	p.Chart = chartOf(o.Recent.Started, o.Recent.Done)
+	p.Chart = chartOf(o.Recent.Starts, o.Recent.Ends)
 	return p
 }
 

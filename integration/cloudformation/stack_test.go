@@ -206,7 +206,7 @@ func TestTablesAreKept(t *testing.T) {
 		if !p.Backups.On || !p.Encrypt.SSEEnabled || p.Encrypt.SSEType != "KMS" {
 			t.Errorf("%s: %+v", name, p)
 		}
-		if want := p.TableName == "stockevents" || p.TableName == "reservations"; p.Expiry.On != want || want && p.Expiry.By != "expiresAt" {
+		if want := slices.Contains([]string{"orders", "reservations", "stockevents"}, p.TableName); p.Expiry.On != want || want && p.Expiry.By != "expiresAt" {
 			t.Errorf("%s: time to live %+v", name, p.Expiry)
 		}
 	}

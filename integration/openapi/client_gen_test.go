@@ -350,24 +350,26 @@ type QueuesOutputBody struct {
 
 // Recent defines model for Recent.
 type Recent struct {
-	// DonePerSecond Rate at which they ended, likewise.
-	DonePerSecond *[]float64 `json:"donePerSecond"`
+	// Ended Orders that ended, whenever they were accepted, by status.
+	Ended map[string]int64 `json:"ended"`
 
-	// Ended How many of them have ended, by status.
-	Ended  map[string]int64 `json:"ended"`
-	Orders int64            `json:"orders"`
+	// EndedPerSecond Orders that ended, likewise.
+	EndedPerSecond *[]float64 `json:"endedPerSecond"`
 
-	// P50Seconds Median duration of those.
+	// P50Seconds Median of the time from when those that ended were accepted.
 	P50Seconds float64 `json:"p50Seconds"`
 	P99Seconds float64 `json:"p99Seconds"`
 
 	// Refunds How many of those had been charged.
 	Refunds int64 `json:"refunds"`
 
-	// Since From when on: a minute ago, or when the oldest of the last 500 orders was accepted.
+	// Since From when on: five minutes ago.
 	Since time.Time `json:"since"`
 
-	// StartedPerSecond Rate at which they were accepted, in each sixtieth of the time since then, oldest first.
+	// Started Sagas that began: their stock was reserved, or found to be short.
+	Started int64 `json:"started"`
+
+	// StartedPerSecond Sagas that began, per second, in each five seconds since then, oldest first. The last five to ten seconds, of which not all workers have told yet, are not among them.
 	StartedPerSecond *[]float64 `json:"startedPerSecond"`
 
 	// Undone How many of those were undone: stock released, and what was charged refunded.

@@ -12,9 +12,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 )
 
-// beat says that this worker lives and how many sagas it has, for the console
-// and for `overview`, until ctx ends. What keeps it from saying so keeps the
-// worker from nothing.
+// beat says that this worker lives, how many sagas it has and what it did, for
+// the overview, until ctx ends. What keeps it from saying so keeps the worker
+// from nothing.
 func (w *Worker) beat(ctx context.Context) error {
 	host, err := os.Hostname()
 	if err != nil {
@@ -26,6 +26,7 @@ func (w *Worker) beat(ctx context.Context) error {
 	for {
 		var err error
 		if me.Sagas, err = w.ownSagas(ctx); err == nil {
+			w.metrics.lately.say(&me)
 			err = w.parts.Store.Beat(ctx, me)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -35,7 +36,9 @@ func (w *Worker) beat(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if err := w.parts.Store.Leave(last, me.ID); err != nil {
+			me.Left = true
+			w.metrics.lately.say(&me)
+			if err := w.parts.Store.Beat(last, me); err != nil {
 				w.Logger.Debug().Err(err).Msg("others will see this worker for some seconds more")
 			}
 			return nil

@@ -7,10 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ordersaga/ordersaga/activities"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/order"
 )
 
 // metrics are what a worker counts; docs/operations.md lists them with the
@@ -18,12 +16,16 @@ import (
 type metrics struct {
 	messages, ended, aws *prometheus.CounterVec
 	lag                  *prometheus.GaugeVec
-	activities           *prometheus.HistogramVec
+	sagas, activities    *prometheus.HistogramVec
+	lately               *lately
 }
 
 func newMetrics(reg *prometheus.Registry) metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	}
 	m := metrics{
 		messages: counter("ordersaga_intake_messages_total", "Messages handled, by queue and outcome (done, poison, retry).", "queue", "outcome"),
@@ -32,12 +34,13 @@ func newMetrics(reg *prometheus.Registry) metrics {
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "ordersaga_intake_lag_seconds", Help: "Age of the oldest message in the latest receive, by queue; 0 when the queue was empty.",
 		}, []string{"queue"}),
-		activities: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "ordersaga_activity_seconds", Help: "Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be tried again).",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11),
-		}, []string{"activity", "outcome"}),
+		sagas: histogram("ordersaga_saga_seconds", "From when an order was accepted to when this worker ended it, by the order's status.",
+			prometheus.ExponentialBuckets(0.01, 4, 11), "status"),
+		activities: histogram("ordersaga_activity_seconds", "Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be tried again).",
+			prometheus.ExponentialBuckets(0.001, 2.5, 11), "activity", "outcome"),
+		lately: newLately(time.Now),
 	}
-	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.activities)
+	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.sagas, m.activities)
 	return m
 }
 
@@ -47,6 +50,15 @@ func (m metrics) call(c cloud.Call) {
 
 func (m metrics) attempt(a activities.Attempt) {
 	m.activities.WithLabelValues(a.Activity, a.Outcome()).Observe(a.Took.Seconds())
+	m.lately.attempt(a)
+}
+
+func (m metrics) end(e activities.End) {
+	m.ended.WithLabelValues(string(e.Status)).Inc()
+	if e.Took > 0 {
+		m.sagas.WithLabelValues(string(e.Status)).Observe(e.Took.Seconds())
+	}
+	m.lately.end(e)
 }
 
 func (m metrics) outcome(queue string) func(string) {
@@ -56,29 +68,6 @@ func (m metrics) outcome(queue string) func(string) {
 func (m metrics) age(queue string) func(time.Duration) {
 	gauge := m.lag.WithLabelValues(queue)
 	return func(d time.Duration) { gauge.Set(d.Seconds()) }
-}
-
-// counted counts the orders that end.
-type counted struct {
-	*stock.Store
-
-	ended *prometheus.CounterVec
-}
-
-func (c counted) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
-	err := c.Store.Sell(ctx, orderID, shipmentID, trackingID, holds...)
-	if err == nil {
-		c.ended.WithLabelValues(string(order.StatusCompleted)).Inc()
-	}
-	return err
-}
-
-func (c counted) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
-	err := c.Store.Release(ctx, orderID, final, reason)
-	if err == nil {
-		c.ended.WithLabelValues(string(final)).Inc()
-	}
-	return err
 }
 
 // queueMetric reads the queues when it is asked for.

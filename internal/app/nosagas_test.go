@@ -10,10 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -61,11 +57,9 @@ func TestNoSagas(t *testing.T) {
 			t.Errorf("alone %t: the alert goes by%s", alone, names)
 		}
 		// A worker says so at once, and takes it back at its end.
-		said, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{
-			TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "#workers"}},
-		})
-		if err != nil || (said.Item == nil) != alone {
-			t.Errorf("alone %t, has been among the workers %t: %v", alone, said.Item != nil, err)
+		said, err := a.Store.Workers(t.Context())
+		if err != nil || (len(said) == 0) != alone || !alone && !said[0].Left {
+			t.Errorf("alone %t, has been among the workers %+v: %v", alone, said, err)
 		}
 	}
 }

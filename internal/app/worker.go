@@ -247,8 +247,8 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	p := w.parts
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
-		Stock: counted{p.Store, w.metrics.ended}, Payments: p.Payments,
-		Shipments: p.Shipments, Logger: w.Logger, Observe: w.metrics.attempt,
+		Stock: p.Store, Payments: p.Payments, Shipments: p.Shipments, Logger: w.Logger,
+		Observe: w.metrics.attempt, Ended: w.metrics.end,
 	}
 	if err := acts.Register(registry); err != nil {
 		return fmt.Errorf("register activities: %w", err)

@@ -67,6 +67,7 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, workflows.State{
 		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
 		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
+		Accepted: rec.CreatedAt.UnixMilli(),
 	})
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{

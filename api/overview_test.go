@@ -1,0 +1,53 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// TestRecent: what workers told, also those that have left, is summed up by the
+// time at which it was done.
+func TestRecent(t *testing.T) {
+	now := time.Date(2026, 11, 25, 10, 0, 2, 0, time.UTC)
+	span := func(ago time.Duration, started int, ended map[order.Status]int, refunded int) stock.Span {
+		return stock.Span{At: now.Add(-ago).Truncate(stock.BeatEvery).Unix(), Started: started, Ended: ended, Refunded: refunded}
+	}
+	took := func(ms ...int64) *hdrhistogram.Histogram {
+		h := hdrhistogram.New(1, stock.TookMost.Milliseconds(), stock.TookDigits)
+		for _, d := range ms {
+			if err := h.RecordValue(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return h
+	}
+	r := recent([]stock.Worker{
+		{Lately: []stock.Span{
+			span(5*time.Minute, 1000, nil, 0), // is not recent any more
+			span(5*time.Minute-stock.BeatEvery, 10, map[order.Status]int{order.StatusCompleted: 5}, 0),
+			span(2*stock.BeatEvery, 0, map[order.Status]int{order.StatusCancelled: 2, order.StatusRejected: 1}, 1),
+			span(stock.BeatEvery, 3, nil, 0), // may be told of by others yet
+		}, Took: took(100, 100, 100)},
+		{Left: true, Lately: []stock.Span{span(2*stock.BeatEvery, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Took: took(60_000)},
+		{},
+		{Lately: []stock.Span{span(-time.Minute, 1, nil, 0)}}, // its clock is fast
+	}, now)
+	if want := now.Add(-2*time.Second - stock.RecentTime + stock.BeatEvery); !r.Since.Equal(want) {
+		t.Errorf("since %s, want %s", r.Since, want)
+	}
+	if r.Started != 29 || r.Ended[order.StatusCompleted] != 5 || r.Ended[order.StatusFailed] != 2 || r.Undone != 4 || r.Refunds != 3 {
+		t.Errorf("%+v", r)
+	}
+	if r.P50 != 0.1 || r.P99 < 59 || r.P99 > 61 {
+		t.Errorf("p50 %g s, p99 %g s", r.P50, r.P99)
+	}
+	last := len(r.Starts) - 1
+	if last != 57 || r.Starts[0] != 2 || r.Ends[0] != 1 || r.Starts[last] != 3 || r.Ends[last] != 1 || r.Starts[1] != 0 {
+		t.Errorf("starts %v\nends %v", r.Starts, r.Ends)
+	}
+}

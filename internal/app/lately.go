@@ -1,0 +1,96 @@
+package app
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ordersaga/ordersaga/activities"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// lately counts what this worker did in the last stock.RecentTime, for the
+// overview: orders end in any of the workers, and long after they were
+// accepted, so no reader could find them by the orders' records.
+type lately struct {
+	mu    sync.Mutex
+	now   func() time.Time
+	at    int64        // of the span that goes on
+	spans []stock.Span // those in which something was done
+	took  *hdrhistogram.WindowedHistogram
+}
+
+const spans = int64(stock.RecentTime / stock.BeatEvery)
+
+func newLately(now func() time.Time) *lately {
+	l := &lately{now: now, took: hdrhistogram.NewWindowed(int(spans), 1, stock.TookMost.Milliseconds(), stock.TookDigits)}
+	l.at = l.spanNow()
+	return l
+}
+
+func (l *lately) spanNow() int64 {
+	beat := int64(stock.BeatEvery / time.Second)
+	return l.now().Unix() / beat * beat
+}
+
+// span is the one that goes on. The caller holds mu.
+func (l *lately) span() *stock.Span {
+	l.turn()
+	if n := len(l.spans); n == 0 || l.spans[n-1].At != l.at {
+		l.spans = append(l.spans, stock.Span{At: l.at, Ended: map[order.Status]int{}})
+	}
+	return &l.spans[len(l.spans)-1]
+}
+
+// turn forgets what is not recent any more. The caller holds mu.
+func (l *lately) turn() {
+	now := max(l.spanNow(), l.at) // a clock that is set back does not bring spans back
+	for range min((now-l.at)/int64(stock.BeatEvery/time.Second), spans) {
+		l.took.Rotate()
+	}
+	l.at = now
+	oldest := l.at - int64(stock.RecentTime/time.Second)
+	l.spans = slices.DeleteFunc(l.spans, func(s stock.Span) bool { return s.At <= oldest })
+}
+
+// attempt counts the sagas that have begun: those whose first step is done.
+func (l *lately) attempt(a activities.Attempt) {
+	if a.Activity != workflows.ReserveStock || a.Outcome() == "failed" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.span().Started++
+}
+
+func (l *lately) end(e activities.End) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.span()
+	s.Ended[e.Status]++
+	if e.Refunded {
+		s.Refunded++
+	}
+	if e.Took > 0 {
+		_ = l.took.Current.RecordValue(max(min(e.Took, stock.TookMost).Milliseconds(), 1)) // fails only outside of these
+	}
+}
+
+// say tells what was counted.
+func (l *lately) say(w *stock.Worker) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn()
+	w.Lately, w.Took = slices.Clone(l.spans), nil
+	for i := range w.Lately {
+		w.Lately[i].Ended = maps.Clone(w.Lately[i].Ended)
+	}
+	if all := l.took.Merge(); all.TotalCount() > 0 {
+		w.Took = all.Clone()
+	}
+}
