@@ -2,21 +2,16 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
-	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Queue is the load of one SQS queue, as SQS estimates it.
@@ -36,7 +31,7 @@ type Overview struct {
 	Workers []stock.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
 	Recent  Recent                       `json:"recent"`
 	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
-	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone right now."`
+	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone right now; GET /v1/sagas?undoing=true has them."`
 	Low     []stock.Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
 	Unknown []string                     `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
@@ -155,37 +150,14 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 			stuck, more, err := s.stuck(ctx, stock.Query{Limit: lookedAt}, time.Now())
 			return stock.Count{N: len(stuck), More: more != ""}, err
 		})},
-		part{"undoing", set(&o.Undoing, s.undoing)},
+		part{"undoing", set(&o.Undoing, func(ctx context.Context) (stock.Count, error) {
+			undoing, more, err := s.undoing(ctx, stock.Query{Limit: lookedAt}, lookedAt)
+			return stock.Count{N: len(undoing), More: more != ""}, err
+		})},
 		part{"low", set(&o.Low, func(ctx context.Context) ([]stock.Level, error) {
 			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
 			return append([]stock.Level{}, slices.DeleteFunc(levels, func(l stock.Level) bool { return l.Available >= lowStock })...), err
 		})})
-}
-
-// undoing counts sagas that compensate. The engine knows, one by one, so only
-// the latest that may are looked at.
-func (s *server) undoing(ctx context.Context) (c stock.Count, err error) {
-	page, err := s.Orders.List(ctx, stock.Query{Statuses: []order.Status{order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid}, Limit: lookedAt})
-	if err != nil {
-		return c, err
-	}
-	var n atomic.Int64
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for _, rec := range page.Records {
-		g.Go(func() error {
-			inst, err := s.Sagas.Get(gctx, rec.OrderID)
-			if err != nil && !errors.Is(err, engine.ErrNotFound) {
-				return err
-			}
-			if saga.IsUndoing(inst.CustomStatus) {
-				n.Add(1)
-			}
-			return nil
-		})
-	}
-	err = g.Wait()
-	return stock.Count{N: int(n.Load()), More: page.Next != ""}, err
 }
 
 // recent sums up what workers did lately.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Saga is an order and how its saga stands.
@@ -23,7 +25,7 @@ type Saga struct {
 	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
 	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
-	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck=true."`
+	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
 	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
 	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 }
@@ -65,6 +67,7 @@ type listInput struct {
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
 	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
+	Undoing  bool     `query:"undoing" doc:"Only those that are being undone right now, each with its step and last error. A page may be short, or empty, and yet not be the last."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
@@ -116,9 +119,17 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 		}
 	}
 	out := List{}
-	if in.Stuck {
+	if in.Stuck || in.Undoing {
 		var next string
-		if out.Sagas, next, err = s.stuck(ctx, q, time.Now()); err == nil {
+		if in.Stuck {
+			out.Sagas, next, err = s.stuck(ctx, q, time.Now())
+		} else {
+			out.Sagas, next, err = s.undoing(ctx, q, countedUpTo)
+		}
+		if in.Stuck && in.Undoing {
+			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !saga.IsUndoing(one.Step) })
+		}
+		if err == nil {
 			err = s.blame(ctx, out.Sagas)
 		}
 		if err != nil {

@@ -242,7 +242,7 @@ func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["st
 func (c console) sagas(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
 	ask := url.Values{"limit": {"50"}}
-	for _, name := range []string{"customer", "sku", "since", "before", "stuck", "cursor"} {
+	for _, name := range []string{"customer", "sku", "since", "before", "stuck", "undoing", "cursor"} {
 		if v := strings.TrimSpace(q.Get(name)); v != "" {
 			ask.Set(name, v)
 		}

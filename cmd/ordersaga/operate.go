@@ -76,6 +76,7 @@ type sagaListCmd struct {
 	Customer string   `help:"Only this customer's."`
 	SKU      string   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
+	Undoing  bool     `help:"Only those that are being undone right now."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
 	Before   string   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`
@@ -83,9 +84,10 @@ type sagaListCmd struct {
 
 func (c sagaListCmd) Run(e env) error {
 	list := []api.Saga{}
+	yes := map[bool]string{true: "true"}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": map[bool]string{true: "true"}[c.Stuck]} {
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": yes[c.Stuck], "undoing": yes[c.Undoing]} {
 			if v != "" {
 				q.Set(name, v)
 			}

@@ -302,7 +302,7 @@ type Overview struct {
 	// Stuck Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them.
 	Stuck Count `json:"stuck"`
 
-	// Undoing Sagas that are being undone right now.
+	// Undoing Sagas that are being undone right now; GET /v1/sagas?undoing=true has them.
 	Undoing Count `json:"undoing"`
 
 	// Unknown Which of the others could not be read just now: they are as they last were, or empty.
@@ -425,7 +425,7 @@ type Saga struct {
 	CustomerId  string    `json:"customerId"`
 	Decision    *string   `json:"decision,omitempty"`
 
-	// LastError Of its steps, the last one that failed said; only with stuck=true.
+	// LastError Of its steps, the last one that failed said; only with stuck or undoing.
 	LastError *string `json:"lastError,omitempty"`
 	Lines     *[]Line `json:"lines"`
 	Notes     *[]Note `json:"notes,omitempty"`
@@ -543,6 +543,9 @@ type ListSagasParams struct {
 
 	// Stuck Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error.
 	Stuck *bool `form:"stuck,omitempty" json:"stuck,omitempty"`
+
+	// Undoing Only those that are being undone right now, each with its step and last error. A page may be short, or empty, and yet not be the last.
+	Undoing *bool `form:"undoing,omitempty" json:"undoing,omitempty"`
 
 	// Cursor The next of the page before.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
@@ -2745,6 +2748,18 @@ func NewListSagasRequest(server string, params *ListSagasParams) (*http.Request,
 		if params.Stuck != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "stuck", *params.Stuck, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Undoing != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "undoing", *params.Undoing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -1,0 +1,57 @@
+package api_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestUndoing: what is being undone is found while it is, with what holds it up.
+func TestUndoing(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.Patience = time.Hour }, nil)
+	s.SetStock(t, map[string]int64{"A": 100})
+	c := newClient(t, s)
+	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")
+	c.place(newOrder("waits-for-the-carrier", shipTo("SILENT")), "PAID")
+	c.place(newOrder("done", nil), "COMPLETED")
+	for _, id := range []string{"first", "second"} {
+		c.place(newOrder(id, func(o *order.Order) { o.Payment.Token = "tok_refund_down"; shipTo("REFUSE")(o) }), "PAID")
+	}
+	type page struct {
+		Sagas []struct{ OrderID, Step, LastError string }
+		Next  string
+	}
+	list := func(query string) (p page) {
+		t.Helper()
+		c.get("/v1/sagas?undoing=true"+query).json(t, &p)
+		return p
+	}
+	testkit.Eventually(t, "both are found", func() error {
+		p := list("")
+		if len(p.Sagas) != 2 || p.Next != "" {
+			return errors.New(c.get("/v1/sagas?undoing=true").body)
+		}
+		for i, id := range []string{"second", "first"} {
+			if one := p.Sagas[i]; one.OrderID != id || one.Step != "undo charge" || one.LastError == "" {
+				return errors.New(c.get("/v1/sagas?undoing=true").body)
+			}
+		}
+		return nil
+	})
+	newest := list("&limit=1")
+	if len(newest.Sagas) != 1 || newest.Sagas[0].OrderID != "second" || newest.Next == "" {
+		t.Fatalf("%+v", newest)
+	}
+	if older := list("&limit=1&cursor=" + newest.Next); len(older.Sagas) != 1 || older.Sagas[0].OrderID != "first" {
+		t.Errorf("%+v", older)
+	}
+	for _, none := range []string{"&status=AWAITING_APPROVAL", "&status=COMPLETED", "&customer=nobody", "&stuck=true&status=PENDING"} {
+		if p := list(none); len(p.Sagas) != 0 || p.Next != "" {
+			t.Errorf("%s: %+v", none, p)
+		}
+	}
+}
