@@ -25,8 +25,6 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/workflows"
-	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Demo publishes a mix of orders, plays the people involved (approver,
@@ -166,7 +164,9 @@ func (d Demo) Run(ctx context.Context, w *Worker, sims Simulators) error {
 		}
 		want[x.id] = x.scenario
 	}
-	records, err := d.await(ctx, p, sims, began, want)
+	who := newPeople(address(w.Listener), sims)
+	defer who.leave()
+	records, err := d.await(ctx, p, who, began, want)
 	if err != nil {
 		return err
 	}
@@ -225,10 +225,9 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 }
 
 // await plays the people until every order has ended.
-func (d Demo) await(ctx context.Context, p Parts, sims Simulators, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
+func (d Demo) await(ctx context.Context, p Parts, who *people, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
 	bar := newBar(d.Progress, len(want), "sagas")
 	ended := map[string]stock.Record{}
-	acted := map[string]bool{}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for len(ended) < len(want) {
@@ -242,6 +241,8 @@ func (d Demo) await(ctx context.Context, p Parts, sims Simulators, since time.Ti
 			if err != nil {
 				return nil, err
 			}
+			acts, actsCtx := errgroup.WithContext(ctx)
+			acts.SetLimit(8)
 			for _, rec := range page.Records {
 				s := want[rec.OrderID]
 				if s == nil {
@@ -249,9 +250,12 @@ func (d Demo) await(ctx context.Context, p Parts, sims Simulators, since time.Ti
 				}
 				if rec.Status.Terminal() {
 					ended[rec.OrderID] = rec
-				} else if err := d.act(ctx, p, sims, s, rec, acted); err != nil {
-					return nil, err
+				} else {
+					acts.Go(func() error { return who.act(actsCtx, s, rec) })
 				}
+			}
+			if err := acts.Wait(); err != nil {
+				return nil, err
 			}
 			if q.Cursor = page.Next; q.Cursor == "" {
 				break
@@ -277,35 +281,6 @@ func (p Parts) settle(ctx context.Context, ended map[string]stock.Record) error 
 		})
 	}
 	return g.Wait()
-}
-
-// act does what a person would do about an order that waits for one.
-func (d Demo) act(ctx context.Context, p Parts, sims Simulators, s *scenario, rec stock.Record, acted map[string]bool) error {
-	key := rec.OrderID + string(rec.Status) + rec.Updated // parked again is a new decision
-	if acted[key] {
-		return nil
-	}
-	var err error
-	switch {
-	case rec.Status == order.StatusAwaitingApproval && s.person == "approve":
-		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{Approved: true, By: "demo approver"})
-	case rec.Status == order.StatusAwaitingApproval && s.person == "reject":
-		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventApproval, workflows.Approval{By: "demo approver", Note: "too expensive"})
-	case rec.Status == order.StatusAwaitingApproval && s.person == "cancel":
-		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventCancel, workflows.Cancellation{By: "demo customer", Reason: "changed my mind"})
-	case rec.Status == order.StatusNeedsAttention:
-		if err := sims.HealPayments(ctx); err != nil {
-			return err
-		}
-		err = saga.Send(ctx, p.Engine, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.ActionRetry, By: "demo operator", Note: "provider is up again"})
-	default:
-		return nil
-	}
-	if errors.Is(err, engine.ErrEnded) { // the record was read a moment before
-		err = nil
-	}
-	acted[key] = err == nil
-	return err
 }
 
 // verify compares every outcome with what it had to be, and checks the
