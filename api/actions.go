@@ -58,21 +58,6 @@ func (s *server) actions(h huma.API) {
 	s.manage(h, op)
 }
 
-type reconcileOutput struct{ Body reconcile.Report }
-
-func (s *server) reconcile(h huma.API) {
-	huma.Register(h, huma.Operation{
-		OperationID: "reconcile", Method: http.MethodPost, Path: "/v1/reconcile", Tags: []string{"actions"},
-		Summary: "Run the reconciler now", Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.",
-	}, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
-		report, err := s.Reconcile(ctx)
-		if err != nil {
-			return nil, s.failed(ctx, err)
-		}
-		return &reconcileOutput{report}, nil
-	})
-}
-
 // action is what somebody does to a saga.
 type action struct {
 	name string

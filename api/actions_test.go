@@ -82,6 +82,9 @@ func TestReconcile(t *testing.T) {
 	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1`) || !strings.Contains(a.body, `"findings":[]`) {
 		t.Error(a.status, a.body)
 	}
+	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
+		t.Error(now.status, now.body)
+	}
 }
 
 // TestCancelAtOnce: also an order that no worker has taken in yet ends. (One

@@ -68,6 +68,12 @@ type Publisher interface {
 	PublishOrder(ctx context.Context, o order.Order) error
 }
 
+// Reconciler is what the API uses of *reconcile.OnDemand.
+type Reconciler interface {
+	Ask() (ended <-chan struct{})
+	Latest() reconcile.Reconciliation
+}
+
 // Options are what the API works with.
 type Options struct {
 	Orders      Orders
@@ -76,7 +82,7 @@ type Options struct {
 	Terms       workflows.Terms // by which it is said what takes too long
 	Publisher   Publisher
 	DeadLetters DeadLetters
-	Reconcile   func(ctx context.Context) (reconcile.Report, error)
+	Reconciler  Reconciler
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
 	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error

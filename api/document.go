@@ -103,6 +103,9 @@ func examples() map[string]given {
 	queues.Body.Queues = view.Queues
 	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.Available = []stock.Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
 	until := at.Add(time.Hour)
+	reconciled := reconcile.Reconciliation{
+		Report: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}, StartedAt: at, EndedAt: at.Add(time.Second),
+	}
 	stream := func(event string, data any) []map[string]any { return []map[string]any{{"event": event, "data": data}} }
 
 	taken := given{example, accepted("o-1042", order.StatusPending).Body}
@@ -110,8 +113,8 @@ func examples() map[string]given {
 	return map[string]given{
 		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: one}, "getHistory": {out: events},
 		"cancelSaga": acts, "approveSaga": acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
-		"retrySaga":      {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
-		"reconcile":      {out: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}},
+		"retrySaga": {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
+		"reconcile": {out: reconciled}, "getReconciliation": {out: reconciled},
 		"overview":       {out: view},
 		"followSaga":     {out: stream("saga", one)},
 		"followOverview": {out: stream("overview", view)},

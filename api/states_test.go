@@ -74,9 +74,9 @@ func newBench(t *testing.T) bench {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return b.fail
 		},
-		Reconcile: func(context.Context) (reconcile.Report, error) { return reconcile.Report{}, b.fail },
-		Ready:     func(context.Context) error { return b.fail },
-		Registry:  prometheus.NewRegistry(), Logger: zerolog.New(b.log),
+		Reconciler: reconcile.NewOnDemand(reconcile.Reconciler{}),
+		Ready:      func(context.Context) error { return b.fail },
+		Registry:   prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
 	t.Cleanup(server.Close)
 	b.client = newClient(t, testkit.System{AWS: aws, API: server.URL})
@@ -428,7 +428,7 @@ func TestFailures(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
 	b.fail = errors.New("secret cause")
-	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history", "POST /v1/reconcile"} {
+	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history"} {
 		method, path, _ := strings.Cut(request, " ")
 		b.log.Reset()
 		a := b.do(method, path, map[bool]string{true: body}[strings.HasSuffix(path, "s")], "X-Request-Id", "req-1")

@@ -46,9 +46,9 @@ const (
 	// RecentTime is for how long what workers did is recent.
 	RecentTime = 5 * time.Minute
 
-	// What took longer than TookMost counts as that. TookDigits is how many
-	// digits of a duration are kept.
-	TookMost   = 30 * 24 * time.Hour
+	// TookMost is what counts as the duration of all that took longer.
+	TookMost = 30 * 24 * time.Hour
+	// TookDigits is how many digits of a duration are kept.
 	TookDigits = 2
 )
 

@@ -311,15 +311,42 @@ func (c reconcileCmd) Run(e env) error {
 }
 
 func (c reconcileCmd) remote(e env) error {
-	var report reconcile.Report
-	err := remote{API: c.API, Token: c.Token, Wait: 2 * time.Minute}.call(e, http.MethodPost, "/v1/reconcile", nil, &report)
-	if _, refused := errors.AsType[*client.Problem](err); err != nil && !refused {
+	api := remote{API: c.API, Token: c.Token, Wait: time.Minute}
+	var run reconcile.Reconciliation
+	err := api.call(e, http.MethodPost, "/v1/reconcile", nil, &run)
+	refused, ok := errors.AsType[*client.Problem](err)
+	switch {
+	case ok && refused.Status == http.StatusInternalServerError: // it did not finish
+		err = api.call(e, http.MethodGet, "/v1/reconcile", nil, &run)
+	case err != nil && !ok:
 		return fmt.Errorf("no worker answers (with the worker stopped, use --offline): %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("the worker does not reconcile: %w", err)
 	}
-	return printJSON(e.out, report)
+	began := run.StartedAt
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for run.Running {
+		_, _ = fmt.Fprintf(e.err, "%s  %d orders, %d reservations, %d charges looked at, %d findings\n",
+			time.Since(began).Round(time.Second), run.Orders, run.Reservations, run.Charges, len(run.Findings))
+		select {
+		case <-e.ctx.Done():
+			return fmt.Errorf("it goes on without us: %w", e.ctx.Err())
+		case <-tick.C:
+		}
+		if err := api.call(e, http.MethodGet, "/v1/reconcile", nil, &run); err != nil {
+			return fmt.Errorf("see how the reconciler gets on: %w", err)
+		}
+		if !run.StartedAt.Equal(began) {
+			return fmt.Errorf("another process answers at %s than the one that reconciles; that one's log will have the findings", c.API)
+		}
+	}
+	err = printJSON(e.out, run.Report)
+	if run.Error != "" {
+		err = errors.Join(err, fmt.Errorf("the reconciler did not finish: %s", run.Error))
+	}
+	return err
 }
 
 type checkCmd struct {

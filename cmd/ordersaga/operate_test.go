@@ -110,6 +110,7 @@ func TestOperate(t *testing.T) {
 	s.says([]string{"resume"}, "saga", "resume", "held")
 	s.says([]string{"cancel changed"}, "saga", "cancel", "held", "--note", "changed")
 	s.until("held", order.StatusCancelled)
+	s.says([]string{`"ordersChecked": 1`, `"findings": []`}, "reconcile", "--api-token=none")
 	s.says([]string{"resolve at the bank"}, "saga", "retry", "stuck", "--action", "resolve", "--note", "at the bank")
 	s.until("stuck", order.StatusFailed)
 	testkit.Eventually(t, "its saga has ended", func() error {

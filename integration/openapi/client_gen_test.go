@@ -376,6 +376,22 @@ type Recent struct {
 	Undone int64 `json:"undone"`
 }
 
+// Reconciliation defines model for Reconciliation.
+type Reconciliation struct {
+	ChargesChecked int64      `json:"chargesChecked"`
+	EndedAt        *time.Time `json:"endedAt,omitempty"`
+
+	// Error Why it did not finish.
+	Error               *string   `json:"error,omitempty"`
+	Findings            []Finding `json:"findings"`
+	OrdersChecked       int64     `json:"ordersChecked"`
+	ReservationsChecked int64     `json:"reservationsChecked"`
+
+	// Running Whether it goes on; the counts are as far as it has got.
+	Running   bool       `json:"running"`
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+}
+
 // RedriveAllOutputBody defines model for RedriveAllOutputBody.
 type RedriveAllOutputBody struct {
 	Redriven int64 `json:"redriven"`
@@ -385,14 +401,6 @@ type RedriveAllOutputBody struct {
 type RedriveInputBody struct {
 	// Body What to put back instead.
 	Body *string `json:"body,omitempty"`
-}
-
-// Report defines model for Report.
-type Report struct {
-	ChargesChecked      int64      `json:"chargesChecked"`
-	Findings            *[]Finding `json:"findings"`
-	OrdersChecked       int64      `json:"ordersChecked"`
-	ReservationsChecked int64      `json:"reservationsChecked"`
 }
 
 // ResolveRequest defines model for ResolveRequest.
@@ -1373,9 +1381,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetReconciliation Read the reconciler's run
+	//
+	// The one that was asked for last, of this process.
+	//
+	// Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
+	GetReconciliation(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Reconcile Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.
+	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 	//
 	// Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 	Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1781,9 +1796,26 @@ func (c *Client) FollowOverview(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
+// GetReconciliation Read the reconciler's run
+//
+// The one that was asked for last, of this process.
+//
+// Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
+func (c *Client) GetReconciliation(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetReconciliationRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // Reconcile Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.
+// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 //
 // Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 func (c *Client) Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2613,6 +2645,33 @@ func NewFollowOverviewRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/overview/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetReconciliationRequest constructs an http.Request for the GetReconciliation method
+func NewGetReconciliationRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/reconcile")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3716,9 +3775,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*FollowOverviewResult, error)
 
+	// GetReconciliationWithResponse Read the reconciler's run
+	//
+	// The one that was asked for last, of this process.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
+	GetReconciliationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReconciliationResult, error)
+
 	// ReconcileWithResponse Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.
+	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4307,11 +4375,16 @@ func (r FollowOverviewResult) StatusCode() int {
 	return 0
 }
 
-type ReconcileResult struct {
+// GetReconciliationResult200Headers the declared response headers of an HTTP 200 response for GetReconciliation
+type GetReconciliationResult200Headers struct {
+	Location *string
+}
+
+type GetReconciliationResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Report
+	JSON200 *Reconciliation
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationproblemJSON400 *ErrorModel
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
@@ -4326,6 +4399,61 @@ type ReconcileResult struct {
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetReconciliationResult200Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r GetReconciliationResult) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetReconciliationResult) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ReconcileResult200Headers the declared response headers of an HTTP 200 response for Reconcile
+type ReconcileResult200Headers struct {
+	Location *string
+}
+
+// ReconcileResult202Headers the declared response headers of an HTTP 202 response for Reconcile
+type ReconcileResult202Headers struct {
+	Location *string
+}
+
+type ReconcileResult struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Reconciliation
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Reconciliation
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *ErrorModel
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *ErrorModel
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *ErrorModel
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *ErrorModel
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ErrorModel
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReconcileResult200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *ReconcileResult202Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5211,9 +5339,24 @@ func (c *ClientWithResponses) FollowOverviewWithResponse(ctx context.Context, re
 	return ParseFollowOverviewResult(rsp)
 }
 
+// GetReconciliationWithResponse Read the reconciler's run
+//
+// The one that was asked for last, of this process.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
+func (c *ClientWithResponses) GetReconciliationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReconciliationResult, error) {
+	rsp, err := c.GetReconciliation(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetReconciliationResult(rsp)
+}
+
 // ReconcileWithResponse Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself.
+// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6337,22 +6480,22 @@ func ParseFollowOverviewResult(rsp *http.Response) (*FollowOverviewResult, error
 	return response, nil
 }
 
-// ParseReconcileResult parses an HTTP response from a ReconcileWithResponse call
-func ParseReconcileResult(rsp *http.Response) (*ReconcileResult, error) {
+// ParseGetReconciliationResult parses an HTTP response from a GetReconciliationWithResponse call
+func ParseGetReconciliationResult(rsp *http.Response) (*GetReconciliationResult, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ReconcileResult{
+	response := &GetReconciliationResult{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Report
+		var dest Reconciliation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6407,6 +6550,124 @@ func ParseReconcileResult(rsp *http.Response) (*ReconcileResult, error) {
 		}
 		response.ApplicationproblemJSON503 = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetReconciliationResult200Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReconcileResult parses an HTTP response from a ReconcileWithResponse call
+func ParseReconcileResult(rsp *http.Response) (*ReconcileResult, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReconcileResult{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Reconciliation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Reconciliation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReconcileResult200Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers ReconcileResult202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil

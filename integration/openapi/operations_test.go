@@ -154,6 +154,9 @@ func TestEveryOperation(t *testing.T) {
 	s.until("stuck", "FAILED", "")
 	must[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
 	must[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
+	if run := must[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil || run.JSON200.Running {
+		t.Errorf("%s", run.Body)
+	}
 
 	page := must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
 	must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next, Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))

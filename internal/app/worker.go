@@ -283,7 +283,9 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })
-	g.Go(func() error { return httpserve.Run(gctx, w.Listener, tracing.Handler(w.api(starter, later))) })
+	asked := reconcile.NewOnDemand(w.Reconciler())
+	g.Go(func() error { return asked.Run(gctx) })
+	g.Go(func() error { return httpserve.Run(gctx, w.Listener, tracing.Handler(w.api(starter, later, asked))) })
 	if eng, ok := p.Engine.(*embedded.Engine); ok && w.EngineListener != nil {
 		g.Go(func() error { return eng.Serve(gctx, w.EngineListener, door{starter}.start) })
 	}
@@ -354,13 +356,13 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 	return saga.Send(ctx, s.Engine, id, event, payload)
 }
 
-func (w *Worker) api(starter intake.Starter, later errands) http.Handler {
+func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnDemand) http.Handler {
 	p := w.parts
 	options := api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
-		Reconcile:   w.Reconciler().Once, Lost: w.Reconciler().Lost,
+		Reconciler:  asked, Lost: w.Reconciler().Lost,
 		Later:     later.Later,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {

@@ -51,6 +51,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 				})
 			}
 		}
+		r.show(rep)
 		if cursor = next; cursor == "" {
 			return nil
 		}
@@ -83,6 +84,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 				last = c.CreatedAt
 			}
 		}
+		r.show(rep)
 		if cursor = more; cursor == "" {
 			break
 		}

@@ -35,6 +35,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
 			}
 		}
+		r.show(rep)
 		return ctx.Err()
 	})
 	if err != nil {

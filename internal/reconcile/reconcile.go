@@ -8,6 +8,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -63,6 +64,8 @@ type Reconciler struct {
 	Grace    time.Duration // 0 means five minutes
 	Now      func() time.Time
 	Logger   zerolog.Logger
+
+	progress func(Report) // is told now and then how far a run has got; may be nil
 }
 
 // Finding is one thing that did not fit.
@@ -79,7 +82,7 @@ type Report struct {
 	Orders       int       `json:"ordersChecked"`
 	Reservations int       `json:"reservationsChecked"`
 	Charges      int       `json:"chargesChecked"`
-	Findings     []Finding `json:"findings"`
+	Findings     []Finding `json:"findings" nullable:"false"`
 }
 
 const pageSize = 200
@@ -125,12 +128,24 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			r.Logger.Error().Err(err).Msg("reconciliation did not finish; it is tried again")
-		}
-		for _, f := range rep.Findings {
-			r.Logger.Warn().Str("order", f.OrderID).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
-		}
+		r.log(rep, err)
+	}
+}
+
+func (r Reconciler) log(rep Report, err error) {
+	if err != nil {
+		r.Logger.Error().Err(err).Msg("reconciliation did not finish; the next one looks at all again")
+	}
+	for _, f := range rep.Findings {
+		r.Logger.Warn().Str("order", f.OrderID).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
+	}
+}
+
+func (r Reconciler) show(rep *Report) {
+	if r.progress != nil {
+		now := *rep
+		now.Findings = slices.Clone(rep.Findings)
+		r.progress(now)
 	}
 }
 

@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+)
+
+// reconcileWait is for how long the answer waits for the end of the run.
+const reconcileWait = 20 * time.Second
+
+type reconcileOutput struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     reconcile.Reconciliation
+}
+
+func (s *server) reconcile(h huma.API) {
+	const path = "/v1/reconcile"
+	op := huma.Operation{
+		OperationID: "reconcile", Method: http.MethodPost, Path: path, Tags: []string{"actions"},
+		Summary: "Run the reconciler now",
+		Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. " +
+			"A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.",
+		Responses: map[string]*huma.Response{"202": {
+			Description: "It goes on.", Headers: map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: "string"}}},
+			Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Reconciliation"}}},
+		}},
+	}
+	huma.Register(h, op, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
+		late := time.NewTimer(reconcileWait)
+		defer late.Stop()
+		select {
+		case <-s.Reconciler.Ask():
+		case <-late.C:
+		case <-ctx.Done():
+			return nil, s.failed(ctx, ctx.Err())
+		}
+		out := &reconcileOutput{Status: http.StatusOK, Body: s.Reconciler.Latest()}
+		switch {
+		case out.Body.Running:
+			out.Status, out.Location = http.StatusAccepted, path
+		case out.Body.Error != "":
+			return nil, s.failed(ctx, errors.New("the reconciler did not finish: "+out.Body.Error))
+		}
+		return out, nil
+	})
+	huma.Register(h, huma.Operation{
+		OperationID: "getReconciliation", Method: http.MethodGet, Path: path, Tags: []string{"actions"},
+		Summary: "Read the reconciler's run", Description: "The one that was asked for last, of this process.",
+	}, func(context.Context, *struct{}) (*reconcileOutput, error) {
+		return &reconcileOutput{Status: http.StatusOK, Body: s.Reconciler.Latest()}, nil
+	})
+}

@@ -1,0 +1,66 @@
+package reconcile_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+)
+
+// TestOnDemand: one run at a time, for as long as it takes, which shows how far
+// it has got, and ends with its process.
+func TestOnDemand(t *testing.T) {
+	var holding atomic.Bool
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	l := newLeaky(t, func(o *awslocal.Options) {
+		o.Fault = func(_, operation string) error {
+			if operation == "Scan" && holding.Load() { // of the reservations
+				reached <- struct{}{}
+				<-goOn
+			}
+			return nil
+		}
+	})
+	l.accepted("pending", "tok_ok")
+	l.reserved("ended", "tok_ok")
+	l.must(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	d := reconcile.NewOnDemand(l.Reconciler)
+	if r := d.Latest(); r.Running || !r.StartedAt.IsZero() || r.Findings == nil {
+		t.Errorf("before the first: %+v", r)
+	}
+	holding.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- d.Run(ctx) }()
+
+	first := d.Ask()
+	<-reached
+	if again := d.Ask(); again != first {
+		t.Error("a second one began")
+	}
+	if r := d.Latest(); !r.Running || r.Orders != 1 || r.Reservations != 0 || len(r.Findings) != 1 || r.StartedAt.IsZero() || !r.EndedAt.IsZero() {
+		t.Errorf("half way: %+v", r)
+	}
+	goOn <- struct{}{}
+	<-first
+	r := d.Latest()
+	if r.Running || r.Orders != 1 || r.Reservations < 1 || len(r.Findings) != 2 || r.EndedAt.Before(r.StartedAt) || r.Error != "" {
+		t.Errorf("at the end: %+v", r)
+	}
+
+	second := d.Ask()
+	<-reached
+	cancel()
+	goOn <- struct{}{}
+	<-second
+	if r := d.Latest(); r.Running || r.Error == "" || r.EndedAt.IsZero() {
+		t.Errorf("cut off: %+v", r)
+	}
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}
