@@ -17,7 +17,6 @@ type overviewPage struct {
 	Live          []live
 	Ended         []ended
 	Chart         chart
-	Perspective   string // what "recent" means
 	EndedRecently int
 	Troubles      []trouble
 }
@@ -65,7 +64,6 @@ func overviewOf(o api.Overview) overviewPage {
 	for _, q := range o.Queues {
 		add(q.Dead, "dead letter of "+q.Name, "dead letters of "+q.Name, "/console/dead-letters?queue="+q.Name)
 	}
-	p.Perspective = short(o.At.Sub(o.Recent.Since))
 	p.Chart = chartOf(o.Recent.Starts, o.Recent.Ends)
 	return p
 }

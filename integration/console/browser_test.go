@@ -20,9 +20,9 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -39,7 +39,7 @@ type operator struct {
 	token string
 }
 
-func newOperator(t *testing.T, change func(*app.Worker)) operator {
+func newOperator(t *testing.T, system func() testkit.System) operator {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -48,7 +48,7 @@ func newOperator(t *testing.T, change func(*app.Worker)) operator {
 		}
 		t.Skip("left out: no browser; apt-get install chromium, or another one of that name on the PATH")
 	}
-	o := operator{T: t, System: testkit.NewSystem(t, change, nil), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
+	o := operator{T: t, System: system(), dir: os.Getenv("ORDERSAGA_SCREENSHOTS")}
 	if o.dir == "" {
 		o.dir = t.ArtifactDir() // kept with -artifacts
 	} else if err := os.MkdirAll(o.dir, 0o750); err != nil {
@@ -186,67 +186,77 @@ func (o operator) until(id string, want order.Status) (rec stock.Record) {
 }
 
 // TestOperator: which orders failed and why, what was undone, what is stuck,
-// from the console alone, and what can be done about it.
+// from the console alone, and what can be done about it; on both engines.
 func TestOperator(t *testing.T) {
-	o := newOperator(t, nil)
+	t.Run("embedded", func(t *testing.T) {
+		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).operates("", "tok_flaky_2")
+	})
+	t.Run("dapr", func(t *testing.T) {
+		newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop()) }).operates("dapr-", "tok_flaky_6") // of three calls in a try (components/local/resiliency.yaml)
+	})
+}
+
+// operates is what a person does. The pictures' names begin with engine; flaky is
+// a payment that fails in two tries.
+func (o operator) operates(engine, flaky string) {
 	evil := `<img src=x onerror=alert(1)><script>document.title="owned"</script>`
 	o.place("good", "tok_ok", "Ann", 100)
 	o.place("declined", "tok_declined", "Ann", 100)
 	o.place("refused", "tok_ok", "REFUSE", 100)
-	o.place("flaky", "tok_flaky_2", evil, 100)
+	o.place("flaky", flaky, evil, 100)
 	o.place("stuck", "tok_refund_down", "REFUSE", 100)
 	o.place("dear", "tok_ok", "Ann", 100_000)
 	for id, want := range map[string]order.Status{"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed, "flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval} {
 		o.until(id, want)
 	}
-	if _, err := o.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
-		t.Fatal(err)
+	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
+		o.Fatal(err)
 	}
 
 	o.open("/")
 	o.sees("1 saga needs a decision", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
-	o.picture("overview")
+	o.picture(engine + "overview")
 	get(o, chromedp.Evaluate[bool](`(document.querySelector("main a.tile.failed").focus(), true)`))
 	o.place("later", "tok_ok", "Ann", 100)
-	o.sees("Of those, ended 5") // it follows, and the keyboard stays where it was
+	o.sees("Ended 5") // it follows, and the keyboard stays where it was
 	if at := get(o, chromedp.Evaluate[string](`document.activeElement.getAttribute("href")`)); at != "/console/sagas?status=FAILED" {
-		t.Errorf("the focus went to %q", at)
+		o.Errorf("the focus went to %q", at)
 	}
 
 	o.open("/console/sagas?status=FAILED&status=DECLINED")
 	o.sees("refused by the carrier", "declined")
 	if text := o.text(); strings.Contains(text, "flaky") {
-		t.Error("the filter lets others through:", text)
+		o.Error("the filter lets others through:", text)
 	}
-	o.picture("sagas")
+	o.picture(engine + "sagas")
 
 	o.open("/console/sagas/flaky")
 	o.sees("COMPLETED", "ChargePayment", evil)
 	o.sees("2 tries failed", "ChargePayment after +")
 	failed := get(o, chromedp.Evaluate[int](`document.querySelectorAll("rect.failed").length`))
 	if title := get(o, chromedp.Title()); failed != 2 || title != "flaky · ordersaga" {
-		t.Errorf("%d failed tries are drawn, the title is %s", failed, title)
+		o.Errorf("%d failed tries are drawn, the title is %s", failed, title)
 	}
-	o.picture("flaky")
+	o.picture(engine + "flaky")
 	o.open("/console/sagas/refused")
 	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier", "Stock is RELEASED.")
 	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("polygon.undo").length`)); n != 2 {
-		t.Errorf("%d compensations point back", n)
+		o.Errorf("%d compensations point back", n)
 	}
-	o.picture("refused")
+	o.picture(engine + "refused")
 
 	o.open("/console/sagas/dear")
 	o.write("by", "ann")
 	o.write("note", "known customer")
-	o.picture("dear")
+	o.picture(engine + "dear")
 	o.press("Approve")
 	o.sees("approve: done", "COMPLETED", "known customer", "ann")
 
 	o.open("/console/sagas/stuck")
 	o.sees("needs attention", "refunds are down")
-	o.picture("stuck")
-	if err := o.Simulators.HealPayments(t.Context()); err != nil {
-		t.Fatal(err)
+	o.picture(engine + "stuck")
+	if err := o.Simulators.HealPayments(o.Context()); err != nil {
+		o.Fatal(err)
 	}
 	o.press("Retry")
 	o.sees("FAILED", "refused by the carrier") // by the stream alone
@@ -257,9 +267,9 @@ func TestOperator(t *testing.T) {
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
 	o.sees("quantity: is 0", "lines[0].sku")
 	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("main img").length`)); n != 0 {
-		t.Error("a SKU became a part of the page")
+		o.Error("a SKU became a part of the page")
 	}
-	o.picture("dead-letters")
+	o.picture(engine + "dead-letters")
 	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
 	o.press("Put back")
 	o.sees("put back")
@@ -270,7 +280,7 @@ func TestOperator(t *testing.T) {
 	o.write("available", "50")
 	o.press("Set")
 	o.sees("NONE: 50 available")
-	o.picture("stock")
+	o.picture(engine + "stock")
 
 	o.open("/console/sagas/nobody")
 	o.sees("That did not work", "nobody")

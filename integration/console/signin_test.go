@@ -12,24 +12,27 @@ import (
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 // TestSignIn: a person signs in at the issuer, and the console follows what
 // happens under that session.
 func TestSignIn(t *testing.T) {
 	var issuer *authtest.Issuer
-	o := newOperator(t, func(w *app.Worker) {
-		home := "http://" + w.Listener.Addr().String()
-		issuer = authtest.New(t, home+auth.SignedInPath)
-		var err error
-		w.Auth, err = auth.New(auth.Options{
-			Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
-			ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(w.Auth.Close)
+	o := newOperator(t, func() testkit.System {
+		return testkit.NewSystem(t, func(w *app.Worker) {
+			home := "http://" + w.Listener.Addr().String()
+			issuer = authtest.New(t, home+auth.SignedInPath)
+			var err error
+			w.Auth, err = auth.New(auth.Options{
+				Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
+				ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(w.Auth.Close)
+		}, nil)
 	})
 	o.token = issuer.Token("shop")
 
@@ -42,7 +45,7 @@ func TestSignIn(t *testing.T) {
 	o.open("/")
 	o.place("good", "tok_ok", "Ann", 100)
 	o.until("good", order.StatusCompleted)
-	o.sees("Of those, ended 1")
+	o.sees("Ended 1")
 	o.picture("signed-in")
 	o.place("dear", "tok_ok", "Ann", 100_000)
 	o.until("dear", order.StatusAwaitingApproval)

@@ -1,8 +1,6 @@
 package tracing
 
 import (
-	"context"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +9,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -20,35 +17,8 @@ import (
 // and what is logged.
 func dev(t *testing.T) (url string, log *logged) {
 	t.Helper()
-	testkit.NeedDapr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	up, ended := make(chan string, 1), make(chan error, 1)
 	log = &logged{}
-	go func() {
-		logger := zerolog.New(log).Level(zerolog.DebugLevel) // Dapr's processes' lines, too
-		ended <- app.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *app.Worker) {
-			up <- "http://" + w.Listener.Addr().String()
-		})}.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		stop()
-		must(t, <-ended)
-	})
-	select {
-	case url := <-up:
-		return url, log
-	case err := <-ended:
-		ended <- nil
-		t.Fatalf("dev is not up: %v", err)
-		return "", nil
-	}
-}
-
-type job func(*app.Worker)
-
-func (j job) Run(_ context.Context, w *app.Worker, _ app.Simulators) error {
-	j(w)
-	return nil
+	return testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel)).API, log
 }
 
 // logged keeps what is written to it.

@@ -4,14 +4,12 @@ package tracing
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,13 +27,8 @@ var collector *testkit.Collector
 
 func TestMain(m *testing.M) {
 	collector = testkit.NewCollector()
-	bin, err := filepath.Abs(filepath.Join("..", "..", "bin"))
-	if err != nil {
-		panic(err)
-	}
 	for name, value := range map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_SERVICE_NAME": "", "OTEL_BSP_SCHEDULE_DELAY": "20",
-		"ORDERSAGA_DAPR_BIN": cmp.Or(os.Getenv("ORDERSAGA_DAPR_BIN"), bin),
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			panic(err)

@@ -1,0 +1,61 @@
+package testkit
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/cloud"
+)
+
+// NewDaprSystem is NewSystem on real Dapr, by `ordersaga dev`'s own rules and
+// with its catalogue. Parts and StopWorker are left out. The logger gets the
+// lines of Dapr's processes, too.
+func NewDaprSystem(t testing.TB, logger zerolog.Logger) System {
+	t.Helper()
+	if bin, err := filepath.Abs("../../bin"); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" { // as tests in integration/ see it
+		if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil {
+			t.Setenv("ORDERSAGA_DAPR_BIN", bin)
+		}
+	}
+	NeedDapr(t)
+	ctx, stop := context.WithCancel(context.Background())
+	up, ended := make(chan System, 1), make(chan error, 1)
+	go func() {
+		ended <- app.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *app.Worker, sims app.Simulators) {
+			up <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
+		})}.Run(ctx)
+	}()
+	var s System
+	select {
+	case s = <-up:
+	case err := <-ended:
+		stop()
+		t.Fatalf("dev is not up: %v", err)
+	}
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+	})
+	s.Endpoint = s.Worker.AWS.Endpoint
+	var err error
+	s.Clients, err = cloud.New(ctx, s.Worker.AWS)
+	must(t, err)
+	s.Resources, err = s.Clients.Setup(ctx) // which it has, and so only names them
+	must(t, err)
+	s.Store = stock.New(s.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	return s
+}
+
+type job func(*app.Worker, app.Simulators)
+
+func (j job) Run(_ context.Context, w *app.Worker, sims app.Simulators) error {
+	j(w, sims)
+	return nil
+}
