@@ -92,7 +92,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	if d.Dapr {
 		d.keys = keys{uuid.NewString(), uuid.NewString(), devPaymentKey}
 	}
-	// What the worker stands on stops after the worker.
+	// What stands on something stops before it: the worker, what talks to AWS, AWS.
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	under, underCtx := errgroup.WithContext(base)
@@ -108,16 +108,23 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	defer stopTop()
 	context.AfterFunc(underCtx, stopTop)
 
+	between, stopBetween := context.WithCancel(base)
+	defer stopBetween()
+	beside, besideCtx := errgroup.WithContext(between)
+	context.AfterFunc(besideCtx, stopTop)
+
 	err = d.setup(top, awsOptions)
 	if err == nil {
-		under.Go(func() error {
-			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger}.Run(underCtx)
+		beside.Go(func() error {
+			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger}.Run(besideCtx)
 		})
-		under.Go(func() error { return d.stock(underCtx, awsOptions) })
+		beside.Go(func() error { return d.stock(besideCtx, awsOptions) })
 		err = d.engine(top, awsOptions, l)
 	} else {
 		err = errors.Join(d.unlessEnded(top, err), l.carrier.Close(), l.api.Close())
 	}
+	stopBetween()
+	err = errors.Join(err, beside.Wait())
 	stopBase()
 	return errors.Join(err, under.Wait())
 }
