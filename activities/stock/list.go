@@ -209,7 +209,7 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 	}
 }
 
-// Walk gives f all orders in some statuses, up to limit at a time, in no order
+// Walk gives f all orders in some statuses, up to limit at a time and to keep, in no order
 // that means anything: pages of List are read from all of the index's shards
 // and thrown away but for the newest, and here each is read once. It is
 // eventually consistent.
@@ -222,13 +222,16 @@ func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f 
 				if err != nil {
 					return fmt.Errorf("walk orders that are %s: %w", st, err)
 				}
+				last := len(page) < limit
+				if !last {
+					q.Cursor = page[limit-1].Placed // f may do with the page what it likes
+				}
 				if err := f(page); err != nil {
 					return err
 				}
-				if len(page) < limit {
+				if last {
 					break
 				}
-				q.Cursor = page[len(page)-1].Placed
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package stock_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -155,5 +156,33 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 	}
 	if len(skus) != 25 || len(holds) != 25 || !holds["S00"] {
 		t.Errorf("%d SKUs, %d reservations", len(skus), len(holds))
+	}
+}
+
+// TestWalk: each order once, whatever is done with the pages.
+func TestWalk(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	const n = 60 // some seven in each of the index's shards
+	for i := range n {
+		accept(t, a.Store, newOrder(fmt.Sprintf("o%d", i)))
+	}
+	seen, pages := map[string]int{}, 0
+	err := a.Store.Walk(t.Context(), []order.Status{order.StatusPending, order.StatusPaid}, 2, func(page []stock.Record) error {
+		if pages++; pages > n {
+			return errors.New("it does not end")
+		}
+		for _, r := range page {
+			seen[r.OrderID]++
+		}
+		clear(page)
+		return nil
+	})
+	if err != nil || len(seen) != n {
+		t.Errorf("%d orders, %v", len(seen), err)
+	}
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("%s came %d times", id, times)
+		}
 	}
 }
