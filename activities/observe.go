@@ -33,8 +33,8 @@ func (a Attempt) Outcome() string {
 	return "done"
 }
 
-// End is how an order ended. One whose step runs again, because its worker died,
-// may end twice.
+// End is how an order ended. One whose worker dies meanwhile may be told of twice,
+// or not at all.
 type End struct {
 	Status   order.Status
 	Refunded bool

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -83,6 +85,19 @@ func TestReconcile(t *testing.T) {
 		t.Error(a.status, a.body)
 	}
 	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
+		t.Error(now.status, now.body)
+	}
+}
+
+// TestReconcileGoesOn: what takes long is not waited for.
+func TestReconcileGoesOn(t *testing.T) {
+	api.WaitForReconciler(t, time.Millisecond)
+	b := newBench(t)
+	a := b.post("/v1/reconcile", "")
+	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body, `"ordersChecked":7`) || !strings.Contains(a.body, `"running":true`) {
+		t.Error(a.status, a.header, a.body)
+	}
+	if now := b.get(a.header.Get("Location")); now.status != http.StatusOK || now.body != a.body {
 		t.Error(now.status, now.body)
 	}
 }

@@ -70,7 +70,7 @@ type Publisher interface {
 
 // Reconciler is what the API uses of *reconcile.OnDemand.
 type Reconciler interface {
-	Ask() (ended <-chan struct{})
+	Ask() (ended <-chan struct{}, now func() reconcile.Reconciliation)
 	Latest() reconcile.Reconciliation
 }
 

@@ -44,7 +44,7 @@ type Overview struct {
 type Recent struct {
 	Since   time.Time            `json:"since" doc:"From when on: five minutes ago."`
 	Started int                  `json:"started" doc:"Sagas that began: their stock was reserved, or found to be short."`
-	Ended   map[order.Status]int `json:"ended" doc:"Orders that ended, whenever they were accepted, by status."`
+	Ended   map[order.Status]int `json:"ended" doc:"Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended is not among them."`
 	Undone  int                  `json:"undone" doc:"How many of those were undone: stock released, and what was charged refunded."`
 	Refunds int                  `json:"refunds" doc:"How many of those had been charged."`
 	P50     float64              `json:"p50Seconds" doc:"Median of the time from when those that ended were accepted."`
@@ -53,7 +53,10 @@ type Recent struct {
 	Ends    []float64            `json:"endedPerSecond" doc:"Orders that ended, likewise."`
 }
 
-const lowStock = 10 // pieces
+const (
+	lowStock     = 10          // pieces
+	clocksDiffer = time.Minute // at most; what was done later is not believed
+)
 
 type overviewOutput struct{ Body Overview }
 
@@ -77,7 +80,7 @@ type overviewCache struct {
 func (s *server) overviews(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "overview", Method: http.MethodGet, Path: "/v1/overview", Tags: []string{"sagas"}, Summary: "Read how things stand",
-		Description: "Counts of live orders, how the latest ones went, queues and short stock. An answer may be two seconds old.",
+		Description: "Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.",
 	}, func(ctx context.Context, _ *struct{}) (*overviewOutput, error) {
 		o, err := s.overviewNow(ctx)
 		if err != nil {
@@ -151,7 +154,7 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 			return stock.Count{N: len(stuck), More: more != ""}, err
 		})},
 		part{"undoing", set(&o.Undoing, func(ctx context.Context) (stock.Count, error) {
-			undoing, more, err := s.undoing(ctx, stock.Query{Limit: lookedAt}, lookedAt)
+			undoing, more, err := s.undoing(ctx, stock.Query{Limit: lookedAt}, lookedAt) // those with the carrier too: to leave them out, all would be read
 			return stock.Count{N: len(undoing), More: more != ""}, err
 		})},
 		part{"low", set(&o.Low, func(ctx context.Context) ([]stock.Level, error) {
@@ -169,15 +172,12 @@ func recent(workers []stock.Worker, now time.Time) Recent {
 	}
 	took := hdrhistogram.New(1, stock.TookMost.Milliseconds(), stock.TookDigits)
 	for _, w := range workers {
-		if w.Took != nil {
-			took.Merge(w.Took)
-		}
+		ended := 0
 		for _, s := range w.Lately {
-			at := int((s.At - r.Since.Unix()) / int64(stock.BeatEvery.Seconds()))
-			if s.At < r.Since.Unix() {
+			if s.At < r.Since.Unix() || s.At > now.Add(clocksDiffer).Unix() {
 				continue
 			}
-			ended := 0
+			before := ended
 			for st, n := range s.Ended {
 				ended += n
 				r.Ended[st] += n
@@ -187,10 +187,13 @@ func recent(workers []stock.Worker, now time.Time) Recent {
 			}
 			r.Started += s.Started
 			r.Refunds += s.Refunded
-			if at < told {
+			if at := int((s.At - r.Since.Unix()) / int64(stock.BeatEvery.Seconds())); at < told {
 				r.Starts[at] += float64(s.Started) / stock.BeatEvery.Seconds()
-				r.Ends[at] += float64(ended) / stock.BeatEvery.Seconds()
+				r.Ends[at] += float64(ended-before) / stock.BeatEvery.Seconds()
 			}
+		}
+		if ended > 0 && w.Took != nil { // of one that has left it may be of some minutes before, too
+			took.Merge(w.Took)
 		}
 	}
 	r.P50, r.P99 = float64(took.ValueAtQuantile(50))/1000, float64(took.ValueAtQuantile(99))/1000

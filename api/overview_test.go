@@ -35,7 +35,9 @@ func TestRecent(t *testing.T) {
 		}, Took: took(100, 100, 100)},
 		{Left: true, Lately: []stock.Span{span(2*stock.BeatEvery, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Took: took(60_000)},
 		{},
-		{Lately: []stock.Span{span(-time.Minute, 1, nil, 0)}}, // its clock is fast
+		{Lately: []stock.Span{span(-10*time.Second, 1, nil, 0)}}, // its clock is fast
+		{Lately: []stock.Span{span(-time.Hour, 1000, nil, 0)}},   // that cannot be
+		{Left: true, Lately: []stock.Span{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)}, Took: took(3_600_000)},
 	}, now)
 	if want := now.Add(-2*time.Second - stock.RecentTime + stock.BeatEvery); !r.Since.Equal(want) {
 		t.Errorf("since %s, want %s", r.Since, want)

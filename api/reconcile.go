@@ -11,14 +11,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// reconcileWait is for how long the answer waits for the end of the run.
-const reconcileWait = 20 * time.Second
+// reconcileWait is for how long the answer waits for the end of the run; tests
+// wait less.
+var reconcileWait = 20 * time.Second
 
+// reconcileOutput has a Location while the run goes on.
 type reconcileOutput struct {
 	Status   int
-	Location string `header:"Location"`
+	Location string `header:"Location" hidden:"true"`
 	Body     reconcile.Reconciliation
 }
+
+type reconciliationOutput struct{ Body reconcile.Reconciliation }
 
 func (s *server) reconcile(h huma.API) {
 	const path = "/v1/reconcile"
@@ -35,13 +39,14 @@ func (s *server) reconcile(h huma.API) {
 	huma.Register(h, op, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
 		late := time.NewTimer(reconcileWait)
 		defer late.Stop()
+		ended, now := s.Reconciler.Ask()
 		select {
-		case <-s.Reconciler.Ask():
+		case <-ended:
 		case <-late.C:
 		case <-ctx.Done():
 			return nil, s.failed(ctx, ctx.Err())
 		}
-		out := &reconcileOutput{Status: http.StatusOK, Body: s.Reconciler.Latest()}
+		out := &reconcileOutput{Status: http.StatusOK, Body: now()}
 		switch {
 		case out.Body.Running:
 			out.Status, out.Location = http.StatusAccepted, path
@@ -53,7 +58,7 @@ func (s *server) reconcile(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "getReconciliation", Method: http.MethodGet, Path: path, Tags: []string{"actions"},
 		Summary: "Read the reconciler's run", Description: "The one that was asked for last, of this process.",
-	}, func(context.Context, *struct{}) (*reconcileOutput, error) {
-		return &reconcileOutput{Status: http.StatusOK, Body: s.Reconciler.Latest()}, nil
+	}, func(context.Context, *struct{}) (*reconciliationOutput, error) {
+		return &reconciliationOutput{s.Reconciler.Latest()}, nil
 	})
 }

@@ -124,6 +124,7 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 		if in.Stuck {
 			out.Sagas, next, err = s.stuck(ctx, q, time.Now())
 		} else {
+			q.Here = true // what is with the carrier, and is not being refunded, goes forward
 			out.Sagas, next, err = s.undoing(ctx, q, countedUpTo)
 		}
 		if in.Stuck && in.Undoing {

@@ -74,13 +74,32 @@ func newBench(t *testing.T) bench {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return b.fail
 		},
-		Reconciler: reconcile.NewOnDemand(reconcile.Reconciler{}),
+		Reconciler: reconciling{b.behind},
 		Ready:      func(context.Context) error { return b.fail },
 		Registry:   prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
 	t.Cleanup(server.Close)
 	b.client = newClient(t, testkit.System{AWS: aws, API: server.URL})
 	return b
+}
+
+// reconciling goes on for ever, or fails.
+type reconciling struct{ on *behind }
+
+func (r reconciling) Ask() (<-chan struct{}, func() reconcile.Reconciliation) {
+	ended := make(chan struct{})
+	if r.on.fail != nil {
+		close(ended)
+	}
+	return ended, r.Latest
+}
+
+func (r reconciling) Latest() (run reconcile.Reconciliation) {
+	run.Orders, run.Running = 7, r.on.fail == nil
+	if !run.Running {
+		run.Error = r.on.fail.Error()
+	}
+	return run
 }
 
 type noting struct {
@@ -428,7 +447,7 @@ func TestFailures(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
 	b.fail = errors.New("secret cause")
-	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history"} {
+	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history", "POST /v1/reconcile"} {
 		method, path, _ := strings.Cut(request, " ")
 		b.log.Reset()
 		a := b.do(method, path, map[bool]string{true: body}[strings.HasSuffix(path, "s")], "X-Request-Id", "req-1")

@@ -11,7 +11,7 @@ import (
 
 // undoable are the statuses of an order that is being undone: it takes the one
 // that it ends with when all is.
-var undoable = []order.Status{order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid}
+var undoable = []order.Status{order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention}
 
 // undoing finds sagas that compensate, newest first. Only the engine knows, of
 // one at a time, so no more than most orders are looked at; there may be others
@@ -23,7 +23,6 @@ func (s *server) undoing(ctx context.Context, q stock.Query, most int) (found []
 	if len(q.Statuses) == 0 {
 		return found, "", nil
 	}
-	q.Here = true // what is with the carrier, and is not being refunded, goes forward
 	limit := q.Limit
 	q.Limit = min(most, 200)
 	for looked := 0; looked < most; looked += q.Limit {

@@ -315,38 +315,57 @@ func (c reconcileCmd) remote(e env) error {
 	var run reconcile.Reconciliation
 	err := api.call(e, http.MethodPost, "/v1/reconcile", nil, &run)
 	refused, ok := errors.AsType[*client.Problem](err)
-	switch {
-	case ok && refused.Status == http.StatusInternalServerError: // it did not finish
-		err = api.call(e, http.MethodGet, "/v1/reconcile", nil, &run)
-	case err != nil && !ok:
+	if ok && refused.Status == http.StatusInternalServerError { // it did not finish
+		if api.call(e, http.MethodGet, "/v1/reconcile", nil, &run) == nil && run.Error != "" {
+			err = nil // the run says why
+		}
+	} else if err != nil && !ok {
 		return fmt.Errorf("no worker answers (with the worker stopped, use --offline): %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("the worker does not reconcile: %w", err)
 	}
-	began := run.StartedAt
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for run.Running {
-		_, _ = fmt.Fprintf(e.err, "%s  %d orders, %d reservations, %d charges looked at, %d findings\n",
-			time.Since(began).Round(time.Second), run.Orders, run.Reservations, run.Charges, len(run.Findings))
-		select {
-		case <-e.ctx.Done():
-			return fmt.Errorf("it goes on without us: %w", e.ctx.Err())
-		case <-tick.C:
-		}
-		if err := api.call(e, http.MethodGet, "/v1/reconcile", nil, &run); err != nil {
-			return fmt.Errorf("see how the reconciler gets on: %w", err)
-		}
-		if !run.StartedAt.Equal(began) {
-			return fmt.Errorf("another process answers at %s than the one that reconciles; that one's log will have the findings", c.API)
-		}
+	if run, err = c.follow(e, api, run); err != nil {
+		return err
 	}
 	err = printJSON(e.out, run.Report)
 	if run.Error != "" {
 		err = errors.Join(err, fmt.Errorf("the reconciler did not finish: %s", run.Error))
 	}
 	return err
+}
+
+// reconcileLook is how often a run is looked at; tests look more often.
+var reconcileLook = 2 * time.Second
+
+// follow shows how far a run has got until it ends.
+func (c reconcileCmd) follow(e env, api remote, run reconcile.Reconciliation) (reconcile.Reconciliation, error) {
+	const patience = 5
+	began, failed := run.StartedAt, 0
+	tick := time.NewTicker(reconcileLook)
+	defer tick.Stop()
+	for run.Running {
+		_, _ = fmt.Fprintf(e.err, "%s  %d orders, %d reservations, %d charges looked at, %d findings\n",
+			time.Since(began).Round(time.Second), run.Orders, run.Reservations, run.Charges, len(run.Findings))
+		select {
+		case <-e.ctx.Done():
+			return run, fmt.Errorf("it goes on without us: %w", e.ctx.Err())
+		case <-tick.C:
+		}
+		var now reconcile.Reconciliation
+		err := api.call(e, http.MethodGet, "/v1/reconcile", nil, &now)
+		if err == nil && !now.StartedAt.Equal(began) {
+			err = errors.New("another process answers than the one that reconciles; that one's log will have the findings, and a port-forward to one pod would lead to it alone")
+		}
+		if err != nil {
+			if failed++; failed == patience {
+				return run, fmt.Errorf("see at %s how the reconciler gets on: %w", c.API, err)
+			}
+			continue
+		}
+		run, failed = now, 0
+	}
+	return run, nil
 }
 
 type checkCmd struct {

@@ -350,7 +350,7 @@ type QueuesOutputBody struct {
 
 // Recent defines model for Recent.
 type Recent struct {
-	// Ended Orders that ended, whenever they were accepted, by status.
+	// Ended Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended is not among them.
 	Ended map[string]int64 `json:"ended"`
 
 	// EndedPerSecond Orders that ended, likewise.
@@ -1369,7 +1369,7 @@ type ClientInterface interface {
 
 	// Overview Read how things stand
 	//
-	// Counts of live orders, how the latest ones went, queues and short stock. An answer may be two seconds old.
+	// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
 	//
 	// Corresponds with GET /v1/overview (the `Overview` operationId).
 	Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1764,7 +1764,7 @@ func (c *Client) PlaceOrder(ctx context.Context, body PlaceOrderJSONRequestBody,
 
 // Overview Read how things stand
 //
-// Counts of live orders, how the latest ones went, queues and short stock. An answer may be two seconds old.
+// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
 //
 // Corresponds with GET /v1/overview (the `Overview` operationId).
 func (c *Client) Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3759,7 +3759,7 @@ type ClientWithResponsesInterface interface {
 
 	// OverviewWithResponse Read how things stand
 	//
-	// Counts of live orders, how the latest ones went, queues and short stock. An answer may be two seconds old.
+	// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4375,11 +4375,6 @@ func (r FollowOverviewResult) StatusCode() int {
 	return 0
 }
 
-// GetReconciliationResult200Headers the declared response headers of an HTTP 200 response for GetReconciliation
-type GetReconciliationResult200Headers struct {
-	Location *string
-}
-
 type GetReconciliationResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4399,8 +4394,6 @@ type GetReconciliationResult struct {
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
-	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetReconciliationResult200Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -4417,11 +4410,6 @@ func (r GetReconciliationResult) StatusCode() int {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
-}
-
-// ReconcileResult200Headers the declared response headers of an HTTP 200 response for Reconcile
-type ReconcileResult200Headers struct {
-	Location *string
 }
 
 // ReconcileResult202Headers the declared response headers of an HTTP 202 response for Reconcile
@@ -4450,8 +4438,6 @@ type ReconcileResult struct {
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
-	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ReconcileResult200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *ReconcileResult202Headers
 }
@@ -5311,7 +5297,7 @@ func (c *ClientWithResponses) PlaceOrderWithResponse(ctx context.Context, body P
 
 // OverviewWithResponse Read how things stand
 //
-// Counts of live orders, how the latest ones went, queues and short stock. An answer may be two seconds old.
+// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6552,19 +6538,6 @@ func ParseGetReconciliationResult(rsp *http.Response) (*GetReconciliationResult,
 
 	}
 
-	switch {
-	case rsp.StatusCode == 200:
-		var headers GetReconciliationResult200Headers
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = &value
-		}
-		response.Headers200 = &headers
-	}
-
 	return response, nil
 }
 
@@ -6648,16 +6621,6 @@ func ParseReconcileResult(rsp *http.Response) (*ReconcileResult, error) {
 	}
 
 	switch {
-	case rsp.StatusCode == 200:
-		var headers ReconcileResult200Headers
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = &value
-		}
-		response.Headers200 = &headers
 	case rsp.StatusCode == 202:
 		var headers ReconcileResult202Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {

@@ -15,7 +15,7 @@ import (
 // beat says that this worker lives, how many sagas it has and what it did, for
 // the overview, until ctx ends. What keeps it from saying so keeps the worker
 // from nothing.
-func (w *Worker) beat(ctx context.Context) error {
+func (w *Worker) beat(ctx context.Context) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "worker"
@@ -41,7 +41,7 @@ func (w *Worker) beat(ctx context.Context) error {
 			if err := w.parts.Store.Beat(last, me); err != nil {
 				w.Logger.Debug().Err(err).Msg("others will see this worker for some seconds more")
 			}
-			return nil
+			return
 		case <-tick.C:
 		}
 	}

@@ -49,8 +49,12 @@ func (l *lately) span() *stock.Span {
 
 // turn forgets what is not recent any more. The caller holds mu.
 func (l *lately) turn() {
-	now := max(l.spanNow(), l.at) // a clock that is set back does not bring spans back
-	for range min((now-l.at)/int64(stock.BeatEvery/time.Second), spans) {
+	now := l.spanNow()
+	passed := (now - l.at) / int64(stock.BeatEvery/time.Second)
+	if passed < 0 { // somebody has set the clock back: when the others were is not known
+		passed, l.spans = spans, nil
+	}
+	for range min(passed, spans) {
 		l.took.Rotate()
 	}
 	l.at = now

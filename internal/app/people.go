@@ -19,7 +19,7 @@ type people struct {
 	sims Simulators
 
 	mu    sync.Mutex
-	acted map[string]time.Time // by order: how old the record is that came of it
+	acted map[string]time.Time // when, by order
 }
 
 func newPeople(at string, sims Simulators) *people {
@@ -51,9 +51,9 @@ func (s *scenario) does(rec stock.Record) (action string, say api.Said) {
 func (p *people) act(ctx context.Context, s *scenario, rec stock.Record) error {
 	action, say := s.does(rec)
 	p.mu.Lock()
-	before := p.acted[rec.OrderID]
+	since := time.Since(p.acted[rec.OrderID])
 	p.mu.Unlock()
-	if action == "" || !rec.UpdatedAt.After(before) { // parked again is a new decision
+	if action == "" || since < time.Second { // what was decided takes a moment; later it has come back
 		return nil
 	}
 	if action == "retry" {
@@ -61,13 +61,12 @@ func (p *people) act(ctx context.Context, s *scenario, rec stock.Record) error {
 			return err
 		}
 	}
-	var now api.Saga
-	err := p.api.Call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/"+action, say, &now)
+	err := p.api.Call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/"+action, say, nil)
 	if refused, ok := errors.AsType[*client.Problem](err); ok && refused.Status == http.StatusConflict {
 		return nil // the record was read a moment before
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acted[rec.OrderID] = now.UpdatedAt
+	p.acted[rec.OrderID] = time.Now()
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
@@ -272,6 +273,14 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 		})
 	}
 
+	// What sagas do while the engine drains is told as well.
+	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBeat()
+	var beats sync.WaitGroup
+	if !w.NoSagas {
+		beats.Go(func() { w.beat(beatCtx) })
+	}
+
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
 	if !w.NoIntake && !w.NoSagas {
@@ -279,7 +288,6 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	}
 	if !w.NoSagas {
 		g.Go(func() error { return cloud.Advise(w.answers().Run(gctx)) })
-		g.Go(func() error { return w.beat(gctx) })
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })
@@ -297,7 +305,10 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	}
 	err := g.Wait()
 	stopEngine()
-	err = errors.Join(err, engineDone.Wait(), w.Close())
+	err = errors.Join(err, engineDone.Wait())
+	stopBeat()
+	beats.Wait()
+	err = errors.Join(err, w.Close())
 	w.Logger.Debug().Msg("worker stopped")
 	return err
 }

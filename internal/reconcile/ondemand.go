@@ -21,74 +21,99 @@ type Reconciliation struct {
 // as it takes.
 type OnDemand struct {
 	reconciler Reconciler
-	asked      chan struct{}
+	asked      chan *asked // at most the latest
 
-	mu     sync.Mutex
-	latest Reconciliation
-	ended  chan struct{} // closed at the end of the run that goes on
+	mu      sync.Mutex
+	latest  *asked
+	stopped bool
+}
+
+type asked struct {
+	run   Reconciliation // under OnDemand.mu
+	ended chan struct{}
 }
 
 // NewOnDemand makes one; Run must be running for it to do anything.
 func NewOnDemand(r Reconciler) *OnDemand {
-	return &OnDemand{reconciler: r, asked: make(chan struct{}, 1), latest: Reconciliation{Report: Report{Findings: []Finding{}}}}
+	return &OnDemand{
+		reconciler: r, asked: make(chan *asked, 1),
+		latest: &asked{run: Reconciliation{Report: Report{Findings: []Finding{}}}},
+	}
 }
 
 // Run does what is asked for until ctx ends.
 func (d *OnDemand) Run(ctx context.Context) error {
-	defer d.end(nil, errors.New("this process ends"))
+	defer d.stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.asked:
+		case a := <-d.asked:
+			r := d.reconciler
+			r.progress = func(rep Report) { d.update(func() { a.run.Report = rep }) }
+			rep, err := r.Once(ctx)
+			r.log(rep, err)
+			d.update(func() { a.end(rep, err) })
 		}
-		r := d.reconciler
-		r.progress = func(rep Report) { d.update(func(now *Reconciliation) { now.Report = rep }) }
-		rep, err := r.Once(ctx)
-		r.log(rep, err)
-		d.end(&rep, err)
 	}
 }
 
-func (d *OnDemand) end(rep *Report, err error) {
-	d.update(func(now *Reconciliation) {
-		if !now.Running {
-			return
+var errStopped = errors.New("this process ends")
+
+func (d *OnDemand) stop() {
+	d.update(func() {
+		d.stopped = true
+		if d.latest.run.Running {
+			d.latest.end(d.latest.run.Report, errStopped)
 		}
-		now.Running, now.EndedAt = false, time.Now().UTC()
-		if rep != nil {
-			now.Report = *rep
-		}
-		if err != nil {
-			now.Error = err.Error()
-		}
-		close(d.ended)
 	})
 }
 
-func (d *OnDemand) update(f func(*Reconciliation)) {
+func (d *OnDemand) update(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f(&d.latest)
+	f()
 }
 
-// Ask begins a run, unless one goes on, and returns a channel that is closed
-// when it has ended.
-func (d *OnDemand) Ask() (ended <-chan struct{}) {
-	d.update(func(now *Reconciliation) {
-		if !now.Running {
-			*now = Reconciliation{Report: Report{Findings: []Finding{}}, Running: true, StartedAt: time.Now().UTC()}
-			d.ended = make(chan struct{})
-			d.asked <- struct{}{} // there is room: none is asked for while one goes on
+func (a *asked) end(rep Report, err error) {
+	a.run.Report, a.run.Running, a.run.EndedAt = rep, false, time.Now().UTC()
+	if err != nil {
+		a.run.Error = err.Error()
+	}
+	close(a.ended)
+}
+
+// Ask begins a run, unless one goes on. ended is closed at its end; now is how
+// it stands.
+func (d *OnDemand) Ask() (ended <-chan struct{}, now func() Reconciliation) {
+	var a *asked
+	d.update(func() {
+		if a = d.latest; a.run.Running {
+			return
 		}
-		ended = d.ended
+		a = &asked{
+			run:   Reconciliation{Report: Report{Findings: []Finding{}}, Running: true, StartedAt: time.Now().UTC()},
+			ended: make(chan struct{}),
+		}
+		d.latest = a
+		if d.stopped {
+			a.end(a.run.Report, errStopped)
+			return
+		}
+		d.asked <- a // there is room: the one before was taken out, for it has ended
 	})
-	return ended
+	return a.ended, func() Reconciliation { return d.read(a) }
 }
 
 // Latest is the run that goes on, or else the last one.
-func (d *OnDemand) Latest() Reconciliation {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.latest
+func (d *OnDemand) Latest() Reconciliation { return d.read(nil) }
+
+func (d *OnDemand) read(a *asked) (r Reconciliation) {
+	d.update(func() {
+		if a == nil {
+			a = d.latest
+		}
+		r = a.run
+	})
+	return r
 }

@@ -37,9 +37,9 @@ func TestOnDemand(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 
-	first := d.Ask()
+	first, _ := d.Ask()
 	<-reached
-	if again := d.Ask(); again != first {
+	if again, _ := d.Ask(); again != first {
 		t.Error("a second one began")
 	}
 	if r := d.Latest(); !r.Running || r.Orders != 1 || r.Reservations != 0 || len(r.Findings) != 1 || r.StartedAt.IsZero() || !r.EndedAt.IsZero() {
@@ -52,15 +52,22 @@ func TestOnDemand(t *testing.T) {
 		t.Errorf("at the end: %+v", r)
 	}
 
-	second := d.Ask()
+	second, cut := d.Ask()
 	<-reached
 	cancel()
 	goOn <- struct{}{}
 	<-second
-	if r := d.Latest(); r.Running || r.Error == "" || r.EndedAt.IsZero() {
+	if r := cut(); r.Running || r.Error == "" || r.EndedAt.IsZero() {
 		t.Errorf("cut off: %+v", r)
 	}
 	if err := <-ran; err != nil {
 		t.Error(err)
+	}
+	for range 2 { // nobody is there to do it
+		late, now := d.Ask()
+		<-late
+		if r := now(); r.Running || r.Error == "" || d.Latest().StartedAt != r.StartedAt {
+			t.Errorf("after the end: %+v", r)
+		}
 	}
 }

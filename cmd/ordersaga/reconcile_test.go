@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReconcileFollows: the command follows a run that goes on, says how far it
+// is, and does not take what another process did for it.
+func TestReconcileFollows(t *testing.T) {
+	reconcileLook = time.Millisecond
+	t.Cleanup(func() { reconcileLook = 2 * time.Second })
+	const (
+		mine    = `{"ordersChecked":%d,"findings":[],"running":%t,"startedAt":"2026-11-25T10:00:00Z"}`
+		failure = `{"ordersChecked":7,"findings":[],"running":false,"startedAt":"2026-11-25T10:00:00Z","error":"no charges"}`
+		others  = `{"findings":[],"running":false}`
+		problem = `{"title":"Internal Server Error","status":500,"detail":"something failed here"}`
+	)
+	going := func(n int) string { return "202 " + fmt.Sprintf(mine, n, true) }
+	for name, c := range map[string]struct {
+		answers     []string // the last one again and again
+		status      int
+		says, warns string
+	}{
+		"goes on, and the API is away for a moment": {[]string{going(1), "500 " + problem, going(2), "200 " + fmt.Sprintf(mine, 3, false)}, 0, `"ordersChecked": 3`, "2 orders"},
+		"does not finish":            {[]string{going(1), "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
+		"fails at once":              {[]string{"500 " + problem, "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
+		"fails, and another answers": {[]string{"500 " + problem, "200 " + others}, 1, "", "something failed here"},
+		"another answers":            {[]string{going(1), "200 " + others}, 1, "", "another process"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if (r.Method == http.MethodPost) != (asked == 0) {
+					t.Errorf("%s is request %d", r.Method, asked)
+				}
+				status, body, _ := strings.Cut(c.answers[min(asked, len(c.answers)-1)], " ")
+				asked++
+				w.WriteHeader(map[string]int{"200": http.StatusOK, "202": http.StatusAccepted, "500": http.StatusInternalServerError}[status])
+				_, _ = w.Write([]byte(body))
+			}))
+			defer server.Close()
+			var out, errs bytes.Buffer
+			status := run(t.Context(), []string{"reconcile", "--api", server.URL}, &out, &errs)
+			if status != c.status || !strings.Contains(out.String(), c.says) || (c.says == "") != (out.Len() == 0) || !strings.Contains(errs.String(), c.warns) {
+				t.Errorf("%d, %s%s", status, &out, &errs)
+			}
+		})
+	}
+}
