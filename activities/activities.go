@@ -267,6 +267,8 @@ func (a Activities) unshippable(ctx context.Context, s workflows.State, cause er
 	case rec.CancelRequested && !rec.Status.Terminal():
 		by, why := rec.CancelledBy()
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("cancelled", by, why)}
+	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and its saga was begun again
+		return refused(rec)
 	}
 	return stopIfFinished(cause)
 }

@@ -98,6 +98,7 @@ func TestRoles(t *testing.T) {
 		{"POST", "/v1/reconcile", "operator"},
 		{"GET", "/v1/reconcile", "operator"},
 		{"POST", "/v1/dead-letters/OrderProcessingQueue/redrive", "operator"},
+		{"DELETE", "/v1/dead-letters/OrderProcessingQueue/x", "operator"},
 		{"POST", "/v1/nothing", "operator"},
 	} {
 		for who, header := range bearer {

@@ -198,7 +198,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 				switch {
 				case rec.Decision != "" && rec.Decision != decision:
 					return "the order was " + string(rec.Decision) + " before"
-				case inst.Status.Ended():
+				case inst.Status.Ended() && !rec.Status.Terminal():
 					return "the saga has ended " + string(inst.Status) + ", and the order with it as soon as the reconciler comes by"
 				}
 				return only(order.StatusAwaitingApproval, rec)

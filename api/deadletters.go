@@ -19,6 +19,8 @@ type DeadLetters interface {
 	// deadletter.ErrNotFound.
 	Redrive(ctx context.Context, queue, id string, body *string) error
 	RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error)
+	// Delete forgets a letter for good; deadletter.ErrNotFound.
+	Delete(ctx context.Context, queue, id string) error
 }
 
 // QueueInput names a queue. It is exported because huma reads embedded
@@ -45,10 +47,23 @@ type queuesOutput struct {
 	}
 }
 
-type redriveInput struct {
+// LetterInput names a letter; exported as QueueInput is.
+type LetterInput struct {
 	QueueInput
 
-	ID   string `path:"id" maxLength:"128" doc:"The letter's id."`
+	ID string `path:"id" maxLength:"128" doc:"The letter's id."`
+}
+
+type deleteLetterInput struct {
+	LetterInput
+
+	By   string `query:"by" maxLength:"64" doc:"Who acts."`
+	Note string `query:"note" maxLength:"500" doc:"Why."`
+}
+
+type redriveInput struct {
+	LetterInput
+
 	Body *struct {
 		Body *string `json:"body,omitempty" maxLength:"1048576" doc:"What to put back instead."`
 	} `required:"false"`
@@ -96,17 +111,21 @@ func (s *server) deadLetters(h huma.API) {
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/{id}/redrive", Tags: []string{"dead letters"},
 		Summary: "Put one back into its queue", Description: "As it is, or mended. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
-		err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body)
-		switch {
-		case errors.Is(err, deadletter.ErrNotFound):
-			return nil, huma.Error404NotFound(err.Error())
-		case errors.Is(err, deadletter.ErrUnread):
-			return nil, huma.Error503ServiceUnavailable(err.Error() + "; try again, or put all back")
-		}
-		if err != nil {
-			return nil, s.failed(ctx, err)
+		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body); err != nil {
+			return nil, s.noLetter(ctx, err)
 		}
 		s.Logger.Info().Str("queue", in.Queue).Str("letter", in.ID).Msg("dead letter put back")
+		return nil, nil
+	})
+	huma.Register(h, huma.Operation{
+		OperationID: "deleteDeadLetter", Method: http.MethodDelete, Path: "/v1/dead-letters/{queue}/{id}", Tags: []string{"dead letters"},
+		Summary: "Forget one for good", Description: "When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.",
+		DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
+	}, func(ctx context.Context, in *deleteLetterInput) (*struct{}, error) {
+		if err := s.DeadLetters.Delete(ctx, in.Queue, in.ID); err != nil {
+			return nil, s.noLetter(ctx, err)
+		}
+		s.Logger.Info().Str("queue", in.Queue).Str("letter", in.ID).Msg("dead letter deleted")
 		return nil, nil
 	})
 	huma.Register(h, huma.Operation{
@@ -127,4 +146,15 @@ func (s *server) deadLetters(h huma.API) {
 		out.Body.Redriven = n
 		return out, nil
 	})
+}
+
+// noLetter is why a letter could not be dealt with.
+func (s *server) noLetter(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, deadletter.ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, deadletter.ErrUnread):
+		return huma.Error503ServiceUnavailable(err.Error() + "; try again, or put all back")
+	}
+	return s.failed(ctx, err)
 }

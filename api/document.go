@@ -122,8 +122,8 @@ func examples() map[string]given {
 		"listQueues":         {out: queues.Body},
 		"listDeadLetters":    {out: letters.Body},
 		"redriveDeadLetter":  {in: map[string]string{"body": `{"orderId":"o-1043","customerId":"c-7"}`}},
-		"redriveDeadLetters": {out: all.Body},
-		"load":               {out: Load{Work: 9, Live: 12, Asleep: 3}}, "healthz": {out: healthy.Body}, "readyz": {out: healthy.Body},
+		"redriveDeadLetters": {out: all.Body}, "deleteDeadLetter": {},
+		"load": {out: Load{Work: 9, Live: 12, Asleep: 3}}, "healthz": {out: healthy.Body}, "readyz": {out: healthy.Body},
 		"whoAmI": {out: Who{Name: "ann", Subject: "auth0|5f7c", Roles: []auth.Role{auth.Operator}, Until: &until}},
 	}
 }

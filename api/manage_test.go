@@ -116,6 +116,17 @@ func TestDeadLetters(t *testing.T) {
 		t.Error(o)
 	}
 	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
+	c.do("DELETE", queue+"/nobody", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
+	send(`{"orderId":"never"}`)
+	for _, l := range list(2) {
+		if l.Body != `{"orderId":"never"}` {
+			continue
+		}
+		if a := c.do("DELETE", queue+"/"+l.ID+"?by=ann&note=of+a+test", ""); a.status != http.StatusNoContent {
+			t.Error(a.status, a.body)
+		}
+	}
+	list(1)
 	for _, rate := range []string{"NaN", "nan", "Inf", "-Inf", "0", "0.5", "1001"} {
 		c.post(queue+"/redrive?rate="+rate, "").wantProblem(t, "rate "+rate, http.StatusUnprocessableEntity, "query.rate", "")
 	}

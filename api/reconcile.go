@@ -29,7 +29,7 @@ func (s *server) reconcile(h huma.API) {
 	op := huma.Operation{
 		OperationID: "reconcile", Method: http.MethodPost, Path: path, Tags: []string{"actions"},
 		Summary: "Run the reconciler now",
-		Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. " +
+		Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. " +
 			"A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.",
 		Responses: map[string]*huma.Response{"202": {
 			Description: "It goes on.", Headers: map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: "string"}}},

@@ -128,6 +128,12 @@ func (c console) redrive(w http.ResponseWriter, r *http.Request) {
 	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "put back", err)
 }
 
+func (c console) deleteLetter(w http.ResponseWriter, r *http.Request) {
+	queue, id := chi.URLParam(r, "queue"), chi.URLParam(r, "id")
+	err := c.call(r, http.MethodDelete, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id), nil, nil)
+	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "deleted", err)
+}
+
 func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
 	queue := chi.URLParam(r, "queue")
 	var out struct{ Redriven int }

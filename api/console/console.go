@@ -54,6 +54,7 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Get("/console/dead-letters", c.page("letters", c.letters))
 	r.Post("/console/dead-letters/{queue}/redrive", c.redriveAll)
 	r.Post("/console/dead-letters/{queue}/{id}", c.redrive)
+	r.Post("/console/dead-letters/{queue}/{id}/delete", c.deleteLetter)
 	if c.signsIn() {
 		r.Get(auth.SignInPath, c.signing(issuer.SignIn))
 		r.Get(auth.SignedInPath, c.signing(issuer.SignedIn))
@@ -139,8 +140,16 @@ var functions = template.FuncMap{
 	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"seconds": func(s float64) string { return short(time.Duration(s * float64(time.Second))) },
-	"took":    func(from, to time.Time) string { return short(to.Sub(from)) },
+	"took":    took,
 	"lower":   func(s any) string { return strings.ToLower(strings.ReplaceAll(toString(s), "_", "-")) },
+}
+
+// took is how long an order took, or how old it is that has not ended.
+func took(s api.Saga) string {
+	if s.Status.Terminal() {
+		return short(s.UpdatedAt.Sub(s.CreatedAt))
+	}
+	return short(time.Since(s.CreatedAt)) + " so far"
 }
 
 func toString(v any) string {

@@ -94,6 +94,8 @@ func TestWithoutAScript(t *testing.T) {
 	b.sees(404, page, status, "there is no action", "order x")
 	status, page = post("/console/dead-letters/OrderProcessingQueue/x", url.Values{"body": {"a"}, "before": {"a"}})
 	b.sees(200, page, status, "no dead letter has this id")
+	status, page = post("/console/dead-letters/OrderProcessingQueue/x/delete", url.Values{})
+	b.sees(200, page, status, "no dead letter has this id")
 	status, page = post("/console/dead-letters/OrderProcessingQueue/redrive", url.Values{"rate": {"0"}})
 	b.sees(200, page, status, "query.rate")
 }

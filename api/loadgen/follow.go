@@ -14,6 +14,13 @@ import (
 // closed one it is a pause before the next order.
 const lookEvery = 50 * time.Millisecond
 
+// An order is accepted a moment before it can be seen, so one may show up late
+// among others that were accepted after it.
+const (
+	lateBy    = 10 * time.Second
+	lateEvery = 20 // looks
+)
+
 // seen is what of a saga counts here.
 type seen struct {
 	OrderID              string
@@ -26,8 +33,12 @@ func (r *run) follow(ctx context.Context, customer int) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	since := r.began.Add(-time.Minute) // clocks differ
-	for {
-		oldest, err := r.look(ctx, customer, since)
+	for n := 1; ; n++ {
+		from := since
+		if n%lateEvery == 0 {
+			from = since.Add(-lateBy)
+		}
+		oldest, err := r.look(ctx, customer, from)
 		if err == nil && !oldest.IsZero() {
 			since = oldest
 		}

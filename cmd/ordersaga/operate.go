@@ -106,7 +106,11 @@ func (c sagaListCmd) Run(e env) error {
 	}
 	rows := make([][]string, len(list))
 	for i, s := range list {
-		rows[i] = []string{s.OrderID, string(s.Status), s.CustomerID, s.CreatedAt.Format(time.RFC3339), s.UpdatedAt.Sub(s.CreatedAt).Round(time.Millisecond).String(), s.Reason}
+		took := s.UpdatedAt.Sub(s.CreatedAt).Round(time.Millisecond).String()
+		if !s.Status.Terminal() {
+			took = time.Since(s.CreatedAt).Round(time.Second).String() + " so far"
+		}
+		rows[i] = []string{s.OrderID, string(s.Status), s.CustomerID, s.CreatedAt.Format(time.RFC3339), took, s.Reason}
 	}
 	return c.write(e, list, "ORDER STATUS CUSTOMER ACCEPTED TOOK REASON", rows)
 }
@@ -234,6 +238,7 @@ type dlqCmd struct {
 	List    dlqListCmd    `cmd:"" help:"List dead letters with their reasons."`
 	Show    dlqShowCmd    `cmd:"" help:"Show the body of one."`
 	Redrive dlqRedriveCmd `cmd:"" help:"Put one back into its queue, or all."`
+	Delete  dlqDeleteCmd  `cmd:"" help:"Forget one for good, when what it asks for was done by hand, or must not be."`
 }
 
 // queued names a queue.
@@ -290,6 +295,24 @@ func (c dlqShowCmd) Run(e env) error {
 		}
 	}
 	return fmt.Errorf("letter %s of %s: %w", c.ID, c.Queue, deadletter.ErrNotFound)
+}
+
+type dlqDeleteCmd struct {
+	queued
+
+	ID   string `arg:"" help:"The letter's id."`
+	By   string `help:"Who you are, for the audit log."`
+	Note string `help:"Why."`
+}
+
+func (c dlqDeleteCmd) Run(e env) error {
+	q := url.Values{}
+	for name, v := range map[string]string{"by": c.By, "note": c.Note} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	return c.call(e, http.MethodDelete, c.at()+"/"+url.PathEscape(c.ID)+"?"+q.Encode(), nil, nil)
 }
 
 type dlqRedriveCmd struct {

@@ -151,6 +151,7 @@ func TestOperateDeadLetters(t *testing.T) {
 	s.says([]string{bad}, "dlq", "show", id)
 	s.refuses("no dead letter has this id", "dlq", "show", "x")
 	s.refuses("no dead letter has this id", "dlq", "redrive", "x")
+	s.refuses("no dead letter has this id", "dlq", "delete", "x", "--note", "why")
 	s.refuses("either one letter", "dlq", "redrive")
 	s.refuses("either one letter", "dlq", "redrive", "x", "--all")
 	for _, rate := range []string{"0", "0.5", "1001", "NaN", "+Inf"} {

@@ -270,6 +270,13 @@ func (o operator) operates(engine, flaky string) {
 		o.Error("a SKU became a part of the page")
 	}
 	o.picture(engine + "dead-letters")
+	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderDLQ, MessageBody: aws.String("junk")}); err != nil {
+		o.Fatal(err)
+	}
+	o.open("/console/dead-letters?queue=OrderProcessingQueue")
+	o.sees("quantity: is 0", "OrderProcessingQueue 2")
+	o.do(chromedp.Click(`//form[.//textarea[contains(., "junk")]]//button[normalize-space()="Delete"]`))
+	o.sees("deleted", "quantity: is 0")
 	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
 	o.press("Put back")
 	o.sees("put back")

@@ -44,6 +44,13 @@ const (
 	RedriveDeadLettersParamsQueueOrderProcessingQueue RedriveDeadLettersParamsQueue = "OrderProcessingQueue"
 )
 
+// Defines values for DeleteDeadLetterParamsQueue.
+const (
+	DeleteDeadLetterParamsQueueCarrierAnswersQueue  DeleteDeadLetterParamsQueue = "CarrierAnswersQueue"
+	DeleteDeadLetterParamsQueueCarrierRequestsQueue DeleteDeadLetterParamsQueue = "CarrierRequestsQueue"
+	DeleteDeadLetterParamsQueueOrderProcessingQueue DeleteDeadLetterParamsQueue = "OrderProcessingQueue"
+)
+
 // Defines values for RedriveDeadLetterParamsQueue.
 const (
 	RedriveDeadLetterParamsQueueCarrierAnswersQueue  RedriveDeadLetterParamsQueue = "CarrierAnswersQueue"
@@ -528,6 +535,18 @@ type RedriveDeadLettersParams struct {
 
 // RedriveDeadLettersParamsQueue defines parameters for RedriveDeadLetters.
 type RedriveDeadLettersParamsQueue string
+
+// DeleteDeadLetterParams defines parameters for DeleteDeadLetter.
+type DeleteDeadLetterParams struct {
+	// By Who acts.
+	By *string `form:"by,omitempty" json:"by,omitempty"`
+
+	// Note Why.
+	Note *string `form:"note,omitempty" json:"note,omitempty"`
+}
+
+// DeleteDeadLetterParamsQueue defines parameters for DeleteDeadLetter.
+type DeleteDeadLetterParamsQueue string
 
 // RedriveDeadLetterParamsQueue defines parameters for RedriveDeadLetter.
 type RedriveDeadLetterParamsQueue string
@@ -1331,6 +1350,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/dead-letters/{queue}/redrive (the `RedriveDeadLetters` operationId).
 	RedriveDeadLetters(ctx context.Context, queue RedriveDeadLettersParamsQueue, params *RedriveDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteDeadLetter Forget one for good
+	//
+	// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+	//
+	// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
+	DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RedriveDeadLetterWithBody Put one back into its queue
 	//
 	// As it is, or mended. Processing it twice is harmless.
@@ -1390,7 +1416,7 @@ type ClientInterface interface {
 
 	// Reconcile Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+	// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 	//
 	// Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 	Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1686,6 +1712,23 @@ func (c *Client) RedriveDeadLetters(ctx context.Context, queue RedriveDeadLetter
 	return c.Client.Do(req)
 }
 
+// DeleteDeadLetter Forget one for good
+//
+// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+//
+// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
+func (c *Client) DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDeadLetterRequest(c.Server, queue, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RedriveDeadLetterWithBody Put one back into its queue
 //
 // As it is, or mended. Processing it twice is harmless.
@@ -1815,7 +1858,7 @@ func (c *Client) GetReconciliation(ctx context.Context, reqEditors ...RequestEdi
 
 // Reconcile Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 //
 // Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 func (c *Client) Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2507,6 +2550,86 @@ func NewRedriveDeadLettersRequest(server string, queue RedriveDeadLettersParamsQ
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteDeadLetterRequest constructs an http.Request for the DeleteDeadLetter method
+func NewDeleteDeadLetterRequest(server string, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "queue", queue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.By != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "by", *params.By, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Note != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "note", *params.Note, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3721,6 +3844,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/dead-letters/{queue}/redrive (the `RedriveDeadLetters` operationId).
 	RedriveDeadLettersWithResponse(ctx context.Context, queue RedriveDeadLettersParamsQueue, params *RedriveDeadLettersParams, reqEditors ...RequestEditorFn) (*RedriveDeadLettersResult, error)
 
+	// DeleteDeadLetterWithResponse Forget one for good
+	//
+	// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
+	DeleteDeadLetterWithResponse(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*DeleteDeadLetterResult, error)
+
 	// RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 	//
 	// As it is, or mended. Processing it twice is harmless.
@@ -3786,7 +3918,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReconcileWithResponse Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+	// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4214,6 +4346,43 @@ func (r RedriveDeadLettersResult) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r RedriveDeadLettersResult) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type DeleteDeadLetterResult struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *ErrorModel
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *ErrorModel
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *ErrorModel
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *ErrorModel
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *ErrorModel
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ErrorModel
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *ErrorModel
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDeadLetterResult) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDeadLetterResult) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -5235,6 +5404,21 @@ func (c *ClientWithResponses) RedriveDeadLettersWithResponse(ctx context.Context
 	return ParseRedriveDeadLettersResult(rsp)
 }
 
+// DeleteDeadLetterWithResponse Forget one for good
+//
+// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
+func (c *ClientWithResponses) DeleteDeadLetterWithResponse(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*DeleteDeadLetterResult, error) {
+	rsp, err := c.DeleteDeadLetter(ctx, queue, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDeadLetterResult(rsp)
+}
+
 // RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 //
 // As it is, or mended. Processing it twice is harmless.
@@ -5342,7 +5526,7 @@ func (c *ClientWithResponses) GetReconciliationWithResponse(ctx context.Context,
 
 // ReconcileWithResponse Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6109,6 +6293,84 @@ func ParseRedriveDeadLettersResult(rsp *http.Response) (*RedriveDeadLettersResul
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDeadLetterResult parses an HTTP response from a DeleteDeadLetterWithResponse call
+func ParseDeleteDeadLetterResult(rsp *http.Response) (*DeleteDeadLetterResult, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDeadLetterResult{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest ErrorModel

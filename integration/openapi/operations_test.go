@@ -215,6 +215,7 @@ func (s shop) deadLetters(ctx context.Context) {
 	rate := 10.0
 	must[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
 	must[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))
+	must[*DeleteDeadLetterResult](s.T, 404)(s.DeleteDeadLetterWithResponse(ctx, queue, "nobody", &DeleteDeadLetterParams{By: aws.String("ann"), Note: aws.String("sent by hand")}))
 }
 
 // TestJudgeSeesWhatIsFalse: without that, the others could not fail.

@@ -63,6 +63,15 @@ func (l letters) Redrive(ctx context.Context, queue, id string, body *string) er
 	return p.Redrive(ctx, l.client, id, body)
 }
 
+// Delete implements api.DeadLetters.
+func (l letters) Delete(ctx context.Context, queue, id string) error {
+	p, err := l.pair(queue)
+	if err != nil {
+		return err
+	}
+	return p.Delete(ctx, l.client, id)
+}
+
 // RedriveAll implements api.DeadLetters.
 func (l letters) RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error) {
 	p, err := l.pair(queue)

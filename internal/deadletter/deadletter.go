@@ -160,13 +160,29 @@ func (p Pair) letter(m types.Message) Letter {
 // Redrive puts a letter back into its queue, with another body if one is
 // given, or ErrNotFound, or ErrUnread.
 func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
+	return p.one(ctx, client, id, func(m types.Message) error { return p.putBack(ctx, client, m, body) })
+}
+
+// Delete forgets a letter for good, or returns ErrNotFound, or ErrUnread.
+func (p Pair) Delete(ctx context.Context, client SQS, id string) error {
+	return p.one(ctx, client, id, func(m types.Message) error {
+		_, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle})
+		if err != nil {
+			return fmt.Errorf("delete letter %s of %s: %w", id, p.Name, err)
+		}
+		return nil
+	})
+}
+
+// one gives a letter to f, which takes it out of the dead-letter queue.
+func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Message) error) error {
 	found := false
 	err := p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
 		if *m.MessageId != id {
 			return false, false, nil
 		}
 		found = true
-		return true, true, p.putBack(ctx, client, m, body)
+		return true, true, f(m)
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("letter %s of %s: %w", id, p.Name, ErrNotFound)
