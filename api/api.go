@@ -170,6 +170,10 @@ func (s *server) failed(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")
 	}
+	if later, ok := errors.AsType[*reconcile.LaterError](err); ok {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("a decision cannot be carried out yet")
+		return huma.Error503ServiceUnavailable(later.Error())
+	}
 	if told, ok := errors.AsType[huma.StatusError](err); ok {
 		return told
 	}

@@ -31,7 +31,7 @@ type Overview struct {
 	Workers []stock.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
 	Recent  Recent                       `json:"recent"`
 	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
-	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone right now; GET /v1/sagas?undoing=true has them."`
+	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
 	Low     []stock.Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
 	Unknown []string                     `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
@@ -40,11 +40,12 @@ type Overview struct {
 	} `json:"engine"`
 }
 
-// Recent is what the workers did lately. Each says so every five seconds.
+// Recent is what the workers did lately. Each says so every five seconds, and
+// when it ends; what one that was killed did since it last said so is not known.
 type Recent struct {
 	Since   time.Time            `json:"since" doc:"From when on: five minutes ago."`
 	Started int                  `json:"started" doc:"Sagas that began: their stock was reserved, or found to be short."`
-	Ended   map[order.Status]int `json:"ended" doc:"Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended is not among them."`
+	Ended   map[order.Status]int `json:"ended" doc:"Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended, and what a worker did in the seconds before it was killed, is not among them."`
 	Undone  int                  `json:"undone" doc:"How many of those were undone: stock released, and what was charged refunded."`
 	Refunds int                  `json:"refunds" doc:"How many of those had been charged."`
 	P50     float64              `json:"p50Seconds" doc:"Median of the time from when those that ended were accepted."`

@@ -15,7 +15,6 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
-	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Saga is an order and how its saga stands.
@@ -67,7 +66,7 @@ type listInput struct {
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
 	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
-	Undoing  bool     `query:"undoing" doc:"Only those that are being undone right now, each with its step and last error. A page may be short, or empty, and yet not be the last."`
+	Undoing  bool     `query:"undoing" doc:"Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
@@ -128,7 +127,7 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 			out.Sagas, next, err = s.undoing(ctx, q, countedUpTo)
 		}
 		if in.Stuck && in.Undoing {
-			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !saga.IsUndoing(one.Step) })
+			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !isUndoing(one.Step) })
 		}
 		if err == nil {
 			err = s.blame(ctx, out.Sagas)

@@ -6,12 +6,19 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // undoable are the statuses of an order that is being undone: it takes the one
 // that it ends with when all is.
 var undoable = []order.Status{order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention}
+
+// isUndoing reports, by its custom status, whether a saga compensates, or needs a
+// person for that.
+func isUndoing(step string) bool {
+	return saga.IsUndoing(step) || saga.IsParked(step) && !workflows.Shipping(saga.ParkedAt(step))
+}
 
 // undoing finds sagas that compensate, newest first. Only the engine knows, of
 // one at a time, so no more than most orders are looked at; there may be others
@@ -35,7 +42,7 @@ func (s *server) undoing(ctx context.Context, q stock.Query, most int) (found []
 			return nil, "", err
 		}
 		for _, one := range sagas {
-			if !saga.IsUndoing(one.Step) {
+			if !isUndoing(one.Step) {
 				continue
 			}
 			if found = append(found, one); len(found) == limit {

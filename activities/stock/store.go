@@ -91,6 +91,7 @@ type Record struct {
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
 	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
+	GivenUp     bool   `dynamodbav:"givenUp,omitempty" json:"-"`     // see GiveUp
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
 	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it

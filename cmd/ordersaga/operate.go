@@ -65,7 +65,7 @@ type sagaCmd struct {
 	Retry     sagaRetryCmd   `cmd:"" help:"Decide about a saga that needs attention."`
 	Suspend   sagaActCmd     `cmd:"" help:"Hold a saga up."`
 	Resume    sagaActCmd     `cmd:"" help:"Let a suspended saga go on."`
-	Terminate sagaActCmd     `cmd:"" help:"End a saga where it stands; the reconciler then undoes its order."`
+	Terminate sagaActCmd     `cmd:"" help:"End a saga where it stands; the reconciler then undoes its order, or asks a person once its shipment was requested."`
 	Purge     sagaPurgeCmd   `cmd:"" help:"Forget the history of a saga that has ended."`
 }
 
@@ -76,7 +76,7 @@ type sagaListCmd struct {
 	Customer string   `help:"Only this customer's."`
 	SKU      string   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
-	Undoing  bool     `help:"Only those that are being undone right now."`
+	Undoing  bool     `help:"Only those that are being undone, or need a person for that."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
 	Before   string   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`

@@ -309,7 +309,7 @@ type Overview struct {
 	// Stuck Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them.
 	Stuck Count `json:"stuck"`
 
-	// Undoing Sagas that are being undone right now; GET /v1/sagas?undoing=true has them.
+	// Undoing Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them.
 	Undoing Count `json:"undoing"`
 
 	// Unknown Which of the others could not be read just now: they are as they last were, or empty.
@@ -357,7 +357,7 @@ type QueuesOutputBody struct {
 
 // Recent defines model for Recent.
 type Recent struct {
-	// Ended Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended is not among them.
+	// Ended Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended, and what a worker did in the seconds before it was killed, is not among them.
 	Ended map[string]int64 `json:"ended"`
 
 	// EndedPerSecond Orders that ended, likewise.
@@ -571,7 +571,7 @@ type ListSagasParams struct {
 	// Stuck Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error.
 	Stuck *bool `form:"stuck,omitempty" json:"stuck,omitempty"`
 
-	// Undoing Only those that are being undone right now, each with its step and last error. A page may be short, or empty, and yet not be the last.
+	// Undoing Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last.
 	Undoing *bool `form:"undoing,omitempty" json:"undoing,omitempty"`
 
 	// Cursor The next of the page before.

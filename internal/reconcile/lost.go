@@ -91,17 +91,31 @@ func CanDoWithout(a saga.Action) error {
 	return nil
 }
 
+// LaterError says that a decision is kept, and why it could not be carried out
+// yet.
+type LaterError struct{ Err error }
+
+func (e *LaterError) Error() string {
+	return "the order is given up, and could not be undone yet: " + e.Err.Error() + "; the reconciler tries again, and so does retry"
+}
+
+func (e *LaterError) Unwrap() error { return e.Err }
+
 // Lost carries out an operator's decision about an order that needs attention,
-// and whose saga has ended without it or is not known to the engine.
+// and whose saga has ended without it or is not known to the engine. One that
+// was given up is not begun again: to retry is to go on undoing it.
 func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolution) error {
 	if err := CanDoWithout(d.Action); err != nil {
 		return err
 	}
-	if d.Action == saga.ActionCompensate {
+	if d.Action == saga.ActionCompensate || rec.GivenUp {
 		if err := r.Orders.GiveUp(ctx, rec.OrderID); err != nil {
 			return err
 		}
-		return r.undo(ctx, rec.OrderID, d.Reason())
+		if err := r.undo(ctx, rec.OrderID, d.Reason()); err != nil {
+			return &LaterError{err}
+		}
+		return nil
 	}
 	// Purged first: an order that needs attention is left alone, whatever
 	// happens here; one that has gone on, and has a saga that ended, is undone.

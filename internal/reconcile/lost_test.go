@@ -104,6 +104,32 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 	l.level(994, 0, 6)
 }
 
+// TestGivenUpWhileRefundsAreDown: the decision holds, and whoever comes by when
+// they are up again carries it out.
+func TestGivenUpWhileRefundsAreDown(t *testing.T) {
+	l := newLeaky(t, nil)
+	ids := []string{"retried", "reconciled"}
+	for _, id := range ids {
+		l.paid(id, "tok_refund_down")
+		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
+			err := l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
+			if later, ok := errors.AsType[*reconcile.LaterError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
+				t.Errorf("%s: %v", action, err)
+			}
+		}
+	}
+	l.must(l.Simulators.HealPayments(t.Context()))
+	l.must(l.Lost(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.found("order is NEEDS_ATTENTION and was given up, but not undone", "refunded and released")
+	for _, id := range ids {
+		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	l.nothing()
+}
+
 // TestNobodyIsAskedTwice: a saga that is begun again after its order was
 // approved and charged goes on from there.
 func TestNobodyIsAskedTwice(t *testing.T) {

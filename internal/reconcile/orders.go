@@ -90,6 +90,10 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, fo
 	switch {
 	case !gone && !inst.Status.Ended():
 		return r.wake(ctx, rep, rec, inst)
+	case rec.GivenUp:
+		r.found(ctx, rep, rec.OrderID, is+" and was given up, but not undone", "refunded and released", func() error {
+			return r.undo(ctx, rec.OrderID, "given up by an operator; undone by the reconciler")
+		})
 	case gone && rec.Status != order.StatusNeedsAttention:
 		// All steps are idempotent, so a saga that is begun again finds what
 		// is done and goes on from there.
