@@ -204,6 +204,20 @@ func TestRefusedMeanwhile(t *testing.T) {
 	b.level(6, 4, 0)
 }
 
+// TestBegunAgainAfterARefusal: what the carrier said is why the order fails, also
+// when its refund has begun.
+func TestBegunAgainAfterARefusal(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
+	_, err := b.Store.CarrierAnswered(t.Context(), "o", stock.Refused, "", "island")
+	b.must(err)
+	b.must(b.Store.MarkRefunding(t.Context(), "o"))
+	if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
+		t.Errorf("%+v", out)
+	}
+}
+
 // TestChargeAndRefundNothing: a provider may refuse to charge 0.
 func TestChargeAndRefundNothing(t *testing.T) {
 	b := newBench(t)

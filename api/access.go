@@ -78,7 +78,7 @@ func needed(r *http.Request) []auth.Role {
 	switch {
 	case r.URL.Path == whoPath, reads && one:
 		return []auth.Role{auth.Viewer, auth.Shop}
-	case r.URL.Path == "/v1/reconcile": // says what went wrong in our own words
+	case r.URL.Path == reconcilePath: // says what went wrong in our own words
 		return nil
 	case reads:
 		return []auth.Role{auth.Viewer}

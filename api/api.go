@@ -83,6 +83,9 @@ type Options struct {
 	Publisher   Publisher
 	DeadLetters DeadLetters
 	Reconciler  Reconciler
+	// ReconcileWait is for how long the answer to POST /v1/reconcile waits for the
+	// run's end; 0 means 20 s.
+	ReconcileWait time.Duration
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
 	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -11,9 +12,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// reconcileWait is for how long the answer waits for the end of the run; tests
-// wait less.
-var reconcileWait = 20 * time.Second
+const (
+	reconcilePath = "/v1/reconcile"
+	reconcileWait = 20 * time.Second
+)
 
 // reconcileOutput has a Location while the run goes on.
 type reconcileOutput struct {
@@ -25,9 +27,8 @@ type reconcileOutput struct {
 type reconciliationOutput struct{ Body reconcile.Reconciliation }
 
 func (s *server) reconcile(h huma.API) {
-	const path = "/v1/reconcile"
-	op := huma.Operation{
-		OperationID: "reconcile", Method: http.MethodPost, Path: path, Tags: []string{"actions"},
+	huma.Register(h, huma.Operation{
+		OperationID: "reconcile", Method: http.MethodPost, Path: reconcilePath, Tags: []string{"actions"},
 		Summary: "Run the reconciler now",
 		Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. " +
 			"A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.",
@@ -35,9 +36,8 @@ func (s *server) reconcile(h huma.API) {
 			Description: "It goes on.", Headers: map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: "string"}}},
 			Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Reconciliation"}}},
 		}},
-	}
-	huma.Register(h, op, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
-		late := time.NewTimer(reconcileWait)
+	}, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
+		late := time.NewTimer(cmp.Or(s.ReconcileWait, reconcileWait))
 		defer late.Stop()
 		ended, now := s.Reconciler.Ask()
 		select {
@@ -49,14 +49,14 @@ func (s *server) reconcile(h huma.API) {
 		out := &reconcileOutput{Status: http.StatusOK, Body: now()}
 		switch {
 		case out.Body.Running:
-			out.Status, out.Location = http.StatusAccepted, path
+			out.Status, out.Location = http.StatusAccepted, reconcilePath
 		case out.Body.Error != "":
 			return nil, s.failed(ctx, errors.New("the reconciler did not finish: "+out.Body.Error))
 		}
 		return out, nil
 	})
 	huma.Register(h, huma.Operation{
-		OperationID: "getReconciliation", Method: http.MethodGet, Path: path, Tags: []string{"actions"},
+		OperationID: "getReconciliation", Method: http.MethodGet, Path: reconcilePath, Tags: []string{"actions"},
 		Summary: "Read the reconciler's run", Description: "The one that was asked for last, of this process.",
 	}, func(context.Context, *struct{}) (*reconciliationOutput, error) {
 		return &reconciliationOutput{s.Reconciler.Latest()}, nil

@@ -120,13 +120,10 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 	out := List{}
 	if in.Stuck || in.Undoing {
 		var next string
-		if in.Stuck {
-			out.Sagas, next, err = s.stuck(ctx, q, time.Now())
-		} else {
+		if !in.Stuck {
 			q.Here = true // what is with the carrier, and is not being refunded, goes forward
 			out.Sagas, next, err = s.undoing(ctx, q, countedUpTo)
-		}
-		if in.Stuck && in.Undoing {
+		} else if out.Sagas, next, err = s.stuck(ctx, q, time.Now()); in.Undoing {
 			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !isUndoing(one.Step) })
 		}
 		if err == nil {

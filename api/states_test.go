@@ -74,9 +74,9 @@ func newBench(t *testing.T) bench {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return b.fail
 		},
-		Reconciler: reconciling{b.behind},
-		Ready:      func(context.Context) error { return b.fail },
-		Registry:   prometheus.NewRegistry(), Logger: zerolog.New(b.log),
+		Reconciler: reconciling{b.behind}, ReconcileWait: time.Millisecond,
+		Ready:    func(context.Context) error { return b.fail },
+		Registry: prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
 	t.Cleanup(server.Close)
 	b.client = newClient(t, testkit.System{AWS: aws, API: server.URL})

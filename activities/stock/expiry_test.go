@@ -28,9 +28,11 @@ func TestReservationsExpire(t *testing.T) {
 		}
 	}
 	must(s.CreateTables(t.Context())) // again changes nothing
-	ttl, err := a.Clients.DynamoDB.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: aws.String("reservations")})
-	if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled || *ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
-		t.Errorf("%+v %v", ttl, err)
+	for _, table := range []string{"reservations", "orders"} {
+		ttl, err := a.Clients.DynamoDB.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table})
+		if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled || *ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
+			t.Errorf("%s: %+v %v", table, ttl, err)
+		}
 	}
 	expires := func(id string, want time.Time) {
 		t.Helper()

@@ -209,10 +209,10 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 	}
 }
 
-// Walk gives f all orders in some statuses, up to limit at a time and to keep, in no order
+// Walk gives f all orders in some statuses, up to limit at a time, in no order
 // that means anything: pages of List are read from all of the index's shards
-// and thrown away but for the newest, and here each is read once. It is
-// eventually consistent.
+// and thrown away but for the newest, and here each is read once. Pages are f's
+// to change. It is eventually consistent.
 func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
@@ -224,7 +224,7 @@ func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f 
 				}
 				last := len(page) < limit
 				if !last {
-					q.Cursor = page[limit-1].Placed // f may do with the page what it likes
+					q.Cursor = page[limit-1].Placed // before f changes it
 				}
 				if err := f(page); err != nil {
 					return err

@@ -3,7 +3,6 @@ package stock
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -52,13 +51,22 @@ const (
 	TookDigits = 2
 )
 
-// Each worker is an item of the orders table, with a key that no order can
-// have, under an index key of their own: so workers need no table, and do not
-// contend for an item.
+// workerItem is a worker in the orders table, with a key that no order can have,
+// under an index key of their own: so workers need no table, and do not contend
+// for an item.
+type workerItem struct {
+	Worker
+
+	OrderID   string `dynamodbav:"orderId"`
+	Shard     string `dynamodbav:"statusShard"`
+	Seen      string `dynamodbav:"placed"`
+	ExpiresAt int64  `dynamodbav:"expiresAt"`      // so those that were are forgotten
+	Durations string `dynamodbav:"took,omitempty"` // in HdrHistogram's V2 encoding
+}
+
 const (
 	workerPrefix = "#worker "
 	workerShard  = "#workers"
-	tookName     = "took"
 )
 
 // Live reports whether a worker has said lately that it lives.
@@ -66,19 +74,20 @@ func (w Worker) Live(now time.Time) bool { return !w.Left && now.Sub(w.SeenAt) <
 
 // Beat records what a worker says of itself.
 func (s *Store) Beat(ctx context.Context, w Worker) error {
-	item, err := attributevalue.MarshalMap(w)
-	if err != nil {
-		return fmt.Errorf("encode worker %s: %w", w.ID, err)
+	i := workerItem{
+		Worker: w, OrderID: workerPrefix + w.ID, Shard: workerShard, Seen: s.stamp(), ExpiresAt: s.now().Add(time.Hour).Unix(),
 	}
 	if w.Took != nil {
 		took, err := w.Took.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		if err != nil {
 			return fmt.Errorf("encode durations of worker %s: %w", w.ID, err)
 		}
-		item[tookName] = str(string(took))
+		i.Durations = string(took)
 	}
-	item["orderId"], item["statusShard"], item["placed"] = str(workerPrefix+w.ID), str(workerShard), str(s.stamp())
-	item["expiresAt"] = num(s.now().Add(time.Hour).Unix()) // so those that were are forgotten
+	item, err := attributevalue.MarshalMap(i)
+	if err != nil {
+		return fmt.Errorf("encode worker %s: %w", w.ID, err)
+	}
 	_, err = s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.tables.Orders, Item: item})
 	return wrap(err, "say that worker %s lives", w.ID)
 }
@@ -111,16 +120,13 @@ func (s *Store) Workers(ctx context.Context) (all []Worker, err error) {
 }
 
 func decodeWorker(item map[string]types.AttributeValue) (w Worker, err error) {
-	var more struct {
-		Placed string `dynamodbav:"placed"`
-		Took   string `dynamodbav:"took"`
-	}
-	err = errors.Join(attributevalue.UnmarshalMap(item, &w), attributevalue.UnmarshalMap(item, &more))
+	var i workerItem
+	err = attributevalue.UnmarshalMap(item, &i)
 	if err == nil {
-		w.SeenAt, err = time.Parse(timeFormat, more.Placed)
+		i.SeenAt, err = time.Parse(timeFormat, i.Seen)
 	}
-	if err == nil && more.Took != "" {
-		w.Took, err = hdrhistogram.Decode([]byte(more.Took))
+	if err == nil && i.Durations != "" {
+		i.Took, err = hdrhistogram.Decode([]byte(i.Durations))
 	}
-	return w, wrap(err, "decode worker %s", w.ID)
+	return i.Worker, wrap(err, "decode worker %s", i.ID)
 }

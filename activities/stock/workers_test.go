@@ -3,10 +3,14 @@ package stock_test
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -64,6 +68,15 @@ func TestWorkers(t *testing.T) {
 	now = now.Add(4 * stock.BeatEvery)
 	if all, err = s.Workers(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("%+v %v, all silent", all, err)
+	}
+	item, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{
+		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "#worker a/1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if expires, ok := item.Item["expiresAt"].(*types.AttributeValueMemberN); !ok || expires.Value != strconv.FormatInt(left.SeenAt.Add(time.Hour).Unix(), 10) {
+		t.Errorf("it is kept: %v", item.Item)
 	}
 	if page, err := s.List(t.Context(), stock.Query{Limit: 10}); err != nil || len(page.Records) != 0 {
 		t.Errorf("they are among the orders: %+v %v", page, err)

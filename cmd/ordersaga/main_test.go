@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 // asOrdersaga makes the test binary be the program under test, so that tests
@@ -40,12 +41,7 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(status)
 	}
-	bin := filepath.Join("..", "..", "bin")
-	if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
-		if err := os.Setenv("ORDERSAGA_DAPR_BIN", bin); err != nil {
-			panic(err)
-		}
-	}
+	testkit.UseBuiltDapr()
 	goleak.VerifyTestMain(m)
 }
 

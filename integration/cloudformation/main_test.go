@@ -4,7 +4,6 @@ package cloudformation
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,11 +36,8 @@ func TestMain(m *testing.M) {
 		}
 		path += bin + ":"
 	}
-	bin, err := filepath.Abs(filepath.Join(root, "bin"))
-	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" && err == nil {
-		err = os.Setenv("ORDERSAGA_DAPR_BIN", bin)
-	}
-	if err := errors.Join(err, os.Setenv("PATH", path+os.Getenv("PATH"))); err != nil {
+	testkit.UseBuiltDapr()
+	if err := os.Setenv("PATH", path+os.Getenv("PATH")); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -7,18 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 // root is the module's, from here.
 var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) {
-	bin, err := filepath.Abs(filepath.Join(root, "bin"))
-	if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
-		err = errors.Join(err, os.Setenv("ORDERSAGA_DAPR_BIN", bin))
-	}
-	err = errors.Join(err, os.Setenv("PATH", filepath.Join(bin, "moto", "bin")+":"+os.Getenv("PATH")))
-	if err != nil {
+	testkit.UseBuiltDapr()
+	bin, err := filepath.Abs(filepath.Join(root, "bin", "moto", "bin"))
+	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH"))); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

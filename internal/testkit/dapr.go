@@ -3,8 +3,6 @@ package testkit
 import (
 	"context"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -19,11 +17,7 @@ import (
 // lines of Dapr's processes, too.
 func NewDaprSystem(t testing.TB, logger zerolog.Logger) System {
 	t.Helper()
-	if bin, err := filepath.Abs("../../bin"); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" { // as tests in integration/ see it
-		if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil {
-			t.Setenv("ORDERSAGA_DAPR_BIN", bin)
-		}
-	}
+	UseBuiltDapr()
 	NeedDapr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	up, ended := make(chan System, 1), make(chan error, 1)

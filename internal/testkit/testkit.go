@@ -4,6 +4,7 @@ package testkit
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
@@ -19,6 +20,28 @@ func NeedTool(t testing.TB, name, howToGet string) string {
 		LeaveOut(t, name+" is not installed: "+howToGet)
 	}
 	return path
+}
+
+// UseBuiltDapr lets tests find Dapr's programs in the module's bin, where `make
+// dapr` puts them, if they are there and nobody has named others. It is for
+// TestMain.
+func UseBuiltDapr() {
+	const named = "ORDERSAGA_DAPR_BIN"
+	dir, err := os.Getwd()
+	for err == nil && os.Getenv(named) == "" {
+		bin := filepath.Join(dir, "bin")
+		if _, missing := os.Stat(filepath.Join(bin, "daprd")); missing == nil {
+			err = os.Setenv(named, bin)
+		}
+		_, above := os.Stat(filepath.Join(dir, "go.mod"))
+		if above == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if err != nil {
+		panic(err)
+	}
 }
 
 // NeedDapr is NeedTool for Dapr's programs.

@@ -18,12 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	bin := filepath.Join("..", "..", "..", "bin")
-	if _, err := os.Stat(filepath.Join(bin, "daprd")); err == nil && os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
-		if err := os.Setenv("ORDERSAGA_DAPR_BIN", bin); err != nil {
-			panic(err)
-		}
-	}
+	testkit.UseBuiltDapr()
 	os.Exit(m.Run())
 }
 
