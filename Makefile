@@ -1,7 +1,7 @@
 # `make` lists what there is.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
-FUZZTIME ?= 30s
+FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
@@ -162,10 +162,13 @@ bin/dtm bin/temporal: bin/%: Makefile
 bench-million: ## a million sagas wait for approval: memory, disk, restart (2 minutes, 4 GB)
 	go test -run 'TestMillion$$' -count=1 -v -timeout 20m ./internal/engine/embedded -waiting-sagas 1000000
 
-fuzz: ## every fuzz test for FUZZTIME
+# By a number of inputs and not by time: Go 1.26 now and then fails a fuzz test
+# with "context deadline exceeded" when its time is up (go.dev/issue/75804).
+fuzz: ## every fuzz test for about FUZZ times 10 s
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  case $$p in ./api) n=2000;; ./internal/intake) n=20000;; *) n=300000;; esac; \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
-	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p | tail -n 1 || exit 1; \
+	    echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $$((n * $(FUZZ)))x -fuzzminimizetime 1x $$p || exit 1; \
 	  done; done
 
 crash: ## kill -9 processes 100 times on the embedded engine, and ten rounds of every process on Dapr

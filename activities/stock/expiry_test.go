@@ -1,6 +1,7 @@
 package stock_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -74,4 +75,32 @@ func TestReservationsExpire(t *testing.T) {
 	}
 	must(s.Release(t.Context(), "released", order.StatusFailed, "why"))
 	wantLevel(t, s, "A", 8, 0, 2)
+}
+
+// TestTwoSetups at the same time: the later one finds the time to live set
+// between its look and its own attempt, and is as content.
+func TestTwoSetups(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	tables := stock.TablesWithPrefix("raced-")
+	first := stock.New(a.Clients.DynamoDB, tables, nil)
+	second := stock.New(overtaken{a.Clients.DynamoDB, func() {
+		if err := first.CreateTables(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}}, tables, nil)
+	if err := second.CreateTables(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// overtaken lets another setup go first, after it has read the time to live.
+type overtaken struct {
+	*dynamodb.Client
+	other func()
+}
+
+func (o overtaken) DescribeTimeToLive(ctx context.Context, in *dynamodb.DescribeTimeToLiveInput, opts ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error) {
+	out, err := o.Client.DescribeTimeToLive(ctx, in, opts...)
+	o.other()
+	return out, err
 }

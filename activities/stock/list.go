@@ -292,19 +292,31 @@ func (s *Store) CreateTables(ctx context.Context) error {
 	return errors.Join(s.expire(ctx, s.tables.Reservations), s.expire(ctx, s.tables.Orders))
 }
 
-// expire lets items of a table expire by the attribute expiresAt.
+// expire lets items of a table expire by the attribute expiresAt. To set it
+// again is an error, also where another setup did it since it was read.
 func (s *Store) expire(ctx context.Context, table string) error {
-	is, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &table})
-	if err != nil {
-		return fmt.Errorf("read the time to live of table %s: %w", table, err)
+	if on, err := s.expires(ctx, table); on || err != nil {
+		return err
 	}
-	if is.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusDisabled { // to set it again is an error
-		return nil
-	}
-	_, err = s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
+	_, err := s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
 		TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expiresAt"), Enabled: aws.Bool(true)},
 	})
-	return wrap(err, "set the time to live of table %s", table)
+	if err == nil {
+		return nil
+	}
+	if on, readErr := s.expires(ctx, table); on || readErr != nil {
+		return readErr
+	}
+	return fmt.Errorf("set the time to live of table %s: %w", table, err)
+}
+
+// expires tells whether items of a table expire, or are about to.
+func (s *Store) expires(ctx context.Context, table string) (bool, error) {
+	is, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &table})
+	if err != nil {
+		return false, fmt.Errorf("read the time to live of table %s: %w", table, err)
+	}
+	return is.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusDisabled, nil
 }
 
 func attributesOf(in *dynamodb.CreateTableInput) []string {
