@@ -23,9 +23,9 @@ type Publisher struct{ bus Bus }
 
 // New makes a publisher straight to SNS, with the topics' ARNs.
 func New(client SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
-	return Over(snsBus{client, map[string]string{
+	return Over(newSNSBus(client, map[string]string{
 		order.TopicShipmentEvents: shipmentTopicARN, order.TopicCustomerNotifications: customerTopicARN,
-	}})
+	}))
 }
 
 // Over makes a publisher over another bus.

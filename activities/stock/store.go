@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/internal/batch"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -25,6 +26,7 @@ import (
 // DynamoDB is what the store uses of *dynamodb.Client.
 type DynamoDB interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
+	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
@@ -48,6 +50,7 @@ var (
 // Store is the three tables. It is safe for concurrent use.
 type Store struct {
 	db     DynamoDB
+	orders *batch.Caller[string, item]
 	tables Tables
 	now    func() time.Time
 }
@@ -65,7 +68,7 @@ func New(db DynamoDB, tables Tables, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &Store{db: db, tables: tables, now: now}
+	return &Store{db: db, orders: readOrders(db, tables.Orders), tables: tables, now: now}
 }
 
 // Record is an order in the read model.
@@ -224,27 +227,4 @@ func (s *Store) Accept(ctx context.Context, o order.Order) (rec Record, created 
 		return Record{}, false, fmt.Errorf("accept order %s: %w", o.OrderID, err)
 	}
 	return rec.filled(), true, nil
-}
-
-// Get reads one order, or ErrNotFound.
-func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
-	item, err := s.getItem(ctx, s.tables.Orders, "orderId", orderID)
-	if err != nil {
-		return Record{}, fmt.Errorf("order %s: %w", orderID, err)
-	}
-	return decodeRecord(item)
-}
-
-func (s *Store) getItem(ctx context.Context, table, key, value string) (map[string]types.AttributeValue, error) {
-	out, err := s.db.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName: &table, ConsistentRead: aws.Bool(true),
-		Key: map[string]types.AttributeValue{key: str(value)},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read from table %s: %w", table, err)
-	}
-	if len(out.Item) == 0 {
-		return nil, ErrNotFound
-	}
-	return out.Item, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
@@ -122,8 +123,8 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	})
 }
 
-// operate does what the system does on rare days: give back what an order that
-// has ended still holds, and mend what a consumer could not handle at first.
+// operate does what the system does on rare days, give back what an order that
+// has ended still holds, and on busy ones, read many orders at once.
 func operate(t *testing.T, p app.Parts) {
 	t.Helper()
 	o := order.Order{OrderID: "leak", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "SKU-1", Quantity: 1}}, Payment: order.Payment{Token: "t"}}
@@ -131,6 +132,14 @@ func operate(t *testing.T, p app.Parts) {
 	must(t, err)
 	must(t, p.Store.End(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
 	must(t, p.Store.Release(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
+	var reads errgroup.Group
+	for range 50 {
+		reads.Go(func() error {
+			_, err := p.Store.Get(t.Context(), o.OrderID)
+			return err
+		})
+	}
+	must(t, reads.Wait())
 }
 
 // TestFunctions runs the zips of `make lambda` on the stack's functions and event

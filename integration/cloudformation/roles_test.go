@@ -87,6 +87,7 @@ func (r *recorder) note(target string, body []byte) {
 	var in struct {
 		QueueUrl, QueueName, TableName, IndexName, SecretId string
 		TransactItems                                       []map[string]struct{ TableName string }
+		RequestItems                                        map[string]any // by table
 	}
 	form := url.Values{}
 	var err error
@@ -116,6 +117,10 @@ func (r *recorder) note(target string, body []byte) {
 				r.add("dynamodb:"+action, arn("dynamodb", "table/"+on.TableName))
 			}
 		}
+	case service == "DynamoDB_20120810" && operation == "BatchGetItem":
+		for table := range in.RequestItems {
+			r.add("dynamodb:"+operation, arn("dynamodb", "table/"+table))
+		}
 	case service == "DynamoDB_20120810":
 		resource := arn("dynamodb", "table/"+in.TableName)
 		if in.IndexName != "" {
@@ -126,8 +131,9 @@ func (r *recorder) note(target string, body []byte) {
 		r.add("secretsmanager:"+operation, in.SecretId) // by name; check knows the ARN
 	case form.Get("Action") == "GetCallerIdentity": // needs no right
 	case form.Get("TopicArn") != "":
-		r.add("sns:"+form.Get("Action"), form.Get("TopicArn"))
-		if form.Get("Action") == "Publish" {
+		action := strings.TrimSuffix(form.Get("Action"), "Batch") // one right for both
+		r.add("sns:"+action, form.Get("TopicArn"))
+		if action == "Publish" {
 			// https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
 			r.add("kms:GenerateDataKey", r.key)
 			r.add("kms:Decrypt", r.key)
@@ -238,11 +244,14 @@ func TestNoteReadsCalls(t *testing.T) {
 	r.note("AmazonSQS.DeleteMessageBatch", []byte(`{"QueueUrl":"http://x/1/Q"}`))
 	r.note("DynamoDB_20120810.TransactWriteItems", []byte(`{"TransactItems":[{"Put":{"TableName":"a"}},{"ConditionCheck":{"TableName":"b"}}]}`))
 	r.note("DynamoDB_20120810.Query", []byte(`{"TableName":"a","IndexName":"i"}`))
+	r.note("DynamoDB_20120810.BatchGetItem", []byte(`{"RequestItems":{"a":{}}}`))
 	r.note("", []byte("Action=Publish&TopicArn=t"))
+	r.note("", []byte("Action=PublishBatch&TopicArn=u"))
 	want := map[right]bool{
 		{"sqs:DeleteMessage", arn("sqs", "Q")}: true, {"dynamodb:PutItem", arn("dynamodb", "table/a")}: true,
 		{"dynamodb:ConditionCheckItem", arn("dynamodb", "table/b")}: true, {"dynamodb:Query", arn("dynamodb", "table/a/index/i")}: true,
-		{"sns:Publish", "t"}: true, {"kms:GenerateDataKey", "k"}: true, {"kms:Decrypt", "k"}: true,
+		{"dynamodb:BatchGetItem", arn("dynamodb", "table/a")}: true, {"sns:Publish", "t"}: true, {"sns:Publish", "u"}: true,
+		{"kms:GenerateDataKey", "k"}: true, {"kms:Decrypt", "k"}: true,
 	}
 	if !maps.Equal(r.used, want) {
 		t.Errorf("%v", r.used)

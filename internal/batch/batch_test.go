@@ -1,0 +1,245 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/batch"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// gate is a service that doubles numbers and answers when it is let.
+type gate struct {
+	open  chan struct{}
+	sizes chan int // of each request, as it comes in
+}
+
+func newGate() gate { return gate{make(chan struct{}), make(chan int, 100)} }
+
+func (g gate) caller(maximum int) *batch.Caller[int, int] {
+	return &batch.Caller[int, int]{
+		Max: maximum,
+		One: func(ctx context.Context, n int) (int, error) {
+			g.sizes <- 1
+			return 2 * n, g.wait(ctx)
+		},
+		Many: func(ctx context.Context, ns []int) ([]batch.Answer[int], error) {
+			g.sizes <- len(ns)
+			answers := make([]batch.Answer[int], len(ns))
+			for i, n := range ns {
+				answers[i] = batch.Answer[int]{Out: 2 * n, Done: true}
+			}
+			return answers, g.wait(ctx)
+		},
+	}
+}
+
+func (g gate) wait(ctx context.Context) error {
+	select {
+	case <-g.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g gate) seen() (sizes []int) {
+	for len(g.sizes) > 0 {
+		sizes = append(sizes, <-g.sizes)
+	}
+	return sizes
+}
+
+func TestGathers(t *testing.T) {
+	for _, tt := range []struct {
+		calls int
+		first string // requests before any answer
+		all   string
+	}{
+		{1, "[1]", "[1]"},
+		{2, "[1]", "[1 1]"},
+		{4, "[1]", "[1 3]"},
+		{5, "[1 4]", "[1 4]"},        // a full one does not wait
+		{12, "[1 4 4]", "[1 4 4 3]"}, // the rest does
+	} {
+		t.Run(fmt.Sprint(tt.calls), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate()
+				c := g.caller(4)
+				for n := range tt.calls {
+					go func() {
+						if got, err := c.Do(t.Context(), n); got != 2*n || err != nil {
+							t.Errorf("%d: %d %v", n, got, err)
+						}
+					}()
+					synctest.Wait()
+				}
+				first := g.seen()
+				close(g.open)
+				synctest.Wait()
+				all := append(first, g.seen()...)
+				if fmt.Sprint(first) != tt.first || fmt.Sprint(all) != tt.all {
+					t.Errorf("requests of %v calls, then %v; want %s, then %s", first, all, tt.first, tt.all)
+				}
+			})
+		})
+	}
+}
+
+// TestNeighbours: what fails in a request with others is asked for by itself.
+func TestNeighbours(t *testing.T) {
+	bad := errors.New("not this one")
+	for what, many := range map[string]func([]int) ([]batch.Answer[int], error){
+		"all":     func([]int) ([]batch.Answer[int], error) { return nil, bad },
+		"nothing": func([]int) ([]batch.Answer[int], error) { return nil, nil },
+		"one": func(ns []int) ([]batch.Answer[int], error) {
+			answers := make([]batch.Answer[int], len(ns))
+			for i, n := range ns {
+				answers[i] = batch.Answer[int]{Out: n, Done: n != 2}
+			}
+			return answers, nil
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				open := make(chan struct{})
+				c := &batch.Caller[int, int]{
+					Max: 10,
+					One: func(_ context.Context, n int) (int, error) {
+						<-open
+						if n == 2 {
+							return 0, bad
+						}
+						return n, nil
+					},
+					Many: func(_ context.Context, ns []int) ([]batch.Answer[int], error) { return many(ns) },
+				}
+				for n := range 4 {
+					go func() {
+						got, err := c.Do(t.Context(), n)
+						if n == 2 && !errors.Is(err, bad) || n != 2 && (got != n || err != nil) {
+							t.Errorf("%d: %d %v", n, got, err)
+						}
+					}()
+					synctest.Wait()
+				}
+				close(open)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// TestLeaving: who gives up goes at once; the others get their answers, also
+// those that joined a request which the one that left had begun, and a request
+// for which nobody waits ends.
+func TestLeaving(t *testing.T) {
+	for leavers := range 4 {
+		t.Run(fmt.Sprint(leavers), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate()
+				c := g.caller(3)
+				first, firstGivesUp := context.WithCancel(t.Context())
+				defer firstGivesUp()
+				go c.Do(first, 0) //nolint:errcheck // it is in the others' way
+				synctest.Wait()
+				ctx, giveUp := context.WithCancel(t.Context())
+				var left atomic.Int32
+				for n := range 3 { // which are a full request, under way
+					mine := t.Context()
+					if n < leavers {
+						mine = ctx
+					}
+					go func() {
+						got, err := c.Do(mine, n)
+						if n < leavers {
+							left.Add(1)
+							if !errors.Is(err, context.Canceled) {
+								t.Errorf("%d left: %d %v", n, got, err)
+							}
+						} else if got != 2*n || err != nil {
+							t.Errorf("%d: %d %v", n, got, err)
+						}
+					}()
+					synctest.Wait()
+				}
+				giveUp()
+				synctest.Wait()
+				if int(left.Load()) != leavers {
+					t.Errorf("%d of %d have left", left.Load(), leavers)
+				}
+				if leavers < 3 {
+					close(g.open)
+				} else {
+					firstGivesUp()
+				}
+				synctest.Wait() // and the bubble must end without anything under way
+				if got := fmt.Sprint(g.seen()); got != "[1 3]" {
+					t.Errorf("requests of %s calls", got)
+				}
+			})
+		})
+	}
+}
+
+// TestLeftBehind: a call that waits behind another alone, and gives up, does
+// not keep those that come later.
+func TestLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := g.caller(3)
+		ctx, giveUp := context.WithCancel(t.Context())
+		go c.Do(t.Context(), 0) //nolint:errcheck // it is in the other's way
+		synctest.Wait()
+		go c.Do(ctx, 1) //nolint:errcheck // gives up
+		synctest.Wait()
+		giveUp()
+		synctest.Wait()
+		close(g.open)
+		if got, err := c.Do(t.Context(), 2); got != 4 || err != nil {
+			t.Errorf("%d %v", got, err)
+		}
+		if got := fmt.Sprint(g.seen()); got != "[1 1]" {
+			t.Errorf("requests of %s calls", got)
+		}
+	})
+}
+
+// TestManyAtOnce with some that give up at any time: every other call gets its
+// own answer, and the caller is as good as new afterwards.
+func TestManyAtOnce(t *testing.T) {
+	g := newGate()
+	close(g.open)
+	go func() { // nobody looks
+		for range g.sizes {
+		}
+	}()
+	defer close(g.sizes)
+	c := g.caller(4)
+	var wg sync.WaitGroup
+	for n := range 2000 {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if n%3 == 0 {
+				go cancel()
+			}
+			got, err := c.Do(ctx, n)
+			if err == nil && got != 2*n || err != nil && n%3 != 0 {
+				t.Errorf("%d: %d %v", n, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := c.Do(t.Context(), 7); got != 14 || err != nil {
+		t.Errorf("afterwards: %d %v", got, err)
+	}
+}
