@@ -56,7 +56,7 @@ func (c *Caller[In, Out]) Do(ctx context.Context, in In) (out Out, err error) {
 	r := c.next
 	if r == nil {
 		r = &request[In, Out]{done: make(chan struct{})}
-		r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // start and leave call it
 		c.next = r
 	}
 	place := len(r.calls)

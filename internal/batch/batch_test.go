@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,7 +86,7 @@ func TestGathers(t *testing.T) {
 				first := g.seen()
 				close(g.open)
 				synctest.Wait()
-				all := append(first, g.seen()...)
+				all := slices.Concat(first, g.seen())
 				if fmt.Sprint(first) != tt.first || fmt.Sprint(all) != tt.all {
 					t.Errorf("requests of %v calls, then %v; want %s, then %s", first, all, tt.first, tt.all)
 				}
@@ -149,7 +150,7 @@ func TestLeaving(t *testing.T) {
 				c := g.caller(3)
 				first, firstGivesUp := context.WithCancel(t.Context())
 				defer firstGivesUp()
-				go c.Do(first, 0) //nolint:errcheck // it is in the others' way
+				go c.Do(first, 0) // it is in the others' way
 				synctest.Wait()
 				ctx, giveUp := context.WithCancel(t.Context())
 				var left atomic.Int32
@@ -197,9 +198,9 @@ func TestLeftBehind(t *testing.T) {
 		g := newGate()
 		c := g.caller(3)
 		ctx, giveUp := context.WithCancel(t.Context())
-		go c.Do(t.Context(), 0) //nolint:errcheck // it is in the other's way
+		go c.Do(t.Context(), 0) // it is in the other's way
 		synctest.Wait()
-		go c.Do(ctx, 1) //nolint:errcheck // gives up
+		go c.Do(ctx, 1) // gives up
 		synctest.Wait()
 		giveUp()
 		synctest.Wait()
