@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 func (c client) accepted(a answer) sagaView {
@@ -108,7 +109,7 @@ func TestCancelAtOnce(t *testing.T) {
 	}
 	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	c.until("o", "CANCELLED")
-	if err := (intake.Publisher{SNS: c.Clients.SNS, TopicARN: c.Resources.OrderTopic}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
+	if err := (intake.Publisher{Topic: topic.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the message is taken in", func() error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -22,10 +23,10 @@ type Bus interface {
 type Publisher struct{ bus Bus }
 
 // New makes a publisher straight to SNS, with the topics' ARNs.
-func New(client SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
-	return Over(newSNSBus(client, map[string]string{
-		order.TopicShipmentEvents: shipmentTopicARN, order.TopicCustomerNotifications: customerTopicARN,
-	}))
+func New(client topic.SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
+	return Over(snsBus{
+		order.TopicShipmentEvents: topic.New(client, shipmentTopicARN), order.TopicCustomerNotifications: topic.New(client, customerTopicARN),
+	})
 }
 
 // Over makes a publisher over another bus.

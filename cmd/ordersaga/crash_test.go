@@ -29,6 +29,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // system is every part as a process of its own, on one data directory.
@@ -295,7 +296,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	published := make(chan int)
 	var sent atomic.Int64
 	go func() {
-		pub := intake.Publisher{SNS: clients.SNS, TopicARN: resources.OrderTopic}
+		pub := intake.Publisher{Topic: topic.New(clients.SNS, resources.OrderTopic)}
 		n := 0
 		tick := time.NewTicker(s.pace)
 		defer tick.Stop()

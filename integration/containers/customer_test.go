@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // shop is one scenario, with a SKU of its own.
@@ -70,7 +71,7 @@ func (s shop) place(o order.Order) string {
 
 func (s shop) publish(ctx context.Context, o order.Order) error {
 	system.moved.RLock()
-	p := intake.Publisher{SNS: system.clients.SNS, TopicARN: system.resources.OrderTopic}
+	p := intake.Publisher{Topic: topic.New(system.clients.SNS, system.resources.OrderTopic)}
 	system.moved.RUnlock()
 	return p.PublishOrder(ctx, o)
 }

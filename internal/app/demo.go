@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // Demo publishes a mix of orders, plays the people involved (approver,
@@ -200,7 +201,7 @@ func (p Parts) observer(ctx context.Context, w *Worker) (Parts, error) {
 
 // publish sends all messages to the OrderEvents topic.
 func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
-	pub := intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic}
+	pub := intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for n, x := range plan {

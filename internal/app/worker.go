@@ -35,6 +35,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -371,7 +372,7 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 	p := w.parts
 	options := api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
-		Publisher:   intake.Publisher{SNS: p.Cloud.SNS, TopicARN: p.Resources.OrderTopic},
+		Publisher:   intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconciler:  asked, Lost: w.Reconciler().Lost,
 		Later:     later.Later,

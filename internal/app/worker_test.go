@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 func good() app.Worker {
@@ -92,7 +93,7 @@ func TestMaxLive(t *testing.T) {
 	publish := func(id string, price int64) {
 		t.Helper()
 		o := order.Order{OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}}
-		must(t, intake.Publisher{SNS: s.Clients.SNS, TopicARN: s.Resources.OrderTopic}.PublishOrder(t.Context(), o))
+		must(t, intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	}
 	is := func(what string, want engine.Stats, queued string) {
 		t.Helper()

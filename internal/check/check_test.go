@@ -24,6 +24,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -244,7 +245,7 @@ func TestLostOrdersAreReported(t *testing.T) {
 // TestARealRunIsClean lets sagas do the writing.
 func TestARealRunIsClean(t *testing.T) {
 	b := newBooks(t)
-	publish := intake.Publisher{SNS: b.Clients.SNS, TopicARN: b.Resources.OrderTopic}
+	publish := intake.Publisher{Topic: topic.New(b.Clients.SNS, b.Resources.OrderTopic)}
 	want := map[order.Status]int{}
 	var ids []string
 	for n, c := range []struct {

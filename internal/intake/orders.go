@@ -7,15 +7,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -182,10 +180,7 @@ func contradicted(ctx context.Context, orders Answered, rec stock.Record, said s
 
 // Publisher publishes OrderPlaced.
 type Publisher struct {
-	SNS interface {
-		Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
-	}
-	TopicARN string
+	Topic *topic.Topic // OrderEvents
 }
 
 // PublishOrder publishes a valid order to the OrderEvents topic.
@@ -195,13 +190,7 @@ func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
 		return fmt.Errorf("encode order %s: %w", o.OrderID, err)
 	}
 	ctx, span := tracing.Send(ctx, order.TopicOrderEvents, o.OrderID)
-	attributes := map[string]snstypes.MessageAttributeValue{
-		"type": {DataType: aws.String("String"), StringValue: aws.String(order.EventPlaced)},
-	}
-	if parent := tracing.Parent(ctx); parent != "" {
-		attributes[tracing.Attribute] = snstypes.MessageAttributeValue{DataType: aws.String("String"), StringValue: &parent}
-	}
-	_, err = p.SNS.Publish(ctx, &sns.PublishInput{TopicArn: &p.TopicARN, Message: aws.String(string(body)), MessageAttributes: attributes})
+	err = p.Topic.Publish(ctx, body, map[string]string{"type": order.EventPlaced})
 	tracing.End(span, err)
 	if err != nil {
 		return fmt.Errorf("publish order %s: %w", o.OrderID, err)

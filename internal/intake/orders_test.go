@@ -10,6 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -82,7 +83,7 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	send(t, w.AWS, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	check(t, err)
-	check(t, intake.Publisher{SNS: w.Clients.SNS, TopicARN: w.Resources.OrderTopic}.PublishOrder(t.Context(), o))
+	check(t, intake.Publisher{Topic: topic.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
 	wants(t, outcomes, "done", 6)
 	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published"} {

@@ -1,0 +1,89 @@
+// Package topic publishes to SNS, what is said at the same time in batches.
+package topic
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+
+	"github.com/ordersaga/ordersaga/internal/batch"
+	"github.com/ordersaga/ordersaga/internal/tracing"
+)
+
+// Limits of a batch: ten messages, and 256 KiB with their attributes, so that
+// larger ones than a tenth of that, less what attributes take, go alone:
+// https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
+const (
+	maxInBatch      = 10
+	maxBytesInBatch = 24 << 10
+)
+
+// SNS is what is used of *sns.Client.
+type SNS interface {
+	Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
+	PublishBatch(context.Context, *sns.PublishBatchInput, ...func(*sns.Options)) (*sns.PublishBatchOutput, error)
+}
+
+// Topic is a topic to publish to. It is safe for concurrent use.
+type Topic struct {
+	messages batch.Caller[message, struct{}]
+}
+
+type message struct {
+	body       string
+	attributes map[string]types.MessageAttributeValue
+}
+
+// New publishes to the topic with this ARN.
+func New(client SNS, arn string) *Topic {
+	return &Topic{batch.Caller[message, struct{}]{
+		Max: maxInBatch,
+		One: func(ctx context.Context, m message) (struct{}, error) {
+			_, err := client.Publish(ctx, &sns.PublishInput{TopicArn: &arn, Message: &m.body, MessageAttributes: m.attributes})
+			return struct{}{}, err
+		},
+		Many: func(ctx context.Context, ms []message) ([]batch.Answer[struct{}], error) {
+			in := &sns.PublishBatchInput{TopicArn: &arn}
+			for i, m := range ms {
+				in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
+					Id: aws.String(strconv.Itoa(i)), Message: &m.body, MessageAttributes: m.attributes,
+				})
+			}
+			out, err := client.PublishBatch(ctx, in)
+			if err != nil {
+				return nil, err
+			}
+			answers := make([]batch.Answer[struct{}], len(ms))
+			for _, e := range out.Successful {
+				if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && i < len(answers) {
+					answers[i].Done = true
+				}
+			}
+			return answers, nil
+		},
+	}}
+}
+
+// Publish publishes a message with text attributes, and with the trace context
+// of ctx as one more.
+func (t *Topic) Publish(ctx context.Context, body []byte, attributes map[string]string) error {
+	m := message{string(body), make(map[string]types.MessageAttributeValue, len(attributes)+1)}
+	set := func(name, value string) {
+		m.attributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
+	}
+	for name, value := range attributes {
+		set(name, value)
+	}
+	if parent := tracing.Parent(ctx); parent != "" {
+		set(tracing.Attribute, parent)
+	}
+	publish := t.messages.Do
+	if len(body) > maxBytesInBatch {
+		publish = t.messages.One
+	}
+	_, err := publish(ctx, m)
+	return err
+}
