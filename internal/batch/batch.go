@@ -8,7 +8,11 @@ package batch
 import (
 	"context"
 	"sync"
+	"time"
 )
+
+// patience is how long calls wait for the answer to another, which may be stuck.
+const patience = 50 * time.Millisecond
 
 // Caller makes the calls. It is safe for concurrent use; its fields must not
 // change any more once it is used.
@@ -37,6 +41,7 @@ type Answer[Out any] struct {
 type request[In, Out any] struct {
 	ctx     context.Context //nolint:containedctx // of the request: that of its first call, but ended when nobody waits any more
 	cancel  context.CancelFunc
+	late    *time.Timer // sends it after patience
 	calls   []In
 	waiting int
 	done    chan struct{}
@@ -57,6 +62,13 @@ func (c *Caller[In, Out]) Do(ctx context.Context, in In) (out Out, err error) {
 	if r == nil {
 		r = &request[In, Out]{done: make(chan struct{})}
 		r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // start and leave call it
+		r.late = time.AfterFunc(patience, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.next == r {
+				c.start()
+			}
+		})
 		c.next = r
 	}
 	place := len(r.calls)
@@ -85,6 +97,7 @@ func (c *Caller[In, Out]) Do(ctx context.Context, in In) (out Out, err error) {
 // request at the latest when nobody waits for it.
 func (c *Caller[In, Out]) start() {
 	r := c.next
+	r.late.Stop()
 	c.next = nil
 	c.underWay++
 	if len(r.calls) == 1 {
@@ -129,6 +142,7 @@ func (c *Caller[In, Out]) leave(r *request[In, Out]) {
 	if r.alone { // and was not made
 		c.land()
 	} else if c.next == r {
+		r.late.Stop()
 		c.next = nil
 	}
 }

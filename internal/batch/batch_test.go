@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -93,6 +94,30 @@ func TestGathers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPatience: a request that is stuck does not keep the others for long.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := g.caller(4)
+		for n := range 6 {
+			go c.Do(t.Context(), n) // ends with the test
+			if n < 3 {
+				time.Sleep(30 * time.Millisecond)
+			}
+		}
+		// 0 goes out, and is stuck. 1 waits from 30 ms on; 2 joins it at 60, and at 80
+		// they go.
+		synctest.Wait()
+		if got := fmt.Sprint(g.seen()); got != "[1 2]" {
+			t.Errorf("requests of %s calls", got)
+		}
+		time.Sleep(51 * time.Millisecond)
+		if got := fmt.Sprint(g.seen()); got != "[3]" { // those of 90 ms
+			t.Errorf("then requests of %s calls", got)
+		}
+	})
 }
 
 // TestNeighbours: what fails in a request with others is asked for by itself.
