@@ -126,7 +126,7 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 		t.Errorf("notes %+v", rec.Notes)
 	}
 	l.must(l.Simulators.HealPayments(t.Context()))
-	l.found("order is PAID", "refunded and released")
+	l.found("order is PAID", "undone")
 	l.is("o", order.StatusFailed)
 	l.nothing()
 }

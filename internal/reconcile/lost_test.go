@@ -121,7 +121,7 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	}
 	l.must(l.Simulators.HealPayments(t.Context()))
 	l.must(l.Lost(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.found("order is NEEDS_ATTENTION and was given up, but not undone", "refunded and released")
+	l.found("order is NEEDS_ATTENTION and was given up, but not undone", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
 			t.Errorf("%+v", rec)

@@ -91,7 +91,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, fo
 	case !gone && !inst.Status.Ended():
 		return r.wake(ctx, rep, rec, inst)
 	case rec.GivenUp:
-		r.found(ctx, rep, rec.OrderID, is+" and was given up, but not undone", "refunded and released", func() error {
+		r.found(ctx, rep, rec.OrderID, is+" and was given up, but not undone", "undone", func() error {
 			return r.undo(ctx, rec.OrderID, "given up by an operator; undone by the reconciler")
 		})
 	case gone && rec.Status != order.StatusNeedsAttention:
@@ -105,7 +105,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, fo
 	case endedFor(inst, dropped): // likewise
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be dropped", "saga dropped", func() error { return r.purge(ctx, rec.OrderID) })
 	case rec.ShipmentID == "":
-		r.found(ctx, rep, rec.OrderID, is+" but its saga has ended "+string(inst.Status), "refunded and released", func() error {
+		r.found(ctx, rep, rec.OrderID, is+" but its saga has ended "+string(inst.Status), "undone", func() error {
 			return r.undo(ctx, rec.OrderID, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
 		})
 	// The parcel may be on its way: neither refunding nor shipping again is

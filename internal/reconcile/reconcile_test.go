@@ -74,13 +74,13 @@ func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("reserved")
 	l.reserved("reserved", "tok_ok")
-	l.found("order is RESERVED but its saga has ended TERMINATED", "refunded and released")
+	l.found("order is RESERVED but its saga has ended TERMINATED", "undone")
 	l.is("reserved", order.StatusFailed)
 	l.nothing()
 
 	l.killed("paid")
 	l.paid("paid", "tok_ok")
-	l.found("order is PAID but its saga has ended TERMINATED", "refunded and released")
+	l.found("order is PAID but its saga has ended TERMINATED", "undone")
 	if rec := l.is("paid", order.StatusFailed); rec.RefundID == "" || len(rec.Notes) != 1 {
 		t.Errorf("%+v", rec)
 	}
@@ -93,7 +93,7 @@ func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 	l.killed("parked")
 	l.reserved("parked", "tok_ok")
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "parked", "stuck"))
-	l.found("order is NEEDS_ATTENTION but its saga has ended", "refunded and released")
+	l.found("order is NEEDS_ATTENTION but its saga has ended", "undone")
 	l.is("parked", order.StatusFailed)
 	l.nothing()
 }
