@@ -164,7 +164,7 @@ bench-million: ## a million sagas wait for approval: memory, disk, restart (2 mi
 
 # By a number of inputs and not by time: Go 1.26 now and then fails a fuzz test
 # with "context deadline exceeded" when its time is up (go.dev/issue/75804).
-fuzz: ## every fuzz test for about FUZZ times 10 s
+fuzz: ## every fuzz test for about FUZZ (a whole number) times 10 s
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  case $$p in ./api) n=2000;; ./internal/intake) n=20000;; *) n=300000;; esac; \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \

@@ -2,6 +2,7 @@ package shipment
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/topic"
 )
@@ -9,6 +10,10 @@ import (
 // snsBus publishes straight to SNS.
 type snsBus map[string]*topic.Topic // by name
 
-func (b snsBus) Publish(ctx context.Context, topic, kind, orderID string, body []byte) error {
-	return b[topic].Publish(ctx, body, map[string]string{"type": kind, "orderId": orderID})
+func (b snsBus) Publish(ctx context.Context, name, kind, orderID string, body []byte) error {
+	to, ok := b[name]
+	if !ok {
+		return fmt.Errorf("no topic %q", name)
+	}
+	return to.Publish(ctx, body, map[string]string{"type": kind, "orderId": orderID})
 }

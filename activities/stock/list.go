@@ -304,10 +304,11 @@ func (s *Store) expire(ctx context.Context, table string) error {
 	if err == nil {
 		return nil
 	}
-	if on, readErr := s.expires(ctx, table); on || readErr != nil {
-		return readErr
+	on, readErr := s.expires(ctx, table)
+	if on {
+		return nil
 	}
-	return fmt.Errorf("set the time to live of table %s: %w", table, err)
+	return errors.Join(fmt.Errorf("set the time to live of table %s: %w", table, err), readErr)
 }
 
 // expires tells whether items of a table expire, or are about to.
@@ -316,7 +317,8 @@ func (s *Store) expires(ctx context.Context, table string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the time to live of table %s: %w", table, err)
 	}
-	return is.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusDisabled, nil
+	status := is.TimeToLiveDescription.TimeToLiveStatus
+	return status == types.TimeToLiveStatusEnabled || status == types.TimeToLiveStatusEnabling, nil
 }
 
 func attributesOf(in *dynamodb.CreateTableInput) []string {

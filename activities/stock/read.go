@@ -3,6 +3,9 @@ package stock
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -11,8 +14,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/batch"
 )
 
-// maxReads is how many orders one request reads: at 400 KiB each, the most that
-// an item can have, they fit into the 16 MiB that an answer can have.
+// maxReads is how many orders one request reads, of the 100 that it may: at
+// 400 KiB each, the most that an item can have, they fit into the 16 MiB that an
+// answer can have.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 const maxReads = 40
 
@@ -37,38 +41,49 @@ func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
 		One: func(ctx context.Context, id string) (item, error) { return read(ctx, db, table, "orderId", id) },
 		Many: func(ctx context.Context, ids []string) ([]batch.Answer[item], error) {
 			asked := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
-			done := map[string]bool{}
-			for _, id := range ids {
-				if !done[id] { // DynamoDB refuses a key that comes twice
-					done[id] = true
+			for i, id := range ids {
+				if !slices.Contains(ids[:i], id) { // DynamoDB refuses a key that comes twice
 					asked.Keys = append(asked.Keys, item{"orderId": str(id)})
 				}
 			}
-			out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: asked}})
-			if err != nil {
-				return nil, err
-			}
-			found := map[string]item{}
-			for _, it := range out.Responses[table] {
-				found[orderID(it)] = it
-			}
-			for _, key := range out.UnprocessedKeys[table].Keys {
-				done[orderID(key)] = false
+			found := make(map[string]item, len(ids))
+			for len(asked.Keys) > 0 {
+				out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: asked}},
+					func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }) // see batch.Caller
+				if err != nil {
+					return nil, err
+				}
+				for _, it := range out.Responses[table] {
+					if id, ok := it["orderId"].(*types.AttributeValueMemberS); ok {
+						found[id.Value] = it
+					}
+				}
+				// It is too much for the table at the moment, or for an answer. One
+				// of them at least is always done, so this ends.
+				asked.Keys = out.UnprocessedKeys[table].Keys
+				if len(asked.Keys) > 0 {
+					if err := pause(ctx); err != nil {
+						return nil, err
+					}
+				}
 			}
 			answers := make([]batch.Answer[item], len(ids))
 			for i, id := range ids {
-				answers[i] = batch.Answer[item]{Out: found[id], Done: done[id]}
+				answers[i] = batch.Answer[item]{Out: found[id], Done: true}
 			}
 			return answers, nil
 		},
 	}
 }
 
-func orderID(it item) string {
-	if id, ok := it["orderId"].(*types.AttributeValueMemberS); ok {
-		return id.Value
+// pause is 25 to 50 ms.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(25*time.Millisecond + rand.N(25*time.Millisecond)): //nolint:gosec // it keeps callers apart, and no secret
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return ""
 }
 
 // getItem reads an item as the latest write has left it, or ErrNotFound.

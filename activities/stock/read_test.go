@@ -38,13 +38,14 @@ func (b *busy) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput,
 	orders := in.RequestItems["orders"]
 	left := types.KeysAndAttributes{ConsistentRead: orders.ConsistentRead}
 	orders.Keys = slices.DeleteFunc(orders.Keys, func(key map[string]types.AttributeValue) bool {
-		is := key["orderId"].(*types.AttributeValueMemberS).Value == b.leave
+		is := b.leave != "" && key["orderId"].(*types.AttributeValueMemberS).Value == b.leave
 		if is {
 			left.Keys = append(left.Keys, key)
 		}
 		return is
 	})
 	in.RequestItems["orders"] = orders
+	b.leave = ""
 	out, err := b.Client.BatchGetItem(ctx, in, opts...)
 	if err == nil && len(left.Keys) > 0 {
 		out.UnprocessedKeys = map[string]types.KeysAndAttributes{"orders": left}
@@ -58,7 +59,7 @@ func TestReadsTogether(t *testing.T) {
 	for _, tt := range []struct {
 		what  string
 		leave string
-	}{{"forty at a time", ""}, {"what is left over is asked for alone", "o-7"}} {
+	}{{"forty at a time", ""}, {"what is left over is asked for again", "o-7"}} {
 		t.Run(tt.what, func(t *testing.T) {
 			a := testkit.NewAWS(t, nil)
 			a.SetStock(t, map[string]int64{"A": 100})
@@ -95,7 +96,7 @@ func TestReadsTogether(t *testing.T) {
 			first.Wait()
 			want := int64(2)
 			if tt.leave != "" {
-				want += 3 // for it is asked for three times
+				want++
 			}
 			if got := a.Clients.Calls() - before; got != want {
 				t.Errorf("%d requests, want %d", got, want)

@@ -96,28 +96,77 @@ func TestGathers(t *testing.T) {
 	}
 }
 
-// TestPatience: a request that is stuck does not keep the others for long.
+// TestPatience: a request that is stuck keeps those that have gathered behind it
+// for a moment, and nobody after them.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
-		for n := range 6 {
-			go c.Do(t.Context(), n) // ends with the test
-			if n < 3 {
-				time.Sleep(30 * time.Millisecond)
+		one := c.One
+		c.One = func(ctx context.Context, n int) (int, error) {
+			if n == 0 { // is stuck until the test ends
+				return one(ctx, n)
+			}
+			g.sizes <- 1
+			return 2 * n, nil
+		}
+		c.Many = func(_ context.Context, ns []int) ([]batch.Answer[int], error) {
+			g.sizes <- len(ns)
+			return []batch.Answer[int]{{Out: 2 * ns[0], Done: true}, {Out: 2 * ns[1], Done: true}}, nil
+		}
+		go c.Do(t.Context(), 0)
+		synctest.Wait()
+		do := func(n int, within time.Duration) {
+			began := time.Now()
+			if got, err := c.Do(t.Context(), n); got != 2*n || err != nil || time.Since(began) > within {
+				t.Errorf("%d after %s: %d %v", n, time.Since(began), got, err)
 			}
 		}
-		// 0 goes out, and is stuck. 1 waits from 30 ms on; 2 joins it at 60, and at 80
-		// they go.
+		go do(1, 50*time.Millisecond)
 		synctest.Wait()
-		if got := fmt.Sprint(g.seen()); got != "[1 2]" {
+		do(2, 50*time.Millisecond)
+		do(3, 0)
+		if got := fmt.Sprint(g.seen()); got != "[1 2 1]" {
 			t.Errorf("requests of %s calls", got)
 		}
-		time.Sleep(51 * time.Millisecond)
-		if got := fmt.Sprint(g.seen()); got != "[3]" { // those of 90 ms
-			t.Errorf("then requests of %s calls", got)
+	})
+}
+
+// TestPanic in a request is everybody's, and not the process's.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := g.caller(4)
+		c.Many = func(context.Context, []int) ([]batch.Answer[int], error) { panic("broken") }
+		go c.Do(t.Context(), 0) // in the others' way
+		synctest.Wait()
+		for range 4 {
+			go func() {
+				defer func() {
+					if p := recover(); p != "broken" {
+						t.Errorf("recovered %v", p)
+					}
+				}()
+				got, err := c.Do(t.Context(), 1)
+				t.Errorf("answered %d %v", got, err)
+			}()
+		}
+		synctest.Wait()
+		close(g.open)
+		if got, err := c.Do(t.Context(), 2); got != 4 || err != nil {
+			t.Errorf("afterwards: %d %v", got, err)
 		}
 	})
+}
+
+// TestTooLate: what nobody wants any more is not asked for.
+func TestTooLate(t *testing.T) {
+	g := newGate()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := g.caller(2).Do(ctx, 1); !errors.Is(err, context.Canceled) || len(g.sizes) > 0 {
+		t.Errorf("%d %v, %d requests", got, err, len(g.sizes))
+	}
 }
 
 // TestNeighbours: what fails in a request with others is asked for by itself.

@@ -130,7 +130,7 @@ func (c *Clients) count(observe func(Call)) func(*middleware.Stack) error {
 			func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 				c.calls.Add(1)
 				out, meta, err := next.HandleDeserialize(ctx, in)
-				if observe != nil && !errors.Is(ctx.Err(), context.Canceled) { // given up: a long poll at the end
+				if observe != nil && !errors.Is(context.Cause(ctx), context.Canceled) { // given up: a long poll at the end
 					observe(Call{awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), outcome(err)})
 				}
 				return out, meta, err

@@ -52,13 +52,13 @@ func New(client SNS, arn string) *Topic {
 					Id: aws.String(strconv.Itoa(i)), Message: &m.body, MessageAttributes: m.attributes,
 				})
 			}
-			out, err := client.PublishBatch(ctx, in)
+			out, err := client.PublishBatch(ctx, in, func(o *sns.Options) { o.RetryMaxAttempts = 1 }) // see batch.Caller
 			if err != nil {
 				return nil, err
 			}
 			answers := make([]batch.Answer[struct{}], len(ms))
 			for _, e := range out.Successful {
-				if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && i < len(answers) {
+				if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && 0 <= i && i < len(answers) {
 					answers[i].Done = true
 				}
 			}
