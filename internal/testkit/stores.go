@@ -99,6 +99,9 @@ type Server struct {
 func (s *Server) begin() {
 	s.t.Helper()
 	s.t.Cleanup(func() {
+		if s.cmd.Process == nil { // it could not be started, which the test has said
+			return
+		}
 		_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
 		_ = s.cmd.Wait()                         // its status is of no interest
 		if s.t.Failed() {
