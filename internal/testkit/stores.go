@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
@@ -118,7 +119,8 @@ func (s *Server) Start() {
 	s.cmd = s.command()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	must(s.t, s.cmd.Start())
-	Eventually(s.t, s.cmd.Path+" answers", func() error { return dial("127.0.0.1:" + s.port) })
+	// Two Java machines beside a full test run have taken more than half a minute.
+	Within(s.t, 3*time.Minute, s.cmd.Path+" answers", func() error { return dial("127.0.0.1:" + s.port) })
 }
 
 // Kill is kill -9.
