@@ -3,9 +3,7 @@ package stock
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -47,7 +45,7 @@ func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
 				}
 			}
 			found := make(map[string]item, len(ids))
-			for len(asked.Keys) > 0 {
+			for attempt := 0; len(asked.Keys) > 0; attempt++ {
 				out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: asked}},
 					func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }) // see batch.Caller
 				if err != nil {
@@ -62,7 +60,7 @@ func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
 				// of them at least is always done, so this ends.
 				asked.Keys = out.UnprocessedKeys[table].Keys
 				if len(asked.Keys) > 0 {
-					if err := pause(ctx); err != nil {
+					if err := backOff(ctx, attempt); err != nil {
 						return nil, err
 					}
 				}
@@ -73,16 +71,6 @@ func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
 			}
 			return answers, nil
 		},
-	}
-}
-
-// pause is 25 to 50 ms.
-func pause(ctx context.Context) error {
-	select {
-	case <-time.After(25*time.Millisecond + rand.N(25*time.Millisecond)): //nolint:gosec // it keeps callers apart, and no secret
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

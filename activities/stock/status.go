@@ -241,7 +241,7 @@ func (s *Store) set(ctx context.Context, orderID, name string, v types.Attribute
 // other transactions on a hot item are retried here, in place, with jitter:
 // left to the queue they would feed the depth that the autoscaler reads.
 func (s *Store) transact(ctx context.Context, what string, items []types.TransactWriteItem) (failed []bool, err error) {
-	const attempts, base, longest = 10, 5 * time.Millisecond, 500 * time.Millisecond
+	const attempts = 10
 	for attempt := range attempts {
 		_, err = s.db.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: items})
 		if err == nil {
@@ -258,14 +258,23 @@ func (s *Store) transact(ctx context.Context, what string, items []types.Transac
 		if slices.Contains(failed, true) {
 			return failed, nil
 		}
-		pause := rand.N(min(base<<attempt, longest)) //nolint:gosec // jitter needs no secrecy
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %w", what, ctx.Err())
+		if err := backOff(ctx, attempt); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	return nil, fmt.Errorf("%s: %d attempts: %w", what, attempts, err)
+}
+
+// backOff waits before what is too much for DynamoDB at the moment is asked for
+// again: up to 5 ms, then twice as long each time, up to half a second.
+func backOff(ctx context.Context, attempt int) error {
+	const base, longest = 5 * time.Millisecond, 500 * time.Millisecond
+	select {
+	case <-time.After(rand.N(min(base<<min(attempt, 7), longest))): //nolint:gosec // jitter needs no secrecy
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func wrap(err error, format string, args ...any) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/lambdas"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
@@ -39,7 +40,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	if err != nil || q.URL == "" {
 		return err
 	}
-	f := lambdas.Stock{Ledger: adjuster, SNS: clients.SNS, TopicARN: *levels.TopicArn, LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
+	f := lambdas.Stock{Ledger: adjuster, Levels: topic.New(clients.SNS, *levels.TopicArn), LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
 	return intake.New(intake.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
 		Handle: func(ctx context.Context, body []byte) error { return hopeless(f.Message(ctx, body)) },

@@ -9,9 +9,6 @@ import (
 	"strconv"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
@@ -19,6 +16,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // Names of the stock function's topics and queues. Only it and CloudFormation
@@ -40,17 +38,11 @@ type Ledger interface {
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 }
 
-// SNS is what is used of *sns.Client.
-type SNS interface {
-	Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
-}
-
 // Stock is the function that adjusts stock.
 type Stock struct {
 	Ledger   Ledger
-	SNS      SNS
-	TopicARN string // of StockLevels
-	LowBelow int64  // pieces; fewer available are a LowStock
+	Levels   *topic.Topic // StockLevels
+	LowBelow int64        // pieces; fewer available are a LowStock
 	Logger   zerolog.Logger
 }
 
@@ -58,9 +50,10 @@ type Stock struct {
 // STOCK_LEVELS_TOPIC_ARN, LOW_STOCK_BELOW (default 10) and TABLE_PREFIX
 // (default none). AWS_ENDPOINT_URL points elsewhere than AWS.
 func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*Stock, error) {
-	s := &Stock{TopicARN: getenv("STOCK_LEVELS_TOPIC_ARN"), LowBelow: LowStockBelow, Logger: zerolog.New(log).With().Timestamp().Logger()}
+	s := &Stock{LowBelow: LowStockBelow, Logger: zerolog.New(log).With().Timestamp().Logger()}
 	var faults []error
-	if s.TopicARN == "" {
+	arn := getenv("STOCK_LEVELS_TOPIC_ARN")
+	if arn == "" {
 		faults = append(faults, errors.New("STOCK_LEVELS_TOPIC_ARN must be the ARN of the topic "+TopicStockLevels))
 	}
 	if v := getenv("LOW_STOCK_BELOW"); v != "" {
@@ -74,7 +67,7 @@ func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*
 		return nil, fmt.Errorf("stock function's environment: %w", err)
 	}
 	prefix := getenv("TABLE_PREFIX")
-	s.SNS, s.Ledger = clients.SNS, stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(prefix), nil), prefix)
+	s.Levels, s.Ledger = topic.New(clients.SNS, arn), stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(prefix), nil), prefix)
 	return s, nil
 }
 
@@ -132,14 +125,8 @@ func (s *Stock) publish(ctx context.Context, kind, sku string, event any) error 
 	if err != nil {
 		return fmt.Errorf("encode %s of %s: %w", kind, sku, err)
 	}
-	_, err = s.SNS.Publish(ctx, &sns.PublishInput{
-		TopicArn: &s.TopicARN, Message: aws.String(string(body)),
-		MessageAttributes: map[string]types.MessageAttributeValue{
-			"type": {DataType: aws.String("String"), StringValue: &kind}, "sku": {DataType: aws.String("String"), StringValue: &sku},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("publish %s of %s to %s: %w", kind, sku, s.TopicARN, err)
+	if err := s.Levels.Publish(ctx, body, map[string]string{"type": kind, "sku": sku}); err != nil {
+		return fmt.Errorf("publish %s of %s to %s: %w", kind, sku, TopicStockLevels, err)
 	}
 	return nil
 }

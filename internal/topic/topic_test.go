@@ -21,13 +21,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// busy holds the first request until it is let, and may fail an entry of a
-// batch.
+// busy holds the first message until a batch has come, and fails an entry of
+// each batch.
 type busy struct {
 	*sns.Client
 	in, out chan struct{}
 	held    atomic.Bool
-	fail    string
+	batches atomic.Int32
+	large   atomic.Bool // a message in a batch was
 }
 
 func (b *busy) Publish(ctx context.Context, in *sns.PublishInput, opts ...func(*sns.Options)) (*sns.PublishOutput, error) {
@@ -39,72 +40,86 @@ func (b *busy) Publish(ctx context.Context, in *sns.PublishInput, opts ...func(*
 }
 
 func (b *busy) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts ...func(*sns.Options)) (*sns.PublishBatchOutput, error) {
-	var kept []types.PublishBatchRequestEntry
-	var failed []types.BatchResultErrorEntry
+	if b.batches.Add(1) == 1 {
+		close(b.out)
+	}
 	for _, e := range in.PublishBatchRequestEntries {
-		if *e.Message == b.fail {
-			failed = append(failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("InternalError")})
-		} else {
-			kept = append(kept, e)
+		if len(*e.Message) > topic.MaxBytesInBatch {
+			b.large.Store(true)
 		}
 	}
-	out, err := b.Client.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: in.TopicArn, PublishBatchRequestEntries: kept}, opts...)
+	failed := in.PublishBatchRequestEntries[0]
+	in.PublishBatchRequestEntries = in.PublishBatchRequestEntries[1:]
+	out, err := b.Client.PublishBatch(ctx, in, opts...)
 	if err == nil {
-		out.Failed = append(out.Failed, failed...)
+		out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: failed.Id, Code: aws.String("InternalError")})
 	}
 	return out, err
 }
 
-// TestPublishesTogether what is published while SNS has not answered: ten at a
-// time, each with its own attributes, and none twice or never.
+// TestPublishesTogether what is published while SNS has not answered: each with
+// its own attributes, and none twice or never, also those that fail in a batch
+// and those that are too large for one.
 func TestPublishesTogether(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
+	client := &busy{Client: a.Clients.SNS, in: make(chan struct{}), out: make(chan struct{})}
+	to := topic.New(client, a.Resources.CustomerTopic)
+	before := a.Clients.Calls()
 	large := strings.Repeat("x", 100_000)
-	for _, tt := range []struct {
-		what  string
-		fail  string // by itself it does not
-		also  []string
-		calls int64
-	}{
-		{"ten at a time", "", nil, 3},
-		{"an entry that fails goes again, alone", "message 7", nil, 4},
-		{"large ones go alone", "", []string{large + "1", large + "2", large + "3"}, 6},
-	} {
-		t.Run(tt.what, func(t *testing.T) {
-			a := testkit.NewAWS(t, nil)
-			queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
-			client := &busy{Client: a.Clients.SNS, in: make(chan struct{}), out: make(chan struct{}), fail: tt.fail}
-			to := topic.New(client, a.Resources.CustomerTopic)
-			before := a.Clients.Calls()
-			publish := func(body string) {
-				if err := to.Publish(t.Context(), []byte(body), map[string]string{"own": fmt.Sprint(len(body), body[len(body)-1:])}); err != nil {
-					t.Errorf("%.20s: %v", body, err)
-				}
-			}
-			var first, rest sync.WaitGroup
-			first.Go(func() { publish("message 0") })
-			<-client.in
-			for n := range 20 {
-				rest.Go(func() { publish(fmt.Sprintf("message %d", n+1)) })
-			}
-			for _, body := range tt.also {
-				publish(body)
-			}
-			rest.Wait() // for two full batches do not wait for the first
-			close(client.out)
-			first.Wait()
-			if got := a.Clients.Calls() - before; got != tt.calls {
-				t.Errorf("%d requests, want %d", got, tt.calls)
-			}
-			got := received(t, a, queue, 21+len(tt.also))
-			for n := range 21 {
-				tt.also = append(tt.also, fmt.Sprintf("message %d", n))
-			}
-			for _, body := range tt.also {
-				if own := fmt.Sprint(len(body), body[len(body)-1:]); got[body] != own {
-					t.Errorf("%.20s arrived with %q, want %q", body, got[body], own)
-				}
+	bodies := []string{"first"}
+	for n := range 100 {
+		bodies = append(bodies, fmt.Sprintf("message %d", n))
+		if n%20 == 0 {
+			bodies = append(bodies, fmt.Sprint(large, n))
+		}
+	}
+	own := func(body string) string { return fmt.Sprint(len(body), body[len(body)-1:]) }
+	var wg sync.WaitGroup
+	publish := func(body string) {
+		wg.Go(func() {
+			if err := to.Publish(t.Context(), []byte(body), map[string]string{"own": own(body)}); err != nil {
+				t.Errorf("%.20s: %v", body, err)
 			}
 		})
+	}
+	publish(bodies[0])
+	<-client.in
+	for _, body := range bodies[1:] {
+		publish(body)
+	}
+	wg.Wait()
+	if got := a.Clients.Calls() - before; got > 80 {
+		t.Errorf("%d requests for %d messages", got, len(bodies))
+	}
+	if client.large.Load() {
+		t.Error("a large message was in a batch")
+	}
+	got := received(t, a, queue, len(bodies))
+	for _, body := range bodies {
+		if got[body] != own(body) {
+			t.Errorf("%.20s arrived with %q, want %q", body, got[body], own(body))
+		}
+	}
+}
+
+// TestLargestBatch is one that SNS takes: ten of the largest that go into one,
+// with the longest attributes that we send.
+func TestLargestBatch(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	in := &sns.PublishBatchInput{TopicArn: &a.Resources.CustomerTopic}
+	attributes := map[string]types.MessageAttributeValue{}
+	for name, bytes := range map[string]int{"type": 20, "orderId": 128, "traceparent": 55} {
+		attributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(strings.Repeat("x", bytes))}
+	}
+	for n := range topic.MaxInBatch {
+		in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
+			Id: aws.String(fmt.Sprint(n)), Message: aws.String(strings.Repeat("x", topic.MaxBytesInBatch)), MessageAttributes: attributes,
+		})
+	}
+	out, err := a.Clients.SNS.PublishBatch(t.Context(), in)
+	if err != nil || len(out.Successful) != topic.MaxInBatch {
+		t.Errorf("%+v %v", out, err)
 	}
 }
 

@@ -1,0 +1,7 @@
+package topic
+
+// Limits of a batch, for tests.
+const (
+	MaxInBatch      = maxInBatch
+	MaxBytesInBatch = maxBytesInBatch
+)
