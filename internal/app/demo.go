@@ -131,7 +131,7 @@ func (d Demo) order(p placed, n int) order.Order {
 	o := order.Order{
 		SpecVersion: order.SpecVersion, OrderID: p.id, CustomerID: fmt.Sprintf("c-%d", n%17), Currency: "EUR",
 		Payment:  order.Payment{Token: "tok_ok"},
-		ShipTo:   &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+		ShipTo:   &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "D-10115", Country: "DE"},
 		PlacedAt: time.Now().UTC(),
 	}
 	for i := range 1 + n%3 {
