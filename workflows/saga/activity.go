@@ -7,11 +7,14 @@ import (
 	"fmt"
 
 	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Do adapts a step. fn returns the fields of the state that it has set (the
 // others zero and omitempty), or a *Stop for a business outcome, or any other
-// error to be tried again.
+// error to be tried again. The texts of both are cut to text.Max: they may quote
+// somebody else, and each stays in the history.
 func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 	return func(ctx task.ActivityContext) (any, error) {
 		var state S
@@ -20,10 +23,10 @@ func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 		}
 		changed, err := fn(ctx.Context(), state)
 		if stop, ok := errors.AsType[*Stop](err); ok {
-			return reply{Stop: stop}, nil
+			return reply{Stop: &Stop{Status: stop.Status, Reason: text.Cut(stop.Reason, text.Max)}}, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, text.Err(err)
 		}
 		patch, err := json.Marshal(changed)
 		if err != nil {
@@ -34,25 +37,27 @@ func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 }
 
 // Undo adapts a compensation. why says how the saga ends. Every error is
-// tried again; undoing twice, or what never happened, must be harmless.
+// tried again; undoing twice, or what never happened, must be harmless. Its text
+// is cut as Do's is.
 func Undo[S any](fn func(ctx context.Context, state S, why Stop) error) task.Activity {
 	return func(ctx task.ActivityContext) (any, error) {
 		var in call[S]
 		if err := ctx.GetInput(&in); err != nil {
 			return nil, fmt.Errorf("decode compensation input: %w", err)
 		}
-		return nil, fn(ctx.Context(), in.State, in.Stop)
+		return nil, text.Err(fn(ctx.Context(), in.State, in.Stop))
 	}
 }
 
-// Parked adapts the Saga.Park activity: step is stuck because of cause.
+// Parked adapts the Saga.Park activity: step is stuck because of cause. An
+// error's text is cut as Do's is.
 func Parked[S any](fn func(ctx context.Context, state S, step, cause string) error) task.Activity {
 	return func(ctx task.ActivityContext) (any, error) {
 		var in call[S]
 		if err := ctx.GetInput(&in); err != nil {
 			return nil, fmt.Errorf("decode park input: %w", err)
 		}
-		return nil, fn(ctx.Context(), in.State, in.Step, in.Error)
+		return nil, text.Err(fn(ctx.Context(), in.State, in.Step, in.Error))
 	}
 }
 

@@ -34,6 +34,8 @@ import (
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Saga is a table of steps over a state S. S travels as JSON; a step's result
@@ -141,7 +143,7 @@ func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 			return
 		}
 		if v != any(task.ErrTaskBlocked) { // the SDK's way to say that it waits
-			ctx.SetCustomStatus(fmt.Sprint("panicked: ", v))
+			ctx.SetCustomStatus(text.Cut(fmt.Sprint("panicked: ", v), text.Max))
 		}
 		panic(task.ErrTaskBlocked)
 	}()
@@ -301,7 +303,7 @@ func (r *run[S]) cancelled() *Stop {
 }
 
 // Reason is how it reads what was done, by whom and why; by and why may be
-// empty.
+// empty. It is cut to text.Max: by and why may be anybody's.
 func Reason(what, by, why string) string {
 	if by != "" {
 		what += " by " + by
@@ -309,11 +311,12 @@ func Reason(what, by, why string) string {
 	if why != "" {
 		what += ": " + why
 	}
-	return what
+	return text.Cut(what, text.Max)
 }
 
 // compensate undoes what was begun, in reverse.
 func (r *run[S]) compensate(stop Stop) Report {
+	stop.Reason = text.Cut(stop.Reason, text.Max) // it is in the input of each compensation, each time
 	report := Report{Status: stop.Status, Reason: stop.Reason}
 	for i := len(r.saga.Steps) - 1; i >= 0; i-- {
 		step := &r.saga.Steps[i]
@@ -346,7 +349,9 @@ func (r *run[S]) park(step string, stop Stop, cause error, late ...string) (Reso
 	r.inbox.discard(signalResolve) // decisions about an earlier park
 	r.ctx.SetCustomStatus(parkedStatus + step)
 	if r.saga.Park != "" {
-		in := func(n int) any { return call[S]{State: r.numbered(n), Stop: stop, Step: step, Error: cause.Error()} }
+		in := func(n int) any {
+			return call[S]{State: r.numbered(n), Stop: stop, Step: step, Error: text.Cut(cause.Error(), text.Max)}
+		}
 		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
 		if _, err := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
 			panic(err) // a policy without limits is never exhausted

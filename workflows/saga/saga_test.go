@@ -1,15 +1,18 @@
 package saga_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
@@ -18,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -72,6 +76,7 @@ type agency struct {
 	entered chan string // every call, as it begins
 	hold    map[string]chan struct{}
 	mended  atomic.Bool // the program
+	down    error       // what a call that fails says; nil means errDown
 }
 
 var errDown = errors.New("service is down")
@@ -92,7 +97,7 @@ func (a *agency) call(ctx context.Context, name string) error {
 	defer a.mu.Unlock()
 	if a.failing[name] != 0 {
 		a.failing[name]--
-		return errDown
+		return cmp.Or(a.down, errDown)
 	}
 	if stop := a.stops[name]; stop != nil {
 		return stop
@@ -118,8 +123,8 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 	r := task.NewTaskRegistry()
 	sg := booking()
 	sg.Steps[1].When = func(t Trip) bool {
-		if t.Traveller == "bug" && !a.mended.Load() {
-			panic("a bug")
+		if strings.HasPrefix(t.Traveller, "bug") && !a.mended.Load() {
+			panic(t.Traveller)
 		}
 		return true
 	}
@@ -362,7 +367,7 @@ func TestPanicLeavesTheSagaWhereItStands(t *testing.T) {
 	b.book(t, Trip{Traveller: "bug"})
 	testkit.Eventually(t, "it says so", func() error {
 		i, err := b.engine.Get(t.Context(), "trip")
-		if err != nil || i.Status != engine.Running || i.CustomStatus != "panicked: a bug" {
+		if err != nil || i.Status != engine.Running || i.CustomStatus != "panicked: bug" {
 			return fmt.Errorf("%+v %w", i, err)
 		}
 		return nil
@@ -437,4 +442,58 @@ func TestTableWithFaultsIsRefused(t *testing.T) {
 	if err := bad.Validate(); err == nil {
 		t.Error("passed")
 	}
+}
+
+// TestForeignTextStaysSmall: what an error, a business outcome or an operator
+// says at length is in no history, status or report at that length.
+func TestForeignTextStaysSmall(t *testing.T) {
+	long := strings.Repeat("long \xff\x00", 60_000)
+	small := func(t *testing.T, b bench, r saga.Report) {
+		t.Helper()
+		if n := utf8.RuneCountInString(r.Reason); n > text.Max || !utf8.ValidString(r.Reason) || strings.Contains(r.Reason, "\x00") {
+			t.Errorf("the report's reason has %d characters", n)
+		}
+		events, err := b.engine.History(t.Context(), "trip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type != "EventRaised" && len(e.Data)+len(e.Error) > 12*text.Max {
+				t.Errorf("%s %s has %d bytes", e.Type, e.Name, len(e.Data)+len(e.Error))
+			}
+		}
+	}
+	t.Run("errors", func(t *testing.T) {
+		b := start(t, &agency{failing: map[string]int{"BookHotel": -1, "CancelHotel": -1}, down: errors.New(long)})
+		b.book(t, Trip{})
+		b.until(t, "Park hotel")
+		b.send(t, "resolve", saga.Resolution{Action: saga.ActionSkip, Note: long})
+		small(t, b, b.report(t))
+	})
+	t.Run("outcome", func(t *testing.T) {
+		b := start(t, &agency{stops: map[string]*saga.Stop{"Pay": {Status: "DECLINED", Reason: long}}})
+		b.book(t, Trip{})
+		small(t, b, b.report(t))
+	})
+	t.Run("cancel", func(t *testing.T) {
+		b := start(t, &agency{})
+		b.book(t, Trip{Traveller: "minor"})
+		b.until(t, "BookHotel")
+		b.send(t, "cancel", map[string]string{"by": long, "reason": long})
+		small(t, b, b.report(t))
+	})
+	t.Run("panic", func(t *testing.T) {
+		b := start(t, &agency{})
+		b.book(t, Trip{Traveller: "bug" + long})
+		testkit.Eventually(t, "it says so", func() error {
+			i, err := b.engine.Get(t.Context(), "trip")
+			if err != nil || !strings.HasPrefix(i.CustomStatus, "panicked: bug") || utf8.RuneCountInString(i.CustomStatus) > text.Max {
+				return fmt.Errorf("%d bytes of custom status, %w", len(i.CustomStatus), err)
+			}
+			return nil
+		})
+		b.mended.Store(true)
+		b.send(t, saga.Nudge, nil)
+		b.report(t)
+	})
 }
