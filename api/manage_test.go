@@ -43,6 +43,50 @@ func TestSuspendAndResume(t *testing.T) {
 	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend", http.StatusConflict, "", "no running saga")
 }
 
+// TestSuspendedTwice: by two operators at once, by a durable-task client past
+// the API, and around resumptions that are refused. What is accepted meanwhile
+// is heard of after one resumption.
+func TestSuspendedTwice(t *testing.T) {
+	c := start(t)
+	for id, then := range map[string]struct{ action, status string }{
+		"approved": {"approve", "COMPLETED"}, "rejected": {"reject", "CANCELLED"}, "cancelled": {"cancel", "CANCELLED"},
+	} {
+		t.Run(id, func(t *testing.T) {
+			c.place(newOrder(id, expensive), "AWAITING_APPROVAL")
+			answers := make(chan answer, 2)
+			for range cap(answers) {
+				go func() { answers <- c.post("/v1/sagas/"+id+"/suspend", "") }()
+			}
+			accepted := 0
+			for range cap(answers) {
+				switch a := <-answers; a.status {
+				case http.StatusAccepted:
+					accepted++
+				case http.StatusConflict:
+				default:
+					t.Error(a.status, a.body)
+				}
+			}
+			if accepted == 0 {
+				t.Error("nobody suspended it")
+			}
+			suspended := func() error {
+				if v := c.view(id); v.RuntimeStatus != "SUSPENDED" {
+					return errors.New(v.RuntimeStatus)
+				}
+				return nil
+			}
+			testkit.Eventually(t, "it is suspended", suspended)
+			if err := c.Parts.Engine.Suspend(t.Context(), id, "past the API"); err != nil {
+				t.Fatal(err)
+			}
+			c.accepted(c.post("/v1/sagas/"+id+"/"+then.action, ""))
+			c.accepted(c.post("/v1/sagas/"+id+"/resume", ""))
+			c.until(id, then.status)
+		})
+	}
+}
+
 // TestTerminate: the reconciler then undoes the order.
 func TestTerminate(t *testing.T) {
 	c := start(t)

@@ -93,20 +93,48 @@ func TestHistoryEvents(t *testing.T) {
 	}
 }
 
-func TestOnlyTermination(t *testing.T) {
+func TestForSDK(t *testing.T) {
 	end := &protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{}}}
-	other := &protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{}}}
-	for _, c := range []struct {
-		history, added []*protos.HistoryEvent
-		want           bool
-	}{
-		{nil, nil, false},
-		{[]*protos.HistoryEvent{other}, []*protos.HistoryEvent{other}, false},
-		{[]*protos.HistoryEvent{other}, []*protos.HistoryEvent{other, end, other}, true},
-		{[]*protos.HistoryEvent{end, other}, []*protos.HistoryEvent{other}, true}, // when it was suspended
+	kinds := map[byte]*protos.HistoryEvent{
+		'e': {EventType: &protos.HistoryEvent_EventRaised{EventRaised: &protos.EventRaisedEvent{}}},
+		's': {EventType: &protos.HistoryEvent_ExecutionSuspended{ExecutionSuspended: &protos.ExecutionSuspendedEvent{}}},
+		'r': {EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{}}},
+		't': end,
+	}
+	events := func(text string) (out []*protos.HistoryEvent) {
+		for i := range text {
+			out = append(out, kinds[text[i]])
+		}
+		return out
+	}
+	text := func(events []*protos.HistoryEvent) (out string) {
+		for _, e := range events {
+			for k, is := range kinds {
+				if e == is {
+					out += string(k)
+				}
+			}
+		}
+		return out
+	}
+	for _, c := range []struct{ history, added, past, turn string }{
+		{"", "", "", ""},
+		{"er", "e", "e", "e"},
+		{"er", "ete", "", "t"},
+		{"ste", "r", "", "t"}, // it was suspended
+		{"ese", "s", "ese", ""},
+		{"eses", "er", "ese", "er"}, // repaired by the first resumption
+		{"ess", "esrr", "es", "er"},
+		{"esr", "srs", "esr", "srs"},
+		{"essrresser", "rsse", "esreser", "se"},
 	} {
-		if got := OnlyTermination(c.history, c.added); (len(got) == 1 && got[0] == end) != c.want || (got != nil) != c.want {
-			t.Errorf("%v", got)
+		history, added := events(c.history), events(c.added)
+		past, turn, terminated := ForSDK(history, added)
+		if text(past) != c.past || text(turn) != c.turn || terminated != (c.turn == "t") {
+			t.Errorf("%q %q: %q %q %v, want %q %q", c.history, c.added, text(past), text(turn), terminated, c.past, c.turn)
+		}
+		if text(history) != c.history || text(added) != c.added {
+			t.Errorf("%q %q: the engine's own became %q %q", c.history, c.added, text(history), text(added))
 		}
 	}
 }

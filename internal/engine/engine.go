@@ -40,7 +40,9 @@ type Engine interface {
 	// Raise sends an event. It is kept until the workflow asks for it.
 	// ErrNotFound, or ErrEnded if nobody can receive it any more.
 	Raise(ctx context.Context, id, event string, payload any) error
-	// Suspend stops an instance from going on; Resume lets it.
+	// Suspend stops an instance from going on; Resume lets it. To suspend what is
+	// suspended changes nothing, nor does to resume what is not, whichever client
+	// does: one resumption ends any number of suspensions.
 	Suspend(ctx context.Context, id, reason string) error
 	Resume(ctx context.Context, id, reason string) error
 	// Terminate ends an instance where it stands: nothing is compensated.

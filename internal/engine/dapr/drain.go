@@ -121,9 +121,7 @@ func (w *workItems) RecvMsg(m any) error {
 	if item, ok := m.(*protos.WorkItem); ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
 		w.d.count(1)
 		if r := item.GetWorkflowRequest(); r != nil {
-			if end := engine.OnlyTermination(r.GetPastEvents(), r.GetNewEvents()); end != nil {
-				r.PastEvents, r.NewEvents = nil, end
-			}
+			r.PastEvents, r.NewEvents, _ = engine.ForSDK(r.GetPastEvents(), r.GetNewEvents())
 		}
 	}
 	return err

@@ -152,13 +152,12 @@ func (g guarded) ExecuteWorkflow(ctx context.Context, id api.InstanceID, old, ad
 			err = fmt.Errorf("workflow code of %s panicked: %v\n%s", id, v, debug.Stack())
 		}
 	}()
-	if end := engine.OnlyTermination(old, added); end != nil {
-		if res, err = g.Executor.ExecuteWorkflow(ctx, id, nil, end, o); err == nil {
-			res.CustomStatus = nil // it did not run, and has none to set
-		}
-		return res, err
+	past, turn, terminated := engine.ForSDK(old, added)
+	res, err = g.Executor.ExecuteWorkflow(ctx, id, past, turn, o)
+	if terminated && err == nil {
+		res.CustomStatus = nil // it did not run, and has none to set
 	}
-	return g.Executor.ExecuteWorkflow(ctx, id, old, added, o)
+	return res, err
 }
 
 func (g guarded) ExecuteActivity(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions) (*protos.HistoryEvent, error) {

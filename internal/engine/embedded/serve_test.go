@@ -109,6 +109,7 @@ func TestServeClients(t *testing.T) {
 	}
 	must(t, s.hub.SuspendWorkflow(ctx, "a", "why"))
 	s.becomes(t, "a", engine.Suspended)
+	must(t, s.hub.SuspendWorkflow(ctx, "a", "once more, which changes nothing"))
 	must(t, s.hub.RaiseEvent(ctx, "a", "go", api.WithEventPayload("on")))
 	must(t, s.hub.ResumeWorkflow(ctx, "a", ""))
 	m, err := s.hub.WaitForWorkflowCompletion(ctx, "a")

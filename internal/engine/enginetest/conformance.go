@@ -18,7 +18,7 @@ func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
 	c := client{e}
 	for name, test := range map[string]func(*testing.T, client, *World, string){
 		"run": workflowsRun, "unknown": unknownWorkflow, "ids": ids, "events": events,
-		"suspend": suspend, "history": history, "list": list, "wait": waitEnds,
+		"suspend": suspend, "suspended-twice": suspendedTwice, "history": history, "list": list, "wait": waitEnds,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, w, id+"-"+name+"-") })
 	}
@@ -203,6 +203,71 @@ func suspend(t *testing.T, e client, w *World, p string) {
 		t.Fatal(err)
 	}
 	e.want(t, p+"t", engine.Terminated, `"enough"`)
+}
+
+// suspendedTwice: suspending what is suspended changes nothing, nor does resuming
+// what is not, and nothing is lost that comes between.
+func suspendedTwice(t *testing.T, e client, w *World, p string) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	becomes := func(id string, want engine.RuntimeStatus) {
+		t.Helper()
+		eventually(t, id+" is "+string(want), func() bool { i, _ := e.Get(ctx, id); return i.Status == want })
+	}
+	for name, play := range map[string]func(id string){
+		"in turn": func(id string) {
+			must(e.Suspend(ctx, id, "one"))
+			becomes(id, engine.Suspended)
+			must(e.Suspend(ctx, id, "two"), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
+		},
+		"racing": func(id string) {
+			errs := make(chan error, 2)
+			for range cap(errs) {
+				go func() { errs <- e.Suspend(ctx, id, "") }()
+			}
+			must(<-errs, <-errs, e.Raise(ctx, id, "go", "x"))
+			becomes(id, engine.Suspended)
+			must(e.Resume(ctx, id, ""))
+		},
+		"and resumed twice": func(id string) {
+			must(e.Suspend(ctx, id, ""), e.Suspend(ctx, id, ""))
+			becomes(id, engine.Suspended)
+			must(e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Raise(ctx, id, "go", "x"))
+		},
+		"around refused resumptions": func(id string) {
+			must(e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""), e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""))
+			becomes(id, engine.Suspended)
+			must(e.Suspend(ctx, id, ""), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := p + strings.ReplaceAll(name, " ", "-")
+			e.start(t, "Listen", id, nil)
+			play(id)
+			e.want(t, id, engine.Completed, `"x"`)
+		})
+	}
+
+	release := w.Hold() // an activity's answer is one of what must not get lost
+	defer release()
+	e.start(t, "Chain", p+"c", nil)
+	for !strings.HasPrefix(w.AwaitStep(t), p+"c") {
+	}
+	must(e.Suspend(ctx, p+"c", ""), e.Suspend(ctx, p+"c", ""))
+	becomes(p+"c", engine.Suspended)
+	release()
+	eventually(t, "the answer is taken in", func() bool {
+		h, _ := e.History(ctx, p+"c")
+		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "TaskCompleted" })
+	})
+	must(e.Resume(ctx, p+"c", ""))
+	e.want(t, p+"c", engine.Completed, "3")
 }
 
 func history(t *testing.T, e client, w *World, p string) {
