@@ -181,7 +181,9 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	}
 	id := rec.ChargeID
 	if id == "" && s.Order.Total() > 0 {
-		id, err = a.charge(ctx, s.Order, rec)
+		if id, err = a.charge(ctx, s.Order, rec); err != nil {
+			err = a.final(ctx, s.Order, err)
+		}
 	}
 	if declined, ok := errors.AsType[*payment.Declined](err); ok {
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusDeclined), Reason: declined.Code + ": " + declined.Message}
@@ -204,7 +206,11 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 			return "", err
 		}
 		for _, c := range before {
-			if !c.Refunded {
+			switch {
+			case c.Refunded:
+			case c.Amount != o.Total() || c.Currency != o.Currency:
+				return "", fmt.Errorf("charge order %s: charge %s stands in the provider's ledger, over %d %s and not %d %s", o.OrderID, c.ID, c.Amount, c.Currency, o.Total(), o.Currency)
+			default:
 				return c.ID, nil
 			}
 		}
@@ -213,6 +219,25 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 		}
 	}
 	return a.Payments.Charge(ctx, payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: rec.Token})
+}
+
+// final is a charge's error. A no that is final ends the order without a refund,
+// so the ledger must not say otherwise: a try whose answer was lost may have
+// charged. If it does, the outcome is unknown.
+func (a Activities) final(ctx context.Context, o order.Order, no error) error {
+	if _, declined := errors.AsType[*payment.Declined](no); !declined && !errors.Is(no, payment.ErrVoided) {
+		return no
+	}
+	charges, err := a.Payments.Of(ctx, o.OrderID)
+	if err != nil {
+		return err
+	}
+	for _, c := range charges {
+		if !c.Refunded {
+			return fmt.Errorf("charge %s stands in the provider's ledger, and the provider says: %s", c.ID, no) //nolint:errorlint // it is not final
+		}
+	}
+	return no
 }
 
 // RefundPayment gives the money back, or makes sure that none is taken. An

@@ -46,22 +46,15 @@ func guarded(b *gobreaker.CircuitBreaker[struct{}], call func() error) error {
 }
 
 // answered reports whether the provider has dealt with a call, whatever it said.
+// What does not prove to be its word is a failure: whoever answers so is not
+// working, and may not even be the provider.
 func answered(err error) bool {
 	if _, declined := errors.AsType[*Declined](err); err == nil || declined || errors.Is(err, ErrVoided) {
 		return true
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {
-		return r.status < 500 && r.status != http.StatusTooManyRequests && r.status != http.StatusRequestTimeout
+		return r.Code != "" && r.status >= 400 && r.status < 500 &&
+			r.status != http.StatusTooManyRequests && r.status != http.StatusRequestTimeout
 	}
 	return errors.Is(err, context.Canceled) // it was us who did not wait
-}
-
-// refusal is an answer that is neither a charge nor a final no to one.
-type refusal struct {
-	status        int
-	code, message string
-}
-
-func (e *refusal) Error() string {
-	return fmt.Sprintf("provider answered %d %s %s", e.status, e.code, e.message)
 }

@@ -3,6 +3,9 @@
 // refunds once, for as long as the provider remembers the key: a day or so.
 // Whoever repeats a charge later looks into the provider's ledger first (Of);
 // Refund does.
+//
+// What the provider answers counts only if it proves itself (answer.go): whatever
+// stands between may answer something else, and a 200 alone moves no goods.
 package payment
 
 import (
@@ -16,11 +19,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -42,7 +47,7 @@ type Client struct {
 
 // Options of a Client.
 type Options struct {
-	URL     string        // base URL
+	URL     string        // base URL; may have a path, and end with a slash
 	Timeout time.Duration // of each call, connect to last byte; 0 means ten seconds
 	Key     string        // the provider's API key, sent as a bearer token; "" sends none
 	Header  http.Header   // more for each request, as a proxy on the way wants it
@@ -78,24 +83,33 @@ func chargeKey(orderID string) string { return "charge-" + orderID }
 // Charge returns the charge's id. *Declined and ErrVoided are final; any other
 // error leaves the outcome unknown.
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
-	var out struct{ ID string }
 	err = guarded(c.charges, func() error {
-		return c.call(ctx, http.MethodPost, "/v1/charges", chargeKey(charge.OrderID), charge, &out)
+		var a chargeAnswer
+		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(charge.OrderID), charge, &a)
+		if err == nil {
+			id, err = a.charged(charge)
+		}
+		return final(err)
 	})
-	return out.ID, wrap(err, "charge order "+charge.OrderID)
+	return id, wrap(err, "charge order "+charge.OrderID)
 }
 
 // Refund gives back all that was charged for the order. If nothing was, it
 // makes sure that nothing will be, and the id is empty. What the key does not
-// bring to light, for it was forgotten, the ledger does.
+// bring to light, for it was forgotten, the ledger does; and what was given back
+// by the key must be in the ledger.
 func (c *Client) Refund(ctx context.Context, orderID string) (id string, err error) {
-	id, err = c.refund(ctx, orderID, "chargeKey", chargeKey(orderID), "refund-"+orderID)
+	refunded, err := c.refund(ctx, "refund-"+orderID, refund{OrderID: orderID, ChargeKey: chargeKey(orderID)})
 	if err != nil {
 		return "", err
 	}
+	id = refunded.ID
 	charges, err := c.Of(ctx, orderID)
 	if err != nil {
 		return "", err
+	}
+	if id != "" && !slices.ContainsFunc(charges, func(e Entry) bool { return e.ID == refunded.ChargeID }) {
+		return "", fmt.Errorf("refund order %s: %w: refund %s is of charge %s, which is not in the ledger", orderID, errOdd, cut(id), cut(refunded.ChargeID))
 	}
 	for _, e := range charges {
 		if !e.Refunded {
@@ -108,45 +122,70 @@ func (c *Client) Refund(ctx context.Context, orderID string) (id string, err err
 	return id, nil
 }
 
-// RefundCharge gives one charge of the order back.
+// RefundCharge gives one charge of the order back. It was made, so an answer
+// that there is nothing to give back is an error.
 func (c *Client) RefundCharge(ctx context.Context, orderID, chargeID string) (id string, err error) {
-	return c.refund(ctx, orderID, "chargeId", chargeID, "refund-"+chargeID)
+	a, err := c.refund(ctx, "refund-"+chargeID, refund{OrderID: orderID, ChargeID: chargeID})
+	return a.ID, err
 }
 
-func (c *Client) refund(ctx context.Context, orderID, by, value, key string) (id string, err error) {
-	var out struct{ ID, Status string }
+// refund is what to give back: a charge by its id, or by its key.
+type refund struct {
+	OrderID   string `json:"orderId"`
+	ChargeKey string `json:"chargeKey,omitempty"`
+	ChargeID  string `json:"chargeId,omitempty"`
+}
+
+func (c *Client) refund(ctx context.Context, key string, r refund) (a refundAnswer, err error) {
 	err = guarded(c.refunds, func() error {
-		return c.call(ctx, http.MethodPost, "/v1/refunds", key, map[string]string{"orderId": orderID, by: value}, &out)
+		err := c.call(ctx, http.MethodPost, "/v1/refunds", nil, key, r, &a)
+		if err == nil {
+			err = a.check(r)
+		}
+		return err
 	})
-	if out.Status == "voided" {
-		out.ID = ""
+	if err != nil {
+		return refundAnswer{}, wrap(err, "refund order "+r.OrderID)
 	}
-	return out.ID, wrap(err, "refund order "+orderID)
+	return a, nil
 }
 
 // Entry is one charge in the provider's ledger.
 type Entry struct {
 	ID       string `json:"id"`
 	OrderID  string `json:"orderId"`
-	Amount   int64  `json:"amount"`
+	Amount   int64  `json:"amount"` // minor units
+	Currency string `json:"currency"`
 	Refunded bool   `json:"refunded"`
 	RefundID string `json:"refundId"`
 
 	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
 }
 
+// mostPages bounds the ledger of one order, at a thousand charges a page: one
+// that has more does not end.
+const mostPages = 10
+
 // Of lists the charges of one order.
 func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
-	for cursor := ""; ; {
-		part, next, err := c.list(ctx, url.Values{"orderId": {orderID}}, cursor, 1000)
+	what := "list charges of order " + orderID
+	cursor := ""
+	for range mostPages {
+		part, next, err := c.list(ctx, orderID, url.Values{"orderId": {orderID}}, cursor, 1000)
 		if err != nil {
-			return nil, wrap(err, "list charges of order "+orderID)
+			return nil, wrap(err, what)
 		}
-		entries = append(entries, part...)
+		for _, e := range part {
+			if slices.ContainsFunc(entries, func(b Entry) bool { return b.ID == e.ID }) {
+				return nil, fmt.Errorf("%s: %w: charge %s is there twice", what, errOdd, cut(e.ID))
+			}
+			entries = append(entries, e)
+		}
 		if cursor = next; cursor == "" {
 			return entries, nil
 		}
 	}
+	return nil, fmt.Errorf("%s: %w: it does not end after %d pages", what, errOdd, mostPages)
 }
 
 // Charges pages through all charges; an empty next ends.
@@ -161,24 +200,29 @@ func (c *Client) ChargesSince(ctx context.Context, since time.Time, cursor strin
 	if !since.IsZero() {
 		q.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
-	entries, next, err = c.list(ctx, q, cursor, limit)
+	entries, next, err = c.list(ctx, "", q, cursor, limit)
 	return entries, next, wrap(err, "list charges")
 }
 
-func (c *Client) list(ctx context.Context, q url.Values, cursor string, limit int) (entries []Entry, next string, err error) {
+func (c *Client) list(ctx context.Context, orderID string, q url.Values, cursor string, limit int) (entries []Entry, next string, err error) {
 	q.Set("limit", strconv.Itoa(limit))
 	if cursor != "" {
 		q.Set("cursor", cursor)
 	}
-	var out struct {
-		Charges []Entry `json:"charges"`
-		Next    string  `json:"next"`
+	var a listAnswer
+	if err := c.call(ctx, http.MethodGet, "/v1/charges", q, "", nil, &a); err != nil {
+		return nil, "", err
 	}
-	err = c.call(ctx, http.MethodGet, "/v1/charges?"+q.Encode(), "", nil, &out)
-	return out.Charges, out.Next, err
+	if entries, err = a.entries(orderID, cursor); err != nil {
+		return nil, "", err
+	}
+	return entries, a.Next, nil
 }
 
-func (c *Client) call(ctx context.Context, method, path, key string, body, out any) error {
+// most is how many bytes of an answer are read; a longer one is an error.
+const most = 8 << 20
+
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, key string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -187,7 +231,13 @@ func (c *Client) call(ctx context.Context, method, path, key string, body, out a
 		}
 		payload = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.opt.URL+path, payload)
+	at, err := url.Parse(c.opt.URL)
+	if err != nil {
+		return err
+	}
+	at = at.JoinPath(path)
+	at.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), payload)
 	if err != nil {
 		return err
 	}
@@ -199,31 +249,26 @@ func (c *Client) call(ctx context.Context, method, path, key string, body, out a
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
-	res, err := c.http.Do(req)
+	res, err := httpcall.Do(c.http, req)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end below; nothing to learn from closing
-	const most = 8 << 20
-	b, err := io.ReadAll(io.LimitReader(res.Body, most))
+	b, err := io.ReadAll(io.LimitReader(res.Body, most+1))
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if res.StatusCode < 300 {
-		if err := json.Unmarshal(b, out); err != nil {
-			return fmt.Errorf("decode answer: %w", err)
-		}
-		return nil
+	if len(b) > most {
+		return fmt.Errorf("%w: it is longer than %d bytes", errOdd, most)
 	}
-	var problem struct{ Code, Message string }
-	_ = json.Unmarshal(b, &problem) // an answer that is no JSON has no code
-	switch {
-	case res.StatusCode == http.StatusPaymentRequired:
-		return &Declined{Code: problem.Code, Message: problem.Message}
-	case problem.Code == "charge_voided":
-		return ErrVoided
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated && method == http.MethodPost {
+		return decode(b, out)
 	}
-	return &refusal{res.StatusCode, problem.Code, problem.Message}
+	r := &refusal{status: res.StatusCode}
+	if decode(b, r) != nil { // it is not the provider's word, so it has no code
+		r.Code, r.Message = "", ""
+	}
+	return r
 }
 
 func wrap(err error, what string) error {

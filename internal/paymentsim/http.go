@@ -101,9 +101,9 @@ func (p *Provider) postRefund(w http.ResponseWriter, r *http.Request) {
 	case f != nil:
 		fail(w, f)
 	case e.Refunded:
-		answer(w, 200, map[string]any{"id": e.RefundID, "chargeId": e.ID, "amount": e.Amount, "status": "succeeded"})
+		answer(w, 200, map[string]any{"id": e.RefundID, "chargeId": e.ID, "orderId": e.OrderID, "amount": e.Amount, "currency": e.Currency, "status": "succeeded"})
 	default: // voided, or declined: there is nothing to give back
-		answer(w, 200, map[string]any{"id": "", "status": "voided"})
+		answer(w, 200, map[string]any{"id": "", "orderId": e.OrderID, "status": "voided"})
 	}
 }
 

@@ -1,0 +1,201 @@
+package payment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// The provider's answers. Success is 200, or 201 to a POST; any other status is
+// a refusal, and a redirect is an error.
+//
+// Each type below has what an answer must say to count. One that says less, or
+// something else than was asked, is errOdd: the outcome is unknown, the call is
+// tried again with the same idempotency key, and in the end refunded. Names are
+// matched as encoding/json does, but none may be there twice.
+
+// errOdd is an answer that does not prove itself.
+var errOdd = errors.New("the provider's answer does not count")
+
+func odd(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errOdd}, args...)...)
+}
+
+// decode reads an answer, which must be one JSON object that says nothing twice.
+func decode(b []byte, out any) error {
+	var object map[string]json.RawMessage // null and a list are none
+	if err := json.Unmarshal(b, &object); err != nil {
+		return odd("it is no JSON object: %w", err)
+	}
+	if object == nil {
+		return odd("it is null")
+	}
+	if twice := order.Repeated(b, out); len(twice) > 0 {
+		return odd("%s %s", twice[0].Field, twice[0].Message)
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return odd("decode: %w", err)
+	}
+	return nil
+}
+
+// Statuses of charges and refunds that we know.
+const (
+	succeeded = "succeeded"
+	failed    = "failed"   // of a charge: declined, as a 402 is
+	refunded  = "refunded" // of a refund: the same as succeeded
+	voided    = "voided"   // of a refund by key: nothing was charged, and nothing will be
+)
+
+// chargeAnswer answers POST /v1/charges. All but code and message must be there.
+type chargeAnswer struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	OrderID  string `json:"orderId"`
+	Amount   *int64 `json:"amount"`
+	Currency string `json:"currency"`
+	Code     string `json:"code"` // of one that failed
+	Message  string `json:"message"`
+}
+
+// charged is the charge's id, *Declined, or errOdd.
+func (a chargeAnswer) charged(asked Charge) (id string, err error) {
+	switch {
+	case a.ID == "":
+		return "", odd("the charge has no id")
+	case a.Status != succeeded && a.Status != failed:
+		return "", odd("charge %s is %q", cut(a.ID), cut(a.Status))
+	case a.OrderID != asked.OrderID:
+		return "", odd("charge %s is of order %q", cut(a.ID), cut(a.OrderID))
+	case a.Amount == nil || *a.Amount != asked.Amount || a.Currency != asked.Currency:
+		return "", odd("charge %s is over %s, and %d %s were asked for", cut(a.ID), money(a.Amount, a.Currency), asked.Amount, asked.Currency)
+	case a.Status == failed:
+		code := a.Code
+		if code == "" {
+			code = "payment_failed"
+		}
+		return "", &Declined{Code: code, Message: a.Message}
+	}
+	return a.ID, nil
+}
+
+// refundAnswer answers POST /v1/refunds. A refund of a charge says which; one
+// that is voided has no id.
+type refundAnswer struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	OrderID  string `json:"orderId"`
+	ChargeID string `json:"chargeId"`
+}
+
+func (a refundAnswer) check(asked refund) error {
+	switch {
+	case a.Status != succeeded && a.Status != refunded && a.Status != voided:
+		return odd("the refund is %q", cut(a.Status))
+	case a.OrderID != asked.OrderID:
+		return odd("the refund is of order %q", cut(a.OrderID))
+	case a.Status == voided && asked.ChargeID != "":
+		return odd("charge %s was made, and its refund is voided", cut(asked.ChargeID))
+	case a.Status == voided && a.ID != "":
+		return odd("refund %s is voided, and has an id", cut(a.ID))
+	case a.Status != voided && (a.ID == "" || a.ChargeID == ""):
+		return odd("the refund has no id, or no charge")
+	case asked.ChargeID != "" && a.ChargeID != asked.ChargeID:
+		return odd("the refund is of charge %q", cut(a.ChargeID))
+	}
+	return nil
+}
+
+// listAnswer answers GET /v1/charges. Next may be missing, or empty, on the last
+// page.
+type listAnswer struct {
+	Charges *[]entryAnswer `json:"charges"`
+	Next    string         `json:"next"`
+}
+
+// entryAnswer is a charge in the ledger. All must be there, and refundId too if
+// it was refunded.
+type entryAnswer struct {
+	ID        string    `json:"id"`
+	OrderID   string    `json:"orderId"`
+	Amount    *int64    `json:"amount"`
+	Currency  string    `json:"currency"`
+	Refunded  *bool     `json:"refunded"`
+	RefundID  string    `json:"refundId"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// entries are those of one order, or ("") of any. after is the cursor that was
+// asked with.
+func (a listAnswer) entries(orderID, after string) ([]Entry, error) {
+	if a.Charges == nil {
+		return nil, odd("the list has no charges, not even an empty array of them")
+	}
+	if a.Next != "" && (a.Next == after || len(*a.Charges) == 0) {
+		return nil, odd("the list goes on at %q and gets no further", cut(a.Next))
+	}
+	entries := make([]Entry, len(*a.Charges))
+	for i, e := range *a.Charges {
+		switch {
+		case e.ID == "":
+			return nil, odd("charge number %d of the list has no id", i+1)
+		case e.OrderID == "" || orderID != "" && e.OrderID != orderID:
+			return nil, odd("charge %s in the list is of order %q", cut(e.ID), cut(e.OrderID))
+		case e.Amount == nil || *e.Amount < 0 || e.Currency == "":
+			return nil, odd("charge %s in the list is over %s", cut(e.ID), money(e.Amount, e.Currency))
+		case e.Refunded == nil:
+			return nil, odd("charge %s in the list does not say whether it was refunded", cut(e.ID))
+		case *e.Refunded && e.RefundID == "":
+			return nil, odd("charge %s in the list was refunded, and the refund has no id", cut(e.ID))
+		case e.CreatedAt.IsZero():
+			return nil, odd("charge %s in the list has no time", cut(e.ID))
+		}
+		entries[i] = Entry{ID: e.ID, OrderID: e.OrderID, Amount: *e.Amount, Currency: e.Currency, Refunded: *e.Refunded, RefundID: e.RefundID, CreatedAt: e.CreatedAt}
+	}
+	return entries, nil
+}
+
+// refusal is an answer that is neither a charge nor a refund nor a list. Code is
+// empty if it is not the provider's word: a proxy's page, say.
+type refusal struct {
+	status  int
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *refusal) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("provider answered %d %s %s", e.status, e.Code, e.Message))
+}
+
+// final makes *Declined and ErrVoided of a charge's refusal that says so.
+func final(err error) error {
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case ok && r.status == http.StatusPaymentRequired && r.Code != "":
+		return &Declined{Code: r.Code, Message: r.Message}
+	case ok && r.status == http.StatusConflict && r.Code == "charge_voided":
+		return ErrVoided
+	}
+	return err
+}
+
+func money(amount *int64, currency string) string {
+	if amount == nil {
+		return "no amount"
+	}
+	return fmt.Sprintf("%d %s", *amount, cut(currency))
+}
+
+// cut shortens what others wrote for an error's text.
+func cut(s string) string {
+	const longest = 100
+	if len(s) > longest {
+		s = s[:longest] + "..."
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,362 @@
+package payment_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/internal/httpcall"
+	"github.com/ordersaga/ordersaga/internal/paymentsim"
+)
+
+// says answers every request so. A Location makes a redirect of it.
+func says(status int, body string, location ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for _, l := range location {
+			w.Header().Set("Location", l)
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
+}
+
+const html = "<html><body>Payment Required</body></html>"
+
+// tooLong is more than is read, and would be right.
+var tooLong = `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","charges":[],"pad":"` + strings.Repeat("x", 8<<20) + `"}`
+
+// never are answers that count as nothing, whatever was asked.
+var never = map[string]http.HandlerFunc{
+	"200, empty":            says(200, ""),
+	"200, no field":         says(200, "{}"),
+	"200, null":             says(200, "null"),
+	"200, a list":           says(200, "[]"),
+	"200, a number":         says(200, "1"),
+	"200, text":             says(200, `"ch_1"`),
+	"200, HTML":             says(200, html),
+	"200, too long":         says(200, tooLong),
+	"200, error in it":      says(200, `{"code":"card_declined","message":"no"}`),
+	"204":                   says(204, ""),
+	"202, a charge":         says(202, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`),
+	"206, a charge":         says(206, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`),
+	"402, HTML":             says(402, html),
+	"402, empty":            says(402, ""),
+	"402, no code":          says(402, `{"message":"pay the proxy"}`),
+	"402, code is a number": says(402, `{"code":7}`),
+	"402, code twice":       says(402, `{"code":"","code":"card_declined"}`),
+	"409, HTML":             says(409, html),
+	"400, voided":           says(400, `{"code":"charge_voided"}`),
+	"500, voided":           says(500, `{"code":"charge_voided"}`),
+	"500, declined":         says(500, `{"code":"card_declined"}`),
+	"404, HTML":             says(404, html),
+	"418":                   says(418, `{"id":"ch_1","status":"succeeded"}`),
+	"301 without Location":  says(301, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`),
+	"304":                   says(304, ""),
+	"cut off": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, `{"id":"ch_1","status":"succeeded"`)
+	},
+	"cut off after what is right": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		fmt.Fprint(w, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","charges":[]}`)
+	},
+	"connection closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+}
+
+// TestNothingThatDoesNotProveItself: what proxies, misconfiguration and a
+// provider that lies may answer is no charge, no refund, no list, and ends
+// nothing.
+func TestNothingThatDoesNotProveItself(t *testing.T) {
+	for name, h := range never {
+		t.Run(name, func(t *testing.T) {
+			c := client(t, h, 0)
+			if id, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || id != "" {
+				t.Errorf("charge: %q %v", id, err)
+			}
+			if id, err := c.Refund(t.Context(), "o"); err == nil || final(err) || id != "" {
+				t.Errorf("refund: %q %v", id, err)
+			}
+			if id, err := c.RefundCharge(t.Context(), "o", "ch_1"); err == nil || final(err) || id != "" {
+				t.Errorf("refund of a charge: %q %v", id, err)
+			}
+			if list, err := c.Of(t.Context(), "o"); err == nil || final(err) || len(list) > 0 {
+				t.Errorf("charges of the order: %v %v", list, err)
+			}
+			if list, _, err := c.Charges(t.Context(), "", 10); err == nil || final(err) || len(list) > 0 {
+				t.Errorf("charges: %v %v", list, err)
+			}
+		})
+	}
+}
+
+func TestWhatIsACharge(t *testing.T) {
+	const unknown, declined = "unknown", "declined"
+	for _, c := range []struct{ body, want string }{
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, "ch_1"},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","more":{"id":7}}`, "ch_1"},
+		{`{"id":"ch_1","status":"failed","orderId":"o","amount":500,"currency":"EUR","code":"card_declined","message":"no"}`, declined},
+		{`{"id":"ch_1","status":"failed","orderId":"o","amount":500,"currency":"EUR"}`, declined},
+		{`{"id":"","status":"succeeded"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded"}`, unknown},
+		{`{"id":"ch_1","status":"failed"}`, unknown},
+		{`{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":null,"status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":7,"status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"requires_action","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"SUCCEEDED","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"voided","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":true,"orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"p","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"failed","orderId":"p","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":499,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":-500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500.5,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":"500","currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"USD"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500}`, unknown},
+		{`{"id":"ch_1","status":"failed","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","Status":"failed","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, unknown},
+		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}{}`, unknown},
+		{`[{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}]`, unknown},
+		{`{"charges":[{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}],"next":""}`, unknown},
+	} {
+		for _, status := range []int{200, 201} {
+			id, err := client(t, says(status, c.body), 0).Charge(t.Context(), of("o", "tok_ok"))
+			got := id
+			if _, no := errors.AsType[*payment.Declined](err); no {
+				got = declined
+			} else if err != nil {
+				got = unknown
+			}
+			if got != c.want || id != "" && err != nil || err != nil && (errors.Is(err, payment.ErrVoided) || strings.Contains(err.Error(), "tok_ok")) {
+				t.Errorf("%d %s: %q %v, want %s", status, c.body, id, err, c.want)
+			}
+		}
+	}
+}
+
+func TestWhatEndsACharge(t *testing.T) {
+	_, err := client(t, says(402, `{"code":"card_declined","message":"no"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
+	if d, ok := errors.AsType[*payment.Declined](err); !ok || *d != (payment.Declined{Code: "card_declined", Message: "no"}) {
+		t.Error(err)
+	}
+	if _, err := client(t, says(409, `{"code":"charge_voided"}`), 0).Charge(t.Context(), of("o", "tok_ok")); !errors.Is(err, payment.ErrVoided) {
+		t.Error(err)
+	}
+	// Neither says anything of a refund, or of the ledger.
+	for _, h := range []http.HandlerFunc{says(402, `{"code":"card_declined","message":"no"}`), says(409, `{"code":"charge_voided"}`)} {
+		c := client(t, h, 0)
+		_, refund := c.Refund(t.Context(), "o")
+		_, list := c.Of(t.Context(), "o")
+		if refund == nil || list == nil || final(refund) || final(list) {
+			t.Errorf("%v; %v", refund, list)
+		}
+	}
+}
+
+func TestWhatIsARefund(t *testing.T) {
+	const list = `{"charges":[{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_1","createdAt":"2026-11-23T10:00:00Z"}]}`
+	for _, c := range []struct {
+		body, ledger      string
+		byKey, byID       bool // whether it counts
+		withoutIDOfRefund bool
+	}{
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, list, true, true, false},
+		{`{"id":"re_1","status":"refunded","orderId":"o","chargeId":"ch_1"}`, list, true, true, false},
+		{`{"status":"voided","orderId":"o"}`, `{"charges":[]}`, true, false, true},
+		{`{"id":"","status":"voided","orderId":"o"}`, `{"charges":[],"next":""}`, true, false, true},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, `{"charges":[]}`, false, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, `{}`, false, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_2"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"p","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"pending","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"failed","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"voided","orderId":"o"}`, `{"charges":[]}`, false, false, false},
+		{`{"status":"voided"}`, `{"charges":[]}`, false, false, false},
+		{`{"status":"voided","orderId":"p"}`, `{"charges":[]}`, false, false, false},
+	} {
+		c1 := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			says(200, map[string]string{http.MethodPost: c.body, http.MethodGet: c.ledger}[r.Method])(w, r)
+		}), 0)
+		id, err := c1.Refund(t.Context(), "o")
+		if (err == nil) != c.byKey || (id != "") != (c.byKey && !c.withoutIDOfRefund) {
+			t.Errorf("by key: %s: %q %v", c.body, id, err)
+		}
+		id, err = c1.RefundCharge(t.Context(), "o", "ch_1")
+		if (err == nil) != c.byID || (id != "") != c.byID {
+			t.Errorf("by id: %s: %q %v", c.body, id, err)
+		}
+	}
+}
+
+func TestWhatIsALedger(t *testing.T) {
+	entry := func(was, is string) string {
+		return `{"charges":[` + strings.Replace(`{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`, was, is, 1) + `]}`
+	}
+	for body, ok := range map[string]bool{
+		entry("", ""):                                       true,
+		`{"charges":[]}`:                                    true,
+		`{"charges":null}`:                                  false,
+		`{"next":""}`:                                       false,
+		`{"charges":{}}`:                                    false,
+		`{"charges":[null]}`:                                false,
+		`{"charges":[{}]}`:                                  false,
+		`{"charges":[],"next":"on"}`:                        false,
+		`{"charges":[],"charges":[]}`:                       false,
+		entry(`"id":"ch_1",`, ""):                           false,
+		entry(`"ch_1"`, `""`):                               false,
+		entry(`"orderId":"o",`, ""):                         false,
+		entry(`"orderId":"o"`, `"orderId":""`):              false,
+		entry(`"amount":500,`, ""):                          false,
+		entry(`500`, `-1`):                                  false,
+		entry(`"currency":"EUR",`, ""):                      false,
+		entry(`"refunded":false,`, ""):                      false,
+		entry(`false`, `true`):                              false, // and no refund's id
+		entry(`false`, `true,"refundId":"r"`):               true,
+		entry(`,"createdAt":"2026-11-23T10:00:00Z"`, ""):    false,
+		entry(`"createdAt":`, `"refunded":true,"created":`): false,
+	} {
+		c := client(t, says(200, body), 0)
+		if _, err := c.Of(t.Context(), "o"); (err == nil) != ok {
+			t.Errorf("%s: %v", body, err)
+		}
+		if _, _, err := c.Charges(t.Context(), "", 10); (err == nil) != ok {
+			t.Errorf("all: %s: %v", body, err)
+		}
+	}
+	if list, err := client(t, says(200, entry("", "")), 0).Of(t.Context(), "p"); err == nil || len(list) > 0 {
+		t.Errorf("another order's charge: %+v", list)
+	}
+	if list, err := client(t, says(201, entry("", "")), 0).Of(t.Context(), "o"); err == nil || len(list) > 0 {
+		t.Errorf("201 to a GET: %+v", list)
+	}
+	twice := strings.Replace(entry("", ""), "}]}", `},{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"r","createdAt":"2026-11-23T10:00:00Z"}]}`, 1)
+	if list, err := client(t, says(200, twice), 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "there twice") {
+		t.Errorf("the same charge twice: %+v %v", list, err)
+	}
+	var pages atomic.Int64
+	endless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := pages.Add(1)
+		body := strings.Replace(entry("ch_1", fmt.Sprint("ch_", n)), "]}", fmt.Sprintf(`],"next":"%d"}`, n), 1)
+		says(200, body)(w, r)
+	})
+	if _, err := client(t, endless, 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Error(err)
+	}
+	round := says(200, strings.Replace(entry("", ""), "]}", `],"next":"here"}`, 1))
+	if _, _, err := client(t, round, 0).Charges(t.Context(), "here", 10); err == nil || !strings.Contains(err.Error(), "gets no further") {
+		t.Error(err)
+	}
+}
+
+// TestNoRedirectIsFollowed: behind a front that sends http to https, a POST
+// would become a GET, whose list is no charge; and a 308 would give the key and
+// the token to an address that nobody configured.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
+	must(t, err)
+	t.Cleanup(func() { must(t, p.Close()) })
+	var arrived atomic.Int32
+	real := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived.Add(1)
+		p.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(real.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, real.URL+r.URL.Path, status) })
+		c := client(t, front, 0)
+		_, charge := c.Charge(t.Context(), of("o", "tok_ok"))
+		_, refund := c.Refund(t.Context(), "o")
+		_, of := c.Of(t.Context(), "o")
+		_, _, all := c.Charges(t.Context(), "", 10)
+		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
+			if r, ok := errors.AsType[*httpcall.Redirected](err); !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, real.URL) {
+				t.Errorf("%s, %d: %v", what, status, err)
+			}
+		}
+	}
+	if n := arrived.Load(); n != 0 {
+		t.Errorf("%d requests went on to where the redirect points", n)
+	}
+}
+
+// TestBaseURL may end with a slash and have a path.
+func TestBaseURL(t *testing.T) {
+	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
+	must(t, err)
+	t.Cleanup(func() { must(t, p.Close()) })
+	server := httptest.NewServer(http.StripPrefix("/pay/v9", p.Handler()))
+	t.Cleanup(server.Close)
+	for n, base := range []string{server.URL + "/pay/v9", server.URL + "/pay/v9/", server.URL + "/pay/v9//"} {
+		c := payment.New(payment.Options{URL: base})
+		t.Cleanup(c.Close)
+		id := fmt.Sprint("o", n)
+		if _, err := c.Charge(t.Context(), of(id, "tok_ok")); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+		if list, err := c.Of(t.Context(), id); err != nil || len(list) != 1 || list[0].Currency != "EUR" {
+			t.Errorf("%s: %v %v", base, list, err)
+		}
+		if _, err := c.Refund(t.Context(), id); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+}
+
+// TestOddAnswersTrip: who answers what does not count is as good as down.
+func TestOddAnswersTrip(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"200, no field": says(200, "{}"), "301": says(301, "", "https://elsewhere.example/"), "402, HTML": says(402, html), "404, HTML": says(404, html),
+		"pending": says(200, `{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`),
+	} {
+		server := httptest.NewServer(h)
+		c := payment.New(payment.Options{URL: server.URL, Breaker: payment.Breaker{Failures: 3, Open: time.Hour}})
+		for n := range 4 {
+			_, err := c.Charge(t.Context(), of("o", "tok_ok"))
+			if err == nil || strings.Contains(err.Error(), "left alone") != (n == 3) {
+				t.Errorf("%s, call %d: %v", name, n, err)
+			}
+		}
+		c.Close()
+		server.Close()
+	}
+}
+
+// TestReplay: the answer to a repeated charge, and to a repeated refund, proves
+// itself as the first one does.
+func TestReplay(t *testing.T) {
+	c, _ := provider(t, 0)
+	var ids, refunds [2]string
+	for n := range ids {
+		var err error
+		ids[n], err = c.Charge(t.Context(), of("o", "tok_ok"))
+		must(t, err)
+	}
+	for n := range refunds {
+		var err error
+		refunds[n], err = c.RefundCharge(t.Context(), "o", ids[0])
+		must(t, err)
+	}
+	if ids[0] == "" || ids[0] != ids[1] || refunds[0] == "" || refunds[0] != refunds[1] {
+		t.Error(ids, refunds)
+	}
+}
