@@ -6,9 +6,10 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 const carrier = "carrier" // as an actor of notes
@@ -28,16 +29,15 @@ func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a Carrier, 
 	expr := "SET #carrier = :a, updatedAt = :at"
 	if trackingID != "" {
 		expr += ", trackingId = :tracking"
-		u.ExpressionAttributeValues[":tracking"] = str(trackingID)
+		u.ExpressionAttributeValues[":tracking"] = str(text.Cut(trackingID, text.MaxID))
 	}
 	if a == Refused {
-		note, err := attributevalue.MarshalMap(Note{At: at, Actor: carrier, Action: noteRefused, Text: reason})
+		note, err := encodeNotes(Note{At: at, Actor: carrier, Action: noteRefused, Text: reason})
 		if err != nil {
-			return Record{}, fmt.Errorf("encode note: %w", err)
+			return Record{}, err
 		}
 		expr += ", notes = list_append(if_not_exists(notes, :none), :note)"
-		u.ExpressionAttributeValues[":none"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
-		u.ExpressionAttributeValues[":note"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: note}}}
+		u.ExpressionAttributeValues[":none"], u.ExpressionAttributeValues[":note"] = noNotes, note
 	}
 	expr += " REMOVE asleepUntil" // a saga that was given up waiting goes on
 	u.UpdateExpression = &expr
@@ -48,5 +48,9 @@ func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a Carrier, 
 	if err != nil {
 		return Record{}, fmt.Errorf("keep the carrier's answer about order %s: %w", orderID, err)
 	}
-	return decodeRecord(out.Attributes)
+	rec, err := decodeRecord(out.Attributes)
+	if err == nil && len(rec.Notes) >= maxNotes { // it changes its mind for ever
+		err = s.thinNotes(ctx, orderID)
+	}
+	return rec, err
 }

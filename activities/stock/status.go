@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // liveStatuses are those from which an order can still end.
@@ -157,14 +157,11 @@ func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) 
 // statuses and has not been sent.
 func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, while ...order.Status) error {
 	n.At = s.stamp()
-	note, err := attributevalue.MarshalMap(n)
+	note, err := encodeNotes(n)
 	if err != nil {
-		return fmt.Errorf("encode note: %w", err)
+		return err
 	}
-	values := map[string]types.AttributeValue{
-		":v": v, ":at": str(n.At), ":none": &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
-		":note": &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: note}}},
-	}
+	values := map[string]types.AttributeValue{":v": v, ":at": str(n.At), ":none": noNotes, ":note": note}
 	in := make([]string, len(while))
 	for i, st := range while {
 		in[i] = ":s" + strconv.Itoa(i)
@@ -189,18 +186,6 @@ func (s *Store) End(ctx context.Context, orderID string, final order.Status, rea
 	return wrap(err, "end order %s", orderID)
 }
 
-// AddNote appends to the order's audit trail.
-func (s *Store) AddNote(ctx context.Context, orderID string, n Note) error {
-	n.At = s.stamp()
-	note, err := attributevalue.MarshalMap(n)
-	if err != nil {
-		return fmt.Errorf("encode note: %w", err)
-	}
-	return s.set(ctx, orderID, "notes", &types.AttributeValueMemberL{Value: []types.AttributeValue{
-		&types.AttributeValueMemberM{Value: note},
-	}})
-}
-
 // Answer is AddNote for what a person does that the saga will hear of: if it
 // slept, somebody must run it now.
 func (s *Store) Answer(ctx context.Context, orderID string, n Note) error {
@@ -217,18 +202,13 @@ func (s *Store) Answer(ctx context.Context, orderID string, n Note) error {
 	return wrap(err, "wake order %s", orderID)
 }
 
-// set writes one attribute of an existing order; lists are appended to.
+// set writes one attribute of an existing order.
 func (s *Store) set(ctx context.Context, orderID, name string, v types.AttributeValue) error {
-	values := map[string]types.AttributeValue{":v": v, ":at": str(s.stamp())}
-	expr := "SET #name = :v, updatedAt = :at"
-	if _, isList := v.(*types.AttributeValueMemberL); isList {
-		expr = "SET #name = list_append(if_not_exists(#name, :none), :v), updatedAt = :at"
-		values[":none"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
-	}
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		UpdateExpression: &expr, ConditionExpression: aws.String("attribute_exists(orderId)"),
-		ExpressionAttributeNames: map[string]string{"#name": name}, ExpressionAttributeValues: values,
+		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at"), ConditionExpression: aws.String("attribute_exists(orderId)"),
+		ExpressionAttributeNames:  map[string]string{"#name": name},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":v": v, ":at": str(s.stamp())},
 	})
 	if errors.Is(err, ErrFinished) {
 		err = ErrNotFound
@@ -251,18 +231,60 @@ func (s *Store) transact(ctx context.Context, what string, items []types.Transac
 		if !ok {
 			return nil, fmt.Errorf("%s: %w", what, err) // the SDK has retried throttling already
 		}
-		failed = make([]bool, len(items))
-		for i, r := range cancelled.CancellationReasons {
-			failed[i] = aws.ToString(r.Code) == "ConditionalCheckFailed"
-		}
-		if slices.Contains(failed, true) {
+		var fault error
+		if failed, fault = reasons(items, cancelled.CancellationReasons); slices.Contains(failed, true) {
 			return failed, nil
+		}
+		if fault != nil {
+			return nil, fmt.Errorf("%s: %w: %w", what, fault, err)
 		}
 		if err := backOff(ctx, attempt); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	return nil, fmt.Errorf("%s: %d attempts: %w", what, attempts, err)
+}
+
+// reasons reads why a transaction was cancelled: which items' conditions did not
+// hold, and the first fault that trying again cannot change. Nil means that all
+// others were in the way of something else, or too much at the moment.
+func reasons(items []types.TransactWriteItem, why []types.CancellationReason) (failed []bool, fault error) {
+	failed = make([]bool, len(items))
+	for i, r := range why[:min(len(why), len(items))] {
+		switch code := aws.ToString(r.Code); code {
+		case "", "None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
+		case "ConditionalCheckFailed":
+			failed[i] = true
+		default:
+			if fault == nil {
+				fault = fmt.Errorf("item %d of %d (%s) is refused, and will be: %s: %s",
+					i+1, len(items), named(items[i]), code, text.Cut(aws.ToString(r.Message), text.Max))
+			}
+		}
+	}
+	return failed, fault
+}
+
+// named says which item of a transaction it is.
+func named(item types.TransactWriteItem) string {
+	var table *string
+	var key map[string]types.AttributeValue
+	switch {
+	case item.Update != nil:
+		table, key = item.Update.TableName, item.Update.Key
+	case item.Put != nil:
+		table, key = item.Put.TableName, item.Put.Item
+	case item.ConditionCheck != nil:
+		table, key = item.ConditionCheck.TableName, item.ConditionCheck.Key
+	case item.Delete != nil:
+		table, key = item.Delete.TableName, item.Delete.Key
+	}
+	for _, name := range []string{"orderId", "sku", "eventId"} {
+		if id, ok := key[name].(*types.AttributeValueMemberS); ok {
+			return aws.ToString(table) + " " + name + " " + text.Cut(id.Value, text.MaxID)
+		}
+	}
+	return aws.ToString(table)
 }
 
 // backOff waits before what is too much for DynamoDB at the moment is asked for
@@ -284,11 +306,13 @@ func wrap(err error, format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, err)...)
 }
 
+// nonEmpty is the attributes that have a value. They are cut to text.Max: a reason
+// may be anybody's.
 func nonEmpty(pairs ...string) map[string]types.AttributeValue {
 	m := map[string]types.AttributeValue{}
 	for pair := range slices.Chunk(pairs, 2) {
 		if pair[1] != "" {
-			m[pair[0]] = str(pair[1])
+			m[pair[0]] = str(text.Cut(pair[1], text.Max))
 		}
 	}
 	return m

@@ -1,0 +1,145 @@
+package stock_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/text"
+)
+
+// TestForeignTextFitsIntoAnOrder: reasons and notes that would not are cut, and
+// the order goes on.
+func TestForeignTextFitsIntoAnOrder(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	s := a.Store
+	long := strings.Repeat("\U0001F4E6\xff\x00", 80_000) // 480 KB
+	o := accept(t, s, newOrder("o"))
+	_, err := s.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	err = errors.Join(err,
+		s.Decide(t.Context(), "o", stock.Approved, stock.Note{Actor: "ann", Action: "approve", Text: long}),
+		s.RequestCancel(t.Context(), "o", stock.Note{Actor: long, Action: stock.NoteCancel, Text: long, Subject: long}),
+		s.AddNote(t.Context(), "o", stock.Note{Actor: "ann", Action: "say", Text: long}),
+		s.MarkNeedsAttention(t.Context(), "o", long),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CarrierAnswered(t.Context(), "o", stock.Refused, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Release(t.Context(), "o", order.StatusDeclined, long); err != nil {
+		t.Fatal(err)
+	}
+	rec := wantStatus(t, s, "o", order.StatusDeclined)
+	wantLevel(t, s, "A", 10, 0, 0)
+	texts := []string{rec.Reason, rec.TrackingID}
+	for _, n := range rec.Notes {
+		texts = append(texts, n.Actor, n.Text, n.Subject)
+	}
+	for _, said := range texts {
+		if utf8.RuneCountInString(said) > text.Max || !utf8.ValidString(said) || strings.Contains(said, "\x00") {
+			t.Errorf("kept %d bytes: %.40q", len(said), said)
+		}
+	}
+}
+
+// TestNotesAreBounded: however many are added, the order's item stays small, and
+// what was decided is still known.
+func TestNotesAreBounded(t *testing.T) {
+	s := testkit.NewAWS(t, nil).Store
+	accept(t, s, newOrder("o"))
+	if err := s.AddNote(t.Context(), "nobody", stock.Note{}); !errors.Is(err, stock.ErrNotFound) {
+		t.Errorf("a note of no order: %v", err)
+	}
+	long := strings.Repeat("\U0001F4E6", text.Max)
+	add := func(n int, action string) {
+		t.Helper()
+		if err := s.AddNote(t.Context(), "o", stock.Note{Actor: "ann", Action: action, Text: fmt.Sprint(n, " ", long)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 12 {
+		add(n, "retry")
+	}
+	add(12, "skip")
+	if err := s.RequestCancel(t.Context(), "o", stock.Note{Actor: "bob", Action: stock.NoteCancel, Text: "too late"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 60 {
+		if n%2 == 0 {
+			add(100+n, "retry")
+		}
+		answer := []stock.Carrier{stock.Refused, stock.Dispatched}[n%2]
+		if _, err := s.CarrierAnswered(t.Context(), "o", answer, "", fmt.Sprint("island ", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(200, "retry")
+	rec, err := s.Get(t.Context(), "o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(rec.Notes)
+	if err != nil || len(rec.Notes) > 28 || len(b) > 130_000 {
+		t.Errorf("%d notes of %d bytes, %v", len(rec.Notes), len(b), err)
+	}
+	by, why := rec.CancelledBy()
+	if !rec.ByHand() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
+		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ByHand(), by, why, rec.RefusedFor())
+	}
+	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") || !strings.HasPrefix(last, "200 ") {
+		t.Errorf("the first is %.10q, the last %.10q", first, last)
+	}
+	left, kept := 0, 0
+	for _, n := range rec.Notes {
+		if n.Action == "left out" {
+			if _, err := fmt.Sscanf(n.Text, "%d notes", &left); err != nil {
+				t.Errorf("%q: %v", n.Text, err)
+			}
+			continue
+		}
+		kept++
+	}
+	if all := 12 + 1 + 1 + 30 + 30 + 1; left+kept != all {
+		t.Errorf("%d notes are left out and %d kept, of %d", left, kept, all)
+	}
+}
+
+// TestTransactionThatDynamoDBRefuses is not tried again, and the error says
+// which item it is.
+func TestTransactionThatDynamoDBRefuses(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	o := accept(t, a.Store, newOrder("o"))
+	if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		t.Fatal(err)
+	}
+	table := stock.TablesWithPrefix("").Stock
+	_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: map[string]types.AttributeValue{
+		"sku": &types.AttributeValueMemberS{Value: "A"}, "available": &types.AttributeValueMemberS{Value: "eight"},
+		"reserved": &types.AttributeValueMemberN{Value: "2"}, "sold": &types.AttributeValueMemberN{Value: "0"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := a.Clients.Calls()
+	err = a.Store.Release(t.Context(), "o", order.StatusFailed, "why")
+	if err == nil || !strings.Contains(err.Error(), "stock sku A") || !strings.Contains(err.Error(), "ValidationError") {
+		t.Errorf("%v", err)
+	}
+	if n := a.Clients.Calls() - before; n != 2 { // the reservation is read, and then one try
+		t.Errorf("%d requests", n)
+	}
+	wantStatus(t, a.Store, "o", order.StatusReserved)
+}
