@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // The provider's answers. Success is 200, or 201 to a POST; any other status is
@@ -66,8 +67,8 @@ type chargeAnswer struct {
 // charged is the charge's id, *Declined, or errOdd.
 func (a chargeAnswer) charged(asked Charge) (id string, err error) {
 	switch {
-	case a.ID == "":
-		return "", odd("the charge has no id")
+	case !text.IsID(a.ID):
+		return "", odd("the charge has no id, or none of at most %d bytes", text.MaxID)
 	case a.Status != succeeded && a.Status != failed:
 		return "", odd("charge %s is %q", cut(a.ID), cut(a.Status))
 	case a.OrderID != asked.OrderID:
@@ -79,7 +80,7 @@ func (a chargeAnswer) charged(asked Charge) (id string, err error) {
 		if code == "" {
 			code = "payment_failed"
 		}
-		return "", &Declined{Code: code, Message: a.Message}
+		return "", declined(code, a.Message)
 	}
 	return a.ID, nil
 }
@@ -103,8 +104,8 @@ func (a refundAnswer) check(asked refund) error {
 		return odd("charge %s was made, and its refund is voided", cut(asked.ChargeID))
 	case a.Status == voided && a.ID != "":
 		return odd("refund %s is voided, and has an id", cut(a.ID))
-	case a.Status != voided && (a.ID == "" || a.ChargeID == ""):
-		return odd("the refund has no id, or no charge")
+	case a.Status != voided && (!text.IsID(a.ID) || !text.IsID(a.ChargeID)):
+		return odd("the refund has no id, or no charge, or none of at most %d bytes", text.MaxID)
 	case asked.ChargeID != "" && a.ChargeID != asked.ChargeID:
 		return odd("the refund is of charge %q", cut(a.ChargeID))
 	}
@@ -142,16 +143,16 @@ func (a listAnswer) entries(orderID, after string) ([]Entry, error) {
 	entries := make([]Entry, len(*a.Charges))
 	for i, e := range *a.Charges {
 		switch {
-		case e.ID == "":
-			return nil, odd("charge number %d of the list has no id", i+1)
+		case !text.IsID(e.ID):
+			return nil, odd("charge number %d of the list has no id, or none of at most %d bytes", i+1, text.MaxID)
 		case e.OrderID == "" || orderID != "" && e.OrderID != orderID:
 			return nil, odd("charge %s in the list is of order %q", cut(e.ID), cut(e.OrderID))
 		case e.Amount == nil || *e.Amount < 0 || e.Currency == "":
 			return nil, odd("charge %s in the list is over %s", cut(e.ID), money(e.Amount, e.Currency))
 		case e.Refunded == nil:
 			return nil, odd("charge %s in the list does not say whether it was refunded", cut(e.ID))
-		case *e.Refunded && e.RefundID == "":
-			return nil, odd("charge %s in the list was refunded, and the refund has no id", cut(e.ID))
+		case *e.Refunded && !text.IsID(e.RefundID):
+			return nil, odd("charge %s in the list was refunded, and the refund has no id, or none of at most %d bytes", cut(e.ID), text.MaxID)
 		case e.CreatedAt.IsZero():
 			return nil, odd("charge %s in the list has no time", cut(e.ID))
 		}
@@ -169,7 +170,7 @@ type refusal struct {
 }
 
 func (e *refusal) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("provider answered %d %s %s", e.status, e.Code, e.Message))
+	return strings.TrimSpace(fmt.Sprintf("provider answered %d %s %s", e.status, text.Cut(e.Code, text.MaxID), text.Cut(e.Message, text.Max/2)))
 }
 
 // final makes *Declined and ErrVoided of a charge's refusal that says so.
@@ -177,7 +178,7 @@ func final(err error) error {
 	r, ok := errors.AsType[*refusal](err)
 	switch {
 	case ok && r.status == http.StatusPaymentRequired && r.Code != "":
-		return &Declined{Code: r.Code, Message: r.Message}
+		return declined(r.Code, r.Message)
 	case ok && r.status == http.StatusConflict && r.Code == "charge_voided":
 		return ErrVoided
 	}
@@ -192,10 +193,10 @@ func money(amount *int64, currency string) string {
 }
 
 // cut shortens what others wrote for an error's text.
-func cut(s string) string {
-	const longest = 100
-	if len(s) > longest {
-		s = s[:longest] + "..."
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+func cut(s string) string { return text.Cut(s, 100) }
+
+// declined is the provider's no, whose words end in the order, in messages and
+// in the saga's history.
+func declined(code, message string) *Declined {
+	return &Declined{Code: text.Cut(code, text.MaxID), Message: text.Cut(message, text.Max)}
 }

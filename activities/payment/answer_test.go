@@ -9,12 +9,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // says answers every request so. A Location makes a redirect of it.
@@ -358,5 +360,33 @@ func TestReplay(t *testing.T) {
 	}
 	if ids[0] == "" || ids[0] != ids[1] || refunds[0] == "" || refunds[0] != refunds[1] {
 		t.Error(ids, refunds)
+	}
+}
+
+// TestLongWords: a refusal's are cut, and an id that is too long is none.
+func TestLongWords(t *testing.T) {
+	long := strings.Repeat(`no\u0000`, 60_000)
+	for status, body := range map[int]string{
+		402: `{"code":"card_declined","message":"` + long + `"}`,
+		201: `{"id":"ch_1","status":"failed","orderId":"o","amount":500,"currency":"EUR","code":"` + long + `","message":"` + long + `"}`,
+	} {
+		_, err := client(t, says(status, body), 0).Charge(t.Context(), of("o", "tok_ok"))
+		d, ok := errors.AsType[*payment.Declined](err)
+		if !ok || len(d.Code) > 4*text.MaxID || utf8.RuneCountInString(d.Message) != text.Max || strings.Contains(d.Message, "\x00") {
+			t.Errorf("%d: %.200v", status, err)
+		}
+	}
+	_, err := client(t, says(500, `{"code":"`+long+`","message":"`+long+`"}`), 0).Refund(t.Context(), "o")
+	if err == nil || utf8.RuneCountInString(err.Error()) > text.Max {
+		t.Errorf("%.200v", err)
+	}
+	id := strings.Repeat("x", text.MaxID+1)
+	charge, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
+	if charge != "" || err == nil || final(err) {
+		t.Errorf("%q %v", charge, err)
+	}
+	refund, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","chargeId":"ch_1"}`), 0).RefundCharge(t.Context(), "o", "ch_1")
+	if refund != "" || err == nil {
+		t.Errorf("%q %v", refund, err)
 	}
 }

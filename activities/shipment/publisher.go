@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -80,7 +81,7 @@ type Notification struct {
 func (p *Publisher) Notify(ctx context.Context, o order.Order, kind Kind, reason string) error {
 	return p.publish(ctx, order.TopicCustomerNotifications, string(kind), o.OrderID, Notification{
 		SpecVersion: 1, NotificationID: o.OrderID + "-" + string(kind), Type: kind,
-		OrderID: o.OrderID, CustomerID: o.CustomerID, Reason: reason,
+		OrderID: o.OrderID, CustomerID: o.CustomerID, Reason: text.Cut(reason, text.Max),
 	})
 }
 

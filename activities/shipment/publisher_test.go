@@ -83,12 +83,13 @@ func TestNotify(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	q := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
-	for kind, reason := range map[shipment.Kind]string{
-		shipment.Confirmed: "", shipment.Rejected: "out of stock: [A]", shipment.Declined: "card_declined", shipment.Cancelled: "line\x00\n",
-		shipment.Delayed: "", shipment.Refunded: "refused",
+	for kind, reason := range map[shipment.Kind][2]string{ // as given, as sent
+		shipment.Confirmed: {}, shipment.Rejected: {"out of stock: [A]", "out of stock: [A]"}, shipment.Declined: {"card_declined", "card_declined"},
+		shipment.Cancelled: {"line\x00\n\uffff\xff", "line\ufffd \ufffd\ufffd"}, // SQS and SNS refuse what is no character
+		shipment.Delayed:   {}, shipment.Refunded: {strings.Repeat("x", 375_000), strings.Repeat("x", 999) + "…"},
 	} {
 		for range 2 {
-			if err := p.Notify(t.Context(), o, kind, reason); err != nil {
+			if err := p.Notify(t.Context(), o, kind, reason[0]); err != nil {
 				t.Fatal(err)
 			}
 			m := next(t, a, q)
@@ -97,7 +98,7 @@ func TestNotify(t *testing.T) {
 			if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", Reason: reason}
+			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", Reason: reason[1]}
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
