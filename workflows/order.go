@@ -11,6 +11,7 @@ import (
 	"github.com/dapr/durabletask-go/task"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -200,7 +201,9 @@ var carrier = saga.Wait[State]{
 		if !a.Dispatched {
 			return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", a.Reason)}
 		}
-		s.TrackingID = a.TrackingID
+		if text.IsID(a.TrackingID) { // intake passes no other on; a durable-task client may send anything
+			s.TrackingID = a.TrackingID
+		}
 		return nil
 	},
 	// The parcel may be on its way: neither shipping again nor refunding is

@@ -12,6 +12,8 @@ import (
 	"github.com/dapr/durabletask-go/backend"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Hub is the workflow client of durabletask-go. The embedded backend and a
@@ -66,7 +68,7 @@ func (c Client) Suspend(ctx context.Context, id, reason string) error {
 	if err := c.alive(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.SuspendWorkflow(ctx, api.InstanceID(id), reason), "suspend", id)
+	return mapped(c.Hub.SuspendWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "suspend", id)
 }
 
 // Resume implements Engine.
@@ -74,7 +76,7 @@ func (c Client) Resume(ctx context.Context, id, reason string) error {
 	if err := c.alive(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.ResumeWorkflow(ctx, api.InstanceID(id), reason), "resume", id)
+	return mapped(c.Hub.ResumeWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "resume", id)
 }
 
 // Terminate implements Engine.
@@ -82,7 +84,7 @@ func (c Client) Terminate(ctx context.Context, id, reason string) error {
 	if err := c.alive(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(reason)), "terminate", id)
+	return mapped(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(text.Cut(reason, text.Max))), "terminate", id)
 }
 
 // alive returns ErrNotFound or ErrEnded for an instance that cannot receive

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -16,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Attributes that a buried message gets, besides its own.
@@ -32,7 +35,6 @@ const (
 const (
 	maxMessage    = 1 << 20
 	maxAttributes = 10
-	maxReason     = 1000 // characters
 )
 
 type attributes = map[string]types.MessageAttributeValue
@@ -43,16 +45,18 @@ type letter struct {
 	attrs attributes
 }
 
-// Bury copies a message to the dead-letter queue with the reason.
+// Bury copies a message to the dead-letter queue with the reason, which is cut
+// to text.Max and to what SQS takes: it may quote whatever the sender wrote. See
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) error {
-	own := attributes{AttributeReason: text(sayable(reason.Error()))}
+	own := attributes{AttributeReason: str(cmp.Or(text.Cut(reason.Error(), text.Max), "no reason given"))}
 	if m.MessageId != nil { // it came from a queue
-		own[AttributeOriginal] = text(*m.MessageId)
+		own[AttributeOriginal] = str(*m.MessageId)
 	}
 	bare := letter{body: aws.ToString(m.Body)}
 	if isPacked(m) { // it lay here before
-		own[AttributeEncoding] = text(GzipBase64)
-		bare.attrs = attributes{AttributeEncoding: text(GzipBase64)}
+		own[AttributeEncoding] = str(GzipBase64)
+		bare.attrs = attributes{AttributeEncoding: str(GzipBase64)}
 	}
 	sent, err := c.try(ctx, letter{bare.body, withOwnOf(m, own)})
 	if !sent && err == nil {
@@ -77,7 +81,7 @@ func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, ow
 			return false, err
 		}
 		packed := maps.Clone(own)
-		packed[AttributeEncoding] = text(GzipBase64)
+		packed[AttributeEncoding] = str(GzipBase64)
 		ways = []letter{{small, withOwnOf(m, packed)}, {bare.body, own}, {small, packed}, bare}
 	}
 	for _, l := range ways {
@@ -118,28 +122,8 @@ func withOwnOf(m types.Message, own attributes) attributes {
 	return all
 }
 
-func text(s string) types.MessageAttributeValue {
+func str(s string) types.MessageAttributeValue {
 	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &s}
-}
-
-// sayable makes an error's text one that SQS takes: not empty, and only the
-// characters of XML 1.0. A reason may quote whatever the sender wrote. See
-// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-func sayable(s string) string {
-	s = strings.Map(func(r rune) rune { // invalid UTF-8 comes as U+FFFD
-		switch {
-		case r == '\t', r == '\n', r == '\r', ' ' <= r && r <= 0xD7FF, 0xE000 <= r && r <= 0xFFFD, 0x10000 <= r:
-			return r
-		}
-		return '\uFFFD'
-	}, s)
-	if r := []rune(s); len(r) > maxReason {
-		s = string(r[:maxReason])
-	}
-	if s == "" {
-		return "no reason given"
-	}
-	return s
 }
 
 func isPacked(m types.Message) bool {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -35,10 +36,10 @@ type SQS interface {
 }
 
 // Poison is an error that no repetition can mend: the message goes to the
-// dead-letter queue.
+// dead-letter queue. Its text is cut: the reason may quote the message.
 type Poison struct{ Reason error }
 
-func (p *Poison) Error() string { return p.Reason.Error() }
+func (p *Poison) Error() string { return text.Cut(p.Reason.Error(), text.Max) }
 func (p *Poison) Unwrap() error { return p.Reason }
 
 // Options of a Consumer.
@@ -267,13 +268,13 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 	}
 	logger := zerolog.Ctx(ctx) // knows the order by now, if the message said which
 	if poison, ok := errors.AsType[*Poison](err); ok {
-		if err := c.Bury(ctx, m, poison.Reason); err != nil {
-			logger.Error().Err(err).Str("reason", poison.Reason.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
+		if err := c.Bury(ctx, m, poison); err != nil {
+			logger.Error().Err(err).Str("reason", poison.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
 			letGo()
 			c.o.Observe("retry")
 			return false
 		}
-		logger.Warn().Str("reason", poison.Reason.Error()).Msg("message moved to the dead-letter queue")
+		logger.Warn().Str("reason", poison.Error()).Msg("message moved to the dead-letter queue")
 		c.o.Observe("poison")
 		return true
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -130,6 +131,10 @@ func HandleCarrierAnswer(orders Answered, sagas Sagas) func(ctx context.Context,
 		if a.Type != dispatched && a.Type != refused {
 			return &Poison{fmt.Errorf("type: %q is neither %s nor %s", a.Type, dispatched, refused)}
 		}
+		if a.TrackingID != "" && !text.IsID(a.TrackingID) {
+			return &Poison{fmt.Errorf("trackingId: has %d bytes; an id is valid UTF-8 of at most %d, without control characters", len(a.TrackingID), text.MaxID)}
+		}
+		a.Reason = text.Cut(a.Reason, text.Max)
 		tracing.Concerns(ctx, a.OrderID)
 		said := stock.Refused
 		if a.Type == dispatched {

@@ -271,12 +271,14 @@ func TestAnswersThatAreNone(t *testing.T) {
 	w := newWorld(t, workflows.Terms{})
 	for body, want := range map[string]string{
 		`{`: "body: is not a carrier's answer",
-		`{"type":"ShipmentDispatched","orderId":"a b"}`:                               "orderId: must be",
-		`{"type":"ShipmentLost","orderId":"o"}`:                                       `type: "ShipmentLost" is neither`,
-		`{"type":"ShipmentRefused","orderId":"nobody"}`:                               "order nobody: not found",
-		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:        "data: the CloudEvent has none",
-		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`: "only ShipmentDispatched or ShipmentRefused is handled",
-		`{"type":"ShipmentRefused","orderId":"o","Type":"ShipmentDispatched"}`:        `type: appears more than once`,
+		`{"type":"ShipmentDispatched","orderId":"a b"}`:                                               "orderId: must be",
+		`{"type":"ShipmentLost","orderId":"o"}`:                                                       `type: "ShipmentLost" is neither`,
+		`{"type":"ShipmentRefused","orderId":"nobody"}`:                                               "order nobody: not found",
+		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:                        "data: the CloudEvent has none",
+		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`:                 "only ShipmentDispatched or ShipmentRefused is handled",
+		`{"type":"ShipmentRefused","orderId":"o","Type":"ShipmentDispatched"}`:                        `type: appears more than once`,
+		`{"type":"ShipmentDispatched","orderId":"o","trackingId":"` + strings.Repeat("x", 201) + `"}`: "trackingId: has 201 bytes",
+		`{"type":"ShipmentDispatched","orderId":"o","trackingId":"a\u0000"}`:                          "trackingId: has 2 bytes",
 	} {
 		err := intake.HandleCarrierAnswer(w.Store, w.engine)(t.Context(), []byte(body))
 		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // hubServer is the client half of the durable-task protocol: the SDK's server,
@@ -63,14 +65,34 @@ func (s hubServer) RaiseEvent(ctx context.Context, req *protos.RaiseEventRequest
 	if req.GetName() == "" {
 		return nil, status.Error(codes.InvalidArgument, "name: must be set")
 	}
+	if err := cmp.Or(short("name", req.GetName(), text.MaxID), short("input", req.GetInput().GetValue(), maxPayload)); err != nil {
+		return nil, err
+	}
 	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
 	return s.TaskHubSidecarServiceServer.RaiseEvent(ctx, req)
 }
 
+// What a client says is kept in the saga's history, and passed on with it at each
+// turn: no more than this is taken, in bytes.
+const (
+	maxPayload = 64 << 10
+	maxReason  = 4 * text.Max
+)
+
+func short(field, value string, most int) error {
+	if len(value) > most {
+		return status.Errorf(codes.InvalidArgument, "%s: has %d bytes, at most %d are taken", field, len(value), most)
+	}
+	return nil
+}
+
 // TerminateInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) TerminateInstance(ctx context.Context, req *protos.TerminateRequest) (*protos.TerminateResponse, error) {
+	if err := short("output", req.GetOutput().GetValue(), maxReason); err != nil {
+		return nil, err
+	}
 	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
@@ -79,6 +101,9 @@ func (s hubServer) TerminateInstance(ctx context.Context, req *protos.TerminateR
 
 // SuspendInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) SuspendInstance(ctx context.Context, req *protos.SuspendRequest) (*protos.SuspendResponse, error) {
+	if err := short("reason", req.GetReason().GetValue(), maxReason); err != nil {
+		return nil, err
+	}
 	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
@@ -87,6 +112,9 @@ func (s hubServer) SuspendInstance(ctx context.Context, req *protos.SuspendReque
 
 // ResumeInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) ResumeInstance(ctx context.Context, req *protos.ResumeRequest) (*protos.ResumeResponse, error) {
+	if err := short("reason", req.GetReason().GetValue(), maxReason); err != nil {
+		return nil, err
+	}
 	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}

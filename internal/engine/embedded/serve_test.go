@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
@@ -264,5 +265,43 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLongWordsAreRefused: what a client says is in the history for good.
+func TestLongWordsAreRefused(t *testing.T) {
+	s := wire(t)
+	if err := s.Start(t.Context(), "waits", "o", ""); err != nil {
+		t.Fatal(err)
+	}
+	long := wrapperspb.String(strings.Repeat("x", 100_000))
+	_, suspend := s.raw.SuspendInstance(t.Context(), &protos.SuspendRequest{InstanceId: "o", Reason: long})
+	_, resume := s.raw.ResumeInstance(t.Context(), &protos.ResumeRequest{InstanceId: "o", Reason: long})
+	_, terminate := s.raw.TerminateInstance(t.Context(), &protos.TerminateRequest{InstanceId: "o", Output: long})
+	_, raise := s.raw.RaiseEvent(t.Context(), &protos.RaiseEventRequest{InstanceId: "o", Name: "go", Input: long})
+	_, name := s.raw.RaiseEvent(t.Context(), &protos.RaiseEventRequest{InstanceId: "o", Name: long.GetValue()})
+	for what, err := range map[string]error{"suspend": suspend, "resume": resume, "terminate": terminate, "raise": raise, "name": name} {
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "has 100000 bytes") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// Through the engine they are cut.
+	if err := s.Suspend(t.Context(), "o", long.GetValue()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Terminate(t.Context(), "o", long.GetValue()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Wait(t.Context(), "o"); err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.History(t.Context(), "o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if len(e.Data) > 2000 {
+			t.Errorf("%s has %d bytes", e.Type, len(e.Data))
+		}
 	}
 }
