@@ -69,24 +69,19 @@ bin/moto/ready: tools/moto/requirements.txt
 	bin/moto/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-emulators: bin/ministack/ready bin/dynamodb-local/ready bin/elasticmq/ready ## other people's AWS for integration/conformance, into bin/ (Python 3.11, Maven)
-
-bin/ministack/ready: tools/ministack/requirements.txt
-	python3 -m venv --clear bin/ministack
-	bin/ministack/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	touch $@
-
-bin/dynamodb-local/ready bin/elasticmq/ready: bin/%/ready: tools/%/pom.xml
-	@command -v mvn >/dev/null || { echo "mvn is not installed: apt-get install maven"; exit 1; }
-	rm -rf bin/$*
-	mvn --quiet --batch-mode --strict-checksums -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/$*
-	touch $@
+emulators: bin/ministack/ready bin/roto/ready bin/elasticmq/ready ## other people's AWS for integration/conformance, into bin/ (Python 3.11, Maven)
 
 cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation, into bin/ (Python 3)
 
-bin/cfnlint/ready: tools/cfnlint/requirements.txt
-	python3 -m venv --clear bin/cfnlint
-	bin/cfnlint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+bin/ministack/ready bin/roto/ready bin/cfnlint/ready: bin/%/ready: tools/%/requirements.txt
+	python3 -m venv --clear bin/$*
+	bin/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+bin/elasticmq/ready: tools/elasticmq/pom.xml
+	@command -v mvn >/dev/null || { echo "mvn is not installed: apt-get install maven"; exit 1; }
+	rm -rf bin/elasticmq
+	mvn --quiet --batch-mode --strict-checksums -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/bin/elasticmq
 	touch $@
 
 helm: bin/helm bin/kubeconform bin/dapr-inject ## helm, kubeconform, and Dapr's injector as a program, for deploy/helm, into bin/

@@ -228,12 +228,7 @@ func (g guided) stack(t *testing.T) {
 // charts take the values that they are given, and make what kubectl is asked
 // for by name.
 func (g guided) charts(t *testing.T) {
-	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	helm := testkit.NeedTool(t, "helm", "make helm")
+	helm := testkit.Pinned(t, "helm", "helm")
 	made := []string{"service/monitoring-grafana"} // of a chart that is not here
 	installed := map[string]call{}
 	for _, c := range g.of(t, "helm") {

@@ -22,8 +22,7 @@ var update = flag.Bool("update", false, "write the chart's copies and testdata/*
 const chart = "ordersaga"
 
 func TestMain(m *testing.M) {
-	bin, err := filepath.Abs("../../bin")
-	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH")), readAll(chart), readAll("testdata")); err != nil {
+	if err := errors.Join(readAll(chart), readAll("testdata")); err != nil {
 		panic(err)
 	}
 	flag.Parse()
@@ -72,7 +71,7 @@ var cases = map[string][]string{
 func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	c := exec.CommandContext(t.Context(), testkit.NeedTool(t, "helm", "`make helm` puts it into bin/"), args...)
+	c := exec.CommandContext(t.Context(), testkit.Pinned(t, "helm", "helm"), args...)
 	c.Stdout, c.Stderr = &out, &errs
 	// Whatever cluster and settings the developer has.
 	home := t.TempDir()

@@ -86,7 +86,7 @@ type cluster struct {
 }
 
 func (c cluster) run(args ...string) (string, error) {
-	cmd := exec.CommandContext(c.Context(), testkit.NeedTool(c, "helm", "`make helm` puts it into bin/"), append(args, "--kubeconfig", c.Kubeconfig)...)
+	cmd := exec.CommandContext(c.Context(), testkit.Pinned(c, "helm", "helm"), append(args, "--kubeconfig", c.Kubeconfig)...)
 	cmd.Env = append(os.Environ(), "HOME="+c.home, "HELM_DRIVER=secret")
 	out, err := cmd.CombinedOutput()
 	return string(out), err

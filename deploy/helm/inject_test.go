@@ -65,8 +65,8 @@ func (c container) env(name string) string {
 // chart's pods, and sees that they fit: to Kubernetes, to their apps, and to
 // the components that they load.
 func TestInjected(t *testing.T) {
-	inject := testkit.NeedTool(t, "dapr-inject", "`make helm` puts it into bin/")
-	kubeconform := testkit.NeedTool(t, "kubeconform", "`make helm` puts it into bin/")
+	inject := testkit.Pinned(t, "dapr-inject", "helm")
+	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())
 	tokens := map[string]string{"first": "", "production": "ordersaga-dapr-api-token token", "elsewhere": "dapr-token token"}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {

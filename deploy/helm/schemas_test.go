@@ -172,7 +172,7 @@ func reachable(all map[string]schema, names ...string) map[string]schema {
 // TestSchemas holds all that the chart makes against the schemas of Kubernetes,
 // Dapr, KEDA and the Prometheus operator, and sees that a mistake is found.
 func TestSchemas(t *testing.T) {
-	kubeconform := testkit.NeedTool(t, "kubeconform", "`make helm` puts it into bin/")
+	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())
 	conform := func(manifests string) (string, error) {
 		c := exec.CommandContext(t.Context(), kubeconform, "-strict", "-summary", "-schema-location", location, "-")

@@ -28,18 +28,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	var path string
-	for _, venv := range []string{"moto", "ministack", "cfnlint"} {
-		bin, err := filepath.Abs(filepath.Join(root, "bin", venv, "bin"))
-		if err != nil {
-			panic(err)
-		}
-		path += bin + ":"
-	}
 	testkit.UseBuiltDapr()
-	if err := os.Setenv("PATH", path+os.Getenv("PATH")); err != nil {
-		panic(err)
-	}
 	os.Exit(m.Run())
 }
 

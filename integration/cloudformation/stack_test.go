@@ -27,7 +27,7 @@ import (
 )
 
 func TestTemplateIsCleanToCfnLint(t *testing.T) {
-	lint := testkit.NeedTool(t, "cfn-lint", "`make cfn-lint` puts it into bin/cfnlint/bin")
+	lint := testkit.Pinned(t, "cfnlint/bin/cfn-lint", "cfn-lint")
 	out, err := exec.CommandContext(t.Context(), lint, "--include-checks", "I", "--", template).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("cfn-lint: %v\n%s", err, out)

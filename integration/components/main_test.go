@@ -3,7 +3,6 @@
 package components
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,9 +15,5 @@ var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) {
 	testkit.UseBuiltDapr()
-	bin, err := filepath.Abs(filepath.Join(root, "bin", "moto", "bin"))
-	if err := errors.Join(err, os.Setenv("PATH", bin+":"+os.Getenv("PATH"))); err != nil {
-		panic(err)
-	}
 	os.Exit(m.Run())
 }

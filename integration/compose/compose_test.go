@@ -27,8 +27,8 @@ var (
 	file = filepath.Join(root, "deploy", "compose.yaml")
 )
 
-// program is Docker Compose, that of bin/ or else of the docker command.
-func program(t *testing.T) []string {
+// program is Docker Compose.
+func program(t *testing.T) string {
 	t.Helper()
 	// What only another program reads go's test cache does not know of.
 	for _, pattern := range []string{"deploy/compose*.yaml", "deploy/compose/*.yaml", "deploy/compose/*/*/*.yaml", "deploy/grafana/*", "components/*/*.yaml", "components/*/*/*.yaml"} {
@@ -41,15 +41,7 @@ func program(t *testing.T) []string {
 			t.Fatal(pattern, err)
 		}
 	}
-	if own, err := filepath.Abs(filepath.Join(root, "bin", "docker-compose")); err == nil {
-		if _, err := os.Stat(own); err == nil {
-			return []string{own}
-		}
-	}
-	if exec.Command("docker", "compose", "version").Run() != nil {
-		testkit.LeaveOut(t, "Docker Compose is not there: make compose")
-	}
-	return []string{"docker", "compose"}
+	return testkit.Pinned(t, "docker-compose", "compose")
 }
 
 // model is of the file what the tests look at, as Compose reads it.
@@ -68,8 +60,7 @@ type model struct {
 
 // TestFile is what holds without Docker.
 func TestFile(t *testing.T) {
-	command := program(t)
-	cmd := exec.Command(command[0], append(command[1:], "-f", file, "config", "--format", "json")...)
+	cmd := exec.Command(program(t), "-f", file, "config", "--format", "json")
 	cmd.Env = clean(os.Environ())
 	var complaints strings.Builder
 	cmd.Stderr = &complaints

@@ -79,7 +79,7 @@ func ministackHere(t *testing.T) string {
 	if bin, err = filepath.Abs(bin); err != nil {
 		t.Fatal(err)
 	}
-	testkit.NeedTool(t, filepath.Join(bin, "ministack/bin/ministack"), "make emulators")
+	testkit.Pinned(t, "ministack/bin/ministack", "emulators")
 	python, err := exec.Command(filepath.Join(bin, "ministack/bin/python3"), "-c", "import sys; print(sys.base_prefix)").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func ministackHere(t *testing.T) string {
 
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	s := &system{T: t, command: append(program(t), "-p", "ordersaga-compose-test", "-f", file), env: clean(os.Environ()), ports: map[string]string{}}
+	s := &system{T: t, command: []string{program(t), "-p", "ordersaga-compose-test", "-f", file}, env: clean(os.Environ()), ports: map[string]string{}}
 	names := []string{"API", "AWS", "PAYMENT", "CARRIER", "PROMETHEUS", "GRAFANA", "DASHBOARD"}
 	free, err := daprlocal.FreePorts(len(names))
 	if err != nil {

@@ -34,10 +34,8 @@ import (
 var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) {
-	bin, err := filepath.Abs(filepath.Join(root, "bin"))
-	path := strings.Join([]string{bin, filepath.Join(bin, "moto", "bin"), filepath.Join(bin, "ministack", "bin"), os.Getenv("PATH")}, ":")
 	// Most tests wait most of the time: more of them at once than there are cores.
-	if err = errors.Join(err, os.Setenv("PATH", path), flag.Set("test.parallel", "6")); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
@@ -82,8 +80,9 @@ func all(url string) endpoints {
 const (
 	ours      = "ours"
 	moto      = "moto"
-	amazon    = "DynamoDB Local, ElasticMQ"
+	elasticmq = "ElasticMQ"
 	ministack = "MiniStack"
+	roto      = "roto"
 )
 
 type emulator struct {
@@ -97,10 +96,11 @@ var emulators = []emulator{
 		return all(testkit.NewAWS(t, func(o *awslocal.Options) { o.Dir = t.TempDir() }).Endpoint)
 	}},
 	{name: moto, start: func(t *testing.T) endpoints { return all(testkit.Moto(t).Address) }},
-	{name: amazon, lacks: "SNS STS", start: func(t *testing.T) endpoints {
-		return endpoints{"DynamoDB": testkit.DynamoDBLocal(t).Address, "SQS": testkit.ElasticMQ(t).Address}
+	{name: elasticmq, lacks: "SNS STS DynamoDB", start: func(t *testing.T) endpoints {
+		return endpoints{"SQS": testkit.ElasticMQ(t).Address}
 	}},
 	{name: ministack, start: func(t *testing.T) endpoints { return all(testkit.MiniStack(t).Address) }},
+	{name: roto, start: func(t *testing.T) endpoints { return all(testkit.Roto(t).Address) }},
 }
 
 // endpointEnv names one more endpoint to test.

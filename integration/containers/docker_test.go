@@ -17,7 +17,7 @@ import (
 // images are the names of what runs.
 type images struct {
 	ordersaga, pause, front, placement, scheduler, daprd, redis string
-	moto, dynamodb, elasticmq, ministack                        string // "": not an image, but this machine's program
+	moto, elasticmq, ministack                                  string // "": not an image, but this machine's program
 
 	root, bin, python string // folders of this machine
 }
@@ -25,7 +25,7 @@ type images struct {
 // public are the images at the versions that tools/ pins.
 var public = images{
 	placement: "daprio/placement:1.18.2", scheduler: "daprio/scheduler:1.18.2", daprd: "daprio/daprd:1.18.2", redis: "redis:8",
-	moto: "motoserver/moto:5.2.5", dynamodb: "amazon/dynamodb-local:3.3.1", elasticmq: "softwaremill/elasticmq:1.7.1", ministack: "ministackorg/ministack:1.5.33",
+	moto: "motoserver/moto:5.2.5", elasticmq: "softwaremill/elasticmq:1.7.1", ministack: "ministackorg/ministack:1.5.33",
 }
 
 // program is a container of an image, with its own entry point, or else of this
@@ -90,14 +90,14 @@ func build(ctx context.Context) (images, error) {
 	if made.front, err = testimages.Program(ctx, "front", "./integration/containers/front"); err != nil {
 		return images{}, err
 	}
+	if made.bin, err = filepath.EvalSymlinks(filepath.Join(made.root, "bin")); err != nil && testimages.Local() {
+		return images{}, fmt.Errorf("make dapr moto emulators first: %w", err)
+	}
 	if !testimages.Local() {
 		made.ordersaga = "ordersaga-test/ordersaga"
 		return made, buildFromSources(ctx, made.ordersaga)
 	}
-	made.moto, made.dynamodb, made.elasticmq, made.ministack = "", "", "", ""
-	if made.bin, err = filepath.EvalSymlinks(filepath.Join(made.root, "bin")); err != nil {
-		return images{}, fmt.Errorf("make dapr moto emulators first: %w", err)
-	}
+	made.moto, made.elasticmq, made.ministack = "", "", ""
 	python, err := exec.CommandContext(ctx, filepath.Join(made.bin, "moto/bin/python3"), "-c", "import sys; print(sys.base_prefix)").Output()
 	if err != nil {
 		return images{}, fmt.Errorf("make moto first: %w", err)

@@ -121,7 +121,7 @@ func (s *stack) run(ctx context.Context, c spec) error {
 			h.Binds = c.binds
 			h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped} // as a kubelet does; a worker may ask for a new sidecar
 			if c.tmp {
-				h.Tmpfs = map[string]string{"/tmp": "exec"} // DynamoDB Local puts a library there
+				h.Tmpfs = map[string]string{"/tmp": "exec"} // where Java programs put libraries
 			}
 			if c.pod != "" {
 				h.NetworkMode = container.NetworkMode("container:" + s.all[c.pod].GetContainerID())

@@ -7,6 +7,8 @@ import (
 
 	"github.com/testcontainers/testcontainers-go/wait"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 // TestThirdParty runs the same orders on other people's AWS. Only AWS and the
@@ -22,8 +24,11 @@ func TestThirdParty(t *testing.T) {
 	for _, p := range []struct {
 		name string
 		aws  func(images) []spec
-	}{{"moto", moto}, {"MiniStack", ministack}, {"Amazon and ElasticMQ", amazon}} {
+	}{{"moto", moto}, {"MiniStack", ministack}, {"roto", roto}, {"roto and ElasticMQ", elasticmq}} {
 		t.Run(p.name, func(t *testing.T) {
+			if strings.HasPrefix(p.name, "roto") { // it has no image
+				testkit.Pinned(t, "roto/bin/roto-server", "emulators")
+			}
 			if err := system.moveTo(t.Context(), p.aws); err != nil {
 				t.Fatal(err)
 			}
@@ -64,13 +69,16 @@ func ministack(i images) []spec {
 	return []spec{c}
 }
 
-func amazon(i images) []spec {
-	tables := i.program(i.dynamodb, "java", "-Xmx256m", "-Djava.library.path="+i.bin+"/dynamodb-local", "-cp", i.bin+"/dynamodb-local/*", "software.amazon.dynamodb.services.local.main.ServerRunner")
-	tables.name, tables.ports, tables.ready = "aws-tables", []string{"8000/tcp"}, wait.ForListeningPort("8000/tcp").SkipInternalCheck().WithStartupTimeout(soon)
-	if i.bin == "" {
-		tables.cmd = []string{"-jar", "DynamoDBLocal.jar"}
-	}
-	tables.cmd = append(tables.cmd, "-inMemory", "-sharedDb", "-disableTelemetry", "-port", "8000")
+func roto(i images) []spec {
+	c := i.program("", "bin/roto/bin/roto-server", "--ephemeral", "--host", "0.0.0.0", "--port", "4566")
+	c.name, c.ports, c.ready = "aws", []string{"4566/tcp"}, wait.ForListeningPort("4566/tcp").SkipInternalCheck().WithStartupTimeout(soon)
+	return []spec{c}
+}
+
+// elasticmq has queues alone: tables are roto's, and topics ours.
+func elasticmq(i images) []spec {
+	tables := roto(i)[0]
+	tables.name = "aws-tables"
 
 	queues := i.program(i.elasticmq, "java", "-Xmx256m", "-Dconfig.file=/opt/elasticmq.conf", "-cp", i.bin+"/elasticmq/*", "org.elasticmq.server.Main")
 	queues.name, queues.ports, queues.ready = "aws-queues", []string{"9324/tcp"}, wait.ForListeningPort("9324/tcp").SkipInternalCheck().WithStartupTimeout(soon)
@@ -78,7 +86,7 @@ func amazon(i images) []spec {
 
 	topics := ours(i)[0]
 	topics.name = "aws-topics"
-	return []spec{tables, queues, topics, front(i, "http://aws-topics:4566", "http://aws-queues:9324", "http://aws-tables:8000")}
+	return []spec{tables, queues, topics, front(i, "http://aws-topics:4566", "http://aws-queues:9324", "http://aws-tables:4566")}
 }
 
 // moveTo brings the system up on another AWS.

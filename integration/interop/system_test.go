@@ -57,7 +57,7 @@ type system struct {
 var (
 	apiLine  = regexp.MustCompile(`(?m)^  API +(http://\S+)`)
 	grpcLine = regexp.MustCompile(`(?m)^  grpc (\S+)(?: \(metadata dapr-api-token: (\S+)\))?\n`)
-	noDapr   = regexp.MustCompile(`Dapr's \S+ is not here: .*`)
+	noDapr   = regexp.MustCompile(`ORDERSAGA_DAPR_BIN is \S+, and there is no program \S+`)
 )
 
 // dev starts everything, until the test's end.
@@ -89,7 +89,7 @@ func dev(t *testing.T, flags ...string) system {
 		case err := <-ended:
 			ended <- nil // for the cleanup
 			if why := noDapr.FindString(out.String()); why != "" {
-				leaveOut(t, why)
+				leaveOut(t, why+" (make dapr)")
 			}
 			t.Fatalf("ordersaga dev ended: %v\n%s", err, out.String())
 		default:

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/testkit/kube"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 const (
@@ -281,7 +281,7 @@ func (w *world) condition(t *testing.T, kind string) string {
 // limit changes the maximum as an operator does.
 func (w *world) limit(n int) {
 	w.t.Helper()
-	w.helm("upgrade", release, filepath.Join(kube.Root(w.t), "deploy", "helm", "ordersaga"), "--reuse-values", "--set", fmt.Sprint("autoscaling.max=", n))
+	w.helm("upgrade", release, filepath.Join(testkit.Root(w.t), "deploy", "helm", "ordersaga"), "--reuse-values", "--set", fmt.Sprint("autoscaling.max=", n))
 }
 
 // act is an operator's.

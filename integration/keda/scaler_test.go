@@ -43,7 +43,7 @@ type measured struct {
 // triggers renders the chart, and takes the ScaledObject's.
 func triggers(t *testing.T, settings ...string) []Trigger {
 	t.Helper()
-	chart := filepath.Join(kube.Root(t), "deploy", "helm", "ordersaga")
+	chart := filepath.Join(testkit.Root(t), "deploy", "helm", "ordersaga")
 	// What helm reads: go's cache of results goes by the files that the test
 	// itself has opened.
 	must(t, filepath.WalkDir(chart, func(path string, d fs.DirEntry, err error) error {

@@ -86,7 +86,7 @@ func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "ordersaga")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/ordersaga")
-	cmd.Dir = kube.Root(t)
+	cmd.Dir = testkit.Root(t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build ordersaga: %v\n%s", err, out)
 	}
@@ -140,7 +140,7 @@ func (w *world) install(settings ...string) {
 		"stringData": map[string]any{"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
 	}))
 	w.helm(append([]string{
-		"install", release, filepath.Join(kube.Root(w.t), "deploy", "helm", "ordersaga"),
+		"install", release, filepath.Join(testkit.Root(w.t), "deploy", "helm", "ordersaga"),
 	}, settings...)...)
 	testkit.Within(w.t, 2*time.Minute, "the API answers", func() error { return answers(w.t.Context(), w.apiURL+"/readyz") })
 }

@@ -7,51 +7,30 @@ import (
 	"testing"
 )
 
-// DynamoDBLocal starts Amazon's own DynamoDB emulator, with nothing on disk.
-// It can't be told to listen on loopback only.
-func DynamoDBLocal(t testing.TB) *Server {
-	t.Helper()
-	jars, port := jars(t, "dynamodb-local"), freePort(t)
-	return emulator(t, port, nil, "java", small, "-Djava.library.path="+filepath.Dir(jars), "-cp", jars,
-		"software.amazon.dynamodb.services.local.main.ServerRunner", "-inMemory", "-sharedDb", "-disableTelemetry", "-port", port)
-}
-
 // ElasticMQ starts a third-party SQS emulator.
 func ElasticMQ(t testing.TB) *Server {
 	t.Helper()
-	jars, port := jars(t, "elasticmq"), freePort(t)
-	return emulator(t, port, nil, "java", small, "-Drest-sqs.bind-hostname=127.0.0.1", "-Drest-sqs.bind-port="+port,
+	java, port := NeedTool(t, "java", "apt-get install default-jre-headless"), freePort(t)
+	jars := filepath.Join(filepath.Dir(Pinned(t, "elasticmq/ready", "emulators")), "*")
+	return emulator(t, port, nil, java, "-Xmx256m", "-Drest-sqs.bind-hostname=127.0.0.1", "-Drest-sqs.bind-port="+port,
 		"-Dnode-address.host=127.0.0.1", "-Dnode-address.port="+port, "-Drest-stats.enabled=false", "-cp", jars, "org.elasticmq.server.Main")
 }
 
 // MiniStack starts a LocalStack-like AWS emulator.
 func MiniStack(t testing.TB) *Server {
 	t.Helper()
-	binary, port := NeedTool(t, "ministack", emulatorsAre), freePort(t)
+	binary, port := Pinned(t, "ministack/bin/ministack", "emulators"), freePort(t)
 	return emulator(t, port, []string{
 		"BIND_HOST=127.0.0.1", "MINISTACK_HOST=127.0.0.1", "GATEWAY_PORT=" + port,
 		"DOCKER_HOST=unix:///nonexistent", // it looks for containers to remove
 	}, binary)
 }
 
-const (
-	emulatorsAre = "`make emulators` puts it into bin/"
-	small        = "-Xmx256m"
-)
-
-// jars is the class path of what `make emulators` has put into a folder of
-// bin/, which is a neighbour of bin/ministack/bin in the PATH.
-func jars(t testing.TB, name string) string {
+// Roto starts an AWS emulator in Rust, with nothing on disk.
+func Roto(t testing.TB) *Server {
 	t.Helper()
-	NeedTool(t, "java", "apt-get install default-jre-headless")
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		at := filepath.Join(dir, name)
-		if found, _ := filepath.Glob(filepath.Join(at, "*.jar")); len(found) > 0 { // its only error is a bad pattern
-			return filepath.Join(at, "*")
-		}
-	}
-	LeaveOut(t, name+" is not installed: "+emulatorsAre)
-	return ""
+	binary, port := Pinned(t, "roto/bin/roto-server", "emulators"), freePort(t)
+	return emulator(t, port, nil, binary, "--ephemeral", "--port", port)
 }
 
 func emulator(t testing.TB, port string, env []string, program string, args ...string) *Server {

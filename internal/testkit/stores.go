@@ -38,7 +38,7 @@ func Redis(t testing.TB, args ...string) *Server {
 // Moto starts a third-party AWS emulator. Its Address is an endpoint's URL.
 func Moto(t testing.TB) *Server {
 	t.Helper()
-	binary := NeedTool(t, "moto_server", "`make moto` puts it into bin/moto/bin")
+	binary := Pinned(t, "moto/bin/moto_server", "moto")
 	port := freePort(t)
 	s := &Server{Address: "http://127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
 		return exec.Command(binary, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // stopped by the test's end

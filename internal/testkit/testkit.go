@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
-// NeedTool gives the path of a program that a test drives. Without it the test
-// is skipped with the way to get it; with CI=true it fails, because there a
-// skipped test is one that nobody runs.
+// NeedTool gives the path of a program of this machine that a test drives, of
+// whatever version is on the PATH. Without it the test is skipped with the way
+// to get it; with CI=true it fails, because there a skipped test is one that
+// nobody runs.
 func NeedTool(t testing.TB, name, howToGet string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -22,33 +24,48 @@ func NeedTool(t testing.TB, name, howToGet string) string {
 	return path
 }
 
-// UseBuiltDapr lets tests find Dapr's programs in the module's bin, where `make
-// dapr` puts them, if they are there and nobody has named others. It is for
+// Pinned is NeedTool for what `make TARGET` puts into the repository's bin/, at
+// the version that tools/ pins: program is its path there. One of the same name
+// on the PATH does not count, for it may be of any version.
+func Pinned(t testing.TB, program, target string) string {
+	t.Helper()
+	path := filepath.Join(Root(t), "bin", program)
+	if _, err := os.Stat(path); err != nil {
+		LeaveOut(t, "bin/"+program+" is not there: `make "+target+"` puts it there")
+	}
+	return path
+}
+
+// Root is the checkout.
+func Root(t testing.TB) string {
+	t.Helper()
+	root, err := images.Root()
+	must(t, err)
+	return root
+}
+
+// UseBuiltDapr lets tests find Dapr's programs in bin/, where `make dapr` puts
+// them, and nowhere else, unless ORDERSAGA_DAPR_BIN names others. It is for
 // TestMain.
 func UseBuiltDapr() {
 	const named = "ORDERSAGA_DAPR_BIN"
-	dir, err := os.Getwd()
-	for err == nil && os.Getenv(named) == "" {
-		bin := filepath.Join(dir, "bin")
-		if _, missing := os.Stat(filepath.Join(bin, "daprd")); missing == nil {
-			err = os.Setenv(named, bin)
-		}
-		_, above := os.Stat(filepath.Join(dir, "go.mod"))
-		if above == nil || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir)
+	if os.Getenv(named) != "" {
+		return
+	}
+	root, err := images.Root()
+	if err == nil {
+		err = os.Setenv(named, filepath.Join(root, "bin"))
 	}
 	if err != nil {
 		panic(err)
 	}
 }
 
-// NeedDapr is NeedTool for Dapr's programs.
+// NeedDapr is Pinned for Dapr's programs.
 func NeedDapr(t testing.TB) {
 	t.Helper()
 	if _, err := daprlocal.Find(); err != nil {
-		LeaveOut(t, err.Error())
+		LeaveOut(t, err.Error()+": "+daprIs)
 	}
 }
 
@@ -57,9 +74,11 @@ func NeedSentry(t testing.TB) {
 	t.Helper()
 	NeedDapr(t)
 	if _, err := daprlocal.FindOne(daprlocal.Sentry); err != nil {
-		LeaveOut(t, err.Error())
+		LeaveOut(t, err.Error()+": "+daprIs)
 	}
 }
+
+const daprIs = "`make dapr` builds it into bin/"
 
 // LeaveOut skips a test with the reason, and fails it with CI=true.
 func LeaveOut(t testing.TB, why string) {

@@ -1,5 +1,5 @@
-// Command front makes one AWS of three that each do a part: tables are in
-// DynamoDB Local, queues in ElasticMQ, and topics, which neither has, in our own
+// Command front makes one AWS of three that each do a part: tables are at
+// DYNAMODB-URL, queues in ElasticMQ, and topics, which that has not, in our own
 // endpoint. That one delivers into queues of its own, by the same names, out of
 // which front carries the messages over.
 //

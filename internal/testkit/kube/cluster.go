@@ -30,53 +30,27 @@ type Cluster struct {
 
 const (
 	token   = "the-test"
-	howTo   = "`make kube-tools` builds it into bin/ (20 minutes the first time)"
+	target  = "kube-tools"     // of the Makefile
 	slowest = 90 * time.Second // to come up, on a busy machine
 )
-
-// tool finds a program in the repository's bin/, or on the PATH.
-func tool(t testing.TB, name, how string) string {
-	t.Helper()
-	if path, err := exec.LookPath(filepath.Join(Root(t), "bin", name)); err == nil {
-		return path
-	}
-	return testkit.NeedTool(t, name, how)
-}
 
 // Helm is the path of the helm program.
 func Helm(t testing.TB) string {
 	t.Helper()
-	return tool(t, "helm", "`make helm` builds it into bin/")
+	return testkit.Pinned(t, "helm", "helm")
 }
 
 // Scaler is the path of the program that asks KEDA's scalers.
 func Scaler(t testing.TB) string {
 	t.Helper()
-	return tool(t, "keda-scaler", howTo)
-}
-
-// Root is the repository's folder.
-func Root(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	must(t, err)
-	for {
-		if _, err := os.Stat(filepath.Join(dir, ".golangci.yaml")); err == nil {
-			return dir
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			t.Fatal("this is not within the repository")
-		}
-		dir = up
-	}
+	return testkit.Pinned(t, "keda-scaler", target)
 }
 
 // ModuleDir is where a module's files are that a folder's go.mod requires.
 func ModuleDir(t testing.TB, folder, module string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module) //nolint:gosec // a test's own arguments
-	cmd.Dir = filepath.Join(Root(t), folder)
+	cmd.Dir = filepath.Join(testkit.Root(t), folder)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("find module %s of %s: %v %s", module, folder, err, out)
@@ -89,8 +63,8 @@ func ModuleDir(t testing.TB, folder, module string) string {
 // Start starts a control plane and waits until it is ready.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
-	etcd := tool(t, "etcd", "apt-get install etcd-server")
-	server, manager := tool(t, "kube-apiserver", howTo), tool(t, "kube-controller-manager", howTo)
+	etcd := testkit.NeedTool(t, "etcd", "apt-get install etcd-server")
+	server, manager := testkit.Pinned(t, "kube-apiserver", target), testkit.Pinned(t, "kube-controller-manager", target)
 	dir := t.TempDir()
 	ports, err := daprlocal.FreePorts(4)
 	must(t, err)

@@ -18,7 +18,7 @@ const kedaFolder, kedaModule = "tools/kube/keda", "github.com/kedacore/keda/v2"
 func (c *Cluster) StartKEDA() {
 	t := c.t
 	t.Helper()
-	operator, adapter := tool(t, "keda-operator", howTo), tool(t, "keda-adapter", howTo)
+	operator, adapter := testkit.Pinned(t, "keda-operator", target), testkit.Pinned(t, "keda-adapter", target)
 	c.CRDs(filepath.Join(ModuleDir(t, kedaFolder, kedaModule), "config", "crd", "bases"))
 	ctx := t.Context()
 	must(t, c.Post(ctx, "/api/v1/namespaces", object{"metadata": object{"name": "keda"}}))
