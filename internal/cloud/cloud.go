@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -99,7 +100,8 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) {
-				so.MaxAttempts, so.MaxBackoff = 5, 2*time.Second
+				so.MaxAttempts, so.MaxBackoff = attempts, longest
+				so.Backoff = backOff{retry.NewExponentialJitterBackoff(longest)}
 				so.Retryables = append(so.Retryables, retry.RetryableErrorCode{Codes: throttleCodes})
 			})
 		}),
@@ -149,6 +151,32 @@ var throttleCodes = func() map[string]struct{} {
 }()
 
 var throttles = retry.ThrottleErrorCode{Codes: throttleCodes}
+
+const (
+	attempts = 5 // at a request
+	longest  = 2 * time.Second
+)
+
+// backOff is how long the SDK waits before it repeats a request. Its own first
+// wait is up to two seconds, whatever went wrong. DynamoDB and SNS throttle
+// by the second and refill all the time: there is room again after some tens
+// of milliseconds.
+type backOff struct{ otherwise retry.BackoffDelayer }
+
+// BackoffDelay is up to 50 ms after the first attempt that was throttled, then
+// four times as long each time. The shorter half of it is left to chance.
+func (b backOff) BackoffDelay(attempt int, err error) (time.Duration, error) {
+	if throttles.IsErrorThrottle(err) != aws.TrueTernary {
+		return b.otherwise.BackoffDelay(attempt, err)
+	}
+	const first, factor = 50 * time.Millisecond, 4
+	wait := first
+	for n := 1; n < attempt && wait < longest; n++ {
+		wait *= factor
+	}
+	wait = min(wait, longest)
+	return wait/2 + rand.N(wait/2), nil //nolint:gosec // jitter needs no secrecy
+}
 
 func outcome(err error) Outcome {
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -283,6 +284,34 @@ func TestBodiesArriveWhole(t *testing.T) {
 	for _, n := range sizes {
 		if got[n] != 4 {
 			t.Errorf("%d bytes arrived %d times", n, got[n])
+		}
+	}
+}
+
+// TestThrottlesWaitTensOfMilliseconds at first, whichever code a service has
+// for it, and never more than two seconds.
+func TestThrottlesWaitTensOfMilliseconds(t *testing.T) {
+	c := empty(t, awslocal.ThrottleSome("", 1, 1))
+	_, ofDynamoDB := c.DynamoDB.ListTables(t.Context(), nil, func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
+	_, ofSNS := c.SNS.ListTopics(t.Context(), nil, func(o *sns.Options) { o.RetryMaxAttempts = 1 })
+	_, ofSQS := c.SQS.ListQueues(t.Context(), nil, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+	for name, at := range map[string]struct {
+		err     error
+		retryer aws.Retryer
+	}{
+		"DynamoDB": {ofDynamoDB, c.DynamoDB.Options().Retryer},
+		"SNS":      {ofSNS, c.SNS.Options().Retryer},
+		"SQS":      {ofSQS, c.SQS.Options().Retryer},
+	} {
+		if !at.retryer.IsErrorRetryable(at.err) {
+			t.Fatalf("%s: %v is not repeated", name, at.err)
+		}
+		for attempt, most := range map[int]time.Duration{1: 50 * time.Millisecond, 2: 200 * time.Millisecond, 3: 800 * time.Millisecond, 4: 2 * time.Second, 99: 2 * time.Second} {
+			for range 100 {
+				if wait, err := at.retryer.RetryDelay(attempt, at.err); err != nil || wait < most/2 || wait > most {
+					t.Fatalf("%s, attempt %d: waits %s (%v), want %s to %s", name, attempt, wait, err, most/2, most)
+				}
+			}
 		}
 	}
 }
