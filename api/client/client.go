@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
 // Client is one user of the API.
@@ -48,7 +50,8 @@ func IsNotFound(err error) bool {
 const maxAnswer = 64 << 20
 
 // Call sends in, if not nil, as JSON and decodes the answer into out, if not
-// nil. A refusal is a *Problem.
+// nil. A refusal is a *Problem. No redirect is followed: it is an error that says
+// where it points.
 func (c Client) Call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader = http.NoBody
 	if in != nil {
@@ -68,7 +71,10 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := c.HTTP.Do(req)
+	res, err := httpcall.Do(c.HTTP, req)
+	if r, ok := errors.AsType[*httpcall.Redirected](err); ok {
+		return fmt.Errorf("this is not the API: %w", r)
+	}
 	if err != nil {
 		return fmt.Errorf("the API does not answer: %w", err)
 	}
@@ -77,7 +83,7 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return fmt.Errorf("read the API's answer to %s %s: %w", method, path, err)
 	}
-	if res.StatusCode >= http.StatusBadRequest {
+	if res.StatusCode < 200 || res.StatusCode > 299 {
 		p := &Problem{Title: http.StatusText(res.StatusCode)}
 		_ = json.Unmarshal(answer, p) // what is no problem document has its status at least
 		if p.Status = res.StatusCode; p.Detail == "" {
@@ -86,7 +92,10 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 		return p
 	}
 	if out == nil {
-		return nil
+		if len(answer) == 0 {
+			return nil
+		}
+		out = &json.RawMessage{} // a page of somebody else is no answer, also where nobody wants to know what it says
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("decode the API's answer to %s %s: %w", method, path, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
@@ -173,16 +174,12 @@ func (s Simulators) call(ctx context.Context, method, at string, out any) error 
 	if err != nil {
 		return fmt.Errorf("simulator: %w", err)
 	}
-	client := s.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	res, err := client.Do(req)
+	res, err := httpcall.Do(s.HTTP, req)
 	if err != nil {
 		return fmt.Errorf("simulator: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }() // decoded below; nothing to learn from closing
-	if res.StatusCode >= 300 {
+	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return fmt.Errorf("simulator: %s %s answered %s", method, at, res.Status)
 	}
 	if out == nil {

@@ -20,6 +20,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
+
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
 // Role is what somebody may do.
@@ -225,11 +227,20 @@ func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, p.last
 }
 
-// healthy makes an error of an answer that says the issuer is broken.
+// healthy makes an error of an answer that says the issuer is broken, or is
+// elsewhere. What the keys prove is all that a token is worth, so they come from
+// the address that was configured and from the one that its discovery names, not
+// from where somebody on the way points to, be it the same host over http; and
+// the client's secret goes nowhere else.
 type healthy struct{ *http.Transport }
 
 func (h healthy) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := h.Transport.RoundTrip(req)
+	if err == nil {
+		if err := httpcall.Refuse(res); err != nil {
+			return nil, err
+		}
+	}
 	if err == nil && res.StatusCode >= http.StatusInternalServerError {
 		_ = res.Body.Close() // it is broken anyway
 		return nil, fmt.Errorf("it answers %s", res.Status)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -115,7 +116,9 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
-	cfg.HTTPClient = whole{cfg.HTTPClient} // not before: AWS_CA_BUNDLE is for a client of the SDK's own type
+	// Not before: AWS_CA_BUNDLE is for a client of the SDK's own type.
+	sdk := cfg.HTTPClient.(*awshttp.BuildableClient) //nolint:forcetypeassert // the one above, with those certificates
+	cfg.HTTPClient = whole{&http.Client{Timeout: sdk.GetTimeout(), Transport: sdk.GetTransport()}}
 	c.DynamoDB = dynamodb.NewFromConfig(cfg)
 	c.SQS = sqs.NewFromConfig(cfg)
 	c.SNS = sns.NewFromConfig(cfg)

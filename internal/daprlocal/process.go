@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
 // process is one of Dapr's, as a child.
@@ -156,7 +158,7 @@ func answers(ctx context.Context, url string) bool {
 	if err != nil {
 		return false
 	}
-	res, err := probe.Do(req)
+	res, err := httpcall.Do(probe, req)
 	if err != nil {
 		return false
 	}

@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -58,7 +60,7 @@ func (i *Intake) Message(ctx context.Context, body []byte) (err error) {
 	}
 	ctx = tracing.Continue(ctx, e.Traceparent)
 	tracing.Concerns(ctx, o.OrderID)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.API+"/v1/sagas", bytes.NewReader(e.Payload))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(i.API, "/")+"/v1/sagas", bytes.NewReader(e.Payload))
 	if err != nil {
 		return fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
 	}
@@ -69,14 +71,16 @@ func (i *Intake) Message(ctx context.Context, body []byte) (err error) {
 	if i.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+i.Token)
 	}
-	res, err := i.HTTP.Do(req)
+	res, err := httpcall.Do(i.HTTP, req)
 	if err != nil {
 		return fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
 	}
 	problem, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // to the end, or the connection is not used again
 	err = errors.Join(err, res.Body.Close())
-	if res.StatusCode < 300 {
-		return nil // the saga is started, whatever became of the rest of the answer
+	// Only this says that the start is durable: a 200 may be anybody's, and the
+	// message would be deleted for it.
+	if res.StatusCode == http.StatusAccepted {
+		return nil // whatever became of the rest of the answer
 	}
 	return errors.Join(fmt.Errorf("start saga of order %s: the API answers %s: %.1000s", o.OrderID, res.Status, problem), err)
 }

@@ -1,0 +1,55 @@
+package auth_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/auth/authtest"
+	"github.com/ordersaga/ordersaga/internal/httpcall"
+)
+
+// TestKeysComeFromWhereTheyShould: neither the discovery nor the keys are taken
+// from where a redirect points, be what it leads to right.
+func TestKeysComeFromWhereTheyShould(t *testing.T) {
+	real := authtest.New(t, "http://127.0.0.1/console/signed-in")
+	token := real.Token("viewer")
+	for _, redirected := range []string{"/.well-known/openid-configuration", "/keys"} {
+		var at string
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == redirected {
+				http.Redirect(w, r, real.URL+"/elsewhere", http.StatusFound)
+				return
+			}
+			// The real discovery with this server's name for issuer and keys.
+			res, err := http.Get(real.URL + r.URL.Path) //nolint:noctx // a test ends by itself
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			b, err := io.ReadAll(res.Body)
+			if err := errors.Join(err, res.Body.Close()); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(w, strings.ReplaceAll(string(b), real.URL, at))
+		}))
+		at = front.URL
+		i, err := auth.New(auth.Options{Issuer: at, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = i.Who(t.Context(), token)
+		if r, ok := errors.AsType[*httpcall.Redirected](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != real.URL+"/elsewhere" {
+			t.Errorf("%s: %v", redirected, err)
+		}
+		i.Close()
+		http.DefaultClient.CloseIdleConnections()
+		front.Close()
+	}
+}
