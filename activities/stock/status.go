@@ -72,20 +72,45 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 	}
 }
 
-// MarkPaid records the charge. ErrFinished if the order is not held any more.
+// onlyPaid adds the condition that the order has a charge, or costs nothing:
+// whoever is wrong about that, it neither counts as paid nor ships.
+func onlyPaid(u *types.Update) *types.Update {
+	*u.ConditionExpression += " AND (attribute_exists(#chargeId) OR #total = :free)"
+	u.ExpressionAttributeNames["#chargeId"], u.ExpressionAttributeNames["#total"] = "chargeId", "total"
+	u.ExpressionAttributeValues[":free"] = num(0)
+	return u
+}
+
+// unpaid says so if that is why an order is past a step.
+func (s *Store) unpaid(ctx context.Context, orderID string, err error) error {
+	if !errors.Is(err, ErrFinished) {
+		return err
+	}
+	rec, getErr := s.Get(ctx, orderID)
+	if getErr == nil && rec.Total > 0 && rec.ChargeID == "" && !rec.Status.Terminal() {
+		return fmt.Errorf("it costs %d %s and has no charge: %w", rec.Total, rec.Currency, err)
+	}
+	return err
+}
+
+// MarkPaid records the charge; an order that costs nothing needs none. ErrFinished
+// if the order is not held any more, or costs something and chargeID is empty.
 func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
-		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid))
-	return wrap(err, "mark order %s paid", orderID)
+	u := s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
+		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid)
+	if chargeID == "" {
+		u = onlyPaid(u)
+	}
+	return wrap(s.unpaid(ctx, orderID, s.update(ctx, u)), "mark order %s paid", orderID)
 }
 
 // MarkShipmentRequested records the shipment. It and RequestCancel exclude
 // each other: whichever comes first holds. ErrFinished if the order is not
-// paid, or is to be cancelled, or refunded.
+// paid (of its status and its charge both), or is to be cancelled, or refunded.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
-	u := s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)
+	u := onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
-	return wrap(s.update(ctx, u), "mark shipment of order %s", orderID)
+	return wrap(s.unpaid(ctx, orderID, s.update(ctx, u)), "mark shipment of order %s", orderID)
 }
 
 // MarkRefunding records that the order's money goes back. It and what ships and
