@@ -1,6 +1,9 @@
 package activities_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -453,6 +456,35 @@ func TestTechnicalErrors(t *testing.T) {
 		if result, failure := b.run(name, `[1]`); result != "" || !strings.Contains(failure, "decode") {
 			t.Errorf("%s of no state: %q %q", name, result, failure)
 		}
+	}
+}
+
+// TestRateLimited: what the provider's Retry-After says comes first in what the
+// saga sees, of a charge and of a refund.
+func TestRateLimited(t *testing.T) {
+	b := newBench(t)
+	s := b.accept("o", "tok_rate_limited_1")
+	b.do(workflows.ReserveStock, s)
+	in, err := json.Marshal(s)
+	b.must(err)
+	if _, failure := b.run(workflows.ChargePayment, string(in)); !strings.HasPrefix(failure, "retry after 1s: ") {
+		t.Errorf("charge: %q", failure)
+	}
+	b.do(workflows.ChargePayment, s)
+
+	limited := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(limited.Close)
+	payments := payment.New(payment.Options{URL: limited.URL})
+	t.Cleanup(payments.Close)
+	b.parts.Payments = payments
+	b.registry = task.NewTaskRegistry()
+	b.must(b.parts.Register(b.registry))
+	b.exec = task.NewTaskExecutor(b.registry)
+	if failure := b.undo(workflows.RefundPayment, s, order.StatusFailed, ""); !strings.HasPrefix(failure, "retry after 7s: ") {
+		t.Errorf("refund: %q", failure)
 	}
 }
 

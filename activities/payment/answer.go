@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,12 +166,39 @@ func (a listAnswer) entries(orderID, after string) ([]Entry, error) {
 // empty if it is not the provider's word: a proxy's page, say.
 type refusal struct {
 	status  int
+	after   time.Duration
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
 func (e *refusal) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("provider answered %d %s %s", e.status, text.Cut(e.Code, text.MaxID), text.Cut(e.Message, text.Max/2)))
+}
+
+// RetryAfter is how long the provider asks not to be called again; 0 if it does
+// not say.
+func (e *refusal) RetryAfter() time.Duration { return e.after }
+
+// retryAfter reads the header of that name, which a 429 or 503 may have: whole
+// seconds, or a date by the clock of who sent it, which its Date tells. What is
+// neither counts for nothing.
+func retryAfter(res *http.Response, now time.Time) time.Duration {
+	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	const most = 24 * 60 * 60 // seconds: more is no number that anybody means
+	value := strings.TrimSpace(res.Header.Get("Retry-After"))
+	if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return time.Duration(min(n, most)) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if theirs, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		now = theirs
+	}
+	return min(max(at.Sub(now), 0), most*time.Second)
 }
 
 // final makes *Declined and ErrVoided of a charge's refusal that says so.

@@ -390,3 +390,40 @@ func TestLongWords(t *testing.T) {
 		t.Errorf("%q %v", refund, err)
 	}
 }
+
+// TestRetryAfter is read of what says "not now", and of nothing else.
+func TestRetryAfter(t *testing.T) {
+	const day = 24 * time.Hour
+	date := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC) // the provider's clock may be wrong
+	for _, c := range []struct {
+		status int
+		value  string
+		want   time.Duration
+	}{
+		{429, "1", time.Second},
+		{503, " 120 ", 2 * time.Minute},
+		{429, date.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second},
+		{429, date.Add(-time.Hour).Format(http.TimeFormat), 0},
+		{429, date.AddDate(400, 0, 0).Format(http.TimeFormat), day},
+		{429, "18446744073709551615", day},
+		{429, "-1", 0}, {429, "1.5", 0}, {429, "soon", 0}, {429, "", 0},
+		{500, "1", 0}, {402, "1", 0}, {404, "1", 0},
+	} {
+		p := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", c.value)
+			w.Header().Set("Date", date.Format(http.TimeFormat))
+			w.WriteHeader(c.status)
+		}), 0)
+		_, charge := p.Charge(t.Context(), of("o", "tok_ok"))
+		_, refund := p.Refund(t.Context(), "o")
+		for _, err := range []error{charge, refund} {
+			asks, ok := errors.AsType[interface {
+				error
+				RetryAfter() time.Duration
+			}](err)
+			if err == nil || ok && asks.RetryAfter() != c.want || !ok && c.want > 0 {
+				t.Errorf("%d with %q: %v", c.status, c.value, err)
+			}
+		}
+	}
+}

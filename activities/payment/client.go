@@ -264,7 +264,7 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, ke
 	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated && method == http.MethodPost {
 		return decode(b, out)
 	}
-	r := &refusal{status: res.StatusCode}
+	r := &refusal{status: res.StatusCode, after: retryAfter(res, time.Now())}
 	if decode(b, r) != nil { // it is not the provider's word, so it has no code
 		r.Code, r.Message = "", ""
 	}

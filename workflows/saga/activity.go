@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/dapr/durabletask-go/task"
 
@@ -14,7 +16,9 @@ import (
 // Do adapts a step. fn returns the fields of the state that it has set (the
 // others zero and omitempty), or a *Stop for a business outcome, or any other
 // error to be tried again. The texts of both are cut to text.Max: they may quote
-// somebody else, and each stays in the history.
+// somebody else, and each stays in the history. An error with a method
+// RetryAfter() time.Duration chooses the pause before the next attempt; see
+// Policy.
 func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 	return func(ctx task.ActivityContext) (any, error) {
 		var state S
@@ -26,7 +30,7 @@ func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 			return reply{Stop: &Stop{Status: stop.Status, Reason: text.Cut(stop.Reason, text.Max)}}, nil
 		}
 		if err != nil {
-			return nil, text.Err(err)
+			return nil, again(err)
 		}
 		patch, err := json.Marshal(changed)
 		if err != nil {
@@ -37,16 +41,50 @@ func Do[S any](fn func(ctx context.Context, state S) (S, error)) task.Activity {
 }
 
 // Undo adapts a compensation. why says how the saga ends. Every error is
-// tried again; undoing twice, or what never happened, must be harmless. Its text
-// is cut as Do's is.
+// tried again; undoing twice, or what never happened, must be harmless. It is
+// treated as Do's is.
 func Undo[S any](fn func(ctx context.Context, state S, why Stop) error) task.Activity {
 	return func(ctx task.ActivityContext) (any, error) {
 		var in call[S]
 		if err := ctx.GetInput(&in); err != nil {
 			return nil, fmt.Errorf("decode compensation input: %w", err)
 		}
-		return nil, text.Err(fn(ctx.Context(), in.State, in.Stop))
+		return nil, again(fn(ctx.Context(), in.State, in.Stop))
 	}
+}
+
+// again is an activity's error as its workflow gets it, of which only the text
+// comes through the engine: the pause that it asks for goes before all else. An
+// older worker passes over that.
+func again(err error) error {
+	asks, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err)
+	if ok && asks.RetryAfter() > 0 {
+		err = fmt.Errorf("%s%s: %w", retryAfter, asks.RetryAfter(), err)
+	}
+	return text.Err(err)
+}
+
+const (
+	taskFailed = "task failed with an error: " // the SDK's, before an activity's own
+	retryAfter = "retry after "                // ours, before an error that asks for a pause
+)
+
+// asked is the pause that a failed activity asks for, or 0. A text of somebody
+// else's can't ask: it is never the beginning of an error of ours.
+func asked(err error) time.Duration {
+	rest, ok := strings.CutPrefix(err.Error(), taskFailed+retryAfter)
+	if !ok {
+		return 0
+	}
+	pause, _, _ := strings.Cut(rest, ": ")
+	d, err := time.ParseDuration(pause)
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // Parked adapts the Saga.Park activity: step is stuck because of cause. An

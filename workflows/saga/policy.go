@@ -18,7 +18,8 @@ type Policy struct {
 	Budget      time.Duration
 	MinAttempts int
 	// First is the pause after the first failure, Max the longest; each pause
-	// is Factor times the one before.
+	// is Factor times the one before. An error may ask for a longer one (see
+	// Do), and gets it up to Max, and to a minute.
 	First, Max time.Duration
 	Factor     float64
 	// Jitter is the share of a pause that is varied, 0 to 1: with 0.2 a pause
@@ -46,13 +47,20 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
-// delay is the pause after the n-th failure, n from 1.
-func (p Policy) delay(key string, n int) time.Duration {
+// longestAsked is the longest pause that an error may choose: whoever sends it
+// may be wrong, or not mean well.
+const longestAsked = time.Minute
+
+// delay is the pause after the n-th failure, n from 1, which asks for one of its
+// own, or for 0.
+func (p Policy) delay(key string, n int, asked time.Duration) time.Duration {
 	d := min(float64(p.First)*math.Pow(p.Factor, float64(n-1)), float64(p.Max))
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key + strconv.Itoa(n))) // never fails, says hash.Hash
 	share := float64(h.Sum32()) / math.MaxUint32
-	return time.Duration(d * (1 - p.Jitter*share))
+	own := time.Duration(d * (1 - p.Jitter*share))
+	asked += time.Duration(float64(asked) * p.Jitter * share) // not all at the same moment
+	return max(own, min(asked, p.Max, longestAsked))
 }
 
 func (p Policy) exhausted(attempts int, elapsed time.Duration) bool {

@@ -280,7 +280,7 @@ func (r *run[S]) attempt(activity string, p Policy, input func(n int) any, out a
 		if err == nil {
 			return nil, nil
 		}
-		delay := p.delay(string(r.ctx.ID)+activity, n)
+		delay := p.delay(string(r.ctx.ID)+activity, n, asked(err))
 		if p.exhausted(n, r.ctx.CurrentTimeUtc.Add(delay).Sub(began)) {
 			return nil, fmt.Errorf("%s failed %d times in %s: %w", activity, n, r.ctx.CurrentTimeUtc.Sub(began).Round(time.Millisecond), err)
 		}
