@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,9 @@ type resiliency struct {
 			Retries  map[string]struct {
 				Policy, Duration string
 				MaxRetries       int `yaml:"maxRetries"`
+				Matching         struct {
+					HTTPStatusCodes string `yaml:"httpStatusCodes"`
+				}
 			}
 			CircuitBreakers map[string]any `yaml:"circuitBreakers"`
 		}
@@ -32,6 +36,35 @@ type policies struct{ Timeout, Retry string }
 type component struct {
 	Spec struct {
 		Metadata []struct{ Name, Value string }
+	}
+}
+
+// TestSagaHearsWhenToComeBack: Dapr repeats a payment without a look at its
+// Retry-After, so what may have one goes to the saga. So does a decline, which is
+// an answer.
+func TestSagaHearsWhenToComeBack(t *testing.T) {
+	for _, folder := range []string{"local", "aws"} {
+		var r resiliency
+		read(t, filepath.Join(folder, "resiliency.yaml"), &r)
+		repeated := r.Spec.Policies.Retries[r.Spec.Targets.Apps["payment"].Retry].Matching.HTTPStatusCodes
+		for code, want := range map[int]bool{402: false, 429: false, 503: false, 500: true, 502: true, 504: true} {
+			got := false
+			for part := range strings.SplitSeq(repeated, ",") {
+				first, last, is := strings.Cut(part, "-")
+				if !is {
+					last = first
+				}
+				low, err1 := strconv.Atoi(first)
+				high, err2 := strconv.Atoi(last)
+				if err1 != nil || err2 != nil {
+					t.Fatalf("%s: status codes %q", folder, repeated)
+				}
+				got = got || low <= code && code <= high
+			}
+			if got != want {
+				t.Errorf("%s: Dapr repeats %d: %t, want %t", folder, code, got, want)
+			}
+		}
 	}
 }
 
