@@ -168,7 +168,7 @@ func TestAudit(t *testing.T) {
 	if !strings.Contains(a.body, `"subject":"operator"`) {
 		t.Errorf("the note does not say who it was at the issuer: %s", a.body)
 	}
-	c.do("PUT", "/v1/stock/A", `{"available":7}`, operator...)
+	c.do("PUT", "/v1/stock/A", `{"onHand":7}`, append([]string{"If-Match", c.do("GET", "/v1/stock/A", "", operator...).header.Get("ETag")}, operator...)...)
 	c.do("DELETE", "/v1/sagas/o?by=x&note=forget", "", operator...)
 	c.do("POST", "/v1/dead-letters/OrderProcessingQueue/redrive?rate=1000", "", operator...)
 	c.do("POST", "/console/stock", "", "Sec-Fetch-Site", "cross-site")

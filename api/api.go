@@ -41,7 +41,7 @@ type Orders interface {
 	Workers(ctx context.Context) ([]stock.Worker, error)
 	Load(ctx context.Context, at time.Time) (stock.Load, error)
 	GetLevel(ctx context.Context, sku string) (stock.Level, error)
-	SetAvailable(ctx context.Context, sku string, available int64) (stock.Level, error)
+	Count(ctx context.Context, sku string, counted int64, against string) (stock.Level, error)
 	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
 }
 
@@ -170,12 +170,17 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
 	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
 		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, stock.ErrChanged):
+		return huma.Error412PreconditionFailed(err.Error() + "; read it and count again")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")
 	}
 	if later, ok := errors.AsType[*reconcile.LaterError](err); ok {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a decision cannot be carried out yet")
 		return huma.Error503ServiceUnavailable(later.Error())
+	}
+	if held, ok := errors.AsType[*stock.ReservedError](err); ok {
+		return huma.Error409Conflict(held.Error(), &huma.ErrorDetail{Location: "body.onHand", Message: held.Error()})
 	}
 	if told, ok := errors.AsType[huma.StatusError](err); ok {
 		return told

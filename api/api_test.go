@@ -46,7 +46,7 @@ func TestPlaceAndFollow(t *testing.T) {
 			}
 		}
 	}
-	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000}`+"\n" {
+	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000,"version":"1000000-4-1"}`+"\n" {
 		t.Error(l.body)
 	}
 }
@@ -221,17 +221,31 @@ func TestPagesStayStable(t *testing.T) {
 
 func TestStock(t *testing.T) {
 	c := start(t)
-	put := func(body, want string) {
+	put := func(body, against, want string) {
 		t.Helper()
-		if a := c.do("PUT", "/v1/stock/NEW", body); a.status != 200 || a.body != want+"\n" || c.get("/v1/stock/NEW").body != a.body {
-			t.Error(a.status, a.body)
+		a := c.do("PUT", "/v1/stock/NEW", body, "If-Match", against)
+		if l := c.get("/v1/stock/NEW"); a.status != 200 || a.body != want+"\n" || l.body != a.body || l.header.Get("ETag") != a.header.Get("ETag") || !strings.Contains(want, strings.Trim(a.header.Get("ETag"), `"`)) {
+			t.Error(a.status, a.body, a.header)
 		}
 	}
-	put(`{"available":7}`, `{"sku":"NEW","available":7,"reserved":0,"sold":0,"received":7}`)
-	put(`{"available":7}`, `{"sku":"NEW","available":7,"reserved":0,"sold":0,"received":7}`)
+	refused := func(status int, say string, header ...string) {
+		t.Helper()
+		c.do("PUT", "/v1/stock/NEW", `{"onHand":1}`, header...).wantProblem(t, strings.Join(header, ": "), status, "", say)
+	}
+	refused(428, "say what was counted")
+	refused(428, "say what was counted", "If-Match", "*")
+	refused(412, "it has no level", "If-Match", `"7-0-1"`)
+	if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":7}`, "If-None-Match", "*"); a.status != 200 || a.header.Get("ETag") != `"7-0-1"` {
+		t.Error(a.status, a.body)
+	}
+	put(`{"onHand":7}`, `"7-0-1"`, `{"sku":"NEW","available":7,"reserved":0,"sold":0,"received":7,"version":"7-0-2"}`)
 	c.place(newOrder("held", func(o *order.Order) { expensive(o); o.Lines[0].SKU = "NEW" }), "AWAITING_APPROVAL")
-	put(`{"available":0}`, `{"sku":"NEW","available":0,"reserved":2,"sold":0,"received":2}`)
-	put(`{"available":1000000000000}`, `{"sku":"NEW","available":1000000000000,"reserved":2,"sold":0,"received":1000000000002}`)
+	put(`{"onHand":7}`, `"7-0-1"`, `{"sku":"NEW","available":5,"reserved":2,"sold":0,"received":7,"version":"7-0-2"}`) // once more
+	refused(412, "as version 7-0-2: what is on hand has changed since", "If-Match", `"7-0-1"`)
+	refused(412, "has changed since", "If-None-Match", "*")
+	refused(409, "1 pieces were counted, and orders hold 2", "If-Match", `"7-0-2"`)
+	put(`{"onHand":2}`, `"7-0-2"`, `{"sku":"NEW","available":0,"reserved":2,"sold":0,"received":2,"version":"2-0-3"}`)
+	put(`{"onHand":1000000000000}`, `"2-0-3"`, `{"sku":"NEW","available":999999999998,"reserved":2,"sold":0,"received":1000000000000,"version":"1000000000000-0-4"}`)
 
 	var got []string
 	for cursor := ""; ; {

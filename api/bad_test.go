@@ -194,7 +194,7 @@ func TestContentType(t *testing.T) {
 		if a := c.do("POST", "/v1/orders", newOrder(fmt.Sprint("o", i), nil), "Content-Type", kind); a.status != http.StatusAccepted {
 			t.Errorf("%q: %d %s", kind, a.status, a.body)
 		}
-		if a := c.do("PUT", "/v1/stock/A", `{"available":9}`, "Content-Type", kind); a.status != http.StatusOK {
+		if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":9}`, "Content-Type", kind, "If-None-Match", "*"); a.status != http.StatusOK {
 			t.Errorf("%q: %d %s", kind, a.status, a.body)
 		}
 	}

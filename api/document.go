@@ -81,9 +81,9 @@ func examples() map[string]given {
 	}
 	acted := one
 	acted.Notes = []stock.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
-	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100}
+	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1}
 	view := Overview{
-		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []stock.Level{},
+		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []Level{},
 		Ended:   map[order.Status]stock.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
 		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
@@ -101,7 +101,7 @@ func examples() map[string]given {
 	levels, letters, all, healthy, set := levelsOutput{}, lettersOutput{}, redriveAllOutput{}, healthOutput{}, setInput{}
 	queues := queuesOutput{}
 	queues.Body.Queues = view.Queues
-	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.Available = []stock.Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
+	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.OnHand = []Level{levelOf(level)}, []deadletter.Letter{letter}, 13, "ok", 100
 	until := at.Add(time.Hour)
 	reconciled := reconcile.Reconciliation{
 		Report: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}, StartedAt: at, EndedAt: at.Add(time.Second),
@@ -118,7 +118,7 @@ func examples() map[string]given {
 		"overview":       {out: view},
 		"followSaga":     {out: stream("saga", one)},
 		"followOverview": {out: stream("overview", view)},
-		"listStock":      {out: levels.Body}, "getStock": {out: level}, "setStock": {set.Body, level},
+		"listStock":      {out: levels.Body}, "getStock": {out: levelOf(level)}, "setStock": {set.Body, levelOf(level)},
 		"listQueues":         {out: queues.Body},
 		"listDeadLetters":    {out: letters.Body},
 		"redriveDeadLetter":  {in: map[string]string{"body": `{"orderId":"o-1043","customerId":"c-7"}`}},

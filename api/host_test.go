@@ -14,9 +14,9 @@ import (
 func TestPagesCannotActByRebinding(t *testing.T) {
 	c := start(t)
 	for _, x := range []struct{ method, path, kind, body string }{
-		{"PUT", "/v1/stock/A", "application/json", `{"available":7}`},
+		{"PUT", "/v1/stock/A", "application/json", `{"onHand":7}`},
 		{"GET", "/v1/sagas", "", ""},
-		{"POST", "/console/stock", "application/x-www-form-urlencoded", "sku=A&available=7"},
+		{"POST", "/console/stock", "application/x-www-form-urlencoded", "sku=A&onHand=7"},
 		{"GET", "/", "", ""},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), x.method, c.API+x.path, strings.NewReader(x.body))

@@ -32,7 +32,7 @@ type Overview struct {
 	Recent  Recent                       `json:"recent"`
 	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
 	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
-	Low     []stock.Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
+	Low     []Level                      `json:"low" nullable:"false" doc:"SKUs of which little is available."`
 	Unknown []string                     `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
@@ -158,9 +158,15 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 			undoing, more, err := s.undoing(ctx, stock.Query{Limit: lookedAt}, lookedAt) // those with the carrier too: to leave them out, all would be read
 			return stock.Count{N: len(undoing), More: more != ""}, err
 		})},
-		part{"low", set(&o.Low, func(ctx context.Context) ([]stock.Level, error) {
+		part{"low", set(&o.Low, func(ctx context.Context) ([]Level, error) {
 			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
-			return append([]stock.Level{}, slices.DeleteFunc(levels, func(l stock.Level) bool { return l.Available >= lowStock })...), err
+			low := []Level{}
+			for _, l := range levels {
+				if l.Available < lowStock {
+					low = append(low, levelOf(l))
+				}
+			}
+			return low, err
 		})})
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,14 +15,45 @@ type SKUInput struct {
 	SKU string `path:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." example:"SKU-1"`
 }
 
-type levelOutput struct{ Body stock.Level }
+// Level is the ledger of one SKU, with its version.
+type Level struct {
+	stock.Level
+
+	Version string `json:"version" doc:"Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
+}
+
+func levelOf(l stock.Level) Level { return Level{l, l.Version()} }
+
+type levelOutput struct {
+	ETag string `header:"ETag" doc:"The level's version, in quotes."`
+	Body Level
+}
+
+func levelAnswer(l stock.Level) *levelOutput {
+	return &levelOutput{`"` + l.Version() + `"`, levelOf(l)}
+}
 
 type setInput struct {
 	SKUInput
 
+	IfMatch     string `header:"If-Match" doc:"ETag of the level that was counted."`
+	IfNoneMatch string `header:"If-None-Match" doc:"* for a SKU that has no level yet."`
+
 	Body struct {
-		Available int64 `json:"available" minimum:"0" maximum:"1000000000000" doc:"Pieces on the shelf, as counted." example:"100"`
+		OnHand int64 `json:"onHand" minimum:"0" maximum:"1000000000000" doc:"Pieces on the shelf, as counted, with those that orders hold." example:"100"`
 	}
+}
+
+// against is the version of the level that was counted.
+func (in *setInput) against() (version string, err error) {
+	quoted := len(in.IfMatch) > 2 && strings.HasPrefix(in.IfMatch, `"`) && strings.HasSuffix(in.IfMatch, `"`)
+	switch {
+	case in.IfMatch == "" && in.IfNoneMatch == "*":
+		return stock.NewSKU, nil
+	case quoted && in.IfNoneMatch == "":
+		return strings.Trim(in.IfMatch, `"`), nil
+	}
+	return "", huma.NewError(http.StatusPreconditionRequired, `say what was counted: If-Match with the ETag of the level, or "If-None-Match: *" for a SKU that has none`)
 }
 
 type levelsInput struct {
@@ -31,8 +63,8 @@ type levelsInput struct {
 
 type levelsOutput struct {
 	Body struct {
-		Stock []stock.Level `json:"stock"`
-		Next  string        `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
+		Stock []Level `json:"stock" nullable:"false"`
+		Next  string  `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
 	}
 }
 
@@ -50,7 +82,10 @@ func (s *server) stock(h huma.API) {
 			return nil, s.failed(ctx, err)
 		}
 		out := &levelsOutput{}
-		out.Body.Stock, out.Body.Next = levels, encodeCursor(next)
+		out.Body.Stock, out.Body.Next = make([]Level, len(levels)), encodeCursor(next)
+		for i, l := range levels {
+			out.Body.Stock[i] = levelOf(l)
+		}
 		return out, nil
 	})
 	huma.Register(h, huma.Operation{
@@ -61,17 +96,23 @@ func (s *server) stock(h huma.API) {
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		return &levelOutput{l}, nil
+		return levelAnswer(l), nil
 	})
 	huma.Register(h, huma.Operation{
-		OperationID: "setStock", Method: http.MethodPut, Path: "/v1/stock/{sku}", Tags: []string{"stock"}, Summary: "Set what is on the shelf",
-		Description: "As a stocktake does: what is reserved or sold stays, the difference counts as received.",
-		Errors:      []int{http.StatusBadRequest, http.StatusUnprocessableEntity},
+		OperationID: "setStock", Method: http.MethodPut, Path: "/v1/stock/{sku}", Tags: []string{"stock"}, Summary: "Record a stocktake",
+		Description: "What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. " +
+			"It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. " +
+			"Repeating the request after a lost answer changes nothing, and answers with the level as it is now.",
+		Errors: []int{http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, in *setInput) (*levelOutput, error) {
-		l, err := s.Orders.SetAvailable(ctx, in.SKU, in.Body.Available)
+		against, err := in.against()
+		if err != nil {
+			return nil, err
+		}
+		l, err := s.Orders.Count(ctx, in.SKU, in.Body.OnHand, against)
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		return &levelOutput{l}, nil
+		return levelAnswer(l), nil
 	})
 }

@@ -52,7 +52,7 @@ func TestAdjustOnce(t *testing.T) {
 	if !ok || len(refused.Fields) != 2 || !strings.HasPrefix(refused.Fields[0], "lines[1].quantity: is -3") {
 		t.Error(err)
 	}
-	_, err = a.Store.SetAvailable(t.Context(), "FULL", stock.MaxLevel)
+	_, err = a.Store.Count(t.Context(), "FULL", stock.MaxLevel, stock.NewSKU)
 	check(err)
 	if _, err := adjuster.Apply(t.Context(), adjusted("above", stockevent.Line{SKU: "FULL", Quantity: 1})); err == nil || !strings.Contains(err.Error(), "more than 1000000000000") {
 		t.Error(err)

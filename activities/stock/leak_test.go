@@ -142,23 +142,6 @@ func TestRefundOrComplete(t *testing.T) {
 	}
 }
 
-func TestSetAvailableRefusesWhatNoShelfHas(t *testing.T) {
-	s := testkit.NewAWS(t, nil).Store
-	for _, n := range []int64{-1, stock.MaxLevel + 1} {
-		if _, err := s.SetAvailable(t.Context(), "A", n); err == nil {
-			t.Errorf("%d is taken", n)
-		}
-	}
-	if _, err := s.GetLevel(t.Context(), "A"); !errors.Is(err, stock.ErrNotFound) {
-		t.Errorf("%v", err)
-	}
-	for _, n := range []int64{0, stock.MaxLevel} {
-		if l, err := s.SetAvailable(t.Context(), "A", n); err != nil || l.Available != n || l.Received != n {
-			t.Errorf("%+v %v", l, err)
-		}
-	}
-}
-
 var errLost = errors.New("the answer was lost")
 
 // deaf does what it is asked and loses the answer.

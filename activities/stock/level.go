@@ -2,7 +2,6 @@ package stock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +18,8 @@ type Level struct {
 	Reserved  int64  `dynamodbav:"reserved" json:"reserved"`
 	Sold      int64  `dynamodbav:"sold" json:"sold"`
 	Received  int64  `dynamodbav:"received" json:"received"`
+
+	Counts int64 `dynamodbav:"counts,omitempty" json:"-"` // how many stocktakes there were; see Version
 }
 
 // MaxLevel bounds what one SKU can have on the shelf.
@@ -26,48 +27,11 @@ const MaxLevel = 1_000_000_000_000
 
 // GetLevel reads one SKU, or ErrNotFound.
 func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
-	var l Level
-	item, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
+	found, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
 	if err != nil {
-		return l, fmt.Errorf("stock of %s: %w", sku, err)
+		return Level{}, fmt.Errorf("stock of %s: %w", sku, err)
 	}
-	if err := attributevalue.UnmarshalMap(item, &l); err != nil {
-		return l, fmt.Errorf("decode stock of %s: %w", sku, err)
-	}
-	return l, nil
-}
-
-// SetAvailable sets what is on the shelf, as a stocktake does: the difference
-// counts as received (or as corrected away).
-func (s *Store) SetAvailable(ctx context.Context, sku string, available int64) (Level, error) {
-	if available < 0 || available > MaxLevel {
-		return Level{}, fmt.Errorf("set stock of %s: %d pieces, 0 to %d are allowed", sku, available, int64(MaxLevel))
-	}
-	const attempts = 20
-	for range attempts {
-		old, err := s.GetLevel(ctx, sku)
-		cond, values := "attribute_not_exists(sku)", map[string]types.AttributeValue{":zero": num(0)}
-		if err == nil {
-			cond, values = "available = :old", map[string]types.AttributeValue{":zero": num(0), ":old": num(old.Available)}
-		} else if !errors.Is(err, ErrNotFound) {
-			return Level{}, err
-		}
-		values[":new"], values[":diff"] = num(available), num(available-old.Available)
-		err = s.update(ctx, &types.Update{
-			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(sku)},
-			UpdateExpression: aws.String("SET available = :new, received = if_not_exists(received, :zero) + :diff, " +
-				"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero)"),
-			ConditionExpression: &cond, ExpressionAttributeValues: values,
-		})
-		if errors.Is(err, ErrFinished) {
-			continue // somebody sold one in between
-		}
-		if err != nil {
-			return Level{}, fmt.Errorf("set stock of %s: %w", sku, err)
-		}
-		return s.GetLevel(ctx, sku)
-	}
-	return Level{}, fmt.Errorf("set stock of %s: it changed under each of %d attempts", sku, attempts)
+	return decodeLevel(sku, found)
 }
 
 // ListLevels pages through all SKUs; an empty next ends.
@@ -116,14 +80,24 @@ func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) 
 
 // Ledger sums up a check of I1 over all SKUs.
 type Ledger struct {
-	SKUs       int
-	Units      Level    // sums; SKU is empty
-	Violations []string // what contradicts "never oversold"
+	SKUs       int      `json:"skus"`
+	Units      Units    `json:"units"`
+	Violations []string `json:"violations"` // what contradicts "never oversold"
+
+	Levels map[string]Level `json:"-"` // by SKU
+}
+
+// Units are sums over all SKUs, in pieces.
+type Units struct {
+	Available int64 `json:"available"`
+	Reserved  int64 `json:"reserved"`
+	Sold      int64 `json:"sold"`
+	Received  int64 `json:"received"`
 }
 
 // CheckLedger reads every SKU and reports where the ledger does not add up.
 func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
-	var l Ledger
+	l := Ledger{Violations: []string{}, Levels: map[string]Level{}}
 	for cursor := ""; ; {
 		levels, next, err := s.ListLevels(ctx, cursor, 500)
 		if err != nil {
@@ -131,6 +105,7 @@ func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
 		}
 		for _, v := range levels {
 			l.SKUs++
+			l.Levels[v.SKU] = v
 			l.Units.Available += v.Available
 			l.Units.Reserved += v.Reserved
 			l.Units.Sold += v.Sold

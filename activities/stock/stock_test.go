@@ -275,31 +275,6 @@ func TestConflictsThatDoNotEnd(t *testing.T) {
 	}
 }
 
-func TestSetAvailable(t *testing.T) {
-	a := testkit.NewAWS(t, nil)
-	a.SetStock(t, map[string]int64{"A": 10})
-	o := accept(t, a.Store, newOrder("o"))
-	if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
-		t.Fatal(err)
-	}
-	l, err := a.Store.SetAvailable(t.Context(), "A", 3) // a stocktake beside a reservation of 2
-	if err != nil || l != (stock.Level{SKU: "A", Available: 3, Reserved: 2, Received: 5}) {
-		t.Errorf("%+v %v", l, err)
-	}
-	var g sync.WaitGroup
-	for n := range 8 {
-		g.Go(func() {
-			if _, err := a.Store.SetAvailable(context.Background(), "A", int64(n)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	g.Wait()
-	if l, err := a.Store.CheckLedger(t.Context()); err != nil || len(l.Violations) != 0 {
-		t.Errorf("%+v %v", l, err)
-	}
-}
-
 func TestCheckLedgerFindsManipulation(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10, "B": 1})

@@ -49,6 +49,21 @@ func IsNotFound(err error) bool {
 // is smaller.
 const maxAnswer = 64 << 20
 
+// On returns a client whose requests are carried out only on what has this
+// version, or, if it is "", on what does not exist yet.
+func (c Client) On(version string) Client {
+	c.Header = c.Header.Clone()
+	if c.Header == nil {
+		c.Header = http.Header{}
+	}
+	if version == "" {
+		c.Header.Set("If-None-Match", "*")
+	} else {
+		c.Header.Set("If-Match", `"`+version+`"`)
+	}
+	return c
+}
+
 // Call sends in, if not nil, as JSON and decodes the answer into out, if not
 // nil. A refusal is a *Problem. No redirect is followed: it is an error that says
 // where it points.

@@ -107,15 +107,18 @@ func (c console) bulk(w http.ResponseWriter, r *http.Request) {
 	back(w, r, to, said, err)
 }
 
+// setStock records what was counted against the level that the page has shown.
 func (c console) setStock(w http.ResponseWriter, r *http.Request) {
 	sku := strings.TrimSpace(r.PostFormValue("sku"))
-	n, err := strconv.ParseInt(strings.TrimSpace(r.PostFormValue("available")), 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSpace(r.PostFormValue("onHand")), 10, 64)
+	var l api.Level
 	if err != nil {
-		err = fmt.Errorf("available: %q is not a number", r.PostFormValue("available"))
+		err = fmt.Errorf("on hand: %q is not a number", r.PostFormValue("onHand"))
 	} else {
-		err = c.call(r, http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"available": n}, nil)
+		on := c.client(r).On(r.PostFormValue("version"))
+		err = on.Call(r.Context(), http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"onHand": n}, &l)
 	}
-	back(w, r, "/console/stock", fmt.Sprintf("%s: %d available", sku, n), err)
+	back(w, r, "/console/stock", fmt.Sprintf("%s: %d counted, %d available", sku, n, l.Available), err)
 }
 
 func (c console) redrive(w http.ResponseWriter, r *http.Request) {

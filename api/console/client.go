@@ -53,16 +53,19 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
-// call asks the API on behalf of whoever has sent r.
-func (c console) call(r *http.Request, method, path string, in, out any) error {
+// client asks the API on behalf of whoever has sent r.
+func (c console) client(r *http.Request) client.Client {
 	header := http.Header{}
 	for _, name := range []string{"Authorization", "Cookie", "X-Request-Id"} {
 		if v := r.Header.Get(name); v != "" {
 			header.Set(name, v)
 		}
 	}
-	api := client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api, r.RemoteAddr}}, Header: header}
-	return api.Call(r.Context(), method, path, in, out)
+	return client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api, r.RemoteAddr}}, Header: header}
+}
+
+func (c console) call(r *http.Request, method, path string, in, out any) error {
+	return c.client(r).Call(r.Context(), method, path, in, out)
 }
 
 func (c console) get(r *http.Request, path string, out any) error {

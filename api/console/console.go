@@ -20,7 +20,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/auth"
@@ -306,7 +305,7 @@ func (c console) saga(r *http.Request) (any, string, error) {
 }
 
 type stockPage struct {
-	Stock []stock.Level
+	Stock []api.Level
 	Next  string
 	SKU   string
 }
@@ -314,7 +313,7 @@ type stockPage struct {
 func (c console) stock(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
 	if p := (stockPage{SKU: strings.TrimSpace(q.Get("sku"))}); p.SKU != "" {
-		p.Stock = make([]stock.Level, 1)
+		p.Stock = make([]api.Level, 1)
 		err := c.get(r, "/v1/stock/"+url.PathEscape(p.SKU), &p.Stock[0])
 		return p, "", err
 	}

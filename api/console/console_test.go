@@ -78,16 +78,20 @@ func TestWithoutAScript(t *testing.T) {
 		status, page, _ := b.send("POST", path, form)
 		return status, page
 	}
-	status, page := post("/console/stock", url.Values{"sku": {"B"}, "available": {"7"}})
-	b.sees(200, page, status, "B: 7 available", `<td class="n">7`)
+	status, page := post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"7"}})
+	b.sees(200, page, status, "B: 7 counted, 7 available", `<td class="n">7`, `name="version" value="7-0-1"`)
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"9"}}) // it is not new any more
+	b.sees(200, page, status, `class="said failed"`, "has changed since")
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"9"}, "version": {"7-0-1"}})
+	b.sees(200, page, status, "B: 9 counted, 9 available")
 	status, page, _ = b.send("GET", "/console/stock", nil)
-	if b.sees(200, page, status); strings.Contains(page, "7 available") {
+	if b.sees(200, page, status); strings.Contains(page, "9 available") {
 		t.Error("it is said again")
 	}
-	status, page = post("/console/stock", url.Values{"sku": {"B"}, "available": {"many"}})
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"many"}})
 	b.sees(200, page, status, `class="said failed"`, "is not a number")
-	status, page = post("/console/stock", url.Values{"sku": {"B"}, "available": {"-1"}})
-	b.sees(200, page, status, `class="said failed"`, "body.available")
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"-1"}})
+	b.sees(200, page, status, `class="said failed"`, "body.onHand")
 	status, page = post("/console/sagas", url.Values{"action": {"cancel"}, "id": {"no-1", "no-2"}, "query": {"status=FAILED"}})
 	b.sees(200, page, status, `class="said failed"`, "0 done, 2 refused", "no-2", `value="FAILED" checked`)
 	status, page = post("/console/sagas/x/explode", url.Values{})
@@ -135,7 +139,7 @@ func TestTheConsoleIsAtTheTop(t *testing.T) {
 // browser.
 func TestForeignPagesCannotAct(t *testing.T) {
 	b := newBrowser(t)
-	status, page, _ := b.send("POST", "/console/stock", url.Values{"sku": {"A"}, "available": {"0"}}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	status, page, _ := b.send("POST", "/console/stock", url.Values{"sku": {"A"}, "onHand": {"0"}}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
 	b.sees(403, page, status)
 	_, page, header := b.send("GET", "/console/stock", nil)
 	b.sees(200, page, 200, `<td class="n">100`)

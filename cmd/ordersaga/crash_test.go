@@ -284,11 +284,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for sku, n := range map[string]int64{"PLENTY": 1e6, "ALSO-PLENTY": 1e6, "SCARCE": 5, "NONE": 0} {
-		if _, err := store.SetAvailable(t.Context(), sku, n); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testkit.SetStock(t, store, map[string]int64{"PLENTY": 1e6, "ALSO-PLENTY": 1e6, "SCARCE": 5, "NONE": 0})
 
 	// Orders flow until the last kill.
 	publishing, stop := context.WithCancel(t.Context())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -27,9 +27,12 @@ type remote struct {
 	Output string        `short:"o" default:"table" enum:"table,json" help:"How to write the answer: ${enum}."`
 }
 
+func (r remote) client() client.Client {
+	return client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: r.header()}
+}
+
 func (r remote) call(e env, method, path string, in, out any) error {
-	c := client.Client{Base: r.API, HTTP: &http.Client{Timeout: r.Wait}, Header: r.header()}
-	return c.Call(e.ctx, method, path, in, out)
+	return r.client().Call(e.ctx, method, path, in, out)
 }
 
 func (r remote) header() http.Header {
@@ -240,10 +243,10 @@ func (c sagaPurgeCmd) Run(e env) error {
 type stockCmd struct {
 	List stockListCmd `cmd:"" help:"List the stock ledger."`
 	Get  stockGetCmd  `cmd:"" help:"Show the ledger of one SKU."`
-	Set  stockSetCmd  `cmd:"" help:"Set what is on the shelf, as counted."`
+	Set  stockSetCmd  `cmd:"" help:"Record a stocktake: how many pieces are on hand, with those that orders hold."`
 }
 
-func (r remote) levels(e env, v any, levels ...stock.Level) error {
+func (r remote) levels(e env, v any, levels ...api.Level) error {
 	rows := make([][]string, len(levels))
 	for i, l := range levels {
 		rows[i] = []string{l.SKU}
@@ -257,10 +260,10 @@ func (r remote) levels(e env, v any, levels ...stock.Level) error {
 type stockListCmd struct{ remote }
 
 func (c stockListCmd) Run(e env) error {
-	all := []stock.Level{}
+	all := []api.Level{}
 	for cursor := ""; ; {
 		var page struct {
-			Stock []stock.Level
+			Stock []api.Level
 			Next  string
 		}
 		q := url.Values{"limit": {"1000"}}
@@ -284,25 +287,58 @@ type stockGetCmd struct {
 }
 
 func (c stockGetCmd) Run(e env) error {
-	var l stock.Level
-	if err := c.call(e, http.MethodGet, "/v1/stock/"+url.PathEscape(c.SKU), nil, &l); err != nil {
+	var l api.Level
+	if err := c.call(e, http.MethodGet, c.at(), nil, &l); err != nil {
 		return err
 	}
 	return c.levels(e, l, l)
 }
+
+func (c stockGetCmd) at() string { return "/v1/stock/" + url.PathEscape(c.SKU) }
 
 type stockSetCmd struct {
 	stockGetCmd
 
-	Available int64 `arg:"" help:"Pieces."`
+	OnHand  int64  `arg:"" help:"Pieces that were counted on the shelf, with those that orders hold."`
+	Version string `name:"if-version" help:"Version of the level that was counted, as stock get -o json shows it, or none for a new SKU; without it the level is read just before."`
 }
 
+// noLevel is the version of a SKU that has no level yet.
+const noLevel = "none"
+
+// Run sends the count once more, against the same version, if no answer comes:
+// a count that was recorded is not recorded twice.
 func (c stockSetCmd) Run(e env) error {
-	var l stock.Level
-	if err := c.call(e, http.MethodPut, "/v1/stock/"+url.PathEscape(c.SKU), map[string]int64{"available": c.Available}, &l); err != nil {
-		return err
+	if c.Version == "" {
+		var l api.Level
+		err := c.call(e, http.MethodGet, c.at(), nil, &l)
+		if err != nil && !client.IsNotFound(err) {
+			return err
+		}
+		c.Version = cmp.Or(l.Version, noLevel)
 	}
-	return c.levels(e, l, l)
+	version := c.Version
+	if version == noLevel {
+		version = ""
+	}
+	on := c.client().On(version)
+	var l api.Level
+	var err error
+	for pause := range 3 {
+		select {
+		case <-e.ctx.Done():
+			return e.ctx.Err()
+		case <-time.After(time.Duration(pause) * time.Second):
+		}
+		err = on.Call(e.ctx, http.MethodPut, c.at(), map[string]int64{"onHand": c.OnHand}, &l)
+		if err == nil {
+			return c.levels(e, l, l)
+		}
+		if refused, ok := errors.AsType[*client.Problem](err); ok && refused.Status < http.StatusInternalServerError {
+			return err
+		}
+	}
+	return fmt.Errorf("%w; whether the count was recorded is not known: repeat it with --if-version %s, which does not record it twice", err, c.Version)
 }
 
 // commandName is the last word of the command, for those that share a type.

@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,7 +132,10 @@ func TestOperate(t *testing.T) {
 	s.says([]string{"SKU", "A", "100", "B"}, "stock", "list")
 	s.says([]string{`"available": 7`}, "stock", "get", "B", "-o", "json")
 	s.refuses("not found", "stock", "get", "C")
-	s.refuses("body.available", "stock", "set", "B", "--", "-1")
+	s.refuses("body.onHand", "stock", "set", "B", "--", "-1")
+	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1")
+	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1") // once more
+	s.refuses("as version 9-0-2: what is on hand has changed since", "stock", "set", "B", "8", "--if-version", "7-0-1")
 }
 
 func TestOperateDeadLetters(t *testing.T) {
@@ -178,4 +185,32 @@ func TestOperateWithoutAnAPI(t *testing.T) {
 	s := shell{T: t}
 	s.API = "http://127.0.0.1:1"
 	s.refuses("the API does not answer", "saga", "list")
+}
+
+// TestCountWhoseAnswerIsLost is sent once more, and recorded once.
+func TestCountWhoseAnswerIsLost(t *testing.T) {
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	s.SetStock(t, map[string]int64{"A": 10})
+	at, err := url.Parse(s.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	lost := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut || lost > 0 {
+			r.Host = at.Host
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		lost++
+		proxy.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler)
+	}))
+	defer front.Close()
+	s.API = front.URL
+	s.says([]string{"A", "7"}, "stock", "set", "A", "7")
+	if l, err := s.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 7 || l.Counts != 2 || lost != 1 {
+		t.Errorf("%+v %v, %d answers lost", l, err, lost)
+	}
 }

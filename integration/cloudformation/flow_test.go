@@ -35,10 +35,7 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	w := newWorld(t, testkit.MiniStack)
 	plain := w.clients(w.endpoint, region)
 	store := stock.New(plain.DynamoDB, stock.TablesWithPrefix(""), nil)
-	for sku, n := range app.Catalogue() {
-		_, err := store.SetAvailable(t.Context(), sku, n)
-		must(t, err)
-	}
+	testkit.SetStock(t, store, app.Catalogue())
 	worker, carrier, keda := w.record(), w.record(), w.record()
 	api := listen(t)
 	system, sims := w.system(worker.URL, carrier.URL, api)

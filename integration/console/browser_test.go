@@ -282,11 +282,10 @@ func (o operator) operates(engine, flaky string) {
 	o.sees("put back")
 	o.until("mendable", order.StatusCompleted)
 
-	o.open("/console/stock")
-	o.write("sku", "NONE")
-	o.write("available", "50")
-	o.press("Set")
-	o.sees("NONE: 50 available")
+	o.open("/console/stock?sku=NONE")
+	o.write("onHand", "50")
+	o.press("Count")
+	o.sees("NONE: 50 counted, 50 available")
 	o.picture(engine + "stock")
 
 	o.open("/console/sagas/nobody")

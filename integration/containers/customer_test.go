@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
@@ -36,9 +37,7 @@ func open(t *testing.T, pieces int64) shop {
 	_, name, _ := strings.Cut(t.Name(), "/") // also the emulator's, for Dapr remembers ids
 	name = regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(strings.Replace(name, "side_by_side/", "", 1), "-")
 	s := shop{t, name[:min(len(name), 40)], pieces}
-	if _, err := system.store.SetAvailable(t.Context(), s.sku, pieces); err != nil {
-		t.Fatal(err)
-	}
+	testkit.SetStock(t, system.store, map[string]int64{s.sku: pieces})
 	return s
 }
 

@@ -64,7 +64,7 @@ func TestAutoscaling(t *testing.T) {
 		t.Skip("it takes ten minutes, and wants the machine to itself: `make autoscaling`")
 	}
 	w := newWorld(t)
-	must(t, w.stocked())
+	w.stocked()
 	w.install("--values", w.values())
 	l := newTimeline(w)
 	defer func() { w.pictures(l) }()

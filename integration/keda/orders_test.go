@@ -29,13 +29,10 @@ const (
 
 // stocked puts enough of everything on the shelves. Orders go to several of
 // them: all on one would contend for its record.
-func (w *world) stocked() error {
+func (w *world) stocked() {
 	for i := range shelves {
-		if _, err := w.store.SetAvailable(w.t.Context(), fmt.Sprint("SKU-", i), 1_000_000); err != nil {
-			return err
-		}
+		testkit.SetStock(w.t, w.store, map[string]int64{fmt.Sprint("SKU-", i): 1_000_000})
 	}
-	return nil
 }
 
 func newOrder(id string, n int) order.Order {

@@ -205,13 +205,18 @@ type Level struct {
 	Reserved  int64  `json:"reserved"`
 	Sku       string `json:"sku"`
 	Sold      int64  `json:"sold"`
+
+	// Version Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match.
+	//
+	// Examples: 120-7-3
+	Version string `json:"version"`
 }
 
 // LevelsOutputBody defines model for LevelsOutputBody.
 type LevelsOutputBody struct {
 	// Next Cursor of the next page; absent on the last.
-	Next  *string  `json:"next,omitempty"`
-	Stock *[]Level `json:"stock"`
+	Next  *string `json:"next,omitempty"`
+	Stock []Level `json:"stock"`
 }
 
 // Line defines model for Line.
@@ -483,10 +488,10 @@ type Said struct {
 
 // SetInputBody defines model for SetInputBody.
 type SetInputBody struct {
-	// Available Pieces on the shelf, as counted.
+	// OnHand Pieces on the shelf, as counted, with those that orders hold.
 	//
 	// Examples: 100
-	Available int64 `json:"available"`
+	OnHand int64 `json:"onHand"`
 }
 
 // Who defines model for Who.
@@ -611,6 +616,15 @@ type ListStockParams struct {
 	// Cursor The next of the page before.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// SetStockParams defines parameters for SetStock.
+type SetStockParams struct {
+	// IfMatch ETag of the level that was counted.
+	IfMatch *string `json:"If-Match,omitempty"`
+
+	// IfNoneMatch * for a SKU that has no level yet.
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // RedriveDeadLetterJSONRequestBody defines body for RedriveDeadLetter for application/json ContentType.
@@ -1592,23 +1606,23 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/stock/{sku} (the `GetStock` operationId).
 	GetStock(ctx context.Context, sku string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetStockWithBody Set what is on the shelf
+	// SetStockWithBody Record a stocktake
 	//
-	// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-	SetStockWithBody(ctx context.Context, sku string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetStockWithBody(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetStock Set what is on the shelf
+	// SetStock Record a stocktake
 	//
-	// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-	SetStock(ctx context.Context, sku string, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetStock(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WhoAmI Says whose token it is and what it allows
 	//
@@ -2274,15 +2288,15 @@ func (c *Client) GetStock(ctx context.Context, sku string, reqEditors ...Request
 	return c.Client.Do(req)
 }
 
-// SetStockWithBody Set what is on the shelf
+// SetStockWithBody Record a stocktake
 //
-// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-func (c *Client) SetStockWithBody(ctx context.Context, sku string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetStockRequestWithBody(c.Server, sku, contentType, body)
+func (c *Client) SetStockWithBody(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetStockRequestWithBody(c.Server, sku, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2293,15 +2307,15 @@ func (c *Client) SetStockWithBody(ctx context.Context, sku string, contentType s
 	return c.Client.Do(req)
 }
 
-// SetStock Set what is on the shelf
+// SetStock Record a stocktake
 //
-// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-func (c *Client) SetStock(ctx context.Context, sku string, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetStockRequest(c.Server, sku, body)
+func (c *Client) SetStock(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetStockRequest(c.Server, sku, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3679,18 +3693,18 @@ func NewGetStockRequest(server string, sku string) (*http.Request, error) {
 }
 
 // NewSetStockRequest calls the generic SetStock builder with application/json body
-func NewSetStockRequest(server string, sku string, body SetStockJSONRequestBody) (*http.Request, error) {
+func NewSetStockRequest(server string, sku string, params *SetStockParams, body SetStockJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetStockRequestWithBody(server, sku, "application/json", bodyReader)
+	return NewSetStockRequestWithBody(server, sku, params, "application/json", bodyReader)
 }
 
 // NewSetStockRequestWithBody constructs an http.Request for the SetStock method, with any body, and a specified content type
-func NewSetStockRequestWithBody(server string, sku string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetStockRequestWithBody(server string, sku string, params *SetStockParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3721,6 +3735,32 @@ func NewSetStockRequestWithBody(server string, sku string, contentType string, b
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+	}
 
 	return req, nil
 }
@@ -4110,23 +4150,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/stock/{sku} (the `GetStock` operationId).
 	GetStockWithResponse(ctx context.Context, sku string, reqEditors ...RequestEditorFn) (*GetStockResult, error)
 
-	// SetStockWithBodyWithResponse Set what is on the shelf
+	// SetStockWithBodyWithResponse Record a stocktake
 	//
-	// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-	SetStockWithBodyWithResponse(ctx context.Context, sku string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetStockResult, error)
+	SetStockWithBodyWithResponse(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetStockResult, error)
 
-	// SetStockWithResponse Set what is on the shelf
+	// SetStockWithResponse Record a stocktake
 	//
-	// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-	SetStockWithResponse(ctx context.Context, sku string, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStockResult, error)
+	SetStockWithResponse(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStockResult, error)
 
 	// WhoAmIWithResponse Says whose token it is and what it allows
 	//
@@ -5207,6 +5247,11 @@ func (r ListStockResult) StatusCode() int {
 	return 0
 }
 
+// GetStockResult200Headers the declared response headers of an HTTP 200 response for GetStock
+type GetStockResult200Headers struct {
+	ETag *string
+}
+
 type GetStockResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5228,6 +5273,8 @@ type GetStockResult struct {
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetStockResult200Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5246,6 +5293,11 @@ func (r GetStockResult) StatusCode() int {
 	return 0
 }
 
+// SetStockResult200Headers the declared response headers of an HTTP 200 response for SetStock
+type SetStockResult200Headers struct {
+	ETag *string
+}
+
 type SetStockResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5255,16 +5307,24 @@ type SetStockResult struct {
 	ApplicationproblemJSON400 *ErrorModel
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *ErrorModel
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *ErrorModel
+	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationproblemJSON412 *ErrorModel
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationproblemJSON413 *ErrorModel
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationproblemJSON415 *ErrorModel
 	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON428 the response for an HTTP 428 `application/problem+json` response
+	ApplicationproblemJSON428 *ErrorModel
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetStockResult200Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5862,30 +5922,30 @@ func (c *ClientWithResponses) GetStockWithResponse(ctx context.Context, sku stri
 	return ParseGetStockResult(rsp)
 }
 
-// SetStockWithBodyWithResponse Set what is on the shelf
+// SetStockWithBodyWithResponse Record a stocktake
 //
-// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-func (c *ClientWithResponses) SetStockWithBodyWithResponse(ctx context.Context, sku string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetStockResult, error) {
-	rsp, err := c.SetStockWithBody(ctx, sku, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetStockWithBodyWithResponse(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetStockResult, error) {
+	rsp, err := c.SetStockWithBody(ctx, sku, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseSetStockResult(rsp)
 }
 
-// SetStockWithResponse Set what is on the shelf
+// SetStockWithResponse Record a stocktake
 //
-// As a stocktake does: what is reserved or sold stays, the difference counts as received.
+// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
-func (c *ClientWithResponses) SetStockWithResponse(ctx context.Context, sku string, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStockResult, error) {
-	rsp, err := c.SetStock(ctx, sku, body, reqEditors...)
+func (c *ClientWithResponses) SetStockWithResponse(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStockResult, error) {
+	rsp, err := c.SetStock(ctx, sku, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -8210,6 +8270,19 @@ func ParseGetStockResult(rsp *http.Response) (*GetStockResult, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetStockResult200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -8248,6 +8321,20 @@ func ParseSetStockResult(rsp *http.Response) (*SetStockResult, error) {
 		}
 		response.ApplicationproblemJSON403 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON412 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8269,6 +8356,13 @@ func ParseSetStockResult(rsp *http.Response) (*SetStockResult, error) {
 		}
 		response.ApplicationproblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 428:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON428 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8283,6 +8377,19 @@ func ParseSetStockResult(rsp *http.Response) (*SetStockResult, error) {
 		}
 		response.ApplicationproblemJSON503 = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetStockResult200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

@@ -166,10 +166,11 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	must[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
-	must[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "A"))
-	if l := must[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", SetInputBody{Available: 7})); l.JSON200.Available != 7 {
+	none := must[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "NONE")).HTTPResponse.Header.Get("ETag")
+	if l := must[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
 		t.Errorf("%s", l.Body)
 	}
+	must[*SetStockResult](t, 412)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 8}))
 
 	s.deadLetters(ctx)
 

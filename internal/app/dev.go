@@ -242,7 +242,7 @@ func (d Dev) setup(ctx context.Context, o cloud.Options) error {
 	for sku, available := range Catalogue() {
 		_, err := store.GetLevel(ctx, sku)
 		if errors.Is(err, stock.ErrNotFound) {
-			_, err = store.SetAvailable(ctx, sku, available)
+			_, err = store.Count(ctx, sku, available, stock.NewSKU)
 		}
 		if err != nil {
 			return fmt.Errorf("seed stock of %s: %w", sku, err)

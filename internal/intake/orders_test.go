@@ -213,8 +213,7 @@ func TestAnswersThatContradict(t *testing.T) {
 	answer := intake.HandleCarrierAnswer(w.Store, w.engine)
 	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "o"))))
 	w.ended(t, "o")
-	_, err := w.Store.SetAvailable(t.Context(), "A", 0)
-	check(t, err)
+	w.SetStock(t, map[string]int64{"A": 0})
 	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "p"))))
 	w.ended(t, "p")
 	for _, c := range []struct {

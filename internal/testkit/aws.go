@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,9 +65,24 @@ func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 // SetStock puts pieces on the shelf.
 func (a AWS) SetStock(t testing.TB, available map[string]int64) {
 	t.Helper()
+	SetStock(t, a.Store, available)
+}
+
+// SetStock makes so many pieces of each SKU available, whatever there was.
+func SetStock(t testing.TB, s *stock.Store, available map[string]int64) {
+	t.Helper()
+	ctx := context.Background()
 	for sku, n := range available {
-		_, err := a.Store.SetAvailable(context.Background(), sku, n)
-		must(t, err)
+		Eventually(t, sku+" is counted", func() error {
+			against, l, err := stock.NewSKU, stock.Level{}, error(nil)
+			if l, err = s.GetLevel(ctx, sku); err == nil {
+				against = l.Version()
+			} else if !errors.Is(err, stock.ErrNotFound) {
+				return err
+			}
+			_, err = s.Count(ctx, sku, n+l.Reserved, against)
+			return err
+		})
 	}
 }
 
