@@ -32,6 +32,7 @@ type Stock interface {
 	MarkRefunding(ctx context.Context, orderID string) error
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
+	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
 }
@@ -68,6 +69,7 @@ type Activities struct {
 func (a Activities) Register(r *task.TaskRegistry) error {
 	return errors.Join(
 		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.Version, true, workflows.Order),
+		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.VersionV2, false, workflows.OrderV2),
 		r.AddVersionedWorkflowN(workflows.OrderSaga, workflows.VersionV1, false, workflows.OrderV1),
 		r.AddActivityN(workflows.ReserveStock, a.do(workflows.ReserveStock, a.ReserveStock)),
 		r.AddActivityN(workflows.ReleaseStock, a.undo(workflows.ReleaseStock, a.ReleaseStock)),
@@ -75,6 +77,7 @@ func (a Activities) Register(r *task.TaskRegistry) error {
 		r.AddActivityN(workflows.RefundPayment, a.undo(workflows.RefundPayment, a.RefundPayment)),
 		r.AddActivityN(workflows.RequestShipment, a.do(workflows.RequestShipment, a.RequestShipment)),
 		r.AddActivityN(workflows.ConfirmShipment, a.do(workflows.ConfirmShipment, a.ConfirmShipment)),
+		r.AddActivityN(workflows.SettleApproval, a.do(workflows.SettleApproval, a.SettleApproval)),
 		r.AddActivityN(workflows.ParkSaga, a.parked(workflows.ParkSaga, a.ParkSaga)),
 	)
 }
@@ -116,7 +119,46 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	if !res.Held {
 		return workflows.State{}, fmt.Errorf("reserve stock for order %s: it is %s and holds nothing", s.Order.OrderID, res.Status)
 	}
-	return workflows.State{}, nil
+	// A saga that is begun again asks nobody a second time.
+	return workflows.State{Approved: res.Decision == stock.Approved, Decided: res.Decision != ""}, nil
+}
+
+// SettleApproval writes down what was decided about the order's approval, or
+// that its time is over, unless something was decided before, and goes by what
+// the order's record says then.
+func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (workflows.State, error) {
+	d, note := stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: s.Terms.NobodyApproved()}
+	if said := s.Approval; said != nil {
+		d, note = stock.Rejected, stock.Note{Actor: cmp.Or(said.By, stock.Anonymous), Action: stock.NoteReject, Text: said.Note}
+		if said.Approved {
+			d, note.Action = stock.Approved, stock.NoteApprove
+		}
+	}
+	if err := a.Stock.Decide(ctx, s.Order.OrderID, d, note); err != nil && !errors.Is(err, stock.ErrFinished) {
+		return workflows.State{}, err
+	}
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+		return workflows.State{}, err
+	}
+	stop := func(status order.Status, reason string) (workflows.State, error) {
+		return workflows.State{}, &saga.Stop{Status: string(status), Reason: reason}
+	}
+	by, why := rec.DecidedBy()
+	switch {
+	case rec.Status.Terminal():
+		return stop(rec.Status, "the order had ended before")
+	case rec.CancelRequested:
+		by, why := rec.CancelledBy()
+		return stop(order.StatusCancelled, saga.Reason("cancelled", by, why))
+	case rec.Decision == stock.Approved || rec.ChargeID != "":
+		return workflows.State{Approved: true}, nil
+	case rec.Decision == stock.Rejected:
+		return stop(order.StatusCancelled, workflows.ApprovalRefused(by, why))
+	case rec.Decision == stock.Expired:
+		return stop(order.StatusCancelled, why)
+	}
+	return stop(order.StatusFailed, fmt.Sprintf("the order is %q and cannot be approved", rec.Status))
 }
 
 // ReleaseStock gives back what is held, if anything, and ends the order.

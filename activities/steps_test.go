@@ -26,7 +26,7 @@ func TestRegisterOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("registered twice")
 	}
-	for _, name := range append([]string{workflows.Version, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
+	for _, name := range append([]string{workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not among what is registered: %v", name, err)
 		}
@@ -545,4 +545,64 @@ func TestCancelledBeforeShipping(t *testing.T) {
 	}
 	b.is("o", order.StatusPaid)
 	b.heard()
+}
+
+// TestSettleApproval: the first decision that the order's record takes is the
+// one that counts, whatever came to the saga, and as often as the step runs.
+func TestSettleApproval(t *testing.T) {
+	b := newBench(t)
+	b.SetStock(t, map[string]int64{"A": 1000})
+	approved, refused := &workflows.Approval{Approved: true, By: "eve"}, &workflows.Approval{By: "eve", Note: "mine"}
+	const late = "nobody approved it within 1h0m0s"
+	decide := func(d stock.Decision, action string) func(id string) error {
+		return func(id string) error {
+			return b.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: action, Text: "why"})
+		}
+	}
+	cancel := func(id string) error {
+		return b.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"})
+	}
+	for name, c := range map[string]struct {
+		before func(id string) error
+		said   *workflows.Approval // to the saga; nil: the time is over
+		want   string              // reason, or "" to go on
+		holds  stock.Decision
+	}{
+		"approved":                    {nil, approved, "", stock.Approved},
+		"refused":                     {nil, refused, "approval refused by eve: mine", stock.Rejected},
+		"expired":                     {nil, nil, late, stock.Expired},
+		"approved, unheard":           {decide(stock.Approved, "approve"), nil, "", stock.Approved},
+		"rejected, unheard":           {decide(stock.Rejected, "reject"), nil, "approval refused by ann: why", stock.Rejected},
+		"cancelled, unheard":          {cancel, nil, "cancelled by ann: why", ""},
+		"approved too late":           {decide(stock.Expired, "expire"), approved, "why", stock.Expired},
+		"rejected, approved past it":  {decide(stock.Rejected, "reject"), approved, "approval refused by ann: why", stock.Rejected},
+		"approved, refused past it":   {decide(stock.Approved, "approve"), refused, "", stock.Approved},
+		"cancelled, approved past it": {cancel, approved, "cancelled by ann: why", ""},
+		"ended otherwise in the meanwhile": {func(id string) error {
+			return b.Store.Release(t.Context(), id, order.StatusFailed, "by the reconciler")
+		}, approved, "the order had ended before", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := b.accept(strings.NewReplacer(" ", "-", ",", "").Replace(name), "tok_ok")
+			s.Terms.ApprovalAbove, s.Terms.ApprovalTimeout = 1, time.Hour
+			b.do(workflows.ReserveStock, s)
+			if c.before != nil {
+				b.must(c.before(s.Order.OrderID))
+			}
+			s.Approval = c.said
+			for range 2 {
+				if out := b.do(workflows.SettleApproval, s); out.Stop.Reason != c.want || out.State.Approved != (c.want == "") {
+					t.Errorf("%+v", out)
+				}
+			}
+			rec, err := b.Store.Get(t.Context(), s.Order.OrderID)
+			if err != nil || rec.Decision != c.holds {
+				t.Errorf("%+v %v", rec, err)
+			}
+			// A saga that is begun again does not ask.
+			if out := b.do(workflows.ReserveStock, s); !rec.Status.Terminal() && (out.State.Decided != (c.holds != "") || out.State.Approved != (c.holds == stock.Approved)) {
+				t.Errorf("begun again: %+v", out)
+			}
+		})
+	}
 }

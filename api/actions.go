@@ -52,8 +52,10 @@ func (s *server) actions(h huma.API) {
 	}
 	huma.Register(h, op("cancelSaga", "cancel", "Cancel an order",
 		"Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end."), s.cancel)
-	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit", ""), s.decide(true))
-	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit", ""), s.decide(false))
+	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit",
+		"One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does."), s.decide(true))
+	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit",
+		"One decision holds; see approve. The order is then cancelled."), s.decide(false))
 	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention", ""), s.retry)
 	s.manage(h, op)
 }
@@ -186,9 +188,9 @@ func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, erro
 }
 
 func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutput, error) {
-	name, decision := "approve", stock.Approved
+	name, decision := stock.NoteApprove, stock.Approved
 	if !yes {
-		name, decision = "reject", stock.Rejected
+		name, decision = stock.NoteReject, stock.Rejected
 	}
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := heard(ctx, in.Body)
@@ -197,11 +199,20 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 			why: func(rec stock.Record, inst engine.Instance) string {
 				switch {
 				case rec.Decision != "" && rec.Decision != decision:
-					return "the order was " + string(rec.Decision) + " before"
+					return rec.Decided()
+				case rec.CancelRequested:
+					by, note := rec.CancelledBy()
+					return saga.Reason("the order is to be cancelled: asked for", by, note)
 				case inst.Status.Ended() && !rec.Status.Terminal():
 					return "the saga has ended " + string(inst.Status) + ", and the order with it as soon as the reconciler comes by"
 				}
-				return only(order.StatusAwaitingApproval, rec)
+				if reason := only(order.StatusAwaitingApproval, rec); reason != "" {
+					return reason
+				}
+				if saga.IsUndoing(inst.CustomStatus) {
+					return "the order is being cancelled already"
+				}
+				return ""
 			},
 			done:   func(rec stock.Record) bool { return rec.Decision == decision },
 			commit: func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },

@@ -5,14 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -85,6 +89,42 @@ func TestSuspendedTwice(t *testing.T) {
 			c.until(id, then.status)
 		})
 	}
+}
+
+// TestApprovalAgainstItsTimeOut: exactly one of them holds, however close they
+// come, and whether the saga hears of the approval or not.
+func TestApprovalAgainstItsTimeOut(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.ApprovalTimeout = 300 * time.Millisecond }, nil)
+	s.SetStock(t, map[string]int64{"A": 1_000_000})
+	c := newClient(t, s)
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() {
+			id := fmt.Sprint("o", n)
+			c.post("/v1/orders", newOrder(id, expensive))
+			c.until(id, "AWAITING_APPROVAL")
+			var accepted bool
+			if n%2 == 0 {
+				<-time.After(time.Duration(200+10*n) * time.Millisecond)
+				switch a := c.post("/v1/sagas/"+id+"/approve", `{"by":"ann"}`); {
+				case a.status == http.StatusAccepted:
+					accepted = true
+				case a.status != http.StatusConflict || !strings.Contains(a.body, "expired at"):
+					t.Error(a.status, a.body)
+				}
+			} else { // as the API does, which dies before it tells the saga
+				err := s.Store.Decide(t.Context(), id, stock.Approved, stock.Note{Actor: "ann", Action: stock.NoteApprove})
+				if accepted = err == nil; err != nil && !errors.Is(err, stock.ErrFinished) {
+					t.Error(err)
+				}
+			}
+			want := map[bool]string{true: "COMPLETED", false: "CANCELLED"}[accepted]
+			if v := c.until(id, want); !accepted && v.Reason != "nobody approved it within 300ms" {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestTerminate: the reconciler then undoes the order.

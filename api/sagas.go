@@ -42,6 +42,8 @@ func cancellable(rec stock.Record) string {
 		return "the order has ended " + string(rec.Status)
 	case rec.Status == order.StatusNeedsAttention:
 		return "the order is being undone already and needs an operator's attention"
+	case rec.Decision != "" && rec.Decision != stock.Approved:
+		return rec.Decided() + "; the order is being cancelled already"
 	}
 	return ""
 }

@@ -52,6 +52,7 @@ type behind struct {
 	busy      bool   // with what was decided before
 	unknown   bool   // to the engine, until it is started
 	ended     bool   // say that all sagas have
+	undoing   bool   // say that all sagas are
 	fail      error
 	failRaise error
 	failNote  error
@@ -186,6 +187,8 @@ func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 		return engine.Instance{}, engine.ErrNotFound
 	case b.ended:
 		return engine.Instance{Status: engine.Terminated}, nil
+	case b.undoing:
+		return engine.Instance{Status: engine.Running, CustomStatus: "undo reserve"}, nil
 	case rec.Status == order.StatusNeedsAttention && !b.busy:
 		return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: " + cmp.Or(b.step, workflows.StepShip)}, nil
 	}
@@ -368,9 +371,64 @@ func TestOneDecision(t *testing.T) {
 	id := b.put(order.StatusAwaitingApproval)
 	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"ann"}`))
 	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"bob"}`))
-	b.post("/v1/sagas/"+id+"/reject", "").wantProblem(t, "reject", http.StatusConflict, "", "was approved before")
+	b.post("/v1/sagas/"+id+"/reject", "").wantProblem(t, "reject", http.StatusConflict, "", "was approved before by ann")
 	if v := b.view(id); len(v.Notes) != 1 || v.Notes[0].Actor != "ann" {
 		t.Errorf("%+v", v.Notes)
+	}
+
+	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann","note":"after all"}`))
+	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "is to be cancelled: asked for by ann: after all")
+}
+
+// TestTooLateForADecision: what was decided before is named.
+func TestTooLateForADecision(t *testing.T) {
+	for name, before := range map[string]struct {
+		decide func(b bench, id string) error
+		reason string
+		cancel int // what a cancel then answers
+	}{
+		"expired": {func(b bench, id string) error {
+			return b.Store.Decide(t.Context(), id, stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "nobody approved it within 1h0m0s"})
+		}, "the approval expired at 20", http.StatusConflict},
+		"rejected": {func(b bench, id string) error {
+			return b.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject})
+		}, "the order was rejected before by ann", http.StatusConflict},
+		"cancelled": {func(b bench, id string) error {
+			return b.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "dear"})
+		}, "is to be cancelled: asked for by ann: dear", http.StatusAccepted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			id := b.put(order.StatusAwaitingApproval)
+			if err := before.decide(b, id); err != nil {
+				t.Fatal(err)
+			}
+			// Looked at a moment before, it seemed possible: the condition knows.
+			for _, d := range []stock.Decision{stock.Approved, stock.Expired} {
+				if err := b.Store.Decide(t.Context(), id, d, stock.Note{}); !errors.Is(err, stock.ErrFinished) {
+					t.Errorf("%s: %v", d, err)
+				}
+			}
+			b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", before.reason)
+			if a := b.post("/v1/sagas/"+id+"/cancel", ""); a.status != before.cancel {
+				t.Errorf("cancel: %d %s", a.status, a.body)
+			}
+			if v := b.view(id); len(v.Notes) != 1 || v.Cancellable != (before.cancel == http.StatusAccepted) {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+}
+
+// TestBeingUndone: a saga that a durable-task client has cancelled past the API
+// takes no approval any more.
+func TestBeingUndone(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusAwaitingApproval)
+	b.undoing = true
+	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "is being cancelled already")
+	if b.raised != nil || b.view(id).Decision != "" {
+		t.Errorf("%v", b.raised)
 	}
 }
 

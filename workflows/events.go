@@ -10,9 +10,11 @@ const OrderSaga = "OrderSaga"
 // workers that know both, and only then any that do not know the old one.
 //
 // From v2 on a saga that is parked for want of the carrier's answer goes on when
-// the answer comes.
+// the answer comes. From v3 on the end of the time for an approval is a decision
+// like the others: the first that the order's record has holds.
 const (
-	Version   = "v2"
+	Version   = "v3"
+	VersionV2 = "v2"
 	VersionV1 = "v1"
 )
 

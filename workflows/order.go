@@ -24,6 +24,7 @@ const (
 	RefundPayment   = "RefundPayment"
 	RequestShipment = "RequestShipment"
 	ConfirmShipment = "ConfirmShipment"
+	SettleApproval  = "SettleApproval" // from v3 on
 	ParkSaga        = "ParkSaga"
 )
 
@@ -57,6 +58,8 @@ type State struct {
 	ChargeID   string      `json:"chargeId,omitempty"`
 	ShipmentID string      `json:"shipmentId,omitempty"` // set at the start of a saga that is begun again after its shipment was requested
 	Approved   bool        `json:"approved,omitempty"`   // likewise, after it was approved
+	Decided    bool        `json:"decided,omitempty"`    // the order's record has a decision about its approval: nobody needs to wait for one
+	Approval   *Approval   `json:"approval,omitempty"`   // what came in answer, if anything did; SettleApproval says what holds
 	TrackingID string      `json:"trackingId,omitempty"`
 	// Trace is the W3C trace context that the saga was started in. Engines drop
 	// that of a trace that is not sampled, and would begin others in its place.
@@ -124,26 +127,27 @@ func (s State) NeedsApproval() bool {
 }
 
 // Order is the workflow function. The happy path is three durable steps.
-func Order(ctx *task.WorkflowContext) (any, error) {
-	var s State
-	if err := ctx.GetInput(&s); err != nil {
-		return nil, err
-	}
-	return orderSaga(s.Terms, carrier).Run(ctx, s)
-}
+func Order(ctx *task.WorkflowContext) (any, error) { return run(ctx, approval, carrier) }
+
+// OrderV2 is the workflow function of VersionV2.
+func OrderV2(ctx *task.WorkflowContext) (any, error) { return run(ctx, approvalV2, carrier) }
 
 // OrderV1 is the workflow function of VersionV1.
 func OrderV1(ctx *task.WorkflowContext) (any, error) {
+	punctual := carrier
+	punctual.Late = false
+	return run(ctx, approvalV2, punctual)
+}
+
+func run(ctx *task.WorkflowContext, approval, carrier saga.Wait[State]) (any, error) {
 	var s State
 	if err := ctx.GetInput(&s); err != nil {
 		return nil, err
 	}
-	punctual := carrier
-	punctual.Late = false
-	return orderSaga(s.Terms, punctual).Run(ctx, s)
+	return orderSaga(s.Terms, approval, carrier).Run(ctx, s)
 }
 
-func orderSaga(t Terms, carrier saga.Wait[State]) saga.Saga[State] {
+func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 	patience := t.Patience
 	if patience <= 0 {
 		patience = 24 * time.Hour
@@ -172,22 +176,56 @@ func awaitsCarrier(s State) bool { return s.Terms.AwaitCarrier }
 func charged(s State) bool       { return s.ChargeID != "" }
 func shipped(s State) bool       { return s.ShipmentID != "" }
 
+// approval goes by what the order's record says in the end: whoever approved or
+// refused was answered by that.
 var approval = saga.Wait[State]{
+	Signal: EventApproval,
+	Timeout: func(s State) time.Duration {
+		if s.Decided {
+			return 0
+		}
+		return s.Terms.ApprovalTimeout
+	},
+	Received: func(s *State, payload json.RawMessage) *saga.Stop {
+		var stop *saga.Stop
+		if s.Approval, stop = readApproval(payload); stop == nil {
+			s.Approval.By, s.Approval.Note = text.Cut(s.Approval.By, text.Max), text.Cut(s.Approval.Note, text.Max)
+		}
+		return stop
+	},
+	Settle: SettleApproval,
+}
+
+// approvalV2 is approval before v3: a time-out decided by itself.
+var approvalV2 = saga.Wait[State]{
 	Signal:  EventApproval,
 	Timeout: func(s State) time.Duration { return s.Terms.ApprovalTimeout },
 	Received: func(_ *State, payload json.RawMessage) *saga.Stop {
-		var a Approval
-		if err := json.Unmarshal(payload, &a); err != nil {
-			return &saga.Stop{Status: string(order.StatusFailed), Reason: "approval cannot be read: " + err.Error()}
+		a, stop := readApproval(payload)
+		if stop != nil || a.Approved {
+			return stop
 		}
-		if a.Approved {
-			return nil
-		}
-		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("approval refused", a.By, a.Note)}
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: ApprovalRefused(a.By, a.Note)}
 	},
 	TimedOut: func(s State) *saga.Stop {
-		return &saga.Stop{Status: string(order.StatusCancelled), Reason: "nobody approved it within " + s.Terms.ApprovalTimeout.String()}
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: s.Terms.NobodyApproved()}
 	},
+}
+
+func readApproval(payload json.RawMessage) (*Approval, *saga.Stop) {
+	var a Approval
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return nil, &saga.Stop{Status: string(order.StatusFailed), Reason: "approval cannot be read: " + err.Error()}
+	}
+	return &a, nil
+}
+
+// ApprovalRefused is why an order was cancelled whose approval was refused.
+func ApprovalRefused(by, note string) string { return saga.Reason("approval refused", by, note) }
+
+// NobodyApproved is why an order was cancelled whose approval expired.
+func (t Terms) NobodyApproved() string {
+	return "nobody approved it within " + t.ApprovalTimeout.String()
 }
 
 var carrier = saga.Wait[State]{

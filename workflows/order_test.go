@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,7 @@ type script struct {
 	stop  map[string]*saga.Stop
 	hold  map[string]chan struct{}
 	began chan string
-	old   bool // the saga is that of VersionV1
+	old   string // the saga is of this version; "" is Version
 }
 
 func (s *script) call(ctx context.Context, name string) error {
@@ -70,11 +71,7 @@ func (s *script) effects() string {
 func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
-	version := workflows.Order
-	if s.old {
-		version = workflows.OrderV1
-	}
-	errs := []error{r.AddWorkflowN(workflows.OrderSaga, version)}
+	errs := []error{r.AddWorkflowN(workflows.OrderSaga, versions[cmp.Or(s.old, workflows.Version)])}
 	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment} {
 		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 			return workflows.State{}, s.call(ctx, name)
@@ -83,6 +80,21 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	for _, name := range []string{workflows.ReleaseStock, workflows.RefundPayment} {
 		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ workflows.State, _ saga.Stop) error { return s.call(ctx, name) })))
 	}
+	errs = append(errs, r.AddActivityN(workflows.SettleApproval, saga.Do(func(ctx context.Context, in workflows.State) (workflows.State, error) {
+		if err := s.call(ctx, workflows.SettleApproval); err != nil {
+			return workflows.State{}, err
+		}
+		if stop, elsewhere := s.stop[workflows.SettleApproval]; elsewhere && stop == nil {
+			return workflows.State{Approved: true}, nil
+		}
+		if in.Approval == nil {
+			return workflows.State{}, &saga.Stop{Status: "CANCELLED", Reason: in.Terms.NobodyApproved()}
+		}
+		if !in.Approval.Approved {
+			return workflows.State{}, &saga.Stop{Status: "CANCELLED", Reason: workflows.ApprovalRefused(in.Approval.By, in.Approval.Note)}
+		}
+		return workflows.State{Approved: true}, nil
+	})))
 	errs = append(errs, r.AddActivityN(workflows.ParkSaga, saga.Parked(func(ctx context.Context, _ workflows.State, _, _ string) error {
 		return s.call(ctx, workflows.ParkSaga)
 	})))
@@ -204,10 +216,19 @@ func TestOrderSaga(t *testing.T) {
 			status: "FAILED", effects: "ReserveStock ChargePayment RefundPayment ReleaseStock"},
 
 		{name: "approved", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
-			status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment"},
+			status: "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
+		{name: "approved, and not written down at once", terms: approval, fail: map[string]int{workflows.SettleApproval: 1},
+			signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
+			status:  "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
 		{name: "approval refused", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{By: "bob", Note: "no"}}},
-			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
+			status: "CANCELLED", effects: "ReserveStock SettleApproval ReleaseStock"},
 		{name: "nobody approves", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+			status: "CANCELLED", effects: "ReserveStock SettleApproval ReleaseStock"},
+		{name: "approved elsewhere just before the time-out", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+			stop:   map[string]*saga.Stop{workflows.SettleApproval: nil},
+			status: "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
+		{name: "cancelled elsewhere just before the time-out", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+			stop:   map[string]*saga.Stop{workflows.SettleApproval: {Status: "CANCELLED"}},
 			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
 		{name: "cancelled while waiting for approval", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventCancel, workflows.Cancellation{By: "c"}}},
 			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},

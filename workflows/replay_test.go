@@ -2,7 +2,9 @@ package workflows_test
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +23,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-var update = flag.Bool("update", false, "record the histories in testdata anew")
+var update = flag.Bool("update", false, "record the histories that testdata does not have yet")
 
 // recordings are sagas whose histories lie in testdata. Sagas in flight are
 // replayed by the code of the next release: a change that these histories do
@@ -33,13 +35,14 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 		s.stop = map[string]*saga.Stop{workflows.ChargePayment: {Status: "DECLINED", Reason: "no"}}
 		begin(t, e, terms(nil))
 	},
-	"retries-approval-carrier": func(t *testing.T, s *script, e *embedded.Engine) {
-		s.fail = map[string]int{workflows.ReserveStock: 1, workflows.ChargePayment: 2, workflows.RequestShipment: 1}
-		begin(t, e, terms(func(t *workflows.Terms) { approval(t); awaiting(t) }))
+	"retries-approval-carrier":    approvedAndTaken,
+	"v3-retries-approval-carrier": approvedAndTaken,
+	"v2-expired":                  expired,
+	"v3-expired":                  expired,
+	"v3-refused": func(t *testing.T, s *script, e *embedded.Engine) {
+		begin(t, e, terms(approval))
 		until(t, s, workflows.ReserveStock)
-		send(t, e, workflows.EventApproval, workflows.Approval{Approved: true, By: "ann"})
-		until(t, s, workflows.RequestShipment)
-		send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "trk"})
+		send(t, e, workflows.EventApproval, workflows.Approval{By: "ann", Note: "no"})
 	},
 	"cancelled": func(t *testing.T, s *script, e *embedded.Engine) {
 		begin(t, e, terms(approval))
@@ -56,9 +59,36 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 	"late-carrier":    late,
 }
 
-// versions says of which version a history is, where the other one could not
-// replay it. All others replay on both.
-var versions = map[string]string{"v1-late-carrier": workflows.VersionV1, "late-carrier": workflows.Version}
+// versions are all that are registered.
+var versions = map[string]task.Workflow{workflows.VersionV1: workflows.OrderV1, workflows.VersionV2: workflows.OrderV2, workflows.Version: workflows.Order}
+
+// of says of which versions a history can be, the one that made it first. All
+// others replay on every version.
+var of = map[string][]string{
+	"v1-late-carrier":             {workflows.VersionV1},
+	"late-carrier":                {workflows.VersionV2, workflows.Version},
+	"retries-approval-carrier":    {workflows.VersionV2, workflows.VersionV1},
+	"v3-retries-approval-carrier": {workflows.Version},
+	"v2-expired":                  {workflows.VersionV2, workflows.VersionV1},
+	"v3-expired":                  {workflows.Version},
+	"v3-refused":                  {workflows.Version},
+}
+
+func approvedAndTaken(t *testing.T, s *script, e *embedded.Engine) {
+	t.Helper()
+	s.fail = map[string]int{workflows.ReserveStock: 1, workflows.ChargePayment: 2, workflows.RequestShipment: 1, workflows.SettleApproval: 1}
+	begin(t, e, terms(func(t *workflows.Terms) { approval(t); awaiting(t) }))
+	until(t, s, workflows.ReserveStock)
+	send(t, e, workflows.EventApproval, workflows.Approval{Approved: true, By: "ann"})
+	until(t, s, workflows.RequestShipment)
+	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "trk"})
+}
+
+func expired(t *testing.T, s *script, e *embedded.Engine) {
+	t.Helper()
+	s.fail = map[string]int{workflows.SettleApproval: 1}
+	begin(t, e, terms(func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond }))
+}
 
 // late has the carrier answer when the saga is parked, and an operator decide
 // after that.
@@ -67,7 +97,7 @@ func late(t *testing.T, s *script, e *embedded.Engine) {
 	begin(t, e, terms(func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }))
 	until(t, s, workflows.ParkSaga)
 	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"})
-	if !s.old {
+	if s.old != workflows.VersionV1 {
 		return // nobody needs to
 	}
 	poll(t, "the saga has the answer", func() bool {
@@ -95,11 +125,11 @@ func TestReplay(t *testing.T) {
 	for name, play := range recordings {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata", name+".json")
-			if *update {
-				record(t, file, versions[name] == workflows.VersionV1, play)
+			if _, err := os.Stat(file); *update && errors.Is(err, fs.ErrNotExist) {
+				record(t, file, of[name], play)
 			}
-			for version, code := range map[string]task.Workflow{workflows.Version: workflows.Order, workflows.VersionV1: workflows.OrderV1} {
-				if v := versions[name]; v == "" || v == version {
+			for version, code := range versions {
+				if of[name] == nil || slices.Contains(of[name], version) {
 					replay(t, load(t, file), code)
 				}
 			}
@@ -107,9 +137,12 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func record(t *testing.T, file string, old bool, play func(*testing.T, *script, *embedded.Engine)) {
+func record(t *testing.T, file string, of []string, play func(*testing.T, *script, *embedded.Engine)) {
 	t.Helper()
-	s := &script{fail: map[string]int{}, old: old}
+	s := &script{fail: map[string]int{}}
+	if len(of) > 0 && of[0] != workflows.Version {
+		s.old = of[0]
+	}
 	e := open(t, s)
 	play(t, s, e)
 	report(t, e)

@@ -47,6 +47,7 @@ type Reserved struct {
 	Held      bool
 	ShortSKUs []string
 	Status    order.Status // of the order, as it is now
+	Decision  Decision     // about its approval, if there is one
 }
 
 // Reserve holds stock for all SKUs of the order or for none, and moves the
@@ -109,7 +110,7 @@ func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, e
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Reserved{}, err
 	}
-	return Reserved{Held: err == nil && res.State != HoldReleased, ShortSKUs: rec.ShortSKUs, Status: rec.Status}, nil
+	return Reserved{Held: err == nil && res.State != HoldReleased, ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision}, nil
 }
 
 func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {

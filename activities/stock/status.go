@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -165,28 +166,33 @@ func (s *Store) GiveUp(ctx context.Context, orderID string) error {
 
 // RequestCancel records that the order is to be cancelled, by whom and why:
 // from here on it does not ship. ErrFinished if its shipment was requested, or
-// it has ended, or needs attention.
+// it has ended, or needs attention, or is not approved: it is being cancelled
+// then.
 func (s *Store) RequestCancel(ctx context.Context, orderID string, n Note) error {
 	err := s.decide(ctx, orderID, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true}, n,
+		"(attribute_not_exists(decision) OR decision = :approved)", map[string]types.AttributeValue{":approved": str(string(Approved))},
 		order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid)
 	return wrap(err, "cancel order %s", orderID)
 }
 
-// Decide records the decision about the order's approval. ErrFinished if it
-// does not wait for one, or has one.
+// Decide records the decision about the order's approval: the first one holds.
+// ErrFinished if the order does not wait for one, or has one, or is to be
+// cancelled.
 func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) error {
-	return wrap(s.decide(ctx, orderID, "decision", str(string(d)), n, order.StatusAwaitingApproval), "decide about order %s", orderID)
+	err := s.decide(ctx, orderID, "decision", str(string(d)), n, "attribute_not_exists(cancelRequested)", nil, order.StatusAwaitingApproval)
+	return wrap(err, "decide about order %s", orderID)
 }
 
 // decide sets an attribute once, with a note, while the order is in one of the
-// statuses and has not been sent.
-func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, while ...order.Status) error {
+// statuses and has not been sent, on a further condition with its values.
+func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, and string, more map[string]types.AttributeValue, while ...order.Status) error {
 	n.At = s.stamp()
 	note, err := encodeNotes(n)
 	if err != nil {
 		return err
 	}
 	values := map[string]types.AttributeValue{":v": v, ":at": str(n.At), ":none": noNotes, ":note": note}
+	maps.Copy(values, more)
 	in := make([]string, len(while))
 	for i, st := range while {
 		in[i] = ":s" + strconv.Itoa(i)
@@ -196,7 +202,7 @@ func (s *Store) decide(ctx context.Context, orderID, name string, v types.Attrib
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note) REMOVE asleepUntil"),
 		ConditionExpression: aws.String("#status IN (" + strings.Join(in, ", ") +
-			") AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name)"),
+			") AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name) AND " + and),
 		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
 	})
 }

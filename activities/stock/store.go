@@ -117,10 +117,14 @@ type Note struct {
 	Subject string `dynamodbav:"subject,omitempty" json:"subject,omitempty"`
 }
 
-// NoteCancel is the action of the note of RequestCancel, and noteRefused that of
-// the note of a refusal.
+// NoteCancel is the action of the note of RequestCancel, NoteApprove, NoteReject
+// and NoteExpire are those of the notes of Decide, and noteRefused that of the
+// note of a refusal.
 const (
 	NoteCancel  = "cancel"
+	NoteApprove = "approve"
+	NoteReject  = "reject"
+	NoteExpire  = "expire"
 	noteRefused = "refuse"
 )
 
@@ -134,6 +138,7 @@ type Decision string
 const (
 	Approved Decision = "approved"
 	Rejected Decision = "rejected"
+	Expired  Decision = "expired" // nobody decided in time
 )
 
 // Carrier is what the carrier has answered.
@@ -157,12 +162,40 @@ func (r Record) RefusedFor() (why string) {
 
 // CancelledBy is what the note says with which cancel was requested.
 func (r Record) CancelledBy() (by, why string) {
+	n := r.note(NoteCancel)
+	return strings.TrimPrefix(n.Actor, Anonymous), n.Text
+}
+
+// DecidedBy is what the note says with which it was decided about the approval.
+func (r Record) DecidedBy() (by, why string) {
+	n := r.note(NoteApprove, NoteReject, NoteExpire)
+	return strings.TrimPrefix(n.Actor, Anonymous), n.Text
+}
+
+// Decided says what was decided about the approval, when, by whom and why, or
+// "": nothing yet.
+func (r Record) Decided() string {
+	n := r.note(NoteApprove, NoteReject, NoteExpire)
+	switch by := strings.TrimPrefix(n.Actor, Anonymous); {
+	case r.Decision == "":
+		return ""
+	case r.Decision == Expired:
+		return "the approval expired at " + n.At + ": " + n.Text
+	case by == "":
+		return "the order was " + string(r.Decision) + " before, at " + n.At
+	default:
+		return "the order was " + string(r.Decision) + " before by " + by + ", at " + n.At
+	}
+}
+
+// note is the first of one of the actions.
+func (r Record) note(actions ...string) Note {
 	for _, n := range r.Notes {
-		if n.Action == NoteCancel {
-			return strings.TrimPrefix(n.Actor, Anonymous), n.Text
+		if slices.Contains(actions, n.Action) {
+			return n
 		}
 	}
-	return "", ""
+	return Note{}
 }
 
 // ByHand reports whether an operator has decided, or tried to, about a parked

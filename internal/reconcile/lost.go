@@ -130,12 +130,24 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 	case rec.ChargeID != "":
 		to = order.StatusPaid
 	case res.State == stock.HoldHeld:
-		to = order.StatusReserved
+		if to, err = r.held(rec); err != nil {
+			return err
+		}
 	}
 	if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
 		return err
 	}
 	return r.start(ctx, rec)
+}
+
+// held is the status of an order that holds its stock and is not paid.
+func (r Reconciler) held(rec stock.Record) (order.Status, error) {
+	o, err := rec.Order()
+	s := workflows.State{Order: o, Terms: r.Terms, Approved: rec.Decision == stock.Approved}
+	if s.NeedsApproval() {
+		return order.StatusAwaitingApproval, err
+	}
+	return order.StatusReserved, err
 }
 
 // undo does what the saga's compensations do.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -130,11 +131,11 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	l.nothing()
 }
 
-// TestNobodyIsAskedTwice: a saga that is begun again after its order was
-// approved and charged goes on from there.
+// TestNobodyIsAskedTwice: a saga that is begun again after it was decided about
+// its order, or after that was charged, goes on from there.
 func TestNobodyIsAskedTwice(t *testing.T) {
 	l := newLeaky(t, nil)
-	l.Terms.ApprovalAbove = 1
+	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	o := l.accepted("charged", "tok_ok")
 	_, err := l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
 	l.must(err)
@@ -148,6 +149,13 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.must(l.Store.Decide(t.Context(), "approved", stock.Approved, stock.Note{Actor: "ann", Action: "approve"}))
 	l.once()
 
+	for id, d := range map[string]stock.Decision{"rejected": stock.Rejected, "expired": stock.Expired} {
+		_, err = l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
+		l.must(err)
+		l.must(l.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: map[stock.Decision]string{stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire}[d], Text: string(d)}))
+		l.once()
+	}
+
 	o = l.accepted("cancelled", "tok_ok")
 	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
 	l.must(err)
@@ -155,7 +163,7 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch"))
 	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
-	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled} {
+	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		l.is(id, want)

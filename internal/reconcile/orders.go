@@ -168,18 +168,22 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	return nil
 }
 
-// tell repeats to a saga what was decided about its order: whoever took the
-// decision in may have died before the saga heard of it.
+// tell repeats to a saga that waits for an approval what was decided about its
+// order: whoever took the decision in may have died before the saga heard of it.
+// The time for it is over if nothing was: the wake-up for that was lost.
 func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
-	event, payload, decided := workflows.EventApproval, any(workflows.Approval{Approved: rec.Decision == stock.Approved}), string(rec.Decision)
-	if rec.CancelRequested {
-		event, payload, decided = workflows.EventCancel, cancellation(rec), "cancelled"
+	what, event, payload := "order was "+string(rec.Decision), workflows.EventApproval, any(workflows.Approval{Approved: rec.Decision == stock.Approved})
+	switch {
+	case rec.CancelRequested:
+		what, event, payload = "order was cancelled", workflows.EventCancel, cancellation(rec)
+	case rec.Decision == stock.Expired: // which the saga reads in the order's record
+		what = "order's approval has expired"
+	case rec.Decision == "":
+		what, event, payload = "order was to be approved until "+rec.AsleepUntil, saga.Nudge, nil
 	}
-	if decided != "" {
-		r.found(ctx, rep, rec.OrderID, "order was "+decided+" and its saga waits on", "saga told again", func() error {
-			return saga.Send(ctx, r.Sagas, rec.OrderID, event, payload)
-		})
-	}
+	r.found(ctx, rep, rec.OrderID, what+" and its saga waits on", "saga told again", func() error {
+		return saga.Send(ctx, r.Sagas, rec.OrderID, event, payload)
+	})
 }
 
 // waitsAsItMay is for sagas that have not ended.
@@ -193,9 +197,16 @@ func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
 	case inst.CustomStatus == workflows.StepCarrier: // the carrier may take a day; a step before it may be lost
 		return still < slowGraces*r.Grace
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
-		return rec.Decision == "" && !rec.CancelRequested
+		return rec.Decision == "" && !rec.CancelRequested && !r.overdue(rec)
 	}
 	return false
+}
+
+// overdue is for an order that waits for its approval: the saga should have seen
+// by now that the time for it is over.
+func (r Reconciler) overdue(rec stock.Record) bool {
+	until, err := time.Parse(time.RFC3339Nano, rec.AsleepUntil)
+	return err == nil && r.settled(until)
 }
 
 func cancellation(rec stock.Record) workflows.Cancellation {

@@ -27,6 +27,23 @@ func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l.is("o", order.StatusCancelled)
 }
 
+// TestApprovalThatExpiredUnseen: the saga's wake-up at the end of its time was
+// lost, as on Dapr it can be.
+func TestApprovalThatExpiredUnseen(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.awaiting("o")
+	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
+	l.found("order was to be approved until ", "saga told again")
+	l.must(l.Store.Decide(t.Context(), "o", stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "late"}))
+	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
+	l.found("order's approval has expired and its saga waits on", "saga told again")
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
+		t.Error(rec.Reason)
+	}
+}
+
 // TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
 func TestSagaThatStandsStillIsNudged(t *testing.T) {
 	l := newLeaky(t, nil)

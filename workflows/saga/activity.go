@@ -118,8 +118,8 @@ func (sg Saga[S]) Validate() error {
 		if s.Undo != "" {
 			errs = append(errs, prefix(at+" UndoRetry", s.UndoRetry.Validate()))
 		}
-		if w := s.Wait; w != nil && (w.Signal == "" || w.Timeout == nil || w.Received == nil || w.TimedOut == nil) {
-			errs = append(errs, fmt.Errorf("%s: Wait needs Signal, Timeout, Received and TimedOut", at))
+		if w := s.Wait; w != nil && (w.Signal == "" || w.Timeout == nil || w.Received == nil || (w.TimedOut == nil) == (w.Settle == "")) {
+			errs = append(errs, fmt.Errorf("%s: Wait needs Signal, Timeout, Received, and either TimedOut or Settle", at))
 		}
 	}
 	return errors.Join(errs...)

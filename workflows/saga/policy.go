@@ -28,6 +28,9 @@ type Policy struct {
 	Jitter float64
 }
 
+// forever is for what has no other way out than to succeed.
+var forever = Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
+
 // Validate joins all that is wrong with a policy.
 func (p Policy) Validate() error {
 	var errs []error

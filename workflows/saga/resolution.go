@@ -34,6 +34,10 @@ const parkedStatus = "needs attention: "
 // IsParked reports, by its custom status, whether a saga waits for a Resolution.
 func IsParked(customStatus string) bool { return strings.HasPrefix(customStatus, parkedStatus) }
 
+// settleStatus begins the custom status of a saga whose wait is over, while
+// Wait.Settle decides.
+const settleStatus = "settle "
+
 // undoStatus begins the custom status of a saga that compensates a step.
 const undoStatus = "undo "
 

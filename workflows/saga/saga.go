@@ -82,8 +82,17 @@ type Wait[S any] struct {
 	Timeout func(S) time.Duration
 	// Received takes the signal's payload into the state, or stops the saga.
 	Received func(s *S, payload json.RawMessage) *Stop
-	// TimedOut decides what no answer means; nil result parks the saga.
+	// TimedOut decides what no answer means; nil result parks the saga. It is for
+	// a Wait without Settle.
 	TimedOut func(S) *Stop
+	// Settle is the activity (see func Do) that decides what holds, once the
+	// signal was Received or the time is over, or "": whoever sends the signal may
+	// have had it accepted elsewhere, and the time-out must not decide past that.
+	// It writes down what came (nothing, as the state shows, is the time-out) on
+	// condition that nothing else was decided before, and goes by what stands:
+	// its result is taken into the state and the saga goes on, its Stop ends it.
+	// It is retried until it succeeds: that it cannot be reached decides nothing.
+	Settle string
 	// Late lets a signal that comes while the saga is parked for want of it still
 	// be received: the saga goes on, and needs nobody any more.
 	Late bool
@@ -188,7 +197,7 @@ type run[S any] struct {
 func (r *run[S]) step(i int) *Stop {
 	step := &r.saga.Steps[i]
 	if step.Wait != nil {
-		return r.wait(step)
+		return r.wait(i)
 	}
 	r.begun[i] = true
 	for {
@@ -230,7 +239,8 @@ func (r *run[S]) accept(i int, out reply) *Stop {
 	return nil
 }
 
-func (r *run[S]) wait(step *Step[S]) *Stop {
+func (r *run[S]) wait(i int) *Stop {
+	step := &r.saga.Steps[i]
 	w := step.Wait
 	for {
 		r.ctx.SetCustomStatus(step.Name)
@@ -239,7 +249,12 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 			return r.cancelled()
 		}
 		if got == w.Signal {
-			return w.Received(&r.state, payload)
+			if stop := w.Received(&r.state, payload); stop != nil || w.Settle == "" {
+				return stop
+			}
+		}
+		if w.Settle != "" {
+			return r.settle(i)
 		}
 		if stop := w.TimedOut(r.state); stop != nil {
 			return stop
@@ -261,6 +276,21 @@ func (r *run[S]) wait(step *Step[S]) *Stop {
 			return nil
 		}
 	}
+}
+
+// settle lets the wait's activity decide.
+func (r *run[S]) settle(i int) *Stop {
+	step := &r.saga.Steps[i]
+	r.ctx.SetCustomStatus(settleStatus + step.Name)
+	var out reply
+	stop, err := r.attempt(step.Wait.Settle, forever, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
+	if err != nil {
+		panic(err) // a policy without limits is never exhausted
+	}
+	if stop != nil {
+		return stop
+	}
+	return r.accept(i, out)
 }
 
 // numbered is the state as an activity's n-th attempt gets it.
@@ -352,7 +382,6 @@ func (r *run[S]) park(step string, stop Stop, cause error, late ...string) (Reso
 		in := func(n int) any {
 			return call[S]{State: r.numbered(n), Stop: stop, Step: step, Error: text.Cut(cause.Error(), text.Max)}
 		}
-		forever := Policy{First: time.Second, Max: time.Minute, Factor: 2, Jitter: 0.2}
 		if _, err := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
 			panic(err) // a policy without limits is never exhausted
 		}

@@ -34,11 +34,13 @@ type Trip struct {
 	Flight    string `json:"flight,omitempty"`
 	Hotel     string `json:"hotel,omitempty"`
 	Paid      bool   `json:"paid,omitempty"`
+	Visa      string `json:"visa,omitempty"`
 	Issued    bool   `json:"issued,omitempty"`
 }
 
 var (
 	quick    = saga.Policy{MaxAttempts: 3, First: time.Millisecond, Max: 4 * time.Millisecond, Factor: 2}
+	visaTime = 20 * time.Millisecond
 	budgeted = saga.Policy{Budget: 20 * time.Millisecond, MinAttempts: 3, First: time.Millisecond, Max: time.Millisecond, Factor: 1}
 )
 
@@ -60,6 +62,12 @@ func booking() saga.Saga[Trip] {
 				},
 				TimedOut: func(Trip) *saga.Stop { return &saga.Stop{Status: "REFUSED"} },
 			}},
+			{Name: "visa", When: func(t Trip) bool { return t.Traveller == "abroad" }, Wait: &saga.Wait[Trip]{
+				Signal:   "visa",
+				Timeout:  func(Trip) time.Duration { return visaTime },
+				Received: func(t *Trip, payload json.RawMessage) *saga.Stop { t.Visa = string(payload); return nil },
+				Settle:   "SettleVisa",
+			}},
 			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick, Began: func(t Trip) bool { return t.Paid }},
 			{Name: "ticket", Do: "IssueTicket", Retry: quick, NoReturn: true, Began: func(t Trip) bool { return t.Issued }},
 		},
@@ -76,6 +84,7 @@ type agency struct {
 	entered chan string // every call, as it begins
 	hold    map[string]chan struct{}
 	mended  atomic.Bool // the program
+	visa    atomic.Bool // was granted by the embassy, whether the saga has heard or not
 	down    error       // what a call that fails says; nil means errDown
 }
 
@@ -142,6 +151,15 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 	undo := func(name string) {
 		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ Trip, _ saga.Stop) error { return a.call(ctx, name) })))
 	}
+	errs = append(errs, r.AddActivityN("SettleVisa", saga.Do(func(ctx context.Context, trip Trip) (Trip, error) {
+		if err := a.call(ctx, "SettleVisa"+trip.Visa); err != nil {
+			return Trip{}, err
+		}
+		if !a.visa.Load() {
+			return Trip{}, &saga.Stop{Status: "REFUSED", Reason: "no visa"}
+		}
+		return Trip{Paid: true}, nil
+	})))
 	do("BookFlight", func(t *Trip) { t.Flight = "F1" })
 	do("BookHotel", func(t *Trip) { t.Hotel = "H1" })
 	do("Pay", nil)
@@ -404,6 +422,38 @@ func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
 	b.send(t, "cancel", nil)
 	expect(t, "status", b.report(t).Status, "CANCELLED")
 	expect(t, "effects", b.effects(), "[BookFlight BookHotel CancelHotel CancelFlight]")
+}
+
+// TestWaitIsSettledByWhatStands: neither the signal nor the end of the time
+// decides by itself, and that the activity which does cannot be reached decides
+// nothing.
+func TestWaitIsSettledByWhatStands(t *testing.T) {
+	for name, c := range map[string]struct {
+		signal, granted bool
+		down            int
+		want            string
+	}{
+		"the signal, and it stands":          {true, true, 0, "BOOKED [BookFlight BookHotel SettleVisa1 Pay IssueTicket]"},
+		"the signal, and something else won": {true, false, 0, "REFUSED [BookFlight BookHotel SettleVisa1 CancelHotel CancelFlight]"},
+		"too late, and it stands":            {false, false, 0, "REFUSED [BookFlight BookHotel SettleVisa CancelHotel CancelFlight]"},
+		"too late, and the signal was lost":  {false, true, 1, "BOOKED [BookFlight BookHotel SettleVisa Pay IssueTicket]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, &agency{failing: map[string]int{"SettleVisa": c.down}})
+			b.visa.Store(c.granted)
+			if c.signal {
+				held := make(chan struct{})
+				b.hold = map[string]chan struct{}{"BookFlight": held}
+				b.book(t, Trip{Traveller: "abroad"})
+				b.until(t, "BookFlight")
+				b.send(t, "visa", 1)
+				close(held)
+			} else {
+				b.book(t, Trip{Traveller: "abroad"})
+			}
+			expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), c.want)
+		})
+	}
 }
 
 func TestSignalBeforeItsWaitIsKept(t *testing.T) {
