@@ -214,10 +214,16 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 // and thrown away but for the newest, and here each is read once. Pages are f's
 // to change. It is eventually consistent.
 func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
+	return s.WalkSince(ctx, time.Time{}, statuses, limit, f)
+}
+
+// WalkSince is Walk for orders that were accepted at a time or later: others are
+// not read.
+func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {
 	for _, st := range statuses {
 		for n := range uint32(statusShards) {
 			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
-			for q := (Query{Statuses: statuses, Limit: limit}); ; { // one edited by hand may be under another status
+			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // one edited by hand may be under another status
 				page, err := s.queryIndex(ctx, key, q)
 				if err != nil {
 					return fmt.Errorf("walk orders that are %s: %w", st, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
 // metrics are what a worker counts; docs/operations.md lists them with the
@@ -68,6 +69,15 @@ func (m metrics) outcome(queue string) func(string) {
 func (m metrics) age(queue string) func(time.Duration) {
 	gauge := m.lag.WithLabelValues(queue)
 	return func(d time.Duration) { gauge.Set(d.Seconds()) }
+}
+
+// unpaidMetric is what this worker's reconciler has found; the others do not know
+// of it.
+func unpaidMetric(u *reconcile.Unpaid) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ordersaga_unpaid_orders",
+		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, as the latest run of this process's reconciler has found.",
+	}, func() float64 { return float64(u.Count()) })
 }
 
 // queueMetric reads the queues when it is asked for.

@@ -91,7 +91,8 @@ type Worker struct {
 
 	parts   Parts
 	metrics metrics
-	owner   *ownership // of the sagas, with the embedded engine
+	owner   *ownership        // of the sagas, with the embedded engine
+	unpaid  *reconcile.Unpaid // shared by the reconciler's runs
 }
 
 // Dapr is where the worker's sidecar is.
@@ -156,8 +157,8 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
 	}
-	w.parts = p
-	w.parts.Registry.MustRegister(queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	w.parts, w.unpaid = p, &reconcile.Unpaid{}
+	w.parts.Registry.MustRegister(unpaidMetric(w.unpaid), queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return w.parts, nil
 }
 
@@ -357,7 +358,7 @@ func (w *Worker) answers() *intake.Consumer {
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Terms: w.Terms, Grace: w.ReconcileGrace, Logger: w.Logger,
+		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger,
 	}
 }
 

@@ -62,7 +62,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 // charges since a time. It says since when the next run has to look: the first
 // charge of an order that has not ended, or else a while before the last one.
 // What is older has been seen, and stays.
-func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, since time.Time) (next time.Time, err error) {
+func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, paid claims, since time.Time) (next time.Time, err error) {
 	var open, last time.Time
 	for cursor := ""; ; {
 		list, more, err := r.Payments.ChargesSince(ctx, since, cursor, pageSize)
@@ -71,6 +71,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 		}
 		for _, c := range list {
 			rep.Charges++
+			paid.seen(c)
 			ended := c.Refunded
 			if !ended && !alive[c.OrderID] {
 				if ended, err = r.charge(ctx, rep, c); err != nil {

@@ -18,8 +18,8 @@ import (
 )
 
 // orders looks for live orders whose saga is gone or has ended without them.
-// It adds those that have not ended to alive.
-func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool) error {
+// It adds those that have not ended to alive, and those that are PAID to paid.
+func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool, paid claims) error {
 	var errs []error
 	err := r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
@@ -28,6 +28,9 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 			return again
 		})
 		rep.Orders += len(page)
+		for _, rec := range page {
+			paid.add(rec)
+		}
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool { return !r.settled(rec.UpdatedAt) })
 		sagas := r.sagasOf(ctx, page)
 		for i, rec := range page {

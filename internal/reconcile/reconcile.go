@@ -1,6 +1,6 @@
 // Package reconcile finds what crashes, bugs and manual edits leave behind:
 // an order without a saga, stock held for an order that has ended, a charge
-// that nobody refunded. It mends what is safe to mend and reports the rest.
+// that nobody refunded, an order that counts as paid and is not. It mends what is safe to mend and reports the rest.
 // Every action is one that the saga itself would have taken, is idempotent,
 // and is taken only on what has not changed for the grace period.
 package reconcile
@@ -26,6 +26,7 @@ type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
 	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
+	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkRefunding(ctx context.Context, orderID string) error
@@ -64,6 +65,9 @@ type Reconciler struct {
 	Grace    time.Duration // 0 means five minutes
 	Now      func() time.Time
 	Logger   zerolog.Logger
+	// Unpaid is what runs remember of paid orders; with nil each looks at those
+	// that have completed lately.
+	Unpaid *Unpaid
 
 	progress func(Report) // is told now and then how far a run has got; may be nil
 }
@@ -106,10 +110,18 @@ func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next
 		r.Now = time.Now
 	}
 	rep = Report{Findings: []Finding{}}
-	alive := map[string]bool{}
-	errOrders, errReservations := r.orders(ctx, &rep, alive), r.reservations(ctx, &rep)
-	next, errCharges := r.charges(ctx, &rep, alive, since)
-	return rep, next, errors.Join(errOrders, errReservations, errCharges)
+	if r.Unpaid == nil {
+		r.Unpaid = &Unpaid{}
+	}
+	alive, paid, began := map[string]bool{}, claims{}, r.Now()
+	errOrders, errReservations := r.orders(ctx, &rep, alive, paid), r.reservations(ctx, &rep)
+	errCompleted := r.completed(ctx, alive, paid)
+	next, errCharges := r.charges(ctx, &rep, alive, paid, since)
+	err = errors.Join(errOrders, errReservations, errCompleted, errCharges)
+	if err == nil {
+		err = r.unpaid(ctx, &rep, alive, paid, began)
+	}
+	return rep, next, err
 }
 
 // Run repeats Once at the interval until ctx ends.
