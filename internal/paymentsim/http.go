@@ -21,6 +21,8 @@ import (
 //	POST /v1/heal      ?token=
 //	POST /v1/forget
 //	GET  /healthz
+//
+// The answers are those of docs/payment-provider.md.
 func (p *Provider) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(tracing.Route)
