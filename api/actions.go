@@ -100,6 +100,8 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if reason := a.why(rec, inst); reason != "" {
 		return nil, huma.Error409Conflict(reason)
 	}
+	ctx, cancel := carriedOut(ctx)
+	defer cancel()
 	if !a.done(rec) {
 		err := a.commit(ctx, id, noteOf(ctx, a.name, a.said))
 		if errors.Is(err, stock.ErrFinished) {

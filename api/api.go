@@ -28,7 +28,7 @@ import (
 
 // Orders is what the API uses of *stock.Store.
 type Orders interface {
-	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
+	AcceptQueued(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	Answer(ctx context.Context, orderID string, n stock.Note) error
@@ -112,6 +112,13 @@ const (
 	maxBody        = order.MaxEventBytes
 	requestTimeout = 30 * time.Second
 )
+
+// carriedOut is the context of what must not stop half way though the client
+// has gone away: one that was recorded is to be published, and what was
+// committed is to be told.
+func carriedOut(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+}
 
 // New makes the handler.
 func New(o Options) http.Handler {

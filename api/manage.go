@@ -60,6 +60,8 @@ func (s *server) purge(ctx context.Context, in *purgeInput) (*struct{}, error) {
 	if !rec.Status.Terminal() {
 		return nil, huma.Error409Conflict("the order is " + string(rec.Status) + "; what its saga has done is needed until it has ended")
 	}
+	ctx, cancel := carriedOut(ctx)
+	defer cancel()
 	if err := s.Sagas.Purge(ctx, in.ID); err != nil {
 		return nil, s.failed(ctx, err)
 	}

@@ -70,9 +70,11 @@ func (s *server) placeOrder(ctx context.Context, in *orderInput) (*acceptedOutpu
 		return nil, s.failed(ctx, err)
 	}
 	tracing.Concerns(ctx, o.OrderID)
+	ctx, cancel := carriedOut(ctx)
+	defer cancel()
 	// Recorded before it is published: another order under the same id is told
 	// so here and now, and not by a dead letter later.
-	rec, _, err := s.Orders.Accept(ctx, o)
+	rec, _, err := s.Orders.AcceptQueued(ctx, o)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -90,6 +92,8 @@ func (s *server) startSaga(ctx context.Context, in *orderInput) (*acceptedOutput
 		return nil, s.failed(ctx, err)
 	}
 	tracing.Concerns(ctx, o.OrderID)
+	ctx, cancel := carriedOut(ctx)
+	defer cancel()
 	if _, _, err := s.Starter.Start(ctx, o); err != nil {
 		return nil, s.failed(ctx, err)
 	}

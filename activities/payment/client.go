@@ -78,6 +78,11 @@ type Charge struct {
 	Token    string `json:"token"`
 }
 
+// CallsAtMost is how many calls, each of which may take Options.Timeout, one
+// step makes one after the other: Refund refunds by the key, looks into the
+// ledger, and refunds what the key did not bring to light.
+const CallsAtMost = 3
+
 func chargeKey(orderID string) string { return "charge-" + orderID }
 
 // Charge returns the charge's id. *Declined and ErrVoided are final; any other

@@ -23,6 +23,9 @@ type Load struct {
 	// Shipping is how many are past the shipment request. Most of them wait for
 	// the carrier; the index does not tell which.
 	Shipping int
+	// Queued is how many are PENDING and were accepted for the queue: most of
+	// them wait there, and have no saga yet.
+	Queued int
 }
 
 // Work is what a number of workers is to be derived from. Orders that are with
@@ -51,6 +54,8 @@ func (s *Store) Load(ctx context.Context, at time.Time) (l Load, err error) {
 		switch st { //nolint:exhaustive // all others are simply live
 		case order.StatusAwaitingApproval, order.StatusNeedsAttention:
 			sieve = awake
+		case order.StatusPending:
+			sieve = "attribute_not_exists(queued)"
 		case order.StatusPaid:
 			sieve = "attribute_not_exists(shipmentId)"
 		}
@@ -60,9 +65,12 @@ func (s *Store) Load(ctx context.Context, at time.Time) (l Load, err error) {
 				mu.Lock()
 				defer mu.Unlock()
 				l.Live += all
-				if st == order.StatusPaid {
+				switch st { //nolint:exhaustive // of the others all pass
+				case order.StatusPending:
+					l.Queued += all - passed
+				case order.StatusPaid:
 					l.Shipping += all - passed
-				} else {
+				default:
 					l.Asleep += all - passed
 				}
 				return err

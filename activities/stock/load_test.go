@@ -38,6 +38,12 @@ func TestLoad(t *testing.T) {
 	}
 	ann := stock.Note{Actor: "ann", Action: "retry"}
 	is(now, 0, 0, 0, 0)
+	_, _, err := s.AcceptQueued(t.Context(), newOrder("queued"))
+	do(err)
+	if l, err := s.Load(t.Context(), now); err != nil || l != (stock.Load{Live: 1, Queued: 1}) {
+		t.Errorf("%+v %v", l, err)
+	}
+	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
 	accept(t, s, newOrder("pending"))
 	is(now, 1, 0, 0, 1)
 	reserved("backoff", order.StatusReserved)

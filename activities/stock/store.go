@@ -94,6 +94,7 @@ type Record struct {
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
 	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
+	Queued      bool   `dynamodbav:"queued,omitempty" json:"-"`      // see AcceptQueued
 	GivenUp     bool   `dynamodbav:"givenUp,omitempty" json:"-"`     // see GiveUp
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
@@ -224,13 +225,23 @@ func (s *Store) stamp() string { return s.now().UTC().Format(timeFormat) }
 // record that has it: created is false when the content is the same (a
 // redelivery), and the error is ErrConflict when it is not.
 func (s *Store) Accept(ctx context.Context, o order.Order) (rec Record, created bool, err error) {
+	return s.accept(ctx, o, false)
+}
+
+// AcceptQueued is Accept for an order whose saga somebody starts later, who
+// takes it from the queue: until then it is PENDING and has none.
+func (s *Store) AcceptQueued(ctx context.Context, o order.Order) (rec Record, created bool, err error) {
+	return s.accept(ctx, o, true)
+}
+
+func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Record, created bool, err error) {
 	content, err := encodeContent(o)
 	if err != nil {
 		return Record{}, false, err
 	}
 	at := s.stamp()
 	rec = Record{
-		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending,
+		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending, Queued: queued,
 		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Trace: tracing.Parent(ctx), Fingerprint: o.Fingerprint(),
 		Content: content, Created: at, Updated: at, Placed: at + "#" + o.OrderID,
 		StatusShard: statusShard(order.StatusPending, o.OrderID),

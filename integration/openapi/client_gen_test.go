@@ -394,10 +394,13 @@ type Reconciliation struct {
 	EndedAt        *time.Time `json:"endedAt,omitempty"`
 
 	// Error Why it did not finish.
-	Error               *string   `json:"error,omitempty"`
-	Findings            []Finding `json:"findings"`
-	OrdersChecked       int64     `json:"ordersChecked"`
-	ReservationsChecked int64     `json:"reservationsChecked"`
+	Error    *string   `json:"error,omitempty"`
+	Findings []Finding `json:"findings"`
+
+	// LeftForLater Orders without a saga that were left alone: their messages wait in the queue, or there was no room for more sagas.
+	LeftForLater        int64 `json:"leftForLater"`
+	OrdersChecked       int64 `json:"ordersChecked"`
+	ReservationsChecked int64 `json:"reservationsChecked"`
 
 	// Running Whether it goes on; the counts are as far as it has got.
 	Running   bool       `json:"running"`

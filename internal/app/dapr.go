@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 )
@@ -35,8 +36,10 @@ func (d Dapr) components() (names []string) {
 // receive, by the autoscaler and by the metrics.
 const loadAge = 2 * time.Second
 
-// loadOf counts live sagas by the orders index, for all workers together.
-func loadOf(store *stock.Store) func(context.Context) (engine.Stats, error) {
+// loadOf counts live sagas by the orders index, for all workers together. An
+// order that waits in the queue has none yet: it must not count, or a full
+// queue would keep itself from being taken in.
+func loadOf(store *stock.Store, depth func(context.Context) (deadletter.Depth, error)) func(context.Context) (engine.Stats, error) {
 	var mu sync.Mutex
 	var last engine.Stats
 	var at time.Time
@@ -49,6 +52,13 @@ func loadOf(store *stock.Store) func(context.Context) (engine.Stats, error) {
 		l, err := store.Load(ctx, time.Now())
 		if err != nil {
 			return last, err
+		}
+		if l.Queued > 0 {
+			d, err := depth(ctx)
+			if err != nil {
+				return last, err
+			}
+			l.Live -= min(l.Queued, d.Visible+d.InFlight)
 		}
 		rest := l.Asleep + l.Shipping
 		last, at = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest}, time.Now()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,6 +20,9 @@ import (
 // way: the order is recorded first, its payment token stays out of the
 // history, and it goes by this worker's terms.
 type door struct{ starter intake.Starter }
+
+// doorTime is how long a start may take.
+const doorTime = 30 * time.Second
 
 // start takes a saga's input, of which only the order counts. Its errors are
 // gRPC statuses, or to be retried.
@@ -37,6 +41,9 @@ func (d door) start(ctx context.Context, workflow, id string, input []byte) erro
 	if o.OrderID != id {
 		return status.Errorf(codes.InvalidArgument, "instanceId: must be the order's id, %s", o.OrderID)
 	}
+	// Once it is recorded it is started, though the client has gone away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doorTime)
+	defer cancel()
 	rec, created, err := d.starter.Start(ctx, o)
 	switch {
 	case errors.Is(err, stock.ErrConflict):

@@ -1,12 +1,16 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
 // Validate says all that is wrong with the settings, in one line.
@@ -42,6 +46,10 @@ func (w *Worker) Validate() error {
 	check(w.MaxLive > 0, "max live sagas must be positive, is %d", w.MaxLive)
 	notNegative("reconcile interval", w.ReconcileEvery)
 	notNegative("reconcile grace", w.ReconcileGrace)
+	// A step that takes longer than the grace period is taken for lost.
+	grace, step := cmp.Or(w.ReconcileGrace, reconcile.DefaultGrace), payment.CallsAtMost*w.PaymentTimeout
+	check(w.ReconcileGrace < 0 || grace > step, "reconcile grace must be longer than a step may take: it is %s, and the calls of a refund may take %s (%d times the payment timeout of %s)",
+		grace, step, payment.CallsAtMost, w.PaymentTimeout)
 	positive("shutdown timeout", w.ShutdownTimeout)
 	notNegative("retention", w.Retention)
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")

@@ -28,6 +28,7 @@ import (
 	"github.com/ordersaga/ordersaga/api/console"
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
@@ -188,7 +189,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		canary = 0 // it would fly only while there are workers
 	}
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store),
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store, depthOf(p.Cloud, p.Resources.OrderQueue)),
 		Needs: w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
@@ -337,13 +338,23 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 			if w.Dapr == nil && w.parts.Ready() != nil {
 				return 0 // nothing could be started: let others have it
 			}
-			st, err := w.parts.Engine.Stats(ctx)
-			if err != nil {
-				return 0
-			}
-			return w.MaxLive - (st.Live - st.Resting)
+			return w.room(ctx)
 		},
 	})
+}
+
+// room is how many more sagas may be live; at or below 0, none.
+func (w *Worker) room(ctx context.Context) int {
+	st, err := w.parts.Engine.Stats(ctx)
+	if err != nil {
+		return 0
+	}
+	return w.MaxLive - (st.Live - st.Resting)
+}
+
+// depthOf reads a queue's load.
+func depthOf(c *cloud.Clients, url string) func(context.Context) (deadletter.Depth, error) {
+	return func(ctx context.Context) (deadletter.Depth, error) { return deadletter.DepthOf(ctx, c.SQS, url) }
 }
 
 func (w *Worker) answers() *intake.Consumer {
@@ -358,7 +369,11 @@ func (w *Worker) answers() *intake.Consumer {
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger,
+		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger, Room: w.room,
+		Backlog: func(ctx context.Context) (int, error) {
+			d, err := depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue)(ctx)
+			return d.Visible, err
+		},
 	}
 }
 

@@ -67,6 +67,8 @@ func TestValidate(t *testing.T) {
 		{"max live sagas must be positive, is 0", func(w *app.Worker) { w.MaxLive = 0 }},
 		{"reconcile interval must not be negative", func(w *app.Worker) { w.ReconcileEvery = -1 }},
 		{"reconcile grace must not be negative", func(w *app.Worker) { w.ReconcileGrace = -1 }},
+		{"reconcile grace must be longer than a step may take: it is 3s, and the calls of a refund may take 3s (3 times the payment timeout of 1s)", func(w *app.Worker) { w.ReconcileGrace = 3 * time.Second }},
+		{"reconcile grace must be longer than a step may take: it is 5m0s, and", func(w *app.Worker) { w.PaymentTimeout = 2 * time.Minute }},
 		{"shutdown timeout must be positive, is -1s", func(w *app.Worker) { w.ShutdownTimeout = -time.Second }},
 		{"retention must not be negative", func(w *app.Worker) { w.Retention = -1 }},
 		{"no sagas: goes with Dapr", func(w *app.Worker) { w.NoSagas = true }},

@@ -222,8 +222,10 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 }
 
 // putBack sends a letter to its queue, and deletes it then: whatever happens in
-// between, it is in one of them.
+// between, it is in one of them. Nobody who goes away comes in between.
 func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	attrs := m.MessageAttributes
 	delete(attrs, intake.AttributeReason)
 	delete(attrs, intake.AttributeOriginal)
@@ -249,17 +251,20 @@ type Depth struct{ Visible, InFlight int }
 
 // Depths reads the loads of a queue and of its dead-letter queue.
 func (p Pair) Depths(ctx context.Context, client SQS) (queue, dead Depth, err error) {
-	depth := func(url string) (d Depth) {
-		out, e := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{
-			types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
-		}})
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("read depth of %s: %w", url, e))
-			return d
-		}
-		d.Visible, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)])
-		d.InFlight, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible)])
-		return d
+	queue, err1 := DepthOf(ctx, client, p.URL)
+	dead, err2 := DepthOf(ctx, client, p.DeadURL)
+	return queue, dead, errors.Join(err1, err2)
+}
+
+// DepthOf reads the load of the queue at a URL.
+func DepthOf(ctx context.Context, client SQS, url string) (d Depth, err error) {
+	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{
+		types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+	}})
+	if err != nil {
+		return d, fmt.Errorf("read depth of %s: %w", url, err)
 	}
-	return depth(p.URL), depth(p.DeadURL), err
+	d.Visible, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessages)])
+	d.InFlight, _ = strconv.Atoi(out.Attributes[string(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible)])
+	return d, nil
 }

@@ -21,6 +21,14 @@ import (
 // It adds those that have not ended to alive, and those that are PAID to paid.
 func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool, paid claims) error {
 	var errs []error
+	var lost orphans
+	if r.Backlog != nil {
+		waiting, err := r.Backlog(ctx)
+		if err != nil {
+			return fmt.Errorf("reconcile orders: %w", err)
+		}
+		lost.backlog = waiting > 0
+	}
 	err := r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
 			again := alive[rec.OrderID] // it has changed its status meanwhile
@@ -34,7 +42,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool { return !r.settled(rec.UpdatedAt) })
 		sagas := r.sagasOf(ctx, page)
 		for i, rec := range page {
-			if err := r.order(ctx, rep, rec, sagas[i]); err != nil { // the others are looked at all the same
+			if err := r.order(ctx, rep, &lost, rec, sagas[i]); err != nil { // the others are looked at all the same
 				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
 			}
 		}
@@ -42,6 +50,9 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		return ctx.Err()
 	})
 	if err != nil {
+		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
+	}
+	if err := r.begin(ctx, rep, lost.orders); err != nil {
 		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
 	}
 	return errors.Join(errs...)
@@ -70,7 +81,7 @@ func (r Reconciler) sagasOf(ctx context.Context, page []stock.Record) []sagaOf {
 	return out
 }
 
-func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, found sagaOf) error {
+func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec stock.Record, found sagaOf) error {
 	inst, err := found.Instance, found.err
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
@@ -98,9 +109,11 @@ func (r Reconciler) order(ctx context.Context, rep *Report, rec stock.Record, fo
 			return r.undo(ctx, rec.OrderID, "given up by an operator; undone by the reconciler")
 		})
 	case gone && rec.Status != order.StatusNeedsAttention:
-		// All steps are idempotent, so a saga that is begun again finds what
-		// is done and goes on from there.
-		r.found(ctx, rep, rec.OrderID, is+" and has no saga", "saga started again", func() error { return r.start(ctx, rec) })
+		if lost.backlog && r.mayBeQueued(rec) {
+			rep.Left++
+		} else {
+			lost.orders = append(lost.orders, rec)
+		}
 	case gone:
 		r.found(ctx, rep, rec.OrderID, is+" and has no saga; an operator may retry or compensate it", "flagged", nil)
 	case endedFor(inst, anew): // another reconciler, or one that died, is half way

@@ -56,15 +56,23 @@ type Sagas interface {
 	Purge(ctx context.Context, id string) error
 }
 
+// DefaultGrace is for how long something must not have changed before the
+// reconciler touches it. It must be longer than any step may take.
+const DefaultGrace = 5 * time.Minute
+
 // Reconciler compares the three ledgers.
 type Reconciler struct {
 	Orders   Orders
 	Payments Payments
 	Sagas    Sagas
 	Terms    workflows.Terms
-	Grace    time.Duration // 0 means five minutes
+	Grace    time.Duration // 0 means DefaultGrace
 	Now      func() time.Time
-	Logger   zerolog.Logger
+	// Room is how many more sagas may be live, as intake counts them; nil: any
+	// number. Backlog is how many messages wait in the order queue; nil: none.
+	Room    func(context.Context) int
+	Backlog func(context.Context) (int, error)
+	Logger  zerolog.Logger
 	// Unpaid is what runs remember of paid orders; with nil each looks at those
 	// that have completed lately.
 	Unpaid *Unpaid
@@ -86,6 +94,7 @@ type Report struct {
 	Orders       int       `json:"ordersChecked"`
 	Reservations int       `json:"reservationsChecked"`
 	Charges      int       `json:"chargesChecked"`
+	Left         int       `json:"leftForLater" doc:"Orders without a saga that were left alone: their messages wait in the queue, or there was no room for more sagas."`
 	Findings     []Finding `json:"findings" nullable:"false"`
 }
 
@@ -104,7 +113,7 @@ func (r Reconciler) Once(ctx context.Context) (Report, error) {
 // since when the next run has to.
 func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next time.Time, err error) {
 	if r.Grace == 0 {
-		r.Grace = 5 * time.Minute
+		r.Grace = DefaultGrace
 	}
 	if r.Now == nil {
 		r.Now = time.Now
@@ -147,6 +156,9 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 func (r Reconciler) log(rep Report, err error) {
 	if err != nil {
 		r.Logger.Error().Err(err).Msg("reconciliation did not finish; the next one looks at all again")
+	}
+	if rep.Left > 0 {
+		r.Logger.Info().Int("orders", rep.Left).Msg("orders without a saga are left for later: they wait in the queue, or there is no room")
 	}
 	for _, f := range rep.Findings {
 		r.Logger.Warn().Str("order", f.OrderID).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")

@@ -1,0 +1,124 @@
+package reconcile_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestAsManyAsThereIsRoomFor: those that were accepted first.
+func TestAsManyAsThereIsRoomFor(t *testing.T) {
+	l := newLeaky(t, nil)
+	for i := range 5 {
+		l.accepted(fmt.Sprint("o", i), "tok_ok")
+	}
+	room := 2
+	l.Room = func(context.Context) int { return room }
+	for _, want := range [][]string{{"o0", "o1"}, {"o2", "o3"}} {
+		rep, err := l.Once(t.Context())
+		l.must(err)
+		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] || rep.Left != 5-len(want) && rep.Left != 1 {
+			t.Errorf("%+v, want %s", rep, want)
+		}
+		for _, id := range want {
+			_, err := l.Parts.Engine.Wait(t.Context(), id)
+			l.must(err)
+		}
+	}
+	for _, room = range []int{0, -7} {
+		if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
+			t.Errorf("%+v %v", rep, err)
+		}
+	}
+}
+
+// TestWhatWaitsInTheQueueIsLeftAlone, unless it waits for hours.
+func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := order.Order{OrderID: "q", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
+	_, _, err := l.Store.AcceptQueued(t.Context(), o)
+	l.must(err)
+	waiting := 3
+	l.Backlog = func(context.Context) (int, error) { return waiting, nil }
+	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
+		t.Errorf("%+v %v", rep, err)
+	}
+	l.accepted("received", "tok_ok") // its message was, and whoever had it died
+	l.found("order is PENDING and has no saga", "saga started again")
+	l.is("q", order.StatusPending)
+	_, err = l.Parts.Engine.Wait(t.Context(), "received")
+	l.must(err)
+
+	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
+	l.found("order is PENDING and has no saga", "saga started again")
+	_, err = l.Parts.Engine.Wait(t.Context(), "q")
+	l.must(err)
+
+	waiting, o.OrderID = 0, "lost"
+	_, _, err = l.Store.AcceptQueued(t.Context(), o)
+	l.must(err)
+	l.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	l.found("order is PENDING and has no saga", "saga started again")
+}
+
+// TestWorkerKnowsItsRoomAndItsQueue: nobody takes in what is placed, as when
+// there is no room.
+func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake, w.MaxLive = true, 3 }, nil)
+	s.SetStock(t, map[string]int64{"A": 1000})
+	r := s.Worker.Reconciler()
+	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	l := leaky{t, s, r}
+	body := `{"orderId":"o","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
+	res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
+	l.must(err)
+	l.must(res.Body.Close())
+	testkit.Eventually(t, "it is in the queue", func() error {
+		if n, err := r.Backlog(t.Context()); err != nil || n != 1 {
+			return fmt.Errorf("%d messages %w", n, err)
+		}
+		return nil
+	})
+	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
+		t.Errorf("%+v %v", rep, err)
+	}
+	if n := r.Room(t.Context()); n != 3 {
+		t.Errorf("room for %d", n)
+	}
+	l.heldUp("held")
+	if n := r.Room(t.Context()); n != 2 {
+		t.Errorf("room for %d", n)
+	}
+}
+
+// taken has its saga since the reconciler has looked.
+type taken struct {
+	engine.Engine
+
+	looks int
+}
+
+func (s *taken) Get(_ context.Context, id string) (engine.Instance, error) {
+	if s.looks++; s.looks == 1 {
+		return engine.Instance{}, engine.ErrNotFound
+	}
+	return engine.Instance{ID: id, Status: engine.Running}, nil
+}
+
+func TestOrderThatIntakeTookMeanwhile(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.accepted("o", "tok_ok")
+	l.Sagas = &taken{Engine: l.Parts.Engine}
+	l.nothing()
+}
+
+var _ reconcile.Sagas = (*taken)(nil)
