@@ -97,6 +97,9 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return nil, s.failed(ctx, err)
 	}
+	if inst.Status == engine.Stalled { // whatever it is, the saga would not hear of it
+		return nil, s.failed(ctx, engine.ErrStalled)
+	}
 	if reason := a.why(rec, inst); reason != "" {
 		return nil, huma.Error409Conflict(reason)
 	}

@@ -53,6 +53,7 @@ type behind struct {
 	unknown   bool   // to the engine, until it is started
 	ended     bool   // say that all sagas have
 	undoing   bool   // say that all sagas are
+	stalled   bool   // say that all sagas are
 	fail      error
 	failRaise error
 	failNote  error
@@ -185,6 +186,8 @@ func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 		return engine.Instance{}, b.fail
 	case b.unknown:
 		return engine.Instance{}, engine.ErrNotFound
+	case b.stalled:
+		return engine.Instance{Status: engine.Stalled, CustomStatus: "charge"}, nil
 	case b.ended:
 		return engine.Instance{Status: engine.Terminated}, nil
 	case b.undoing:
@@ -195,7 +198,12 @@ func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 	return engine.Instance{Status: engine.Running, CustomStatus: "charge"}, nil
 }
 
-func (b *behind) History(context.Context, string) ([]engine.Event, error) { return nil, b.fail }
+func (b *behind) History(context.Context, string) ([]engine.Event, error) {
+	if b.stalled {
+		return []engine.Event{{Type: "ExecutionStalled", Name: "PAYLOAD_SIZE_EXCEEDED", Error: "too large for 4194304 bytes"}}, nil
+	}
+	return nil, b.fail
+}
 
 func (b *behind) Stats(context.Context) (engine.Stats, error) {
 	return engine.Stats{Live: 7, Waiting: 3}, b.fail
@@ -540,4 +548,41 @@ func TestFailures(t *testing.T) {
 	if a := b.get("/healthz"); a.status != http.StatusOK {
 		t.Error("after a panic:", a.status)
 	}
+}
+
+// TestStalled: nothing can be done to a saga that Dapr has stalled, and each
+// answer says what can.
+func TestStalled(t *testing.T) {
+	b := newBench(t)
+	if _, _, err := b.store.Accept(t.Context(), order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.MarkNeedsAttention(t.Context(), "o", "why"); err != nil {
+		t.Fatal(err)
+	}
+	b.stalled = true
+	for _, action := range []string{"retry", "cancel", "approve", "reject", "suspend", "resume", "terminate"} {
+		b.post("/v1/sagas/o/"+action, "").wantProblem(t, action, http.StatusConflict, "", "max-body-size: raise that and restart the sidecars")
+	}
+	b.post("/v1/sagas/o/retry", `{"action":"skip"}`).wantProblem(t, "skip", http.StatusConflict, "", "stalled")
+	rec, err := b.store.Get(t.Context(), "o")
+	if err != nil || len(rec.Notes) != 0 || len(b.raised) != 0 {
+		t.Errorf("%+v %v, raised %v", rec, err, b.raised)
+	}
+	if v := b.view("o"); v.RuntimeStatus != "STALLED" {
+		t.Errorf("%+v", v)
+	}
+	if a := b.get("/v1/sagas?stuck=true"); !strings.Contains(a.body, `"STALLED"`) || !strings.Contains(a.body, "too large for 4194304 bytes") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 1\n") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	b.stalled = false
+	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 0\n") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	// It stalls just now.
+	b.failRaise = engine.ErrStalled
+	b.post("/v1/sagas/o/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "stalled")
 }

@@ -73,7 +73,7 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 			return nil, err
 		}
 		for i, saga := range sagas {
-			if now.Sub(still[i].UpdatedAt) >= s.Terms.Due(still[i].Status, saga.Step) {
+			if saga.Runtime == engine.Stalled || now.Sub(still[i].UpdatedAt) >= s.Terms.Due(still[i].Status, saga.Step) {
 				found = append(found, saga)
 			}
 		}
@@ -125,11 +125,12 @@ func (s *server) blame(ctx context.Context, sagas []Saga) error {
 type stuckMetric struct{ server *server }
 
 var (
-	stuckDesc  = prometheus.NewDesc("ordersaga_sagas_stuck", "Sagas without progress for longer than what they are at may take, and those that need attention, by step; up to 1,000. -1 if they cannot be counted.", []string{"status", "step"}, nil)
-	stuckLimit = 1000
+	stuckDesc   = prometheus.NewDesc("ordersaga_sagas_stuck", "Sagas without progress for longer than what they are at may take, and those that need attention, by step; up to 1,000. -1 if they cannot be counted.", []string{"status", "step"}, nil)
+	stalledDesc = prometheus.NewDesc("ordersaga_sagas_stalled", "Of the stuck sagas, those that Dapr has stalled: it runs them no more until the cause is gone. -1 if they cannot be counted.", nil, nil)
+	stuckLimit  = 1000
 )
 
-func (stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- stuckDesc }
+func (stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- stuckDesc; ch <- stalledDesc }
 
 func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -140,13 +141,18 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	sagas, _, err := m.server.stuck(ctx, stock.Query{Limit: stuckLimit}, time.Now())
 	if err != nil {
 		send(-1, "", "")
+		ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, -1)
 		return
 	}
 	type place struct{ status, step string }
-	counts := map[place]int{}
+	counts, stalled := map[place]int{}, 0
 	for _, saga := range sagas {
+		if saga.Runtime == engine.Stalled {
+			stalled++
+		}
 		counts[place{string(saga.Status), saga.Step}]++
 	}
+	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, float64(stalled))
 	for p, n := range counts {
 		send(float64(n), p.status, p.step)
 	}

@@ -34,6 +34,9 @@ var deeds = map[string]struct {
 }
 
 func buttonsOf(s api.Saga) (all []button) {
+	if s.Runtime == engine.Stalled {
+		return nil // it takes nothing in; the page says what to do
+	}
 	add := func(when bool, b button) {
 		if when {
 			all = append(all, b)

@@ -87,14 +87,20 @@ func (c Client) Terminate(ctx context.Context, id, reason string) error {
 	return mapped(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(text.Cut(reason, text.Max))), "terminate", id)
 }
 
-// alive returns ErrNotFound or ErrEnded for an instance that cannot receive
-// anything: the SDK drops such events without a word.
+// alive returns ErrNotFound, ErrEnded or ErrStalled for an instance that cannot
+// receive anything: the SDK drops such events without a word, or Dapr refuses
+// them.
 func (c Client) alive(ctx context.Context, id string) error {
 	i, err := c.Get(ctx, id)
-	if err == nil && i.Status.Ended() {
-		err = fmt.Errorf("saga %s: %w", id, ErrEnded)
+	switch {
+	case err != nil:
+		return err
+	case i.Status.Ended():
+		return fmt.Errorf("saga %s: %w", id, ErrEnded)
+	case i.Status == Stalled:
+		return fmt.Errorf("saga %s: %w", id, ErrStalled)
 	}
-	return err
+	return nil
 }
 
 // Purge implements Engine.
@@ -142,6 +148,10 @@ func (c Client) History(ctx context.Context, id string) ([]Event, error) {
 	return out, nil
 }
 
+// stalledActor is what Dapr 1.18.2 says of a call to a stalled saga's actor
+// (pkg/actors/targets/errors/stalled.go).
+const stalledActor = "actor is stalled"
+
 func mapped(err error, what, id string) error {
 	if err == nil {
 		return nil
@@ -156,8 +166,11 @@ func mapped(err error, what, id string) error {
 		return fmt.Errorf("%s saga %s: %w: %w", what, id, context.DeadlineExceeded, err)
 	default:
 	}
+	if strings.Contains(err.Error(), stalledActor) {
+		return fmt.Errorf("%s saga %s: %w", what, id, ErrStalled)
+	}
 	for from, to := range map[error]error{
-		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted,
+		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted, api.ErrStalled: ErrStalled,
 	} {
 		if errors.Is(err, from) || strings.Contains(err.Error(), from.Error()) {
 			return fmt.Errorf("%s saga %s: %w", what, id, to)
@@ -224,6 +237,9 @@ func eventOf(e *protos.HistoryEvent) Event {
 		out.Type, out.Data = "ExecutionResumed", rawJSON(t.ExecutionResumed.GetInput().GetValue())
 	case *protos.HistoryEvent_ExecutionTerminated:
 		out.Type, out.Data = "ExecutionTerminated", rawJSON(t.ExecutionTerminated.GetInput().GetValue())
+	case *protos.HistoryEvent_ExecutionStalled:
+		out.Type, out.Name = "ExecutionStalled", t.ExecutionStalled.GetReason().String()
+		out.Error = t.ExecutionStalled.GetDescription()
 	default:
 		out.Type = strings.TrimPrefix(fmt.Sprintf("%T", t), "*protos.HistoryEvent_")
 	}

@@ -29,6 +29,8 @@ func TestErrorsOfBothEngines(t *testing.T) {
 		{status.Error(codes.NotFound, "x"), ErrNotFound},
 		{status.Error(codes.DeadlineExceeded, "x"), context.DeadlineExceeded},
 		{status.Error(codes.Unknown, "rpc: "+api.ErrNotCompleted.Error()), ErrNotCompleted},
+		{status.Error(codes.Internal, "failed to add event: actor is stalled"), ErrStalled},
+		{status.Error(codes.Unknown, "rpc: "+api.ErrStalled.Error()), ErrStalled},
 	} {
 		if got := mapped(c.err, "read", "o"); !errors.Is(got, c.want) {
 			t.Errorf("%v is %v, want %v", c.err, got, c.want)
@@ -71,6 +73,9 @@ func TestHistoryEvents(t *testing.T) {
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionSuspended{ExecutionSuspended: &protos.ExecutionSuspendedEvent{Input: text}}}, `ExecutionSuspended  "x" - 100`},
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{Input: text}}}, `ExecutionResumed  "x" - 100`},
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{Input: text}}}, `ExecutionTerminated  "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionStalled{ExecutionStalled: &protos.ExecutionStalledEvent{
+			Reason: protos.StalledReason_PAYLOAD_SIZE_EXCEEDED, Description: &name,
+		}}}, `ExecutionStalled PAYLOAD_SIZE_EXCEEDED  n - 100`},
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_WorkflowStarted{WorkflowStarted: &protos.WorkflowStartedEvent{}}}, `WorkflowStarted   - 100`},
 	} {
 		c.in.Timestamp = timestamppb.New(at)

@@ -20,6 +20,8 @@ var (
 	ErrEnded        = errors.New("the saga has ended")
 	ErrBadCursor    = errors.New("the cursor was not made by a list call")
 	ErrUnsupported  = errors.New("the engine cannot do this")
+	ErrStalled      = errors.New("the saga is stalled, and takes nothing in until the cause is gone; most often its history has outgrown the Dapr sidecar's max-body-size: " +
+		"raise that and restart the sidecars, and it goes on by itself (the history's last event names the cause; docs/operations.md, Stalled sagas)")
 )
 
 // Engine runs a registry of workflows and activities, and manages their
@@ -38,14 +40,15 @@ type Engine interface {
 	// Wait blocks until the instance has ended.
 	Wait(ctx context.Context, id string) (Instance, error)
 	// Raise sends an event. It is kept until the workflow asks for it.
-	// ErrNotFound, or ErrEnded if nobody can receive it any more.
+	// ErrNotFound, or ErrEnded if nobody can receive it any more, or ErrStalled.
 	Raise(ctx context.Context, id, event string, payload any) error
 	// Suspend stops an instance from going on; Resume lets it. To suspend what is
 	// suspended changes nothing, nor does to resume what is not, whichever client
 	// does: one resumption ends any number of suspensions.
 	Suspend(ctx context.Context, id, reason string) error
 	Resume(ctx context.Context, id, reason string) error
-	// Terminate ends an instance where it stands: nothing is compensated.
+	// Terminate ends an instance where it stands: nothing is compensated. Like
+	// the two above it says ErrStalled of one that is.
 	Terminate(ctx context.Context, id, reason string) error
 	// Purge forgets an ended instance; ErrNotCompleted otherwise.
 	Purge(ctx context.Context, id string) error
@@ -66,9 +69,13 @@ type RuntimeStatus string
 
 // Runtime statuses.
 const (
-	Pending    RuntimeStatus = "PENDING"
-	Running    RuntimeStatus = "RUNNING"
-	Suspended  RuntimeStatus = "SUSPENDED"
+	Pending   RuntimeStatus = "PENDING"
+	Running   RuntimeStatus = "RUNNING"
+	Suspended RuntimeStatus = "SUSPENDED"
+	// Stalled: Dapr does not run it, and takes neither events nor a termination
+	// in, until the cause is gone: its history is too large for the sidecar, or no
+	// worker has its version. It has not ended, and goes on by itself then.
+	Stalled    RuntimeStatus = "STALLED"
 	Completed  RuntimeStatus = "COMPLETED"
 	Failed     RuntimeStatus = "FAILED"
 	Terminated RuntimeStatus = "TERMINATED"

@@ -153,6 +153,13 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	case inst.Status == engine.Suspended:
 		r.found(ctx, rep, rec.OrderID, what+", and its saga is suspended", "flagged", nil)
 		return nil
+	case inst.Status == engine.Stalled:
+		why, err := r.stalledFor(ctx, rec.OrderID)
+		if err != nil {
+			return err
+		}
+		r.found(ctx, rep, rec.OrderID, what+", and its saga is stalled: "+why, "flagged", nil)
+		return nil
 	case r.waitsAsItMay(rec, inst):
 		return nil
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
@@ -184,6 +191,20 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	return nil
 }
 
+// stalledFor is why Dapr has stalled a saga, as its history says.
+func (r Reconciler) stalledFor(ctx context.Context, id string) (string, error) {
+	history, err := r.Sagas.History(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range slices.Backward(history) {
+		if e.Type == "ExecutionStalled" {
+			return e.Error, nil
+		}
+	}
+	return "its history does not say why", nil
+}
+
 // tell repeats to a saga that waits for an approval what was decided about its
 // order: whoever took the decision in may have died before the saga heard of it.
 // The time for it is over if nothing was: the wake-up for that was lost.
@@ -206,7 +227,7 @@ func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
 func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
 	still := r.Now().Sub(rec.UpdatedAt)
 	switch {
-	case inst.Status.Ended() || inst.Status == engine.Suspended:
+	case inst.Status.Ended() || inst.Status == engine.Suspended || inst.Status == engine.Stalled:
 		return false
 	case still < r.pause(rec):
 		return true

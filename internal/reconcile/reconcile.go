@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -177,12 +178,13 @@ const reconciler = "reconciler" // as an actor of notes
 
 // found records a finding and what came of acting on it.
 func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, action string, act func() error) {
+	what = text.Cut(what, text.Max)
 	f := Finding{OrderID: orderID, What: what, Action: action, TraceID: tracing.ID(ctx)}
 	if act != nil {
 		if err := act(); err != nil {
-			f.Error = err.Error()
+			f.Error = text.Cut(err.Error(), text.Max)
 		} else if err := r.Orders.AddNote(ctx, orderID, stock.Note{Actor: reconciler, Action: action, Text: what}); err != nil && !errors.Is(err, stock.ErrNotFound) {
-			f.Error = err.Error()
+			f.Error = text.Cut(err.Error(), text.Max)
 		}
 	}
 	rep.Findings = append(rep.Findings, f)

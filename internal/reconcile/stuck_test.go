@@ -212,3 +212,30 @@ func (p parked) Get(ctx context.Context, id string) (engine.Instance, error) {
 	i.CustomStatus = "needs attention: charge"
 	return i, err
 }
+
+// stalled is an engine whose sagas Dapr runs no more.
+type stalled struct{ engine.Engine }
+
+func (s stalled) Get(ctx context.Context, id string) (engine.Instance, error) {
+	i, err := s.Engine.Get(ctx, id)
+	i.Status = engine.Stalled
+	return i, err
+}
+
+func (stalled) History(context.Context, string) ([]engine.Event, error) {
+	return []engine.Event{{Type: "ExecutionStalled", Error: "payload size 3984589 bytes exceeds"}}, nil
+}
+
+// TestStalledSagaIsFlagged each time, with the cause: nothing that could be done
+// to it would be taken in.
+func TestStalledSagaIsFlagged(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.heldUp("o")
+	l.Sagas = stalled{l.Parts.Engine}
+	for range 2 {
+		l.found("its saga is stalled: payload size 3984589 bytes exceeds", "flagged")
+	}
+	l.must(l.Simulators.HealPayments(t.Context()))
+	_, err := l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+}
