@@ -56,7 +56,8 @@ func (s *server) actions(h huma.API) {
 		"One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does."), s.decide(true))
 	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit",
 		"One decision holds; see approve. The order is then cancelled."), s.decide(false))
-	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention", ""), s.retry)
+	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention",
+		"The first decision about each standstill holds; another one answers 409 until something has come of it."), s.retry)
 	s.manage(h, op)
 }
 
@@ -231,16 +232,22 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 	body := deref(in.Body)
 	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
+	lost := false
 	return s.act(ctx, in.ID, action{
 		name: string(res.Action), said: body.Said, tell: s.send(workflows.EventResolve, res),
 		why: func(rec stock.Record, inst engine.Instance) string {
-			if saga.IsParked(inst.CustomStatus) && !gone(inst) {
+			lost = gone(inst)
+			if saga.IsParked(inst.CustomStatus) && !lost {
+				if rec.Resolution != "" && rec.Resolution != string(res.Action) {
+					by, note := rec.ResolvedBy()
+					return saga.Reason(rec.Resolution+" was decided before", by, note) + "; wait for what comes of it"
+				}
 				return inTheWay(rec, saga.ParkedAt(inst.CustomStatus), res.Action)
 			}
 			if reason := only(order.StatusNeedsAttention, rec); reason != "" {
 				return reason
 			}
-			if !gone(inst) {
+			if !lost {
 				return "a decision is being carried out; wait for what comes of it"
 			}
 			if err := reconcile.CanDoWithout(res.Action); err != nil {
@@ -248,8 +255,13 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			}
 			return ""
 		},
-		done:    never, // each time is one more try
-		commit:  s.Orders.Answer,
+		done: func(rec stock.Record) bool { return !lost && rec.Resolution == string(res.Action) },
+		commit: func(ctx context.Context, id string, n stock.Note) error {
+			if lost { // Lost has conditions of its own
+				return s.Orders.Answer(ctx, id, n)
+			}
+			return s.Orders.Resolve(ctx, id, string(res.Action), n)
+		},
 		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
 	})
 }

@@ -117,6 +117,13 @@ func (n noting) Answer(ctx context.Context, id string, note stock.Note) error {
 	return n.Store.Answer(ctx, id, note)
 }
 
+func (n noting) Resolve(ctx context.Context, id, action string, note stock.Note) error {
+	if n.on.failNote != nil {
+		return n.on.failNote
+	}
+	return n.Store.Resolve(ctx, id, action, note)
+}
+
 func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {
 	if n.on.failNote != nil {
 		return stock.Load{}, n.on.failNote
@@ -264,6 +271,9 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 		a := b.post("/v1/sagas/"+id+"/retry", `{"action":"`+c.action+`"}`)
 		if c.say == "" {
 			b.accepted(a)
+			if err := b.Store.MarkNeedsAttention(t.Context(), id, "it came to nothing"); err != nil {
+				t.Fatal(err)
+			}
 			continue
 		}
 		if a.wantProblem(t, c.step+" "+c.action, http.StatusConflict, "", c.say); b.raised != nil || len(b.view(id).Notes) != before {
@@ -473,6 +483,33 @@ func TestOneDecisionAtATime(t *testing.T) {
 	b.post("/v1/sagas/"+id+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
 	if b.raised != nil || b.view(id).Notes != nil {
 		t.Errorf("%v", b.raised)
+	}
+}
+
+// TestOneResolution: of two operators' decisions about one standstill that
+// contradict each other one is taken, however close they come; the next
+// standstill is another matter.
+func TestOneResolution(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusNeedsAttention)
+	for range 10 {
+		answers := make(chan answer, 2)
+		for _, action := range []string{"skip", "compensate"} {
+			go func() { answers <- b.post("/v1/sagas/"+id+"/retry", `{"by":"ann","action":"`+action+`"}`) }()
+		}
+		one, two := <-answers, <-answers
+		if one.status+two.status != http.StatusAccepted+http.StatusConflict {
+			t.Errorf("%d %s, %d %s", one.status, one.body, two.status, two.body)
+		}
+		rec, err := b.Store.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.accepted(b.post("/v1/sagas/"+id+"/retry", `{"action":"`+rec.Resolution+`"}`)) // the saga is told again
+		b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", rec.Resolution+" was decided before by ann")
+		if err := b.Store.MarkNeedsAttention(t.Context(), id, "again"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 		names["#"+k], values[":"+k] = k, set[k]
 		expr.WriteString(", #" + k + " = :" + k)
 	}
-	var gone []string
+	gone := []string{"resolution"} // of what has just changed
 	if _, said := set[asleepUntil]; !said {
 		gone = append(gone, asleepUntil)
 	}
@@ -146,6 +146,24 @@ func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) erro
 func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) error {
 	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason, asleepUntil, forEver), liveStatuses...))
 	return wrap(err, "park order %s", orderID)
+}
+
+// Resolve records what an operator decides about an order that needs attention,
+// with a note: the first decision about each standstill holds. Whatever changes
+// the order's status, or parks it again, takes it out. ErrFinished if the order
+// does not need attention, or there is a decision.
+func (s *Store) Resolve(ctx context.Context, orderID, action string, n Note) error {
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:          aws.String("SET resolution = :action"),
+		ConditionExpression:       aws.String("#status = :parked AND attribute_not_exists(resolution)"),
+		ExpressionAttributeNames:  map[string]string{"#status": "status"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":action": str(action), ":parked": str(string(order.StatusNeedsAttention))},
+	})
+	if err == nil {
+		err = s.Answer(ctx, orderID, n)
+	}
+	return wrap(err, "decide how order %s goes on", orderID)
 }
 
 // Unpark lets an order that needed attention go on, as far as it was.

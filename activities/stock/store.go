@@ -95,6 +95,7 @@ type Record struct {
 
 	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
 	Queued      bool   `dynamodbav:"queued,omitempty" json:"-"`      // see AcceptQueued
+	Resolution  string `dynamodbav:"resolution,omitempty" json:"-"`  // see Resolve
 	GivenUp     bool   `dynamodbav:"givenUp,omitempty" json:"-"`     // see GiveUp
 	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
 	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
@@ -171,6 +172,17 @@ func (r Record) CancelledBy() (by, why string) {
 func (r Record) DecidedBy() (by, why string) {
 	n := r.note(NoteApprove, NoteReject, NoteExpire)
 	return strings.TrimPrefix(n.Actor, Anonymous), n.Text
+}
+
+// ResolvedBy is what the note says with which an operator has decided how the
+// order goes on.
+func (r Record) ResolvedBy() (by, why string) {
+	for _, n := range r.Notes {
+		if n.Action == r.Resolution {
+			by, why = strings.TrimPrefix(n.Actor, Anonymous), n.Text
+		}
+	}
+	return by, why
 }
 
 // Decided says what was decided about the approval, when, by whom and why, or

@@ -184,6 +184,11 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 			}
 			return r.start(ctx, rec)
 		})
+	case parked && saga.IsParked(inst.CustomStatus) && rec.Resolution != "":
+		by, why := rec.ResolvedBy()
+		r.found(ctx, rep, rec.OrderID, rec.Resolution+" was decided and its saga waits on", "saga told again", func() error {
+			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.Action(rec.Resolution), By: by, Note: why})
+		})
 	case parked && saga.IsParked(inst.CustomStatus): // waits for a person
 	default:
 		r.found(ctx, rep, rec.OrderID, what, "saga nudged", func() error { return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil) })
