@@ -29,12 +29,13 @@ type Stock interface {
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
-	MarkRefunding(ctx context.Context, orderID string) error
+	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	Flag(ctx context.Context, rec stock.Record, actor, text string) error
 }
 
 // Payments is what the activities use of *payment.Client.
@@ -285,12 +286,18 @@ func (a Activities) final(ctx context.Context, o order.Order, no error) error {
 // RefundPayment gives the money back, or makes sure that none is taken. An
 // order that is COMPLETED keeps it: this is a second saga for it, then.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
-	err := a.Stock.MarkRefunding(ctx, s.Order.OrderID)
+	rec, err := a.Stock.MarkRefunding(ctx, s.Order.OrderID)
 	if errors.Is(err, stock.ErrFinished) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, stock.ErrNotFound) {
 		return err
+	}
+	if rec.Carrier == stock.Dispatched { // kept before the mark; what comes after it is flagged where it comes in
+		zerolog.Ctx(ctx).Error().Msg(stock.RefundedThoughDispatched)
+		if err := a.Stock.Flag(ctx, rec, "saga", stock.RefundedThoughDispatched); err != nil {
+			return err
+		}
 	}
 	if s.Order.Total() == 0 {
 		return nil

@@ -195,7 +195,7 @@ func TestRefusedMeanwhile(t *testing.T) {
 	for _, step := range []string{workflows.RequestShipment, workflows.ConfirmShipment} {
 		s := b.paid(step)
 		b.must(b.Store.MarkShipmentRequested(t.Context(), step, shipment.ID(step)))
-		_, err := b.Store.CarrierAnswered(t.Context(), step, stock.Refused, "", "island")
+		_, _, err := b.Store.CarrierAnswered(t.Context(), step, stock.CarrierAnswer{ShipmentID: shipment.ID(step), Said: stock.Refused, Reason: "island"})
 		b.must(err)
 		for range 2 {
 			if out := b.do(step, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
@@ -213,11 +213,56 @@ func TestBegunAgainAfterARefusal(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
 	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
-	_, err := b.Store.CarrierAnswered(t.Context(), "o", stock.Refused, "", "island")
+	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Refused, Reason: "island"})
 	b.must(err)
-	b.must(b.Store.MarkRefunding(t.Context(), "o"))
+	_, err = b.Store.MarkRefunding(t.Context(), "o")
+	b.must(err)
 	if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
 		t.Errorf("%+v", out)
+	}
+}
+
+// TestRefusedAfterItCompleted: an order that did not wait for the carrier is
+// undone like one that did, and the carrier is not asked again.
+func TestRefusedAfterItCompleted(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	b.do(workflows.RequestShipment, s)
+	b.is("o", order.StatusCompleted)
+	b.heard("confirmed")
+	refusal := stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Refused, Reason: "island"}
+	if _, reopened, err := b.Store.CarrierAnswered(t.Context(), "o", refusal); err != nil || !reopened {
+		t.Fatalf("%v %v", reopened, err)
+	}
+	for range 2 {
+		if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
+			t.Errorf("%+v", out)
+		}
+	}
+	if got := b.drain(b.asked, 1); len(got) != 1 {
+		t.Errorf("the carrier was asked %v", got)
+	}
+	b.undo(workflows.RefundPayment, s, order.StatusFailed, "")
+	b.undo(workflows.ReleaseStock, s, order.StatusFailed, "")
+	if rec := b.is("o", order.StatusFailed); rec.RefundID == "" || len(rec.Notes) != 1 {
+		t.Errorf("%+v", rec)
+	}
+	b.level(10, 0, 0)
+	b.heard("refunded", "cancelled")
+}
+
+// TestRefundOfWhatIsOnItsWay: the carrier has dispatched what is then given up.
+func TestRefundOfWhatIsOnItsWay(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
+	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Dispatched, TrackingID: "trk"})
+	b.must(err)
+	for range 2 {
+		b.undo(workflows.RefundPayment, s, order.StatusFailed, "")
+		if rec := b.is("o", order.StatusPaid); len(rec.Notes) != 1 || rec.Notes[0].Action != "flagged" || rec.Notes[0].Text != stock.RefundedThoughDispatched || rec.RefundID == "" {
+			t.Errorf("%+v", rec.Notes)
+		}
 	}
 }
 

@@ -254,8 +254,18 @@ func (b bench) put(status order.Status) (id string) {
 // TestDecisionsThatDoNotFit where the saga is parked leave no trace.
 func TestDecisionsThatDoNotFit(t *testing.T) {
 	b := newBench(t)
-	id := b.put(order.StatusNeedsAttention)
-	if _, err := b.Store.CarrierAnswered(t.Context(), id, stock.Refused, "", "island"); err != nil {
+	id := b.put(order.StatusPaid)
+	_, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp", Said: stock.Refused, Reason: "island"})
+	if !errors.Is(err, stock.ErrNotRequested) {
+		t.Fatalf("no shipment was requested: %v", err)
+	}
+	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp", Said: stock.Refused, Reason: "island"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ step, action, say string }{

@@ -126,7 +126,8 @@ func (s State) NeedsApproval() bool {
 	return !s.Approved && s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
 }
 
-// Order is the workflow function. The happy path is three durable steps.
+// Order is the workflow function. The happy path is four durable steps, or three
+// if the order does not wait for the carrier.
 func Order(ctx *task.WorkflowContext) (any, error) { return run(ctx, approval, carrier) }
 
 // OrderV2 is the workflow function of VersionV2.

@@ -123,7 +123,7 @@ func TestRefundOrComplete(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.MarkRefunding(ctx, refunded); err != nil {
+		if _, err := s.MarkRefunding(ctx, refunded); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Sell(ctx, refunded, "shp", "", holds...); !errors.Is(err, stock.ErrFinished) {
@@ -132,12 +132,12 @@ func TestRefundOrComplete(t *testing.T) {
 		if err := s.Sell(ctx, sold, "shp", "", holds...); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.MarkRefunding(ctx, sold); !errors.Is(err, stock.ErrFinished) {
+		if _, err := s.MarkRefunding(ctx, sold); !errors.Is(err, stock.ErrFinished) {
 			t.Errorf("sold and refunded: %v", err)
 		}
 	}
 	wantLevel(t, s, "A", 2, 4, 4)
-	if err := s.MarkRefunding(ctx, "unknown"); !errors.Is(err, stock.ErrNotFound) {
+	if _, err := s.MarkRefunding(ctx, "unknown"); !errors.Is(err, stock.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
@@ -45,6 +46,17 @@ func encodeNotes(notes ...Note) (*types.AttributeValueMemberL, error) {
 		list.Value[i] = &types.AttributeValueMemberM{Value: item}
 	}
 	return list, nil
+}
+
+// appendNote adds a note to what an update sets.
+func appendNote(u *types.Update, n Note) error {
+	note, err := encodeNotes(n)
+	if err != nil {
+		return err
+	}
+	*u.UpdateExpression = "SET notes = list_append(if_not_exists(notes, :none), :note), " + strings.TrimPrefix(*u.UpdateExpression, "SET ")
+	u.ExpressionAttributeValues[":none"], u.ExpressionAttributeValues[":note"] = noNotes, note
+	return nil
 }
 
 // AddNote appends to the order's audit trail. Its text is cut to text.Max. When

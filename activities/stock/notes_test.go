@@ -35,15 +35,21 @@ func TestForeignTextFitsIntoAnOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CarrierAnswered(t.Context(), "o", stock.Refused, long, long); err != nil {
+	requested(t, s, "refused")
+	requested(t, s, "sent")
+	refusal, dispatch := refusal("refused"), dispatch("sent", long)
+	refusal.Reason = long
+	refused, _, err1 := s.CarrierAnswered(t.Context(), "refused", refusal)
+	sent, _, err2 := s.CarrierAnswered(t.Context(), "sent", dispatch)
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Release(t.Context(), "o", order.StatusDeclined, long); err != nil {
 		t.Fatal(err)
 	}
 	rec := wantStatus(t, s, "o", order.StatusDeclined)
-	wantLevel(t, s, "A", 10, 0, 0)
-	texts := []string{rec.Reason, rec.TrackingID}
+	wantLevel(t, s, "A", 6, 4, 0)
+	texts := append([]string{rec.Reason, refused.RefusedFor(), sent.TrackingID}, sent.TrackingIDs...)
 	for _, n := range rec.Notes {
 		texts = append(texts, n.Actor, n.Text, n.Subject)
 	}
@@ -80,9 +86,10 @@ func TestNotesAreBounded(t *testing.T) {
 		if n%2 == 0 {
 			add(100+n, "retry")
 		}
-		answer := []stock.Carrier{stock.Refused, stock.Dispatched}[n%2]
-		if _, err := s.CarrierAnswered(t.Context(), "o", answer, "", fmt.Sprint("island ", n)); err != nil {
-			t.Fatal(err)
+		if n%2 == 0 { // as the carrier's refusals are noted
+			if err := s.AddNote(t.Context(), "o", stock.Note{Actor: "carrier", Action: "refuse", Text: fmt.Sprint("island ", n)}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	add(200, "retry")

@@ -19,7 +19,8 @@ import (
 type HoldState string
 
 // A reservation is HELD, then SOLD or RELEASED, and stays there: it is the
-// durable guard against a step that runs again, however late.
+// durable guard against a step that runs again, however late. Only a late
+// refusal by the carrier makes what is SOLD HELD again, to be RELEASED.
 const (
 	HoldHeld     HoldState = "HELD"
 	HoldSold     HoldState = "SOLD"
@@ -169,10 +170,10 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
 	complete := onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...))
-	*complete.ConditionExpression += notRefunding + " AND (attribute_not_exists(#carrier) OR #carrier <> :refused)"
-	complete.ExpressionAttributeNames["#carrier"], complete.ExpressionAttributeValues[":refused"] = "carrier", str(string(Refused))
+	*complete.ConditionExpression += notRefunding
+	unlessRefused(complete)
 	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
-	items = append(items, s.moveStock(demand, "SET reserved = reserved - :q, sold = sold + :q")...)
+	items = append(items, s.moveStock(demand, "reserved", "sold")...)
 	return s.transact(ctx, "sell stock of order "+orderID, items)
 }
 
@@ -213,7 +214,7 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 		items = append(items, types.TransactWriteItem{Update: s.holdUpdate(orderID, HoldReleased, at)})
 	}
 	items = append(items, types.TransactWriteItem{Update: end})
-	items = append(items, s.moveStock(res.Items, "SET available = available + :q, reserved = reserved - :q")...)
+	items = append(items, s.moveStock(res.Items, "reserved", "available")...)
 	what := "release stock of order " + orderID
 	failed, err := s.transact(ctx, what, items)
 	if err == nil && len(failed) > 0 && !failed[0] && failed[1] {
@@ -267,12 +268,14 @@ func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation
 	return decodeReservation(item)
 }
 
-func (s *Store) moveStock(demand []order.Demand, expression string) []types.TransactWriteItem {
+// moveStock moves pieces from one count of their SKUs to another.
+func (s *Store) moveStock(demand []order.Demand, from, to string) []types.TransactWriteItem {
+	expression := fmt.Sprintf("SET %[1]s = %[1]s - :q, %[2]s = %[2]s + :q", from, to)
 	out := make([]types.TransactWriteItem, len(demand))
 	for i, d := range demand {
 		out[i].Update = &types.Update{
 			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
-			UpdateExpression: &expression, ConditionExpression: aws.String("reserved >= :q"),
+			UpdateExpression: &expression, ConditionExpression: aws.String(from + " >= :q"),
 			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity)},
 		}
 	}
@@ -319,16 +322,30 @@ func decodeReservation(item map[string]types.AttributeValue) (Reservation, error
 
 // update runs one conditional update; ErrFinished when its condition fails.
 func (s *Store) update(ctx context.Context, u *types.Update) error {
-	_, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+	_, err := s.write(ctx, u, types.ReturnValueNone)
+	return err
+}
+
+// updated is update, and returns the order as it is then.
+func (s *Store) updated(ctx context.Context, u *types.Update) (Record, error) {
+	now, err := s.write(ctx, u, types.ReturnValueAllNew)
+	if err != nil {
+		return Record{}, err
+	}
+	return decodeRecord(now)
+}
+
+func (s *Store) write(ctx context.Context, u *types.Update, give types.ReturnValue) (item, error) {
+	out, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: u.TableName, Key: u.Key, UpdateExpression: u.UpdateExpression,
 		ConditionExpression: u.ConditionExpression, ExpressionAttributeNames: u.ExpressionAttributeNames,
-		ExpressionAttributeValues: u.ExpressionAttributeValues,
+		ExpressionAttributeValues: u.ExpressionAttributeValues, ReturnValues: give,
 	})
 	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
-		return ErrFinished
+		return nil, ErrFinished
 	}
 	if err != nil {
-		return fmt.Errorf("update %s: %w", *u.TableName, err)
+		return nil, fmt.Errorf("update %s: %w", *u.TableName, err)
 	}
-	return nil
+	return out.Attributes, nil
 }

@@ -32,6 +32,12 @@ var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
 
 const notRefunding = " AND attribute_not_exists(refunding)"
 
+// unlessRefused adds the condition that the carrier has not refused the order.
+func unlessRefused(u *types.Update) {
+	*u.ConditionExpression += " AND (attribute_not_exists(#carrier) OR #carrier <> :refused)"
+	u.ExpressionAttributeNames["#carrier"], u.ExpressionAttributeValues[":refused"] = "carrier", str(string(Refused))
+}
+
 // statusUpdate sets the status, and set, on condition that the order is in one
 // of from. A terminal status also takes the payment token out of the record. A
 // saga that changes an order's status is awake, unless set says asleepUntil.
@@ -107,19 +113,21 @@ func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 
 // MarkShipmentRequested records the shipment. It and RequestCancel exclude
 // each other: whichever comes first holds. ErrFinished if the order is not
-// paid (of its status and its charge both), or is to be cancelled, or refunded.
+// paid (of its status and its charge both), or is to be cancelled, or refunded,
+// or the carrier has refused it.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
 	u := onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
+	unlessRefused(u)
 	return wrap(s.unpaid(ctx, orderID, s.update(ctx, u)), "mark shipment of order %s", orderID)
 }
 
-// MarkRefunding records that the order's money goes back. It and what ships and
-// completes an order exclude each other: an old saga may still have a step
-// under way when another one, or the reconciler, undoes its order. ErrFinished
-// if the order is COMPLETED.
-func (s *Store) MarkRefunding(ctx context.Context, orderID string) error {
-	err := s.update(ctx, &types.Update{
+// MarkRefunding records that the order's money goes back, and returns the order
+// as it is then. It and what ships and completes an order exclude each other: an
+// old saga may still have a step under way when another one, or the reconciler,
+// undoes its order. ErrFinished if the order is COMPLETED.
+func (s *Store) MarkRefunding(ctx context.Context, orderID string) (Record, error) {
+	rec, err := s.updated(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET refunding = :true"),
 		ConditionExpression:      aws.String("attribute_exists(orderId) AND #status <> :completed"),
@@ -133,7 +141,7 @@ func (s *Store) MarkRefunding(ctx context.Context, orderID string) error {
 			err = e
 		}
 	}
-	return wrap(err, "mark order %s to be refunded", orderID)
+	return rec, wrap(err, "mark order %s to be refunded", orderID)
 }
 
 // MarkRefunded records the refund's id, whatever the status.

@@ -88,7 +88,8 @@ type Record struct {
 	RefundID        string         `dynamodbav:"refundId,omitempty" json:"refundId,omitempty"`
 	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
 	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
-	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // its latest answer
+	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty" json:"trackingIds,omitempty" doc:"Of all parcels; trackingId is the first one's."`
+	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // its first answer, which counts
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
@@ -120,14 +121,15 @@ type Note struct {
 }
 
 // NoteCancel is the action of the note of RequestCancel, NoteApprove, NoteReject
-// and NoteExpire are those of the notes of Decide, and noteRefused that of the
-// note of a refusal.
+// and NoteExpire are those of the notes of Decide, noteRefused that of the note
+// of a refusal, and noteFlagged that of Flag.
 const (
 	NoteCancel  = "cancel"
 	NoteApprove = "approve"
 	NoteReject  = "reject"
 	NoteExpire  = "expire"
 	noteRefused = "refuse"
+	noteFlagged = "flagged"
 )
 
 // Anonymous is the actor of a note of which nobody said whose it is.

@@ -52,6 +52,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --ephemeral --aws-port 99999", 1, "99999"},
 		{"dev --aws-port 0 --port 0 --payment-port 0 --carrier-port 0 --data-dir " + file, 1, "data directory"},
 		{"worker --approval-above 5 --approval-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "approval timeout"},
+		{"worker --carrier-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "carrier timeout must be positive"},
+		{"worker --no-await-carrier --carrier-timeout 0s --pace=-1 --listen 127.0.0.1:0 --ephemeral", 1, "worker settings: pace"},
 		{"worker --await-carrier --carrier-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "carrier timeout"},
 		{"worker --approval-above=-5 --payment-url nonsense --payment-timeout=-1s --listen 127.0.0.1:0 --ephemeral", 1,
 			`ordersaga: worker settings: payment URL "nonsense" must be an http or https URL, such as http://127.0.0.1:8090; payment timeout must be positive, is -1s; approval limit must not be negative, is -5` + "\n"},

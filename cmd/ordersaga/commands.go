@@ -162,7 +162,7 @@ type workerFlags struct {
 	PaymentKey      string        `help:"API key for the payment provider."`
 	ApprovalAbove   int64         `default:"0" help:"Orders above this total, in minor units, wait for approval; 0: none does."`
 	ApprovalTimeout time.Duration `default:"24h" help:"How long an order waits for approval before it is cancelled."`
-	AwaitCarrier    bool          `help:"Wait for the carrier's answer before an order completes."`
+	AwaitCarrier    bool          `default:"true" negatable:"" help:"Wait for the carrier's answer before an order completes. Without it an order is COMPLETED when the carrier was asked, and undone if it refuses then."`
 	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
 	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
 	Pace            float64       `default:"1" help:"Factor on all pauses between tries; for tests and demonstrations."`

@@ -78,7 +78,7 @@ func (s *system) worker(dir, name, api string, more ...string) {
 	s.t.Helper()
 	s.add(newProcess(s.t, dir, name, api+"/healthz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
-		"--payment-timeout=1s", "--await-carrier", "--carrier-timeout=1h", "--patience=1h", "--pace=" + s.pauses,
+		"--payment-timeout=1s", "--carrier-timeout=1h", "--patience=1h", "--pace=" + s.pauses,
 		"--reconcile-every=2s", "--reconcile-grace=4s",
 	}, more...)...))
 }

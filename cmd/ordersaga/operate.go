@@ -139,7 +139,7 @@ func (o one) show(e env, s api.Saga) error {
 	rows := [][]string{
 		{"order", s.OrderID}, {"status", string(s.Status)}, {"reason", s.Reason}, {"step", s.Step}, {"saga", string(s.Runtime)},
 		{"customer", s.CustomerID}, {"total", fmt.Sprintf("%d.%02d %s", s.Total/100, s.Total%100, s.Currency)},
-		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", s.TrackingID},
+		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", strings.Join(s.Parcels(), ", ")},
 		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)}, {"trace", s.TraceID},
 	}
 	for _, l := range s.Lines {

@@ -360,7 +360,7 @@ func depthOf(c *cloud.Clients, url string) func(context.Context) (deadletter.Dep
 func (w *Worker) answers() *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
-		Handle: intake.HandleCarrierAnswer(w.parts.Store, w.parts.Engine), Logger: w.Logger, Drain: w.drainTimeout(),
+		Handle: intake.CarrierAnswers{Orders: w.parts.Store, Sagas: w.parts.Engine, Undo: w.Reconciler().UndoRefused}.Handle, Logger: w.Logger, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"), Probe: w.parts.Store.Probe,
 	})
 }

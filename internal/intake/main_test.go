@@ -145,6 +145,7 @@ func newWorld(t testing.TB, terms workflows.Terms) world {
 		Stock: w.Store, Payments: w.payments,
 		Shipments: shipment.New(w.Clients.SNS, w.Resources.ShipmentTopic, w.Resources.CustomerTopic),
 	}.Register(registry))
+	check(t, registry.AddWorkflowN("lingers", lingers))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.engine.Run(ctx, registry) }()
@@ -164,4 +165,10 @@ func (w world) ended(t testing.TB, id string) engine.Instance {
 	i, err := w.engine.Wait(ctx, id)
 	check(t, err)
 	return i
+}
+
+// lingers is a workflow that takes whatever it is sent, and ends at the event
+// "end".
+func lingers(ctx *task.WorkflowContext) (any, error) {
+	return nil, ctx.WaitForSingleEvent("end", -1).Await(nil)
 }

@@ -104,80 +104,158 @@ const AnswersOfCarrier = "CarrierAnswers"
 
 // Answered is what the carrier's answers are kept with, of *stock.Store.
 type Answered interface {
-	CarrierAnswered(ctx context.Context, orderID string, a stock.Carrier, trackingID, reason string) (stock.Record, error)
-	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	CarrierAnswered(ctx context.Context, orderID string, a stock.CarrierAnswer) (rec stock.Record, reopened bool, err error)
+	Get(ctx context.Context, orderID string) (stock.Record, error)
+	Flag(ctx context.Context, rec stock.Record, actor, text string) error
 }
 
-// HandleCarrierAnswer keeps a carrier's answer with its order, and passes it to
-// the saga. One that contradicts what has become of the order is for a person:
-// it goes to the dead letters with the reason.
-func HandleCarrierAnswer(orders Answered, sagas Sagas) func(ctx context.Context, body []byte) error {
-	answer := func(ctx context.Context, payload []byte) error {
-		var a struct {
-			Type       string `json:"type"`
-			OrderID    string `json:"orderId"`
-			TrackingID string `json:"trackingId"`
-			Reason     string `json:"reason"`
-		}
-		if err := json.Unmarshal(payload, &a); err != nil {
-			return &Poison{fmt.Errorf("body: is not a carrier's answer: %w", err)}
-		}
-		if faults := order.Repeated(payload, a); len(faults) > 0 {
-			return &Poison{faults[0]}
-		}
-		if !order.ValidID(a.OrderID) {
-			return &Poison{errors.New("orderId: " + order.IDRule)}
-		}
-		if a.Type != dispatched && a.Type != refused {
-			return &Poison{fmt.Errorf("type: %q is neither %s nor %s", a.Type, dispatched, refused)}
-		}
-		if a.TrackingID != "" && !text.IsID(a.TrackingID) {
-			return &Poison{fmt.Errorf("trackingId: has %d bytes; an id is valid UTF-8 of at most %d, without control characters", len(a.TrackingID), text.MaxID)}
-		}
-		a.Reason = text.Cut(a.Reason, text.Max)
-		tracing.Concerns(ctx, a.OrderID)
-		said := stock.Refused
-		if a.Type == dispatched {
-			said = stock.Dispatched
-		}
-		rec, err := orders.CarrierAnswered(ctx, a.OrderID, said, a.TrackingID, a.Reason)
-		switch {
-		case errors.Is(err, stock.ErrNotFound):
-			return &Poison{err}
-		case err != nil:
-			return err
-		case rec.Status.Terminal():
-			return contradicted(ctx, orders, rec, said)
-		}
-		err = saga.Send(ctx, sagas, a.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-			Dispatched: said == stock.Dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
-		})
-		switch {
-		case errors.Is(err, engine.ErrEnded):
-			return nil // it is about to end the order, or the reconciler is; they find the answer there
-		case errors.Is(err, engine.ErrNotFound): // another worker has it, or the reconciler begins it again
-			return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", said, a.OrderID, rec.Status, err)
-		}
+// CarrierAnswers takes in what the carrier says.
+type CarrierAnswers struct {
+	Orders Answered
+	Sagas  Sagas
+	// Undo starts the saga of an order again that the carrier has refused after
+	// the saga had ended, or when it was about to.
+	Undo func(ctx context.Context, orderID string) error
+}
+
+// carrierAnswer is the carrier's event, version 1. What else it says is ignored.
+type carrierAnswer struct {
+	SpecVersion int    `json:"specVersion"`
+	Type        string `json:"type"`
+	OrderID     string `json:"orderId"`
+	ShipmentID  string `json:"shipmentId"`
+	TrackingID  string `json:"trackingId"`
+	Reason      string `json:"reason"`
+}
+
+func parseCarrierAnswer(payload []byte) (a carrierAnswer, err error) {
+	if err := json.Unmarshal(payload, &a); err != nil {
+		return a, fmt.Errorf("body: is not a carrier's answer: %w", err)
+	}
+	if faults := order.Repeated(payload, a); len(faults) > 0 {
+		return a, faults[0]
+	}
+	switch {
+	case a.SpecVersion != 0 && a.SpecVersion != order.SpecVersion:
+		return a, fmt.Errorf("specVersion: is %d, only %d is known", a.SpecVersion, order.SpecVersion)
+	case a.Type != dispatched && a.Type != refused:
+		return a, fmt.Errorf("type: %.100q is neither %s nor %s", a.Type, dispatched, refused)
+	case !order.ValidID(a.OrderID):
+		return a, errors.New("orderId: " + order.IDRule)
+	case a.ShipmentID == "":
+		return a, errors.New("shipmentId: is missing; it is that of the shipment request")
+	case a.TrackingID != "" && !text.IsID(a.TrackingID):
+		return a, fmt.Errorf("trackingId: has %d bytes; an id is valid UTF-8 of at most %d, without control characters", len(a.TrackingID), text.MaxID)
+	}
+	a.Reason = text.Cut(a.Reason, text.Max)
+	return a, nil
+}
+
+// Handle keeps a carrier's answer with its order, and passes it to the saga. An
+// answer to nothing that was asked is a dead letter. One that contradicts what
+// the carrier said before, or what has become of the order, is for a person: it
+// is noted with the order, and is a dead letter too; see docs/adr/0006.
+func (c CarrierAnswers) Handle(ctx context.Context, body []byte) error {
+	return Unwrapped(ctx, AnswersOfCarrier, body, c.answer, dispatched, refused)
+}
+
+func (c CarrierAnswers) answer(ctx context.Context, payload []byte) error {
+	in, err := parseCarrierAnswer(payload)
+	if err != nil {
+		return &Poison{err}
+	}
+	tracing.Concerns(ctx, in.OrderID)
+	a := stock.CarrierAnswer{ShipmentID: in.ShipmentID, Said: stock.Refused, Reason: in.Reason}
+	if in.Type == dispatched {
+		a = stock.CarrierAnswer{ShipmentID: in.ShipmentID, Said: stock.Dispatched, TrackingID: in.TrackingID}
+	}
+	rec, reopened, err := c.Orders.CarrierAnswered(ctx, in.OrderID, a)
+	switch {
+	case errors.Is(err, stock.ErrNotFound):
+		return &Poison{err}
+	case errors.Is(err, stock.ErrNotRequested):
+		return &Poison{notRequested(rec, a)}
+	case errors.Is(err, stock.ErrTooManyParcels):
+		return &Poison{fmt.Errorf("the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
+	case err != nil:
 		return err
+	case reopened:
+		zerolog.Ctx(ctx).Warn().Msg("the carrier has refused an order that was COMPLETED; it is undone")
+		return c.Undo(ctx, rec.OrderID)
 	}
-	return func(ctx context.Context, body []byte) error {
-		return Unwrapped(ctx, AnswersOfCarrier, body, answer, dispatched, refused)
+	if what := contradiction(rec, a); what != "" {
+		return c.contradicted(ctx, rec, what)
 	}
-}
-
-// contradicted looks at what the carrier says of an order that has ended, and
-// returns *Poison if a person must find out which of the two holds.
-func contradicted(ctx context.Context, orders Answered, rec stock.Record, said stock.Carrier) error {
-	completed := rec.Status == order.StatusCompleted
-	if completed == (said == stock.Dispatched) {
+	if rec.Status.Terminal() {
 		return nil
 	}
-	what := fmt.Sprintf("the carrier has dispatched order %s, which is %s: the parcel may have to come back", rec.OrderID, rec.Status)
-	if completed {
-		what = fmt.Sprintf("the carrier has refused order %s (%s), which is COMPLETED: nothing was refunded or released", rec.OrderID, rec.RefusedFor())
+	return c.send(ctx, rec, a)
+}
+
+// send passes an answer that was kept to the order's saga.
+func (c CarrierAnswers) send(ctx context.Context, rec stock.Record, a stock.CarrierAnswer) error {
+	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
+		Dispatched: a.Said == stock.Dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
+	})
+	ended, gone := errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrNotFound)
+	switch {
+	case (ended || gone) && a.Said == stock.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
+		return c.Undo(ctx, rec.OrderID)
+	case gone: // another worker has it, or the reconciler begins it again
+		return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", a.Said, rec.OrderID, rec.Status, err)
+	case !ended:
+		return err
 	}
-	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("carrier", string(said)).Msg("the carrier contradicts an order that has ended; its answer goes to the dead letters")
-	if err := orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: "intake", Action: "flagged", Text: what}); err != nil {
+	// It is about to end the order, or has, or the reconciler is: they find the
+	// answer in the record. But the order may have been undone since.
+	if rec, err = c.Orders.Get(ctx, rec.OrderID); err != nil {
+		return err
+	}
+	if what := contradiction(rec, a); what != "" {
+		return c.contradicted(ctx, rec, what)
+	}
+	return nil
+}
+
+// notRequested says how far an answer is from what was asked of the carrier.
+func notRequested(rec stock.Record, a stock.CarrierAnswer) error {
+	if rec.ShipmentID == "" {
+		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested", a.Said, a.ShipmentID, rec.OrderID, rec.Status)
+	}
+	return fmt.Errorf("the carrier has %s shipment %.100q of order %s, whose shipment is %s", a.Said, a.ShipmentID, rec.OrderID, rec.ShipmentID)
+}
+
+// contradiction says what does not fit between the carrier's answer and the
+// order, as it was when the answer was kept; "" if all does.
+func contradiction(rec stock.Record, a stock.CarrierAnswer) string {
+	now := fmt.Sprintf("the carrier has %s order %s (%s)", a.Said, rec.OrderID, detail(a.Said, a.TrackingID, a.Reason))
+	ended := rec.Status.Terminal()
+	switch {
+	case rec.Carrier != "" && rec.Carrier != a.Said:
+		return fmt.Sprintf("%s, which it had %s before (%s); the order is %s", now, rec.Carrier, detail(rec.Carrier, rec.TrackingID, rec.RefusedFor()), rec.Status)
+	case a.Said == stock.Refused && rec.Status == order.StatusCompleted:
+		return now + ", which is COMPLETED and could not be undone by itself: nothing was refunded or released"
+	case a.Said == stock.Dispatched && ended && rec.Status != order.StatusCompleted:
+		return fmt.Sprintf("%s, which is %s: the parcel may have to come back", now, rec.Status)
+	case a.Said == stock.Dispatched && (rec.Refunding || rec.GivenUp):
+		return fmt.Sprintf("%s, which is %s and being refunded: the parcel may have to come back", now, rec.Status)
+	}
+	return ""
+}
+
+// detail is what matters of an answer.
+func detail(said stock.Carrier, trackingID, reason string) string {
+	if said == stock.Refused {
+		return cmp.Or(reason, "no reason given")
+	}
+	return cmp.Or(trackingID, "no tracking id")
+}
+
+// contradicted takes a contradiction to a person: a note, a line in the log,
+// and *Poison. The order keeps its course.
+func (c CarrierAnswers) contradicted(ctx context.Context, rec stock.Record, what string) error {
+	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("what", what).Msg("the carrier contradicts itself or the order; its answer goes to the dead letters")
+	if err := c.Orders.Flag(ctx, rec, "intake", what); err != nil {
 		return err
 	}
 	return &Poison{errors.New(what)}

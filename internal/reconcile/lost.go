@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -73,11 +74,37 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
 			Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor(),
 		})
+		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record
+			err = nil
+		}
 	}
 	if err != nil || !rec.CancelRequested {
 		return err
 	}
 	return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCancel, cancellation(rec))
+}
+
+// UndoRefused starts the saga of an order again that the carrier has refused
+// late: when the saga had ended, or was about to. It finds the refusal, and
+// refunds, releases and tells the customer. Repeating it changes nothing.
+func (r Reconciler) UndoRefused(ctx context.Context, orderID string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, err := r.Sagas.Wait(ctx, orderID); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("undo order %s, which the carrier has refused: wait for its saga's end: %w", orderID, err)
+	}
+	rec, err := r.Orders.Get(ctx, orderID)
+	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != stock.Refused {
+		return err // if nil, it is undone already, or with a person
+	}
+	err = r.restart(ctx, rec)
+	if errors.Is(err, engine.ErrActive) || errors.Is(err, engine.ErrNotCompleted) {
+		return nil // another one was quicker
+	}
+	if err != nil {
+		return fmt.Errorf("undo order %s, which the carrier has refused: %w", orderID, err)
+	}
+	return nil
 }
 
 // ErrNoSaga is the answer to a decision that needs the saga that was lost.
@@ -160,8 +187,14 @@ func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
 
 // refund does what the saga's compensation does.
 func (r Reconciler) refund(ctx context.Context, orderID string) error {
-	if err := r.Orders.MarkRefunding(ctx, orderID); err != nil {
+	rec, err := r.Orders.MarkRefunding(ctx, orderID)
+	if err != nil {
 		return err
+	}
+	if rec.Carrier == stock.Dispatched {
+		if err := r.Orders.Flag(ctx, rec, reconciler, stock.RefundedThoughDispatched); err != nil {
+			return err
+		}
 	}
 	id, err := r.Payments.Refund(ctx, orderID)
 	if err != nil || id == "" {

@@ -120,6 +120,10 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
 	case endedFor(inst, dropped): // likewise
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be dropped", "saga dropped", func() error { return r.purge(ctx, rec.OrderID) })
+	case rec.Carrier == stock.Refused && rec.Status != order.StatusNeedsAttention:
+		// Nothing is on its way. It may have been COMPLETED before, and whoever
+		// took the refusal in died before the saga was started again.
+		r.found(ctx, rep, rec.OrderID, is+" and refused by the carrier, but its saga has ended "+string(inst.Status), "saga started again", func() error { return r.restart(ctx, rec) })
 	case rec.ShipmentID == "":
 		r.found(ctx, rep, rec.OrderID, is+" but its saga has ended "+string(inst.Status), "undone", func() error {
 			return r.undo(ctx, rec.OrderID, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")

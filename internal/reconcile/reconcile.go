@@ -30,9 +30,10 @@ type Orders interface {
 	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
-	MarkRefunding(ctx context.Context, orderID string) error
+	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	Flag(ctx context.Context, rec stock.Record, actor, text string) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	Unpark(ctx context.Context, orderID string, to order.Status) error
 	GiveUp(ctx context.Context, orderID string) error

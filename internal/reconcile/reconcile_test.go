@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,13 +61,65 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, err = l.Store.CarrierAnswered(t.Context(), "o", stock.Refused, "", "island")
+	_, _, err = l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Refused, Reason: "island"})
 	l.must(err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["o"] {
 		t.Errorf("%+v", rec)
+	}
+}
+
+// TestLateRefusalThatNobodyActedUpon: the order is PAID again, and whoever
+// reopened it died before its saga was started again.
+func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.AwaitCarrier = false
+	for _, id := range []string{"known", "forgotten"} {
+		o := l.accepted(id, "tok_ok")
+		o.ShipTo = &order.Address{Name: "SILENT"}
+		l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		l.is(id, order.StatusCompleted)
+		_, reopened, err := l.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp-" + id, Said: stock.Refused, Reason: "island"})
+		if err != nil || !reopened {
+			t.Fatalf("%v %v", reopened, err)
+		}
+		want := "order is PAID and refused by the carrier, but its saga has ended COMPLETED"
+		if id == "forgotten" {
+			l.must(l.Parts.Engine.Purge(t.Context(), id))
+			want = "order is PAID and has no saga"
+		}
+		l.found(want, "saga started again")
+		_, err = l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+		if rec := l.is(id, order.StatusFailed); rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || l.charges()[id] {
+			t.Errorf("%+v", rec)
+		}
+		l.level(1000, 0, 0)
+		l.nothing()
+		l.must(l.UndoRefused(t.Context(), id)) // a message that comes again
+		l.is(id, order.StatusFailed)
+	}
+}
+
+// TestRefundOfWhatIsOnItsWay: an operator gives up what the carrier has.
+func TestRefundOfWhatIsOnItsWay(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.killed("o")
+	l.paid("o", "tok_ok")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	l.must(err)
+	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
+	rec := l.is("o", order.StatusNeedsAttention)
+	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n stock.Note) bool {
+		return n.Action == "flagged" && n.Text == stock.RefundedThoughDispatched
+	}) {
+		t.Errorf("%+v", rec.Notes)
 	}
 }
 

@@ -1,0 +1,479 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dapr/durabletask-go/task"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+var patientCarrier = workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, Pace: 0.001}
+
+func (w world) carrierAnswers() intake.CarrierAnswers {
+	r := reconcile.Reconciler{Orders: w.Store, Payments: w.payments, Sagas: w.engine, Terms: w.starter.Terms}
+	return intake.CarrierAnswers{Orders: w.Store, Sagas: w.engine, Undo: r.UndoRefused}
+}
+
+func dispatchedBy(id, tracking string) carriersim.Answer {
+	return carriersim.Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: "shp-" + id, OrderID: id, TrackingID: tracking}
+}
+
+func refusedBy(id, reason string) carriersim.Answer {
+	return carriersim.Answer{SpecVersion: 1, Type: "ShipmentRefused", ShipmentID: "shp-" + id, OrderID: id, Reason: reason}
+}
+
+func (w world) says(t testing.TB, a carriersim.Answer) error {
+	t.Helper()
+	b, err := json.Marshal(a)
+	check(t, err)
+	return w.carrierAnswers().Handle(t.Context(), b)
+}
+
+// places starts an order's saga, and waits until it waits for the carrier.
+func (w world) places(t testing.TB, id string) {
+	t.Helper()
+	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, id))))
+	w.at(t, id, workflows.StepCarrier)
+}
+
+func (w world) at(t testing.TB, id, customStatus string) {
+	t.Helper()
+	testkit.Eventually(t, id+" is at "+customStatus, func() error {
+		if i, err := w.engine.Get(t.Context(), id); err != nil || i.CustomStatus != customStatus {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+}
+
+func (w world) record(t testing.TB, id string) stock.Record { return read(t, w.Store, id) }
+
+func TestCarrierAnswersReachTheirSagas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patientCarrier)
+	for _, c := range []struct {
+		answer carriersim.Answer
+		want   order.Status
+	}{
+		{dispatchedBy("taken", "trk-1"), order.StatusCompleted},
+		{refusedBy("refused", "too far"), order.StatusFailed},
+	} {
+		id := c.answer.OrderID
+		w.places(t, id)
+		b, err := json.Marshal(c.answer)
+		check(t, err)
+		envelope := `{"Type":"Notification","TopicArn":"a","Message":` + quoted(t, string(b)) + `}`
+		check(t, w.carrierAnswers().Handle(t.Context(), []byte(envelope)))
+		w.ended(t, id)
+		rec := w.record(t, id)
+		if rec.Status != c.want || rec.TrackingID != c.answer.TrackingID {
+			t.Errorf("%s: %+v", id, rec)
+		}
+		check(t, w.says(t, c.answer)) // again
+		if again := w.record(t, id); again.Updated != rec.Updated {
+			t.Errorf("%s, again: %+v", id, again)
+		}
+	}
+	if rec := w.record(t, "refused"); !strings.Contains(rec.Reason, "too far") || rec.RefundID == "" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// TestAnswersToWhatWasNotAsked are dead letters that say so, and have no effect
+// on the order, whatever is asked of the carrier later.
+func TestAnswersToWhatWasNotAsked(t *testing.T) {
+	t.Parallel()
+	terms := patientCarrier
+	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
+	w := newWorld(t, terms)
+	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "o"))))
+	w.at(t, "o", workflows.StepApprove)
+	poison := func(a carriersim.Answer, want string) {
+		t.Helper()
+		err := w.says(t, a)
+		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Error(), want) {
+			t.Errorf("%+v: %v, want %q", a, err, want)
+		}
+		if rec := w.record(t, "o"); rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 {
+			t.Errorf("%+v: %+v", a, rec)
+		}
+	}
+	foreign := refusedBy("o", "island")
+	foreign.ShipmentID = "shp-of-somebody-else"
+	none := ` of order o, which is AWAITING_APPROVAL: no shipment was requested`
+	poison(foreign, `the carrier has refused shipment "shp-of-somebody-else"`+none)
+	poison(refusedBy("o", "island"), `the carrier has refused shipment "shp-o"`+none)
+	poison(dispatchedBy("o", "trk"), `the carrier has dispatched shipment "shp-o"`+none)
+
+	check(t, saga.Send(t.Context(), w.engine, "o", workflows.EventApproval, workflows.Approval{Approved: true}))
+	w.at(t, "o", workflows.StepCarrier)
+	poison(foreign, `the carrier has refused shipment "shp-of-somebody-else" of order o, whose shipment is shp-o`)
+	check(t, w.says(t, dispatchedBy("o", "trk")))
+	w.ended(t, "o")
+	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.RefundID != "" || rec.TrackingID != "trk" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// What becomes of an answer.
+const (
+	kept        = "kept"
+	undone      = "undone"   // kept, and the order's saga starts again
+	repeated    = "repeated" // changes nothing
+	parcel      = "a further parcel"
+	unasked     = "dead letter: no shipment was requested"
+	changed     = "dead letter: the carrier had said otherwise"
+	comeBack    = "dead letter: the parcel may have to come back"
+	notByItself = "dead letter: could not be undone by itself"
+)
+
+// became tells, by the order before and after, the handler's error, and whether
+// the saga starts again.
+func became(before, after stock.Record, err error, again bool) string {
+	if p, poison := errors.AsType[*intake.Poison](err); poison {
+		for what, says := range map[string]string{
+			unasked: "no shipment was requested", changed: ", which it had ", comeBack: "the parcel may have to come back", notByItself: "could not be undone by itself",
+		} {
+			if strings.Contains(p.Error(), says) {
+				return what
+			}
+		}
+	}
+	switch {
+	case err != nil:
+		return err.Error()
+	case again:
+		return undone
+	case before.Carrier == "" && after.Carrier != "":
+		return kept
+	case len(after.TrackingIDs) == len(before.TrackingIDs)+1:
+		return parcel
+	case after.Updated == before.Updated:
+		return repeated
+	}
+	return "changed in another way"
+}
+
+// TestEveryAnswerInEveryState is the table of docs/adr/0006: what becomes of an
+// answer, by the order's state and what the carrier said before.
+func TestEveryAnswerInEveryState(t *testing.T) {
+	t.Parallel()
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 1000})
+	s, idle := a.Store, newIdle(t)
+
+	type step func(id string) error
+	then := func(steps ...step) step {
+		return func(id string) error {
+			for _, step := range steps {
+				if err := step(id); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	nothing := then()
+	reserve := func(to order.Status) step {
+		return func(id string) error {
+			o, err := order.Parse([]byte(event(t, id)))
+			check(t, err)
+			_, err = s.Reserve(t.Context(), o, to)
+			return err
+		}
+	}
+	paid := then(reserve(order.StatusReserved), func(id string) error { return s.MarkPaid(t.Context(), id, "ch") })
+	sent := then(paid, func(id string) error { return s.MarkShipmentRequested(t.Context(), id, "shp-"+id) })
+	parked := func(id string) error { return s.MarkNeedsAttention(t.Context(), id, "x") }
+	refunding := func(id string) error { _, err := s.MarkRefunding(t.Context(), id); return err }
+	givenUp := func(id string) error { return s.GiveUp(t.Context(), id) }
+	resolved := func(id string) error { return s.AddNote(t.Context(), id, stock.Note{Actor: "ann", Action: "resolve"}) }
+	sold := func(id string) error { return s.Sell(t.Context(), id, "shp-"+id, "") }
+	ended := func(final order.Status) step {
+		return func(id string) error { return s.Release(t.Context(), id, final, "x") }
+	}
+
+	none := func(string) carriersim.Answer { return carriersim.Answer{} }
+	dispatched := func(id string) carriersim.Answer { return dispatchedBy(id, "trk-1") }
+	other := func(id string) carriersim.Answer { return dispatchedBy(id, "trk-2") }
+	refused := func(id string) carriersim.Answer { return refusedBy(id, "island") }
+	type row struct {
+		before, now func(id string) carriersim.Answer
+		want        string
+	}
+	notSent := []row{{none, dispatched, unasked}, {none, refused, unasked}}
+	live := []row{
+		{none, dispatched, kept}, {none, refused, kept},
+		{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
+		{refused, refused, repeated}, {refused, dispatched, changed},
+	}
+	undoing := []row{ // or it was undone
+		{none, dispatched, comeBack}, {none, refused, kept},
+		{dispatched, dispatched, comeBack}, {dispatched, other, comeBack}, {dispatched, refused, changed},
+		{refused, refused, repeated}, {refused, dispatched, changed},
+	}
+	n := 0
+	for _, c := range []struct {
+		state         string
+		before, after step // the first answer
+		rows          []row
+	}{
+		{"PENDING", nothing, nothing, notSent},
+		{"RESERVED", reserve(order.StatusReserved), nothing, notSent},
+		{"AWAITING_APPROVAL", reserve(order.StatusAwaitingApproval), nothing, notSent},
+		{"PAID, nothing requested", paid, nothing, notSent},
+		{"NEEDS_ATTENTION, nothing requested", then(paid, parked), nothing, notSent},
+		{"REJECTED", func(id string) error { return s.End(t.Context(), id, order.StatusRejected, "x") }, nothing, notSent},
+		{"DECLINED", then(reserve(order.StatusReserved), ended(order.StatusDeclined)), nothing, notSent},
+		{"CANCELLED", then(paid, ended(order.StatusCancelled)), nothing, notSent},
+		{"FAILED, nothing requested", then(paid, ended(order.StatusFailed)), nothing, notSent},
+		{"PAID", sent, nothing, live},
+		{"NEEDS_ATTENTION", then(sent, parked), nothing, live},
+		{"PAID, being refunded", sent, refunding, undoing},
+		{"NEEDS_ATTENTION, being refunded", then(sent, parked), refunding, undoing},
+		{"NEEDS_ATTENTION, given up", then(sent, parked), givenUp, undoing},
+		{"FAILED", sent, ended(order.StatusFailed), undoing},
+		{"CANCELLED, after it was requested", sent, ended(order.StatusCancelled), undoing},
+		{"COMPLETED, having waited", sent, sold, []row{
+			{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
+		}},
+		{"COMPLETED, not having waited", then(sent, sold), nothing, []row{
+			{none, dispatched, kept}, {none, refused, undone},
+			{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
+		}},
+		{"COMPLETED by an operator", then(sent, resolved, sold), nothing, []row{
+			{none, dispatched, kept}, {none, refused, notByItself},
+			{refused, refused, notByItself}, {refused, dispatched, changed},
+		}},
+	} {
+		for i, r := range c.rows {
+			n++
+			id := fmt.Sprint("o-", n)
+			where := fmt.Sprintf("%s, row %d", c.state, i)
+			o, err := order.Parse([]byte(event(t, id)))
+			check(t, err)
+			_, _, err = s.Accept(t.Context(), o)
+			check(t, err)
+			check(t, c.before(id))
+			if !strings.HasPrefix(c.state, "COMPLETED") {
+				check(t, idle.Start(t.Context(), "lingers", id, nil))
+			}
+			again := false
+			answers := intake.CarrierAnswers{Orders: s, Sagas: idle, Undo: func(context.Context, string) error { again = true; return nil }}
+			handle := func(a carriersim.Answer) error {
+				b, err := json.Marshal(a)
+				check(t, err)
+				return answers.Handle(t.Context(), b)
+			}
+			said, now := r.before(id), r.now(id)
+			if said.Type != "" {
+				_ = handle(said) // it has a row of its own
+			}
+			check(t, c.after(id))
+			for attempt := range 2 { // the message is delivered twice
+				before := read(t, s, id)
+				again = false
+				err := handle(now)
+				after := read(t, s, id)
+				want := r.want
+				if attempt > 0 && (want == kept || want == parcel) {
+					want = repeated
+				}
+				if is := became(before, after, err, again); is != want {
+					t.Errorf("%s: %s, want %s\n%v\n%+v", where, is, want, err, after)
+				}
+				if err == nil || want == unasked {
+					continue
+				}
+				facts := []string{now.TrackingID, now.Reason, string(after.Status)}
+				if want == changed {
+					facts = append(facts, said.TrackingID, said.Reason)
+				}
+				for _, fact := range facts {
+					if !strings.Contains(err.Error(), fact) {
+						t.Errorf("%s: the dead letter does not say %q: %v", where, fact, err)
+					}
+				}
+				noted := 0
+				for _, n := range after.Notes {
+					if n.Actor == "intake" && n.Action == "flagged" && n.Text == err.Error() {
+						noted++
+					}
+				}
+				if noted != 1 {
+					t.Errorf("%s: noted %d times: %+v", where, noted, after.Notes)
+				}
+			}
+		}
+	}
+}
+
+func read(t testing.TB, s *stock.Store, id string) stock.Record {
+	t.Helper()
+	rec, err := s.Get(t.Context(), id)
+	check(t, err)
+	return rec
+}
+
+// newIdle is an engine on which workflows only linger.
+func newIdle(t *testing.T) *embedded.Engine {
+	t.Helper()
+	eng, err := embedded.Open(embedded.Options{Logger: zerolog.Nop()})
+	check(t, err)
+	t.Cleanup(func() { check(t, eng.Close()) })
+	registry := task.NewTaskRegistry()
+	check(t, registry.AddWorkflowN("lingers", lingers))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- eng.Run(ctx, registry) }()
+	t.Cleanup(func() {
+		cancel()
+		check(t, <-done)
+	})
+	return eng
+}
+
+// TestLateRefusalIsUndone by the order's saga: refund, stock, the customer.
+func TestLateRefusalIsUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{Pace: 0.001}) // no saga waits for the carrier
+	for _, id := range []string{"known", "forgotten"} {
+		check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, id))))
+		w.ended(t, id)
+		if rec := w.record(t, id); rec.Status != order.StatusCompleted {
+			t.Fatalf("%+v", rec)
+		}
+	}
+	check(t, w.engine.Purge(t.Context(), "forgotten"))
+	for _, id := range []string{"known", "forgotten"} {
+		for range 2 { // the message is delivered twice
+			check(t, w.says(t, refusedBy(id, "island")))
+		}
+		w.ended(t, id)
+		rec := w.record(t, id)
+		if rec.Status != order.StatusFailed || rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || rec.RefusedFor() != "island" {
+			t.Errorf("%+v", rec)
+		}
+		check(t, w.says(t, refusedBy(id, "island"))) // long after
+		if again := w.record(t, id); again.Updated != rec.Updated {
+			t.Errorf("%+v", again)
+		}
+		if err := w.says(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") || !strings.Contains(err.Error(), "island") {
+			t.Errorf("it changes its mind: %v", err)
+		}
+	}
+	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 100 || l.Reserved != 0 || l.Sold != 0 {
+		t.Errorf("%+v %v", l, err)
+	}
+	charges, _, err := w.payments.Charges(t.Context(), "", 100)
+	if err != nil || len(charges) != 2 || !charges[0].Refunded || !charges[1].Refunded {
+		t.Errorf("%+v %v", charges, err)
+	}
+	if m := receive(t, w.AWS, w.Resources.CarrierRequests, 2); len(m) != 2 {
+		t.Errorf("%d shipment requests", len(m))
+	}
+	if v, _ := depth(t, w.AWS, w.Resources.CarrierRequests); v != "0" {
+		t.Errorf("%s more shipment requests", v)
+	}
+}
+
+// TestLateRefusalOfASagaThatIsAboutToEnd: the order is COMPLETED a moment before
+// its saga ends.
+func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{Pace: 0.001})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	id, err := w.payments.Charge(t.Context(), payment.Charge{OrderID: "o", Amount: o.Total(), Currency: o.Currency, Token: "tok_ok"})
+	check(t, err)
+	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Sell(t.Context(), "o", "shp-o", "")))
+	// It runs until the event comes.
+	check(t, w.engine.Start(t.Context(), "lingers", "o", nil))
+	handled := make(chan error, 1)
+	go func() { handled <- w.says(t, refusedBy("o", "island")) }()
+	testkit.Eventually(t, "it is reopened", func() error {
+		if rec := w.record(t, "o"); rec.Status != order.StatusPaid {
+			return fmt.Errorf("%+v", rec)
+		}
+		return nil
+	})
+	check(t, w.engine.Raise(t.Context(), "o", "end", nil))
+	check(t, <-handled)
+	w.ended(t, "o")
+	if rec := w.record(t, "o"); rec.Status != order.StatusFailed || rec.RefundID == "" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+// TestAnswerAboutASagaThatIsNotHere: another worker may have it, or it is to be
+// begun again. The answer is no poison, and comes again.
+func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patientCarrier)
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
+	err = w.says(t, dispatchedBy("o", "trk"))
+	if _, poison := errors.AsType[*intake.Poison](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
+		t.Errorf("%v", err)
+	}
+	check(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
+	w.at(t, "o", workflows.StepCarrier)
+	check(t, w.says(t, dispatchedBy("o", "trk")))
+	w.ended(t, "o")
+	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
+		t.Errorf("%+v", rec)
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	for body, want := range map[string]string{
+		`{`: "body: is not a carrier's answer",
+		`{"type":"ShipmentDispatched","orderId":"a b","shipmentId":"s"}`:                                                   "orderId: must be",
+		`{"type":"ShipmentDispatched","shipmentId":"s"}`:                                                                   "orderId: must be",
+		`{"type":"ShipmentDispatched","orderId":"o"}`:                                                                      "shipmentId: is missing",
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":""}`:                                                      "shipmentId: is missing",
+		`{"orderId":"o","shipmentId":"shp-o"}`:                                                                             `type: "" is neither`,
+		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`:                                                       `type: "ShipmentLost" is neither`,
+		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                    "specVersion: is 2, only 1 is known",
+		`{"type":"ShipmentRefused","orderId":"nobody","shipmentId":"shp-nobody"}`:                                          "order nobody: not found",
+		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:                                             "data: the CloudEvent has none",
+		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`:                                      "only ShipmentDispatched or ShipmentRefused is handled",
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o","Type":"ShipmentDispatched"}`:                        `type: appears more than once`,
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-other","shipmentID":"shp-o"}`:                           `shipmentId: appears more than once`,
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"` + strings.Repeat("x", 201) + `"}`: "trackingId: has 201 bytes",
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"a\u0000"}`:                          "trackingId: has 2 bytes",
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`:                                                  "body: is not a carrier's answer",
+	} {
+		err := w.carrierAnswers().Handle(t.Context(), []byte(body))
+		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
