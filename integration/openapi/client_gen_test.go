@@ -473,9 +473,12 @@ type Saga struct {
 	// TraceId Of the order's OpenTelemetry trace, if it was traced.
 	//
 	// Examples: 4bf92f3577b34da6a3ce929d0e0e4736
-	TraceId    *string   `json:"traceId,omitempty"`
-	TrackingId *string   `json:"trackingId,omitempty"`
-	UpdatedAt  time.Time `json:"updatedAt"`
+	TraceId    *string `json:"traceId,omitempty"`
+	TrackingId *string `json:"trackingId,omitempty"`
+
+	// TrackingIds Of all parcels; trackingId is the first one's.
+	TrackingIds *[]string `json:"trackingIds,omitempty"`
+	UpdatedAt   time.Time `json:"updatedAt"`
 }
 
 // Said defines model for Said.
