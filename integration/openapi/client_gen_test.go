@@ -1480,12 +1480,16 @@ type ClientInterface interface {
 
 	// ApproveSagaWithBody Approve an order above the approval limit
 	//
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/approve (the `ApproveSaga` operationId).
 	ApproveSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApproveSaga Approve an order above the approval limit
+	//
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1526,12 +1530,16 @@ type ClientInterface interface {
 
 	// RejectSagaWithBody Refuse an order above the approval limit
 	//
+	// One decision holds; see approve. The order is then cancelled.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RejectSaga Refuse an order above the approval limit
+	//
+	// One decision holds; see approve. The order is then cancelled.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1554,12 +1562,16 @@ type ClientInterface interface {
 
 	// RetrySagaWithBody Decide about a saga that needs attention
 	//
+	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
 	RetrySagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetrySaga Decide about a saga that needs attention
+	//
+	// The first decision about each standstill holds; another one answers 409 until something has come of it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1982,6 +1994,8 @@ func (c *Client) GetSaga(ctx context.Context, id string, params *GetSagaParams, 
 
 // ApproveSagaWithBody Approve an order above the approval limit
 //
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/sagas/{id}/approve (the `ApproveSaga` operationId).
@@ -1998,6 +2012,8 @@ func (c *Client) ApproveSagaWithBody(ctx context.Context, id string, contentType
 }
 
 // ApproveSaga Approve an order above the approval limit
+//
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2088,6 +2104,8 @@ func (c *Client) GetHistory(ctx context.Context, id string, params *GetHistoryPa
 
 // RejectSagaWithBody Refuse an order above the approval limit
 //
+// One decision holds; see approve. The order is then cancelled.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
@@ -2104,6 +2122,8 @@ func (c *Client) RejectSagaWithBody(ctx context.Context, id string, contentType 
 }
 
 // RejectSaga Refuse an order above the approval limit
+//
+// One decision holds; see approve. The order is then cancelled.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2156,6 +2176,8 @@ func (c *Client) ResumeSaga(ctx context.Context, id string, body ResumeSagaJSONR
 
 // RetrySagaWithBody Decide about a saga that needs attention
 //
+// The first decision about each standstill holds; another one answers 409 until something has come of it.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
@@ -2172,6 +2194,8 @@ func (c *Client) RetrySagaWithBody(ctx context.Context, id string, contentType s
 }
 
 // RetrySaga Decide about a saga that needs attention
+//
+// The first decision about each standstill holds; another one answers 409 until something has come of it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4016,12 +4040,16 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 	//
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/approve (the `ApproveSaga` operationId).
 	ApproveSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveSagaResult, error)
 
 	// ApproveSagaWithResponse Approve an order above the approval limit
+	//
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4066,12 +4094,16 @@ type ClientWithResponsesInterface interface {
 
 	// RejectSagaWithBodyWithResponse Refuse an order above the approval limit
 	//
+	// One decision holds; see approve. The order is then cancelled.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RejectSagaResult, error)
 
 	// RejectSagaWithResponse Refuse an order above the approval limit
+	//
+	// One decision holds; see approve. The order is then cancelled.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4094,12 +4126,16 @@ type ClientWithResponsesInterface interface {
 
 	// RetrySagaWithBodyWithResponse Decide about a saga that needs attention
 	//
+	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
 	RetrySagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetrySagaResult, error)
 
 	// RetrySagaWithResponse Decide about a saga that needs attention
+	//
+	// The first decision about each standstill holds; another one answers 409 until something has come of it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5680,6 +5716,8 @@ func (c *ClientWithResponses) GetSagaWithResponse(ctx context.Context, id string
 
 // ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 //
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas/{id}/approve (the `ApproveSaga` operationId).
@@ -5692,6 +5730,8 @@ func (c *ClientWithResponses) ApproveSagaWithBodyWithResponse(ctx context.Contex
 }
 
 // ApproveSagaWithResponse Approve an order above the approval limit
+//
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5766,6 +5806,8 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, id str
 
 // RejectSagaWithBodyWithResponse Refuse an order above the approval limit
 //
+// One decision holds; see approve. The order is then cancelled.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
@@ -5778,6 +5820,8 @@ func (c *ClientWithResponses) RejectSagaWithBodyWithResponse(ctx context.Context
 }
 
 // RejectSagaWithResponse Refuse an order above the approval limit
+//
+// One decision holds; see approve. The order is then cancelled.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5818,6 +5862,8 @@ func (c *ClientWithResponses) ResumeSagaWithResponse(ctx context.Context, id str
 
 // RetrySagaWithBodyWithResponse Decide about a saga that needs attention
 //
+// The first decision about each standstill holds; another one answers 409 until something has come of it.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
@@ -5830,6 +5876,8 @@ func (c *ClientWithResponses) RetrySagaWithBodyWithResponse(ctx context.Context,
 }
 
 // RetrySagaWithResponse Decide about a saga that needs attention
+//
+// The first decision about each standstill holds; another one answers 409 until something has come of it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
