@@ -55,6 +55,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 	if err := r.begin(ctx, rep, lost.orders); err != nil {
 		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
 	}
+	r.show(rep)
 	return errors.Join(errs...)
 }
 
