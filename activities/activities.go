@@ -299,7 +299,7 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 			return err
 		}
 	}
-	if s.Order.Total() == 0 {
+	if s.Order.Total() == 0 && len(s.Order.Lines) > 0 { // without a record nobody knows what it cost
 		return nil
 	}
 	id, err := a.Payments.Refund(ctx, s.Order.OrderID)

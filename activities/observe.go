@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -52,15 +54,18 @@ func (a Activities) ended(s workflows.State, e End) {
 
 // try makes an attempt a span, and says in the log and to Observe what came of
 // it. What fn logs to the logger of its context names the order and the trace.
-func (a Activities) try(ctx context.Context, name string, s workflows.State, fn func(context.Context) error) error {
-	n := max(s.Attempt, 1)
-	ctx, span := tracing.BeginAttempt(tracing.Rejoin(ctx, s.Trace), name, s.Order.OrderID, n)
-	log := tracing.Fields(ctx, a.Logger.With().Str("order", s.Order.OrderID).Str("activity", name).Int("attempt", n)).Logger()
+func (a Activities) try(ctx context.Context, name string, s workflows.State, fn func(context.Context, workflows.State) error) error {
+	n, id := max(s.Attempt, 1), cmp.Or(s.OrderID, s.Order.OrderID)
+	ctx, span := tracing.BeginAttempt(tracing.Rejoin(ctx, s.Trace), name, id, n)
+	log := tracing.Fields(ctx, a.Logger.With().Str("order", id).Str("activity", name).Int("attempt", n)).Logger()
 	ctx = log.WithContext(ctx)
 
 	began := time.Now()
-	err := fn(ctx)
-	attempt := Attempt{Activity: name, OrderID: s.Order.OrderID, Number: n, Took: time.Since(began), Err: err}
+	s, err := a.whole(ctx, s)
+	if err == nil {
+		err = fn(ctx, s)
+	}
+	attempt := Attempt{Activity: name, OrderID: id, Number: n, Took: time.Since(began), Err: err}
 
 	span.SetAttributes(tracing.Outcome.String(attempt.Outcome()))
 	if stop, ok := errors.AsType[*saga.Stop](err); ok { // an answer, not an error
@@ -76,9 +81,27 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 	return err
 }
 
+// whole puts the order back into an input that only names it.
+func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.State, error) {
+	if s.OrderID == "" {
+		return s, nil
+	}
+	rec, err := a.Stock.Get(ctx, s.OrderID)
+	if errors.Is(err, stock.ErrNotFound) { // it was never accepted, or somebody has deleted it
+		s.Order = order.Order{OrderID: s.OrderID}
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	o, err := rec.Order()
+	s.Order = o.WithoutToken()
+	return s, err
+}
+
 func (a Activities) do(name string, fn func(context.Context, workflows.State) (workflows.State, error)) task.Activity {
 	return saga.Do(func(ctx context.Context, s workflows.State) (changed workflows.State, err error) {
-		err = a.try(ctx, name, s, func(ctx context.Context) error {
+		err = a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error {
 			changed, err = fn(ctx, s)
 			return err
 		})
@@ -88,12 +111,12 @@ func (a Activities) do(name string, fn func(context.Context, workflows.State) (w
 
 func (a Activities) undo(name string, fn func(context.Context, workflows.State, saga.Stop) error) task.Activity {
 	return saga.Undo(func(ctx context.Context, s workflows.State, why saga.Stop) error {
-		return a.try(ctx, name, s, func(ctx context.Context) error { return fn(ctx, s, why) })
+		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, why) })
 	})
 }
 
 func (a Activities) parked(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
 	return saga.Parked(func(ctx context.Context, s workflows.State, step, cause string) error {
-		return a.try(ctx, name, s, func(ctx context.Context) error { return fn(ctx, s, step, cause) })
+		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, step, cause) })
 	})
 }

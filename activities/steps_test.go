@@ -651,3 +651,36 @@ func TestSettleApproval(t *testing.T) {
 		})
 	}
 }
+
+// TestInputsThatOnlyNameTheOrder: compensations, ParkSaga and second tries find
+// it in the orders table.
+func TestInputsThatOnlyNameTheOrder(t *testing.T) {
+	b := newBench(t)
+	whole := b.accept("o", "tok_ok")
+	named := workflows.State{OrderID: "o", Attempt: 2}
+	for _, s := range []workflows.State{whole, named} { // what workers of either release schedule
+		b.do(workflows.ReserveStock, s)
+		b.do(workflows.ChargePayment, s)
+	}
+	b.level(8, 2, 0)
+	named.Terms.AwaitCarrier = true
+	b.do(workflows.RequestShipment, named)
+	for _, c := range []string{workflows.RefundPayment, workflows.ReleaseStock} {
+		if failure := b.undo(c, workflows.State{OrderID: "o"}, order.StatusFailed, "why"); failure != "" {
+			t.Errorf("%s: %s", c, failure)
+		}
+	}
+	if rec := b.is("o", order.StatusFailed); rec.RefundID == "" {
+		t.Errorf("%+v", rec)
+	}
+	b.level(10, 0, 0)
+	b.heard("refunded", "cancelled")
+
+	// Nothing is known of one that has no record, so the provider is asked.
+	if failure := b.undo(workflows.RefundPayment, workflows.State{OrderID: "nobody"}, order.StatusFailed, "why"); failure != "" {
+		t.Error(failure)
+	}
+	if failure := b.undo(workflows.ReleaseStock, workflows.State{OrderID: "nobody"}, order.StatusFailed, "why"); !strings.Contains(failure, "nobody") && failure != "" {
+		t.Error(failure)
+	}
+}

@@ -68,6 +68,18 @@ type State struct {
 	Accepted int64 `json:"accepted,omitempty"`
 	// Attempt tells an activity which try of it this is, from the second on.
 	Attempt int `json:"attempt,omitempty"`
+	// OrderID is there in place of Order in the inputs of compensations, of
+	// ParkSaga, and of second tries: the orders table has the order. A worker of a
+	// release that does not know it has no id to act on, fails, and is tried again.
+	OrderID string `json:"orderId,omitempty"`
+}
+
+// brief leaves the order out, but for one that only its saga may have: with a
+// token in it, a durable-task client has started it past intake.
+func (s *State) brief() {
+	if s.Order.Payment.Token == "" {
+		s.OrderID, s.Order = s.Order.OrderID, order.Order{}
+	}
 }
 
 // Terms are the rules an order was accepted under. They travel with the saga,
@@ -162,6 +174,7 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 		Cancelled: string(order.StatusCancelled),
 		Park:      ParkSaga,
 		Numbered:  func(s *State, attempt int) { s.Attempt = attempt },
+		Brief:     (*State).brief,
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},

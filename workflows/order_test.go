@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
@@ -373,5 +375,43 @@ func poll(t *testing.T, what string, ok func() bool) {
 		case <-late:
 			t.Fatalf("never: %s", what)
 		}
+	}
+}
+
+// TestHistoryOfRetriesStaysSmall: each try again stays in the history, and Dapr
+// passes all of it on at each turn. docs/operations.md has the bound.
+func TestHistoryOfRetriesStaysSmall(t *testing.T) {
+	const tries = 60
+	s := &script{fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: tries}}
+	e := open(t, s)
+	in := input(terms(func(t *workflows.Terms) { t.Pace, t.Patience = 0.000002, time.Hour }))
+	for n := range 2000 { // 200 KB
+		in.Order.Lines = append(in.Order.Lines, order.Line{SKU: fmt.Sprintf("SKU-%060d", n), Quantity: 1, UnitPrice: 1})
+	}
+	if err := e.Start(t.Context(), workflows.OrderSaga, "o", in); err != nil {
+		t.Fatal(err)
+	}
+	report(t, e)
+	res, err := e.Hub.GetInstanceHistory(t.Context(), api.InstanceID("o"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	undone, all := 0, 0
+	for _, ev := range res.GetEvents() {
+		all += proto.Size(ev)
+		if task := ev.GetTaskScheduled(); task.GetName() == workflows.RefundPayment {
+			undone++
+			if n := proto.Size(ev); n > 1000 {
+				t.Errorf("try %d of the compensation has an input of %d bytes", undone, n)
+			}
+		}
+	}
+	order, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d tries, %d bytes of history for an order of %d: %d a try beside it", undone, all, len(order), (all-3*len(order))/undone)
+	if undone != tries+1 || all > 4*len(order)+undone*2000 { // the saga's input, and the first try of its two steps
+		t.Errorf("%d tries, %d bytes of history for an order of %d", undone, all, len(order))
 	}
 }

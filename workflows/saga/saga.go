@@ -51,6 +51,10 @@ type Saga[S any] struct {
 	// Numbered notes in an activity's input which attempt it is, from the
 	// second on; nil if they need not know.
 	Numbered func(s *S, attempt int)
+	// Brief leaves out of an activity's input what it can read elsewhere: of those
+	// of compensations and of Park, and of any from the second try on. All of them
+	// stay in the history. Nil leaves nothing out.
+	Brief func(s *S)
 }
 
 // Step is one row of the table.
@@ -293,11 +297,22 @@ func (r *run[S]) settle(i int) *Stop {
 	return r.accept(i, out)
 }
 
-// numbered is the state as an activity's n-th attempt gets it.
+// numbered is the state as the n-th attempt of a step's activity gets it.
 func (r *run[S]) numbered(n int) S {
+	if n > 1 {
+		return r.brief(n)
+	}
+	return r.state
+}
+
+// brief is the state as a compensation gets it, and Park, and a second try.
+func (r *run[S]) brief(n int) S {
 	s := r.state
 	if n > 1 && r.saga.Numbered != nil {
 		r.saga.Numbered(&s, n)
+	}
+	if r.saga.Brief != nil {
+		r.saga.Brief(&s)
 	}
 	return s
 }
@@ -355,7 +370,7 @@ func (r *run[S]) compensate(stop Stop) Report {
 		}
 		for {
 			r.ctx.SetCustomStatus(undoStatus + step.Name)
-			in := func(n int) any { return call[S]{State: r.numbered(n), Stop: stop, Step: step.Name} }
+			in := func(n int) any { return call[S]{State: r.brief(n), Stop: stop, Step: step.Name} }
 			_, err := r.attempt(step.Undo, step.UndoRetry, in, nil, false)
 			if err == nil {
 				report.Compensated = append(report.Compensated, step.Name)
@@ -380,7 +395,7 @@ func (r *run[S]) park(step string, stop Stop, cause error, late ...string) (Reso
 	r.ctx.SetCustomStatus(parkedStatus + step)
 	if r.saga.Park != "" {
 		in := func(n int) any {
-			return call[S]{State: r.numbered(n), Stop: stop, Step: step, Error: text.Cut(cause.Error(), text.Max)}
+			return call[S]{State: r.brief(n), Stop: stop, Step: step, Error: text.Cut(cause.Error(), text.Max)}
 		}
 		if _, err := r.attempt(r.saga.Park, forever, in, nil, false); err != nil {
 			panic(err) // a policy without limits is never exhausted
