@@ -2,19 +2,27 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -289,16 +297,59 @@ type checkCmd struct {
 	PaymentURL string `default:"http://127.0.0.1:8090" help:"Base URL of the payment simulator."`
 	PaymentKey string `help:"API key for it."`
 	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier simulator."`
+	API        string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which knows the sagas of orders that have not ended."`
+	Token      string `name:"api-token" help:"Bearer token for it."`
+	Offline    bool   `help:"No worker runs: each order that has not ended, and is not with a person or the carrier, is a violation."`
+	Accepted   string `type:"existingfile" placeholder:"FILE" help:"Ids of orders that were accepted, one a line: each must have a record and have ended."`
+}
+
+// sagas asks the API which orders have a saga.
+type sagas struct {
+	remote
+
+	env env
+}
+
+// Get implements check.Sagas.
+func (s sagas) Get(_ context.Context, id string) (engine.Instance, error) {
+	var one api.Saga
+	err := s.call(s.env, http.MethodGet, "/v1/sagas/"+url.PathEscape(id), nil, &one)
+	if err == nil && one.Runtime == "" || client.IsNotFound(err) {
+		return engine.Instance{}, engine.ErrNotFound
+	}
+	if err != nil {
+		err = fmt.Errorf("%w (with no worker running, use --offline)", err)
+	}
+	return engine.Instance{ID: id, Status: one.Runtime, CustomStatus: one.Step}, err
+}
+
+func (c checkCmd) accepted() (ids []string, err error) {
+	if c.Accepted == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.Accepted)
+	return strings.Fields(string(b)), err // no id has a space in it
 }
 
 func (c checkCmd) Run(e env) error {
+	accepted, err := c.accepted()
+	if err != nil {
+		return err
+	}
 	_, store, err := c.store(e)
 	if err != nil {
 		return err
 	}
 	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey})
 	defer payments.Close()
-	res, err := check.Run(e.ctx, store, payments, app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey}, nil)
+	books := check.Books{
+		Orders: store, Charges: payments, Settled: app.CheckSettled,
+		Shipments: app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
+	}
+	if !c.Offline {
+		books.Sagas = sagas{remote{API: c.API, Token: c.Token, Wait: 30 * time.Second}, e}
+	}
+	res, err := check.Run(e.ctx, books, accepted)
 	if err != nil {
 		return err
 	}

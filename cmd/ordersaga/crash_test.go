@@ -364,7 +364,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
 	sims := app.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := check.Run(t.Context(), store, payments, sims, ids)
+	res, err := check.Run(t.Context(), check.Books{Orders: store, Charges: payments, Shipments: sims}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -213,4 +215,44 @@ func TestCountWhoseAnswerIsLost(t *testing.T) {
 	if l, err := s.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 7 || l.Counts != 2 || lost != 1 {
 		t.Errorf("%+v %v, %d answers lost", l, err, lost)
 	}
+}
+
+// TestCheckCommand proves that nothing is lost from what was noted down
+// elsewhere, and finds pieces that leaked.
+func TestCheckCommand(t *testing.T) {
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	s.SetStock(t, map[string]int64{"A": 100})
+	s.place("good", "tok_ok", 100, order.StatusCompleted)
+	if _, err := s.Parts.Engine.Wait(t.Context(), "good"); err != nil {
+		t.Fatal(err)
+	}
+	s.place("dear", "tok_ok", 100_000, order.StatusAwaitingApproval)
+	file := filepath.Join(t.TempDir(), "accepted")
+	check := func(status int, say string, more ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		args := append([]string{"check", "--aws-endpoint", s.Endpoint, "--payment-url", s.Simulators.PaymentURL, "--carrier-url", s.Simulators.CarrierURL}, more...)
+		if got := run(t.Context(), args, &out, &errs); got != status || !strings.Contains(out.String()+errs.String(), say) {
+			t.Errorf("%s: %d, want %d and %q: %s%s", more, got, status, say, &out, &errs)
+		}
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	check(0, `"violations": []`, "--api", s.API)
+	check(0, `"byStatus": {`, "--offline")
+	for ids, say := range map[string]string{"good\n": "", "good\ndear\n": "order dear was accepted and has no outcome: it is AWAITING_APPROVAL", " good \n\nlost": "order lost was accepted and has no record"} {
+		if err := os.WriteFile(file, []byte(ids), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		check(map[bool]int{true: 1}[say != ""], say, "--api", s.API, "--accepted", file)
+	}
+	_, err := s.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: aws.String("stock"), Key: map[string]types.AttributeValue{"sku": &types.AttributeValueMemberS{Value: "A"}},
+		UpdateExpression:          aws.String("SET reserved = reserved + :n, available = available - :n"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":n": &types.AttributeValueMemberN{Value: "5"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(1, "A: 7 pieces are reserved, and orders hold 2", "--offline")
 }

@@ -135,7 +135,7 @@ func (l *timeline) ends(t *testing.T, want order.Status, id string) {
 func (w *world) check(t *testing.T, ids []string, want map[order.Status]int) {
 	t.Helper()
 	sims := app.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := check.Run(t.Context(), w.store, w.payments(), sims, ids)
+	res, err := check.Run(t.Context(), check.Books{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
 	must(t, err)
 	for _, v := range res.Violations {
 		t.Error(v)

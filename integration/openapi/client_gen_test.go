@@ -168,7 +168,8 @@ type Event struct {
 type Finding struct {
 	Action  string  `json:"action"`
 	Error   *string `json:"error,omitempty"`
-	OrderId string  `json:"orderId"`
+	OrderId *string `json:"orderId,omitempty"`
+	Sku     *string `json:"sku,omitempty"`
 	TraceId *string `json:"traceId,omitempty"`
 	What    string  `json:"what"`
 }

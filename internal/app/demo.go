@@ -284,6 +284,10 @@ func (p Parts) settle(ctx context.Context, ended map[string]stock.Record) error 
 	return g.Wait()
 }
 
+// CheckSettled is after what time without a change an order that has not ended
+// must have a saga: one that was just accepted gets it within milliseconds.
+const CheckSettled = 10 * time.Second
+
 // verify compares every outcome with what it had to be, and checks the
 // invariants.
 func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]stock.Record, prefix string, dead int) (violations []string, letters int, err error) {
@@ -296,7 +300,7 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 	}
 	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey}) // not the worker's way: that may have a circuit breaker in it
 	defer books.Close()
-	res, err := check.Run(ctx, p.Store, books, sims, ids)
+	res, err := check.Run(ctx, check.Books{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
 	if err != nil {
 		return nil, 0, err
 	}

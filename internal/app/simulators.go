@@ -159,7 +159,7 @@ func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
 			return nil, err
 		}
 		for _, p := range page.Shipments {
-			all = append(all, check.Shipment{OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
+			all = append(all, check.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
 		}
 		if cursor = page.Next; cursor == "" {
 			return all, nil

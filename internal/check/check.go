@@ -8,10 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -29,8 +36,8 @@ type Charges interface {
 
 // Shipment is one entry of the carrier's book.
 type Shipment struct {
-	OrderID string
-	Refused bool
+	ShipmentID, OrderID string
+	Refused             bool
 }
 
 // Shipments lists the carrier's book.
@@ -38,101 +45,259 @@ type Shipments interface {
 	Shipments(ctx context.Context) ([]Shipment, error)
 }
 
-// Result is what was counted and what contradicts.
-type Result struct {
-	Ledger     stock.Ledger
-	ByStatus   map[order.Status]int
-	Orders     int
-	ByHand     int // of those that ended without shipping, how many an operator had a hand in: their charges and parcels are not judged
-	Violations []string
+// Sagas is what the check reads of an engine.
+type Sagas interface {
+	// Get reads an instance, or engine.ErrNotFound.
+	Get(ctx context.Context, id string) (engine.Instance, error)
 }
 
-// Run checks I1, I3, I4 and I5, and that no order is missing from accepted
-// (I2; nil skips that).
-func Run(ctx context.Context, orders Orders, charges Charges, shipments Shipments, accepted []string) (Result, error) {
+// Books is what the check compares.
+type Books struct {
+	Orders    Orders
+	Charges   Charges
+	Shipments Shipments
+	// Sagas says which orders still have a saga; nil: no engine runs. Then each
+	// order that has not ended, and is not with a person or the carrier, is a
+	// violation.
+	Sagas Sagas
+	// Settled is for how long an order must not have changed before its saga is
+	// asked for.
+	Settled time.Duration
+}
+
+// Result is what was counted and what contradicts.
+type Result struct {
+	Ledger     stock.Ledger         `json:"ledger"`
+	ByStatus   map[order.Status]int `json:"byStatus"`
+	Orders     int                  `json:"orders"`
+	ByHand     int                  `json:"byHand"` // of those that ended without shipping, how many an operator had a hand in: their charges and parcels are not judged
+	Violations []string             `json:"violations"`
+}
+
+func (r *Result) bad(invariant, format string, args ...any) {
+	r.Violations = append(r.Violations, invariant+": "+fmt.Sprintf(format, args...))
+}
+
+// The invariants.
+const (
+	neverOversold = "I1 never oversold"
+	nothingLost   = "I2 nothing is lost"
+	oneCharge     = "I3 one charge"
+	oneShipment   = "I4 one shipment"
+	nothingHeld   = "I5 no reservation left"
+	noToken       = "no token kept"
+)
+
+// Run checks I1 to I5. Each of the accepted orders must have a record and have
+// ended; of the others each must have ended, or have a saga, or wait for a
+// person.
+func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 	res := Result{ByStatus: map[order.Status]int{}, Violations: []string{}}
-	bad := func(invariant, format string, args ...any) {
-		res.Violations = append(res.Violations, invariant+": "+fmt.Sprintf(format, args...))
-	}
 	var err error
-	if res.Ledger, err = orders.CheckLedger(ctx); err != nil {
+	if res.Ledger, err = b.Orders.CheckLedger(ctx); err != nil {
 		return res, err
 	}
 	for _, v := range res.Ledger.Violations {
-		bad("I1 never oversold", "%s", v)
+		res.bad(neverOversold, "%s", v)
 	}
-	records, err1 := allOrders(ctx, orders)
-	held, err2 := allReservations(ctx, orders)
-	paid, err3 := allCharges(ctx, charges)
-	shipped, err4 := shipments.Shipments(ctx)
+	records, err1 := allOrders(ctx, b.Orders)
+	held, err2 := allReservations(ctx, b.Orders)
+	paid, err3 := allCharges(ctx, b.Charges)
+	shipped, err4 := b.Shipments.Shipments(ctx)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return res, err
 	}
 	res.Orders = len(records)
+	res.stock(records, held)
 	for _, id := range accepted {
-		if _, ok := records[id]; !ok {
-			bad("I2 nothing is lost", "order %s was published and has no record", id)
+		if rec, ok := records[id]; !ok {
+			res.bad(nothingLost, "order %s was accepted and has no record", id)
+		} else if !rec.Status.Terminal() {
+			res.bad(nothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
 		}
+	}
+	if err := res.open(ctx, b, records); err != nil {
+		return res, err
 	}
 	parcels := map[string]int{}
 	for _, s := range shipped {
 		if !s.Refused {
 			parcels[s.OrderID]++
 		}
-		if _, ok := records[s.OrderID]; !ok {
-			bad("I4 one shipment", "shipment for order %s, which does not exist", s.OrderID)
+		if rec, ok := records[s.OrderID]; !ok {
+			res.bad(oneShipment, "shipment for order %s, which does not exist", s.OrderID)
+		} else if s.ShipmentID != rec.ShipmentID && !rec.ByHand() {
+			res.bad(oneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
 		}
 	}
-	for id, n := range paid {
-		if n.net < 0 || n.net > 1 {
-			bad("I3 one charge", "order %s has %d charges that stand", id, n.net)
+	for _, id := range slices.Sorted(maps.Keys(paid)) {
+		if n := paid[id].standing(); len(n) > 1 {
+			res.bad(oneCharge, "order %s has %d charges that stand", id, len(n))
 		}
-		if _, ok := records[id]; !ok && n.net > 0 {
-			bad("I3 one charge", "charge for order %s, which does not exist", id)
+		if _, ok := records[id]; !ok && len(paid[id].standing()) > 0 {
+			res.bad(oneCharge, "charge for order %s, which does not exist", id)
 		}
 	}
-	for id, rec := range records {
+	for _, id := range slices.Sorted(maps.Keys(records)) {
+		rec := records[id]
 		res.ByStatus[rec.Status]++
-		state, net := held[id].State, paid[id].net
 		if rec.Status.Terminal() && rec.Token != "" {
-			bad("no token kept", "order %s has ended and its payment token is still stored", id)
+			res.bad(noToken, "order %s has ended and its payment token is still stored", id)
 		}
+		res.refunds(rec, paid[id])
 		switch {
 		case rec.Status == order.StatusCompleted:
-			if net != 1 && rec.Total > 0 {
-				bad("I3 one charge", "order %s is COMPLETED with %d charges that stand", id, net)
-			}
-			if net == 1 && paid[id].amount != rec.Total {
-				bad("I3 one charge", "order %s cost %d and was charged %d", id, rec.Total, paid[id].amount)
-			}
-			if parcels[id] != 1 {
-				bad("I4 one shipment", "order %s is COMPLETED with %d shipments", id, parcels[id])
-			}
-			expired := state == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
-			if state != stock.HoldSold && !expired {
-				bad("I5 no reservation left", "order %s is COMPLETED and its reservation %q", id, state)
-			}
+			res.completed(rec, paid[id].standing(), parcels[id], held[id].State)
 		case rec.Status.Terminal():
-			if rec.ByHand() {
-				res.ByHand++
-			}
-			if net != 0 && !rec.ByHand() {
-				bad("I3 one charge", "order %s is %s with %d charges that stand", id, rec.Status, net)
-			}
-			if parcels[id] != 0 && !rec.ByHand() {
-				bad("I4 one shipment", "order %s is %s and was shipped", id, rec.Status)
-			}
-			if state == stock.HoldHeld || state == stock.HoldSold {
-				bad("I5 no reservation left", "order %s is %s and its reservation %s", id, rec.Status, state)
-			}
+			res.ended(rec, paid[id].standing(), parcels[id], held[id].State)
 		}
 	}
-	for id, r := range held {
+	for _, id := range slices.Sorted(maps.Keys(held)) {
 		if _, ok := records[id]; !ok {
-			bad("I5 no reservation left", "reservation %s of order %s, which does not exist", r.State, id)
+			res.bad(nothingHeld, "reservation %s of order %s, which does not exist", held[id].State, id)
 		}
 	}
 	return res, nil
+}
+
+// stock compares the ledger with what orders hold and have bought. Reservations
+// expire; then the order's lines say what was sold.
+func (r *Result) stock(records map[string]stock.Record, reservations map[string]stock.Reservation) {
+	held, sold, skus := map[string]int64{}, map[string]int64{}, map[string]bool{}
+	add := func(to map[string]int64, demand []order.Demand) {
+		for _, d := range demand {
+			to[d.SKU] += d.Quantity
+			skus[d.SKU] = true
+		}
+	}
+	for _, res := range reservations {
+		switch res.State {
+		case stock.HoldHeld:
+			add(held, res.Items)
+		case stock.HoldSold:
+			add(sold, res.Items)
+		case stock.HoldReleased:
+		}
+	}
+	for id, rec := range records {
+		if _, kept := reservations[id]; !kept && rec.Status == order.StatusCompleted {
+			add(sold, order.Order{Lines: rec.Lines}.Demand())
+		}
+	}
+	for sku := range r.Ledger.Levels {
+		skus[sku] = true
+	}
+	for _, sku := range slices.Sorted(maps.Keys(skus)) {
+		l := r.Ledger.Levels[sku]
+		if l.Reserved != held[sku] {
+			r.bad(neverOversold, "%s: %d pieces are reserved, and orders hold %d", sku, l.Reserved, held[sku])
+		}
+		if l.Sold != sold[sku] {
+			r.bad(neverOversold, "%s: %d pieces are sold, and orders have bought %d", sku, l.Sold, sold[sku])
+		}
+	}
+}
+
+// open looks at the orders that have not ended.
+func (r *Result) open(ctx context.Context, b Books, records map[string]stock.Record) error {
+	var mu sync.Mutex
+	var lost []string
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for id, rec := range records {
+		if rec.Status.Terminal() || rec.Status == order.StatusNeedsAttention || time.Since(rec.UpdatedAt) < b.Settled {
+			continue
+		}
+		g.Go(func() error {
+			what, err := goesOn(gctx, b.Sagas, rec)
+			if err != nil || what == "" {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			lost = append(lost, "order "+id+" is "+string(rec.Status)+" and "+what)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("look for the sagas of open orders: %w", err)
+	}
+	slices.Sort(lost)
+	for _, what := range lost {
+		r.bad(nothingLost, "%s", what)
+	}
+	return nil
+}
+
+// goesOn says what keeps an order from ending, or "".
+func goesOn(ctx context.Context, sagas Sagas, rec stock.Record) (what string, err error) {
+	if sagas == nil {
+		if rec.Status == order.StatusAwaitingApproval || rec.ShipmentID != "" { // with a person, or the carrier
+			return "", nil
+		}
+		return "has not ended", nil
+	}
+	inst, err := sagas.Get(ctx, rec.OrderID)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return "has no saga", nil
+	case err == nil && inst.Status.Ended():
+		return "its saga has ended " + string(inst.Status), nil
+	}
+	return "", err
+}
+
+// refunds compares the refund that an order's record has with the provider's.
+func (r *Result) refunds(rec stock.Record, a account) {
+	var refunds []string
+	for _, e := range a {
+		if e.Refunded {
+			refunds = append(refunds, e.RefundID)
+		}
+	}
+	switch {
+	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
+	case rec.RefundID != "":
+		r.bad(oneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
+	case len(refunds) > 0 && rec.Status.Terminal() && rec.Status != order.StatusCompleted && !rec.ByHand():
+		r.bad(oneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
+	}
+}
+
+func (r *Result) completed(rec stock.Record, charges account, parcels int, state stock.HoldState) {
+	id := rec.OrderID
+	switch {
+	case len(charges) != 1 && rec.Total > 0:
+		r.bad(oneCharge, "order %s is COMPLETED with %d charges that stand", id, len(charges))
+	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
+		r.bad(oneCharge, "order %s cost %d %s and was charged %d %s", id, rec.Total, rec.Currency, charges[0].Amount, charges[0].Currency)
+	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
+		r.bad(oneCharge, "order %s is COMPLETED with charge %q, and the one that stands is %q", id, rec.ChargeID, charges[0].ID)
+	}
+	if parcels != 1 {
+		r.bad(oneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
+	}
+	expired := state == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
+	if state != stock.HoldSold && !expired {
+		r.bad(nothingHeld, "order %s is COMPLETED and its reservation %q", id, state)
+	}
+}
+
+// ended looks at an order that has ended, and did not complete.
+func (r *Result) ended(rec stock.Record, charges account, parcels int, state stock.HoldState) {
+	id := rec.OrderID
+	if rec.ByHand() {
+		r.ByHand++
+	}
+	if len(charges) != 0 && !rec.ByHand() {
+		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
+	}
+	if parcels != 0 && !rec.ByHand() {
+		r.bad(oneShipment, "order %s is %s and was shipped", id, rec.Status)
+	}
+	if state == stock.HoldHeld || state == stock.HoldSold {
+		r.bad(nothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
+	}
 }
 
 const page = 500
@@ -164,9 +329,12 @@ func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservatio
 	}
 }
 
-type account struct {
-	net    int
-	amount int64
+// account is an order's charges.
+type account []payment.Entry
+
+// standing are those that were not refunded.
+func (a account) standing() account {
+	return slices.DeleteFunc(slices.Clone(a), func(e payment.Entry) bool { return e.Refunded })
 }
 
 func allCharges(ctx context.Context, c Charges) (map[string]account, error) {
@@ -177,12 +345,7 @@ func allCharges(ctx context.Context, c Charges) (map[string]account, error) {
 			return nil, err
 		}
 		for _, e := range list {
-			a := out[e.OrderID]
-			if !e.Refunded {
-				a.net++
-				a.amount += e.Amount
-			}
-			out[e.OrderID] = a
+			out[e.OrderID] = append(out[e.OrderID], e)
 		}
 		if cursor = next; cursor == "" {
 			return out, nil

@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/workflows"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +34,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type books struct {
 	*testing.T
 	testkit.System
-	parcels int // published for the carrier
+	parcels int           // published for the carrier
+	settled time.Duration // of check.Books
 }
 
 func newBooks(t *testing.T) *books {
@@ -103,7 +105,7 @@ func (b *books) end(id string, final order.Status) {
 
 func (b *books) pay(id string) {
 	b.Helper()
-	b.must(b.Store.MarkPaid(b.Context(), id, "ch"))
+	b.must(b.Store.MarkPaid(b.Context(), id, "ch_charge-"+id))
 }
 
 func (b *books) sell(id string) {
@@ -122,6 +124,58 @@ func (b *books) edit(table, key, id, name string, v types.AttributeValue) {
 	b.must(err)
 }
 
+func (b *books) books() check.Books {
+	return check.Books{Orders: b.Store, Charges: b.Parts.Payments, Shipments: b.Simulators, Sagas: b.Parts.Engine, Settled: b.settled}
+}
+
+// leak moves pieces of A without an order, as a bug would.
+func (b *books) leak(from, to string) {
+	b.Helper()
+	l, err := b.Store.GetLevel(b.Context(), "A")
+	b.must(err)
+	now := map[string]int64{"available": l.Available, "reserved": l.Reserved, "sold": l.Sold}
+	b.edit("stock", "sku", "A", from, &types.AttributeValueMemberN{Value: fmt.Sprint(now[from] - 5)})
+	b.edit("stock", "sku", "A", to, &types.AttributeValueMemberN{Value: fmt.Sprint(now[to] + 5)})
+}
+
+// awaiting has a saga that waits for approval.
+func (b *books) awaiting(id string) {
+	b.Helper()
+	b.accept(id)
+	terms := b.Worker.Terms
+	terms.ApprovalAbove = 1
+	b.must(b.Parts.Engine.Start(b.Context(), workflows.OrderSaga, id, workflows.State{Order: newOrder(id).WithoutToken(), Terms: terms}))
+	testkit.Eventually(b, "it waits", func() error {
+		rec, err := b.Store.Get(b.Context(), id)
+		if err == nil && rec.Status != order.StatusAwaitingApproval {
+			err = errors.New(string(rec.Status))
+		}
+		return err
+	})
+}
+
+// killed has a saga that has ended, and an order that has not.
+func (b *books) killed(id string) {
+	b.Helper()
+	b.awaiting(id)
+	b.must(b.Parts.Engine.Terminate(b.Context(), id, "test"))
+	_, err := b.Parts.Engine.Wait(b.Context(), id)
+	b.must(err)
+}
+
+// refunded has an order that was undone; the record says by which refund.
+func (b *books) refunded(id, refundID string) {
+	b.Helper()
+	b.accept(id)
+	b.charge(id, "charge-"+id, 200)
+	_, err := b.Parts.Payments.Refund(b.Context(), id)
+	b.must(err)
+	if refundID != "" {
+		b.must(b.Store.MarkRefunded(b.Context(), id, refundID))
+	}
+	b.end(id, order.StatusFailed)
+}
+
 func (b *books) check(accepted ...string) check.Result {
 	b.Helper()
 	testkit.Eventually(b, "the carrier has all parcels", func() error {
@@ -131,7 +185,7 @@ func (b *books) check(accepted ...string) check.Result {
 		}
 		return err
 	})
-	res, err := check.Run(b.Context(), b.Store, b.Parts.Payments, b.Simulators, accepted)
+	res, err := check.Run(b.Context(), b.books(), accepted)
 	b.must(err)
 	return res
 }
@@ -159,43 +213,65 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.edit("stock", "sku", "A", "available", &types.AttributeValueMemberN{Value: "-3"})
 		},
 			[]string{"I1 never oversold: A: available -3 + reserved 0 + sold 0, received 1000"}},
-		"uncharged": {func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.ship(id, id, ""); b.sell(id) },
+		"uncharged": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.pay(id)
+			b.ship(id, "shp-"+id, "")
+			b.sell(id)
+		},
 			[]string{"I3 one charge: order x is COMPLETED with 0 charges that stand"}},
 		"charged twice": {func(b *books, id string) { b.sound(id); b.charge(id, "other", 200) },
 			[]string{"I3 one charge: order x has 2 charges that stand", "I3 one charge: order x is COMPLETED with 2 charges that stand"}},
 		"wrong amount": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
-			b.charge(id, id, 199)
+			b.charge(id, "charge-"+id, 199)
 			b.pay(id)
-			b.ship(id, id, "")
+			b.ship(id, "shp-"+id, "")
 			b.sell(id)
-		}, []string{"I3 one charge: order x cost 200 and was charged 199"}},
-		"money kept": {func(b *books, id string) { b.accept(id); b.charge(id, id, 200); b.end(id, order.StatusFailed) },
+		}, []string{"I3 one charge: order x cost 200 EUR and was charged 199 EUR"}},
+		"money kept": {func(b *books, id string) {
+			b.accept(id)
+			b.charge(id, "charge-"+id, 200)
+			b.end(id, order.StatusFailed)
+		},
 			[]string{"I3 one charge: order x is FAILED with 1 charges that stand"}},
 		"charge of no order": {func(b *books, id string) { b.charge(id, id, 1) },
 			[]string{"I3 one charge: charge for order x, which does not exist"}},
-		"not shipped": {func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, id, 200); b.pay(id); b.sell(id) },
+		"not shipped": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.charge(id, "charge-"+id, 200)
+			b.pay(id)
+			b.sell(id)
+		},
 			[]string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
 		"refused and completed": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
-			b.charge(id, id, 200)
+			b.charge(id, "charge-"+id, 200)
 			b.pay(id)
 			b.sell(id)
-			b.ship(id, id, "REFUSE") // before, it could not be sold
+			b.ship(id, "shp-"+id, "REFUSE") // before, it could not be sold
 		}, []string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
 		"shipped twice": {func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
-			[]string{"I4 one shipment: order x is COMPLETED with 2 shipments"}},
-		"shipped in vain": {func(b *books, id string) { b.accept(id); b.ship(id, id, "SILENT"); b.end(id, order.StatusCancelled) },
-			[]string{"I4 one shipment: order x is CANCELLED and was shipped"}},
-		"shipment of no order": {func(b *books, id string) { b.ship(id, id, "") },
+			[]string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`, "I4 one shipment: order x is COMPLETED with 2 shipments"}},
+		"shipped in vain": {func(b *books, id string) {
+			b.accept(id)
+			b.ship(id, "shp-"+id, "SILENT")
+			b.end(id, order.StatusCancelled)
+		},
+			[]string{`I4 one shipment: order x has shipment "", and the carrier "shp-x"`, "I4 one shipment: order x is CANCELLED and was shipped"}},
+		"shipment of no order": {func(b *books, id string) { b.ship(id, "shp-"+id, "") },
 			[]string{"I4 one shipment: shipment for order x, which does not exist"}},
 		"held and completed": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
-			b.charge(id, id, 200)
-			b.ship(id, id, "")
+			b.charge(id, "charge-"+id, 200)
+			b.pay(id)
+			b.must(b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
+			b.ship(id, "shp-"+id, "")
 			b.end(id, order.StatusCompleted)
 		}, []string{`I5 no reservation left: order x is COMPLETED and its reservation "HELD"`}},
 		"held and declined": {func(b *books, id string) { b.accept(id); b.reserve(id); b.end(id, order.StatusDeclined) },
@@ -220,7 +296,39 @@ func TestEveryContradictionIsReported(t *testing.T) {
 		}, []string{"no token kept: order x has ended and its payment token is still stored"}},
 		"token of a completed order": {func(b *books, id string) { b.sound(id); b.edit("orders", "orderId", id, "token", text("tok_ok")) },
 			[]string{"no token kept: order x has ended and its payment token is still stored"}},
-		"under way": {func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, id, 200); b.ship(id, id, "") }, nil},
+		"under way": {(*books).awaiting, nil},
+		"leaked from the shelf": {func(b *books, id string) { b.sound(id); b.leak("available", "reserved") },
+			[]string{"I1 never oversold: A: 5 pieces are reserved, and orders hold 0"}},
+		"leaked from what was sold": {func(b *books, id string) { b.sound(id); b.leak("available", "sold") },
+			[]string{"I1 never oversold: A: 7 pieces are sold, and orders have bought 2"}},
+		"never begun": {(*books).accept, []string{"I2 nothing is lost: order x is PENDING and has no saga"}},
+		"reserved and lost": {func(b *books, id string) { b.accept(id); b.reserve(id) },
+			[]string{"I2 nothing is lost: order x is RESERVED and has no saga"}},
+		"paid and lost": {func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, "charge-"+id, 200); b.pay(id) },
+			[]string{"I2 nothing is lost: order x is PAID and has no saga"}},
+		"saga killed":   {(*books).killed, []string{"I2 nothing is lost: order x is AWAITING_APPROVAL and its saga has ended TERMINATED"}},
+		"with a person": {func(b *books, id string) { b.accept(id); b.must(b.Store.MarkNeedsAttention(b.Context(), id, "stuck")) }, nil},
+		"another charge": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.charge(id, "other", 200)
+			b.pay(id)
+			b.ship(id, "shp-"+id, "")
+			b.sell(id)
+		}, []string{`I3 one charge: order x is COMPLETED with charge "ch_charge-x", and the one that stands is "ch_other"`}},
+		"another shipment": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.charge(id, "charge-"+id, 200)
+			b.pay(id)
+			b.ship(id, "shp-other", "")
+			b.sell(id)
+		}, []string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`}},
+		"refunded": {func(b *books, id string) { b.refunded(id, "re_charge-x") }, nil},
+		"refunded by another refund": {func(b *books, id string) { b.refunded(id, "re_other") },
+			[]string{"I3 one charge: order x has refund re_other, and the provider has none of that id for it"}},
+		"refunded in secret": {func(b *books, id string) { b.refunded(id, "") },
+			[]string{"I3 one charge: order x has no refund, and the provider has re_charge-x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,8 +344,9 @@ func TestEveryContradictionIsReported(t *testing.T) {
 func TestLostOrdersAreReported(t *testing.T) {
 	b := newBooks(t)
 	b.sound("here")
-	res := b.check("here", "gone")
-	if want := []string{"I2 nothing is lost: order gone was published and has no record"}; !slices.Equal(res.Violations, want) {
+	b.awaiting("open")
+	res := b.check("here", "gone", "open")
+	if want := []string{"I2 nothing is lost: order gone was accepted and has no record", "I2 nothing is lost: order open was accepted and has no outcome: it is AWAITING_APPROVAL"}; !slices.Equal(res.Violations, want) {
 		t.Errorf("%q", res.Violations)
 	}
 }
@@ -289,6 +398,7 @@ func TestARealRunIsClean(t *testing.T) {
 // TestManyPages has more of everything than one page takes.
 func TestManyPages(t *testing.T) {
 	b := newBooks(t)
+	b.settled = time.Hour // they have no sagas
 	const n = 510
 	for i := range n {
 		id := fmt.Sprint("o", i)
@@ -296,9 +406,9 @@ func TestManyPages(t *testing.T) {
 		if i < 500 { // the shelf's all
 			b.reserve(id)
 		}
-		b.charge(id, id, 200)
+		b.charge(id, "charge-"+id, 200)
 	}
-	res := b.check("o0", "o509")
+	res := b.check()
 	if len(res.Violations) != 0 || res.Orders != n || res.ByStatus[order.StatusReserved] != 500 {
 		t.Errorf("%+v", res)
 	}
@@ -321,7 +431,7 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 				}
 			})
 			b := newBooks(t)
-			if _, err := check.Run(t.Context(), a.Store, b.Parts.Payments, b.Simulators, nil); err == nil {
+			if _, err := check.Run(t.Context(), check.Books{Orders: a.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -329,11 +439,11 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 	b := newBooks(t)
 	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
 	defer away.Close()
-	if _, err := check.Run(t.Context(), b.Store, away, b.Simulators, nil); err == nil {
+	if _, err := check.Run(t.Context(), check.Books{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
 		t.Error("no payment provider, no error")
 	}
 	b.Simulators.CarrierURL = "http://127.0.0.1:1"
-	if _, err := check.Run(t.Context(), b.Store, b.Parts.Payments, b.Simulators, nil); err == nil {
+	if _, err := check.Run(t.Context(), b.books(), nil); err == nil {
 		t.Error("no carrier, no error")
 	}
 }
@@ -359,5 +469,27 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 	b.sell("free")
 	if res := b.check(); len(res.Violations) > 0 || res.ByStatus[order.StatusCompleted] != 2 {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestWithoutAnEngine an order that has not ended is lost, unless it may wait.
+func TestWithoutAnEngine(t *testing.T) {
+	b := newBooks(t)
+	b.awaiting("person")
+	b.accept("pending")
+	books := b.books()
+	books.Sagas = nil
+	res, err := check.Run(t.Context(), books, nil)
+	if want := []string{"I2 nothing is lost: order pending is PENDING and has not ended"}; err != nil || !slices.Equal(res.Violations, want) {
+		t.Errorf("%q %v", res.Violations, err)
+	}
+}
+
+// TestJSON: scripts read it.
+func TestJSON(t *testing.T) {
+	b := newBooks(t)
+	out, err := json.Marshal(b.check())
+	if want := `{"ledger":{"skus":1,"units":{"available":1000,"reserved":0,"sold":0,"received":1000},"violations":[]},"byStatus":{},"orders":0,"byHand":0,"violations":[]}`; err != nil || string(out) != want {
+		t.Errorf("%s %v", out, err)
 	}
 }

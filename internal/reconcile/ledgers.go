@@ -12,8 +12,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// reservations looks for stock held for orders that have ended.
+// reservations looks for stock held for orders that have ended, and for pieces
+// that are reserved though no order holds them.
 func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
+	before, err := r.reserved(ctx)
+	if err != nil {
+		return err
+	}
+	held := pieces{}
 	for cursor := ""; ; {
 		list, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
 		if err != nil {
@@ -24,6 +30,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 			if res.State != stock.HoldHeld {
 				continue
 			}
+			held.add(res)
 			rec, err := r.Orders.Get(ctx, res.OrderID)
 			if errors.Is(err, stock.ErrNotFound) {
 				r.found(ctx, rep, res.OrderID, "stock is held for an order that does not exist", "flagged", nil)
@@ -53,7 +60,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 		}
 		r.show(rep)
 		if cursor = next; cursor == "" {
-			return nil
+			return r.leaks(ctx, rep, before, held)
 		}
 	}
 }

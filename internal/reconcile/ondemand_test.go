@@ -17,7 +17,7 @@ func TestOnDemand(t *testing.T) {
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	l := newLeaky(t, func(o *awslocal.Options) {
 		o.Fault = func(_, operation string) error {
-			if operation == "Scan" && holding.Load() { // of the reservations
+			if operation == "Scan" && holding.CompareAndSwap(true, false) { // the first of a run, after the orders
 				reached <- struct{}{}
 				<-goOn
 			}
@@ -52,6 +52,7 @@ func TestOnDemand(t *testing.T) {
 		t.Errorf("at the end: %+v", r)
 	}
 
+	holding.Store(true)
 	second, cut := d.Ask()
 	<-reached
 	cancel()

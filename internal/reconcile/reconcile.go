@@ -28,6 +28,8 @@ type Orders interface {
 	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
 	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error
+	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
+	GetLevel(ctx context.Context, sku string) (stock.Level, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
@@ -84,7 +86,8 @@ type Reconciler struct {
 
 // Finding is one thing that did not fit.
 type Finding struct {
-	OrderID string `json:"orderId"`
+	OrderID string `json:"orderId,omitempty"`
+	SKU     string `json:"sku,omitempty"` // of a finding about no one order
 	What    string `json:"what"`
 	Action  string `json:"action"` // what was done, or "flagged" for a person
 	Error   string `json:"error,omitempty"`
@@ -163,7 +166,7 @@ func (r Reconciler) log(rep Report, err error) {
 		r.Logger.Info().Int("orders", rep.Left).Msg("orders without a saga are left for later: they wait in the queue, or there is no room")
 	}
 	for _, f := range rep.Findings {
-		r.Logger.Warn().Str("order", f.OrderID).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
+		r.Logger.Warn().Str("order", f.OrderID).Str("sku", f.SKU).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
 	}
 }
 

@@ -1,0 +1,115 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+)
+
+// pieces are numbers of pieces, by SKU.
+type pieces map[string]int64
+
+func (p pieces) add(r stock.Reservation) {
+	for _, d := range r.Items {
+		p[d.SKU] += d.Quantity
+	}
+}
+
+// reserved are the levels of all SKUs of which pieces are reserved.
+func (r Reconciler) reserved(ctx context.Context) (map[string]stock.Level, error) {
+	levels := map[string]stock.Level{}
+	for cursor := ""; ; {
+		page, next, err := r.Orders.ListLevels(ctx, cursor, pageSize)
+		if err != nil {
+			return nil, fmt.Errorf("reconcile stock: %w", err)
+		}
+		for _, l := range page {
+			if l.Reserved != 0 {
+				levels[l.SKU] = l
+			}
+		}
+		if cursor = next; cursor == "" {
+			return levels, nil
+		}
+	}
+}
+
+// holds is what all orders hold.
+func (r Reconciler) holds(ctx context.Context) (pieces, error) {
+	held := pieces{}
+	for cursor := ""; ; {
+		page, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
+		if err != nil {
+			return nil, fmt.Errorf("reconcile stock: %w", err)
+		}
+		for _, res := range page {
+			if res.State == stock.HoldHeld {
+				held.add(res)
+			}
+		}
+		if cursor = next; cursor == "" {
+			return held, nil
+		}
+	}
+}
+
+// leaks reports SKUs of which another number of pieces is reserved than orders
+// hold. The lists are read while the shop goes on: what counts is a difference
+// of a SKU that did not change between them, and that is the same in a second
+// look. A SKU that sells all the time is judged when it pauses.
+func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]stock.Level, held pieces) error {
+	first, err := r.differences(ctx, before, held)
+	if err != nil || len(first) == 0 {
+		return err
+	}
+	if before, err = r.reserved(ctx); err != nil {
+		return err
+	}
+	if held, err = r.holds(ctx); err != nil {
+		return err
+	}
+	second, err := r.differences(ctx, before, held)
+	if err != nil {
+		return err
+	}
+	for _, sku := range slices.Sorted(maps.Keys(second)) {
+		if first[sku] == second[sku] {
+			rep.Findings = append(rep.Findings, Finding{
+				SKU: sku, Action: "flagged",
+				What: fmt.Sprintf("%d pieces are reserved, and orders hold %d", before[sku].Reserved, held[sku]),
+			})
+		}
+	}
+	return nil
+}
+
+// differences is how many pieces more are reserved than held, of SKUs whose
+// level is what it was before.
+func (r Reconciler) differences(ctx context.Context, before map[string]stock.Level, held pieces) (pieces, error) {
+	differ := pieces{}
+	for sku, l := range before {
+		differ[sku] = l.Reserved - held[sku]
+	}
+	for sku, n := range held {
+		differ[sku] = before[sku].Reserved - n
+	}
+	for sku, n := range differ {
+		if n == 0 {
+			delete(differ, sku)
+			continue
+		}
+		now, err := r.Orders.GetLevel(ctx, sku)
+		if err != nil && !errors.Is(err, stock.ErrNotFound) {
+			return nil, fmt.Errorf("reconcile stock: %w", err)
+		}
+		was, known := before[sku]
+		if known && now != was || !known && now.Reserved != 0 {
+			delete(differ, sku)
+		}
+	}
+	return differ, nil
+}
