@@ -40,7 +40,7 @@ func TestRefusedWithoutWaiting(t *testing.T) {
 			return err
 		})
 	}
-	res, err := check.Run(t.Context(), s.Store, s.Parts.Payments, s.Simulators, nil)
+	res, err := check.Run(t.Context(), check.Books{Orders: s.Store, Charges: s.Parts.Payments, Shipments: s.Simulators, Sagas: s.Parts.Engine}, nil)
 	if err != nil || len(res.Violations) != 0 || res.ByStatus[order.StatusFailed] != n/2 {
 		t.Errorf("%+v %v", res, err)
 	}
