@@ -41,6 +41,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --exit", 1, "--exit"},
 		{"dev --workers 2", 1, "--workers"},
 		{"dev --engine dapr --state redis", 1, "--state-address"},
+		{"dev --engine dapr --dapr-max-body-size 65", 1, "--dapr-max-body-size: 65 MiB, must be 4 to 64, which is the most that a worker receives"},
 		{"dev --engine dapr --components . --state redis --state-address 127.0.0.1:1", 1, "--components: does not go with --state and --state-address"},
 		{"dev --engine dapr --components . --state sqlite", 1, "--components"},
 		{"dev --engine dapr --state sqlite --state-address x", 1, "--state-address"},

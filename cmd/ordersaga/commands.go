@@ -23,6 +23,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -102,6 +103,7 @@ type devCmd struct {
 	State       string `enum:",sqlite,redis,postgresql" default:"" placeholder:"NAME" help:"Dapr's state store: sqlite (if not said), redis, postgresql."`
 	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
 	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration.yaml, in place of the built-in components/local; the state store is then one of its files, and not --state."`
+	MaxBodySize int    `name:"dapr-max-body-size" default:"16" placeholder:"MIB" help:"Of the workers' sidecars, in MiB, 4 to 64: a saga with a larger history is stalled."`
 	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
@@ -128,6 +130,9 @@ func (c devCmd) Run(e env) error {
 	if c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr" {
 		return fmt.Errorf("--workers: %d, must be 1, or more with --engine dapr", c.Workers)
 	}
+	if most := dapr.MaxBodySize >> 20; c.MaxBodySize < 4 || c.MaxBodySize > most {
+		return fmt.Errorf("--dapr-max-body-size: %d MiB, must be 4 to %d, which is the most that a worker receives", c.MaxBodySize, most)
+	}
 	if c.Components != "" && (c.State != "" || c.StateAt != "") {
 		return errors.New("--components: does not go with --state and --state-address; the state store is then a file in that folder, with its address in it")
 	}
@@ -136,7 +141,7 @@ func (c devCmd) Run(e env) error {
 	}
 	d := app.Dev{
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
-		Dapr: c.Engine == "dapr", Workers: c.Workers,
+		Dapr: c.Engine == "dapr", Workers: c.Workers, MaxBodySize: c.MaxBodySize << 20,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}

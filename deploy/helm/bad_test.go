@@ -40,6 +40,7 @@ func TestBadValues(t *testing.T) {
 		{good + `,podAnnotations.dapr\.io/app-id=other`, "at '/podAnnotations/dapr.io~1app-id': false schema"},
 		{good + `,podLabels.app\.kubernetes\.io/name=other`, "at '/podLabels/app.kubernetes.io~1name': false schema"},
 		{good + `,monitoring.alerts.labels.helm\.sh/chart=other`, "at '/monitoring/alerts/labels/helm.sh~1chart': false schema"},
+		{good + ",dapr.maxBodySize=65", "at '/dapr/maxBodySize': maximum: got 65, want 64"},
 		{good + ",auth.clientSecret.secret=s", "auth.clientSecret: secret and key go together"},
 		{good + ",autoscaling.enabled=true", "autoscaling.queue.url: empty, must be the URL of OrderProcessingQueue"},
 		{scaled + ",autoscaling.min=21", "autoscaling.min: 21, must not be above autoscaling.max, 20"},

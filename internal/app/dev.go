@@ -30,7 +30,9 @@ type Dev struct {
 	Fsync   journal.Sync
 	Dapr    bool // the engine is Dapr, with its processes as children of this one
 	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
-	State   daprlocal.State
+	// MaxBodySize is that of the workers' sidecars, in bytes; 0 means 16 MiB.
+	MaxBodySize int
+	State       daprlocal.State
 	// Components is a folder with Dapr's components in place of the built-in
 	// ones; Verbose gets the lines of Dapr's processes. Both may be zero.
 	Components string

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	canaryEvery = 5 * time.Second
 	// daprPayment is enough for all tries in components/local/resiliency.yaml.
 	daprPayment = 8 * time.Second
+	// daprBodySize is the sidecars' max-body-size, as in the chart.
+	daprBodySize = 16 << 20
 	// secretStore is the component that has PaymentKeySecret.
 	secretStore = "secretstore"
 )
@@ -67,7 +70,7 @@ func (d Dev) sidecars(ctx context.Context, dir string, template Worker, l listen
 		}
 	}
 	for n := range max(d.Workers, 1) {
-		side, err := cluster.Sidecar(ctx, daprlocal.App{ID: appWorker, Name: fmt.Sprintf("%s-%d", appWorker, n+1)})
+		side, err := cluster.Sidecar(ctx, daprlocal.App{ID: appWorker, Name: fmt.Sprintf("%s-%d", appWorker, n+1), MaxBodySize: cmp.Or(d.MaxBodySize, daprBodySize)})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -146,6 +146,9 @@ type App struct {
 	ID   string
 	Port int    // that the app serves HTTP on; 0: it serves nothing to Dapr
 	Name string // tells several of one ID apart in logs; ID if empty
+	// MaxBodySize is the sidecar's max-body-size in bytes, rounded down to KiB; 0
+	// is daprd's own, 4 MiB.
+	MaxBodySize int
 }
 
 // Sidecar starts a sidecar and waits until it is ready to be used.
@@ -172,6 +175,9 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	}
 	if c.sentry != "" {
 		args = append(args, "--enable-mtls", "--sentry-address", c.sentry)
+	}
+	if app.MaxBodySize != 0 {
+		args = append(args, "--max-body-size", strconv.Itoa(app.MaxBodySize>>10)+"Ki")
 	}
 	if app.Port != 0 {
 		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")

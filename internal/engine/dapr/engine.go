@@ -95,11 +95,17 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// MaxBodySize is the largest max-body-size, in bytes, that a sidecar of a worker
+// may have: it passes a saga's history on in one message, of up to 95 % of that,
+// and a worker takes no larger ones. A saga whose history is larger is stalled
+// (engine.Stalled).
+const MaxBodySize = 64 << 20
+
 func connect(ctx context.Context, address string) (daprclient.Client, error) {
 	return daprclient.NewClientWithAddressContext(ctx, address,
 		// A sidecar that is gone without a word (its node died) is noticed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), // histories
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxBodySize+MaxBodySize/16)), // a history, and what is around it
 		grpc.WithChainUnaryInterceptor(bounded, traced),
 	)
 }

@@ -67,6 +67,7 @@ dapr.io/app-protocol: http
 dapr.io/config: ordersaga
 dapr.io/env: {{ include "ordersaga.sidecarEnv" .root | quote }}
 dapr.io/log-level: {{ $dapr.logLevel }}
+dapr.io/max-body-size: {{ printf "%dMi" (int $dapr.maxBodySize) }}
 dapr.io/log-as-json: {{ eq .root.Values.log.format "json" | quote }}
 dapr.io/disable-builtin-k8s-secret-store: "true"
 dapr.io/sidecar-seccomp-profile-type: RuntimeDefault
