@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// ErrChanged: what is on hand of a SKU is not what the stocktake was made
+// ErrChanged says that what is on hand of a SKU is not what the stocktake was made
 // against any more.
 var ErrChanged = errors.New("what is on hand has changed since")
 

@@ -65,7 +65,7 @@ func (s *Store) Load(ctx context.Context, at time.Time) (l Load, err error) {
 				mu.Lock()
 				defer mu.Unlock()
 				l.Live += all
-				switch st { //nolint:exhaustive // of the others all pass
+				switch st {
 				case order.StatusPending:
 					l.Queued += all - passed
 				case order.StatusPaid:

@@ -240,7 +240,7 @@ func TestCheckCommand(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
 	check(0, `"violations": []`, "--api", s.API)
 	check(0, `"byStatus": {`, "--offline")
-	for ids, say := range map[string]string{"good\n": "", "good\ndear\n": "order dear was accepted and has no outcome: it is AWAITING_APPROVAL", " good \n\nlost": "order lost was accepted and has no record"} {
+	for ids, say := range map[string]string{"good\n": "", "good\ndear\n": "order dear was accepted and has no outcome: it is AWAITING_APPROVAL", "good \n\n lost": "order lost was accepted and has no record"} {
 		if err := os.WriteFile(file, []byte(ids), 0o600); err != nil {
 			t.Fatal(err)
 		}

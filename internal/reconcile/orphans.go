@@ -42,7 +42,6 @@ func (r Reconciler) begin(ctx context.Context, rep *Report, lost []stock.Record)
 		if err := r.beginOne(ctx, rep, rec); err != nil {
 			return err
 		}
-		r.show(rep)
 	}
 	return nil
 }

@@ -1,0 +1,4 @@
+package app
+
+// LoadOf is for tests.
+var LoadOf = loadOf
