@@ -108,11 +108,19 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	defer cancel()
 	if !a.done(rec) {
 		err := a.commit(ctx, id, noteOf(ctx, a.name, a.said))
-		if errors.Is(err, stock.ErrFinished) {
-			return nil, s.tooLate(ctx, id, inst, a)
-		}
-		if err != nil {
+		late := errors.Is(err, stock.ErrFinished)
+		if err != nil && !late {
 			return nil, s.failed(ctx, err)
+		}
+		if late {
+			if rec, err = s.Orders.Get(ctx, id); err != nil {
+				return nil, s.failed(ctx, err)
+			}
+			// Else it holds: somebody wanted the same at the same moment, or it was
+			// this request, tried again because the answer to it was lost.
+			if !a.done(rec) {
+				return nil, tooLate(rec, inst, a)
+			}
 		}
 	}
 	if gone(inst) && a.without != nil {
@@ -159,11 +167,7 @@ func (s *server) tell(ctx context.Context, id string, a action) error {
 func gone(inst engine.Instance) bool { return inst.Status == "" || inst.Status.Ended() }
 
 // tooLate says what has changed since an action was found possible.
-func (s *server) tooLate(ctx context.Context, id string, inst engine.Instance, a action) error {
-	rec, err := s.Orders.Get(ctx, id)
-	if err != nil {
-		return s.failed(ctx, err)
-	}
+func tooLate(rec stock.Record, inst engine.Instance, a action) error {
 	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 

@@ -1,0 +1,58 @@
+package api_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestLostAnswerToACondition has DynamoDB write down a decision and the answer to
+// that get lost. The AWS SDK tries again, and the condition does not hold any
+// more: the decision is there. It is accepted then, and the saga hears of it.
+func TestLostAnswerToACondition(t *testing.T) {
+	for action, ends := range map[string]string{"cancel": "CANCELLED", "approve": "COMPLETED", "reject": "CANCELLED"} {
+		t.Run(action, func(t *testing.T) {
+			var lose atomic.Bool
+			s := testkit.NewSystem(t, func(w *app.Worker) {
+				target, err := url.Parse(w.AWS.Endpoint)
+				if err != nil {
+					t.Fatal(err)
+				}
+				proxy := httputil.NewSingleHostReverseProxy(target)
+				proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // long polls of those who have gone
+				front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						return
+					}
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					written := bytes.Contains(body, []byte(`"cancelRequested"`)) || bytes.Contains(body, []byte(`"decision"`))
+					if written && bytes.Contains(body, []byte("UpdateExpression")) && lose.CompareAndSwap(true, false) {
+						proxy.ServeHTTP(httptest.NewRecorder(), r)
+						panic(http.ErrAbortHandler)
+					}
+					proxy.ServeHTTP(w, r)
+				}))
+				t.Cleanup(front.Close)
+				w.AWS.Endpoint = front.URL
+			}, nil)
+			s.SetStock(t, map[string]int64{"A": 10})
+			c := newClient(t, s)
+			c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
+			lose.Store(true)
+			c.accepted(c.post("/v1/sagas/o/"+action, ""))
+			if lose.Load() {
+				t.Error("no answer was lost")
+			}
+			c.until("o", ends)
+		})
+	}
+}
