@@ -280,6 +280,15 @@ func (a Activities) final(ctx context.Context, o order.Order, no error) error {
 			return fmt.Errorf("charge %s stands in the provider's ledger, and the provider says: %s", c.ID, no) //nolint:errorlint // it is not final
 		}
 	}
+	// No refund follows. One that was made before may not be in the order's record:
+	// who made it may have died in between.
+	for _, c := range charges {
+		if c.RefundID != "" {
+			if err := a.refunded(ctx, o, c.RefundID, no.Error()); err != nil {
+				return err
+			}
+		}
+	}
 	return no
 }
 
@@ -306,10 +315,15 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 	if err != nil || id == "" {
 		return err
 	}
-	if err := a.Stock.MarkRefunded(ctx, s.Order.OrderID, id); err != nil {
+	return a.refunded(ctx, s.Order, id, why.Reason)
+}
+
+// refunded keeps a refund with its order and tells the customer.
+func (a Activities) refunded(ctx context.Context, o order.Order, refundID, why string) error {
+	if err := a.Stock.MarkRefunded(ctx, o.OrderID, refundID); err != nil {
 		return err
 	}
-	return a.Shipments.Notify(ctx, s.Order, shipment.Refunded, why.Reason)
+	return a.Shipments.Notify(ctx, o, shipment.Refunded, why)
 }
 
 // RequestShipment asks the carrier to ship. The order's record changes first:

@@ -55,4 +55,10 @@ func TestADeclineThatTheLedgerContradicts(t *testing.T) {
 	if out := b.do(workflows.ChargePayment, s); out.Stop.Status != string(order.StatusDeclined) {
 		t.Errorf("%+v", out)
 	}
+	// Whoever refunded it did not come to write that down.
+	rec, err := b.Store.Get(t.Context(), "o")
+	b.must(err)
+	if rec.RefundID != "re_charge-o" {
+		t.Errorf("%+v", rec)
+	}
 }
