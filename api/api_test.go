@@ -313,8 +313,8 @@ func TestNotReady(t *testing.T) {
 	c.get("/readyz").wantProblem(t, "/readyz", http.StatusServiceUnavailable, "", "DynamoDB does not answer")
 	for _, r := range []string{"GET /v1/sagas", "GET /v1/sagas/o", "GET /v1/stock", "GET /v1/stock/A", "PUT /v1/stock/A", "POST /v1/sagas/o/cancel", "POST /v1/orders", "POST /v1/sagas", "POST /v1/reconcile"} {
 		method, path, _ := strings.Cut(r, " ")
-		body := map[string]string{"PUT /v1/stock/A": `{"available":1}`, "POST /v1/orders": newOrder("n", nil), "POST /v1/sagas": newOrder("n", nil)}[r]
-		c.do(method, path, body, "X-Request-Id", "find-me").wantProblem(t, r, http.StatusInternalServerError, "", "find-me")
+		body := map[string]string{"PUT /v1/stock/A": `{"onHand":1}`, "POST /v1/orders": newOrder("n", nil), "POST /v1/sagas": newOrder("n", nil)}[r]
+		c.do(method, path, body, "X-Request-Id", "find-me", "If-None-Match", "*").wantProblem(t, r, http.StatusInternalServerError, "", "find-me")
 	}
 	if a := c.get("/healthz"); a.status != http.StatusOK {
 		t.Error("/healthz", a.status)

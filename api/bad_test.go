@@ -70,13 +70,13 @@ func TestBadRequests(t *testing.T) {
 		{"POST /v1/sagas/known/cancel", `{"who":"ann"}`, 422, "body.who", ""},
 		{"PUT /v1/stock/A", "", 400, "body", "required"},
 		{"PUT /v1/stock/A", "null", 422, "body", "object"},
-		{"PUT /v1/stock/A", "{}", 422, "body", "available"},
-		{"PUT /v1/stock/A", `{"available":-1}`, 422, "body.available", ""},
-		{"PUT /v1/stock/A", `{"available":1.5}`, 422, "body.available", ""},
-		{"PUT /v1/stock/A", `{"available":"1"}`, 422, "body.available", ""},
-		{"PUT /v1/stock/A", `{"available":1000000000001}`, 422, "body.available", ""},
-		{"PUT /v1/stock/A", `{"available":1e30}`, 422, "body.available", ""},
-		{"PUT /v1/stock/A", `{"available":1,"sold":0}`, 422, "body.sold", "unexpected"},
+		{"PUT /v1/stock/A", "{}", 422, "body", "onHand"},
+		{"PUT /v1/stock/A", `{"onHand":-1}`, 422, "body.onHand", ""},
+		{"PUT /v1/stock/A", `{"onHand":1.5}`, 422, "body.onHand", ""},
+		{"PUT /v1/stock/A", `{"onHand":"1"}`, 422, "body.onHand", ""},
+		{"PUT /v1/stock/A", `{"onHand":1000000000001}`, 422, "body.onHand", ""},
+		{"PUT /v1/stock/A", `{"onHand":1e30}`, 422, "body.onHand", ""},
+		{"PUT /v1/stock/A", `{"onHand":1,"sold":0}`, 422, "body.sold", "unexpected"},
 	} {
 		method, path, _ := strings.Cut(r.request, " ")
 		c.do(method, path, r.body).wantProblem(t, fmt.Sprintf("%s %.60s", r.request, r.body), r.status, r.location, r.say)
@@ -267,7 +267,7 @@ func TestNoEcho(t *testing.T) {
 		"POST /v1/sagas":           newOrder("o", func(o *order.Order) { o.Payment.Token = long }) + long,
 		"POST /v1/sagas/o/cancel":  `{"note":"` + long + `"}`,
 		"POST /v1/sagas/o/approve": `{"note":"` + long,
-		"PUT /v1/stock/A":          `{"available":"` + long + `"}`,
+		"PUT /v1/stock/A":          `{"onHand":"` + long + `"}`,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if a := c.do(method, path, body); a.status < 400 || a.status > 499 || strings.Contains(a.body, "s3cret") {
