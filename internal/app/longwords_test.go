@@ -111,7 +111,7 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 			must(t, err)
 			b, err := json.Marshal(events)
 			must(t, err)
-			res, err := http.Get(s.API + "/console/sagas/" + id) //nolint:noctx // a test's own server
+			res, err := http.Get(s.API + "/console/sagas/" + id)
 			must(t, err)
 			page, err := io.ReadAll(res.Body)
 			must(t, err)

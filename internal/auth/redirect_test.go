@@ -28,7 +28,7 @@ func TestKeysComeFromWhereTheyShould(t *testing.T) {
 				return
 			}
 			// The real discovery with this server's name for issuer and keys.
-			res, err := http.Get(real.URL + r.URL.Path) //nolint:noctx // a test ends by itself
+			res, err := http.Get(real.URL + r.URL.Path)
 			if err != nil {
 				t.Error(err)
 				return

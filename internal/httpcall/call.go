@@ -58,7 +58,7 @@ func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	}
 	c := *client
 	c.Transport = transport{c.Transport}
-	res, err := c.Do(req)
+	res, err := c.Do(req) //nolint:gosec // the caller's address, from the configuration
 	if r, ok := errors.AsType[*Redirected](err); ok {
 		return nil, r // without the library's text, which has the URL's query
 	}

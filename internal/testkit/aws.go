@@ -74,8 +74,9 @@ func SetStock(t testing.TB, s *stock.Store, available map[string]int64) {
 	ctx := context.Background()
 	for sku, n := range available {
 		Eventually(t, sku+" is counted", func() error {
-			against, l, err := stock.NewSKU, stock.Level{}, error(nil)
-			if l, err = s.GetLevel(ctx, sku); err == nil {
+			l, err := s.GetLevel(ctx, sku)
+			against := stock.NewSKU
+			if err == nil {
 				against = l.Version()
 			} else if !errors.Is(err, stock.ErrNotFound) {
 				return err
