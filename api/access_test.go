@@ -232,7 +232,7 @@ func TestSignInWithABrowser(t *testing.T) {
 		t.Fatalf("signed in, she is at %s, %s", home.Request.URL, home.Status)
 	}
 	page := text(home, nil)
-	for _, want := range []string{"ann", "operator", "Sign out", "Set what is available"} {
+	for _, want := range []string{"ann", "operator", "Sign out", "On hand, as counted"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("her page does not say %q: %s", want, page)
 		}
@@ -240,7 +240,7 @@ func TestSignInWithABrowser(t *testing.T) {
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
 		t.Errorf("her session does not open the API, which pages follow: %s", s)
 	}
-	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "available": {"5"}})); !strings.Contains(s, "5 available") {
+	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"5"}})); !strings.Contains(s, "5 available") {
 		t.Error(s)
 	}
 	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {
@@ -258,7 +258,7 @@ func TestSignInWithABrowser(t *testing.T) {
 
 	// Another site's page acts through her browser.
 	for _, path := range []string{"/console/stock", "/v1/reconcile"} {
-		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&available=1"))
+		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&onHand=1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,10 +271,10 @@ func TestSignInWithABrowser(t *testing.T) {
 
 	bob := browser()
 	page = text(issuer.SignIn(bob, c.API+"/console/stock", "bob"), nil)
-	if !strings.Contains(page, "bob") || strings.Contains(page, "Set what is available") {
+	if !strings.Contains(page, "bob") || strings.Contains(page, "On hand, as counted") {
 		t.Errorf("a viewer's page: %s", page)
 	}
-	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "available": {"6"}})); !strings.Contains(s, "needs the role operator") {
+	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s, "needs the role operator") {
 		t.Error(s)
 	}
 
