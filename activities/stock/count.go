@@ -58,11 +58,21 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 		if _, err := fmt.Sscanf(against+"\n", "%d-%d-%d\n", &was.Received, &was.Sold, &was.Counts); err != nil || was.Version() != against {
 			return Level{}, fmt.Errorf("count stock of %s: no level has the version %q: %w", sku, against, ErrChanged)
 		}
-		// On hand is what was received and not sold.
-		in.UpdateExpression = aws.String("SET available = :counted - reserved, received = :counted + sold, counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against")
-		in.ConditionExpression = aws.String("received = :received AND sold = :sold AND reserved <= :counted AND (counts = :counts OR attribute_not_exists(counts) AND :counts = :zero)")
-		in.ExpressionAttributeValues[":zero"], in.ExpressionAttributeValues[":counts"] = num(0), num(was.Counts)
-		in.ExpressionAttributeValues[":received"], in.ExpressionAttributeValues[":sold"] = num(was.Received), num(was.Sold)
+		// On hand is what was received and not sold. What a level has not is 0: it may
+		// have been put in by other means.
+		in.UpdateExpression = aws.String("SET available = :counted - if_not_exists(reserved, :zero), received = :counted + if_not_exists(sold, :zero), " +
+			"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero), " +
+			"counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against")
+		in.ConditionExpression = aws.String("attribute_exists(sku) AND (attribute_not_exists(reserved) OR reserved <= :counted)")
+		in.ExpressionAttributeValues[":zero"] = num(0)
+		for name, n := range map[string]int64{"received": was.Received, "sold": was.Sold, "counts": was.Counts} {
+			is := name + " = :" + name
+			if n == 0 {
+				is = "(attribute_not_exists(" + name + ") OR " + is + ")"
+			}
+			*in.ConditionExpression += " AND " + is
+			in.ExpressionAttributeValues[":"+name] = num(n)
+		}
 	}
 	out, err := s.db.UpdateItem(ctx, in)
 	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {

@@ -62,6 +62,49 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// TestLevelWithoutCounts: what somebody has put in without sold and reserved can
+// be counted, reserved and sold all the same.
+func TestLevelWithoutCounts(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *stock.Store){
+		"counted": func(t *testing.T, s *stock.Store) {
+			l := level(t, s, "A", 5, 0, 0)
+			_, err := s.Count(t.Context(), "A", 11, l.Version())
+			check(t, err)
+			if _, err := s.Count(t.Context(), "A", 12, l.Version()); !errors.Is(err, stock.ErrChanged) {
+				t.Error(err)
+			}
+			l = level(t, s, "A", 11, 0, 0)
+			_, err = s.Count(t.Context(), "A", 3, l.Version())
+			check(t, err)
+			level(t, s, "A", 3, 0, 0)
+		},
+		"sold and counted": func(t *testing.T, s *stock.Store) {
+			sold(t, s, "o")
+			l := level(t, s, "A", 3, 0, 2)
+			_, err := s.Count(t.Context(), "A", 11, l.Version())
+			check(t, err)
+			level(t, s, "A", 11, 0, 2)
+		},
+		"counted against another": func(t *testing.T, s *stock.Store) {
+			for _, against := range []string{"6-0-0", "5-1-0", "5-0-1", "0-0-0"} {
+				if _, err := s.Count(t.Context(), "A", 11, against); !errors.Is(err, stock.ErrChanged) {
+					t.Errorf("%s: %v", against, err)
+				}
+			}
+			level(t, s, "A", 5, 0, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := testkit.NewAWS(t, nil)
+			_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
+				"sku": &types.AttributeValueMemberS{Value: "A"}, "available": &types.AttributeValueMemberN{Value: "5"}, "received": &types.AttributeValueMemberN{Value: "5"},
+			}})
+			check(t, err)
+			use(t, a.Store)
+		})
+	}
+}
+
 // TestCountAfterASale: what was counted before has left since.
 func TestCountAfterASale(t *testing.T) {
 	a := testkit.NewAWS(t, nil)

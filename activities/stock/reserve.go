@@ -77,9 +77,9 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 	for _, d := range demand {
 		items = append(items, types.TransactWriteItem{Update: &types.Update{
 			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
-			UpdateExpression:          aws.String("SET available = available - :q, reserved = reserved + :q"),
+			UpdateExpression:          aws.String("SET available = available - :q, reserved = if_not_exists(reserved, :zero) + :q"),
 			ConditionExpression:       aws.String("available >= :q"),
-			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity)},
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity), ":zero": num(0)},
 		}})
 	}
 	failed, err := s.transact(ctx, "reserve stock for order "+o.OrderID, items)
@@ -270,13 +270,13 @@ func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation
 
 // moveStock moves pieces from one count of their SKUs to another.
 func (s *Store) moveStock(demand []order.Demand, from, to string) []types.TransactWriteItem {
-	expression := fmt.Sprintf("SET %[1]s = %[1]s - :q, %[2]s = %[2]s + :q", from, to)
+	expression := fmt.Sprintf("SET %[1]s = %[1]s - :q, %[2]s = if_not_exists(%[2]s, :zero) + :q", from, to)
 	out := make([]types.TransactWriteItem, len(demand))
 	for i, d := range demand {
 		out[i].Update = &types.Update{
 			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
 			UpdateExpression: &expression, ConditionExpression: aws.String(from + " >= :q"),
-			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity)},
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity), ":zero": num(0)},
 		}
 	}
 	return out

@@ -299,8 +299,8 @@ func (c stockGetCmd) at() string { return "/v1/stock/" + url.PathEscape(c.SKU) }
 type stockSetCmd struct {
 	stockGetCmd
 
-	OnHand  int64  `arg:"" help:"Pieces that were counted on the shelf, with those that orders hold."`
-	Version string `name:"if-version" help:"Version of the level that was counted, as stock get -o json shows it, or none for a new SKU; without it the level is read just before."`
+	OnHand  int64   `arg:"" help:"Pieces that were counted on the shelf, with those that orders hold."`
+	Version *string `name:"if-version" help:"Version of the level that was counted, as stock get -o json shows it, or none for a new SKU; without it the level is read just before."`
 }
 
 // noLevel is the version of a SKU that has no level yet.
@@ -309,15 +309,21 @@ const noLevel = "none"
 // Run sends the count once more, against the same version, if no answer comes:
 // a count that was recorded is not recorded twice.
 func (c stockSetCmd) Run(e env) error {
-	if c.Version == "" {
+	var against string
+	switch {
+	case c.Version == nil:
 		var l api.Level
 		err := c.call(e, http.MethodGet, c.at(), nil, &l)
 		if err != nil && !client.IsNotFound(err) {
 			return err
 		}
-		c.Version = cmp.Or(l.Version, noLevel)
+		against = cmp.Or(l.Version, noLevel)
+	case *c.Version == "": // a variable that is not set, say
+		return errors.New("--if-version is empty: give the version that was counted, or " + noLevel + " for a new SKU, or leave the flag out")
+	default:
+		against = *c.Version
 	}
-	version := c.Version
+	version := against
 	if version == noLevel {
 		version = ""
 	}
@@ -338,7 +344,7 @@ func (c stockSetCmd) Run(e env) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w; whether the count was recorded is not known: repeat it with --if-version %s, which does not record it twice", err, c.Version)
+	return fmt.Errorf("%w; whether the count was recorded is not known: repeat it with --if-version %s, which does not record it twice", err, against)
 }
 
 // commandName is the last word of the command, for those that share a type.

@@ -138,6 +138,8 @@ func TestOperate(t *testing.T) {
 	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1")
 	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1") // once more
 	s.refuses("as version 9-0-2: what is on hand has changed since", "stock", "set", "B", "8", "--if-version", "7-0-1")
+	s.refuses("--if-version is empty", "stock", "set", "B", "8", "--if-version", "")
+	s.says([]string{"9"}, "stock", "get", "B")
 }
 
 func TestOperateDeadLetters(t *testing.T) {
