@@ -101,7 +101,7 @@ func TestBadIDs(t *testing.T) {
 			{"POST /v1/sagas/*/reject", "", "path.id"},
 			{"POST /v1/sagas/*/retry", "", "path.id"},
 			{"GET /v1/stock/*", "", "path.sku"},
-			{"PUT /v1/stock/*", `{"available":1}`, "path.sku"},
+			{"PUT /v1/stock/*", `{"onHand":1}`, "path.sku"},
 		} {
 			method, path, _ := strings.Cut(strings.Replace(r.request, "*", id, 1), " ")
 			c.do(method, path, r.body).wantProblem(t, method+" "+path, 422, r.location, "64")

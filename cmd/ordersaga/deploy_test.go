@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"gopkg.in/yaml.v3"
 
+	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -110,7 +111,9 @@ func TestDeployRuns(t *testing.T) {
 
 	api := "http://" + apiOf(f)
 	eventually(t, time.Minute, "the worker is ready", func() error { return get(api+"/readyz", io.Discard) })
-	put(t, api+"/v1/stock/SKU-1", `{"available":10}`)
+	if err := (client.Client{Base: api, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}).On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"onHand": 10}, nil); err != nil {
+		t.Fatal(err)
+	}
 	post(t, api+"/v1/orders", `{"orderId":"o-1","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`)
 	eventually(t, time.Minute, "the saga completes", func() error {
 		var b strings.Builder
@@ -219,21 +222,4 @@ func child(t *testing.T, dir string, env, command []string) {
 func apiOf(f runFile) string {
 	words := strings.Fields(strings.Join(f.Apps[len(f.Apps)-1].Command, " "))
 	return words[slices.Index(words, "--listen")+1]
-}
-
-func put(t *testing.T, url, body string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodPut, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := (&http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close() // its status is all that counts
-	if res.StatusCode >= 300 {
-		t.Fatalf("PUT %s: %s", url, res.Status)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
@@ -97,7 +99,7 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	call("GET", "/v1/sagas?customer=c", "")
 	call("GET", "/v1/overview", "")
 	call("GET", "/v1/stock", "")
-	call("PUT", "/v1/stock/SKU-1", `{"available":100}`)
+	must(t, client.Client{Base: base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-NEW", map[string]int{"onHand": 100}, nil))
 	call("POST", "/v1/reconcile", "")
 	call("GET", "/readyz", "")
 	for _, q := range r.Queues() {

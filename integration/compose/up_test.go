@@ -177,7 +177,7 @@ func (s *system) order(t *testing.T) {
 		OrderID: "o-1", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
 		Lines: []order.Line{{SKU: "SKU-1", Quantity: 2, UnitPrice: 1999}}, ShipTo: &order.Address{Name: "Ann", Country: "DE"},
 	}
-	if err := c.Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"available": 100}, nil); err != nil {
+	if err := c.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"onHand": 100}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Call(t.Context(), http.MethodPost, "/v1/orders", o, nil); err != nil {
