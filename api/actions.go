@@ -236,11 +236,11 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 	body := deref(in.Body)
 	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
-	lost := false
+	lost, step := false, ""
 	return s.act(ctx, in.ID, action{
 		name: string(res.Action), said: body.Said, tell: s.send(workflows.EventResolve, res),
 		why: func(rec stock.Record, inst engine.Instance) string {
-			lost = gone(inst)
+			lost, step = gone(inst), saga.ParkedAt(inst.CustomStatus)
 			if saga.IsParked(inst.CustomStatus) && !lost {
 				if rec.Resolution != "" && rec.Resolution != string(res.Action) {
 					by, note := rec.ResolvedBy()
@@ -264,7 +264,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			if lost { // Lost has conditions of its own
 				return s.Orders.Answer(ctx, id, n)
 			}
-			return s.Orders.Resolve(ctx, id, string(res.Action), n)
+			return s.Orders.Resolve(ctx, id, step, string(res.Action), n)
 		},
 		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
 	})

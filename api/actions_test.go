@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/workflows"
 )
 
 func (c client) accepted(a answer) sagaView {
@@ -63,6 +65,9 @@ func TestRetry(t *testing.T) {
 	c.place(newOrder("byhand", stuck), "NEEDS_ATTENTION")
 	c.accepted(c.post("/v1/sagas/byhand/retry", `{"action":"resolve","by":"ann","note":"refunded at the bank"}`))
 	c.until("byhand", "FAILED")
+	if rec, err := c.Store.Get(t.Context(), "byhand"); err != nil || !slices.Equal(rec.Settled, []string{workflows.StepCharge}) {
+		t.Errorf("settled: %v %v", rec.Settled, err)
+	}
 	if err := c.Simulators.HealPayments(t.Context()); err != nil {
 		t.Fatal(err)
 	}

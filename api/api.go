@@ -34,7 +34,7 @@ type Orders interface {
 	Answer(ctx context.Context, orderID string, n stock.Note) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
 	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
-	Resolve(ctx context.Context, orderID, action string, n stock.Note) error
+	Resolve(ctx context.Context, orderID, step, action string, n stock.Note) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
 	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]stock.Count, error)

@@ -117,11 +117,11 @@ func (n noting) Answer(ctx context.Context, id string, note stock.Note) error {
 	return n.Store.Answer(ctx, id, note)
 }
 
-func (n noting) Resolve(ctx context.Context, id, action string, note stock.Note) error {
+func (n noting) Resolve(ctx context.Context, id, step, action string, note stock.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
-	return n.Store.Resolve(ctx, id, action, note)
+	return n.Store.Resolve(ctx, id, step, action, note)
 }
 
 func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {

@@ -29,9 +29,10 @@ const (
 )
 
 // Steps. Where one waits, for a person or for the carrier, it is the saga's
-// custom status.
+// custom status. That charge is stuck means its refund is: charging does not park.
 const (
 	StepApprove = "approve"
+	StepCharge  = "charge"
 	StepShip    = "ship"
 	StepCarrier = "carrier"
 	StepConfirm = "confirm"
@@ -178,7 +179,7 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
-			{Name: "charge", Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
+			{Name: StepCharge, Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
 			{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
 			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
 			{Name: StepConfirm, Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},

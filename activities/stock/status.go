@@ -156,18 +156,24 @@ func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) 
 	return wrap(err, "park order %s", orderID)
 }
 
-// Resolve records what an operator decides about an order that needs attention,
-// with a note: the first decision about each standstill holds. Whatever changes
-// the order's status, or parks it again, takes it out. ErrFinished if the order
-// does not need attention, or there is a decision.
-func (s *Store) Resolve(ctx context.Context, orderID, action string, n Note) error {
-	err := s.update(ctx, &types.Update{
+// Resolve records what an operator decides about an order that needs attention
+// at a step, with a note: the first decision about each standstill holds.
+// Whatever changes the order's status, or parks it again, takes it out; that the
+// step was decided about stays, unless it is only tried again. ErrFinished if the
+// order does not need attention, or there is a decision.
+func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Note) error {
+	u := &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:          aws.String("SET resolution = :action"),
 		ConditionExpression:       aws.String("#status = :parked AND attribute_not_exists(resolution)"),
 		ExpressionAttributeNames:  map[string]string{"#status": "status"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{":action": str(action), ":parked": str(string(order.StatusNeedsAttention))},
-	})
+	}
+	if step != "" && action != "retry" {
+		*u.UpdateExpression += " ADD settled :step"
+		u.ExpressionAttributeValues[":step"] = &types.AttributeValueMemberSS{Value: []string{step}}
+	}
+	err := s.update(ctx, u)
 	if err == nil {
 		err = s.Answer(ctx, orderID, n)
 	}

@@ -94,19 +94,20 @@ type Record struct {
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 
-	Refunding   bool   `dynamodbav:"refunding,omitempty" json:"-"`   // see MarkRefunding
-	Queued      bool   `dynamodbav:"queued,omitempty" json:"-"`      // see AcceptQueued
-	Resolution  string `dynamodbav:"resolution,omitempty" json:"-"`  // see Resolve
-	GivenUp     bool   `dynamodbav:"givenUp,omitempty" json:"-"`     // see GiveUp
-	Token       string `dynamodbav:"token,omitempty" json:"-"`       // gone once the order ends
-	AsleepUntil string `dynamodbav:"asleepUntil,omitempty" json:"-"` // see Load
-	Trace       string `dynamodbav:"trace,omitempty" json:"-"`       // W3C trace context of what accepted it
-	Fingerprint string `dynamodbav:"fingerprint" json:"-"`
-	Content     string `dynamodbav:"content" json:"-"` // the order without its token, JSON
-	Created     string `dynamodbav:"createdAt" json:"-"`
-	Updated     string `dynamodbav:"updatedAt" json:"-"`
-	Placed      string `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
-	StatusShard string `dynamodbav:"statusShard" json:"-"`
+	Refunding   bool     `dynamodbav:"refunding,omitempty" json:"-"`         // see MarkRefunding
+	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued
+	Resolution  string   `dynamodbav:"resolution,omitempty" json:"-"`        // see Resolve
+	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see GiveUp
+	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
+	AsleepUntil string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
+	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry
+	Trace       string   `dynamodbav:"trace,omitempty" json:"-"`             // W3C trace context of what accepted it
+	Fingerprint string   `dynamodbav:"fingerprint" json:"-"`
+	Content     string   `dynamodbav:"content" json:"-"` // the order without its token, JSON
+	Created     string   `dynamodbav:"createdAt" json:"-"`
+	Updated     string   `dynamodbav:"updatedAt" json:"-"`
+	Placed      string   `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
+	StatusShard string   `dynamodbav:"statusShard" json:"-"`
 }
 
 // Note is what an operator did and why.

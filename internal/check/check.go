@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
 )
 
 // Orders is what the check reads of *stock.Store.
@@ -60,8 +61,8 @@ type Books struct {
 	// order that has not ended, and is not with a person or the carrier, is a
 	// violation.
 	Sagas Sagas
-	// Settled is for how long an order must not have changed before its saga is
-	// asked for.
+	// Settled is for how long an order that has not ended must not have changed
+	// before it is judged.
 	Settled time.Duration
 }
 
@@ -70,7 +71,7 @@ type Result struct {
 	Ledger     stock.Ledger         `json:"ledger"`
 	ByStatus   map[order.Status]int `json:"byStatus"`
 	Orders     int                  `json:"orders"`
-	ByHand     int                  `json:"byHand"` // of those that ended without shipping, how many an operator had a hand in: their charges and parcels are not judged
+	ByHand     int                  `json:"byHand"` // of those that ended without shipping, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
 	Violations []string             `json:"violations"`
 }
 
@@ -116,7 +117,13 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 			res.bad(nothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
 		}
 	}
-	if err := res.open(ctx, b, records); err != nil {
+	live := map[string]stock.Record{}
+	for id, rec := range records {
+		if !rec.Status.Terminal() && time.Since(rec.UpdatedAt) >= b.Settled {
+			live[id] = rec
+		}
+	}
+	if err := res.open(ctx, b.Sagas, live); err != nil {
 		return res, err
 	}
 	parcels := map[string]int{}
@@ -126,7 +133,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		}
 		if rec, ok := records[s.OrderID]; !ok {
 			res.bad(oneShipment, "shipment for order %s, which does not exist", s.OrderID)
-		} else if s.ShipmentID != rec.ShipmentID && !rec.ByHand() {
+		} else if s.ShipmentID != rec.ShipmentID && !parcelsByHand(rec) {
 			res.bad(oneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
 		}
 	}
@@ -147,9 +154,11 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		res.refunds(rec, paid[id])
 		switch {
 		case rec.Status == order.StatusCompleted:
-			res.completed(rec, paid[id].standing(), parcels[id], held[id].State)
+			res.completed(rec, paid[id].standing(), parcels[id], held[id])
 		case rec.Status.Terminal():
 			res.ended(rec, paid[id].standing(), parcels[id], held[id].State)
+		case live[id].OrderID != "":
+			res.live(rec, paid[id].standing(), held[id])
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(held)) {
@@ -198,18 +207,18 @@ func (r *Result) stock(records map[string]stock.Record, reservations map[string]
 	}
 }
 
-// open looks at the orders that have not ended.
-func (r *Result) open(ctx context.Context, b Books, records map[string]stock.Record) error {
+// open looks for what brings the orders on that have not ended.
+func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]stock.Record) error {
 	var mu sync.Mutex
 	var lost []string
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	for id, rec := range records {
-		if rec.Status.Terminal() || rec.Status == order.StatusNeedsAttention || time.Since(rec.UpdatedAt) < b.Settled {
+	for id, rec := range live {
+		if rec.Status == order.StatusNeedsAttention {
 			continue
 		}
 		g.Go(func() error {
-			what, err := goesOn(gctx, b.Sagas, rec)
+			what, err := goesOn(gctx, sagas, rec)
 			if err != nil || what == "" {
 				return err
 			}
@@ -259,40 +268,82 @@ func (r *Result) refunds(rec stock.Record, a account) {
 	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
 	case rec.RefundID != "":
 		r.bad(oneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
-	case len(refunds) > 0 && rec.Status.Terminal() && rec.Status != order.StatusCompleted && !rec.ByHand():
+	case len(refunds) > 0 && rec.Status.Terminal() && rec.Status != order.StatusCompleted && !moneyByHand(rec):
 		r.bad(oneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
 	}
 }
 
-func (r *Result) completed(rec stock.Record, charges account, parcels int, state stock.HoldState) {
+// charged demands one charge that stands, over the order's total, and that it
+// is the one in the record.
+func (r *Result) charged(rec stock.Record, charges account) {
 	id := rec.OrderID
 	switch {
 	case len(charges) != 1 && rec.Total > 0:
-		r.bad(oneCharge, "order %s is COMPLETED with %d charges that stand", id, len(charges))
+		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
 		r.bad(oneCharge, "order %s cost %d %s and was charged %d %s", id, rec.Total, rec.Currency, charges[0].Amount, charges[0].Currency)
 	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
-		r.bad(oneCharge, "order %s is COMPLETED with charge %q, and the one that stands is %q", id, rec.ChargeID, charges[0].ID)
+		r.bad(oneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
 	}
+}
+
+// holds demands that a reservation that is HELD or SOLD is of the order's lines.
+func (r *Result) holds(rec stock.Record, res stock.Reservation) {
+	want := order.Order{Lines: rec.Lines}.Demand()
+	if (res.State == stock.HoldHeld || res.State == stock.HoldSold) && !slices.Equal(res.Items, want) {
+		r.bad(neverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
+	}
+}
+
+// live looks at an order that has not ended. Each status is written together
+// with its reservation, and after its charge; what is being refunded may have
+// none any more. One that needs attention may have been stuck anywhere.
+func (r *Result) live(rec stock.Record, charges account, res stock.Reservation) {
+	r.holds(rec, res)
+	switch rec.Status { //nolint:exhaustive // the others hold nothing yet, or may not any more
+	case order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid:
+		if res.State != stock.HoldHeld {
+			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+		}
+	}
+	if (rec.Status == order.StatusPaid || rec.ChargeID != "" || rec.ShipmentID != "") && !rec.Refunding {
+		r.charged(rec, charges)
+	}
+}
+
+// moneyByHand reports whether an operator has settled the order's refund: left it
+// out, or done it elsewhere.
+func moneyByHand(rec stock.Record) bool { return slices.Contains(rec.Settled, workflows.StepCharge) }
+
+// parcelsByHand reports whether an operator has settled the order's shipment, or
+// given it up.
+func parcelsByHand(rec stock.Record) bool {
+	return rec.GivenUp || slices.ContainsFunc(rec.Settled, workflows.Shipping)
+}
+
+func (r *Result) completed(rec stock.Record, charges account, parcels int, res stock.Reservation) {
+	id := rec.OrderID
+	r.charged(rec, charges)
+	r.holds(rec, res)
 	if parcels != 1 {
 		r.bad(oneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
-	expired := state == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
-	if state != stock.HoldSold && !expired {
-		r.bad(nothingHeld, "order %s is COMPLETED and its reservation %q", id, state)
+	expired := res.State == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
+	if res.State != stock.HoldSold && !expired {
+		r.bad(nothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
 	}
 }
 
 // ended looks at an order that has ended, and did not complete.
 func (r *Result) ended(rec stock.Record, charges account, parcels int, state stock.HoldState) {
 	id := rec.OrderID
-	if rec.ByHand() {
+	if moneyByHand(rec) || parcelsByHand(rec) {
 		r.ByHand++
 	}
-	if len(charges) != 0 && !rec.ByHand() {
+	if len(charges) != 0 && !moneyByHand(rec) {
 		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	}
-	if parcels != 0 && !rec.ByHand() {
+	if parcels != 0 && !parcelsByHand(rec) {
 		r.bad(oneShipment, "order %s is %s and was shipped", id, rec.Status)
 	}
 	if state == stock.HoldHeld || state == stock.HoldSold {

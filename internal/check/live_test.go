@@ -1,0 +1,165 @@
+package check_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// waiting is all that makes an order that waits for a silent carrier, but for
+// its saga.
+func (b *books) waiting(id string) {
+	b.Helper()
+	b.accept(id)
+	b.reserve(id)
+	b.charge(id, "charge-"+id, 200)
+	b.pay(id)
+	b.must(b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
+	b.ship(id, "shp-"+id, "SILENT")
+}
+
+// parked is waiting, and needs attention.
+func (b *books) parked(id string) {
+	b.Helper()
+	b.waiting(id)
+	b.must(b.Store.MarkNeedsAttention(b.Context(), id, "carrier: silent"))
+}
+
+// unreserved has lost its reservation, and the shelf has the pieces again.
+func (b *books) unreserved(id string) {
+	b.Helper()
+	_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
+	})
+	b.must(err)
+	b.pieces("available", 1000)
+	b.pieces("reserved", 0)
+}
+
+// greedy has a reservation of four pieces that are reserved, or sold.
+func (b *books) greedy(id, as string) {
+	b.Helper()
+	b.edit("reservations", "orderId", id, "items", &types.AttributeValueMemberS{Value: `[{"sku":"A","quantity":4}]`})
+	b.pieces("available", 996)
+	b.pieces(as, 4)
+}
+
+func (b *books) pieces(as string, n int64) {
+	b.Helper()
+	b.edit("stock", "sku", "A", as, &types.AttributeValueMemberN{Value: fmt.Sprint(n)})
+}
+
+// TestOrdersThatWait have their reservation and their charge.
+func TestOrdersThatWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(b *books, id string)
+		want  []string
+	}{
+		"for the carrier": {(*books).waiting, nil},
+		"for a person":    {(*books).parked, nil},
+		"being refunded": {func(b *books, id string) {
+			b.waiting(id)
+			_, err := b.Store.MarkRefunding(b.Context(), id)
+			b.must(err)
+			_, err = b.Parts.Payments.Refund(b.Context(), id)
+			b.must(err)
+		}, nil},
+		"young": {func(b *books, id string) { b.waiting(id); b.unreserved(id); b.settled = time.Hour }, nil},
+		"another charge": {func(b *books, id string) {
+			b.waiting(id)
+			b.edit("orders", "orderId", id, "chargeId", &types.AttributeValueMemberS{Value: "ch_FAKE"})
+		}, []string{`I3 one charge: order x is PAID with charge "ch_FAKE", and the one that stands is "ch_charge-x"`}},
+		"no charge in the record": {func(b *books, id string) {
+			b.waiting(id)
+			b.edit("orders", "orderId", id, "chargeId", &types.AttributeValueMemberS{})
+		}, []string{`I3 one charge: order x is PAID with charge "", and the one that stands is "ch_charge-x"`}},
+		"refunded in secret": {func(b *books, id string) {
+			b.parked(id)
+			_, err := b.Parts.Payments.Refund(b.Context(), id)
+			b.must(err)
+		}, []string{"I3 one charge: order x is NEEDS_ATTENTION with 0 charges that stand"}},
+		"reservation lost": {func(b *books, id string) { b.waiting(id); b.unreserved(id) },
+			[]string{`I1 never oversold: order x is PAID and its reservation ""`}},
+		"reservation lost before the approval": {func(b *books, id string) { b.awaiting(id); b.unreserved(id) },
+			[]string{`I1 never oversold: order x is AWAITING_APPROVAL and its reservation ""`}},
+		"more reserved than ordered": {func(b *books, id string) { b.waiting(id); b.greedy(id, "reserved") },
+			[]string{"I1 never oversold: order x is PAID over [{A 2}], and its reservation HELD over [{A 4}]"}},
+		"more reserved than ordered, with a person": {func(b *books, id string) { b.parked(id); b.greedy(id, "reserved") },
+			[]string{"I1 never oversold: order x is NEEDS_ATTENTION over [{A 2}], and its reservation HELD over [{A 4}]"}},
+		"more sold than ordered": {func(b *books, id string) { b.sound(id); b.greedy(id, "sold") },
+			[]string{"I1 never oversold: order x is COMPLETED over [{A 2}], and its reservation SOLD over [{A 4}]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBooks(t)
+			b.offline = true
+			c.write(b, "x")
+			if got := b.check(); !slices.Equal(got.Violations, c.want) {
+				t.Errorf("got  %q\nwant %q", got.Violations, c.want)
+			}
+		})
+	}
+}
+
+// TestByHand: of an order that has failed with its charge and a parcel, what is
+// not judged is what an operator has decided about, and no more.
+func TestByHand(t *testing.T) {
+	const (
+		charge  = "I3 one charge: order x is FAILED with 1 charges that stand"
+		parcel  = "I4 one shipment: order x is FAILED and was shipped"
+		another = `I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`
+	)
+	all := []string{another, charge, parcel}
+	decide := func(step, action string) func(b *books) {
+		return func(b *books) {
+			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", step+": stuck"))
+			b.must(b.Store.Resolve(b.Context(), "x", step, action, stock.Note{Actor: "ann", Action: action}))
+		}
+	}
+	for name, c := range map[string]struct {
+		decide func(b *books)
+		want   []string
+		byHand int
+	}{
+		"nothing":          {func(*books) {}, all, 0},
+		"a note":           {func(b *books) { b.must(b.Store.AddNote(b.Context(), "x", stock.Note{Actor: "ann", Action: "skip"})) }, all, 0},
+		"refund tried":     {decide(workflows.StepCharge, "retry"), all, 0},
+		"refunded":         {decide(workflows.StepCharge, "resolve"), []string{another, parcel}, 1},
+		"release left out": {decide("reserve", "skip"), all, 0},
+		"shipped":          {decide(workflows.StepShip, "resolve"), []string{charge}, 1},
+		"given up":         {decide(workflows.StepCarrier, "compensate"), []string{charge}, 1},
+		"given up without a saga": {func(b *books) {
+			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", "carrier: silent"))
+			b.must(b.Store.GiveUp(b.Context(), "x"))
+		}, []string{charge}, 1},
+		"given up and not refunded": {func(b *books) {
+			decide(workflows.StepShip, "compensate")(b)
+			decide(workflows.StepCharge, "skip")(b)
+		}, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBooks(t)
+			b.accept("x")
+			b.reserve("x")
+			b.charge("x", "charge-x", 200)
+			b.pay("x")
+			b.must(b.Store.MarkShipmentRequested(t.Context(), "x", "shp-x"))
+			b.ship("x", "shp-other", "SILENT")
+			c.decide(b)
+			b.must(b.Store.Release(t.Context(), "x", order.StatusFailed, "by hand"))
+			if got := b.check(); !slices.Equal(got.Violations, c.want) || got.ByHand != c.byHand {
+				t.Errorf("%d by hand: got  %q\nwant %d, %q", got.ByHand, got.Violations, c.byHand, c.want)
+			}
+		})
+	}
+}
