@@ -141,7 +141,7 @@ func TestStockFunction(t *testing.T) {
 	background(t, s.source.run)
 	s.settled(len(bad))
 
-	s.wantLevels(stock.Level{SKU: "A", Available: 120, Received: 120}, stock.Level{SKU: "B", Available: 6, Received: 6}, stock.Level{SKU: "NEW", Available: 7, Received: 7})
+	s.wantLevels(stock.Level{SKU: "A", Available: 120, Received: 120, Counts: 1}, stock.Level{SKU: "B", Available: 6, Received: 6, Counts: 1}, stock.Level{SKU: "NEW", Available: 7, Received: 7})
 	available, times := s.heard()
 	want := map[string]int64{
 		"StockChanged dn-1/A": 120, "StockChanged dn-1/NEW": 7, "LowStock dn-1/NEW/low": 7,
