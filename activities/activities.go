@@ -120,8 +120,16 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	if !res.Held {
 		return workflows.State{}, fmt.Errorf("reserve stock for order %s: it is %s and holds nothing", s.Order.OrderID, res.Status)
 	}
-	// A saga that is begun again asks nobody a second time.
-	return workflows.State{Approved: res.Decision == stock.Approved, Decided: res.Decision != ""}, nil
+	// A saga that is begun again asks nobody a second time. Whether a person must
+	// approve the order was decided when it was reserved: its own terms may differ.
+	out := workflows.State{Approved: res.Decision == stock.Approved, Decided: res.Decision != ""}
+	switch asks := s.NeedsApproval(); {
+	case res.Status == order.StatusAwaitingApproval && !asks && !s.Approved:
+		out.Asks = true
+	case (res.Status == order.StatusReserved || res.Status == order.StatusPaid) && asks:
+		out.Approved = true
+	}
+	return out, nil
 }
 
 // SettleApproval writes down what was decided about the order's approval, or
@@ -145,7 +153,6 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 	stop := func(status order.Status, reason string) (workflows.State, error) {
 		return workflows.State{}, &saga.Stop{Status: string(status), Reason: reason}
 	}
-	by, why := rec.DecidedBy()
 	switch {
 	case rec.Status.Terminal():
 		return stop(rec.Status, "the order had ended before")
@@ -154,12 +161,24 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 		return stop(order.StatusCancelled, saga.Reason("cancelled", by, why))
 	case rec.Decision == stock.Approved || rec.ChargeID != "":
 		return workflows.State{Approved: true}, nil
-	case rec.Decision == stock.Rejected:
-		return stop(order.StatusCancelled, workflows.ApprovalRefused(by, why))
-	case rec.Decision == stock.Expired:
-		return stop(order.StatusCancelled, why)
+	case notApproved(rec) != nil:
+		return workflows.State{}, notApproved(rec)
 	}
 	return stop(order.StatusFailed, fmt.Sprintf("the order is %q and cannot be approved", rec.Status))
+}
+
+// notApproved is how an order ends whose approval was refused or has expired; nil
+// for all others.
+func notApproved(rec stock.Record) *saga.Stop {
+	by, why := rec.DecidedBy()
+	switch rec.Decision {
+	case stock.Rejected:
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: workflows.ApprovalRefused(by, why)}
+	case stock.Expired:
+		return &saga.Stop{Status: string(order.StatusCancelled), Reason: why}
+	case stock.Approved:
+	}
+	return nil
 }
 
 // ReleaseStock gives back what is held, if anything, and ends the order.
@@ -240,8 +259,12 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	return workflows.State{ChargeID: id}, a.Stock.MarkPaid(ctx, s.Order.OrderID, id)
 }
 
-// charge charges an order whose record has no charge.
+// charge charges an order whose record has no charge. A *saga.Stop says that
+// nobody has approved it.
 func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record) (id string, err error) {
+	if stop := notApproved(rec); stop != nil {
+		return "", stop
+	}
 	// None was made before the order was accepted.
 	if rec.Refunding || time.Since(rec.CreatedAt) > cmp.Or(a.KeysLast, time.Hour) {
 		before, err := a.Payments.Of(ctx, o.OrderID)
@@ -268,7 +291,9 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 // so the ledger must not say otherwise: a try whose answer was lost may have
 // charged. If it does, the outcome is unknown.
 func (a Activities) final(ctx context.Context, o order.Order, no error) error {
-	if _, declined := errors.AsType[*payment.Declined](no); !declined && !errors.Is(no, payment.ErrVoided) {
+	_, declined := errors.AsType[*payment.Declined](no)
+	_, stopped := errors.AsType[*saga.Stop](no)
+	if !declined && !stopped && !errors.Is(no, payment.ErrVoided) {
 		return no
 	}
 	charges, err := a.Payments.Of(ctx, o.OrderID)
@@ -277,7 +302,7 @@ func (a Activities) final(ctx context.Context, o order.Order, no error) error {
 	}
 	for _, c := range charges {
 		if !c.Refunded {
-			return fmt.Errorf("charge %s stands in the provider's ledger, and the provider says: %s", c.ID, no) //nolint:errorlint // it is not final
+			return fmt.Errorf("charge %s stands in the provider's ledger, although the answer is: %s", c.ID, no) //nolint:errorlint // it is not final
 		}
 	}
 	// No refund follows. One that was made before may not be in the order's record:
@@ -357,6 +382,8 @@ func (a Activities) unshippable(ctx context.Context, s workflows.State, cause er
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("cancelled", by, why)}
 	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and its saga was begun again
 		return refused(rec)
+	case notApproved(rec) != nil && !rec.Status.Terminal():
+		return notApproved(rec)
 	}
 	return stopIfFinished(cause)
 }

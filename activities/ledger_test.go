@@ -48,7 +48,7 @@ func TestADeclineThatTheLedgerContradicts(t *testing.T) {
 	s := b.accept("o", "tok_declined")
 	b.do(workflows.ReserveStock, s)
 	b.charged(payment.Charge{OrderID: "o", Amount: 200, Currency: "EUR"})
-	b.fails(workflows.ChargePayment, s, "charge ch_charge-o stands in the provider's ledger, and the provider says: charge order o: payment declined")
+	b.fails(workflows.ChargePayment, s, "charge ch_charge-o stands in the provider's ledger, although the answer is: charge order o: payment declined")
 	b.is("o", order.StatusReserved)
 	_, err := b.payments.Refund(t.Context(), "o")
 	b.must(err)

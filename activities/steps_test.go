@@ -652,6 +652,73 @@ func TestSettleApproval(t *testing.T) {
 	}
 }
 
+// TestChargeOfWhatNobodyApproved: no step charges or ships an order whose approval
+// was refused or has expired, be it that a saga of an older version goes on after
+// all. One that was charged meanwhile is not taken for one that was not.
+func TestChargeOfWhatNobodyApproved(t *testing.T) {
+	b := newBench(t)
+	b.SetStock(t, map[string]int64{"A": 100})
+	for d, action := range map[stock.Decision]string{stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire} {
+		want := map[stock.Decision]string{stock.Rejected: "CANCELLED: approval refused by ann: why", stock.Expired: "CANCELLED: why"}[d]
+		waiting := func(id string) workflows.State {
+			s := b.accept(id, "tok_ok")
+			s.Terms.ApprovalAbove = 1
+			b.do(workflows.ReserveStock, s)
+			return s
+		}
+		decide := func(id string) {
+			b.must(b.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: action, Text: "why"}))
+		}
+		never := waiting("never-" + action)
+		decide(never.Order.OrderID)
+		for range 2 {
+			if out := b.do(workflows.ChargePayment, never); out.Stop.Error() != want {
+				t.Errorf("%s: %+v", d, out)
+			}
+		}
+		if charges, err := b.payments.Of(t.Context(), never.Order.OrderID); err != nil || len(charges) != 0 {
+			t.Errorf("%s: charged: %+v %v", d, charges, err)
+		}
+		b.is(never.Order.OrderID, order.StatusAwaitingApproval)
+
+		meanwhile := waiting("meanwhile-" + action)
+		b.charged(payment.Charge{OrderID: meanwhile.Order.OrderID, Amount: 200, Currency: "EUR"})
+		decide(meanwhile.Order.OrderID)
+		b.fails(workflows.ChargePayment, meanwhile, "stands in the provider's ledger, although the answer is: "+want)
+		if failure := b.undo(workflows.RefundPayment, meanwhile, order.StatusFailed, "why"); failure != "" {
+			t.Error(failure)
+		}
+	}
+}
+
+// TestApprovalIsDecidedWhenStockIsReserved, and not by the terms of a saga that
+// is begun again.
+func TestApprovalIsDecidedWhenStockIsReserved(t *testing.T) {
+	b := newBench(t)
+	first := func(id string, above int64) workflows.State {
+		s := b.accept(id, "tok_ok")
+		s.Terms.ApprovalAbove = above
+		if out := b.do(workflows.ReserveStock, s); out.State.Asks || out.State.Approved || out.State.Decided {
+			t.Errorf("%s: %+v", id, out)
+		}
+		return s
+	}
+	s := first("waits", 1)
+	s.Terms.ApprovalAbove = 0
+	if out := b.do(workflows.ReserveStock, s); !out.State.NeedsApproval() {
+		t.Errorf("%+v", out)
+	}
+	s = first("does-not", 0)
+	s.Terms.ApprovalAbove = 1
+	for range 2 {
+		if out := b.do(workflows.ReserveStock, s); !out.State.Approved {
+			t.Errorf("%+v", out)
+		}
+		b.do(workflows.ChargePayment, s)
+	}
+	b.is("does-not", order.StatusPaid)
+}
+
 // TestInputsThatOnlyNameTheOrder: compensations, ParkSaga and second tries find
 // it in the orders table.
 func TestInputsThatOnlyNameTheOrder(t *testing.T) {

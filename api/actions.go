@@ -53,7 +53,7 @@ func (s *server) actions(h huma.API) {
 	huma.Register(h, op("cancelSaga", "cancel", "Cancel an order",
 		"Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end."), s.cancel)
 	huma.Register(h, op("approveSaga", "approve", "Approve an order above the approval limit",
-		"One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does."), s.decide(true))
+		"One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested."), s.decide(true))
 	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit",
 		"One decision holds; see approve. The order is then cancelled."), s.decide(false))
 	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention",

@@ -5,6 +5,7 @@
 package workflows
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -60,6 +61,7 @@ type State struct {
 	ShipmentID string      `json:"shipmentId,omitempty"` // set at the start of a saga that is begun again after its shipment was requested
 	Approved   bool        `json:"approved,omitempty"`   // likewise, after it was approved
 	Decided    bool        `json:"decided,omitempty"`    // the order's record has a decision about its approval: nobody needs to wait for one
+	Asks       bool        `json:"asks,omitempty"`       // the order waits for an approval, whatever these terms say
 	Approval   *Approval   `json:"approval,omitempty"`   // what came in answer, if anything did; SettleApproval says what holds
 	TrackingID string      `json:"trackingId,omitempty"`
 	// Trace is the W3C trace context that the saga was started in. Engines drop
@@ -88,7 +90,9 @@ func (s *State) brief() {
 type Terms struct {
 	// ApprovalAbove is the total, in minor units, above which a person must
 	// approve; 0 means no order needs approval.
-	ApprovalAbove   int64         `json:"approvalAbove,omitempty"`
+	ApprovalAbove int64 `json:"approvalAbove,omitempty"`
+	// ApprovalTimeout is how long the saga waits for that; 0 means 24 hours: a
+	// saga that is begun again may have to wait under terms that foresee none.
 	ApprovalTimeout time.Duration `json:"approvalTimeout,omitempty"`
 	// AwaitCarrier makes the saga wait for the carrier's answer: one durable
 	// step more.
@@ -127,7 +131,7 @@ func (t Terms) Due(status order.Status, step string) time.Duration {
 	case status == order.StatusNeedsAttention:
 		return 0
 	case status == order.StatusAwaitingApproval:
-		return due + t.ApprovalTimeout
+		return due + t.approvalTimeout()
 	case step == StepCarrier:
 		return due + t.CarrierTimeout
 	}
@@ -136,8 +140,10 @@ func (t Terms) Due(status order.Status, step string) time.Duration {
 
 // NeedsApproval reports whether a person must decide on this order.
 func (s State) NeedsApproval() bool {
-	return !s.Approved && s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove
+	return !s.Approved && (s.Asks || s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove)
 }
+
+func (t Terms) approvalTimeout() time.Duration { return cmp.Or(t.ApprovalTimeout, 24*time.Hour) }
 
 // Order is the workflow function. The happy path is four durable steps, or three
 // if the order does not wait for the carrier.
@@ -199,7 +205,7 @@ var approval = saga.Wait[State]{
 		if s.Decided {
 			return 0
 		}
-		return s.Terms.ApprovalTimeout
+		return s.Terms.approvalTimeout()
 	},
 	Received: func(s *State, payload json.RawMessage) *saga.Stop {
 		var stop *saga.Stop
@@ -240,7 +246,7 @@ func ApprovalRefused(by, note string) string { return saga.Reason("approval refu
 
 // NobodyApproved is why an order was cancelled whose approval expired.
 func (t Terms) NobodyApproved() string {
-	return "nobody approved it within " + t.ApprovalTimeout.String()
+	return "nobody approved it within " + t.approvalTimeout().String()
 }
 
 var carrier = saga.Wait[State]{

@@ -199,15 +199,15 @@ const maxFlags = 10
 
 // Flag adds a note for a person to the order, unless rec, the order as it was
 // just read, has it, or has too many.
-func (s *Store) Flag(ctx context.Context, rec Record, actor, text string) error {
-	flags := 0
+func (s *Store) Flag(ctx context.Context, rec Record, actor, what string) error {
+	flags, what := 0, text.Cut(what, text.Max) // as the note is
 	for _, n := range rec.Notes {
 		if n.Action != noteFlagged {
 			continue
 		}
-		if flags++; flags >= maxFlags || n.Actor == actor && n.Text == text {
+		if flags++; flags >= maxFlags || n.Actor == actor && n.Text == what {
 			return nil
 		}
 	}
-	return s.AddNote(ctx, rec.OrderID, Note{Actor: actor, Action: noteFlagged, Text: text})
+	return s.AddNote(ctx, rec.OrderID, Note{Actor: actor, Action: noteFlagged, Text: what})
 }

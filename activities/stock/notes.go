@@ -21,7 +21,7 @@ import (
 const (
 	maxNotes   = 28 // with text.Max characters of four bytes each: 120 KB
 	firstNotes = 8
-	lastNotes  = 10
+	lastNotes  = 9 // with one note of each decision and one for those left out there is room
 )
 
 // noteLeftOut is the action of the note that stands for those that were, and
@@ -144,5 +144,8 @@ func thinned(notes []Note) []Note {
 }
 
 // decides are the actions of notes that are read again: see RefusedFor,
-// CancelledBy and ByHand.
-var decides = map[string]bool{NoteCancel: true, noteRefused: true, "skip": true, "resolve": true, "compensate": true}
+// CancelledBy, DecidedBy, ResolvedBy and ByHand.
+var decides = map[string]bool{
+	NoteCancel: true, NoteApprove: true, NoteReject: true, NoteExpire: true, noteRefused: true,
+	"retry": true, "skip": true, "resolve": true, "compensate": true,
+}

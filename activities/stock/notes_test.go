@@ -123,6 +123,41 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 }
 
+// TestThinnedNotesKeepDecisions about the approval, and about how the order goes on.
+func TestThinnedNotesKeepDecisions(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	s := a.Store
+	for action, d := range map[string]stock.Decision{stock.NoteApprove: stock.Approved, stock.NoteReject: stock.Rejected, stock.NoteExpire: stock.Expired} {
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", action, err)
+			}
+		}
+		say := func(n int) {
+			t.Helper()
+			for range n {
+				must(s.AddNote(t.Context(), action, stock.Note{Actor: "eve", Action: "say"}))
+			}
+		}
+		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(action)), order.StatusAwaitingApproval)
+		must(err)
+		say(10)
+		must(s.Decide(t.Context(), action, d, stock.Note{Actor: "ann", Action: action, Text: "why"}))
+		must(s.MarkNeedsAttention(t.Context(), action, "stuck"))
+		must(s.Resolve(t.Context(), action, "reserve", "retry", stock.Note{Actor: "bob", Action: "retry", Text: "up again"}))
+		say(60)
+		rec, err := s.Get(t.Context(), action)
+		must(err)
+		by, why := rec.DecidedBy()
+		bob, again := rec.ResolvedBy()
+		if by != "ann" || why != "why" || bob != "bob" || again != "up again" || rec.Decided() == "" {
+			t.Errorf("%s: decided by %q (%q), resolved by %q (%q): %+v", action, by, why, bob, again, rec.Notes)
+		}
+	}
+}
+
 // TestTransactionThatDynamoDBRefuses is not tried again, and the error says
 // which item it is.
 func TestTransactionThatDynamoDBRefuses(t *testing.T) {

@@ -131,9 +131,9 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 
 // Sell moves what the order holds from reserved to sold and completes the
 // order. ErrFinished if it is not held and paid (of its status and its charge
-// both), or is refunded, or the carrier has refused it. A caller that
-// knows what the order holds spares a read; that it holds just this is then a
-// condition.
+// both), or is refunded, or its approval was refused or has expired, or the
+// carrier has refused it. A caller that knows what the order holds spares a read;
+// that it holds just this is then a condition.
 func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
 	if len(holds) > 0 {
 		held, err := encodeDemand(holds)
@@ -163,13 +163,13 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 	}
 	failed, err := s.sell(ctx, orderID, shipmentID, trackingID, s.holdUpdate(orderID, HoldSold, s.stamp()), res.Items)
 	if err == nil && len(failed) > 0 {
-		err = s.unpaid(ctx, orderID, s.settled(ctx, orderID, HoldSold))
+		err = s.whyNot(ctx, orderID, s.settled(ctx, orderID, HoldSold))
 	}
 	return err
 }
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
-	complete := onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...))
+	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)))
 	*complete.ConditionExpression += notRefunding
 	unlessRefused(complete)
 	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}

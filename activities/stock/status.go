@@ -88,38 +88,52 @@ func onlyPaid(u *types.Update) *types.Update {
 	return u
 }
 
-// unpaid says so if that is why an order is past a step.
-func (s *Store) unpaid(ctx context.Context, orderID string, err error) error {
+// unlessRejected adds the condition that the order's approval was neither refused
+// nor has expired: whoever answered so is held to it, whatever its saga does. One
+// without a decision needed none, or its saga is of a version that wrote none down.
+func unlessRejected(u *types.Update) *types.Update {
+	*u.ConditionExpression += " AND (attribute_not_exists(#decision) OR #decision = :approved)"
+	u.ExpressionAttributeNames["#decision"], u.ExpressionAttributeValues[":approved"] = "decision", str(string(Approved))
+	return u
+}
+
+// whyNot says so if an order is past a step for want of a charge or an approval.
+func (s *Store) whyNot(ctx context.Context, orderID string, err error) error {
 	if !errors.Is(err, ErrFinished) {
 		return err
 	}
 	rec, getErr := s.Get(ctx, orderID)
-	if getErr == nil && rec.Total > 0 && rec.ChargeID == "" && !rec.Status.Terminal() {
+	switch {
+	case getErr != nil || rec.Status.Terminal():
+	case rec.Decision == Rejected || rec.Decision == Expired:
+		return fmt.Errorf("its approval is %s: %w", rec.Decision, err)
+	case rec.Total > 0 && rec.ChargeID == "":
 		return fmt.Errorf("it costs %d %s and has no charge: %w", rec.Total, rec.Currency, err)
 	}
 	return err
 }
 
 // MarkPaid records the charge; an order that costs nothing needs none. ErrFinished
-// if the order is not held any more, or costs something and chargeID is empty.
+// if the order is not held any more, or its approval was refused or has expired, or
+// it costs something and chargeID is empty.
 func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
-	u := s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
-		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid)
+	u := unlessRejected(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
+		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid))
 	if chargeID == "" {
 		u = onlyPaid(u)
 	}
-	return wrap(s.unpaid(ctx, orderID, s.update(ctx, u)), "mark order %s paid", orderID)
+	return wrap(s.whyNot(ctx, orderID, s.update(ctx, u)), "mark order %s paid", orderID)
 }
 
 // MarkShipmentRequested records the shipment. It and RequestCancel exclude
 // each other: whichever comes first holds. ErrFinished if the order is not
 // paid (of its status and its charge both), or is to be cancelled, or refunded,
-// or the carrier has refused it.
+// or its approval was refused or has expired, or the carrier has refused it.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
-	u := onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...))
+	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
 	unlessRefused(u)
-	return wrap(s.unpaid(ctx, orderID, s.update(ctx, u)), "mark shipment of order %s", orderID)
+	return wrap(s.whyNot(ctx, orderID, s.update(ctx, u)), "mark shipment of order %s", orderID)
 }
 
 // MarkRefunding records that the order's money goes back, and returns the order

@@ -1481,7 +1481,7 @@ type ClientInterface interface {
 
 	// ApproveSagaWithBody Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1490,7 +1490,7 @@ type ClientInterface interface {
 
 	// ApproveSaga Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1995,7 +1995,7 @@ func (c *Client) GetSaga(ctx context.Context, id string, params *GetSagaParams, 
 
 // ApproveSagaWithBody Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2014,7 +2014,7 @@ func (c *Client) ApproveSagaWithBody(ctx context.Context, id string, contentType
 
 // ApproveSaga Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4041,7 +4041,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4050,7 +4050,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithResponse Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5717,7 +5717,7 @@ func (c *ClientWithResponses) GetSagaWithResponse(ctx context.Context, id string
 
 // ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5732,7 +5732,7 @@ func (c *ClientWithResponses) ApproveSagaWithBodyWithResponse(ctx context.Contex
 
 // ApproveSagaWithResponse Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does.
+// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -451,6 +451,30 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	}
 }
 
+// TestLongReasonsHideNothing: the note of a contradiction begins with what a
+// person needs, and comes once, however long the carrier's reason is.
+func TestLongReasonsHideNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Sell(t.Context(), "o", "shp-o", "")))
+	_, _, err = w.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	check(t, err)
+	for range 2 {
+		if err := w.says(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {
+			t.Error("taken")
+		}
+	}
+	const want = "order o is COMPLETED, and the carrier has refused it, which it had dispatched before: trk: island"
+	if notes := w.record(t, "o").Notes; len(notes) != 1 || !strings.HasPrefix(notes[0].Text, want) {
+		t.Errorf("%+v", notes)
+	}
+}
+
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})

@@ -228,17 +228,23 @@ func notRequested(rec stock.Record, a stock.CarrierAnswer) error {
 // contradiction says what does not fit between the carrier's answer and the
 // order, as it was when the answer was kept; "" if all does.
 func contradiction(rec stock.Record, a stock.CarrierAnswer) string {
-	now := fmt.Sprintf("the carrier has %s order %s (%s)", a.Said, rec.OrderID, detail(a.Said, a.TrackingID, a.Reason))
+	// What others have written comes last: a text that is too long is cut.
+	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Said)
+	said := ": " + detail(a.Said, a.TrackingID, a.Reason)
 	ended := rec.Status.Terminal()
 	switch {
 	case rec.Carrier != "" && rec.Carrier != a.Said:
-		return fmt.Sprintf("%s, which it had %s before (%s); the order is %s", now, rec.Carrier, detail(rec.Carrier, rec.TrackingID, rec.RefusedFor()), rec.Status)
+		before := ": " + detail(rec.Carrier, rec.TrackingID, rec.RefusedFor())
+		if rec.Carrier == stock.Dispatched { // an id, which is short
+			said, before = before, said
+		}
+		return now + ", which it had " + string(rec.Carrier) + " before" + said + before
 	case a.Said == stock.Refused && rec.Status == order.StatusCompleted:
-		return now + ", which is COMPLETED and could not be undone by itself: nothing was refunded or released"
+		return now + "; it could not be undone by itself, and nothing was refunded or released" + said
 	case a.Said == stock.Dispatched && ended && rec.Status != order.StatusCompleted:
-		return fmt.Sprintf("%s, which is %s: the parcel may have to come back", now, rec.Status)
+		return now + "; the parcel may have to come back" + said
 	case a.Said == stock.Dispatched && (rec.Refunding || rec.GivenUp):
-		return fmt.Sprintf("%s, which is %s and being refunded: the parcel may have to come back", now, rec.Status)
+		return now + ", while it is being refunded; the parcel may have to come back" + said
 	}
 	return ""
 }

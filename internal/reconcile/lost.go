@@ -57,7 +57,8 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 
 // start begins the order's saga from its first step, knowing what another
 // one has done: nobody is asked for approval twice, and what was charged is
-// refunded whenever it ends. It tells it what the carrier has answered, which may
+// refunded whenever it ends. Whether somebody must approve it at all is as it was
+// when the order was reserved (see ReserveStock), whatever the terms are now. It tells it what the carrier has answered, which may
 // not answer twice, and that it is to be cancelled; should that get lost, the
 // order does not ship all the same.
 func (r Reconciler) start(ctx context.Context, rec stock.Record) error {

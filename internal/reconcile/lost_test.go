@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -170,5 +172,77 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	}
 	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
 		t.Errorf("%v", kept)
+	}
+}
+
+// TestOtherTermsDoNotApprove: a saga that is begun again under another approval
+// limit goes by what was decided when the order was reserved. What was refused is
+// neither charged nor shipped, what waits for an approval waits on, and what
+// needed none is not held up.
+func TestOtherTermsDoNotApprove(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
+	for id, d := range map[string]stock.Decision{"rejected": stock.Rejected, "expired": stock.Expired, "approved": stock.Approved, "undecided": ""} {
+		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval, time.Hour)
+		l.must(err)
+		if d != "" {
+			l.must(l.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: map[stock.Decision]string{
+				stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire, stock.Approved: stock.NoteApprove,
+			}[d], Text: "why"}))
+		}
+		l.found("order is AWAITING_APPROVAL and has no saga", "saga started again")
+		if d == "" {
+			testkit.Eventually(t, "it waits", func() error {
+				if i, err := l.Parts.Engine.Get(t.Context(), id); err != nil || i.CustomStatus != workflows.StepApprove {
+					return fmt.Errorf("%+v %w", i, err)
+				}
+				return nil
+			})
+			l.is(id, order.StatusAwaitingApproval)
+			if len(l.charges()) > 1 { // of the one that is approved
+				t.Errorf("charged: %v", l.charges())
+			}
+			l.must(l.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"}))
+			l.must(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
+		}
+		_, err = l.Parts.Engine.Wait(t.Context(), id)
+		l.must(err)
+	}
+	l.is("approved", order.StatusCompleted)
+	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why", "undecided": "approval refused by ann: why"} {
+		if rec := l.is(id, order.StatusCancelled); rec.Reason != reason || rec.ChargeID != "" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	if kept := l.charges(); len(kept) != 1 || !kept["approved"] {
+		t.Errorf("%v", kept)
+	}
+
+	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
+	l.reserved("free", "tok_ok")
+	l.found("order is RESERVED and has no saga", "saga started again")
+	testkit.Eventually(t, "it does not wait", func() error {
+		if rec, err := l.Store.Get(t.Context(), "free"); err != nil || rec.Status != order.StatusCompleted {
+			return fmt.Errorf("%+v %w", rec, err)
+		}
+		return nil
+	})
+	l.level(996, 0, 4)
+}
+
+// TestRetriedUnderOtherTerms: an operator who has a rejected order's undoing tried
+// again does not approve it.
+func TestRetriedUnderOtherTerms(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.ApprovalAbove = 0
+	_, err := l.Store.Reserve(t.Context(), l.accepted("o", "tok_ok"), order.StatusAwaitingApproval)
+	l.must(err)
+	l.must(l.Store.Decide(t.Context(), "o", stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"}))
+	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
+	l.must(l.Lost(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	_, err = l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
+		t.Errorf("%+v", rec)
 	}
 }
