@@ -42,7 +42,7 @@ type Stock interface {
 type Payments interface {
 	Charge(ctx context.Context, c payment.Charge) (id string, err error)
 	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
-	Refund(ctx context.Context, orderID string) (id string, err error)
+	Refund(ctx context.Context, made payment.Entry) (id string, err error)
 }
 
 // Shipments is what the activities use of *shipment.Publisher.
@@ -336,7 +336,7 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 	if s.Order.Total() == 0 && len(s.Order.Lines) > 0 { // without a record nobody knows what it cost
 		return nil
 	}
-	id, err := a.Payments.Refund(ctx, s.Order.OrderID)
+	id, err := a.Payments.Refund(ctx, payment.Entry{OrderID: s.Order.OrderID, ID: rec.ChargeID, Amount: rec.Total, Currency: rec.Currency})
 	if err != nil || id == "" {
 		return err
 	}

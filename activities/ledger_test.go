@@ -50,7 +50,7 @@ func TestADeclineThatTheLedgerContradicts(t *testing.T) {
 	b.charged(payment.Charge{OrderID: "o", Amount: 200, Currency: "EUR"})
 	b.fails(workflows.ChargePayment, s, "charge ch_charge-o stands in the provider's ledger, although the answer is: charge order o: payment declined")
 	b.is("o", order.StatusReserved)
-	_, err := b.payments.Refund(t.Context(), "o")
+	_, err := b.payments.Refund(t.Context(), payment.Entry{OrderID: "o"})
 	b.must(err)
 	if out := b.do(workflows.ChargePayment, s); out.Stop.Status != string(order.StatusDeclined) {
 		t.Errorf("%+v", out)

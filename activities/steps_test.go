@@ -155,7 +155,7 @@ func TestChargePaymentWhenKeysAreForgotten(t *testing.T) {
 	b.do(workflows.ReserveStock, given)
 	_, err := b.payments.Charge(t.Context(), payment.Charge{OrderID: "given", Amount: 200, Currency: "EUR", Token: "tok_ok"})
 	b.must(err)
-	_, err = b.payments.RefundCharge(t.Context(), "given", "ch_charge-given")
+	_, err = b.payments.RefundCharge(t.Context(), payment.Entry{OrderID: "given", ID: "ch_charge-given", Amount: 200, Currency: "EUR"})
 	b.must(err)
 	undone := b.accept("undone", "tok_ok") // before it was charged
 	b.do(workflows.ReserveStock, undone)
@@ -348,6 +348,15 @@ func TestRefundPayment(t *testing.T) {
 		}
 	}
 	b.heard() // there was nothing to give back
+
+	// What was charged is not "nothing to give back", though the provider says so.
+	lost := b.accept("lost", "tok_ok")
+	b.do(workflows.ReserveStock, lost)
+	b.must(b.Store.MarkPaid(t.Context(), "lost", "ch_1"))
+	if failure := b.undo(workflows.RefundPayment, lost, order.StatusFailed, ""); !strings.Contains(failure, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
+		t.Errorf("%q", failure)
+	}
+	b.heard()
 
 	stuck := b.accept("stuck", "tok_refund_down")
 	b.do(workflows.ReserveStock, stuck)

@@ -86,13 +86,20 @@ func (a chargeAnswer) charged(asked Charge) (id string, err error) {
 	return a.ID, nil
 }
 
-// refundAnswer answers POST /v1/refunds. A refund of a charge says which; one
-// that is voided has no id.
+// refundAnswer answers POST /v1/refunds. A refund of a charge says which, and
+// gives all of it back; one that is voided has no id.
 type refundAnswer struct {
 	ID       string `json:"id"`
 	Status   string `json:"status"`
 	OrderID  string `json:"orderId"`
 	ChargeID string `json:"chargeId"`
+	Amount   *int64 `json:"amount"`
+	Currency string `json:"currency"`
+}
+
+// of reports whether the refund gives a charge back.
+func (a refundAnswer) of(e Entry) bool {
+	return a.Amount != nil && e.same(Entry{ID: a.ChargeID, Amount: *a.Amount, Currency: a.Currency})
 }
 
 func (a refundAnswer) check(asked refund) error {
@@ -107,8 +114,11 @@ func (a refundAnswer) check(asked refund) error {
 		return odd("refund %s is voided, and has an id", cut(a.ID))
 	case a.Status != voided && (!text.IsID(a.ID) || !text.IsID(a.ChargeID)):
 		return odd("the refund has no id, or no charge, or none of at most %d bytes", text.MaxID)
-	case asked.ChargeID != "" && a.ChargeID != asked.ChargeID:
-		return odd("the refund is of charge %q", cut(a.ChargeID))
+	case a.Status != voided && (a.Amount == nil || a.Currency == ""):
+		return odd("refund %s is over %s", cut(a.ID), money(a.Amount, a.Currency))
+	case asked.ChargeID != "" && !a.of(asked.charge):
+		return odd("refund %s gives back %s of charge %s, and charge %s is over %d %s",
+			cut(a.ID), money(a.Amount, a.Currency), cut(a.ChargeID), cut(asked.ChargeID), asked.charge.Amount, cut(asked.charge.Currency))
 	}
 	return nil
 }

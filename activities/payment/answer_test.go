@@ -1,6 +1,7 @@
 package payment_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,6 +75,9 @@ var never = map[string]http.HandlerFunc{
 	"connection closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 }
 
+// made is the charge that the answers here are about.
+var made = payment.Entry{OrderID: "o", ID: "ch_1", Amount: 500, Currency: "EUR"}
+
 // TestNothingThatDoesNotProveItself: what proxies, misconfiguration and a
 // provider that lies may answer is no charge, no refund, no list, and ends
 // nothing.
@@ -84,10 +88,10 @@ func TestNothingThatDoesNotProveItself(t *testing.T) {
 			if id, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || id != "" {
 				t.Errorf("charge: %q %v", id, err)
 			}
-			if id, err := c.Refund(t.Context(), "o"); err == nil || final(err) || id != "" {
+			if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || final(err) || id != "" {
 				t.Errorf("refund: %q %v", id, err)
 			}
-			if id, err := c.RefundCharge(t.Context(), "o", "ch_1"); err == nil || final(err) || id != "" {
+			if id, err := c.RefundCharge(t.Context(), made); err == nil || final(err) || id != "" {
 				t.Errorf("refund of a charge: %q %v", id, err)
 			}
 			if list, err := c.Of(t.Context(), "o"); err == nil || final(err) || len(list) > 0 {
@@ -163,7 +167,7 @@ func TestWhatEndsACharge(t *testing.T) {
 	// Neither says anything of a refund, or of the ledger.
 	for _, h := range []http.HandlerFunc{says(402, `{"code":"card_declined","message":"no"}`), says(409, `{"code":"charge_voided"}`)} {
 		c := client(t, h, 0)
-		_, refund := c.Refund(t.Context(), "o")
+		_, refund := c.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		_, list := c.Of(t.Context(), "o")
 		if refund == nil || list == nil || final(refund) || final(list) {
 			t.Errorf("%v; %v", refund, list)
@@ -178,35 +182,116 @@ func TestWhatIsARefund(t *testing.T) {
 		byKey, byID       bool // whether it counts
 		withoutIDOfRefund bool
 	}{
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, list, true, true, false},
-		{`{"id":"re_1","status":"refunded","orderId":"o","chargeId":"ch_1"}`, list, true, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, true, true, false},
+		{`{"id":"re_1","status":"refunded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, true, true, false},
 		{`{"status":"voided","orderId":"o"}`, `{"charges":[]}`, true, false, true},
 		{`{"id":"","status":"voided","orderId":"o"}`, `{"charges":[],"next":""}`, true, false, true},
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, `{"charges":[]}`, false, true, false},
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, `{}`, false, true, false},
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_2"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{"charges":[]}`, false, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{}`, false, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_2","amount":500,"currency":"EUR"}`, list, false, false, false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o"}`, list, false, false, false},
-		{`{"id":"re_1","status":"succeeded","chargeId":"ch_1"}`, list, false, false, false},
-		{`{"id":"re_1","status":"succeeded","orderId":"p","chargeId":"ch_1"}`, list, false, false, false},
-		{`{"id":"","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
-		{`{"id":"re_1","status":"pending","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
-		{`{"id":"re_1","status":"failed","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
-		{`{"id":"re_1","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"p","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"pending","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"failed","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, false, false, false},
 		{`{"id":"re_1","status":"voided","orderId":"o"}`, `{"charges":[]}`, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":null,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":499,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":501,"currency":"EUR"}`, list, false, false, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"USD"}`, list, false, false, false},
 		{`{"status":"voided"}`, `{"charges":[]}`, false, false, false},
 		{`{"status":"voided","orderId":"p"}`, `{"charges":[]}`, false, false, false},
 	} {
 		c1 := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			says(200, map[string]string{http.MethodPost: c.body, http.MethodGet: c.ledger}[r.Method])(w, r)
 		}), 0)
-		id, err := c1.Refund(t.Context(), "o")
+		id, err := c1.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		if (err == nil) != c.byKey || (id != "") != (c.byKey && !c.withoutIDOfRefund) {
 			t.Errorf("by key: %s: %q %v", c.body, id, err)
 		}
-		id, err = c1.RefundCharge(t.Context(), "o", "ch_1")
+		id, err = c1.RefundCharge(t.Context(), made)
 		if (err == nil) != c.byID || (id != "") != c.byID {
 			t.Errorf("by id: %s: %q %v", c.body, id, err)
 		}
+	}
+}
+
+// TestWhatGivesAChargeBack: a refund of an order that was charged is one of that
+// charge, whatever else the provider says.
+func TestWhatGivesAChargeBack(t *testing.T) {
+	const (
+		byKey  = `{"id":"re_k","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
+		byID   = `{"id":"re_i","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
+		voided = `{"status":"voided","orderId":"o"}`
+		one    = `{"id":"ch_%d","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_%d","createdAt":"2026-11-23T10:00:00Z"}`
+		stands = `{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
+	)
+	ch1, ch2 := fmt.Sprintf(one, 1, 1), fmt.Sprintf(one, 2, 2)
+	for name, c := range map[string]struct{ key, ledger, id, want string }{
+		"by its key":                {key: fmt.Sprintf(byKey, 1), ledger: ch1, want: "re_1"},
+		"the key was forgotten":     {key: voided, ledger: stands, id: fmt.Sprintf(byID, 1), want: "re_i"},
+		"it was given back before":  {key: voided, ledger: ch1, want: "re_1"},
+		"another one too":           {key: fmt.Sprintf(byKey, 2), ledger: ch2 + "," + ch1, want: "re_1"},
+		"voided":                    {key: voided},
+		"another":                   {key: fmt.Sprintf(byKey, 2), ledger: ch2},
+		"voided, another in ledger": {key: voided, ledger: ch2},
+		"over another amount":       {key: voided, ledger: strings.Replace(ch1, "500", "5", 1)},
+		"over another currency":     {key: voided, ledger: strings.Replace(ch1, "EUR", "USD", 1)},
+		"and by its id, voided":     {key: voided, ledger: stands, id: voided},
+	} {
+		p := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := `{"charges":[` + c.ledger + `]}`
+			if r.Method == http.MethodPost {
+				body = map[bool]string{true: c.key, false: c.id}[r.Header.Get("Idempotency-Key") == "refund-o"]
+			}
+			says(200, body)(w, r)
+		}), 0)
+		if id, err := p.Refund(t.Context(), made); id != c.want || (err == nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), "does not count") {
+			t.Errorf("%s: %q %v, want %q", name, id, err, c.want)
+		}
+	}
+}
+
+// TestStepsAreBounded: neither a ledger of many pages nor an order of many charges
+// takes longer than StepTimeouts.
+func TestStepsAreBounded(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	slowly := func(body func(n int64) string) *payment.Client {
+		var calls atomic.Int64
+		return client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := calls.Add(1)
+			select {
+			case <-time.After(timeout / 2):
+				says(200, body(n))(w, r)
+			case <-r.Context().Done():
+			}
+		}), timeout)
+	}
+	const charge = `{"id":"ch_%d","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
+	pages := slowly(func(n int64) string { return fmt.Sprintf(`{"charges":[`+charge+`],"next":"%d"}`, n, n) })
+	if _, err := pages.Of(t.Context(), "o"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	const many = 20
+	var list []string
+	for n := range many {
+		list = append(list, fmt.Sprintf(charge, n+3))
+	}
+	charges := slowly(func(n int64) string {
+		switch n {
+		case 1:
+			return `{"status":"voided","orderId":"o"}`
+		case 2:
+			return `{"charges":[` + strings.Join(list, ",") + `]}`
+		}
+		return fmt.Sprintf(`{"id":"re_%d","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`, n, n)
+	})
+	if _, err := charges.Refund(t.Context(), payment.Entry{OrderID: "o"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }
 
@@ -287,7 +372,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, real.URL+r.URL.Path, status) })
 		c := client(t, front, 0)
 		_, charge := c.Charge(t.Context(), of("o", "tok_ok"))
-		_, refund := c.Refund(t.Context(), "o")
+		_, refund := c.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		_, of := c.Of(t.Context(), "o")
 		_, _, all := c.Charges(t.Context(), "", 10)
 		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
@@ -318,7 +403,7 @@ func TestBaseURL(t *testing.T) {
 		if list, err := c.Of(t.Context(), id); err != nil || len(list) != 1 || list[0].Currency != "EUR" {
 			t.Errorf("%s: %v %v", base, list, err)
 		}
-		if _, err := c.Refund(t.Context(), id); err != nil {
+		if _, err := c.Refund(t.Context(), payment.Entry{OrderID: id}); err != nil {
 			t.Errorf("%s: %v", base, err)
 		}
 	}
@@ -355,7 +440,7 @@ func TestReplay(t *testing.T) {
 	}
 	for n := range refunds {
 		var err error
-		refunds[n], err = c.RefundCharge(t.Context(), "o", ids[0])
+		refunds[n], err = c.RefundCharge(t.Context(), payment.Entry{OrderID: "o", ID: ids[0], Amount: 500, Currency: "EUR"})
 		must(t, err)
 	}
 	if ids[0] == "" || ids[0] != ids[1] || refunds[0] == "" || refunds[0] != refunds[1] {
@@ -376,7 +461,7 @@ func TestLongWords(t *testing.T) {
 			t.Errorf("%d: %.200v", status, err)
 		}
 	}
-	_, err := client(t, says(500, `{"code":"`+long+`","message":"`+long+`"}`), 0).Refund(t.Context(), "o")
+	_, err := client(t, says(500, `{"code":"`+long+`","message":"`+long+`"}`), 0).Refund(t.Context(), payment.Entry{OrderID: "o"})
 	if err == nil || utf8.RuneCountInString(err.Error()) > text.Max {
 		t.Errorf("%.200v", err)
 	}
@@ -385,7 +470,7 @@ func TestLongWords(t *testing.T) {
 	if charge != "" || err == nil || final(err) {
 		t.Errorf("%q %v", charge, err)
 	}
-	refund, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","chargeId":"ch_1"}`), 0).RefundCharge(t.Context(), "o", "ch_1")
+	refund, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`), 0).RefundCharge(t.Context(), made)
 	if refund != "" || err == nil {
 		t.Errorf("%q %v", refund, err)
 	}
@@ -415,7 +500,7 @@ func TestRetryAfter(t *testing.T) {
 			w.WriteHeader(c.status)
 		}), 0)
 		_, charge := p.Charge(t.Context(), of("o", "tok_ok"))
-		_, refund := p.Refund(t.Context(), "o")
+		_, refund := p.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		for _, err := range []error{charge, refund} {
 			asks, ok := errors.AsType[interface {
 				error

@@ -66,7 +66,7 @@ func TestBreaker(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 	shut.Store(false)
-	if _, err := c.Refund(t.Context(), "another"); err != nil {
+	if _, err := c.Refund(t.Context(), payment.Entry{OrderID: "another"}); err != nil {
 		t.Error(err)
 	}
 	for late := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {

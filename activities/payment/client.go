@@ -78,10 +78,11 @@ type Charge struct {
 	Token    string `json:"token"`
 }
 
-// CallsAtMost is how many calls, each of which may take Options.Timeout, one
-// step makes one after the other: Refund refunds by the key, looks into the
-// ledger, and refunds what the key did not bring to light.
-const CallsAtMost = 3
+// StepTimeouts is how many times Options.Timeout the calls of one step take at
+// most: those of a charge are the ledger, the charge, and the ledger again. Of
+// takes no longer than one, and Refund is cut off after all of them: what it has
+// given back by then, it finds in the ledger when it is called again.
+const StepTimeouts = 3
 
 func chargeKey(orderID string) string { return "charge-" + orderID }
 
@@ -99,38 +100,52 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 	return id, wrap(err, "charge order "+charge.OrderID)
 }
 
-// Refund gives back all that was charged for the order. If nothing was, it
-// makes sure that nothing will be, and the id is empty. What the key does not
-// bring to light, for it was forgotten, the ledger does; and what was given back
-// by the key must be in the ledger.
-func (c *Client) Refund(ctx context.Context, orderID string) (id string, err error) {
-	refunded, err := c.refund(ctx, "refund-"+orderID, refund{OrderID: orderID, ChargeKey: chargeKey(orderID)})
+// Refund gives back all that was charged for an order, and made is the charge
+// that the order's record has, or just the order's id if it has none. A charge
+// that was made must be in the ledger, and the id is its refund's: "nothing was
+// charged" is an error then. Else, if nothing was charged, Refund makes sure that
+// nothing will be, and the id is empty. What the key does not bring to light, for
+// it was forgotten, the ledger does; and what was given back by the key must be
+// in the ledger.
+func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, StepTimeouts*c.opt.Timeout)
+	defer cancel()
+	first, err := c.refund(ctx, "refund-"+made.OrderID, refund{OrderID: made.OrderID, ChargeKey: chargeKey(made.OrderID)})
 	if err != nil {
 		return "", err
 	}
-	id = refunded.ID
-	charges, err := c.Of(ctx, orderID)
+	charges, err := c.Of(ctx, made.OrderID)
 	if err != nil {
 		return "", err
 	}
-	if id != "" && !slices.ContainsFunc(charges, func(e Entry) bool { return e.ID == refunded.ChargeID }) {
-		return "", fmt.Errorf("refund order %s: %w: refund %s is of charge %s, which is not in the ledger", orderID, errOdd, cut(id), cut(refunded.ChargeID))
+	what := "refund order " + made.OrderID
+	if first.ID != "" && !slices.ContainsFunc(charges, first.of) {
+		return "", wrap(odd("refund %s gives back %s of charge %s, and no such charge is in the ledger",
+			cut(first.ID), money(first.Amount, first.Currency), cut(first.ChargeID)), what)
 	}
+	id = first.ID
+	proven := made.ID == ""
 	for _, e := range charges {
 		if !e.Refunded {
-			if e.RefundID, err = c.RefundCharge(ctx, orderID, e.ID); err != nil {
+			if e.RefundID, err = c.RefundCharge(ctx, e); err != nil {
 				return "", err
 			}
 		}
+		if e.same(made) {
+			id, proven = e.RefundID, true
+		}
 		id = cmp.Or(id, e.RefundID)
+	}
+	if !proven {
+		return "", wrap(odd("charge %s over %d %s was made, and it is not in the ledger", cut(made.ID), made.Amount, cut(made.Currency)), what)
 	}
 	return id, nil
 }
 
-// RefundCharge gives one charge of the order back. It was made, so an answer
-// that there is nothing to give back is an error.
-func (c *Client) RefundCharge(ctx context.Context, orderID, chargeID string) (id string, err error) {
-	a, err := c.refund(ctx, "refund-"+chargeID, refund{OrderID: orderID, ChargeID: chargeID})
+// RefundCharge gives one charge back. It was made, so an answer that there is
+// nothing to give back, or that less was given back, is an error.
+func (c *Client) RefundCharge(ctx context.Context, e Entry) (id string, err error) {
+	a, err := c.refund(ctx, "refund-"+e.ID, refund{OrderID: e.OrderID, ChargeID: e.ID, charge: e})
 	return a.ID, err
 }
 
@@ -139,6 +154,8 @@ type refund struct {
 	OrderID   string `json:"orderId"`
 	ChargeKey string `json:"chargeKey,omitempty"`
 	ChargeID  string `json:"chargeId,omitempty"`
+
+	charge Entry // with ChargeID
 }
 
 func (c *Client) refund(ctx context.Context, key string, r refund) (a refundAnswer, err error) {
@@ -167,12 +184,20 @@ type Entry struct {
 	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
 }
 
+// same reports whether it is the same charge, over the same amount.
+func (e Entry) same(as Entry) bool {
+	return e.ID == as.ID && e.Amount == as.Amount && e.Currency == as.Currency
+}
+
 // mostPages bounds the ledger of one order, at a thousand charges a page: one
 // that has more does not end.
 const mostPages = 10
 
-// Of lists the charges of one order.
+// Of lists the charges of one order. All pages together take no longer than
+// Options.Timeout.
 func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
+	defer cancel()
 	what := "list charges of order " + orderID
 	cursor := ""
 	for range mostPages {

@@ -76,7 +76,7 @@ func TestChargeAndRefundOnce(t *testing.T) {
 		t.Errorf("%d charges, %d stand", n, standing)
 	}
 	for range 2 {
-		if id, err := c.Refund(t.Context(), "o"); err != nil || id != "re_charge-o" {
+		if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "re_charge-o" {
 			t.Errorf("%s %v", id, err)
 		}
 	}
@@ -97,10 +97,10 @@ func TestFinalAnswers(t *testing.T) {
 			}
 		}
 	}
-	if id, err := c.Refund(t.Context(), "tok_declined"); err != nil || id != "" {
+	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "tok_declined"}); err != nil || id != "" {
 		t.Errorf("refund of what was declined: %q %v", id, err)
 	}
-	if id, err := c.Refund(t.Context(), "never"); err != nil || id != "" {
+	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "never"}); err != nil || id != "" {
 		t.Errorf("refund of what was not charged: %q %v", id, err)
 	}
 	for range 2 {
@@ -132,7 +132,7 @@ func TestUnknownOutcomesAreNotFinal(t *testing.T) {
 		if _, err := c.Charge(t.Context(), of("order", token)); err != nil {
 			t.Errorf("%s, healed: %v", token, err)
 		}
-		_, err := c.Refund(t.Context(), "order")
+		_, err := c.Refund(t.Context(), payment.Entry{OrderID: "order"})
 		must(t, err)
 		c, p = provider(t, 50*time.Millisecond) // a new book, for the same order
 	}
@@ -149,7 +149,7 @@ func TestNoAnswerInTime(t *testing.T) {
 	if _, err := c.Charge(ctx, of("o", "tok_ok")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if id, err := c.Refund(t.Context(), "o"); err != nil || id != "" {
+	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "" {
 		t.Errorf("%q %v", id, err)
 	}
 	if n, _ := kept(t, c); n != 0 {
@@ -175,7 +175,7 @@ func TestLostAnswers(t *testing.T) {
 	if n, standing := kept(t, c); n != 2 || standing != 2 {
 		t.Errorf("%d charges, %d stand", n, standing)
 	}
-	if id, err := c.Refund(t.Context(), "p"); err != nil || id != "re_charge-p" {
+	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "p"}); err != nil || id != "re_charge-p" {
 		t.Errorf("%s %v", id, err)
 	}
 	if n, standing := kept(t, c); n != 2 || standing != 1 {
@@ -197,14 +197,14 @@ func TestKeysThatAreForgotten(t *testing.T) {
 	if list, err := c.Of(t.Context(), "o"); err != nil || len(list) != 2 || list[0].OrderID != "o" || list[0].ID == list[1].ID {
 		t.Errorf("%+v %v", list, err)
 	}
-	if id, err := c.RefundCharge(t.Context(), "p", "ch_charge-p"); err != nil || id != "re_charge-p" {
+	if id, err := c.RefundCharge(t.Context(), payment.Entry{OrderID: "p", ID: "ch_charge-p", Amount: 500, Currency: "EUR"}); err != nil || id != "re_charge-p" {
 		t.Errorf("%q %v", id, err)
 	}
 	if n, standing := kept(t, c); n != 4 || standing != 3 {
 		t.Errorf("%d charges, %d stand", n, standing)
 	}
 	for range 2 {
-		if id, err := c.Refund(t.Context(), "o"); err != nil || id != "re_charge-o" {
+		if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "re_charge-o" {
 			t.Errorf("%q %v", id, err)
 		}
 		must(t, p.Forget())
@@ -218,11 +218,11 @@ func TestRefundsThatAreDown(t *testing.T) {
 	c, p := provider(t, 0)
 	_, err := c.Charge(t.Context(), of("o", "tok_refund_down"))
 	must(t, err)
-	if _, err := c.Refund(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "refund order o: provider answered 503") {
+	if _, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || !strings.Contains(err.Error(), "refund order o: provider answered 503") {
 		t.Errorf("%v", err)
 	}
 	p.Heal("tok_refund_down")
-	if id, err := c.Refund(t.Context(), "o"); err != nil || id == "" {
+	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id == "" {
 		t.Errorf("%q %v", id, err)
 	}
 }
@@ -270,7 +270,7 @@ func TestAnswersOfNoProvider(t *testing.T) {
 			if id, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || id != "" || strings.Contains(err.Error(), "tok_ok") {
 				t.Errorf("charge: %q %v", id, err)
 			}
-			if id, err := c.Refund(t.Context(), "o"); err == nil || id != "" {
+			if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || id != "" {
 				t.Errorf("refund: %q %v", id, err)
 			}
 			if _, _, err := c.Charges(t.Context(), "", 1); err == nil {

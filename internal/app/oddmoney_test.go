@@ -10,11 +10,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -23,6 +25,7 @@ import (
 // order.
 type oddly struct {
 	call   string // charge or refund
+	proven bool   // it was charged, and the carrier refuses it; the provider then knows of no charge
 	passed bool   // the provider has done it before, and its answer is thrown away
 	status int
 	body   string
@@ -72,6 +75,10 @@ func TestOddAnswersShipNothing(t *testing.T) {
 		odd["refund-"+name] = o
 	}
 
+	odd["refund-voided-of-a-charge"] = oddly{call: "refund", proven: true, status: 200, body: `{"status":"voided","orderId":"$ID"}`, want: order.StatusNeedsAttention}
+	odd["refund-of-less"] = oddly{call: "refund", status: 200, want: order.StatusNeedsAttention,
+		body: `{"id":"re_1","status":"succeeded","orderId":"$ID","chargeId":"ch_charge-$ID","amount":4,"currency":"EUR"}`}
+
 	front := httptest.NewUnstartedServer(nil)
 	var provider string
 	s := testkit.NewSystem(t, func(w *app.Worker) {
@@ -85,10 +92,11 @@ func TestOddAnswersShipNothing(t *testing.T) {
 	s.SetStock(t, map[string]int64{"A": 1000})
 	for id, o := range odd {
 		token := "tok_ok"
-		if o.call == "refund" {
+		if o.call == "refund" && !o.proven {
 			token = "tok_lost_always"
 		}
-		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":%q}}`, id, token)
+		name := map[bool]string{true: "REFUSE"}[o.proven]
+		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":%q},"shipTo":{"name":%q}}`, id, token, name)
 		res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
 		if err != nil || res.StatusCode != http.StatusAccepted {
 			t.Fatal(res, err)
@@ -103,7 +111,7 @@ func TestOddAnswersShipNothing(t *testing.T) {
 			}
 			return err
 		})
-		if rec, err := s.Store.Get(t.Context(), id); err != nil || rec.ShipmentID != "" || rec.ChargeID != "" || o.call == "refund" && rec.RefundID != "" {
+		if rec, err := s.Store.Get(t.Context(), id); err != nil || (rec.ShipmentID != "" || rec.ChargeID != "") != o.proven || o.call == "refund" && rec.RefundID != "" {
 			t.Errorf("%+v %v", rec, err)
 		}
 	}
@@ -118,7 +126,7 @@ func TestOddAnswersShipNothing(t *testing.T) {
 			t.Errorf("%+v stands", c)
 		}
 	}
-	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || len(parcels) > 0 {
+	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || slices.ContainsFunc(parcels, func(s check.Shipment) bool { return !s.Refused }) {
 		t.Errorf("%+v %v", parcels, err)
 	}
 }
@@ -139,6 +147,10 @@ func between(t *testing.T, provider string, odd map[string]oddly) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if o := odd[r.URL.Query().Get("orderId")]; o.proven {
+			_, _ = io.WriteString(w, `{"charges":[]}`)
+			return
+		}
 		o := odd[of.OrderID]
 		if o.call == "" || !strings.HasSuffix(r.URL.Path, "/v1/"+o.call+"s") {
 			forward.ServeHTTP(w, r)

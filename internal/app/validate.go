@@ -47,9 +47,9 @@ func (w *Worker) Validate() error {
 	notNegative("reconcile interval", w.ReconcileEvery)
 	notNegative("reconcile grace", w.ReconcileGrace)
 	// A step that takes longer than the grace period is taken for lost.
-	grace, step := cmp.Or(w.ReconcileGrace, reconcile.DefaultGrace), payment.CallsAtMost*w.PaymentTimeout
+	grace, step := cmp.Or(w.ReconcileGrace, reconcile.DefaultGrace), payment.StepTimeouts*w.PaymentTimeout
 	check(w.ReconcileGrace < 0 || grace > step, "reconcile grace must be longer than a step may take: it is %s, and the calls of a refund may take %s (%d times the payment timeout of %s)",
-		grace, step, payment.CallsAtMost, w.PaymentTimeout)
+		grace, step, payment.StepTimeouts, w.PaymentTimeout)
 	positive("shutdown timeout", w.ShutdownTimeout)
 	notNegative("retention", w.Retention)
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")

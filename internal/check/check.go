@@ -256,7 +256,9 @@ func goesOn(ctx context.Context, sagas Sagas, rec stock.Record) (what string, er
 	return "", err
 }
 
-// refunds compares the refund that an order's record has with the provider's.
+// refunds compares the refund that an order's record has with the provider's. One
+// that was charged and has ended without completing must have one: that no charge
+// stands is not enough, for the provider may not know of it any more.
 func (r *Result) refunds(rec stock.Record, a account) {
 	var refunds []string
 	for _, e := range a {
@@ -264,12 +266,19 @@ func (r *Result) refunds(rec stock.Record, a account) {
 			refunds = append(refunds, e.RefundID)
 		}
 	}
+	undone := rec.Status.Terminal() && rec.Status != order.StatusCompleted && !moneyByHand(rec)
+	known := slices.ContainsFunc(a, func(e payment.Entry) bool { return e.ID == rec.ChargeID })
 	switch {
 	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
+		if undone && rec.ChargeID != "" && !known {
+			r.bad(oneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another", rec.OrderID, rec.ChargeID, rec.RefundID)
+		}
 	case rec.RefundID != "":
 		r.bad(oneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
-	case len(refunds) > 0 && rec.Status.Terminal() && rec.Status != order.StatusCompleted && !moneyByHand(rec):
+	case undone && len(refunds) > 0:
 		r.bad(oneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
+	case undone && rec.ChargeID != "" && !known: // a charge that stands is judged by ended
+		r.bad(oneCharge, "order %s is %s with charge %s and without a refund", rec.OrderID, rec.Status, rec.ChargeID)
 	}
 }
 

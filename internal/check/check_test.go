@@ -168,13 +168,24 @@ func (b *books) killed(id string) {
 	b.must(err)
 }
 
+// undo releases what an order holds and ends it.
+func (b *books) undo(id string) {
+	b.Helper()
+	b.must(b.Store.Release(b.Context(), id, order.StatusFailed, "by hand"))
+}
+
+func (b *books) refund(id string) {
+	b.Helper()
+	_, err := b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
+	b.must(err)
+}
+
 // refunded has an order that was undone; the record says by which refund.
 func (b *books) refunded(id, refundID string) {
 	b.Helper()
 	b.accept(id)
 	b.charge(id, "charge-"+id, 200)
-	_, err := b.Parts.Payments.Refund(b.Context(), id)
-	b.must(err)
+	b.refund(id)
 	if refundID != "" {
 		b.must(b.Store.MarkRefunded(b.Context(), id, refundID))
 	}
@@ -288,7 +299,34 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.pay(id)
 			b.sell(id)
 			b.edit("orders", "orderId", id, "status", text("FAILED"))
-		}, []string{"I5 no reservation left: order x is FAILED and its reservation SOLD"}},
+		}, []string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund", "I5 no reservation left: order x is FAILED and its reservation SOLD"}},
+		"charged, and forgotten by the provider": {func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.undo(id) },
+			[]string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund"}},
+		"charged, and settled by hand": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.pay(id)
+			b.edit("orders", "orderId", id, "settled", &types.AttributeValueMemberSS{Value: []string{workflows.StepCharge}})
+			b.undo(id)
+		}, nil},
+		"refunded, but not what was charged": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.must(b.Store.MarkPaid(b.Context(), id, "ch_same"))
+			b.charge(id, "charge-"+id, 200)
+			b.refund(id)
+			b.must(b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
+			b.undo(id)
+		}, []string{"I3 one charge: order x has charge ch_same, which the provider has not, and its refund re_charge-x is of another"}},
+		"charged and refunded": {func(b *books, id string) {
+			b.accept(id)
+			b.reserve(id)
+			b.charge(id, "charge-"+id, 200)
+			b.pay(id)
+			b.refund(id)
+			b.must(b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
+			b.undo(id)
+		}, nil},
 		"reservation of no order": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)

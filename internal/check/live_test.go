@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -70,7 +71,7 @@ func TestOrdersThatWait(t *testing.T) {
 			b.waiting(id)
 			_, err := b.Store.MarkRefunding(b.Context(), id)
 			b.must(err)
-			_, err = b.Parts.Payments.Refund(b.Context(), id)
+			_, err = b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
 			b.must(err)
 		}, nil},
 		"young": {func(b *books, id string) { b.waiting(id); b.unreserved(id); b.settled = time.Hour }, nil},
@@ -84,7 +85,7 @@ func TestOrdersThatWait(t *testing.T) {
 		}, []string{`I3 one charge: order x is PAID with charge "", and the one that stands is "ch_charge-x"`}},
 		"refunded in secret": {func(b *books, id string) {
 			b.parked(id)
-			_, err := b.Parts.Payments.Refund(b.Context(), id)
+			_, err := b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
 			b.must(err)
 		}, []string{"I3 one charge: order x is NEEDS_ATTENTION with 0 charges that stand"}},
 		"reservation lost": {func(b *books, id string) { b.waiting(id); b.unreserved(id) },

@@ -105,7 +105,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	done("by hand")
 	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "resolve"}))
 	l.found("an operator has had a hand in it", "flagged")
-	_, err := l.Parts.Payments.RefundCharge(t.Context(), "by hand", "ch_charge-by hand")
+	_, err := l.Parts.Payments.RefundCharge(t.Context(), payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"})
 	l.must(err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
 	if !l.charges()["by hand"] {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -197,7 +198,7 @@ func (r Reconciler) refund(ctx context.Context, orderID string) error {
 			return err
 		}
 	}
-	id, err := r.Payments.Refund(ctx, orderID)
+	id, err := r.Payments.Refund(ctx, payment.Entry{OrderID: orderID, ID: rec.ChargeID, Amount: rec.Total, Currency: rec.Currency})
 	if err != nil || id == "" {
 		return err
 	}

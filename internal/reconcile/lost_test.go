@@ -142,7 +142,7 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	_, err := l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
 	l.must(err)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch"))
+	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
 	l.found("order is PAID and has no saga", "saga started again")
 
 	o = l.accepted("approved", "tok_ok")
@@ -162,7 +162,7 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
 	l.must(err)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch"))
+	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
 	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
 	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {

@@ -1,6 +1,7 @@
 // Package reconcile finds what crashes, bugs and manual edits leave behind:
 // an order without a saga, stock held for an order that has ended, a charge
-// that nobody refunded, an order that counts as paid and is not. It mends what is safe to mend and reports the rest.
+// that nobody refunded, an order that counts as paid and is not, or has ended
+// with a charge and without a refund. It mends what is safe to mend and reports the rest.
 // Every action is one that the saga itself would have taken, is idempotent,
 // and is taken only on what has not changed for the grace period.
 package reconcile
@@ -45,8 +46,8 @@ type Orders interface {
 type Payments interface {
 	ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error)
 	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
-	RefundCharge(ctx context.Context, orderID, chargeID string) (string, error)
-	Refund(ctx context.Context, orderID string) (string, error)
+	RefundCharge(ctx context.Context, e payment.Entry) (string, error)
+	Refund(ctx context.Context, made payment.Entry) (string, error)
 }
 
 // Sagas is what the reconciler uses of an engine.
@@ -77,8 +78,8 @@ type Reconciler struct {
 	Room    func(context.Context) int
 	Backlog func(context.Context) (int, error)
 	Logger  zerolog.Logger
-	// Unpaid is what runs remember of paid orders; with nil each looks at those
-	// that have completed lately.
+	// Unpaid is what runs remember of orders whose money is not where it belongs;
+	// with nil each looks at those that have ended within slowGraces.
 	Unpaid *Unpaid
 
 	progress func(Report) // is told now and then how far a run has got; may be nil
@@ -129,9 +130,9 @@ func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next
 	}
 	alive, paid, began := map[string]bool{}, claims{}, r.Now()
 	errOrders, errReservations := r.orders(ctx, &rep, alive, paid), r.reservations(ctx, &rep)
-	errCompleted := r.completed(ctx, alive, paid)
+	errEnded := r.ended(ctx, alive, paid)
 	next, errCharges := r.charges(ctx, &rep, alive, paid, since)
-	err = errors.Join(errOrders, errReservations, errCompleted, errCharges)
+	err = errors.Join(errOrders, errReservations, errEnded, errCharges)
 	if err == nil {
 		err = r.unpaid(ctx, &rep, alive, paid, began)
 	}

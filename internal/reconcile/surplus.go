@@ -28,7 +28,7 @@ func (r Reconciler) surplus(ctx context.Context, rep *Report, rec stock.Record, 
 		r.found(ctx, rep, rec.OrderID, what+"; an operator has had a hand in it", "flagged", nil)
 	default:
 		r.found(ctx, rep, rec.OrderID, what, "surplus refunded", func() error {
-			_, err := r.Payments.RefundCharge(ctx, rec.OrderID, c.ID)
+			_, err := r.Payments.RefundCharge(ctx, c)
 			return err
 		})
 	}

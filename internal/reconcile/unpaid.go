@@ -17,29 +17,33 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Unpaid is what runs of a reconciler remember of orders that count as paid. Its
-// zero value remembers nothing. It is safe for concurrent use.
+// Unpaid is what runs of a reconciler remember of orders that count as paid, or
+// have ended without their money having gone back. Its zero value remembers
+// nothing. It is safe for concurrent use.
 type Unpaid struct {
 	mu      sync.Mutex
-	found   map[string]bool // without a charge that stands
+	found   map[string]bool // without a charge that stands, or a refund
 	watched map[string]bool // not ended yet, or too lately, when they were looked at
 	looked  time.Time       // orders accepted before were looked at, or are watched
 }
 
-// Count is how many orders are PAID or COMPLETED without a charge that stands, as
-// far as runs have found.
+// Count is how many orders are PAID or COMPLETED without a charge that stands, or
+// have ended otherwise with a charge and without a refund, as far as runs have
+// found.
 func (u *Unpaid) Count() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.found)
 }
 
-// claims are orders that count as paid, by their ids, until their charge is seen
-// in the provider's ledger.
+// claims are orders that count as paid, or have ended without their money having
+// gone back, by their ids, until their charge is seen standing in the provider's
+// ledger.
 type claims map[string]stock.Record
 
 func (c claims) add(rec stock.Record) {
-	if rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding && !rec.ByHand() {
+	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
+	if (paid || kept(rec)) && !rec.ByHand() {
 		c[rec.OrderID] = stock.Record{ChargeID: rec.ChargeID, Total: rec.Total, Currency: rec.Currency}
 	}
 }
@@ -50,14 +54,19 @@ func (c claims) seen(e payment.Entry) {
 	}
 }
 
+// kept is for an order that has ended, was charged, and has no refund.
+func kept(rec stock.Record) bool {
+	return rec.Status.Terminal() && rec.Status != order.StatusCompleted && rec.ChargeID != "" && rec.RefundID == ""
+}
+
 func pays(e payment.Entry, rec stock.Record) bool {
 	return !e.Refunded && e.Amount == rec.Total && e.Currency == rec.Currency
 }
 
-// completed adds the orders to claims that have completed since the last run:
+// ended adds the orders to claims that have ended since the last run:
 // those that were watched, and those accepted since. The first run looks as far
 // back as a saga is left alone that waits for the carrier.
-func (r Reconciler) completed(ctx context.Context, alive map[string]bool, c claims) error {
+func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) error {
 	r.Unpaid.mu.Lock()
 	since := r.Unpaid.looked
 	var ended []string
@@ -89,21 +98,23 @@ func (r Reconciler) completed(ctx context.Context, alive map[string]bool, c clai
 	for _, rec := range records {
 		c.add(rec)
 	}
-	err := r.Orders.WalkSince(ctx, since, []order.Status{order.StatusCompleted}, pageSize, func(page []stock.Record) error {
+	final := slices.DeleteFunc(order.Statuses(), func(s order.Status) bool { return !s.Terminal() })
+	err := r.Orders.WalkSince(ctx, since, final, pageSize, func(page []stock.Record) error {
 		for _, rec := range page {
 			c.add(rec)
 		}
 		return ctx.Err()
 	})
 	if err != nil {
-		return fmt.Errorf("reconcile orders that have completed: %w", err)
+		return fmt.Errorf("reconcile orders that have ended: %w", err)
 	}
 	return nil
 }
 
 // unpaid reports the claims of which no charge was seen, if they are as they were
 // for the grace period and the ledger, asked for each, has none either. A person
-// finds out why: neither charging nor taking back is safe.
+// finds out why: neither charging nor taking back is safe. Whose money was to go
+// back is refunded once more, until the refund is proven.
 func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bool, c claims, began time.Time) error {
 	found, watched := map[string]bool{}, maps.Clone(alive)
 	for _, id := range slices.Sorted(maps.Keys(c)) {
@@ -120,6 +131,17 @@ func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bo
 		}
 		if !r.settled(rec.UpdatedAt) {
 			watched[id] = true
+			continue
+		}
+		if kept(rec) {
+			what := fmt.Sprintf("order is %s, was charged (%s), and has no refund", rec.Status, rec.ChargeID)
+			r.found(tracing.Continue(ctx, rec.Trace), rep, id, what, "refunded", func() error {
+				err := r.refund(ctx, id)
+				if err != nil {
+					found[id] = true
+				}
+				return err
+			})
 			continue
 		}
 		charges, err := r.Payments.Of(ctx, id)

@@ -2,9 +2,11 @@ package reconcile_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -20,7 +22,7 @@ func (l leaky) sold(o order.Order) {
 // givenBack refunds an order's charge at the provider, behind the system's back.
 func (l leaky) givenBack(id string) {
 	l.Helper()
-	_, err := l.Parts.Payments.RefundCharge(l.Context(), id, "ch_charge-"+id)
+	_, err := l.Parts.Payments.RefundCharge(l.Context(), payment.Entry{OrderID: id, ID: "ch_charge-" + id, Amount: 200, Currency: "EUR"})
 	l.must(err)
 }
 
@@ -52,6 +54,50 @@ func TestPaidWithoutACharge(t *testing.T) {
 	l.givenBack("waits")
 	l.found("order is PAID and no charge over 200 EUR stands", "flagged")
 	l.Now = time.Now // too soon: it may be on its way
+	l.nothing()
+}
+
+// TestEndedWithoutARefund: an order that was charged and has ended is refunded
+// until the refund is proven. That no charge stands is not enough.
+func TestEndedWithoutARefund(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Unpaid = &reconcile.Unpaid{}
+	charged := func(id, charge string) {
+		o := l.reserved(id, "tok_ok")
+		l.must(l.Store.MarkPaid(t.Context(), o.OrderID, charge))
+	}
+	charged("forgotten", "ch_1") // the provider does not know it
+	charged("by hand", "ch_2")
+	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
+	l.paid("unwritten", "tok_ok") // refunded, and who did it died
+	l.givenBack("unwritten")
+	for _, id := range []string{"forgotten", "by hand", "unwritten"} {
+		l.must(l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
+	}
+	soon := l.Reconciler
+	soon.Now = time.Now
+	if rep, err := soon.Once(t.Context()); err != nil || len(rep.Findings) != 0 {
+		t.Errorf("too soon: %+v %v", rep.Findings, err)
+	}
+	f := l.once()
+	if len(f) != 2 || f[1].OrderID != "unwritten" || f[1].What != "order is FAILED, was charged (ch_charge-unwritten), and has no refund" || f[1].Error != "" {
+		t.Fatalf("%+v", f)
+	}
+	if rec := l.is("unwritten", order.StatusFailed); rec.RefundID != "re_charge-unwritten" {
+		t.Errorf("%+v", rec)
+	}
+	for range 2 { // until it is right
+		if f[0].OrderID != "forgotten" || f[0].Action != "refunded" || !strings.Contains(f[0].Error, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
+			t.Errorf("%+v", f)
+		}
+		if n := l.Unpaid.Count(); n != 1 {
+			t.Errorf("%d are counted", n)
+		}
+		if f = l.once(); len(f) != 1 {
+			t.Fatalf("%+v", f)
+		}
+	}
+	l.must(l.Store.AddNote(t.Context(), "forgotten", stock.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
 	l.nothing()
 }
 
