@@ -5,7 +5,7 @@ FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race lint dapr kube-tools moto emulators cfn-lint helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race faults lint dapr kube-tools moto emulators cfn-lint helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ test: ## all tests
 # Without what only drives other programs: nothing in those is built for it.
 race: ## the tests of our own code with the race detector
 	go test -race -count=1 -timeout 20m $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
+
+faults: ## put back each fault that was fixed, and see the seeds of internal/hostile fail (ten minutes; docs/reliability.md)
+	bash internal/hostile/faults.sh
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...

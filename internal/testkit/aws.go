@@ -3,6 +3,7 @@ package testkit
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,7 @@ import (
 // AWS is a local endpoint with all resources made.
 type AWS struct {
 	Endpoint  string
+	Handler   http.Handler // answers as Endpoint does, for who stands before it
 	Clients   *cloud.Clients
 	Resources cloud.Resources
 	Store     *stock.Store
@@ -38,7 +40,7 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	background(t, func(ctx context.Context) error { return server.Serve(ctx, l) })
 	ctx := context.Background()
 
-	a := AWS{Endpoint: "http://" + l.Addr().String()}
+	a := AWS{Endpoint: "http://" + l.Addr().String(), Handler: server.Handler()}
 	a.Clients, err = cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: a.Endpoint})
 	must(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)

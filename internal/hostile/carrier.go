@@ -1,0 +1,121 @@
+//go:build hostile
+
+package hostile
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/intake"
+)
+
+// Carrier is the way on which a carrier's answers leave: the simulator keeps the
+// true book, and what it says is changed.
+type Carrier struct {
+	intake.SQS // where the simulator really reads and writes
+
+	World   *World
+	Answers string // URL of the queue of answers
+}
+
+// SendMessage says what the simulator wants to say, or something else.
+func (c Carrier) SendMessage(ctx context.Context, in *sqs.SendMessageInput, more ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	var truth carriersim.Answer
+	if *in.QueueUrl != c.Answers || json.Unmarshal([]byte(*in.MessageBody), &truth) != nil {
+		return c.SQS.SendMessage(ctx, in, more...)
+	}
+	dice, lie := c.World.turn(c.World.Carrier, "carrier", truth.OrderID)
+	if !lie {
+		c.World.Note(Exchange{With: "carrier", Orders: []string{truth.OrderID}, Asked: truth.ShipmentID, Said: *in.MessageBody})
+		return c.SQS.SendMessage(ctx, in, more...)
+	}
+	lies := c.lies(dice, truth)
+	said, after := lies[dice.IntN(len(lies))], time.Duration(0)
+	if dice.IntN(3) == 0 {
+		after = time.Duration(dice.IntN(400)) * time.Millisecond
+	}
+	for i, text := range said {
+		c.World.Note(Exchange{
+			With: "carrier", Orders: OrdersIn(truth.OrderID + " " + cut(text)), Asked: truth.ShipmentID,
+			Said: fmt.Sprintf("%d of %d, after %s: %s", i+1, len(said), after, text), Truth: "it " + *in.MessageBody,
+		})
+		if after == 0 {
+			if err := c.Say(ctx, text); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c.World.later(after, func() { _ = c.Say(context.WithoutCancel(ctx), text) }) // else it is silent
+	}
+	return &sqs.SendMessageOutput{}, nil
+}
+
+// Say puts a text into the queue of answers.
+func (c Carrier) Say(ctx context.Context, text string) error {
+	_, err := c.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &c.Answers, MessageBody: aws.String(text)})
+	if err != nil {
+		return fmt.Errorf("say %s: %w", cut(text), err)
+	}
+	return nil
+}
+
+// lies are what can be said in place of an answer; an empty one is silence.
+func (c Carrier) lies(dice *rand.Rand, truth carriersim.Answer) [][]string {
+	honest := text(truth)
+	but := func(change func(*carriersim.Answer)) string {
+		a := truth
+		change(&a)
+		return text(a)
+	}
+	opposite := but(func(a *carriersim.Answer) {
+		if a.Type == refused {
+			a.Type, a.TrackingID, a.Reason = dispatched, "trk-lie", ""
+		} else {
+			a.Type, a.TrackingID, a.Reason = refused, "", "changed its mind"
+		}
+	})
+	foreign := func(kind string) string {
+		return but(func(a *carriersim.Answer) { a.Type, a.ShipmentID, a.Reason = kind, "shp-foreign", "not yours" })
+	}
+	all := [][]string{
+		{},
+		{honest, honest, honest},
+		{foreign(refused), honest},
+		{honest, foreign(refused)},
+		{foreign(dispatched), honest},
+		{but(func(a *carriersim.Answer) { a.ShipmentID = "" }), honest},
+		{but(func(a *carriersim.Answer) { a.OrderID = "s0-o0" }), honest},
+		{"", "{}", html, "null", honest[:dice.IntN(len(honest))], honest},
+		{but(func(a *carriersim.Answer) { a.Type = "ShipmentLost" }), honest},
+		{but(func(a *carriersim.Answer) { a.Reason, a.TrackingID = long(dice), a.TrackingID+long(dice)[:60<<10] })},
+		{but(func(a *carriersim.Answer) { a.Reason = "bad \xff\xfe" }), honest},
+	}
+	if truth.Type == dispatched {
+		all = append(all, []string{honest, but(func(a *carriersim.Answer) { a.TrackingID += "-2" })})
+	}
+	if dice.IntN(3) == 0 { // under the right shipment's id: nobody can know which of the two holds
+		c.World.Deceive(truth.OrderID, "the carrier contradicts itself")
+		return [][]string{{opposite, honest}, {honest, opposite}, {opposite, honest, opposite}}
+	}
+	return all
+}
+
+const (
+	dispatched = "ShipmentDispatched"
+	refused    = "ShipmentRefused"
+)
+
+func text(a carriersim.Answer) string {
+	b, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // it has only what JSON has
+	}
+	return string(b)
+}

@@ -1,0 +1,57 @@
+//go:build hostile
+
+package hostile_test
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	seeds = flag.Int("seeds", 500, "how many seeds TestHostile runs (40 with -race)")
+	from  = flag.Uint64("from", 1, "the first of them")
+	one   = flag.Uint64("seed", 0, "the only seed that TestHostile runs, to replay it")
+	side  = flag.Int("side", 24, "how many of them run side by side: most of their time they wait")
+)
+
+// TestHostile runs the whole system among counterparts that lie, once for each
+// seed. What a failed seed prints is what was said about the orders that broke.
+func TestHostile(t *testing.T) {
+	first, n := *from, uint64(*seeds)
+	if raceDetector && n == 500 {
+		n = 40
+	}
+	if *one != 0 {
+		first, n = *one, 1
+	}
+	next := make(chan uint64)
+	var g sync.WaitGroup
+	for range *side {
+		g.Go(func() {
+			for seed := range next {
+				t.Run("seed="+strconv.FormatUint(seed, 10), func(t *testing.T) { play(t, seed) })
+			}
+		})
+	}
+	for seed := first; seed < first+n; seed++ {
+		next <- seed
+	}
+	close(next)
+	g.Wait()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func orderName(seed uint64, n int) string { return fmt.Sprintf("s%d-o%d", seed, n) }

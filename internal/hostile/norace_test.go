@@ -1,0 +1,5 @@
+//go:build hostile && !race
+
+package hostile_test
+
+const raceDetector = false
