@@ -29,7 +29,7 @@ func orderSagas(t testing.TB) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	err := r.AddWorkflowN(orders.OrderSaga, orders.Order)
-	for _, name := range []string{orders.ReserveStock, orders.ChargePayment, orders.RequestShipment, orders.ConfirmShipment} {
+	for _, name := range []string{orders.ReserveStock, orders.SettleApproval, orders.ChargePayment, orders.RequestShipment, orders.ConfirmShipment} {
 		err = errors.Join(err, r.AddActivityN(name, saga.Do(func(context.Context, orders.State) (orders.State, error) { return orders.State{}, nil })))
 	}
 	if err != nil {
