@@ -54,8 +54,8 @@ func onDapr(t *testing.T, id, want string) []testkit.Span {
 	})
 }
 
-// TestOneOrderIsOneTraceOnDapr, with what the sidecars export in it: Dapr's own
-// resiliency calls the payment provider again within an attempt.
+// TestOneOrderIsOneTraceOnDapr, with what the sidecars export in it. A 503 of
+// the provider is passed on: the saga tries again, not the sidecar.
 func TestOneOrderIsOneTraceOnDapr(t *testing.T) {
 	api, log := dev(t)
 	const unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-00"
@@ -74,11 +74,16 @@ POST /v1/orders
           activity||ReserveStock
             ReserveStock 1 done
           activity||ChargePayment
-            ChargePayment 1 done
-              POST /v1.0/invoke/payment/method/v1/charges
+            ChargePayment 1 failed ERROR
+              POST /v1.0/invoke/payment/method/v1/charges ERROR
                 CallLocal/payment/v1/charges
                   CallLocal/payment/v1/charges
                     POST /v1/charges ERROR
+          timer
+          activity||ChargePayment
+            ChargePayment 2 done
+              POST /v1.0/invoke/payment/method/v1/charges
+                CallLocal/payment/v1/charges
                   CallLocal/payment/v1/charges
                     POST /v1/charges
           activity||RequestShipment
@@ -124,9 +129,11 @@ POST /v1/orders
   send OrderEvents
     process OrderEvents
       ReserveStock 1 done
-      ChargePayment 1 done
-        POST /v1.0/invoke/payment/method/v1/charges
+      ChargePayment 1 failed ERROR
+        POST /v1.0/invoke/payment/method/v1/charges ERROR
           POST /v1/charges ERROR
+      ChargePayment 2 done
+        POST /v1.0/invoke/payment/method/v1/charges
           POST /v1/charges
       RequestShipment 1 done
         send ShipmentEvents

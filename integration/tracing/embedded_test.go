@@ -102,6 +102,8 @@ POST /v1/orders
           ChargePayment 1 stopped
             POST /v1/charges ERROR
               POST /v1/charges
+            GET /v1/charges
+              GET /v1/charges
           ReleaseStock 1 done
             send CustomerNotifications
 `) {
@@ -138,6 +140,7 @@ POST /v1/orders
       create_orchestration||OrderSaga
         orchestration||OrderSaga
           ReserveStock 1 done
+          SettleApproval 1 done
           ChargePayment 1 done
             POST /v1/charges
               POST /v1/charges
