@@ -61,7 +61,7 @@ func loadOf(store *stock.Store, depth func(context.Context) (deadletter.Depth, e
 			l.Live -= min(l.Queued, d.Visible+d.InFlight)
 		}
 		rest := l.Asleep + l.Shipping
-		last, at = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest}, time.Now()
+		last, at = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest, ByOrder: true}, time.Now()
 		return last, nil
 	}
 }

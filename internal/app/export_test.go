@@ -1,4 +1,7 @@
 package app
 
-// LoadOf is for tests.
-var LoadOf = loadOf
+// For tests.
+var (
+	LoadOf      = loadOf
+	RoomForLost = roomForLost
+)

@@ -344,12 +344,26 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 }
 
 // room is how many more sagas may be live; at or below 0, none.
-func (w *Worker) room(ctx context.Context) int {
+func (w *Worker) room(ctx context.Context) int { return w.roomForLost(ctx, 0) }
+
+// roomForLost is how many sagas may be begun of orders that were found without
+// one; at or below 0, none.
+func (w *Worker) roomForLost(ctx context.Context, lost int) int {
 	st, err := w.parts.Engine.Stats(ctx)
 	if err != nil {
 		return 0
 	}
-	return w.MaxLive - (st.Live - st.Resting)
+	return roomForLost(st, w.MaxLive, lost)
+}
+
+// roomForLost: where orders are counted, those without a saga are among them,
+// and there would never be room again once they are more than maxLive.
+func roomForLost(st engine.Stats, maxLive, lost int) int {
+	live := st.Live - st.Resting
+	if st.ByOrder {
+		live -= min(lost, live)
+	}
+	return maxLive - live
 }
 
 // depthOf reads a queue's load.
@@ -369,7 +383,7 @@ func (w *Worker) answers() *intake.Consumer {
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger, Room: w.room,
+		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger, Room: w.roomForLost,
 		Backlog: func(ctx context.Context) (int, error) {
 			d, err := depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue)(ctx)
 			return d.Visible, err

@@ -116,4 +116,6 @@ type Stats struct {
 	// Resting is how many of the waiting ones a person or the carrier has to bring
 	// on: no step is under way, nor is one to be tried again.
 	Resting int
+	// ByOrder says that orders were counted, also those that have no saga.
+	ByOrder bool
 }

@@ -34,7 +34,7 @@ func (r Reconciler) mayBeQueued(rec stock.Record) bool {
 func (r Reconciler) begin(ctx context.Context, rep *Report, lost []stock.Record) error {
 	room := len(lost)
 	if r.Room != nil && room > 0 {
-		room = max(min(room, r.Room(ctx)), 0)
+		room = max(min(room, r.Room(ctx, len(lost))), 0)
 	}
 	rep.Left += len(lost) - room
 	slices.SortFunc(lost, func(a, b stock.Record) int { return cmp.Compare(a.Placed, b.Placed) })

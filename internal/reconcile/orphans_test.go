@@ -22,7 +22,12 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 		l.accepted(fmt.Sprint("o", i), "tok_ok")
 	}
 	room := 2
-	l.Room = func(context.Context) int { return room }
+	l.Room = func(_ context.Context, lost int) int {
+		if lost < 1 || lost > 5 {
+			t.Errorf("room for %d", lost)
+		}
+		return room
+	}
 	for _, want := range [][]string{{"o0", "o1"}, {"o2", "o3"}} {
 		rep, err := l.Once(t.Context())
 		l.must(err)
@@ -91,11 +96,11 @@ func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
 		t.Errorf("%+v %v", rep, err)
 	}
-	if n := r.Room(t.Context()); n != 3 {
+	if n := r.Room(t.Context(), 7); n != 3 {
 		t.Errorf("room for %d", n)
 	}
 	l.heldUp("held")
-	if n := r.Room(t.Context()); n != 2 {
+	if n := r.Room(t.Context(), 7); n != 2 {
 		t.Errorf("room for %d", n)
 	}
 }

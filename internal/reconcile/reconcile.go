@@ -73,9 +73,10 @@ type Reconciler struct {
 	Terms    workflows.Terms
 	Grace    time.Duration // 0 means DefaultGrace
 	Now      func() time.Time
-	// Room is how many more sagas may be live, as intake counts them; nil: any
-	// number. Backlog is how many messages wait in the order queue; nil: none.
-	Room    func(context.Context) int
+	// Room is how many sagas may be begun of this many orders that were found
+	// without one; nil: any number. Backlog is how many messages wait in the
+	// order queue; nil: none.
+	Room    func(ctx context.Context, lost int) int
 	Backlog func(context.Context) (int, error)
 	Logger  zerolog.Logger
 	// Unpaid is what runs remember of orders whose money is not where it belongs;
