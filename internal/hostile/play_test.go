@@ -733,11 +733,32 @@ func (g *game) resolve(ctx context.Context, d *rand.Rand, rec stock.Record) {
 	if rec.ShipmentID == "" && d.IntN(4) == 0 {
 		action = saga.ActionCompensate
 	}
+	if g.nothingToRefund(ctx, rec) {
+		action = saga.ActionResolve
+	}
 	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/retry", api.ResolveRequest{Action: action, Said: api.Said{By: "bob"}})
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.orders[rec.OrderID]
 	s.decided = append(s.decided, decision{action: string(action), status: map[bool]int{true: 202}[err == nil], asked: time.Now(), heard: time.Now()})
+}
+
+// nothingToRefund is what the provider's book says to a person who looks into
+// it after some tries: a charge that was said to be made and never was cannot be
+// given back, and the saga must not believe that by itself.
+func (g *game) nothingToRefund(ctx context.Context, rec stock.Record) bool {
+	retries := 0
+	for _, d := range g.orders[rec.OrderID].decided {
+		if d.action == string(saga.ActionRetry) && d.status == http.StatusAccepted {
+			retries++
+		}
+	}
+	if !rec.Refunding || rec.RefundID != "" || retries < 3 || g.Deceived(rec.OrderID) == "" {
+		return false
+	}
+	charges, err := g.books.Of(ctx, rec.OrderID)
+	must(g, err)
+	return !slices.ContainsFunc(charges, func(e payment.Entry) bool { return !e.Refunded })
 }
 
 // parcel reports whether the carrier has one for the order.
