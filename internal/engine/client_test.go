@@ -104,6 +104,7 @@ func TestForSDK(t *testing.T) {
 		'e': {EventType: &protos.HistoryEvent_EventRaised{EventRaised: &protos.EventRaisedEvent{}}},
 		's': {EventType: &protos.HistoryEvent_ExecutionSuspended{ExecutionSuspended: &protos.ExecutionSuspendedEvent{}}},
 		'r': {EventType: &protos.HistoryEvent_ExecutionResumed{ExecutionResumed: &protos.ExecutionResumedEvent{}}},
+		'f': {EventType: &protos.HistoryEvent_TimerFired{TimerFired: &protos.TimerFiredEvent{}}},
 		't': end,
 	}
 	events := func(text string) (out []*protos.HistoryEvent) {
@@ -132,6 +133,12 @@ func TestForSDK(t *testing.T) {
 		{"ess", "esrr", "es", "er"},
 		{"esr", "srs", "esr", "srs"},
 		{"essrresser", "rsse", "esreser", "se"},
+		{"sfe", "r", "sfe", "r"},    // the timer was first
+		{"sef", "", "sef", ""},      // it is suspended
+		{"sef", "r", "ef", ""},      // the event would be lost
+		{"esse", "frf", "ee", "ff"}, // likewise
+		{"esref", "sfr", "esref", "sfr"},
+		{"sefrese", "ferse", "efee", "fese"}, // the last one is not over
 	} {
 		history, added := events(c.history), events(c.added)
 		past, turn, terminated := ForSDK(history, added)

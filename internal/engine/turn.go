@@ -20,6 +20,9 @@ import (
 // SDK would keep the second suspension back until the instance is resumed, then
 // suspend it again, and lose all that it kept back behind it: answers of
 // activities, events, timers.
+//
+// A suspension is over for the SDK, too, only if it loses nothing by that: see
+// overtaken.
 func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.HistoryEvent, terminated bool) {
 	for _, events := range [][]*protos.HistoryEvent{added, history} {
 		for i, e := range events {
@@ -29,7 +32,58 @@ func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.History
 		}
 	}
 	suspended := false
-	return withoutRepeats(history, &suspended), withoutRepeats(added, &suspended), false
+	past, turn = withoutRepeats(history, &suspended), withoutRepeats(added, &suspended)
+	if over := overtaken(past, turn); len(over) > 0 {
+		turn = without(turn, over, len(past))
+		past = without(past, over, 0)
+	}
+	return past, turn, false
+}
+
+// overtaken are the places, counted through both, of suspensions and their
+// resumptions between which an event was raised and a timer fired after it. The
+// SDK gives all that it kept back to the workflow's tasks before the workflow
+// goes on: if the timer is that of the wait for the event, the wait ends as timed
+// out, and the event is lost. Without the two, the workflow sees one after the
+// other. All other suspensions stay, so that what was recorded with them replays
+// as it was.
+func overtaken(past, turn []*protos.HistoryEvent) (places []int) {
+	begun, raised, lost := -1, false, false
+	for i := range len(past) + len(turn) {
+		e := at(past, turn, i)
+		switch {
+		case e.GetExecutionSuspended() != nil:
+			begun, raised, lost = i, false, false
+		case e.GetEventRaised() != nil:
+			raised = true
+		case e.GetTimerFired() != nil:
+			lost = lost || raised
+		case e.GetExecutionResumed() != nil && begun >= 0:
+			if lost {
+				places = append(places, begun, i)
+			}
+			begun = -1
+		}
+	}
+	return places
+}
+
+func at(past, turn []*protos.HistoryEvent, i int) *protos.HistoryEvent {
+	if i < len(past) {
+		return past[i]
+	}
+	return turn[i-len(past)]
+}
+
+// without copies events, of which the first is at a place, less those at places.
+func without(events []*protos.HistoryEvent, places []int, first int) []*protos.HistoryEvent {
+	kept := make([]*protos.HistoryEvent, 0, len(events))
+	for i, e := range events {
+		if !slices.Contains(places, first+i) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 // withoutRepeats leaves out what suspends a suspended instance or resumes one

@@ -185,6 +185,26 @@ func suspend(t *testing.T, e client, w *World, p string) {
 	}
 	e.want(t, p+"s", engine.Completed, `"late"`)
 
+	// The event came in time, and all was over when it was let go on.
+	e.start(t, "Expect", p+"in-time", 1000)
+	eventually(t, "it waits", func() bool {
+		h, _ := e.History(ctx, p+"in-time")
+		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "TimerCreated" })
+	})
+	over := time.After(1300 * time.Millisecond)
+	if err := e.Suspend(ctx, p+"in-time", ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"in-time"); return i.Status == engine.Suspended })
+	if err := e.Raise(ctx, p+"in-time", "go", "in time"); err != nil {
+		t.Fatal(err)
+	}
+	<-over // on Dapr the timer of one that is suspended fires when it is resumed
+	if err := e.Resume(ctx, p+"in-time", ""); err != nil {
+		t.Fatal(err)
+	}
+	e.want(t, p+"in-time", engine.Completed, `"in time"`)
+
 	e.start(t, "Listen", p+"u", nil)
 	if err := e.Suspend(ctx, p+"u", ""); err != nil {
 		t.Fatal(err)

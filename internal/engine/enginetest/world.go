@@ -81,6 +81,7 @@ func (w *World) AwaitStep(t testing.TB) string {
 //	Chain    three activities in a row; the output is their number
 //	Fan      ten at once
 //	Listen   waits for the event "go" and returns its payload
+//	Expect   likewise, for input milliseconds: else "nothing"
 //	Nap      a timer of input milliseconds
 //	Child    starts Chain as a child
 //	Panic    panics while broken; Fail: its activity fails; FailByPanic: panics
@@ -122,6 +123,18 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 		r.AddWorkflowN("Listen", func(ctx *task.WorkflowContext) (any, error) {
 			var got string
 			err := ctx.WaitForSingleEvent("go", -1).Await(&got)
+			return got, err
+		}),
+		r.AddWorkflowN("Expect", func(ctx *task.WorkflowContext) (any, error) {
+			var ms int
+			if err := ctx.GetInput(&ms); err != nil {
+				return nil, err
+			}
+			got := "nothing"
+			err := ctx.WaitForSingleEvent("go", time.Duration(ms)*time.Millisecond).Await(&got)
+			if errors.Is(err, task.ErrTaskCanceled) {
+				err = nil
+			}
 			return got, err
 		}),
 		r.AddWorkflowN("Nap", func(ctx *task.WorkflowContext) (any, error) {
