@@ -73,9 +73,7 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		Accepted: rec.CreatedAt.UnixMilli(),
 	})
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
-		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-			Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor(),
-		})
+		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record
 			err = nil
 		}
@@ -84,6 +82,18 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		return err
 	}
 	return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCancel, cancellation(rec))
+}
+
+// CarrierAnswer is what the carrier has answered about an order, as its saga is
+// told.
+func CarrierAnswer(rec stock.Record) workflows.CarrierAnswer {
+	return workflows.CarrierAnswer{Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor()}
+}
+
+// MissesCarrier reports whether a saga waits for the carrier, or for a person
+// because of it, and its order has the answer.
+func MissesCarrier(rec stock.Record, inst engine.Instance) bool {
+	return rec.Carrier != "" && (inst.CustomStatus == workflows.StepCarrier || saga.ParkedAt(inst.CustomStatus) == workflows.StepCarrier)
 }
 
 // UndoRefused starts the saga of an order again that the carrier has refused

@@ -170,6 +170,11 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		r.tell(ctx, rep, rec)
 		return nil
+	case MissesCarrier(rec, inst):
+		r.found(ctx, rep, rec.OrderID, "the carrier has "+string(rec.Carrier)+" the order and its saga waits on", "saga told again", func() error {
+			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
+		})
+		return nil
 	}
 	history, err := r.Sagas.History(ctx, rec.OrderID)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
@@ -242,7 +247,7 @@ func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
 	case still < r.pause(rec):
 		return true
 	case inst.CustomStatus == workflows.StepCarrier: // the carrier may take a day; a step before it may be lost
-		return still < slowGraces*r.Grace
+		return still < slowGraces*r.Grace && !MissesCarrier(rec, inst)
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		return rec.Decision == "" && !rec.CancelRequested && !r.overdue(rec)
 	}

@@ -44,6 +44,38 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	}
 }
 
+// TestCarrierAnswerThatTheSagaDidNotHear: it was kept with the order, and its saga
+// waits on, or for a person to whom it has turned since.
+func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.CarrierTimeout = time.Hour
+	l.silent("o")
+	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	l.must(err)
+	l.found("the carrier has dispatched the order and its saga waits on", "saga told again")
+	_, err = l.Parts.Engine.Wait(t.Context(), "o")
+	l.must(err)
+	l.is("o", order.StatusCompleted)
+
+	l.Terms.CarrierTimeout = 500 * time.Millisecond
+	l.silent("late")
+	testkit.Eventually(t, "a person is to see to it", func() error {
+		if i, err := l.Parts.Engine.Get(t.Context(), "late"); err != nil || saga.ParkedAt(i.CustomStatus) != workflows.StepCarrier {
+			return fmt.Errorf("%+v %w", i, err)
+		}
+		return nil
+	})
+	l.is("late", order.StatusNeedsAttention)
+	_, _, err = l.Store.CarrierAnswered(t.Context(), "late", stock.CarrierAnswer{ShipmentID: "shp-late", Said: stock.Refused, Reason: "island"})
+	l.must(err)
+	l.found("the carrier has refused the order and its saga waits on", "saga told again")
+	_, err = l.Parts.Engine.Wait(t.Context(), "late")
+	l.must(err)
+	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["late"] {
+		t.Errorf("%+v", rec)
+	}
+}
+
 // TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
 func TestSagaThatStandsStillIsNudged(t *testing.T) {
 	l := newLeaky(t, nil)
