@@ -1,5 +1,3 @@
-//go:build hostile
-
 // Package hostile has counterparts that lie: a payment provider, a carrier, and
 // a proxy before an AWS endpoint. Each stands before a simulator that has the
 // true book, does or does not do what is asked there, and then says something
