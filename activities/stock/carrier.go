@@ -159,7 +159,7 @@ func (s *Store) refusedLate(ctx context.Context, rec Record, a CarrierAnswer) (_
 
 // reopen takes a sale back, so that it can be undone: the order is PAID and
 // refused, and what was sold is held. It reports false if there is nothing to
-// take back, or not any more.
+// take back, or not any more, or if its stock was counted since it was sold.
 func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bool, error) {
 	res, err := s.GetReservation(ctx, orderID)
 	if errors.Is(err, ErrNotFound) || err == nil && res.State != HoldSold {
@@ -184,7 +184,13 @@ func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bo
 			":held": str(string(HoldHeld)), ":sold": str(string(HoldSold)), ":at": str(at),
 		},
 	}
-	items := append([]types.TransactWriteItem{{Update: hold}, {Update: again}}, s.moveStock(res.Items, "sold", "reserved")...)
+	items := []types.TransactWriteItem{{Update: hold}, {Update: again}}
+	for _, back := range s.moveStock(res.Items, "sold", "reserved") {
+		// Whoever has counted since then may have counted these pieces.
+		*back.Update.ConditionExpression += " AND (attribute_not_exists(countedAt) OR countedAt < :soldAt)"
+		back.Update.ExpressionAttributeValues[":soldAt"] = str(res.UpdatedAt)
+		items = append(items, back)
+	}
 	failed, err := s.transact(ctx, "reopen order "+orderID, items)
 	return err == nil && len(failed) == 0, err
 }

@@ -222,6 +222,13 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 			})
 			return err
 		},
+		"stock was counted since": func(s *stock.Store, _ testkit.AWS) error { // perhaps before the carrier collected it
+			l, err := s.GetLevel(t.Context(), "A")
+			if err == nil {
+				_, err = s.Count(t.Context(), "A", 10, l.Version())
+			}
+			return err
+		},
 		"tracked": func(_ *stock.Store, a testkit.AWS) error { // a durable-task client had the carrier's word
 			_, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 				TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},

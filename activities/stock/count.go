@@ -47,10 +47,10 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 	in := &dynamodb.UpdateItemInput{
 		TableName: &s.tables.Stock, Key: item{"sku": str(sku)},
 		ReturnValues: types.ReturnValueAllNew, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		ExpressionAttributeValues: item{":counted": num(counted), ":against": str(against), ":one": num(1)},
+		ExpressionAttributeValues: item{":counted": num(counted), ":against": str(against), ":one": num(1), ":at": str(s.stamp())},
 	}
 	if against == NewSKU {
-		in.UpdateExpression = aws.String("SET available = :counted, received = :counted, reserved = :zero, sold = :zero, counts = :one, counted = :counted, countedAgainst = :against")
+		in.UpdateExpression = aws.String("SET available = :counted, received = :counted, reserved = :zero, sold = :zero, counts = :one, counted = :counted, countedAgainst = :against, countedAt = :at")
 		in.ConditionExpression = aws.String("attribute_not_exists(sku)")
 		in.ExpressionAttributeValues[":zero"] = num(0)
 	} else {
@@ -62,7 +62,7 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 		// have been put in by other means.
 		in.UpdateExpression = aws.String("SET available = :counted - if_not_exists(reserved, :zero), received = :counted + if_not_exists(sold, :zero), " +
 			"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero), " +
-			"counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against")
+			"counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against, countedAt = :at")
 		in.ConditionExpression = aws.String("attribute_exists(sku) AND (attribute_not_exists(reserved) OR reserved <= :counted)")
 		in.ExpressionAttributeValues[":zero"] = num(0)
 		for name, n := range map[string]int64{"received": was.Received, "sold": was.Sold, "counts": was.Counts} {
