@@ -217,6 +217,31 @@ func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f 
 	return s.WalkSince(ctx, time.Time{}, statuses, limit, f)
 }
 
+// Scan pages through all orders as the table has them, in no order; an empty
+// next ends. It finds those, too, that have fallen out of the indexes.
+func (s *Store) Scan(ctx context.Context, cursor string, limit int) (records []Record, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Orders, "orderId", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, i := range items {
+		r, err := decodeRecord(i)
+		if err != nil {
+			return nil, "", err
+		}
+		if !strings.HasPrefix(r.OrderID, "#") { // workers, and what is like them
+			records = append(records, r)
+		}
+	}
+	return records, next, nil
+}
+
+// Listed reports whether lists and walks find the order: it has its place in the
+// index, if perhaps under another status.
+func (r Record) Listed() bool {
+	return r.Placed != "" && slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return r.StatusShard == statusShard(st, r.OrderID) })
+}
+
 // WalkSince is Walk for orders that were accepted at a time or later: others are
 // not read.
 func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {

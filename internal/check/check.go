@@ -26,7 +26,7 @@ import (
 // Orders is what the check reads of *stock.Store.
 type Orders interface {
 	CheckLedger(ctx context.Context) (stock.Ledger, error)
-	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
+	Scan(ctx context.Context, cursor string, limit int) ([]stock.Record, string, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
 }
 
@@ -71,7 +71,8 @@ type Result struct {
 	Ledger     stock.Ledger         `json:"ledger"`
 	ByStatus   map[order.Status]int `json:"byStatus"`
 	Orders     int                  `json:"orders"`
-	ByHand     int                  `json:"byHand"` // of those that ended without shipping, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
+	ByHand     int                  `json:"byHand"`    // of those that ended without shipping, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
+	Unsettled  int                  `json:"unsettled"` // that have not ended and changed less than Settled ago: they were not judged
 	Violations []string             `json:"violations"`
 }
 
@@ -119,8 +120,12 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 	}
 	live := map[string]stock.Record{}
 	for id, rec := range records {
-		if !rec.Status.Terminal() && time.Since(rec.UpdatedAt) >= b.Settled {
+		switch {
+		case rec.Status.Terminal():
+		case time.Since(rec.UpdatedAt) >= b.Settled:
 			live[id] = rec
+		default:
+			res.Unsettled++
 		}
 	}
 	if err := res.open(ctx, b.Sagas, live); err != nil {
@@ -148,6 +153,12 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 	for _, id := range slices.Sorted(maps.Keys(records)) {
 		rec := records[id]
 		res.ByStatus[rec.Status]++
+		if !rec.Listed() {
+			res.bad(nothingLost, "order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed", id, rec.Status)
+		}
+		if !slices.Contains(order.Statuses(), rec.Status) {
+			res.bad(nothingLost, "order %s has the status %q, which is none", id, rec.Status)
+		}
 		if rec.Status.Terminal() && rec.Token != "" {
 			res.bad(noToken, "order %s has ended and its payment token is still stored", id)
 		}
@@ -314,6 +325,10 @@ func (r *Result) live(rec stock.Record, charges account, res stock.Reservation) 
 		if res.State != stock.HoldHeld {
 			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
+	case order.StatusNeedsAttention:
+		if res.State == stock.HoldSold {
+			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+		}
 	}
 	if (rec.Status == order.StatusPaid || rec.ChargeID != "" || rec.ShipmentID != "") && !rec.Refunding {
 		r.charged(rec, charges)
@@ -364,13 +379,18 @@ const page = 500
 
 func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
 	out := map[string]stock.Record{}
-	err := o.Walk(ctx, order.Statuses(), page, func(part []stock.Record) error {
-		for _, r := range part {
+	for cursor := ""; ; {
+		list, next, err := o.Scan(ctx, cursor, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
 			out[r.OrderID] = r
 		}
-		return nil
-	})
-	return out, err
+		if cursor = next; cursor == "" {
+			return out, nil
+		}
+	}
 }
 
 func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservation, error) {

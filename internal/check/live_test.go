@@ -96,6 +96,19 @@ func TestOrdersThatWait(t *testing.T) {
 			[]string{"I1 never oversold: order x is PAID over [{A 2}], and its reservation HELD over [{A 4}]"}},
 		"more reserved than ordered, with a person": {func(b *books, id string) { b.parked(id); b.greedy(id, "reserved") },
 			[]string{"I1 never oversold: order x is NEEDS_ATTENTION over [{A 2}], and its reservation HELD over [{A 4}]"}},
+		"sold while a person decides": {func(b *books, id string) {
+			b.parked(id)
+			b.edit("reservations", "orderId", id, "state", &types.AttributeValueMemberS{Value: "SOLD"})
+		}, []string{"I1 never oversold: A: 2 pieces are reserved, and orders hold 0", "I1 never oversold: A: 0 pieces are sold, and orders have bought 2",
+			`I1 never oversold: order x is NEEDS_ATTENTION and its reservation "SOLD"`}},
+		"in no list": {func(b *books, id string) {
+			b.waiting(id)
+			b.edit("orders", "orderId", id, "statusShard", &types.AttributeValueMemberS{Value: "PAID"})
+		}, []string{"I2 nothing is lost: order x is PAID and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed"}},
+		"of an unknown status": {func(b *books, id string) {
+			b.waiting(id)
+			b.edit("orders", "orderId", id, "status", &types.AttributeValueMemberS{Value: "LIMBO"})
+		}, []string{`I2 nothing is lost: order x has the status "LIMBO", which is none`}},
 		"more sold than ordered": {func(b *books, id string) { b.sound(id); b.greedy(id, "sold") },
 			[]string{"I1 never oversold: order x is COMPLETED over [{A 2}], and its reservation SOLD over [{A 4}]"}},
 	} {
