@@ -52,6 +52,7 @@ func TestValidate(t *testing.T) {
 		{`payment URL "" must be`, func(w *app.Worker) { w.PaymentURL = "" }},
 		{`payment URL "nonsense" must be`, func(w *app.Worker) { w.PaymentURL = "nonsense" }},
 		{`payment URL "http://[" must be`, func(w *app.Worker) { w.PaymentURL = "http://[" }},
+		{`payment URL "http://a/?key=x" must have no query`, func(w *app.Worker) { w.PaymentURL = "http://a/?key=x" }},
 		{"payment timeout must be positive, is -1s", func(w *app.Worker) { w.PaymentTimeout = -time.Second }},
 		{"payment timeout must be positive, is 0s", func(w *app.Worker) { w.PaymentTimeout = 0 }},
 		{"approval limit must not be negative, is -5", func(w *app.Worker) { w.Terms.ApprovalAbove = -5 }},

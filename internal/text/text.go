@@ -54,9 +54,9 @@ func clean(r rune) rune {
 }
 
 // IsID reports whether s can be an id that somebody else made: 1 to MaxID
-// bytes of valid UTF-8 without control characters.
+// bytes of valid UTF-8 without control characters, and no space around it.
 func IsID(s string) bool {
-	return s != "" && len(s) <= MaxID && utf8.ValidString(s) &&
+	return s != "" && len(s) <= MaxID && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return clean(r) != r })
 }
 

@@ -56,7 +56,7 @@ func FuzzCut(f *testing.F) {
 func TestIsID(t *testing.T) {
 	for id, want := range map[string]bool{
 		"ch_1": true, "1Z 999 AA1": true, strings.Repeat("a", text.MaxID): true,
-		"": false, strings.Repeat("a", text.MaxID+1): false, "a\nb": false, "a\x00": false, "a\xff": false,
+		"": false, strings.Repeat("a", text.MaxID+1): false, "a\nb": false, "a\x00": false, "a\xff": false, " ": false, "a ": false, "\u00a0a": false,
 	} {
 		if text.IsID(id) != want {
 			t.Errorf("%q: %v", id, !want)
