@@ -79,6 +79,7 @@ func (a Activities) Register(r *task.TaskRegistry) error {
 		r.AddActivityN(workflows.RequestShipment, a.do(workflows.RequestShipment, a.RequestShipment)),
 		r.AddActivityN(workflows.ConfirmShipment, a.do(workflows.ConfirmShipment, a.ConfirmShipment)),
 		r.AddActivityN(workflows.SettleApproval, a.do(workflows.SettleApproval, a.SettleApproval)),
+		r.AddActivityN(workflows.VerifyRefusal, a.do(workflows.VerifyRefusal, a.VerifyRefusal)),
 		r.AddActivityN(workflows.ParkSaga, a.parked(workflows.ParkSaga, a.ParkSaga)),
 	)
 }
@@ -423,6 +424,21 @@ func (a Activities) complete(ctx context.Context, s workflows.State) error {
 		a.ended(s, End{Status: order.StatusCompleted})
 	}
 	return stopIfFinished(err)
+}
+
+// VerifyRefusal ends the saga if the carrier has refused the shipment by the
+// order's record: intake has kept that answer, and a durable-task client may
+// have sent another one, also before a shipment was requested.
+func (a Activities) VerifyRefusal(ctx context.Context, s workflows.State) (workflows.State, error) {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	if err != nil {
+		return workflows.State{}, err
+	}
+	if rec.Carrier == stock.Refused {
+		return workflows.State{}, refused(rec)
+	}
+	zerolog.Ctx(ctx).Warn().Msg("a refusal that the carrier has not sent is dropped")
+	return workflows.State{}, nil
 }
 
 func refused(rec stock.Record) error {

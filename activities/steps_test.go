@@ -26,7 +26,7 @@ func TestRegisterOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("registered twice")
 	}
-	for _, name := range append([]string{workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
+	for _, name := range append([]string{workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not among what is registered: %v", name, err)
 		}
@@ -205,6 +205,27 @@ func TestRefusedMeanwhile(t *testing.T) {
 		b.is(step, order.StatusPaid)
 	}
 	b.level(6, 4, 0)
+}
+
+// TestVerifyRefusal: only what the carrier has said, by the order's record, ends
+// the saga.
+func TestVerifyRefusal(t *testing.T) {
+	b := newBench(t)
+	for said, want := range map[stock.Carrier]string{"": "", stock.Dispatched: "", stock.Refused: "refused by the carrier: island"} {
+		id := "o" + string(said)
+		s := b.paid(id)
+		b.must(b.Store.MarkShipmentRequested(t.Context(), id, shipment.ID(id)))
+		if said != "" {
+			_, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: shipment.ID(id), Said: said, Reason: "island"})
+			b.must(err)
+		}
+		for range 2 {
+			if out := b.do(workflows.VerifyRefusal, s); out.Stop.Reason != want {
+				t.Errorf("%q: %+v", said, out.Stop)
+			}
+		}
+		b.is(id, order.StatusPaid)
+	}
 }
 
 // TestBegunAgainAfterARefusal: what the carrier said is why the order fails, also

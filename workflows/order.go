@@ -26,6 +26,7 @@ const (
 	RequestShipment = "RequestShipment"
 	ConfirmShipment = "ConfirmShipment"
 	SettleApproval  = "SettleApproval" // from v3 on
+	VerifyRefusal   = "VerifyRefusal"  // likewise
 	ParkSaga        = "ParkSaga"
 )
 
@@ -150,12 +151,16 @@ func (t Terms) approvalTimeout() time.Duration { return cmp.Or(t.ApprovalTimeout
 func Order(ctx *task.WorkflowContext) (any, error) { return run(ctx, approval, carrier) }
 
 // OrderV2 is the workflow function of VersionV2.
-func OrderV2(ctx *task.WorkflowContext) (any, error) { return run(ctx, approvalV2, carrier) }
+func OrderV2(ctx *task.WorkflowContext) (any, error) {
+	trusting := carrier
+	trusting.Verify = ""
+	return run(ctx, approvalV2, trusting)
+}
 
 // OrderV1 is the workflow function of VersionV1.
 func OrderV1(ctx *task.WorkflowContext) (any, error) {
 	punctual := carrier
-	punctual.Late = false
+	punctual.Verify, punctual.Late = "", false
 	return run(ctx, approvalV2, punctual)
 }
 
@@ -269,4 +274,6 @@ var carrier = saga.Wait[State]{
 	// safe, so a person finds out, or the carrier answers after all.
 	TimedOut: func(State) *saga.Stop { return nil },
 	Late:     true,
+	// The refund of what is on its way is not safe either.
+	Verify: VerifyRefusal,
 }

@@ -97,6 +97,9 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 		}
 		return workflows.State{Approved: true}, nil
 	})))
+	errs = append(errs, r.AddActivityN(workflows.VerifyRefusal, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
+		return workflows.State{}, s.call(ctx, workflows.VerifyRefusal)
+	})))
 	errs = append(errs, r.AddActivityN(workflows.ParkSaga, saga.Parked(func(ctx context.Context, _ workflows.State, _, _ string) error {
 		return s.call(ctx, workflows.ParkSaga)
 	})))
@@ -181,6 +184,7 @@ type signal struct {
 
 func TestOrderSaga(t *testing.T) {
 	decline := map[string]*saga.Stop{workflows.ChargePayment: {Status: "DECLINED", Reason: "no"}}
+	refusal := map[string]*saga.Stop{workflows.VerifyRefusal: {Status: "FAILED", Reason: "island"}}
 	retry := saga.Resolution{Action: saga.ActionRetry, By: "ann"}
 	for _, c := range []struct {
 		name    string
@@ -239,8 +243,12 @@ func TestOrderSaga(t *testing.T) {
 
 		{name: "carrier dispatches", terms: awaiting, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "t"}}},
 			status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
-		{name: "carrier refuses", terms: awaiting, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
+		{name: "carrier refuses", terms: awaiting, stop: refusal, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status: "FAILED", effects: "ReserveStock ChargePayment RequestShipment RefundPayment ReleaseStock"},
+		{name: "somebody refuses whom nobody asked", terms: awaiting, signals: []signal{
+			{"", workflows.EventCarrier, workflows.CarrierAnswer{Reason: "early"}},
+			{workflows.VerifyRefusal, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment VerifyRefusal ConfirmShipment"},
 		{name: "carrier silent, then found to have shipped", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
@@ -250,7 +258,7 @@ func TestOrderSaga(t *testing.T) {
 		{name: "carrier dispatches late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
 			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
-		{name: "carrier refuses late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+		{name: "carrier refuses late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }, stop: refusal,
 			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
 		{name: "cancel after the shipment request is ignored", terms: awaiting, signals: []signal{

@@ -57,6 +57,10 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 	},
 	"v1-late-carrier": late,
 	"late-carrier":    late,
+	"v3-late-carrier": func(t *testing.T, s *script, e *embedded.Engine) {
+		s.stop = map[string]*saga.Stop{workflows.VerifyRefusal: {Status: "FAILED", Reason: "island"}}
+		late(t, s, e)
+	},
 }
 
 // versions are all that are registered.
@@ -66,7 +70,8 @@ var versions = map[string]task.Workflow{workflows.VersionV1: workflows.OrderV1, 
 // others replay on every version.
 var of = map[string][]string{
 	"v1-late-carrier":             {workflows.VersionV1},
-	"late-carrier":                {workflows.VersionV2, workflows.Version},
+	"late-carrier":                {workflows.VersionV2},
+	"v3-late-carrier":             {workflows.Version},
 	"retries-approval-carrier":    {workflows.VersionV2, workflows.VersionV1},
 	"v3-retries-approval-carrier": {workflows.Version},
 	"v2-expired":                  {workflows.VersionV2, workflows.VersionV1},

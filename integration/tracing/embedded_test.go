@@ -81,6 +81,7 @@ POST /v1/orders
               process ShipmentEvents
                 send CarrierAnswers
                   process CarrierAnswers
+          VerifyRefusal 1 stopped
           RefundPayment 1 done
             POST /v1/refunds
               POST /v1/refunds

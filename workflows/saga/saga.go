@@ -97,6 +97,11 @@ type Wait[S any] struct {
 	// its result is taken into the state and the saga goes on, its Stop ends it.
 	// It is retried until it succeeds: that it cannot be reached decides nothing.
 	Settle string
+	// Verify is the activity (see func Do) that is asked before a signal that was
+	// Received stops the saga, or "": whoever sent it may not be who it is from. Its
+	// Stop ends the saga. Without one the signal is dropped, and the wait begins
+	// again. It is retried until it succeeds.
+	Verify string
 	// Late lets a signal that comes while the saga is parked for want of it still
 	// be received: the saga goes on, and needs nobody any more.
 	Late bool
@@ -253,12 +258,16 @@ func (r *run[S]) wait(i int) *Stop {
 			return r.cancelled()
 		}
 		if got == w.Signal {
-			if stop := w.Received(&r.state, payload); stop != nil || w.Settle == "" {
+			stop, dropped := r.received(i, payload)
+			if dropped {
+				continue
+			}
+			if stop != nil || w.Settle == "" {
 				return stop
 			}
 		}
 		if w.Settle != "" {
-			return r.settle(i)
+			return r.ask(i, w.Settle)
 		}
 		if stop := w.TimedOut(r.state); stop != nil {
 			return stop
@@ -269,7 +278,10 @@ func (r *run[S]) wait(i int) *Stop {
 		}
 		res, payload := r.park(step.Name, Stop{Status: r.saga.Failed}, fmt.Errorf("no %s within %s", w.Signal, w.Timeout(r.state)), late...)
 		if payload != nil {
-			return w.Received(&r.state, payload)
+			if stop, dropped := r.received(i, payload); !dropped {
+				return stop
+			}
+			continue
 		}
 		switch res.Action {
 		case ActionRetry:
@@ -282,12 +294,21 @@ func (r *run[S]) wait(i int) *Stop {
 	}
 }
 
-// settle lets the wait's activity decide.
-func (r *run[S]) settle(i int) *Stop {
-	step := &r.saga.Steps[i]
-	r.ctx.SetCustomStatus(settleStatus + step.Name)
+// received takes in what a wait waited for; dropped: it does not hold.
+func (r *run[S]) received(i int, payload json.RawMessage) (stop *Stop, dropped bool) {
+	w := r.saga.Steps[i].Wait
+	if stop = w.Received(&r.state, payload); stop == nil || w.Verify == "" {
+		return stop, false
+	}
+	stop = r.ask(i, w.Verify)
+	return stop, stop == nil
+}
+
+// ask lets an activity decide about a wait.
+func (r *run[S]) ask(i int, activity string) *Stop {
+	r.ctx.SetCustomStatus(settleStatus + r.saga.Steps[i].Name)
 	var out reply
-	stop, err := r.attempt(step.Wait.Settle, forever, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
+	stop, err := r.attempt(activity, forever, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
 	if err != nil {
 		panic(err) // a policy without limits is never exhausted
 	}
