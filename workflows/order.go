@@ -102,9 +102,9 @@ type Terms struct {
 	// Patience is how long compensations, and steps after the point of no
 	// return, are tried before a person is asked; 0 means 24 hours.
 	Patience time.Duration `json:"patience,omitempty"`
-	// Pace scales all pauses between tries, and the budget of the steps before
-	// the point of no return; 0 means 1. Demonstrations and tests use a small
-	// one.
+	// Pace scales all pauses between tries, but for those that somebody asks for
+	// (Retry-After), and the budget of the steps before the point of no return; 0
+	// means 1. Demonstrations and tests use a small one.
 	Pace float64 `json:"pace,omitempty"`
 }
 

@@ -178,7 +178,7 @@ type workerFlags struct {
 	AwaitCarrier    bool          `default:"true" negatable:"" help:"Wait for the carrier's answer before an order completes. Without it an order is COMPLETED when the carrier was asked, and undone if it refuses then."`
 	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
 	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
-	Pace            float64       `default:"1" help:"Factor on all pauses between tries; for tests and demonstrations."`
+	Pace            float64       `default:"1" help:"Factor on all pauses between tries, but for those that the payment provider asks for; for tests and demonstrations."`
 	MaxLive         int           `default:"1000" help:"Sagas in progress, also those whose step is to be tried again, before intake leaves orders in the queue. What rests with a person or the carrier does not count. On Dapr: of all workers together."`
 	NoIntake        bool          `help:"Leave the order queue to others, who start sagas through the API: the intake function, say."`
 	ReconcileEvery  time.Duration `default:"5m" help:"How often the reconciler runs; 0: never."`

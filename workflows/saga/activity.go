@@ -54,15 +54,15 @@ func Undo[S any](fn func(ctx context.Context, state S, why Stop) error) task.Act
 }
 
 // again is an activity's error as its workflow gets it, of which only the text
-// comes through the engine: the pause that it asks for goes before all else. An
-// older worker passes over that.
+// comes through the engine: the pause that it asks for goes before all else. A
+// worker that knows nothing of it passes over that.
 func again(err error) error {
 	asks, ok := errors.AsType[interface {
 		error
 		RetryAfter() time.Duration
 	}](err)
 	if ok && asks.RetryAfter() > 0 {
-		err = fmt.Errorf("%s%s: %w", retryAfter, asks.RetryAfter(), err)
+		err = fmt.Errorf("%s%s: %s%w", retryAfter, asks.RetryAfter(), whole, err)
 	}
 	return text.Err(err)
 }
@@ -70,21 +70,30 @@ func again(err error) error {
 const (
 	taskFailed = "task failed with an error: " // the SDK's, before an activity's own
 	retryAfter = "retry after "                // ours, before an error that asks for a pause
+	whole      = "at least: "                  // ours, after the pause
 )
 
-// asked is the pause that a failed activity asks for, or 0. A text of somebody
-// else's can't ask: it is never the beginning of an error of ours.
-func asked(err error) time.Duration {
+// wish is the pause that a failed activity asks for, or 0. Without whole it
+// stands in the history since before Policy.Max could be exceeded: a replay must
+// decide as it was decided then.
+type wish struct {
+	pause time.Duration
+	whole bool
+}
+
+// asked reads an activity's error. A text of somebody else's can't ask: it is
+// never the beginning of an error of ours.
+func asked(err error) wish {
 	rest, ok := strings.CutPrefix(err.Error(), taskFailed+retryAfter)
 	if !ok {
-		return 0
+		return wish{}
 	}
-	pause, _, _ := strings.Cut(rest, ": ")
+	pause, rest, _ := strings.Cut(rest, ": ")
 	d, err := time.ParseDuration(pause)
 	if err != nil {
-		return 0
+		return wish{}
 	}
-	return d
+	return wish{d, strings.HasPrefix(rest, whole)}
 }
 
 // Parked adapts the Saga.Park activity: step is stuck because of cause. An

@@ -23,8 +23,14 @@ type limited struct{ pause time.Duration }
 func (limited) Error() string               { return "429 retry after 59s: slow down" }
 func (l limited) RetryAfter() time.Duration { return l.pause }
 
+// older is what a worker wrote down that cut pauses to the policy's Max.
+type older struct{ pause time.Duration }
+
+func (o older) Error() string { return fmt.Sprintf("retry after %s: 429 slow down", o.pause) }
+
 // TestErrorsChooseTheirPause, of steps and of compensations: at least what they
-// ask for, and no more than the policy's Max and a minute. The clock is moved.
+// ask for up to a minute, whatever the policy's Max, and not all the same. What
+// an older worker has written down decides as it did. The clock is moved.
 func TestErrorsChooseTheirPause(t *testing.T) {
 	const s = time.Second
 	for name, c := range map[string]struct {
@@ -36,8 +42,10 @@ func TestErrorsChooseTheirPause(t *testing.T) {
 		"less than ours":     {limited{s / 10}, 30 * s, 700 * time.Millisecond, s},
 		"one second":         {limited{s}, 30 * s, s, 1300 * time.Millisecond},
 		"20 s":               {limited{20 * s}, 30 * s, 20 * s, 26 * s},
-		"more than Max":      {limited{time.Hour}, 30 * s, 30 * s, 30 * s},
-		"more than a minute": {limited{time.Hour}, 10 * time.Minute, time.Minute, time.Minute},
+		"more than Max":      {limited{40 * s}, 30 * s, 40*s + 1, 52 * s},
+		"more, and short":    {limited{40 * s}, s, 40*s + 1, 52 * s},
+		"more than a minute": {limited{time.Hour}, 10 * time.Minute, time.Minute + 1, 78 * s},
+		"an old history's":   {older{40 * s}, 30 * s, 30 * s, 30 * s},
 		"less than nothing":  {limited{-time.Hour}, 30 * s, 700 * time.Millisecond, s},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,6 +53,9 @@ func TestErrorsChooseTheirPause(t *testing.T) {
 			failing := map[string]int{"Book": 1, "Cancel": 1}
 			fail := func(activity string) error {
 				if failing[activity]--; failing[activity] >= 0 {
+					if _, old := c.failure.(older); old { //nolint:errorlint // it is made above
+						return c.failure // its text is the first
+					}
 					return fmt.Errorf("call %s: %w", activity, c.failure)
 				}
 				return nil

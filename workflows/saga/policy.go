@@ -19,11 +19,11 @@ type Policy struct {
 	MinAttempts int
 	// First is the pause after the first failure, Max the longest; each pause
 	// is Factor times the one before. An error may ask for a longer one (see
-	// Do), and gets it up to Max, and to a minute.
+	// Do), also than Max, and gets it up to a minute.
 	First, Max time.Duration
 	Factor     float64
 	// Jitter is the share of a pause that is varied, 0 to 1: with 0.2 a pause
-	// of 10 s lasts 8 to 10 s. It is derived from the saga's id and not from
+	// of 10 s lasts 8 to 10 s, or 10 to 12 s if an error has asked for it. It is derived from the saga's id and not from
 	// chance, so that a replay decides the same.
 	Jitter float64
 }
@@ -54,16 +54,21 @@ func (p Policy) Validate() error {
 // may be wrong, or not mean well.
 const longestAsked = time.Minute
 
-// delay is the pause after the n-th failure, n from 1, which asks for one of its
-// own, or for 0.
-func (p Policy) delay(key string, n int, asked time.Duration) time.Duration {
+// delay is the pause after the n-th failure, n from 1, which may ask for one of
+// its own.
+func (p Policy) delay(key string, n int, w wish) time.Duration {
 	d := min(float64(p.First)*math.Pow(p.Factor, float64(n-1)), float64(p.Max))
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(key + strconv.Itoa(n))) // never fails, says hash.Hash
 	share := float64(h.Sum32()) / math.MaxUint32
 	own := time.Duration(d * (1 - p.Jitter*share))
-	asked += time.Duration(float64(asked) * p.Jitter * share) // not all at the same moment
-	return max(own, min(asked, p.Max, longestAsked))
+	later := func(d time.Duration) time.Duration { // not all at the same moment
+		return d + time.Duration(float64(d)*p.Jitter*share)
+	}
+	if !w.whole {
+		return max(own, min(later(w.pause), p.Max, longestAsked))
+	}
+	return max(own, later(min(w.pause, longestAsked)))
 }
 
 func (p Policy) exhausted(attempts int, elapsed time.Duration) bool {
