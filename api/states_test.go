@@ -579,6 +579,8 @@ func TestFailures(t *testing.T) {
 	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m, "\nordersaga_sagas_waiting -1\n") {
 		t.Errorf("metrics without an engine: %s", m)
 	}
+	b.fail = fmt.Errorf("read: %w", engine.ErrAway)
+	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not answer now; try again")
 	b.fail = context.DeadlineExceeded
 	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "try again")
 

@@ -19,6 +19,7 @@ var (
 	ErrNotCompleted = errors.New("the saga has not ended yet")
 	ErrEnded        = errors.New("the saga has ended")
 	ErrBadCursor    = errors.New("the cursor was not made by a list call")
+	ErrAway         = errors.New("the engine does not answer now; try again")
 	ErrUnsupported  = errors.New("the engine cannot do this")
 	ErrStalled      = errors.New("the saga is stalled, and takes nothing in until the cause is gone; most often its history has outgrown the Dapr sidecar's max-body-size: " +
 		"raise that and restart the sidecars, and it goes on by itself (the history's last event names the cause; docs/operations.md, Stalled sagas)")
