@@ -72,6 +72,9 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
 		Accepted: rec.CreatedAt.UnixMilli(),
 	})
+	if errors.Is(err, engine.ErrActive) { // another reconciler was quicker, and tells it the same
+		return nil
+	}
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record

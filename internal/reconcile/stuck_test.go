@@ -60,12 +60,13 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l.Terms.CarrierTimeout = 500 * time.Millisecond
 	l.silent("late")
 	testkit.Eventually(t, "a person is to see to it", func() error {
-		if i, err := l.Parts.Engine.Get(t.Context(), "late"); err != nil || saga.ParkedAt(i.CustomStatus) != workflows.StepCarrier {
-			return fmt.Errorf("%+v %w", i, err)
+		i, err := l.Parts.Engine.Get(t.Context(), "late")
+		rec, err2 := l.Store.Get(t.Context(), "late")
+		if err := errors.Join(err, err2); err != nil || saga.ParkedAt(i.CustomStatus) != workflows.StepCarrier || rec.Status != order.StatusNeedsAttention {
+			return fmt.Errorf("%+v %s %w", i, rec.Status, err)
 		}
 		return nil
 	})
-	l.is("late", order.StatusNeedsAttention)
 	_, _, err = l.Store.CarrierAnswered(t.Context(), "late", stock.CarrierAnswer{ShipmentID: "shp-late", Said: stock.Refused, Reason: "island"})
 	l.must(err)
 	l.found("the carrier has refused the order and its saga waits on", "saga told again")
