@@ -90,6 +90,9 @@ type Options struct {
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
 	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	// Stalled are the ids of the orders whose sagas the reconciler has found
+	// stalled; nil: it finds none.
+	Stalled func() []string
 	// Later runs an errand that outlives the request, until it has succeeded or
 	// is given up; nil: there are none.
 	Later func(what string, errand func(context.Context) error)

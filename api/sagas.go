@@ -67,7 +67,7 @@ type listInput struct {
 	SKU      string   `query:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Only orders for this. It reads every order that the others select, so say since when, too." example:"SKU-1"`
 	Since    string   `query:"since" doc:"Accepted at or after: RFC 3339, or a duration back from now such as 15m." example:"15m"`
 	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
-	Stuck    bool     `query:"stuck" doc:"Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error."`
+	Stuck    bool     `query:"stuck" doc:"Only those that need attention, are stalled, or have not moved for longer than what they are at may take, each with its step and last error."`
 	Undoing  bool     `query:"undoing" doc:"Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last."`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`

@@ -47,13 +47,14 @@ type behind struct {
 	published []string
 	raised    []raised
 	lost      []string
-	noteFirst bool   // whether every event raised had its note already
-	step      string // at which sagas are parked; "" is the shipment
-	busy      bool   // with what was decided before
-	unknown   bool   // to the engine, until it is started
-	ended     bool   // say that all sagas have
-	undoing   bool   // say that all sagas are
-	stalled   bool   // say that all sagas are
+	noteFirst bool     // whether every event raised had its note already
+	step      string   // at which sagas are parked; "" is the shipment
+	busy      bool     // with what was decided before
+	unknown   bool     // to the engine, until it is started
+	ended     bool     // say that all sagas have
+	undoing   bool     // say that all sagas are
+	stalled   bool     // say that all sagas are
+	found     []string // stalled, by the reconciler
 	fail      error
 	failRaise error
 	failNote  error
@@ -77,6 +78,7 @@ func newBench(t *testing.T) bench {
 			return b.fail
 		},
 		Reconciler: reconciling{b.behind}, ReconcileWait: time.Millisecond,
+		Stalled:  func() []string { return b.found },
 		Ready:    func(context.Context) error { return b.fail },
 		Registry: prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
@@ -641,4 +643,64 @@ func TestStalled(t *testing.T) {
 	// It stalls just now.
 	b.failRaise = engine.ErrStalled
 	b.post("/v1/sagas/o/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "stalled")
+}
+
+// TestStalledIsStuckWhateverItWaitsFor: nothing here has been still for long, and
+// an approval or the carrier may take a day.
+func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
+	b := newBench(t)
+	b.found = []string{"never-was"}
+	var live []string
+	for _, st := range order.Statuses() {
+		id := b.put(st)
+		if b.found = append(b.found, id); !st.Terminal() {
+			live = append(live, id)
+		}
+	}
+	shipping := b.put(order.StatusPaid)
+	if err := b.Store.MarkShipmentRequested(t.Context(), shipping, "shp"); err != nil {
+		t.Fatal(err)
+	}
+	stuck := func(query string) (ids []string, next string) {
+		t.Helper()
+		var page struct {
+			Sagas []struct{ OrderID, RuntimeStatus, LastError string }
+			Next  string
+		}
+		b.get("/v1/sagas?stuck=true"+query).json(t, &page)
+		for _, s := range page.Sagas {
+			if ids = append(ids, s.OrderID); b.stalled && (s.RuntimeStatus != "STALLED" || !strings.Contains(s.LastError, "too large")) {
+				t.Errorf("%+v", s)
+			}
+		}
+		return ids, page.Next
+	}
+	if ids, _ := stuck(""); len(ids) != 1 || ids[0] != "o-NEEDS_ATTENTION" {
+		t.Errorf("they go on again: %v", ids)
+	}
+	b.stalled = true
+	ids, _ := stuck("")
+	slices.Sort(ids)
+	slices.Sort(live)
+	if len(live) != 5 || !slices.Equal(ids, live) {
+		t.Errorf("%v, want %v", ids, live)
+	}
+	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 5\n") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="AWAITING_APPROVAL"`) {
+		t.Errorf("%s", a.body)
+	}
+	var paged []string
+	for cursor, more := "", true; more; more = cursor != "" {
+		var some []string
+		some, cursor = stuck("&limit=2&cursor=" + cursor)
+		paged = append(paged, some...)
+	}
+	slices.Sort(paged)
+	if !slices.Equal(paged, live) {
+		t.Errorf("page by page %v, want %v", paged, live)
+	}
+	for query, n := range map[string]int{"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0, "&sku=A&since=1h": 5, "&before=1h": 0} {
+		if ids, _ := stuck(query); len(ids) != n {
+			t.Errorf("%s: %v", query, ids)
+		}
+	}
 }

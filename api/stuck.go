@@ -16,8 +16,9 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// stuck pages through the orders that need attention, and those that have not
-// changed for longer than what their saga is at may take, newest first.
+// stuck pages through the orders that need attention, those that have not
+// changed for longer than what their saga is at may take, and those whose saga is
+// stalled, newest first.
 func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas []Saga, next string, err error) {
 	sagas = []Saga{} // not null in JSON
 	live := slices.DeleteFunc(order.Statuses(), order.Status.Terminal)
@@ -49,8 +50,13 @@ func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas
 			sagas = append(sagas, found...)
 		}
 	}
+	found, err := s.stalled(ctx, q)
+	if err != nil {
+		return nil, "", err
+	}
+	sagas = append(sagas, found...)
 	slices.SortFunc(sagas, func(a, b Saga) int { return cmp.Compare(b.Placed, a.Placed) })
-	sagas = slices.CompactFunc(sagas, func(a, b Saga) bool { return a.Placed == b.Placed }) // late, and not with the carrier
+	sagas = slices.CompactFunc(sagas, func(a, b Saga) bool { return a.Placed == b.Placed }) // late, and not with the carrier; or stalled
 	if len(sagas) >= q.Limit {
 		sagas = sagas[:q.Limit]
 		next = sagas[len(sagas)-1].Placed
@@ -82,6 +88,33 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 		}
 	}
 	return found[:min(len(found), q.Limit)], nil
+}
+
+// stalled are those that the reconciler has found stalled and that still are,
+// also while their orders wait as they may: of the thousands that do only these
+// are read.
+func (s *server) stalled(ctx context.Context, q stock.Query) ([]Saga, error) {
+	if s.Stalled == nil {
+		return nil, nil
+	}
+	ids := s.Stalled()
+	sagas := make([]Saga, len(ids))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, id := range ids {
+		g.Go(func() error {
+			rec, err := s.Orders.Get(gctx, id)
+			if err == nil && !rec.Status.Terminal() && q.Selects(rec) {
+				sagas[i], err = s.withEngine(gctx, rec)
+			}
+			if errors.Is(err, stock.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.DeleteFunc(sagas, func(one Saga) bool { return one.Runtime != engine.Stalled }), err
 }
 
 // withEngines adds the engine's view to many; a sidecar takes milliseconds for

@@ -37,6 +37,15 @@ type Query struct {
 	Limit      int       // 1 to 1,000
 }
 
+// Selects reports whether an order is one of those; Here and Limit aside.
+func (q Query) Selects(r Record) bool {
+	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) &&
+		(q.CustomerID == "" || r.CustomerID == q.CustomerID) && (q.SKU == "" || r.has(q.SKU)) &&
+		(q.Since.IsZero() || r.Placed >= q.Since.UTC().Format(timeFormat)) &&
+		(q.Before.IsZero() || r.Placed <= q.Before.UTC().Format(timeFormat)) &&
+		(q.Cursor == "" || r.Placed < q.Cursor)
+}
+
 // Page is one page of orders; an empty Next ends.
 type Page struct {
 	Records []Record

@@ -580,7 +580,7 @@ type ListSagasParams struct {
 	// Before Accepted before: likewise.
 	Before *string `form:"before,omitempty" json:"before,omitempty"`
 
-	// Stuck Only those that need attention or have not moved for longer than what they are at may take, each with its step and last error.
+	// Stuck Only those that need attention, are stalled, or have not moved for longer than what they are at may take, each with its step and last error.
 	Stuck *bool `form:"stuck,omitempty" json:"stuck,omitempty"`
 
 	// Undoing Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last.

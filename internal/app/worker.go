@@ -94,6 +94,7 @@ type Worker struct {
 	metrics metrics
 	owner   *ownership        // of the sagas, with the embedded engine
 	unpaid  *reconcile.Unpaid // shared by the reconciler's runs
+	stalled *reconcile.Stalled
 }
 
 // Dapr is where the worker's sidecar is.
@@ -158,7 +159,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
 	}
-	w.parts, w.unpaid = p, &reconcile.Unpaid{}
+	w.parts, w.unpaid, w.stalled = p, &reconcile.Unpaid{}, &reconcile.Stalled{}
 	w.parts.Registry.MustRegister(unpaidMetric(w.unpaid), queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return w.parts, nil
 }
@@ -383,7 +384,7 @@ func (w *Worker) answers() *intake.Consumer {
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Logger: w.Logger, Room: w.roomForLost,
+		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Stalled: w.stalled, Logger: w.Logger, Room: w.roomForLost,
 		Backlog: func(ctx context.Context) (int, error) {
 			d, err := depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue)(ctx)
 			return d.Visible, err
@@ -404,7 +405,7 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
-		Reconciler:  asked, Lost: w.Reconciler().Lost,
+		Reconciler:  asked, Lost: w.Reconciler().Lost, Stalled: w.stalled.IDs,
 		Later:     later.Later,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {

@@ -51,6 +51,8 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
+	} else {
+		r.Stalled.keep(alive)
 	}
 	if err := r.begin(ctx, rep, lost.orders); err != nil {
 		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
@@ -87,6 +89,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
 	}
+	r.Stalled.saw(rec.OrderID, inst.Status == engine.Stalled)
 	if err == nil && r.waitsAsItMay(rec, inst) {
 		return nil
 	}

@@ -82,6 +82,8 @@ type Reconciler struct {
 	// Unpaid is what runs remember of orders whose money is not where it belongs;
 	// with nil each looks at those that have ended within slowGraces.
 	Unpaid *Unpaid
+	// Stalled is what runs remember of sagas that Dapr runs no more; may be nil.
+	Stalled *Stalled
 
 	progress func(Report) // is told now and then how far a run has got; may be nil
 }
@@ -128,6 +130,9 @@ func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next
 	rep = Report{Findings: []Finding{}}
 	if r.Unpaid == nil {
 		r.Unpaid = &Unpaid{}
+	}
+	if r.Stalled == nil {
+		r.Stalled = &Stalled{}
 	}
 	alive, paid, began := map[string]bool{}, claims{}, r.Now()
 	errOrders, errReservations := r.orders(ctx, &rep, alive, paid), r.reservations(ctx, &rep)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -267,11 +269,43 @@ func (stalled) History(context.Context, string) ([]engine.Event, error) {
 func TestStalledSagaIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
-	l.Sagas = stalled{l.Parts.Engine}
+	l.Sagas, l.Stalled = stalled{l.Parts.Engine}, &reconcile.Stalled{}
 	for range 2 {
 		l.found("its saga is stalled: payload size 3984589 bytes exceeds", "flagged")
+	}
+	if ids := l.Stalled.IDs(); len(ids) != 1 || ids[0] != "o" {
+		t.Errorf("%v", ids)
 	}
 	l.must(l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
+}
+
+// TestStalledIsFoundWhateverItWaitsFor, and forgotten once it goes on, or has
+// ended.
+func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Terms.CarrierTimeout = time.Hour
+	l.awaiting("approval")
+	l.silent("carrier")
+	l.Stalled = &reconcile.Stalled{}
+	find := func(sagas reconcile.Sagas, want ...string) {
+		t.Helper()
+		l.Sagas = sagas
+		_, err := l.Once(t.Context())
+		l.must(err)
+		ids := l.Stalled.IDs()
+		if slices.Sort(ids); !slices.Equal(ids, want) {
+			t.Errorf("%v, want %v", ids, want)
+		}
+	}
+	find(l.Parts.Engine)
+	find(stalled{l.Parts.Engine}, "approval", "carrier")
+	find(l.Parts.Engine)
+	find(stalled{l.Parts.Engine}, "approval", "carrier")
+	l.must(l.Store.Decide(t.Context(), "approval", stock.Rejected, stock.Note{Actor: "ann", Action: "reject"}))
+	l.must(saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
+	_, err := l.Parts.Engine.Wait(t.Context(), "approval")
+	l.must(err)
+	find(stalled{l.Parts.Engine}, "carrier")
 }
