@@ -71,7 +71,7 @@ type Result struct {
 	Ledger     stock.Ledger         `json:"ledger"`
 	ByStatus   map[order.Status]int `json:"byStatus"`
 	Orders     int                  `json:"orders"`
-	ByHand     int                  `json:"byHand"`    // of those that ended without shipping, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
+	ByHand     int                  `json:"byHand"`    // of those that ended, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
 	Unsettled  int                  `json:"unsettled"` // that have not ended and changed less than Settled ago: they were not judged
 	Violations []string             `json:"violations"`
 }
@@ -349,7 +349,9 @@ func (r *Result) completed(rec stock.Record, charges account, parcels int, res s
 	id := rec.OrderID
 	r.charged(rec, charges)
 	r.holds(rec, res)
-	if parcels != 1 {
+	if parcelsByHand(rec) {
+		r.ByHand++
+	} else if parcels != 1 {
 		r.bad(oneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
 	expired := res.State == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast

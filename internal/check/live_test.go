@@ -124,6 +124,28 @@ func TestOrdersThatWait(t *testing.T) {
 	}
 }
 
+// TestCompletedByHand: how an order went out that an operator has sent, or
+// confirmed, is not judged. The rest is.
+func TestCompletedByHand(t *testing.T) {
+	for _, step := range []string{workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm} {
+		b := newBooks(t)
+		for _, id := range []string{"x", "unpaid"} {
+			b.accept(id)
+			b.reserve(id)
+			b.pay(id)
+			b.must(b.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+			b.must(b.Store.MarkNeedsAttention(t.Context(), id, step+": stuck"))
+			b.must(b.Store.Resolve(t.Context(), id, step, "resolve", stock.Note{Actor: "ann", Action: "resolve"}))
+			b.must(b.Store.Sell(t.Context(), id, "shp-"+id, ""))
+		}
+		b.charge("x", "charge-x", 200)
+		want := []string{"I3 one charge: order unpaid is COMPLETED with 0 charges that stand"}
+		if got := b.check(); !slices.Equal(got.Violations, want) || got.ByHand != 2 {
+			t.Errorf("%s: %d by hand: %q", step, got.ByHand, got.Violations)
+		}
+	}
+}
+
 // TestByHand: of an order that has failed with its charge and a parcel, what is
 // not judged is what an operator has decided about, and no more.
 func TestByHand(t *testing.T) {
