@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
@@ -78,6 +79,7 @@ func (a Activities) Register(r *task.TaskRegistry) error {
 		r.AddActivityN(workflows.RefundPayment, a.undo(workflows.RefundPayment, a.RefundPayment)),
 		r.AddActivityN(workflows.RequestShipment, a.do(workflows.RequestShipment, a.RequestShipment)),
 		r.AddActivityN(workflows.ConfirmShipment, a.do(workflows.ConfirmShipment, a.ConfirmShipment)),
+		r.AddActivityN(workflows.CompleteByHand, a.do(workflows.CompleteByHand, a.CompleteByHand)),
 		r.AddActivityN(workflows.SettleApproval, a.do(workflows.SettleApproval, a.SettleApproval)),
 		r.AddActivityN(workflows.VerifyRefusal, a.do(workflows.VerifyRefusal, a.VerifyRefusal)),
 		r.AddActivityN(workflows.ParkSaga, a.parked(workflows.ParkSaga, a.ParkSaga)),
@@ -319,7 +321,8 @@ func (a Activities) final(ctx context.Context, o order.Order, no error) error {
 }
 
 // RefundPayment gives the money back, or makes sure that none is taken. An
-// order that is COMPLETED keeps it: this is a second saga for it, then.
+// order that is COMPLETED keeps it: this is a second saga for it, then. So does
+// one whose refund an operator has settled.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
 	rec, err := a.Stock.MarkRefunding(ctx, s.Order.OrderID)
 	if errors.Is(err, stock.ErrFinished) {
@@ -333,6 +336,9 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 		if err := a.Stock.Flag(ctx, rec, "saga", stock.RefundedThoughDispatched); err != nil {
 			return err
 		}
+	}
+	if slices.Contains(rec.Settled, workflows.StepCharge) { // a bank transfer, say
+		return nil
 	}
 	if s.Order.Total() == 0 && len(s.Order.Lines) > 0 { // without a record nobody knows what it cost
 		return nil
@@ -399,10 +405,36 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, nil // this is the step's second run
 	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and the saga was told to go on
 		return workflows.State{}, refused(rec)
-	case rec.ShipmentID == "" || rec.Status.Terminal():
+	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.Shipping) || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
 	return workflows.State{}, a.complete(ctx, s)
+}
+
+// CompleteByHand completes an order of which an operator has done the last step
+// by hand, or left it out. That the customer cannot be told does not keep it
+// from that: it may be why the step was stuck. If the order cannot complete
+// though nothing undoes it, the step is stuck again.
+func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (workflows.State, error) {
+	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
+	switch {
+	case err != nil:
+		return workflows.State{}, err
+	case rec.Status == order.StatusCompleted: // this is the step's second run
+	case rec.Carrier == stock.Refused && !rec.Status.Terminal():
+		return workflows.State{}, refused(rec)
+	case rec.Status.Terminal() || rec.Refunding:
+		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and is undone by another saga"}
+	default:
+		if err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID); err != nil {
+			return workflows.State{}, err
+		}
+		a.ended(s, End{Status: order.StatusCompleted})
+	}
+	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
+		return workflows.State{}, a.untold(ctx, s, shipment.Confirmed, err)
+	}
+	return workflows.State{}, nil
 }
 
 // complete tells the customer first: an order that looks finished is.

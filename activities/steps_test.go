@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/dapr/durabletask-go/task"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
@@ -26,7 +29,7 @@ func TestRegisterOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("registered twice")
 	}
-	for _, name := range append([]string{workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga}, steps...) {
+	for _, name := range append([]string{workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ReleaseStock, workflows.RefundPayment, workflows.ParkSaga, workflows.CompleteByHand}, steps...) {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not among what is registered: %v", name, err)
 		}
@@ -606,6 +609,90 @@ func TestParkingNeedsNobodyToBeTold(t *testing.T) {
 	b.must(broken.ParkSaga(t.Context(), s, "ship", "no topic"))
 	if rec := b.is("o", order.StatusNeedsAttention); len(rec.Notes) != 1 || rec.Reason != "ship: no topic" {
 		t.Errorf("%+v", rec)
+	}
+}
+
+// decide parks an order and keeps an operator's decision about its step.
+func (b *bench) decide(id, step, action string) {
+	b.Helper()
+	b.must(b.Store.MarkNeedsAttention(b.Context(), id, step+": stuck"))
+	b.must(b.Store.Resolve(b.Context(), id, step, action, stock.Note{Actor: "ann", Action: action}))
+}
+
+// TestCompleteByHand: what an operator has sent by hand is COMPLETED, whoever
+// cannot be told of it, unless it is undone.
+func TestCompleteByHand(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	b.decide("o", workflows.StepShip, "resolve")
+	broken := b.parts
+	broken.Shipments = shipment.New(b.Clients.SNS, b.Resources.ShipmentTopic+"-gone", b.Resources.CustomerTopic+"-gone")
+	_, err := broken.CompleteByHand(t.Context(), s)
+	b.must(err)
+	rec := b.is("o", order.StatusCompleted)
+	if last := rec.Notes[len(rec.Notes)-1]; last.Action != "customer not told" {
+		t.Errorf("%+v", rec.Notes)
+	}
+	if out := b.do(workflows.CompleteByHand, s); out.Stop != (saga.Stop{}) { // once more
+		t.Errorf("%+v", out)
+	}
+	b.heard("confirmed")
+	b.level(8, 0, 2)
+
+	sent := b.paid("sent")
+	sent.Terms.AwaitCarrier = true
+	b.do(workflows.RequestShipment, sent)
+	_, _, err = b.Store.CarrierAnswered(t.Context(), "sent", stock.CarrierAnswer{ShipmentID: "shp-sent", Said: stock.Refused, Reason: "island"})
+	b.must(err)
+	if out := b.do(workflows.CompleteByHand, sent); out.Stop.Reason != "refused by the carrier: island" {
+		t.Errorf("%+v", out)
+	}
+	b.undo(workflows.RefundPayment, b.paid("undone"), order.StatusFailed, "why")
+	b.heard("refunded")
+	if out := b.do(workflows.CompleteByHand, newState("undone")); out.Stop.Status != "FAILED" {
+		t.Errorf("%+v", out)
+	}
+	unheld := b.paid("unheld")
+	b.decide("unheld", workflows.StepShip, "resolve")
+	_, err = b.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "unheld"}},
+	})
+	b.must(err)
+	b.fails(workflows.CompleteByHand, unheld, "nothing was reserved") // and is not refunded for that
+	b.heard()
+}
+
+// TestConfirmedThoughSentByHand: the carrier was never asked.
+func TestConfirmedThoughSentByHand(t *testing.T) {
+	b := newBench(t)
+	s := b.paid("o")
+	s.Terms.AwaitCarrier = true
+	b.decide("o", workflows.StepShip, "resolve")
+	if out := b.do(workflows.ConfirmShipment, s); out.Stop != (saga.Stop{}) {
+		t.Errorf("%+v", out)
+	}
+	b.is("o", order.StatusCompleted)
+	b.heard("confirmed")
+}
+
+// TestRefundedByHand: the money does not go back twice, whatever runs again.
+func TestRefundedByHand(t *testing.T) {
+	for _, action := range []string{"resolve", "skip"} {
+		b := newBench(t)
+		s := b.paid("o")
+		b.decide("o", workflows.StepCharge, action)
+		if failure := b.undo(workflows.RefundPayment, s, order.StatusFailed, "why"); failure != "" {
+			t.Error(failure)
+		}
+		if list, err := b.payments.Of(t.Context(), "o"); err != nil || len(list) != 1 || list[0].Refunded {
+			t.Errorf("%s: %+v %v", action, list, err)
+		}
+		if out := b.do(workflows.RequestShipment, s); out.Stop.Status != "FAILED" { // a step of an old saga
+			t.Errorf("%s: shipped: %+v", action, out)
+		}
+		b.undo(workflows.ReleaseStock, s, order.StatusFailed, "why")
+		b.is("o", order.StatusFailed)
+		b.level(10, 0, 0)
 	}
 }
 

@@ -27,7 +27,7 @@ type Said struct {
 type ResolveRequest struct {
 	Said
 
-	Action saga.Action `json:"action,omitempty" enum:"retry,skip,resolve,compensate" default:"retry" doc:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and undo the others."`
+	Action saga.Action `json:"action,omitempty" enum:"retry,skip,resolve,compensate" default:"retry" doc:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. Both complete the order if the step was its last, or if its saga is lost and its shipment was requested. compensate: give up a step after the point of no return and undo the others."`
 }
 
 type actionInput struct {
@@ -257,7 +257,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			if !lost {
 				return "a decision is being carried out; wait for what comes of it"
 			}
-			if err := reconcile.CanDoWithout(res.Action); err != nil {
+			if err := reconcile.CanDoWithout(rec, res.Action); err != nil {
 				return err.Error()
 			}
 			return ""
@@ -279,6 +279,8 @@ func inTheWay(rec stock.Record, step string, decision saga.Action) string {
 	switch {
 	case !workflows.Shipping(step) && decision == saga.ActionCompensate:
 		return "the order is being undone already, and undoing " + step + " is what is stuck: retry, skip or resolve that"
+	case workflows.Shipping(step) && done && rec.Refunding:
+		return "the order's money is going back already; retry takes that into account, compensate gives the order up"
 	case workflows.Shipping(step) && done && rec.Carrier == stock.Refused:
 		return saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor()) + "; retry takes that into account, compensate gives the order up"
 	}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+
+	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -90,6 +93,36 @@ func TestReconcile(t *testing.T) {
 	}
 	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
 		t.Error(now.status, now.body)
+	}
+}
+
+// TestLastStepByHand: a decision about the step that completes the order does.
+func TestLastStepByHand(t *testing.T) {
+	for _, awaits := range []bool{true, false} {
+		s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.AwaitCarrier = awaits }, nil)
+		s.SetStock(t, map[string]int64{"A": 6})
+		c := newClient(t, s)
+		c.place(newOrder("well", shipTo("Ada")), "COMPLETED") // the worker runs
+		gone := map[bool]string{true: s.Resources.CustomerTopic, false: s.Resources.ShipmentTopic}[awaits]
+		if _, err := s.Clients.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &gone}); err != nil {
+			t.Fatal(err)
+		}
+		for _, action := range []string{"skip", "resolve"} {
+			c.place(newOrder(action, shipTo("Ada")), "NEEDS_ATTENTION")
+			testkit.Eventually(t, "the saga waits for a person", func() error {
+				a := c.post("/v1/sagas/"+action+"/retry", `{"by":"ann","action":"`+action+`"}`)
+				if a.status != http.StatusAccepted {
+					return errors.New(a.body)
+				}
+				return nil
+			})
+			if v := c.until(action, "COMPLETED"); v.ShipmentID == "" {
+				t.Errorf("%+v", v)
+			}
+		}
+		if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":6`) {
+			t.Error(l.body)
+		}
 	}
 }
 

@@ -532,6 +532,23 @@ func TestOneResolution(t *testing.T) {
 	}
 }
 
+// TestSentByHandWhileItIsRefunded: that it was sent does not keep the money.
+func TestSentByHandWhileItIsRefunded(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusNeedsAttention)
+	if _, err := b.Store.MarkRefunding(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	for _, b.step = range []string{"ship", "confirm"} {
+		b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "money is going back already")
+	}
+	b.unknown = true
+	b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
+	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
+		t.Errorf("%v %v", b.raised, b.lost)
+	}
+}
+
 // TestRaceWithTheEnd: a saga may end between the look at it and the event.
 func TestRaceWithTheEnd(t *testing.T) {
 	b := newBench(t)

@@ -28,6 +28,7 @@ const (
 	SettleApproval  = "SettleApproval" // from v3 on
 	VerifyRefusal   = "VerifyRefusal"  // likewise
 	ParkSaga        = "ParkSaga"
+	CompleteByHand  = "CompleteByHand" // only after an operator has skipped or resolved the last step
 )
 
 // Steps. Where one waits, for a person or for the carrier, it is the saga's
@@ -180,6 +181,11 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 	forward := t.forward()
 	patient := saga.Policy{First: t.scale(time.Second), Max: t.scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience, MinAttempts: 3}
 
+	ship := saga.Step[State]{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped}
+	if !t.AwaitCarrier { // it is the last step, which completes the order
+		ship.ByHand = CompleteByHand
+	}
+
 	return saga.Saga[State]{
 		Done:      string(order.StatusCompleted),
 		Failed:    string(order.StatusFailed),
@@ -191,9 +197,9 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
 			{Name: StepCharge, Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
-			{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped},
+			ship,
 			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
-			{Name: StepConfirm, Do: ConfirmShipment, Retry: patient, When: awaitsCarrier},
+			{Name: StepConfirm, Do: ConfirmShipment, ByHand: CompleteByHand, Retry: patient, When: awaitsCarrier},
 		},
 	}
 }

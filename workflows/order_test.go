@@ -74,7 +74,7 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	errs := []error{r.AddWorkflowN(workflows.OrderSaga, versions[cmp.Or(s.old, workflows.Version)])}
-	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment} {
+	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment, workflows.CompleteByHand} {
 		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 			return workflows.State{}, s.call(ctx, name)
 		})))
@@ -261,6 +261,26 @@ func TestOrderSaga(t *testing.T) {
 		{name: "carrier refuses late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }, stop: refusal,
 			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
+		{name: "confirmed by hand", terms: awaiting, fail: map[string]int{workflows.ConfirmShipment: -1}, signals: []signal{
+			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga CompleteByHand"},
+		{name: "sent by hand", fail: map[string]int{workflows.RequestShipment: -1}, signals: []signal{
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga CompleteByHand"},
+		{name: "sent by hand, to be confirmed", terms: awaiting, fail: map[string]int{workflows.RequestShipment: -1}, signals: []signal{
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga ConfirmShipment"},
+		{name: "sent by hand, and refused meanwhile", fail: map[string]int{workflows.RequestShipment: -1},
+			stop:    map[string]*saga.Stop{workflows.CompleteByHand: {Status: "FAILED"}},
+			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
+			status:  "FAILED", effects: "ReserveStock ChargePayment ParkSaga RefundPayment ReleaseStock"},
+		{name: "sent by hand, cannot complete, given up", fail: map[string]int{workflows.RequestShipment: -1, workflows.CompleteByHand: -1}, signals: []signal{
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
+			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}},
+		}, status: "FAILED", effects: "ReserveStock ChargePayment ParkSaga ParkSaga ParkSaga RefundPayment ReleaseStock"},
 		{name: "cancel after the shipment request is ignored", terms: awaiting, signals: []signal{
 			{workflows.RequestShipment, workflows.EventCancel, workflows.Cancellation{}},
 			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},

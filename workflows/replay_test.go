@@ -61,6 +61,12 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 		s.stop = map[string]*saga.Stop{workflows.VerifyRefusal: {Status: "FAILED", Reason: "island"}}
 		late(t, s, e)
 	},
+	"sent-by-hand": func(t *testing.T, s *script, e *embedded.Engine) {
+		s.fail = map[string]int{workflows.RequestShipment: -1}
+		begin(t, e, terms(nil))
+		until(t, s, workflows.ParkSaga)
+		send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
+	},
 }
 
 // versions are all that are registered.

@@ -210,6 +210,18 @@ func (s *Store) GiveUp(ctx context.Context, orderID string) error {
 	return wrap(s.update(ctx, u), "give up order %s", orderID)
 }
 
+// Settle records that an operator has done a step of an order by hand that needs
+// attention and has no saga any more. ErrFinished if it does not need any, was
+// given up or refused by the carrier, or is refunded.
+func (s *Store) Settle(ctx context.Context, orderID, step string) error {
+	u := s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nil, order.StatusNeedsAttention)
+	*u.UpdateExpression += " ADD settled :step"
+	u.ExpressionAttributeValues[":step"] = &types.AttributeValueMemberSS{Value: []string{step}}
+	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
+	unlessRefused(u)
+	return wrap(s.update(ctx, u), "settle step %s of order %s", step, orderID)
+}
+
 // RequestCancel records that the order is to be cancelled, by whom and why:
 // from here on it does not ship. ErrFinished if its shipment was requested, or
 // it has ended, or needs attention, or is not approved: it is being cancelled

@@ -100,7 +100,7 @@ type Record struct {
 	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see GiveUp
 	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
 	AsleepUntil string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
-	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry
+	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also Settle
 	Trace       string   `dynamodbav:"trace,omitempty" json:"-"`             // W3C trace context of what accepted it
 	Fingerprint string   `dynamodbav:"fingerprint" json:"-"`
 	Content     string   `dynamodbav:"content" json:"-"` // the order without its token, JSON

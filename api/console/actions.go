@@ -43,6 +43,7 @@ func buttonsOf(s api.Saga) (all []button) {
 		}
 	}
 	running := s.Runtime != "" && !s.Runtime.Ended()
+	sent := s.ShipmentID != "" // then the API completes it without the saga
 	stuck := s.Status == order.StatusNeedsAttention
 	waits := s.Status == order.StatusAwaitingApproval && s.Decision == "" && !s.CancelRequested
 	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it", Confirm: "Approve this order? It is charged and shipped."})
@@ -50,8 +51,8 @@ func buttonsOf(s api.Saga) (all []button) {
 	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order?"})
 	add(stuck, button{Action: "retry", Label: "Retry", Title: "Try the stuck step again", Confirm: "Try the stuck step again?"})
 	add(stuck, button{Action: "compensate", Label: "Compensate", Title: "Give up and undo what was done", Confirm: "Give this order up, refund it and release its stock?"})
-	add(stuck && running, button{Action: "skip", Label: "Skip", Title: "Leave the stuck step out", Confirm: "Leave the stuck step out?"})
-	add(stuck && running, button{Action: "resolve", Label: "Done by hand", Title: "The stuck step was done by hand", Confirm: "Was the stuck step done by hand?"})
+	add(stuck && (running || sent), button{Action: "skip", Label: "Skip", Title: "Leave the stuck step out", Confirm: "Leave the stuck step out?"})
+	add(stuck && (running || sent), button{Action: "resolve", Label: "Done by hand", Title: "The stuck step was done by hand", Confirm: "Was the stuck step done by hand?"})
 	add(running && s.Runtime != engine.Suspended, button{Action: "suspend", Label: "Suspend", Title: "Hold the saga up until it is resumed", Confirm: "Hold this saga up?"})
 	add(s.Runtime == engine.Suspended, button{Action: "resume", Label: "Resume", Title: "Let the saga go on", Confirm: "Let this saga go on?"})
 	add(running, button{Action: "terminate", Label: "Terminate", Title: "End the saga where it stands; the reconciler then undoes the order", Confirm: "End the saga where it stands? Nothing is undone until the reconciler comes by."})

@@ -219,7 +219,7 @@ type sagaRetryCmd struct {
 	one
 	said
 
-	Action string `default:"retry" enum:"retry,skip,resolve,compensate" help:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up and undo."`
+	Action string `default:"retry" enum:"retry,skip,resolve,compensate" help:"retry: try the stuck step again. skip: leave it out. resolve: it was done by hand; either completes the order if the step was the last. compensate: give up and undo."`
 }
 
 func (c sagaRetryCmd) Run(e env) error {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -20,7 +22,7 @@ import (
 // has terminated, whose order is undone.
 const (
 	anew    = "begun anew by the reconciler"
-	dropped = "dropped by the reconciler" // for an operator to retry or compensate
+	dropped = "dropped by the reconciler" // for an operator to decide about
 )
 
 func endedFor(inst engine.Instance, why string) bool {
@@ -123,15 +125,35 @@ func (r Reconciler) UndoRefused(ctx context.Context, orderID string) error {
 }
 
 // ErrNoSaga is the answer to a decision that needs the saga that was lost.
-var ErrNoSaga = errors.New("the order's saga is lost: only retry (begin it again) and compensate (refund and release) are possible")
+var ErrNoSaga = errors.New("the order's saga is lost")
 
-// CanDoWithout returns ErrNoSaga for what Lost cannot do.
-func CanDoWithout(a saga.Action) error {
-	if a != saga.ActionRetry && a != saga.ActionCompensate {
-		return ErrNoSaga
+// CanDoWithout returns an ErrNoSaga for what Lost cannot do with the order.
+func CanDoWithout(rec stock.Record, a saga.Action) error {
+	why := "its shipment was not requested"
+	switch {
+	case a == saga.ActionRetry || a == saga.ActionCompensate:
+		return nil
+	case rec.Carrier == stock.Refused:
+		why = saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor())
+	case rec.GivenUp || rec.Refunding || settledRefund(rec):
+		why = "the order is being undone"
+	case rec.ShipmentID != "" || slices.ContainsFunc(rec.Settled, workflows.Shipping):
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w, and %s: only retry (begin it again, or go on undoing it) and compensate (refund and release) are possible", ErrNoSaga, why)
 }
+
+// choices are the decisions about an order without a saga that Lost can carry out.
+func choices(rec stock.Record) string {
+	if CanDoWithout(rec, saga.ActionResolve) != nil {
+		return "retry or compensate"
+	}
+	return "retry, resolve or compensate"
+}
+
+// settledRefund reports whether an operator has given the order's money back by
+// hand, or left that out: then no refund follows.
+func settledRefund(rec stock.Record) bool { return slices.Contains(rec.Settled, workflows.StepCharge) }
 
 // LaterError says that a decision is kept, and why it could not be carried out
 // yet.
@@ -145,12 +167,20 @@ func (e *LaterError) Unwrap() error { return e.Err }
 
 // Lost carries out an operator's decision about an order that needs attention,
 // and whose saga has ended without it or is not known to the engine. One that
-// was given up is not begun again: to retry is to go on undoing it.
+// was given up is not begun again: to retry is to go on undoing it. So it is with
+// one whose refund an operator has settled. To skip or resolve is to complete an
+// order whose shipment was requested.
 func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolution) error {
-	if err := CanDoWithout(d.Action); err != nil {
+	if err := CanDoWithout(rec, d.Action); err != nil {
 		return err
 	}
-	if d.Action == saga.ActionCompensate || rec.GivenUp {
+	if d.Action == saga.ActionSkip || d.Action == saga.ActionResolve {
+		if err := r.Orders.Settle(ctx, rec.OrderID, workflows.StepShip); err != nil {
+			return err
+		}
+		return r.Orders.Sell(ctx, rec.OrderID, shipment.ID(rec.OrderID), "")
+	}
+	if d.Action == saga.ActionCompensate || rec.GivenUp || settledRefund(rec) {
 		if err := r.Orders.GiveUp(ctx, rec.OrderID); err != nil {
 			return err
 		}
@@ -200,7 +230,8 @@ func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
 	return r.Orders.Release(ctx, orderID, order.StatusFailed, reason)
 }
 
-// refund does what the saga's compensation does.
+// refund does what the saga's compensation does: nothing, if an operator has
+// settled it.
 func (r Reconciler) refund(ctx context.Context, orderID string) error {
 	rec, err := r.Orders.MarkRefunding(ctx, orderID)
 	if err != nil {
@@ -210,6 +241,9 @@ func (r Reconciler) refund(ctx context.Context, orderID string) error {
 		if err := r.Orders.Flag(ctx, rec, reconciler, stock.RefundedThoughDispatched); err != nil {
 			return err
 		}
+	}
+	if settledRefund(rec) {
+		return nil
 	}
 	id, err := r.Payments.Refund(ctx, payment.Entry{OrderID: orderID, ID: rec.ChargeID, Amount: rec.Total, Currency: rec.Currency})
 	if err != nil || id == "" {

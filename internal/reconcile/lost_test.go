@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,4 +246,88 @@ func TestRetriedUnderOtherTerms(t *testing.T) {
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
 		t.Errorf("%+v", rec)
 	}
+}
+
+// resolved parks an order whose refund is down and has an operator settle that.
+func (l leaky) resolved(id, action string) {
+	l.Helper()
+	l.paid(id, "tok_refund_down")
+	if id != "retried" { // of which the refund could not even be noted down
+		_, err := l.Store.MarkRefunding(l.Context(), id)
+		l.must(err)
+	}
+	l.must(l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
+	l.must(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, stock.Note{Actor: "ann", Action: action}))
+}
+
+// TestRefundedByHand: what an operator has paid back elsewhere is not refunded
+// once more, whatever becomes of the saga. The rest is undone.
+func TestRefundedByHand(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.killed("terminated")
+	l.resolved("terminated", "resolve")
+	l.resolved("retried", "skip")
+	l.resolved("compensated", "resolve")
+	l.must(l.Simulators.HealPayments(t.Context()))
+	rec := l.is("retried", order.StatusNeedsAttention)
+	if err := l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), "is being undone") {
+		t.Error(err)
+	}
+	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.must(l.Lost(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	for range 2 {
+		l.once()
+	}
+	for id, kept := range l.charges() {
+		if rec := l.is(id, order.StatusFailed); !kept || rec.RefundID != "" {
+			t.Errorf("%s: refunded twice: %+v", id, rec)
+		}
+	}
+	l.level(1000, 0, 0)
+}
+
+// TestSentByHandWithoutASaga: also a decision about the last step for which there
+// is no saga holds, unless the order is undone.
+func TestSentByHandWithoutASaga(t *testing.T) {
+	l := newLeaky(t, nil)
+	for _, id := range []string{"o", "again", "refused", "refunded", "given up"} {
+		l.paid(id, "tok_ok")
+		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		if id == "refused" {
+			_, _, err := l.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp-" + id, Said: stock.Refused, Reason: "island"})
+			l.must(err)
+		}
+		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
+		if id == "refunded" {
+			_, err := l.Store.MarkRefunding(t.Context(), id)
+			l.must(err)
+		}
+	}
+	l.must(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", stock.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
+	for _, f := range l.once() {
+		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
+			t.Errorf("%+v", f)
+		}
+	}
+	l.must(l.Store.GiveUp(t.Context(), "given up"))
+	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
+		l.must(l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
+		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {
+			t.Errorf("%+v", rec)
+		}
+	}
+	for id, say := range map[string]string{"refused": "island", "refunded": "is being undone", "given up": "is being undone"} {
+		if err := l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), say) {
+			t.Error(id, err)
+		}
+		stale := l.is(id, order.StatusNeedsAttention)
+		stale.Carrier, stale.Refunding, stale.GivenUp = "", false, false // read just before
+		if err := l.Lost(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, stock.ErrFinished) {
+			t.Error(id, err)
+		}
+		if rec := l.is(id, order.StatusNeedsAttention); rec.Settled != nil {
+			t.Errorf("%+v", rec)
+		}
+	}
+	l.level(990, 6, 4)
 }

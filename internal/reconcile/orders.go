@@ -119,7 +119,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 			lost.orders = append(lost.orders, rec)
 		}
 	case gone:
-		r.found(ctx, rep, rec.OrderID, is+" and has no saga; an operator may retry or compensate it", "flagged", nil)
+		r.found(ctx, rep, rec.OrderID, is+" and has no saga; an operator may "+choices(rec)+" it", "flagged", nil)
 	case endedFor(inst, anew): // another reconciler, or one that died, is half way
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
 	case endedFor(inst, dropped): // likewise
@@ -138,7 +138,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		why := is + " with a shipment requested, but its saga has ended " + string(inst.Status)
 		r.found(ctx, rep, rec.OrderID, why, "parked", func() error { return r.Orders.MarkNeedsAttention(ctx, rec.OrderID, why) })
 	default:
-		r.found(ctx, rep, rec.OrderID, is+" with a shipment requested, and its saga has ended "+string(inst.Status)+"; an operator may retry or compensate it", "flagged", nil)
+		r.found(ctx, rep, rec.OrderID, is+" with a shipment requested, and its saga has ended "+string(inst.Status)+"; an operator may "+choices(rec)+" it", "flagged", nil)
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ type Orders interface {
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	Unpark(ctx context.Context, orderID string, to order.Status) error
 	GiveUp(ctx context.Context, orderID string) error
+	Settle(ctx context.Context, orderID, step string) error
+	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 }
 
 // Payments is what the reconciler uses of *payment.Client.

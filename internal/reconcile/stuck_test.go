@@ -223,7 +223,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
-	l.must(l.Store.Resolve(t.Context(), "o", "charge", "skip", stock.Note{Actor: "ann", Action: "skip"}))
+	l.must(l.Store.Resolve(t.Context(), "o", "reserve", "skip", stock.Note{Actor: "ann", Action: "skip"}))
 	l.found("skip was decided and its saga waits on", "saga told again")
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}

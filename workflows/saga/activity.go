@@ -121,6 +121,9 @@ func (sg Saga[S]) Validate() error {
 		if (s.Do == "") == (s.Wait == nil) {
 			errs = append(errs, fmt.Errorf("%s: needs either Do or Wait", at))
 		}
+		if s.ByHand != "" && (s.Do == "" || s.ByHand == s.Do) {
+			errs = append(errs, fmt.Errorf("%s: ByHand needs a Do, and must be another activity", at))
+		}
 		if s.Do != "" {
 			errs = append(errs, prefix(at+" Retry", s.Retry.Validate()))
 		}

@@ -63,8 +63,13 @@ type Step[S any] struct {
 	// Do is the activity (see func Do), or "" for a step that waits.
 	Do string
 	// Undo is the activity that compensates (see func Undo), or "".
-	Undo      string
-	Retry     Policy // of Do
+	Undo string
+	// ByHand is the activity (see func Do) that is called in place of Do once an
+	// operator has skipped or resolved the step, or "": for a step that brings
+	// about more than what an operator does by hand. It is tried, and parks, as
+	// Do is; a later retry, skip or resolve calls it again.
+	ByHand    string
+	Retry     Policy // of Do, and of ByHand
 	UndoRetry Policy // of Undo
 	// When says whether the step applies; nil means always. It must depend on
 	// the state alone.
@@ -121,7 +126,7 @@ type Report struct {
 	Status      string   `json:"status"`
 	Reason      string   `json:"reason,omitempty"`
 	Compensated []string `json:"compensated,omitempty"` // steps undone, in the order they were
-	Skipped     []string `json:"skipped,omitempty"`     // compensations an operator left out or did by hand
+	Skipped     []string `json:"skipped,omitempty"`     // steps and compensations an operator left out or did by hand
 }
 
 // reply is what Do activities return through the engine.
@@ -209,10 +214,10 @@ func (r *run[S]) step(i int) *Stop {
 		return r.wait(i)
 	}
 	r.begun[i] = true
-	for {
+	for do := step.Do; ; {
 		r.ctx.SetCustomStatus(step.Name)
 		var out reply
-		stop, err := r.attempt(step.Do, step.Retry, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
+		stop, err := r.attempt(do, step.Retry, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
 		if stop != nil {
 			return stop
 		}
@@ -227,8 +232,13 @@ func (r *run[S]) step(i int) *Stop {
 		case ActionCompensate:
 			return &Stop{Status: r.saga.Failed, Reason: res.Reason()}
 		case ActionSkip, ActionResolve:
-			r.skipped = append(r.skipped, step.Name)
-			return nil
+			if do == step.Do {
+				r.skipped = append(r.skipped, step.Name)
+			}
+			if step.ByHand == "" {
+				return nil
+			}
+			do = step.ByHand
 		}
 	}
 }
