@@ -179,7 +179,7 @@ type workerFlags struct {
 	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
 	Patience        time.Duration `default:"24h" help:"How long compensations are tried before a person is asked."`
 	Pace            float64       `default:"1" help:"Factor on all pauses between tries, but for those that the payment provider asks for; for tests and demonstrations."`
-	MaxLive         int           `default:"1000" help:"Sagas in progress, also those whose step is to be tried again, before intake leaves orders in the queue. What rests with a person or the carrier does not count. On Dapr: of all workers together."`
+	MaxLive         int           `default:"1000" help:"Sagas in progress, also those whose step is to be tried again, before intake leaves orders in the queue. What rests with a person or the carrier does not count. The reconciler, which begins lost ones, may take the same room at the same moment: there are never more than twice as many. On Dapr: of all workers together; each takes in its share of the room, and as their counts are seconds old, N workers may exceed it by N-1 shares at worst."`
 	NoIntake        bool          `help:"Leave the order queue to others, who start sagas through the API: the intake function, say."`
 	ReconcileEvery  time.Duration `default:"5m" help:"How often the reconciler runs; 0: never."`
 	ReconcileGrace  time.Duration `default:"5m" help:"How long something must be unchanged before the reconciler touches it."`

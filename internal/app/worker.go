@@ -57,7 +57,9 @@ type Worker struct {
 	Dapr  *Dapr
 	Terms workflows.Terms
 	// MaxLive bounds the sagas that intake takes in: those that have not ended,
-	// without the ones that rest with a person or the carrier (engine.Stats).
+	// without the ones that rest with a person or the carrier (engine.Stats). The
+	// reconciler may take the same room at the same moment; for several workers
+	// see load.room.
 	MaxLive int
 	// NoIntake leaves the order queue to others, who start sagas through the API.
 	NoIntake bool
@@ -95,6 +97,7 @@ type Worker struct {
 	owner   *ownership        // of the sagas, with the embedded engine
 	unpaid  *reconcile.Unpaid // shared by the reconciler's runs
 	stalled *reconcile.Stalled
+	load    *load // of all workers, on Dapr
 }
 
 // Dapr is where the worker's sidecar is.
@@ -189,8 +192,9 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	if w.NoSagas {
 		canary = 0 // it would fly only while there are workers
 	}
+	w.load = loadOf(p.Store, depthOf(p.Cloud, p.Resources.OrderQueue))
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: loadOf(p.Store, depthOf(p.Cloud, p.Resources.OrderQueue)),
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: w.load.Stats,
 		Needs: w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
@@ -332,20 +336,27 @@ func (w *Worker) Close() error {
 func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
-		Handle: s.HandleOrder, Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
+		Handle: func(ctx context.Context, body []byte) error {
+			err := s.HandleOrder(ctx, body)
+			if err == nil && w.load != nil {
+				w.load.began() // or it had been before
+			}
+			return err
+		},
+		Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("orders"), Lag: w.metrics.age("orders"),
 		Probe: w.parts.Store.Probe,
 		Room: func(ctx context.Context) int {
-			if w.Dapr == nil && w.parts.Ready() != nil {
+			if w.load != nil {
+				return w.load.room(ctx, w.MaxLive)
+			}
+			if w.parts.Ready() != nil {
 				return 0 // nothing could be started: let others have it
 			}
-			return w.room(ctx)
+			return w.roomForLost(ctx, 0)
 		},
 	})
 }
-
-// room is how many more sagas may be live; at or below 0, none.
-func (w *Worker) room(ctx context.Context) int { return w.roomForLost(ctx, 0) }
 
 // roomForLost is how many sagas may be begun of orders that were found without
 // one; at or below 0, none.
@@ -354,7 +365,11 @@ func (w *Worker) roomForLost(ctx context.Context, lost int) int {
 	if err != nil {
 		return 0
 	}
-	return roomForLost(st, w.MaxLive, lost)
+	room := roomForLost(st, w.MaxLive, lost)
+	if w.load != nil {
+		room -= w.load.unseen()
+	}
+	return room
 }
 
 // roomForLost: where orders are counted, those without a saga are among them,

@@ -131,6 +131,39 @@ func TestMaxLive(t *testing.T) {
 	is("four back off", engine.Stats{Live: 14, Waiting: 14, Resting: 10}, "6")
 }
 
+// TestMaxLiveByOrders is TestMaxLive where sagas are counted by their orders, now
+// and then: of a burst no more are taken in than there is room for.
+func TestMaxLiveByOrders(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake, w.MaxLive, w.Terms.Pace = true, 4, 10 }, nil)
+	s.SetStock(t, map[string]int64{"A": 1000})
+	for n := range 30 {
+		o := order.Order{OrderID: fmt.Sprint("o-", n), CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}}
+		must(t, intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Worker.IntakeByOrder(ctx) }()
+	var full time.Time
+	testkit.Eventually(t, "as many are live as may be, and stay so", func() error {
+		st, err := s.Parts.Engine.Stats(t.Context())
+		must(t, err)
+		switch {
+		case st.Live > 4:
+			t.Fatalf("%d are live", st.Live)
+		case st.Live < 4:
+			return fmt.Errorf("%d are live", st.Live)
+		case full.IsZero():
+			full = time.Now()
+		}
+		if time.Since(full) < 3*time.Second { // until the next count, and after
+			return errors.New("it may not last")
+		}
+		return nil
+	})
+	stop()
+	must(t, <-ended)
+}
+
 // TestShutdownEndsInTime holds intake up for ever, in a call to an SQS that
 // does not answer any more.
 func TestShutdownEndsInTime(t *testing.T) {
