@@ -24,6 +24,10 @@ import (
 // errOdd is an answer that does not prove itself.
 var errOdd = errors.New("the provider's answer does not count")
 
+// IsOdd reports whether err is about an answer that does not prove itself, and
+// not about one that did not come.
+func IsOdd(err error) bool { return errors.Is(err, errOdd) }
+
 func odd(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errOdd}, args...)...)
 }
@@ -126,8 +130,8 @@ func (a refundAnswer) check(asked refund) error {
 // listAnswer answers GET /v1/charges. Next may be missing, or empty, on the last
 // page.
 type listAnswer struct {
-	Charges *[]entryAnswer `json:"charges"`
-	Next    string         `json:"next"`
+	Charges *[]json.RawMessage `json:"charges"`
+	Next    string             `json:"next"`
 }
 
 // entryAnswer is a charge in the ledger. All must be there, and refundId too if
@@ -142,34 +146,63 @@ type entryAnswer struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
-// entries are those of one order, or ("") of any. after is the cursor that was
-// asked with.
-func (a listAnswer) entries(orderID, after string) ([]Entry, error) {
+// entries are those of one order, or ("") of any, also those that do not count.
+func (a listAnswer) entries(orderID string) ([]Entry, error) {
 	if a.Charges == nil {
 		return nil, odd("the list has no charges, not even an empty array of them")
 	}
-	if a.Next != "" && (a.Next == after || len(*a.Charges) == 0) {
+	if a.Next != "" && len(*a.Charges) == 0 {
 		return nil, odd("the list goes on at %q and gets no further", cut(a.Next))
 	}
 	entries := make([]Entry, len(*a.Charges))
-	for i, e := range *a.Charges {
-		switch {
-		case !text.IsID(e.ID):
-			return nil, odd("charge number %d of the list has no id, or none of at most %d bytes", i+1, text.MaxID)
-		case e.OrderID == "" || orderID != "" && e.OrderID != orderID:
-			return nil, odd("charge %s in the list is of order %q", cut(e.ID), cut(e.OrderID))
-		case e.Amount == nil || *e.Amount < 0 || e.Currency == "":
-			return nil, odd("charge %s in the list is over %s", cut(e.ID), money(e.Amount, e.Currency))
-		case e.Refunded == nil:
-			return nil, odd("charge %s in the list does not say whether it was refunded", cut(e.ID))
-		case *e.Refunded && !text.IsID(e.RefundID):
-			return nil, odd("charge %s in the list was refunded, and the refund has no id, or none of at most %d bytes", cut(e.ID), text.MaxID)
-		case e.CreatedAt.IsZero():
-			return nil, odd("charge %s in the list has no time", cut(e.ID))
-		}
-		entries[i] = Entry{ID: e.ID, OrderID: e.OrderID, Amount: *e.Amount, Currency: e.Currency, Refunded: *e.Refunded, RefundID: e.RefundID, CreatedAt: e.CreatedAt}
+	for i, raw := range *a.Charges {
+		entries[i] = entry(raw, orderID)
 	}
 	return entries, nil
+}
+
+// entry is a charge of that order, or ("") of any. One that does not count has
+// the ids that it says, if these are ids, and Odd.
+func entry(raw []byte, orderID string) Entry {
+	var e entryAnswer
+	err := decode(raw, &e)
+	if err == nil {
+		err = e.check(orderID)
+	}
+	if err == nil {
+		return Entry{ID: e.ID, OrderID: e.OrderID, Amount: *e.Amount, Currency: e.Currency, Refunded: *e.Refunded, RefundID: e.RefundID, CreatedAt: e.CreatedAt}
+	}
+	var who struct {
+		ID      string `json:"id"`
+		OrderID string `json:"orderId"`
+	}
+	_ = json.Unmarshal(raw, &who) // what it does not say stays ""
+	out := Entry{Odd: fmt.Errorf("charge %q in the list, of order %q: %w", cut(who.ID), cut(who.OrderID), err)}
+	if text.IsID(who.ID) {
+		out.ID = who.ID
+	}
+	if text.IsID(who.OrderID) {
+		out.OrderID = who.OrderID
+	}
+	return out
+}
+
+func (e entryAnswer) check(orderID string) error {
+	switch {
+	case !text.IsID(e.ID):
+		return odd("it has no id, or none of at most %d bytes", text.MaxID)
+	case e.OrderID == "" || orderID != "" && e.OrderID != orderID:
+		return odd("it is of order %q", cut(e.OrderID))
+	case e.Amount == nil || *e.Amount < 0 || e.Currency == "":
+		return odd("it is over %s", money(e.Amount, e.Currency))
+	case e.Refunded == nil:
+		return odd("it does not say whether it was refunded")
+	case *e.Refunded && !text.IsID(e.RefundID):
+		return odd("it was refunded, and the refund has no id, or none of at most %d bytes", text.MaxID)
+	case e.CreatedAt.IsZero():
+		return odd("it has no time")
+	}
+	return nil
 }
 
 // refusal is an answer that is neither a charge nor a refund nor a list. Code is

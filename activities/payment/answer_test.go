@@ -337,7 +337,7 @@ func TestWhatIsALedger(t *testing.T) {
 		t.Errorf("201 to a GET: %+v", list)
 	}
 	twice := strings.Replace(entry("", ""), "}]}", `},{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"r","createdAt":"2026-11-23T10:00:00Z"}]}`, 1)
-	if list, err := client(t, says(200, twice), 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "there twice") {
+	if list, err := client(t, says(200, twice), 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "the ledger repeats itself") {
 		t.Errorf("the same charge twice: %+v %v", list, err)
 	}
 	var pages atomic.Int64
@@ -349,9 +349,62 @@ func TestWhatIsALedger(t *testing.T) {
 	if _, err := client(t, endless, 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "does not end") {
 		t.Error(err)
 	}
-	round := says(200, strings.Replace(entry("", ""), "]}", `],"next":"here"}`, 1))
-	if _, _, err := client(t, round, 0).Charges(t.Context(), "here", 10); err == nil || !strings.Contains(err.Error(), "gets no further") {
-		t.Error(err)
+}
+
+// TestLedgerThatRepeatsItself: the walk through all charges ends, whether it goes
+// round by its cursors or shows the same charges behind new ones.
+func TestLedgerThatRepeatsItself(t *testing.T) {
+	page := func(n int64, next string) string {
+		return fmt.Sprintf(`{"charges":[{"id":"ch_%d","orderId":"o%[1]d","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}],"next":%q}`, n, next)
+	}
+	next := map[string]string{"": "a", "a": "b", "b": "a"}
+	for what, answer := range map[string]func(n int64, cursor string) string{
+		"cursors": func(n int64, cursor string) string { return page(n, next[cursor]) },
+		"itself":  func(n int64, _ string) string { return page(n, "a") },
+		"charges": func(n int64, _ string) string { return page(n%3, fmt.Sprint(n)) },
+	} {
+		var asked atomic.Int64
+		c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := asked.Add(1)
+			if n > 50 {
+				t.Error(what, "goes on")
+				says(500, "")(w, r)
+				return
+			}
+			says(200, answer(n, r.URL.Query().Get("cursor")))(w, r)
+		}), 0)
+		var err error
+		for _, err = range c.ChargesSince(t.Context(), time.Time{}) {
+		}
+		if err == nil || !payment.IsOdd(err) || !strings.Contains(err.Error(), "the ledger repeats itself") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestOddEntries: an entry that does not count is told apart, and the others count.
+func TestOddEntries(t *testing.T) {
+	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
+	for odd, want := range map[string]payment.Entry{
+		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {ID: "ch_2", OrderID: "o2"},
+		`{"id":"ch_2","orderId":"o2","amount":"5"}`:           {ID: "ch_2", OrderID: "o2"},
+		`{"id":"ch_2","orderId":"o2","createdAt":"long ago"}`: {ID: "ch_2", OrderID: "o2"},
+		`{"id":7,"orderId":"o2"}`:                             {OrderID: "o2"},
+		`{"ID":"ch_2","id":"ch_3","orderId":"o2"}`:            {ID: "ch_3", OrderID: "o2"},
+		`null`: {},
+		`[1]`:  {},
+	} {
+		c := client(t, says(200, `{"charges":[`+odd+`,`+good+`]}`), 0)
+		var all []payment.Entry
+		for page, err := range c.ChargesSince(t.Context(), time.Time{}) {
+			if err != nil {
+				t.Error(odd, err)
+			}
+			all = append(all, page...)
+		}
+		if len(all) != 2 || !payment.IsOdd(all[0].Odd) || all[0].ID != want.ID || all[0].OrderID != want.OrderID || all[1].Odd != nil || all[1].ID != "ch_1" {
+			t.Errorf("%s: %+v", odd, all)
+		}
 	}
 }
 

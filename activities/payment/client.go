@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -26,6 +27,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/ordersaga/ordersaga/internal/httpcall"
+	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -182,6 +184,10 @@ type Entry struct {
 	RefundID string `json:"refundId"`
 
 	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
+
+	// Odd is why the entry does not count; nil if it does. One that does not has
+	// no more than ID and OrderID, and may lack these.
+	Odd error `json:"-"`
 }
 
 // same reports whether it is the same charge, over the same amount.
@@ -198,43 +204,77 @@ const mostPages = 10
 func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
-	what := "list charges of order " + orderID
-	cursor := ""
-	for range mostPages {
-		part, next, err := c.list(ctx, orderID, url.Values{"orderId": {orderID}}, cursor, 1000)
-		if err != nil {
-			return nil, wrap(err, what)
+	pages := 0
+	for part, err := range c.pages(ctx, orderID, url.Values{"orderId": {orderID}}, 1000) {
+		if pages++; err == nil && pages > mostPages {
+			err = odd("it does not end after %d pages", mostPages)
 		}
 		for _, e := range part {
-			if slices.ContainsFunc(entries, func(b Entry) bool { return b.ID == e.ID }) {
-				return nil, fmt.Errorf("%s: %w: charge %s is there twice", what, errOdd, cut(e.ID))
+			switch {
+			case err != nil:
+			case e.Odd != nil:
+				err = e.Odd
+			case slices.ContainsFunc(entries, func(b Entry) bool { return b.ID == e.ID }):
+				err = odd("charge %s is there twice", cut(e.ID))
 			}
 			entries = append(entries, e)
 		}
-		if cursor = next; cursor == "" {
-			return entries, nil
+		if err != nil {
+			return nil, wrap(err, "list charges of order "+orderID)
 		}
 	}
-	return nil, fmt.Errorf("%s: %w: it does not end after %d pages", what, errOdd, mostPages)
+	return entries, nil
 }
 
-// Charges pages through all charges; an empty next ends.
+// Charges reads a page of all charges; an empty next ends. An entry that does not
+// count is an error.
 func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
-	return c.ChargesSince(ctx, time.Time{}, cursor, limit)
+	entries, next, err = c.list(ctx, "", url.Values{}, cursor, limit)
+	for _, e := range entries {
+		err = cmp.Or(err, e.Odd)
+	}
+	if err != nil {
+		return nil, "", wrap(err, "list charges")
+	}
+	return entries, next, nil
 }
 
 // ChargesSince pages through the charges that were made at a time or later, in
-// no order that means anything; an empty next ends.
-func (c *Client) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) (entries []Entry, next string, err error) {
+// no order that means anything, with those that do not count among them. A
+// ledger that repeats itself ends with an error.
+func (c *Client) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]Entry, error] {
 	q := url.Values{}
 	if !since.IsZero() {
 		q.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
-	entries, next, err = c.list(ctx, "", q, cursor, limit)
-	return entries, next, wrap(err, "list charges")
+	return func(yield func([]Entry, error) bool) {
+		for page, err := range c.pages(ctx, "", q, pageSize) {
+			if !yield(page, wrap(err, "list charges")) {
+				return
+			}
+		}
+	}
+}
+
+const pageSize = 200
+
+// pages reads a ledger: of one order, or ("") of all.
+func (c *Client) pages(ctx context.Context, orderID string, q url.Values, limit int) iter.Seq2[[]Entry, error] {
+	read := func(cursor string) ([]Entry, string, error) { return c.list(ctx, orderID, q, cursor, limit) }
+	return func(yield func([]Entry, error) bool) {
+		for page, err := range paging.Pages("the ledger", read, func(e Entry) string { return e.ID }) {
+			if errors.Is(err, paging.ErrRepeats) {
+				err = odd("%w", err)
+			}
+			if !yield(page, err) {
+				return
+			}
+		}
+	}
 }
 
 func (c *Client) list(ctx context.Context, orderID string, q url.Values, cursor string, limit int) (entries []Entry, next string, err error) {
+	q = maps.Clone(q)
 	q.Set("limit", strconv.Itoa(limit))
 	if cursor != "" {
 		q.Set("cursor", cursor)
@@ -243,7 +283,7 @@ func (c *Client) list(ctx context.Context, orderID string, q url.Values, cursor 
 	if err := c.call(ctx, http.MethodGet, "/v1/charges", q, "", nil, &a); err != nil {
 		return nil, "", err
 	}
-	if entries, err = a.entries(orderID, cursor); err != nil {
+	if entries, err = a.entries(orderID); err != nil {
 		return nil, "", err
 	}
 	return entries, a.Next, nil

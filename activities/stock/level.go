@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/paging"
 )
 
 // Level is the ledger of one SKU, in pieces. Available + Reserved + Sold is
@@ -98,8 +100,8 @@ type Units struct {
 // CheckLedger reads every SKU and reports where the ledger does not add up.
 func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
 	l := Ledger{Violations: []string{}, Levels: map[string]Level{}}
-	for cursor := ""; ; {
-		levels, next, err := s.ListLevels(ctx, cursor, 500)
+	read := func(cursor string) ([]Level, string, error) { return s.ListLevels(ctx, cursor, 500) }
+	for levels, err := range paging.Pages("the list of stock", read, nil) {
 		if err != nil {
 			return l, err
 		}
@@ -115,8 +117,6 @@ func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
 					v.SKU, v.Available, v.Reserved, v.Sold, v.Received))
 			}
 		}
-		if cursor = next; cursor == "" {
-			return l, nil
-		}
 	}
+	return l, nil
 }

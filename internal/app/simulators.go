@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -149,22 +150,24 @@ func (s Simulators) ForgetPayments(ctx context.Context) error {
 
 // Shipments reads the carrier's whole book.
 func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
-	var all []check.Shipment
-	for cursor := ""; ; {
+	read := func(cursor string) ([]carriersim.Parcel, string, error) {
 		var page struct {
 			Shipments []carriersim.Parcel
 			Next      string
 		}
-		if err := s.call(ctx, http.MethodGet, s.CarrierURL+"/v1/shipments?cursor="+url.QueryEscape(cursor), &page); err != nil {
+		err := s.call(ctx, http.MethodGet, s.CarrierURL+"/v1/shipments?cursor="+url.QueryEscape(cursor), &page)
+		return page.Shipments, page.Next, err
+	}
+	var all []check.Shipment
+	for page, err := range paging.Pages("the carrier's book", read, func(p carriersim.Parcel) string { return p.ShipmentID }) {
+		if err != nil {
 			return nil, err
 		}
-		for _, p := range page.Shipments {
+		for _, p := range page {
 			all = append(all, check.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
 		}
-		if cursor = page.Next; cursor == "" {
-			return all, nil
-		}
 	}
+	return all, nil
 }
 
 func (s Simulators) call(ctx context.Context, method, at string, out any) error {

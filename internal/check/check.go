@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -32,7 +34,7 @@ type Orders interface {
 
 // Charges lists the payment provider's book.
 type Charges interface {
-	Charges(ctx context.Context, cursor string, limit int) ([]payment.Entry, string, error)
+	ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error]
 }
 
 // Shipment is one entry of the carrier's book.
@@ -104,10 +106,13 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 	}
 	records, err1 := allOrders(ctx, b.Orders)
 	held, err2 := allReservations(ctx, b.Orders)
-	paid, err3 := allCharges(ctx, b.Charges)
+	paid, odd, err3 := allCharges(ctx, b.Charges)
 	shipped, err4 := b.Shipments.Shipments(ctx)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return res, err
+	}
+	for _, e := range odd {
+		res.bad(oneCharge, "%v", e.Odd)
 	}
 	res.Orders = len(records)
 	res.stock(records, held)
@@ -397,18 +402,16 @@ func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
 
 func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservation, error) {
 	out := map[string]stock.Reservation{}
-	for cursor := ""; ; {
-		list, next, err := o.ListReservations(ctx, cursor, page)
+	read := func(cursor string) ([]stock.Reservation, string, error) { return o.ListReservations(ctx, cursor, page) }
+	for list, err := range paging.Pages("the list of reservations", read, nil) {
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range list {
 			out[r.OrderID] = r
 		}
-		if cursor = next; cursor == "" {
-			return out, nil
-		}
 	}
+	return out, nil
 }
 
 // account is an order's charges.
@@ -419,18 +422,23 @@ func (a account) standing() account {
 	return slices.DeleteFunc(slices.Clone(a), func(e payment.Entry) bool { return e.Refunded })
 }
 
-func allCharges(ctx context.Context, c Charges) (map[string]account, error) {
-	out := map[string]account{}
-	for cursor := ""; ; {
-		list, next, err := c.Charges(ctx, cursor, page)
+// allCharges are those that count, by their orders, and the others.
+func allCharges(ctx context.Context, c Charges) (paid map[string]account, odd []payment.Entry, err error) {
+	paid = map[string]account{}
+	for list, err := range c.ChargesSince(ctx, time.Time{}) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, e := range list {
-			out[e.OrderID] = append(out[e.OrderID], e)
-		}
-		if cursor = next; cursor == "" {
-			return out, nil
+			if e.Odd != nil {
+				odd = append(odd, e)
+				continue
+			}
+			if slices.ContainsFunc(paid[e.OrderID], func(b payment.Entry) bool { return b.ID == e.ID }) {
+				return nil, nil, fmt.Errorf("the provider's ledger repeats itself: charge %s of order %s is there twice", e.ID, e.OrderID)
+			}
+			paid[e.OrderID] = append(paid[e.OrderID], e)
 		}
 	}
+	return paid, odd, nil
 }

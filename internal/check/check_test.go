@@ -2,12 +2,15 @@ package check_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -530,5 +533,31 @@ func TestJSON(t *testing.T) {
 	out, err := json.Marshal(b.check())
 	if want := `{"ledger":{"skus":1,"units":{"available":1000,"reserved":0,"sold":0,"received":1000},"violations":[]},"byStatus":{},"orders":0,"byHand":0,"unsettled":0,"violations":[]}`; err != nil || string(out) != want {
 		t.Errorf("%s %v", out, err)
+	}
+}
+
+// lists is a ledger that says what a test likes.
+type lists []payment.Entry
+
+func (l lists) ChargesSince(context.Context, time.Time) iter.Seq2[[]payment.Entry, error] {
+	return func(yield func([]payment.Entry, error) bool) { yield(l, nil) }
+}
+
+// TestOddLedger: an entry that does not count is a violation, and the others are
+// judged; a ledger that has a charge twice proves nothing.
+func TestOddLedger(t *testing.T) {
+	b := newBooks(t)
+	b.sound("o")
+	all, err := b.Parts.Payments.Of(t.Context(), "o")
+	b.must(err)
+	books := b.books()
+	books.Charges = append(lists{{Odd: errors.New("an entry without an id")}}, all...)
+	res, err := check.Run(t.Context(), books, nil)
+	if err != nil || len(res.Violations) != 1 || !strings.HasSuffix(res.Violations[0], "an entry without an id") {
+		t.Errorf("%+v %v", res.Violations, err)
+	}
+	books.Charges = append(lists(all), all...)
+	if _, err := check.Run(t.Context(), books, nil); err == nil || !strings.Contains(err.Error(), "the provider's ledger repeats itself") {
+		t.Error(err)
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/paging"
 )
 
 // pieces are numbers of pieces, by SKU.
@@ -22,8 +24,8 @@ func (p pieces) add(r stock.Reservation) {
 // reserved are the levels of all SKUs of which pieces are reserved.
 func (r Reconciler) reserved(ctx context.Context) (map[string]stock.Level, error) {
 	levels := map[string]stock.Level{}
-	for cursor := ""; ; {
-		page, next, err := r.Orders.ListLevels(ctx, cursor, pageSize)
+	read := func(cursor string) ([]stock.Level, string, error) { return r.Orders.ListLevels(ctx, cursor, pageSize) }
+	for page, err := range paging.Pages("the list of stock", read, nil) {
 		if err != nil {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
 		}
@@ -32,17 +34,21 @@ func (r Reconciler) reserved(ctx context.Context) (map[string]stock.Level, error
 				levels[l.SKU] = l
 			}
 		}
-		if cursor = next; cursor == "" {
-			return levels, nil
-		}
 	}
+	return levels, nil
+}
+
+// allReservations pages through what all orders hold, held or sold.
+func (r Reconciler) allReservations(ctx context.Context) iter.Seq2[[]stock.Reservation, error] {
+	return paging.Pages("the list of reservations", func(cursor string) ([]stock.Reservation, string, error) {
+		return r.Orders.ListReservations(ctx, cursor, pageSize)
+	}, nil)
 }
 
 // holds is what all orders hold.
 func (r Reconciler) holds(ctx context.Context) (pieces, error) {
 	held := pieces{}
-	for cursor := ""; ; {
-		page, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
+	for page, err := range r.allReservations(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
 		}
@@ -51,10 +57,8 @@ func (r Reconciler) holds(ctx context.Context) (pieces, error) {
 				held.add(res)
 			}
 		}
-		if cursor = next; cursor == "" {
-			return held, nil
-		}
 	}
+	return held, nil
 }
 
 // leaks reports SKUs of which another number of pieces is reserved than orders

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -20,8 +22,8 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 		return err
 	}
 	held := pieces{}
-	for cursor := ""; ; {
-		list, next, err := r.Orders.ListReservations(ctx, cursor, pageSize)
+	var errs failures
+	for list, err := range r.allReservations(ctx) {
 		if err != nil {
 			return fmt.Errorf("reconcile reservations: %w", err)
 		}
@@ -31,83 +33,125 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 				continue
 			}
 			held.add(res)
-			rec, err := r.Orders.Get(ctx, res.OrderID)
-			if errors.Is(err, stock.ErrNotFound) {
-				r.found(ctx, rep, res.OrderID, "stock is held for an order that does not exist", "flagged", nil)
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("reconcile reservations: %w", err)
-			}
-			ctx := tracing.Continue(ctx, rec.Trace)
-			if !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
-				continue
-			}
-			// Read before its order had ended, it may be stale.
-			res, err := r.Orders.GetReservation(ctx, res.OrderID)
-			if err != nil {
-				return fmt.Errorf("reconcile reservations: %w", err)
-			}
-			switch {
-			case res.State != stock.HoldHeld:
-			case rec.Status == order.StatusCompleted:
-				r.found(ctx, rep, res.OrderID, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
-			default:
-				r.found(ctx, rep, res.OrderID, "stock is held for an order that is "+string(rec.Status), "released", func() error {
-					return r.Orders.Release(ctx, res.OrderID, rec.Status, rec.Reason)
-				})
+			if err := r.reservation(ctx, rep, res.OrderID); !errs.add(wrap(err, "reconcile the reservation of order "+res.OrderID)) {
+				return errs.err()
 			}
 		}
 		r.show(rep)
-		if cursor = next; cursor == "" {
-			return r.leaks(ctx, rep, before, held)
-		}
 	}
+	return errors.Join(errs.err(), r.leaks(ctx, rep, before, held))
 }
 
+// reservation looks at one that is held.
+func (r Reconciler) reservation(ctx context.Context, rep *Report, id string) error {
+	rec, err := r.Orders.Get(ctx, id)
+	if errors.Is(err, stock.ErrNotFound) {
+		r.found(ctx, rep, id, "stock is held for an order that does not exist", "flagged", nil)
+		return nil
+	}
+	if err != nil || !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
+		return err
+	}
+	ctx = tracing.Continue(ctx, rec.Trace)
+	// Read before its order had ended, it may be stale.
+	res, err := r.Orders.GetReservation(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case res.State != stock.HoldHeld:
+	case rec.Status == order.StatusCompleted:
+		r.found(ctx, rep, id, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
+	default:
+		r.found(ctx, rep, id, "stock is held for an order that is "+string(rec.Status), "released", func() error {
+			return r.Orders.Release(ctx, id, rec.Status, rec.Reason)
+		})
+	}
+	return nil
+}
+
+// ledger is what runs remember of the provider's. Its zero value has seen none of
+// it.
+type ledger struct {
+	since time.Time       // by the provider's clock: the next run looks at what was charged then or later
+	ended map[string]bool // charges since, by their ids, of which nothing more can come
+}
+
+// mostOdd is how many entries that do not count have a finding of their own.
+const mostOdd = 100
+
 // charges looks for money taken for orders that did not complete, among the
-// charges since a time. It says since when the next run has to look: the first
-// charge of an order that has not ended, or else a while before the last one.
-// What is older has been seen, and stays.
-func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, paid claims, since time.Time) (next time.Time, err error) {
-	var open, last time.Time
-	for cursor := ""; ; {
-		list, more, err := r.Payments.ChargesSince(ctx, since, cursor, pageSize)
+// charges that may be new. The next run goes back to the first charge of an order
+// that has not ended, and always slowGraces grace periods before the last one,
+// for a ledger may lag: what is older has been seen, and stays. Charges of which
+// nothing more can come are listed again, and not looked at. It reports whether it could read them all.
+func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, paid claims, seen *ledger) (walked bool, err error) {
+	var first, last time.Time // of those to be looked at again, and of all
+	var errs failures
+	ended, odd := map[string]bool{}, 0
+	for page, err := range r.Payments.ChargesSince(ctx, seen.since) {
 		if err != nil {
-			return since, fmt.Errorf("reconcile charges: %w", err)
+			return false, errors.Join(errs.err(), fmt.Errorf("reconcile charges: %w", err))
 		}
-		for _, c := range list {
+		for _, c := range page {
 			rep.Charges++
+			if c.Odd != nil {
+				if odd++; odd <= mostOdd && !errs.add(r.odd(ctx, rep, paid, c)) {
+					return false, errs.err()
+				}
+				continue
+			}
 			paid.seen(c)
-			ended := c.Refunded
-			if !ended && !alive[c.OrderID] {
-				if ended, err = r.charge(ctx, rep, c); err != nil {
-					return since, fmt.Errorf("reconcile charges: %w", err)
+			done := c.Refunded || seen.ended[c.ID]
+			if !done && !alive[c.OrderID] {
+				done, err = r.charge(ctx, rep, paid, c)
+				if !errs.add(wrap(err, "reconcile charge "+c.ID+" of order "+c.OrderID)) {
+					return false, errs.err()
 				}
 			}
-			if !ended && (open.IsZero() || c.CreatedAt.Before(open)) {
-				open = c.CreatedAt
+			switch {
+			case !done && (first.IsZero() || c.CreatedAt.Before(first)):
+				first = c.CreatedAt
+			case done && !seen.since.IsZero(): // the first run's are all that there ever were
+				ended[c.ID] = true
 			}
 			if c.CreatedAt.After(last) {
 				last = c.CreatedAt
 			}
 		}
 		r.show(rep)
-		if cursor = more; cursor == "" {
-			break
-		}
 	}
-	switch {
-	case !open.IsZero():
-		return open, nil
-	case last.IsZero():
-		return since, nil
+	if odd > mostOdd {
+		r.found(ctx, rep, "", fmt.Sprintf("%d more entries of the provider's ledger do not count", odd-mostOdd), "flagged", nil)
 	}
-	return last.Add(-r.Grace), nil
+	if last.IsZero() {
+		return true, errs.err()
+	}
+	seen.since, seen.ended = last.Add(-slowGraces*r.Grace), ended
+	if !first.IsZero() && first.Before(seen.since) {
+		seen.since = first
+	}
+	return true, errs.err()
 }
 
-// charge reports whether nothing more can come of a charge.
-func (r Reconciler) charge(ctx context.Context, rep *Report, c payment.Entry) (ended bool, err error) {
+// odd reports an entry that does not count, and doubts its order, if there is one.
+func (r Reconciler) odd(ctx context.Context, rep *Report, paid claims, c payment.Entry) error {
+	if c.OrderID != "" {
+		rec, err := r.Orders.Get(ctx, c.OrderID)
+		switch {
+		case err == nil:
+			ctx = tracing.Continue(ctx, rec.Trace)
+			paid.doubted[c.OrderID] = true
+		case !errors.Is(err, stock.ErrNotFound):
+			return wrap(err, "reconcile an odd charge of order "+c.OrderID)
+		}
+	}
+	r.found(ctx, rep, c.OrderID, "an entry of the provider's ledger does not count: "+c.Odd.Error(), "flagged", nil)
+	return nil
+}
+
+// charge looks at one that stands, and reports whether nothing more can come of
+// it, or its order is doubted.
+func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c payment.Entry) (ended bool, err error) {
 	rec, err := r.Orders.Get(ctx, c.OrderID)
 	if errors.Is(err, stock.ErrNotFound) {
 		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
@@ -117,17 +161,38 @@ func (r Reconciler) charge(ctx context.Context, rep *Report, c payment.Entry) (e
 		return false, err
 	}
 	ctx = tracing.Continue(ctx, rec.Trace)
+	what := "order is " + string(rec.Status) + " and its charge " + c.ID + " was kept"
 	switch {
 	case !rec.Status.Terminal() || !r.settled(rec.UpdatedAt):
 		return false, nil
 	case rec.Status == order.StatusCompleted:
-		return c.ID == rec.ChargeID, r.surplus(ctx, rep, rec, c)
+		return r.surplus(ctx, rep, paid, rec, c)
 	case rec.ByHand():
 		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+	case rec.RefundID != "" && c.ID == rec.ChargeID, gaveBack(rec, what):
+		paid.doubted[c.OrderID] = true
+		r.found(ctx, rep, c.OrderID, what+contradicts, "flagged", nil)
+		return true, nil
 	default:
-		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+" and its charge "+c.ID+" was kept", "refunded", func() error {
+		r.found(ctx, rep, c.OrderID, what, "refunded", func() error {
 			return r.refund(ctx, c.OrderID)
 		})
 	}
 	return false, nil
+}
+
+const contradicts = ", though the provider has answered that it was refunded"
+
+// gaveBack reports whether the reconciler has had a charge refunded already, about
+// which what says the same as then. Its order has not changed for the grace
+// period since, so the ledger should say so too.
+func gaveBack(rec stock.Record, what string) bool {
+	return slices.ContainsFunc(rec.Notes, func(n stock.Note) bool { return n.Actor == reconciler && n.Text == text.Cut(what, text.Max) })
+}
+
+func wrap(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }

@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -136,19 +137,21 @@ type rounds struct {
 	reconcile.Payments
 
 	done chan int // charges that it was given
-	seen int
 }
 
-func (r *rounds) ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error) {
-	list, next, err := r.Payments.ChargesSince(ctx, since, cursor, limit)
-	if r.seen += len(list); next == "" && err == nil {
+func (r *rounds) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error] {
+	return func(yield func([]payment.Entry, error) bool) {
+		seen := 0
+		for page, err := range r.Payments.ChargesSince(ctx, since) {
+			if seen += len(page); !yield(page, err) || err != nil {
+				return
+			}
+		}
 		select {
-		case r.done <- r.seen:
+		case r.done <- seen:
 		case <-ctx.Done():
 		}
-		r.seen = 0
 	}
-	return list, next, err
 }
 
 // asked counts how often one order is read.

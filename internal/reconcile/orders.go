@@ -18,18 +18,19 @@ import (
 )
 
 // orders looks for live orders whose saga is gone or has ended without them.
-// It adds those that have not ended to alive, and those that are PAID to paid.
-func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool, paid claims) error {
-	var errs []error
+// It adds those that have not ended to alive, and those that are PAID to paid,
+// and says whether these are all.
+func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bool, paid claims) (all bool, err error) {
+	var errs failures
 	var lost orphans
 	if r.Backlog != nil {
 		waiting, err := r.Backlog(ctx)
 		if err != nil {
-			return fmt.Errorf("reconcile orders: %w", err)
+			errs.add(fmt.Errorf("reconcile orders: %w", err))
 		}
-		lost.backlog = waiting > 0
+		lost.backlog = waiting > 0 || err != nil // unknown, they may be in the queue
 	}
-	err := r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
+	err = r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
 		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
 			again := alive[rec.OrderID] // it has changed its status meanwhile
 			alive[rec.OrderID] = true
@@ -43,22 +44,22 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		sagas := r.sagasOf(ctx, page)
 		for i, rec := range page {
 			if err := r.order(ctx, rep, &lost, rec, sagas[i]); err != nil { // the others are looked at all the same
-				errs = append(errs, fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
+				errs.add(fmt.Errorf("reconcile order %s: %w", rec.OrderID, err))
 			}
 		}
 		r.show(rep)
 		return ctx.Err()
 	})
-	if err != nil {
-		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
+	if all = err == nil; !all {
+		errs.add(fmt.Errorf("reconcile orders: %w", err))
 	} else {
 		r.Stalled.keep(alive)
 	}
 	if err := r.begin(ctx, rep, lost.orders); err != nil {
-		errs = append(errs, fmt.Errorf("reconcile orders: %w", err))
+		errs.add(fmt.Errorf("reconcile orders: %w", err))
 	}
 	r.show(rep)
-	return errors.Join(errs...)
+	return all, errs.err()
 }
 
 // sagaOf is what the engine knows of an order's saga.

@@ -38,12 +38,13 @@ func (r Reconciler) begin(ctx context.Context, rep *Report, lost []stock.Record)
 	}
 	rep.Left += len(lost) - room
 	slices.SortFunc(lost, func(a, b stock.Record) int { return cmp.Compare(a.Placed, b.Placed) })
+	var errs failures
 	for _, rec := range lost[:room] {
-		if err := r.beginOne(ctx, rep, rec); err != nil {
-			return err
+		if !errs.add(r.beginOne(ctx, rep, rec)) {
+			break
 		}
 	}
-	return nil
+	return errs.err()
 }
 
 // beginOne looks once more: meanwhile intake may have started it.

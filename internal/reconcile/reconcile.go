@@ -9,6 +9,8 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -46,7 +48,7 @@ type Orders interface {
 
 // Payments is what the reconciler uses of *payment.Client.
 type Payments interface {
-	ChargesSince(ctx context.Context, since time.Time, cursor string, limit int) ([]payment.Entry, string, error)
+	ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error]
 	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
 	RefundCharge(ctx context.Context, e payment.Entry) (string, error)
 	Refund(ctx context.Context, made payment.Entry) (string, error)
@@ -116,13 +118,12 @@ var live = []order.Status{order.StatusPending, order.StatusReserved, order.Statu
 // Once runs all three comparisons, over all charges that there ever were. The
 // report is also valid beside an error, as far as it got.
 func (r Reconciler) Once(ctx context.Context) (Report, error) {
-	rep, _, err := r.once(ctx, time.Time{})
-	return rep, err
+	return r.once(ctx, &ledger{})
 }
 
-// once looks at the charges since a time, by the provider's clock, and says
-// since when the next run has to.
-func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next time.Time, err error) {
+// once looks at the charges that are new to the ledger. Its parts do not blind
+// each other: whatever fails, the rest is looked at.
+func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err error) {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
@@ -136,20 +137,22 @@ func (r Reconciler) once(ctx context.Context, since time.Time) (rep Report, next
 	if r.Stalled == nil {
 		r.Stalled = &Stalled{}
 	}
-	alive, paid, began := map[string]bool{}, claims{}, r.Now()
-	errOrders, errReservations := r.orders(ctx, &rep, alive, paid), r.reservations(ctx, &rep)
+	alive, began := map[string]bool{}, r.Now()
+	paid := claims{orders: map[string]stock.Record{}, doubted: map[string]bool{}}
+	all, errOrders := r.orders(ctx, &rep, alive, paid)
+	errReservations := r.reservations(ctx, &rep)
 	errEnded := r.ended(ctx, alive, paid)
-	next, errCharges := r.charges(ctx, &rep, alive, paid, since)
-	err = errors.Join(errOrders, errReservations, errEnded, errCharges)
-	if err == nil {
-		err = r.unpaid(ctx, &rep, alive, paid, began)
+	walked, errCharges := r.charges(ctx, &rep, alive, paid, seen)
+	errUnpaid := r.unpaid(ctx, &rep, alive, paid, began, all && errEnded == nil, walked)
+	if err = errors.Join(errOrders, errReservations, errEnded, errCharges, errUnpaid); err == nil {
+		r.Unpaid.succeed(r.Now())
 	}
-	return rep, next, err
+	return rep, err
 }
 
 // Run repeats Once at the interval until ctx ends.
 func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
-	var since time.Time // a new process looks at all charges once
+	seen := &ledger{} // a new process looks at all charges once
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -158,13 +161,44 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		rep, next, err := r.once(ctx, since)
-		since = next
+		rep, err := r.once(ctx, seen)
 		if ctx.Err() != nil {
 			return nil
 		}
 		r.log(rep, err)
 	}
+}
+
+// failures are those of one part of a run. One does not end the part, but most of
+// them in a row do: then it is not the one order or charge that is at fault.
+type failures struct {
+	errs []error // the first ones
+	more int     // than these
+	row  int
+}
+
+const mostInARow = 10
+
+// add counts what came of one order or charge, and reports whether to go on.
+func (f *failures) add(err error) bool {
+	switch {
+	case err == nil:
+		f.row = 0
+		return true
+	case len(f.errs) < mostInARow:
+		f.errs = append(f.errs, err)
+	default:
+		f.more++
+	}
+	f.row++
+	return f.row < mostInARow
+}
+
+func (f *failures) err() error {
+	if f.more > 0 {
+		return errors.Join(append(f.errs, fmt.Errorf("and %d more", f.more))...)
+	}
+	return errors.Join(f.errs...)
 }
 
 func (r Reconciler) log(rep Report, err error) {

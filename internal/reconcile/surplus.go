@@ -10,14 +10,20 @@ import (
 
 // surplus looks at a charge that stands, of an order that is COMPLETED. If it
 // is not the one that the order's record has, it goes back, provided that the
-// other one stands too: else it is the only money there is.
-func (r Reconciler) surplus(ctx context.Context, rep *Report, rec stock.Record, c payment.Entry) error {
+// other one stands too: else it is the only money there is. It reports what
+// charge does.
+func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec stock.Record, c payment.Entry) (ended bool, err error) {
 	if c.ID == rec.ChargeID {
-		return nil
+		return true, nil
 	}
 	all, err := r.Payments.Of(ctx, rec.OrderID)
-	if err != nil {
-		return err
+	switch {
+	case payment.IsOdd(err):
+		paid.doubted[rec.OrderID] = true
+		r.found(ctx, rep, rec.OrderID, "order is COMPLETED, and what the ledger says of it does not count: "+err.Error(), "flagged", nil)
+		return true, nil
+	case err != nil:
+		return false, err
 	}
 	what := "order is COMPLETED with charge " + rec.ChargeID + ", and charge " + c.ID + " stands too"
 	stands := func(e payment.Entry) bool { return e.ID == rec.ChargeID && !e.Refunded }
@@ -26,11 +32,15 @@ func (r Reconciler) surplus(ctx context.Context, rep *Report, rec stock.Record, 
 		r.found(ctx, rep, rec.OrderID, "order is COMPLETED with charge "+rec.ChargeID+", which does not stand; charge "+c.ID+" does", "flagged", nil)
 	case rec.ByHand():
 		r.found(ctx, rep, rec.OrderID, what+"; an operator has had a hand in it", "flagged", nil)
+	case gaveBack(rec, what):
+		paid.doubted[rec.OrderID] = true
+		r.found(ctx, rep, rec.OrderID, what+contradicts, "flagged", nil)
+		return true, nil
 	default:
 		r.found(ctx, rep, rec.OrderID, what, "surplus refunded", func() error {
 			_, err := r.Payments.RefundCharge(ctx, c)
 			return err
 		})
 	}
-	return nil
+	return false, nil
 }

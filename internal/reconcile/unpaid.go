@@ -17,40 +17,63 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Unpaid is what runs of a reconciler remember of orders that count as paid, or
-// have ended without their money having gone back. Its zero value remembers
-// nothing. It is safe for concurrent use.
+// Unpaid is what runs of a reconciler remember of orders whose money is not proven
+// to be where it belongs. Its zero value remembers nothing. It is safe for
+// concurrent use.
 type Unpaid struct {
-	mu      sync.Mutex
-	found   map[string]bool // without a charge that stands, or a refund
-	watched map[string]bool // not ended yet, or too lately, when they were looked at
-	looked  time.Time       // orders accepted before were looked at, or are watched
+	mu        sync.Mutex
+	found     map[string]bool // without a charge that stands, or a refund, or the ledger contradicts itself about them
+	watched   map[string]bool // not ended yet, or too lately, when they were looked at, or could not be
+	looked    time.Time       // orders accepted before were looked at, or are watched
+	succeeded time.Time
 }
 
-// Count is how many orders are PAID or COMPLETED without a charge that stands, or
-// have ended otherwise with a charge and without a refund, as far as runs have
-// found.
+// Count is how many orders are PAID or COMPLETED without a charge that stands, have
+// ended otherwise with a charge and without a refund, or are contradicted by the
+// provider's ledger, as far as runs have found.
 func (u *Unpaid) Count() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.found)
 }
 
-// claims are orders that count as paid, or have ended without their money having
-// gone back, by their ids, until their charge is seen standing in the provider's
-// ledger.
-type claims map[string]stock.Record
+// Succeeded is when the latest run ended that could look at everything; zero if
+// none has.
+func (u *Unpaid) Succeeded() time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.succeeded
+}
+
+func (u *Unpaid) succeed(at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.succeeded = at
+}
+
+// claims are what a run is to prove about money.
+type claims struct {
+	// orders count as paid, or have ended without their money having gone back, by
+	// their ids, until their charge is seen standing in the provider's ledger.
+	orders map[string]stock.Record
+	// doubted are orders of which the ledger says what cannot be.
+	doubted map[string]bool
+}
 
 func (c claims) add(rec stock.Record) {
-	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
-	if (paid || kept(rec)) && !rec.ByHand() {
-		c[rec.OrderID] = stock.Record{ChargeID: rec.ChargeID, Total: rec.Total, Currency: rec.Currency}
+	if claimed(rec) {
+		c.orders[rec.OrderID] = stock.Record{ChargeID: rec.ChargeID, Total: rec.Total, Currency: rec.Currency}
 	}
 }
 
+func claimed(rec stock.Record) bool {
+	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
+	return (paid || kept(rec)) && !rec.ByHand()
+}
+
 func (c claims) seen(e payment.Entry) {
-	if rec, ok := c[e.OrderID]; ok && e.ID == rec.ChargeID && pays(e, rec) {
-		delete(c, e.OrderID)
+	if rec, ok := c.orders[e.OrderID]; ok && e.ID == rec.ChargeID && pays(e, rec) {
+		delete(c.orders, e.OrderID)
 	}
 }
 
@@ -70,11 +93,9 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 	r.Unpaid.mu.Lock()
 	since := r.Unpaid.looked
 	var ended []string
-	for _, watched := range []map[string]bool{r.Unpaid.watched, r.Unpaid.found} {
-		for id := range watched {
-			if !alive[id] {
-				ended = append(ended, id)
-			}
+	for id := range r.Unpaid.watched {
+		if !alive[id] {
+			ended = append(ended, id)
 		}
 	}
 	r.Unpaid.mu.Unlock()
@@ -114,49 +135,121 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 // unpaid reports the claims of which no charge was seen, if they are as they were
 // for the grace period and the ledger, asked for each, has none either. A person
 // finds out why: neither charging nor taking back is safe. Whose money was to go
-// back is refunded once more, until the refund is proven.
-func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bool, c claims, began time.Time) error {
-	found, watched := map[string]bool{}, maps.Clone(alive)
-	for _, id := range slices.Sorted(maps.Keys(c)) {
-		rec, err := r.Orders.Get(ctx, id)
-		if errors.Is(err, stock.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("reconcile the payment of order %s: %w", id, err)
-		}
-		again := claims{}
-		if again.add(rec); len(again) == 0 {
-			continue
-		}
-		if !r.settled(rec.UpdatedAt) {
-			watched[id] = true
-			continue
-		}
-		if kept(rec) {
-			what := fmt.Sprintf("order is %s, was charged (%s), and has no refund", rec.Status, rec.ChargeID)
-			r.found(tracing.Continue(ctx, rec.Trace), rep, id, what, "refunded", func() error {
-				err := r.refund(ctx, id)
-				if err != nil {
-					found[id] = true
-				}
-				return err
-			})
-			continue
-		}
-		charges, err := r.Payments.Of(ctx, id)
-		if err != nil {
-			return fmt.Errorf("reconcile the payment of order %s: %w", id, err)
-		}
-		if slices.ContainsFunc(charges, func(e payment.Entry) bool { return pays(e, rec) }) {
-			continue
-		}
-		found[id] = true
-		what := fmt.Sprintf("order is %s and no charge over %d %s stands", rec.Status, rec.Total, rec.Currency)
-		r.found(tracing.Continue(ctx, rec.Trace), rep, id, what, "flagged", nil)
+// back is refunded once more, until the refund is proven. What earlier runs have
+// found is asked for again until it is right. all says that nothing was left out
+// of alive and c, and walked that the ledger of all orders could be read.
+func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bool, c claims, began time.Time, all, walked bool) error {
+	r.Unpaid.mu.Lock()
+	before, watched := r.Unpaid.found, maps.Clone(alive)
+	if !all {
+		maps.Copy(watched, r.Unpaid.watched)
 	}
+	r.Unpaid.mu.Unlock() // the maps in it are never written to
+	look := map[string]bool{}
+	for id := range c.orders {
+		look[id] = true
+	}
+	for id := range before {
+		look[id] = true
+	}
+	found := map[string]bool{}
+	var errs failures
+	ids := slices.Sorted(maps.Keys(look))
+	for i, id := range ids {
+		wrong, err := r.money(ctx, rep, c, id)
+		if walked && payment.IsOdd(err) { // a finding says so; else it is not this order's matter alone
+			err = nil
+		}
+		if err != nil || wrong == notYet {
+			watched[id] = true
+		}
+		if wrong == yes || before[id] && (err != nil || wrong == notYet) {
+			found[id] = true
+		}
+		if errs.add(wrap(err, "reconcile the payment of order "+id)) {
+			continue
+		}
+		for _, id := range ids[i:] {
+			watched[id] = true
+			if before[id] {
+				found[id] = true
+			}
+		}
+		break
+	}
+	maps.Copy(found, c.doubted)
 	r.Unpaid.mu.Lock()
 	defer r.Unpaid.mu.Unlock()
-	r.Unpaid.found, r.Unpaid.watched, r.Unpaid.looked = found, watched, began.Add(-r.Grace) // clocks differ
-	return nil
+	r.Unpaid.found, r.Unpaid.watched = found, watched
+	if all {
+		r.Unpaid.looked = began.Add(-r.Grace) // clocks differ
+	}
+	return errs.err()
+}
+
+// verdict is whether an order's money is not where it belongs.
+type verdict int
+
+const (
+	no verdict = iota
+	yes
+	notYet // to be said
+)
+
+// money asks the ledger for one order's. An answer that does not count is yes, and
+// an error.
+func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string) (wrong verdict, err error) {
+	rec, err := r.Orders.Get(ctx, id)
+	if errors.Is(err, stock.ErrNotFound) {
+		return no, nil
+	}
+	if err != nil {
+		return notYet, err
+	}
+	ctx = tracing.Continue(ctx, rec.Trace)
+	claim := claimed(rec)
+	switch {
+	case rec.ByHand(), !claim && !rec.Status.Terminal():
+		return no, nil
+	case !r.settled(rec.UpdatedAt):
+		return notYet, nil
+	case kept(rec):
+		what := fmt.Sprintf("order is %s, was charged (%s), and has no refund", rec.Status, rec.ChargeID)
+		r.found(ctx, rep, id, what, "refunded", func() error {
+			err := r.refund(ctx, id)
+			if err != nil {
+				wrong = yes
+			}
+			return err
+		})
+		return wrong, nil
+	case c.doubted[id]: // said already
+		return yes, nil
+	}
+	charges, err := r.Payments.Of(ctx, id)
+	switch {
+	case payment.IsOdd(err):
+		r.found(ctx, rep, id, "order is "+string(rec.Status)+", and what the ledger says of it does not count: "+err.Error(), "flagged", nil)
+		return yes, err
+	case err != nil:
+		return notYet, err
+	case claim && !slices.ContainsFunc(charges, func(e payment.Entry) bool { return pays(e, rec) }):
+		r.found(ctx, rep, id, fmt.Sprintf("order is %s and no charge over %d %s stands", rec.Status, rec.Total, rec.Currency), "flagged", nil)
+		return yes, nil
+	case !rec.Status.Terminal():
+		return no, nil
+	}
+	for _, e := range charges {
+		if e.Refunded {
+			continue
+		}
+		ended, err := r.charge(ctx, rep, c, e)
+		if err != nil {
+			return notYet, err
+		}
+		if !ended || c.doubted[id] {
+			wrong = yes
+		}
+	}
+	return wrong, nil
 }

@@ -1,0 +1,308 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+)
+
+// liar is a provider whose ledger says what it likes.
+type liar struct {
+	reconcile.Payments
+
+	mu      sync.Mutex
+	entries func([]payment.Entry) []payment.Entry // what it says instead; nil: the truth
+	list    error                                 // of the ledger of all orders
+	of      map[string]error                      // of those of some
+	refunds int                                   // that it was asked for
+	walked  int                                   // to the end
+}
+
+func (l *liar) say(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *liar) says(list []payment.Entry) []payment.Entry {
+	if l.entries == nil {
+		return list
+	}
+	return l.entries(slices.Clone(list))
+}
+
+func (l *liar) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error] {
+	return func(yield func([]payment.Entry, error) bool) {
+		for page, err := range l.Payments.ChargesSince(ctx, time.Time{}) {
+			l.say(func() { page = l.says(page) })
+			page = slices.DeleteFunc(page, func(e payment.Entry) bool { return e.CreatedAt.Before(since) && e.Odd == nil })
+			if !yield(page, errors.Join(err, l.list)) {
+				return
+			}
+		}
+		l.say(func() { l.walked++ })
+	}
+}
+
+func (l *liar) Of(ctx context.Context, id string) ([]payment.Entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.Payments.Of(ctx, id)
+	return l.says(list), errors.Join(err, l.of[id])
+}
+
+func (l *liar) Refund(ctx context.Context, made payment.Entry) (string, error) {
+	l.say(func() { l.refunds++ })
+	return l.Payments.Refund(ctx, made)
+}
+
+func (l *liar) RefundCharge(ctx context.Context, e payment.Entry) (string, error) {
+	l.say(func() { l.refunds++ })
+	return l.Payments.RefundCharge(ctx, e)
+}
+
+// lied has a system with such a provider, and a reconciler that remembers.
+func lied(t *testing.T) (leaky, *liar) {
+	t.Helper()
+	l := newLeaky(t, nil)
+	p := &liar{Payments: l.Payments, of: map[string]error{}}
+	l.Payments, l.Unpaid = p, &reconcile.Unpaid{}
+	return l, p
+}
+
+func (l leaky) counts(want int) {
+	l.Helper()
+	if n := l.Unpaid.Count(); n != want {
+		l.Errorf("%d are counted, want %d", n, want)
+	}
+}
+
+// odd is the error of a client whose provider answers what does not count.
+func odd(t *testing.T) error {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	defer s.Close()
+	c := payment.New(payment.Options{URL: s.URL})
+	defer c.Close()
+	_, err := c.Of(t.Context(), "o")
+	if !payment.IsOdd(err) {
+		t.Fatal(err)
+	}
+	return err
+}
+
+// TestOddEntriesBlindNobody: each is a finding of its own, and the others are
+// judged all the same.
+func TestOddEntriesBlindNobody(t *testing.T) {
+	l, p := lied(t)
+	l.sold(l.paid("odd", "tok_ok"))
+	l.sold(l.paid("bad", "tok_ok"))
+	l.givenBack("bad")
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		for i, e := range list {
+			if e.OrderID == "odd" {
+				list[i] = payment.Entry{ID: e.ID, OrderID: "odd", Odd: errors.New("it is over no amount")}
+			}
+		}
+		return append([]payment.Entry{{OrderID: "foreign", Odd: errors.New("it has no refund's id")}, {Odd: errors.New("it is null")}}, list...)
+	}
+	p.of["odd"] = odd(t)
+	for range 2 {
+		var got []string
+		for _, f := range l.once() {
+			if f.Action != "flagged" || f.Error != "" {
+				t.Errorf("%+v", f)
+			}
+			got = append(got, f.OrderID+": "+f.What)
+		}
+		entry := "an entry of the provider's ledger does not count: "
+		slices.Sort(got)
+		if want := []string{
+			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 200 EUR stands",
+			"foreign: " + entry + "it has no refund's id", "odd: " + entry + "it is over no amount",
+		}; !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+		l.counts(2)
+	}
+	p.entries, p.of = nil, map[string]error{"bad": odd(t)}
+	l.found("order is COMPLETED, and what the ledger says of it does not count: ", "flagged")
+	l.counts(1)
+	p.entries = func([]payment.Entry) []payment.Entry { // a flood of them
+		return slices.Repeat([]payment.Entry{{OrderID: "foreign", Odd: errors.New("odd")}}, 1000)
+	}
+	if f := l.once(); len(f) > 110 || !slices.ContainsFunc(f, func(f reconcile.Finding) bool { return strings.HasPrefix(f.What, "900 more entries") }) {
+		t.Errorf("%d findings", len(f))
+	}
+}
+
+// TestWhatFailsBlindsNobody: the ledger of one order, or the list of all, or
+// SQS. The run is no success, and what it has found counts.
+func TestWhatFailsBlindsNobody(t *testing.T) {
+	l, p := lied(t)
+	for _, id := range []string{"a", "b", "c"} {
+		l.sold(l.paid(id, "tok_ok"))
+		l.givenBack(id)
+	}
+	run := func(wantError string, wantFound ...string) {
+		t.Helper()
+		before := l.Reconciler.Unpaid.Succeeded()
+		rep, err := l.Once(t.Context())
+		var got []string
+		for _, f := range rep.Findings {
+			got = append(got, f.OrderID)
+		}
+		if (err == nil) != (wantError == "") || err != nil && !strings.Contains(err.Error(), wantError) || !slices.Equal(got, wantFound) {
+			t.Errorf("found %q, %v; want %q, %q", got, err, wantFound, wantError)
+		}
+		if l.Reconciler.Unpaid.Succeeded().After(before) != (err == nil) {
+			t.Errorf("success at %s, before %s", l.Reconciler.Unpaid.Succeeded(), before)
+		}
+	}
+	p.of["a"] = errors.New("cut off")
+	run("reconcile the payment of order a: cut off", "b", "c")
+	l.counts(2)
+	p.of = map[string]error{}
+	p.list = errors.New("the ledger repeats itself")
+	run("the ledger repeats itself", "a", "b", "c")
+	l.counts(3)
+	p.list = nil
+	backlog := l.Backlog
+	l.Backlog = func(context.Context) (int, error) { return 0, errors.New("no SQS") }
+	run("no SQS", "a", "b", "c")
+	l.Backlog = backlog
+	p.of["b"] = errors.New("cut off")
+	run("cut off", "a", "c")
+	l.counts(3) // what was found stays until it is known to be right
+	p.of = map[string]error{}
+	run("", "a", "b", "c")
+
+	// It is not about one of them if all fail.
+	l.Unpaid = &reconcile.Unpaid{} // its clock is ahead of the new orders'
+	for i := range 30 {
+		id := fmt.Sprintf("d%02d", i)
+		l.sold(l.paid(id, "tok_ok"))
+		l.givenBack(id)
+		p.of[id] = errors.New("down")
+	}
+	run("order d09: down", "a", "b", "c")
+	p.of = map[string]error{}
+	if f := l.once(); len(f) != 33 {
+		t.Errorf("%d findings", len(f))
+	}
+	l.counts(33)
+}
+
+// TestRefundThatTheLedgerContradicts is one that the provider has answered, while
+// its ledger goes on saying that the charge stands. It is tried once.
+func TestRefundThatTheLedgerContradicts(t *testing.T) {
+	l, p := lied(t)
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		for i := range list {
+			list[i].Refunded, list[i].RefundID = false, ""
+		}
+		return list
+	}
+	contradicted := func(what string, refunds int) {
+		t.Helper()
+		for range 2 {
+			l.found(what+", though the provider has answered that it was refunded", "flagged")
+			l.counts(1)
+		}
+		if p.refunds != refunds {
+			t.Errorf("%d refunds were asked for, want %d", p.refunds, refunds)
+		}
+	}
+	l.charged(l.accepted("o", "tok_ok"))
+	l.must(l.Store.End(t.Context(), "o", order.StatusDeclined, "declined"))
+	l.found("order is DECLINED and its charge ch_charge-o was kept", "refunded")
+	contradicted("order is DECLINED and its charge ch_charge-o was kept", 1)
+	lies := p.entries
+	p.entries = nil
+	l.nothing()
+	l.counts(0)
+
+	l.sold(l.paid("twice", "tok_ok"))
+	l.must(l.Simulators.ForgetPayments(t.Context()))
+	l.charged(order.Order{OrderID: "twice", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "twice" }))
+	}
+	what := "order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too"
+	l.found(what, "surplus refunded")
+	contradicted(what, 2)
+	p.entries = nil
+	l.nothing()
+	l.counts(0)
+
+	l.paid("saga", "tok_ok") // whose saga has refunded it
+	l.givenBack("saga")
+	l.must(l.Store.MarkRefunded(t.Context(), "saga", "re_charge-saga"))
+	l.must(l.Store.Release(t.Context(), "saga", order.StatusFailed, "test"))
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "saga" }))
+	}
+	contradicted("order is FAILED and its charge ch_charge-saga was kept", 2)
+	l.must(l.Store.AddNote(t.Context(), "saga", stock.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
+	l.found("an operator has had a hand in it", "flagged")
+	l.counts(0)
+}
+
+// TestLedgerThatLags: a charge comes into it long after it was made, and newer
+// ones were there before it.
+func TestLedgerThatLags(t *testing.T) {
+	l, p := lied(t)
+	l.Grace = time.Minute
+	l.charged(l.accepted("late", "tok_ok"))
+	l.must(l.Store.End(t.Context(), "late", order.StatusDeclined, "declined"))
+	l.sold(l.paid("newer", "tok_ok"))
+	hidden := true
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		for i, e := range list {
+			if e.OrderID == "late" {
+				list[i].CreatedAt = e.CreatedAt.Add(-23 * l.Grace)
+			}
+		}
+		return slices.DeleteFunc(list, func(e payment.Entry) bool { return hidden && e.OrderID == "late" })
+	}
+	orders := &asked{Store: l.Store}
+	l.Orders = orders
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error)
+	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
+	wait := func(runs int) {
+		t.Helper()
+		var until int
+		p.say(func() { until = p.walked + runs })
+		for now := 0; now < until && t.Context().Err() == nil; time.Sleep(time.Millisecond) {
+			p.say(func() { now = p.walked })
+		}
+	}
+	wait(3)
+	read := orders.n.Load()
+	wait(5)
+	if more := orders.n.Load() - read; more > 0 {
+		t.Errorf("what was seen is read again, %d times", more)
+	}
+	p.say(func() { hidden = false })
+	wait(3)
+	cancel()
+	l.must(<-ended)
+	if l.charges()["late"] {
+		t.Error("the charge stands")
+	}
+}
