@@ -3,11 +3,11 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
@@ -51,7 +51,8 @@ func (s *server) reconcile(h huma.API) {
 		case out.Body.Running:
 			out.Status, out.Location = http.StatusAccepted, reconcilePath
 		case out.Body.Error != "":
-			return nil, s.failed(ctx, errors.New("the reconciler did not finish: "+out.Body.Error))
+			zerolog.Ctx(ctx).Error().Str("error", out.Body.Error).Msg("the reconciler did not finish")
+			return nil, huma.Error500InternalServerError("the reconciler did not finish: " + out.Body.Error)
 		}
 		return out, nil
 	})

@@ -586,7 +586,7 @@ func TestFailures(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
 	b.fail = errors.New("secret cause")
-	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history", "POST /v1/reconcile"} {
+	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history"} {
 		method, path, _ := strings.Cut(request, " ")
 		b.log.Reset()
 		a := b.do(method, path, map[bool]string{true: body}[strings.HasSuffix(path, "s")], "X-Request-Id", "req-1")
@@ -594,6 +594,12 @@ func TestFailures(t *testing.T) {
 		if strings.Contains(a.body, "secret") || !strings.Contains(b.log.String(), "secret cause") || !strings.Contains(b.log.String(), "req-1") {
 			t.Errorf("%s answers %s and logs %s", request, a.body, b.log)
 		}
+	}
+	// Operators learn why the reconciler fails.
+	b.log.Reset()
+	b.post("/v1/reconcile", "").wantProblem(t, "reconcile", http.StatusInternalServerError, "", "the reconciler did not finish: secret cause")
+	if !strings.Contains(b.log.String(), "secret cause") {
+		t.Errorf("log: %s", b.log)
 	}
 	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m, "\nordersaga_sagas_waiting -1\n") {
 		t.Errorf("metrics without an engine: %s", m)

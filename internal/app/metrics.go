@@ -76,8 +76,21 @@ func (m metrics) age(queue string) func(time.Duration) {
 func unpaidMetric(u *reconcile.Unpaid) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ordersaga_unpaid_orders",
-		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, or have ended otherwise with a charge and without a refund, as the latest run of this process's reconciler has found.",
+		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, have ended otherwise with a charge and without a refund, or are contradicted by the ledger, as the latest run of this process's reconciler has found.",
 	}, func() float64 { return float64(u.Count()) })
+}
+
+// reconciledMetric tells whether what unpaidMetric says is true.
+func reconciledMetric(u *reconcile.Unpaid) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ordersaga_reconcile_last_success_timestamp_seconds",
+		Help: "When the latest run of this process's reconciler ended that could look at everything, in seconds since 1970; 0 if none has.",
+	}, func() float64 {
+		if at := u.Succeeded(); !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
+	})
 }
 
 // queueMetric reads the queues when it is asked for.

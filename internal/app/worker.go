@@ -163,7 +163,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 		return Parts{}, err
 	}
 	w.parts, w.unpaid, w.stalled = p, &reconcile.Unpaid{}, &reconcile.Stalled{}
-	w.parts.Registry.MustRegister(unpaidMetric(w.unpaid), queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	w.parts.Registry.MustRegister(unpaidMetric(w.unpaid), reconciledMetric(w.unpaid), queueMetric{lettersOf(clients, resources).Queues}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return w.parts, nil
 }
 

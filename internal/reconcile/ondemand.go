@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Reconciliation is a run that somebody asked for.
@@ -78,7 +80,7 @@ func (d *OnDemand) update(f func()) {
 func (a *asked) end(rep Report, err error) {
 	a.run.Report, a.run.Running, a.run.EndedAt = rep, false, time.Now().UTC()
 	if err != nil {
-		a.run.Error = err.Error()
+		a.run.Error = text.Cut(err.Error(), text.Max)
 	}
 	close(a.ended)
 }
