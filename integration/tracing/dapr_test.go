@@ -76,7 +76,7 @@ POST /v1/orders
           activity||ChargePayment
             ChargePayment 1 failed ERROR
               POST /v1.0/invoke/payment/method/v1/charges ERROR
-                CallLocal/payment/v1/charges
+                CallLocal/payment/v1/charges ERROR
                   CallLocal/payment/v1/charges
                     POST /v1/charges ERROR
           timer
