@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"slices"
 	"time"
 
@@ -72,8 +74,26 @@ func (r Reconciler) reservation(ctx context.Context, rep *Report, id string) err
 // ledger is what runs remember of the provider's. Its zero value has seen none of
 // it.
 type ledger struct {
-	since time.Time       // by the provider's clock: the next run looks at what was charged then or later
-	ended map[string]bool // charges since, by their ids, of which nothing more can come
+	since time.Time // by the provider's clock: the next run looks at what was charged then or later
+	deep  time.Time // by ours: when a run went back slowGraces grace periods further
+	// ended are charges of which nothing more can come, those that the last deep
+	// run listed and those since: hashes of their ids, for there may be many.
+	ended map[uint64]struct{}
+}
+
+var ledgerSeed = maphash.MakeSeed()
+
+func (l *ledger) hasEnded(c payment.Entry) bool {
+	_, yes := l.ended[maphash.String(ledgerSeed, c.ID)]
+	return yes
+}
+
+// from is where a run begins. Half as often as a deep run goes back, one is.
+func (l *ledger) from(now time.Time, grace time.Duration) (since time.Time, deep bool) {
+	if l.since.IsZero() || now.Sub(l.deep) < slowGraces/2*grace {
+		return l.since, l.since.IsZero()
+	}
+	return l.since.Add(-slowGraces * grace), true
 }
 
 // mostOdd is how many entries that do not count have a finding of their own.
@@ -81,14 +101,16 @@ const mostOdd = 100
 
 // charges looks for money taken for orders that did not complete, among the
 // charges that may be new. The next run goes back to the first charge of an order
-// that has not ended, and always slowGraces grace periods before the last one,
-// for a ledger may lag: what is older has been seen, and stays. Charges of which
-// nothing more can come are listed again, and not looked at. It reports whether it could read them all.
+// that has not ended, or to a grace period before the last one; and now and then
+// slowGraces further, for a ledger may lag. What is older has been seen, and
+// stays. Charges of which nothing more can come are listed again, and not looked
+// at. It reports whether it could read them all.
 func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]bool, paid claims, seen *ledger) (walked bool, err error) {
 	var first, last time.Time // of those to be looked at again, and of all
 	var errs failures
-	ended, odd := map[string]bool{}, 0
-	for page, err := range r.Payments.ChargesSince(ctx, seen.since) {
+	since, deep := seen.from(r.Now(), r.Grace)
+	ended, odd := map[uint64]struct{}{}, 0
+	for page, err := range r.Payments.ChargesSince(ctx, since) {
 		if err != nil {
 			return false, errors.Join(errs.err(), fmt.Errorf("reconcile charges: %w", err))
 		}
@@ -101,7 +123,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 				continue
 			}
 			paid.seen(c)
-			done := c.Refunded || seen.ended[c.ID]
+			done := c.Refunded || seen.hasEnded(c)
 			if !done && !alive[c.OrderID] {
 				done, err = r.charge(ctx, rep, paid, c)
 				if !errs.add(wrap(err, "reconcile charge "+c.ID+" of order "+c.OrderID)) {
@@ -111,8 +133,8 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 			switch {
 			case !done && (first.IsZero() || c.CreatedAt.Before(first)):
 				first = c.CreatedAt
-			case done && !seen.since.IsZero(): // the first run's are all that there ever were
-				ended[c.ID] = true
+			case done && !since.IsZero(): // the first run's are all that there ever were
+				ended[maphash.String(ledgerSeed, c.ID)] = struct{}{}
 			}
 			if c.CreatedAt.After(last) {
 				last = c.CreatedAt
@@ -126,7 +148,12 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 	if last.IsZero() {
 		return true, errs.err()
 	}
-	seen.since, seen.ended = last.Add(-slowGraces*r.Grace), ended
+	seen.since = last.Add(-r.Grace)
+	if deep {
+		seen.deep, seen.ended = r.Now(), ended
+	} else {
+		maps.Copy(seen.ended, ended)
+	}
 	if !first.IsZero() && first.Before(seen.since) {
 		seen.since = first
 	}

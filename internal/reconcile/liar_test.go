@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,6 +281,8 @@ func TestLedgerThatLags(t *testing.T) {
 	}
 	orders := &asked{Store: l.Store}
 	l.Orders = orders
+	var later atomic.Int64
+	l.Now = func() time.Time { return time.Now().Add(time.Hour + time.Duration(later.Load())) }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error)
@@ -299,6 +302,11 @@ func TestLedgerThatLags(t *testing.T) {
 		t.Errorf("what was seen is read again, %d times", more)
 	}
 	p.say(func() { hidden = false })
+	wait(3)
+	if !l.charges()["late"] {
+		t.Error("each run goes back two hours")
+	}
+	later.Store(int64(12 * l.Grace))
 	wait(3)
 	cancel()
 	l.must(<-ended)
