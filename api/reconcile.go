@@ -52,7 +52,7 @@ func (s *server) reconcile(h huma.API) {
 			out.Status, out.Location = http.StatusAccepted, reconcilePath
 		case out.Body.Error != "":
 			zerolog.Ctx(ctx).Error().Str("error", out.Body.Error).Msg("the reconciler did not finish")
-			return nil, huma.Error500InternalServerError("the reconciler did not finish: " + out.Body.Error)
+			return nil, huma.Error500InternalServerError("the reconciler did not finish (request " + requestIDOf(ctx) + "): " + out.Body.Error)
 		}
 		return out, nil
 	})

@@ -597,7 +597,7 @@ func TestFailures(t *testing.T) {
 	}
 	// Operators learn why the reconciler fails.
 	b.log.Reset()
-	b.post("/v1/reconcile", "").wantProblem(t, "reconcile", http.StatusInternalServerError, "", "the reconciler did not finish: secret cause")
+	b.post("/v1/reconcile", "").wantProblem(t, "reconcile", http.StatusInternalServerError, "", "): secret cause")
 	if !strings.Contains(b.log.String(), "secret cause") {
 		t.Errorf("log: %s", b.log)
 	}
