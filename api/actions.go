@@ -236,14 +236,16 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 	body := deref(in.Body)
 	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
-	lost, step, tell := false, "", s.send(workflows.EventResolve, res)
+	var now stock.Record
+	var parked engine.Instance
+	lost, step := false, ""
 	return s.act(ctx, in.ID, action{
-		name: string(res.Action), said: body.Said, tell: func(ctx context.Context, id string) error { return tell(ctx, id) },
+		name: string(res.Action), said: body.Said, tell: func(ctx context.Context, _ string) error {
+			return reconcile.SendResolution(ctx, s.Sagas.Raise, now, parked, res)
+		},
 		why: func(rec stock.Record, inst engine.Instance) string {
+			now, parked = rec, inst
 			lost, step = gone(inst), saga.ParkedAt(inst.CustomStatus)
-			if res.Action == saga.ActionRetry && reconcile.MissesCarrier(rec, inst) { // to wait on would be in vain
-				tell = s.send(workflows.EventCarrier, reconcile.CarrierAnswer(rec))
-			}
 			if saga.IsParked(inst.CustomStatus) && !lost {
 				if rec.Resolution != "" && rec.Resolution != string(res.Action) {
 					by, note := rec.ResolvedBy()

@@ -183,7 +183,7 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 
 	ship := saga.Step[State]{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped}
 	if !t.AwaitCarrier { // it is the last step, which completes the order
-		ship.ByHand = CompleteByHand
+		ship.ByHand, ship.HandRetry = CompleteByHand, forward
 	}
 
 	return saga.Saga[State]{
@@ -199,7 +199,7 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 			{Name: StepCharge, Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
 			ship,
 			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
-			{Name: StepConfirm, Do: ConfirmShipment, ByHand: CompleteByHand, Retry: patient, When: awaitsCarrier},
+			{Name: StepConfirm, Do: ConfirmShipment, ByHand: CompleteByHand, HandRetry: forward, Retry: patient, When: awaitsCarrier},
 		},
 	}
 }

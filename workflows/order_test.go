@@ -249,6 +249,10 @@ func TestOrderSaga(t *testing.T) {
 			{"", workflows.EventCarrier, workflows.CarrierAnswer{Reason: "early"}},
 			{workflows.VerifyRefusal, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
 		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment VerifyRefusal ConfirmShipment"},
+		{name: "somebody refuses while a person decides", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }, signals: []signal{
+			{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "nobody asked"}},
+			{workflows.VerifyRefusal, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga VerifyRefusal ConfirmShipment"},
 		{name: "carrier silent, then found to have shipped", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},

@@ -170,7 +170,7 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
 	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)))
-	*complete.ConditionExpression += notRefunding
+	*complete.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
 	unlessRefused(complete)
 	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
 	items = append(items, s.moveStock(demand, "reserved", "sold")...)

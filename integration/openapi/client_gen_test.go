@@ -421,7 +421,7 @@ type RedriveInputBody struct {
 
 // ResolveRequest defines model for ResolveRequest.
 type ResolveRequest struct {
-	// Action retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and undo the others.
+	// Action retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. Both complete the order if the step was its last, or if its saga is lost and its shipment was requested. compensate: give up a step after the point of no return and undo the others.
 	Action *ResolveRequestAction `json:"action,omitempty"`
 
 	// By Who acts.
@@ -433,7 +433,7 @@ type ResolveRequest struct {
 	Note *string `json:"note,omitempty"`
 }
 
-// ResolveRequestAction retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and undo the others.
+// ResolveRequestAction retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. Both complete the order if the step was its last, or if its saga is lost and its shipment was requested. compensate: give up a step after the point of no return and undo the others.
 type ResolveRequestAction string
 
 // Saga defines model for Saga.

@@ -84,7 +84,7 @@ func unpaidMetric(u *reconcile.Unpaid) prometheus.Collector {
 func reconciledMetric(u *reconcile.Unpaid) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ordersaga_reconcile_last_success_timestamp_seconds",
-		Help: "When the latest run of this process's reconciler ended that could look at everything, in seconds since 1970; 0 if none has.",
+		Help: "When this process's reconciler last ended a run that could look at everything, in seconds since 1970; 0 if none has.",
 	}, func() float64 {
 		if at := u.Succeeded(); !at.IsZero() {
 			return float64(at.Unix())

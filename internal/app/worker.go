@@ -338,8 +338,8 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
 		Handle: func(ctx context.Context, body []byte) error {
 			err := s.HandleOrder(ctx, body)
-			if err == nil && w.load != nil {
-				w.load.began() // or it had been before
+			if _, poison := errors.AsType[*intake.Poison](err); w.load != nil && !poison {
+				w.load.began() // or it had been before, or an error hides that it was
 			}
 			return err
 		},

@@ -354,6 +354,9 @@ func (r *Result) completed(rec stock.Record, charges account, parcels int, res s
 	id := rec.OrderID
 	r.charged(rec, charges)
 	r.holds(rec, res)
+	if rec.Refunding {
+		r.bad(oneCharge, "order %s is COMPLETED and marked to be refunded", id)
+	}
 	if parcelsByHand(rec) {
 		r.ByHand++
 	} else if parcels != 1 {

@@ -164,8 +164,6 @@ func mapped(err error, what, id string) error {
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrNotFound)
 	case codes.DeadlineExceeded: // the other side's clock may say so a moment before our context does
 		return fmt.Errorf("%s saga %s: %w: %w", what, id, context.DeadlineExceeded, err)
-	case codes.Unavailable:
-		return fmt.Errorf("%s saga %s: %w: %w", what, id, ErrAway, err)
 	default:
 	}
 	if strings.Contains(err.Error(), stalledActor) {
@@ -177,6 +175,9 @@ func mapped(err error, what, id string) error {
 		if errors.Is(err, from) || strings.Contains(err.Error(), from.Error()) {
 			return fmt.Errorf("%s saga %s: %w", what, id, to)
 		}
+	}
+	if status.Code(err) == codes.Unavailable {
+		return fmt.Errorf("%s saga %s: %w: %w", what, id, ErrAway, err)
 	}
 	return fmt.Errorf("%s saga %s: %w", what, id, err)
 }

@@ -88,7 +88,7 @@ func (l *ledger) hasEnded(c payment.Entry) bool {
 	return yes
 }
 
-// from is where a run begins. Half as often as a deep run goes back, one is.
+// from is where a run begins. Once in slowGraces/2 grace periods one is deep.
 func (l *ledger) from(now time.Time, grace time.Duration) (since time.Time, deep bool) {
 	if l.since.IsZero() || now.Sub(l.deep) < slowGraces/2*grace {
 		return l.since, l.since.IsZero()
@@ -131,13 +131,18 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 				}
 			}
 			switch {
+			case !done && alive[c.OrderID] && r.Now().Sub(c.CreatedAt) > slowGraces*r.Grace:
+				// Unpaid remembers to look at it when its order has ended.
 			case !done && (first.IsZero() || c.CreatedAt.Before(first)):
 				first = c.CreatedAt
-			case done && !since.IsZero(): // the first run's are all that there ever were
+			case done && (!since.IsZero() || r.Now().Sub(c.CreatedAt) < (slowGraces+1)*r.Grace): // the first run's are all that there ever were
 				ended[maphash.String(ledgerSeed, c.ID)] = struct{}{}
 			}
 			if c.CreatedAt.After(last) {
 				last = c.CreatedAt
+			}
+			if now := r.Now(); last.After(now) { // one that is not yet must not hide those that come
+				last = now
 			}
 		}
 		r.show(rep)
@@ -182,7 +187,7 @@ func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c paym
 	rec, err := r.Orders.Get(ctx, c.OrderID)
 	if errors.Is(err, stock.ErrNotFound) {
 		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
-		return false, nil
+		return true, nil
 	}
 	if err != nil {
 		return false, err
@@ -196,6 +201,7 @@ func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c paym
 		return r.surplus(ctx, rep, paid, rec, c)
 	case rec.ByHand():
 		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
+		return true, nil
 	case rec.RefundID != "" && c.ID == rec.ChargeID, gaveBack(rec, what):
 		paid.doubted[c.OrderID] = true
 		r.found(ctx, rep, c.OrderID, what+contradicts, "flagged", nil)

@@ -101,6 +101,24 @@ func MissesCarrier(rec stock.Record, inst engine.Instance) bool {
 	return rec.Carrier != "" && (inst.CustomStatus == workflows.StepCarrier || saga.ParkedAt(inst.CustomStatus) == workflows.StepCarrier)
 }
 
+// SendResolution sends a parked saga what an operator has decided; send is how,
+// as saga.Send does. Before a retry it sends the carrier's answer, if that is what
+// the saga waits for in vain: a saga that takes no answer while it is parked (v1)
+// needs both.
+func SendResolution(ctx context.Context, send func(ctx context.Context, id, kind string, payload any) error, rec stock.Record, inst engine.Instance, res saga.Resolution) error {
+	if res.Action != saga.ActionRetry || !MissesCarrier(rec, inst) {
+		return send(ctx, rec.OrderID, workflows.EventResolve, res)
+	}
+	if err := send(ctx, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec)); err != nil {
+		return err
+	}
+	err := send(ctx, rec.OrderID, workflows.EventResolve, res)
+	if errors.Is(err, engine.ErrEnded) { // the answer was enough
+		return nil
+	}
+	return err
+}
+
 // UndoRefused starts the saga of an order again that the carrier has refused
 // late: when the saga had ended, or was about to. It finds the refusal, and
 // refunds, releases and tells the customer. Repeating it changes nothing.

@@ -174,11 +174,6 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		r.tell(ctx, rep, rec)
 		return nil
-	case MissesCarrier(rec, inst):
-		r.found(ctx, rep, rec.OrderID, "the carrier has "+string(rec.Carrier)+" the order and its saga waits on", "saga told again", func() error {
-			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
-		})
-		return nil
 	}
 	history, err := r.Sagas.History(ctx, rec.OrderID)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
@@ -201,13 +196,21 @@ func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, ins
 	case parked && saga.IsParked(inst.CustomStatus) && rec.Resolution != "":
 		by, why := rec.ResolvedBy()
 		r.found(ctx, rep, rec.OrderID, rec.Resolution+" was decided and its saga waits on", "saga told again", func() error {
-			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventResolve, saga.Resolution{Action: saga.Action(rec.Resolution), By: by, Note: why})
+			return SendResolution(ctx, r.send, rec, inst, saga.Resolution{Action: saga.Action(rec.Resolution), By: by, Note: why})
+		})
+	case MissesCarrier(rec, inst):
+		r.found(ctx, rep, rec.OrderID, "the carrier has "+string(rec.Carrier)+" the order and its saga waits on", "saga told again", func() error {
+			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		})
 	case parked && saga.IsParked(inst.CustomStatus): // waits for a person
 	default:
 		r.found(ctx, rep, rec.OrderID, what, "saga nudged", func() error { return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil) })
 	}
 	return nil
+}
+
+func (r Reconciler) send(ctx context.Context, id, kind string, payload any) error {
+	return saga.Send(ctx, r.Sagas, id, kind, payload)
 }
 
 // stalledFor is why Dapr has stalled a saga, as its history says.

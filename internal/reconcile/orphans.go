@@ -34,7 +34,7 @@ func (r Reconciler) mayBeQueued(rec stock.Record) bool {
 func (r Reconciler) begin(ctx context.Context, rep *Report, lost []stock.Record) error {
 	room := len(lost)
 	if r.Room != nil && room > 0 {
-		room = max(min(room, r.Room(ctx, len(lost))), 0)
+		room = max(min(room, r.Room(ctx, awake(lost))), 0)
 	}
 	rep.Left += len(lost) - room
 	slices.SortFunc(lost, func(a, b stock.Record) int { return cmp.Compare(a.Placed, b.Placed) })
@@ -45,6 +45,17 @@ func (r Reconciler) begin(ctx context.Context, rep *Report, lost []stock.Record)
 		}
 	}
 	return errs.err()
+}
+
+// awake is how many of the orders do not wait for a person or the carrier, as
+// stock.Load counts.
+func awake(lost []stock.Record) (n int) {
+	for _, rec := range lost {
+		if rec.ShipmentID == "" && rec.AsleepUntil == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // beginOne looks once more: meanwhile intake may have started it.

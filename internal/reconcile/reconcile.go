@@ -77,8 +77,8 @@ type Reconciler struct {
 	Terms    workflows.Terms
 	Grace    time.Duration // 0 means DefaultGrace
 	Now      func() time.Time
-	// Room is how many sagas may be begun of this many orders that were found
-	// without one; nil: any number. Backlog is how many messages wait in the
+	// Room is how many sagas may be begun if so many orders were found without one,
+	// less those that wait for a person or the carrier; nil: any number. Backlog is how many messages wait in the
 	// order queue; nil: none.
 	Room    func(ctx context.Context, lost int) int
 	Backlog func(context.Context) (int, error)
@@ -134,6 +134,8 @@ func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err err
 	if r.Unpaid == nil {
 		r.Unpaid = &Unpaid{}
 	}
+	r.Unpaid.run.Lock()
+	defer r.Unpaid.run.Unlock()
 	if r.Stalled == nil {
 		r.Stalled = &Stalled{}
 	}

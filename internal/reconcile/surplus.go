@@ -30,8 +30,10 @@ func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec s
 	switch {
 	case !slices.ContainsFunc(all, stands):
 		r.found(ctx, rep, rec.OrderID, "order is COMPLETED with charge "+rec.ChargeID+", which does not stand; charge "+c.ID+" does", "flagged", nil)
+		return true, nil
 	case rec.ByHand():
 		r.found(ctx, rep, rec.OrderID, what+"; an operator has had a hand in it", "flagged", nil)
+		return true, nil
 	case gaveBack(rec, what):
 		paid.doubted[rec.OrderID] = true
 		r.found(ctx, rep, rec.OrderID, what+contradicts, "flagged", nil)

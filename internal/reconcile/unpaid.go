@@ -21,6 +21,8 @@ import (
 // to be where it belongs. Its zero value remembers nothing. It is safe for
 // concurrent use.
 type Unpaid struct {
+	run sync.Mutex // one at a time: each goes by what the one before has found
+
 	mu        sync.Mutex
 	found     map[string]bool // without a charge that stands, or a refund, or the ledger contradicts itself about them
 	watched   map[string]bool // not ended yet, or too lately, when they were looked at, or could not be

@@ -69,7 +69,8 @@ type Step[S any] struct {
 	// about more than what an operator does by hand. It is tried, and parks, as
 	// Do is; a later retry, skip or resolve calls it again.
 	ByHand    string
-	Retry     Policy // of Do, and of ByHand
+	Retry     Policy // of Do
+	HandRetry Policy // of ByHand
 	UndoRetry Policy // of Undo
 	// When says whether the step applies; nil means always. It must depend on
 	// the state alone.
@@ -104,8 +105,8 @@ type Wait[S any] struct {
 	Settle string
 	// Verify is the activity (see func Do) that is asked before a signal that was
 	// Received stops the saga, or "": whoever sent it may not be who it is from. Its
-	// Stop ends the saga. Without one the signal is dropped, and the wait begins
-	// again. It is retried until it succeeds.
+	// Stop ends the saga. Without one the signal is dropped, and the wait goes
+	// on. It is retried until it succeeds.
 	Verify string
 	// Late lets a signal that comes while the saga is parked for want of it still
 	// be received: the saga goes on, and needs nobody any more.
@@ -214,10 +215,11 @@ func (r *run[S]) step(i int) *Stop {
 		return r.wait(i)
 	}
 	r.begun[i] = true
-	for do := step.Do; ; {
+	do, policy := step.Do, step.Retry
+	for {
 		r.ctx.SetCustomStatus(step.Name)
 		var out reply
-		stop, err := r.attempt(do, step.Retry, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
+		stop, err := r.attempt(do, policy, func(n int) any { return r.numbered(n) }, &out, !r.noReturn)
 		if stop != nil {
 			return stop
 		}
@@ -238,7 +240,7 @@ func (r *run[S]) step(i int) *Stop {
 			if step.ByHand == "" {
 				return nil
 			}
-			do = step.ByHand
+			do, policy = step.ByHand, step.HandRetry
 		}
 	}
 }
@@ -262,18 +264,20 @@ func (r *run[S]) wait(i int) *Stop {
 	step := &r.saga.Steps[i]
 	w := step.Wait
 	for {
-		r.ctx.SetCustomStatus(step.Name)
-		payload, got := r.inbox.receive(w.Timeout(r.state), !r.noReturn, w.Signal)
-		if got == signalCancel {
-			return r.cancelled()
-		}
-		if got == w.Signal {
-			stop, dropped := r.received(i, payload)
-			if dropped {
-				continue
+		deadline, over := r.ctx.CurrentTimeUtc.Add(w.Timeout(r.state)), false
+		for !over {
+			r.ctx.SetCustomStatus(step.Name)
+			payload, got := r.inbox.receive(max(deadline.Sub(r.ctx.CurrentTimeUtc), 0), !r.noReturn, w.Signal)
+			if got == signalCancel {
+				return r.cancelled()
 			}
-			if stop != nil || w.Settle == "" {
-				return stop
+			over = got != w.Signal
+			if !over {
+				stop, dropped := r.received(i, payload)
+				if !dropped && (stop != nil || w.Settle == "") {
+					return stop
+				}
+				over = !dropped
 			}
 		}
 		if w.Settle != "" {
@@ -287,11 +291,12 @@ func (r *run[S]) wait(i int) *Stop {
 			late = []string{w.Signal}
 		}
 		res, payload := r.park(step.Name, Stop{Status: r.saga.Failed}, fmt.Errorf("no %s within %s", w.Signal, w.Timeout(r.state)), late...)
-		if payload != nil {
+		for payload != nil {
 			if stop, dropped := r.received(i, payload); !dropped {
 				return stop
 			}
-			continue
+			r.ctx.SetCustomStatus(parkedStatus + step.Name)
+			res, payload = r.decision(late...)
 		}
 		switch res.Action {
 		case ActionRetry:
@@ -432,6 +437,11 @@ func (r *run[S]) park(step string, stop Stop, cause error, late ...string) (Reso
 			panic(err) // a policy without limits is never exhausted
 		}
 	}
+	return r.decision(late...)
+}
+
+// decision is what a parked saga waits for.
+func (r *run[S]) decision(late ...string) (Resolution, json.RawMessage) {
 	for {
 		payload, got := r.inbox.receive(-1, false, append(late, signalResolve)...)
 		if got != signalResolve {

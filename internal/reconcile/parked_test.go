@@ -1,0 +1,111 @@
+package reconcile_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
+)
+
+// atCarrier says of every saga that it is parked at the carrier, and keeps what
+// it is sent.
+type atCarrier struct {
+	engine.Engine
+
+	lost bool // the answer to ParkSaga
+	sent []string
+}
+
+func (a *atCarrier) Get(context.Context, string) (engine.Instance, error) {
+	return engine.Instance{Status: engine.Running, CustomStatus: "needs attention: " + workflows.StepCarrier}, nil
+}
+
+func (a *atCarrier) History(context.Context, string) ([]engine.Event, error) {
+	if a.lost {
+		return []engine.Event{{ID: 5, Type: "TaskScheduled", Name: workflows.ParkSaga, At: time.Now()}}, nil
+	}
+	return nil, nil
+}
+
+func (a *atCarrier) Raise(_ context.Context, _, _ string, payload any) error {
+	a.sent = append(a.sent, payload.(saga.Signal).Kind)
+	return nil
+}
+
+// TestParkedAtTheCarrierThatHasAnswered: what an operator has decided comes first.
+// A retry takes the answer into account, also in a saga that hears none while it
+// is parked (v1). A saga that lost a step hears nothing.
+func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
+	for name, c := range map[string]struct {
+		decided saga.Action
+		lost    bool
+		found   string
+		sent    []string
+	}{
+		"nothing decided": {"", false, "the carrier has dispatched the order and its saga waits on", []string{workflows.EventCarrier}},
+		"retry":           {saga.ActionRetry, false, "retry was decided and its saga waits on", []string{workflows.EventCarrier, workflows.EventResolve}},
+		"given up":        {saga.ActionCompensate, false, "compensate was decided and its saga waits on", []string{workflows.EventResolve}},
+		"a step is lost":  {"", true, "ParkSaga never answered", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeaky(t, nil)
+			l.paid("o", "tok_ok")
+			l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+			l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
+			_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+			l.must(err)
+			if c.decided != "" {
+				l.must(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), stock.Note{Actor: "ann", Action: string(c.decided)}))
+			}
+			e := &atCarrier{Engine: l.Parts.Engine, lost: c.lost}
+			l.Sagas = e
+			if c.lost { // there is none to drop: that is another test's
+				if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 1 || rep.Findings[0].Action != "saga dropped" {
+					t.Errorf("%+v %v", rep.Findings, err)
+				}
+				return
+			}
+			l.found(c.found, "saga told again")
+			if got, want := e.sent, c.sent; len(got) != len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
+				t.Errorf("sent %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestChargeOfTheFuture: one that is dated ahead does not hide those that come.
+func TestChargeOfTheFuture(t *testing.T) {
+	l, p := lied(t)
+	l.Now, l.Grace = time.Now, 10*time.Millisecond
+	l.sold(l.paid("ahead", "tok_ok"))
+	p.entries = func(list []payment.Entry) []payment.Entry {
+		for i, e := range list {
+			if e.OrderID == "ahead" {
+				list[i].CreatedAt = e.CreatedAt.AddDate(70, 0, 0)
+			}
+		}
+		return list
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
+	for runs := 0; runs < 2; time.Sleep(time.Millisecond) {
+		p.say(func() { runs = p.walked })
+	}
+	l.charged(l.accepted("kept", "tok_ok"))
+	l.must(l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
+	for until := time.Now().Add(20 * time.Second); l.charges()["kept"] && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	l.must(<-ended)
+	if l.charges()["kept"] {
+		t.Error("its charge stands")
+	}
+}
