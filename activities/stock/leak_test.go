@@ -108,6 +108,23 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 	wantStatus(t, s, "o", order.StatusPending)
 }
 
+// TestGivenUpIsNotSold: an operator who gave the order up was answered that.
+func TestGivenUpIsNotSold(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	s, ctx := a.Store, t.Context()
+	a.SetStock(t, map[string]int64{"A": 10})
+	if _, err := s.Reserve(ctx, accept(t, s, newOrder("o")), order.StatusReserved); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.MarkPaid(ctx, "o", "ch"), s.MarkShipmentRequested(ctx, "o", "shp"), s.MarkNeedsAttention(ctx, "o", "stuck"), s.GiveUp(ctx, "o")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sell(ctx, "o", "shp", ""); !errors.Is(err, stock.ErrFinished) {
+		t.Errorf("%v", err)
+	}
+	wantStatus(t, s, "o", order.StatusNeedsAttention)
+}
+
 // TestRefundOrComplete: whichever comes first holds.
 func TestRefundOrComplete(t *testing.T) {
 	a := testkit.NewAWS(t, nil)

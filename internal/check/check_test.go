@@ -296,6 +296,10 @@ func TestEveryContradictionIsReported(t *testing.T) {
 		}, []string{`I5 no reservation left: order x is COMPLETED and its reservation "HELD"`}},
 		"held and declined": {func(b *books, id string) { b.accept(id); b.reserve(id); b.end(id, order.StatusDeclined) },
 			[]string{"I5 no reservation left: order x is DECLINED and its reservation HELD"}},
+		"sold, and to be refunded": {func(b *books, id string) {
+			b.sound(id)
+			b.edit("orders", "orderId", id, "refunding", &types.AttributeValueMemberBOOL{Value: true})
+		}, []string{"I3 one charge: order x is COMPLETED and marked to be refunded"}},
 		"sold and failed": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)

@@ -46,6 +46,22 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 	}
 }
 
+// TestLostOrdersThatWaitTakeNoRoom: one that waits for a person or the carrier is
+// not among those that are live, so it frees nothing.
+func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.accepted("works", "tok_ok")
+	l.paid("shipped", "tok_ok")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
+	_, err := l.Store.Reserve(t.Context(), l.accepted("asleep", "tok_ok"), order.StatusAwaitingApproval, time.Hour)
+	l.must(err)
+	asked := 0
+	l.Room = func(_ context.Context, lost int) int { asked = lost; return 0 }
+	if rep, err := l.Once(t.Context()); err != nil || rep.Left != 3 || asked != 1 {
+		t.Errorf("room for %d was asked for, want 1: %+v %v", asked, rep, err)
+	}
+}
+
 // TestWhatWaitsInTheQueueIsLeftAlone, unless it waits for hours.
 func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
