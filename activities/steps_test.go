@@ -619,8 +619,8 @@ func (b *bench) decide(id, step, action string) {
 	b.must(b.Store.Resolve(b.Context(), id, step, action, stock.Note{Actor: "ann", Action: action}))
 }
 
-// TestCompleteByHand: what an operator has sent by hand is COMPLETED, whoever
-// cannot be told of it, unless it is undone.
+// TestCompleteByHand: an order that an operator has sent is COMPLETED, also if
+// the customer cannot be told, unless it is undone.
 func TestCompleteByHand(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")

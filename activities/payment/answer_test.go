@@ -382,7 +382,7 @@ func TestLedgerThatRepeatsItself(t *testing.T) {
 	}
 }
 
-// TestOddEntries: an entry that does not count is told apart, and the others count.
+// TestOddEntries: an entry that does not count is marked Odd, and the others count.
 func TestOddEntries(t *testing.T) {
 	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	for odd, want := range map[string]payment.Entry{

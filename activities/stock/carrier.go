@@ -186,7 +186,7 @@ func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bo
 	}
 	items := []types.TransactWriteItem{{Update: hold}, {Update: again}}
 	for _, back := range s.moveStock(res.Items, "sold", "reserved") {
-		// Whoever has counted since then may have counted these pieces.
+		// A count since then may include these pieces.
 		*back.Update.ConditionExpression += " AND (attribute_not_exists(countedAt) OR countedAt < :soldAt)"
 		back.Update.ExpressionAttributeValues[":soldAt"] = str(res.UpdatedAt)
 		items = append(items, back)

@@ -389,18 +389,16 @@ const page = 500
 
 func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
 	out := map[string]stock.Record{}
-	for cursor := ""; ; {
-		list, next, err := o.Scan(ctx, cursor, page)
+	read := func(cursor string) ([]stock.Record, string, error) { return o.Scan(ctx, cursor, page) }
+	for list, err := range paging.Pages("the table of orders", read, nil) {
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range list {
 			out[r.OrderID] = r
 		}
-		if cursor = next; cursor == "" {
-			return out, nil
-		}
 	}
+	return out, nil
 }
 
 func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservation, error) {

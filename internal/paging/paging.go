@@ -1,5 +1,5 @@
-// Package paging reads lists that come in pages, and does not trust whoever has
-// them to end.
+// Package paging reads lists that come in pages, and does not trust the other
+// side to end them.
 package paging
 
 import (
@@ -17,8 +17,9 @@ var ErrRepeats = errors.New("repeats itself")
 // Pages reads a list page by page, from the cursor "" on, until read says that
 // "" is next. An error ends it. A cursor that was there before is ErrRepeats, and
 // so is an item that comes back again and again behind new cursors, within three
-// rounds. what is the list's name for that error; id names an item, "" one that has no name, and a nil id none. There may
-// be any number of pages; what is remembered is eight bytes for each.
+// rounds. what is the list's name in that error. id names an item; "" is one
+// without a name, and a nil id names none. There may be any number of pages: eight
+// bytes are remembered of each.
 func Pages[T any](what string, read func(cursor string) (page []T, next string, err error), id func(T) string) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		seed := maphash.MakeSeed()

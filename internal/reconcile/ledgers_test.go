@@ -154,6 +154,13 @@ func (r *rounds) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]
 	}
 }
 
+// wait lets the reconciler walk the ledger so many times.
+func (r *rounds) wait(walks int) {
+	for range walks {
+		<-r.done
+	}
+}
+
 // asked counts how often one order is read.
 type asked struct {
 	*stock.Store

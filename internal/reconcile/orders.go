@@ -50,10 +50,11 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		r.show(rep)
 		return ctx.Err()
 	})
-	if all = err == nil; !all {
-		errs.add(fmt.Errorf("reconcile orders: %w", err))
-	} else {
+	all = err == nil
+	if all {
 		r.Stalled.keep(alive)
+	} else {
+		errs.add(fmt.Errorf("reconcile orders: %w", err))
 	}
 	if err := r.begin(ctx, rep, lost.orders); err != nil {
 		errs.add(fmt.Errorf("reconcile orders: %w", err))

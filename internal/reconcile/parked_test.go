@@ -94,14 +94,14 @@ func TestChargeOfTheFuture(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
+	walks := &rounds{Payments: p, done: make(chan int)}
+	l.Payments = walks
 	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
-	for runs := 0; runs < 2; time.Sleep(time.Millisecond) {
-		p.say(func() { runs = p.walked })
-	}
+	walks.wait(2)
 	l.charged(l.accepted("kept", "tok_ok"))
 	l.must(l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
-	for until := time.Now().Add(20 * time.Second); l.charges()["kept"] && time.Now().Before(until); {
-		time.Sleep(5 * time.Millisecond)
+	for runs := 0; l.charges()["kept"] && runs < 200; runs++ {
+		walks.wait(1)
 	}
 	cancel()
 	l.must(<-ended)

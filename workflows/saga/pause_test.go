@@ -53,7 +53,7 @@ func TestErrorsChooseTheirPause(t *testing.T) {
 			failing := map[string]int{"Book": 1, "Cancel": 1}
 			fail := func(activity string) error {
 				if failing[activity]--; failing[activity] >= 0 {
-					if _, old := c.failure.(older); old { //nolint:errorlint // it is made above
+					if _, old := errors.AsType[older](c.failure); old {
 						return c.failure // its text is the first
 					}
 					return fmt.Errorf("call %s: %w", activity, c.failure)

@@ -23,8 +23,9 @@ type Policy struct {
 	First, Max time.Duration
 	Factor     float64
 	// Jitter is the share of a pause that is varied, 0 to 1: with 0.2 a pause
-	// of 10 s lasts 8 to 10 s, or 10 to 12 s if an error has asked for it. It is derived from the saga's id and not from
-	// chance, so that a replay decides the same.
+	// of 10 s lasts 8 to 10 s, or 10 to 12 s if an error has asked for it. It
+	// is derived from the saga's id and not from chance, so that a replay
+	// decides the same.
 	Jitter float64
 }
 

@@ -104,7 +104,7 @@ type Wait[S any] struct {
 	// It is retried until it succeeds: that it cannot be reached decides nothing.
 	Settle string
 	// Verify is the activity (see func Do) that is asked before a signal that was
-	// Received stops the saga, or "": whoever sent it may not be who it is from. Its
+	// Received stops the saga, or "": the sender may not be who it claims to be. Its
 	// Stop ends the saga. Without one the signal is dropped, and the wait goes
 	// on. It is retried until it succeeds.
 	Verify string
@@ -312,7 +312,8 @@ func (r *run[S]) wait(i int) *Stop {
 // received takes in what a wait waited for; dropped: it does not hold.
 func (r *run[S]) received(i int, payload json.RawMessage) (stop *Stop, dropped bool) {
 	w := r.saga.Steps[i].Wait
-	if stop = w.Received(&r.state, payload); stop == nil || w.Verify == "" {
+	stop = w.Received(&r.state, payload)
+	if stop == nil || w.Verify == "" {
 		return stop, false
 	}
 	stop = r.ask(i, w.Verify)
