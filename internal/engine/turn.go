@@ -21,8 +21,8 @@ import (
 // suspend it again, and lose all that it kept back behind it: answers of
 // activities, events, timers.
 //
-// A suspension is over for the SDK, too, only if it loses nothing by that: see
-// overtaken.
+// A suspension that is over is left out, with its resumption, if the SDK would
+// lose an event by it: see overtaken.
 func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.HistoryEvent, terminated bool) {
 	for _, events := range [][]*protos.HistoryEvent{added, history} {
 		for i, e := range events {
@@ -40,7 +40,7 @@ func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.History
 	return past, turn, false
 }
 
-// overtaken are the places, counted through both, of suspensions and their
+// overtaken are the indexes, counted through both, of suspensions and their
 // resumptions between which an event was raised and a timer fired after it. The
 // SDK gives all that it kept back to the workflow's tasks before the workflow
 // goes on: if the timer is that of the wait for the event, the wait ends as timed
@@ -75,7 +75,7 @@ func at(past, turn []*protos.HistoryEvent, i int) *protos.HistoryEvent {
 	return turn[i-len(past)]
 }
 
-// without copies events, of which the first is at a place, less those at places.
+// without copies events less those at the indexes; the first event has index first.
 func without(events []*protos.HistoryEvent, places []int, first int) []*protos.HistoryEvent {
 	kept := make([]*protos.HistoryEvent, 0, len(events))
 	for i, e := range events {

@@ -185,13 +185,13 @@ func suspend(t *testing.T, e client, w *World, p string) {
 	}
 	e.want(t, p+"s", engine.Completed, `"late"`)
 
-	// The event came in time, and all was over when it was let go on.
-	e.start(t, "Expect", p+"in-time", 1000)
+	// The event came in time, and the time was over at the resumption.
+	e.start(t, "Expect", p+"in-time", 3000)
 	eventually(t, "it waits", func() bool {
 		h, _ := e.History(ctx, p+"in-time")
 		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "TimerCreated" })
 	})
-	over := time.After(1300 * time.Millisecond)
+	over := time.After(3300 * time.Millisecond)
 	if err := e.Suspend(ctx, p+"in-time", ""); err != nil {
 		t.Fatal(err)
 	}
