@@ -173,6 +173,10 @@ func report(t *testing.T, e *embedded.Engine) saga.Report {
 	if err := json.Unmarshal(i.Output, &r); err != nil {
 		t.Fatal(err)
 	}
+	// What tells one that has failed from others, wherever sagas are listed.
+	if want := strings.TrimSuffix(r.Status+": "+r.Reason, ": "); i.CustomStatus != want {
+		t.Errorf("it leaves the custom status %q, want %q", i.CustomStatus, want)
+	}
 	return r
 }
 

@@ -193,8 +193,7 @@ func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 			return r.compensate(*stop), nil
 		}
 	}
-	ctx.SetCustomStatus("")
-	return Report{Status: sg.Done, Skipped: r.skipped}, nil
+	return r.end(Report{Status: sg.Done}), nil
 }
 
 // run is one execution of a saga. Like all workflow code it is replayed from
@@ -420,7 +419,17 @@ func (r *run[S]) compensate(stop Stop) Report {
 			}
 		}
 	}
-	r.ctx.SetCustomStatus("")
+	return r.end(report)
+}
+
+// end leaves the outcome as the workflow's custom status: to engines and their
+// clients every saga that has run to its end is COMPLETED.
+func (r *run[S]) end(report Report) Report {
+	outcome := report.Status
+	if report.Reason != "" {
+		outcome += ": " + report.Reason
+	}
+	r.ctx.SetCustomStatus(text.Cut(outcome, text.Max))
 	report.Skipped = r.skipped
 	return report
 }

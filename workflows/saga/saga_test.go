@@ -503,6 +503,10 @@ func TestForeignTextStaysSmall(t *testing.T) {
 		if n := utf8.RuneCountInString(r.Reason); n > text.Max || !utf8.ValidString(r.Reason) || strings.Contains(r.Reason, "\x00") {
 			t.Errorf("the report's reason has %d characters", n)
 		}
+		i, err := b.engine.Get(t.Context(), "trip")
+		if n := utf8.RuneCountInString(i.CustomStatus); err != nil || n > text.Max || !strings.HasPrefix(i.CustomStatus, r.Status+": ") {
+			t.Errorf("the custom status has %d characters (%v)", n, err)
+		}
 		events, err := b.engine.History(t.Context(), "trip")
 		if err != nil {
 			t.Fatal(err)
