@@ -130,9 +130,31 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 	}
 	id := api.InstanceID(req.GetInstanceId())
 	return id, inLife(ctx, id, func(life api.InstanceID) error {
-		_, err := h.TaskHubGrpcClient.ScheduleNewWorkflow(ctx, name, append(slices.Clone(opts), api.WithInstanceID(life))...)
+		start := func() error {
+			_, err := h.TaskHubGrpcClient.ScheduleNewWorkflow(ctx, name, append(slices.Clone(opts), api.WithInstanceID(life))...)
+			return err
+		}
+		err := start()
+		for pause := 10 * time.Millisecond; pause < time.Second && status.Code(err) == codes.AlreadyExists && h.forgets(ctx, life); pause *= 2 {
+			time.Sleep(pause) // it is dropped a moment after the answer
+			err = start()
+		}
 		return err
 	})
+}
+
+// forgets has a sidecar drop an instance that only its memory has, and reports
+// whether it was one: whoever deletes a workflow's state in the store does so
+// behind the sidecar's back, and until that ends the id could be neither started
+// nor read. A purge reaches whichever sidecar it is, and makes it read the state
+// again even where it purges nothing (1.18.2: deferred in orchestrator/state.go).
+// So it does no harm to an instance that runs.
+func (h hub) forgets(ctx context.Context, id api.InstanceID) bool {
+	if _, err := h.fetch(ctx, id); !errors.Is(err, api.ErrInstanceNotFound) {
+		return false
+	}
+	_ = h.TaskHubGrpcClient.PurgeWorkflowState(ctx, id) // refused: it has not ended
+	return ctx.Err() == nil
 }
 
 func (h hub) FetchWorkflowMetadata(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {
