@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/dapr/durabletask-go/api/protos"
@@ -38,6 +39,21 @@ func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.History
 		past = without(past, over, 0)
 	}
 	return past, turn, false
+}
+
+// EndsTerminated is why the answer to a turn ends an instance as terminated, as the
+// client wrote it, and whether it does.
+func EndsTerminated(answer *protos.WorkflowResponse) (reason string, ok bool) {
+	for _, a := range answer.GetActions() {
+		if end := a.GetCompleteWorkflow(); end.GetWorkflowStatus() == protos.OrchestrationStatus_ORCHESTRATION_STATUS_TERMINATED {
+			reason = end.GetResult().GetValue()
+			if err := json.Unmarshal([]byte(reason), &reason); err != nil { // not every client quotes it
+				return end.GetResult().GetValue(), true
+			}
+			return reason, true
+		}
+	}
+	return "", false
 }
 
 // overtaken are the indexes, counted through both, of suspensions and their

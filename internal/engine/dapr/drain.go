@@ -20,6 +20,7 @@ import (
 // second run finds them.
 type drain struct {
 	grpc.ClientConnInterface
+	terminated engine.OnTerminated // before the sidecar is answered so
 
 	mu       sync.Mutex
 	stopping bool
@@ -79,7 +80,15 @@ func (d *drain) Invoke(ctx context.Context, method string, args, reply any, opts
 		<-ctx.Done() // the listener wants its stream back, and will not get it
 		return ctx.Err()
 	}
-	err := d.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	var err error
+	if answer, ok := args.(*protos.WorkflowResponse); ok {
+		if reason, ends := engine.EndsTerminated(answer); ends {
+			err = d.terminated(ctx, answer.GetInstanceId(), reason)
+		}
+	}
+	if err == nil {
+		err = d.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	}
 	if strings.HasSuffix(method, "/CompleteActivityTask") || strings.HasSuffix(method, "/CompleteWorkflowTask") {
 		d.count(-1)
 	}

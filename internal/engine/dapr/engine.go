@@ -43,6 +43,8 @@ type Options struct {
 	RestartSidecar bool
 	// Needs are the components that the sidecar must have.
 	Needs []string
+	// Terminated is told of terminations before they hold.
+	Terminated engine.OnTerminated
 	// Load counts live sagas, for Stats: Dapr itself has no such number.
 	Load func(ctx context.Context) (engine.Stats, error)
 }
@@ -146,7 +148,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	}
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	work := &drain{ClientConnInterface: e.client.GrpcClientConn()}
+	work := &drain{ClientConnInterface: e.client.GrpcClientConn(), terminated: e.terminated}
 	// At the end the SDK reports streams that break, and they are meant to.
 	log := e.opt.Logger.Hook(zerolog.HookFunc(func(line *zerolog.Event, _ zerolog.Level, _ string) {
 		if ctx.Err() != nil {
@@ -165,6 +167,27 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 		e.opt.Logger.Warn().Int("items", left).Msg("work in progress was cut off; Dapr runs it again")
 	}
 	return nil
+}
+
+// terminated tells whoever wants to know of a termination, and again until it is
+// known, or ctx ends: Dapr asks nobody again whose answer is an error.
+func (e *Engine) terminated(ctx context.Context, id, reason string) error {
+	if e.opt.Terminated == nil {
+		return nil
+	}
+	id, _, _ = strings.Cut(id, "~") // see inLife
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		err := e.opt.Terminated(ctx, id, reason)
+		if err == nil {
+			return nil
+		}
+		e.opt.Logger.Warn().Err(err).Str("saga", id).Msg("a terminated saga has not ended yet; it is tried again")
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
 }
 
 // Ready returns why sagas make no progress, if they make none. It knows by the

@@ -88,7 +88,7 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 
 func TestConformance(t *testing.T) {
 	w := enginetest.NewWorld()
-	e, _ := start(t, cluster(t), w, "one")
+	e, _ := startWith(t, cluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c")
 }
 

@@ -51,7 +51,7 @@ func (r running) ids(t testing.TB) (all []string) {
 // or in the archive.
 func TestConformanceWhileSagasMove(t *testing.T) {
 	w := enginetest.NewWorld()
-	e := run(t, w, Options{Dir: t.TempDir()})
+	e := run(t, w, Options{Dir: t.TempDir(), Terminated: w.Terminated})
 	ctx, cancel := context.WithCancel(t.Context())
 	var mover sync.WaitGroup
 	mover.Go(func() {

@@ -32,6 +32,8 @@ type Options struct {
 	// Rests reports, by its custom status, whether a saga that waits can only be
 	// brought on from outside; nil: none is known to. See engine.Stats.
 	Rests func(customStatus string) bool
+	// Terminated is told of terminations before they hold.
+	Terminated engine.OnTerminated
 	// Retention is how long ended sagas can be read; 0 means 7 days. The
 	// orders table remembers them for ever.
 	Retention time.Duration
@@ -94,7 +96,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	// Activities in progress outlive ctx, for DrainTimeout at most.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	exec := guarded{task.NewTaskExecutor(registry), hard}
+	exec := guarded{task.NewTaskExecutor(registry), hard, e.opt.Terminated}
 	workflows := backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.store, Executor: exec, Logger: log},
 		backend.WithMaxParallelism(int32(e.opt.Workflows)))
 	activities := backend.NewActivityTaskWorker(e.store, exec, log,
@@ -140,7 +142,8 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 // SDK sees to activities).
 type guarded struct {
 	backend.Executor
-	hard context.Context //nolint:containedctx // it is the point of this type
+	hard       context.Context //nolint:containedctx // it is the point of this type
+	terminated engine.OnTerminated
 }
 
 // ExecuteWorkflow turns a panic into an error: the instance is tried again
@@ -156,6 +159,9 @@ func (g guarded) ExecuteWorkflow(ctx context.Context, id api.InstanceID, old, ad
 	res, err = g.Executor.ExecuteWorkflow(ctx, id, past, turn, o)
 	if terminated && err == nil {
 		res.CustomStatus = nil // it did not run, and has none to set
+		if reason, _ := engine.EndsTerminated(res); g.terminated != nil {
+			err = g.terminated(ctx, string(id), reason)
+		}
 	}
 	return res, err
 }

@@ -14,7 +14,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	w := enginetest.NewWorld()
-	e := run(t, w, Options{Dir: t.TempDir()})
+	e := run(t, w, Options{Dir: t.TempDir(), Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c")
 	e.start(t, "FailByPanic", "p", nil)
 	if i := e.wait(t, "p"); i.Status != engine.Failed || !strings.Contains(i.Failure, "activity bug") {

@@ -13,7 +13,8 @@ import (
 )
 
 // Conformance runs every call of engine.Engine on a running engine, on which w
-// is registered: both engines must give the same answers. id prefixes all ids.
+// is registered and which its Options.Terminated tells: both engines must give the
+// same answers. id prefixes all ids.
 func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
 	c := client{e}
 	for name, test := range map[string]func(*testing.T, client, *World, string){
@@ -223,6 +224,11 @@ func suspend(t *testing.T, e client, w *World, p string) {
 		t.Fatal(err)
 	}
 	e.want(t, p+"t", engine.Terminated, `"enough"`)
+	for _, id := range []string{p + "u", p + "t"} {
+		if told := w.Ends(id); len(told) < 2 || told[0] != "enough" { // it failed the first time
+			t.Errorf("of the end of %s the program was told %q", id, told)
+		}
+	}
 }
 
 // suspendedTwice: suspending what is suspended changes nothing, nor does resuming

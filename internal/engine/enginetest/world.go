@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,13 +24,34 @@ type World struct {
 	Versions []string
 
 	mu      sync.Mutex
-	ran     map[string]int // activity inputs and how often each ran
-	held    chan struct{}  // activities wait for it, if set
+	ran     map[string]int      // activity inputs and how often each ran
+	ends    map[string][]string // what Terminated was told of each instance
+	held    chan struct{}       // activities wait for it, if set
 	entered chan string
 }
 
 // NewWorld makes one in which nothing has happened.
-func NewWorld() *World { return &World{ran: map[string]int{}, entered: make(chan string, 10_000)} }
+func NewWorld() *World {
+	return &World{ran: map[string]int{}, ends: map[string][]string{}, entered: make(chan string, 10_000)}
+}
+
+// Terminated is an engine.OnTerminated that fails when it is told of an instance
+// for the first time.
+func (w *World) Terminated(_ context.Context, id, reason string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ends[id] = append(w.ends[id], reason); len(w.ends[id]) == 1 {
+		return errors.New("not yet")
+	}
+	return nil
+}
+
+// Ends is what Terminated was told of an instance.
+func (w *World) Ends(id string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ends[id]
+}
 
 // Ran says how often Step ran with an input.
 func (w *World) Ran(input string) int {
