@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -94,8 +95,8 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	inst, err := s.Sagas.Get(ctx, id)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	inst, err := s.instance(ctx, rec)
+	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	if inst.Status == engine.Stalled { // whatever it is, the saga would not hear of it
@@ -171,6 +172,24 @@ func tooLate(rec stock.Record, inst engine.Instance, a action) error {
 	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 
+// again starts the saga of an order again that the engine has lost, so that what
+// was decided is carried out now. Whatever keeps it from that, and one that has
+// ended, is for the reconciler, which goes by what was decided, too.
+func (s *server) again(ctx context.Context, id string) error {
+	rec, err := s.Orders.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	inst, err := s.instance(ctx, rec)
+	if err == nil && inst.Status == "" && s.Begin != nil {
+		err = s.Begin(ctx, rec)
+	}
+	if err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("a saga that is lost is begun again later")
+	}
+	return nil
+}
+
 func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 	said := heard(ctx, in.Body)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
@@ -180,10 +199,10 @@ func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, erro
 		done:   func(rec stock.Record) bool { return rec.CancelRequested },
 		commit: s.Orders.RequestCancel,
 		// An order that waits to be taken in gets its saga here, or it would run
-		// later. What another has left behind the reconciler undoes.
+		// later.
 		without: func(ctx context.Context, rec stock.Record) error {
-			if rec.Status != order.StatusPending {
-				return nil
+			if rec.Status != order.StatusPending || rec.Terminated != "" {
+				return s.again(ctx, rec.OrderID)
 			}
 			o, err := rec.Order()
 			if err != nil {
@@ -224,10 +243,9 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 				}
 				return ""
 			},
-			done:   func(rec stock.Record) bool { return rec.Decision == decision },
-			commit: func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
-			// The reconciler begins it again, and it knows.
-			without: func(context.Context, stock.Record) error { return nil },
+			done:    func(rec stock.Record) bool { return rec.Decision == decision },
+			commit:  func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
+			without: func(ctx context.Context, rec stock.Record) error { return s.again(ctx, rec.OrderID) },
 		})
 	}
 }

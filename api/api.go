@@ -90,6 +90,9 @@ type Options struct {
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
 	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	// Begin starts the saga of an order again that the engine does not know;
+	// nil: the reconciler does, later.
+	Begin func(ctx context.Context, rec stock.Record) error
 	// Stalled are the ids of the orders whose sagas the reconciler has found
 	// stalled; nil: it finds none.
 	Stalled func() []string

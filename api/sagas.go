@@ -217,12 +217,27 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 // withEngine adds the engine's view.
 func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error) {
 	saga := sagaOf(rec)
-	inst, err := s.Sagas.Get(ctx, rec.OrderID)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	inst, err := s.instance(ctx, rec)
+	if err != nil {
 		return saga, err
 	}
-	saga.Runtime, saga.Step = inst.Status, inst.CustomStatus
+	if saga.Runtime = inst.Status; inst.Status != engine.Completed { // then it is the outcome
+		saga.Step = inst.CustomStatus
+	}
 	return saga, nil
+}
+
+// instance is what the engine knows of an order's saga, and what the order's
+// record knows of one that was terminated and then purged: else it is zero.
+func (s *server) instance(ctx context.Context, rec stock.Record) (engine.Instance, error) {
+	inst, err := s.Sagas.Get(ctx, rec.OrderID)
+	if !errors.Is(err, engine.ErrNotFound) {
+		return inst, err
+	}
+	if rec.Terminated != "" && !rec.Status.Terminal() {
+		return engine.Instance{Status: engine.Terminated}, nil
+	}
+	return engine.Instance{}, nil
 }
 
 func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {

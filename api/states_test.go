@@ -44,6 +44,7 @@ type behind struct {
 	mu        sync.Mutex
 	store     *stock.Store
 	started   []string
+	begun     []string
 	published []string
 	raised    []raised
 	lost      []string
@@ -58,6 +59,7 @@ type behind struct {
 	fail      error
 	failRaise error
 	failNote  error
+	failBegin error
 	panics    bool
 }
 
@@ -76,6 +78,10 @@ func newBench(t *testing.T) bench {
 		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return b.fail
+		},
+		Begin: func(_ context.Context, rec stock.Record) error {
+			b.begun = append(b.begun, fmt.Sprintf("%s %q %t", rec.OrderID, rec.Decision, rec.CancelRequested))
+			return b.failBegin
 		},
 		Reconciler: reconciling{b.behind}, ReconcileWait: time.Millisecond,
 		Stalled:  func() []string { return b.found },
@@ -395,8 +401,8 @@ func TestCancelBeforeIntake(t *testing.T) {
 	if !slices.Equal(b.started, []string{pending}) || len(b.raised) != 1 {
 		t.Errorf("started %v, raised %v", b.started, b.raised)
 	}
-	// The reconciler begins it again, and it will not ship.
-	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 {
+	// It is begun again, and will not ship.
+	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 || !slices.Equal(b.begun, []string{held + ` "" true`}) {
 		t.Errorf("%+v", v)
 	}
 }
@@ -577,6 +583,37 @@ func TestEndedWithoutTheOrder(t *testing.T) {
 	b.accepted(b.post("/v1/sagas/"+stuck+"/retry", ""))
 	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
 		t.Errorf("%v %v", b.lost, b.raised)
+	}
+}
+
+// TestDecidedWithoutASaga: a saga that the engine has lost is begun again with
+// the decision, or the reconciler does that later. One that somebody has
+// terminated and purged is not.
+func TestDecidedWithoutASaga(t *testing.T) {
+	b := newBench(t)
+	b.unknown = true
+	waiting := b.put(order.StatusAwaitingApproval)
+	for range 2 {
+		if v := b.accepted(b.post("/v1/sagas/"+waiting+"/approve", "")); v.Decision != "approved" {
+			t.Errorf("%+v", v)
+		}
+		b.failBegin = errors.New("no sidecar")
+	}
+	if want := waiting + ` "approved" false`; !slices.Equal(b.begun, []string{want, want}) || !strings.Contains(b.log.String(), "no sidecar") {
+		t.Errorf("begun %q", b.begun)
+	}
+	b.begun = nil
+	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
+	for _, id := range []string{pending, held, waiting} {
+		if err := b.Store.SagaTerminated(t.Context(), id, "enough"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")
+	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
+	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
+	if v := b.view(held); v.RuntimeStatus != "TERMINATED" || b.begun != nil || b.started != nil || b.raised != nil {
+		t.Errorf("%s: begun %v, started %v, raised %v", v.RuntimeStatus, b.begun, b.started, b.raised)
 	}
 }
 

@@ -66,17 +66,23 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 		names["#"+k] = k
 		expr.WriteString(map[bool]string{true: " REMOVE #", false: ", #"}[i == 0] + k)
 	}
-	in := make([]string, len(from))
-	for i, f := range from {
-		in[i] = ":from" + strconv.Itoa(i)
-		values[in[i]] = str(string(f))
-	}
 	return &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String(expr.String()),
-		ConditionExpression:      aws.String("#status IN (" + strings.Join(in, ", ") + ")"),
+		ConditionExpression:      aws.String(while(from, values)),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}
+}
+
+// while is the condition that an order's #status is one of these; it adds what it
+// compares with to values.
+func while(statuses []order.Status, values map[string]types.AttributeValue) string {
+	in := make([]string, len(statuses))
+	for i, st := range statuses {
+		in[i] = ":from" + strconv.Itoa(i)
+		values[in[i]] = str(string(st))
+	}
+	return "#status IN (" + strings.Join(in, ", ") + ")"
 }
 
 // onlyPaid adds the condition that the order has a charge, or costs nothing:
@@ -198,8 +204,24 @@ func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Not
 // ErrFinished if it does not need any, or was given up.
 func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) error {
 	u := s.statusUpdate(orderID, to, s.stamp(), nil, order.StatusNeedsAttention)
+	*u.UpdateExpression += ", sagaTerminated" // its last clause is REMOVE
 	*u.ConditionExpression += " AND attribute_not_exists(givenUp)"
 	return wrap(s.update(ctx, u), "unpark order %s", orderID)
+}
+
+// SagaTerminated records that somebody has terminated the saga of an order that
+// has not ended, and why: what the engine knows of that, anybody may purge. The
+// order is then undone, or with a person, until Unpark lets it go on. ErrFinished
+// if there is no such order or it has ended.
+func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) error {
+	values := map[string]types.AttributeValue{":why": str(reason), ":at": str(s.stamp())}
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:         aws.String("SET sagaTerminated = :why, updatedAt = :at"),
+		ConditionExpression:      aws.String(while(liveStatuses, values)),
+		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
+	})
+	return wrap(err, "note that the saga of order %s was terminated", orderID)
 }
 
 // GiveUp records that an order that needs attention is undone, and excludes
@@ -243,7 +265,7 @@ func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) 
 
 // decide sets an attribute once, with a note, while the order is in one of the
 // statuses and has not been sent, on a further condition with its values.
-func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, and string, more map[string]types.AttributeValue, while ...order.Status) error {
+func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, and string, more map[string]types.AttributeValue, from ...order.Status) error {
 	n.At = s.stamp()
 	note, err := encodeNotes(n)
 	if err != nil {
@@ -251,16 +273,11 @@ func (s *Store) decide(ctx context.Context, orderID, name string, v types.Attrib
 	}
 	values := map[string]types.AttributeValue{":v": v, ":at": str(n.At), ":none": noNotes, ":note": note}
 	maps.Copy(values, more)
-	in := make([]string, len(while))
-	for i, st := range while {
-		in[i] = ":s" + strconv.Itoa(i)
-		values[in[i]] = str(string(st))
-	}
 	return s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note) REMOVE asleepUntil"),
-		ConditionExpression: aws.String("#status IN (" + strings.Join(in, ", ") +
-			") AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name) AND " + and),
+		ConditionExpression: aws.String(while(from, values) +
+			" AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name) AND " + and),
 		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
 	})
 }

@@ -98,6 +98,7 @@ type Record struct {
 	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued
 	Resolution  string   `dynamodbav:"resolution,omitempty" json:"-"`        // see Resolve
 	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see GiveUp
+	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see SagaTerminated
 	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
 	AsleepUntil string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
 	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also Settle

@@ -177,7 +177,7 @@ var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Terminated: reconcile.Terminated(p.Store.SagaTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
@@ -195,7 +195,8 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	w.load = loadOf(p.Store, depthOf(p.Cloud, p.Resources.OrderQueue))
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: w.load.Stats,
-		Needs: w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
+		Terminated: reconcile.Terminated(p.Store.SagaTerminated),
+		Needs:      w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
 		return err
@@ -420,7 +421,7 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
-		Reconciler:  asked, Lost: w.Reconciler().Lost, Stalled: w.stalled.IDs,
+		Reconciler:  asked, Lost: w.Reconciler().Lost, Begin: w.Reconciler().Begin, Stalled: w.stalled.IDs,
 		Later:     later.Later,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {

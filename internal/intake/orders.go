@@ -50,7 +50,8 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 	}
 	// PENDING and not new: a worker may have died between the record and the
 	// start. Starting again is harmless, for no step has begun or it is found.
-	if rec.Status != order.StatusPending {
+	// But one that somebody has terminated is not brought back by a message.
+	if rec.Status != order.StatusPending || rec.Terminated != "" {
 		return rec, false, nil
 	}
 	state := workflows.State{

@@ -158,6 +158,24 @@ func TestStartAfterACrash(t *testing.T) {
 	}
 }
 
+// TestTerminatedIsNotBroughtBack by a message that arrives once more: its saga may
+// have been purged.
+func TestTerminatedIsNotBroughtBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	o, err := order.Parse([]byte(event(t, "o")))
+	check(t, err)
+	_, _, err = w.Store.Accept(t.Context(), o)
+	check(t, err)
+	check(t, w.Store.SagaTerminated(t.Context(), "o", "enough"))
+	if _, created, err := w.starter.Start(t.Context(), o); err != nil || created {
+		t.Errorf("%v %v", created, err)
+	}
+	if i, err := w.engine.Get(t.Context(), "o"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("%+v %v", i, err)
+	}
+}
+
 func TestStartWhileTheSagaRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 40})

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -63,7 +65,8 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 // refunded whenever it ends. Whether somebody must approve it at all is as it was
 // when the order was reserved (see ReserveStock), whatever the terms are now. It tells it what the carrier has answered, which may
 // not answer twice, and that it is to be cancelled; should that get lost, the
-// order does not ship all the same.
+// order does not ship all the same. engine.ErrActive: another reconciler was
+// quicker, and tells it the same.
 func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	o, err := rec.Order()
 	if err != nil {
@@ -74,9 +77,6 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
 		Accepted: rec.CreatedAt.UnixMilli(),
 	})
-	if errors.Is(err, engine.ErrActive) { // another reconciler was quicker, and tells it the same
-		return nil
-	}
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record
@@ -93,6 +93,31 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 // told.
 func CarrierAnswer(rec stock.Record) workflows.CarrierAnswer {
 	return workflows.CarrierAnswer{Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor()}
+}
+
+// Terminated is an engine.OnTerminated: it keeps with the order that its saga was
+// terminated, so that it is undone also if the saga is purged at once.
+func Terminated(keep func(ctx context.Context, orderID, reason string) error) engine.OnTerminated {
+	return func(ctx context.Context, id, reason string) error {
+		if reason == anew || reason == dropped {
+			return nil
+		}
+		err := keep(ctx, id, text.Cut(cmp.Or(reason, "no reason given"), text.Max))
+		if errors.Is(err, stock.ErrFinished) { // it is no order's, or the order has ended
+			return nil
+		}
+		return err
+	}
+}
+
+// Begin starts the saga of an order again that the engine does not know, once
+// somebody has decided about the order, so that this does not wait for the
+// reconciler. engine.ErrActive if it runs after all.
+func (r Reconciler) Begin(ctx context.Context, rec stock.Record) error {
+	if err := r.start(ctx, rec); err != nil {
+		return err
+	}
+	return r.Orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: reconciler, Action: startedAgain, Text: withoutSaga(rec)})
 }
 
 // MissesCarrier reports whether a saga waits for the carrier, or for a person
@@ -227,7 +252,10 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 	if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
 		return err
 	}
-	return r.start(ctx, rec)
+	if err := r.start(ctx, rec); !errors.Is(err, engine.ErrActive) {
+		return err
+	}
+	return nil
 }
 
 // held is the status of an order that holds its stock and is not paid.

@@ -106,7 +106,13 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		return nil
 	}
 	ctx = tracing.Continue(ctx, rec.Trace)
-	is := "order is " + string(rec.Status)
+	if gone && rec.Terminated != "" { // and then purged
+		inst, gone = engine.Instance{Status: engine.Terminated}, false
+	}
+	is, ended := "order is "+string(rec.Status), "its saga has ended "+string(inst.Status)
+	if rec.Terminated != "" {
+		ended += " (" + rec.Terminated + ")"
+	}
 	switch {
 	case !gone && !inst.Status.Ended():
 		return r.wake(ctx, rep, rec, inst)
@@ -129,18 +135,18 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 	case rec.Carrier == stock.Refused && rec.Status != order.StatusNeedsAttention:
 		// Nothing is on its way. It may have been COMPLETED before, and whoever
 		// took the refusal in died before the saga was started again.
-		r.found(ctx, rep, rec.OrderID, is+" and refused by the carrier, but its saga has ended "+string(inst.Status), "saga started again", func() error { return r.restart(ctx, rec) })
+		r.found(ctx, rep, rec.OrderID, is+" and refused by the carrier, but "+ended, "saga started again", func() error { return r.restart(ctx, rec) })
 	case rec.ShipmentID == "":
-		r.found(ctx, rep, rec.OrderID, is+" but its saga has ended "+string(inst.Status), "undone", func() error {
-			return r.undo(ctx, rec.OrderID, "saga ended "+string(inst.Status)+" without finishing the order; undone by the reconciler")
+		r.found(ctx, rep, rec.OrderID, is+" but "+ended, "undone", func() error {
+			return r.undo(ctx, rec.OrderID, ended+" without finishing the order; undone by the reconciler")
 		})
 	// The parcel may be on its way: neither refunding nor shipping again is
 	// safe, so a person decides.
 	case rec.Status != order.StatusNeedsAttention:
-		why := is + " with a shipment requested, but its saga has ended " + string(inst.Status)
+		why := is + " with a shipment requested, but " + ended
 		r.found(ctx, rep, rec.OrderID, why, "parked", func() error { return r.Orders.MarkNeedsAttention(ctx, rec.OrderID, why) })
 	default:
-		r.found(ctx, rep, rec.OrderID, is+" with a shipment requested, and its saga has ended "+string(inst.Status)+"; an operator may "+choices(rec)+" it", "flagged", nil)
+		r.found(ctx, rep, rec.OrderID, is+" with a shipment requested, and "+ended+"; an operator may "+choices(rec)+" it", "flagged", nil)
 	}
 	return nil
 }

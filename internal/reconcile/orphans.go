@@ -71,6 +71,12 @@ func (r Reconciler) beginOne(ctx context.Context, rep *Report, rec stock.Record)
 		return err
 	}
 	ctx = tracing.Continue(ctx, rec.Trace)
-	r.found(ctx, rep, rec.OrderID, "order is "+string(rec.Status)+" and has no saga", "saga started again", func() error { return r.start(ctx, rec) })
+	r.found(ctx, rep, rec.OrderID, withoutSaga(rec), startedAgain, func() error { return r.start(ctx, rec) })
 	return nil
+}
+
+const startedAgain = "saga started again"
+
+func withoutSaga(rec stock.Record) string {
+	return "order is " + string(rec.Status) + " and has no saga"
 }

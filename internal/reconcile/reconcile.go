@@ -97,7 +97,8 @@ type Finding struct {
 	OrderID string `json:"orderId,omitempty"`
 	SKU     string `json:"sku,omitempty"` // of a finding about no one order
 	What    string `json:"what"`
-	Action  string `json:"action"` // what was done, or "flagged" for a person
+	// Action is what was done, "flagged" for a person, or "failed": Error says why.
+	Action  string `json:"action"`
 	Error   string `json:"error,omitempty"`
 	TraceID string `json:"traceId,omitempty"` // of the order, if it was traced
 }
@@ -225,13 +226,16 @@ func (r Reconciler) show(rep *Report) {
 
 const reconciler = "reconciler" // as an actor of notes
 
-// found records a finding and what came of acting on it.
+// found records a finding and what came of acting on it: action, unless that
+// failed.
 func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, action string, act func() error) {
 	what = text.Cut(what, text.Max)
 	f := Finding{OrderID: orderID, What: what, Action: action, TraceID: tracing.ID(ctx)}
 	if act != nil {
-		if err := act(); err != nil {
-			f.Error = text.Cut(err.Error(), text.Max)
+		if err := act(); errors.Is(err, engine.ErrActive) {
+			f.Action = "left alone: its saga runs by now"
+		} else if err != nil {
+			f.Action, f.Error = "failed", text.Cut(err.Error(), text.Max)
 		} else if err := r.Orders.AddNote(ctx, orderID, stock.Note{Actor: reconciler, Action: action, Text: what}); err != nil && !errors.Is(err, stock.ErrNotFound) {
 			f.Error = text.Cut(err.Error(), text.Max)
 		}

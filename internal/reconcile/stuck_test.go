@@ -156,7 +156,7 @@ func TestBegunAnewHalfWay(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
-	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
+	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || f[0].Error != "killed" {
 		t.Fatalf("%+v", f)
 	}
 	l.Sagas = l.Parts.Engine

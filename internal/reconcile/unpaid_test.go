@@ -87,7 +87,7 @@ func TestEndedWithoutARefund(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 	for range 2 { // until it is right
-		if f[0].OrderID != "forgotten" || f[0].Action != "refunded" || !strings.Contains(f[0].Error, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
+		if f[0].OrderID != "forgotten" || f[0].Action != "failed" || !strings.Contains(f[0].Error, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
 			t.Errorf("%+v", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {

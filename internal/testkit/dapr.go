@@ -15,17 +15,19 @@ import (
 // NewDaprSystem is NewSystem on real Dapr, by `ordersaga dev`'s own rules and
 // with its catalogue. Parts and StopWorker are left out. The logger gets the
 // lines of Dapr's processes, too.
-func NewDaprSystem(t testing.TB, logger zerolog.Logger) System {
+func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*app.Dev)) System {
 	t.Helper()
 	UseBuiltDapr()
 	NeedDapr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	up, ended := make(chan System, 1), make(chan error, 1)
-	go func() {
-		ended <- app.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *app.Worker, sims app.Simulators) {
-			up <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
-		})}.Run(ctx)
-	}()
+	d := app.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *app.Worker, sims app.Simulators) {
+		up <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
+	})}
+	for _, f := range change {
+		f(&d)
+	}
+	go func() { ended <- d.Run(ctx) }()
 	var s System
 	select {
 	case s = <-up:
