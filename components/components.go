@@ -5,17 +5,26 @@ package components
 import (
 	"bytes"
 	"embed"
+	"fmt"
 	"os"
 	"path/filepath"
+
+	"gopkg.in/yaml.v3"
 )
 
 //go:embed local/*.yaml state/*.yaml
 var files embed.FS
 
 // WriteLocal writes the components for one machine to a folder, with one of
-// the state stores (sqlite, redis or postgresql), and for a payment provider
-// with the given app id.
-func WriteLocal(dir, state, payment string) error {
+// the state stores (sqlite, redis or postgresql) at an address, and for a
+// payment provider with the given app id. The address is in the file for other
+// programs that read the store, such as a dashboard; "" leaves it to sidecars'
+// environment, ORDERSAGA_STATE_ADDRESS.
+func WriteLocal(dir, state, address, payment string) error {
+	value, err := quoted(address)
+	if err != nil {
+		return fmt.Errorf("address of the state store: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
@@ -33,9 +42,18 @@ func WriteLocal(dir, state, payment string) error {
 			return err
 		}
 		b = bytes.ReplaceAll(b, []byte("payment: # app id"), []byte(payment+": # app id"))
+		if address != "" {
+			b = bytes.ReplaceAll(b, []byte("envRef: ORDERSAGA_STATE_ADDRESS"), append([]byte("value: "), value...))
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// quoted is a text as a YAML scalar of one line.
+func quoted(text string) ([]byte, error) {
+	b, err := yaml.Marshal(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: text})
+	return bytes.TrimSpace(b), err
 }

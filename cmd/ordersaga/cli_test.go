@@ -46,6 +46,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --engine dapr --components . --state sqlite", 1, "--components"},
 		{"dev --engine dapr --state sqlite --state-address x", 1, "--state-address"},
 		{"dev --engine dapr --state mysql", 2, "--state"},
+		{"dev --open-sidecars", 1, "--open-sidecars: goes with --engine dapr"},
 		{"dev --engine temporal", 2, "--engine"},
 		{"dev --fsync sometimes", 2, "--fsync"},
 		{"dev --ephemeral --port " + takenPort + " --aws-port 0 --payment-port 0 --carrier-port 0", 1, "API"},
@@ -193,7 +194,7 @@ func TestPublishThroughDapr(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	for token, want := range map[string]int{"guess": http.StatusUnauthorized, between(t, dapr, "dapr-api-token: ", "'"): http.StatusNoContent} {
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "guess": http.StatusUnauthorized, between(t, dapr, "dapr-api-token: ", "'"): http.StatusNoContent} {
 		req.Header.Set("dapr-api-token", token)
 		again := req.Clone(ctx)
 		again.Body, _ = req.GetBody() // a string never fails
@@ -272,7 +273,7 @@ func TestDaprBadInput(t *testing.T) {
 func edited(t *testing.T, edit func(text string) string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := components.WriteLocal(dir, "sqlite", "payment"); err != nil {
+	if err := components.WriteLocal(dir, "sqlite", "", "payment"); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))

@@ -104,6 +104,7 @@ type devCmd struct {
 	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
 	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration.yaml, in place of the built-in components/local; the state store is then one of its files, and not --state."`
 	MaxBodySize int    `name:"dapr-max-body-size" default:"16" placeholder:"MIB" help:"Of the workers' sidecars, in MiB, 4 to 64: a saga with a larger history is stalled."`
+	Open        bool   `name:"open-sidecars" help:"Dapr's sidecars ask for no token, so that the Dapr CLI and dashboards, which send none, can ask them. Any program on this machine may drive them then."`
 	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
@@ -136,12 +137,15 @@ func (c devCmd) Run(e env) error {
 	if c.Components != "" && (c.State != "" || c.StateAt != "") {
 		return errors.New("--components: does not go with --state and --state-address; the state store is then a file in that folder, with its address in it")
 	}
+	if c.Open && c.Engine != "dapr" {
+		return errors.New("--open-sidecars: goes with --engine dapr; the embedded engine has no sidecars")
+	}
 	if (c.State == "redis" || c.State == "postgresql") != (c.StateAt != "") {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
 	}
 	d := app.Dev{
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
-		Dapr: c.Engine == "dapr", Workers: c.Workers, MaxBodySize: c.MaxBodySize << 20,
+		Dapr: c.Engine == "dapr", Workers: c.Workers, MaxBodySize: c.MaxBodySize << 20, OpenSidecars: c.Open,
 		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}

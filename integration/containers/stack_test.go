@@ -209,7 +209,7 @@ func start(ctx context.Context) (s *stack, err error) {
 func (s *stack) configure() error {
 	at := filepath.Join(s.dir, "components")
 	secrets := filepath.Join(s.dir, "secrets")
-	err := errors.Join(components.WriteLocal(at, "redis", "payment"), os.Mkdir(secrets, 0o755),
+	err := errors.Join(components.WriteLocal(at, "redis", "", "payment"), os.Mkdir(secrets, 0o755),
 		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(`{"`+app.PaymentKeySecret+`":"`+paymentKey+`"}`), 0o644))
 	for _, name := range []string{"orderpubsub", "subscription", "resiliency"} {
 		err = errors.Join(err, testimages.CopyFile(filepath.Join(at, name+".yaml"), filepath.Join(s.images.root, "components/aws", name+".yaml")))

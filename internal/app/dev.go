@@ -33,6 +33,8 @@ type Dev struct {
 	// MaxBodySize is that of the workers' sidecars, in bytes; 0 means 16 MiB.
 	MaxBodySize int
 	State       daprlocal.State
+	// OpenSidecars has sidecars answer without a token, for tools that send none.
+	OpenSidecars bool
 	// Components is a folder with Dapr's components in place of the built-in
 	// ones; Verbose gets the lines of Dapr's processes. Both may be zero.
 	Components string
@@ -93,6 +95,9 @@ func (d Dev) Run(ctx context.Context) (err error) {
 
 	if d.Dapr {
 		d.keys = keys{uuid.NewString(), uuid.NewString(), devPaymentKey}
+		if d.OpenSidecars {
+			d.keys.sidecar = ""
+		}
 	}
 	// What stands on something stops before it: the worker, what talks to AWS, AWS.
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
@@ -273,11 +278,18 @@ Stock comes by events of its own, to the queue of cmd/stock-lambda:
 
 `, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"), lambdas.TopicStockEvents)
 	if side != nil {
-		_, _ = fmt.Fprintf(d.Out, `Or through Dapr, from any app with a sidecar:
-  curl -i %[1]s/v1.0/publish/%[2]s/%[3]s -H 'dapr-api-token: %[4]s' -H 'Content-Type: application/json' -d '%[5]s'
+		token := " -H 'dapr-api-token: " + side.Token + "'"
+		if side.Token == "" {
+			token = ""
+			_, _ = fmt.Fprint(d.Out, "The sidecars ask for no token: any program on this machine may drive them.\n\n")
+		}
+		_, _ = fmt.Fprintf(d.Out, `Sagas in a dashboard of workflows, if you have it (docs/dapr.md):
+  DEVDASHBOARD_TELEMETRY_OPTOUT=true dev-dashboard --mode dapr-run --port 9091
+Or through Dapr, from any app with a sidecar:
+  curl -i %[1]s/v1.0/publish/%[2]s/%[3]s%[4]s -H 'Content-Type: application/json' -d '%[5]s'
   curl %[6]s/v1/sagas/o-1044
 
-`, side.HTTP, side.PubSub, order.TopicOrderEvents, side.Token, sample("o-1044"), address(l.api))
+`, side.HTTP, side.PubSub, order.TopicOrderEvents, token, sample("o-1044"), address(l.api))
 	}
 }
 

@@ -59,7 +59,10 @@ func (d Dev) greetClients(side *Dapr) {
 	var at string
 	switch {
 	case side != nil:
-		at = side.GRPC + " (metadata dapr-api-token: " + side.Token + ")"
+		at = side.GRPC
+		if side.Token != "" {
+			at += " (metadata dapr-api-token: " + side.Token + ")"
+		}
 	case d.EngineListener != nil:
 		at = d.EngineListener.Addr().String()
 	default:

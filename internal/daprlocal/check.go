@@ -33,8 +33,9 @@ type resource struct {
 type component struct {
 	Type     string `yaml:"type"`
 	Metadata []struct {
-		Name  string `yaml:"name"`
-		Value string `yaml:"value"`
+		Name   string `yaml:"name"`
+		Value  string `yaml:"value"`
+		EnvRef string `yaml:"envRef"`
 	} `yaml:"metadata"`
 }
 
@@ -74,14 +75,16 @@ type policies struct {
 // check finds in folders of resources what daprd passes over without a word: a
 // kind or version that it does not know, a target that wants a policy or is a
 // component that is not there, a subscription to a pub/sub that is not there. Folders that
-// are a whole have a state store that keeps workflows, too.
-func check(folders []string, whole bool) error {
+// are a whole have a state store that keeps workflows, too. The file whose store
+// does with an envRef in it is hidden from programs without the sidecars'
+// environment.
+func check(folders []string, whole bool) (hidden string, err error) {
 	c := checker{known: map[string]bool{}}
 	for _, folder := range folders {
 		files, _ := filepath.Glob(filepath.Join(folder, "*.y*ml")) // its only error is a bad pattern
 		for _, file := range files {
 			if err := c.file(file); err != nil {
-				return fmt.Errorf("Dapr resources in %s: %w", file, err)
+				return "", fmt.Errorf("Dapr resources in %s: %w", file, err)
 			}
 		}
 	}
@@ -98,9 +101,9 @@ func check(folders []string, whole bool) error {
 		faults = append(faults, fmt.Sprintf("Dapr resources in %s: no state store has the metadata actorStateStore: \"true\", so that none keeps workflows", strings.Join(folders, ", ")))
 	}
 	if len(faults) > 0 {
-		return errors.New(slices.Min(faults))
+		return "", errors.New(slices.Min(faults))
 	}
-	return nil
+	return c.hidden, nil
 }
 
 // checker has the resiliency policies and components of all files, each with its
@@ -109,6 +112,7 @@ type checker struct {
 	known          map[string]bool
 	used           []use
 	keepsWorkflows bool
+	hidden         string
 }
 
 type use struct{ what, by, file string }
@@ -132,7 +136,7 @@ func (c *checker) file(file string) error {
 		}
 		switch r.Kind {
 		case "Component":
-			c.component(r)
+			c.component(file, r)
 		case "Subscription":
 			c.subscription(file, r)
 		case "Resiliency":
@@ -141,11 +145,16 @@ func (c *checker) file(file string) error {
 	}
 }
 
-func (c *checker) component(r resource) {
+func (c *checker) component(file string, r resource) {
 	c.known["component "+r.Metadata.Name] = true
 	var spec component
-	if r.Spec.Decode(&spec) == nil && strings.HasPrefix(spec.Type, "state.") {
-		c.keepsWorkflows = c.keepsWorkflows || spec.keepsWorkflows()
+	if r.Spec.Decode(&spec) == nil && strings.HasPrefix(spec.Type, "state.") && spec.keepsWorkflows() {
+		c.keepsWorkflows = true
+		for _, m := range spec.Metadata {
+			if m.EnvRef != "" {
+				c.hidden = file
+			}
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := components.WriteLocal(dir, "sqlite", "payment"); err != nil {
+			if err := components.WriteLocal(dir, "sqlite", "/data/state.db", "payment"); err != nil {
 				t.Fatal(err)
 			}
 			if c.file != "" {
@@ -41,10 +41,28 @@ func TestCheck(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := check([]string{dir}, true); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			if _, err := check([]string{dir}, true); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestCheckHidden: a store's address that is in the sidecars' environment only is
+// hidden from others that read its file.
+func TestCheckHidden(t *testing.T) {
+	for address, hidden := range map[string]bool{"": true, "/data/state.db": false} {
+		dir := t.TempDir()
+		if err := components.WriteLocal(dir, "sqlite", address, "payment"); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if hidden {
+			want = filepath.Join(dir, "statestore.yaml")
+		}
+		if got, err := check([]string{dir}, true); got != want || err != nil {
+			t.Errorf("%q %v, want %q", got, err, want)
+		}
 	}
 }
 
@@ -54,7 +72,7 @@ func TestCheckOurs(t *testing.T) {
 		for i := range folders {
 			folders[i] = filepath.Join("..", "..", folders[i])
 		}
-		if err := check(folders, true); err != nil {
+		if _, err := check(folders, true); err != nil {
 			t.Error(err)
 		}
 	}

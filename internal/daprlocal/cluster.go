@@ -80,18 +80,27 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Out != nil {
 		c.out = log.New(o.Out, "", 0)
 	}
+	if o.State.Address == "" {
+		if c.opt.State.Address, err = filepath.Abs(filepath.Join(o.Dir, "state.db")); err != nil {
+			return nil, fmt.Errorf("find the state database: %w", err)
+		}
+	}
 	if o.Components == "" && len(o.Resources) == 0 {
 		c.Payment += "-" + uuid.NewString()[:8]
 		o.Components = filepath.Join(o.Dir, "components")
-		if err := components.WriteLocal(o.Components, cmp.Or(o.State.Store, "sqlite"), c.Payment); err != nil {
+		if err := components.WriteLocal(o.Components, cmp.Or(o.State.Store, "sqlite"), c.opt.State.Address, c.Payment); err != nil {
 			return nil, fmt.Errorf("write Dapr components: %w", err)
 		}
 	}
 	if o.Components != "" {
 		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
 	}
-	if err := check(c.opt.Resources, o.Components != ""); err != nil {
+	hidden, err := check(c.opt.Resources, o.Components != "")
+	if err != nil {
 		return nil, err
+	}
+	if hidden != "" && o.Components != "" {
+		o.Logger.Warn().Str("file", hidden).Msg("the state store has an envRef, which other programs that read it, such as a dashboard, do not know: they know value and secretKeyRef")
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
 	b, err := json.Marshal(o.Secrets)
@@ -255,7 +264,7 @@ func (c *Cluster) named(name string) *process {
 func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {
 	env := append(os.Environ(),
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
-		"ORDERSAGA_STATE_ADDRESS="+cmp.Or(c.opt.State.Address, filepath.Join(c.opt.Dir, "state.db")),
+		"ORDERSAGA_STATE_ADDRESS="+c.opt.State.Address,
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"),
 		"DAPR_HOST_IP=127.0.0.1", // what sidecars call each other by, and they listen nowhere else
 		// For daprd it is grpc if not said, and for us and the specification this.

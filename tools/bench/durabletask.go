@@ -99,7 +99,7 @@ func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error)
 			return p, err
 		}
 		only := filepath.Join(dir, "components")
-		err = components.WriteLocal(only, "redis", "payment")
+		err = components.WriteLocal(only, "redis", "", "payment")
 		for _, f := range []string{"orderpubsub", "resiliency", "secretstore", "subscription"} {
 			err = errors.Join(err, os.Remove(filepath.Join(only, f+".yaml")))
 		}
