@@ -31,6 +31,7 @@ import (
 // it. The sidecars run meanwhile.
 func TestOthersReadSagas(t *testing.T) {
 	testkit.NeedDapr(t)
+	testkit.NeedTool(t, "sqlite3", "apt-get install sqlite3")
 	for store, flags := range map[string]func(*testing.T) []string{
 		"sqlite": func(*testing.T) []string { return nil },
 		"redis": func(t *testing.T) []string {

@@ -6,15 +6,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/images"
@@ -51,6 +54,7 @@ type model struct {
 		Build       any
 		Command     []string
 		NetworkMode string `json:"network_mode"`
+		Environment map[string]string
 		Ports       []struct {
 			HostIP string `json:"host_ip"`
 		}
@@ -58,8 +62,9 @@ type model struct {
 	}
 }
 
-// TestFile is what holds without Docker.
-func TestFile(t *testing.T) {
+// config is the file.
+func config(t *testing.T) (m model) {
+	t.Helper()
 	cmd := exec.Command(program(t), "-f", file, "config", "--format", "json")
 	cmd.Env = clean(os.Environ())
 	var complaints strings.Builder
@@ -68,10 +73,15 @@ func TestFile(t *testing.T) {
 	if err != nil || complaints.Len() > 0 {
 		t.Fatal(err, complaints.String())
 	}
-	var m model
 	if err := json.Unmarshal(out, &m); err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+// TestFile is what holds without Docker.
+func TestFile(t *testing.T) {
+	m := config(t)
 	dapr := "daprio/%:" + daprVersion(t)
 	sidecars := 0
 	for name, s := range m.Services {
@@ -102,6 +112,70 @@ func TestFile(t *testing.T) {
 	}
 	if sidecars != 5 {
 		t.Errorf("%d sidecars", sidecars)
+	}
+}
+
+// TestDashboard: its apps are sidecars of the file, and its user of Redis can do
+// what it calls to list and show workflows, and not what it calls to delete them.
+func TestDashboard(t *testing.T) {
+	m := config(t)
+	env := m.Services["dashboard"].Environment
+	ids := map[string]bool{}
+	for i := range 3 {
+		id, at := env[fmt.Sprintf("DEVDASHBOARD_APP_%d_ID", i)], env[fmt.Sprintf("DEVDASHBOARD_APP_%d_DAPR_HTTP", i)]
+		host, port, _ := strings.Cut(strings.TrimPrefix(at, "http://"), ":")
+		args := strings.Join(m.Services[strings.TrimSuffix(host, "-pod")+"-dapr"].Command, " ")
+		if ids[id] || !strings.Contains(args, "--app-id "+id+" ") || !strings.Contains(args, "--dapr-public-port "+port+" ") {
+			t.Errorf("%q at %s is another app's too, or no sidecar there: %s", id, at, args)
+		}
+		ids[id] = true
+	}
+	if env["DEVDASHBOARD_APP_COUNT"] != "3" {
+		t.Errorf("count %q", env["DEVDASHBOARD_APP_COUNT"])
+	}
+
+	b, err := os.ReadFile(filepath.Join(root, "deploy", "compose", "look.yaml"))
+	var store struct {
+		Spec struct {
+			Metadata []struct{ Name, Value string }
+		}
+	}
+	if err = errors.Join(err, yaml.Unmarshal(b, &store)); err != nil {
+		t.Fatal(err)
+	}
+	value := map[string]string{}
+	for _, m := range store.Spec.Metadata {
+		value[m.Name] = m.Value
+	}
+	args := m.Services["redis"].Command
+	_, port, _ := strings.Cut(testkit.Redis(t, args[slices.Index(args, "--user"):]...).Address, ":")
+	redis := func(as []string, command string) string {
+		out, err := exec.Command("redis-cli", slices.Concat([]string{"-p", port, "--no-auth-warning"}, as, strings.Fields(command))...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("redis-cli: %v %s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	look := []string{"--user", value["redisUsername"], "--pass", value["redisPassword"]}
+	key := "ordersaga||dapr.internal.default.ordersaga.workflow||o-1||metadata"
+	redis(nil, "HSET "+key+" data x version 1") // as sidecars do, who are not asked who they are
+	for command, want := range map[string]string{
+		"PING": "PONG", "INFO replication": "role:master", "SCAN 0 MATCH *||metadata COUNT 1000": key, "HGETALL " + key: "data\nx\nversion\n1",
+	} {
+		if got := redis(look, command); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", command, got, want)
+		}
+	}
+	for _, command := range []string{
+		"EVAL return 0", "DEL " + key, "UNLINK " + key, "HSET " + key + " data y", "HDEL " + key + " data", "SET " + key + " y", "EXPIRE " + key + " 1", "RENAME " + key + " other",
+		"FLUSHALL", "FUNCTION LIST", "CONFIG GET *", "CLIENT LIST", "SHUTDOWN NOW", "ACL LIST",
+	} {
+		if got := redis(look, command); !strings.HasPrefix(got, "NOPERM") {
+			t.Errorf("%s: %s", command, got)
+		}
+	}
+	if got := redis(nil, "HGET "+key+" data"); got != "x" {
+		t.Errorf("the saga is %q", got)
 	}
 }
 

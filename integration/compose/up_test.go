@@ -21,8 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
-// leftOut are those that no image can be made of here: Grafana and Dapr's
-// dashboard are to be had as images only.
+// leftOut are those that no image can be made of here.
 const leftOut = `services:
   grafana: {profiles: [elsewhere]}
   dashboard: {profiles: [elsewhere]}
