@@ -79,6 +79,7 @@ type Reconciler interface {
 type Options struct {
 	Orders      Orders
 	Sagas       Sagas
+	Engine      string // what runs them: embedded or dapr
 	Starter     Starter
 	Terms       workflows.Terms // by which it is said what takes too long
 	Publisher   Publisher

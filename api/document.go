@@ -79,6 +79,8 @@ func examples() map[string]given {
 		},
 		Runtime: engine.Running, Step: "approval", Cancellable: true,
 	}
+	whole := one
+	whole.Engine = "embedded"
 	acted := one
 	acted.Notes = []stock.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
 	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1}
@@ -111,7 +113,7 @@ func examples() map[string]given {
 	taken := given{example, accepted("o-1042", order.StatusPending).Body}
 	acts := given{said, acted}
 	return map[string]given{
-		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: one}, "getHistory": {out: events},
+		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: whole}, "getHistory": {out: events},
 		"cancelSaga": acts, "approveSaga": acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
 		"retrySaga": {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
 		"reconcile": {out: reconciled}, "getReconciliation": {out: reconciled},

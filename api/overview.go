@@ -155,7 +155,7 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 			return stock.Count{N: len(stuck), More: more != ""}, err
 		})},
 		part{"undoing", set(&o.Undoing, func(ctx context.Context) (stock.Count, error) {
-			undoing, more, err := s.undoing(ctx, stock.Query{Limit: lookedAt}, lookedAt) // those with the carrier too: to leave them out, all would be read
+			undoing, more, err := s.look(ctx, stock.Query{Limit: lookedAt}, lookedAt, undoable, isUndoing) // those with the carrier too: to leave them out, all would be read
 			return stock.Count{N: len(undoing), More: more != ""}, err
 		})},
 		part{"low", set(&o.Low, func(ctx context.Context) ([]Level, error) {

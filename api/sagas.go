@@ -22,10 +22,11 @@ type Saga struct {
 	stock.Record
 
 	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
-	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga."`
-	Step        string               `json:"step,omitempty" doc:"What the saga is at."`
+	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga, and in lists that are not of stuck, undoing or runtimeStatus."`
+	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
 	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
+	Engine      string               `json:"engine,omitempty" enum:"embedded,dapr" doc:"What runs it; absent in lists."`
 	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 }
 
@@ -69,6 +70,7 @@ type listInput struct {
 	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention, are stalled, or have not moved for longer than what they are at may take, each with its step and last error."`
 	Undoing  bool     `query:"undoing" doc:"Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last."`
+	Runtime  []string `query:"runtimeStatus" enum:"PENDING,RUNNING,SUSPENDED,STALLED,COMPLETED,FAILED,TERMINATED,NONE" doc:"Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, was purged, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended." example:"SUSPENDED"`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
@@ -120,15 +122,26 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 		}
 	}
 	out := List{}
-	if in.Stuck || in.Undoing {
-		var next string
-		if !in.Stuck {
-			q.Here = true // what is with the carrier, and is not being refunded, goes forward
-			out.Sagas, next, err = s.undoing(ctx, q, countedUpTo)
-		} else if out.Sagas, next, err = s.stuck(ctx, q, time.Now()); in.Undoing {
-			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !isUndoing(one.Step) })
+	if in.Stuck || in.Undoing || len(in.Runtime) > 0 {
+		such := func(one Saga) bool {
+			return (!in.Undoing || isUndoing(one)) && (len(in.Runtime) == 0 || isOf(in.Runtime, one))
 		}
-		if err == nil {
+		var next string
+		if in.Stuck {
+			out.Sagas, next, err = s.stuck(ctx, q, time.Now())
+			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !such(one) })
+		} else {
+			statuses := order.Statuses()
+			if in.Undoing {
+				statuses = undoable
+				q.Here = true // what is with the carrier, and is not being refunded, goes forward
+			}
+			if len(in.Runtime) > 0 {
+				statuses = slices.DeleteFunc(slices.Clone(statuses), func(st order.Status) bool { return !mayBe(in.Runtime, st) })
+			}
+			out.Sagas, next, err = s.look(ctx, q, countedUpTo, statuses, such)
+		}
+		if err == nil && (in.Stuck || in.Undoing) {
 			err = s.blame(ctx, out.Sagas)
 		}
 		if err != nil {
@@ -210,7 +223,7 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 	if errors.Is(err, stock.ErrNotFound) {
 		err = nil
 	}
-	saga.Hold = res.State
+	saga.Hold, saga.Engine = res.State, s.Engine
 	return saga, err
 }
 

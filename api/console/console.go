@@ -237,15 +237,19 @@ func (c console) overview(r *http.Request) (any, string, error) {
 	return overviewOf(o), "/v1/overview/events", err
 }
 
+// runtimes are what the API can be asked for as runtimeStatus.
+var runtimes = []string{"PENDING", "RUNNING", "SUSPENDED", "STALLED", "COMPLETED", "FAILED", "TERMINATED", "NONE"}
+
 type sagasPage struct {
 	Sagas    []api.Saga
 	Next     string // query of the next page
 	First    string // and of the first
 	Statuses []order.Status
+	Runtimes []string
 	Query    url.Values
 }
 
-func (p sagasPage) Has(s order.Status) bool { return slices.Contains(p.Query["status"], string(s)) }
+func (p sagasPage) Has(name string, s any) bool { return slices.Contains(p.Query[name], toString(s)) }
 
 func (c console) sagas(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
@@ -255,8 +259,10 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 			ask.Set(name, v)
 		}
 	}
-	if st := slices.DeleteFunc(slices.Clone(q["status"]), func(s string) bool { return s == "" }); len(st) > 0 {
-		ask.Set("status", strings.Join(st, ","))
+	for _, name := range []string{"status", "runtimeStatus"} {
+		if st := slices.DeleteFunc(slices.Clone(q[name]), func(s string) bool { return s == "" }); len(st) > 0 {
+			ask.Set(name, strings.Join(st, ","))
+		}
 	}
 	var list struct {
 		Sagas []api.Saga
@@ -271,7 +277,7 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 	} else if err := c.get(r, "/v1/sagas?"+ask.Encode(), &list); err != nil {
 		return nil, "", err
 	}
-	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Query: q}
+	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Runtimes: runtimes, Query: q}
 	other := r.URL.Query()
 	other.Del("cursor")
 	p.First = other.Encode()
@@ -285,9 +291,13 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 type sagaPage struct {
 	api.Saga
 
-	Timeline timeline
-	Events   []engine.Event
-	Actions  []button
+	Timeline      timeline
+	Happenings    []happening
+	Events        int // in the history
+	Input, Output string
+	Actions       []button
+	Looks, Acts   []command // this program's
+	Dapr          []command
 }
 
 func (c console) saga(r *http.Request) (any, string, error) {
@@ -300,7 +310,11 @@ func (c console) saga(r *http.Request) (any, string, error) {
 	if err := c.get(r, at+"/history", &history); err != nil && !client.IsNotFound(err) {
 		return nil, "", err
 	}
-	p.Events, p.Timeline, p.Actions = history.Events, timelineOf(history.Events, time.Now()), buttonsOf(p.Saga)
+	now := time.Now()
+	p.Timeline, p.Happenings, p.Events = timelineOf(history.Events, now), happeningsOf(history.Events, now), len(history.Events)
+	p.Input, p.Output = payloads(history.Events)
+	p.Actions = buttonsOf(p.Saga)
+	p.Looks, p.Acts, p.Dapr = commandsOf(p.Saga, p.Actions, addressOf(r))
 	return p, at + "/events", nil
 }
 

@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -10,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -18,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // browser is a person's, without a script.
 type browser struct {
 	*testing.T
+	testkit.System
 
 	at   string
 	http *http.Client
@@ -33,7 +37,7 @@ func newBrowser(t *testing.T) browser {
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return browser{t, s.API, &http.Client{Jar: jar, Transport: transport}}
+	return browser{t, s, s.API, &http.Client{Jar: jar, Transport: transport}}
 }
 
 func (b browser) send(method, path string, form url.Values, header ...string) (int, string, http.Header) {
@@ -102,6 +106,67 @@ func TestWithoutAScript(t *testing.T) {
 	b.sees(200, page, status, "no dead letter has this id")
 	status, page = post("/console/dead-letters/OrderProcessingQueue/redrive", url.Values{"rate": {"0"}})
 	b.sees(200, page, status, "query.rate")
+}
+
+// TestSagaPageWithoutAScript: what the workflow was given and left, what
+// happened, and what to do about it in a shell; and sagas by what the engine says.
+func TestSagaPageWithoutAScript(t *testing.T) {
+	b := newBrowser(t)
+	place := func(id string, price int64, want order.Status) {
+		t.Helper()
+		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":"tok_ok"}}`, id, price)
+		res, err := b.http.Post(b.at+"/v1/orders", "application/json", strings.NewReader(body))
+		if err != nil || res.StatusCode != http.StatusAccepted {
+			t.Fatal(res, err)
+		}
+		_ = res.Body.Close()
+		testkit.Eventually(t, id+" is "+string(want), func() error {
+			if rec, err := b.Store.Get(t.Context(), id); err != nil || rec.Status != want {
+				return fmt.Errorf("%s %w", rec.Status, err)
+			}
+			return nil
+		})
+	}
+	place("good", 100, order.StatusCompleted)
+	place("better", 100, order.StatusCompleted)
+	place("dear", 100_000, order.StatusAwaitingApproval)
+
+	var status int
+	var page string
+	testkit.Eventually(t, "its saga has ended", func() error {
+		if status, page, _ = b.send("GET", "/console/sagas/good", nil); !strings.Contains(page, "ExecutionCompleted") {
+			return errors.New(page)
+		}
+		return nil
+	})
+	b.sees(200, page, status, "<h2>Input</h2>", "&#34;orderId&#34;: &#34;good&#34;", "<h2>Output</h2>", "&#34;status&#34;: &#34;COMPLETED&#34;",
+		"TaskScheduled → TaskCompleted", "ReserveStock", "ordersaga saga show --api "+b.at+" good", "ordersaga saga purge --api "+b.at+" good")
+	for _, no := range []string{"tok_ok", "dapr workflow", "At: <b>", "saga suspend"} {
+		if strings.Contains(page, no) {
+			t.Errorf("it has %q: %s", no, page)
+		}
+	}
+	testkit.Eventually(t, "it is suspended", func() error {
+		b.send("POST", "/console/sagas/dear/suspend", url.Values{})
+		if _, page, _ = b.send("GET", "/console/sagas?runtimeStatus=SUSPENDED&runtimeStatus=NONE", nil); !strings.Contains(page, `<span class="status suspended">SUSPENDED`) {
+			return errors.New(page)
+		}
+		return nil
+	})
+	b.sees(200, page, 200, `value="SUSPENDED" checked`, `value="NONE" checked`, "/console/sagas/dear")
+	if strings.Contains(page, "/console/sagas/good") {
+		t.Errorf("others are listed, too: %s", page)
+	}
+	testkit.Eventually(t, "both sagas have ended", func() error {
+		if _, page, _ = b.send("GET", "/console/sagas?runtimeStatus=COMPLETED", nil); !strings.Contains(page, "/console/sagas/good") || !strings.Contains(page, "/console/sagas/better") {
+			return errors.New(page)
+		}
+		return nil
+	})
+	status, page, _ = b.send("POST", "/console/sagas", url.Values{"action": {"purge"}, "id": {"good", "dear", "better"}, "note": {"tidied"}})
+	b.sees(200, page, status, "purge: 2 done, 1 refused: dear: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended")
+	status, page, _ = b.send("GET", "/console/sagas/good", nil)
+	b.sees(200, page, status, "its history was purged", "tidied")
 }
 
 func TestBadPages(t *testing.T) {

@@ -87,7 +87,30 @@ var undoes = map[string]string{workflows.ReleaseStock: workflows.ReserveStock, w
 
 const rowSignals, rowWaits = "signals", "waits"
 
-// timelineOf draws a history; what is open lasts until now.
+// unanswered is what is said of an activity whose answer is not in the history.
+func unanswered(over bool) string {
+	if over {
+		return "no answer before the saga ended"
+	}
+	return "under way"
+}
+
+// endOf is when an execution ended, or now: nothing that was open then lasts
+// longer.
+func endOf(events []engine.Event, now time.Time) (at time.Time, over bool) {
+	for _, e := range events {
+		if e.At.After(at) {
+			at = e.At
+		}
+		if e.Type == "ExecutionCompleted" || e.Type == "ExecutionTerminated" {
+			return at, true
+		}
+	}
+	return now, false
+}
+
+// timelineOf draws a history; what is open lasts until now, or until the
+// execution has ended.
 func timelineOf(events []engine.Event, now time.Time) timeline {
 	spans, signals := spansOf(events, now)
 	var at []time.Time
@@ -136,6 +159,7 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 // spansOf finds attempts and waits. A wait ends with its timer or with the
 // first signal; a wait without a limit has no timer and is not seen here.
 func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engine.Event) {
+	now, over := endOf(events, now)
 	ends := map[int]engine.Event{}
 	for _, e := range events {
 		if e.RelatesTo != nil {
@@ -150,7 +174,7 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 			end, ended := ends[e.ID]
 			switch {
 			case !ended:
-				s.class, s.title = "open", e.Name+": under way"
+				s.class, s.title = "open", e.Name+": "+unanswered(over)
 			case end.Type == "TaskFailed":
 				s.class, s.to, s.title, s.err = "failed", end.At, e.Name+" failed: "+end.Error, end.Error
 			default:
@@ -183,14 +207,30 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 			}
 			s.title += " (" + short(s.to.Sub(s.from)) + ")"
 			spans = append(spans, s)
-		case "EventRaised":
+		case "EventRaised", "ExecutionSuspended", "ExecutionResumed", "ExecutionTerminated":
 			signals = append(signals, e)
+		case "ExecutionCompleted":
+			if e.Error != "" {
+				signals = append(signals, e)
+			}
 		}
 	}
 	return spans, signals
 }
 
+// signalOf says what a mark is of: a signal, or what was done to the saga as a
+// workflow, with the reason for it.
 func signalOf(e engine.Event) (kind, data string) {
+	switch e.Type {
+	case "ExecutionCompleted":
+		return "failed", e.Error
+	case "ExecutionSuspended", "ExecutionResumed", "ExecutionTerminated":
+		var reason string
+		if json.Unmarshal(e.Data, &reason) != nil {
+			reason = string(e.Data)
+		}
+		return strings.ToLower(strings.TrimPrefix(e.Type, "Execution")), reason
+	}
 	var s struct {
 		Kind string          `json:"kind"`
 		Data json.RawMessage `json:"data"`

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +65,51 @@ func TestTimeline(t *testing.T) {
 	}
 	if empty := timelineOf(nil, began); len(empty.Rows) != 0 {
 		t.Errorf("%+v", empty)
+	}
+}
+
+// TestTimelineOfWhatHasEnded: nothing lasts longer than its saga, however late
+// one looks.
+func TestTimelineOfWhatHasEnded(t *testing.T) {
+	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	at := began.Add
+	fires := at(time.Hour)
+	waits := []engine.Event{
+		{ID: -1, At: at(0), Type: "ExecutionStarted", Name: "OrderSaga"},
+		{ID: 0, At: at(0), Type: "TaskScheduled", Name: "ChargePayment"},
+		{ID: 1, At: at(time.Second), Type: "TimerCreated", Name: "signal", FireAt: &fires},
+		{ID: -1, At: at(2 * time.Second), Type: "ExecutionSuspended", Data: []byte(`"suspend by ann"`)},
+	}
+	for name, c := range map[string]struct {
+		end   engine.Event
+		marks []mark
+	}{
+		"terminated": {engine.Event{ID: -1, At: at(3 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"terminate by bob: lost"`)}, []mark{{Title: "suspended suspend by ann"}, {Title: "terminated terminate by bob: lost"}}},
+		"completed":  {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Data: []byte(`{}`)}, []mark{{Title: "suspended suspend by ann"}}},
+		"failed":     {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Error: "panicked"}, []mark{{Title: "suspended suspend by ann"}, {Title: "failed panicked"}}},
+	} {
+		events := append(slices.Clone(waits), c.end)
+		if name == "terminated" { // the engines say that twice
+			events = append(events, engine.Event{ID: 0, At: at(3*time.Second + time.Millisecond), Type: "ExecutionCompleted"})
+		}
+		soon, late := timelineOf(events, at(4*time.Second)), timelineOf(events, at(1000*time.Hour))
+		if !reflect.DeepEqual(soon, late) {
+			t.Errorf("%s: the picture grows:\n%+v\n%+v", name, soon, late)
+		}
+		if len(late.Bars) != 2 || late.Bars[0].Title != "ChargePayment: no answer before the saga ended" || late.Bars[1].Title != "waits (2s)" {
+			t.Errorf("%s: %+v", name, late.Bars)
+		}
+		if len(late.Marks) != len(c.marks) {
+			t.Fatalf("%s: %+v", name, late.Marks)
+		}
+		for i, m := range c.marks {
+			if late.Marks[i].Title != m.Title {
+				t.Errorf("%s: %+v, want %s", name, late.Marks[i], m.Title)
+			}
+		}
+	}
+	if reflect.DeepEqual(timelineOf(waits, at(4*time.Second)), timelineOf(waits, at(time.Hour))) {
+		t.Error("the picture of one that has not ended stands still")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -67,7 +68,7 @@ type sagaCmd struct {
 	Suspend   sagaActCmd     `cmd:"" help:"Hold a saga up."`
 	Resume    sagaActCmd     `cmd:"" help:"Let a suspended saga go on."`
 	Terminate sagaActCmd     `cmd:"" help:"End a saga where it stands; the reconciler then undoes its order, or asks a person once its shipment was requested."`
-	Purge     sagaPurgeCmd   `cmd:"" help:"Forget the history of a saga that has ended."`
+	Purge     sagaPurgeCmd   `cmd:"" help:"Forget the history of sagas that have ended."`
 }
 
 type sagaListCmd struct {
@@ -78,6 +79,7 @@ type sagaListCmd struct {
 	SKU      string   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
 	Undoing  bool     `help:"Only those that are being undone, or need a person for that."`
+	Runtime  []string `name:"runtime-status" help:"Only those whose saga has one of these in the workflow engine, separated by commas, such as SUSPENDED or TERMINATED; NONE: orders that have not ended and whose saga it does not know. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too."`
 	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
 	Before   string   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`
@@ -88,7 +90,7 @@ func (c sagaListCmd) Run(e env) error {
 	yes := map[bool]string{true: "true"}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": yes[c.Stuck], "undoing": yes[c.Undoing]} {
+		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "runtimeStatus": strings.Join(c.Runtime, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": yes[c.Stuck], "undoing": yes[c.Undoing]} {
 			if v != "" {
 				q.Set(name, v)
 			}
@@ -105,6 +107,10 @@ func (c sagaListCmd) Run(e env) error {
 			break
 		}
 	}
+	columns := "ORDER STATUS CUSTOMER ACCEPTED TOOK REASON"
+	if len(c.Runtime) > 0 {
+		columns = "ORDER STATUS SAGA CUSTOMER ACCEPTED TOOK REASON"
+	}
 	rows := make([][]string, len(list))
 	for i, s := range list {
 		took := s.UpdatedAt.Sub(s.CreatedAt).Round(time.Millisecond).String()
@@ -112,8 +118,11 @@ func (c sagaListCmd) Run(e env) error {
 			took = time.Since(s.CreatedAt).Round(time.Second).String() + " so far"
 		}
 		rows[i] = []string{s.OrderID, string(s.Status), s.CustomerID, s.CreatedAt.Format(time.RFC3339), took, s.Reason}
+		if len(c.Runtime) > 0 {
+			rows[i] = slices.Insert(rows[i], 2, cmp.Or(string(s.Runtime), "NONE"))
+		}
 	}
-	return c.write(e, list, "ORDER STATUS CUSTOMER ACCEPTED TOOK REASON", rows)
+	return c.write(e, list, columns, rows)
 }
 
 // one names a saga.
@@ -232,12 +241,28 @@ func (c sagaRetryCmd) Run(e env) error {
 }
 
 type sagaPurgeCmd struct {
-	one
+	remote
 	said
+
+	IDs []string `arg:"" name:"id" help:"The orders' ids."`
 }
 
+// Run purges all that it can, and says why it cannot purge the others.
 func (c sagaPurgeCmd) Run(e env) error {
-	return c.call(e, http.MethodDelete, c.at()+"?"+c.query(), nil, nil)
+	var refused []string
+	for _, id := range c.IDs {
+		err := c.call(e, http.MethodDelete, one{ID: id}.at()+"?"+c.query(), nil, nil)
+		if err != nil && len(c.IDs) == 1 {
+			return err
+		}
+		if err != nil {
+			refused = append(refused, id+": "+err.Error())
+		}
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("%d purged, %d refused: %s", len(c.IDs)-len(refused), len(refused), strings.Join(refused, "; "))
+	}
+	return nil
 }
 
 type stockCmd struct {

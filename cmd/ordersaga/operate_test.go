@@ -108,11 +108,12 @@ func TestOperate(t *testing.T) {
 	s.until("dear", order.StatusCompleted)
 	s.says([]string{"suspend"}, "saga", "suspend", "held", "--by", "ann")
 	testkit.Eventually(t, "it is suspended", func() error {
-		if _, out, _ := s.run("saga", "show", "held"); !strings.Contains(out, "SUSPENDED") {
+		if _, out, _ := s.run("saga", "list", "--runtime-status", "SUSPENDED,STALLED"); !strings.Contains(out, "SUSPENDED") || strings.Contains(out, "stuck") {
 			return errors.New(out)
 		}
 		return nil
 	})
+	s.refuses("query.runtimeStatus", "saga", "list", "--runtime-status", "ASLEEP")
 	s.says([]string{"resume"}, "saga", "resume", "held")
 	s.says([]string{"cancel changed"}, "saga", "cancel", "held", "--note", "changed")
 	s.until("held", order.StatusCancelled)
@@ -126,6 +127,15 @@ func TestOperate(t *testing.T) {
 		return nil
 	})
 	s.refuses("no saga has this id", "saga", "history", "good")
+	s.place("live", "tok_ok", 100_000, order.StatusAwaitingApproval)
+	testkit.Eventually(t, "both sagas have ended", func() error {
+		if _, out, _ := s.run("saga", "list", "--runtime-status", "COMPLETED"); !strings.Contains(out, "dear") || !strings.Contains(out, "stuck") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	s.refuses("2 purged, 2 refused: live: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended; unknown: order unknown: not found", "saga", "purge", "dear", "live", "unknown", "stuck")
+	s.refuses("no saga has this id", "saga", "purge", "dear")
 	s.refuses("must be AWAITING_APPROVAL", "saga", "approve", "good")
 	s.refuses("order unknown: not found", "saga", "show", "unknown")
 	s.refuses("query.status", "saga", "list", "--status", "LOST")

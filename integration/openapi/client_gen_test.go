@@ -30,6 +30,12 @@ const (
 	Skip       ResolveRequestAction = "skip"
 )
 
+// Defines values for SagaEngine.
+const (
+	Dapr     SagaEngine = "dapr"
+	Embedded SagaEngine = "embedded"
+)
+
 // Defines values for ListDeadLettersParamsQueue.
 const (
 	ListDeadLettersParamsQueueCarrierAnswersQueue  ListDeadLettersParamsQueue = "CarrierAnswersQueue"
@@ -60,16 +66,28 @@ const (
 
 // Defines values for ListSagasParamsStatus.
 const (
-	AWAITINGAPPROVAL ListSagasParamsStatus = "AWAITING_APPROVAL"
-	CANCELLED        ListSagasParamsStatus = "CANCELLED"
-	COMPLETED        ListSagasParamsStatus = "COMPLETED"
-	DECLINED         ListSagasParamsStatus = "DECLINED"
-	FAILED           ListSagasParamsStatus = "FAILED"
-	NEEDSATTENTION   ListSagasParamsStatus = "NEEDS_ATTENTION"
-	PAID             ListSagasParamsStatus = "PAID"
-	PENDING          ListSagasParamsStatus = "PENDING"
-	REJECTED         ListSagasParamsStatus = "REJECTED"
-	RESERVED         ListSagasParamsStatus = "RESERVED"
+	ListSagasParamsStatusAWAITINGAPPROVAL ListSagasParamsStatus = "AWAITING_APPROVAL"
+	ListSagasParamsStatusCANCELLED        ListSagasParamsStatus = "CANCELLED"
+	ListSagasParamsStatusCOMPLETED        ListSagasParamsStatus = "COMPLETED"
+	ListSagasParamsStatusDECLINED         ListSagasParamsStatus = "DECLINED"
+	ListSagasParamsStatusFAILED           ListSagasParamsStatus = "FAILED"
+	ListSagasParamsStatusNEEDSATTENTION   ListSagasParamsStatus = "NEEDS_ATTENTION"
+	ListSagasParamsStatusPAID             ListSagasParamsStatus = "PAID"
+	ListSagasParamsStatusPENDING          ListSagasParamsStatus = "PENDING"
+	ListSagasParamsStatusREJECTED         ListSagasParamsStatus = "REJECTED"
+	ListSagasParamsStatusRESERVED         ListSagasParamsStatus = "RESERVED"
+)
+
+// Defines values for ListSagasParamsRuntimeStatus.
+const (
+	ListSagasParamsRuntimeStatusCOMPLETED  ListSagasParamsRuntimeStatus = "COMPLETED"
+	ListSagasParamsRuntimeStatusFAILED     ListSagasParamsRuntimeStatus = "FAILED"
+	ListSagasParamsRuntimeStatusNONE       ListSagasParamsRuntimeStatus = "NONE"
+	ListSagasParamsRuntimeStatusPENDING    ListSagasParamsRuntimeStatus = "PENDING"
+	ListSagasParamsRuntimeStatusRUNNING    ListSagasParamsRuntimeStatus = "RUNNING"
+	ListSagasParamsRuntimeStatusSTALLED    ListSagasParamsRuntimeStatus = "STALLED"
+	ListSagasParamsRuntimeStatusSUSPENDED  ListSagasParamsRuntimeStatus = "SUSPENDED"
+	ListSagasParamsRuntimeStatusTERMINATED ListSagasParamsRuntimeStatus = "TERMINATED"
 )
 
 // Accepted defines model for Accepted.
@@ -449,6 +467,9 @@ type Saga struct {
 	CustomerId  string    `json:"customerId"`
 	Decision    *string   `json:"decision,omitempty"`
 
+	// Engine What runs it; absent in lists.
+	Engine *SagaEngine `json:"engine,omitempty"`
+
 	// LastError Of its steps, the last one that failed said; only with stuck or undoing.
 	LastError *string `json:"lastError,omitempty"`
 	Lines     *[]Line `json:"lines"`
@@ -460,14 +481,14 @@ type Saga struct {
 	// Reservation HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held.
 	Reservation *string `json:"reservation,omitempty"`
 
-	// RuntimeStatus The workflow engine's view; absent once the engine has forgotten the saga.
+	// RuntimeStatus The workflow engine's view; absent once the engine has forgotten the saga, and in lists that are not of stuck, undoing or runtimeStatus.
 	RuntimeStatus *string   `json:"runtimeStatus,omitempty"`
 	ShipTo        *Address  `json:"shipTo,omitempty"`
 	ShipmentId    *string   `json:"shipmentId,omitempty"`
 	ShortSkus     *[]string `json:"shortSkus,omitempty"`
 	Status        string    `json:"status"`
 
-	// Step What the saga is at.
+	// Step What the saga is at, or was when it ended early.
 	Step  *string `json:"step,omitempty"`
 	Total int64   `json:"total"`
 
@@ -481,6 +502,9 @@ type Saga struct {
 	TrackingIds *[]string `json:"trackingIds,omitempty"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 }
+
+// SagaEngine What runs it; absent in lists.
+type SagaEngine string
 
 // Said defines model for Said.
 type Said struct {
@@ -586,6 +610,9 @@ type ListSagasParams struct {
 	// Undoing Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last.
 	Undoing *bool `form:"undoing,omitempty" json:"undoing,omitempty"`
 
+	// RuntimeStatus Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, was purged, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended.
+	RuntimeStatus *[]ListSagasParamsRuntimeStatus `form:"runtimeStatus,omitempty" json:"runtimeStatus,omitempty"`
+
 	// Cursor The next of the page before.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
@@ -596,6 +623,9 @@ type ListSagasParams struct {
 
 // ListSagasParamsStatus defines parameters for ListSagas.
 type ListSagasParamsStatus string
+
+// ListSagasParamsRuntimeStatus defines parameters for ListSagas.
+type ListSagasParamsRuntimeStatus string
 
 // PurgeSagaParams defines parameters for PurgeSaga.
 type PurgeSagaParams struct {
@@ -2987,6 +3017,18 @@ func NewListSagasRequest(server string, params *ListSagasParams) (*http.Request,
 		if params.Undoing != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "undoing", *params.Undoing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RuntimeStatus != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "runtimeStatus", *params.RuntimeStatus, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -418,7 +418,7 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnDemand) http.Handler {
 	p := w.parts
 	options := api.Options{
-		Orders: p.Store, Sagas: signals{p.Engine}, Starter: starter, Terms: w.Terms,
+		Orders: p.Store, Sagas: signals{p.Engine}, Engine: map[bool]string{true: "dapr", false: "embedded"}[w.Dapr != nil], Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconciler:  asked, Lost: w.Reconciler().Lost, Begin: w.Reconciler().Begin, Stalled: w.stalled.IDs,

@@ -3,14 +3,19 @@
 const main = document.querySelector("main[data-stream]");
 
 // Makes what is shown like the page that was fetched, and touches only what has
-// changed: focus, selections and what was typed or opened stay.
+// changed: focus, selections and what was typed or opened stay. What has an id
+// stays what it is though others come or go before it.
 const renew = (old, now) => {
   for (const a of now.attributes) if (a.name !== "open" && old.getAttribute(a.name) !== a.value) old.setAttribute(a.name, a.value);
   for (const a of [...old.attributes]) if (!now.hasAttribute(a.name) && a.name !== "open") old.removeAttribute(a.name);
   const fresh = [...now.childNodes];
   fresh.forEach((n, i) => {
-    const o = old.childNodes[i];
+    let o = old.childNodes[i];
+    if (n.id && o?.id !== n.id && [...old.childNodes].slice(i).some(later => later.id === n.id)) {
+      while ((o = old.childNodes[i]).id !== n.id) o.remove();
+    }
     if (!o) old.append(n);
+    else if (o.id && o.id !== n.id && fresh.slice(i).some(later => later.id === o.id)) o.before(n);
     else if (o.nodeType !== n.nodeType || o.nodeName !== n.nodeName) o.replaceWith(n);
     else if (n.nodeType !== Node.ELEMENT_NODE) { if (o.nodeValue !== n.nodeValue) o.nodeValue = n.nodeValue; }
     else if (!o.isEqualNode(n)) renew(o, n);
@@ -38,6 +43,21 @@ if (main) {
   stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED && !editing()) setTimeout(() => location.reload(), 5000); });
   main.addEventListener("focusout", () => { if (again) { again = false; setTimeout(refresh, 250); } });
 }
+// Buttons that copy are shown only where they can.
+document.documentElement.classList.add("script");
+document.addEventListener("click", async event => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.parentElement.querySelector("pre, code");
+  getSelection().selectAllChildren(text); // also to be seen, and to be copied by hand
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+  } catch { // there is no clipboard but on loopback and with TLS
+    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+});
 document.addEventListener("submit", event => {
   const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();

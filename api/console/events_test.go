@@ -1,0 +1,140 @@
+package console
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/api"
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// TestHappenings: each thing that happened is one row, with what became of it.
+func TestHappenings(t *testing.T) {
+	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	at := began.Add
+	of := func(id int) *int { return &id }
+	fires := at(time.Hour)
+	events := []engine.Event{
+		{ID: -1, At: at(0), Type: "WorkflowStarted"},
+		{ID: -1, At: at(0), Type: "ExecutionStarted", Name: "OrderSaga", Data: []byte(`{"order":{"lines":[]}}`)},
+		{ID: 0, At: at(0), Type: "TaskScheduled", Name: "ReserveStock", Data: []byte(`[1]`)},
+		{ID: 1, At: at(time.Second), Type: "TaskScheduled", Name: "ChargePayment"},
+		{ID: -1, At: at(2 * time.Second), Type: "TaskFailed", RelatesTo: of(1), Error: "down"},
+		{ID: -1, At: at(3 * time.Second), Type: "TaskCompleted", RelatesTo: of(0), Data: []byte(`{"held":true}`)},
+		{ID: 2, At: at(4 * time.Second), Type: "TimerCreated", Name: "signal", FireAt: &fires},
+		{ID: -1, At: at(5 * time.Second), Type: "EventRaised", Name: "signal", Data: []byte(`{"kind":"carrier"}`)},
+		{ID: -1, At: at(6 * time.Second), Type: "TaskCompleted", RelatesTo: of(9)},
+		{ID: 3, At: at(6 * time.Second), Type: "TaskScheduled", Name: "RefundPayment"},
+	}
+	want := []happening{
+		{Types: "ExecutionStarted", Name: "OrderSaga", Input: "{\n  \"order\": {\n    \"lines\": []\n  }\n}"},
+		{ID: "0", Types: "TaskScheduled → TaskCompleted", Name: "ReserveStock", Took: "3s", Input: "[\n  1\n]", Output: "{\n  \"held\": true\n}"},
+		{ID: "1", Types: "TaskScheduled → TaskFailed", Name: "ChargePayment", Took: "1s", Error: "down"},
+		{ID: "2", Types: "TimerCreated", Name: "signal", Took: "has not fired"},
+		{Types: "EventRaised", Name: "signal: carrier", Input: "{\n  \"kind\": \"carrier\"\n}"},
+		{Types: "TaskCompleted of 9"}, // of what nothing is known
+		{ID: "3", Types: "TaskScheduled", Name: "RefundPayment", Took: "under way"},
+	}
+	check := func(got []happening) {
+		t.Helper()
+		if len(got) != len(want) {
+			t.Fatalf("%+v", got)
+		}
+		for i, h := range got {
+			h.From, h.To, h.Due = time.Time{}, time.Time{}, nil
+			if h != want[i] {
+				t.Errorf("row %d is %+v, want %+v", i, h, want[i])
+			}
+		}
+	}
+	check(happeningsOf(events, at(time.Minute)))
+
+	events = append(events, engine.Event{ID: -1, At: at(7 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"by ann"`)},
+		engine.Event{ID: 0, At: at(7 * time.Second), Type: "ExecutionCompleted", Data: []byte(`"by ann"`)})
+	want[3].Took, want[6].Took = "did not fire", "no answer before the saga ended"
+	want = append(want, happening{Types: "ExecutionTerminated", Input: `"by ann"`}, happening{ID: "0", Types: "ExecutionCompleted", Output: `"by ann"`})
+	check(happeningsOf(events, at(time.Minute)))
+	if in, out := payloads(events); !strings.Contains(in, "lines") || out != `"by ann"` {
+		t.Errorf("%s %s", in, out)
+	}
+	if all := happeningsOf(nil, began); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestPretty: what somebody has sent is not made larger than it may be.
+func TestPretty(t *testing.T) {
+	for _, data := range []string{strings.Repeat("[", 9000) + strings.Repeat("]", 9000), `"` + strings.Repeat("ä", maxPane) + `"`, `[` + strings.Repeat("1,", maxPane/3) + `1]`, "not JSON"} {
+		if got := pretty([]byte(data)); len(got) > maxPane+100 || !strings.HasPrefix(got, data[:1]) || len(data) > maxPane && !strings.Contains(got, "… cut") {
+			t.Errorf("%d bytes become %d: %.50s", len(data), len(got), got)
+		}
+	}
+}
+
+// TestCommands: they can be pasted as they are, whatever the id and wherever the
+// API is, and there are those that do something now.
+func TestCommands(t *testing.T) {
+	lines := func(lists ...[]command) string {
+		var all []string
+		for _, list := range lists {
+			for _, c := range list {
+				all = append(all, c.Text)
+			}
+		}
+		return strings.Join(all, "\n")
+	}
+	for name, c := range map[string]struct {
+		saga          api.Saga
+		address, want string
+	}{
+		"waits": {sagaOf("o-1", order.StatusAwaitingApproval, engine.Running, "embedded"), "", `ordersaga saga show o-1
+ordersaga saga history o-1
+ordersaga saga approve o-1
+ordersaga saga reject o-1
+ordersaga saga suspend o-1
+ordersaga saga terminate o-1`},
+		"stuck, elsewhere": {sagaOf("-rf", order.StatusNeedsAttention, engine.Suspended, "dapr"), "https://x$(id)'", `ordersaga saga show --api 'https://x$(id)'\''' -- -rf
+ordersaga saga history --api 'https://x$(id)'\''' -- -rf
+ordersaga saga retry --action retry --api 'https://x$(id)'\''' -- -rf
+ordersaga saga retry --action compensate --api 'https://x$(id)'\''' -- -rf
+ordersaga saga retry --action skip --api 'https://x$(id)'\''' -- -rf
+ordersaga saga retry --action resolve --api 'https://x$(id)'\''' -- -rf
+ordersaga saga resume --api 'https://x$(id)'\''' -- -rf
+ordersaga saga terminate --api 'https://x$(id)'\''' -- -rf
+dapr workflow list --app-id ordersaga
+dapr workflow history --app-id ordersaga -- -rf
+dapr workflow resume --app-id ordersaga -- -rf
+dapr workflow terminate --app-id ordersaga -- -rf`},
+		"over": {sagaOf("o.2", order.StatusFailed, engine.Completed, "dapr"), "http://host:9000", `ordersaga saga show --api http://host:9000 o.2
+ordersaga saga history --api http://host:9000 o.2
+ordersaga saga purge --api http://host:9000 o.2
+dapr workflow list --app-id ordersaga
+dapr workflow history --app-id ordersaga o.2
+dapr workflow purge --app-id ordersaga o.2`},
+	} {
+		looks, acts, dapr := commandsOf(c.saga, buttonsOf(c.saga), c.address)
+		if got := lines(looks, acts, dapr); got != c.want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, c.want)
+		}
+	}
+}
+
+func sagaOf(id string, status order.Status, runtime engine.RuntimeStatus, runs string) (s api.Saga) {
+	s.OrderID, s.Status, s.Runtime, s.Engine = id, status, runtime, runs
+	return s
+}
+
+// TestHugeHistory: a page of tens of MiB is no page.
+func TestHugeHistory(t *testing.T) {
+	event := engine.Event{ID: -1, Type: "EventRaised", Data: []byte(`"` + strings.Repeat("x", maxPane/2) + `"`)}
+	size := 0
+	for _, h := range happeningsOf(slices.Repeat([]engine.Event{event}, 1000), time.Now()) {
+		size += len(h.Input)
+	}
+	if size > maxPanes+maxPane+1000*len(cut) {
+		t.Errorf("%d bytes of data are on the page", size)
+	}
+}

@@ -1,0 +1,135 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestRuntimeStatus: sagas are found by what the engine says of them, beside
+// what else selects orders; also those that it does not know.
+func TestRuntimeStatus(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("done", nil), "COMPLETED")
+	c.place(newOrder("forgotten", nil), "COMPLETED")
+	for _, id := range []string{"held-1", "runs", "held-2", "ended"} {
+		c.place(newOrder(id, expensive), "AWAITING_APPROVAL")
+	}
+	c.accept("queued")
+	for path, want := range map[string]int{"held-1/suspend": 202, "held-2/suspend": 202, "ended/terminate": 202} {
+		if a := c.post("/v1/sagas/"+path, `{}`); a.status != want {
+			t.Fatalf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	testkit.Eventually(t, "it is purged", func() error {
+		if a := c.do("DELETE", "/v1/sagas/forgotten", ""); a.status != 204 {
+			return errors.New(a.body)
+		}
+		return nil
+	})
+	type page struct {
+		Sagas []struct{ OrderID, RuntimeStatus, Step string }
+		Next  string
+	}
+	list := func(query string) (p page) {
+		t.Helper()
+		c.get("/v1/sagas?"+query).json(t, &p)
+		return p
+	}
+	for query, want := range map[string][]string{
+		"runtimeStatus=SUSPENDED":                             {"held-2 SUSPENDED approve", "held-1 SUSPENDED approve"},
+		"runtimeStatus=RUNNING":                               {"runs RUNNING approve"},
+		"runtimeStatus=RUNNING,NONE":                          {"queued  ", "runs RUNNING approve"},
+		"runtimeStatus=NONE":                                  {"queued  "},
+		"runtimeStatus=TERMINATED":                            {"ended TERMINATED approve"},
+		"runtimeStatus=COMPLETED":                             {"done COMPLETED "},
+		"runtimeStatus=TERMINATED,COMPLETED,NONE":             {"queued  ", "ended TERMINATED approve", "done COMPLETED "},
+		"runtimeStatus=PENDING,STALLED,FAILED":                nil,
+		"runtimeStatus=SUSPENDED&status=PAID":                 nil,
+		"runtimeStatus=SUSPENDED&status=COMPLETED":            nil,
+		"runtimeStatus=SUSPENDED&customer=c-1&sku=A&since=1h": {"held-2 SUSPENDED approve", "held-1 SUSPENDED approve"},
+		"runtimeStatus=SUSPENDED&customer=nobody":             nil,
+		"runtimeStatus=SUSPENDED&before=1h":                   nil,
+		"runtimeStatus=SUSPENDED&undoing=true":                nil,
+		"runtimeStatus=TERMINATED&status=COMPLETED":           nil,
+		"runtimeStatus=SUSPENDED&stuck=true&status=PAID":      nil,
+	} {
+		testkit.Eventually(t, query, func() error { // a suspension is taken in a moment later
+			var got []string
+			for _, one := range list(query).Sagas {
+				got = append(got, one.OrderID+" "+one.RuntimeStatus+" "+one.Step)
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("%q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	newest := list("runtimeStatus=SUSPENDED&limit=1")
+	if len(newest.Sagas) != 1 || newest.Sagas[0].OrderID != "held-2" || newest.Next == "" {
+		t.Fatalf("%+v", newest)
+	}
+	if older := list("runtimeStatus=SUSPENDED&limit=1&cursor=" + newest.Next); len(older.Sagas) != 1 || older.Sagas[0].OrderID != "held-1" {
+		t.Errorf("%+v", older)
+	}
+	c.get("/v1/sagas?runtimeStatus=ASLEEP").wantProblem(t, "no such status", 422, "query.runtimeStatus[0]", "SUSPENDED")
+
+	var one struct{ Engine, RuntimeStatus, Step string }
+	if c.get("/v1/sagas/done").json(t, &one); one.Engine != "embedded" || one.RuntimeStatus != "COMPLETED" || one.Step != "" {
+		t.Errorf("%+v", one) // the custom status of what has ended is its outcome, and no step
+	}
+}
+
+// accept takes an order in whose saga does not begin.
+func (c client) accept(id string) {
+	c.t.Helper()
+	var o order.Order
+	if err := json.Unmarshal([]byte(newOrder(id, nil)), &o); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, _, err := c.Store.Accept(c.t.Context(), o); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// TestRuntimeStatusLooksAtAThousand: a request costs no more, however many
+// orders are open; the next one goes on.
+func TestRuntimeStatusLooksAtAThousand(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("held", expensive), "AWAITING_APPROVAL")
+	if a := c.post("/v1/sagas/held/suspend", `{}`); a.status != 202 {
+		t.Fatal(a.body)
+	}
+	c.until("held", "AWAITING_APPROVAL")
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i := range 1001 {
+		g.Go(func() error { c.accept(fmt.Sprint("open-", i)); return nil })
+	}
+	_ = g.Wait() // accept has said it
+	var seen []string
+	pages := 0
+	for cursor := "?"; cursor != ""; pages++ {
+		var p struct {
+			Sagas []sagaView
+			Next  string
+		}
+		c.get("/v1/sagas?runtimeStatus=SUSPENDED&cursor="+url.QueryEscape(strings.Trim(cursor, "?"))).json(t, &p)
+		for _, one := range p.Sagas {
+			seen = append(seen, fmt.Sprint(one.OrderID, " on page ", pages+1))
+		}
+		cursor = p.Next
+	}
+	if !slices.Equal(seen, []string{"held on page 2"}) {
+		t.Errorf("saw %q on %d pages", seen, pages)
+	}
+}

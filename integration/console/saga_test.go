@@ -1,0 +1,95 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestWorkflow: a saga as a workflow: found by what the engine says of it, with
+// its data, events and commands, by mouse and by keyboard, while the page follows
+// what happens.
+func TestWorkflow(t *testing.T) {
+	o := newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) })
+	o.place("refused", "tok_ok", "REFUSE", 100)
+	o.until("refused", order.StatusFailed)
+	for _, id := range []string{"held", "followed", "lost"} {
+		o.place(id, "tok_ok", "Ann", 100_000)
+		o.until(id, order.StatusAwaitingApproval)
+	}
+
+	o.open("/console/sagas/held")
+	o.write("by", "ann")
+	o.press("Suspend")
+	o.sees("suspend: done", "SUSPENDED", "suspended")
+	o.picture("suspended")
+	o.open("/console/sagas")
+	o.do(chromedp.Click(`//label[normalize-space()="SUSPENDED"]`))
+	o.press("Show")
+	o.sees("held", "AWAITING_APPROVAL SUSPENDED")
+	if others := get(o, chromedp.Evaluate[int](`document.querySelectorAll("tbody tr").length`)); others != 1 {
+		t.Errorf("%d sagas are listed", others)
+	}
+	o.picture("sagas-suspended")
+
+	// What was opened stays open, and the keyboard where it is, though the saga
+	// goes on and its buttons go.
+	o.open("/console/sagas/followed")
+	o.sees("Input", `"orderId": "followed"`, "TaskScheduled → TaskCompleted", "ordersaga saga approve --api "+o.API+" followed")
+	get(o, chromedp.Evaluate[bool](`(document.querySelectorAll("details.event summary")[1].focus(), true)`))
+	o.do(chromedp.KeyEvent("\r"))
+	opened := `[...document.querySelectorAll("details.event")].findIndex(d => d.open) + " " + document.querySelectorAll("details.event[open]").length + " " + [...document.querySelectorAll("summary")].indexOf(document.activeElement)`
+	before := get(o, chromedp.Evaluate[string](opened))
+	if before != "1 1 1" {
+		t.Errorf("opened: %s", before)
+	}
+	res, err := http.Post(o.API+"/v1/sagas/followed/approve", "application/json", strings.NewReader("{}"))
+	if err != nil || res.StatusCode != http.StatusAccepted {
+		t.Fatal(res, err)
+	}
+	_ = res.Body.Close()
+	o.sees("COMPLETED", "Purge history", "ExecutionCompleted")
+	if after := get(o, chromedp.Evaluate[string](opened)); after != before {
+		t.Errorf("opened: %s, and before the page was renewed %s", after, before)
+	}
+
+	// Copying, as far as the browser lets one.
+	o.do(chromedp.Click(`#payloads [data-copy]`))
+	o.sees("Copied")
+	if copied := get(o, chromedp.Evaluate[string](`getSelection().toString()`)); copied != get(o, chromedp.Evaluate[string](`document.querySelector("#payloads pre").innerText`)) {
+		t.Errorf("%q is chosen", copied)
+	}
+	o.picture("followed")
+
+	o.open("/console/sagas/refused")
+	o.sees("RefundPayment")
+	o.do(chromedp.Click(`//details[contains(., "ShipOrder") or contains(., "RequestShipment")]/summary`))
+	o.picture("events")
+
+	o.open("/console/sagas/lost")
+	o.write("note", "nobody knows it")
+	o.press("Terminate")
+	o.sees("terminate: done", "Its saga was TERMINATED.", "terminated", "did not fire")
+	drawn := `document.querySelector("svg.timeline").outerHTML`
+	first := get(o, chromedp.Evaluate[string](drawn))
+	o.open("/console/sagas/lost")
+	o.sees("Its saga was TERMINATED.")
+	if second := get(o, chromedp.Evaluate[string](drawn)); second != first {
+		t.Errorf("the picture of what has ended changes:\n%s\n%s", first, second)
+	}
+	o.picture("terminated")
+
+	// Those that have ended are purged together; one that may not be says why.
+	o.open("/console/sagas?runtimeStatus=COMPLETED&runtimeStatus=TERMINATED")
+	o.sees("followed", "lost", "refused")
+	o.do(chromedp.Click(`[data-all=id]`))
+	get(o, chromedp.Evaluate[string](`document.querySelector("select[name=action]").value = "purge"`))
+	o.press("Do it")
+	o.sees("purge: 2 done, 1 refused: lost: the order is AWAITING_APPROVAL")
+	o.picture("purged")
+}
