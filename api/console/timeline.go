@@ -99,7 +99,7 @@ func unanswered(over bool) string {
 // longer.
 func endOf(events []engine.Event, now time.Time) (at time.Time, over bool) {
 	for _, e := range events {
-		if e.At.After(at) {
+		if e.At.After(at) && e.Type != "WorkflowStarted" { // that is after what it was started for
 			at = e.At
 		}
 		if e.Type == "ExecutionCompleted" || e.Type == "ExecutionTerminated" {

@@ -88,7 +88,7 @@ func TestTimelineOfWhatHasEnded(t *testing.T) {
 		"completed":  {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Data: []byte(`{}`)}, []mark{{Title: "suspended suspend by ann"}}},
 		"failed":     {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Error: "panicked"}, []mark{{Title: "suspended suspend by ann"}, {Title: "failed panicked"}}},
 	} {
-		events := append(slices.Clone(waits), c.end)
+		events := append(slices.Clone(waits), engine.Event{ID: -1, At: at(3*time.Second + time.Microsecond), Type: "WorkflowStarted"}, c.end)
 		if name == "terminated" { // the engines say that twice
 			events = append(events, engine.Event{ID: 0, At: at(3*time.Second + time.Millisecond), Type: "ExecutionCompleted"})
 		}
@@ -101,6 +101,9 @@ func TestTimelineOfWhatHasEnded(t *testing.T) {
 		}
 		if len(late.Marks) != len(c.marks) {
 			t.Fatalf("%s: %+v", name, late.Marks)
+		}
+		if b := late.Bars[1]; name == "terminated" && b.X+b.W > late.Marks[1].X+.01 {
+			t.Errorf("%+v goes beyond %+v", b, late.Marks[1])
 		}
 		for i, m := range c.marks {
 			if late.Marks[i].Title != m.Title {
