@@ -153,8 +153,12 @@ func TestBehindOurBack(t *testing.T) {
 		b.deleted(id)
 		b.act(id, action)
 	}
-	b.is("approved", order.StatusCompleted)
-	b.is("cancelled", order.StatusCancelled)
+	for id, want := range map[string]string{"approved": "COMPLETED", "cancelled": "CANCELLED: cancelled"} {
+		i, err := b.sagas.Wait(t.Context(), id)
+		if rec := b.is(id, order.Status(want[:9])); err != nil || i.Status != engine.Completed || i.CustomStatus != want {
+			t.Errorf("%s is %s; its saga %s and says %q (%v)", id, rec.Status, i.Status, i.CustomStatus, err)
+		}
+	}
 
 	b.deleted("left")
 	must(t, b.sagas.Hub.PurgeWorkflowState(t.Context(), "forced", api.WithForcePurge(true)))
