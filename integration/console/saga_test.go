@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -13,9 +14,22 @@ import (
 
 // TestWorkflow: a saga as a workflow: found by what the engine says of it, with
 // its data, events and commands, by mouse and by keyboard, while the page follows
-// what happens.
+// what happens; on both engines.
 func TestWorkflow(t *testing.T) {
-	o := newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) })
+	t.Run("embedded", func(t *testing.T) {
+		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).manages("")
+	})
+	t.Run("dapr", func(t *testing.T) {
+		o := newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop()) })
+		o.manages("dapr-")
+		o.open("/console/sagas/held")
+		o.sees("dapr workflow history --app-id ordersaga held", "dapr workflow resume --app-id ordersaga held")
+		o.picture("dapr-held")
+	})
+}
+
+// manages is what a person does. The pictures' names begin with engine.
+func (o operator) manages(engine string) {
 	o.place("refused", "tok_ok", "REFUSE", 100)
 	o.until("refused", order.StatusFailed)
 	for _, id := range []string{"held", "followed", "lost"} {
@@ -27,15 +41,15 @@ func TestWorkflow(t *testing.T) {
 	o.write("by", "ann")
 	o.press("Suspend")
 	o.sees("suspend: done", "SUSPENDED", "suspended")
-	o.picture("suspended")
+	o.picture(engine + "suspended")
 	o.open("/console/sagas")
 	o.do(chromedp.Click(`//label[normalize-space()="SUSPENDED"]`))
 	o.press("Show")
 	o.sees("held", "AWAITING_APPROVAL SUSPENDED")
 	if others := get(o, chromedp.Evaluate[int](`document.querySelectorAll("tbody tr").length`)); others != 1 {
-		t.Errorf("%d sagas are listed", others)
+		o.Errorf("%d sagas are listed", others)
 	}
-	o.picture("sagas-suspended")
+	o.picture(engine + "sagas-suspended")
 
 	// What was opened stays open, and the keyboard where it is, though the saga
 	// goes on and its buttons go.
@@ -46,30 +60,30 @@ func TestWorkflow(t *testing.T) {
 	opened := `[...document.querySelectorAll("details.event")].findIndex(d => d.open) + " " + document.querySelectorAll("details.event[open]").length + " " + [...document.querySelectorAll("summary")].indexOf(document.activeElement)`
 	before := get(o, chromedp.Evaluate[string](opened))
 	if before != "1 1 1" {
-		t.Errorf("opened: %s", before)
+		o.Errorf("opened: %s", before)
 	}
 	res, err := http.Post(o.API+"/v1/sagas/followed/approve", "application/json", strings.NewReader("{}"))
 	if err != nil || res.StatusCode != http.StatusAccepted {
-		t.Fatal(res, err)
+		o.Fatal(res, err)
 	}
 	_ = res.Body.Close()
 	o.sees("COMPLETED", "Purge history", "ExecutionCompleted")
 	if after := get(o, chromedp.Evaluate[string](opened)); after != before {
-		t.Errorf("opened: %s, and before the page was renewed %s", after, before)
+		o.Errorf("opened: %s, and before the page was renewed %s", after, before)
 	}
 
 	// Copying, as far as the browser lets one.
 	o.do(chromedp.Click(`#payloads [data-copy]`))
 	o.sees("Copied")
 	if copied := get(o, chromedp.Evaluate[string](`getSelection().toString()`)); copied != get(o, chromedp.Evaluate[string](`document.querySelector("#payloads pre").innerText`)) {
-		t.Errorf("%q is chosen", copied)
+		o.Errorf("%q is chosen", copied)
 	}
-	o.picture("followed")
+	o.picture(engine + "followed")
 
 	o.open("/console/sagas/refused")
 	o.sees("RefundPayment")
 	o.do(chromedp.Click(`//details[contains(., "ShipOrder") or contains(., "RequestShipment")]/summary`))
-	o.picture("events")
+	o.picture(engine + "events")
 
 	o.open("/console/sagas/lost")
 	o.write("note", "nobody knows it")
@@ -80,9 +94,9 @@ func TestWorkflow(t *testing.T) {
 	o.open("/console/sagas/lost")
 	o.sees("Its saga was TERMINATED.")
 	if second := get(o, chromedp.Evaluate[string](drawn)); second != first {
-		t.Errorf("the picture of what has ended changes:\n%s\n%s", first, second)
+		o.Errorf("the picture of what has ended changes:\n%s\n%s", first, second)
 	}
-	o.picture("terminated")
+	o.picture(engine + "terminated")
 
 	// Those that have ended are purged together; one that may not be says why.
 	o.open("/console/sagas?runtimeStatus=COMPLETED&runtimeStatus=TERMINATED")
@@ -91,5 +105,5 @@ func TestWorkflow(t *testing.T) {
 	get(o, chromedp.Evaluate[string](`document.querySelector("select[name=action]").value = "purge"`))
 	o.press("Do it")
 	o.sees("purge: 2 done, 1 refused: lost: the order is AWAITING_APPROVAL")
-	o.picture("purged")
+	o.picture(engine + "purged")
 }
