@@ -80,7 +80,7 @@ type action struct {
 	holds bool
 	// without does it for an order whose saga is lost or has ended, where there
 	// is anything to do.
-	without func(ctx context.Context, rec stock.Record) error
+	without func(ctx context.Context, rec stock.Record, a action) error
 }
 
 // send is how most actions tell the saga: by an event.
@@ -125,7 +125,7 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 		}
 	}
 	if gone(inst) && a.without != nil {
-		err = a.without(ctx, rec)
+		err = a.without(ctx, rec, a)
 	} else {
 		err = s.tell(ctx, id, a)
 	}
@@ -172,19 +172,26 @@ func tooLate(rec stock.Record, inst engine.Instance, a action) error {
 	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 
-// again starts the saga of an order again that the engine has lost, so that what
-// was decided is carried out now. Whatever keeps it from that, and one that has
-// ended, is for the reconciler, which goes by what was decided, too.
-func (s *server) again(ctx context.Context, id string) error {
-	rec, err := s.Orders.Get(ctx, id)
-	if err != nil {
+// again tells an order's saga that the engine has lost, by starting it again: it
+// goes by what was decided. If another one was quicker, it is told. What keeps it
+// from that, and a saga that has ended, is for the reconciler, which goes by what
+// was decided, too.
+func (s *server) again(ctx context.Context, rec stock.Record, a action) error {
+	told := a.tell
+	a.tell = func(ctx context.Context, id string) error {
+		rec, err := s.Orders.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		inst, err := s.instance(ctx, rec)
+		if err == nil && inst.Status == "" && s.Begin != nil {
+			if err = s.Begin(ctx, rec); errors.Is(err, engine.ErrActive) {
+				err = told(ctx, id)
+			}
+		}
 		return err
 	}
-	inst, err := s.instance(ctx, rec)
-	if err == nil && inst.Status == "" && s.Begin != nil {
-		err = s.Begin(ctx, rec)
-	}
-	if err != nil {
+	if err := s.tell(ctx, rec.OrderID, a); err != nil {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a saga that is lost is begun again later")
 	}
 	return nil
@@ -200,9 +207,9 @@ func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, erro
 		commit: s.Orders.RequestCancel,
 		// An order that waits to be taken in gets its saga here, or it would run
 		// later.
-		without: func(ctx context.Context, rec stock.Record) error {
+		without: func(ctx context.Context, rec stock.Record, a action) error {
 			if rec.Status != order.StatusPending || rec.Terminated != "" {
-				return s.again(ctx, rec.OrderID)
+				return s.again(ctx, rec, a)
 			}
 			o, err := rec.Order()
 			if err != nil {
@@ -233,7 +240,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 					by, note := rec.CancelledBy()
 					return saga.Reason("the order is to be cancelled: asked for", by, note)
 				case inst.Status.Ended() && !rec.Status.Terminal():
-					return "the saga has ended " + string(inst.Status) + ", and the order with it as soon as the reconciler comes by"
+					return "the saga has ended " + string(inst.Status) + "; the reconciler is about to undo the order, or to take it to a person"
 				}
 				if reason := only(order.StatusAwaitingApproval, rec); reason != "" {
 					return reason
@@ -245,7 +252,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 			},
 			done:    func(rec stock.Record) bool { return rec.Decision == decision },
 			commit:  func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
-			without: func(ctx context.Context, rec stock.Record) error { return s.again(ctx, rec.OrderID) },
+			without: s.again,
 		})
 	}
 }
@@ -289,7 +296,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			}
 			return s.Orders.Resolve(ctx, id, step, string(res.Action), n)
 		},
-		without: func(ctx context.Context, rec stock.Record) error { return s.Lost(ctx, rec, res) },
+		without: func(ctx context.Context, rec stock.Record, _ action) error { return s.Lost(ctx, rec, res) },
 	})
 }
 

@@ -158,7 +158,11 @@ func New(o Options) http.Handler {
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
 	s.secure(&config)
-	config.OnAddOperation = append(config.OnAddOperation, s.document)
+	config.OnAddOperation = append(config.OnAddOperation, s.document, func(_ *huma.OpenAPI, op *huma.Operation) {
+		// bounded has read the body. Huma's own 5 s would go on, and end the
+		// connection's next request before it begins.
+		op.BodyReadTimeout = -1
+	})
 	h := humachi.New(r, config)
 	h.UseMiddleware(onceEach(h), concerning)
 	s.orders(h)

@@ -14,6 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -22,7 +23,7 @@ type Saga struct {
 	stock.Record
 
 	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
-	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent once the engine has forgotten the saga, and in lists that are not of stuck, undoing or runtimeStatus."`
+	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
 	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
@@ -70,7 +71,7 @@ type listInput struct {
 	Before   string   `query:"before" doc:"Accepted before: likewise." example:"5m"`
 	Stuck    bool     `query:"stuck" doc:"Only those that need attention, are stalled, or have not moved for longer than what they are at may take, each with its step and last error."`
 	Undoing  bool     `query:"undoing" doc:"Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last."`
-	Runtime  []string `query:"runtimeStatus" enum:"PENDING,RUNNING,SUSPENDED,STALLED,COMPLETED,FAILED,TERMINATED,NONE" doc:"Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, was purged, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended." example:"SUSPENDED"`
+	Runtime  []string `query:"runtimeStatus" enum:"PENDING,RUNNING,SUSPENDED,STALLED,COMPLETED,FAILED,TERMINATED,NONE" doc:"Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended." example:"SUSPENDED"`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the page before."`
 	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
@@ -240,17 +241,9 @@ func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error)
 	return saga, nil
 }
 
-// instance is what the engine knows of an order's saga, and what the order's
-// record knows of one that was terminated and then purged: else it is zero.
 func (s *server) instance(ctx context.Context, rec stock.Record) (engine.Instance, error) {
 	inst, err := s.Sagas.Get(ctx, rec.OrderID)
-	if !errors.Is(err, engine.ErrNotFound) {
-		return inst, err
-	}
-	if rec.Terminated != "" && !rec.Status.Terminal() {
-		return engine.Instance{Status: engine.Terminated}, nil
-	}
-	return engine.Instance{}, nil
+	return reconcile.Found(rec, inst, err)
 }
 
 func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {

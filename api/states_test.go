@@ -60,6 +60,7 @@ type behind struct {
 	failRaise error
 	failNote  error
 	failBegin error
+	slow      time.Duration // to cancel
 	panics    bool
 }
 
@@ -140,6 +141,7 @@ func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {
 }
 
 func (n noting) RequestCancel(ctx context.Context, id string, note stock.Note) error {
+	time.Sleep(n.on.slow)
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
@@ -615,6 +617,17 @@ func TestDecidedWithoutASaga(t *testing.T) {
 	if v := b.view(held); v.RuntimeStatus != "TERMINATED" || b.begun != nil || b.started != nil || b.raised != nil {
 		t.Errorf("%s: begun %v, started %v, raised %v", v.RuntimeStatus, b.begun, b.started, b.raised)
 	}
+}
+
+// TestSlowAnswer: what takes longer than huma gives a client to send its body
+// leaves the connection as it was.
+func TestSlowAnswer(t *testing.T) {
+	b := newBench(t)
+	id := b.put(order.StatusReserved)
+	b.slow = 5200 * time.Millisecond
+	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann"}`))
+	b.slow = 0
+	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann"}`))
 }
 
 // TestFailures: the caller learns where to look, and the log the cause.

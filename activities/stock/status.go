@@ -211,7 +211,7 @@ func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) err
 
 // SagaTerminated records that somebody has terminated the saga of an order that
 // has not ended, and why: what the engine knows of that, anybody may purge. The
-// order is then undone, or with a person, until Unpark lets it go on. ErrFinished
+// order is then undone, or with a person, until Unpark or SagaBegun lets it go on. ErrFinished
 // if there is no such order or it has ended.
 func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) error {
 	values := map[string]types.AttributeValue{":why": str(reason), ":at": str(s.stamp())}
@@ -222,6 +222,18 @@ func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) erro
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	return wrap(err, "note that the saga of order %s was terminated", orderID)
+}
+
+// SagaBegun takes back SagaTerminated: the order has another saga, or is about to.
+func (s *Store) SagaBegun(ctx context.Context, orderID string) error {
+	err := s.update(ctx, &types.Update{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression: aws.String("REMOVE sagaTerminated"), ConditionExpression: aws.String("attribute_exists(sagaTerminated)"),
+	})
+	if errors.Is(err, ErrFinished) {
+		return nil // nobody had
+	}
+	return wrap(err, "note that order %s has another saga", orderID)
 }
 
 // GiveUp records that an order that needs attention is undone, and excludes

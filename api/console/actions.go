@@ -55,7 +55,7 @@ func buttonsOf(s api.Saga) (all []button) {
 	add(stuck && (running || sent), button{Action: "resolve", Label: "Done by hand", Title: "The stuck step was done by hand", Confirm: "Was the stuck step done by hand?"})
 	add(running && s.Runtime != engine.Suspended, button{Action: "suspend", Label: "Suspend", Title: "Hold the saga up until it is resumed", Confirm: "Hold this saga up?"})
 	add(s.Runtime == engine.Suspended, button{Action: "resume", Label: "Resume", Title: "Let the saga go on", Confirm: "Let this saga go on?"})
-	add(running, button{Action: "terminate", Label: "Terminate", Title: "End the saga where it stands; the reconciler then undoes the order", Confirm: "End the saga where it stands? Nothing is undone until the reconciler comes by."})
+	add(running, button{Action: "terminate", Label: "Terminate", Title: "End the saga where it stands; the reconciler then undoes the order, or asks a person once its shipment was requested", Confirm: "End the saga where it stands? Nothing is undone until the reconciler comes by."})
 	add(s.Runtime.Ended() && s.Status.Terminal(), button{Action: "purge", Label: "Purge history", Title: "Forget what the saga did; the order stays", Confirm: "Forget the history of this saga?"})
 	return all
 }

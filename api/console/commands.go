@@ -35,7 +35,7 @@ func commandsOf(s api.Saga, buttons []button, address string) (looks, acts, dapr
 		}
 		return command{shell(append([]string{"ordersaga", "saga"}, words...), s.OrderID), what}
 	}
-	looks = []command{our("The order and how its saga stands.", "show"), our("All its events; with -o json their data too.", "history")}
+	looks = []command{our("The order and how its saga stands.", "show"), our("All its events.", "history"), our("With their data.", "history", "--output", "json")}
 	for _, b := range buttons {
 		if d := deeds[b.Action]; d.resolution != "" {
 			acts = append(acts, our(b.Title+".", "retry", "--action", string(d.resolution)))

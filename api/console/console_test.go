@@ -3,6 +3,7 @@ package console_test
 import (
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -167,6 +168,35 @@ func TestSagaPageWithoutAScript(t *testing.T) {
 	b.sees(200, page, status, "purge: 2 done, 1 refused: dear: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended")
 	status, page, _ = b.send("GET", "/console/sagas/good", nil)
 	b.sees(200, page, status, "its history was purged", "tidied")
+}
+
+// TestOlderSagas follows the links as they are on the page.
+func TestOlderSagas(t *testing.T) {
+	b := newBrowser(t)
+	for n := range 60 {
+		o := order.Order{OrderID: fmt.Sprintf("o-%02d", n), CustomerID: "c-1", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}}
+		if _, _, err := b.Store.Accept(b.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow := func(page, begins string) string {
+		_, rest, _ := strings.Cut(page, begins)
+		href, _, found := strings.Cut(rest, `"`)
+		if !found {
+			t.Fatalf("no link %s in %s", begins, page)
+		}
+		status, page, _ := b.send("GET", "/console/sagas?"+html.UnescapeString(href), nil)
+		b.sees(200, page, status)
+		return page
+	}
+	status, page, _ := b.send("GET", "/console/sagas?customer=c-1&runtimeStatus=NONE", nil)
+	b.sees(200, page, status, "o-59", "o-10")
+	older := follow(page, `class="next" href="/console/sagas?`)
+	b.sees(200, older, 200, "o-09", "o-00", `value="c-1"`)
+	if strings.Contains(older, ">o-59<") {
+		t.Errorf("the older page has the newest: %s", older)
+	}
+	b.sees(200, follow(older, `class="pages"><a href="/console/sagas?`), 200, "o-59", `value="c-1"`)
 }
 
 func TestBadPages(t *testing.T) {

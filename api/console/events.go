@@ -114,22 +114,32 @@ const (
 // pretty is JSON with a line for each of its parts.
 func pretty(data json.RawMessage) string {
 	var b bytes.Buffer
-	depth, deepest := 0, 0
-	for _, c := range data {
-		switch c {
-		case '{', '[':
-			depth++
-			deepest = max(deepest, depth)
-		case '}', ']':
-			depth--
-		}
-	}
 	text := string(data)
-	if len(data) <= maxPane && deepest <= maxDepth && json.Indent(&b, data, "", "  ") == nil {
+	if len(data) <= maxPane && depthOf(data) <= maxDepth && json.Indent(&b, data, "", "  ") == nil {
 		text = b.String()
 	}
 	if len(text) > maxPane {
 		text = strings.ToValidUTF8(text[:maxPane], "") + "\n" + cut
 	}
 	return text
+}
+
+// depthOf is how deep JSON goes. Brackets in texts do not count.
+func depthOf(data json.RawMessage) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
 }

@@ -92,12 +92,14 @@ func TestCommands(t *testing.T) {
 	}{
 		"waits": {sagaOf("o-1", order.StatusAwaitingApproval, engine.Running, "embedded"), "", `ordersaga saga show o-1
 ordersaga saga history o-1
+ordersaga saga history --output json o-1
 ordersaga saga approve o-1
 ordersaga saga reject o-1
 ordersaga saga suspend o-1
 ordersaga saga terminate o-1`},
 		"stuck, elsewhere": {sagaOf("-rf", order.StatusNeedsAttention, engine.Suspended, "dapr"), "https://x$(id)'", `ordersaga saga show --api 'https://x$(id)'\''' -- -rf
 ordersaga saga history --api 'https://x$(id)'\''' -- -rf
+ordersaga saga history --output json --api 'https://x$(id)'\''' -- -rf
 ordersaga saga retry --action retry --api 'https://x$(id)'\''' -- -rf
 ordersaga saga retry --action compensate --api 'https://x$(id)'\''' -- -rf
 ordersaga saga retry --action skip --api 'https://x$(id)'\''' -- -rf
@@ -110,6 +112,7 @@ dapr workflow resume --app-id ordersaga -- -rf
 dapr workflow terminate --app-id ordersaga -- -rf`},
 		"over": {sagaOf("o.2", order.StatusFailed, engine.Completed, "dapr"), "http://host:9000", `ordersaga saga show --api http://host:9000 o.2
 ordersaga saga history --api http://host:9000 o.2
+ordersaga saga history --output json --api http://host:9000 o.2
 ordersaga saga purge --api http://host:9000 o.2
 dapr workflow list --app-id ordersaga
 dapr workflow history --app-id ordersaga o.2
@@ -125,6 +128,19 @@ dapr workflow purge --app-id ordersaga o.2`},
 func sagaOf(id string, status order.Status, runtime engine.RuntimeStatus, runs string) (s api.Saga) {
 	s.OrderID, s.Status, s.Runtime, s.Engine = id, status, runtime, runs
 	return s
+}
+
+// TestDeepData: indenting makes little of what looks flat.
+func TestDeepData(t *testing.T) {
+	deep := strings.Repeat("[", 9990) + strings.Repeat("]", 9990)
+	for _, data := range []string{deep, `["` + strings.Repeat("}", 20000) + `",` + deep + `]`, `["\"` + strings.Repeat("}", 20000) + `\\",` + deep + `]`} {
+		if text := pretty([]byte(data)); text != data {
+			t.Errorf("%d bytes became %d", len(data), len(text))
+		}
+	}
+	if text := pretty([]byte(`{"text":"[[{\"","list":[1]}`)); strings.Count(text, "\n") != 5 {
+		t.Error(text)
+	}
 }
 
 // TestHugeHistory: a page of tens of MiB is no page.

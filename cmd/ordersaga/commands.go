@@ -104,7 +104,7 @@ type devCmd struct {
 	StateAt     string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
 	Components  string `type:"existingdir" placeholder:"DIR" help:"Folder with Dapr's components and configuration.yaml, in place of the built-in components/local; the state store is then one of its files, and not --state."`
 	MaxBodySize int    `name:"dapr-max-body-size" default:"16" placeholder:"MIB" help:"Of the workers' sidecars, in MiB, 4 to 64: a saga with a larger history is stalled."`
-	Open        bool   `name:"open-sidecars" help:"Dapr's sidecars ask for no token, so that the Dapr CLI and dashboards, which send none, can ask them. Any program on this machine may drive them then."`
+	Open        bool   `name:"open-sidecars" help:"Dapr's sidecars ask for no token, so that the Dapr CLI and dashboards, which send none, can ask them. Any program on this machine, and any web page open in a browser on it, may drive them then."`
 	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`

@@ -208,7 +208,7 @@ func TestOpenSidecars(t *testing.T) {
 	}()
 	greeting := readUntil(t, r, "\n  grpc ")
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	for say, want := range map[string]bool{"any program on this machine may drive them": true, "dev-dashboard --mode dapr-run --port 9091": true, "dapr-api-token": false} {
+	for say, want := range map[string]bool{"any program on this machine, and any web page open on it, may drive them": true, "dev-dashboard --mode dapr-run --port 9091": true, "dapr-api-token": false} {
 		if strings.Contains(greeting, say) != want {
 			t.Errorf("%q is in it: %t, want %t\n%s", say, !want, want, greeting)
 		}

@@ -89,21 +89,36 @@ func (b behind) terminated(id string) {
 // does: the sidecar that has it in memory hears nothing of that.
 func (b behind) deleted(id string) {
 	b.Helper()
-	cli := func(args ...string) string {
-		out, err := exec.CommandContext(b.Context(), "redis-cli", append([]string{"-p", b.redis}, args...)...).CombinedOutput()
-		if err != nil {
-			b.Fatalf("redis-cli: %v %s", err, out)
-		}
-		return string(out)
-	}
-	keys := strings.Fields(cli("KEYS", "ordersaga||dapr.internal.default.ordersaga.workflow||"+id+"||*"))
+	keys := strings.Fields(b.cli("KEYS", "ordersaga||dapr.internal.default.ordersaga.workflow||"+id+"||*"))
 	if len(keys) < 3 {
 		b.Fatalf("%s has the keys %q", id, keys)
 	}
-	cli(append([]string{"DEL"}, keys...)...)
+	b.cli(append([]string{"DEL"}, keys...)...)
 	if i, err := b.sagas.Get(b.Context(), id); !errors.Is(err, engine.ErrNotFound) {
 		b.Fatalf("%+v %v", i, err)
 	}
+}
+
+func (b behind) cli(args ...string) string {
+	b.Helper()
+	out, err := exec.CommandContext(b.Context(), "redis-cli", append([]string{"-p", b.redis}, args...)...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("redis-cli: %v %s", err, out)
+	}
+	return string(out)
+}
+
+// woken has the sidecar go on with a saga that only its memory has. On Redis it
+// writes what is new of it, beside nothing.
+func (b behind) woken(id string) {
+	b.Helper()
+	must(b.T, b.sagas.Hub.RaiseEvent(b.Context(), api.InstanceID(id), "noise"))
+	testkit.Eventually(b, id+" has left something", func() error {
+		if keys := b.cli("KEYS", "ordersaga||dapr.internal.default.ordersaga.workflow||"+id+"||*"); !strings.Contains(keys, "history-") {
+			return fmt.Errorf("only %q", keys)
+		}
+		return nil
+	})
 }
 
 func (b behind) is(id string, want order.Status) (rec stock.Record) {
@@ -146,21 +161,26 @@ func (b behind) found() map[string]string {
 // whether that was purged or not; one whose saga is merely gone goes on.
 func TestBehindOurBack(t *testing.T) {
 	b := newBehind(t)
-	b.placed("", workflows.StepApprove, "approved", "cancelled", "left", "forced", "terminated", "purged", "suspended")
+	b.placed("", workflows.StepApprove, "approved", "cancelled", "left", "woken", "woken-left", "forced", "terminated", "purged", "suspended")
 	b.placed("SILENT", workflows.StepCarrier, "sent")
 
-	for id, action := range map[string]string{"approved": "approve", "cancelled": "cancel"} {
+	for id, action := range map[string]string{"approved": "approve", "cancelled": "cancel", "woken": "approve"} {
 		b.deleted(id)
+		if id == "woken" {
+			b.woken(id)
+		}
 		b.act(id, action)
 	}
-	for id, want := range map[string]string{"approved": "COMPLETED", "cancelled": "CANCELLED: cancelled"} {
-		i, err := b.sagas.Wait(t.Context(), id)
-		if rec := b.is(id, order.Status(want[:9])); err != nil || i.Status != engine.Completed || i.CustomStatus != want {
+	for id, want := range map[string]string{"approved": "COMPLETED", "woken": "COMPLETED", "cancelled": "CANCELLED: cancelled"} {
+		rec := b.is(id, order.Status(want[:9]))
+		if i, err := b.sagas.Wait(t.Context(), id); err != nil || i.Status != engine.Completed || i.CustomStatus != want {
 			t.Errorf("%s is %s; its saga %s and says %q (%v)", id, rec.Status, i.Status, i.CustomStatus, err)
 		}
 	}
 
 	b.deleted("left")
+	b.deleted("woken-left")
+	b.woken("woken-left")
 	must(t, b.sagas.Hub.PurgeWorkflowState(t.Context(), "forced", api.WithForcePurge(true)))
 	must(t, b.sagas.Suspend(t.Context(), "suspended", "a moment"))
 	for _, id := range []string{"terminated", "purged", "suspended", "sent"} {
@@ -170,12 +190,12 @@ func TestBehindOurBack(t *testing.T) {
 		must(t, b.sagas.Purge(t.Context(), id))
 	}
 	got := b.found()
-	for id, want := range map[string]string{"left": "saga started again", "forced": "saga started again", "terminated": "undone", "purged": "undone", "suspended": "undone", "sent": "parked"} {
+	for id, want := range map[string]string{"left": "saga started again", "woken-left": "saga started again", "forced": "saga started again", "terminated": "undone", "purged": "undone", "suspended": "undone", "sent": "parked"} {
 		if got[id] != want {
 			t.Errorf("%s: %q, want %q", id, got[id], want)
 		}
 	}
-	for _, id := range []string{"left", "forced"} {
+	for _, id := range []string{"left", "woken-left", "forced"} {
 		b.at(id, workflows.StepApprove)
 		b.act(id, "approve")
 		b.is(id, order.StatusCompleted)

@@ -281,7 +281,7 @@ Stock comes by events of its own, to the queue of cmd/stock-lambda:
 		token := " -H 'dapr-api-token: " + side.Token + "'"
 		if side.Token == "" {
 			token = ""
-			_, _ = fmt.Fprint(d.Out, "The sidecars ask for no token: any program on this machine may drive them.\n\n")
+			_, _ = fmt.Fprint(d.Out, "The sidecars ask for no token: any program on this machine, and any web page open on it, may drive them.\n\n")
 		}
 		_, _ = fmt.Fprintf(d.Out, `Sagas in a dashboard of workflows, if you have it (docs/dapr.md):
   DEVDASHBOARD_TELEMETRY_OPTOUT=true dev-dashboard --mode dapr-run --port 9091

@@ -49,7 +49,7 @@ func (d door) start(ctx context.Context, workflow, id string, input []byte) erro
 	case errors.Is(err, stock.ErrConflict):
 		return status.Errorf(codes.AlreadyExists, "order %s: %v", id, err)
 	case err == nil && !created:
-		return status.Errorf(codes.AlreadyExists, "order %s has its saga, and is %s", id, rec.Status)
+		return status.Errorf(codes.AlreadyExists, "order %s was accepted before, and is %s", id, rec.Status)
 	}
 	return err
 }

@@ -451,6 +451,26 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	}
 }
 
+// TestAnswerAboutATerminatedSaga is kept with its order: that the saga was purged,
+// too, is no reason to ask for it again.
+func TestAnswerAboutATerminatedSaga(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patientCarrier)
+	for _, a := range []carriersim.Answer{dispatchedBy("taken", "trk"), refusedBy("refused", "island")} {
+		o, err := order.Parse([]byte(event(t, a.OrderID)))
+		check(t, err)
+		_, _, err = w.Store.Accept(t.Context(), o)
+		check(t, err)
+		_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+		check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(), o.OrderID, "shp-"+o.OrderID),
+			w.Store.SagaTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID, "its saga has ended TERMINATED")))
+		check(t, w.says(t, a))
+		if rec := w.record(t, o.OrderID); rec.Carrier == "" || rec.Status != order.StatusNeedsAttention {
+			t.Errorf("%+v", rec)
+		}
+	}
+}
+
 // TestLongReasonsHideNothing: the note of a contradiction begins with what a
 // person needs, and comes once, however long the carrier's reason is.
 func TestLongReasonsHideNothing(t *testing.T) {

@@ -198,7 +198,8 @@ func (c CarrierAnswers) send(ctx context.Context, rec stock.Record, a stock.Carr
 	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
 		Dispatched: a.Said == stock.Dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
 	})
-	ended, gone := errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrNotFound)
+	gone := errors.Is(err, engine.ErrNotFound) && rec.Terminated == ""
+	ended := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) && !gone // and purged
 	switch {
 	case (ended || gone) && a.Said == stock.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
 		return c.Undo(ctx, rec.OrderID)

@@ -57,6 +57,11 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 	if err := r.purge(ctx, rec.OrderID); err != nil {
 		return err
 	}
+	if rec.Terminated != "" {
+		if err := r.Orders.SagaBegun(ctx, rec.OrderID); err != nil {
+			return err
+		}
+	}
 	return r.start(ctx, rec)
 }
 
@@ -99,7 +104,7 @@ func CarrierAnswer(rec stock.Record) workflows.CarrierAnswer {
 // terminated, so that it is undone also if the saga is purged at once.
 func Terminated(keep func(ctx context.Context, orderID, reason string) error) engine.OnTerminated {
 	return func(ctx context.Context, id, reason string) error {
-		if reason == anew || reason == dropped {
+		if reason == anew || reason == dropped || !order.ValidID(id) {
 			return nil
 		}
 		err := keep(ctx, id, text.Cut(cmp.Or(reason, "no reason given"), text.Max))
@@ -110,6 +115,18 @@ func Terminated(keep func(ctx context.Context, orderID, reason string) error) en
 	}
 }
 
+// Found is what the engine said of an order's saga, and what the order's record
+// knows of one that was terminated and then purged. It is zero if the saga is gone.
+func Found(rec stock.Record, inst engine.Instance, err error) (engine.Instance, error) {
+	if !errors.Is(err, engine.ErrNotFound) {
+		return inst, err
+	}
+	if rec.Terminated != "" && !rec.Status.Terminal() {
+		return engine.Instance{Status: engine.Terminated}, nil
+	}
+	return engine.Instance{}, nil
+}
+
 // Begin starts the saga of an order again that the engine does not know, once
 // somebody has decided about the order, so that this does not wait for the
 // reconciler. engine.ErrActive if it runs after all.
@@ -117,7 +134,7 @@ func (r Reconciler) Begin(ctx context.Context, rec stock.Record) error {
 	if err := r.start(ctx, rec); err != nil {
 		return err
 	}
-	return r.Orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: reconciler, Action: startedAgain, Text: withoutSaga(rec)})
+	return r.Orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: "api", Action: startedAgain, Text: withoutSaga(rec)})
 }
 
 // MissesCarrier reports whether a saga waits for the carrier, or for a person
@@ -252,10 +269,10 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 	if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
 		return err
 	}
-	if err := r.start(ctx, rec); !errors.Is(err, engine.ErrActive) {
-		return err
+	if err = r.start(ctx, rec); errors.Is(err, engine.ErrActive) {
+		err = nil
 	}
-	return nil
+	return err
 }
 
 // held is the status of an order that holds its stock and is not paid.
@@ -270,10 +287,30 @@ func (r Reconciler) held(rec stock.Record) (order.Status, error) {
 
 // undo does what the saga's compensations do.
 func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
+	return r.undoTo(ctx, orderID, order.StatusFailed, reason)
+}
+
+func (r Reconciler) undoTo(ctx context.Context, orderID string, final order.Status, reason string) error {
 	if err := r.refund(ctx, orderID); err != nil {
 		return err
 	}
-	return r.Orders.Release(ctx, orderID, order.StatusFailed, reason)
+	return r.Orders.Release(ctx, orderID, final, reason)
+}
+
+// endOf is how an order ends whose saga has ended without it: as was decided, or
+// FAILED.
+func endOf(rec stock.Record, why string) (order.Status, string) {
+	switch {
+	case rec.CancelRequested:
+		by, reason := rec.CancelledBy()
+		return order.StatusCancelled, saga.Reason("cancelled", by, reason)
+	case rec.Decision == stock.Rejected:
+		return order.StatusCancelled, workflows.ApprovalRefused(rec.DecidedBy())
+	case rec.Decision == stock.Expired:
+		_, reason := rec.DecidedBy()
+		return order.StatusCancelled, reason
+	}
+	return order.StatusFailed, why
 }
 
 // refund does what the saga's compensation does: nothing, if an operator has

@@ -95,7 +95,6 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 	if err == nil && r.waitsAsItMay(rec, inst) {
 		return nil
 	}
-	gone := err != nil
 	// The list is a moment old, and the saga may have ended since, with its
 	// order: what counts is what it has left behind.
 	rec, err = r.Orders.Get(ctx, rec.OrderID)
@@ -106,9 +105,10 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		return nil
 	}
 	ctx = tracing.Continue(ctx, rec.Trace)
-	if gone && rec.Terminated != "" { // and then purged
-		inst, gone = engine.Instance{Status: engine.Terminated}, false
+	if inst, err = Found(rec, inst, found.err); err != nil {
+		return err
 	}
+	gone := inst.Status == ""
 	is, ended := "order is "+string(rec.Status), "its saga has ended "+string(inst.Status)
 	if rec.Terminated != "" {
 		ended += " (" + rec.Terminated + ")"
@@ -138,7 +138,8 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		r.found(ctx, rep, rec.OrderID, is+" and refused by the carrier, but "+ended, "saga started again", func() error { return r.restart(ctx, rec) })
 	case rec.ShipmentID == "":
 		r.found(ctx, rep, rec.OrderID, is+" but "+ended, "undone", func() error {
-			return r.undo(ctx, rec.OrderID, ended+" without finishing the order; undone by the reconciler")
+			final, why := endOf(rec, ended+" without finishing the order; undone by the reconciler")
+			return r.undoTo(ctx, rec.OrderID, final, why)
 		})
 	// The parcel may be on its way: neither refunding nor shipping again is
 	// safe, so a person decides.

@@ -43,6 +43,7 @@ type Orders interface {
 	Unpark(ctx context.Context, orderID string, to order.Status) error
 	GiveUp(ctx context.Context, orderID string) error
 	Settle(ctx context.Context, orderID, step string) error
+	SagaBegun(ctx context.Context, orderID string) error
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 }
 
@@ -232,7 +233,8 @@ func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, actio
 	what = text.Cut(what, text.Max)
 	f := Finding{OrderID: orderID, What: what, Action: action, TraceID: tracing.ID(ctx)}
 	if act != nil {
-		if err := act(); errors.Is(err, engine.ErrActive) {
+		err := act()
+		if errors.Is(err, engine.ErrActive) && r.runs(ctx, orderID) {
 			f.Action = "left alone: its saga runs by now"
 		} else if err != nil {
 			f.Action, f.Error = "failed", text.Cut(err.Error(), text.Max)
@@ -241,6 +243,12 @@ func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, actio
 		}
 	}
 	rep.Findings = append(rep.Findings, f)
+}
+
+// runs reports whether the engine knows a saga of the order.
+func (r Reconciler) runs(ctx context.Context, orderID string) bool {
+	_, err := r.Sagas.Get(ctx, orderID)
+	return err == nil
 }
 
 func (r Reconciler) settled(at time.Time) bool { return r.Now().Sub(at) > r.Grace }

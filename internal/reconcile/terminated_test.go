@@ -50,6 +50,51 @@ func TestTerminatedAndPurged(t *testing.T) {
 	}
 }
 
+// TestTerminatedAfterADecision: what was decided holds.
+func TestTerminatedAfterADecision(t *testing.T) {
+	l := newLeaky(t, nil)
+	for id, decide := range map[string]func(id string) error{
+		"cancelled": func(id string) error {
+			return l.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"})
+		},
+		"rejected": func(id string) error {
+			return l.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"})
+		},
+		"expired": func(id string) error {
+			return l.Store.Decide(t.Context(), id, stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "nobody approved it"})
+		},
+		"approved": func(id string) error {
+			return l.Store.Decide(t.Context(), id, stock.Approved, stock.Note{Actor: "ann", Action: stock.NoteApprove})
+		},
+	} {
+		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
+		l.must(errors.Join(err, decide(id), l.Store.SagaTerminated(t.Context(), id, "enough")))
+	}
+	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
+		t.Errorf("%+v", f)
+	}
+	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why", "expired": "nobody approved it"} {
+		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
+			t.Errorf("%s: %s", id, rec.Reason)
+		}
+	}
+	l.is("approved", order.StatusFailed)
+}
+
+// TestTerminatedAndBegunAgain: an order that the carrier has refused gets another
+// saga, and if that is lost, it is not said to have been terminated.
+func TestTerminatedAndBegunAgain(t *testing.T) {
+	l := newLeaky(t, nil)
+	o := l.paid("o", "tok_refund_down")
+	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	_, _, err := l.Store.CarrierAnswered(t.Context(), o.OrderID, stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Refused, Reason: "island"})
+	l.must(errors.Join(err, l.Store.SagaTerminated(t.Context(), "o", "enough")))
+	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
+	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
+		t.Errorf("%s %v", rec.Terminated, err)
+	}
+}
+
 // TestTerminatedIsKept unless the reconciler has done it, or there is nothing to
 // keep it with. Until it is, the saga does not end.
 func TestTerminatedIsKept(t *testing.T) {
@@ -72,22 +117,41 @@ func TestTerminatedIsKept(t *testing.T) {
 	}
 }
 
-// quicker has another reconciler's sagas, and then none.
-type quicker struct{ engine.Engine }
+// quicker says of a start that another one was quicker, which begins the saga, or
+// only seems to.
+type quicker struct {
+	engine.Engine
 
-func (quicker) Get(context.Context, string) (engine.Instance, error) {
-	return engine.Instance{}, engine.ErrNotFound
+	begun bool
 }
 
-func (q quicker) Start(context.Context, string, string, any) error { return engine.ErrActive }
+func (q *quicker) Get(context.Context, string) (engine.Instance, error) {
+	if q.begun {
+		return engine.Instance{Status: engine.Running}, nil
+	}
+	return engine.Instance{}, engine.ErrNotFound
+}
 
 // TestFindingsSayWhatHappened and not what was tried.
 func TestFindingsSayWhatHappened(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.reserved("o", "tok_ok")
-	l.Sagas = quicker{l.Parts.Engine}
+	l.Sagas = &stuckStart{quicker{Engine: l.Parts.Engine}}
+	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || !strings.Contains(f[0].Error, "is running") {
+		t.Errorf("%+v", f)
+	}
+	l.Sagas = &quicker{Engine: l.Parts.Engine}
 	l.found("order is RESERVED and has no saga", "left alone: its saga runs by now")
 	if rec := l.is("o", order.StatusReserved); rec.Notes != nil {
 		t.Errorf("%+v", rec.Notes)
 	}
 }
+
+func (q *quicker) Start(context.Context, string, string, any) error {
+	q.begun = true
+	return engine.ErrActive
+}
+
+type stuckStart struct{ quicker }
+
+func (*stuckStart) Start(context.Context, string, string, any) error { return engine.ErrActive }

@@ -175,7 +175,7 @@ func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 	if e.opt.Terminated == nil {
 		return nil
 	}
-	id, _, _ = strings.Cut(id, "~") // see inLife
+	id = withoutLife(id)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := e.opt.Terminated(ctx, id, reason)
 		if err == nil {

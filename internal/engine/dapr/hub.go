@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,13 +30,25 @@ type hub struct{ *taskhub.TaskHubGrpcClient }
 // lives is how often an id may be damaged.
 const lives = 5
 
+func lifeSuffix(n int) string { return "~" + strconv.Itoa(n+1) }
+
+// withoutLife is the id whose life an instance is.
+func withoutLife(id string) string {
+	for n := 1; n < lives; n++ {
+		if of, is := strings.CutSuffix(id, lifeSuffix(n)); is {
+			return of
+		}
+	}
+	return id
+}
+
 // inLife calls f with the instance id of the first life that is not damaged,
 // and again while that instance's actor cannot be reached.
 func inLife(ctx context.Context, id api.InstanceID, f func(api.InstanceID) error) (err error) {
 	for n := range lives {
 		life := id
 		if n > 0 {
-			life = api.InstanceID(fmt.Sprintf("%s~%d", id, n+1))
+			life += api.InstanceID(lifeSuffix(n))
 		}
 		if err = settled(ctx, func() error { return reach(ctx, func() error { return f(life) }) }); err == nil || !damaged(err) {
 			return err
@@ -146,11 +159,14 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 // forgets has a sidecar drop an instance that only its memory has, and reports
 // whether it was one: whoever deletes a workflow's state in the store does so
 // behind the sidecar's back, and until that ends the id could be neither started
-// nor read. A purge reaches whichever sidecar it is, and makes it read the state
-// again even where it purges nothing (1.18.2: deferred in orchestrator/state.go).
-// So it does no harm to an instance that runs.
+// nor read. On Redis, where a write takes a missing key for an unchanged one, it
+// may have written a part of it again, which counts as damage. A purge reaches
+// whichever sidecar it is, and makes it read the state again even where it purges
+// nothing (1.18.2: deferred in orchestrator/state.go). So it does no harm to an
+// instance that runs.
 func (h hub) forgets(ctx context.Context, id api.InstanceID) bool {
-	if _, err := h.fetch(ctx, id); !errors.Is(err, api.ErrInstanceNotFound) {
+	err := settled(ctx, func() error { _, err := h.fetch(ctx, id); return err })
+	if err == nil || !errors.Is(err, api.ErrInstanceNotFound) && !damaged(err) {
 		return false
 	}
 	_ = h.TaskHubGrpcClient.PurgeWorkflowState(ctx, id) // refused: it has not ended
