@@ -148,9 +148,9 @@ func (c Client) History(ctx context.Context, id string) ([]Event, error) {
 	return out, nil
 }
 
-// stalledActor is what Dapr 1.18.2 says of a call to a stalled saga's actor
+// StalledActor is what Dapr 1.18.2 says of a call to a stalled saga's actor
 // (pkg/actors/targets/errors/stalled.go).
-const stalledActor = "actor is stalled"
+const StalledActor = "actor is stalled"
 
 func mapped(err error, what, id string) error {
 	if err == nil {
@@ -166,7 +166,7 @@ func mapped(err error, what, id string) error {
 		return fmt.Errorf("%s saga %s: %w: %w", what, id, context.DeadlineExceeded, err)
 	default:
 	}
-	if strings.Contains(err.Error(), stalledActor) {
+	if strings.Contains(err.Error(), StalledActor) {
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrStalled)
 	}
 	for from, to := range map[error]error{

@@ -152,9 +152,16 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 			time.Sleep(pause) // it is dropped a moment after the answer
 			err = start()
 		}
+		if err != nil && strings.Contains(err.Error(), engine.StalledActor) && h.unknown(ctx, life) {
+			return errStalledMemory
+		}
 		return err
 	})
 }
+
+// errStalledMemory: a stalled instance takes no purge in, so nothing makes its
+// sidecar read that it is gone.
+var errStalledMemory = errors.New("the state of its last saga is gone from the store, and a sidecar still has that in memory, stalled: restart the workers' sidecars")
 
 // forgets has a sidecar drop an instance that only its memory has, and reports
 // whether it was one: whoever deletes a workflow's state in the store does so
@@ -165,12 +172,17 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 // nothing (1.18.2: deferred in orchestrator/state.go). So it does no harm to an
 // instance that runs.
 func (h hub) forgets(ctx context.Context, id api.InstanceID) bool {
-	err := settled(ctx, func() error { _, err := h.fetch(ctx, id); return err })
-	if err == nil || !errors.Is(err, api.ErrInstanceNotFound) && !damaged(err) {
+	if !h.unknown(ctx, id) {
 		return false
 	}
 	_ = h.TaskHubGrpcClient.PurgeWorkflowState(ctx, id) // refused: it has not ended
 	return ctx.Err() == nil
+}
+
+// unknown reports whether the store has no instance of that id that can be read.
+func (h hub) unknown(ctx context.Context, id api.InstanceID) bool {
+	err := settled(ctx, func() error { _, err := h.fetch(ctx, id); return err })
+	return err != nil && (errors.Is(err, api.ErrInstanceNotFound) || damaged(err))
 }
 
 func (h hub) FetchWorkflowMetadata(ctx context.Context, id api.InstanceID) (m *protos.WorkflowMetadata, err error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
@@ -64,16 +65,25 @@ func TestStalled(t *testing.T) {
 		})
 	}
 	small, stop := run("small", 64<<10)
-	if err := small.Start(t.Context(), "grows", "o", nil); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "it is stalled", func() error {
-		err := small.Raise(t.Context(), "o", "more", strings.Repeat("x", 15<<10))
-		if !errors.Is(err, engine.ErrStalled) {
-			return fmt.Errorf("%w", err)
+	for _, id := range []string{"o", "gone"} {
+		if err := small.Start(t.Context(), "grows", id, nil); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
+		testkit.Eventually(t, "it is stalled", func() error {
+			err := small.Raise(t.Context(), id, "more", strings.Repeat("x", 15<<10))
+			if !errors.Is(err, engine.ErrStalled) {
+				return fmt.Errorf("%w", err)
+			}
+			return nil
+		})
+	}
+	// One whose state is gone from the store is not said to go on by itself.
+	if err := small.Hub.PurgeWorkflowState(t.Context(), "gone", api.WithForcePurge(true)); err != nil {
+		t.Error(err)
+	}
+	if err := small.Start(t.Context(), "grows", "gone", nil); err == nil || errors.Is(err, engine.ErrStalled) || !strings.Contains(err.Error(), "restart the workers' sidecars") {
+		t.Errorf("start again: %v", err)
+	}
 	is(small, engine.Stalled)
 	events, err := small.History(t.Context(), "o")
 	if err != nil {
@@ -100,6 +110,7 @@ func TestStalled(t *testing.T) {
 
 	large, stop := run("large", dapr.MaxBodySize)
 	defer stop()
+	testkit.Eventually(t, "it is started again", func() error { return large.Start(t.Context(), "grows", "gone", nil) })
 	is(large, engine.Running)
 	if err := large.Raise(t.Context(), "o", "more", "enough"); err != nil {
 		t.Fatal(err)
