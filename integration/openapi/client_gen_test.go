@@ -481,7 +481,7 @@ type Saga struct {
 	// Reservation HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held.
 	Reservation *string `json:"reservation,omitempty"`
 
-	// RuntimeStatus The workflow engine's view; absent once the engine has forgotten the saga, and in lists that are not of stuck, undoing or runtimeStatus.
+	// RuntimeStatus The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus.
 	RuntimeStatus *string   `json:"runtimeStatus,omitempty"`
 	ShipTo        *Address  `json:"shipTo,omitempty"`
 	ShipmentId    *string   `json:"shipmentId,omitempty"`
@@ -610,7 +610,7 @@ type ListSagasParams struct {
 	// Undoing Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last.
 	Undoing *bool `form:"undoing,omitempty" json:"undoing,omitempty"`
 
-	// RuntimeStatus Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, was purged, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended.
+	// RuntimeStatus Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended.
 	RuntimeStatus *[]ListSagasParamsRuntimeStatus `form:"runtimeStatus,omitempty" json:"runtimeStatus,omitempty"`
 
 	// Cursor The next of the page before.
