@@ -187,7 +187,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, stock.ErrConflict):
 		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, engine.ErrInMemory), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, stock.ErrChanged):
 		return huma.Error412PreconditionFailed(err.Error() + "; read it and count again")

@@ -60,6 +60,7 @@ type behind struct {
 	failRaise error
 	failNote  error
 	failBegin error
+	failLost  error
 	slow      time.Duration // to cancel
 	panics    bool
 }
@@ -78,7 +79,7 @@ func newBench(t *testing.T) bench {
 		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
 		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
-			return b.fail
+			return cmp.Or(b.failLost, b.fail)
 		},
 		Begin: func(_ context.Context, rec stock.Record) error {
 			b.begun = append(b.begun, fmt.Sprintf("%s %q %t", rec.OrderID, rec.Decision, rec.CancelRequested))
@@ -501,6 +502,8 @@ func TestParkedWithoutASaga(t *testing.T) {
 	if !slices.Equal(b.lost, []string{id + " compensate"}) || b.raised != nil || len(b.view(id).Notes) != 1 {
 		t.Errorf("%v %v", b.lost, b.raised)
 	}
+	b.failLost = fmt.Errorf("start saga %s: %w", id, engine.ErrInMemory)
+	b.post("/v1/sagas/"+id+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
 }
 
 func TestOneDecisionAtATime(t *testing.T) {

@@ -21,6 +21,7 @@ var (
 	ErrBadCursor    = errors.New("the cursor was not made by a list call")
 	ErrAway         = errors.New("the engine does not answer now; try again")
 	ErrUnsupported  = errors.New("the engine cannot do this")
+	ErrInMemory     = errors.New("the state of the last saga of this id is gone from the store, and a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
 	ErrStalled      = errors.New("the saga is stalled, and takes nothing in until the cause is gone; most often its history has outgrown the Dapr sidecar's max-body-size: " +
 		"raise that and restart the sidecars, and it goes on by itself (the history's last event names the cause; docs/operations.md, Stalled sagas)")
 )

@@ -152,16 +152,13 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 			time.Sleep(pause) // it is dropped a moment after the answer
 			err = start()
 		}
+		// A stalled one takes no purge in, so nothing makes its sidecar forget it.
 		if err != nil && strings.Contains(err.Error(), engine.StalledActor) && h.unknown(ctx, life) {
-			return errStalledMemory
+			return engine.ErrInMemory
 		}
 		return err
 	})
 }
-
-// errStalledMemory: a stalled instance takes no purge in, so nothing makes its
-// sidecar read that it is gone.
-var errStalledMemory = errors.New("the state of its last saga is gone from the store, and a sidecar still has that in memory, stalled: restart the workers' sidecars")
 
 // forgets has a sidecar drop an instance that only its memory has, and reports
 // whether it was one: whoever deletes a workflow's state in the store does so
