@@ -172,10 +172,9 @@ func tooLate(rec stock.Record, inst engine.Instance, a action) error {
 	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 
-// again tells an order's saga that the engine has lost, by starting it again: it
-// goes by what was decided. If another one was quicker, it is told. What keeps it
-// from that, and a saga that has ended, is for the reconciler, which goes by what
-// was decided, too.
+// again starts the saga of an order that the engine has lost. The new saga reads
+// the decision in the order's record; if another process has started it in the
+// meantime, it gets the event. A failure is logged and left to the reconciler.
 func (s *server) again(ctx context.Context, rec stock.Record, a action) error {
 	told := a.tell
 	a.tell = func(ctx context.Context, id string) error {

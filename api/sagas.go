@@ -235,12 +235,14 @@ func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error)
 	if err != nil {
 		return saga, err
 	}
-	if saga.Runtime = inst.Status; inst.Status != engine.Completed { // then it is the outcome
+	saga.Runtime = inst.Status
+	if inst.Status != engine.Completed { // the custom status of one that is completed is its outcome
 		saga.Step = inst.CustomStatus
 	}
 	return saga, nil
 }
 
+// instance is the saga of an order; zero if the engine has lost it.
 func (s *server) instance(ctx context.Context, rec stock.Record) (engine.Instance, error) {
 	inst, err := s.Sagas.Get(ctx, rec.OrderID)
 	return reconcile.Found(rec, inst, err)

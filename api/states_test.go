@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ type behind struct {
 	failNote  error
 	failBegin error
 	failLost  error
-	slow      time.Duration // to cancel
+	limits    atomic.Int64 // read deadlines that connections were given
 	panics    bool
 }
 
@@ -75,7 +76,7 @@ func newBench(t *testing.T) bench {
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 1_000_000})
 	b := bench{log: new(bytes.Buffer), behind: &behind{store: aws.Store, noteFirst: true}}
-	server := httptest.NewServer(api.New(api.Options{
+	server := httptest.NewUnstartedServer(api.New(api.Options{
 		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
 		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
@@ -90,6 +91,8 @@ func newBench(t *testing.T) bench {
 		Ready:    func(context.Context) error { return b.fail },
 		Registry: prometheus.NewRegistry(), Logger: zerolog.New(b.log),
 	}))
+	server.Listener = limited{server.Listener, &b.limits}
+	server.Start()
 	t.Cleanup(server.Close)
 	b.client = newClient(t, testkit.System{AWS: aws, API: server.URL})
 	return b
@@ -142,7 +145,6 @@ func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {
 }
 
 func (n noting) RequestCancel(ctx context.Context, id string, note stock.Note) error {
-	time.Sleep(n.on.slow)
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
@@ -589,48 +591,6 @@ func TestEndedWithoutTheOrder(t *testing.T) {
 	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
 		t.Errorf("%v %v", b.lost, b.raised)
 	}
-}
-
-// TestDecidedWithoutASaga: a saga that the engine has lost is begun again with
-// the decision, or the reconciler does that later. One that somebody has
-// terminated and purged is not.
-func TestDecidedWithoutASaga(t *testing.T) {
-	b := newBench(t)
-	b.unknown = true
-	waiting := b.put(order.StatusAwaitingApproval)
-	for range 2 {
-		if v := b.accepted(b.post("/v1/sagas/"+waiting+"/approve", "")); v.Decision != "approved" {
-			t.Errorf("%+v", v)
-		}
-		b.failBegin = errors.New("no sidecar")
-	}
-	if want := waiting + ` "approved" false`; !slices.Equal(b.begun, []string{want, want}) || !strings.Contains(b.log.String(), "no sidecar") {
-		t.Errorf("begun %q", b.begun)
-	}
-	b.begun = nil
-	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
-	for _, id := range []string{pending, held, waiting} {
-		if err := b.Store.SagaTerminated(t.Context(), id, "enough"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")
-	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
-	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
-	if v := b.view(held); v.RuntimeStatus != "TERMINATED" || b.begun != nil || b.started != nil || b.raised != nil {
-		t.Errorf("%s: begun %v, started %v, raised %v", v.RuntimeStatus, b.begun, b.started, b.raised)
-	}
-}
-
-// TestSlowAnswer: what takes longer than huma gives a client to send its body
-// leaves the connection as it was.
-func TestSlowAnswer(t *testing.T) {
-	b := newBench(t)
-	id := b.put(order.StatusReserved)
-	b.slow = 5200 * time.Millisecond
-	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann"}`))
-	b.slow = 0
-	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann"}`))
 }
 
 // TestFailures: the caller learns where to look, and the log the cause.

@@ -9,8 +9,8 @@ import (
 	"github.com/ordersaga/ordersaga/components"
 )
 
-// TestAddressIsInTheFile: whoever reads the state store's file, without the
-// sidecars' environment, finds the address in it as it was given.
+// TestAddressIsInTheFile: the state store's file has the address as it was given,
+// for programs without the sidecars' environment.
 func TestAddressIsInTheFile(t *testing.T) {
 	for _, store := range []string{"sqlite", "redis", "postgresql"} {
 		for _, address := range []string{

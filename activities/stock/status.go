@@ -209,10 +209,10 @@ func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) err
 	return wrap(s.update(ctx, u), "unpark order %s", orderID)
 }
 
-// SagaTerminated records that somebody has terminated the saga of an order that
-// has not ended, and why: what the engine knows of that, anybody may purge. The
-// order is then undone, or with a person, until Unpark or SagaBegun lets it go on. ErrFinished
-// if there is no such order or it has ended.
+// SagaTerminated records that the saga of an order was terminated, and why: the
+// engine's record of that can be purged. The reconciler then undoes the order or
+// parks it, unless Unpark or SagaBegun takes the mark back. ErrFinished if there
+// is no such order or it has ended.
 func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) error {
 	values := map[string]types.AttributeValue{":why": str(reason), ":at": str(s.stamp())}
 	err := s.update(ctx, &types.Update{

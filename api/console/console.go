@@ -242,8 +242,8 @@ var runtimes = []string{"PENDING", "RUNNING", "SUSPENDED", "STALLED", "COMPLETED
 
 type sagasPage struct {
 	Sagas    []api.Saga
-	Next     template.URL // query of the next page
-	First    template.URL // and of the first
+	Next     string // address of the next page, "" if there is none
+	First    string // and of the first
 	Statuses []order.Status
 	Runtimes []string
 	Query    url.Values
@@ -280,10 +280,10 @@ func (c console) sagas(r *http.Request) (any, string, error) {
 	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Runtimes: runtimes, Query: q}
 	other := r.URL.Query()
 	other.Del("cursor")
-	p.First = template.URL(other.Encode()) //nolint:gosec // it is encoded
+	p.First = "/console/sagas?" + other.Encode()
 	if list.Next != "" {
 		other.Set("cursor", list.Next)
-		p.Next = template.URL(other.Encode()) //nolint:gosec // likewise
+		p.Next = "/console/sagas?" + other.Encode()
 	}
 	return p, "", nil
 }

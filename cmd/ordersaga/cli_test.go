@@ -46,7 +46,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"dev --engine dapr --components . --state sqlite", 1, "--components"},
 		{"dev --engine dapr --state sqlite --state-address x", 1, "--state-address"},
 		{"dev --engine dapr --state mysql", 2, "--state"},
-		{"dev --open-sidecars", 1, "--open-sidecars: goes with --engine dapr"},
+		{"dev --open-sidecars", 1, "--open-sidecars: needs --engine dapr"},
 		{"dev --engine temporal", 2, "--engine"},
 		{"dev --fsync sometimes", 2, "--fsync"},
 		{"dev --ephemeral --port " + takenPort + " --aws-port 0 --payment-port 0 --carrier-port 0", 1, "API"},

@@ -138,7 +138,7 @@ func (c devCmd) Run(e env) error {
 		return errors.New("--components: does not go with --state and --state-address; the state store is then a file in that folder, with its address in it")
 	}
 	if c.Open && c.Engine != "dapr" {
-		return errors.New("--open-sidecars: goes with --engine dapr; the embedded engine has no sidecars")
+		return errors.New("--open-sidecars: needs --engine dapr; the embedded engine has no sidecars")
 	}
 	if (c.State == "redis" || c.State == "postgresql") != (c.StateAt != "") {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")

@@ -155,7 +155,8 @@ func (b behind) found() map[string]string {
 	must(b.T, err)
 	actions := map[string]string{}
 	for _, f := range rep.Findings {
-		if actions[f.OrderID] = f.Action; f.Error != "" {
+		actions[f.OrderID] = f.Action
+		if f.Error != "" {
 			b.Errorf("%+v", f)
 		}
 	}

@@ -65,11 +65,11 @@ type Engine interface {
 	Stats(ctx context.Context) (Stats, error)
 }
 
-// OnTerminated is told of each instance that a client terminates, before it
-// ends: a client that purges it at once leaves nothing to read. While it returns
-// an error the instance does not end, and it is called again. It may be called
-// more than once for one end, and for instances that are no sagas. Nil is not
-// told.
+// OnTerminated is called for each instance that a client has terminated, before
+// the instance ends: after that the client may purge it. An error keeps the
+// instance from ending, and the call is repeated. It may be called more than once
+// for one termination, for instances that are no sagas, and concurrently. Nil is
+// not called.
 type OnTerminated func(ctx context.Context, id, reason string) error
 
 // RuntimeStatus is the engine's view of an instance; the business status is in

@@ -20,7 +20,7 @@ import (
 // second run finds them.
 type drain struct {
 	grpc.ClientConnInterface
-	terminated engine.OnTerminated // before the sidecar is answered so
+	terminated engine.OnTerminated // called before the sidecar gets such an answer
 
 	mu       sync.Mutex
 	stopping bool

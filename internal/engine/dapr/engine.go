@@ -43,7 +43,7 @@ type Options struct {
 	RestartSidecar bool
 	// Needs are the components that the sidecar must have.
 	Needs []string
-	// Terminated is told of terminations before they hold.
+	// Terminated is called before a termination takes effect; may be nil.
 	Terminated engine.OnTerminated
 	// Load counts live sagas, for Stats: Dapr itself has no such number.
 	Load func(ctx context.Context) (engine.Stats, error)
@@ -169,8 +169,8 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	return nil
 }
 
-// terminated tells whoever wants to know of a termination, and again until it is
-// known, or ctx ends: Dapr asks nobody again whose answer is an error.
+// terminated calls Options.Terminated until it succeeds or ctx ends: Dapr does not
+// ask a worker again whose answer was an error.
 func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 	if e.opt.Terminated == nil {
 		return nil

@@ -149,7 +149,11 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 		}
 		err := start()
 		for pause := 10 * time.Millisecond; pause < time.Second && status.Code(err) == codes.AlreadyExists && h.forgets(ctx, life); pause *= 2 {
-			time.Sleep(pause) // it is dropped a moment after the answer
+			select { // the sidecar drops it a moment after its answer
+			case <-ctx.Done():
+				return err
+			case <-time.After(pause):
+			}
 			err = start()
 		}
 		// A stalled one takes no purge in, so nothing makes its sidecar forget it.
@@ -160,14 +164,13 @@ func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.
 	})
 }
 
-// forgets has a sidecar drop an instance that only its memory has, and reports
-// whether it was one: whoever deletes a workflow's state in the store does so
-// behind the sidecar's back, and until that ends the id could be neither started
-// nor read. On Redis, where a write takes a missing key for an unchanged one, it
-// may have written a part of it again, which counts as damage. A purge reaches
-// whichever sidecar it is, and makes it read the state again even where it purges
-// nothing (1.18.2: deferred in orchestrator/state.go). So it does no harm to an
-// instance that runs.
+// forgets makes a sidecar drop an instance that is only in its memory, and reports
+// whether there was one. That happens when the state is deleted in the store:
+// until the sidecar ends, reads find no instance and starts find a running one.
+// On Redis the sidecar may have written a part of the state again, which counts
+// as damage. A purge reaches the sidecar in question and is refused, but makes it
+// read the state again (1.18.2: deferred in orchestrator/state.go). It does no
+// harm to an instance that runs.
 func (h hub) forgets(ctx context.Context, id api.InstanceID) bool {
 	if !h.unknown(ctx, id) {
 		return false

@@ -32,7 +32,7 @@ type Options struct {
 	// Rests reports, by its custom status, whether a saga that waits can only be
 	// brought on from outside; nil: none is known to. See engine.Stats.
 	Rests func(customStatus string) bool
-	// Terminated is told of terminations before they hold.
+	// Terminated is called before a termination takes effect; may be nil.
 	Terminated engine.OnTerminated
 	// Retention is how long ended sagas can be read; 0 means 7 days. The
 	// orders table remembers them for ever.

@@ -13,7 +13,7 @@ import (
 )
 
 // Conformance runs every call of engine.Engine on a running engine, on which w
-// is registered and which its Options.Terminated tells: both engines must give the
+// is registered, and whose Terminated is its option: both engines must give the
 // same answers. id prefixes all ids.
 func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
 	c := client{e}
@@ -226,7 +226,7 @@ func suspend(t *testing.T, e client, w *World, p string) {
 	e.want(t, p+"t", engine.Terminated, `"enough"`)
 	for _, id := range []string{p + "u", p + "t"} {
 		if told := w.Ends(id); len(told) < 2 || told[0] != "enough" { // it failed the first time
-			t.Errorf("of the end of %s the program was told %q", id, told)
+			t.Errorf("the termination of %s was reported as %q", id, told)
 		}
 	}
 }

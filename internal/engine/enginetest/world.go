@@ -35,18 +35,19 @@ func NewWorld() *World {
 	return &World{ran: map[string]int{}, ends: map[string][]string{}, entered: make(chan string, 10_000)}
 }
 
-// Terminated is an engine.OnTerminated that fails when it is told of an instance
-// for the first time.
+// Terminated is an engine.OnTerminated that fails at its first call for an
+// instance.
 func (w *World) Terminated(_ context.Context, id, reason string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ends[id] = append(w.ends[id], reason); len(w.ends[id]) == 1 {
+	w.ends[id] = append(w.ends[id], reason)
+	if len(w.ends[id]) == 1 {
 		return errors.New("not yet")
 	}
 	return nil
 }
 
-// Ends is what Terminated was told of an instance.
+// Ends are the reasons that Terminated got for an instance.
 func (w *World) Ends(id string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,0 +1,45 @@
+package api_test
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// limited counts the read deadlines in the future that its connections get.
+type limited struct {
+	net.Listener
+
+	n *atomic.Int64
+}
+
+func (l limited) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return limitedConn{c, l.n}, err
+}
+
+type limitedConn struct {
+	net.Conn
+
+	n *atomic.Int64
+}
+
+func (c limitedConn) SetReadDeadline(at time.Time) error {
+	if at.After(time.Now()) {
+		c.n.Add(1)
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+// TestNoReadDeadline: huma gives a body 5 s, and never takes that back. A request
+// that takes longer would then cancel the next one on its connection.
+func TestNoReadDeadline(t *testing.T) {
+	b := newBench(t)
+	b.accepted(b.post("/v1/sagas/"+b.put(order.StatusReserved)+"/cancel", `{"by":"ann"}`))
+	if n := b.limits.Load(); n > 0 {
+		t.Errorf("the connection got %d read deadlines", n)
+	}
+}

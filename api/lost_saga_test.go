@@ -1,0 +1,42 @@
+package api_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// TestDecidedWithoutASaga: a saga that the engine has lost is begun again with
+// the decision, or the reconciler does that later. One that somebody has
+// terminated and purged is not.
+func TestDecidedWithoutASaga(t *testing.T) {
+	b := newBench(t)
+	b.unknown = true
+	waiting := b.put(order.StatusAwaitingApproval)
+	for range 2 {
+		if v := b.accepted(b.post("/v1/sagas/"+waiting+"/approve", "")); v.Decision != "approved" {
+			t.Errorf("%+v", v)
+		}
+		b.failBegin = errors.New("no sidecar")
+	}
+	if want := waiting + ` "approved" false`; !slices.Equal(b.begun, []string{want, want}) || !strings.Contains(b.log.String(), "no sidecar") {
+		t.Errorf("begun %q", b.begun)
+	}
+	b.begun = nil
+	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
+	for _, id := range []string{pending, held, waiting} {
+		if err := b.Store.SagaTerminated(t.Context(), id, "enough"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")
+	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
+	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
+	if v := b.view(held); v.RuntimeStatus != "TERMINATED" || b.begun != nil || b.started != nil || b.raised != nil {
+		t.Errorf("%s: begun %v, started %v, raised %v", v.RuntimeStatus, b.begun, b.started, b.raised)
+	}
+}
