@@ -38,7 +38,6 @@ type system struct {
 	awsURL, paymentURL, carrierURL, apiURL string
 	parts                                  []part        // in the order in which they start
 	pace                                   time.Duration // between two orders
-	pauses                                 string        // of the sagas, --pace
 	quiet                                  atomic.Bool   // no orders flow
 	outage                                 event         // of what can be away for long
 }
@@ -62,7 +61,7 @@ func (s *system) add(p *process) {
 func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	t.Helper()
 	aws, pay, car, api := at(freePort(t)), at(freePort(t)), at(freePort(t)), at(freePort(t))
-	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond, pauses: "0.05"}
+	s := &system{t: t, awsURL: "http://" + aws, paymentURL: "http://" + pay, carrierURL: "http://" + car, apiURL: "http://" + api, pace: 4 * time.Millisecond}
 	data := "--data-dir=" + filepath.Join(dir, "data")
 	s.add(newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+aws, data))
 	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data, "--key="+providerKey))
@@ -78,7 +77,8 @@ func (s *system) worker(dir, name, api string, more ...string) {
 	s.t.Helper()
 	s.add(newProcess(s.t, dir, name, api+"/healthz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
-		"--payment-timeout=1s", "--carrier-timeout=1h", "--patience=1h", "--pace=" + s.pauses,
+		"--payment-timeout=1s", "--carrier-timeout=1h", "--patience=1h",
+		"--pace=0.4", // a step is tried for two minutes: Dapr, or a busy machine, may need one to catch up
 		"--reconcile-every=2s", "--reconcile-grace=4s",
 	}, more...)...))
 }
@@ -97,7 +97,6 @@ func daprSystem(t *testing.T) *system {
 	dir := t.TempDir()
 	s := newSystem(t, dir, "--pushed", "--app-api-token="+appToken)
 	s.pace = 25 * time.Millisecond // what Dapr keeps up with
-	s.pauses = "0.4"               // a step is tried for two minutes: Dapr may need one to find its way again
 	redis := testkit.Redis(t)
 	s.parts = append(s.parts, part{"redis", redis.Kill, redis.Kill, redis.Start})
 	log, err := os.Create(filepath.Join(cmp.Or(os.Getenv("ORDERSAGA_CRASH_LOGS"), dir), "dapr.log"))
@@ -290,14 +289,14 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	publishing, stop := context.WithCancel(t.Context())
 	defer stop()
 	published := make(chan int)
-	var sent atomic.Int64
+	var sent, until atomic.Int64 // orders; those between two events fit any machine
 	go func() {
 		pub := intake.Publisher{Topic: topic.New(clients.SNS, resources.OrderTopic)}
 		n := 0
 		tick := time.NewTicker(s.pace)
 		defer tick.Stop()
 		for publishing.Err() == nil {
-			if s.quiet.Load() {
+			if s.quiet.Load() || sent.Load() >= until.Load() {
 				<-tick.C
 				continue
 			}
@@ -312,6 +311,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	}()
 	flow := func() {
 		before, atLeast := sent.Load(), int64(1+rng.IntN(40))
+		until.Store(before + 100)
 		moment := time.After(rand.N(300 * time.Millisecond))
 		eventually(t, 60*time.Second, "orders flow", func() error {
 			if sent.Load() < before+atLeast {
