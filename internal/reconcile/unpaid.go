@@ -68,9 +68,12 @@ func (c claims) add(rec stock.Record) {
 	}
 }
 
+// claimed reports whether an order's money is to be proven. An operator who has
+// sent a parcel has said nothing about its payment; one who has decided otherwise
+// may have paid it back elsewhere.
 func claimed(rec stock.Record) bool {
 	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
-	return (paid || kept(rec)) && !rec.ByHand()
+	return paid || kept(rec) && !rec.ByHand()
 }
 
 func (c claims) seen(e payment.Entry) {
@@ -211,7 +214,7 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 	ctx = tracing.Continue(ctx, rec.Trace)
 	claim := claimed(rec)
 	switch {
-	case rec.ByHand(), !claim && !rec.Status.Terminal():
+	case !claim && (rec.ByHand() || !rec.Status.Terminal()):
 		return no, nil
 	case !r.settled(rec.UpdatedAt):
 		return notYet, nil

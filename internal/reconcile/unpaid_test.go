@@ -47,6 +47,18 @@ func TestCompletedWithoutACharge(t *testing.T) {
 	}
 }
 
+// TestSentByHandIsNoPayment: an operator who has sent an order has said nothing
+// about its charge.
+func TestSentByHandIsNoPayment(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.Unpaid = nil // its clock is ahead of the orders'
+	l.sold(l.paid("sent", "tok_ok"))
+	l.must(l.Store.AddNote(t.Context(), "sent", stock.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
+	l.nothing()
+	l.givenBack("sent")
+	l.found("order is COMPLETED and no charge over 200 EUR stands", "flagged")
+}
+
 func TestPaidWithoutACharge(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.silent("waits")
@@ -137,7 +149,12 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(time.Now().Add(50*time.Minute)) { // by the reconciler's clock
 		t.Errorf("read since %v", since)
 	}
-	l.must(l.Store.AddNote(t.Context(), "waits", stock.Note{Actor: "ann", Action: "resolve", Text: "they paid by hand"}))
-	l.nothing()
+	l.must(l.Simulators.ForgetPayments(t.Context()))
+	l.charged(order.Order{OrderID: "waits", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
+	for _, f := range l.once() {
+		if want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"; f.What != want || f.Action != "flagged" {
+			t.Errorf("%+v, want %q", f, want)
+		}
+	}
 	counts(0)
 }
