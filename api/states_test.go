@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -35,7 +34,7 @@ import (
 type bench struct {
 	client
 
-	log *bytes.Buffer
+	log *book
 	*behind
 }
 
@@ -75,14 +74,18 @@ func newBench(t *testing.T) bench {
 	t.Helper()
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 1_000_000})
-	b := bench{log: new(bytes.Buffer), behind: &behind{store: aws.Store, noteFirst: true}}
+	b := bench{log: new(book), behind: &behind{store: aws.Store, noteFirst: true}}
 	server := httptest.NewUnstartedServer(api.New(api.Options{
 		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
 		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return cmp.Or(b.failLost, b.fail)
 		},
 		Begin: func(_ context.Context, rec stock.Record) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.begun = append(b.begun, fmt.Sprintf("%s %q %t", rec.OrderID, rec.Decision, rec.CancelRequested))
 			return b.failBegin
 		},
