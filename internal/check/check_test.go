@@ -195,7 +195,8 @@ func (b *books) refunded(id, refundID string) {
 	b.end(id, order.StatusFailed)
 }
 
-func (b *books) check(accepted ...string) check.Result {
+// arrived waits until the carrier has all parcels.
+func (b *books) arrived() {
 	b.Helper()
 	testkit.Eventually(b, "the carrier has all parcels", func() error {
 		s, err := b.Simulators.Shipments(b.Context())
@@ -204,6 +205,11 @@ func (b *books) check(accepted ...string) check.Result {
 		}
 		return err
 	})
+}
+
+func (b *books) check(accepted ...string) check.Result {
+	b.Helper()
+	b.arrived()
 	res, err := check.Run(b.Context(), b.books(), accepted)
 	b.must(err)
 	return res
@@ -552,6 +558,7 @@ func (l lists) ChargesSince(context.Context, time.Time) iter.Seq2[[]payment.Entr
 func TestOddLedger(t *testing.T) {
 	b := newBooks(t)
 	b.sound("o")
+	b.arrived()
 	all, err := b.Parts.Payments.Of(t.Context(), "o")
 	b.must(err)
 	books := b.books()
