@@ -68,9 +68,9 @@ func (c claims) add(rec stock.Record) {
 	}
 }
 
-// claimed reports whether an order's money is to be proven. An operator who has
-// sent a parcel has said nothing about its payment; one who has decided otherwise
-// may have paid it back elsewhere.
+// claimed reports whether an order's money is to be proven. That an operator has
+// sent an order says nothing about its payment; one that was undone, an operator
+// may have paid back elsewhere.
 func claimed(rec stock.Record) bool {
 	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
 	return paid || kept(rec) && !rec.ByHand()

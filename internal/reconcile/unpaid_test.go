@@ -151,10 +151,9 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	}
 	l.must(l.Simulators.ForgetPayments(t.Context()))
 	l.charged(order.Order{OrderID: "waits", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
-	for _, f := range l.once() {
-		if want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"; f.What != want || f.Action != "flagged" {
-			t.Errorf("%+v, want %q", f, want)
-		}
+	want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"
+	if f := l.once(); len(f) == 0 || f[0].What != want || f[0].Action != "flagged" { // also once more, for it was found before
+		t.Errorf("%+v, want %q", f, want)
 	}
 	counts(0)
 }
