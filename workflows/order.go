@@ -11,6 +11,7 @@ import (
 
 	"github.com/dapr/durabletask-go/task"
 
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -90,8 +91,11 @@ func (s *State) brief() {
 // Terms are the rules an order was accepted under. They travel with the saga,
 // so that a change of configuration does not change sagas in flight.
 type Terms struct {
-	// ApprovalAbove is the total, in minor units, above which a person must
-	// approve; 0 means no order needs approval.
+	// ApprovalLimits are the totals above which a person must approve, of orders
+	// that are still to come; see NewState. The zero value has none.
+	ApprovalLimits money.Limits `json:"-"`
+	// ApprovalAbove is the one of the order's currency, in minor units; 0 means
+	// that it needs no approval.
 	ApprovalAbove int64 `json:"approvalAbove,omitempty"`
 	// ApprovalTimeout is how long the saga waits for that; 0 means 24 hours: a
 	// saga that is begun again may have to wait under terms that foresee none.
@@ -138,6 +142,17 @@ func (t Terms) Due(status order.Status, step string) time.Duration {
 		return due + t.CarrierTimeout
 	}
 	return due
+}
+
+// NewState is the input of the saga of an order, under the terms that hold for
+// its currency. It has no payment token.
+func NewState(o order.Order, t Terms) State {
+	s := State{Order: o.WithoutToken(), Terms: t}
+	if above, limited := t.ApprovalLimits.In(o.Currency); limited {
+		s.Terms.ApprovalAbove, s.Asks = above, above == 0
+	}
+	s.Terms.ApprovalLimits = money.Limits{}
+	return s
 }
 
 // NeedsApproval reports whether a person must decide on this order.

@@ -60,6 +60,7 @@ func decodeRecord(item map[string]types.AttributeValue) (Record, error) {
 func (r Record) filled() Record {
 	if o, err := decodeContent(r.Content); err == nil {
 		r.Lines, r.ShipTo = o.Lines, o.ShipTo
+		r.Shipping, r.Tax, r.Discount = o.Shipping, o.Tax, o.Discount
 	}
 	r.CreatedAt, _ = time.Parse(timeFormat, r.Created)
 	r.UpdatedAt, _ = time.Parse(timeFormat, r.Updated)

@@ -41,11 +41,22 @@ type DynamoDB interface {
 // Errors that callers tell apart.
 var (
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: the order id is taken by an order with other content.
+	// ErrConflict: the order id is taken by an order with other content; a
+	// *ConflictError says which.
 	ErrConflict = errors.New("order id is already used by a different order")
 	// ErrFinished: the order has ended, or is past the step that was asked for.
 	ErrFinished = errors.New("order is past this step")
 )
+
+// ConflictError is ErrConflict with what differs.
+type ConflictError struct{ Fields []string } // as in the order's JSON
+
+func (e *ConflictError) Error() string {
+	return ErrConflict.Error() + ", which has another " + strings.Join(e.Fields, ", ")
+}
+
+// Unwrap makes it ErrConflict.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
 
 // Store is the three tables. It is safe for concurrent use.
 type Store struct {
@@ -81,6 +92,9 @@ type Record struct {
 	Currency        string         `dynamodbav:"currency" json:"currency"`
 	Total           int64          `dynamodbav:"total" json:"total"`
 	Lines           []order.Line   `dynamodbav:"-" json:"lines"`
+	Shipping        int64          `dynamodbav:"-" json:"shipping,omitempty"`
+	Tax             int64          `dynamodbav:"-" json:"tax,omitempty"`
+	Discount        int64          `dynamodbav:"-" json:"discount,omitempty"`
 	ShipTo          *order.Address `dynamodbav:"-" json:"shipTo,omitempty"`
 	CreatedAt       time.Time      `dynamodbav:"-" json:"createdAt"`
 	UpdatedAt       time.Time      `dynamodbav:"-" json:"updatedAt"`
@@ -278,8 +292,8 @@ func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Rec
 		} else {
 			rec, err = decodeRecord(taken.Item)
 		}
-		if err == nil && rec.Fingerprint != o.Fingerprint() {
-			err = ErrConflict
+		if err == nil {
+			err = rec.repeated(o)
 		}
 		return rec, false, err
 	}
@@ -287,4 +301,24 @@ func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Rec
 		return Record{}, false, fmt.Errorf("accept order %s: %w", o.OrderID, err)
 	}
 	return rec.filled(), true, nil
+}
+
+// repeated returns a *ConflictError unless o is the recorded order once more.
+func (r Record) repeated(o order.Order) error {
+	if r.Fingerprint == o.Fingerprint() {
+		return nil
+	}
+	was, err := r.Order()
+	if err != nil {
+		return err
+	}
+	// The token is gone once the order has ended. The fingerprint knows it.
+	as := was
+	if as.Payment = o.Payment; as.Fingerprint() == r.Fingerprint {
+		was = as
+	}
+	if fields := order.Differences(was, o); len(fields) > 0 {
+		return &ConflictError{fields}
+	}
+	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -129,13 +129,7 @@ var pages = func() map[string]*template.Template {
 }()
 
 var functions = template.FuncMap{
-	"money": func(minor int64, currency string) string {
-		sign := ""
-		if minor < 0 {
-			sign, minor = "-", -minor
-		}
-		return sign + strconv.FormatInt(minor/100, 10) + "." + strconv.FormatInt(100+minor%100, 10)[1:] + " " + currency
-	},
+	"money":   money.Format,
 	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"seconds": func(s float64) string { return short(time.Duration(s * float64(time.Second))) },

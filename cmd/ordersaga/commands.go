@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -177,7 +178,7 @@ type workerFlags struct {
 	PaymentURL      string        `default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
 	PaymentTimeout  time.Duration `default:"10s" help:"Of one call to the provider."`
 	PaymentKey      string        `help:"API key for the payment provider."`
-	ApprovalAbove   int64         `default:"0" help:"Orders above this total, in minor units, wait for approval; 0: none does."`
+	ApprovalAbove   money.Limits  `default:"0" placeholder:"EUR=1000.00,JPY=150000,*=1000" help:"Orders above this total wait for approval: a limit for each currency, in whole units with their decimals, and * for all others. Without * every order in another currency waits. 0: none does."`
 	ApprovalTimeout time.Duration `default:"24h" help:"How long an order waits for approval before it is cancelled."`
 	AwaitCarrier    bool          `default:"true" negatable:"" help:"Wait for the carrier's answer before an order completes. Without it an order is COMPLETED when the carrier was asked, and undone if it refuses then."`
 	CarrierTimeout  time.Duration `default:"24h" help:"How long the carrier may take before a person is asked."`
@@ -199,7 +200,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 		DataDir: c.dir(), Fsync: fsync, Retention: c.Retention, AWS: c.options(e), TablePrefix: c.TablePrefix,
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey,
 		Terms: workflows.Terms{
-			ApprovalAbove: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
+			ApprovalLimits: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
 			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
 		},
 		MaxLive: c.MaxLive, NoIntake: c.NoIntake, ReconcileEvery: c.ReconcileEvery, ReconcileGrace: c.ReconcileGrace,

@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -147,12 +148,23 @@ func (c sagaShowCmd) Run(e env) error {
 func (o one) show(e env, s api.Saga) error {
 	rows := [][]string{
 		{"order", s.OrderID}, {"status", string(s.Status)}, {"reason", s.Reason}, {"step", s.Step}, {"saga", string(s.Runtime)},
-		{"customer", s.CustomerID}, {"total", fmt.Sprintf("%d.%02d %s", s.Total/100, s.Total%100, s.Currency)},
+		{"customer", s.CustomerID}, {"total", money.Format(s.Total, s.Currency)},
 		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", strings.Join(s.Parcels(), ", ")},
 		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)}, {"trace", s.TraceID},
 	}
 	for _, l := range s.Lines {
-		rows = append(rows, []string{"line", fmt.Sprintf("%d × %s", l.Quantity, l.SKU)})
+		rows = append(rows, []string{"line", fmt.Sprintf("%d × %s, %s each", l.Quantity, l.SKU, money.Format(l.UnitPrice, s.Currency))})
+	}
+	for _, x := range []struct {
+		what  string
+		minor int64
+	}{{"shipping", s.Shipping}, {"tax", s.Tax}, {"discount", s.Discount}} {
+		if x.minor != 0 {
+			rows = append(rows, []string{x.what, money.Format(x.minor, s.Currency)})
+		}
+	}
+	if s.ShipTo != nil {
+		rows = append(rows, []string{"ship to", s.ShipTo.String()})
 	}
 	for _, n := range s.Notes {
 		rows = append(rows, []string{"note", strings.TrimSpace(n.At + " " + n.Actor + ": " + n.Action + " " + n.Text)})

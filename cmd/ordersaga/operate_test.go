@@ -102,7 +102,7 @@ func TestOperate(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.says(nil, "saga", "list", "--limit", "2", "-o", "json")), &list); err != nil || len(list) != 2 || list[0].OrderID != "stuck" {
 		t.Errorf("%+v %v", list, err)
 	}
-	s.says([]string{"2000.00 EUR", "2 × A", "AWAITING_APPROVAL", "approve"}, "saga", "show", "dear")
+	s.says([]string{"2,000.00 EUR", "2 × A", "AWAITING_APPROVAL", "approve"}, "saga", "show", "dear")
 	s.says([]string{"TaskScheduled", "ReserveStock"}, "saga", "history", "dear")
 	s.says([]string{"ann: approve known"}, "saga", "approve", "dear", "--by", "ann", "--note", "known")
 	s.until("dear", order.StatusCompleted)

@@ -49,7 +49,7 @@ type scenario struct {
 	person string // what the people involved do: approve, reject, cancel
 }
 
-const approvalAbove = 100_000 // minor units: 1,000.00
+const approvalAbove = 100_000 // 1,000.00 EUR, as devTerms has it
 
 func token(t string) func(*order.Order) { return func(o *order.Order) { o.Payment.Token = t } }
 func shipTo(name string) func(*order.Order) {

@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -72,7 +73,7 @@ const region = "us-east-1"
 // of every path within seconds.
 func devTerms() workflows.Terms {
 	return workflows.Terms{
-		ApprovalAbove: approvalAbove, ApprovalTimeout: time.Hour,
+		ApprovalLimits: money.MustLimits("*=1000"), ApprovalTimeout: time.Hour,
 		AwaitCarrier: true, CarrierTimeout: time.Minute,
 		Patience: 3 * time.Second, Pace: 0.02,
 	}

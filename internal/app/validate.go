@@ -35,7 +35,7 @@ func (w *Worker) Validate() error {
 	positive("payment timeout", w.PaymentTimeout)
 	t := w.Terms
 	check(t.ApprovalAbove >= 0, "approval limit must not be negative, is %d", t.ApprovalAbove)
-	if notNegative("approval timeout", t.ApprovalTimeout); t.ApprovalAbove > 0 {
+	if notNegative("approval timeout", t.ApprovalTimeout); t.ApprovalAbove > 0 || t.ApprovalLimits.Any() {
 		check(t.ApprovalTimeout != 0, "approval timeout must be positive if orders wait for approval")
 	}
 	if notNegative("carrier timeout", t.CarrierTimeout); t.AwaitCarrier {

@@ -54,9 +54,8 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 	if rec.Status != order.StatusPending || rec.Terminated != "" {
 		return rec, false, nil
 	}
-	state := workflows.State{
-		Order: o.WithoutToken(), Terms: s.Terms, Trace: cmp.Or(rec.Trace, tracing.Parent(ctx)), Accepted: rec.CreatedAt.UnixMilli(),
-	}
+	state := workflows.NewState(o, s.Terms)
+	state.Trace, state.Accepted = cmp.Or(rec.Trace, tracing.Parent(ctx)), rec.CreatedAt.UnixMilli()
 	err = s.Sagas.Start(ctx, workflows.OrderSaga, o.OrderID, state)
 	if err != nil && !errors.Is(err, engine.ErrActive) {
 		return rec, created, fmt.Errorf("start saga of order %s: %w", o.OrderID, err)

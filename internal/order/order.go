@@ -1,6 +1,6 @@
 // Package order is the domain: what an order is, which states its saga can be
-// in, and what makes one valid. It does no I/O and imports the standard
-// library only, so that every other package may depend on it.
+// in, and what makes one valid. It does no I/O and imports nothing of ours but
+// the table of currencies, so that every other package may depend on it.
 package order
 
 import (
@@ -8,7 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,20 +36,26 @@ const (
 	SpecVersion   = 1
 	MaxLines      = 50
 	MaxQuantity   = 10_000
-	MaxUnitPrice  = 1_000_000_000 // minor units; keeps every total far below 2^63
+	MaxUnitPrice  = 1_000_000_000         // minor units; keeps every total far below 2^63
+	MaxExtra      = 1_000_000_000_000_000 // minor units, of shipping, tax and discount each; likewise
 	MaxIDLength   = 64
 	MaxTextLength = 200
 	MaxEventBytes = 256 << 10 // bytes of JSON; fifty lines take about 4 KiB
 )
 
 // Order is the OrderPlaced event, version 1. Money is in minor units of
-// Currency (ISO 4217).
+// Currency (ISO 4217). What is charged is the sum of the lines, plus Shipping and
+// Tax, less Discount: see Total. docs/orders.md explains each field.
 type Order struct {
 	SpecVersion int       `json:"specVersion,omitempty" enum:"1" doc:"Version of this event; 1 when absent."`
 	OrderID     string    `json:"orderId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"Also the saga's id." example:"o-1042"`
 	CustomerID  string    `json:"customerId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"c-7"`
 	Currency    string    `json:"currency" pattern:"^[A-Z]{3}$" doc:"ISO 4217 code." example:"EUR"`
 	Lines       []Line    `json:"lines" minItems:"1" maxItems:"50" nullable:"false" doc:"A SKU may appear on several lines."`
+	Shipping    int64     `json:"shipping,omitempty" minimum:"0" maximum:"1000000000000000" doc:"What the customer pays for shipping, in minor units." example:"490"`
+	Tax         int64     `json:"tax,omitempty" minimum:"0" maximum:"1000000000000000" doc:"Tax that the prices do not include, in minor units." example:"0"`
+	Discount    int64     `json:"discount,omitempty" minimum:"0" maximum:"1000000000000000" doc:"What is taken off, in minor units; at most the sum of the others." example:"0"`
+	Agreed      *int64    `json:"total,omitempty" minimum:"0" doc:"What the customer agreed to pay, in minor units. If it is there, it must be what will be charged: the lines, plus shipping and tax, less the discount." example:"4488"`
 	Payment     Payment   `json:"payment"`
 	ShipTo      *Address  `json:"shipTo,omitempty"`
 	PlacedAt    time.Time `json:"placedAt,omitzero" doc:"When the customer placed it, RFC 3339."`
@@ -67,10 +76,20 @@ type Payment struct {
 // Address is where the goods go.
 type Address struct {
 	Name       string `json:"name,omitempty" maxLength:"200"`
-	Line1      string `json:"line1,omitempty" maxLength:"200"`
+	Line1      string `json:"line1,omitempty" maxLength:"200" doc:"Street and number."`
+	Line2      string `json:"line2,omitempty" maxLength:"200" doc:"Flat, floor, company."`
 	City       string `json:"city,omitempty" maxLength:"200"`
+	Region     string `json:"region,omitempty" maxLength:"200" doc:"State, province or county, where addresses have one."`
 	PostalCode string `json:"postalCode,omitempty" maxLength:"200"`
 	Country    string `json:"country,omitempty" pattern:"^([A-Z]{2})?$" doc:"ISO 3166-1 alpha-2." example:"DE"`
+	Phone      string `json:"phone,omitempty" maxLength:"200" doc:"For the carrier's driver."`
+}
+
+// String is the address on one line, with what it has.
+func (a Address) String() string {
+	city := strings.TrimSpace(a.PostalCode + " " + a.City)
+	parts := []string{a.Name, a.Line1, a.Line2, city, a.Region, a.Country, a.Phone}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
 
 // Demand is how many pieces of one SKU an order takes, over all its lines.
@@ -79,9 +98,10 @@ type Demand struct {
 	Quantity int64  `json:"quantity"`
 }
 
-// Total is the sum of quantity times unit price, in minor units.
+// Total is what is charged, in minor units: the lines' quantities times unit
+// prices, plus shipping and tax, less the discount.
 func (o Order) Total() int64 {
-	var sum int64
+	sum := o.Shipping + o.Tax - o.Discount
 	for _, l := range o.Lines {
 		sum += l.Quantity * l.UnitPrice
 	}
@@ -104,9 +124,9 @@ func (o Order) Demand() []Demand {
 	return out
 }
 
-// Fingerprint identifies the content of an order: the same id with another
-// fingerprint is another order under a used id. SpecVersion 0 and 1 mean the
-// same and the instant counts, not its time zone.
+// Fingerprint identifies the content of an order, all of it. SpecVersion 0 and
+// 1 mean the same and the instant counts, not its time zone. Two orders with one
+// fingerprint are the same; two with different ones may be, see Differences.
 func (o Order) Fingerprint() string {
 	o.SpecVersion = SpecVersion
 	o.PlacedAt = o.PlacedAt.UTC()
@@ -116,6 +136,36 @@ func (o Order) Fingerprint() string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// Differences names the fields in which two orders under one id differ, as in
+// the JSON; none: the second is a repetition of the first. What only describes
+// does not count: placedAt, which many producers set anew, specVersion, and the
+// total, which the other fields add up to.
+func Differences(a, b Order) []string {
+	a.PlacedAt, a.SpecVersion, a.Agreed = b.PlacedAt, b.SpecVersion, b.Agreed
+	a.ShipTo, b.ShipTo = cmp.Or(a.ShipTo, &Address{}), cmp.Or(b.ShipTo, &Address{})
+	return differences(reflect.ValueOf(a), reflect.ValueOf(b), "")
+}
+
+func differences(a, b reflect.Value, at string) (fields []string) {
+	switch {
+	case a.Kind() == reflect.Pointer && !a.IsNil() && !b.IsNil():
+		return differences(a.Elem(), b.Elem(), at)
+	case a.Kind() == reflect.Slice && a.Len() == b.Len():
+		for i := range a.Len() {
+			fields = append(fields, differences(a.Index(i), b.Index(i), fmt.Sprintf("%s[%d]", at, i))...)
+		}
+		return fields
+	case a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[time.Time]():
+		for _, f := range fieldsOf(a.Type()) {
+			fields = append(fields, differences(a.FieldByIndex(f.Index), b.FieldByIndex(f.Index), strings.TrimPrefix(at+"."+nameOf(f), "."))...)
+		}
+		return fields
+	case !reflect.DeepEqual(a.Interface(), b.Interface()):
+		return []string{at}
+	}
+	return nil
 }
 
 // WithoutToken is the order as it may appear in workflow history, logs and

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ordersaga/ordersaga/internal/money"
 )
 
 // FieldError says which field of the input is wrong and why.
@@ -30,43 +32,49 @@ func (e *InvalidError) Error() string {
 	return "invalid order: " + strings.Join(parts, "; ")
 }
 
-// Parse decodes and validates an OrderPlaced event. Unknown fields are
-// ignored, so that producers may add some; an unknown specVersion is refused,
-// and so are another type of event and a field that appears twice.
+// event is what an OrderPlaced message may have besides the order.
+type event struct {
+	Order
+
+	Type     json.RawMessage `json:"type"`     // OrderPlaced, if it is there
+	Metadata json.RawMessage `json:"metadata"` // an object, for the producer's own use: it is neither read nor kept
+}
+
+// Parse decodes and validates an OrderPlaced event. What is not known is
+// refused, because it may change what is to be shipped or charged: a field, a
+// specVersion, another type of event; likewise a field that appears twice or is
+// spelled in another case. What producers want to add goes into "metadata".
 // The error is always an *InvalidError.
 func Parse(raw []byte) (Order, error) {
-	var o Order
 	if len(raw) > MaxEventBytes {
-		return o, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
+		return Order{}, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
 	}
 	// The decoder would put U+FFFD where it cannot read the text, and a parcel
 	// would go to a mangled address.
 	if !utf8.Valid(raw) {
-		return o, invalid("body", "is not UTF-8")
+		return Order{}, invalid("body", "is not UTF-8")
 	}
+	var e event
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	if err := dec.Decode(&o); err != nil {
+	if err := dec.Decode(&e); err != nil {
 		return Order{}, undecodable(raw, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, invalid("body", "has data after the JSON value")
 	}
-	var head struct {
-		Type json.RawMessage `json:"type"`
-	}
-	if faults := append(Repeated(raw, head), Repeated(raw, o)...); len(faults) > 0 {
+	if faults := Strict(raw, e); len(faults) > 0 {
 		return Order{}, &InvalidError{Fields: faults}
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return Order{}, undecodable(raw, err)
-	}
-	if err := checkType(head.Type); err != nil {
+	if err := checkType(e.Type); err != nil {
 		return Order{}, err
 	}
-	if err := o.Validate(); err != nil {
+	if m := e.Metadata; len(m) > 0 && m[0] != '{' && string(m) != "null" {
+		return Order{}, invalid("metadata", "must be an object; nothing in it is read")
+	}
+	if err := e.Validate(); err != nil {
 		return Order{}, err
 	}
-	return o, nil
+	return e.Order, nil
 }
 
 // checkType refuses what has the form of an order and is another event: an
@@ -92,7 +100,7 @@ func undecodable(raw []byte, err error) *InvalidError {
 	case errors.As(err, &typeErr) && typeErr.Field == "":
 		return invalid("body", "is not an OrderPlaced event in JSON: must be an object, not "+typeErr.Value)
 	case errors.As(err, &typeErr):
-		return invalid(indexed(raw, typeErr.Field), "must not be a JSON "+typeErr.Value)
+		return invalid(indexed(raw, strings.TrimPrefix(typeErr.Field, "Order.")), "must not be a JSON "+typeErr.Value)
 	case errors.As(err, &syntaxErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return invalid("body", "is not an OrderPlaced event in JSON: "+err.Error())
 	default: // the one field that decodes itself
@@ -128,7 +136,7 @@ func (o Order) Validate() error {
 	}
 	c.id("orderId", o.OrderID)
 	c.id("customerId", o.CustomerID)
-	if !currencies[o.Currency] {
+	if !money.Known(o.Currency) {
 		c.add("currency", "must be an ISO 4217 code in capitals, such as EUR")
 	}
 	if n := len(o.Lines); n < 1 || n > MaxLines {
@@ -147,12 +155,16 @@ func (o Order) Validate() error {
 			c.add(at+"unitPrice", "is %d, 0 to %d minor units are allowed", l.UnitPrice, MaxUnitPrice)
 		}
 	}
+	c.amounts(o)
 	c.id("payment.token", o.Payment.Token)
 	if a := o.ShipTo; a != nil {
 		c.text("shipTo.name", a.Name)
 		c.text("shipTo.line1", a.Line1)
+		c.text("shipTo.line2", a.Line2)
 		c.text("shipTo.city", a.City)
+		c.text("shipTo.region", a.Region)
 		c.text("shipTo.postalCode", a.PostalCode)
+		c.text("shipTo.phone", a.Phone)
 		if a.Country != "" && !isAlpha2(a.Country) {
 			c.add("shipTo.country", "must be two capital letters (ISO 3166-1)")
 		}
@@ -199,6 +211,29 @@ func (c *checker) add(field, format string, args ...any) {
 	c.fields = append(c.fields, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
+// amounts checks what is charged besides the lines, and that the sum is what the
+// customer agreed to. Where a part is out of range the sum says nothing.
+func (c *checker) amounts(o Order) {
+	before := len(c.fields)
+	for _, extra := range []struct {
+		field string
+		minor int64
+	}{{"shipping", o.Shipping}, {"tax", o.Tax}, {"discount", o.Discount}} {
+		if extra.minor < 0 || extra.minor > MaxExtra {
+			c.add(extra.field, "is %d, 0 to %d minor units are allowed", extra.minor, int64(MaxExtra))
+		}
+	}
+	if before > 0 || len(c.fields) > before {
+		return
+	}
+	switch total := o.Total(); {
+	case total < 0:
+		c.add("discount", "is %d (%s), more than the %d (%s) that it is taken off", o.Discount, money.Format(o.Discount, o.Currency), total+o.Discount, money.Format(total+o.Discount, o.Currency))
+	case o.Agreed != nil && *o.Agreed != total:
+		c.add("total", "is %d (%s), and the lines, shipping and tax, less the discount, are %d (%s)", *o.Agreed, money.Format(*o.Agreed, o.Currency), total, money.Format(total, o.Currency))
+	}
+}
+
 func (c *checker) id(field, s string) {
 	if !ValidID(s) {
 		c.add(field, IDRule)
@@ -215,18 +250,3 @@ func (c *checker) text(field, s string) {
 func isAlpha2(s string) bool {
 	return len(s) == 2 && 'A' <= s[0] && s[0] <= 'Z' && 'A' <= s[1] && s[1] <= 'Z'
 }
-
-var currencies = func() map[string]bool {
-	// ISO 4217 active codes, without funds and metals.
-	const codes = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD " +
-		"CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD " +
-		"HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD " +
-		"MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG " +
-		"QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD " +
-		"TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG"
-	m := map[string]bool{}
-	for _, c := range strings.Fields(codes) {
-		m[c] = true
-	}
-	return m
-}()

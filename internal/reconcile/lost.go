@@ -77,11 +77,10 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 	if err != nil {
 		return err
 	}
-	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, workflows.State{
-		Order: o.WithoutToken(), Terms: r.Terms, ChargeID: rec.ChargeID, ShipmentID: rec.ShipmentID,
-		Approved: rec.Decision == stock.Approved || rec.ChargeID != "", Trace: rec.Trace,
-		Accepted: rec.CreatedAt.UnixMilli(),
-	})
+	s := workflows.NewState(o, r.Terms)
+	s.ChargeID, s.ShipmentID, s.Approved = rec.ChargeID, rec.ShipmentID, rec.Decision == stock.Approved || rec.ChargeID != ""
+	s.Trace, s.Accepted = rec.Trace, rec.CreatedAt.UnixMilli()
+	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, s)
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record
@@ -278,8 +277,8 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 // held is the status of an order that holds its stock and is not paid.
 func (r Reconciler) held(rec stock.Record) (order.Status, error) {
 	o, err := rec.Order()
-	s := workflows.State{Order: o, Terms: r.Terms, Approved: rec.Decision == stock.Approved}
-	if s.NeedsApproval() {
+	s := workflows.NewState(o, r.Terms)
+	if s.Approved = rec.Decision == stock.Approved; s.NeedsApproval() {
 		return order.StatusAwaitingApproval, err
 	}
 	return order.StatusReserved, err
