@@ -180,13 +180,25 @@ func New(o Options) http.Handler {
 	return r
 }
 
+// conflict names the fields in which an order differs from the one that has its
+// id.
+func conflict(err error) error {
+	details := []error{&huma.ErrorDetail{Location: "body.orderId", Message: "is already used by a different order"}}
+	if differs, ok := errors.AsType[*stock.ConflictError](err); ok {
+		for _, field := range differs.Fields {
+			details = append(details, &huma.ErrorDetail{Location: "body." + field, Message: "is different in the order that has this id"})
+		}
+	}
+	return huma.Error409Conflict(err.Error(), details...)
+}
+
 // failed maps an error to a problem document. It is the one place that does.
 func (s *server) failed(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, stock.ErrNotFound), errors.Is(err, engine.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, stock.ErrConflict):
-		return huma.Error409Conflict(err.Error(), &huma.ErrorDetail{Location: "body.orderId", Message: err.Error()})
+		return conflict(err)
 	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, engine.ErrInMemory), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, stock.ErrChanged):

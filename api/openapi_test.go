@@ -113,7 +113,7 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 			t.Errorf("%s: %+v", path, s)
 		}
 	}
-	for _, path := range []string{"Address.name", "Address.line1", "Address.city", "Address.postalCode"} {
+	for _, path := range []string{"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region", "Address.postalCode", "Address.phone"} {
 		if s := of(path); s.MaxLength != order.MaxTextLength {
 			t.Errorf("%s: %+v", path, s)
 		}
@@ -124,15 +124,23 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 	if s := of("Line.quantity"); s.Minimum != 1 || s.Maximum != order.MaxQuantity {
 		t.Errorf("quantity: %+v", s)
 	}
+	for _, path := range []string{"Order.shipping", "Order.tax", "Order.discount"} {
+		if s := of(path); s.Maximum != order.MaxExtra {
+			t.Errorf("%s: %+v", path, s)
+		}
+	}
 	if s := of("Line.unitPrice"); s.Maximum != order.MaxUnitPrice {
 		t.Errorf("unitPrice: %+v", s)
 	}
 	for _, name := range []string{"Order", "Line", "Payment", "Address"} {
-		if more := doc.Components.Schemas[name].AdditionalProperties; fmt.Sprint(more) != "true" {
-			t.Errorf("%s: additionalProperties is %v, but more fields are ignored", name, more)
+		if more := doc.Components.Schemas[name].AdditionalProperties; fmt.Sprint(more) != "false" {
+			t.Errorf("%s: additionalProperties is %v, but more fields are refused", name, more)
 		}
 	}
-	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"coupon":"X",`, 1)); a.status != http.StatusAccepted {
+	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"coupon":"X",`, 1)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"location":"body.coupon"`) {
+		t.Error(a.status, a.body)
+	}
+	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"type":"OrderPlaced","metadata":{"coupon":"X"},`, 1)); a.status != http.StatusAccepted {
 		t.Error(a.status, a.body)
 	}
 }

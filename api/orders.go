@@ -36,10 +36,10 @@ func accepted(id string, st order.Status) *acceptedOutput {
 
 func (s *server) orders(h huma.API) {
 	h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
-	for _, name := range []string{"Order", "Line", "Payment", "Address"} {
-		// What is more than an order needs is ignored, as order.Parse does.
-		h.OpenAPI().Components.Schemas.Map()[name].AdditionalProperties = true
-	}
+	// What order.Parse takes besides the order itself; it refuses all else.
+	properties := h.OpenAPI().Components.Schemas.Map()["Order"].Properties
+	properties["type"] = &huma.Schema{Type: huma.TypeString, Enum: []any{order.EventPlaced}, Description: "May be left out."}
+	properties["metadata"] = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "For the producer's own use: neither read nor kept."}
 	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1."}
 	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	huma.Register(h, huma.Operation{

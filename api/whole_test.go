@@ -1,0 +1,146 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/money"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+var flat = order.Address{
+	Name: "Ada Example", Line1: "1 Loopback Lane", Line2: "Flat 12b", City: "Springfield", Region: "IL", PostalCode: "62704", Country: "US", Phone: "+1 217 555 0100",
+}
+
+// whole has all that an order can have: 1500 for the goods, 1784 in all.
+func whole(o *order.Order) {
+	o.Lines = []order.Line{{SKU: "A", Quantity: 3, UnitPrice: 500}}
+	o.Shipping, o.Tax, o.Discount, o.Agreed = 390, 194, 300, new(int64(1784))
+	o.ShipTo = &flat
+}
+
+// TestWholeOrder: what the customer agreed to pay is what is charged, and the
+// carrier gets all of the address.
+func TestWholeOrder(t *testing.T) {
+	c := start(t)
+	requests := c.Listen(t, "carrier-too", c.Resources.ShipmentTopic)
+	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
+		id := fmt.Sprint("whole-", n)
+		if a := c.post(path, newOrder(id, whole)); a.status != http.StatusAccepted {
+			t.Fatal(a.body)
+		}
+		c.until(id, "COMPLETED")
+		a := c.get("/v1/sagas/" + id)
+		for _, say := range []string{`"total":1784`, `"shipping":390`, `"tax":194`, `"discount":300`, `"line2":"Flat 12b"`, `"phone":"+1 217 555 0100"`} {
+			if !strings.Contains(a.body, say) {
+				t.Errorf("%s: no %s in %s", path, say, a.body)
+			}
+		}
+		charges, err := payment.New(payment.Options{URL: c.Simulators.PaymentURL}).Of(t.Context(), id)
+		if err != nil || len(charges) != 1 || charges[0].Amount != 1784 {
+			t.Errorf("%s: charged %+v, %v", path, charges, err)
+		}
+		if got := c.asked(requests); got.OrderID != id || got.ShipTo == nil || !reflect.DeepEqual(*got.ShipTo, flat) {
+			t.Errorf("%s: the carrier was asked for %+v", path, got)
+		}
+	}
+	wrong := func(o *order.Order) { whole(o); *o.Agreed = 1500 }
+	c.post("/v1/orders", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total", "is 1500 (15.00 EUR)")
+	c.post("/v1/sagas", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total", "are 1784 (17.84 EUR)")
+}
+
+// asked takes the next shipment request out of a queue.
+func (c client) asked(queue string) (r shipment.Request) {
+	c.t.Helper()
+	testkit.Eventually(c.t, "a shipment is requested", func() error {
+		out, err := c.Clients.SQS.ReceiveMessage(c.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, WaitTimeSeconds: 5})
+		if err == nil && len(out.Messages) == 0 {
+			err = context.DeadlineExceeded
+		}
+		if err != nil {
+			return err
+		}
+		_, err = c.Clients.SQS.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &queue, ReceiptHandle: out.Messages[0].ReceiptHandle})
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(*out.Messages[0].Body), &r)
+	})
+	return r
+}
+
+// TestRepeatedOrder: producers set placedAt anew when they send an order again;
+// what really differs is named, also once the order has ended and its token is
+// gone.
+func TestRepeatedOrder(t *testing.T) {
+	c := start(t)
+	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	first := func(o *order.Order) { whole(o); o.PlacedAt = at }
+	later := func(o *order.Order) { whole(o); o.PlacedAt, o.Agreed, o.SpecVersion = at.Add(time.Minute), nil, 1 }
+	differs := map[string]func(*order.Order){
+		"body.shipTo.line2": func(o *order.Order) { whole(o); to := flat; to.Line2 = "Flat 13"; o.ShipTo = &to },
+		"body.lines[0].quantity": func(o *order.Order) {
+			whole(o)
+			o.Agreed, o.Lines = nil, []order.Line{{SKU: "A", Quantity: 4, UnitPrice: 500}}
+		},
+		"body.payment.token": func(o *order.Order) { whole(o); o.Payment.Token = "tok_other" },
+		"body.tax":           func(o *order.Order) { whole(o); o.Tax, o.Agreed = 0, nil },
+	}
+	for _, path := range []string{"/v1/orders", "/v1/sagas"} {
+		id := "again" + strings.ReplaceAll(path, "/", "-")
+		for n, change := range []func(*order.Order){first, first, later, whole} {
+			if a := c.post(path, newOrder(id, change)); a.status != http.StatusAccepted {
+				t.Errorf("%s, repetition %d: %s", path, n, a.body)
+			}
+		}
+		for field, change := range differs {
+			c.post(path, newOrder(id, change)).wantProblem(t, path+" "+field, http.StatusConflict, field, "different order")
+		}
+		c.until(id, "COMPLETED")
+		if a := c.post(path, newOrder(id, later)); a.status != http.StatusAccepted {
+			t.Errorf("%s, repetition of what has ended: %s", path, a.body)
+		}
+		for field, change := range differs {
+			c.post(path, newOrder(id, change)).wantProblem(t, path+" "+field+", ended", http.StatusConflict, field, "different order")
+		}
+	}
+}
+
+// TestApprovalLimits: each currency has its own, and one without a limit waits.
+func TestApprovalLimits(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *app.Worker) {
+		w.Terms.ApprovalAbove, w.Terms.ApprovalLimits = 0, money.MustLimits("EUR=1000.00,JPY=150000,KWD=300")
+	}, nil)
+	s.SetStock(t, map[string]int64{"A": 1_000_000})
+	c := newClient(t, s)
+	for _, o := range []struct {
+		currency string
+		total    int64
+		want     string
+	}{
+		{"EUR", 100_000, "COMPLETED"}, {"EUR", 100_001, "AWAITING_APPROVAL"},
+		{"JPY", 150_000, "COMPLETED"}, {"JPY", 150_001, "AWAITING_APPROVAL"},
+		{"KWD", 300_000, "COMPLETED"}, {"KWD", 300_001, "AWAITING_APPROVAL"},
+		{"USD", 1, "AWAITING_APPROVAL"},
+	} {
+		id := fmt.Sprint(o.currency, "-", o.total)
+		if a := c.post("/v1/orders", newOrder(id, func(n *order.Order) {
+			n.Currency, n.Lines = o.currency, []order.Line{{SKU: "A", Quantity: 1, UnitPrice: o.total}}
+		})); a.status != http.StatusAccepted {
+			t.Fatal(a.body)
+		}
+		c.until(id, o.want)
+	}
+}
