@@ -20,6 +20,8 @@ func TestBadValues(t *testing.T) {
 		{good + ",worker.replicas=-1", "at '/worker/replicas': minimum: got -1, want 0"},
 		{good + ",worker.replicas=null", "at '/worker': missing property 'replicas'"},
 		{good + ",worker.shutdownSeconds=0", "at '/worker/shutdownSeconds': minimum: got 0, want 1"},
+		{good + ",orders.approvalAbove=100000", "at '/orders/approvalAbove': maximum: got 100,000, want 0"}, // as it was before each currency had its own
+		{good + ",orders.approvalAbove=EUR", "at '/orders/approvalAbove': 'EUR' does not match pattern"},
 		{good + ",orders.patience=5", "at '/orders/patience': got number, want string"},
 		{good + ",orders.patience=5days", "at '/orders/patience': '5days' does not match pattern"},
 		{good + ",aws.region=mars", "at '/aws/region': 'mars' does not match pattern"},

@@ -260,7 +260,7 @@ func (s *stack) connect(ctx context.Context) (err error) {
 }
 
 var workerFlags = []string{
-	"worker", "--engine", "dapr", "--listen", "0.0.0.0:8080", "--open", "--approval-above", "100000",
+	"worker", "--engine", "dapr", "--listen", "0.0.0.0:8080", "--open", "--approval-above", "*=1000",
 	"--approval-timeout", "60s", "--patience", "60s", "--pace", "0.2", "--reconcile-every", "5s", "--reconcile-grace", "35s", "--canary-every", "5s",
 }
 

@@ -37,7 +37,7 @@ func (w *world) values() string {
 		"aws":        o{"endpoint": w.awsURL},
 		"state":      o{"address": "127.0.0.1:6379"}, // for the Component, which this daprd has from elsewhere
 		"payment":    o{"appId": w.dapr.Payment, "timeout": "2s"},
-		"orders":     o{"approvalAbove": 100_000, "approvalTimeout": approvalTimeout.String(), "awaitCarrier": false},
+		"orders":     o{"approvalAbove": "*=1000", "approvalTimeout": approvalTimeout.String(), "awaitCarrier": false},
 		"api":        o{"replicas": 1},
 		"worker":     o{"canaryEvery": "5s", "maxLive": maxLive},
 		"reconciler": o{"every": "10s", "grace": "30s"},

@@ -166,7 +166,7 @@ securityContext:
   (list "PAYMENT_APP" (include "ordersaga.paymentApp" .))
   (list "PAYMENT_TIMEOUT" $v.payment.timeout)
   (list "SECRET_STORE" $v.payment.secretStore)
-  (list "APPROVAL_ABOVE" (int64 $v.orders.approvalAbove | toString))
+  (list "APPROVAL_ABOVE" ($v.orders.approvalAbove | toString))
   (list "APPROVAL_TIMEOUT" $v.orders.approvalTimeout)
   (list "AWAIT_CARRIER" $v.orders.awaitCarrier)
   (list "CARRIER_TIMEOUT" $v.orders.carrierTimeout)
