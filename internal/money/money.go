@@ -6,7 +6,7 @@
 // The table is that of github.com/bojanz/currency, made from ISO 4217's own
 // list. The one of golang.org/x/text/currency is CLDR's, of 2017: it lacks
 // currencies that were introduced since, and its digits are those of cash in
-// everyday use (0 for IDR or COP, where ISO 4217 and payment providers have 2).
+// everyday use (0 for IDR or COP, which have 2 in ISO 4217).
 package money
 
 import (
