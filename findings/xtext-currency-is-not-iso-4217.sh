@@ -4,7 +4,7 @@
 #
 # The package reads codes with ParseISO and has a rounding kind Standard beside
 # Cash. One would expect Standard.Rounding to give ISO 4217's minor unit, which is
-# what payment providers count in. Seen: its table is that of CLDR 32 (2017). 23 of
+# what payment providers count in. Seen: its table is that of CLDR 32 (2017). 22 of
 # the active codes have other digits than in ISO 4217 (0 for IDR, COP, PKR, RSD,
 # TZS; 0 for IQD, which has 3), MRU, SLE, VED, VES, XCG and ZWG are not known, and
 # DEM, gone since 2002, is. 120000 minor units of IDR, 1,200.00, look like 120,000.
