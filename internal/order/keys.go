@@ -2,14 +2,12 @@ package order
 
 import (
 	"bytes"
+	"cmp"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
-	"time"
-
-	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // Repeated returns a fault for each field of v's type, a struct, that raw has
@@ -17,84 +15,223 @@ import (
 // take the last without a word, and another reader of the same message may
 // take the first. raw must be JSON that decodes into v; what v does not know
 // may be there as often as it likes.
-func Repeated(raw []byte, v any) []FieldError { return reader{}.read(raw, reflect.TypeOf(v), "") }
-
-// Strict is Repeated that also returns a fault for each field that v's type does
-// not know, or that is spelled in another case.
-func Strict(raw []byte, v any) []FieldError {
-	return reader{strict: true}.read(raw, reflect.TypeOf(v), "")
+func Repeated(raw []byte, v any) []FieldError {
+	r := reader{}
+	r.read(raw, 0, reflect.TypeOf(v), "")
+	return r.faults
 }
 
-type reader struct{ strict bool }
+// Strict compares JSON with v's type before it is decoded into that, and
+// returns a fault for each field that the type does not have, that is spelled
+// differently (the decoder takes AVAILABLE for available, past whatever checks
+// available), or that appears more than once, and for each number that the
+// field's type, an integer, cannot hold. At most maxFaults are returned.
+//
+// A whole number may be written as 2.0 or 2e0: in JSON Schema it is an integer
+// then, for the decoder it is none. decodable is raw with such numbers as
+// digits. What is not JSON, or has another form than v's type, is the decoder's
+// to refuse: decodable is raw then, as far as that.
+//
+// v is a struct, or a pointer to one; embedded structs count as the decoder
+// counts them. What decodes itself, as time.Time does, is left alone.
+func Strict(raw []byte, v any) (decodable []byte, faults []FieldError) {
+	if !json.Valid(raw) {
+		return raw, nil
+	}
+	r := reader{strict: true}
+	r.read(raw, 0, reflect.TypeOf(v), "")
+	return r.edited(raw), r.faults
+}
 
-func (r reader) read(raw []byte, t reflect.Type, at string) (faults []FieldError) {
-	switch {
-	case t.Kind() == reflect.Pointer:
-		return r.read(raw, t.Elem(), at)
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
-		var list []json.RawMessage
-		if json.Unmarshal(raw, &list) != nil {
-			return nil
-		}
-		for i, e := range list {
-			faults = append(faults, r.read(e, t.Elem(), fmt.Sprintf("%s[%d]", at, i))...)
-		}
-		return faults
-	case t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]():
-		return r.object(raw, fieldsOf(t), at)
-	default:
-		return nil
+const (
+	maxFaults = 20 // of one input: an answer is not longer than what was sent
+	maxName   = 64 // characters of an unknown name that are repeated
+)
+
+// reader goes through JSON beside the type that it is for.
+type reader struct {
+	strict bool
+	faults []FieldError
+	edits  []edit // in the order in which they are in the JSON
+}
+
+// edit puts other text in the place of raw[from:to].
+type edit struct {
+	from, to int
+	text     string
+}
+
+func (r *reader) edited(raw []byte) []byte {
+	if len(r.edits) == 0 {
+		return raw
+	}
+	var b bytes.Buffer
+	at := 0
+	for _, e := range r.edits {
+		b.Write(raw[at:e.from])
+		b.WriteString(e.text)
+		at = e.to
+	}
+	b.Write(raw[at:])
+	return b.Bytes()
+}
+
+func (r *reader) fault(field, message string) {
+	if len(r.faults) < maxFaults {
+		r.faults = append(r.faults, FieldError{field, message})
 	}
 }
 
-func (r reader) object(raw []byte, fields []reflect.StructField, at string) (faults []FieldError) {
+// read looks at a value that begins at from.
+func (r *reader) read(raw []byte, from int, t reflect.Type, at string) {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || decodesItself(t) || len(r.faults) >= maxFaults {
+		return
+	}
+	switch kind := t.Kind(); {
+	case kind == reflect.Struct:
+		r.object(raw, from, t, at)
+	case kind == reflect.Slice || kind == reflect.Array:
+		r.list(raw, from, t.Elem(), at)
+	case r.strict && isInteger(kind):
+		r.integer(raw, from, t, at)
+	}
+}
+
+func (r *reader) list(raw []byte, from int, t reflect.Type, at string) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
+		return
+	}
+	for i := 0; dec.More(); i++ {
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return
+		}
+		r.read(value, from+int(dec.InputOffset())-len(value), t, fmt.Sprintf("%s[%d]", at, i))
+	}
+}
+
+func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 	if at != "" {
 		at += "."
 	}
-	seen := make([]string, len(fields)) // how each field was spelled at first
+	fields := fieldsOf(t)
+	seen := make([]string, len(fields)) // how each field was spelt at first
 	told := make([]bool, len(fields))   // once is enough
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil
+		return
 	}
 	for dec.More() {
 		token, err := dec.Token()
 		key, ok := token.(string)
 		var value json.RawMessage
 		if err != nil || !ok || dec.Decode(&value) != nil {
-			return faults
+			return
 		}
-		n := slices.IndexFunc(fields, func(f reflect.StructField) bool { return strings.EqualFold(nameOf(f), key) })
-		switch {
-		case n < 0 && r.strict:
-			faults = append(faults, FieldError{at + text.Cut(key, MaxIDLength), "is not a field that is known here"})
-		case n < 0 || told[n]:
-		case seen[n] == "":
-			seen[n] = key
-			name := at + nameOf(fields[n])
-			if r.strict && key != nameOf(fields[n]) {
-				faults = append(faults, FieldError{name, fmt.Sprintf("is spelled %q", key)})
+		n := find(fields, key)
+		if n < 0 {
+			if r.strict {
+				r.fault(at+short(key), "is unexpected: there is no field of this name")
 			}
-			faults = append(faults, r.read(value, fields[n].Type, name)...)
+			continue
+		}
+		f := fields[n]
+		switch {
+		case told[n]:
+		case seen[n] == "":
+			seen[n] = cmp.Or(key, f.name)
+			if r.strict && key != f.name {
+				r.fault(at+key, fmt.Sprintf("is spelled differently: the field's name is %q", f.name))
+			}
+			r.read(value, from+int(dec.InputOffset())-len(value), f.of, at+f.name)
 		default:
 			told[n] = true
 			message := "appears more than once"
 			if seen[n] != key {
 				message += fmt.Sprintf(": as %q and as %q", seen[n], key)
 			}
-			faults = append(faults, FieldError{at + nameOf(fields[n]), message})
+			r.fault(at+f.name, message)
 		}
 	}
-	return faults
 }
 
-// fieldsOf lists the fields that the decoder fills, those of embedded structs
-// among them.
-func fieldsOf(t reflect.Type) []reflect.StructField {
-	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return nameOf(f) == "" || nameOf(f) == "-" })
+// integer has a whole number written as the decoder wants it.
+func (r *reader) integer(raw []byte, from int, t reflect.Type, at string) {
+	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+		return // it is no number
+	}
+	digits, whole := Whole(string(raw))
+	switch {
+	case !whole:
+		r.fault(at, "must be a whole number")
+	case json.Unmarshal([]byte(digits), reflect.New(t).Interface()) != nil:
+		r.fault(at, "is a number out of range")
+	case digits != string(raw):
+		r.edits = append(r.edits, edit{from, from + len(raw), digits})
+	}
 }
 
-func nameOf(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+// field is one of those that the decoder would fill.
+type field struct {
+	name string
+	of   reflect.Type
+}
+
+// fieldsOf are a struct's fields, also those of embedded structs.
+func fieldsOf(t reflect.Type) (all []field) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag := f.Tag.Get("json")
+		name, _, _ := strings.Cut(tag, ",")
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case tag == "-":
+		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
+			all = append(all, fieldsOf(inner)...)
+		case f.IsExported():
+			all = append(all, field{cmp.Or(name, f.Name), f.Type})
+		}
+	}
+	return all
+}
+
+// find is which field the decoder would put a key's value into, or -1.
+func find(fields []field, key string) int {
+	folded := -1
+	for n, f := range fields {
+		if f.name == key {
+			return n
+		}
+		if folded < 0 && strings.EqualFold(f.name, key) {
+			folded = n
+		}
+	}
+	return folded
+}
+
+var (
+	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+func decodesItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(unmarshaler) || p.Implements(textUnmarshaler)
+}
+
+func isInteger(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Uintptr }
+
+// short cuts a name that we do not know, which may be of any length.
+func short(name string) string {
+	if runes := []rune(name); len(runes) > maxName {
+		return string(runes[:maxName]) + "…"
+	}
 	return name
 }
