@@ -158,8 +158,8 @@ func differences(a, b reflect.Value, at string) (fields []string) {
 		}
 		return fields
 	case a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[time.Time]():
-		for _, f := range fieldsOf(a.Type()) {
-			fields = append(fields, differences(a.FieldByIndex(f.Index), b.FieldByIndex(f.Index), strings.TrimPrefix(at+"."+nameOf(f), "."))...)
+		for i, f := range fieldsOf(a.Type()) { // none is embedded
+			fields = append(fields, differences(a.Field(i), b.Field(i), strings.TrimPrefix(at+"."+f.name, "."))...)
 		}
 		return fields
 	case !reflect.DeepEqual(a.Interface(), b.Interface()):

@@ -54,6 +54,10 @@ func Parse(raw []byte) (Order, error) {
 	if !utf8.Valid(raw) {
 		return Order{}, invalid("body", "is not UTF-8")
 	}
+	raw, faults := Strict(raw, event{})
+	if len(faults) > 0 {
+		return Order{}, &InvalidError{Fields: faults}
+	}
 	var e event
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if err := dec.Decode(&e); err != nil {
@@ -61,9 +65,6 @@ func Parse(raw []byte) (Order, error) {
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, invalid("body", "has data after the JSON value")
-	}
-	if faults := Strict(raw, e); len(faults) > 0 {
-		return Order{}, &InvalidError{Fields: faults}
 	}
 	if err := checkType(e.Type); err != nil {
 		return Order{}, err
