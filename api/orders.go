@@ -59,8 +59,9 @@ func (s *server) orders(h huma.API) {
 var example = map[string]any{
 	"specVersion": 1, "orderId": "o-1042", "customerId": "c-7", "currency": "EUR",
 	"lines":    []any{map[string]any{"sku": "SKU-1", "quantity": 2, "unitPrice": 1999}},
+	"shipping": 490, "total": 4488,
 	"payment":  map[string]any{"token": "tok_ok"},
-	"shipTo":   map[string]any{"name": "Ada Example", "line1": "1 Loopback Lane", "city": "Berlin", "postalCode": "10115", "country": "DE"},
+	"shipTo":   map[string]any{"name": "Ada Example", "line1": "1 Loopback Lane", "line2": "Flat 12b", "city": "Berlin", "postalCode": "10115", "country": "DE", "phone": "+49 30 000000"},
 	"placedAt": "2026-11-23T10:00:00Z",
 }
 
