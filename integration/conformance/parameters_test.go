@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"slices"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -10,6 +12,8 @@ import (
 func parameters() []behaviour {
 	return []behaviour{
 		{"DynamoDB: deletion protection", "a protected table is not deleted, until UpdateTable takes the protection away", "APIReference/API_DeleteTable", deletionProtection},
+		{"DynamoDB: index of UpdateTable", "it has what was there before it", "APIReference/API_UpdateTable", indexLater},
+		{"DynamoDB: index twice", "ValidationException", "APIReference/API_UpdateTable", indexTwice},
 		{"DynamoDB: unknown Select", "ValidationException", "APIReference/API_Query", selectUnknown},
 		{"DynamoDB: Select with a projection", "only SPECIFIC_ATTRIBUTES goes with ProjectionExpression", "APIReference/API_Query", selectProjected},
 		{"DynamoDB: Select without a projection", "SPECIFIC_ATTRIBUTES needs one", "APIReference/API_Query", selectNothing},
@@ -38,6 +42,44 @@ func deletionProtection(t *T) {
 	protect(false)
 	_, err = tb.c.DeleteTable(t.ctx, &dynamodb.DeleteTableInput{TableName: tb.name})
 	t.must("delete what is not protected any more", err)
+}
+
+// addIndex asks for one by the attribute at.
+func (t dbTable) addIndex(name string) error {
+	_, err := t.c.UpdateTable(t.ctx, &dynamodb.UpdateTableInput{
+		TableName:            t.name,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("at"), AttributeType: types.ScalarAttributeTypeS}},
+		GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{Create: &types.CreateGlobalSecondaryIndexAction{
+			IndexName: &name, KeySchema: []types.KeySchemaElement{keyOf("at", types.KeyTypeHash)}, Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+		}}},
+	})
+	return err
+}
+
+func indexLater(t *T) {
+	tb := newTable(t)
+	tb.put(item{"pk": "a", "sk": 1, "at": "now", "more": "x"})
+	t.must("add index", tb.addIndex("byAt"))
+	for active := false; !active; {
+		d, err := tb.c.DescribeTable(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name})
+		t.must("describe", err)
+		same(t, "indexes", len(d.Table.GlobalSecondaryIndexes), 2)
+		active = err != nil || !slices.ContainsFunc(d.Table.GlobalSecondaryIndexes, func(g types.GlobalSecondaryIndexDescription) bool {
+			return g.IndexStatus == types.IndexStatusCreating
+		})
+	}
+	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{
+		TableName: tb.name, IndexName: aws.String("byAt"), KeyConditionExpression: aws.String("#at = :at"),
+		ExpressionAttributeNames: map[string]string{"#at": "at"}, ExpressionAttributeValues: tb.item(item{":at": "now"}),
+	})
+	t.must("query", err)
+	same(t, "found", len(out.Items), 1)
+	same(t, "attributes", len(out.Items[0]), 3)
+}
+
+func indexTwice(t *T) {
+	tb := newTable(t)
+	t.refuses("add an index that is there", tb.addIndex("byHolder"), "ValidationException", "")
 }
 
 // selecting queries what has one item, with a Select.

@@ -151,7 +151,7 @@ func (p *plan) start() (*record, error) {
 	names := map[string]bool{p.t.schema.hash: true, p.t.schema.rng: true, p.schema().hash: true, p.schema().rng: true}
 	delete(names, "")
 	for n := range names {
-		if v, ok := p.ExclusiveStartKey[n]; !ok || v.Kind.String() != p.t.types[n] {
+		if v, ok := p.ExclusiveStartKey[n]; !ok || v.Kind.String() != p.t.types()[n] {
 			return nil, validation("The provided starting key is invalid: it has no valid %s", n)
 		}
 	}
@@ -227,7 +227,7 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 			return nil, validation("Filter Expression can only contain non-primary key attributes: Primary key attribute: %s", name)
 		}
 	}
-	if k.Hash.Kind.String() != p.t.types[sch.hash] {
+	if k.Hash.Kind.String() != p.t.types()[sch.hash] {
 		return nil, validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
 	}
 	start, err := p.start()

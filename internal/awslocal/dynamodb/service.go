@@ -161,9 +161,9 @@ func (s *Service) replay(b []byte) error {
 				return fmt.Errorf("decode table definition: %w", err)
 			}
 			if t, ok := s.tables.Get(d.TableName); ok && t.def.Created.Equal(d.Created) {
-				t.ttl, t.def.TTL = d.TTL, d.TTL
-				t.def.DeletionProtectionEnabled = d.DeletionProtectionEnabled
-				continue // a snapshot has it already
+				t.ttl = d.TTL
+				t.redefine(d)
+				continue // a snapshot has its items already
 			}
 			s.tables.Set(d.TableName, newTable(d, d.Created))
 		case kindDrop:

@@ -262,3 +262,34 @@ func BenchmarkService(b *testing.B) {
 		return transfer(fmt.Sprint(n%100), fmt.Sprint((n+1)%100), 1, fmt.Sprint("t", n))
 	})
 }
+
+// TestIndexOfUpdateTable has what was there before it, and is there after a
+// restart; one that was removed is not.
+func TestIndexOfUpdateTable(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	must(t, s, "CreateTable", createAccounts)
+	must(t, s, "PutItem", put("before", 1))
+	must(t, s, "UpdateTable", `{"TableName":"accounts","AttributeDefinitions":[{"AttributeName":"n","AttributeType":"N"}],
+		"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"byN","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}}]}`)
+	must(t, s, "PutItem", put("after", 1))
+	must(t, s, "UpdateTable", `{"TableName":"accounts","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"byBank"}}]}`)
+	if code, out := call(s, "PutItem", `{"TableName":"accounts","Item":{"id":{"S":"x"},"n":{"S":"text"}}}`); code != 400 || !strings.Contains(out, "Type mismatch for Index Key n") {
+		t.Errorf("a key of the wrong type: %d %s", code, out)
+	}
+	look := func(s *Service) {
+		t.Helper()
+		out := must(t, s, "Query", `{"TableName":"accounts","IndexName":"byN","KeyConditionExpression":"n = :n","ExpressionAttributeValues":{":n":{"N":"1"}}}`)
+		if !strings.Contains(out, `"before"`) || !strings.Contains(out, `"after"`) || strings.Contains(out, "bank") {
+			t.Error(out)
+		}
+		if code, out := call(s, "Query", `{"TableName":"accounts","IndexName":"byBank","KeyConditionExpression":"bank = :b","ExpressionAttributeValues":{":b":{"S":"b"}}}`); code != 400 {
+			t.Errorf("an index that was removed: %d %s", code, out)
+		}
+	}
+	look(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	look(open(t, dir, nil))
+}

@@ -3,9 +3,11 @@ package dynamodb
 import (
 	"cmp"
 	"hash/fnv"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -50,14 +52,13 @@ type index struct {
 	tree       *tree
 }
 
-// table is a table and its indexes. mu guards items and ttl; the rest never
-// changes.
+// table is a table and its indexes. mu guards items, def and ttl, and that shape
+// is replaced; the rest never changes.
 type table struct {
 	name    string
 	def     definition
 	schema  schema
-	types   map[string]string // attribute name: S, N or B
-	indexes []*index
+	shape   atomic.Pointer[shape]
 	created time.Time
 
 	mu    sync.RWMutex
@@ -66,18 +67,60 @@ type table struct {
 	ttl   string // attribute, "" if off
 }
 
+// shape is what UpdateTable replaces as a whole: requests are checked against it
+// before they have their tables' locks.
+type shape struct {
+	types   map[string]string // attribute name: S, N or B
+	indexes []*index
+}
+
+func (t *table) types() map[string]string { return t.shape.Load().types }
+func (t *table) indexes() []*index        { return t.shape.Load().indexes }
+
 func newTable(d definition, created time.Time) *table {
-	t := &table{name: d.TableName, def: d, schema: schemaOf(d.KeySchema), types: map[string]string{}, created: created, items: newTree(), ttl: d.TTL}
+	t := &table{name: d.TableName, schema: schemaOf(d.KeySchema), created: created, items: newTree(), ttl: d.TTL}
+	t.redefine(d)
+	return t
+}
+
+// redefine gives the table the indexes of d, filled, and keeps those that it has
+// already; mu is held for writing.
+func (t *table) redefine(d definition) {
+	now := &shape{types: map[string]string{}}
 	for _, a := range d.AttributeDefinitions {
-		t.types[a.AttributeName] = a.AttributeType
+		now.types[a.AttributeName] = a.AttributeType
 	}
 	for _, g := range d.GlobalSecondaryIndexes {
-		t.indexes = append(t.indexes, &index{
+		ix := &index{
 			name: g.IndexName, schema: schemaOf(g.KeySchema), projection: cmp.Or(g.Projection.ProjectionType, "ALL"),
 			include: g.Projection.NonKeyAttributes, tree: newTree(),
-		})
+		}
+		// One of that name may be another one since: as in a journal.
+		if old := t.shape.Load(); old != nil && slices.ContainsFunc(t.def.GlobalSecondaryIndexes, func(o indexDefinition) bool { return reflect.DeepEqual(o, g) }) {
+			ix = t.index(g.IndexName)
+		} else {
+			t.items.Scan(func(r record) bool {
+				if in, ok := ix.schema.place(r.item, r.hash+"\x00"+keyText(r.rng)); ok && in.fits(ix.schema, now.types) {
+					ix.tree.Set(in)
+				}
+				return true
+			})
+		}
+		now.indexes = append(now.indexes, ix)
 	}
-	return t
+	t.def = d
+	t.shape.Store(now)
+}
+
+// fits is for an item that was there before the index: one whose keys have
+// another type, or are empty, stays out of it.
+func (r record) fits(s schema, types map[string]string) bool {
+	for _, n := range []string{s.hash, s.rng} {
+		if v := r.item[n]; n != "" && (v.Kind.String() != types[n] || v.Str == "") {
+			return false
+		}
+	}
+	return true
 }
 
 func schemaOf(keys []keyElement) schema {
@@ -126,11 +169,11 @@ func (t *table) key(item attr.Item, exact bool) (record, error) {
 			return record{}, validation("The provided key element does not match the schema")
 		case !ok:
 			return record{}, validation("One or more parameter values were invalid: Missing the key %s in the item", n)
-		case v.Kind.String() != t.types[n]:
+		case v.Kind.String() != t.types()[n]:
 			if exact {
 				return record{}, validation("The provided key element does not match the schema")
 			}
-			return record{}, validation("One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", n, t.types[n], v.Kind)
+			return record{}, validation("One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", n, t.types()[n], v.Kind)
 		case v.Str == "":
 			return record{}, validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", n)
 		}
@@ -152,14 +195,14 @@ func (t *table) check(item attr.Item) error {
 	if item.Size() > maxItem {
 		return validation("Item size has exceeded the maximum allowed size")
 	}
-	for _, ix := range t.indexes {
+	for _, ix := range t.indexes() {
 		for _, n := range []string{ix.schema.hash, ix.schema.rng} {
 			v, ok := item[n]
 			if !ok || n == "" {
 				continue
 			}
-			if v.Kind.String() != t.types[n] {
-				return validation("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", n, t.types[n], v.Kind, ix.name)
+			if v.Kind.String() != t.types()[n] {
+				return validation("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", n, t.types()[n], v.Kind, ix.name)
 			}
 			if v.Str == "" {
 				return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", ix.name, n)
@@ -183,7 +226,7 @@ func (t *table) set(key record, item attr.Item) {
 	old, existed := t.items.Get(key)
 	if existed {
 		t.bytes -= int64(old.item.Size())
-		for _, ix := range t.indexes {
+		for _, ix := range t.indexes() {
 			if r, ok := ix.schema.place(old.item, pk); ok {
 				ix.tree.Delete(r)
 			}
@@ -196,7 +239,7 @@ func (t *table) set(key record, item attr.Item) {
 	key.item = item
 	t.items.Set(key)
 	t.bytes += int64(item.Size())
-	for _, ix := range t.indexes {
+	for _, ix := range t.indexes() {
 		if r, ok := ix.schema.place(item, pk); ok {
 			ix.tree.Set(r)
 		}
@@ -204,11 +247,12 @@ func (t *table) set(key record, item attr.Item) {
 }
 
 func (t *table) index(name string) *index {
-	i := slices.IndexFunc(t.indexes, func(ix *index) bool { return ix.name == name })
+	all := t.indexes()
+	i := slices.IndexFunc(all, func(ix *index) bool { return ix.name == name })
 	if i < 0 {
 		return nil
 	}
-	return t.indexes[i]
+	return all[i]
 }
 
 // visible is the part of an item that the index projects.

@@ -208,40 +208,6 @@ func (s *Service) deleteTable(body, out []byte) ([]byte, error) {
 	return s.describe(out, "TableDescription", t, "DELETING")
 }
 
-// updateTable switches the protection against deletion; all else that AWS
-// changes by it is refused.
-func (s *Service) updateTable(body, out []byte) ([]byte, error) {
-	var in struct {
-		TableName                 string
-		DeletionProtectionEnabled *bool
-	}
-	if err := decode(body, &in); err != nil {
-		return nil, err
-	}
-	if err := s.fault("UpdateTable", in.TableName); err != nil {
-		return nil, err
-	}
-	t, err := s.table(in.TableName)
-	if err != nil {
-		return nil, err
-	}
-	if in.DeletionProtectionEnabled == nil {
-		return nil, validation("At least one of the parameters that UpdateTable changes must be given; the local endpoint has DeletionProtectionEnabled")
-	}
-	t.mu.Lock()
-	t.def.DeletionProtectionEnabled = *in.DeletionProtectionEnabled
-	def := t.def
-	commit, err := s.commit([]change{{table: t.name, def: &def}})
-	t.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.describe(out, "TableDescription", t, "ACTIVE")
-}
-
 func (s *Service) listTables(body, out []byte) ([]byte, error) {
 	var in struct {
 		ExclusiveStartTableName string
@@ -328,7 +294,7 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 		}
 		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, indexDescription{
 			indexDefinition: g, ProvisionedThroughput: units, IndexStatus: "ACTIVE", IndexArn: s.arn(t.name) + "/index/" + g.IndexName,
-			ItemCount: int64(t.indexes[i].tree.Len()),
+			ItemCount: int64(t.indexes()[i].tree.Len()),
 		})
 	}
 	return appendJSON(out, map[string]any{field: d})
