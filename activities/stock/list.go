@@ -3,7 +3,6 @@ package stock
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -23,6 +22,7 @@ import (
 const (
 	indexByStatus   = "byStatus"
 	indexByCustomer = "byCustomer"
+	indexByTime     = "byTime"
 )
 
 // Query selects orders, newest first. Zero fields do not restrict.
@@ -52,43 +52,78 @@ type Page struct {
 	Next    string
 }
 
-// List reads the orders index. It is eventually consistent, and stable while
-// orders arrive: the cursor is a position in time.
+// List reads the indexes. It is eventually consistent, and stable while orders
+// arrive: the cursor is a position in time. An order that has been such all the
+// time is there once, whatever else becomes of it meanwhile: a customer's are
+// under one key, all are under keys that never change (listByTime), and those in
+// some statuses are read as inTurn says.
 func (s *Store) List(ctx context.Context, q Query) (Page, error) {
-	if len(q.Statuses) == 0 {
+	p, err := s.list(ctx, q)
+	return p, wrap(err, "list orders")
+}
+
+func (s *Store) list(ctx context.Context, q Query) (Page, error) {
+	every := !slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return !slices.Contains(q.Statuses, st) })
+	if len(q.Statuses) == 0 || every {
 		q.Statuses = order.Statuses()
-	}
-	var keys []indexKey
-	if q.CustomerID != "" {
-		keys = []indexKey{{indexByCustomer, "customerId", q.CustomerID}}
-	} else {
-		for _, st := range q.Statuses {
-			for n := range uint32(statusShards) {
-				keys = append(keys, indexKey{indexByStatus, "statusShard", shardKey(st, n)})
+		if q.CustomerID == "" {
+			if dated, err := s.isDated(ctx); dated || err != nil {
+				return s.listByTime(ctx, q, err)
 			}
 		}
 	}
-	parts := make([][]Record, len(keys))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for i, k := range keys {
-		g.Go(func() (err error) {
-			parts[i], err = s.queryIndex(gctx, k, q)
-			return err
-		})
+	var all []Record // what was read later comes first
+	for _, keys := range q.keys() {
+		parts := make([][]Record, len(keys))
+		g, gctx := errgroup.WithContext(ctx)
+		for i, k := range keys {
+			g.Go(func() (err error) {
+				parts[i], err = s.queryIndex(gctx, k, q)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return Page{}, err
+		}
+		all = slices.Concat(slices.Concat(parts...), all)
 	}
-	if err := g.Wait(); err != nil {
-		return Page{}, fmt.Errorf("list orders: %w", err)
-	}
-	all := slices.Concat(parts...)
-	slices.SortFunc(all, func(a, b Record) int { return cmp.Compare(b.Placed, a.Placed) })
-	// An order that moves between two statuses while both are read shows twice.
+	slices.SortStableFunc(all, func(a, b Record) int { return cmp.Compare(b.Placed, a.Placed) })
 	all = slices.CompactFunc(all, func(a, b Record) bool { return a.Placed == b.Placed })
 	p := Page{Records: all[:min(q.Limit, len(all))]}
 	if len(all) >= q.Limit {
 		p.Next = p.Records[len(p.Records)-1].Placed
 	}
 	return p, nil
+}
+
+// keys are those of an index that have what q selects: the first ones are to be
+// read before the next.
+func (q Query) keys() (turns [][]indexKey) {
+	if q.CustomerID != "" {
+		return [][]indexKey{{{indexByCustomer, "customerId", q.CustomerID}}}
+	}
+	for _, st := range inTurn(q.Statuses) {
+		var keys []indexKey
+		for n := range uint32(statusShards) {
+			keys = append(keys, indexKey{indexByStatus, "statusShard", shardKey(st, n)})
+		}
+		turns = append(turns, keys)
+	}
+	return turns
+}
+
+// inTurn is how statuses are to be read so that an order that goes from one to
+// another meanwhile is not missed: as they follow each other, and before that
+// those from which an order can go back. So whoever leaves a status before it is
+// read is found in the next. Who goes there and back again within one page, in
+// milliseconds, can be missed; and so can one of which DynamoDB, too, has taken
+// the old place out of the index and not put the new one in.
+func inTurn(statuses []order.Status) []order.Status {
+	turns := []order.Status{order.StatusCompleted, order.StatusNeedsAttention}
+	if len(statuses) == 1 {
+		turns = nil
+	}
+	return slices.DeleteFunc(append(turns, order.Statuses()...), func(st order.Status) bool { return !slices.Contains(statuses, st) })
 }
 
 // CountByStatus counts orders by the index, for each of the given statuses. It
@@ -158,6 +193,22 @@ func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, 
 	}
 }
 
+// span is between which sort keys to read; false if there are none, which
+// BETWEEN refuses.
+func (q Query) span() (from, to string, some bool) {
+	from, to = "0", "9999"
+	if !q.Since.IsZero() {
+		from = q.Since.UTC().Format(timeFormat)
+	}
+	if !q.Before.IsZero() {
+		to = q.Before.UTC().Format(timeFormat)
+	}
+	if q.Cursor != "" {
+		to = min(to, q.Cursor)
+	}
+	return from, to, from <= to
+}
+
 type indexKey struct{ index, attribute, value string }
 
 // queryIndex reads up to q.Limit matching orders under one index key.
@@ -169,19 +220,12 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		ExpressionAttributeNames:  map[string]string{"#k": k.attribute},
 		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(k.value)},
 	}
-	from, to := "0", "9999"
-	if !q.Since.IsZero() {
-		from = q.Since.UTC().Format(timeFormat)
-	}
-	if !q.Before.IsZero() {
-		to = q.Before.UTC().Format(timeFormat)
+	from, to, some := q.span()
+	if !some {
+		return nil, nil
 	}
 	if q.Cursor != "" {
-		to = min(to, q.Cursor)
 		in.Limit = aws.Int32(*in.Limit + 1) // BETWEEN includes the cursor itself
-	}
-	if to < from {
-		return nil, nil // which BETWEEN refuses
 	}
 	in.ExpressionAttributeValues[":from"], in.ExpressionAttributeValues[":to"] = str(from), str(to)
 	// Sieves, so that little is sent; what is read is the same.
@@ -280,99 +324,4 @@ func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order
 
 func (r Record) has(sku string) bool {
 	return slices.ContainsFunc(r.Lines, func(l order.Line) bool { return l.SKU == sku })
-}
-
-// Find says which tables are missing, or that it may not read them.
-func (s *Store) Find(ctx context.Context) error {
-	var missing []string
-	for _, t := range [][2]string{{s.tables.Orders, "orderId"}, {s.tables.Reservations, "orderId"}, {s.tables.Stock, "sku"}} {
-		_, err := s.getItem(ctx, t[0], t[1], "start")
-		if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
-			missing = append(missing, t[0])
-		} else if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("missing in DynamoDB: tables %s; create them with `ordersaga setup` and the same --table-prefix, or the stack of deploy/cloudformation", strings.Join(missing, ", "))
-	}
-	return nil
-}
-
-// CreateTables makes the tables if they are missing, for development and
-// tests; in a cluster CloudFormation does.
-func (s *Store) CreateTables(ctx context.Context) error {
-	key := func(name string, t types.KeyType) types.KeySchemaElement {
-		return types.KeySchemaElement{AttributeName: &name, KeyType: t}
-	}
-	index := func(name, hash string) types.GlobalSecondaryIndex {
-		return types.GlobalSecondaryIndex{
-			IndexName: &name, Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
-			KeySchema: []types.KeySchemaElement{key(hash, types.KeyTypeHash), key("placed", types.KeyTypeRange)},
-		}
-	}
-	for _, in := range []*dynamodb.CreateTableInput{
-		{TableName: &s.tables.Stock, KeySchema: []types.KeySchemaElement{key("sku", types.KeyTypeHash)}},
-		{TableName: &s.tables.Reservations, KeySchema: []types.KeySchemaElement{key("orderId", types.KeyTypeHash)}},
-		{TableName: &s.tables.Orders, KeySchema: []types.KeySchemaElement{key("orderId", types.KeyTypeHash)},
-			GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{index(indexByStatus, "statusShard"), index(indexByCustomer, "customerId")}},
-	} {
-		in.BillingMode = types.BillingModePayPerRequest
-		for _, a := range attributesOf(in) {
-			in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{AttributeName: &a, AttributeType: types.ScalarAttributeTypeS})
-		}
-		_, err := s.db.CreateTable(ctx, in)
-		if _, exists := errors.AsType[*types.ResourceInUseException](err); err != nil && !exists {
-			return fmt.Errorf("create table %s: %w", *in.TableName, err)
-		}
-		if err := dynamodb.NewTableExistsWaiter(s.db).Wait(ctx, &dynamodb.DescribeTableInput{TableName: in.TableName}, time.Minute); err != nil {
-			return fmt.Errorf("wait for table %s: %w", *in.TableName, err)
-		}
-	}
-	return errors.Join(s.expire(ctx, s.tables.Reservations), s.expire(ctx, s.tables.Orders))
-}
-
-// expire lets items of a table expire by the attribute expiresAt. To set it
-// again is an error, also where another setup did it since it was read.
-func (s *Store) expire(ctx context.Context, table string) error {
-	if on, err := s.expires(ctx, table); on || err != nil {
-		return err
-	}
-	_, err := s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
-		TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expiresAt"), Enabled: aws.Bool(true)},
-	})
-	if err == nil {
-		return nil
-	}
-	on, readErr := s.expires(ctx, table)
-	if on {
-		return nil
-	}
-	return errors.Join(fmt.Errorf("set the time to live of table %s: %w", table, err), readErr)
-}
-
-// expires tells whether items of a table expire, or are about to.
-func (s *Store) expires(ctx context.Context, table string) (bool, error) {
-	is, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &table})
-	if err != nil {
-		return false, fmt.Errorf("read the time to live of table %s: %w", table, err)
-	}
-	status := is.TimeToLiveDescription.TimeToLiveStatus
-	return status == types.TimeToLiveStatusEnabled || status == types.TimeToLiveStatusEnabling, nil
-}
-
-func attributesOf(in *dynamodb.CreateTableInput) []string {
-	var names []string
-	add := func(keys []types.KeySchemaElement) {
-		for _, k := range keys {
-			if !slices.Contains(names, *k.AttributeName) {
-				names = append(names, *k.AttributeName)
-			}
-		}
-	}
-	add(in.KeySchema)
-	for _, g := range in.GlobalSecondaryIndexes {
-		add(g.KeySchema)
-	}
-	return names
 }

@@ -43,11 +43,11 @@ func unlessRefused(u *types.Update) {
 // saga that changes an order's status is awake, unless set says asleepUntil.
 func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
 	values := map[string]types.AttributeValue{
-		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":at": str(at),
+		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":time": str(timeShard(orderID)), ":at": str(at),
 	}
 	names := map[string]string{"#status": "status"}
 	var expr strings.Builder
-	expr.WriteString("SET #status = :status, statusShard = :shard, updatedAt = :at")
+	expr.WriteString("SET #status = :status, statusShard = :shard, timeShard = :time, updatedAt = :at")
 	for _, k := range sortedKeys(set) {
 		names["#"+k], values[":"+k] = k, set[k]
 		expr.WriteString(", #" + k + " = :" + k)

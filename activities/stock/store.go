@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -32,6 +33,7 @@ type DynamoDB interface {
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
+	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTableOutput, error)
 	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
 	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
 	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
@@ -64,6 +66,8 @@ type Store struct {
 	orders *batch.Caller[string, item]
 	tables Tables
 	now    func() time.Time
+	dated  atomic.Bool // datedItem is there, and never goes again
+	filled atomic.Bool // see BackFill
 }
 
 // Tables names the tables.
@@ -123,6 +127,7 @@ type Record struct {
 	Updated     string   `dynamodbav:"updatedAt" json:"-"`
 	Placed      string   `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
 	StatusShard string   `dynamodbav:"statusShard" json:"-"`
+	TimeShard   string   `dynamodbav:"timeShard,omitempty" json:"-"` // "": see BackFill
 }
 
 // Note is what an operator did and why.
@@ -274,7 +279,7 @@ func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Rec
 		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending, Queued: queued,
 		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Trace: tracing.Parent(ctx), Fingerprint: o.Fingerprint(),
 		Content: content, Created: at, Updated: at, Placed: at + "#" + o.OrderID,
-		StatusShard: statusShard(order.StatusPending, o.OrderID),
+		StatusShard: statusShard(order.StatusPending, o.OrderID), TimeShard: timeShard(o.OrderID),
 	}
 	item, err := attributevalue.MarshalMap(rec)
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 type Orders interface {
 	Get(ctx context.Context, orderID string) (stock.Record, error)
 	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
+	BackFill(ctx context.Context) (int, error)
 	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error
 	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
@@ -148,10 +149,23 @@ func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err err
 	errEnded := r.ended(ctx, alive, paid)
 	walked, errCharges := r.charges(ctx, &rep, alive, paid, seen)
 	errUnpaid := r.unpaid(ctx, &rep, alive, paid, began, all && errEnded == nil, walked)
-	if err = errors.Join(errOrders, errReservations, errEnded, errCharges, errUnpaid); err == nil {
+	errListed := r.listed(ctx)
+	if err = errors.Join(errOrders, errReservations, errEnded, errCharges, errUnpaid, errListed); err == nil {
 		r.Unpaid.succeed(r.Now())
 	}
 	return rep, err
+}
+
+// listed brings what an older release accepted into the lists of all orders.
+func (r Reconciler) listed(ctx context.Context) error {
+	n, err := r.Orders.BackFill(ctx)
+	if n > 0 {
+		r.Logger.Info().Int("orders", n).Msg("orders of an older release were added to the index by time")
+	}
+	if err != nil {
+		err = fmt.Errorf("reconcile lists: %w", err)
+	}
+	return err
 }
 
 // Run repeats Once at the interval until ctx ends.

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -295,5 +298,29 @@ func TestRunGoesOn(t *testing.T) {
 	cancel()
 	if err := <-ran; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestListsOfAnOlderRelease: the reconciler brings orders that one accepted into
+// the lists of all orders.
+func TestListsOfAnOlderRelease(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.accepted("old", "tok_ok")
+	_, err := l.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
+		UpdateExpression: aws.String("REMOVE timeShard"),
+	})
+	l.must(err)
+	list := func() int {
+		p, err := l.Store.List(t.Context(), stock.Query{Limit: 10})
+		l.must(err)
+		return len(p.Records)
+	}
+	if n := list(); n != 0 {
+		t.Fatalf("%d are in the list before", n)
+	}
+	l.once()
+	if n := list(); n != 1 {
+		t.Errorf("%d are in the list", n)
 	}
 }
