@@ -54,6 +54,8 @@ type Options struct {
 	Key     string        // the provider's API key, sent as a bearer token; "" sends none
 	Header  http.Header   // more for each request, as a proxy on the way wants it
 	Breaker Breaker       // none by default
+	// Installation is whose orders they are, at an account that others charge to.
+	Installation Installation
 }
 
 // New makes a client.
@@ -86,6 +88,7 @@ type Charge struct {
 // given back by then, it finds in the ledger when it is called again.
 const StepTimeouts = 3
 
+// chargeKey is by the id that the provider has, as all that is sent to it.
 func chargeKey(orderID string) string { return "charge-" + orderID }
 
 // Charge returns the charge's id. *Declined and ErrVoided are final; any other
@@ -93,9 +96,11 @@ func chargeKey(orderID string) string { return "charge-" + orderID }
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
 	err = guarded(c.charges, func() error {
 		var a chargeAnswer
-		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(charge.OrderID), charge, &a)
+		asked := charge
+		asked.OrderID = c.opt.Installation.theirs(charge.OrderID)
+		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(asked.OrderID), asked, &a)
 		if err == nil {
-			id, err = a.charged(charge)
+			id, err = a.charged(asked)
 		}
 		return final(err)
 	})
@@ -112,7 +117,8 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, StepTimeouts*c.opt.Timeout)
 	defer cancel()
-	first, err := c.refund(ctx, "refund-"+made.OrderID, refund{OrderID: made.OrderID, ChargeKey: chargeKey(made.OrderID)})
+	theirs := c.opt.Installation.theirs(made.OrderID)
+	first, err := c.refund(ctx, "refund-"+theirs, refund{OrderID: theirs, ChargeKey: chargeKey(theirs)})
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +153,7 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 // RefundCharge gives one charge back. It was made, so an answer that there is
 // nothing to give back, or that less was given back, is an error.
 func (c *Client) RefundCharge(ctx context.Context, e Entry) (id string, err error) {
-	a, err := c.refund(ctx, "refund-"+e.ID, refund{OrderID: e.OrderID, ChargeID: e.ID, charge: e})
+	a, err := c.refund(ctx, "refund-"+e.ID, refund{OrderID: c.opt.Installation.theirs(e.OrderID), ChargeID: e.ID, charge: e})
 	return a.ID, err
 }
 
@@ -204,8 +210,8 @@ const mostPages = 10
 func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
-	pages := 0
-	for part, err := range c.pages(ctx, orderID, url.Values{"orderId": {orderID}}, 1000) {
+	pages, theirs := 0, c.opt.Installation.theirs(orderID)
+	for part, err := range c.pages(ctx, theirs, url.Values{"orderId": {theirs}}, 1000) {
 		if pages++; err == nil && pages > mostPages {
 			err = odd("it does not end after %d pages", mostPages)
 		}
@@ -223,13 +229,14 @@ func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err e
 			return nil, wrap(err, "list charges of order "+orderID)
 		}
 	}
-	return entries, nil
+	return c.opt.Installation.own(entries), nil // and so all of them
 }
 
-// Charges reads a page of all charges; an empty next ends. An entry that does not
-// count is an error.
+// Charges reads a page of all charges of the installation; an empty next ends. An
+// entry that does not count is an error.
 func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
 	entries, next, err = c.list(ctx, "", url.Values{}, cursor, limit)
+	entries = c.opt.Installation.own(entries)
 	for _, e := range entries {
 		err = cmp.Or(err, e.Odd)
 	}
@@ -239,8 +246,8 @@ func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries
 	return entries, next, nil
 }
 
-// ChargesSince pages through the charges that were made at a time or later, in
-// no order that means anything, with those that do not count among them. A
+// ChargesSince pages through the installation's charges that were made at a time
+// or later, in no order that means anything, with those that do not count among them. A
 // ledger that repeats itself ends with an error.
 func (c *Client) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]Entry, error] {
 	q := url.Values{}
@@ -249,7 +256,7 @@ func (c *Client) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]
 	}
 	return func(yield func([]Entry, error) bool) {
 		for page, err := range c.pages(ctx, "", q, pageSize) {
-			if !yield(page, wrap(err, "list charges")) {
+			if !yield(c.opt.Installation.own(page), wrap(err, "list charges")) {
 				return
 			}
 		}

@@ -108,6 +108,8 @@ type devCmd struct {
 	Open        bool   `name:"open-sidecars" help:"Dapr's sidecars ask for no token, so that the Dapr CLI and dashboards, which send none, can ask them. Any program on this machine, and any web page open in a browser on it, may drive them then."`
 	Verbose     bool   `short:"v" help:"Show the log of each of Dapr's processes, with its name before each line."`
 	Fsync       string `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: group (fsyncs shared), always (one each), off (survives a crash of the process, not of the machine)."`
+	installationFlag
+
 	Demo        int    `placeholder:"N" help:"Publish N mixed orders, play the people involved, and check every outcome and invariant."`
 	Seed        uint64 `default:"1" help:"Of the demo's mix."`
 	Exit        bool   `help:"End when the demo has ended, with status 0 only if everything held."`
@@ -147,7 +149,7 @@ func (c devCmd) Run(e env) error {
 	d := app.Dev{
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
 		Dapr: c.Engine == "dapr", Workers: c.Workers, MaxBodySize: c.MaxBodySize << 20, OpenSidecars: c.Open,
-		DataDir: c.dir(), Fsync: fsync, Exit: c.Exit, Out: e.out, Logger: e.logger,
+		DataDir: c.dir(), Fsync: fsync, Installation: payment.Installation(c.Installation), Exit: c.Exit, Out: e.out, Logger: e.logger,
 		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}
 	if d.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {
@@ -169,9 +171,15 @@ func (c devCmd) Run(e env) error {
 	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
 }
 
+// installationFlag must be the same in all that share tables.
+type installationFlag struct {
+	Installation string `placeholder:"NAME" help:"Keeps the charges apart of several installations that share an account at the payment provider, such as staging and production: it knows an order as NAME:ID. Of a-z, 0-9 and -, 32 at most. It is kept with the orders at the first start, and no other is taken then."`
+}
+
 type workerFlags struct {
 	dataFlags
 	awsFlags
+	installationFlag
 
 	Fsync           string        `default:"group" enum:"group,always,off" help:"When the engine's state counts as kept: ${enum}."`
 	Retention       time.Duration `default:"168h" help:"How long the embedded engine keeps what ended sagas did; orders are kept for ever. Dapr's is in its configuration."`
@@ -198,7 +206,7 @@ func (c workerFlags) worker(e env) (*app.Worker, error) {
 	}
 	return &app.Worker{
 		DataDir: c.dir(), Fsync: fsync, Retention: c.Retention, AWS: c.options(e), TablePrefix: c.TablePrefix,
-		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey,
+		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey, Installation: payment.Installation(c.Installation),
 		Terms: workflows.Terms{
 			ApprovalLimits: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
 			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
@@ -303,6 +311,7 @@ func (c setupCmd) Run(e env) error {
 
 type checkCmd struct {
 	awsFlags
+	installationFlag
 
 	PaymentURL string `default:"http://127.0.0.1:8090" help:"Base URL of the payment simulator."`
 	PaymentKey string `help:"API key for it."`
@@ -350,7 +359,14 @@ func (c checkCmd) Run(e env) error {
 	if err != nil {
 		return err
 	}
-	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey})
+	whose := payment.Installation(c.Installation)
+	if err := whose.Validate(); err != nil {
+		return err
+	}
+	if _, err := store.Installed(e.ctx, c.Installation); err != nil {
+		return err
+	}
+	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey, Installation: whose})
 	defer payments.Close()
 	books := check.Books{
 		Orders: store, Charges: payments, Settled: app.CheckSettled,

@@ -298,7 +298,7 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 			violations = append(violations, fmt.Sprintf("order %s (%s) ended %s (%s), must be %s", id, s.name, rec.Status, rec.Reason, s.want))
 		}
 	}
-	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey}) // not the worker's way: that may have a circuit breaker in it
+	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey, Installation: sims.Installation}) // not the worker's way: that may have a circuit breaker in it
 	defer books.Close()
 	res, err := check.Run(ctx, check.Books{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
@@ -41,7 +42,8 @@ type Dev struct {
 	Components string
 	Verbose    io.Writer
 	Ports      DevPorts
-	// EngineListener: as a Worker's.
+	// Installation and EngineListener: as a Worker's.
+	Installation   payment.Installation
 	EngineListener net.Listener
 	Job            Job  // nil: only serve
 	Exit           bool // end when the job has ended
@@ -141,7 +143,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) error {
 	w := Worker{
 		DataDir: d.DataDir, Fsync: d.Fsync, AWS: awsOptions,
-		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Terms: devTerms(),
+		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Installation: d.Installation, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
 		TakeOver: true, // the queues are nobody else's
@@ -221,7 +223,7 @@ func (d Dev) work(ctx context.Context, l listeners, opened func(), workers ...*W
 		if d.Job == nil {
 			return nil
 		}
-		err := d.Job.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, CarrierURL: address(l.carrier)})
+		err := d.Job.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, Installation: d.Installation, CarrierURL: address(l.carrier)})
 		if d.Exit {
 			stop()
 			return err

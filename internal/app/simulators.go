@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/check"
@@ -135,7 +136,8 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 type Simulators struct {
 	PaymentURL, CarrierURL string
 	PaymentKey             string
-	HTTP                   *http.Client // nil means http.DefaultClient
+	Installation           payment.Installation // whose orders they know
+	HTTP                   *http.Client         // nil means http.DefaultClient
 }
 
 // HealPayments ends the outages that test tokens have caused.

@@ -32,6 +32,9 @@ func (w *Worker) Validate() error {
 	check(err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"),
 		"payment URL %q must be an http or https URL, such as http://127.0.0.1:8090", w.PaymentURL)
 	check(err != nil || u.RawQuery == "" && u.Fragment == "", "payment URL %q must have no query and no fragment: calls have their own", w.PaymentURL)
+	if err := w.Installation.Validate(); err != nil {
+		check(false, "%v", err)
+	}
 	positive("payment timeout", w.PaymentTimeout)
 	t := w.Terms
 	check(t.ApprovalAbove >= 0, "approval limit must not be negative, is %d", t.ApprovalAbove)

@@ -52,6 +52,9 @@ type Worker struct {
 	PaymentURL     string
 	PaymentTimeout time.Duration
 	PaymentKey     string // the provider's API key, if it wants one and Dapr's secret store does not have it
+	// Installation is under what name the provider knows the orders: never another
+	// one for the same tables.
+	Installation payment.Installation
 	// Dapr makes Dapr the engine, and the way to the carrier; nil is the
 	// embedded engine.
 	Dapr  *Dapr
@@ -159,6 +162,9 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	if err := p.Store.Find(ctx); err != nil {
 		return Parts{}, cloud.Advise(err)
 	}
+	if err := p.Store.Install(ctx, string(w.Installation)); err != nil {
+		return Parts{}, cloud.Advise(err)
+	}
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
 	}
@@ -175,7 +181,7 @@ var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 // open opens the engine, and what goes through it. It is the one place that
 // chooses between the two.
 func (w *Worker) open(ctx context.Context, p *Parts) error {
-	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey}
+	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey, Installation: w.Installation}
 	if w.Dapr == nil {
 		eng, err := embedded.Open(embedded.Options{Dir: in(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Terminated: reconcile.Terminated(p.Store.SagaTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {

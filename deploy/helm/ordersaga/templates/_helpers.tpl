@@ -175,6 +175,7 @@ securityContext:
   (list "SHUTDOWN_TIMEOUT" (printf "%ds" (int $v.worker.shutdownSeconds)))
 }}
 {{- with $v.aws.endpoint }}{{ $env = append $env (list "AWS_ENDPOINT" .) }}{{ end }}
+{{- with $v.payment.installation }}{{ $env = append $env (list "INSTALLATION" .) }}{{ end }}
 {{- with $v.payment.url }}{{ $env = append $env (list "PAYMENT_URL" .) }}{{ end }}
 {{- if $v.auth.issuer }}
 {{- $env = concat $env (list
