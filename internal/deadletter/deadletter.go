@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -54,7 +55,7 @@ const hidden = 20 * time.Second
 
 // scan receives each letter once and gives it to f, until f says stop or there
 // are no more; if there are after some seconds, the error is ErrUnread. Letters
-// that f does not keep are put back.
+// that f does not keep are put back, also those that f was not given.
 func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep, stop bool, err error)) (err error) {
 	var seen []types.Message
 	defer func() {
@@ -74,22 +75,15 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 		if len(out.Messages) == 0 {
 			return nil
 		}
-		var stopped bool
-		for _, m := range out.Messages {
-			if stopped {
-				seen = append(seen, m)
-				continue
-			}
+		for i, m := range out.Messages {
 			keep, stop, err := f(m)
 			if !keep {
 				seen = append(seen, m)
 			}
-			if stopped = stop; err != nil {
+			if stop || err != nil {
+				seen = append(seen, out.Messages[i+1:]...)
 				return err
 			}
-		}
-		if stopped {
-			return nil
 		}
 	}
 	return fmt.Errorf("%d letters of %s were read: %w", len(seen), p.Name, ErrUnread)
@@ -160,7 +154,10 @@ func (p Pair) letter(m types.Message) Letter {
 // Redrive puts a letter back into its queue, with another body if one is
 // given, or ErrNotFound, or ErrUnread.
 func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
-	return p.one(ctx, client, id, func(m types.Message) error { return p.putBack(ctx, client, m, body) })
+	return p.one(ctx, client, id, func(m types.Message) error {
+		_, err := p.putBack(ctx, client, m, body)
+		return err
+	})
 }
 
 // Delete forgets a letter for good, or returns ErrNotFound, or ErrUnread.
@@ -174,7 +171,8 @@ func (p Pair) Delete(ctx context.Context, client SQS, id string) error {
 	})
 }
 
-// one gives a letter to f, which takes it out of the dead-letter queue.
+// one gives a letter to f, which takes it out of the dead-letter queue, unless
+// it fails.
 func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Message) error) error {
 	found := false
 	err := p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
@@ -182,7 +180,8 @@ func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Messa
 			return false, false, nil
 		}
 		found = true
-		return true, true, f(m)
+		err = f(m)
+		return err == nil, true, err
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("letter %s of %s: %w", id, p.Name, ErrNotFound)
@@ -195,11 +194,15 @@ func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Messa
 func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n int, err error) {
 	pause := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
 	defer pause.Stop()
-	began := time.Now()
+	began, err := p.clock(ctx, client)
+	if err != nil {
+		return 0, err
+	}
+	sent := map[string]bool{}
 	for more := true; more && err == nil; {
 		more = false
 		err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-			if l := p.letter(m); l.SentAt.After(began) { // came back meanwhile
+			if came(m, sent) || !began.IsZero() && p.letter(m).SentAt.After(began) {
 				return false, false, nil
 			}
 			more = true
@@ -208,9 +211,11 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 				return false, true, ctx.Err()
 			case <-pause.C:
 			}
-			if err := p.putBack(ctx, client, m, nil); err != nil {
-				return true, true, err
+			id, err := p.putBack(ctx, client, m, nil)
+			if err != nil {
+				return false, true, err
 			}
+			sent[id] = true
 			n++
 			return true, false, nil
 		})
@@ -221,9 +226,32 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 	return n, err
 }
 
+// clock is when it is now by SQS's clock, which says when letters were sent, and
+// which need not be ours: the last moment of the second that it tells. Zero if
+// whoever answers does not tell.
+func (p Pair) clock(ctx context.Context, client SQS) (time.Time, error) {
+	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.DeadURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages}})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time of dead letters of %s: %w", p.Name, err)
+	}
+	now, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+	if !ok {
+		return time.Time{}, nil
+	}
+	return now.Truncate(time.Second).Add(time.Second - time.Millisecond), nil
+}
+
+// came reports whether a letter is a message that was put back, by the ids that
+// those had then: a consumer says it of what it buries, and what SQS moves keeps
+// its id.
+func came(m types.Message, sent map[string]bool) bool {
+	return sent[aws.ToString(m.MessageId)] || sent[aws.ToString(m.MessageAttributes[intake.AttributeOriginal].StringValue)]
+}
+
 // putBack sends a letter to its queue, and deletes it then: whatever happens in
 // between, it is in one of them. Nobody who goes away comes in between.
-func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *string) error {
+// id is what the message has now.
+func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *string) (id string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	attrs := m.MessageAttributes
@@ -237,13 +265,14 @@ func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *st
 	if len(attrs) == 0 {
 		attrs = nil
 	}
-	if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &p.URL, MessageBody: body, MessageAttributes: attrs}); err != nil {
-		return fmt.Errorf("put dead letter %s back into %s: %w", *m.MessageId, p.Name, err)
+	out, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &p.URL, MessageBody: body, MessageAttributes: attrs})
+	if err != nil {
+		return "", fmt.Errorf("put dead letter %s back into %s: %w", *m.MessageId, p.Name, err)
 	}
 	if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
-		return fmt.Errorf("delete dead letter %s, which was put back: %w", *m.MessageId, err)
+		return "", fmt.Errorf("delete dead letter %s, which was put back: %w", *m.MessageId, err)
 	}
-	return nil
+	return aws.ToString(out.MessageId), nil
 }
 
 // Depth is a queue's load, as SQS estimates it.
