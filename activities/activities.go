@@ -32,7 +32,7 @@ type Stock interface {
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
 	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
-	MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error
+	ShipmentRequested(ctx context.Context, orderID, shipmentID string) (stock.Record, error)
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
@@ -49,7 +49,7 @@ type Payments interface {
 // Shipments is what the activities use of *shipment.Publisher.
 type Shipments interface {
 	RequestShipment(ctx context.Context, o order.Order) error
-	Notify(ctx context.Context, o order.Order, kind shipment.Kind, reason string) error
+	Notify(ctx context.Context, o order.Order, kind shipment.Kind, why shipment.Code) error
 }
 
 // Activities holds what the steps work with.
@@ -109,7 +109,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	}
 	if res.Status == order.StatusRejected {
 		stop := &saga.Stop{Status: string(res.Status), Reason: fmt.Sprintf("out of stock: %v", res.ShortSKUs)}
-		if err := a.Shipments.Notify(ctx, s.Order, shipment.Rejected, stop.Reason); err != nil {
+		if err := a.notifyUnread(ctx, s.Order, shipment.Rejected, shipment.OutOfStock); err != nil {
 			return workflows.State{}, err // tried again; ReleaseStock has the last word
 		}
 		a.ended(s, End{Status: res.Status})
@@ -197,14 +197,7 @@ func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why sag
 	if final == order.StatusCompleted {
 		return a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason) // says why not
 	}
-	kind := shipment.Cancelled
-	switch final { //nolint:exhaustive // all others
-	case order.StatusDeclined:
-		kind = shipment.Declined
-	case order.StatusRejected:
-		kind = shipment.Rejected
-	}
-	if err := a.tell(ctx, s, kind, why.Reason); err != nil {
+	if err := a.tell(ctx, s, rec, final); err != nil {
 		return err
 	}
 	if err := a.Stock.Release(ctx, s.Order.OrderID, final, why.Reason); err != nil {
@@ -220,8 +213,12 @@ func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why sag
 // tells: a saga that is held up here must not look finished. When the order
 // has ended already (this is a step's second run) it is not held up; a note
 // says that the customer may not know.
-func (a Activities) tell(ctx context.Context, s workflows.State, kind shipment.Kind, reason string) error {
-	err := a.Shipments.Notify(ctx, s.Order, kind, reason)
+func (a Activities) tell(ctx context.Context, s workflows.State, rec stock.Record, final order.Status) error {
+	kind := map[order.Status]shipment.Kind{
+		order.StatusDeclined: shipment.Declined, order.StatusRejected: shipment.Rejected, order.StatusCancelled: shipment.Cancelled,
+	}[final]
+	kind = cmp.Or(kind, shipment.Failed)
+	err := a.notify(ctx, s.Order, rec, kind, codeOf(final, rec))
 	if err == nil {
 		return nil
 	}
@@ -247,7 +244,7 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	id := rec.ChargeID
 	if id == "" && s.Order.Total() > 0 {
 		if id, err = a.charge(ctx, s.Order, rec); err != nil {
-			err = a.final(ctx, s.Order, err)
+			err = a.final(ctx, s.Order, rec, err)
 		}
 	}
 	if declined, ok := errors.AsType[*payment.Declined](err); ok {
@@ -293,9 +290,9 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 // final is a charge's error. A no that is final ends the order without a refund,
 // so the ledger must not say otherwise: a try whose answer was lost may have
 // charged. If it does, the outcome is unknown.
-func (a Activities) final(ctx context.Context, o order.Order, no error) error {
+func (a Activities) final(ctx context.Context, o order.Order, rec stock.Record, no error) error {
 	_, declined := errors.AsType[*payment.Declined](no)
-	_, stopped := errors.AsType[*saga.Stop](no)
+	stop, stopped := errors.AsType[*saga.Stop](no)
 	if !declined && !stopped && !errors.Is(no, payment.ErrVoided) {
 		return no
 	}
@@ -310,9 +307,16 @@ func (a Activities) final(ctx context.Context, o order.Order, no error) error {
 	}
 	// No refund follows. One that was made before may not be in the order's record:
 	// who made it may have died in between.
+	ends := order.StatusFailed
+	switch {
+	case declined:
+		ends = order.StatusDeclined
+	case stopped:
+		ends = order.Status(stop.Status)
+	}
 	for _, c := range charges {
 		if c.RefundID != "" {
-			if err := a.refunded(ctx, o, c.RefundID, no.Error()); err != nil {
+			if err := a.refunded(ctx, o, rec, c.RefundID, ends); err != nil {
 				return err
 			}
 		}
@@ -347,15 +351,19 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 	if err != nil || id == "" {
 		return err
 	}
-	return a.refunded(ctx, s.Order, id, why.Reason)
+	return a.refunded(ctx, s.Order, rec, id, order.Status(why.Status))
 }
 
-// refunded keeps a refund with its order and tells the customer.
-func (a Activities) refunded(ctx context.Context, o order.Order, refundID, why string) error {
+// refunded keeps a refund with its order and tells the customer why: the order
+// ends so.
+func (a Activities) refunded(ctx context.Context, o order.Order, rec stock.Record, refundID string, ends order.Status) error {
 	if err := a.Stock.MarkRefunded(ctx, o.OrderID, refundID); err != nil {
 		return err
 	}
-	return a.Shipments.Notify(ctx, o, shipment.Refunded, why)
+	if rec.Status.Terminal() {
+		ends = rec.Status
+	}
+	return a.notify(ctx, o, rec, shipment.Refunded, codeOf(ends, rec))
 }
 
 // RequestShipment asks the carrier to ship. The order's record changes first:
@@ -363,17 +371,17 @@ func (a Activities) refunded(ctx context.Context, o order.Order, refundID, why s
 // shipped. It completes when the carrier was asked, and not before: what is
 // held up on the way must not look finished.
 func (a Activities) RequestShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
-	err := a.Stock.MarkShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID))
+	rec, err := a.Stock.ShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID))
 	if errors.Is(err, stock.ErrFinished) {
 		return workflows.State{}, a.unshippable(ctx, s, err)
 	}
 	if err != nil {
 		return workflows.State{}, err
 	}
-	if err := a.Shipments.RequestShipment(ctx, s.Order); err != nil || s.Terms.AwaitCarrier {
+	if err := a.Shipments.RequestShipment(ctx, whose(s.Order, rec)); err != nil || s.Terms.AwaitCarrier {
 		return workflows.State{}, err
 	}
-	return workflows.State{}, a.complete(ctx, s)
+	return workflows.State{}, a.complete(ctx, s, rec)
 }
 
 // unshippable says why an order cannot ship, or nil if it has shipped.
@@ -408,7 +416,7 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.Shipping) || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
-	return workflows.State{}, a.complete(ctx, s)
+	return workflows.State{}, a.complete(ctx, s, rec)
 }
 
 // CompleteByHand completes an order of which an operator has done the last step
@@ -431,15 +439,15 @@ func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (work
 		}
 		a.ended(s, End{Status: order.StatusCompleted})
 	}
-	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
+	if err := a.notify(ctx, s.Order, rec, shipment.Confirmed, ""); err != nil {
 		return workflows.State{}, a.untold(ctx, s, shipment.Confirmed, err)
 	}
 	return workflows.State{}, nil
 }
 
 // complete tells the customer first: an order that looks finished is.
-func (a Activities) complete(ctx context.Context, s workflows.State) error {
-	if err := a.Shipments.Notify(ctx, s.Order, shipment.Confirmed, ""); err != nil {
+func (a Activities) complete(ctx context.Context, s workflows.State, rec stock.Record) error {
+	if err := a.notify(ctx, s.Order, rec, shipment.Confirmed, ""); err != nil {
 		return err
 	}
 	err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...)
@@ -493,7 +501,7 @@ func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause
 	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
 		return err
 	}
-	if err := a.Shipments.Notify(ctx, s.Order, shipment.Delayed, ""); err != nil {
+	if err := a.notifyUnread(ctx, s.Order, shipment.Delayed, ""); err != nil {
 		return a.untold(ctx, s, shipment.Delayed, err)
 	}
 	return nil

@@ -109,7 +109,7 @@ func TestSecondSagaHasNoEffect(t *testing.T) {
 	b.undo(workflows.ReleaseStock, failed, order.StatusFailed, "why")
 	early := b.accept("early", "tok_ok") // undone before it was done
 	b.undo(workflows.ReleaseStock, early, order.StatusCancelled, "why")
-	b.heard("confirmed", "cancelled", "cancelled")
+	b.heard("confirmed", "failed", "cancelled")
 	for s, want := range map[*workflows.State]order.Status{&done: order.StatusCompleted, &failed: order.StatusFailed, &early: order.StatusCancelled} {
 		if out := b.do(workflows.ReserveStock, *s); out.Stop != (saga.Stop{Status: string(want), Reason: "the order had ended before"}) {
 			t.Errorf("%s: %+v", want, out.Stop)
@@ -272,7 +272,7 @@ func TestRefusedAfterItCompleted(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 	b.level(10, 0, 0)
-	b.heard("refunded", "cancelled")
+	b.heard("refunded", "failed")
 }
 
 // TestRefundOfWhatIsOnItsWay: the carrier has dispatched what is then given up.
@@ -401,7 +401,7 @@ func TestReleaseStock(t *testing.T) {
 		status order.Status
 		kind   shipment.Kind
 	}{
-		{order.StatusDeclined, shipment.Declined}, {order.StatusCancelled, shipment.Cancelled}, {order.StatusFailed, shipment.Cancelled},
+		{order.StatusDeclined, shipment.Declined}, {order.StatusCancelled, shipment.Cancelled}, {order.StatusFailed, shipment.Failed},
 	} {
 		s := b.accept(string(c.status), "tok_ok")
 		b.do(workflows.ReserveStock, s)
@@ -858,7 +858,7 @@ func TestInputsThatOnlyNameTheOrder(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 	b.level(10, 0, 0)
-	b.heard("refunded", "cancelled")
+	b.heard("refunded", "failed")
 
 	// Nothing is known of one that has no record, so the provider is asked.
 	if failure := b.undo(workflows.RefundPayment, workflows.State{OrderID: "nobody"}, order.StatusFailed, "why"); failure != "" {

@@ -24,6 +24,19 @@ type Said struct {
 	Note string `json:"note,omitempty" maxLength:"500" doc:"Why."`
 }
 
+// CancelRequest asks to cancel an order.
+type CancelRequest struct {
+	Said
+
+	For stock.OnBehalf `json:"for,omitempty" enum:"customer,shop" default:"shop" doc:"On whose behalf: the customer is told that they, or that the shop, has cancelled the order. By and note stay inside."`
+}
+
+type cancelInput struct {
+	IDInput
+
+	Body *CancelRequest `required:"false"`
+}
+
 // ResolveRequest decides about a saga that needs attention.
 type ResolveRequest struct {
 	Said
@@ -196,14 +209,18 @@ func (s *server) again(ctx context.Context, rec stock.Record, a action) error {
 	return nil
 }
 
-func (s *server) cancel(ctx context.Context, in *actionInput) (*sagaOutput, error) {
-	said := heard(ctx, in.Body)
+func (s *server) cancel(ctx context.Context, in *cancelInput) (*sagaOutput, error) {
+	body := deref(in.Body)
+	said := heard(ctx, &body.Said)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
 		name: stock.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
-		why:    func(rec stock.Record, _ engine.Instance) string { return cancellable(rec) },
-		done:   func(rec stock.Record) bool { return rec.CancelRequested },
-		commit: s.Orders.RequestCancel,
+		why:  func(rec stock.Record, _ engine.Instance) string { return cancellable(rec) },
+		done: func(rec stock.Record) bool { return rec.CancelRequested },
+		commit: func(ctx context.Context, id string, n stock.Note) error {
+			n.For = cmp.Or(body.For, stock.Shop)
+			return s.Orders.RequestCancel(ctx, id, n)
+		},
 		// An order that waits to be taken in gets its saga here, or it would run
 		// later.
 		without: func(ctx context.Context, rec stock.Record, a action) error {

@@ -55,10 +55,11 @@ func Rests(customStatus string) bool {
 }
 
 // State is the saga's input and what its steps add to it. It is the history's
-// largest part, and holds no payment token: the charge reads that from the
-// orders table.
+// largest part, and nothing in that can be taken back: the payment token, who
+// placed the order and where it goes are read from the orders table by the steps
+// that need them.
 type State struct {
-	Order      order.Order `json:"order,omitzero"`
+	Order      order.Order `json:"order,omitzero"` // see order.Order.ForHistory; older releases have begun sagas with the customer and the address in it
 	Terms      Terms       `json:"terms,omitzero"`
 	ChargeID   string      `json:"chargeId,omitempty"`
 	ShipmentID string      `json:"shipmentId,omitempty"` // set at the start of a saga that is begun again after its shipment was requested
@@ -145,9 +146,9 @@ func (t Terms) Due(status order.Status, step string) time.Duration {
 }
 
 // NewState is the input of the saga of an order, under the terms that hold for
-// its currency. It has no payment token.
+// its currency: of the order, what a history may have.
 func NewState(o order.Order, t Terms) State {
-	s := State{Order: o.WithoutToken(), Terms: t}
+	s := State{Order: o.ForHistory(), Terms: t}
 	if above, limited := t.ApprovalLimits.In(o.Currency); limited {
 		s.Terms.ApprovalAbove, s.Asks = above, above == 0
 	}

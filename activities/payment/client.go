@@ -99,12 +99,16 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 		asked := charge
 		asked.OrderID = c.opt.Installation.theirs(charge.OrderID)
 		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(asked.OrderID), asked, &a)
+		if refused, ok := errors.AsType[*refusal](err); ok {
+			refused.Code, refused.Message = hide(refused.Code, charge.Token), hide(refused.Message, charge.Token)
+		}
+		a.Code, a.Message = hide(a.Code, charge.Token), hide(a.Message, charge.Token)
 		if err == nil {
 			id, err = a.charged(asked)
 		}
 		return final(err)
 	})
-	return id, wrap(err, "charge order "+charge.OrderID)
+	return id, wrap(discreet(err, charge.Token), "charge order "+charge.OrderID)
 }
 
 // Refund gives back all that was charged for an order, and made is the charge

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -65,7 +64,32 @@ const (
 	Cancelled Kind = "cancelled"
 	Delayed   Kind = "delayed"
 	Refunded  Kind = "refunded"
+	Failed    Kind = "failed"
 )
+
+// Code is why: one of few reasons that are meant for customers. Notes, names of
+// staff and errors stay inside. "" gives none.
+type Code string
+
+// Codes.
+const (
+	OutOfStock          Code = "out_of_stock"
+	PaymentDeclined     Code = "payment_declined"
+	RefusedByCarrier    Code = "refused_by_carrier"
+	CancelledByCustomer Code = "cancelled_by_customer"
+	CancelledByShop     Code = "cancelled_by_shop"
+	Technical           Code = "technical"
+)
+
+// texts say the codes in words.
+var texts = map[Code]string{
+	OutOfStock:          "Something you ordered is out of stock.",
+	PaymentDeclined:     "The payment was declined.",
+	RefusedByCarrier:    "The carrier cannot deliver the order.",
+	CancelledByCustomer: "You have cancelled the order.",
+	CancelledByShop:     "The shop has cancelled the order.",
+	Technical:           "A technical problem has kept the order from being carried out.",
+}
 
 // Notification is the message to the customer, version 1.
 type Notification struct {
@@ -74,14 +98,15 @@ type Notification struct {
 	Type           Kind   `json:"type"`
 	OrderID        string `json:"orderId"`
 	CustomerID     string `json:"customerId"`
-	Reason         string `json:"reason,omitempty"`
+	ReasonCode     Code   `json:"reasonCode,omitempty"`
+	Reason         string `json:"reason,omitempty"` // ReasonCode in words
 }
 
 // Notify tells the customer of an order.
-func (p *Publisher) Notify(ctx context.Context, o order.Order, kind Kind, reason string) error {
+func (p *Publisher) Notify(ctx context.Context, o order.Order, kind Kind, why Code) error {
 	return p.publish(ctx, order.TopicCustomerNotifications, string(kind), o.OrderID, Notification{
 		SpecVersion: 1, NotificationID: o.OrderID + "-" + string(kind), Type: kind,
-		OrderID: o.OrderID, CustomerID: o.CustomerID, Reason: text.Cut(reason, text.Max),
+		OrderID: o.OrderID, CustomerID: o.CustomerID, ReasonCode: why, Reason: texts[why],
 	})
 }
 

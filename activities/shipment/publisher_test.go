@@ -83,13 +83,19 @@ func TestNotify(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	q := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
-	for kind, reason := range map[shipment.Kind][2]string{ // as given, as sent
-		shipment.Confirmed: {}, shipment.Rejected: {"out of stock: [A]", "out of stock: [A]"}, shipment.Declined: {"card_declined", "card_declined"},
-		shipment.Cancelled: {"line\x00\n\uffff\xff", "line\ufffd \ufffd\ufffd"}, // SQS and SNS refuse what is no character
-		shipment.Delayed:   {}, shipment.Refunded: {strings.Repeat("x", 375_000), strings.Repeat("x", 999) + "…"},
+	for kind, why := range map[shipment.Kind]struct {
+		code shipment.Code
+		text string
+	}{
+		shipment.Confirmed: {}, shipment.Delayed: {},
+		shipment.Rejected:  {shipment.OutOfStock, "Something you ordered is out of stock."},
+		shipment.Declined:  {shipment.PaymentDeclined, "The payment was declined."},
+		shipment.Cancelled: {shipment.CancelledByShop, "The shop has cancelled the order."},
+		shipment.Refunded:  {shipment.CancelledByCustomer, "You have cancelled the order."},
+		shipment.Failed:    {shipment.Technical, "A technical problem has kept the order from being carried out."},
 	} {
 		for range 2 {
-			if err := p.Notify(t.Context(), o, kind, reason[0]); err != nil {
+			if err := p.Notify(t.Context(), o, kind, why.code); err != nil {
 				t.Fatal(err)
 			}
 			m := next(t, a, q)
@@ -98,7 +104,7 @@ func TestNotify(t *testing.T) {
 			if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", Reason: reason[1]}
+			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", ReasonCode: why.code, Reason: why.text}
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}

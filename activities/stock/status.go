@@ -136,10 +136,18 @@ func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 // paid (of its status and its charge both), or is to be cancelled, or refunded,
 // or its approval was refused or has expired, or the carrier has refused it.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
+	_, err := s.ShipmentRequested(ctx, orderID, shipmentID)
+	return err
+}
+
+// ShipmentRequested is MarkShipmentRequested, and returns the order as it is then:
+// who requests the shipment reads there where it goes.
+func (s *Store) ShipmentRequested(ctx context.Context, orderID, shipmentID string) (Record, error) {
 	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
 	unlessRefused(u)
-	return wrap(s.whyNot(ctx, orderID, s.update(ctx, u)), "mark shipment of order %s", orderID)
+	rec, err := s.updated(ctx, u)
+	return rec, wrap(s.whyNot(ctx, orderID, err), "mark shipment of order %s", orderID)
 }
 
 // MarkRefunding records that the order's money goes back, and returns the order

@@ -6,6 +6,7 @@
 package stock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +112,7 @@ type Record struct {
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
+	Forgotten       bool           `dynamodbav:"forgotten,omitempty" json:"forgotten,omitempty" doc:"Who placed it and where it went was erased."` // see Forget
 
 	Refunding   bool     `dynamodbav:"refunding,omitempty" json:"-"`         // see MarkRefunding
 	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued
@@ -139,7 +141,18 @@ type Note struct {
 	// Subject is the issuer's name for the actor, which never changes; "" for who
 	// did not have to say.
 	Subject string `dynamodbav:"subject,omitempty" json:"subject,omitempty"`
+	// For is on whose behalf a cancel was requested; "" is Shop.
+	For OnBehalf `dynamodbav:"for,omitempty" json:"for,omitempty"`
 }
+
+// OnBehalf is for whom an order is cancelled.
+type OnBehalf string
+
+// For whom.
+const (
+	Customer OnBehalf = "customer"
+	Shop     OnBehalf = "shop"
+)
 
 // NoteCancel is the action of the note of RequestCancel, NoteApprove, NoteReject
 // and NoteExpire are those of the notes of Decide, noteRefused that of the note
@@ -190,6 +203,9 @@ func (r Record) CancelledBy() (by, why string) {
 	n := r.note(NoteCancel)
 	return strings.TrimPrefix(n.Actor, Anonymous), n.Text
 }
+
+// CancelledFor is on whose behalf cancel was requested.
+func (r Record) CancelledFor() OnBehalf { return cmp.Or(r.note(NoteCancel).For, Shop) }
 
 // DecidedBy is what the note says with which it was decided about the approval.
 func (r Record) DecidedBy() (by, why string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -25,12 +26,13 @@ type button struct {
 var deeds = map[string]struct {
 	method, path string
 	resolution   saga.Action
+	behalf       stock.OnBehalf
 }{
-	"cancel": {method: http.MethodPost, path: "/cancel"}, "approve": {method: http.MethodPost, path: "/approve"}, "reject": {method: http.MethodPost, path: "/reject"},
+	"cancel": {method: http.MethodPost, path: "/cancel"}, "cancel-asked": {method: http.MethodPost, path: "/cancel", behalf: stock.Customer}, "approve": {method: http.MethodPost, path: "/approve"}, "reject": {method: http.MethodPost, path: "/reject"},
 	"suspend": {method: http.MethodPost, path: "/suspend"}, "resume": {method: http.MethodPost, path: "/resume"},
 	"terminate": {method: http.MethodPost, path: "/terminate"}, "purge": {method: http.MethodDelete},
-	"retry": {http.MethodPost, "/retry", saga.ActionRetry}, "skip": {http.MethodPost, "/retry", saga.ActionSkip},
-	"resolve": {http.MethodPost, "/retry", saga.ActionResolve}, "compensate": {http.MethodPost, "/retry", saga.ActionCompensate},
+	"retry": {method: http.MethodPost, path: "/retry", resolution: saga.ActionRetry}, "skip": {method: http.MethodPost, path: "/retry", resolution: saga.ActionSkip},
+	"resolve": {method: http.MethodPost, path: "/retry", resolution: saga.ActionResolve}, "compensate": {method: http.MethodPost, path: "/retry", resolution: saga.ActionCompensate},
 }
 
 func buttonsOf(s api.Saga) (all []button) {
@@ -48,7 +50,8 @@ func buttonsOf(s api.Saga) (all []button) {
 	waits := s.Status == order.StatusAwaitingApproval && s.Decision == "" && !s.CancelRequested
 	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it", Confirm: "Approve this order? It is charged and shipped."})
 	add(waits, button{Action: "reject", Label: "Reject", Title: "Release its stock and end it", Confirm: "Reject this order?"})
-	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order?"})
+	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order? The customer is told that the shop has."})
+	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel-asked", Label: "Customer cancels", Title: "The customer asks for it: undo what was done and end it", Confirm: "Cancel this order? The customer is told that they have."})
 	add(stuck, button{Action: "retry", Label: "Retry", Title: "Try the stuck step again", Confirm: "Try the stuck step again?"})
 	add(stuck, button{Action: "compensate", Label: "Compensate", Title: "Give up and undo what was done", Confirm: "Give this order up, refund it and release its stock?"})
 	add(stuck && (running || sent), button{Action: "skip", Label: "Skip", Title: "Leave the stuck step out", Confirm: "Leave the stuck step out?"})
@@ -67,7 +70,7 @@ func (c console) do(r *http.Request, id, action string) error {
 		return fmt.Errorf("there is no action %q", action)
 	}
 	in := map[string]string{}
-	for name, v := range map[string]string{"by": r.PostFormValue("by"), "note": r.PostFormValue("note"), "action": string(d.resolution)} {
+	for name, v := range map[string]string{"by": r.PostFormValue("by"), "note": r.PostFormValue("note"), "action": string(d.resolution), "for": string(d.behalf)} {
 		if v = strings.TrimSpace(v); v != "" {
 			in[name] = v
 		}

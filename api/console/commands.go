@@ -37,9 +37,12 @@ func commandsOf(s api.Saga, buttons []button, address string) (looks, acts, dapr
 	}
 	looks = []command{our("The order and how its saga stands.", "show"), our("All its events.", "history"), our("With their data.", "history", "--output", "json")}
 	for _, b := range buttons {
-		if d := deeds[b.Action]; d.resolution != "" {
+		switch d := deeds[b.Action]; {
+		case d.resolution != "":
 			acts = append(acts, our(b.Title+".", "retry", "--action", string(d.resolution)))
-		} else {
+		case d.behalf != "":
+			acts = append(acts, our(b.Title+".", "cancel", "--for", string(d.behalf)))
+		default:
 			acts = append(acts, our(b.Title+".", b.Action))
 		}
 	}

@@ -64,7 +64,7 @@ type sagaCmd struct {
 	History   sagaHistoryCmd `cmd:"" help:"Show every durable event of a saga."`
 	Approve   sagaActCmd     `cmd:"" help:"Approve an order above the approval limit."`
 	Reject    sagaActCmd     `cmd:"" help:"Refuse an order above the approval limit."`
-	Cancel    sagaActCmd     `cmd:"" help:"Cancel an order, as long as its shipment was not requested."`
+	Cancel    sagaCancelCmd  `cmd:"" help:"Cancel an order, as long as its shipment was not requested."`
 	Retry     sagaRetryCmd   `cmd:"" help:"Decide about a saga that needs attention."`
 	Suspend   sagaActCmd     `cmd:"" help:"Hold a saga up."`
 	Resume    sagaActCmd     `cmd:"" help:"Let a suspended saga go on."`
@@ -231,6 +231,23 @@ type sagaActCmd struct {
 func (c sagaActCmd) Run(e env, name commandName) error {
 	var s api.Saga
 	if err := c.call(e, http.MethodPost, c.at()+"/"+string(name), c.body(), &s); err != nil {
+		return err
+	}
+	return c.show(e, s)
+}
+
+type sagaCancelCmd struct {
+	one
+	said
+
+	For string `default:"shop" enum:"customer,shop" help:"On whose behalf, which is what the customer is told: customer or shop."`
+}
+
+func (c sagaCancelCmd) Run(e env) error {
+	in := c.body()
+	in["for"] = c.For
+	var s api.Saga
+	if err := c.call(e, http.MethodPost, c.at()+"/cancel", in, &s); err != nil {
 		return err
 	}
 	return c.show(e, s)

@@ -168,8 +168,15 @@ func differences(a, b reflect.Value, at string) (fields []string) {
 	return nil
 }
 
-// WithoutToken is the order as it may appear in workflow history, logs and
-// answers.
+// ForHistory is the order as a workflow's history has it, in which nothing can be
+// taken back: without the token, and without who placed it and where it goes.
+// Steps that need those read them from the orders table.
+func (o Order) ForHistory() Order {
+	o.CustomerID, o.ShipTo = "", nil
+	return o.WithoutToken()
+}
+
+// WithoutToken is the order as the orders table keeps it and answers show it.
 func (o Order) WithoutToken() Order {
 	o.Payment.Token = ""
 	return o

@@ -1,0 +1,63 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// whose puts back into a saga's order who placed it and where it goes: the
+// history does not have that, unless an older release has begun it, and the
+// order's record does.
+func whose(o order.Order, rec stock.Record) order.Order {
+	o.CustomerID, o.ShipTo = cmp.Or(rec.CustomerID, o.CustomerID), cmp.Or(rec.ShipTo, o.ShipTo)
+	return o
+}
+
+// notify tells who placed an order, unless they were forgotten.
+func (a Activities) notify(ctx context.Context, o order.Order, rec stock.Record, kind shipment.Kind, why shipment.Code) error {
+	o = whose(o, rec)
+	if rec.Forgotten || o.CustomerID == "" {
+		return nil
+	}
+	return a.Shipments.Notify(ctx, o, kind, why)
+}
+
+// notifyUnread is notify for a step that has not read the order's record. It does
+// unless the order says whose it is: whole may have read it.
+func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipment.Kind, why shipment.Code) error {
+	var rec stock.Record
+	var err error
+	if o.CustomerID == "" {
+		rec, err = a.Stock.Get(ctx, o.OrderID)
+	}
+	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+		return err
+	}
+	return a.notify(ctx, o, rec, kind, why)
+}
+
+// codeOf is what a customer is told of why an order ends so. It goes by the
+// order's record, never by words: those were written for colleagues, or by
+// programs, and the sagas that an older release has begun carry nothing else.
+func codeOf(final order.Status, rec stock.Record) shipment.Code {
+	switch final { //nolint:exhaustive // all others
+	case order.StatusRejected:
+		return shipment.OutOfStock
+	case order.StatusDeclined:
+		return shipment.PaymentDeclined
+	case order.StatusCancelled:
+		if rec.CancelRequested && rec.CancelledFor() == stock.Customer {
+			return shipment.CancelledByCustomer
+		}
+		return shipment.CancelledByShop
+	}
+	if rec.Carrier == stock.Refused {
+		return shipment.RefusedByCarrier
+	}
+	return shipment.Technical
+}
