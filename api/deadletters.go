@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 )
 
@@ -97,7 +98,7 @@ func (s *server) deadLetters(h huma.API) {
 	})
 	huma.Register(h, huma.Operation{
 		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead-letters/{queue}", Tags: []string{"dead letters"},
-		Summary: "Read messages that could not be processed", Description: looked,
+		Summary: "Read messages that could not be processed", Description: looked + " Who may look and not act sees neither payment tokens nor addresses nor who is the customer.",
 	}, func(ctx context.Context, in *lettersInput) (*lettersOutput, error) {
 		letters, err := s.DeadLetters.List(ctx, in.Queue, in.Limit)
 		if err != nil {
@@ -105,6 +106,11 @@ func (s *server) deadLetters(h huma.API) {
 		}
 		out := &lettersOutput{}
 		out.Body.Letters = append([]deadletter.Letter{}, letters...)
+		if p, ok := auth.From(ctx); ok && !p.May(auth.Operator) {
+			for i, l := range letters {
+				out.Body.Letters[i] = l.Masked()
+			}
+		}
 		return out, nil
 	})
 	huma.Register(h, huma.Operation{

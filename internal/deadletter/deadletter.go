@@ -44,6 +44,8 @@ type Letter struct {
 	SentAt time.Time `json:"sentAt"`
 	Reason string    `json:"reason,omitempty"`
 	Body   string    `json:"body"`
+	// Masking says that what is about people is left out: see Masked.
+	Masking bool `json:"masked,omitempty" doc:"What is about people is left out of body and reason: payment tokens, addresses, the customer. Operators see it."`
 }
 
 // Pair is a queue with its dead-letter queue.

@@ -1,0 +1,91 @@
+package deadletter_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/deadletter"
+)
+
+// secrets are what a viewer must not see, in a body or a reason.
+var secrets = []string{"tok_s3cret", "Erika", "Müller", "Heidestr", "Köln", "51147", "c-4711", "+49", "17b"}
+
+const placed = `{"specVersion":1,"orderId":"o-1","customerId":"c-4711","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":100,"Erika":1}],` +
+	`"payment":{"token":"tok_s3cret","more":{"tok_s3cret":true}},"shipTo":{"name":"Erika Müller","line1":"Heidestr 17b","city":"Köln","postalCode":"51147","phone":"+49221"},` +
+	`"note":"for Erika","placedAt":"2026-11-29T10:00:00Z"}`
+
+func wrapped(t *testing.T, format map[string]any) string {
+	t.Helper()
+	b, err := json.Marshal(format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestMasked(t *testing.T) {
+	sns := wrapped(t, map[string]any{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:123456789012:OrderEvents", "Message": placed, "Subject": "Erika"})
+	for name, c := range map[string]struct {
+		body  string
+		shows []string
+	}{
+		"order":               {placed, []string{`"orderId":"o-1"`, `"quantity":2`, `"token":"•••"`, `"line1":"•••"`, `"placedAt":"2026-11-29T10:00:00Z"`, `"other fields":"1 •••"`}},
+		"SNS":                 {sns, []string{`"orderId":"o-1"`, "arn:aws:sns:eu-central-1:123456789012:OrderEvents"}},
+		"CloudEvent":          {wrapped(t, map[string]any{"specversion": "1.0", "id": "e-1", "source": "/Erika", "type": "OrderPlaced", "data": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, "OrderPlaced"}},
+		"CloudEvent, text":    {wrapped(t, map[string]any{"data": placed}), []string{`"orderId":"o-1"`}},
+		"CloudEvent, base64":  {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte(placed))}), []string{`"orderId":"o-1"`}},
+		"base64 of no JSON":   {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte("Erika tok_s3cret"))}), nil},
+		"EventBridge":         {wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`}},
+		"twice":               {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
+		"wrong fields":        {`{"orderId":"Erika Müller","type":"Heidestr 17b","currency":["tok_s3cret !"],"sku":{"Köln":"51147"}}`, nil},
+		"a field twice":       {`{"orderId":"Erika Müller","orderId":"o-1"}`, []string{`"orderId":"o-1"`}},
+		"other spelling":      {`{"ShipTo":{"Name":"Erika Müller"},"PAYMENT":{"TOKEN":"tok_s3cret"},"customerid":"c-4711"}`, nil},
+		"address in a list":   {`{"shipTo":["Erika","Köln"],"lines":["Erika Müller"]}`, nil},
+		"person in a number":  {`{"customerId":4711,"phone":51147}`, nil},
+		"escaped":             {`{"shipTo":{"city":"K\u00f6ln","name":"Erika"},"payment":{"token":"\u0074ok_s3cret"}}`, nil},
+		"carrier's answer":    {`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`, []string{"ShipmentRefused", `"reason":"•••"`}},
+		"no JSON":             {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
+		"broken JSON":         {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
+		"two values":          {placed + placed, []string{"bytes that are not a JSON object"}},
+		"a text":              {wrapped(t, map[string]any{"x": placed})[5:], []string{"bytes that are not a JSON object"}},
+		"packed, and damaged": {base64.StdEncoding.EncodeToString([]byte(placed)), []string{"bytes that are not a JSON object"}},
+	} {
+		l := deadletter.Letter{ID: "1", Body: c.body, Reason: `shipTo.name: "Erika Müller" of Heidestr 17b, Köln. 51147 for c-4711: tok_s3cret`}.Masked()
+		for _, s := range secrets {
+			if strings.Contains(l.Body, s) {
+				t.Errorf("%s: %s shows %s", name, l.Body, s)
+			}
+			if strings.Contains(c.body, s) && strings.Contains(l.Reason, s) {
+				t.Errorf("%s: the reason %s shows %s", name, l.Reason, s)
+			}
+		}
+		for _, s := range c.shows {
+			if !strings.Contains(l.Body, s) {
+				t.Errorf("%s: %s does not show %s", name, l.Body, s)
+			}
+		}
+		if !l.Masking || !strings.HasPrefix(l.Reason, "shipTo.name: ") {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" && l.Reason != "orderId o-1: it is ••• •••…" {
+		t.Errorf("%q", l.Reason)
+	}
+}
+
+func TestConcerns(t *testing.T) {
+	ended, open := map[string]bool{"o-1": true}, map[string]bool{"o-2": true}
+	for body, want := range map[string]bool{
+		placed: true, `{"orderId":"o-1","type":"ShipmentRefused"}`: true, `{"orderId":"o-9","customerId":"c-4711"}`: true,
+		`{"customerId":"c-47110"}`: false, `{"customerId":"c-1","sku":"c-4711"}`: false,
+		`{"orderId":"o-2","type":"ShipmentRefused"}`: false, `{"orderId":"o-2","customerId":"c-4711"}`: false, // it is open, and may need this
+		`{"Message":"{\"CustomerID\":\"c-4711\"}"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed)) + `"}`: true,
+		`{"customerId":"c-4711"`: true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
+	} {
+		if got := (deadletter.Letter{Body: body}).Concerns("c-4711", ended, open); got != want {
+			t.Errorf("%s: %v", body, got)
+		}
+	}
+}
