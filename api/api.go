@@ -33,6 +33,7 @@ type Orders interface {
 	List(ctx context.Context, q stock.Query) (stock.Page, error)
 	Answer(ctx context.Context, orderID string, n stock.Note) error
 	AddNote(ctx context.Context, orderID string, n stock.Note) error
+	Forget(ctx context.Context, orderID string, n stock.Note) (erased bool, err error)
 	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
 	Resolve(ctx context.Context, orderID, step, action string, n stock.Note) error
 	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
@@ -94,6 +95,9 @@ type Options struct {
 	// Begin starts the saga of an order again that the engine does not know;
 	// nil: the reconciler does, later.
 	Begin func(ctx context.Context, rec stock.Record) error
+	// Scrub takes out of the engine's files what was purged; nil: to purge it was
+	// enough.
+	Scrub func() error
 	// Stalled are the ids of the orders whose sagas the reconciler has found
 	// stalled; nil: it finds none.
 	Stalled func() []string
@@ -172,6 +176,7 @@ func New(o Options) http.Handler {
 	s.overviews(h)
 	s.streams(h)
 	s.deadLetters(h)
+	s.customers(h)
 	s.reconcile(h)
 	s.health(h)
 	s.load(h)

@@ -61,7 +61,7 @@ const maxSaid = 2 << 10
 // was said with it is there too, but for dead letters: they have customers'
 // addresses in them.
 func audit(r *http.Request, status int, said []byte) {
-	line := zerolog.Ctx(r.Context()).Info().Bool("audit", true).Str("method", r.Method).Str("path", r.URL.Path).
+	line := zerolog.Ctx(r.Context()).Info().Bool("audit", true).Str("method", r.Method).Str("path", loggedPath(r)).
 		Int("status", status)
 	if p, ok := auth.From(r.Context()); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
@@ -74,6 +74,18 @@ func audit(r *http.Request, status int, said []byte) {
 		line = line.RawJSON("said", said)
 	}
 	line.Str("from", r.RemoteAddr).Msg("operator action")
+}
+
+// loggedPath is a request's path without the id of a customer: that it was to be
+// forgotten is what such a request says.
+func loggedPath(r *http.Request) string {
+	for _, before := range []string{customersPath, "/console" + strings.TrimPrefix(customersPath, "/v1")} {
+		if rest, ok := strings.CutPrefix(r.URL.Path, before); ok {
+			_, action, _ := strings.Cut(rest, "/")
+			return before + "{id}/" + action
+		}
+	}
+	return r.URL.Path
 }
 
 // heard is what somebody says with an action. Who has signed in cannot act in

@@ -22,6 +22,8 @@ type DeadLetters interface {
 	RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error)
 	// Delete forgets a letter for good; deadletter.ErrNotFound.
 	Delete(ctx context.Context, queue, id string) error
+	// Forget deletes all letters that are such, of all queues; deadletter.ErrUnread.
+	Forget(ctx context.Context, such func(deadletter.Letter) bool) (int, error)
 }
 
 // QueueInput names a queue. It is exported because huma reads embedded

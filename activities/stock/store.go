@@ -326,7 +326,9 @@ func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Rec
 
 // repeated returns a *ConflictError unless o is the recorded order once more.
 func (r Record) repeated(o order.Order) error {
-	if r.Fingerprint == o.Fingerprint() {
+	if r.Forgotten { // what is left must be the same
+		o = o.ForHistory()
+	} else if r.Fingerprint == o.Fingerprint() {
 		return nil
 	}
 	was, err := r.Order()

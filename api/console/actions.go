@@ -90,6 +90,26 @@ func (c console) act(w http.ResponseWriter, r *http.Request) {
 	back(w, r, "/console/sagas/"+url.PathEscape(id), action+": done", c.do(r, id, action))
 }
 
+// forget forgets a customer.
+func (c console) forget(w http.ResponseWriter, r *http.Request) {
+	var out api.Forgotten
+	in := map[string]string{}
+	for _, name := range []string{"by", "note"} {
+		if v := strings.TrimSpace(r.PostFormValue(name)); v != "" {
+			in[name] = v
+		}
+	}
+	err := c.call(r, http.MethodPost, "/v1/customers/"+url.PathEscape(chi.URLParam(r, "id"))+"/forget", in, &out)
+	said := fmt.Sprintf("the customer was forgotten: %d orders, %d dead letters", out.Erased, out.Letters)
+	if err == nil && !out.Complete {
+		said += "; not all of it, repeat this"
+		if len(out.Open) > 0 {
+			said += " when these have ended: " + strings.Join(out.Open, ", ")
+		}
+	}
+	back(w, r, "/console/sagas", said, err)
+}
+
 // bulk does one action to many sagas.
 func (c console) bulk(w http.ResponseWriter, r *http.Request) {
 	action := r.PostFormValue("action") // it reads the form

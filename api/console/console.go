@@ -46,6 +46,7 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Get("/", c.page("overview", c.overview))
 	r.Get("/console/sagas", c.page("sagas", c.sagas))
 	r.Post("/console/sagas", c.bulk)
+	r.Post("/console/customers/{id}/forget", c.forget)
 	r.Get("/console/sagas/{id}", c.page("saga", c.saga))
 	r.Post("/console/sagas/{id}/{action}", c.act)
 	r.Get("/console/stock", c.page("stock", c.stock))

@@ -31,6 +31,7 @@ type cli struct {
 	Load      loadCmd      `cmd:"" help:"Place orders through the API of a running system, at a rate or so many at once, and measure."`
 	Bench     benchCmd     `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
 	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
+	Customer  customerCmd  `cmd:"" help:"Forget customers, through the API."`
 	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
 	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
 	Health    healthCmd    `cmd:"" help:"Ask a worker whether it can do its work; status 0: it can. For a container's health check."`

@@ -80,3 +80,15 @@ func (l letters) RedriveAll(ctx context.Context, queue string, perSecond float64
 	}
 	return p.RedriveAll(ctx, l.client, perSecond)
 }
+
+// Forget implements api.DeadLetters.
+func (l letters) Forget(ctx context.Context, such func(deadletter.Letter) bool) (total int, err error) {
+	for _, p := range l.pairs {
+		n, err := p.Forget(ctx, l.client, such)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}

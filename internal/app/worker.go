@@ -437,6 +437,9 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 			return p.Ready()
 		},
 	}
+	if eng, ok := p.Engine.(interface{ Scrub() error }); ok {
+		options.Scrub = eng.Scrub
+	}
 	if w.Auth != nil {
 		options.Auth = w.Auth
 	}

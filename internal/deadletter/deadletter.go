@@ -173,6 +173,22 @@ func (p Pair) Delete(ctx context.Context, client SQS, id string) error {
 	})
 }
 
+// Forget deletes all letters that are such, and says how many, or ErrUnread: there
+// may be more. Those that somebody else is reading right now are not seen.
+func (p Pair) Forget(ctx context.Context, client SQS, such func(Letter) bool) (n int, err error) {
+	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
+		if !such(p.letter(m)) {
+			return false, false, nil
+		}
+		if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			return false, true, fmt.Errorf("delete letter %s of %s: %w", *m.MessageId, p.Name, err)
+		}
+		n++
+		return true, false, nil
+	})
+	return n, err
+}
+
 // one gives a letter to f, which takes it out of the dead-letter queue, unless
 // it fails.
 func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Message) error) error {

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -30,7 +31,12 @@ var (
 // archive keeps ended sagas on disk, indexed by id and by when they ended, so
 // that neither memory nor snapshots grow with them. Its writes are on disk when
 // they return. A nil archive is empty and takes nothing.
-type archive struct{ db *bolt.DB }
+type archive struct {
+	db *bolt.DB
+	// readers is held by who reads or writes, and alone by who scrubs: pages that
+	// somebody may still read must stay.
+	readers sync.RWMutex
+}
 
 // ended is a saga to be archived.
 type ended struct {
@@ -49,7 +55,7 @@ func openArchive(dir string) (a *archive, err error) {
 		if err != nil {
 			return asDamage(err)
 		}
-		a = &archive{db}
+		a = &archive{db: db}
 		there := false
 		err = db.View(func(tx *bolt.Tx) error {
 			there = tx.Bucket(bucketSagas) != nil && tx.Bucket(bucketEnded) != nil
@@ -111,12 +117,16 @@ func (a *archive) close() error {
 
 // view and update run f in a transaction.
 func (a *archive) view(f func(sagas, ended *bolt.Bucket) error) error {
+	a.readers.RLock()
+	defer a.readers.RUnlock()
 	return guard(a.db.Path(), func() error {
 		return a.db.View(func(tx *bolt.Tx) error { return within(tx, f) })
 	})
 }
 
 func (a *archive) update(f func(sagas, ended *bolt.Bucket) error) error {
+	a.readers.RLock()
+	defer a.readers.RUnlock()
 	return guard(a.db.Path(), func() error {
 		return a.db.Update(func(tx *bolt.Tx) error { return within(tx, f) })
 	})

@@ -41,7 +41,7 @@ func readArchive(path string, each func(ended) error) (r ArchiveReport, err erro
 		if err != nil {
 			return asDamage(err)
 		}
-		a = &archive{db}
+		a = &archive{db: db}
 		return nil
 	}))
 	if len(faults) == 0 {
