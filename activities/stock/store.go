@@ -188,11 +188,26 @@ const (
 	Refused    Carrier = "refused"
 )
 
-// RefusedFor is the carrier's reason for its latest refusal.
+// Discreet leaves out of what a carrier says where the order goes, and to whom: it
+// may quote the address, and its words end in logs and in the saga's history.
+func (r Record) Discreet(said string) string {
+	if r.ShipTo == nil {
+		return said
+	}
+	a := *r.ShipTo
+	for _, of := range []string{a.Name, a.Line1, a.Line2, a.PostalCode, a.City, a.Region, a.Phone} {
+		if len(of) > 2 { // less is in any text
+			said = strings.ReplaceAll(said, of, "(address)")
+		}
+	}
+	return said
+}
+
+// RefusedFor is the carrier's reason for its latest refusal, discreet.
 func (r Record) RefusedFor() (why string) {
 	for _, n := range r.Notes {
 		if n.Actor == carrier && n.Action == noteRefused {
-			why = n.Text
+			why = r.Discreet(n.Text)
 		}
 	}
 	return why

@@ -195,7 +195,7 @@ func (c CarrierAnswers) answer(ctx context.Context, payload []byte) error {
 // send passes an answer that was kept to the order's saga.
 func (c CarrierAnswers) send(ctx context.Context, rec stock.Record, a stock.CarrierAnswer) error {
 	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-		Dispatched: a.Said == stock.Dispatched, TrackingID: a.TrackingID, Reason: a.Reason,
+		Dispatched: a.Said == stock.Dispatched, TrackingID: a.TrackingID, Reason: rec.Discreet(a.Reason),
 	})
 	gone := errors.Is(err, engine.ErrNotFound) && rec.Terminated == ""
 	ended := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) && !gone // and purged
@@ -231,7 +231,7 @@ func notRequested(rec stock.Record, a stock.CarrierAnswer) error {
 func contradiction(rec stock.Record, a stock.CarrierAnswer) string {
 	// What others have written comes last: a text that is too long is cut.
 	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Said)
-	said := ": " + detail(a.Said, a.TrackingID, a.Reason)
+	said := ": " + detail(a.Said, a.TrackingID, rec.Discreet(a.Reason))
 	ended := rec.Status.Terminal()
 	switch {
 	case rec.Carrier != "" && rec.Carrier != a.Said:

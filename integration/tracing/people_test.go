@@ -1,0 +1,201 @@
+package tracing
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// marks are in the orders of this test, and must be nowhere but in the orders
+// table, the queues, and what is asked of the provider and the carrier.
+var marks = []string{"tok_", "c-erika", "Erika Markus", "Heidestrasse", "Hinterhaus", "Kölle", "D-50667", "+49221"}
+
+func marked(change func(*order.Order)) func(*order.Order) {
+	return func(o *order.Order) {
+		o.CustomerID, o.Lines[0].SKU = "c-erika", "SKU-1"
+		o.ShipTo = &order.Address{Name: "Erika Markus", Line1: "Heidestrasse 17", Line2: "Hinterhaus", City: "Kölle", PostalCode: "D-50667", Country: "DE", Phone: "+49221"}
+		if change != nil {
+			change(o)
+		}
+	}
+}
+
+// nowhere runs orders of many kinds and looks for the marks in what logs, spans,
+// metrics and histories have of them.
+func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
+	t.Helper()
+	say := func(queue, body string) {
+		_, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body})
+		must(t, err)
+	}
+	dear := func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }
+	silent := func(o *order.Order) { o.ShipTo.Name = "SILENT" }
+	ids := map[string]order.Status{}
+	begin := func(id, token string, first, last order.Status, change func(*order.Order)) string {
+		id = prefix + id
+		place(t, s.API, id, token, marked(change))
+		if first != "" {
+			ended(t, s.API, id, first)
+		}
+		ids[id] = last
+		return id
+	}
+	act := func(id, action string, in map[string]string) {
+		call(t, http.MethodPost, s.API+"/v1/sagas/"+id+"/"+action, in, nil)
+	}
+	begin("done", "tok_ok", "", order.StatusCompleted, nil)
+	begin("flaky", "tok_flaky_1", "", order.StatusCompleted, nil)
+	begin("declined", "tok_declined", "", order.StatusDeclined, nil)
+	begin("short", "tok_ok", "", order.StatusRejected, func(o *order.Order) { o.Lines[0].Quantity = 10_000 })
+	begin("refused", "tok_ok", "", order.StatusFailed, func(o *order.Order) { o.ShipTo.Name = "REFUSE" })
+	begin("stuck", "tok_refund_down", "", order.StatusNeedsAttention, func(o *order.Order) { o.ShipTo.Name = "REFUSE" })
+	act(begin("cancelled", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, dear), "cancel", map[string]string{"for": "customer"})
+	act(begin("rejected", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, dear), "reject", map[string]string{})
+	quoted := begin("quoted", "tok_ok", order.StatusPaid, order.StatusFailed, silent)
+	twice := begin("twice", "tok_ok", order.StatusPaid, order.StatusCompleted, silent)
+	for _, id := range []string{quoted, twice} {
+		testkit.Eventually(t, "its shipment is requested", func() error {
+			rec, err := s.Store.Get(t.Context(), id)
+			if err == nil && rec.ShipmentID == "" {
+				err = errors.New("not yet")
+			}
+			return err
+		})
+	}
+	refusal := func(id string) string {
+		return `{"type":"ShipmentRefused","orderId":"` + id + `","shipmentId":"shp-` + id + `","reason":"nobody at Heidestrasse 17, Hinterhaus, D-50667 Kölle, call +49221"}`
+	}
+	say(s.Resources.CarrierAnswers, refusal(quoted))
+	say(s.Resources.CarrierAnswers, `{"type":"ShipmentDispatched","orderId":"`+twice+`","shipmentId":"shp-`+twice+`","trackingId":"trk-1"}`)
+	for id, want := range ids {
+		ended(t, s.API, id, want)
+	}
+	say(s.Resources.CarrierAnswers, refusal(twice)) // it contradicts itself
+
+	// What cannot be processed, each in its own way.
+	whole := order.Order{OrderID: prefix + "done", Currency: "EUR", Payment: order.Payment{Token: "tok_other"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 1}}}
+	marked(func(o *order.Order) { o.ShipTo.Line1 = "Heidestrasse 18" })(&whole)
+	differs, err := json.Marshal(whole)
+	must(t, err)
+	for _, body := range []string{
+		string(differs), // under an id that is taken
+		strings.Replace(string(differs), `"EUR"`, `"XXL"`, 1),
+		strings.Replace(string(differs), `"token":"tok_other"`, `"token":["tok_other"]`, 1),
+		strings.Replace(string(differs), `"name":"Erika Markus"`, `"name":"Erika Markus\u0000"`, 1),
+		strings.Replace(string(differs), `"city":`, `"city":"Kölle","city":`, 1),
+		strings.Replace(string(differs), `"shipTo":{`, `"shipTo":"Erika Markus","x":{`, 1),
+		string(differs[:len(differs)-1]),
+		"Erika Markus, Heidestrasse 17, tok_other",
+	} {
+		say(s.Resources.OrderQueue, body)
+	}
+	testkit.Eventually(t, "there are nine dead letters", func() error {
+		var queues struct {
+			Queues []struct{ Dead int }
+		}
+		call(t, http.MethodGet, s.API+"/v1/dead-letters", nil, &queues)
+		n := 0
+		for _, q := range queues.Queues {
+			n += q.Dead
+		}
+		if n != 9 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+
+	without := func(where string, b []byte) {
+		t.Helper()
+		if len(b) < 100 {
+			t.Errorf("%s has only %s", where, b)
+		}
+		for _, mark := range marks {
+			if at := bytes.Index(b, []byte(mark)); at >= 0 {
+				t.Errorf("%s is in %s: …%s…", mark, where, b[max(0, at-300):min(len(b), at+50)])
+			}
+		}
+	}
+	read := func(path string) []byte {
+		res, err := http.Get(s.API + path)
+		must(t, err)
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		must(t, err)
+		return b
+	}
+	for id := range ids {
+		without("the history of "+id, read("/v1/sagas/"+id+"/history"))
+	}
+	without("the metrics", read("/metrics"))
+	without("the log", []byte(log.String()))
+	testkit.Eventually(t, "the spans of all are there", func() error {
+		for id := range ids {
+			if err := has(collector.Of(id), "orchestration||OrderSaga"); err != nil && ids[id].Terminal() {
+				return fmt.Errorf("%s: %w", id, err)
+			}
+		}
+		return nil
+	})
+	spans, err := json.Marshal(collector.Spans())
+	must(t, err)
+	without("the spans", spans)
+}
+
+// TestNobodyIsInLogsSpansMetricsAndHistories; the provider quotes the token.
+func TestNobodyIsInLogsSpansMetricsAndHistories(t *testing.T) {
+	log := &logged{}
+	quoted := false
+	s := testkit.NewSystem(t, func(w *app.Worker) {
+		w.Logger = zerolog.New(log).Level(zerolog.DebugLevel)
+		at, err := url.Parse(w.PaymentURL)
+		must(t, err)
+		proxy := httputil.NewSingleHostReverseProxy(at)
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			var asked struct{ Token string }
+			b, _ := io.ReadAll(r.Body)
+			_ = json.Unmarshal(b, &asked)
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+			said := httptest.NewRecorder()
+			proxy.ServeHTTP(said, r)
+			answer := said.Body.Bytes()
+			if asked.Token != "" && said.Code >= 400 {
+				answer = bytes.Replace(answer, []byte(`"message":"`), []byte(`"message":"of `+asked.Token+`: `), 1)
+				quoted = quoted || bytes.Contains(answer, []byte(asked.Token))
+			}
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(said.Code)
+			_, _ = rw.Write(answer)
+		}))
+		t.Cleanup(server.Close)
+		w.PaymentURL = server.URL
+	}, nil)
+	s.SetStock(t, map[string]int64{"SKU-1": 1000})
+	nowhere(t, s, "people-", log)
+	if !quoted {
+		t.Error("the provider has quoted no token")
+	}
+}
+
+// TestNobodyIsInLogsSpansMetricsAndHistoriesOnDapr is that test there, with what
+// the sidecars log and export.
+func TestNobodyIsInLogsSpansMetricsAndHistoriesOnDapr(t *testing.T) {
+	log := &logged{}
+	s := testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel))
+	s.SetStock(t, map[string]int64{"SKU-1": 1000})
+	nowhere(t, s, "people-dapr-", log)
+}
