@@ -47,7 +47,7 @@ type Request struct {
 
 // RequestShipment publishes the request for an order.
 func (p *Publisher) RequestShipment(ctx context.Context, o order.Order) error {
-	const kind = "ShipmentRequested"
+	const kind = order.EventShipmentRequested
 	return p.publish(ctx, order.TopicShipmentEvents, kind, o.OrderID, Request{
 		SpecVersion: 1, Type: kind, ShipmentID: ID(o.OrderID), OrderID: o.OrderID, Lines: o.Demand(), ShipTo: o.ShipTo,
 	})

@@ -23,6 +23,8 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -75,7 +77,7 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 		t.Errorf("%s: %v", lambdas.QueueStockEvents, q)
 	}
 	prefix := strings.TrimSuffix(found.OrderTopic, "OrderEvents")
-	same(t, "stock events", subscriptions(t, theirs, prefix+lambdas.TopicStockEvents), []string{lambdas.QueueStockEvents + " raw=true"})
+	same(t, "stock events", subscriptions(t, theirs, prefix+lambdas.TopicStockEvents), []string{lambdas.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(stockevent.TypeAdjusted)})})
 	same(t, "stock levels", subscriptions(t, theirs, prefix+lambdas.TopicStockLevels), []string(nil))
 	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambdas.QueueStockEventsDLQ)})
 	must(t, err)
@@ -147,9 +149,19 @@ func subscriptions(t *testing.T, c *cloud.Clients, topic string) (all []string) 
 	for _, s := range subs.Subscriptions {
 		a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
 		must(t, err)
-		all = append(all, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]+" raw="+a.Attributes["RawMessageDelivery"])
+		all = append(all, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]+" raw="+a.Attributes["RawMessageDelivery"]+" "+filter(t, a.Attributes))
 	}
 	return all
+}
+
+// filter is a subscription's, whatever the order of its fields.
+func filter(t *testing.T, attributes map[string]string) string {
+	t.Helper()
+	var policy map[string]any
+	must(t, json.Unmarshal([]byte(attributes["FilterPolicy"]), &policy))
+	b, err := json.Marshal(policy)
+	must(t, err)
+	return attributes["FilterPolicyScope"] + " " + string(b)
 }
 
 func table(t *testing.T, c *cloud.Clients, name string) any {
@@ -228,7 +240,8 @@ func TestMotoTakesIt(t *testing.T) {
 	}
 }
 
-// alarms checks that each queue has one: for waiting, or for dead letters.
+// alarms checks that each queue has one, for waiting, or for dead letters, and
+// each topic with a filter, for what nobody can read.
 func (w world) alarms(queues map[string]bool) {
 	w.Helper()
 	var out struct {
@@ -261,6 +274,9 @@ func (w world) alarms(queues map[string]bool) {
 		if strings.HasSuffix(q, "-dlq") {
 			want[q] = "ApproximateNumberOfMessagesVisible 0"
 		}
+	}
+	for _, topic := range []string{order.TopicOrderEvents, order.TopicShipmentEvents, lambdas.TopicStockEvents} {
+		want[topic] = "NumberOfNotificationsFilteredOut-InvalidMessageBody 0"
 	}
 	same(w.T, "alarms", got, want)
 }

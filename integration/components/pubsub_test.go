@@ -38,7 +38,7 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 
 	_, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
 	must(t, err)
-	got, err := envelope.Unwrap(<-delivered)
+	got, err := envelope.Unwrap(envelope.Message{Body: <-delivered}, "ShipmentRequested")
 	if err != nil || got.Kind != envelope.CloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
 		t.Errorf("%+v %v", got, err)
 	}

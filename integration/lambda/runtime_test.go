@@ -272,8 +272,12 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 	s.mu.Lock()
 	for _, m := range messages {
 		s.seen[*m.Body]++
+		attributes := map[string]events.SQSMessageAttribute{}
+		for name, a := range m.MessageAttributes {
+			attributes[name] = events.SQSMessageAttribute{DataType: *a.DataType, StringValue: a.StringValue, BinaryValue: a.BinaryValue}
+		}
 		event.Records = append(event.Records, events.SQSMessage{
-			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Md5OfBody: *m.MD5OfBody, Attributes: m.Attributes,
+			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Md5OfBody: *m.MD5OfBody, Attributes: m.Attributes, MessageAttributes: attributes,
 			EventSource: "aws:sqs", EventSourceARN: "arn:aws:sqs:us-east-1:000000000000:" + s.queue[strings.LastIndex(s.queue, "/")+1:], AWSRegion: "us-east-1",
 		})
 	}

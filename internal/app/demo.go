@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
@@ -199,7 +198,7 @@ func (p Parts) observer(ctx context.Context, w *Worker) (Parts, error) {
 	return p, nil
 }
 
-// publish sends all messages to the OrderEvents topic.
+// publish sends all orders to the OrderEvents topic.
 func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 	pub := intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)}
 	g, gctx := errgroup.WithContext(ctx)
@@ -207,7 +206,8 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 	for n, x := range plan {
 		g.Go(func() error {
 			if x.scenario.raw != "" {
-				_, err := p.Cloud.SNS.Publish(gctx, &sns.PublishInput{TopicArn: &p.Resources.OrderTopic, Message: aws.String(fmt.Sprintf(x.scenario.raw, x.id))})
+				// Not to the topic: SNS keeps what is no JSON from the queue.
+				_, err := p.Cloud.SQS.SendMessage(gctx, &sqs.SendMessageInput{QueueUrl: &p.Resources.OrderQueue, MessageBody: aws.String(fmt.Sprintf(x.scenario.raw, x.id))})
 				return err
 			}
 			o := d.order(x, n)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/lambdas"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
@@ -32,7 +33,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	}
 	var q cloud.Queue
 	if err == nil {
-		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents)
+		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents, stockevent.TypeAdjusted)
 	}
 	if ctx.Err() != nil {
 		err = nil // told to stop before it was up
@@ -43,7 +44,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	f := lambdas.Stock{Ledger: adjuster, Levels: topic.New(clients.SNS, *levels.TopicArn), LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
 	return intake.New(intake.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
-		Handle: func(ctx context.Context, body []byte) error { return hopeless(f.Message(ctx, body)) },
+		Handle: func(ctx context.Context, m envelope.Message) error { return hopeless(f.Message(ctx, m)) },
 	}).Run(ctx)
 }
 

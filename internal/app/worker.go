@@ -32,6 +32,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -343,8 +344,8 @@ func (w *Worker) Close() error {
 func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
-		Handle: func(ctx context.Context, body []byte) error {
-			err := s.HandleOrder(ctx, body)
+		Handle: func(ctx context.Context, m envelope.Message) error {
+			err := s.HandleOrder(ctx, m)
 			if _, poison := errors.AsType[*intake.Poison](err); w.load != nil && !poison {
 				w.load.began() // or it had been before, or an error hides that it was
 			}

@@ -29,6 +29,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -115,21 +116,19 @@ func (c *Carrier) Run(ctx context.Context) error {
 	return c.consumer.Run(ctx)
 }
 
-const shipmentRequested = "ShipmentRequested"
-
-func (c *Carrier) handle(ctx context.Context, body []byte) error {
-	return intake.Unwrapped(ctx, order.TopicShipmentEvents, body, c.request, shipmentRequested)
+func (c *Carrier) handle(ctx context.Context, m envelope.Message) error {
+	return intake.Unwrapped(ctx, order.TopicShipmentEvents, m, c.request, order.EventShipmentRequested)
 }
 
-func (c *Carrier) request(ctx context.Context, payload []byte) error {
+func (c *Carrier) request(ctx context.Context, e envelope.Event) error {
 	var r struct {
 		Type, ShipmentID, OrderID string
 		ShipTo                    *order.Address
 	}
-	if err := json.Unmarshal(payload, &r); err != nil {
+	if err := json.Unmarshal(e.Payload, &r); err != nil {
 		return &intake.Poison{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
 	}
-	if r.Type != shipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
+	if r.Type != order.EventShipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
 		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	tracing.Concerns(ctx, r.OrderID)
@@ -254,7 +253,7 @@ func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 	log := c.opt.Logger.With().Logger() // a context of its own, to which the order is added
 	ctx := log.WithContext(r.Context())
 	if err == nil {
-		err = c.handle(ctx, body)
+		err = c.handle(ctx, envelope.Message{Body: body})
 	}
 	if poison, ok := errors.AsType[*intake.Poison](err); ok {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request goes to the dead letters")

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -224,14 +223,19 @@ func TestWhatIsNoRequest(t *testing.T) {
 	bad := map[string]string{
 		`{`:                            "is not a shipment request",
 		`{"type":"ShipmentRequested"}`: "not those of a shipment request",
-		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:                                "not those of a shipment request",
+		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:                                `the body's is "ShipmentCancelled", only ShipmentRequested`,
+		`{"shipmentId":"s","orderId":"o"}`:                                                           "not those of a shipment request",
 		`{"type":"ShipmentRequested","shipmentId":"","orderId":"o"}`:                                 "not those of a shipment request",
 		`{"type":"ShipmentRequested","shipmentId":"s","orderId":"a b"}`:                              "not those of a shipment request",
 		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:                                  "is not a shipment request",
 		`{"specversion":"1.0","type":"ShipmentRequested","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
 	}
-	published := func(body string) {
-		if _, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.ShipmentTopic, Message: aws.String(body)}); err != nil {
+	queued := func(body string) { // not by the topic: SNS would keep some from the queue
+		b, err := json.Marshal(map[string]string{"Type": "Notification", "TopicArn": "a", "Message": body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierRequests, MessageBody: aws.String(string(b))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,7 +244,7 @@ func TestWhatIsNoRequest(t *testing.T) {
 			t.Fatal(status, answer)
 		}
 	}
-	for _, send := range []func(string){published, pushed} {
+	for _, send := range []func(string){queued, pushed} {
 		for body := range bad {
 			send(body)
 		}

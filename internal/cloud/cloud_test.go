@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
@@ -106,14 +107,14 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 // once publishes to a topic, and finds it on the queue once, wrapped as kind.
 func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kind) {
 	t.Helper()
-	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("text")})
+	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String(`{"text":1}`)})
 	must(t, err)
 	out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
 	must(t, err)
 	if len(out.Messages) != 1 {
 		t.Fatalf("%s: %d messages", queue, len(out.Messages))
 	}
-	if got, err := envelope.Unwrap([]byte(*out.Messages[0].Body)); string(got.Payload) != "text" || got.Kind != kind || err != nil {
+	if got, err := envelope.Unwrap(envelope.Message{Body: []byte(*out.Messages[0].Body)}); string(got.Payload) != `{"text":1}` || got.Kind != kind || err != nil {
 		t.Errorf("%s: %+v %v, want it in %s", queue, got, err, kind)
 	}
 }
@@ -134,6 +135,56 @@ func TestSetupMendsOldSubscriptions(t *testing.T) {
 	_, err = c.Setup(t.Context())
 	must(t, err)
 	once(t, c, r.ShipmentTopic, r.CarrierRequests, envelope.SNS)
+}
+
+// TestQueuesGetTheirEventsOnly: what a body says it is, decides. What says
+// nothing arrives, with attributes or without: by the attributes nothing is
+// dropped, for AWS would drop each message without any.
+func TestQueuesGetTheirEventsOnly(t *testing.T) {
+	c := empty(t, nil)
+	r, err := c.Setup(t.Context())
+	must(t, err)
+	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.OrderTopic})
+	must(t, err)
+	sub := subs.Subscriptions[0].SubscriptionArn
+	// Of an earlier version: none.
+	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{SubscriptionArn: sub, AttributeName: aws.String("FilterPolicy"), AttributeValue: aws.String("{}")})
+	must(t, err)
+	_, err = c.Setup(t.Context())
+	must(t, err)
+	a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: sub})
+	if err != nil || a.Attributes["FilterPolicyScope"] != "MessageBody" || a.Attributes["FilterPolicy"] != cloud.FilterPolicy("OrderPlaced") {
+		t.Errorf("%v %v", a, err)
+	}
+	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`, `no JSON`}
+	taken := []string{
+		`{"orderId":"plain"}`, `{"type":"OrderPlaced","orderId":"typed"}`, `{"specversion":"1.0","type":"OrderPlaced","data":{}}`,
+		`{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`, `{"detail-type":"OrderPlaced","detail":{}}`, `{"Type":"Notification","Message":"{}"}`,
+	}
+	for _, body := range append(dropped, taken...) {
+		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &body})
+		must(t, err)
+	}
+	binary := `{"orderId":"binary"}`
+	_, err = c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &binary, MessageAttributes: map[string]snstypes.MessageAttributeValue{"ce-type": {DataType: aws.String("String"), StringValue: aws.String("OrderPlaced")}}})
+	must(t, err)
+	taken = append(taken, binary)
+	var got []string
+	for len(got) < len(taken) {
+		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &r.OrderQueue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
+		must(t, err)
+		if len(out.Messages) == 0 {
+			break
+		}
+		for _, m := range out.Messages {
+			got = append(got, *m.Body)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(taken)
+	if !slices.Equal(got, taken) {
+		t.Errorf("got %q\nwant %q", got, taken)
+	}
 }
 
 // TestTopicsMaySendToTheirQueues: without a policy AWS drops what SNS delivers.

@@ -8,8 +8,8 @@ import (
 )
 
 // Pipe makes what is missing of a topic and a queue with dead letters that gets
-// the topic's messages, raw.
-func (c *Clients) Pipe(ctx context.Context, topic, queue string) (topicARN string, q Queue, err error) {
+// the topic's events of a type, raw.
+func (c *Clients) Pipe(ctx context.Context, topic, queue, event string) (topicARN string, q Queue, err error) {
 	out, err := c.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: &topic})
 	if err != nil {
 		return "", q, fmt.Errorf("create topic %s: %w", topic, err)
@@ -21,5 +21,5 @@ func (c *Clients) Pipe(ctx context.Context, topic, queue string) (topicARN strin
 	if q.URL, err = c.queue(ctx, queue, q.DeadURL); err != nil {
 		return "", q, err
 	}
-	return *out.TopicArn, q, c.subscribe(ctx, *out.TopicArn, q.URL, true)
+	return *out.TopicArn, q, c.subscribe(ctx, *out.TopicArn, q.URL, true, event)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -148,11 +149,11 @@ func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 			return r, err
 		}
 	}
-	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue, true); err != nil {
+	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue, true, order.EventPlaced); err != nil {
 		return r, err
 	}
 	// Not raw: Dapr tells the topic by SNS's envelope, and drops what has none.
-	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests, false)
+	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests, false, order.EventShipmentRequested)
 }
 
 // maxReceives is how often a message is tried before SQS itself moves it to
@@ -187,9 +188,21 @@ func (c *Clients) arn(ctx context.Context, url string) (string, error) {
 	return out.Attributes[string(types.QueueAttributeNameQueueArn)], nil
 }
 
-// subscribe lets a topic deliver to a queue. The attribute is set by itself:
-// Subscribe would refuse a subscription that is there with another value.
-func (c *Clients) subscribe(ctx context.Context, topic, queueURL string, raw bool) error {
+// FilterPolicy lets a subscription have events of one type, Dapr's, whose type
+// is inside, and those whose body does not say what they are: the queue's reader
+// judges them. It is for the scope MessageBody. One of message attributes would
+// drop each message that has none at all, whatever it says of those, and
+// neither `aws sns publish` nor Dapr sets any:
+// https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
+func FilterPolicy(event string) string {
+	absent := `{"exists":false}`
+	return fmt.Sprintf(`{"type":[%q,%q,%s],"detail-type":[%q,%s]}`, event, envelope.DaprType, absent, event, absent)
+}
+
+// subscribe lets a topic deliver events of a type to a queue. The attributes are
+// set by themselves: Subscribe would refuse a subscription that is there with
+// other values. The scope comes first, for the policy is read by it.
+func (c *Clients) subscribe(ctx context.Context, topic, queueURL string, raw bool, event string) error {
 	queue, err := c.arn(ctx, queueURL)
 	if err != nil {
 		return err
@@ -204,11 +217,13 @@ func (c *Clients) subscribe(ctx context.Context, topic, queueURL string, raw boo
 	if err != nil {
 		return fmt.Errorf("subscribe queue %s to topic %s: %w", queue, topic, err)
 	}
-	_, err = c.SNS.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{
-		SubscriptionArn: sub.SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String(strconv.FormatBool(raw)),
-	})
-	if err != nil {
-		return fmt.Errorf("set raw delivery from topic %s to queue %s: %w", topic, queue, err)
+	for _, a := range [][2]string{
+		{"RawMessageDelivery", strconv.FormatBool(raw)}, {"FilterPolicyScope", "MessageBody"}, {"FilterPolicy", FilterPolicy(event)},
+	} {
+		_, err = c.SNS.SetSubscriptionAttributes(ctx, &sns.SetSubscriptionAttributesInput{SubscriptionArn: sub.SubscriptionArn, AttributeName: &a[0], AttributeValue: &a[1]})
+		if err != nil {
+			return fmt.Errorf("set %s of the subscription of queue %s to topic %s: %w", a[0], queue, topic, err)
+		}
 	}
 	return nil
 }

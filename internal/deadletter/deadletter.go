@@ -142,13 +142,13 @@ func (p Pair) moved(ctx context.Context, client SQS) string {
 }
 
 func (p Pair) letter(m types.Message) Letter {
-	body, err := intake.Content(m)
+	in, err := intake.Content(m)
 	if err != nil {
-		body = []byte(aws.ToString(m.Body))
+		in.Body = []byte(aws.ToString(m.Body))
 	}
 	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator does not say
 	return Letter{
-		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(body),
+		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(in.Body),
 		Reason: aws.ToString(m.MessageAttributes[intake.AttributeReason].StringValue),
 	}
 }

@@ -1,5 +1,7 @@
 // Package envelope takes an event out of what carried it: an SNS notification,
-// a CloudEvent, both, or nothing.
+// a CloudEvent, an EventBridge event, some of them, or nothing. What the event
+// is, is said in several places: in the message's attributes, in each envelope
+// and in the body. All that say it must say the same.
 package envelope
 
 import (
@@ -7,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,124 +21,250 @@ type Kind string
 
 // Kinds of envelope.
 const (
-	Raw        Kind = "raw"
-	SNS        Kind = "sns"        // SNS without raw delivery
-	CloudEvent Kind = "cloudevent" // CloudEvents 1.0, structured JSON
+	Raw         Kind = "raw"
+	SNS         Kind = "sns"        // SNS without raw delivery
+	CloudEvent  Kind = "cloudevent" // CloudEvents 1.0, structured JSON
+	EventBridge Kind = "eventbridge"
 )
 
-// daprType is what Dapr calls an event whose publisher gave it no type: it
+// DaprType is what Dapr calls an event whose publisher gave it no type: it
 // says nothing about what is inside. See
 // https://docs.dapr.io/developing-applications/building-blocks/pubsub/pubsub-cloudevents/
-const daprType = "com.dapr.event.sent"
+const DaprType = "com.dapr.event.sent"
 
 // maxDepth is more than any chain of brokers wraps; beyond it somebody plays.
 const maxDepth = 4
 
+// Attributes that say an event's type: ours, and those of CloudEvents in binary
+// mode, by the prefixes of its protocol bindings. Case does not count: HTTP's
+// headers, which some copy, have none. See
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
+var typeAttributes = []string{"type", "ce-type", "ce_type", "cloudEvents:type", "cloudEvents_type"}
+
+// SaysType reports whether a message attribute of this name says what the event
+// is. Such a one must not get lost on the way.
+func SaysType(name string) bool { return isOne(name, typeAttributes) }
+
+var traceAttributes = []string{"traceparent", "ce-traceparent", "ce_traceparent", "cloudEvents:traceparent", "cloudEvents_traceparent"}
+
+func isOne(name string, of []string) bool {
+	return slices.ContainsFunc(of, func(n string) bool { return strings.EqualFold(n, name) })
+}
+
+// Message is what a queue has delivered.
+type Message struct {
+	Body       []byte            // may be any bytes
+	Attributes map[string]string // the message's own, by name; nil if it has none
+}
+
 // probe has the fields that tell the envelopes apart. An OrderPlaced event has
 // none of those that decide.
 type probe struct {
-	Type        json.RawMessage `json:"type"`        // SNS: "Notification"; CloudEvents: the event's type
-	Message     *string         `json:"message"`     // SNS
-	TopicArn    string          `json:"topicArn"`    // SNS
+	Type        json.RawMessage `json:"type"`        // SNS: "Notification"; CloudEvents, or the body's own: the event's type
+	Message     json.RawMessage `json:"message"`     // SNS
+	TopicArn    json.RawMessage `json:"topicArn"`    // SNS
 	SpecVersion json.RawMessage `json:"specversion"` // CloudEvents: "1.0"
 	Data        json.RawMessage `json:"data"`
-	DataBase64  *string         `json:"data_base64"`
+	DataBase64  json.RawMessage `json:"data_base64"`
 	ID          json.RawMessage `json:"id"`
 	Source      json.RawMessage `json:"source"`
 	Attributes  json.RawMessage `json:"messageAttributes"` // SNS
 	Traceparent json.RawMessage `json:"traceparent"`       // CloudEvents' extension, which Dapr sets
+	DetailType  json.RawMessage `json:"detail-type"`       // EventBridge: the event's type
+	Detail      json.RawMessage `json:"detail"`            // EventBridge
 }
 
 // Event is what was in the envelopes.
 type Event struct {
 	Payload []byte // may be any bytes
 	Kind    Kind
+	// Type is what all that say it call the event, one of those wanted; "" if
+	// nobody says it.
+	Type string
 	// Traceparent is the sender's trace context, "" if no envelope has one. The
 	// outermost counts: it is the nearest.
 	Traceparent string
 }
 
-// Unwrap returns the innermost event. It fails only if an envelope is
-// recognised and broken, or is a CloudEvent of a type that is none of those
-// wanted. Dapr's own type passes: the payload has to tell.
-func Unwrap(body []byte, wanted ...string) (Event, error) {
-	e := Event{Payload: body, Kind: Raw}
+// layer is one envelope, opened, or what is in the innermost.
+type layer struct {
+	inner []byte
+	kind  Kind // Raw: inner is no envelope
+	trace string
+	types []said
+}
+
+// said is an event's type, by one of those that say it.
+type said struct{ by, is string }
+
+// Unwrap returns the innermost event. It fails if an envelope is recognised and
+// broken, and if the event is said to be another than those wanted, or two
+// things at once. Dapr's own type passes: the others have to tell.
+func Unwrap(m Message, wanted ...string) (Event, error) {
+	e := Event{Payload: m.Body, Kind: Raw}
+	trace, types := attributes("message", m.Attributes)
+	e.Traceparent = trace
 	for depth := range maxDepth + 1 {
-		inner, k, trace, err := open(e.Payload, wanted)
+		l, err := open(e.Payload)
 		if err != nil {
 			return Event{Kind: e.Kind}, err
 		}
-		if k == Raw {
+		types = append(types, l.types...)
+		if l.kind == Raw {
+			if e.Type, err = agreed(types, wanted); err != nil {
+				return Event{Kind: e.Kind}, err
+			}
 			return e, nil
 		}
 		if depth == 0 {
-			e.Kind = k
+			e.Kind = l.kind
 		}
-		e.Payload, e.Traceparent = inner, cmp.Or(e.Traceparent, trace)
+		e.Payload, e.Traceparent = l.inner, cmp.Or(e.Traceparent, l.trace)
 	}
 	return Event{Kind: e.Kind}, fmt.Errorf("body: wrapped more than %d times", maxDepth)
 }
 
-func open(body []byte, wanted []string) (inner []byte, _ Kind, trace string, err error) {
+// agreed is what all say, or why that is not wanted.
+func agreed(types []said, wanted []string) (string, error) {
+	types = slices.DeleteFunc(types, func(s said) bool { return s.is == DaprType })
+	if len(types) == 0 {
+		return "", nil
+	}
+	first := types[0]
+	for _, s := range types[1:] {
+		if s.is != first.is {
+			return "", order.FieldError{Field: "type", Message: fmt.Sprintf("%s's is %.100q, %s's is %.100q: which of them it is cannot be known", first.by, first.is, s.by, s.is)}
+		}
+	}
+	if !slices.Contains(wanted, first.is) {
+		return "", order.FieldError{Field: "type", Message: fmt.Sprintf("%s's is %.200q, only %s is handled here", first.by, first.is, strings.Join(wanted, " or "))}
+	}
+	return first.is, nil
+}
+
+// attributes is what a message's attributes say, or a notification's.
+func attributes(of string, all map[string]string) (trace string, types []said) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		switch {
+		case SaysType(name):
+			types = append(types, said{fmt.Sprintf("the %s attribute %s", of, name), all[name]})
+		case trace == "" && isOne(name, traceAttributes):
+			trace = all[name]
+		}
+	}
+	return trace, types
+}
+
+func open(body []byte) (layer, error) {
 	var p probe
-	if json.Unmarshal(body, &p) != nil { // not an object of known form: whoever parses it says why
-		return body, Raw, "", nil //nolint:nilerr // not an envelope
+	if json.Unmarshal(body, &p) != nil { // not a JSON object: whoever parses it says why
+		return layer{inner: body, kind: Raw}, nil //nolint:nilerr // not an envelope
 	}
-	var kind, version string
-	_ = json.Unmarshal(p.Type, &kind)           // not a string: not an SNS notification
-	_ = json.Unmarshal(p.SpecVersion, &version) // a number: our own specVersion, which matches without case
+	kind, isText := text(p.Type)
+	message, hasMessage := text(p.Message)
+	topic, _ := text(p.TopicArn)
+	version, _ := text(p.SpecVersion) // a number is our own specVersion, which matches without case
 	switch {
-	case kind == "Notification" && p.Message != nil && p.TopicArn != "":
-		var a struct{ Traceparent struct{ Value string } }
-		_ = json.Unmarshal(p.Attributes, &a) // without it, or with another form of it, there is no trace
-		return []byte(*p.Message), SNS, a.Traceparent.Value, once(body)
+	case kind == "Notification" && hasMessage && topic != "":
+		trace, types := attributes("SNS", notified(p.Attributes))
+		return layer{[]byte(message), SNS, trace, types}, once(body, probe{})
 	case version == "1.0" && len(p.Source) > 0 && len(p.ID) > 0:
-		if err := once(body); err != nil {
-			return nil, CloudEvent, "", err
+		l := layer{kind: CloudEvent, types: []said{{"the CloudEvent", kind}}}
+		if err := once(body, probe{}); err != nil {
+			return l, err
 		}
-		if err := typed(p.Type, kind, wanted); err != nil {
-			return nil, CloudEvent, "", err
+		if kind == "" {
+			return l, order.FieldError{Field: "type", Message: "the CloudEvent has none"}
 		}
-		_ = json.Unmarshal(p.Traceparent, &trace) // as above
-		inner, err = data(p)
-		return inner, CloudEvent, trace, err
+		l.trace, _ = text(p.Traceparent) // without it, or with another form of it, there is no trace
+		var err error
+		l.inner, err = data(p)
+		return l, err
+	case len(p.DetailType) > 0:
+		return bridged(body, p)
+	case len(p.Type) > 0 && string(p.Type) != "null":
+		if !isText {
+			kind = string(p.Type)
+		}
+		// A field of this name twice: whoever parses it may take the other.
+		return layer{inner: body, kind: Raw, types: []said{{"the body", kind}}}, once(body, struct {
+			Type json.RawMessage `json:"type"`
+		}{})
 	}
-	return body, Raw, "", nil
+	return layer{inner: body, kind: Raw}, nil
+}
+
+// bridged opens EventBridge's envelope; see
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
+func bridged(body []byte, p probe) (layer, error) {
+	kind, _ := text(p.DetailType)
+	l := layer{kind: EventBridge, types: []said{{"the EventBridge event", kind}}}
+	if err := once(body, probe{}); err != nil {
+		return l, err
+	}
+	if kind == "" {
+		return l, order.FieldError{Field: "detail-type", Message: "the EventBridge event has none"}
+	}
+	if len(p.Detail) == 0 || string(p.Detail) == "null" {
+		return l, order.FieldError{Field: "detail", Message: "the EventBridge event has none"}
+	}
+	l.inner = p.Detail
+	return l, nil
+}
+
+// text is a JSON string's; ok is false if raw is something else, or nothing.
+func text(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", false
+	}
+	return s, true
+}
+
+// notified are the attributes of an SNS notification. One of another form than
+// SNS's counts with all its text: nobody knows what it says.
+func notified(raw json.RawMessage) map[string]string {
+	var all map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &all) // no object: there are none
+	out := make(map[string]string, len(all))
+	for name, a := range all {
+		var v struct{ Value *string }
+		switch {
+		case json.Unmarshal(a, &v) == nil && v.Value != nil:
+			out[name] = *v.Value
+		case SaysType(name):
+			out[name] = string(a)
+		}
+	}
+	return out
 }
 
 // once refuses an envelope in which a field appears twice: what it says would
 // depend on who reads it.
-func once(body []byte) error {
-	if faults := order.Repeated(body, probe{}); len(faults) > 0 {
+func once(body []byte, v any) error {
+	if faults := order.Repeated(body, v); len(faults) > 0 {
 		return faults[0]
 	}
 	return nil
 }
 
-func typed(raw json.RawMessage, kind string, wanted []string) error {
-	switch {
-	case kind == "":
-		return order.FieldError{Field: "type", Message: "the CloudEvent has none"}
-	case kind == daprType || slices.Contains(wanted, kind):
-		return nil
-	}
-	return order.FieldError{Field: "type", Message: fmt.Sprintf("the CloudEvent's is %.200s, only %s is handled here", raw, strings.Join(wanted, " or "))}
-}
-
 func data(p probe) ([]byte, error) {
-	if p.DataBase64 != nil {
-		b, err := base64.StdEncoding.DecodeString(*p.DataBase64)
+	plain := len(p.Data) > 0 && string(p.Data) != "null"
+	if len(p.DataBase64) > 0 && string(p.DataBase64) != "null" {
+		packed, ok := text(p.DataBase64)
+		if !ok || plain {
+			return nil, order.FieldError{Field: "data_base64", Message: "must be text, and the event's only data"}
+		}
+		b, err := base64.StdEncoding.DecodeString(packed)
 		if err != nil {
 			return nil, fmt.Errorf("data_base64: %w", err)
 		}
 		return b, nil
 	}
-	if len(p.Data) == 0 || string(p.Data) == "null" {
+	if !plain {
 		return nil, order.FieldError{Field: "data", Message: "the CloudEvent has none"}
 	}
-	var text string
-	if json.Unmarshal(p.Data, &text) == nil { // JSON in a string, as some brokers send it
-		return []byte(text), nil
+	if t, ok := text(p.Data); ok { // JSON in a string, as some brokers send it
+		return []byte(t), nil
 	}
 	return p.Data, nil
 }

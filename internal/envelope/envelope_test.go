@@ -22,24 +22,33 @@ func TestUnwrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bridge := `{"version":"0","id":"6a7e","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":` + event + `}`
+	quotedBridge, err := json.Marshal(bridge)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		body string
 		kind Kind
 		want string
 	}{
-		"raw":                  {event, Raw, event},
-		"no JSON":              {"{", Raw, "{"},
-		"SNS":                  {sns, SNS, event},
-		"CloudEvent":           {cloud, CloudEvent, event},
-		"CloudEvent, string":   {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + string(quoted) + `}`, CloudEvent, event},
-		"CloudEvent, base64":   {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"e30="}`, CloudEvent, "{}"},
-		"CloudEvent in SNS":    {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedCloud) + `}`, SNS, event},
-		"Dapr's CloudEvent":    {strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), CloudEvent, event},
-		"CloudEvent in Dapr's": {strings.Replace(strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), event, cloud, 1), CloudEvent, event},
-		"an order with a type": {`{"Type":"Notification","orderId":"x"}`, Raw, `{"Type":"Notification","orderId":"x"}`},
+		"raw":                   {event, Raw, event},
+		"no JSON":               {"{", Raw, "{"},
+		"SNS":                   {sns, SNS, event},
+		"CloudEvent":            {cloud, CloudEvent, event},
+		"CloudEvent, string":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + string(quoted) + `}`, CloudEvent, event},
+		"CloudEvent, base64":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"e30="}`, CloudEvent, "{}"},
+		"CloudEvent in SNS":     {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedCloud) + `}`, SNS, event},
+		"Dapr's CloudEvent":     {strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), CloudEvent, event},
+		"CloudEvent in Dapr's":  {strings.Replace(strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), event, cloud, 1), CloudEvent, event},
+		"an order with a type":  {`{"type":"OrderPlaced","orderId":"x"}`, Raw, `{"type":"OrderPlaced","orderId":"x"}`},
+		"with a type of null":   {`{"type":null,"orderId":"x"}`, Raw, `{"type":null,"orderId":"x"}`},
+		"EventBridge":           {bridge, EventBridge, event},
+		"EventBridge in SNS":    {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedBridge) + `}`, SNS, event},
+		"EventBridge of Dapr's": {strings.Replace(bridge, event, strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), 1), EventBridge, event},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Unwrap([]byte(tt.body), "OrderPlaced")
+			got, err := Unwrap(message(tt.body), "OrderPlaced")
 			if err != nil || string(got.Payload) != tt.want || got.Kind != tt.kind || got.Traceparent != "" {
 				t.Errorf("%+v, %v", got, err)
 			}
@@ -51,8 +60,10 @@ func TestBrokenEnvelopeNamesItsField(t *testing.T) {
 	for field, body := range map[string]string{
 		"data_base64": `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`,
 		"data":        `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1"}`,
+		"detail":      `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"s"}`,
+		"detail-type": `{"version":"0","id":"1","detail-type":7,"source":"s","detail":{}}`,
 	} {
-		if _, err := Unwrap([]byte(body), "OrderPlaced"); err == nil || !strings.HasPrefix(err.Error(), field+":") {
+		if _, err := Unwrap(message(body), "OrderPlaced"); err == nil || !strings.HasPrefix(err.Error(), field+":") {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -77,8 +88,15 @@ func TestWhatIsNotWanted(t *testing.T) {
 		strings.Replace(good, `"type"`, `"type":"OrderCancelled","type"`, 1):      `type: appears more than once`,
 		strings.Replace(good, `"data"`, `"data":{"a":1},"Data"`, 1):               `data: appears more than once: as "data" and as "Data"`,
 		`{"Type":"Notification","TopicArn":"a","Message":"1","message":"2"}`:      `message: appears more than once: as "Message" and as "message"`,
+		strings.Replace(good, `"data"`, `"data_base64":"e30=","data"`, 1):         `data_base64: must be text, and the event's only data`,
+		`{"type":"OrderPlaced","Type":"OrderCancelled"}`:                          `type: appears more than once: as "type" and as "Type"`,
+		`{"type":7}`:                `type: the body's is "7", only OrderPlaced is handled here`,
+		`{"type":"x","message":5}`:  `type: the body's is "x", only OrderPlaced is handled here`,
+		`{"type":"","orderId":"x"}`: `type: the body's is "", only OrderPlaced is handled here`,
+		`{"Type":"Notification","TopicArn":"a","Message":"{}","MessageAttributes":{"type":"OrderPlaced"}}`: `type: the SNS attribute type's is "\"OrderPlaced\"", only OrderPlaced is handled here`,
+		`{"source":"s","detail-type":"OrderPlaced","Detail-Type":"x","detail":{}}`:                         `detail-type: appears more than once: as "detail-type" and as "Detail-Type"`,
 	} {
-		got, err := Unwrap([]byte(body), "OrderPlaced")
+		got, err := Unwrap(message(body), "OrderPlaced")
 		var field order.FieldError
 		if !errors.As(err, &field) || err.Error() != say || got.Payload != nil {
 			t.Errorf("%s: %+v, %v", body, got, err)
@@ -98,13 +116,14 @@ func TestTraceparent(t *testing.T) {
 	for body, want := range map[string]string{
 		cloud: "inner",
 		sns(`{"traceparent":{"Type":"String","Value":"outer"}}`): "outer",
-		sns(`{"type":{"Type":"String","Value":"x"}}`):            "inner",
+		sns(`{"type":{"Type":"String","Value":"OrderPlaced"}}`):  "inner",
+		sns(`{"ce-traceparent":{"Type":"String","Value":"b"}}`):  "b",
 		sns(`{"traceparent":"of another form"}`):                 "inner",
 		sns(`null`):                                              "inner",
 		strings.Replace(cloud, `"inner"`, `7`, 1):                "",
 		`{"traceparent":"of no envelope"}`:                       "",
 	} {
-		if got, err := Unwrap([]byte(body), "OrderPlaced"); got.Traceparent != want || err != nil {
+		if got, err := Unwrap(message(body), "OrderPlaced"); got.Traceparent != want || err != nil {
 			t.Errorf("%s: %q, %v, want %q", body, got.Traceparent, err, want)
 		}
 	}
@@ -113,7 +132,7 @@ func TestTraceparent(t *testing.T) {
 func TestEndlessWrappingIsRefused(t *testing.T) {
 	body := `{"orderId":"o"}`
 	for depth := range 7 {
-		got, err := Unwrap([]byte(body))
+		got, err := Unwrap(message(body))
 		switch {
 		case depth <= 4 && (err != nil || string(got.Payload) != `{"orderId":"o"}` || (got.Kind == Raw) != (depth == 0)):
 			t.Errorf("%d envelopes: %+v, %v", depth, got, err)
@@ -132,14 +151,100 @@ func FuzzUnwrap(f *testing.F) {
 	f.Add([]byte(`{"Type":"Notification","TopicArn":"a","Message":"{}"}`))
 	f.Add([]byte(`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":1}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := Unwrap(body, "OrderPlaced")
+		got, err := Unwrap(Message{Body: body}, "OrderPlaced")
 		if err == nil && got.Kind == Raw && !bytes.Equal(got.Payload, body) {
 			t.Errorf("raw body changed: %q to %q", body, got.Payload)
 		}
 		if err == nil {
-			if again, err := Unwrap(got.Payload, "OrderPlaced"); err != nil || !bytes.Equal(again.Payload, got.Payload) {
+			if again, err := Unwrap(Message{Body: got.Payload}, "OrderPlaced"); err != nil || !bytes.Equal(again.Payload, got.Payload) {
 				t.Errorf("payload %q unwraps further to %q, %v", got.Payload, again.Payload, err)
 			}
 		}
 	})
 }
+
+// TestTypeCountsWhereverItIsSaid: another event than the one that is wanted is
+// refused, and two that disagree, naming both.
+func TestTypeCountsWhereverItIsSaid(t *testing.T) {
+	const event = `{"orderId":"o-1"}`
+	// Each says what an order is, in one place, and what it is called there.
+	places := []struct {
+		name string
+		says func(m Message, kind string) Message
+	}{
+		{"the message attribute type", attribute("type")},
+		{"the message attribute ce-type", attribute("ce-type")},
+		{"the message attribute ce_type", attribute("ce_type")},
+		{"the message attribute CE-Type", attribute("CE-Type")},
+		{"the message attribute cloudEvents:type", attribute("cloudEvents:type")},
+		{"the message attribute cloudEvents_type", attribute("cloudEvents_type")},
+		{"the SNS attribute type", notification("type")},
+		{"the SNS attribute ce-type", notification("ce-type")},
+		{"the CloudEvent", func(m Message, kind string) Message {
+			m.Body = []byte(`{"specversion":"1.0","id":"1","source":"s","type":"` + kind + `","data":` + string(m.Body) + `}`)
+			return m
+		}},
+		{"the EventBridge event", func(m Message, kind string) Message {
+			m.Body = []byte(`{"version":"0","id":"1","source":"s","detail-type":"` + kind + `","detail":` + string(m.Body) + `}`)
+			return m
+		}},
+		{"the body", func(m Message, kind string) Message {
+			m.Body = []byte(strings.Replace(string(m.Body), `"orderId"`, `"type":"`+kind+`","orderId"`, 1))
+			return m
+		}},
+	}
+	for _, p := range places {
+		got, err := Unwrap(p.says(message(event), "OrderPlaced"), "OrderPlaced", "OrderChanged")
+		if err != nil || got.Type != "OrderPlaced" {
+			t.Errorf("%s: %+v, %v", p.name, got, err)
+		}
+		_, err = Unwrap(p.says(message(event), "OrderCancelled"), "OrderPlaced")
+		if want := "type: " + p.name + `'s is "OrderCancelled", only OrderPlaced is handled here`; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		for _, other := range places {
+			if other.name == p.name {
+				continue
+			}
+			m := other.says(p.says(message(event), "OrderCancelled"), "OrderPlaced")
+			if other.name == "the body" { // before it is wrapped
+				m = p.says(other.says(message(event), "OrderPlaced"), "OrderCancelled")
+			}
+			// Both are wanted: they still disagree.
+			_, err := Unwrap(m, "OrderPlaced", "OrderCancelled")
+			if err == nil || !strings.Contains(err.Error(), p.name+`'s is "OrderCancelled"`) || !strings.Contains(err.Error(), other.name+`'s is "OrderPlaced"`) {
+				t.Errorf("%s and %s: %v", p.name, other.name, err)
+			}
+		}
+	}
+	if got, err := Unwrap(attribute("type")(message(event), DaprType), "OrderPlaced"); err != nil || got.Type != "" {
+		t.Errorf("Dapr's: %+v, %v", got, err)
+	}
+}
+
+func attribute(name string) func(Message, string) Message {
+	return func(m Message, kind string) Message {
+		all := map[string]string{"other": "x", name: kind}
+		for n, v := range m.Attributes {
+			all[n] = v
+		}
+		m.Attributes = all
+		return m
+	}
+}
+
+func notification(name string) func(Message, string) Message {
+	return func(m Message, kind string) Message {
+		b, err := json.Marshal(map[string]any{
+			"Type": "Notification", "TopicArn": "a", "Message": string(m.Body),
+			"MessageAttributes": map[string]any{name: map[string]string{"Type": "String", "Value": kind}},
+		})
+		if err != nil {
+			panic(err)
+		}
+		m.Body = b
+		return m
+	}
+}
+
+func message(body string) Message { return Message{Body: []byte(body)} }

@@ -1,14 +1,10 @@
 package intake
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -18,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
@@ -25,10 +22,8 @@ import (
 const (
 	AttributeReason   = "Reason"
 	AttributeOriginal = "OriginalMessageId"
-	// AttributeEncoding says that the body had to be packed, to make room for
-	// the reason. A message that is put back like that is unpacked here.
-	AttributeEncoding = "ContentEncoding"
-	GzipBase64        = "gzip+base64"
+	AttributeEncoding = envelope.AttributeEncoding
+	GzipBase64        = envelope.GzipBase64
 )
 
 // SQS's limits for a message with its attributes, and for their number.
@@ -53,10 +48,12 @@ func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) erro
 	if m.MessageId != nil { // it came from a queue
 		own[AttributeOriginal] = str(*m.MessageId)
 	}
-	bare := letter{body: aws.ToString(m.Body)}
-	if isPacked(m) { // it lay here before
-		own[AttributeEncoding] = str(GzipBase64)
-		bare.attrs = attributes{AttributeEncoding: str(GzipBase64)}
+	bare := letter{aws.ToString(m.Body), attributes{}}
+	for name, v := range m.MessageAttributes {
+		// Put back without one of these, it would be another event.
+		if envelope.SaysType(name) || name == AttributeEncoding && isPacked(m) {
+			bare.attrs[name], own[name] = v, v
+		}
 	}
 	sent, err := c.try(ctx, letter{bare.body, withOwnOf(m, own)})
 	if !sent && err == nil {
@@ -71,12 +68,13 @@ func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) erro
 	return nil
 }
 
-// squeeze buries a message that fills its queue's limit. Its content comes
-// first, then the reason (it is in the log too), then its own attributes.
+// squeeze buries a message that fills its queue's limit. Its content and its
+// type come first, then the reason (it is in the log too), then what other
+// attributes it has.
 func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, own attributes) (sent bool, err error) {
 	ways := []letter{{bare.body, own}, bare}
 	if !isPacked(m) {
-		small, err := pack(bare.body)
+		small, err := envelope.Pack(bare.body)
 		if err != nil {
 			return false, err
 		}
@@ -110,7 +108,7 @@ func (c *Consumer) try(ctx context.Context, l letter) (sent bool, err error) {
 	return err == nil, err
 }
 
-// withOwnOf adds the message's own attributes, by name, as far as their number
+// withOwnOf adds the message's other attributes, by name, as far as their number
 // allows.
 func withOwnOf(m types.Message, own attributes) attributes {
 	all := maps.Clone(own)
@@ -130,34 +128,15 @@ func isPacked(m types.Message) bool {
 	return aws.ToString(m.MessageAttributes[AttributeEncoding].StringValue) == GzipBase64
 }
 
-func pack(body string) (string, error) {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := io.WriteString(z, body); err != nil {
-		return "", fmt.Errorf("pack message: %w", err)
+// Content is a message as its sender wrote it. An error is *Poison.
+func Content(m types.Message) (envelope.Message, error) {
+	in := envelope.Message{Body: []byte(aws.ToString(m.Body)), Attributes: make(map[string]string, len(m.MessageAttributes))}
+	for name, v := range m.MessageAttributes {
+		in.Attributes[name] = cmp.Or(aws.ToString(v.StringValue), string(v.BinaryValue))
 	}
-	if err := z.Close(); err != nil {
-		return "", fmt.Errorf("pack message: %w", err)
-	}
-	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
-}
-
-// Content is a message's body as its sender wrote it.
-func Content(m types.Message) ([]byte, error) {
-	body := aws.ToString(m.Body)
-	if !isPacked(m) {
-		return []byte(body), nil
-	}
-	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
+	in, err := in.Unpacked()
 	if err != nil {
-		return nil, &Poison{fmt.Errorf("body: is not %s: %w", GzipBase64, err)}
+		return in, &Poison{err}
 	}
-	b, err := io.ReadAll(io.LimitReader(z, maxMessage+1))
-	switch {
-	case err != nil:
-		return nil, &Poison{fmt.Errorf("body: is not %s: %w", GzipBase64, err)}
-	case len(b) > maxMessage: // no queue carried that: somebody plays
-		return nil, &Poison{fmt.Errorf("body: unpacks to more than %d bytes", maxMessage)}
-	}
-	return b, nil
+	return in, nil
 }

@@ -17,14 +17,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 const messageLimit = 1 << 20 // SQS's
 
-func poison(reason string) func(context.Context, []byte) error {
-	return func(context.Context, []byte) error { return &intake.Poison{Reason: errors.New(reason)} }
+func poison(reason string) func(context.Context, envelope.Message) error {
+	return func(context.Context, envelope.Message) error { return &intake.Poison{Reason: errors.New(reason)} }
 }
 
 func str(s string) types.MessageAttributeValue {
@@ -79,6 +80,37 @@ func TestBuriedWithReasonAndOwnAttributes(t *testing.T) {
 	// Ten is SQS's most: two of ours and eight of its nine others.
 	if len(m.MessageAttributes) != 10 || attr(m, "c5") != "x" || attr(m, "c6") != "" {
 		t.Errorf("attributes %v", m.MessageAttributes)
+	}
+}
+
+// TestBuriedWithItsType, whatever else has to go: put back without it, it would
+// be another event.
+func TestBuriedWithItsType(t *testing.T) {
+	t.Parallel()
+	many := map[string]types.MessageAttributeValue{"type": str("OrderCancelled")}
+	for n := range 9 {
+		many[fmt.Sprint("a", n)] = str("x")
+	}
+	one := map[string]types.MessageAttributeValue{"ce-type": str("OrderCancelled")}
+	for _, c := range []struct {
+		name, body string
+		own        map[string]types.MessageAttributeValue
+	}{
+		{"of ten attributes", "body", many},
+		{"full", strings.Repeat("<order/>", messageLimit/8)[:messageLimit-27], one},
+		{"full of what does not compress", noise(messageLimit - 27), one},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := testkit.NewAWS(t, nil)
+			send(t, a, c.body, c.own)
+			outcomes, stop := consume(t, a, intake.Options{Handle: poison("no good")})
+			wants(t, outcomes, "poison", 1)
+			stop()
+			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+			if attr(m, "type")+attr(m, "ce-type") != "OrderCancelled" {
+				t.Errorf("attributes %v", m.MessageAttributes)
+			}
+		})
 	}
 }
 
@@ -180,8 +212,8 @@ func TestPackedMessagePutBack(t *testing.T) {
 	full := strings.Repeat("<order/>", messageLimit/8)
 	send(t, a, full, nil)
 	seen := make(chan string, 2)
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, body []byte) error {
-		seen <- string(body)
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, m envelope.Message) error {
+		seen <- string(m.Body)
 		return &intake.Poison{Reason: errors.New("still bad")}
 	}})
 	wants(t, outcomes, "poison", 1)
@@ -215,7 +247,7 @@ func TestPackedMessagesThatAreNone(t *testing.T) {
 	for body := range want {
 		send(t, a, body, packed)
 	}
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, []byte) error {
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, envelope.Message) error {
 		t.Error("handled")
 		return nil
 	}})

@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -44,13 +45,13 @@ func (w world) says(t testing.TB, a carriersim.Answer) error {
 	t.Helper()
 	b, err := json.Marshal(a)
 	check(t, err)
-	return w.carrierAnswers().Handle(t.Context(), b)
+	return w.carrierAnswers().Handle(t.Context(), envelope.Message{Body: b})
 }
 
 // places starts an order's saga, and waits until it waits for the carrier.
 func (w world) places(t testing.TB, id string) {
 	t.Helper()
-	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, id))))
+	check(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 	w.at(t, id, workflows.StepCarrier)
 }
 
@@ -80,8 +81,8 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 		w.places(t, id)
 		b, err := json.Marshal(c.answer)
 		check(t, err)
-		envelope := `{"Type":"Notification","TopicArn":"a","Message":` + quoted(t, string(b)) + `}`
-		check(t, w.carrierAnswers().Handle(t.Context(), []byte(envelope)))
+		notification := `{"Type":"Notification","TopicArn":"a","Message":` + quoted(t, string(b)) + `}`
+		check(t, w.carrierAnswers().Handle(t.Context(), message(notification)))
 		w.ended(t, id)
 		rec := w.record(t, id)
 		if rec.Status != c.want || rec.TrackingID != c.answer.TrackingID {
@@ -104,7 +105,7 @@ func TestAnswersToWhatWasNotAsked(t *testing.T) {
 	terms := patientCarrier
 	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
 	w := newWorld(t, terms)
-	check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, "o"))))
+	check(t, w.starter.HandleOrder(t.Context(), message(event(t, "o"))))
 	w.at(t, "o", workflows.StepApprove)
 	poison := func(a carriersim.Answer, want string) {
 		t.Helper()
@@ -282,7 +283,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 			handle := func(a carriersim.Answer) error {
 				b, err := json.Marshal(a)
 				check(t, err)
-				return answers.Handle(t.Context(), b)
+				return answers.Handle(t.Context(), envelope.Message{Body: b})
 			}
 			said, now := r.before(id), r.now(id)
 			if said.Type != "" {
@@ -357,7 +358,7 @@ func TestLateRefusalIsUndone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{Pace: 0.001}) // no saga waits for the carrier
 	for _, id := range []string{"known", "forgotten"} {
-		check(t, w.starter.HandleOrder(t.Context(), []byte(event(t, id))))
+		check(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 		w.ended(t, id)
 		if rec := w.record(t, id); rec.Status != order.StatusCompleted {
 			t.Fatalf("%+v", rec)
@@ -495,6 +496,32 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	}
 }
 
+// TestAnswerWhoseTypeIsOnItsEnvelope alone: it counts as if it were in the body.
+func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, patientCarrier)
+	w.places(t, "o")
+	const body = `{"orderId":"o","shipmentId":"shp-o","trackingId":"trk"}`
+	for want, m := range map[string]envelope.Message{
+		`type: the message attribute type's is "ShipmentDispatched", the body's is "ShipmentRefused"`: {
+			Body:       []byte(`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`),
+			Attributes: map[string]string{"type": "ShipmentDispatched"},
+		},
+		`type: the message attribute ce-type's is "ShipmentLost", only ShipmentDispatched or ShipmentRefused`: {
+			Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentLost"},
+		},
+	} {
+		if p, ok := errors.AsType[*intake.Poison](w.carrierAnswers().Handle(t.Context(), m)); !ok || !strings.Contains(p.Error(), want) {
+			t.Errorf("%v, want %s", p, want)
+		}
+	}
+	check(t, w.carrierAnswers().Handle(t.Context(), envelope.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
+	w.ended(t, "o")
+	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
+		t.Errorf("%+v", rec)
+	}
+}
+
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})
@@ -505,7 +532,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"type":"ShipmentDispatched","orderId":"o"}`:                                                                      "shipmentId: is missing",
 		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":""}`:                                                      "shipmentId: is missing",
 		`{"orderId":"o","shipmentId":"shp-o"}`:                                                                             `type: "" is neither`,
-		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`:                                                       `type: "ShipmentLost" is neither`,
+		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`:                                                       `type: the body's is "ShipmentLost", only ShipmentDispatched or ShipmentRefused`,
 		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                    "specVersion: is 2, only 1 is known",
 		`{"type":"ShipmentRefused","orderId":"nobody","shipmentId":"shp-nobody"}`:                                          "order nobody: not found",
 		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:                                             "data: the CloudEvent has none",
@@ -516,7 +543,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"a\u0000"}`:                          "trackingId: has 2 bytes",
 		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`:                                                  "body: is not a carrier's answer",
 	} {
-		err := w.carrierAnswers().Handle(t.Context(), []byte(body))
+		err := w.carrierAnswers().Handle(t.Context(), message(body))
 		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
 			t.Errorf("%s: %v", body, err)
 		}

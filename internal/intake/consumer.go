@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -50,7 +51,7 @@ type Options struct {
 	// Handle does what a message asks for. It returns when that is durable, a
 	// *Poison if it never can be, or another error to be tried again later.
 	// It must be safe to run twice for the same message.
-	Handle func(ctx context.Context, body []byte) error
+	Handle func(ctx context.Context, m envelope.Message) error
 	// Room is how many messages more may be taken in; nil means any number.
 	// While there is none, messages stay in the queue, where others can take them.
 	Room func(ctx context.Context) int
@@ -153,7 +154,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: int32(room), WaitTimeSeconds: 20,
 			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp},
-			MessageAttributeNames:       []string{"All"}, // they go with it if it is buried
+			MessageAttributeNames:       []string{"All"}, // some say what it is, and all go with it if it is buried
 		})
 		if err != nil {
 			c.release(room)
@@ -258,9 +259,9 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
 	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
 	ctx = log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
-	body, err := Content(m)
+	in, err := Content(m)
 	if err == nil {
-		err = c.o.Handle(ctx, body)
+		err = c.o.Handle(ctx, in)
 	}
 	if err == nil {
 		c.o.Observe("done")

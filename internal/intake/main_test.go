@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
@@ -172,3 +173,6 @@ func (w world) ended(t testing.TB, id string) engine.Instance {
 func lingers(ctx *task.WorkflowContext) (any, error) {
 	return nil, ctx.WaitForSingleEvent("end", -1).Await(nil)
 }
+
+// message is a body without attributes.
+func message(body string) envelope.Message { return envelope.Message{Body: []byte(body)} }

@@ -63,11 +63,10 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, cr
 	return rec, created, nil
 }
 
-// HandleOrder handles an OrderPlaced message: raw, in an SNS envelope, or as a
-// CloudEvent.
-func (s Starter) HandleOrder(ctx context.Context, body []byte) error {
-	return Unwrapped(ctx, order.TopicOrderEvents, body, func(ctx context.Context, payload []byte) error {
-		o, err := order.Parse(payload)
+// HandleOrder handles an OrderPlaced message: raw, or in any envelope.
+func (s Starter) HandleOrder(ctx context.Context, m envelope.Message) error {
+	return Unwrapped(ctx, order.TopicOrderEvents, m, func(ctx context.Context, e envelope.Event) error {
+		o, err := order.Parse(e.Payload)
 		if err != nil {
 			return &Poison{err}
 		}
@@ -80,17 +79,17 @@ func (s Starter) HandleOrder(ctx context.Context, body []byte) error {
 	}, order.EventPlaced)
 }
 
-// Unwrapped handles the event in a message's body, in the trace of who sent it.
-// from is where it comes from, types are what CloudEvents may be. A broken
-// envelope is *Poison.
-func Unwrapped(ctx context.Context, from string, body []byte, handle func(ctx context.Context, payload []byte) error, types ...string) (err error) {
-	e, err := envelope.Unwrap(body, types...)
+// Unwrapped handles the event in a message, in the trace of who sent it. from is
+// where it comes from, types are what it may be. A broken envelope, and another
+// event, is *Poison.
+func Unwrapped(ctx context.Context, from string, m envelope.Message, handle func(context.Context, envelope.Event) error, types ...string) (err error) {
+	e, err := envelope.Unwrap(m, types...)
 	ctx, span := tracing.Process(tracing.Continue(ctx, e.Traceparent), from)
 	defer func() { tracing.End(span, err) }()
 	if err != nil {
 		return &Poison{err}
 	}
-	return handle(ctx, e.Payload)
+	return handle(ctx, e)
 }
 
 // What a carrier can answer.
@@ -128,13 +127,14 @@ type carrierAnswer struct {
 	Reason      string `json:"reason"`
 }
 
-func parseCarrierAnswer(payload []byte) (a carrierAnswer, err error) {
-	if err := json.Unmarshal(payload, &a); err != nil {
+func parseCarrierAnswer(e envelope.Event) (a carrierAnswer, err error) {
+	if err := json.Unmarshal(e.Payload, &a); err != nil {
 		return a, fmt.Errorf("body: is not a carrier's answer: %w", err)
 	}
-	if faults := order.Repeated(payload, a); len(faults) > 0 {
+	if faults := order.Repeated(e.Payload, a); len(faults) > 0 {
 		return a, faults[0]
 	}
+	a.Type = cmp.Or(a.Type, e.Type) // an envelope may be the only one to say it
 	switch {
 	case a.SpecVersion != 0 && a.SpecVersion != order.SpecVersion:
 		return a, fmt.Errorf("specVersion: is %d, only %d is known", a.SpecVersion, order.SpecVersion)
@@ -155,12 +155,12 @@ func parseCarrierAnswer(payload []byte) (a carrierAnswer, err error) {
 // answer to nothing that was asked is a dead letter. One that contradicts what
 // the carrier said before, or what has become of the order, is for a person: it
 // is noted with the order, and is a dead letter too; see docs/adr/0006.
-func (c CarrierAnswers) Handle(ctx context.Context, body []byte) error {
-	return Unwrapped(ctx, AnswersOfCarrier, body, c.answer, dispatched, refused)
+func (c CarrierAnswers) Handle(ctx context.Context, m envelope.Message) error {
+	return Unwrapped(ctx, AnswersOfCarrier, m, c.answer, dispatched, refused)
 }
 
-func (c CarrierAnswers) answer(ctx context.Context, payload []byte) error {
-	in, err := parseCarrierAnswer(payload)
+func (c CarrierAnswers) answer(ctx context.Context, e envelope.Event) error {
+	in, err := parseCarrierAnswer(e)
 	if err != nil {
 		return &Poison{err}
 	}

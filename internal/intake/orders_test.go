@@ -3,11 +3,16 @@ package intake_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/topic"
@@ -39,7 +44,7 @@ func TestWhatIsNoOrder(t *testing.T) {
 		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1):                            "specVersion: is 2, only 1 is known",
 		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`:                "data_base64: illegal",
 		`{"specversion":"1.0","type":"OrderCancelled","source":"s","id":"1","data":` + event(t, "x1") + `}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced`,
-		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`, 1):                                `type: is "OrderCancelled", only OrderPlaced`,
+		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`, 1):                                `type: the body's is "OrderCancelled", only OrderPlaced`,
 		strings.Replace(event(t, "x3"), `{`, `{"orderId":"x4",`, 1):                                         "orderId: appears more than once",
 		strings.Replace(event(t, "x5"), `{`, `{"ORDERID":"x6",`, 1):                                         `orderId: appears more than once: as "ORDERID" and as "orderId"`,
 	}
@@ -73,6 +78,49 @@ func TestWhatIsNoOrder(t *testing.T) {
 	}
 }
 
+// TestAnotherEventThanItsBodySays: an order that is said to be cancelled, by what
+// carries it, is neither charged nor shipped.
+func TestAnotherEventThanItsBodySays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, workflows.Terms{})
+	reasons := map[string]string{}
+	for i, name := range []string{"type", "ce-type", "ce_type", "cloudEvents_type"} {
+		id := fmt.Sprint("o-", i)
+		reasons[id] = `type: the message attribute ` + name + `'s is "OrderCancelled", only OrderPlaced is handled here`
+		send(t, w.AWS, event(t, id), map[string]types.MessageAttributeValue{name: str("OrderCancelled")})
+	}
+	reasons["binary"] = reasons["o-0"]
+	send(t, w.AWS, event(t, "binary"), map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}})
+	reasons["sns"] = `type: the SNS attribute type's is "OrderCancelled", only OrderPlaced is handled here`
+	send(t, w.AWS, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
+	reasons["bridge"] = `type: the EventBridge event's is "OrderCancelled", only OrderPlaced is handled here`
+	send(t, w.AWS, `{"version":"0","id":"1","detail-type":"OrderCancelled","source":"shop","detail":`+event(t, "bridge")+`}`, nil)
+	reasons["two"] = `type: the message attribute type's is "OrderCancelled", the CloudEvent's is "OrderPlaced": which of them it is cannot be known`
+	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":`+event(t, "two")+`}`, map[string]types.MessageAttributeValue{"type": str("OrderCancelled")})
+
+	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
+	wants(t, outcomes, "poison", len(reasons))
+	for _, m := range receive(t, w.AWS, w.Resources.OrderDLQ, len(reasons)) {
+		found := ""
+		for id := range reasons {
+			if strings.Contains(*m.Body, `"`+id+`"`) || strings.Contains(*m.Body, `\"`+id+`\"`) {
+				found = id
+			}
+		}
+		if reason := attr(m, intake.AttributeReason); found == "" || reason != reasons[found] {
+			t.Errorf("%s: %s", *m.Body, reason)
+		}
+	}
+	for id := range reasons {
+		if rec, err := w.Store.Get(t.Context(), id); !errors.Is(err, stock.ErrNotFound) {
+			t.Errorf("%s: %+v %v", id, rec, err)
+		}
+	}
+	if charges, _, err := w.payments.Charges(t.Context(), "", 10); err != nil || len(charges) > 0 {
+		t.Errorf("%+v %v", charges, err)
+	}
+}
+
 func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})
@@ -81,12 +129,15 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
 	send(t, w.AWS, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub","source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00","traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
 	send(t, w.AWS, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
+	send(t, w.AWS, event(t, "attribute"), map[string]types.MessageAttributeValue{"type": str("OrderPlaced"), "shop": str("OrderCancelled")})
+	send(t, w.AWS, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": str("OrderPlaced"), "ce-specversion": str("1.0"), "ce-id": str("1"), "ce-source": str("shop")})
+	send(t, w.AWS, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	check(t, err)
 	check(t, intake.Publisher{Topic: topic.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
-	wants(t, outcomes, "done", 6)
-	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published"} {
+	wants(t, outcomes, "done", 9)
+	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published", "attribute", "binary", "eventbridge"} {
 		i := w.ended(t, id)
 		if rec, err := w.Store.Get(t.Context(), id); err != nil || rec.Status != order.StatusCompleted {
 			t.Errorf("%s: %s %v", id, rec.Status, err)
@@ -209,7 +260,7 @@ func FuzzHandleOrder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for range 2 { // a redelivery has the same fate
-			err := w.starter.HandleOrder(t.Context(), body)
+			err := w.starter.HandleOrder(t.Context(), envelope.Message{Body: body})
 			if p, ok := errors.AsType[*intake.Poison](err); err != nil && (!ok || p.Error() == "") {
 				t.Errorf("%q: %v", body, err)
 			}

@@ -2,6 +2,7 @@
 package lambdas
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -20,7 +22,7 @@ const margin = time.Second
 // failed. Those come again, and after the queue's maxReceiveCount SQS moves
 // them to its dead letters; the others are deleted. The event source must have
 // FunctionResponseTypes: ReportBatchItemFailures, or nothing ever fails.
-func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle func(ctx context.Context, body []byte) error) events.SQSEventResponse {
+func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle func(context.Context, envelope.Message) error) events.SQSEventResponse {
 	if end, ok := ctx.Deadline(); ok {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadline(ctx, end.Add(-margin))
@@ -32,7 +34,10 @@ func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle fu
 		log := log.With().Str("message", m.MessageId).Logger()
 		ctx := log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 		if err == nil {
-			err = handle(ctx, []byte(m.Body))
+			var in envelope.Message
+			if in, err = received(m).Unpacked(); err == nil {
+				err = handle(ctx, in)
+			}
 		}
 		if err != nil {
 			zerolog.Ctx(ctx).Error().Err(err).Str("received", m.Attributes["ApproximateReceiveCount"]).Msg("message not handled; it comes again, or goes to the dead letters")
@@ -40,4 +45,12 @@ func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle fu
 		}
 	}
 	return events.SQSEventResponse{BatchItemFailures: failures}
+}
+
+func received(m events.SQSMessage) envelope.Message {
+	in := envelope.Message{Body: []byte(m.Body), Attributes: make(map[string]string, len(m.MessageAttributes))}
+	for name, v := range m.MessageAttributes {
+		in.Attributes[name] = cmp.Or(aws.ToString(v.StringValue), string(v.BinaryValue))
+	}
+	return in
 }

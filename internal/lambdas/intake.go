@@ -47,10 +47,10 @@ func (i *Intake) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEvent
 	return Batch(ctx, i.Logger, e, i.Message), nil
 }
 
-// Message starts the saga of one order: raw, in an SNS envelope, or as a
-// CloudEvent. It returns when the start is durable; the API starts none twice.
-func (i *Intake) Message(ctx context.Context, body []byte) (err error) {
-	e, err := envelope.Unwrap(body, order.EventPlaced)
+// Message starts the saga of one order: raw, or in any envelope. It returns when
+// the start is durable; the API starts none twice.
+func (i *Intake) Message(ctx context.Context, m envelope.Message) (err error) {
+	e, err := envelope.Unwrap(m, order.EventPlaced)
 	if err != nil {
 		return err
 	}

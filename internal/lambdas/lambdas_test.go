@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
 
 func batch(bodies ...string) (e events.SQSEvent) {
@@ -21,8 +26,8 @@ func batch(bodies ...string) (e events.SQSEvent) {
 }
 
 func TestBatchAnswersWhatFailed(t *testing.T) {
-	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, body []byte) error {
-		if string(body) == "b" {
+	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, m envelope.Message) error {
+		if string(m.Body) == "b" {
 			return errors.New("no")
 		}
 		return nil
@@ -36,14 +41,62 @@ func TestBatchAnswersWhatFailed(t *testing.T) {
 	}
 }
 
+// TestBatchPassesOnWhatAMessageHas: its attributes, and what a worker had to pack
+// as it was sent.
+func TestBatchPassesOnWhatAMessageHas(t *testing.T) {
+	packed, err := envelope.Pack("the order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(s string) events.SQSMessageAttribute {
+		return events.SQSMessageAttribute{DataType: "String", StringValue: &s}
+	}
+	e := batch("plain", packed, "not packed")
+	e.Records[0].MessageAttributes = map[string]events.SQSMessageAttribute{"type": text("OrderCancelled"), "ce-type": {DataType: "Binary", BinaryValue: []byte("x")}}
+	for i := range e.Records[1:] {
+		e.Records[1+i].MessageAttributes = map[string]events.SQSMessageAttribute{envelope.AttributeEncoding: text(envelope.GzipBase64)}
+	}
+	var got []envelope.Message
+	res := Batch(t.Context(), zerolog.Nop(), e, func(_ context.Context, m envelope.Message) error {
+		got = append(got, m)
+		return nil
+	})
+	if len(res.BatchItemFailures) != 1 || res.BatchItemFailures[0].ItemIdentifier != "id of not packed" {
+		t.Errorf("%+v", res)
+	}
+	if len(got) != 2 || got[0].Attributes["type"] != "OrderCancelled" || got[0].Attributes["ce-type"] != "x" || string(got[1].Body) != "the order" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFunctionsTakeTheirEventOnly, wherever it is said what a message is.
+func TestFunctionsTakeTheirEventOnly(t *testing.T) {
+	const placed = `{"orderId":"o","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":"tok_ok"}}`
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		t.Error("the order was sent on")
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer api.Close()
+	i := Intake{API: api.URL, HTTP: api.Client(), Logger: zerolog.Nop()}
+	err := i.Message(t.Context(), envelope.Message{Body: []byte(placed), Attributes: map[string]string{"type": "OrderCancelled"}})
+	if want := `type: the message attribute type's is "OrderCancelled", only OrderPlaced is handled here`; err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+	const adjusted = `{"type":"StockAdjusted","eventId":"e-1","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`
+	err = new(Stock).Message(t.Context(), envelope.Message{Body: []byte(adjusted), Attributes: map[string]string{"ce_type": "StockCounted"}})
+	if _, ok := errors.AsType[*stockevent.InvalidError](err); !ok || !strings.Contains(err.Error(), `ce_type's is "StockCounted", the body's is "StockAdjusted"`) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestBatchEndsBeforeItIsKilled: what is done is told, the rest is not begun.
 func TestBatchEndsBeforeItIsKilled(t *testing.T) {
 	ctx, stop := context.WithDeadline(t.Context(), time.Now().Add(margin+50*time.Millisecond))
 	defer stop()
 	begun := 0
-	got := Batch(ctx, zerolog.Nop(), batch("quick", "slow", "late"), func(ctx context.Context, body []byte) error {
+	got := Batch(ctx, zerolog.Nop(), batch("quick", "slow", "late"), func(ctx context.Context, m envelope.Message) error {
 		begun++
-		if string(body) == "slow" {
+		if string(m.Body) == "slow" {
 			<-ctx.Done()
 		}
 		return ctx.Err()

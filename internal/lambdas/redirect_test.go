@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/envelope"
 )
 
 // TestOnlyAcceptedIsAStart: a message is deleted when its function says it is
@@ -36,7 +38,7 @@ func TestOnlyAcceptedIsAStart(t *testing.T) {
 		if err != nil || (len(got.BatchItemFailures) == 0) != (status == http.StatusAccepted) {
 			t.Errorf("%d: %+v %v", status, got, err)
 		}
-		if err := i.Message(t.Context(), []byte(placed)); status == 301 && (err == nil || !strings.Contains(err.Error(), "order o") || !strings.Contains(err.Error(), other.URL)) {
+		if err := i.Message(t.Context(), envelope.Message{Body: []byte(placed)}); status == 301 && (err == nil || !strings.Contains(err.Error(), "order o") || !strings.Contains(err.Error(), other.URL)) {
 			t.Error(err)
 		}
 		server.Close()

@@ -76,14 +76,14 @@ func (s *Stock) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventR
 	return Batch(ctx, s.Logger, e, s.Message), nil
 }
 
-// Message handles one event: raw, in an SNS envelope, or as a CloudEvent. It
-// returns when its effects are durable; running it again changes nothing more.
-func (s *Stock) Message(ctx context.Context, body []byte) error {
-	in, err := envelope.Unwrap(body, stockevent.TypeAdjusted)
+// Message handles one event: raw, or in any envelope. It returns when its
+// effects are durable; running it again changes nothing more.
+func (s *Stock) Message(ctx context.Context, m envelope.Message) error {
+	in, err := envelope.Unwrap(m, stockevent.TypeAdjusted)
 	if err != nil {
 		return &stockevent.InvalidError{Fields: []order.FieldError{{Field: "body", Message: err.Error()}}}
 	}
-	e, err := stockevent.Parse(in.Payload)
+	e, err := stockevent.Parse(in.Payload, in.Type)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ const (
 // EventPlaced is the type of the event that an Order is, where one is named.
 const EventPlaced = "OrderPlaced"
 
+// EventShipmentRequested is the type of what goes to the carrier.
+const EventShipmentRequested = "ShipmentRequested"
+
 // Limits of the OrderPlaced event, version 1.
 const (
 	SpecVersion   = 1

@@ -109,9 +109,11 @@ func (e *InvalidError) Error() string {
 	return "invalid stock event: " + strings.Join(parts, "; ")
 }
 
-// Parse decodes and validates a StockAdjusted event. Unknown fields are
-// ignored, an unknown specVersion is refused. The error is an *InvalidError.
-func Parse(raw []byte) (Adjusted, error) {
+// Parse decodes and validates a StockAdjusted event. said is its type by what
+// carried it, "" if that says none; it counts if the event itself says none.
+// Unknown fields are ignored, an unknown specVersion is refused. The error is an
+// *InvalidError.
+func Parse(raw []byte, said string) (Adjusted, error) {
 	var e Adjusted
 	if len(raw) > MaxBytes {
 		return e, invalid("body", "has %d bytes, at most %d are allowed", len(raw), MaxBytes)
@@ -129,6 +131,7 @@ func Parse(raw []byte) (Adjusted, error) {
 	if faults := order.Repeated(raw, e); len(faults) > 0 {
 		return Adjusted{}, &InvalidError{faults}
 	}
+	e.Type = cmp.Or(e.Type, said)
 	if err := e.Validate(); err != nil {
 		return Adjusted{}, err
 	}

@@ -15,15 +15,18 @@ func event(fields string) string {
 }
 
 func TestParse(t *testing.T) {
-	e, err := Parse([]byte(event(`,"specVersion":1,"reference":"dn 1","occurredAt":"2026-11-23T10:00:00+01:00","new":{}`)))
+	e, err := Parse([]byte(event(`,"specVersion":1,"reference":"dn 1","occurredAt":"2026-11-23T10:00:00+01:00","new":{}`)), "")
 	if err != nil || e.EventID != "e-1" || e.Lines[0] != (Line{"A", 1}) || !e.OccurredAt.Equal(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)) {
 		t.Errorf("%+v %v", e, err)
 	}
 	line := func(reason string, lines ...string) string {
 		return fmt.Sprintf(`{"type":"StockAdjusted","eventId":"e","reason":%q,"lines":[%s]}`, reason, strings.Join(lines, ","))
 	}
-	if _, err := Parse([]byte(line("correction", `{"sku":"A","quantity":-3}`, `{"sku":"B","quantity":3}`))); err != nil {
+	if _, err := Parse([]byte(line("correction", `{"sku":"A","quantity":-3}`, `{"sku":"B","quantity":3}`)), ""); err != nil {
 		t.Error(err)
+	}
+	if e, err := Parse([]byte(`{"eventId":"e","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`), TypeAdjusted); err != nil || e.Type != TypeAdjusted {
+		t.Errorf("its envelope says what it is: %+v %v", e, err)
 	}
 	for raw, field := range map[string]string{
 		"":                                       "body",
@@ -48,7 +51,7 @@ func TestParse(t *testing.T) {
 		line("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A","quantity":1}`):     "lines[1].sku",
 		line("delivery", strings.Repeat(`{"sku":"A","quantity":1},`, MaxLines)+`{}`): "lines",
 	} {
-		_, err := Parse([]byte(raw))
+		_, err := Parse([]byte(raw), "")
 		invalid, ok := errors.AsType[*InvalidError](err)
 		if !ok || !named(invalid.Fields, field) {
 			t.Errorf("%.100s: %v, want %s", raw, err, field)
