@@ -161,6 +161,8 @@ func New(o Options) http.Handler {
 	config.SchemasPath = ""                    // /openapi.json has them all
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
 	config.Transformers = []huma.Transformer{tidied}
+	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: decode}
+	config.Formats = map[string]huma.Format{"application/json": json, "json": json}
 	s.secure(&config)
 	config.OnAddOperation = append(config.OnAddOperation, s.document, func(_ *huma.OpenAPI, op *huma.Operation) {
 		// bounded has read the body. Huma's own 5 s would go on, and end the
@@ -168,7 +170,7 @@ func New(o Options) http.Handler {
 		op.BodyReadTimeout = -1
 	})
 	h := humachi.New(r, config)
-	h.UseMiddleware(onceEach(h), concerning)
+	h.UseMiddleware(onceEach(h), concerning, strict(h))
 	s.orders(h)
 	s.sagas(h)
 	s.actions(h)
@@ -225,15 +227,13 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return told
 	}
 	if invalid, ok := errors.AsType[*order.InvalidError](err); ok {
-		details := make([]error, len(invalid.Fields))
+		faults := details(invalid.Fields)
 		for i, f := range invalid.Fields {
-			at := "body"
-			if f.Field != "body" {
-				at = "body." + f.Field
+			if f.Field == "body" { // all of it: an order has no field of this name
+				faults[i] = &huma.ErrorDetail{Location: f.Field, Message: f.Message}
 			}
-			details[i] = &huma.ErrorDetail{Location: at, Message: f.Message}
 		}
-		return huma.Error422UnprocessableEntity("the order is not valid", details...)
+		return huma.Error422UnprocessableEntity("the order is not valid", faults...)
 	}
 	zerolog.Ctx(ctx).Error().Err(err).Msg("request failed")
 	return huma.Error500InternalServerError("something failed here; the log has the reason under request " + requestIDOf(ctx))

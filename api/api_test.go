@@ -146,7 +146,7 @@ func TestList(t *testing.T) {
 	}
 	list := func(query string) (ids []string) {
 		for cursor := ""; ; {
-			a := c.get("/v1/sagas?limit=4" + query + "&cursor=" + cursor)
+			a := c.get("/v1/sagas?limit=4" + query + from(cursor))
 			var page struct {
 				Sagas []sagaView
 				Next  string
@@ -205,7 +205,7 @@ func TestPagesStayStable(t *testing.T) {
 			Sagas []sagaView
 			Next  string
 		}
-		c.get("/v1/sagas?limit=2&cursor="+cursor).json(t, &page)
+		c.get("/v1/sagas?limit=2"+from(cursor)).json(t, &page)
 		for _, s := range page.Sagas {
 			got = append(got, s.OrderID)
 		}
@@ -253,7 +253,7 @@ func TestStock(t *testing.T) {
 			Stock []struct{ SKU string }
 			Next  string
 		}
-		c.get("/v1/stock?limit=2&cursor="+cursor).json(t, &page)
+		c.get("/v1/stock?limit=2"+from(cursor)).json(t, &page)
 		if len(page.Stock) > 2 {
 			t.Errorf("a page has %d", len(page.Stock))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -128,6 +129,14 @@ func newOrder(id string, change func(*order.Order)) string {
 		panic(err)
 	}
 	return string(b)
+}
+
+// from is the query for the page at a cursor; "" is the first page.
+func from(cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	return "&cursor=" + url.QueryEscape(cursor)
 }
 
 func expensive(o *order.Order) { o.Lines[0].UnitPrice = 100_000 }

@@ -133,7 +133,9 @@ func bounded(next http.Handler) http.Handler {
 }
 
 // onceEach refuses what net/url would drop without a word: a query that cannot
-// be read, and all but the first of a parameter's values.
+// be read, and all but the first of a parameter's values. It refuses a parameter
+// without a value, too, which huma takes for one that was not given: of a filter
+// that somebody left empty everything would pass.
 func onceEach(h huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		u := ctx.URL()
@@ -144,8 +146,11 @@ func onceEach(h huma.API) func(huma.Context, func(huma.Context)) {
 		}
 		var faults []error
 		for _, name := range slices.Sorted(maps.Keys(values)) {
-			if len(values[name]) > 1 {
+			switch {
+			case len(values[name]) > 1:
 				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is given more than once"})
+			case values.Get(name) == "":
+				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is empty; leave it out, or give it a value"})
 			}
 		}
 		if faults != nil {

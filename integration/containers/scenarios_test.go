@@ -210,18 +210,19 @@ func rush(s shop) {
 	s.send(bodies...)
 	s.sold(s.stocked)
 	count := func(st order.Status) (n int64) {
-		for cursor := ""; ; {
+		for from := ""; ; {
 			var page struct {
 				Sagas []api.Saga
 				Next  string
 			}
-			if err := s.call(http.MethodGet, "/v1/sagas?limit=1000&since=1h&status="+string(st)+"&sku="+s.sku+"&cursor="+cursor, nil, &page); err != nil {
+			if err := s.call(http.MethodGet, "/v1/sagas?limit=1000&since=1h&status="+string(st)+"&sku="+s.sku+from, nil, &page); err != nil {
 				s.Fatal(err)
 			}
 			n += int64(len(page.Sagas))
-			if cursor = page.Next; cursor == "" {
+			if page.Next == "" {
 				return n
 			}
+			from = "&cursor=" + page.Next
 		}
 	}
 	for st, want := range map[order.Status]int64{order.StatusCompleted: s.stocked, order.StatusRejected: orders - s.stocked} {

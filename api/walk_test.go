@@ -1,0 +1,183 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// operation is one of the document, with the paths' parameters filled in.
+type operation struct {
+	method, path string
+	query        []string
+	body         map[string]schema // properties; nil: it takes none
+	order        bool              // the body is an order, which order.Parse judges
+}
+
+func (o operation) String() string { return o.method + " " + o.path }
+
+// operations are all that the document has.
+func (c client) operations() (all []operation) {
+	c.t.Helper()
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Parameters  []struct{ Name, In string }
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Ref string `json:"$ref"`
+					}
+				}
+			}
+		}
+		Components struct{ Schemas map[string]schema }
+	}
+	c.get("/openapi.json").json(c.t, &doc)
+	fill := strings.NewReplacer("{id}", "known", "{sku}", "A", "{queue}", "OrderProcessingQueue")
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			o := operation{method: strings.ToUpper(method), path: fill.Replace(path)}
+			for _, p := range op.Parameters {
+				if p.In == "query" {
+					o.query = append(o.query, p.Name)
+				}
+			}
+			if ref := op.RequestBody.Content["application/json"].Schema.Ref; ref != "" {
+				name := ref[strings.LastIndex(ref, "/")+1:]
+				o.body, o.order = doc.Components.Schemas[name].Properties, name == "Order"
+				if len(o.body) == 0 {
+					c.t.Errorf("%s: there is no schema of its body", o)
+				}
+			}
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
+
+// TestNoParameterIsEmpty: of a filter that was left empty everything would pass.
+func TestNoParameterIsEmpty(t *testing.T) {
+	c := start(t)
+	var checked []string
+	for _, o := range c.operations() {
+		for _, name := range o.query {
+			for _, query := range []string{name + "=", name} {
+				c.do(o.method, o.path+"?"+query, "").wantProblem(t, o.String()+"?"+query, 422, "query."+name, "empty")
+			}
+			checked = append(checked, o.String()+" "+name)
+		}
+	}
+	for _, want := range []string{"customer", "sku", "status", "since", "before", "stuck", "undoing", "runtimeStatus", "limit", "cursor"} {
+		if !slices.Contains(checked, "GET /v1/sagas "+want) {
+			t.Errorf("%s was not tried: %v", want, checked)
+		}
+	}
+	if len(checked) < 18 {
+		t.Errorf("only %v", checked)
+	}
+}
+
+// TestEveryBodyIsStrict: a field that there is not, one given twice, and one
+// spelled differently are refused by name, in every operation.
+func TestEveryBodyIsStrict(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("known", nil), "COMPLETED")
+	bodies, none := 0, 0
+	for _, o := range c.operations() {
+		if o.order {
+			continue
+		}
+		c.do(o.method, o.path, `{"zzz":1}`).wantProblem(t, o.String()+" with what it does not know", 422, "body.zzz", "")
+		if o.body == nil {
+			none++
+			c.do(o.method, o.path, `["x"]`).wantProblem(t, o.String()+" with a body", 422, "body", "")
+			continue
+		}
+		for name, s := range o.body {
+			bodies++
+			value := `"x"`
+			if s.Type == "integer" {
+				value = "5"
+			}
+			upper := strings.ToUpper(name)
+			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, name, value)).wantProblem(t, o.String()+" with two of "+name, 422, "body."+name, "more than once")
+			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, upper, value)).wantProblem(t, o.String()+" with a second spelling of "+name, 422, "body."+name, upper)
+			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s}`, upper, value)).wantProblem(t, o.String()+" with "+upper, 422, "body."+upper, name)
+		}
+	}
+	if bodies < 15 || none < 15 {
+		t.Errorf("only %d fields, and %d operations without a body", bodies, none)
+	}
+	if v := c.view("known"); len(v.Notes) > 0 {
+		t.Errorf("a refused request left %+v", v.Notes)
+	}
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2`) {
+		t.Errorf("a refused request changed the stock: %s", l.body)
+	}
+}
+
+// TestNoAnswerSpeaksGo: whatever the type of what is sent, the answer names the
+// field in the words of HTTP and JSON, and it is the caller's fault.
+func TestNoAnswerSpeaksGo(t *testing.T) {
+	c := newBench(t)
+	gos := regexp.MustCompile(`\bGo\b|unmarshal|struct|json:|\bu?int(8|16|32|64)?\b|float64|strconv|parsing|reflect|map\[|\*[a-z]`)
+	tried := 0
+	check := func(what string, a answer) {
+		t.Helper()
+		tried++
+		var p problem
+		if a.status < 400 || len(a.body) == 0 {
+			return
+		}
+		a.json(t, &p)
+		said := p.Title + " " + p.Detail
+		for _, e := range p.Errors {
+			said += " " + e.Message
+		}
+		if a.status >= 500 || gos.MatchString(said) {
+			t.Errorf("%s: %d %s", what, a.status, said)
+		}
+	}
+	for _, o := range c.operations() {
+		for _, name := range o.query {
+			if strings.HasSuffix(o.path, "/events") {
+				continue
+			}
+			for _, v := range []string{"1.5", "2.0", "-1", "NaN", "Inf", "1e400", "99999999999999999999", "yes", ",", "PAID,,", "0x10", "é", "%00"} {
+				at := o.path + "?" + url.Values{name: {v}}.Encode()
+				check(o.method+" "+at, c.do(o.method, at, ""))
+			}
+		}
+		for name := range o.body {
+			for _, v := range []string{"1.5", "2.0", "1e0", "-1", "1e400", "-1e400", "1e-400", "99999999999999999999", `"x"`, `"\ud800"`, "true", "[]", "{}", "null", "[[1]]"} {
+				body := fmt.Sprintf(`{%q:%s}`, name, v)
+				check(o.String()+" "+body, c.do(o.method, o.path, body))
+			}
+		}
+	}
+	if tried < 400 {
+		t.Errorf("only %d requests", tried)
+	}
+}
+
+// TestWholeNumbersAreIntegers: in JSON Schema 2.0 is one, which the document
+// refers to.
+func TestWholeNumbersAreIntegers(t *testing.T) {
+	c := start(t)
+	for sku, n := range map[string]string{"X": "7.0", "Y": "7e0", "Z": "70e-1"} {
+		a := c.do("PUT", "/v1/stock/"+sku, `{"onHand":`+n+`}`, "If-None-Match", "*")
+		var l struct{ Available json.Number }
+		a.json(t, &l)
+		if a.status != http.StatusOK || l.Available != "7" {
+			t.Errorf("%s: %d %s", n, a.status, a.body)
+		}
+	}
+	c.do("PUT", "/v1/stock/X", `{"onHand":7.5}`).wantProblem(t, "a half", 422, "body.onHand", "whole number")
+	c.do("PUT", "/v1/stock/X", `{"onHand":1e30}`).wantProblem(t, "too many", 422, "body.onHand", "range")
+}
