@@ -19,7 +19,7 @@ const grace = 5 * time.Second
 func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 	var unused connections
 	srv := &http.Server{
-		Handler: h, ConnState: unused.watch,
+		Handler: alive(h), ConnState: unused.watch,
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), drainKey{}, ctx.Done())
 		},
@@ -44,6 +44,21 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 		return fmt.Errorf("shut down %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// alive gives a connection up on which nothing can be answered any more.
+// net/http goes on reading while a request is answered, to see whether the
+// client leaves. A read deadline that somebody sets after the body was read, and
+// that passes meanwhile, looks like that to it: it cancels the context of the
+// connection, and every request that comes on it later arrives cancelled, which a
+// pooled client or a proxy would see refused for ever.
+func alive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type drainKey struct{}

@@ -1,6 +1,7 @@
 package httpserve
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -102,5 +103,53 @@ func TestDraining(t *testing.T) {
 	}
 	if Draining(t.Context()) != nil {
 		t.Error("there is no server")
+	}
+}
+
+// TestCancelledOnArrival: a read deadline that passes while a request is
+// answered leaves a connection on which all requests arrive cancelled.
+func TestCancelledOnArrival(t *testing.T) {
+	l := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/limits" {
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Millisecond))
+				<-r.Context().Done()
+			}
+			if r.Context().Err() != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}))
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = conn.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	in := bufio.NewReader(conn)
+	for _, want := range []struct {
+		path   string
+		status int
+		closes bool
+	}{{"/", http.StatusOK, false}, {"/limits", http.StatusServiceUnavailable, false}, {"/", http.StatusServiceUnavailable, true}} {
+		if _, err := io.WriteString(conn, "GET "+want.path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want.status || res.Close != want.closes {
+			t.Errorf("%s: %s, closes the connection: %t", want.path, res.Status, res.Close)
+		}
 	}
 }
