@@ -234,6 +234,19 @@ func newMetrics(reg *prometheus.Registry, sagas Sagas, stuck func(ctx context.Co
 	return m
 }
 
+// otherwise is the value of a label for all that is not one of its known values:
+// each value that somebody invents would stay for the life of the process.
+const otherwise = "other"
+
+// methodOf is the request's method as a label.
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return otherwise
+}
+
 func (m metrics) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -243,6 +256,6 @@ func (m metrics) observe(next http.Handler) http.Handler {
 		if route == "" {
 			route = "none"
 		}
-		m.requests.WithLabelValues(r.Method, route, strconv.Itoa(max(ww.Status(), http.StatusOK))).Observe(time.Since(began).Seconds())
+		m.requests.WithLabelValues(methodOf(r), route, strconv.Itoa(max(ww.Status(), http.StatusOK))).Observe(time.Since(began).Seconds())
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -163,6 +164,20 @@ var (
 	stuckLimit  = 1000
 )
 
+// stepLabel is a saga's custom status as a label. One that has panicked says why
+// in it, and whoever speaks to the engine may have written anything.
+func stepLabel(customStatus string) string {
+	step := customStatus
+	for _, prefix := range []string{"needs attention: ", "undo ", "settle "} {
+		step = strings.TrimPrefix(step, prefix)
+	}
+	switch step {
+	case "", "reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm:
+		return customStatus
+	}
+	return otherwise
+}
+
 func (stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- stuckDesc; ch <- stalledDesc }
 
 func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
@@ -183,7 +198,7 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 		if saga.Runtime == engine.Stalled {
 			stalled++
 		}
-		counts[place{string(saga.Status), saga.Step}]++
+		counts[place{string(saga.Status), stepLabel(saga.Step)}]++
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, float64(stalled))
 	for p, n := range counts {

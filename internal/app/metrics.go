@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
@@ -55,9 +57,13 @@ func (m metrics) attempt(a activities.Attempt) {
 }
 
 func (m metrics) end(e activities.End) {
-	m.ended.WithLabelValues(string(e.Status)).Inc()
+	status := "other" // each value of a label stays for the life of the process
+	if slices.Contains(order.Statuses(), e.Status) {
+		status = string(e.Status)
+	}
+	m.ended.WithLabelValues(status).Inc()
 	if e.Took > 0 {
-		m.sagas.WithLabelValues(string(e.Status)).Observe(e.Took.Seconds())
+		m.sagas.WithLabelValues(status).Observe(e.Took.Seconds())
 	}
 	m.lately.end(e)
 }

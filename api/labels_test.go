@@ -1,0 +1,111 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// TestLabelsAreClosedSets: whatever somebody invents, signed in or not, no metric
+// of the whole program gets a label that is not one of these.
+func TestLabelsAreClosedSets(t *testing.T) {
+	c := start(t)
+	c.place(newOrder("o", nil), "COMPLETED")
+	c.place(newOrder("w", expensive), "AWAITING_APPROVAL")
+	for i := range 50 {
+		id := fmt.Sprintf("invented-%d", i)
+		for _, r := range []string{
+			"INVENTED%d /v1/sagas", "invented%d /", "GET /invented-%d", "POST /v1/invented-%d", "GET /v1/sagas/invented-%d", "PURGE%d /metrics",
+			"POST /v1/sagas/w/invented-%d", "GET /v1/dead-letters/invented-%d", "POST /v1/dead-letters/invented-%d/redrive", "GET /v1/stock/invented-%d",
+			"DELETE /v1/dead-letters/OrderProcessingQueue/invented-%d/x", "GET /console/invented-%d", "POST /console/dead-letters/invented-%d/redrive", "GET /v1/sagas?status=invented-%d",
+		} {
+			method, path, _ := strings.Cut(strings.Replace(r, "%d", fmt.Sprint(i), 1), " ")
+			if a := c.do(method, path, ""); a.status < 400 {
+				t.Errorf("%s %s: %d", method, path, a.status)
+			}
+		}
+		c.post("/v1/orders", newOrder(id, func(o *order.Order) { o.Currency = id }))
+		c.post("/v1/orders", newOrder(id, func(o *order.Order) { o.CustomerID, o.Payment.Token = id, id }))
+	}
+
+	statuses := []string{"other"}
+	for _, s := range order.Statuses() {
+		statuses = append(statuses, string(s))
+	}
+	var steps []string
+	for _, s := range []string{"reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm} {
+		steps = append(steps, s, "undo "+s, "settle "+s, "needs attention: "+s)
+	}
+	routes := []string{"none", "/metrics", "/docs", "/openapi.json", "/openapi.yaml", "/openapi-3.0.json", "/openapi-3.0.yaml"}
+	var doc openAPI
+	c.get("/openapi.json").json(t, &doc)
+	for path := range doc.Paths {
+		routes = append(routes, path)
+	}
+	queues := []string{order.QueueOrderProcessing, order.QueueCarrierRequests, order.QueueCarrierAnswers, "orders", "carrier"}
+	of := map[string][]string{ // a metric's own before those of a name
+		"ordersaga_activity_seconds outcome":      {"done", "stopped", "failed"},
+		"ordersaga_intake_messages_total outcome": {"done", "poison", "retry"},
+		"ordersaga_aws_calls_total outcome":       {"done", "refused", "throttled", "failed"},
+		"ordersaga_http_request_seconds status":   nil, // below
+		"status":                                  statuses, "step": append(steps, "", "other"), "route": routes, "queue": queues,
+		"method":   {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
+		"state":    {"visible", "in_flight", "dead"},
+		"activity": {workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment, workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga, workflows.CompleteByHand},
+		"service":  {"DynamoDB", "SQS", "SNS", "STS"},
+		"quantile": {"0", "0.25", "0.5", "0.75", "1"},
+	}
+	operation := regexp.MustCompile(`^(Batch|Transact)?(Get|Put|Update|Delete|Query|Scan|Write|Receive|Send|Change|Publish|List|Describe|Create|Subscribe|Tag|Set)\w*$`)
+	families, err := c.Parts.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				name, value := l.GetName(), l.GetValue()
+				seen[name] = true
+				known, own := of[f.GetName()+" "+name]
+				if !own {
+					known = of[name]
+				}
+				switch {
+				case name == "operation" && operation.MatchString(value) && !strings.Contains(value, "nvented"):
+				case f.GetName()+" "+name == "ordersaga_http_request_seconds status" && regexp.MustCompile(`^[1-5][0-9][0-9]$`).MatchString(value):
+				case f.GetName() == "go_info" && name == "version":
+				case !slices.Contains(known, value):
+					t.Errorf("%s has %s=%q", f.GetName(), name, value)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"method", "route", "status", "queue", "state", "activity", "outcome", "service", "operation"} {
+		if !seen[name] {
+			t.Errorf("no metric has a label %s", name)
+		}
+	}
+	if a := c.get("/metrics"); a.status != http.StatusOK || strings.Contains(strings.ToLower(a.body), "invented") {
+		t.Errorf("/metrics, with %d bytes, has what somebody has invented", len(a.body))
+	}
+}
+
+// TestStepLabels: a saga's custom status may say anything.
+func TestStepLabels(t *testing.T) {
+	b := newBench(t)
+	b.put(order.StatusNeedsAttention)
+	b.step = "invented-1"
+	if a := b.get("/metrics"); strings.Contains(a.body, "invented") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="other"} 1`) {
+		t.Errorf("%s", a.body)
+	}
+	b.step = workflows.StepShip
+	if a := b.get("/metrics"); !strings.Contains(a.body, `step="needs attention: ship"} 1`) {
+		t.Errorf("%s", a.body)
+	}
+}
