@@ -34,8 +34,8 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") { // RFC 9110, 11.1: in any case
 			if s.limit.refused(w, r) {
 				return
 			}
@@ -43,7 +43,7 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			problem(w, http.StatusUnauthorized, "header.Authorization", "a bearer token is missing")
 			return
 		}
-		p, err := s.Auth.Who(r.Context(), token)
+		p, err := s.Auth.Who(r.Context(), strings.TrimLeft(token, " "))
 		switch {
 		case errors.Is(err, auth.ErrIssuer):
 			if s.limit.refused(w, r) {

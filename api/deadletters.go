@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/order"
 )
 
 // DeadLetters is what the API uses of the queues.
@@ -68,9 +70,13 @@ type redriveInput struct {
 	LetterInput
 
 	Body *struct {
-		Body *string `json:"body,omitempty" maxLength:"1048576" doc:"What to put back instead."`
+		Body *string `json:"body,omitempty" maxLength:"262144" doc:"What to put back instead, at most 256 KiB of UTF-8: nothing reads more."`
 	} `required:"false"`
 }
+
+// maxLetter is how long a mended letter may be, as the document says; no reader
+// of the queues takes more.
+const maxLetter = order.MaxEventBytes
 
 type redriveAllInput struct {
 	QueueInput
@@ -118,7 +124,11 @@ func (s *server) deadLetters(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/{id}/redrive", Tags: []string{"dead letters"},
 		Summary: "Put one back into its queue", Description: "As it is, or mended. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
+		MaxBodyBytes: -1, // bounded has seen to it
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
+		if said := deref(in.Body).Body; said != nil && len(*said) > maxLetter { // the schema counts characters
+			return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body.body", Message: "has more than " + strconv.Itoa(maxLetter) + " bytes"})
+		}
 		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body); err != nil {
 			return nil, s.noLetter(ctx, err)
 		}

@@ -78,6 +78,9 @@ func secured(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'")
+		// What one may see is not what another may, and changes all the time.
+		h.Set("Cache-Control", "private, no-cache")
+		h.Set("Vary", "Authorization, Cookie")
 		next.ServeHTTP(w, r)
 	})
 }
@@ -94,18 +97,28 @@ func (s *server) sameOrigin() func(http.Handler) http.Handler {
 	return protection.Handler
 }
 
+// mostOf is how large the body of a request may be. A dead letter is mended in a
+// JSON string, in which a character takes up to six.
+func mostOf(r *http.Request) int {
+	if strings.HasPrefix(r.URL.Path, "/v1/dead-letters/") {
+		return 6*maxLetter + 1<<10
+	}
+	return maxBody
+}
+
 // bounded limits how long a request may take and what it may send. It reads
 // the body, so that one that is too large, cut off or no text is the caller's
 // fault on every route, whether or not its length was said beforehand.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+		most := mostOf(r)
+		body, err := io.ReadAll(io.LimitReader(r.Body, int64(most)+1))
 		switch {
-		case len(body) > maxBody:
+		case len(body) > most:
 			// Read on a little: a client cut off while it sends sees a broken
 			// connection instead of the answer.
 			_, _ = io.CopyN(io.Discard, r.Body, 4*maxBody)
-			problem(w, http.StatusRequestEntityTooLarge, "body", "the body has more than "+strconv.Itoa(maxBody)+" bytes")
+			problem(w, http.StatusRequestEntityTooLarge, "body", "the body has more than "+strconv.Itoa(most)+" bytes")
 			return
 		case err != nil:
 			problem(w, http.StatusBadRequest, "body", "the body cannot be read to its end")

@@ -87,7 +87,7 @@ func (c console) do(r *http.Request, id, action string) error {
 
 func (c console) act(w http.ResponseWriter, r *http.Request) {
 	id, action := chi.URLParam(r, "id"), chi.URLParam(r, "action")
-	back(w, r, "/console/sagas/"+url.PathEscape(id), action+": done", c.do(r, id, action))
+	c.back(w, r, "/console/sagas/"+url.PathEscape(id), action+": done", c.do(r, id, action))
 }
 
 // forget forgets a customer.
@@ -131,7 +131,7 @@ func (c console) bulk(w http.ResponseWriter, r *http.Request) {
 	if q := r.PostFormValue("query"); q != "" {
 		to += "?" + q
 	}
-	back(w, r, to, said, err)
+	c.back(w, r, to, said, err)
 }
 
 // setStock records what was counted against the level that the page has shown.
@@ -145,7 +145,7 @@ func (c console) setStock(w http.ResponseWriter, r *http.Request) {
 		on := c.client(r).On(r.PostFormValue("version"))
 		err = on.Call(r.Context(), http.MethodPut, "/v1/stock/"+url.PathEscape(sku), map[string]int64{"onHand": n}, &l)
 	}
-	back(w, r, "/console/stock", fmt.Sprintf("%s: %d counted, %d available", sku, n, l.Available), err)
+	c.back(w, r, "/console/stock", fmt.Sprintf("%s: %d counted, %d available", sku, n, l.Available), err)
 }
 
 func (c console) redrive(w http.ResponseWriter, r *http.Request) {
@@ -155,21 +155,24 @@ func (c console) redrive(w http.ResponseWriter, r *http.Request) {
 		in["body"] = body
 	}
 	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id)+"/redrive", in, nil)
-	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "put back", err)
+	c.back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "put back", err)
 }
 
 func (c console) deleteLetter(w http.ResponseWriter, r *http.Request) {
 	queue, id := chi.URLParam(r, "queue"), chi.URLParam(r, "id")
 	err := c.call(r, http.MethodDelete, "/v1/dead-letters/"+url.PathEscape(queue)+"/"+url.PathEscape(id), nil, nil)
-	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "deleted", err)
+	c.back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), "deleted", err)
 }
 
 func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
 	queue := chi.URLParam(r, "queue")
 	var out struct{ Redriven int }
-	rate := url.Values{"rate": {r.PostFormValue("rate")}}
+	rate := url.Values{}
+	if v := strings.TrimSpace(r.PostFormValue("rate")); v != "" {
+		rate.Set("rate", v)
+	}
 	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/redrive?"+rate.Encode(), nil, &out)
-	back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), strconv.Itoa(out.Redriven)+" put back", err)
+	c.back(w, r, "/console/dead-letters?queue="+url.QueryEscape(queue), strconv.Itoa(out.Redriven)+" put back", err)
 }
 
 // flash is the cookie that tells the next page what came of an action. In the
@@ -177,7 +180,7 @@ func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
 const flash = "ordersaga-said"
 
 // back returns to a page, which says what came of it.
-func back(w http.ResponseWriter, r *http.Request, to, what string, err error) {
+func (c console) back(w http.ResponseWriter, r *http.Request, to, what string, err error) {
 	mark := "+"
 	if err != nil {
 		mark, what = "-", err.Error()
@@ -185,23 +188,23 @@ func back(w http.ResponseWriter, r *http.Request, to, what string, err error) {
 	if len(what) > 1000 {
 		what = strings.ToValidUTF8(what[:1000], "") + "…"
 	}
-	setFlash(w, r, mark+url.QueryEscape(what), 30)
+	c.setFlash(w, r, mark+url.QueryEscape(what), 30)
 	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // it begins with /console/
 }
 
-func setFlash(w http.ResponseWriter, r *http.Request, value string, seconds int) {
+func (c console) setFlash(w http.ResponseWriter, r *http.Request, value string, seconds int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // dev is served without TLS
-		Name: flash, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		Name: flash, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: c.issuer.Secure(r),
 	})
 }
 
 // said takes what back has left. A page that fetches itself leaves it be.
-func said(w http.ResponseWriter, r *http.Request) (what string, failed bool) {
-	c, err := r.Cookie(flash)
-	if err != nil || c.Value == "" || r.Header.Get("Sec-Fetch-Mode") == "cors" {
+func (c console) said(w http.ResponseWriter, r *http.Request) (what string, failed bool) {
+	kept, err := r.Cookie(flash)
+	if err != nil || kept.Value == "" || r.Header.Get("Sec-Fetch-Mode") == "cors" {
 		return "", false
 	}
-	setFlash(w, r, "", -1)
-	what, err = url.QueryUnescape(c.Value[1:])
-	return what, err == nil && c.Value[0] == '-'
+	c.setFlash(w, r, "", -1)
+	what, err = url.QueryUnescape(kept.Value[1:])
+	return what, err == nil && kept.Value[0] == '-'
 }

@@ -92,7 +92,7 @@ func secured(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		r.Body = http.MaxBytesReader(w, r.Body, 2*order.MaxEventBytes) // a letter may be edited, and is escaped in a form
+		r.Body = http.MaxBytesReader(w, r.Body, 7*order.MaxEventBytes) // a letter as it was and as it was mended, and escaped in a form
 		next.ServeHTTP(w, r)
 	})
 }
@@ -170,7 +170,7 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 			c.problem(w, r, err)
 			return
 		}
-		v.Said, v.Failed = said(w, r)
+		v.Said, v.Failed = c.said(w, r)
 		v.write(w, name, http.StatusOK)
 	}
 }
@@ -178,7 +178,7 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 // problem says what went wrong, or asks to sign in if that is what is missing.
 func (c console) problem(w http.ResponseWriter, r *http.Request, err error) {
 	status, v := statusOf(err), view{Page: "problem", Data: err.Error()}
-	v.Said, v.Failed = said(w, r)
+	v.Said, v.Failed = c.said(w, r)
 	if c.signsIn() && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
 		v.SignIn = auth.SignInPath + "?" + url.Values{"to": {r.URL.RequestURI()}}.Encode()
 		// Nothing here can follow to the issuer: not a page that fetches itself,
@@ -221,8 +221,8 @@ func (c console) signing(step func(http.ResponseWriter, *http.Request) error) ht
 	}
 }
 
-func (c console) signOut(w http.ResponseWriter, _ *http.Request) {
-	c.issuer.SignOut(w)
+func (c console) signOut(w http.ResponseWriter, r *http.Request) {
+	c.issuer.SignOut(w, r)
 	view{Page: "problem", Data: "You have signed out here; the issuer may remember you.", SignIn: auth.SignInPath}.write(w, "problem", http.StatusOK)
 }
 

@@ -61,7 +61,7 @@ func (i *Issuer) SignIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("keep the sign-in: %w", err)
 	}
-	i.cookie(w, attempt, base64.RawURLEncoding.EncodeToString(kept), time.Now().Add(patience))
+	i.cookie(w, r, attempt, base64.RawURLEncoding.EncodeToString(kept), time.Now().Add(patience))
 	http.Redirect(w, r, o.AuthCodeURL(u.State, oidc.Nonce(u.Nonce), oauth2.S256ChallengeOption(u.Verifier)), http.StatusFound)
 	return nil
 }
@@ -79,7 +79,7 @@ func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	if subtle.ConstantTimeCompare([]byte(u.State), []byte(q.Get("state"))) != 1 {
 		return fmt.Errorf("%w: this is the answer to another sign-in", ErrToken)
 	}
-	i.cookie(w, attempt, "", time.Time{})
+	i.cookie(w, r, attempt, "", time.Time{})
 	raw, until, err := i.exchange(r.Context(), q.Get("code"), u)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	if len(raw) > cookieSize {
 		return fmt.Errorf("%w: it has %d bytes, of which a browser keeps %d; have the issuer put fewer claims into it", ErrToken, len(raw), cookieSize)
 	}
-	i.cookie(w, session, raw, until)
+	i.cookie(w, r, session, raw, until)
 	http.Redirect(w, r, u.To, http.StatusFound)
 	return nil
 }
@@ -134,14 +134,25 @@ func (i *Issuer) exchange(ctx context.Context, code string, u underway) (raw str
 }
 
 // SignOut forgets the session here; the issuer's own goes on.
-func (i *Issuer) SignOut(w http.ResponseWriter) { i.cookie(w, session, "", time.Time{}) }
+func (i *Issuer) SignOut(w http.ResponseWriter, r *http.Request) {
+	i.cookie(w, r, session, "", time.Time{})
+}
+
+// Secure reports whether cookies for r must not travel without TLS: it has come
+// by TLS itself, a proxy says that it has (X-Forwarded-Proto), or people find the
+// console at an https address. i is nil where nobody signs in. Who lies about it
+// keeps only cookies from himself.
+func (i *Issuer) Secure(r *http.Request) bool {
+	said, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // of several proxies the first is the client's
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(said), "https") || i != nil && strings.HasPrefix(strings.ToLower(i.options.PublicURL), "https:")
+}
 
 // cookie sets one that scripts cannot read and other sites' requests do not
 // carry; without a value it takes it away.
-func (i *Issuer) cookie(w http.ResponseWriter, name, value string, until time.Time) {
+func (i *Issuer) cookie(w http.ResponseWriter, r *http.Request, name, value string, until time.Time) {
 	c := &http.Cookie{ //nolint:gosec // Secure wherever the console is served over TLS
 		Name: name, Value: value, Path: "/", Expires: until, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: strings.HasPrefix(i.options.PublicURL, "https:"),
+		Secure: i.Secure(r),
 	}
 	if value == "" {
 		c.MaxAge = -1

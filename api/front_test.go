@@ -1,0 +1,114 @@
+package api_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+func TestBearerInAnyCase(t *testing.T) {
+	c, issuer, _ := startClosed(t)
+	token := issuer.Token("viewer")
+	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer  "} {
+		if a := c.do("GET", "/v1/whoami", "", "Authorization", scheme+token); a.status != http.StatusOK {
+			t.Errorf("%q: %d %s", scheme, a.status, a.body)
+		}
+	}
+	for _, header := range []string{token, "Bearer", "bearer" + token, "Bearer\t" + token, "Basic " + token} {
+		if a := c.do("GET", "/v1/whoami", "", "Authorization", header); a.status != http.StatusUnauthorized {
+			t.Errorf("%.12q: %d %s", header, a.status, a.body)
+		}
+	}
+}
+
+// TestAnswersAreNotShared: no cache on the way gives one person's answer to
+// another.
+func TestAnswersAreNotShared(t *testing.T) {
+	c, issuer, _ := startClosed(t)
+	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
+	tag := c.do("GET", "/v1/sagas", "", operator...).header.Get("ETag")
+	for what, a := range map[string]answer{
+		"200":     c.do("GET", "/v1/sagas", "", operator...),
+		"304":     c.do("GET", "/v1/sagas", "", append([]string{"If-None-Match", tag}, operator...)...),
+		"401":     c.get("/v1/sagas"),
+		"404":     c.do("GET", "/v1/sagas/unknown", "", operator...),
+		"422":     c.do("GET", "/v1/sagas?customer=", "", operator...),
+		"405":     c.do("PUT", "/v1/sagas", "", operator...),
+		"HEAD":    c.do("HEAD", "/v1/overview", "", operator...),
+		"healthz": c.get("/healthz"),
+	} {
+		if a.header.Get("Cache-Control") != "private, no-cache" || a.header.Get("Vary") != "Authorization, Cookie" {
+			t.Errorf("%s: %d %v", what, a.status, a.header)
+		}
+	}
+}
+
+// TestRedriveTakesWhatTheDocumentSays: however the letter is written as JSON.
+func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
+	b := newBench(t)
+	most := 0
+	for _, o := range b.operations() {
+		if strings.HasSuffix(o.path, "/redrive") && o.body != nil {
+			most = o.body["body"].MaxLength
+		}
+	}
+	if most != order.MaxEventBytes {
+		t.Fatalf("the document says %d", most)
+	}
+	for what, x := range map[string]struct {
+		letter string
+		status int
+	}{
+		"the longest":          {strings.Repeat("x", most), 404}, // no letter has the id
+		"the longest, quoted":  {strings.Repeat(`\"`, most), 404},
+		"the longest, escaped": {strings.Repeat(`\u0001`, most), 404},
+		"one more":             {strings.Repeat("x", most+1), 422},
+		"too many bytes":       {strings.Repeat("é", most/2+1), 422},
+		"far too long":         {strings.Repeat(`\u0001`, 2*most), 413},
+	} {
+		a := b.post("/v1/dead-letters/OrderProcessingQueue/unknown/redrive", `{"body":"`+x.letter+`"}`)
+		if a.status != x.status {
+			t.Errorf("%s: %d %.300s", what, a.status, a.body)
+		}
+		if x.status == http.StatusUnprocessableEntity {
+			a.wantProblem(t, what, 422, "body.body", "")
+		}
+	}
+}
+
+// TestCookiesBehindATLSProxy: they do not travel without TLS where people come by
+// it, which only the proxy knows.
+func TestCookiesBehindATLSProxy(t *testing.T) {
+	c, _, _ := startClosed(t)
+	browser := http.Client{Transport: c.http.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for said, secure := range map[string]bool{"": false, "http": false, "https": true, "HTTPS": true, "https, http": true, "http, https": false} {
+		for _, request := range []string{"POST /console/stock", "GET /console/sign-in", "POST /console/sign-out"} {
+			method, path, _ := strings.Cut(request, " ")
+			req, err := http.NewRequest(method, c.API+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Forwarded-Proto", said)
+			res, err := browser.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+			cookies := res.Cookies()
+			if len(cookies) == 0 {
+				t.Errorf("%s sets no cookie: %s", request, res.Status)
+			}
+			for _, k := range cookies {
+				if k.Secure != secure || !k.HttpOnly {
+					kept, _ := json.Marshal(k)
+					t.Errorf("%s behind %q: %s", request, said, kept)
+				}
+			}
+		}
+	}
+}
