@@ -114,6 +114,9 @@ func (noLetters) Redrive(context.Context, string, string, *string) error {
 }
 func (noLetters) RedriveAll(context.Context, string, float64) (int, error) { return 0, nil }
 func (noLetters) Delete(context.Context, string, string) error             { return deadletter.ErrNotFound }
+func (noLetters) Forget(context.Context, func(deadletter.Letter) bool) (int, error) {
+	return 0, nil
+}
 
 // reconciling goes on for ever, or fails.
 type reconciling struct{ on *behind }

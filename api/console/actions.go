@@ -107,7 +107,7 @@ func (c console) forget(w http.ResponseWriter, r *http.Request) {
 			said += " when these have ended: " + strings.Join(out.Open, ", ")
 		}
 	}
-	back(w, r, "/console/sagas", said, err)
+	c.back(w, r, "/console/sagas", said, err)
 }
 
 // bulk does one action to many sagas.
