@@ -7,13 +7,17 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -54,24 +58,33 @@ func (s *server) refused(r *http.Request, status int) {
 	audit(r, status, nil)
 }
 
-// maxSaid bounds what of a request is in the audit log.
+// maxSaid is how many characters of a request are in the audit log. What an
+// action takes is shorter.
 const maxSaid = 2 << 10
 
 // audit writes one line that says who asked for what, and what came of it. What
-// was said with it is there too, but for dead letters: they have customers'
-// addresses in them.
+// was said with it is there too, but for what may be of a customer: see heardAs.
+// What is longer than maxSaid is cut, and the line says so.
 func audit(r *http.Request, status int, said []byte) {
 	line := zerolog.Ctx(r.Context()).Info().Bool("audit", true).Str("method", r.Method).Str("path", loggedPath(r)).
 		Int("status", status)
 	if p, ok := auth.From(r.Context()); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
-	if q := r.URL.RawQuery; q != "" && len(q) <= maxSaid {
-		line = line.Str("query", q)
+	long := func(s string) bool { return utf8.RuneCountInString(s) > maxSaid }
+	cut := long(r.URL.RawQuery)
+	if q := r.URL.RawQuery; q != "" {
+		line = line.Str("query", text.Cut(q, maxSaid))
 	}
-	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if len(said) <= maxSaid && json.Valid(said) && !letters {
-		line = line.RawJSON("said", said)
+	if letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/"); json.Valid(said) && !letters {
+		if said = heardAs(said); long(string(said)) {
+			cut, line = true, line.Str("said", text.Cut(string(said), maxSaid)) // it is no JSON any more
+		} else {
+			line = line.RawJSON("said", said)
+		}
+	}
+	if cut {
+		line = line.Bool("cut", true)
 	}
 	line.Str("from", r.RemoteAddr).Msg("operator action")
 }
@@ -86,6 +99,76 @@ func loggedPath(r *http.Request) string {
 		}
 	}
 	return r.URL.Path
+}
+
+// hidden is in the audit log in the place of what may be of a customer.
+const hidden = `"…"`
+
+// private are the names of what an order has about whoever pays and gets it.
+var private = func() map[string]bool {
+	names := map[string]bool{}
+	for _, t := range []reflect.Type{reflect.TypeFor[order.Payment](), reflect.TypeFor[order.Address]()} {
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			names[strings.ToLower(name)] = true
+		}
+	}
+	return names
+}()
+
+// heardAs is the body of an action as it is logged: compact, however it was padded
+// or escaped. An order may be sent to any address, by mistake or inside of
+// something else. Actions have only short texts and numbers, so objects and lists
+// are hidden, texts that are one too, and fields that have the name of a payment's
+// or an address's. said must be valid JSON.
+func heardAs(said []byte) []byte {
+	dec := json.NewDecoder(bytes.NewReader(said))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return []byte(hidden)
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for dec.More() {
+		name, err := dec.Token()
+		var value json.RawMessage
+		if err != nil || dec.Decode(&value) != nil {
+			return []byte(hidden)
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		key, _ := name.(string)
+		b.Write(plain(key))
+		b.WriteByte(':')
+		var s string
+		switch {
+		case private[strings.ToLower(key)], structured(value):
+			b.WriteString(hidden)
+		case value[0] != '"':
+			b.Write(value)
+		case json.Unmarshal(value, &s) != nil, structured([]byte(s)):
+			b.WriteString(hidden)
+		default:
+			b.Write(plain(s))
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// structured reports whether JSON is an object or a list.
+func structured(raw []byte) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
+}
+
+// plain is text as JSON, with no more escapes than it needs.
+func plain(s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string can always be encoded
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // heard is what somebody says with an action. Who has signed in cannot act in
