@@ -27,7 +27,7 @@ func (s *server) document(doc *huma.OpenAPI, op *huma.Operation) {
 		if s.Auth != nil {
 			refusals = append(refusals, http.StatusUnauthorized)
 		}
-		if s.limit.requests != nil {
+		if s.limit.requests != nil || op.Responses["200"] != nil && op.Responses["200"].Content["text/event-stream"] != nil {
 			refusals = append(refusals, http.StatusTooManyRequests)
 		}
 	}

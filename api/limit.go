@@ -40,20 +40,24 @@ func (s *server) limited(next http.Handler) http.Handler {
 	})
 }
 
-// refused answers a client that has asked too often. Who is not known, also for
-// a bad token, is told apart by address.
+// asker is one client. Who is not known, also for a bad token, is told apart by
+// address.
+func asker(r *http.Request) string {
+	if p, ok := auth.From(r.Context()); ok {
+		return "subject " + p.Subject
+	}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return "address " + host
+	}
+	return "address " + r.RemoteAddr
+}
+
+// refused answers a client that has asked too often.
 func (l limiter) refused(w http.ResponseWriter, r *http.Request) bool {
 	if l.requests == nil {
 		return false
 	}
-	key := "address " + r.RemoteAddr
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		key = "address " + host
-	}
-	if p, ok := auth.From(r.Context()); ok {
-		key = "subject " + p.Subject
-	}
-	if !l.requests.OnLimit(w, r, key) {
+	if !l.requests.OnLimit(w, r, asker(r)) {
 		return false
 	}
 	problem(w, http.StatusTooManyRequests, "", "this client asks more than "+strconv.Itoa(l.perSecond)+" times a second; wait as long as Retry-After says")

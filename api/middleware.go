@@ -135,7 +135,7 @@ func bounded(next http.Handler) http.Handler {
 			r.Header.Set("Content-Type", "application/json") // huma compares it letter by letter
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		if strings.HasSuffix(r.URL.Path, streamPath) { // they have a limit of their own
+		if isStream(r) { // they have a limit of their own
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestFollowersShareOnePoller: what many follow is read once for all of them,
+// each of them hears of every change, and nothing goes on without followers.
+func TestFollowersShareOnePoller(t *testing.T) {
+	var s feeds
+	var calls, running atomic.Int64
+	next := make(chan int)
+	look := func(ctx context.Context) any {
+		calls.Add(1)
+		running.Add(1)
+		defer running.Add(-1)
+		select {
+		case v := <-next:
+			return v
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	type follower struct {
+		f     *feed
+		leave func()
+	}
+	var all []follower
+	for range 200 {
+		f, leave := s.follow(t.Context(), "o", time.Nanosecond, look)
+		all = append(all, follower{f, leave})
+	}
+	hear := func(sent, want int) {
+		t.Helper()
+		for _, x := range all {
+			seen, n, changed := x.f.now()
+			for n <= sent {
+				<-changed
+				seen, n, changed = x.f.now()
+			}
+			if seen != want {
+				t.Errorf("saw %v, want %d", seen, want)
+			}
+		}
+	}
+	next <- 7
+	hear(0, 7)
+	next <- 7 // it has not changed
+	next <- 8
+	hear(1, 8)
+	if n := running.Load(); n > 1 || calls.Load() > 4 {
+		t.Errorf("%d look at it at the same time, %d times in all", n, calls.Load())
+	}
+	if _, n, _ := all[0].f.now(); n != 2 {
+		t.Errorf("%d changes", n)
+	}
+	other, leave := s.follow(t.Context(), "other", time.Hour, func(context.Context) any { return "x" })
+	if other == all[0].f {
+		t.Error("another saga's followers are the same")
+	}
+	leave()
+	for _, x := range all[1:] {
+		x.leave()
+	}
+	next <- 9 // who is left still hears of it
+	all = all[:1]
+	hear(2, 9)
+	all[0].leave()
+	if n := running.Load(); n != 0 || len(s.open) > 0 {
+		t.Errorf("%d go on, %v", n, s.open)
+	}
+	again, leave := s.follow(t.Context(), "o", time.Hour, func(context.Context) any { return 1 })
+	defer leave()
+	if again == all[0].f {
+		t.Error("who comes later follows what has ended")
+	}
+}
+
+func TestStreamsOfOneClient(t *testing.T) {
+	var s feeds
+	first, ok := s.admit("ann", 2)
+	if _, again := s.admit("ann", 2); !ok || !again {
+		t.Error("two are not too many")
+	}
+	if _, ok := s.admit("ann", 2); ok {
+		t.Error("three are too many")
+	}
+	bob, ok := s.admit("bob", 2)
+	if !ok {
+		t.Error("bob has none")
+	}
+	first()
+	bob()
+	if _, ok := s.admit("ann", 2); !ok || s.held["ann"] != 2 || len(s.held) != 1 {
+		t.Errorf("ann has %v", s.held)
+	}
+}
+
+// TestIsStream: what is none has the time-out of all operations, also where a
+// saga or a SKU is called events.
+func TestIsStream(t *testing.T) {
+	for request, want := range map[string]bool{
+		"GET /v1/sagas/o/events": true, "HEAD /v1/sagas/o/events": true, "GET /v1/sagas/events/events": true, "GET /v1/overview/events": true,
+		"GET /v1/sagas/events": false, "DELETE /v1/sagas/events": false, "GET /v1/stock/events": false, "PUT /v1/stock/events": false,
+		"POST /v1/sagas/o/events": false, "GET /v1/overview": false, "GET /events": false, "GET /v1/sagas/o/history/events": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if isStream(httptest.NewRequest(method, path, nil)) != want {
+			t.Errorf("%s is a stream: %t", request, !want)
+		}
+	}
+}
