@@ -83,7 +83,7 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 
 // whole puts the order back into an input that only names it.
 func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.State, error) {
-	if s.OrderID == "" {
+	if s.OrderID == "" || s.Order.OrderID != "" {
 		return s, nil
 	}
 	rec, err := a.Stock.Get(ctx, s.OrderID)

@@ -260,3 +260,18 @@ func TestDeadLettersOfAViewer(t *testing.T) {
 	})
 	c.do("POST", "/v1/customers/c-1/forget", "", "Authorization", "Bearer "+issuer.Token("viewer")).wantProblem(t, "a viewer", http.StatusForbidden, "", "operator")
 }
+
+// TestHistoryShowsNoToken, though a durable-task client has written one into it.
+func TestHistoryShowsNoToken(t *testing.T) {
+	c := start(t)
+	o := theirs("o", "Heidestr 17", nil)
+	o.Payment.Token = "tok_ok"
+	if err := c.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o, Terms: c.Worker.Terms}); err != nil {
+		t.Fatal(err)
+	}
+	c.over("o")
+	c.until("o", "COMPLETED")
+	if a := c.get("/v1/sagas/o/history"); a.status != http.StatusOK || !strings.Contains(a.body, "ReserveStock") || strings.Contains(a.body, "tok_ok") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

@@ -78,6 +78,8 @@ type State struct {
 	// OrderID is there in place of Order in the inputs of compensations, of
 	// ParkSaga, and of second tries: the orders table has the order. A worker of a
 	// release that does not know it has no id to act on, fails, and is tried again.
+	// It is there beside Order in sagas whose Order does not say whose it is: a
+	// worker of a release that wants that from here reads the table instead.
 	OrderID string `json:"orderId,omitempty"`
 }
 
@@ -148,7 +150,7 @@ func (t Terms) Due(status order.Status, step string) time.Duration {
 // NewState is the input of the saga of an order, under the terms that hold for
 // its currency: of the order, what a history may have.
 func NewState(o order.Order, t Terms) State {
-	s := State{Order: o.ForHistory(), Terms: t}
+	s := State{Order: o.ForHistory(), OrderID: o.OrderID, Terms: t}
 	if above, limited := t.ApprovalLimits.In(o.Currency); limited {
 		s.Terms.ApprovalAbove, s.Asks = above, above == 0
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/intake"
@@ -224,6 +225,21 @@ func (b *books) sound(id string) {
 	b.pay(id)
 	b.ship(id, "shp-"+id, "")
 	b.sell(id)
+}
+
+// TestForgottenOrdersAreSound: who forgets a customer leaves what the books need.
+func TestForgottenOrdersAreSound(t *testing.T) {
+	b := newBooks(t)
+	b.sound("o")
+	b.refunded("r", "re_charge-r")
+	for _, id := range []string{"o", "r"} {
+		if erased, err := b.Store.Forget(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteForget}); !erased || err != nil {
+			t.Fatalf("%s: %v %v", id, erased, err)
+		}
+	}
+	if res := b.check("o", "r"); len(res.Violations) > 0 {
+		t.Errorf("%+v", res)
+	}
 }
 
 // TestEveryContradictionIsReported breaks one thing per order.

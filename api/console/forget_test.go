@@ -1,0 +1,58 @@
+package console_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestForgetInTheConsole where a customer's orders are listed.
+func TestForgetInTheConsole(t *testing.T) {
+	b := newBrowser(t)
+	for _, id := range []string{"ended", "open"} {
+		o := order.Order{OrderID: id, CustomerID: "c-7", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}}
+		if _, _, err := b.Store.Accept(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Store.Release(t.Context(), "ended", order.StatusCancelled, "why"); err != nil {
+		t.Fatal(err)
+	}
+	status, page, _ := b.send("GET", "/console/sagas?customer=c-7", nil)
+	b.sees(200, page, status, `action="/console/customers/c-7/forget"`, `data-confirm="Forget this customer?`)
+	status, page, _ = b.send("POST", "/console/customers/c-7/forget", url.Values{"by": {"ann"}, "note": {"by letter"}})
+	b.sees(200, page, status, "the customer was forgotten: 1 orders, 0 dead letters; not all of it, repeat this when these have ended: open")
+	status, page, _ = b.send("GET", "/console/sagas/ended", nil)
+	b.sees(200, page, status, "<dt>Customer<dd>forgotten", "by letter")
+	status, page, _ = b.send("GET", "/console/sagas", nil)
+	b.sees(200, page, status, "<td>forgotten")
+	if _, page, _ = b.send("GET", "/console/sagas?sku=A", nil); strings.Contains(page, "/forget") {
+		t.Error("nobody is named, and can be forgotten")
+	}
+	status, page, _ = b.send("POST", "/console/customers/%20/forget", url.Values{})
+	b.sees(http.StatusOK, page, status, "path.id")
+}
+
+// TestCustomerCancelsInTheConsole: what the customer is told is chosen there.
+func TestCustomerCancelsInTheConsole(t *testing.T) {
+	b := newBrowser(t)
+	o := order.Order{OrderID: "o", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 5_000_000}}}
+	if _, _, err := b.Parts.Store.Accept(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	status, page, _ := b.send("GET", "/console/sagas/o", nil)
+	b.sees(200, page, status, "The customer is told that the shop has.", "The customer is told that they have.", "saga cancel --for customer")
+	b.send("POST", "/console/sagas/o/cancel-asked", url.Values{"by": {"ann"}})
+	testkit.Eventually(t, "it was cancelled for the customer", func() error {
+		rec, err := b.Store.Get(t.Context(), "o")
+		if err == nil && rec.CancelledFor() != stock.Customer {
+			t.Errorf("%+v", rec)
+		}
+		return err
+	})
+}
