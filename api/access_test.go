@@ -107,6 +107,7 @@ func TestRoles(t *testing.T) {
 		{"DELETE", "/v1/sagas/o", "operator"},
 		{"PUT", "/v1/stock/A", "operator"},
 		{"POST", "/v1/reconcile", "operator"},
+		{"POST", "/v1/customers/c/forget", "operator"},
 		{"GET", "/v1/reconcile", "operator"},
 		{"POST", "/v1/dead-letters/OrderProcessingQueue/redrive", "operator"},
 		{"DELETE", "/v1/dead-letters/OrderProcessingQueue/x", "operator"},
