@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -275,7 +276,7 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 			switch {
 			case c.Refunded:
 			case c.Amount != o.Total() || c.Currency != o.Currency:
-				return "", fmt.Errorf("charge order %s: charge %s stands in the provider's ledger, over %d %s and not %d %s", o.OrderID, c.ID, c.Amount, c.Currency, o.Total(), o.Currency)
+				return "", fmt.Errorf("charge order %s: charge %s stands in the provider's ledger, over %s and not %s", o.OrderID, c.ID, money.Format(c.Amount, c.Currency), money.Format(o.Total(), o.Currency))
 			default:
 				return c.ID, nil
 			}

@@ -36,7 +36,7 @@ func TestAnotherAmountIsNotTheOrders(t *testing.T) {
 		s := b.accept(id, "tok_ok")
 		b.do(workflows.ReserveStock, s)
 		b.charged(c)
-		b.fails(workflows.ChargePayment, s, "and not 200 EUR")
+		b.fails(workflows.ChargePayment, s, "and not 2.00 EUR")
 		b.is(id, order.StatusReserved)
 	}
 }

@@ -377,7 +377,7 @@ func TestRefundPayment(t *testing.T) {
 	lost := b.accept("lost", "tok_ok")
 	b.do(workflows.ReserveStock, lost)
 	b.must(b.Store.MarkPaid(t.Context(), "lost", "ch_1"))
-	if failure := b.undo(workflows.RefundPayment, lost, order.StatusFailed, ""); !strings.Contains(failure, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
+	if failure := b.undo(workflows.RefundPayment, lost, order.StatusFailed, ""); !strings.Contains(failure, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
 		t.Errorf("%q", failure)
 	}
 	b.heard()

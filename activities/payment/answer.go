@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
@@ -79,7 +80,7 @@ func (a chargeAnswer) charged(asked Charge) (id string, err error) {
 	case a.OrderID != asked.OrderID:
 		return "", odd("charge %s is of order %q", cut(a.ID), cut(a.OrderID))
 	case a.Amount == nil || *a.Amount != asked.Amount || a.Currency != asked.Currency:
-		return "", odd("charge %s is over %s, and %d %s were asked for", cut(a.ID), money(a.Amount, a.Currency), asked.Amount, asked.Currency)
+		return "", odd("charge %s is over %s, and %s was asked for", cut(a.ID), amount(a.Amount, a.Currency), money.Format(asked.Amount, asked.Currency))
 	case a.Status == failed:
 		code := a.Code
 		if code == "" {
@@ -119,10 +120,10 @@ func (a refundAnswer) check(asked refund) error {
 	case a.Status != voided && (!text.IsID(a.ID) || !text.IsID(a.ChargeID)):
 		return odd("the refund has no id, or no charge, or none of at most %d bytes", text.MaxID)
 	case a.Status != voided && (a.Amount == nil || a.Currency == ""):
-		return odd("refund %s is over %s", cut(a.ID), money(a.Amount, a.Currency))
+		return odd("refund %s is over %s", cut(a.ID), amount(a.Amount, a.Currency))
 	case asked.ChargeID != "" && !a.of(asked.charge):
-		return odd("refund %s gives back %s of charge %s, and charge %s is over %d %s",
-			cut(a.ID), money(a.Amount, a.Currency), cut(a.ChargeID), cut(asked.ChargeID), asked.charge.Amount, cut(asked.charge.Currency))
+		return odd("refund %s gives back %s of charge %s, and charge %s is over %s",
+			cut(a.ID), amount(a.Amount, a.Currency), cut(a.ChargeID), cut(asked.ChargeID), money.Format(asked.charge.Amount, cut(asked.charge.Currency)))
 	}
 	return nil
 }
@@ -194,7 +195,7 @@ func (e entryAnswer) check(orderID string) error {
 	case e.OrderID == "" || orderID != "" && e.OrderID != orderID:
 		return odd("it is of order %q", cut(e.OrderID))
 	case e.Amount == nil || *e.Amount < 0 || e.Currency == "":
-		return odd("it is over %s", money(e.Amount, e.Currency))
+		return odd("it is over %s", amount(e.Amount, e.Currency))
 	case e.Refunded == nil:
 		return odd("it does not say whether it was refunded")
 	case *e.Refunded && !text.IsID(e.RefundID):
@@ -256,11 +257,11 @@ func final(err error) error {
 	return err
 }
 
-func money(amount *int64, currency string) string {
-	if amount == nil {
+func amount(minor *int64, currency string) string {
+	if minor == nil {
 		return "no amount"
 	}
-	return fmt.Sprintf("%d %s", *amount, cut(currency))
+	return money.Format(*minor, cut(currency))
 }
 
 // cut shortens what others wrote for an error's text.

@@ -27,6 +27,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/ordersaga/ordersaga/internal/httpcall"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -133,7 +134,7 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 	what := "refund order " + made.OrderID
 	if first.ID != "" && !slices.ContainsFunc(charges, first.of) {
 		return "", wrap(odd("refund %s gives back %s of charge %s, and no such charge is in the ledger",
-			cut(first.ID), money(first.Amount, first.Currency), cut(first.ChargeID)), what)
+			cut(first.ID), amount(first.Amount, first.Currency), cut(first.ChargeID)), what)
 	}
 	id = first.ID
 	proven := made.ID == ""
@@ -149,7 +150,7 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 		id = cmp.Or(id, e.RefundID)
 	}
 	if !proven {
-		return "", wrap(odd("charge %s over %d %s was made, and it is not in the ledger", cut(made.ID), made.Amount, cut(made.Currency)), what)
+		return "", wrap(odd("charge %s over %s was made, and it is not in the ledger", cut(made.ID), money.Format(made.Amount, cut(made.Currency))), what)
 	}
 	return id, nil
 }

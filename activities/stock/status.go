@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
@@ -114,7 +115,7 @@ func (s *Store) whyNot(ctx context.Context, orderID string, err error) error {
 	case rec.Decision == Rejected || rec.Decision == Expired:
 		return fmt.Errorf("its approval is %s: %w", rec.Decision, err)
 	case rec.Total > 0 && rec.ChargeID == "":
-		return fmt.Errorf("it costs %d %s and has no charge: %w", rec.Total, rec.Currency, err)
+		return fmt.Errorf("it costs %s and has no charge: %w", money.Format(rec.Total, rec.Currency), err)
 	}
 	return err
 }

@@ -30,7 +30,7 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 	}
 	refused := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, stock.ErrFinished) || !strings.Contains(err.Error(), "it costs 200 EUR and has no charge") {
+		if !errors.Is(err, stock.ErrFinished) || !strings.Contains(err.Error(), "it costs 2.00 EUR and has no charge") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -306,7 +307,7 @@ func (r *Result) charged(rec stock.Record, charges account) {
 	case len(charges) != 1 && rec.Total > 0:
 		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
-		r.bad(oneCharge, "order %s cost %d %s and was charged %d %s", id, rec.Total, rec.Currency, charges[0].Amount, charges[0].Currency)
+		r.bad(oneCharge, "order %s cost %s and was charged %s", id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
 	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
 		r.bad(oneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
 	}

@@ -271,7 +271,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.pay(id)
 			b.ship(id, "shp-"+id, "")
 			b.sell(id)
-		}, []string{"I3 one charge: order x cost 200 EUR and was charged 199 EUR"}},
+		}, []string{"I3 one charge: order x cost 2.00 EUR and was charged 1.99 EUR"}},
 		"money kept": {func(b *books, id string) {
 			b.accept(id)
 			b.charge(id, "charge-"+id, 200)

@@ -130,7 +130,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 		entry := "an entry of the provider's ledger does not count: "
 		slices.Sort(got)
 		if want := []string{
-			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 200 EUR stands",
+			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 2.00 EUR stands",
 			"foreign: " + entry + "it has no refund's id", "odd: " + entry + "it is over no amount",
 		}; !slices.Equal(got, want) {
 			t.Errorf("%q", got)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -239,7 +240,7 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 	case err != nil:
 		return notYet, err
 	case claim && !slices.ContainsFunc(charges, func(e payment.Entry) bool { return pays(e, rec) }):
-		r.found(ctx, rep, id, fmt.Sprintf("order is %s and no charge over %d %s stands", rec.Status, rec.Total, rec.Currency), "flagged", nil)
+		r.found(ctx, rep, id, fmt.Sprintf("order is %s and no charge over %s stands", rec.Status, money.Format(rec.Total, rec.Currency)), "flagged", nil)
 		return yes, nil
 	case !rec.Status.Terminal():
 		return no, nil

@@ -41,7 +41,7 @@ func TestCompletedWithoutACharge(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 	for _, f := range f {
-		if f.What != "order is COMPLETED and no charge over 200 EUR stands" || f.Action != "flagged" || f.Error != "" {
+		if f.What != "order is COMPLETED and no charge over 2.00 EUR stands" || f.Action != "flagged" || f.Error != "" {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -56,7 +56,7 @@ func TestSentByHandIsNoPayment(t *testing.T) {
 	l.must(l.Store.AddNote(t.Context(), "sent", stock.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
 	l.nothing()
 	l.givenBack("sent")
-	l.found("order is COMPLETED and no charge over 200 EUR stands", "flagged")
+	l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
 }
 
 func TestPaidWithoutACharge(t *testing.T) {
@@ -64,7 +64,7 @@ func TestPaidWithoutACharge(t *testing.T) {
 	l.silent("waits")
 	l.nothing()
 	l.givenBack("waits")
-	l.found("order is PAID and no charge over 200 EUR stands", "flagged")
+	l.found("order is PAID and no charge over 2.00 EUR stands", "flagged")
 	l.Now = time.Now // too soon: it may be on its way
 	l.nothing()
 }
@@ -99,7 +99,7 @@ func TestEndedWithoutARefund(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 	for range 2 { // until it is right
-		if f[0].OrderID != "forgotten" || f[0].Action != "failed" || !strings.Contains(f[0].Error, "charge ch_1 over 200 EUR was made, and it is not in the ledger") {
+		if f[0].OrderID != "forgotten" || f[0].Action != "failed" || !strings.Contains(f[0].Error, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
 			t.Errorf("%+v", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {
@@ -143,7 +143,7 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	l.must(l.Store.Sell(t.Context(), "waits", o.ShipmentID, "t"))
 	l.givenBack("waits")
 	for range 2 {
-		l.found("order is COMPLETED and no charge over 200 EUR stands", "flagged")
+		l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
 		counts(1)
 	}
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(time.Now().Add(50*time.Minute)) { // by the reconciler's clock
