@@ -69,7 +69,7 @@ func parse(b []byte) (v any, err error) {
 	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // the decoder's own
+	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("data after the JSON value: %w", err)
 	}
 	return v, nil
