@@ -81,8 +81,12 @@ func call(t *testing.T, method, url string, in, out any) {
 // callIn calls as part of a trace.
 func callIn(t *testing.T, parent, method, url string, in, out any) {
 	t.Helper()
-	b, err := json.Marshal(in)
-	must(t, err)
+	var b []byte // nil for what takes no body
+	if in != nil {
+		var err error
+		b, err = json.Marshal(in)
+		must(t, err)
+	}
 	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(b))
 	must(t, err)
 	req.Header.Set("Content-Type", "application/json")
