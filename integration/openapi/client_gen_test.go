@@ -433,7 +433,7 @@ type RedriveAllOutputBody struct {
 
 // RedriveInputBody defines model for RedriveInputBody.
 type RedriveInputBody struct {
-	// Body What to put back instead.
+	// Body What to put back instead, at most 256 KiB of UTF-8: nothing reads more.
 	Body *string `json:"body,omitempty"`
 }
 
@@ -1453,7 +1453,7 @@ type ClientInterface interface {
 
 	// FollowOverview Follow how things stand
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1547,7 +1547,7 @@ type ClientInterface interface {
 
 	// FollowSaga Follow one saga
 	//
-	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 	FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1887,7 +1887,7 @@ func (c *Client) Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // FollowOverview Follow how things stand
 //
-// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 func (c *Client) FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2101,7 +2101,7 @@ func (c *Client) CancelSaga(ctx context.Context, id string, body CancelSagaJSONR
 
 // FollowSaga Follow one saga
 //
-// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 func (c *Client) FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4013,7 +4013,7 @@ type ClientWithResponsesInterface interface {
 
 	// FollowOverviewWithResponse Follow how things stand
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4119,7 +4119,7 @@ type ClientWithResponsesInterface interface {
 
 	// FollowSagaWithResponse Follow one saga
 	//
-	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4634,6 +4634,11 @@ func (r OverviewResult) StatusCode() int {
 	return 0
 }
 
+// FollowOverviewResult429Headers the declared response headers of an HTTP 429 response for FollowOverview
+type FollowOverviewResult429Headers struct {
+	RetryAfter *int
+}
+
 type FollowOverviewResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4647,10 +4652,14 @@ type FollowOverviewResult struct {
 	ApplicationproblemJSON415 *ErrorModel
 	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *ErrorModel
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *FollowOverviewResult429Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5009,6 +5018,11 @@ func (r CancelSagaResult) StatusCode() int {
 	return 0
 }
 
+// FollowSagaResult429Headers the declared response headers of an HTTP 429 response for FollowSaga
+type FollowSagaResult429Headers struct {
+	RetryAfter *int
+}
+
 type FollowSagaResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5022,10 +5036,14 @@ type FollowSagaResult struct {
 	ApplicationproblemJSON415 *ErrorModel
 	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *ErrorModel
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *ErrorModel
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationproblemJSON503 *ErrorModel
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *FollowSagaResult429Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5641,7 +5659,7 @@ func (c *ClientWithResponses) OverviewWithResponse(ctx context.Context, reqEdito
 
 // FollowOverviewWithResponse Follow how things stand
 //
-// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5819,7 +5837,7 @@ func (c *ClientWithResponses) CancelSagaWithResponse(ctx context.Context, id str
 
 // FollowSagaWithResponse Follow one saga
 //
-// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do.
+// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6866,6 +6884,13 @@ func ParseFollowOverviewResult(rsp *http.Response) (*FollowOverviewResult, error
 		}
 		response.ApplicationproblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6880,6 +6905,19 @@ func ParseFollowOverviewResult(rsp *http.Response) (*FollowOverviewResult, error
 		}
 		response.ApplicationproblemJSON503 = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers FollowOverviewResult429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -7651,6 +7689,13 @@ func ParseFollowSagaResult(rsp *http.Response) (*FollowSagaResult, error) {
 		}
 		response.ApplicationproblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest ErrorModel
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7665,6 +7710,19 @@ func ParseFollowSagaResult(rsp *http.Response) (*FollowSagaResult, error) {
 		}
 		response.ApplicationproblemJSON503 = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers FollowSagaResult429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
