@@ -1,0 +1,156 @@
+package importer
+
+import (
+	"cmp"
+
+	"github.com/ordersaga/ordersaga/internal/money"
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// commercetools reads an Order of commercetools' HTTP API:
+// https://docs.commercetools.com/api/projects/orders#order. What the customer
+// pays is taxedPrice.totalGross; totalPrice has the tax only where the prices
+// include it.
+type commercetools struct{ *conversion }
+
+func fromCommercetools(c *conversion, f *fields) {
+	t := commercetools{c}
+	total := f.object("totalPrice")
+	c.out.Currency = total.text("currencyCode")
+	c.out.OrderID = c.id("id", f.text("id"))
+	c.out.CustomerID = cmp.Or(f.text("customerId"), c.out.CustomerID)
+	c.out.PlacedAt = f.time("createdAt")
+	t.state(f)
+
+	for _, l := range f.list("lineItems") {
+		c.out.Discount += t.item(l)
+	}
+	for _, l := range f.list("customLineItems") {
+		t.noPlace(l.at[:len(l.at)-1], "it is in no stock, and would not be shipped or charged")
+		l.skipAll()
+	}
+	if s := f.object("shippingInfo"); s != nil {
+		price := s.object("price")
+		if d := s.object("discountedPrice"); d != nil {
+			price.skipAll()
+			price = d.object("value")
+			d.skipAll()
+		}
+		c.out.Shipping = t.money(price)
+		s.noPlace("some of it has been shipped, and would be again", "deliveries")
+		s.skip("shippingRate", "taxedPrice", "taxRate", "taxCategory", "shippingMethod", "shippingMethodState")
+	}
+	if d := f.object("discountOnTotalPrice"); d != nil {
+		c.out.Discount += t.money(d.object("discountedAmount"))
+		d.skipAll()
+	}
+	c.totalAt = "totalPrice"
+	net := t.money(total)
+	c.total = net
+	if p := f.object("taxedPrice"); p != nil {
+		c.totalAt = "taxedPrice.totalGross"
+		c.total = t.money(p.object("totalGross"))
+		p.skipAll()
+		if c.total < net {
+			c.wrong(c.totalAt, "is less than totalPrice")
+		}
+		c.out.Tax = max(c.total-net, 0)
+	} else if f.text("taxMode") != "Disabled" {
+		c.wrong("taxedPrice", "is missing: what the customer pays is not known before the tax is")
+	}
+	t.address(f)
+	f.only("type", "only an Order is taken", "", "Order")
+	f.skip("version", "lastModifiedAt", "completedAt", "orderNumber", "purchaseOrderNumber", "anonymousId", "customerEmail", "customerGroup", "store", "businessUnit", "billingAddress", "cart", "quote", "country", "locale",
+		"origin", "syncInfo", "lastMessageSequenceNumber", "inventoryMode", "taxMode", "taxRoundingMode", "taxCalculationMode", "priceRoundingMode", "taxedShippingPrice", "paymentInfo", "createdBy", "lastModifiedBy",
+		"discountCodes", "directDiscounts", "refusedGifts", "shippingRateInput", "shippingMode", "state", "discountTypeCombination", "shippingKey")
+}
+
+// state refuses an order that the shop has gone on with, or that has more than
+// one parcel's address.
+func (t commercetools) state(f *fields) {
+	f.only("orderState", "only Open and Confirmed orders are taken", "Open", "Confirmed")
+	f.only("paymentState", "what the shop has been paid would be charged again", "", "BalanceDue", "Pending")
+	f.only("shipmentState", "what has been shipped would be shipped again", "", "Ready", "Pending", "Delayed", "Backorder")
+	f.noPlace("an order of ours has one address and one shipping price", "itemShippingAddresses", "shipping")
+	if f.has("returnInfo") {
+		t.wrong("returnInfo", "some of it has come back: what is left of the order is not known here")
+	}
+	f.noPlace("what it says of the order is not known here", "custom", "recurringOrder", "recurrenceInfo")
+}
+
+// item adds a line, and says how much is taken off it.
+func (t commercetools) item(l *fields) (off int64) {
+	v := l.object("variant")
+	sku := t.sku(l.at+"variant.sku", v.text("sku"))
+	v.skipAll()
+	quantity := l.whole("quantity")
+	total := l.object("totalPrice")
+	if total == nil {
+		t.wrong(l.at+"totalPrice", "is missing")
+	}
+	all := t.money(total)
+	p := l.object("price")
+	value := p.object("value")
+	if d := p.object("discounted"); d != nil {
+		value.skipAll()
+		value = d.object("value")
+		d.skipAll()
+	}
+	p.skipAll()
+	// A price of more digits than the currency has, or one that others have set
+	// for the whole line, is no price of a piece.
+	if value != nil && value.text("type") != "highPrecision" && l.text("priceMode") != "ExternalTotal" && 0 < quantity && quantity <= order.MaxQuantity {
+		if each := t.money(value); each <= order.MaxUnitPrice && each*quantity >= all {
+			off, all = each*quantity-all, each*quantity
+		}
+	}
+	value.skipAll()
+	t.line(sku, quantity, all)
+	if d := l.object("shippingDetails"); d != nil {
+		d.noPlace("an order of ours has one address", "targets")
+		d.skipAll()
+	}
+	l.noPlace("the piece may be made to order, which would be forgotten", "custom")
+	l.skip("id", "key", "productId", "productKey", "productSlug", "productType", "name", "taxRate", "taxedPrice", "taxedPricePortions", "perMethodTaxRate", "state", "priceMode", "lineItemMode", "discountedPrice",
+		"discountedPricePerQuantity", "distributionChannel", "supplyChannel", "inventoryMode", "addedAt", "lastModifiedAt", "priceRoundingMode", "recurrenceInfo")
+	return off
+}
+
+// money is an amount in minor units; 0 if it is not there.
+func (t commercetools) money(m *fields) int64 {
+	if m == nil {
+		return 0
+	}
+	defer m.skipAll()
+	if code := m.text("currencyCode"); code != t.out.Currency {
+		t.wrong(m.at+"currencyCode", "is %.10q, and totalPrice's is %.10q", code, t.out.Currency)
+		return 0
+	}
+	digits, known := money.Digits(t.out.Currency)
+	if n := m.value("fractionDigits"); known && m.text("type") != "highPrecision" && n != nil && m.whole("fractionDigits") != int64(digits) {
+		t.wrong(m.at+"fractionDigits", "is %s, and %s has %d", n, t.out.Currency, digits)
+	}
+	if m.value("centAmount") == nil {
+		t.wrong(m.at+"centAmount", "is missing")
+	}
+	cents := m.whole("centAmount")
+	if cents < 0 {
+		t.wrong(m.at+"centAmount", "is %d; an amount of ours is 0 or more", cents)
+	}
+	return max(cents, 0)
+}
+
+func (t commercetools) address(f *fields) {
+	a := f.object("shippingAddress")
+	if a == nil {
+		return
+	}
+	t.out.ShipTo = &order.Address{
+		Name:  join(" ", a.text("firstName"), a.text("lastName")),
+		Line1: join(" ", a.text("streetName"), a.text("streetNumber")),
+		Line2: join(", ", a.text("company"), a.text("department"), a.text("building"), a.text("apartment"), a.text("pOBox"), a.text("additionalStreetInfo"), a.text("additionalAddressInfo")),
+		City:  a.text("city"), Region: cmp.Or(a.text("region"), a.text("state")),
+		PostalCode: a.text("postalCode"), Country: a.text("country"), Phone: cmp.Or(a.text("mobile"), a.text("phone")),
+	}
+	a.skip("id", "key", "externalId", "title", "salutation", "email", "fax", "state", "phone")
+}

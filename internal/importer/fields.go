@@ -1,0 +1,226 @@
+package importer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// fields is an object of the shop's order, and which of its fields have been
+// read. All its methods may be called on nil: an object that is not there.
+type fields struct {
+	c    *conversion
+	at   string // its path, with the dot
+	raw  map[string]json.RawMessage
+	read map[string]bool
+	kids []*fields
+}
+
+// parse reads a whole document, which must be one object.
+func (c *conversion) parse(raw []byte, at string) *fields {
+	if !utf8.Valid(raw) {
+		c.wrong("body", "is not UTF-8")
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	var one json.RawMessage
+	err := dec.Decode(&one)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("there is something after the JSON value; give one order at a time")
+		}
+	}
+	var f *fields
+	if err == nil {
+		f, err = c.object(one, at)
+	}
+	if err != nil {
+		c.wrong("body", "is not a shop's order in JSON: %v", err)
+		return nil
+	}
+	return f
+}
+
+func (c *conversion) object(raw json.RawMessage, at string) (*fields, error) {
+	f := &fields{c: c, at: at, raw: map[string]json.RawMessage{}, read: map[string]bool{}}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("must be a JSON object")
+	}
+	for dec.More() {
+		token, err := dec.Token()
+		key, _ := token.(string)
+		var value json.RawMessage
+		if err = errors.Join(err, dec.Decode(&value)); err != nil {
+			return nil, fmt.Errorf("%s%s: %w", at, key, err)
+		}
+		if _, twice := f.raw[key]; twice { // readers differ in which of them they take
+			c.wrong(at+key, "appears more than once")
+		}
+		f.raw[key] = value
+	}
+	return f, nil
+}
+
+// value takes a field; nil if it is not there, or null.
+func (f *fields) value(key string) json.RawMessage {
+	if f == nil {
+		return nil
+	}
+	f.read[key] = true
+	if v := f.raw[key]; string(v) != "null" {
+		return v
+	}
+	return nil
+}
+
+func (f *fields) decode(key, kind string, into any) bool {
+	v := f.value(key)
+	if v == nil {
+		return false
+	}
+	if json.Unmarshal(v, into) != nil {
+		f.c.wrong(f.at+key, "must be %s", kind)
+		return false
+	}
+	return true
+}
+
+// text is a string, "" if it is not there.
+func (f *fields) text(key string) (s string) {
+	f.decode(key, "a string", &s)
+	return s
+}
+
+// number is one, or a string that has one, as shops write amounts and ids.
+func (f *fields) number(key string) string {
+	if v := f.value(key); len(v) > 0 && v[0] == '"' {
+		return f.text(key)
+	}
+	var n json.Number
+	f.decode(key, "a number, or one in a string", &n)
+	return n.String()
+}
+
+func (f *fields) whole(key string) (n int64) {
+	f.decode(key, "a whole number", &n)
+	return n
+}
+
+func (f *fields) flag(key string) (b bool) {
+	f.decode(key, "true or false", &b)
+	return b
+}
+
+// time is RFC 3339, or zero.
+func (f *fields) time(key string) (t time.Time) {
+	f.decode(key, "a time such as 2026-11-23T10:00:00Z", &t)
+	return t
+}
+
+// object is nil if it is not there.
+func (f *fields) object(key string) *fields {
+	v := f.value(key)
+	if v == nil || string(v) == "[]" { // PHP writes an empty object so
+		return nil
+	}
+	o, err := f.c.object(v, f.at+key+".")
+	if err != nil {
+		f.c.wrong(f.at+key, "%v", err)
+		return nil
+	}
+	f.kids = append(f.kids, o)
+	return o
+}
+
+// wrapped is the object in a field of that name, if it is there, as if it were the
+// whole order.
+func (f *fields) wrapped(key string) *fields {
+	v := f.value(key)
+	if v == nil {
+		return f
+	}
+	inner, err := f.c.object(v, "")
+	if err != nil {
+		f.c.wrong(key, "%v", err)
+		return f
+	}
+	f.kids = append(f.kids, inner)
+	return inner
+}
+
+// list are the objects of an array.
+func (f *fields) list(key string) (list []*fields) {
+	var all []json.RawMessage
+	f.decode(key, "a list", &all)
+	for i, v := range all {
+		o, err := f.c.object(v, fmt.Sprintf("%s%s[%d].", f.at, key, i))
+		if err != nil {
+			f.c.wrong(fmt.Sprintf("%s%s[%d]", f.at, key, i), "%v", err)
+			continue
+		}
+		list = append(list, o)
+	}
+	if f != nil {
+		f.kids = append(f.kids, list...)
+	}
+	return list
+}
+
+// skip passes over what says nothing that an order of ours could: the shop's own
+// ids and times, copies, and what the read fields are computed from.
+func (f *fields) skip(keys ...string) {
+	for _, key := range keys {
+		f.value(key)
+	}
+}
+
+// skipAll passes over what has not been read.
+func (f *fields) skipAll() {
+	if f != nil {
+		f.skip(slices.Collect(maps.Keys(f.raw))...)
+	}
+}
+
+var zero = regexp.MustCompile(`^("?[-+]?0*(\.0*)?"?|false|null|\[\s*\]|\{\s*\})$`)
+
+// has reports whether a field says something: not null, empty, 0 or false.
+func (f *fields) has(key string) bool {
+	v := f.value(key)
+	return v != nil && !zero.Match(v)
+}
+
+// noPlace refuses what a field says, if it says something.
+func (f *fields) noPlace(why string, keys ...string) {
+	for _, key := range keys {
+		if f.has(key) {
+			f.c.noPlace(f.at+key, why)
+		}
+	}
+}
+
+// only refuses a text that is none of those, "" being one if it is given.
+func (f *fields) only(key, why string, allowed ...string) {
+	if s := f.text(key); !slices.Contains(allowed, s) {
+		f.c.wrong(f.at+key, "is %.100q: %s", s, why)
+	}
+}
+
+// rest tells of what nobody has read.
+func (f *fields) rest() {
+	for _, key := range slices.Sorted(maps.Keys(f.raw)) {
+		if !f.read[key] && f.has(key) {
+			f.c.note(f.at+key, "has no place in our order, and is left out")
+		}
+	}
+	for _, kid := range f.kids {
+		kid.rest()
+	}
+}

@@ -1,0 +1,214 @@
+package importer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var options = Options{PaymentToken: "tok_ok"}
+
+// TestConvert: each shop's order is one of ours, of the shop's own total, and
+// what is left out is told.
+func TestConvert(t *testing.T) {
+	for name, want := range map[string]struct {
+		from, order, notes string
+	}{
+		"shopify": {Shopify, `{"specVersion":1,"orderId":"5390211007","customerId":"7001","currency":"EUR","lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":1999},{"sku":"SHOPIFY-TEA","quantity":1,"unitPrice":1450}],` +
+			`"shipping":490,"discount":500,"total":5438,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Example Ltd, Flat 3","city":"Berlin","region":"Berlin","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00+01:00"}`,
+			"note shipping_lines[0].code shipping_lines[0].title tags"},
+		"shopify-foreign": {Shopify, `{"specVersion":1,"orderId":"5390211008","customerId":"7002","currency":"JPY","lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":2000}],` +
+			`"shipping":600,"tax":460,"total":5060,"payment":{"token":"tok_ok"},"shipTo":{"name":"Yuki Rei","line1":"1-2-3 Example","city":"Chiyoda-ku","region":"Tokyo","postalCode":"100-0001","country":"JP"},"placedAt":"2026-11-23T11:00:00Z"}`, ""},
+		"woocommerce": {WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA","quantity":1,"unitPrice":1177},{"sku":"WOO-TEA","quantity":2,"unitPrice":1176},{"sku":"WOO-MUG","quantity":1,"unitPrice":1510}],` +
+			`"shipping":420,"tax":942,"discount":500,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00Z"}`,
+			"customer_note shipping_lines[0].method_title"},
+		"commercetools": {Commercetools, `{"specVersion":1,"orderId":"c4f0b1de-5a3e-4f0b-9d1c-2f9a7c1e0a42","customerId":"0d9e1c1a-7c55-4f0e-8f5e-6a1b2c3d4e5f","currency":"USD","lines":[{"sku":"CT-MUG","quantity":2,"unitPrice":2000},{"sku":"CT-SCREWS","quantity":9,"unitPrice":34},{"sku":"CT-SCREWS","quantity":51,"unitPrice":33}],` +
+			`"shipping":700,"tax":543,"discount":544,"total":6688,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"Loopback Lane 1","line2":"Flat 3","city":"New York","region":"New York","postalCode":"10001","country":"US","phone":"+1 212 555 0100"},"placedAt":"2026-11-23T10:00:00Z"}`,
+			"shippingInfo.shippingMethodName"},
+		"cloudevents": {CloudEvents, `{"specVersion":1,"orderId":"o-1042","customerId":"c-7","currency":"KWD","lines":[{"sku":"CLOUD-LAMP","quantity":2,"unitPrice":12345}],` +
+			`"shipping":1500,"discount":190,"total":26000,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Flat 3","city":"Kuwait City","country":"KW","phone":"+965 5550100"},"placedAt":"2026-11-23T10:00:00Z"}`, ""},
+	} {
+		o, notes, err := Convert(want.from, fixture(t, name), options)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		b, err := Encode(o)
+		if err != nil || string(b) != want.order {
+			t.Errorf("%s: %v\n%s, want\n%s", name, err, b, want.order)
+		}
+		if again, err := order.Parse(b); err != nil || again.Fingerprint() != o.Fingerprint() {
+			t.Errorf("%s: intake takes it as %+v, %v", name, again, err)
+		}
+		var told []string
+		for _, n := range notes {
+			told = append(told, n.Field)
+		}
+		if strings.Join(told, " ") != want.notes {
+			t.Errorf("%s: told of %v, want %s", name, notes, want.notes)
+		}
+	}
+}
+
+// TestRefused: what would be shipped or charged otherwise than was ordered is
+// refused, naming the field.
+func TestRefused(t *testing.T) {
+	type change struct{ old, with, field, says string }
+	for from, changes := range map[string][]change{
+		Shopify: {
+			{`"current_total_price": "54.38"`, `"current_total_price": "34.38"`, "current_total_price", "changed or paid in part"},
+			{`"amount": "4.90"`, `"amount": "4.91"`, "total_price", "is 54.38 EUR, and lines, shipping and tax, less the discount, are 54.39 EUR"},
+			{`"id": 5390211007`, `"name2": "#1042"`, "id", "is missing"},
+			{`"id": 5390211007`, `"id": "#1042"`, "id", `is "#1042"`},
+			{`"financial_status": "pending"`, `"financial_status": "paid"`, "financial_status", "charged again"},
+			{`"financial_status": "pending"`, `"financial_status": "partially_refunded"`, "financial_status", "charged again"},
+			{`"fulfillment_status": null,`, `"fulfillment_status": "partial",`, "fulfillment_status", "shipped again"},
+			{`"cancelled_at": null`, `"cancelled_at": "2026-11-23T10:00:00Z"`, "cancelled_at", "cancelled"},
+			{`"refunds": []`, `"refunds": [{"id":1}]`, "refunds", "refunded"},
+			{`"test": false`, `"test": true`, "test", "a test"},
+			{`"total_tip_received": "0.00"`, `"total_tip_received": "1.00"`, "total_tip_received", "a tip"},
+			{`"total_outstanding": "54.38"`, `"total_outstanding": "4.38"`, "total_outstanding", "is 4.38, and total_price 54.38"},
+			{`"current_quantity": 2`, `"current_quantity": 1`, "line_items[0].current_quantity", "is 1 of 2"},
+			{`"gift_card": false, "fulfillment_service"`, `"gift_card": true, "fulfillment_service"`, "line_items[0].gift_card", "gift card"},
+			{`"requires_shipping": true, "gift_card": false,
+     "properties"`, `"requires_shipping": false, "gift_card": false,
+     "properties"`, "line_items[1].requires_shipping", "not to be shipped"},
+			{`"name": "_bundle"`, `"name": "engraving"`, "line_items[1].properties", "made to order"},
+			{`"fulfillment_service": "manual"`, `"fulfillment_service": "elsewhere"`, "line_items[0].fulfillment_service", "another service"},
+			{`"sku": "SHOPIFY-TEA"`, `"sku": "TEA 1/2"`, "line_items[1].sku", `is "TEA 1/2"`},
+			{`"sku": "SHOPIFY-TEA"`, `"sku": null`, "line_items[1].sku", "is missing"},
+			{`"price": "14.50"`, `"price": "14.505"`, "line_items[1].price", "more decimals"},
+			{`"price": "14.50"`, `"price": "-14.50"`, "line_items[1].price", "0 or more"},
+			{`"price": "14.50"`, `"price": "14.50", "price": "1.00"`, "line_items[1].price", "more than once"},
+			{`"taxes_included": true`, `"taxes_included": false`, "total_price", "is 54.38 EUR, and lines, shipping and tax, less the discount, are 63.06 EUR"},
+			{`"taxes_included": true`, `"taxes_included": "yes"`, "taxes_included", "true or false"},
+			{`"shipping_address": {`, `"elsewhere": {`, "shipTo", "no shipping address"},
+			{`"country_code": "DE", "phone"`, `"country_code": "Germany", "phone"`, "our shipTo.country", "capital"},
+			{`"customer": {"id": 7001,`, `"customer": {`, "customer", "--customer-id"},
+			{`"presentment_currency": "EUR"`, `"presentment_currency": "USD"`, "line_items[0].price_set.presentment_money.currency_code", `is "EUR"`},
+		},
+		WooCommerce: {
+			{`"status": "processing"`, `"status": "completed"`, "status", `is "completed"`},
+			{`"date_paid": null`, `"date_paid": "2026-11-23T10:00:00"`, "date_paid", "charged again"},
+			{`"refunds": []`, `"refunds": [{"id":1}]`, "refunds", "refunded"},
+			{`"fee_lines": []`, `"fee_lines": [{"id":1,"name":"gift wrap","total":"1.00"}]`, "fee_lines[0].total", "a fee"},
+			{`"total": "59.01"`, `"total": "59.02"`, "total", "is 59.02 EUR, and lines, shipping and tax, less the discount, are 59.01 EUR"},
+			{`"customer_id": 26`, `"customer_id": 0`, "customer", "--customer-id"},
+			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "fetches it"},
+			{`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": "5.76", "taxes": [], "meta_data": []`,
+				`"variation_id": 0, "quantity": 3, "subtotal": "35.29", "total": "30.29", "meta_data": [{"key":"engraving","value":"Ada"}]`, "line_items[0].meta_data", "made to order"},
+			{`"total": "30.29"`, `"total": "36.29"`, "line_items[0].total", "more than its subtotal"},
+			{`"address_1": "1 Loopback Lane", "address_2": "Flat 3"`, `"address_1": "", "address_2": ""`, "shipTo", "no shipping address"},
+			{`"date_created_gmt": "2026-11-23T10:00:00"`, `"date_created_gmt": "today"`, "date_created_gmt", "must be a time"},
+		},
+		Commercetools: {
+			{`"orderState": "Open"`, `"orderState": "Cancelled"`, "orderState", `is "Cancelled"`},
+			{`"paymentState": "BalanceDue"`, `"paymentState": "Paid"`, "paymentState", "charged again"},
+			{`"customLineItems": []`, `"customLineItems": [{"id":"1","slug":"wrap"}]`, "customLineItems[0]", "in no stock"},
+			{`"shipping": []`, `"shipping": [{"shippingKey":"a"}]`, "shipping", "one address"},
+			{`"deliveries": []`, `"deliveries": [{"id":"1"}]`, "shippingInfo.deliveries", "shipped"},
+			{`"returnInfo": []`, `"returnInfo": [{"items":[]}]`, "returnInfo", "come back"},
+			{`"centAmount": 6688`, `"centAmount": 6100`, "taxedPrice.totalGross", "less than totalPrice"},
+			{`"centAmount": 144`, `"centAmount": 145`, "taxedPrice.totalGross", "is 66.88 USD, and lines, shipping and tax, less the discount, are 66.87 USD"},
+			{`"taxedPrice": {
+    "totalNet"`, `"other": {
+    "totalNet"`, "taxedPrice", "is missing"},
+			{`"currencyCode": "USD", "centAmount": 3600`, `"currencyCode": "EUR", "centAmount": 3600`, "lineItems[0].totalPrice.currencyCode", `is "EUR"`},
+			{`"centAmount": 3600, "fractionDigits": 2`, `"centAmount": 3600, "fractionDigits": 3`, "lineItems[0].totalPrice.fractionDigits", "is 3, and USD has 2"},
+			{`"sku": "CT-MUG", `, ``, "lineItems[0].variant.sku", "is missing"},
+			{`"type": "Order"`, `"type": "OrderDeleted"`, "type", "only an Order"},
+			{`"origin": "Customer"`, `"custom": {"fields":{"engraving":"Ada"}}`, "custom", "not known here"},
+		},
+		CloudEvents: {
+			{`"type": "OrderPlaced"`, `"type": "OrderCancelled"`, "type", "only OrderPlaced"},
+			{`"specversion": "1.0",`, ``, "body", "is no CloudEvent"},
+			{`"total": 26000`, `"total": 26001`, "data.total", "is 26001 (26.001 KWD)"},
+			{`"shipping": 1500`, `"postage": 1500`, "data.postage", ""},
+			{`"data": {`, `"data": {"orderId":"x",`, "data.orderId", "more than once"},
+		},
+	} {
+		for _, c := range changes {
+			was := fixture(t, from)
+			is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
+			if bytes.Equal(was, is) {
+				t.Errorf("%s: the fixture has no %s", from, c.old)
+				continue
+			}
+			o, _, err := Convert(from, is, options)
+			refused, ok := errors.AsType[*RefusedError](err)
+			if !ok || o.OrderID != "" {
+				t.Errorf("%s, %s: %+v, %v", from, c.with, o, err)
+				continue
+			}
+			found := false
+			for _, n := range refused.Notes {
+				found = found || n.Field == c.field && strings.Contains(n.Message, c.says)
+			}
+			if !found {
+				t.Errorf("%s, %s: %v, want %s: %s", from, c.with, err, c.field, c.says)
+			}
+		}
+		for _, body := range []string{"", "[]", "null", "{", `"x"`, "\xff", "{}", `{"id":1}{}`} {
+			if o, _, err := Convert(from, []byte(body), options); err == nil || o.OrderID != "" {
+				t.Errorf("%s: %q: %+v", from, body, o)
+			}
+		}
+	}
+}
+
+// TestWhatTheShopDoesNotSay is given: the payment's token, a guest's id, our
+// names of SKUs, and what may be left out.
+func TestWhatTheShopDoesNotSay(t *testing.T) {
+	_, _, err := Convert(Shopify, fixture(t, Shopify), Options{})
+	if err == nil || err.Error() != "payment: the shop's order has no payment token: give the payment provider's, with --payment-token" {
+		t.Errorf("%v", err)
+	}
+	raw := bytes.Replace(fixture(t, Shopify), []byte(`"customer": {"id": 7001,`), []byte(`"customer": {`), 1)
+	raw = bytes.Replace(raw, []byte(`"SHOPIFY-TEA"`), []byte(`"tea, loose"`), 1)
+	raw = bytes.Replace(raw, []byte(`"_bundle"`), []byte(`"wrapping"`), 1)
+	o, notes, err := Convert(Shopify, raw, Options{
+		PaymentToken: "tok_ok", CustomerID: "guest-1", SKUs: map[string]string{"tea, loose": "TEA-LOOSE"}, LeaveOut: []string{"line_items[].properties"},
+	})
+	if err != nil || o.CustomerID != "guest-1" || o.Lines[1].SKU != "TEA-LOOSE" || !strings.Contains(fmt.Sprint(notes), "line_items[1].properties: has no place in our order, and is left out as you wish") {
+		t.Errorf("%+v %v %v", o, notes, err)
+	}
+	if _, _, err := Convert("magento", nil, options); err == nil || !strings.Contains(err.Error(), "must be shopify") {
+		t.Error(err)
+	}
+}
+
+// FuzzConvert: whatever a shop writes is refused, or an order that intake takes.
+func FuzzConvert(f *testing.F) {
+	shops := []string{Shopify, WooCommerce, Commercetools, CloudEvents}
+	for i, from := range shops {
+		f.Add(i, fixture(f, from))
+	}
+	f.Fuzz(func(t *testing.T, i int, raw []byte) {
+		o, _, err := Convert(shops[uint(i)%4], raw, options)
+		if err != nil {
+			return
+		}
+		b, err := Encode(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := order.Parse(b); err != nil || *again.Agreed != o.Total() {
+			t.Errorf("%s: %v", b, err)
+		}
+	})
+}

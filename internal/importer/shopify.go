@@ -1,0 +1,162 @@
+package importer
+
+import (
+	"cmp"
+	"math/big"
+	"regexp"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// shopify reads an order of Shopify's REST Admin API, which its webhooks send
+// too: https://shopify.dev/docs/api/admin-rest/latest/resources/order. Amounts
+// are those that the customer sees, in presentment_currency.
+type shopify struct {
+	*conversion
+	foreign bool // that is another currency than the shop's
+}
+
+func fromShopify(c *conversion, f *fields) {
+	f = f.wrapped("order") // as the API answers
+	s := shopify{conversion: c}
+	own := f.text("currency")
+	c.out.Currency = cmp.Or(f.text("presentment_currency"), own)
+	s.foreign = c.out.Currency != own
+	c.out.OrderID = c.id(f.at+"id", f.number("id"))
+	c.out.PlacedAt = f.time("processed_at")
+	if created := f.time("created_at"); c.out.PlacedAt.IsZero() {
+		c.out.PlacedAt = created
+	}
+	customer := f.object("customer")
+	c.out.CustomerID = cmp.Or(customer.number("id"), c.out.CustomerID)
+	customer.skipAll()
+
+	s.state(f)
+	for _, l := range f.list("line_items") {
+		s.item(l)
+	}
+	c.out.Shipping = s.amount(f, "total_shipping_price")
+	c.out.Discount = s.amount(f, "total_discounts")
+	tax, duties := s.amount(f, "total_tax"), s.amount(f, "original_total_duties")
+	c.out.Tax = duties
+	if !f.flag("taxes_included") { // else the prices and the shipping have it
+		c.out.Tax += tax
+	}
+	c.totalAt = f.at + "total_price"
+	c.total = s.amount(f, "total_price")
+	if f.raw["total_price"] == nil && f.raw["total_price_set"] == nil {
+		c.wrong(c.totalAt, "is missing")
+	}
+	f.noPlace("a tip would not be charged", "total_tip_received")
+	f.noPlace("additional fees would not be charged", "original_total_additional_fees_set")
+	if a := f.object("shipping_address"); a != nil {
+		c.out.ShipTo = &order.Address{
+			Name: cmp.Or(a.text("name"), join(" ", a.text("first_name"), a.text("last_name"))), Line1: a.text("address1"),
+			Line2: join(", ", a.text("company"), a.text("address2")), City: a.text("city"), Region: a.text("province"),
+			PostalCode: a.text("zip"), Country: a.text("country_code"), Phone: cmp.Or(a.text("phone"), f.text("phone")),
+		}
+		a.skip("first_name", "last_name", "province_code", "country", "latitude", "longitude")
+	}
+	for _, l := range f.list("shipping_lines") {
+		l.skip("id", "price", "price_set", "discounted_price", "discounted_price_set", "tax_lines", "discount_allocations", "source", "carrier_identifier", "requested_fulfillment_service_id", "is_removed", "current_discounted_price_set", "phone", "delivery_category")
+	}
+	f.skip("admin_graphql_api_id", "app_id", "billing_address", "browser_ip", "buyer_accepts_marketing", "cart_token", "checkout_id", "checkout_token", "client_details", "closed_at",
+		"confirmation_number", "confirmed", "contact_email", "current_subtotal_price", "current_subtotal_price_set", "current_total_additional_fees_set", "current_total_discounts", "current_total_discounts_set",
+		"current_total_duties_set", "current_total_price_set", "current_total_tax", "current_total_tax_set", "current_shipping_price_set", "customer_locale", "device_id", "discount_applications", "discount_codes", "duties_included",
+		"email", "landing_site", "landing_site_ref", "location_id", "merchant_business_entity_id", "merchant_of_record_app_id", "name", "number", "order_number", "order_status_url", "payment_gateway_names", "phone", "reference", "referring_site",
+		"source_identifier", "source_name", "source_url", "subtotal_price", "subtotal_price_set", "tax_exempt", "tax_lines", "token", "total_cash_rounding_payment_adjustment_set", "total_cash_rounding_refund_adjustment_set",
+		"total_line_items_price", "total_line_items_price_set", "total_weight", "updated_at", "user_id", "processing_method", "gateway", "fulfillments")
+}
+
+// state refuses an order that the shop has gone on with: what is paid would be
+// charged again, what is fulfilled shipped again.
+func (s shopify) state(f *fields) {
+	f.only("financial_status", "only pending and authorized orders are taken; what the shop has been paid would be charged again", "", "pending", "authorized")
+	f.only("fulfillment_status", "what has been fulfilled would be shipped again", "", "unfulfilled")
+	if f.has("cancelled_at") || f.has("cancel_reason") {
+		s.wrong(f.at+"cancelled_at", "the order is cancelled")
+	}
+	if f.flag("test") {
+		s.wrong(f.at+"test", "the order is a test, and would be shipped")
+	}
+	if f.has("refunds") {
+		s.wrong(f.at+"refunds", "the order has been refunded in part: what is left of it is not known here")
+	}
+	for _, key := range []string{"current_total_price", "total_outstanding"} {
+		now, then := f.number(key), f.number("total_price")
+		if now != "" && !equal(now, then) {
+			s.wrong(f.at+key, "is %.40s, and total_price %.40s: the order has been changed or paid in part since", now, then)
+		}
+	}
+}
+
+var decimal = regexp.MustCompile(`^[0-9]{1,18}(\.[0-9]{1,18})?$`) // no exponent: it could be enormous
+
+// equal compares decimal numbers, of whatever currency.
+func equal(a, b string) bool {
+	if !decimal.MatchString(a) || !decimal.MatchString(b) {
+		return false
+	}
+	x, ok1 := new(big.Rat).SetString(a)
+	y, ok2 := new(big.Rat).SetString(b)
+	return ok1 && ok2 && x.Cmp(y) == 0
+}
+
+func (s shopify) item(l *fields) {
+	sku := s.sku(l.at+"sku", l.text("sku"))
+	quantity := l.whole("quantity")
+	if now := l.value("current_quantity"); now != nil && l.whole("current_quantity") != quantity {
+		s.wrong(l.at+"current_quantity", "is %s of %d: the order has been changed since", now, quantity)
+	}
+	price := s.amount(l, "price")
+	if l.raw["price"] == nil && l.raw["price_set"] == nil {
+		s.wrong(l.at+"price", "is missing")
+	}
+	s.out.Lines = append(s.out.Lines, order.Line{SKU: sku, Quantity: quantity, UnitPrice: price})
+	if ships := l.value("requires_shipping"); ships != nil && !l.flag("requires_shipping") {
+		s.noPlace(l.at+"requires_shipping", "it is not to be shipped, and would be")
+	}
+	l.noPlace("a gift card is not to be shipped, and would be", "gift_card")
+	if by := l.text("fulfillment_service"); by != "" && by != "manual" {
+		s.noPlace(l.at+"fulfillment_service", "another service ships it, and so would we")
+	}
+	l.only("fulfillment_status", "what has been fulfilled would be shipped again", "", "unfulfilled")
+	made := l.list("properties")
+	for _, p := range made {
+		if name := p.text("name"); len(name) > 0 && name[0] != '_' && p.has("value") { // those with _ are the shop's own
+			s.noPlace(l.at+"properties", "the piece is made to order, which would be forgotten")
+			break
+		}
+	}
+	for _, p := range made {
+		p.skipAll()
+	}
+	l.skip("id", "admin_graphql_api_id", "attributed_staffs", "current_quantity", "discount_allocations", "duties", "fulfillable_quantity", "grams", "name", "pre_tax_price", "pre_tax_price_set", "product_exists", "product_id", "sales_line_item_group_id",
+		"tax_lines", "taxable", "title", "total_discount", "total_discount_set", "variant_id", "variant_inventory_management", "variant_title", "vendor", "origin_location", "destination_location", "tip_payment_gateway", "tip_payment_method")
+}
+
+// amount is that of a field or, in the customer's currency, of its set; 0 if
+// neither is there.
+func (s shopify) amount(f *fields, key string) int64 {
+	number, at := f.number(key), f.at+key
+	set := f.object(key + "_set")
+	which := "shop_money"
+	if s.foreign {
+		which = "presentment_money"
+		if set == nil && number != "" && !zero.MatchString(number) {
+			s.wrong(at+"_set", "is missing: %s is in the shop's currency, and the customer pays in %s", key, s.out.Currency)
+		}
+		number = ""
+	}
+	if m := set.object(which); m != nil {
+		number, at = m.number("amount"), m.at+"amount"
+		if code := m.text("currency_code"); code != s.out.Currency {
+			s.wrong(m.at+"currency_code", "is %.10q, and the order's is %.10q", code, s.out.Currency)
+		}
+	}
+	set.skip("shop_money", "presentment_money")
+	if number == "" {
+		return 0
+	}
+	return s.conversion.amount(at, number)
+}

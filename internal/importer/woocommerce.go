@@ -1,0 +1,119 @@
+package importer
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// fromWooCommerce reads an order of WooCommerce's REST API, version 3, which its
+// webhooks send too: https://woocommerce.github.io/woocommerce-rest-api-docs/#orders.
+// Amounts of lines are without tax, also where the shop's prices include it.
+func fromWooCommerce(c *conversion, f *fields) {
+	c.out.Currency = f.text("currency")
+	c.out.OrderID = c.id("id", f.number("id"))
+	if id := f.number("customer_id"); !zero.MatchString(id) { // 0 is a guest
+		c.out.CustomerID = id
+	}
+	c.out.PlacedAt = wooTime(f, "date_created_gmt")
+	wooState(f)
+
+	for _, l := range f.list("line_items") {
+		c.out.Discount += wooItem(c, l)
+	}
+	amount := func(f *fields, key string) int64 {
+		number := f.number(key)
+		if number == "" {
+			return 0
+		}
+		return c.amount(f.at+key, number)
+	}
+	c.out.Shipping, c.out.Tax = amount(f, "shipping_total"), amount(f, "total_tax")
+	c.totalAt = "total"
+	if f.number("total") == "" {
+		c.wrong("total", "is missing")
+	} else {
+		c.total = amount(f, "total")
+	}
+	for _, l := range f.list("fee_lines") {
+		l.noPlace("a fee, or what it takes off, would not be charged", "total", "total_tax")
+		l.skipAll()
+	}
+
+	billing, to := f.object("billing"), f.object("shipping")
+	if to.has("address_1") { // else nothing is to be shipped, or it is fetched
+		c.out.ShipTo = &order.Address{
+			Name: join(" ", to.text("first_name"), to.text("last_name")), Line1: to.text("address_1"),
+			Line2: join(", ", to.text("company"), to.text("address_2")), City: to.text("city"), Region: to.text("state"),
+			PostalCode: to.text("postcode"), Country: to.text("country"), Phone: cmp.Or(to.text("phone"), billing.text("phone")),
+		}
+	}
+	billing.skipAll()
+	for _, l := range f.list("shipping_lines") {
+		if by := l.text("method_id"); by == "local_pickup" || by == "pickup_location" {
+			c.noPlace(l.at+"method_id", "the customer fetches it, and it would be shipped")
+		}
+		l.skip("id", "total", "total_tax", "taxes", "meta_data", "instance_id", "tax_status")
+	}
+	f.skip("parent_id", "number", "order_key", "created_via", "version", "currency_symbol", "date_created", "date_modified", "date_modified_gmt", "discount_total", "discount_tax", "shipping_tax", "cart_tax",
+		"prices_include_tax", "customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash", "meta_data",
+		"tax_lines", "coupon_lines", "payment_url", "is_editable", "needs_payment", "needs_processing", "set_paid", "_links", "date_paid")
+}
+
+// wooState refuses an order that the shop has been paid for, or has gone on with.
+func wooState(f *fields) {
+	f.only("status", "only pending, on-hold and processing orders are taken", "pending", "on-hold", "processing")
+	if f.has("date_paid_gmt") || f.has("date_paid") {
+		f.c.wrong("date_paid", "the shop has been paid, and the order would be charged again")
+	}
+	if f.has("refunds") {
+		f.c.wrong("refunds", "the order has been refunded in part: what is left of it is not known here")
+	}
+	if f.has("date_completed_gmt") || f.has("date_completed") {
+		f.c.wrong("date_completed", "what has been shipped would be shipped again")
+	}
+}
+
+// wooItem adds a line, and says how much of it is taken off.
+func wooItem(c *conversion, l *fields) (off int64) {
+	sku := c.sku(l.at+"sku", l.text("sku"))
+	full, paid := l.number("subtotal"), l.number("total")
+	if full == "" || paid == "" {
+		c.wrong(l.at+"subtotal", "and total: both must be there")
+		return 0
+	}
+	all := c.amount(l.at+"subtotal", full)
+	off = all - c.amount(l.at+"total", paid)
+	if off < 0 {
+		c.wrong(l.at+"total", "is more than its subtotal")
+	}
+	c.line(sku, l.whole("quantity"), all)
+	varies := l.has("variation_id")
+	for _, m := range l.list("meta_data") {
+		// Those with _ are the shop's own, and a variation has its SKU.
+		if key := m.text("key"); !varies && !strings.HasPrefix(key, "_") && !strings.HasPrefix(key, "pa_") && m.has("value") {
+			c.noPlace(l.at+"meta_data", "the piece is made to order, which would be forgotten")
+			break
+		}
+	}
+	for _, m := range l.kids {
+		m.skipAll()
+	}
+	l.skip("id", "name", "product_id", "variation_id", "tax_class", "subtotal_tax", "total_tax", "taxes", "price", "image", "parent_name", "global_unique_id")
+	return off
+}
+
+// wooTime is a time without a zone, in UTC.
+func wooTime(f *fields, key string) time.Time {
+	s := f.text(key)
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse("2006-01-02T15:04:05", s)
+	if err != nil {
+		f.c.wrong(f.at+key, "must be a time such as 2026-11-23T10:00:00, in UTC")
+	}
+	return t
+}
