@@ -32,8 +32,11 @@ type Load struct {
 	Duration    time.Duration // or after so long
 	Patience    time.Duration // how long to wait then for those that have not ended
 	Mix         Mix
-	SKUs        []string
-	Seed        uint64
+	// From are orders to place in turn, instead of a mix: each time under another
+	// id and customer. nil: Mix and SKUs say what is placed.
+	From []order.Order
+	SKUs []string
+	Seed uint64
 	// Progress is told every second how it goes; nil: nobody is.
 	Progress func(Report)
 }
@@ -68,9 +71,14 @@ type run struct {
 
 // Run does it and returns what came of it, also beside an error.
 func (l Load) Run(ctx context.Context) (Report, error) {
-	deck, err := l.Mix.deck()
-	if err != nil {
-		return Report{}, err
+	deck := []*kind{{Name: "given", want: order.StatusCompleted}}
+	if l.From != nil {
+		l.Mix = nil
+	} else {
+		var err error
+		if deck, err = l.Mix.deck(); err != nil {
+			return Report{}, err
+		}
 	}
 	r := &run{
 		Load: l, prefix: "load-" + uuid.NewString()[:8], deck: deck, began: time.Now(),
@@ -164,12 +172,7 @@ func (r *run) deal(n int) *flight {
 
 // place sends an order, and reports whether its saga is to be waited for.
 func (r *run) place(ctx context.Context, n int, f *flight, due time.Time) bool {
-	o := order.Order{
-		SpecVersion: order.SpecVersion, OrderID: f.id, CustomerID: r.customer(n % customers), Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
-		Lines:  []order.Line{{SKU: r.SKUs[n%len(r.SKUs)], Quantity: 1, UnitPrice: 1999}},
-		ShipTo: &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
-	}
-	f.kind.make(&o)
+	o := r.order(n, f)
 	// Before it is sent: it may be seen to have ended before its answer is here.
 	r.mu.Lock()
 	r.report.Sent++
@@ -199,6 +202,22 @@ func (r *run) place(ctx context.Context, n int, f *flight, due time.Time) bool {
 		r.lastSeen = err.Error()
 	}
 	return false
+}
+
+// order is the one with this number.
+func (r *run) order(n int, f *flight) order.Order {
+	if r.From != nil {
+		o := r.From[n%len(r.From)]
+		o.OrderID, o.CustomerID = f.id, r.customer(n%customers)
+		return o
+	}
+	o := order.Order{
+		SpecVersion: order.SpecVersion, OrderID: f.id, CustomerID: r.customer(n % customers), Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+		Lines:  []order.Line{{SKU: r.SKUs[n%len(r.SKUs)], Quantity: 1, UnitPrice: 1999}},
+		ShipTo: &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+	}
+	f.kind.make(&o)
+	return o
 }
 
 func (r *run) customer(n int) string { return r.prefix + "-c" + strconv.Itoa(n) }

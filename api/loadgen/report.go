@@ -19,7 +19,7 @@ type Report struct {
 	Loop        string               `json:"loop"` // open or closed
 	Rate        float64              `json:"rate,omitempty"`
 	Concurrency int                  `json:"concurrency,omitempty"`
-	Mix         Mix                  `json:"mix"`
+	Mix         Mix                  `json:"mix"`     // null if the orders were given
 	Seconds     float64              `json:"seconds"` // until the last order was sent
 	All         float64              `json:"allSeconds"`
 	Sent        int                  `json:"sent"`

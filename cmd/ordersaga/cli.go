@@ -28,6 +28,7 @@ type cli struct {
 	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
 	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
+	Order     orderCmd     `cmd:"" help:"Turn a shop's orders into ours."`
 	Load      loadCmd      `cmd:"" help:"Place orders through the API of a running system, at a rate or so many at once, and measure."`
 	Bench     benchCmd     `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
 	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`

@@ -81,16 +81,10 @@ func (f *fields) value(key string) json.RawMessage {
 	return nil
 }
 
-func (f *fields) decode(key, kind string, into any) bool {
-	v := f.value(key)
-	if v == nil {
-		return false
-	}
-	if json.Unmarshal(v, into) != nil {
+func (f *fields) decode(key, kind string, into any) {
+	if v := f.value(key); v != nil && json.Unmarshal(v, into) != nil {
 		f.c.wrong(f.at+key, "must be %s", kind)
-		return false
 	}
-	return true
 }
 
 // text is a string, "" if it is not there.

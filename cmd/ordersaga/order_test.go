@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/api/loadgen"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+const shops = "../../internal/importer/testdata/"
+
+func convert(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(t.Context(), append([]string{"order", "convert"}, args...), &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// TestLoadOfShopsOrders: what each shop's importer makes of its orders goes
+// through the system, and the books agree then.
+func TestLoadOfShopsOrders(t *testing.T) {
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	args := []string{"load", "--concurrency=4", "--orders=40", "--output=json"}
+	stock := map[string]int64{}
+	for fixture, from := range map[string]string{
+		"shopify": "shopify", "shopify-foreign": "shopify", "woocommerce": "woocommerce", "commercetools": "commercetools", "cloudevents": "cloudevents",
+	} {
+		status, out, errs := convert(t, "--from="+from, "--payment-token=tok_ok", shops+fixture+".json")
+		if status != 0 {
+			t.Fatalf("%s: %d %s", fixture, status, errs)
+		}
+		o, err := order.Parse([]byte(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range o.Demand() {
+			stock[d.SKU] = 10_000
+		}
+		file := filepath.Join(t.TempDir(), fixture+".jsonl")
+		if err := os.WriteFile(file, []byte(out+out), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--file="+file)
+	}
+	s.SetStock(t, stock)
+	status, out, errs := s.run(args...)
+	var r loadgen.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
+		t.Fatalf("%d %s %s %v", status, out, errs, err)
+	}
+	if r.Accepted != 40 || r.Ended[order.StatusCompleted] != 40 || r.Open != 0 || len(r.Unexpected) != 0 {
+		t.Errorf("%+v", r)
+	}
+	var books bytes.Buffer
+	status = run(t.Context(), []string{"check", "--aws-endpoint", s.Endpoint, "--payment-url", s.Simulators.PaymentURL, "--carrier-url", s.Simulators.CarrierURL, "--api", s.API}, &books, &books)
+	if status != 0 || !strings.Contains(books.String(), `"violations": []`) || !strings.Contains(books.String(), `"COMPLETED": 40`) {
+		t.Errorf("check: %d %s", status, &books)
+	}
+	charges, _, err := s.Parts.Payments.Charges(t.Context(), "", 100)
+	currencies := map[string]int64{}
+	for _, c := range charges {
+		currencies[c.Currency] += c.Amount
+	}
+	if err != nil || len(charges) != 40 || currencies["JPY"] != 8*5060 || currencies["EUR"] != 8*(5438+5901) || currencies["USD"] != 8*6688 || currencies["KWD"] != 8*26000 {
+		t.Errorf("charged %v %v", currencies, err)
+	}
+}
+
+// TestConvertTellsWhatHasNoPlace, on standard error or in one document.
+func TestConvertTellsWhatHasNoPlace(t *testing.T) {
+	status, out, errs := convert(t, "--from=shopify", "--payment-token=tok_ok", shops+"shopify.json")
+	if status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "note: tags: has no place in our order, and is left out\n") {
+		t.Errorf("%d %s %s", status, out, errs)
+	}
+	status, out, errs = convert(t, "--from=shopify", shops+"shopify.json")
+	if status != 1 || out != "" || !strings.Contains(errs, "REFUSED: payment: the shop's order has no payment token") || !strings.Contains(errs, "1 fields are in the way") {
+		t.Errorf("%d %s %s", status, out, errs)
+	}
+	var answer struct {
+		Order *order.Order
+		Notes []struct {
+			Field   string
+			Refused bool
+		}
+	}
+	status, out, _ = convert(t, "--from=shopify", "-ojson", shops+"shopify.json")
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || status != 1 || answer.Order != nil || len(answer.Notes) == 0 {
+		t.Errorf("%d %s %v", status, out, err)
+	}
+	status, out, _ = convert(t, "--from=woocommerce", "--payment-token=tok_ok", "-ojson", shops+"woocommerce.json")
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || status != 0 || answer.Order == nil || answer.Order.OrderID != "727" {
+		t.Errorf("%d %s %v", status, out, err)
+	}
+	raw, err := os.ReadFile(shops + "woocommerce.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "order.json")
+	if err := os.WriteFile(file, bytes.Replace(raw, []byte(`"WOO-MUG"`), []byte(`"mug, blue; 1/2"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", file); status != 1 || !strings.Contains(errs, `REFUSED: line_items[1].sku: is "mug, blue; 1/2"`) {
+		t.Errorf("%d %s", status, errs)
+	}
+	if status, out, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", "--sku=mug, blue; 1/2=MUG-BLUE", file); status != 0 || !strings.Contains(out, `"MUG-BLUE"`) {
+		t.Errorf("%d %s", status, errs)
+	}
+	for _, args := range [][]string{{"--from=magento"}, {}, {"--from=shopify", "no-such-file"}} {
+		if status, out, errs := convert(t, args...); status == 0 || out != "" || errs == "" {
+			t.Errorf("%s: %d %s %s", args, status, out, errs)
+		}
+	}
+	s := shell{t, testkit.NewSystem(t, nil, nil)}
+	s.refuses("read orders from", "load", "--rate=1", "--file="+shops+"../importer.go")
+	s.refuses("order 1: invalid order", "load", "--rate=1", "--file="+shops+"shopify.json")
+}
