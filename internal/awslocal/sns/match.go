@@ -6,9 +6,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// MatchAttributes applies a policy of scope MessageAttributes.
+// MatchAttributes applies a policy of scope MessageAttributes. A message that has
+// none meets no policy, also not {"exists": false}; see
+// https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
 func (f *Filter) MatchAttributes(attrs map[string]wire.MessageAttribute) bool {
-	return f.root.match(func(name string) ([]any, bool) {
+	return len(attrs) > 0 && f.root.match(func(name string) ([]any, bool) {
 		a, ok := attrs[name]
 		if !ok {
 			return nil, false
