@@ -72,17 +72,42 @@ type sagaCmd struct {
 	Purge     sagaPurgeCmd   `cmd:"" help:"Forget the history of sagas that have ended."`
 }
 
+// filter is a selection that was asked for. An empty one, such as that of a
+// script's variable that is not set, would select everything.
+type filter string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *filter) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		return errors.New("is empty; leave the flag out to select all")
+	}
+	*f = filter(b)
+	return nil
+}
+
+// joined separates filters by commas.
+func joined(all []filter) string {
+	var b strings.Builder
+	for i, f := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(string(f))
+	}
+	return b.String()
+}
+
 type sagaListCmd struct {
 	remote
 
-	Status   []string `help:"Only these, separated by commas, such as NEEDS_ATTENTION."`
-	Customer string   `help:"Only this customer's."`
-	SKU      string   `name:"sku" help:"Only orders for this SKU."`
+	Status   []filter `sep:"none" help:"Only these, separated by commas, such as NEEDS_ATTENTION."`
+	Customer filter   `help:"Only this customer's."`
+	SKU      filter   `name:"sku" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only those that need attention or have not moved for longer than they may."`
 	Undoing  bool     `help:"Only those that are being undone, or need a person for that."`
-	Runtime  []string `name:"runtime-status" help:"Only those whose saga has one of these in the workflow engine, separated by commas, such as SUSPENDED or TERMINATED; NONE: orders that have not ended and whose saga it does not know. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too."`
-	Since    string   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
-	Before   string   `help:"Accepted before: likewise."`
+	Runtime  []filter `sep:"none" name:"runtime-status" help:"Only those whose saga has one of these in the workflow engine, separated by commas, such as SUSPENDED or TERMINATED; NONE: orders that have not ended and whose saga it does not know. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too."`
+	Since    filter   `help:"Accepted at or after: RFC 3339, or a duration back from now such as 15m."`
+	Before   filter   `help:"Accepted before: likewise."`
 	Limit    int      `default:"50" help:"At most so many."`
 }
 
@@ -91,7 +116,7 @@ func (c sagaListCmd) Run(e env) error {
 	yes := map[bool]string{true: "true"}
 	for cursor := ""; len(list) < c.Limit; {
 		q := url.Values{"limit": {strconv.Itoa(min(c.Limit-len(list), 1000))}}
-		for name, v := range map[string]string{"status": strings.Join(c.Status, ","), "runtimeStatus": strings.Join(c.Runtime, ","), "customer": c.Customer, "sku": c.SKU, "since": c.Since, "before": c.Before, "cursor": cursor, "stuck": yes[c.Stuck], "undoing": yes[c.Undoing]} {
+		for name, v := range map[string]string{"status": joined(c.Status), "runtimeStatus": joined(c.Runtime), "customer": string(c.Customer), "sku": string(c.SKU), "since": string(c.Since), "before": string(c.Before), "cursor": cursor, "stuck": yes[c.Stuck], "undoing": yes[c.Undoing]} {
 			if v != "" {
 				q.Set(name, v)
 			}
