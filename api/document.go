@@ -114,7 +114,9 @@ func examples() map[string]given {
 	acts := given{said, acted}
 	return map[string]given{
 		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: whole}, "getHistory": {out: events},
-		"cancelSaga": acts, "approveSaga": acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
+		"cancelSaga":     {CancelRequest{Said{"ann", "called on the phone"}, stock.Customer}, acted},
+		"forgetCustomer": {Said{"ann", "letter of 23 November"}, Forgotten{Erased: 12, Open: []string{"o-1042"}, Letters: 1}},
+		"approveSaga":    acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
 		"retrySaga": {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
 		"reconcile": {out: reconciled}, "getReconciliation": {out: reconciled},
 		"overview":       {out: view},

@@ -140,7 +140,9 @@ func TestEveryOperation(t *testing.T) {
 	must[*RejectSagaResult](t, 202)(s.RejectSagaWithResponse(ctx, "rejected", ann))
 	s.until("rejected", "CANCELLED", "")
 	s.until("cancelled", "AWAITING_APPROVAL", "")
-	must[*CancelSagaResult](t, 202)(s.CancelSagaWithResponse(ctx, "cancelled", ann))
+	customer := CancelRequestFor("customer")
+	cancel := CancelRequest{By: ann.By, Note: ann.Note, For: &customer}
+	must[*CancelSagaResult](t, 202)(s.CancelSagaWithResponse(ctx, "cancelled", cancel))
 	s.until("cancelled", "CANCELLED", "")
 	s.until("terminated", "AWAITING_APPROVAL", "")
 	must[*TerminateSagaResult](t, 202)(s.TerminateSagaWithResponse(ctx, "terminated", ann))
@@ -175,9 +177,13 @@ func TestEveryOperation(t *testing.T) {
 	s.deadLetters(ctx)
 
 	must[*GetSagaResult](t, 404)(s.GetSagaWithResponse(ctx, "nobody", nil))
-	must[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", ann))
+	must[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", cancel))
 	must[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, newOrder("good", 999, "Bob")))
 	must[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
+
+	if f := must[*ForgetCustomerResult](t, 200)(s.ForgetCustomerWithResponse(ctx, "c-1", ann)); f.JSON200.Erased < 5 {
+		t.Errorf("%s", f.Body)
+	}
 
 	for path, item := range s.model.Paths.PathItems.FromOldest() {
 		for method, op := range item.GetOperations().FromOldest() {
