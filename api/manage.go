@@ -39,7 +39,7 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 		s.managed("terminate", running, s.Sagas.Terminate))
 	huma.Register(h, huma.Operation{
 		OperationID: "purgeSaga", Method: http.MethodDelete, Path: "/v1/sagas/{id}", Tags: []string{"actions"},
-		Summary: "Forget the history of a saga that has ended", Description: "The order and its notes stay.", DefaultStatus: http.StatusNoContent,
+		Summary: "Forget the history of a saga that has ended", Description: "The order and its notes stay, with the customer in them: forgetCustomer erases those.", DefaultStatus: http.StatusNoContent,
 		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity},
 	}, s.purge)
 }
@@ -49,7 +49,7 @@ type purgeInput struct {
 	IDInput
 
 	By   string `query:"by" maxLength:"64" doc:"Who acts." example:"ann"`
-	Note string `query:"note" maxLength:"500" doc:"Why." example:"the customer wants to be forgotten"`
+	Note string `query:"note" maxLength:"500" doc:"Why." example:"tidied up"`
 }
 
 func (s *server) purge(ctx context.Context, in *purgeInput) (*struct{}, error) {

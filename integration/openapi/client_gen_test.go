@@ -1158,7 +1158,7 @@ type ClientInterface interface {
 
 	// PurgeSaga Forget the history of a saga that has ended
 	//
-	// The order and its notes stay.
+	// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 	//
 	// Corresponds with DELETE /v1/sagas/{id} (the `PurgeSaga` operationId).
 	PurgeSaga(ctx context.Context, id string, params *PurgeSagaParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1690,7 +1690,7 @@ func (c *Client) StartSaga(ctx context.Context, body StartSagaJSONRequestBody, r
 
 // PurgeSaga Forget the history of a saga that has ended
 //
-// The order and its notes stay.
+// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 //
 // Corresponds with DELETE /v1/sagas/{id} (the `PurgeSaga` operationId).
 func (c *Client) PurgeSaga(ctx context.Context, id string, params *PurgeSagaParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3829,7 +3829,7 @@ type ClientWithResponsesInterface interface {
 
 	// PurgeSagaWithResponse Forget the history of a saga that has ended
 	//
-	// The order and its notes stay.
+	// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5578,7 +5578,7 @@ func (c *ClientWithResponses) StartSagaWithResponse(ctx context.Context, body St
 
 // PurgeSagaWithResponse Forget the history of a saga that has ended
 //
-// The order and its notes stay.
+// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 //
 // Returns a wrapper object for the known response body format(s).
 //
