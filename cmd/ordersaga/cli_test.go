@@ -89,7 +89,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"worker --listen 127.0.0.1:0 --ephemeral --aws-endpoint http://127.0.0.1:1", 1, "queue OrderProcessingQueue"},
 		{"worker --listen 127.0.0.1:0 --ephemeral --aws-endpoint http://127.0.0.1:1", 1, "looking for queues and topics endpoint=http://127.0.0.1:1"},
 		{"setup --aws-endpoint http://127.0.0.1:1", 1, "create topic"},
-		{"check --aws-endpoint http://127.0.0.1:1", 1, "stock"},
+		{"check --aws-endpoint http://127.0.0.1:1", 1, "read the installation: read from table orders"},
 		{"reconcile --api http://127.0.0.1:1", 1, "--offline"},
 		{"local-aws --listen 0.0.0.0:0 --ephemeral", 1, "loopback"},
 		{"payment --listen :0 --ephemeral", 1, "loopback"},
