@@ -5,7 +5,7 @@ FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race faults lint dapr kube-tools moto emulators cfn-lint helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race faults lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,7 @@ test: ## all tests
 # Without what mostly drives other programs: nothing in those is built for it,
 # and `make test` has run it.
 race: ## the tests of our own code with the race detector
-	go test -race -count=1 -timeout 20m -skip 'TestOthersReadSagas|TestOpenSidecars|TestWorkflow/dapr' $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
+	go test -race -count=1 -timeout 20m -skip 'TestOthersReadSagas|TestOpenSidecars|TestWorkflow/dapr|TestSchemathesis' $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
 
 faults: ## put back each fault that was fixed, and see the seeds of internal/hostile fail (ten minutes; docs/reliability.md)
 	bash internal/hostile/faults.sh
@@ -77,7 +77,9 @@ emulators: bin/ministack/ready bin/roto/ready bin/elasticmq/ready ## other peopl
 
 cfn-lint: bin/cfnlint/ready ## cfn-lint, for deploy/cloudformation, into bin/ (Python 3)
 
-bin/ministack/ready bin/roto/ready bin/cfnlint/ready: bin/%/ready: tools/%/requirements.txt
+schemathesis: bin/schemathesis/ready ## schemathesis, for integration/openapi, into bin/ (Python 3)
+
+bin/ministack/ready bin/roto/ready bin/cfnlint/ready bin/schemathesis/ready: bin/%/ready: tools/%/requirements.txt
 	python3 -m venv --clear bin/$*
 	bin/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@

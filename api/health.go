@@ -20,12 +20,15 @@ type healthOutput struct {
 // readyTimeout: who asks wants to know soon, also when nothing answers.
 const readyTimeout = 5 * time.Second
 
+// noToken says in the document that an operation asks for none.
+var noToken = []map[string][]string{}
+
 func (s *server) health(h huma.API) {
 	ok := &healthOutput{}
 	ok.Body.Status = "ok"
-	huma.Register(h, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "Says whether the process lives"},
+	huma.Register(h, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Security: noToken, Summary: "Says whether the process lives"},
 		func(context.Context, *struct{}) (*healthOutput, error) { return ok, nil })
-	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Summary: "Says whether it can do its work", Errors: []int{http.StatusServiceUnavailable}},
+	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Security: noToken, Summary: "Says whether it can do its work", Errors: []int{http.StatusServiceUnavailable}},
 		func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 			ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 			defer cancel()
