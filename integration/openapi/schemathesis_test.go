@@ -30,10 +30,10 @@ func TestSchemathesis(t *testing.T) {
 	program := testkit.Pinned(t, "schemathesis/bin/st", "schemathesis")
 	const letters, streams, all = "^/v1/dead-letters/", "/events$", "."
 	parts := map[string]*part{
-		"operator":               {token: true, paths: all, except: letters + "|" + streams, examples: "80", least: 1500},
+		"operator":               {token: true, paths: all, except: letters + "|" + streams, examples: "200", least: 4000},
 		"operator, dead letters": {token: true, paths: letters, examples: "4", least: 80},
 		"operator, streams":      {token: true, paths: streams, examples: "4", least: 20},
-		"nobody":                 {paths: all, examples: "20", least: 1000},
+		"nobody":                 {paths: all, examples: "60", least: 3000},
 	}
 	var running sync.WaitGroup
 	for _, p := range parts { // all at once: most of the time they wait
