@@ -156,10 +156,10 @@ func TestQueuesGetTheirEventsOnly(t *testing.T) {
 	if err != nil || a.Attributes["FilterPolicyScope"] != "MessageBody" || a.Attributes["FilterPolicy"] != cloud.FilterPolicy("OrderPlaced") {
 		t.Errorf("%v %v", a, err)
 	}
-	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`, `no JSON`}
+	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `no JSON`}
 	taken := []string{
 		`{"orderId":"plain"}`, `{"type":"OrderPlaced","orderId":"typed"}`, `{"specversion":"1.0","type":"OrderPlaced","data":{}}`,
-		`{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`, `{"detail-type":"OrderPlaced","detail":{}}`, `{"Type":"Notification","Message":"{}"}`,
+		`{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`, `{"detail-type":"OrderPlaced","detail":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`, `{"Type":"Notification","Message":"{}"}`,
 	}
 	for _, body := range append(dropped, taken...) {
 		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &body})

@@ -195,8 +195,7 @@ func (c *Clients) arn(ctx context.Context, url string) (string, error) {
 // neither `aws sns publish` nor Dapr sets any:
 // https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
 func FilterPolicy(event string) string {
-	absent := `{"exists":false}`
-	return fmt.Sprintf(`{"type":[%q,%q,%s],"detail-type":[%q,%s]}`, event, envelope.DaprType, absent, event, absent)
+	return fmt.Sprintf(`{"type":[%q,%q,{"exists":false}]}`, event, envelope.DaprType)
 }
 
 // subscribe lets a topic deliver events of a type to a queue. The attributes are
