@@ -46,6 +46,7 @@ func topics() []behaviour {
 		{"array", `{"kind":["b"]}`, "m", map[string]types.MessageAttributeValue{"kind": {DataType: aws.String("String.Array"), StringValue: aws.String(`["a","b"]`)}}, 1},
 		{"$or", `{"$or":[{"a":["1"]},{"b":["2"]}]}`, "m", attrs("b", "2"), 1},
 		{"body", `{"order":{"status":["PAID"]}}`, `{"order":{"status":"PAID"}}`, nil, 1},
+		{"body, exists false", `{"type":["a",{"exists":false}]}`, `{"order":1}`, nil, 1},
 		{"another body", `{"order":{"status":["PAID"]}}`, `{"order":{"status":"OPEN"}}`, nil, 0},
 	} {
 		says := "a message that meets the subscription's policy is delivered"
