@@ -28,6 +28,7 @@ var deviations = []deviation{
 	{moto, "SNS: unknown protocol", "takes it", sees{"subscribe: accepted"}},
 	{moto, "SNS: filter policy, exists false, no attributes", "delivers it", sees{"received: got 1"}},
 	{moto, "SNS: filter policy, body, exists false", "does not deliver it", sees{"received: got 0"}},
+	{moto, "DynamoDB: index twice", "internal error", sees{"add an index that is there: " + failed + "DynamoDB: UpdateTable" + html}},
 	{moto, "DynamoDB: sets", "keeps numbers as they were written", sees{"numbers: got [1.0 2]"}},
 	{moto, "DynamoDB: numbers, form", "keeps them as they were written", sees{`1.0 becomes "1.0"`, `-0 becomes "-0"`, `0.10 becomes "0.10"`, `1e3 becomes "1e3"`, `1E-2 becomes "1E-2"`, `+5 becomes "+5"`, `00012 becomes "00012"`}},
 	{moto, "DynamoDB: numbers, refused", "takes 39 digits and underscores", sees{`"123456789012345678901234567890123456789": accepted`, `"1_0": accepted`}},
