@@ -269,3 +269,59 @@ func TestUpgradeToTheIndexByTime(t *testing.T) {
 	fill(1)
 	lists("the index, and a process of this release has looked")
 }
+
+// counting counts scans.
+type counting struct {
+	stock.DynamoDB
+
+	scans int
+}
+
+func (c *counting) Scan(ctx context.Context, in *dynamodb.ScanInput, o ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error) {
+	c.scans++
+	return c.DynamoDB.Scan(ctx, in, o...)
+}
+
+// TestBackFillReadsHistoryOnce: the table grows for ever, so that a process begins
+// must not cost a scan of it.
+func TestBackFillReadsHistoryOnce(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	accept(t, a.Store, newOrder("old"))
+	olderTable(t, a, "old")
+	if err := a.Store.CreateTables(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fill := func(scans, orders int) {
+		t.Helper()
+		db := &counting{DynamoDB: a.Clients.DynamoDB}
+		s := stock.New(db, stock.TablesWithPrefix(""), nil) // a process
+		n, err := s.BackFill(t.Context())
+		if err != nil || n != orders || db.scans != scans {
+			t.Errorf("%d orders with %d scans: %v; want %d with %d", n, db.scans, err, orders, scans)
+		}
+	}
+	fill(1, 1)
+	fill(1, 0)
+	fill(0, 0)
+	accept(t, a.Store, newOrder("rolled-back"))
+	noPlace(t, a, "rolled-back")
+	fill(0, 1)
+	fill(0, 0)
+}
+
+// TestListOfFewGoesInLargerSteps: what is far between others is found with few
+// requests.
+func TestListOfFewGoesInLargerSteps(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	few := newOrder("few")
+	few.Lines[0].SKU = "FEW"
+	accept(t, a.Store, few)
+	for n := range 200 {
+		accept(t, a.Store, newOrder(fmt.Sprintf("o%03d", n)))
+	}
+	db := &changing{DynamoDB: a.Clients.DynamoDB, shard: "#0", before: -1}
+	got := walk(t, stock.New(db, stock.TablesWithPrefix(""), nil), stock.Query{SKU: "FEW", Limit: 2})
+	if !slices.Equal(got, []string{"few"}) || db.seen > 12 {
+		t.Errorf("%v with %d queries of a shard", got, db.seen)
+	}
+}

@@ -71,7 +71,7 @@ func (s *Store) CreateTables(ctx context.Context) error {
 			return fmt.Errorf("wait for table %s: %w", *in.TableName, err)
 		}
 		if in.TableName == &s.tables.Orders && !exists {
-			if err := s.setDated(ctx); err != nil {
+			if err := s.setDated(ctx, s.now()); err != nil {
 				return err
 			}
 		}
