@@ -34,10 +34,12 @@ var named = known(`customerId payment token shipTo name line1 line2 city postalC
 // wraps are the fields that have a whole message in a text.
 var wraps = known(`data detail Message data_base64`)
 
-func known(names string) map[string]bool {
-	all := map[string]bool{}
-	for _, n := range strings.Fields(names) {
-		all[n] = true
+func known(names string) map[string]bool { return setOf(strings.Fields(names)) }
+
+func setOf(words []string) map[string]bool {
+	all := make(map[string]bool, len(words))
+	for _, w := range words {
+		all[w] = true
 	}
 	return all
 }
@@ -196,13 +198,18 @@ func walk(name string, v any, f func(name, text string)) {
 // withoutWords hides words in a text, unless they are shown anyway. The last one
 // of a text that was cut goes with them: it may be a part of one.
 func withoutWords(text string, hidden, shown []string) string {
-	hidden = slices.DeleteFunc(hidden, func(w string) bool { return slices.Contains(shown, w) })
+	// A letter may have a hundred thousand words, and be read over and over.
+	open, secret := setOf(shown), map[string]bool{}
+	for _, w := range hidden {
+		if !open[w] {
+			secret[strings.Trim(w, ".-")] = true
+		}
+	}
 	if cut, ok := strings.CutSuffix(text, "…"); ok {
 		if i := strings.LastIndexFunc(cut, between); i < len(cut)-1 {
 			text = cut[:i+1] + hiddenText + "…"
 		}
 	}
-	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) })
 	var out strings.Builder
 	for len(text) > 0 {
 		end := strings.IndexFunc(text, between)
@@ -219,7 +226,7 @@ func withoutWords(text string, hidden, shown []string) string {
 			}
 		}
 		word := text[:end]
-		if slices.ContainsFunc(hidden, func(h string) bool { return h == word || strings.Trim(word, ".-") == strings.Trim(h, ".-") }) {
+		if secret[strings.Trim(word, ".-")] {
 			word = hiddenText
 		}
 		out.WriteString(word)
