@@ -242,6 +242,11 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 	if err != nil {
 		return workflows.State{}, err
 	}
+	// A worker of a release that knew lines only may have passed the order on
+	// without the rest of what it costs.
+	if o, err := rec.Order(); err == nil {
+		s.Order.Shipping, s.Order.Tax, s.Order.Discount = o.Shipping, o.Tax, o.Discount
+	}
 	id := rec.ChargeID
 	if id == "" && s.Order.Total() > 0 {
 		if id, err = a.charge(ctx, s.Order, rec); err != nil {

@@ -140,6 +140,24 @@ func TestChargePayment(t *testing.T) {
 	}
 }
 
+// TestChargeOfWhatAnOlderWorkerPassedOn: while releases change, a worker of the one
+// before may run the saga, whose orders have lines only. The charge is over all
+// that the customer has agreed to.
+func TestChargeOfWhatAnOlderWorkerPassedOn(t *testing.T) {
+	b := newBench(t)
+	s := newState("o")
+	o := s.Order
+	o.Payment.Token, o.Shipping, o.Tax, o.Discount = "tok_ok", 490, 38, 100
+	_, _, err := b.Store.Accept(t.Context(), o)
+	b.must(err)
+	b.do(workflows.ReserveStock, s)
+	b.do(workflows.ChargePayment, s)
+	list, _, err := b.payments.Charges(t.Context(), "", 10)
+	if err != nil || len(list) != 1 || list[0].Amount != o.Total() {
+		t.Errorf("%+v %v, want %d", list, err, o.Total())
+	}
+}
+
 // TestChargePaymentWhenKeysAreForgotten runs the step of sagas that are begun
 // again days later: after the charge, after one whose answer was lost, and after
 // a refund.
