@@ -59,6 +59,9 @@ const (
 	voided    = "voided"   // of a refund by key: nothing was charged, and nothing will be
 )
 
+// chargeVoided is the code of a charge's refusal after a refund by its key.
+const chargeVoided = "charge_voided"
+
 // chargeAnswer answers POST /v1/charges. All but code and message must be there.
 type chargeAnswer struct {
 	ID       string `json:"id"`
@@ -251,7 +254,7 @@ func final(err error) error {
 	switch {
 	case ok && r.status == http.StatusPaymentRequired && r.Code != "":
 		return declined(r.Code, r.Message)
-	case ok && r.status == http.StatusConflict && r.Code == "charge_voided":
+	case ok && r.status == http.StatusConflict && r.Code == chargeVoided:
 		return ErrVoided
 	}
 	return err

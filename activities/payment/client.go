@@ -101,7 +101,10 @@ func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err erro
 		asked.OrderID = c.opt.Installation.theirs(charge.OrderID)
 		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(asked.OrderID), asked, &a)
 		if refused, ok := errors.AsType[*refusal](err); ok {
-			refused.Code, refused.Message = hide(refused.Code, charge.Token), hide(refused.Message, charge.Token)
+			refused.Message = hide(refused.Message, charge.Token)
+			if refused.Code != chargeVoided { // which says what it is, whatever the token
+				refused.Code = hide(refused.Code, charge.Token)
+			}
 		}
 		a.Code, a.Message = hide(a.Code, charge.Token), hide(a.Message, charge.Token)
 		if err == nil {
