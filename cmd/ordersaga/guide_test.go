@@ -238,7 +238,7 @@ func (g guided) charts(t *testing.T) {
 		args := []string{"template"}
 		for i := 1; i < len(c.args); i++ {
 			switch c.args[i] {
-			case "--install", "--wait", "--atomic", "--create-namespace", "--reuse-values":
+			case "--install", "--wait", "--atomic", "--create-namespace", "--reset-then-reuse-values": // --reuse-values leaves out what is new in a chart
 			case "--version", "--timeout":
 				i++
 			case "dapr/dapr":
@@ -250,7 +250,7 @@ func (g guided) charts(t *testing.T) {
 		switch {
 		case slices.Contains(c.args, "kedacore/keda"), slices.Contains(c.args, "prometheus-community/kube-prometheus-stack"):
 			continue // their charts are in no module
-		case slices.Contains(c.args, "--reuse-values"):
+		case slices.Contains(c.args, "--reset-then-reuse-values"):
 			args = append(args, "-f", "first.yaml", "--set", "requireCRDs=false")
 		case slices.Contains(c.args, "deploy/helm/ordersaga"):
 			args = append(args, "--set", "requireCRDs=false")
