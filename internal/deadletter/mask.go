@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,18 +24,16 @@ const hiddenText = "•••"
 const others = "other fields"
 
 // shown are the fields of the messages and of their envelopes whose values say
-// nothing about a person, as long as they are numbers, ids or times.
-var shown = known(`specVersion specversion type Type orderId shipmentId sku quantity unitPrice currency placedAt
-	shipping tax discount total lines id time MessageId TopicArn Timestamp detail-type data detail Message data_base64`)
-
-// named are the fields whose names may be shown, and their values not.
-var named = known(`customerId payment token shipTo name line1 line2 city postalCode region country phone
-	reason trackingId source Source Subject account`)
-
-// wraps are the fields that have a whole message in a text.
-var wraps = known(`data detail Message data_base64`)
-
-func known(names string) map[string]bool { return setOf(strings.Fields(names)) }
+// nothing about a person, as long as they are what they should be: a number, an
+// id, a time, or objects, of which each field is judged by itself. A token or a
+// name may be spelled like an id, so a text that should be none is not shown.
+var shown = known(map[string]func(any) bool{
+	`specVersion quantity unitPrice shipping tax discount total`:                     number,
+	`orderId shipmentId sku id MessageId specversion type Type detail-type currency`: id,
+	`placedAt time Timestamp`:               moment,
+	`TopicArn`:                              topic,
+	`lines data detail Message data_base64`: none,
+})
 
 func setOf(words []string) map[string]bool {
 	all := make(map[string]bool, len(words))
@@ -43,6 +42,50 @@ func setOf(words []string) map[string]bool {
 	}
 	return all
 }
+
+// named are the fields whose names may be shown, and their values not.
+var named = known(map[string]func(any) bool{
+	`customerId payment token shipTo name line1 line2 city postalCode region country phone
+	reason trackingId source Source Subject account`: none,
+})
+
+// wraps are the fields that have a whole message in a text.
+var wraps = known(map[string]func(any) bool{`data detail Message data_base64`: none})
+
+func known(kinds map[string]func(any) bool) map[string]func(any) bool {
+	all := map[string]func(any) bool{}
+	for names, is := range kinds {
+		for _, n := range strings.Fields(names) {
+			all[n] = is
+		}
+	}
+	return all
+}
+
+func none(any) bool { return false }
+
+func number(v any) bool {
+	text, ok := v.(string)
+	return !ok || digits.MatchString(text)
+}
+
+func id(v any) bool {
+	text, ok := v.(string)
+	return !ok || order.ValidID(text)
+}
+
+func moment(v any) bool {
+	text, ok := v.(string)
+	_, err := time.Parse(time.RFC3339, text)
+	return ok && err == nil
+}
+
+func topic(v any) bool {
+	text, ok := v.(string)
+	return ok && arn.MatchString(text)
+}
+
+var digits = regexp.MustCompile(`^-?[0-9]{1,16}(\.[0-9]{1,4})?$`)
 
 var arn = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[A-Za-z0-9-]*:[0-9]*:[A-Za-z0-9_.-]+$`)
 
@@ -59,7 +102,7 @@ func (l Letter) Masked() Letter {
 		l.Body = fmt.Sprintf("%d bytes that are not a JSON object; operators can read them", len(l.Body))
 		return l
 	}
-	body := encode(mask(v))
+	body := encode(mask(v, none))
 	l.Reason = withoutWords(l.Reason, append(words(l.Body), wordsOf(v)...), words(body))
 	l.Body = body
 	return l
@@ -91,7 +134,7 @@ func encode(v any) string {
 // messages in it, or the text.
 func unwrapped(name string, v any) any {
 	text, ok := v.(string)
-	if !ok || !wraps[name] {
+	if !ok || wraps[name] == nil {
 		return v
 	}
 	b := []byte(text)
@@ -108,17 +151,18 @@ func unwrapped(name string, v any) any {
 	return inner
 }
 
-// mask hides what is in an object; a value outside of one is of the field above.
-func mask(v any) any {
+// mask hides what is in an object; a value outside of one is of the field above,
+// and is shown if that says so.
+func mask(v any, shows func(any) bool) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out, left := map[string]any{}, 0
 		for name, value := range v {
 			value = unwrapped(name, value)
 			switch {
-			case shown[name]:
-				out[name] = mask(value)
-			case named[name]:
+			case shown[name] != nil:
+				out[name] = mask(value, shown[name])
+			case named[name] != nil:
 				out[name] = hide(value)
 			default:
 				left++
@@ -131,14 +175,13 @@ func mask(v any) any {
 	case []any:
 		out := make([]any, len(v))
 		for i, value := range v {
-			out[i] = mask(value)
+			out[i] = mask(value, shows)
 		}
 		return out
-	case string:
-		if _, err := time.Parse(time.RFC3339, v); err == nil || order.ValidID(v) || arn.MatchString(v) {
-			return v
+	case string, json.Number:
+		if !shows(v) {
+			return hiddenText
 		}
-		return hiddenText
 	}
 	return v
 }
@@ -151,7 +194,7 @@ func hide(v any) any {
 	}
 	out := map[string]any{}
 	for name, value := range object {
-		if shown[name] || named[name] {
+		if shown[name] != nil || named[name] != nil {
 			out[name] = hide(value)
 		} else {
 			out[others] = hiddenText
@@ -176,12 +219,16 @@ func wordsOf(v any) (all []string) {
 }
 
 // walk gives f every text and number with the name of its field, and every name,
-// with "", also of what is wrapped in a text.
+// with "", also of what is wrapped in a text. The id of an object has the object's
+// name before it.
 func walk(name string, v any, f func(name, text string)) {
 	switch v := unwrapped(name, v).(type) {
 	case map[string]any:
 		for n, value := range v {
 			f("", n)
+			if n == "id" {
+				n = name + n
+			}
 			walk(n, value, f)
 		}
 	case []any:
@@ -196,7 +243,8 @@ func walk(name string, v any, f func(name, text string)) {
 }
 
 // withoutWords hides words in a text, unless they are shown anyway. The last one
-// of a text that was cut goes with them: it may be a part of one.
+// of a text that was cut goes with them, for it may be a part of one: before an
+// ellipsis whatever it is, and before a quotation mark if one begins so.
 func withoutWords(text string, hidden, shown []string) string {
 	// A letter may have a hundred thousand words, and be read over and over.
 	open, secret := setOf(shown), map[string]bool{}
@@ -205,10 +253,10 @@ func withoutWords(text string, hidden, shown []string) string {
 			secret[strings.Trim(w, ".-")] = true
 		}
 	}
-	if cut, ok := strings.CutSuffix(text, "…"); ok {
-		if i := strings.LastIndexFunc(cut, between); i < len(cut)-1 {
-			text = cut[:i+1] + hiddenText + "…"
-		}
+	inOrder := slices.Sorted(maps.Keys(secret))
+	begins := func(word string) bool { // one of them does with it
+		i, _ := slices.BinarySearch(inOrder, word)
+		return i < len(inOrder) && strings.HasPrefix(inOrder[i], word)
 	}
 	var out strings.Builder
 	for len(text) > 0 {
@@ -226,33 +274,47 @@ func withoutWords(text string, hidden, shown []string) string {
 			}
 		}
 		word := text[:end]
-		if secret[strings.Trim(word, ".-")] {
+		text = text[end:]
+		cut := strings.HasPrefix(text, `"`) && begins(word) ||
+			strings.HasPrefix(text, "…") && !strings.ContainsFunc(word, between)
+		if cut || secret[strings.Trim(word, ".-")] {
 			word = hiddenText
 		}
 		out.WriteString(word)
-		text = text[end:]
 	}
 	return out.String()
 }
 
 // Concerns reports whether a letter is about a customer, or about one of the
 // orders of theirs that are given, and not about another order that is: kept.
-// What cannot be read as JSON is, if one of these ids is a word of it.
+// What cannot be read as JSON is, if one of these ids is a word of it; so it is
+// with what a message carries that cannot. A field of another name may have the
+// same text and mean something else.
 func (l Letter) Concerns(customer string, orders, kept map[string]bool) bool {
 	var about, not bool
+	within := func(text string) {
+		for _, w := range words(text) {
+			about, not = about || w == customer || orders[w], not || kept[w]
+		}
+	}
 	v, err := parse([]byte(l.Body))
 	if err != nil {
-		for _, w := range words(l.Body) {
-			about = about || w == customer || orders[w]
-		}
-		return about
+		within(l.Body)
+		return about && !not
 	}
 	walk("", v, func(name, text string) {
-		switch {
-		case strings.EqualFold(name, "customerId"):
+		switch plain := strings.NewReplacer("_", "", "-", "").Replace(name); {
+		case strings.EqualFold(plain, "customerId"):
 			about = about || text == customer
-		case strings.EqualFold(name, "orderId"):
+		case strings.EqualFold(plain, "orderId"):
 			about, not = about || orders[text], not || kept[text]
+		case name == "data_base64":
+			if b, err := base64.StdEncoding.DecodeString(text); err == nil {
+				text = string(b)
+			}
+			within(text)
+		case wraps[name] != nil:
+			within(text)
 		}
 	})
 	return about && !not

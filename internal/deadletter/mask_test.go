@@ -48,6 +48,9 @@ func TestMasked(t *testing.T) {
 		"person in a number":  {`{"customerId":4711,"phone":51147}`, nil},
 		"escaped":             {`{"shipTo":{"city":"K\u00f6ln","name":"Erika"},"payment":{"token":"\u0074ok_s3cret"}}`, nil},
 		"carrier's answer":    {`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`, []string{"ShipmentRefused", `"reason":"•••"`}},
+		"like ids":            {`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`, []string{`"quantity":"2"`}},
+		"a text in SNS":       {`{"Type":"Notification","Message":"Erika"}`, []string{"Notification"}},
+		"broken, in base64":   {`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`, []string{`"data_base64":"•••"`}}, // {"name":"Erika"
 		"no JSON":             {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
 		"broken JSON":         {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
 		"two values":          {placed + placed, []string{"bytes that are not a JSON object"}},
@@ -75,6 +78,11 @@ func TestMasked(t *testing.T) {
 	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" && l.Reason != "orderId o-1: it is ••• •••…" {
 		t.Errorf("%q", l.Reason)
 	}
+	for _, reason := range []string{`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`, `tok_s3…: is unexpected`, `is "tok_s3", only`} {
+		if l := (deadletter.Letter{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") || strings.Contains(l.Reason, "tok") || !strings.Contains(l.Reason, "is ") {
+			t.Errorf("%q of %q", l.Reason, reason)
+		}
+	}
 }
 
 func TestConcerns(t *testing.T) {
@@ -84,7 +92,10 @@ func TestConcerns(t *testing.T) {
 		`{"customerId":"c-47110"}`: false, `{"customerId":"c-1","sku":"c-4711"}`: false,
 		`{"orderId":"o-2","type":"ShipmentRefused"}`: false, `{"orderId":"o-2","customerId":"c-4711"}`: false, // it is open, and may need this
 		`{"Message":"{\"CustomerID\":\"c-4711\"}"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed)) + `"}`: true,
-		`{"customerId":"c-4711"`: true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
+		`{"customer":{"id":"c-4711"}}`: true, `{"customer_id":"c-4711"}`: true, `{"order":{"id":"o-1"}}`: true, `{"id":"c-4711"}`: false,
+		`{"Message":"c-4711, but cut"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed[:99])) + `"}`: true,
+		`{"customerId":"c-4711","orderId":"o-2"`: false, // likewise
+		`{"customerId":"c-4711"`:                 true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
 	} {
 		if got := (deadletter.Letter{Body: body}).Concerns("c-4711", ended, open); got != want {
 			t.Errorf("%s: %v", body, got)
