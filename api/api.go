@@ -144,7 +144,7 @@ func New(o Options) http.Handler {
 	o.Registry.MustRegister(stuckMetric{s})
 
 	r := chi.NewRouter()
-	r.Use(tracing.Route, s.requestID, m.observe, s.recover, secured, s.sameOrigin(), s.authenticated, s.limited, bounded, s.streamed, s.audited, middleware.GetHead)
+	r.Use(tracing.Route, discreetly, s.requestID, m.observe, s.recover, secured, s.sameOrigin(), s.authenticated, s.limited, bounded, s.streamed, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
 	})

@@ -141,6 +141,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	for id := range ids {
 		without("the history of "+id, read("/v1/sagas/"+id+"/history"))
 	}
+	call(t, http.MethodPost, s.API+"/v1/customers/c-erika/forget", map[string]string{}, nil)
 	without("the metrics", read("/metrics"))
 	without("the log", []byte(log.String()))
 	testkit.Eventually(t, "the spans of all are there", func() error {
