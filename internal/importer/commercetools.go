@@ -58,6 +58,11 @@ func fromCommercetools(c *conversion, f *fields) {
 	} else if f.text("taxMode") != "Disabled" {
 		c.wrong("taxedPrice", "is missing: what the customer pays is not known before the tax is")
 	}
+	unpaid := []string{"", "BalanceDue", "Pending"}
+	if c.total == 0 { // nothing is charged again
+		unpaid = append(unpaid, "Paid")
+	}
+	f.only("paymentState", "what the shop has been paid would be charged again", unpaid...)
 	t.address(f)
 	f.only("type", "only an Order is taken", "", "Order")
 	f.skip("version", "lastModifiedAt", "completedAt", "orderNumber", "purchaseOrderNumber", "anonymousId", "customerEmail", "customerGroup", "store", "businessUnit", "billingAddress", "cart", "quote", "country", "locale",
@@ -69,7 +74,6 @@ func fromCommercetools(c *conversion, f *fields) {
 // one parcel's address.
 func (t commercetools) state(f *fields) {
 	f.only("orderState", "only Open and Confirmed orders are taken", "Open", "Confirmed")
-	f.only("paymentState", "what the shop has been paid would be charged again", "", "BalanceDue", "Pending")
 	f.only("shipmentState", "what has been shipped would be shipped again", "", "Ready", "Pending", "Delayed", "Backorder")
 	f.noPlace("an order of ours has one address and one shipping price", "itemShippingAddresses", "shipping")
 	if f.has("returnInfo") {

@@ -34,8 +34,8 @@ func TestConvert(t *testing.T) {
 			"note shipping_lines[0].code shipping_lines[0].title tags"},
 		"shopify-foreign": {Shopify, `{"specVersion":1,"orderId":"5390211008","customerId":"7002","currency":"JPY","lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":2000}],` +
 			`"shipping":600,"tax":460,"total":5060,"payment":{"token":"tok_ok"},"shipTo":{"name":"Yuki Rei","line1":"1-2-3 Example","city":"Chiyoda-ku","region":"Tokyo","postalCode":"100-0001","country":"JP"},"placedAt":"2026-11-23T11:00:00Z"}`, ""},
-		"woocommerce": {WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA","quantity":1,"unitPrice":1177},{"sku":"WOO-TEA","quantity":2,"unitPrice":1176},{"sku":"WOO-MUG","quantity":1,"unitPrice":1510}],` +
-			`"shipping":420,"tax":942,"discount":500,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00Z"}`,
+		"woocommerce": {WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA","quantity":3,"unitPrice":1400},{"sku":"WOO-MUG","quantity":1,"unitPrice":1796}],` +
+			`"shipping":420,"tax":80,"discount":595,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00Z"}`,
 			"customer_note shipping_lines[0].method_title"},
 		"commercetools": {Commercetools, `{"specVersion":1,"orderId":"c4f0b1de-5a3e-4f0b-9d1c-2f9a7c1e0a42","customerId":"0d9e1c1a-7c55-4f0e-8f5e-6a1b2c3d4e5f","currency":"USD","lines":[{"sku":"CT-MUG","quantity":2,"unitPrice":2000},{"sku":"CT-SCREWS","quantity":9,"unitPrice":34},{"sku":"CT-SCREWS","quantity":51,"unitPrice":33}],` +
 			`"shipping":700,"tax":543,"discount":544,"total":6688,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"Loopback Lane 1","line2":"Flat 3","city":"New York","region":"New York","postalCode":"10001","country":"US","phone":"+1 212 555 0100"},"placedAt":"2026-11-23T10:00:00Z"}`,
@@ -92,6 +92,7 @@ func TestRefused(t *testing.T) {
 			{`"fulfillment_service": "manual"`, `"fulfillment_service": "elsewhere"`, "line_items[0].fulfillment_service", "another service"},
 			{`"sku": "SHOPIFY-TEA"`, `"sku": "TEA 1/2"`, "line_items[1].sku", `is "TEA 1/2"`},
 			{`"sku": "SHOPIFY-TEA"`, `"sku": null`, "line_items[1].sku", "is missing"},
+			{`"total_price": "54.38"`, `"total_price": "54.39"`, "total_price", "is 54.39, and its total_price_set 54.38"},
 			{`"price": "14.50"`, `"price": "14.505"`, "line_items[1].price", "more decimals"},
 			{`"price": "14.50"`, `"price": "-14.50"`, "line_items[1].price", "0 or more"},
 			{`"price": "14.50"`, `"price": "14.50", "price": "1.00"`, "line_items[1].price", "more than once"},
@@ -168,6 +169,44 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s: %q: %+v", from, body, o)
 			}
 		}
+	}
+}
+
+// TestNothingToPay: shops call an order paid that costs nothing. Nobody is
+// charged again, so it is taken.
+func TestNothingToPay(t *testing.T) {
+	for from, body := range map[string]string{
+		Shopify: `{"id":1,"currency":"EUR","financial_status":"paid","customer":{"id":7},"line_items":[{"sku":"TEA","quantity":2,"price":"24.99"}],
+			"total_discounts":"49.98","total_price":"0.00","total_outstanding":"0.00","shipping_address":{"name":"Ada Example"}}`,
+		WooCommerce: `{"id":1,"currency":"EUR","status":"processing","date_paid":"2026-11-23T11:00:00","date_paid_gmt":"2026-11-23T10:00:00","customer_id":7,
+			"line_items":[{"sku":"TEA","quantity":2,"subtotal":"49.98","total":"0.00"}],"total":"0.00","shipping":{"first_name":"Ada","last_name":"Example","address_1":"1 Loopback Lane"}}`,
+		Commercetools: `{"id":"1","orderState":"Open","paymentState":"Paid","customerId":"7","totalPrice":{"currencyCode":"EUR","centAmount":0},"taxedPrice":{"totalGross":{"currencyCode":"EUR","centAmount":0}},
+			"lineItems":[{"variant":{"sku":"TEA"},"quantity":2,"price":{"value":{"currencyCode":"EUR","centAmount":2499}},"totalPrice":{"currencyCode":"EUR","centAmount":0}}],"shippingAddress":{"firstName":"Ada"}}`,
+	} {
+		o, _, err := Convert(from, []byte(body), options)
+		if err != nil || o.Total() != 0 || o.Discount != 4998 || len(o.Lines) != 1 {
+			t.Errorf("%s: %+v, %v", from, o, err)
+		}
+	}
+}
+
+// TestTaxOfLines: where the prices of WooCommerce include the tax, that of each
+// line is rounded by itself. Three different pieces for 9.99 are 25.17 and 4.79
+// of tax without it, which is not 29.97; elsewhere the lines are exact.
+func TestTaxOfLines(t *testing.T) {
+	const body = `{"id":1,"currency":"EUR","status":"on-hold","prices_include_tax":INCLUDED,"customer_id":7,"total_tax":"5.59","shipping_total":"4.20","shipping_tax":"0.80","total":"34.97",
+		"line_items":[LINES],"shipping":{"first_name":"Ada","last_name":"Example","address_1":"1 Loopback Lane"}}`
+	line := func(sku string) string {
+		return `{"sku":"` + sku + `","quantity":1,"subtotal":"8.39","subtotal_tax":"1.60","total":"8.39","total_tax":"1.60"}`
+	}
+	in := strings.NewReplacer("INCLUDED", "true", "LINES", line("A")+","+line("B")+","+line("C")).Replace(body)
+	o, _, err := Convert(WooCommerce, []byte(in), options)
+	if err != nil || o.Lines[0].UnitPrice != 999 || o.Shipping != 420 || o.Tax != 80 || o.Total() != 3497 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	in = strings.NewReplacer("INCLUDED", "false", "LINES", `{"sku":"A","quantity":3,"subtotal":"25.18","subtotal_tax":"4.78","total":"25.18","total_tax":"4.78"}`).Replace(body)
+	if o, _, err = Convert(WooCommerce, []byte(in), options); err != nil || o.Tax != 559 || o.Total() != 3497 {
+		t.Errorf("%+v, %v", o, err)
 	}
 }
 

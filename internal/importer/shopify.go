@@ -71,7 +71,11 @@ func fromShopify(c *conversion, f *fields) {
 // state refuses an order that the shop has gone on with: what is paid would be
 // charged again, what is fulfilled shipped again.
 func (s shopify) state(f *fields) {
-	f.only("financial_status", "only pending and authorized orders are taken; what the shop has been paid would be charged again", "", "pending", "authorized")
+	unpaid := []string{"", "pending", "authorized"}
+	if zero.MatchString(f.number("total_price")) { // paid at once, and nothing is charged again
+		unpaid = append(unpaid, "paid")
+	}
+	f.only("financial_status", "only pending and authorized orders are taken; what the shop has been paid would be charged again", unpaid...)
 	f.only("fulfillment_status", "what has been fulfilled would be shipped again", "", "unfulfilled")
 	if f.has("cancelled_at") || f.has("cancel_reason") {
 		s.wrong(f.at+"cancelled_at", "the order is cancelled")
@@ -149,7 +153,11 @@ func (s shopify) amount(f *fields, key string) int64 {
 		number = ""
 	}
 	if m := set.object(which); m != nil {
-		number, at = m.number("amount"), m.at+"amount"
+		amount := m.number("amount")
+		if number != "" && !equal(number, amount) { // foreign: number is another currency's, and was dropped
+			s.wrong(at, "is %.40s, and its %s_set %.40s: which of them the customer pays is not known", number, key, amount)
+		}
+		number, at = amount, m.at+"amount"
 		if code := m.text("currency_code"); code != s.out.Currency {
 			s.wrong(m.at+"currency_code", "is %.10q, and the order's is %.10q", code, s.out.Currency)
 		}

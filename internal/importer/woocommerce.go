@@ -10,7 +10,9 @@ import (
 
 // fromWooCommerce reads an order of WooCommerce's REST API, version 3, which its
 // webhooks send too: https://woocommerce.github.io/woocommerce-rest-api-docs/#orders.
-// Amounts of lines are without tax, also where the shop's prices include it.
+// Amounts of lines are without tax, also where the shop's prices include it. There
+// the tax is put back: it is rounded for each line, and without it the sum would
+// miss the total by a cent or two.
 func fromWooCommerce(c *conversion, f *fields) {
 	c.out.Currency = f.text("currency")
 	c.out.OrderID = c.id("id", f.number("id"))
@@ -20,22 +22,19 @@ func fromWooCommerce(c *conversion, f *fields) {
 	c.out.PlacedAt = wooTime(f, "date_created_gmt")
 	wooState(f)
 
+	included := f.flag("prices_include_tax")
 	for _, l := range f.list("line_items") {
-		c.out.Discount += wooItem(c, l)
+		c.out.Discount += wooItem(c, l, included)
 	}
-	amount := func(f *fields, key string) int64 {
-		number := f.number(key)
-		if number == "" {
-			return 0
-		}
-		return c.amount(f.at+key, number)
+	c.out.Shipping, c.out.Tax = wooAmount(f, "shipping_total"), wooAmount(f, "total_tax")
+	if included { // the lines have the rest of it
+		c.out.Tax = wooAmount(f, "shipping_tax")
 	}
-	c.out.Shipping, c.out.Tax = amount(f, "shipping_total"), amount(f, "total_tax")
 	c.totalAt = "total"
 	if f.number("total") == "" {
 		c.wrong("total", "is missing")
 	} else {
-		c.total = amount(f, "total")
+		c.total = wooAmount(f, "total")
 	}
 	for _, l := range f.list("fee_lines") {
 		l.noPlace("a fee, or what it takes off, would not be charged", "total", "total_tax")
@@ -58,14 +57,24 @@ func fromWooCommerce(c *conversion, f *fields) {
 		l.skip("id", "total", "total_tax", "taxes", "meta_data", "instance_id", "tax_status")
 	}
 	f.skip("parent_id", "number", "order_key", "created_via", "version", "currency_symbol", "date_created", "date_modified", "date_modified_gmt", "discount_total", "discount_tax", "shipping_tax", "cart_tax",
-		"prices_include_tax", "customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash", "meta_data",
+		"customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash", "meta_data",
 		"tax_lines", "coupon_lines", "payment_url", "is_editable", "needs_payment", "needs_processing", "set_paid", "_links", "date_paid")
+}
+
+// wooAmount is that of a field; 0 if it is not there.
+func wooAmount(f *fields, key string) int64 {
+	number := f.number(key)
+	if number == "" {
+		return 0
+	}
+	return f.c.amount(f.at+key, number)
 }
 
 // wooState refuses an order that the shop has been paid for, or has gone on with.
 func wooState(f *fields) {
 	f.only("status", "only pending, on-hold and processing orders are taken", "pending", "on-hold", "processing")
-	if f.has("date_paid_gmt") || f.has("date_paid") {
+	// What costs nothing is paid at once, and nothing is charged again.
+	if paid := f.has("date_paid_gmt") || f.has("date_paid"); paid && !zero.MatchString(f.number("total")) {
 		f.c.wrong("date_paid", "the shop has been paid, and the order would be charged again")
 	}
 	if f.has("refunds") {
@@ -77,15 +86,19 @@ func wooState(f *fields) {
 }
 
 // wooItem adds a line, and says how much of it is taken off.
-func wooItem(c *conversion, l *fields) (off int64) {
+func wooItem(c *conversion, l *fields, included bool) (off int64) {
 	sku := c.sku(l.at+"sku", l.text("sku"))
 	full, paid := l.number("subtotal"), l.number("total")
 	if full == "" || paid == "" {
 		c.wrong(l.at+"subtotal", "and total: both must be there")
 		return 0
 	}
-	all := c.amount(l.at+"subtotal", full)
-	off = all - c.amount(l.at+"total", paid)
+	all, rest := c.amount(l.at+"subtotal", full), c.amount(l.at+"total", paid)
+	if included {
+		all += wooAmount(l, "subtotal_tax")
+		rest += wooAmount(l, "total_tax")
+	}
+	off = all - rest
 	if off < 0 {
 		c.wrong(l.at+"total", "is more than its subtotal")
 	}
