@@ -158,7 +158,7 @@ func TestQueuesGetTheirEventsOnly(t *testing.T) {
 	}
 	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `no JSON`}
 	taken := []string{
-		`{"orderId":"plain"}`, `{"type":"OrderPlaced","orderId":"typed"}`, `{"specversion":"1.0","type":"OrderPlaced","data":{}}`,
+		`{"orderId":"plain"}`, `{"type":null,"orderId":"no type"}`, `{"type":"OrderPlaced","orderId":"typed"}`, `{"specversion":"1.0","type":"OrderPlaced","data":{}}`,
 		`{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`, `{"detail-type":"OrderPlaced","detail":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`, `{"Type":"Notification","Message":"{}"}`,
 	}
 	for _, body := range append(dropped, taken...) {

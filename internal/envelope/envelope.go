@@ -199,6 +199,13 @@ func open(body []byte) (layer, error) {
 func bridged(body []byte, p probe) (layer, error) {
 	kind, _ := text(p.DetailType)
 	l := layer{kind: EventBridge, types: []said{{"the EventBridge event", kind}}}
+	if len(p.Type) > 0 && string(p.Type) != "null" { // EventBridge sets none; an input transformer may
+		t, ok := text(p.Type)
+		if !ok {
+			t = string(p.Type)
+		}
+		l.types = append(l.types, said{"its field type", t})
+	}
 	if err := once(body, probe{}); err != nil {
 		return l, err
 	}

@@ -94,6 +94,7 @@ func TestWhatIsNotWanted(t *testing.T) {
 		`{"type":"x","message":5}`:  `type: the body's is "x", only OrderPlaced is handled here`,
 		`{"type":"","orderId":"x"}`: `type: the body's is "", only OrderPlaced is handled here`,
 		`{"Type":"Notification","TopicArn":"a","Message":"{}","MessageAttributes":{"type":"OrderPlaced"}}`: `type: the SNS attribute type's is "\"OrderPlaced\"", only OrderPlaced is handled here`,
+		`{"source":"s","detail-type":"OrderPlaced","type":"OrderCancelled","detail":{}}`:                   `type: the EventBridge event's is "OrderPlaced", its field type's is "OrderCancelled": which of them it is cannot be known`,
 		`{"source":"s","detail-type":"OrderPlaced","Detail-Type":"x","detail":{}}`:                         `detail-type: appears more than once: as "detail-type" and as "Detail-Type"`,
 	} {
 		got, err := Unwrap(message(body), "OrderPlaced")

@@ -37,6 +37,9 @@ func TestFilterOnBodies(t *testing.T) {
 		{`{"a":[{"numeric":[">=",0,"<",10]}]}`, `{"a":"5"}`, false},
 		{`{"a":[{"exists":true}]}`, `{"a":0}`, true},
 		{`{"a":[{"exists":false}]}`, `{"a":0}`, false},
+		{`{"a":[{"exists":true}]}`, `{"a":null}`, false}, // "must have a non-null and non-empty value"
+		{`{"a":[{"exists":true}]}`, `{"a":""}`, false},
+		{`{"a":[{"exists":false}]}`, `{"a":null}`, true},
 		{`{"a":[{"exists":false},"x"]}`, `{"a":"x"}`, true},
 		{`{"o":{"p":{"q":["x"]}}}`, `{"o":{"p":{"q":"x"}}}`, true},
 		{`{"o":{"q":["x"]}}`, `{"o":[{"q":"y"},{"q":"x"}]}`, true},

@@ -109,9 +109,12 @@ func matchDeep(g *group, v any) bool {
 }
 
 func anyMatches(ms []matcher, values []any, there bool) bool {
+	// To exist is to have "a non-null and non-empty value"; see
+	// https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
+	exists := there && !(len(values) == 1 && (values[0] == nil || values[0] == ""))
 	for _, m := range ms {
 		if m.exists != nil {
-			if *m.exists == there {
+			if *m.exists == exists {
 				return true
 			}
 			continue
