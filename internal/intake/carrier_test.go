@@ -501,7 +501,7 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientCarrier)
 	w.places(t, "o")
-	const body = `{"orderId":"o","shipmentId":"shp-o","trackingId":"trk"}`
+	const body = `{"specVersion":1.0,"orderId":"o","shipmentId":"shp-o","trackingId":"trk"}` // 1.0 is a whole number
 	for want, m := range map[string]envelope.Message{
 		`type: the message attribute type's is "ShipmentDispatched", the body's is "ShipmentRefused"`: {
 			Body:       []byte(`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`),
@@ -541,7 +541,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-other","shipmentID":"shp-o"}`:                           `shipmentId: appears more than once`,
 		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"` + strings.Repeat("x", 201) + `"}`: "trackingId: has 201 bytes",
 		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"a\u0000"}`:                          "trackingId: has 2 bytes",
-		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`:                                                  "body: is not a carrier's answer",
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`:                                                  "shipmentId: must not be a JSON array in a carrier's answer",
+		`{"specVersion":1.5,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                  "specVersion: must be a whole number",
+		`[]`: "body: must not be a JSON array in a carrier's answer",
 	} {
 		err := w.carrierAnswers().Handle(t.Context(), message(body))
 		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {

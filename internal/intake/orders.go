@@ -128,11 +128,15 @@ type carrierAnswer struct {
 }
 
 func parseCarrierAnswer(e envelope.Event) (a carrierAnswer, err error) {
-	if err := json.Unmarshal(e.Payload, &a); err != nil {
-		return a, fmt.Errorf("body: is not a carrier's answer: %w", err)
-	}
-	if faults := order.Repeated(e.Payload, a); len(faults) > 0 {
+	raw, faults := order.Tolerant(e.Payload, a)
+	if len(faults) > 0 {
 		return a, faults[0]
+	}
+	if err := json.Unmarshal(raw, &a); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // whose text has Go's types
+			return a, order.FieldError{Field: cmp.Or(wrong.Field, "body"), Message: "must not be a JSON " + wrong.Value + " in a carrier's answer"}
+		}
+		return a, fmt.Errorf("body: is not a carrier's answer: %w", err)
 	}
 	a.Type = cmp.Or(a.Type, e.Type) // an envelope may be the only one to say it
 	switch {

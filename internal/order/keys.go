@@ -21,6 +21,18 @@ func Repeated(raw []byte, v any) []FieldError {
 	return r.faults
 }
 
+// Tolerant is Repeated for an event that may say more than we know. It also has
+// whole numbers written as the decoder wants them, and refuses others where the
+// type has an integer, as Strict does.
+func Tolerant(raw []byte, v any) (decodable []byte, faults []FieldError) {
+	if !json.Valid(raw) {
+		return raw, nil
+	}
+	r := reader{numbers: true}
+	r.read(raw, 0, reflect.TypeOf(v), "")
+	return r.edited(raw), r.faults
+}
+
 // Strict compares JSON with v's type before it is decoded into that, and
 // returns a fault for each field that the type does not have, that is spelled
 // differently (the decoder takes AVAILABLE for available, past whatever checks
@@ -38,7 +50,7 @@ func Strict(raw []byte, v any) (decodable []byte, faults []FieldError) {
 	if !json.Valid(raw) {
 		return raw, nil
 	}
-	r := reader{strict: true}
+	r := reader{strict: true, numbers: true}
 	r.read(raw, 0, reflect.TypeOf(v), "")
 	return r.edited(raw), r.faults
 }
@@ -50,9 +62,10 @@ const (
 
 // reader goes through JSON beside the type that it is for.
 type reader struct {
-	strict bool
-	faults []FieldError
-	edits  []edit // in the order in which they are in the JSON
+	strict  bool // about names
+	numbers bool // about integers
+	faults  []FieldError
+	edits   []edit // in the order in which they are in the JSON
 }
 
 // edit puts other text in the place of raw[from:to].
@@ -95,7 +108,7 @@ func (r *reader) read(raw []byte, from int, t reflect.Type, at string) {
 		r.object(raw, from, t, at)
 	case kind == reflect.Slice || kind == reflect.Array:
 		r.list(raw, from, t.Elem(), at)
-	case r.strict && isInteger(kind):
+	case r.numbers && isInteger(kind):
 		r.integer(raw, from, t, at)
 	}
 }

@@ -121,15 +121,16 @@ func Parse(raw []byte, said string) (Adjusted, error) {
 	if !utf8.Valid(raw) {
 		return e, invalid("body", "is not UTF-8")
 	}
+	raw, faults := order.Tolerant(raw, e)
+	if len(faults) > 0 {
+		return Adjusted{}, &InvalidError{faults}
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if err := dec.Decode(&e); err != nil {
 		return Adjusted{}, undecodable(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Adjusted{}, invalid("body", "has data after the JSON value")
-	}
-	if faults := order.Repeated(raw, e); len(faults) > 0 {
-		return Adjusted{}, &InvalidError{faults}
 	}
 	e.Type = cmp.Or(e.Type, said)
 	if err := e.Validate(); err != nil {

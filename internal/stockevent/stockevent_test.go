@@ -25,6 +25,9 @@ func TestParse(t *testing.T) {
 	if _, err := Parse([]byte(line("correction", `{"sku":"A","quantity":-3}`, `{"sku":"B","quantity":3}`)), ""); err != nil {
 		t.Error(err)
 	}
+	if e, err := Parse([]byte(line("correction", `{"sku":"A","quantity":-3.0}`, `{"sku":"B","quantity":3e0}`)), ""); err != nil || e.Lines[0].Quantity != -3 || e.Lines[1].Quantity != 3 {
+		t.Errorf("whole numbers: %+v %v", e, err)
+	}
 	if e, err := Parse([]byte(`{"eventId":"e","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`), TypeAdjusted); err != nil || e.Type != TypeAdjusted {
 		t.Errorf("its envelope says what it is: %+v %v", e, err)
 	}
@@ -46,7 +49,7 @@ func TestParse(t *testing.T) {
 		line("restock", `{"sku":"A","quantity":0}`):                                  "lines[0].quantity",
 		line("correction", `{"sku":"A","quantity":0}`):                               "lines[0].quantity",
 		line("correction", `{"sku":"A","quantity":-1000001}`):                        "lines[0].quantity",
-		line("delivery", `{"sku":"A","quantity":1.5}`):                               "lines.quantity",
+		line("delivery", `{"sku":"A","quantity":1.5}`):                               "lines[0].quantity",
 		line("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A b","quantity":1}`):   "lines[1].sku",
 		line("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A","quantity":1}`):     "lines[1].sku",
 		line("delivery", strings.Repeat(`{"sku":"A","quantity":1},`, MaxLines)+`{}`): "lines",
