@@ -20,7 +20,7 @@ import (
 // Each type below has what an answer must say to count. One that says less, or
 // something else than was asked, is errOdd: the outcome is unknown, the call is
 // tried again with the same idempotency key, and in the end refunded. Names are
-// matched as encoding/json does, but none may be there twice.
+// matched as encoding/json does, but none may be there twice; 2000.0 is 2000.
 
 // errOdd is an answer that does not prove itself.
 var errOdd = errors.New("the provider's answer does not count")
@@ -42,10 +42,14 @@ func decode(b []byte, out any) error {
 	if object == nil {
 		return odd("it is null")
 	}
-	if twice := order.Repeated(b, out); len(twice) > 0 {
-		return odd("%s %s", twice[0].Field, twice[0].Message)
+	b, faults := order.Tolerant(b, out)
+	if len(faults) > 0 {
+		return odd("%s %s", faults[0].Field, faults[0].Message)
 	}
 	if err := json.Unmarshal(b, out); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // whose text has Go's types
+			return odd("%s must not be a JSON %s", wrong.Field, wrong.Value)
+		}
 		return odd("decode: %w", err)
 	}
 	return nil
