@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ordersaga/ordersaga/internal/order"
 )
 
 // fields is an object of the shop's order, and which of its fields have been
@@ -103,8 +105,17 @@ func (f *fields) number(key string) string {
 	return n.String()
 }
 
+// whole is a whole number, which may be written as 2.0.
 func (f *fields) whole(key string) (n int64) {
-	f.decode(key, "a whole number", &n)
+	v := f.value(key)
+	if len(v) > 0 && (v[0] == '-' || '0' <= v[0] && v[0] <= '9') {
+		if digits, ok := order.Whole(string(v)); ok {
+			v = json.RawMessage(digits)
+		}
+	}
+	if v != nil && json.Unmarshal(v, &n) != nil {
+		f.c.wrong(f.at+key, "must be a whole number")
+	}
 	return n
 }
 

@@ -83,6 +83,8 @@ func TestRefused(t *testing.T) {
 			{`"test": false`, `"test": true`, "test", "a test"},
 			{`"total_tip_received": "0.00"`, `"total_tip_received": "1.00"`, "total_tip_received", "a tip"},
 			{`"total_outstanding": "54.38"`, `"total_outstanding": "4.38"`, "total_outstanding", "is 4.38, and total_price 54.38"},
+			{`"quantity": 1,`, `"quantity": 1.5,`, "line_items[1].quantity", "a whole number"},
+			{`"quantity": 1,`, `"quantity": "1",`, "line_items[1].quantity", "a whole number"},
 			{`"current_quantity": 2`, `"current_quantity": 1`, "line_items[0].current_quantity", "is 1 of 2"},
 			{`"gift_card": false, "fulfillment_service"`, `"gift_card": true, "fulfillment_service"`, "line_items[0].gift_card", "gift card"},
 			{`"requires_shipping": true, "gift_card": false,
@@ -183,10 +185,20 @@ func TestNothingToPay(t *testing.T) {
 		Commercetools: `{"id":"1","orderState":"Open","paymentState":"Paid","customerId":"7","totalPrice":{"currencyCode":"EUR","centAmount":0},"taxedPrice":{"totalGross":{"currencyCode":"EUR","centAmount":0}},
 			"lineItems":[{"variant":{"sku":"TEA"},"quantity":2,"price":{"value":{"currencyCode":"EUR","centAmount":2499}},"totalPrice":{"currencyCode":"EUR","centAmount":0}}],"shippingAddress":{"firstName":"Ada"}}`,
 	} {
-		o, _, err := Convert(from, []byte(body), options)
+		o, _, err := Convert(from, []byte(strings.Replace(body, `"quantity":2,`, `"quantity":2.0,`, 1)), options) // a whole number
 		if err != nil || o.Total() != 0 || o.Discount != 4998 || len(o.Lines) != 1 {
 			t.Errorf("%s: %+v, %v", from, o, err)
 		}
+	}
+}
+
+// TestVariation: what a customer has written to a variation looks like one of its
+// attributes. It is told of.
+func TestVariation(t *testing.T) {
+	body := bytes.Replace(fixture(t, "woocommerce"), []byte(`"meta_data": [{"id": 2095,`), []byte(`"meta_data": [{"id": 2094, "key": "Engraving", "value": "Ada"}, {"id": 2095,`), 1)
+	_, notes, err := Convert(WooCommerce, body, options)
+	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || strings.Contains(told, "pa_color") {
+		t.Errorf("%s, %v", told, err)
 	}
 }
 

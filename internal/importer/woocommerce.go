@@ -105,11 +105,16 @@ func wooItem(c *conversion, l *fields, included bool) (off int64) {
 	c.line(sku, l.whole("quantity"), all)
 	varies := l.has("variation_id")
 	for _, m := range l.list("meta_data") {
-		// Those with _ are the shop's own, and a variation has its SKU.
-		if key := m.text("key"); !varies && !strings.HasPrefix(key, "_") && !strings.HasPrefix(key, "pa_") && m.has("value") {
+		key := m.text("key")
+		if strings.HasPrefix(key, "_") || strings.HasPrefix(key, "pa_") || !m.has("value") {
+			continue // the shop's own, or an attribute that has its SKU
+		}
+		if !varies {
 			c.noPlace(l.at+"meta_data", "the piece is made to order, which would be forgotten")
 			break
 		}
+		// An attribute of the variation looks the same as what a customer has written.
+		c.note(m.at+"key", "%.100q has no place in our order, and is left out: the variation's SKU must say it", key)
 	}
 	for _, m := range l.kids {
 		m.skipAll()
