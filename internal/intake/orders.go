@@ -279,7 +279,12 @@ type Publisher struct {
 
 // PublishOrder publishes a valid order to the OrderEvents topic.
 func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
-	body, err := json.Marshal(o)
+	// The topic's filter policy goes by the body, and not every stand-in for SNS
+	// takes a body without a type for what it is.
+	body, err := json.Marshal(struct {
+		Type string `json:"type"`
+		order.Order
+	}{order.EventPlaced, o})
 	if err != nil {
 		return fmt.Errorf("encode order %s: %w", o.OrderID, err)
 	}
