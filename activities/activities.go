@@ -215,10 +215,7 @@ func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why sag
 // has ended already (this is a step's second run) it is not held up; a note
 // says that the customer may not know.
 func (a Activities) tell(ctx context.Context, s workflows.State, rec stock.Record, final order.Status) error {
-	kind := map[order.Status]shipment.Kind{
-		order.StatusDeclined: shipment.Declined, order.StatusRejected: shipment.Rejected, order.StatusCancelled: shipment.Cancelled,
-	}[final]
-	kind = cmp.Or(kind, shipment.Failed)
+	kind := kindOf(final)
 	err := a.notify(ctx, s.Order, rec, kind, codeOf(final, rec))
 	if err == nil {
 		return nil

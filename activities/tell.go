@@ -41,6 +41,25 @@ func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipme
 	return a.notify(ctx, o, rec, kind, why)
 }
 
+// Inform tells who placed an order that is undone without its saga what the saga
+// would have told: that the money has gone back, if it has, and how the order ends.
+func (a Activities) Inform(ctx context.Context, rec stock.Record, final order.Status) error {
+	o, why := order.Order{OrderID: rec.OrderID}, codeOf(final, rec)
+	if rec.RefundID != "" {
+		if err := a.notify(ctx, o, rec, shipment.Refunded, why); err != nil {
+			return err
+		}
+	}
+	return a.notify(ctx, o, rec, kindOf(final), why)
+}
+
+// kindOf is what a customer is told of how an order ends that does not complete.
+func kindOf(final order.Status) shipment.Kind {
+	return cmp.Or(map[order.Status]shipment.Kind{
+		order.StatusDeclined: shipment.Declined, order.StatusRejected: shipment.Rejected, order.StatusCancelled: shipment.Cancelled,
+	}[final], shipment.Failed)
+}
+
 // codeOf is what a customer is told of why an order ends so. It goes by the
 // order's record, never by words: those were written for colleagues, or by
 // programs, and the sagas that an older release has begun carry nothing else.

@@ -408,7 +408,8 @@ func (w *Worker) answers() *intake.Consumer {
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Terms: w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Stalled: w.stalled, Logger: w.Logger, Room: w.roomForLost,
+		Inform: activities.Activities{Shipments: w.parts.Shipments}.Inform,
+		Terms:  w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Stalled: w.stalled, Logger: w.Logger, Room: w.roomForLost,
 		Backlog: func(ctx context.Context) (int, error) {
 			d, err := depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue)(ctx)
 			return d.Visible, err

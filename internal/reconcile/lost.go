@@ -293,7 +293,23 @@ func (r Reconciler) undoTo(ctx context.Context, orderID string, final order.Stat
 	if err := r.refund(ctx, orderID); err != nil {
 		return err
 	}
+	if err := r.inform(ctx, orderID, final); err != nil {
+		return err
+	}
 	return r.Orders.Release(ctx, orderID, final, reason)
+}
+
+// inform tells the customer before the order ends, as the saga does: it is undone
+// once more if that fails.
+func (r Reconciler) inform(ctx context.Context, orderID string, final order.Status) error {
+	if r.Inform == nil {
+		return nil
+	}
+	rec, err := r.Orders.Get(ctx, orderID)
+	if err != nil || rec.Status.Terminal() {
+		return err
+	}
+	return r.Inform(ctx, rec, final)
 }
 
 // endOf is how an order ends whose saga has ended without it: as was decided, or

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -36,6 +40,45 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCompleted)
+}
+
+// TestCustomersAreToldOfWhatIsUndone: no saga is there to do it.
+func TestCustomersAreToldOfWhatIsUndone(t *testing.T) {
+	l := newLeaky(t, nil)
+	told := l.Listen(t, "told", l.Resources.CustomerTopic)
+	want := map[string]string{
+		"held": "held-failed technical", "paid": "paid-refunded technical, paid-failed technical",
+		"cancelled": "cancelled-refunded cancelled_by_customer, cancelled-cancelled cancelled_by_customer",
+		"given-up":  "given-up-refunded technical, given-up-failed technical",
+	}
+	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "paid": l.paid, "cancelled": l.paid, "given-up": l.paid} {
+		l.killed(id)
+		leave(id, "tok_ok")
+	}
+	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "inside", For: stock.Customer}))
+	l.must(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
+	l.must(l.Lost(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
+	l.once()
+	l.once()
+	got := map[string][]string{}
+	for more := true; more; { // SNS delivers before it answers
+		out, err := l.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &told})
+		l.must(err)
+		more = len(out.Messages) > 0
+		for _, m := range out.Messages {
+			var n shipment.Notification
+			l.must(json.Unmarshal([]byte(*m.Body), &n))
+			if n.CustomerID != "c-1" || strings.Contains(*m.Body, "inside") {
+				t.Error(*m.Body)
+			}
+			got[n.OrderID] = append(got[n.OrderID], n.NotificationID+" "+string(n.ReasonCode))
+		}
+	}
+	for id, notifications := range want {
+		if is := strings.Join(got[id], ", "); is != notifications {
+			t.Errorf("%s: %q, not %q", id, is, notifications)
+		}
+	}
 }
 
 // TestRetryOrGiveUp: of two operators who decide at once, the second is told.

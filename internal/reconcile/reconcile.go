@@ -88,6 +88,9 @@ type Reconciler struct {
 	// Unpaid is what runs remember of orders whose money is not where it belongs;
 	// with nil each looks at those that have ended within slowGraces.
 	Unpaid *Unpaid
+	// Inform tells who placed an order that is undone here how it ends: final. No
+	// saga does. It may be called again. nil: nobody is told.
+	Inform func(ctx context.Context, rec stock.Record, final order.Status) error
 	// Stalled is what runs remember of sagas that Dapr runs no more; may be nil.
 	Stalled *Stalled
 
