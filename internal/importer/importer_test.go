@@ -192,12 +192,13 @@ func TestNothingToPay(t *testing.T) {
 	}
 }
 
-// TestVariation: what a customer has written to a variation looks like one of its
-// attributes. It is told of.
-func TestVariation(t *testing.T) {
+// TestMetaData: what plugins add to a WooCommerce order is told of, and what a
+// customer has written to a variation, which looks like one of its attributes.
+func TestMetaData(t *testing.T) {
 	body := bytes.Replace(fixture(t, "woocommerce"), []byte(`"meta_data": [{"id": 2095,`), []byte(`"meta_data": [{"id": 2094, "key": "Engraving", "value": "Ada"}, {"id": 2095,`), 1)
+	body = bytes.Replace(body, []byte(`"key": "_source", "value": "web"}`), []byte(`"key": "_source", "value": "web"}, {"id": 2, "key": "locker", "value": "107"}`), 1)
 	_, notes, err := Convert(WooCommerce, body, options)
-	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || strings.Contains(told, "pa_color") {
+	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, ` meta_data[1].key: "locker" has no place`) || strings.Contains(told, "_source") || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || strings.Contains(told, "pa_color") {
 		t.Errorf("%s, %v", told, err)
 	}
 }

@@ -56,8 +56,14 @@ func fromWooCommerce(c *conversion, f *fields) {
 		}
 		l.skip("id", "total", "total_tax", "taxes", "meta_data", "instance_id", "tax_status")
 	}
+	for _, m := range f.list("meta_data") { // what plugins add: a day, a locker, a greeting
+		if key := m.text("key"); !strings.HasPrefix(key, "_") && m.has("value") {
+			c.note(m.at+"key", "%.100q has no place in our order, and is left out", key)
+		}
+		m.skipAll()
+	}
 	f.skip("parent_id", "number", "order_key", "created_via", "version", "currency_symbol", "date_created", "date_modified", "date_modified_gmt", "discount_total", "discount_tax", "shipping_tax", "cart_tax",
-		"customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash", "meta_data",
+		"customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash",
 		"tax_lines", "coupon_lines", "payment_url", "is_editable", "needs_payment", "needs_processing", "set_paid", "_links", "date_paid")
 }
 
