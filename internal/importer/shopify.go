@@ -154,7 +154,7 @@ func (s shopify) amount(f *fields, key string) int64 {
 	}
 	if m := set.object(which); m != nil {
 		amount := m.number("amount")
-		if number != "" && !equal(number, amount) { // foreign: number is another currency's, and was dropped
+		if number != "" && number != amount && !equal(number, amount) { // foreign: number is another currency's, and was dropped
 			s.wrong(at, "is %.40s, and its %s_set %.40s: which of them the customer pays is not known", number, key, amount)
 		}
 		number, at = amount, m.at+"amount"
