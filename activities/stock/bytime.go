@@ -167,6 +167,20 @@ func (s *Store) setDated(ctx context.Context, at time.Time) error {
 	return wrap(err, "note that index %s has all orders", indexByTime)
 }
 
+// keepDated lets datedAt follow a process that has found everything in its place,
+// a day behind: what the next one looks through does not grow while this one runs.
+func (s *Store) keepDated(ctx context.Context) error {
+	at := s.now().UTC().Add(-24 * time.Hour).Format(timeFormat)
+	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at)},
+		ConditionExpression: aws.String("datedAt < :at"), ExpressionAttributeValues: item{":at": str(at)},
+	})
+	if _, newer := errors.AsType[*types.ConditionalCheckFailedException](err); newer {
+		return nil
+	}
+	return wrap(err, "note until when index %s has all orders", indexByTime)
+}
+
 // lookBack is how long before datedAt an order may say that it was accepted and
 // not have been seen then: workers' clocks differ, and an index is behind.
 const lookBack = time.Hour
@@ -179,10 +193,10 @@ const lookBack = time.Hour
 // change of an order's status does the same for that one.
 //
 // The whole table, which grows for ever, is read only until a run has found none;
-// afterwards what was accepted since then.
+// afterwards what was accepted since then, or on the day before the last run.
 func (s *Store) BackFill(ctx context.Context) (n int, err error) {
 	if s.filled.Load() {
-		return 0, nil
+		return 0, s.keepDated(ctx)
 	}
 	began := s.now()
 	since, err := s.datedAt(ctx)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -307,6 +308,34 @@ func TestBackFillReadsHistoryOnce(t *testing.T) {
 	noPlace(t, a, "rolled-back")
 	fill(0, 1)
 	fill(0, 0)
+}
+
+// TestBackFillLooksADayBack: nor a look at all that was accepted while the process
+// before ran.
+func TestBackFillLooksADayBack(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	began := time.Now()
+	for id, days := range map[string]int{"old": 1, "new": 30} {
+		at := func() time.Time { return began.Add(time.Duration(days) * 24 * time.Hour) }
+		accept(t, stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), at), newOrder(id))
+		noPlace(t, a, id)
+	}
+	now := began
+	s := stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), func() time.Time { return now })
+	for n, want := range []int{2, 0, 0} { // the last one only moves the date
+		if now = began.Add(time.Duration(30*n) * 24 * time.Hour); n == 1 {
+			now = began
+		}
+		if got, err := s.BackFill(t.Context()); err != nil || got != want {
+			t.Fatal(n, got, err)
+		}
+	}
+	noPlace(t, a, "old")
+	noPlace(t, a, "new")
+	next := stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	if n, err := next.BackFill(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d orders: %v, want that of the last day alone", n, err)
+	}
 }
 
 // TestListOfFewGoesInLargerSteps: what is far between others is found with few
