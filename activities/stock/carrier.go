@@ -51,7 +51,8 @@ type CarrierAnswer struct {
 //
 // The order must have requested this shipment, else ErrNotRequested;
 // ErrNotFound if there is no such order. ErrFinished says that the order was
-// changed at the same time: try again. The tracking id and the reason are cut.
+// changed at the same time: try again. The tracking id and the reason are cut. Of
+// an order whose customer was forgotten no reason is kept: it may quote them.
 func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a CarrierAnswer) (rec Record, reopened bool, err error) {
 	a.TrackingID = text.Cut(a.TrackingID, text.MaxID)
 	rec, err = s.keepAnswer(ctx, orderID, a, false)
@@ -64,6 +65,9 @@ func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a CarrierAn
 	switch {
 	case rec.ShipmentID == "" || rec.ShipmentID != a.ShipmentID:
 		return rec, false, ErrNotRequested
+	case rec.Forgotten && a.Reason != "":
+		a.Reason = ""
+		return s.CarrierAnswered(ctx, orderID, a)
 	case rec.Carrier == Dispatched && a.Said == Dispatched:
 		rec, err = s.addParcel(ctx, rec, a.TrackingID)
 	case rec.Carrier == "" && a.Said == Refused && rec.Status == order.StatusCompleted:
@@ -94,7 +98,7 @@ func (s *Store) keepAnswer(ctx context.Context, orderID string, a CarrierAnswer,
 		u.ExpressionAttributeValues[":trackings"] = strs([]string{a.TrackingID})
 	}
 	if a.Said == Refused {
-		if err := appendNote(u, refusal(a, at)); err != nil {
+		if err := appendRefusal(u, a, at); err != nil {
 			return Record{}, err
 		}
 		if !late {
@@ -108,8 +112,13 @@ func (s *Store) keepAnswer(ctx context.Context, orderID string, a CarrierAnswer,
 	return rec, wrap(err, "keep the carrier's answer about order %s", orderID)
 }
 
-func refusal(a CarrierAnswer, at string) Note {
-	return Note{At: at, Actor: carrier, Action: noteRefused, Text: a.Reason}
+// appendRefusal has an update keep what the carrier says about why, unless the
+// customer was forgotten.
+func appendRefusal(u *types.Update, a CarrierAnswer, at string) error {
+	if a.Reason != "" {
+		*u.ConditionExpression += " AND attribute_not_exists(forgotten)"
+	}
+	return appendNote(u, Note{At: at, Actor: carrier, Action: noteRefused, Text: a.Reason})
 }
 
 // addParcel adds a tracking id to those that the order has.
@@ -172,7 +181,7 @@ func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bo
 	again := s.statusUpdate(orderID, order.StatusPaid, at, nonEmpty("carrier", string(Refused)), order.StatusCompleted)
 	*again.ConditionExpression += notRefunding + " AND shipmentId = :shipment AND attribute_not_exists(#carrier) AND attribute_not_exists(trackingId)"
 	again.ExpressionAttributeValues[":shipment"] = str(a.ShipmentID)
-	if err := appendNote(again, refusal(a, at)); err != nil {
+	if err := appendRefusal(again, a, at); err != nil {
 		return false, err
 	}
 	hold := &types.Update{

@@ -2,9 +2,11 @@ package stock_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -204,6 +206,42 @@ func TestLateRefusalReopens(t *testing.T) {
 }
 
 // TestRefusalsThatDoNotReopen are kept with the order all the same.
+// TestRefusalsOfAForgottenOrder quote whoever was forgotten.
+func TestRefusalsOfAForgottenOrder(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	s := a.Store
+	completed(t, s, "sold")
+	requested(t, s, "failed")
+	completed(t, s, "dispatched")
+	_, _, err := s.CarrierAnswered(t.Context(), "dispatched", dispatch("dispatched", "trk"))
+	check(t, err)
+	_, err = s.MarkRefunding(t.Context(), "failed")
+	check(t, err)
+	check(t, s.Release(t.Context(), "failed", order.StatusFailed, "lost"))
+	for id, status := range map[string]order.Status{"sold": order.StatusPaid, "failed": order.StatusFailed, "dispatched": order.StatusCompleted} {
+		_, err := s.Forget(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteForget})
+		check(t, err)
+		for range 2 {
+			rec, reopened, err := s.CarrierAnswered(t.Context(), id, refusal(id))
+			if err != nil || reopened && id != "sold" {
+				t.Errorf("%s: %v %v", id, reopened, err)
+			}
+			if rec.Discreet("island") != "" || rec.RefusedFor() != "" {
+				t.Errorf("%s: %+v", id, rec)
+			}
+		}
+		rec, err := s.Get(t.Context(), id)
+		check(t, err)
+		if b, err := json.Marshal(rec); err != nil || rec.Status != status || strings.Contains(string(b), "island") {
+			t.Errorf("%s: %s %v", id, b, err)
+		}
+		if id != "dispatched" && rec.Carrier != stock.Refused {
+			t.Errorf("%s: %+v", id, rec)
+		}
+	}
+}
+
 func TestRefusalsThatDoNotReopen(t *testing.T) {
 	for name, leave := range map[string]func(s *stock.Store, a testkit.AWS) error{
 		"by hand": func(s *stock.Store, _ testkit.AWS) error {

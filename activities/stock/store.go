@@ -189,8 +189,12 @@ const (
 )
 
 // Discreet leaves out of what a carrier says where the order goes, and to whom: it
-// may quote the address, and its words end in logs and in the saga's history.
+// may quote the address, and its words end in logs and in the saga's history. Once
+// that was forgotten, nobody can say what is one.
 func (r Record) Discreet(said string) string {
+	if r.Forgotten {
+		return ""
+	}
 	if r.ShipTo == nil {
 		return said
 	}
