@@ -328,3 +328,23 @@ func TestCarrierAnswerWakes(t *testing.T) {
 		t.Errorf("%+v %v", rec, err)
 	}
 }
+
+// TestDiscreet: what a carrier says quotes a label, or a part of it.
+func TestDiscreet(t *testing.T) {
+	rec := stock.Record{ShipTo: &order.Address{Name: "Ülkü van Müller", Line1: "Heidestr. 17", Line2: "b", City: "Köln", PostalCode: "51147", Country: "DE", Phone: "+49 221 4711"}}
+	for said, want := range map[string]string{
+		"nobody at HEIDESTR. 17, 51147 KÖLN": "nobody at (address), (address) (address)",
+		"no bell of müller's":                "no bell of (address)'s",
+		"Ülkü, Heidestr":                     "(address), (address)",
+		"call +49 221 4711 or 221/4711":      "call (address) or (address)/(address)",
+		"the parcel is damaged (b)":          "the parcel is damaged (b)",
+		"":                                   "",
+	} {
+		if got := rec.Discreet(said); got != want {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+	if got := (stock.Record{}).Discreet("island"); got != "island" {
+		t.Error(got)
+	}
+}

@@ -10,10 +10,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
@@ -189,8 +192,9 @@ const (
 )
 
 // Discreet leaves out of what a carrier says where the order goes, and to whom: it
-// may quote the address, and its words end in logs and in the saga's history. Once
-// that was forgotten, nobody can say what is one.
+// may quote the address or a word of it, in capitals as on a label, and its words
+// end in logs and in the saga's history. Once that was forgotten, nobody can say
+// what is one.
 func (r Record) Discreet(said string) string {
 	if r.Forgotten {
 		return ""
@@ -199,13 +203,41 @@ func (r Record) Discreet(said string) string {
 		return said
 	}
 	a := *r.ShipTo
+	var secret []string
 	for _, of := range []string{a.Name, a.Line1, a.Line2, a.PostalCode, a.City, a.Region, a.Phone} {
 		if len(of) > 2 { // less is in any text
-			said = strings.ReplaceAll(said, of, "(address)")
+			said = regexp.MustCompile("(?i)"+regexp.QuoteMeta(of)).ReplaceAllLiteralString(said, hiddenAddress)
+		}
+		for _, word := range strings.FieldsFunc(of, noWord) {
+			if len(word) > 2 {
+				secret = append(secret, word)
+			}
 		}
 	}
-	return said
+	var out strings.Builder
+	for len(said) > 0 {
+		end := strings.IndexFunc(said, noWord)
+		if end < 0 {
+			end = len(said)
+		}
+		word := said[:end]
+		if slices.ContainsFunc(secret, func(s string) bool { return strings.EqualFold(s, word) }) {
+			word = hiddenAddress
+		}
+		out.WriteString(word)
+		if said = said[end:]; said != "" {
+			_, size := utf8.DecodeRuneInString(said)
+			out.WriteString(said[:size])
+			said = said[size:]
+		}
+	}
+	return out.String()
 }
+
+// hiddenAddress is in the place of what Discreet leaves out.
+const hiddenAddress = "(address)"
+
+func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) }
 
 // RefusedFor is the carrier's reason for its latest refusal, discreet.
 func (r Record) RefusedFor() (why string) {
