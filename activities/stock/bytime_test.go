@@ -322,12 +322,12 @@ func TestBackFillLooksADayBack(t *testing.T) {
 	}
 	now := began
 	s := stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), func() time.Time { return now })
-	for n, want := range []int{2, 0, 0} { // the last one only moves the date
-		if now = began.Add(time.Duration(30*n) * 24 * time.Hour); n == 1 {
-			now = began
+	for run, want := range []int{2, 0, 0} { // the last one only moves the date
+		if run == 2 {
+			now = began.Add(30*24*time.Hour + time.Minute)
 		}
-		if got, err := s.BackFill(t.Context()); err != nil || got != want {
-			t.Fatal(n, got, err)
+		if n, err := s.BackFill(t.Context()); err != nil || n != want {
+			t.Fatal(run, n, err)
 		}
 	}
 	noPlace(t, a, "old")
