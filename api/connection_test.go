@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"net"
+	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,5 +53,29 @@ func TestNoReadDeadline(t *testing.T) {
 	}
 	if n := b.limits.Load(); n > 0 {
 		t.Errorf("the connection got %d read deadlines", n)
+	}
+}
+
+// TestSlowCancel: a request that takes longer than huma's 5 s leaves its
+// connection as it was to the next one.
+func TestSlowCancel(t *testing.T) {
+	t.Parallel() // it waits
+	b := newBench(t)
+	b.slow = 6 * time.Second
+	id := b.put(order.StatusReserved)
+	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann"}`))
+	var reused bool
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.API+"/v1/sagas/"+id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if !reused || res.StatusCode != http.StatusOK {
+		t.Errorf("%s on the same connection: %t", res.Status, reused)
 	}
 }

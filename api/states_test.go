@@ -62,6 +62,7 @@ type behind struct {
 	failNote  error
 	failBegin error
 	failLost  error
+	slow      time.Duration
 	limits    atomic.Int64 // read deadlines that connections were given
 	panics    bool
 }
@@ -200,6 +201,9 @@ func (b *behind) Start(_ context.Context, _, id string, _ any) error {
 }
 
 func (b *behind) Raise(ctx context.Context, id, event string, payload any) error {
+	if b.slow > 0 {
+		<-time.After(b.slow)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	rec, err := b.store.Get(ctx, id)
