@@ -41,8 +41,8 @@ func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipme
 	return a.notify(ctx, o, rec, kind, why)
 }
 
-// Inform tells who placed an order that is undone without its saga what the saga
-// would have told: that the money has gone back, if it has, and how the order ends.
+// Inform sends the notifications of an order that is undone without its saga, as the
+// saga would have: of the refund, if there was one, and of how the order ends.
 func (a Activities) Inform(ctx context.Context, rec stock.Record, final order.Status) error {
 	o, why := order.Order{OrderID: rec.OrderID}, codeOf(final, rec)
 	if rec.RefundID != "" {
@@ -53,16 +53,16 @@ func (a Activities) Inform(ctx context.Context, rec stock.Record, final order.St
 	return a.notify(ctx, o, rec, kindOf(final), why)
 }
 
-// kindOf is what a customer is told of how an order ends that does not complete.
+// kindOf is the notification of an order that ends without completing.
 func kindOf(final order.Status) shipment.Kind {
 	return cmp.Or(map[order.Status]shipment.Kind{
 		order.StatusDeclined: shipment.Declined, order.StatusRejected: shipment.Rejected, order.StatusCancelled: shipment.Cancelled,
 	}[final], shipment.Failed)
 }
 
-// codeOf is what a customer is told of why an order ends so. It goes by the
-// order's record, never by words: those were written for colleagues, or by
-// programs, and the sagas that an older release has begun carry nothing else.
+// codeOf is the reason code of that notification. It depends on the order's record,
+// never on texts: those were written for colleagues, or by programs, and sagas that
+// an older release has begun carry nothing else.
 func codeOf(final order.Status, rec stock.Record) shipment.Code {
 	switch final { //nolint:exhaustive // all others
 	case order.StatusRejected:

@@ -31,8 +31,9 @@ func (b *bench) next(url string, v any) string {
 	return *out.Messages[0].Body
 }
 
-// TestCustomersAreToldACode and never what was said inside, whoever began the saga.
-func TestCustomersAreToldACode(t *testing.T) {
+// TestCustomersGetACode: a notification has a code and its fixed text, never a note or an
+// error, also where an older release has begun the saga.
+func TestCustomersGetACode(t *testing.T) {
 	const inside = "ann@shop.example: do not tell him, dial tcp 10.0.0.7"
 	cancel := func(behalf stock.OnBehalf) func(b *bench, id string) {
 		return func(b *bench, id string) {

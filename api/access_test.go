@@ -67,17 +67,7 @@ func startClosed(t *testing.T, change ...func(*app.Worker)) (client, *authtest.I
 		b      book
 	)
 	s := testkit.NewSystem(t, func(w *app.Worker) {
-		home := "http://" + w.Listener.Addr().String()
-		issuer = authtest.New(t, home+auth.SignedInPath)
-		var err error
-		w.Auth, err = auth.New(auth.Options{
-			Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
-			ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(w.Auth.Close)
+		issuer = testkit.RequireTokens(t, w)
 		w.Logger = zerolog.New(&b)
 		for _, f := range change {
 			f(w)

@@ -76,8 +76,10 @@ func audit(r *http.Request, status int, said []byte) {
 	if q := r.URL.RawQuery; q != "" {
 		line = line.Str("query", text.Cut(q, maxSaid))
 	}
-	if letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/"); json.Valid(said) && !letters {
-		if said = heardAs(said); long(string(said)) {
+	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
+	if json.Valid(said) && !letters {
+		said = heardAs(said)
+		if long(string(said)) {
 			cut, line = true, line.Str("said", text.Cut(string(said), maxSaid)) // it is no JSON any more
 		} else {
 			line = line.RawJSON("said", said)

@@ -56,7 +56,8 @@ func (c client) dead(queue string, n int) (letters []struct{ ID, Body string }) 
 	testkit.Eventually(c.t, fmt.Sprint(n, " dead letters are there"), func() error {
 		var page struct{ Letters []struct{ ID, Body string } }
 		c.get("/v1/dead-letters/"+queue).json(c.t, &page)
-		if letters = page.Letters; len(letters) != n {
+		letters = page.Letters
+		if len(letters) != n {
 			return fmt.Errorf("%+v", letters)
 		}
 		return nil

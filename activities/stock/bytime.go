@@ -54,7 +54,8 @@ func (s *Store) listByTime(ctx context.Context, q Query, unknown error) (p Page,
 			if !q.Selects(r) || q.Here && r.ShipmentID != "" && !r.Refunding {
 				continue
 			}
-			if p.Records = append(p.Records, r); len(p.Records) == q.Limit {
+			p.Records = append(p.Records, r)
+			if len(p.Records) == q.Limit {
 				p.Next = r.Placed
 				return p, nil
 			}

@@ -30,7 +30,8 @@ func walk(t *testing.T, s *stock.Store, q stock.Query) (ids []string) {
 		for _, r := range p.Records {
 			ids = append(ids, r.OrderID)
 		}
-		if q.Cursor = p.Next; p.Next == "" {
+		q.Cursor = p.Next
+		if p.Next == "" {
 			return ids
 		}
 	}
@@ -161,7 +162,8 @@ func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
 				if !slices.Equal(got, []string{"x"}) {
 					t.Errorf("it goes from %s to %s before query %d of %v: %v", move[0], move[1], before, statuses, got)
 				}
-				if queries = db.seen; queries < 2 {
+				queries = db.seen
+				if queries < 2 {
 					t.Fatalf("%d queries", queries)
 				}
 			}

@@ -206,7 +206,8 @@ func TestLateRefusalReopens(t *testing.T) {
 }
 
 // TestRefusalsThatDoNotReopen are kept with the order all the same.
-// TestRefusalsOfAForgottenOrder quote whoever was forgotten.
+// TestRefusalsOfAForgottenOrder: a carrier's reason may quote the customer who was
+// forgotten, so it is not kept.
 func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})

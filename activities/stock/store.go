@@ -225,7 +225,8 @@ func (r Record) Discreet(said string) string {
 			word = hiddenAddress
 		}
 		out.WriteString(word)
-		if said = said[end:]; said != "" {
+		said = said[end:]
+		if said != "" {
 			_, size := utf8.DecodeRuneInString(said)
 			out.WriteString(said[:size])
 			said = said[size:]
@@ -388,7 +389,8 @@ func (r Record) repeated(o order.Order) error {
 	}
 	// The token is gone once the order has ended. The fingerprint knows it.
 	as := was
-	if as.Payment = o.Payment; as.Fingerprint() == r.Fingerprint {
+	as.Payment = o.Payment
+	if as.Fingerprint() == r.Fingerprint {
 		was = as
 	}
 	if fields := order.Differences(was, o); len(fields) > 0 {

@@ -31,7 +31,8 @@ func TestForgetInTheConsole(t *testing.T) {
 	b.sees(200, page, status, "<dt>Customer<dd>forgotten", "by letter")
 	status, page, _ = b.send("GET", "/console/sagas", nil)
 	b.sees(200, page, status, "<td>forgotten")
-	if _, page, _ = b.send("GET", "/console/sagas?sku=A", nil); strings.Contains(page, "/forget") {
+	_, page, _ = b.send("GET", "/console/sagas?sku=A", nil)
+	if strings.Contains(page, "/forget") {
 		t.Error("nobody is named, and can be forgotten")
 	}
 	status, page, _ = b.send("POST", "/console/customers/%20/forget", url.Values{})

@@ -6,10 +6,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
-	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -21,17 +19,7 @@ func TestSignIn(t *testing.T) {
 	var issuer *authtest.Issuer
 	o := newOperator(t, func() testkit.System {
 		return testkit.NewSystem(t, func(w *app.Worker) {
-			home := "http://" + w.Listener.Addr().String()
-			issuer = authtest.New(t, home+auth.SignedInPath)
-			var err error
-			w.Auth, err = auth.New(auth.Options{
-				Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
-				ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(w.Auth.Close)
+			issuer = testkit.RequireTokens(t, w)
 		}, nil)
 	})
 	o.token = issuer.Token("shop")

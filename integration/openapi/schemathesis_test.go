@@ -13,10 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rs/zerolog"
-
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -116,17 +113,7 @@ func closedSystem(t *testing.T) (testkit.System, *authtest.Issuer) {
 	t.Helper()
 	var issuer *authtest.Issuer
 	s := testkit.NewSystem(t, func(w *app.Worker) {
-		home := "http://" + w.Listener.Addr().String()
-		issuer = authtest.New(t, home+auth.SignedInPath)
-		var err error
-		w.Auth, err = auth.New(auth.Options{
-			Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
-			ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(w.Auth.Close)
+		issuer = testkit.RequireTokens(t, w)
 	}, nil)
 	s.SetStock(t, map[string]int64{"A": 1000, "SKU-1": 1000})
 	return s, issuer

@@ -42,8 +42,8 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	l.is("o", order.StatusCompleted)
 }
 
-// TestCustomersAreToldOfWhatIsUndone: no saga is there to do it.
-func TestCustomersAreToldOfWhatIsUndone(t *testing.T) {
+// TestCustomersAreNotifiedOfWhatIsUndone: no saga is there to do it.
+func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 	l := newLeaky(t, nil)
 	told := l.Listen(t, "told", l.Resources.CustomerTopic)
 	want := map[string]string{

@@ -1,0 +1,27 @@
+package testkit
+
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/auth/authtest"
+)
+
+// RequireTokens makes a worker that has not started refuse whoever has no token of the
+// issuer that it returns. People sign in at that one, too. Both end with the test.
+func RequireTokens(t testing.TB, w *app.Worker) *authtest.Issuer {
+	t.Helper()
+	home := "http://" + w.Listener.Addr().String()
+	issuer := authtest.New(t, home+auth.SignedInPath)
+	var err error
+	w.Auth, err = auth.New(auth.Options{
+		Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
+		ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
+	})
+	must(t, err)
+	t.Cleanup(w.Auth.Close)
+	return issuer
+}
