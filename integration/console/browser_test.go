@@ -258,7 +258,9 @@ func (o operator) operates(engine string) {
 		o.Fatal(err)
 	}
 	o.press("Retry")
-	o.sees("FAILED", "refused by the carrier") // by the stream alone
+	// By the stream alone. The engine's saga ends after its order, and a page is not
+	// renewed while somebody types, so the button must be there before.
+	o.sees("FAILED", "refused by the carrier", "Purge history")
 	o.write("note", "over and done")
 	o.press("Purge history")
 	o.sees("purge: done", "its history was purged", "over and done")
