@@ -123,7 +123,7 @@ func (s *server) deadLetters(h huma.API) {
 	})
 	huma.Register(h, huma.Operation{
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/{id}/redrive", Tags: []string{"dead letters"},
-		Summary: "Put one back into its queue", Description: "As it is, or mended. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
+		Summary: "Put one back into its queue", Description: "As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
 		MaxBodyBytes: -1, // bounded has seen to it
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
 		if said := deref(in.Body).Body; said != nil && len(*said) > maxLetter { // the schema counts characters

@@ -14,6 +14,8 @@ import (
 // orderInput takes the body as it comes: order.Parse is the one judge of what
 // an order is, here as for messages from the queue.
 type orderInput struct {
+	Type string `header:"ce-type" enum:"OrderPlaced" doc:"The event's type, of a CloudEvent in binary mode. May be left out."`
+
 	RawBody []byte `contentType:"application/json"`
 }
 

@@ -61,6 +61,24 @@ func TestWholeOrder(t *testing.T) {
 	c.post("/v1/sagas", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total", "are 1784 (17.84 EUR)")
 }
 
+// TestTypeOfBinaryCloudEvent: in CloudEvents' binary mode HTTP's headers state what
+// the event is. Another event than OrderPlaced starts nothing.
+func TestTypeOfBinaryCloudEvent(t *testing.T) {
+	c := start(t)
+	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
+		id := fmt.Sprint("binary-", n)
+		body := newOrder(id, whole)
+		c.do(http.MethodPost, path, body, "ce-specversion", "1.0", "ce-type", "OrderCancelled").
+			wantProblem(t, path+" of another event", http.StatusUnprocessableEntity, "header.ce-type", "OrderPlaced")
+		if a := c.get("/v1/sagas/" + id); a.status != http.StatusNotFound {
+			t.Errorf("%s: another event than OrderPlaced has started %s", path, a.body)
+		}
+		if a := c.do(http.MethodPost, path, body, "ce-specversion", "1.0", "ce-type", "OrderPlaced"); a.status != http.StatusAccepted {
+			t.Errorf("%s of OrderPlaced: %d %s", path, a.status, a.body)
+		}
+	}
+}
+
 // asked takes the next shipment request out of a queue.
 func (c client) asked(queue string) (r shipment.Request) {
 	c.t.Helper()

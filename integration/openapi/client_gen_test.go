@@ -30,7 +30,7 @@ const (
 
 // Defines values for OrderType.
 const (
-	OrderPlaced OrderType = "OrderPlaced"
+	OrderTypeOrderPlaced OrderType = "OrderPlaced"
 )
 
 // Defines values for ResolveRequestAction.
@@ -75,6 +75,11 @@ const (
 	RedriveDeadLetterParamsQueueOrderProcessingQueue RedriveDeadLetterParamsQueue = "OrderProcessingQueue"
 )
 
+// Defines values for PlaceOrderParamsCeType.
+const (
+	PlaceOrderParamsCeTypeOrderPlaced PlaceOrderParamsCeType = "OrderPlaced"
+)
+
 // Defines values for ListSagasParamsStatus.
 const (
 	ListSagasParamsStatusAWAITINGAPPROVAL ListSagasParamsStatus = "AWAITING_APPROVAL"
@@ -99,6 +104,11 @@ const (
 	ListSagasParamsRuntimeStatusSTALLED    ListSagasParamsRuntimeStatus = "STALLED"
 	ListSagasParamsRuntimeStatusSUSPENDED  ListSagasParamsRuntimeStatus = "SUSPENDED"
 	ListSagasParamsRuntimeStatusTERMINATED ListSagasParamsRuntimeStatus = "TERMINATED"
+)
+
+// Defines values for StartSagaParamsCeType.
+const (
+	StartSagaParamsCeTypeOrderPlaced StartSagaParamsCeType = "OrderPlaced"
 )
 
 // Accepted defines model for Accepted.
@@ -676,6 +686,15 @@ type DeleteDeadLetterParamsQueue string
 // RedriveDeadLetterParamsQueue defines parameters for RedriveDeadLetter.
 type RedriveDeadLetterParamsQueue string
 
+// PlaceOrderParams defines parameters for PlaceOrder.
+type PlaceOrderParams struct {
+	// CeType The event's type, of a CloudEvent in binary mode. May be left out.
+	CeType *PlaceOrderParamsCeType `json:"ce-type,omitempty"`
+}
+
+// PlaceOrderParamsCeType defines parameters for PlaceOrder.
+type PlaceOrderParamsCeType string
+
 // ListSagasParams defines parameters for ListSagas.
 type ListSagasParams struct {
 	// Status Only these, separated by commas.
@@ -715,6 +734,15 @@ type ListSagasParamsStatus string
 
 // ListSagasParamsRuntimeStatus defines parameters for ListSagas.
 type ListSagasParamsRuntimeStatus string
+
+// StartSagaParams defines parameters for StartSaga.
+type StartSagaParams struct {
+	// CeType The event's type, of a CloudEvent in binary mode. May be left out.
+	CeType *StartSagaParamsCeType `json:"ce-type,omitempty"`
+}
+
+// StartSagaParamsCeType defines parameters for StartSaga.
+type StartSagaParamsCeType string
 
 // PurgeSagaParams defines parameters for PurgeSaga.
 type PurgeSagaParams struct {
@@ -1069,7 +1097,7 @@ type ClientInterface interface {
 
 	// RedriveDeadLetterWithBody Put one back into its queue
 	//
-	// As it is, or mended. Processing it twice is harmless.
+	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1078,7 +1106,7 @@ type ClientInterface interface {
 
 	// RedriveDeadLetter Put one back into its queue
 	//
-	// As it is, or mended. Processing it twice is harmless.
+	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1092,7 +1120,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-	PlaceOrderWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PlaceOrderWithBody(ctx context.Context, params *PlaceOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PlaceOrder Place an order
 	//
@@ -1101,7 +1129,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-	PlaceOrder(ctx context.Context, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PlaceOrder(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Overview Read how things stand
 	//
@@ -1145,7 +1173,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-	StartSagaWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartSagaWithBody(ctx context.Context, params *StartSagaParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartSaga Start the saga of an order directly
 	//
@@ -1154,7 +1182,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-	StartSaga(ctx context.Context, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartSaga(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PurgeSaga Forget the history of a saga that has ended
 	//
@@ -1491,7 +1519,7 @@ func (c *Client) DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterPar
 
 // RedriveDeadLetterWithBody Put one back into its queue
 //
-// As it is, or mended. Processing it twice is harmless.
+// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1510,7 +1538,7 @@ func (c *Client) RedriveDeadLetterWithBody(ctx context.Context, queue RedriveDea
 
 // RedriveDeadLetter Put one back into its queue
 //
-// As it is, or mended. Processing it twice is harmless.
+// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1534,8 +1562,8 @@ func (c *Client) RedriveDeadLetter(ctx context.Context, queue RedriveDeadLetterP
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-func (c *Client) PlaceOrderWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPlaceOrderRequestWithBody(c.Server, contentType, body)
+func (c *Client) PlaceOrderWithBody(ctx context.Context, params *PlaceOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlaceOrderRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1553,8 +1581,8 @@ func (c *Client) PlaceOrderWithBody(ctx context.Context, contentType string, bod
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-func (c *Client) PlaceOrder(ctx context.Context, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPlaceOrderRequest(c.Server, body)
+func (c *Client) PlaceOrder(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlaceOrderRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1657,8 +1685,8 @@ func (c *Client) ListSagas(ctx context.Context, params *ListSagasParams, reqEdit
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-func (c *Client) StartSagaWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartSagaRequestWithBody(c.Server, contentType, body)
+func (c *Client) StartSagaWithBody(ctx context.Context, params *StartSagaParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSagaRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1676,8 +1704,8 @@ func (c *Client) StartSagaWithBody(ctx context.Context, contentType string, body
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-func (c *Client) StartSaga(ctx context.Context, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartSagaRequest(c.Server, body)
+func (c *Client) StartSaga(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSagaRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2511,18 +2539,18 @@ func NewRedriveDeadLetterRequestWithBody(server string, queue RedriveDeadLetterP
 }
 
 // NewPlaceOrderRequest calls the generic PlaceOrder builder with application/json body
-func NewPlaceOrderRequest(server string, body PlaceOrderJSONRequestBody) (*http.Request, error) {
+func NewPlaceOrderRequest(server string, params *PlaceOrderParams, body PlaceOrderJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewPlaceOrderRequestWithBody(server, "application/json", bodyReader)
+	return NewPlaceOrderRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewPlaceOrderRequestWithBody constructs an http.Request for the PlaceOrder method, with any body, and a specified content type
-func NewPlaceOrderRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewPlaceOrderRequestWithBody(server string, params *PlaceOrderParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2546,6 +2574,21 @@ func NewPlaceOrderRequestWithBody(server string, contentType string, body io.Rea
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.CeType != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "ce-type", *params.CeType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("ce-type", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -2836,18 +2879,18 @@ func NewListSagasRequest(server string, params *ListSagasParams) (*http.Request,
 }
 
 // NewStartSagaRequest calls the generic StartSaga builder with application/json body
-func NewStartSagaRequest(server string, body StartSagaJSONRequestBody) (*http.Request, error) {
+func NewStartSagaRequest(server string, params *StartSagaParams, body StartSagaJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewStartSagaRequestWithBody(server, "application/json", bodyReader)
+	return NewStartSagaRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewStartSagaRequestWithBody constructs an http.Request for the StartSaga method, with any body, and a specified content type
-func NewStartSagaRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewStartSagaRequestWithBody(server string, params *StartSagaParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2871,6 +2914,21 @@ func NewStartSagaRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.CeType != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "ce-type", *params.CeType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("ce-type", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -3730,7 +3788,7 @@ type ClientWithResponsesInterface interface {
 
 	// RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 	//
-	// As it is, or mended. Processing it twice is harmless.
+	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3739,7 +3797,7 @@ type ClientWithResponsesInterface interface {
 
 	// RedriveDeadLetterWithResponse Put one back into its queue
 	//
-	// As it is, or mended. Processing it twice is harmless.
+	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3753,7 +3811,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-	PlaceOrderWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error)
+	PlaceOrderWithBodyWithResponse(ctx context.Context, params *PlaceOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error)
 
 	// PlaceOrderWithResponse Place an order
 	//
@@ -3762,7 +3820,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-	PlaceOrderWithResponse(ctx context.Context, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error)
+	PlaceOrderWithResponse(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error)
 
 	// OverviewWithResponse Read how things stand
 	//
@@ -3816,7 +3874,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-	StartSagaWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSagaResult, error)
+	StartSagaWithBodyWithResponse(ctx context.Context, params *StartSagaParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSagaResult, error)
 
 	// StartSagaWithResponse Start the saga of an order directly
 	//
@@ -3825,7 +3883,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-	StartSagaWithResponse(ctx context.Context, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSagaResult, error)
+	StartSagaWithResponse(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSagaResult, error)
 
 	// PurgeSagaWithResponse Forget the history of a saga that has ended
 	//
@@ -5413,7 +5471,7 @@ func (c *ClientWithResponses) DeleteDeadLetterWithResponse(ctx context.Context, 
 
 // RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 //
-// As it is, or mended. Processing it twice is harmless.
+// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5428,7 +5486,7 @@ func (c *ClientWithResponses) RedriveDeadLetterWithBodyWithResponse(ctx context.
 
 // RedriveDeadLetterWithResponse Put one back into its queue
 //
-// As it is, or mended. Processing it twice is harmless.
+// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5448,8 +5506,8 @@ func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context,
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error) {
-	rsp, err := c.PlaceOrderWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context, params *PlaceOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error) {
+	rsp, err := c.PlaceOrderWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -5463,8 +5521,8 @@ func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
-func (c *ClientWithResponses) PlaceOrderWithResponse(ctx context.Context, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error) {
-	rsp, err := c.PlaceOrder(ctx, body, reqEditors...)
+func (c *ClientWithResponses) PlaceOrderWithResponse(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error) {
+	rsp, err := c.PlaceOrder(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -5553,8 +5611,8 @@ func (c *ClientWithResponses) ListSagasWithResponse(ctx context.Context, params 
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-func (c *ClientWithResponses) StartSagaWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSagaResult, error) {
-	rsp, err := c.StartSagaWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) StartSagaWithBodyWithResponse(ctx context.Context, params *StartSagaParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSagaResult, error) {
+	rsp, err := c.StartSagaWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -5568,8 +5626,8 @@ func (c *ClientWithResponses) StartSagaWithBodyWithResponse(ctx context.Context,
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas (the `StartSaga` operationId).
-func (c *ClientWithResponses) StartSagaWithResponse(ctx context.Context, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSagaResult, error) {
-	rsp, err := c.StartSaga(ctx, body, reqEditors...)
+func (c *ClientWithResponses) StartSagaWithResponse(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSagaResult, error) {
+	rsp, err := c.StartSaga(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

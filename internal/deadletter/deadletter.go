@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 )
 
@@ -154,7 +156,8 @@ func (p Pair) letter(m types.Message) Letter {
 }
 
 // Redrive puts a letter back into its queue, with another body if one is
-// given, or ErrNotFound, or ErrUnread.
+// given, or ErrNotFound, or ErrUnread. Another body that states the event's type
+// replaces the message's attributes that do.
 func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
 	return p.one(ctx, client, id, func(m types.Message) error {
 		_, err := p.putBack(ctx, client, m, body)
@@ -277,6 +280,9 @@ func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *st
 	delete(attrs, intake.AttributeOriginal)
 	if body != nil {
 		delete(attrs, intake.AttributeEncoding)
+		if envelope.HasType([]byte(*body)) {
+			maps.DeleteFunc(attrs, func(name string, _ types.MessageAttributeValue) bool { return envelope.SaysType(name) })
+		}
 	} else {
 		body = m.Body
 	}

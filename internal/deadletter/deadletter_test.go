@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
@@ -127,6 +130,41 @@ func TestPoisonIsPutBackOnce(t *testing.T) {
 				return err
 			})
 		})
+	}
+}
+
+// TestMendedType: a mended body that states the event's type replaces the attribute
+// that made the message a dead letter. One that does not state it changes nothing.
+func TestMendedType(t *testing.T) {
+	const order = `{"orderId":"o-1","lines":[]`
+	notification := `{"Type":"Notification","TopicArn":"arn:aws:sns:us-east-1:000000000000:OrderEvents","Message":"{}"}`
+	for body, want := range map[string][]string{
+		order + `,"type":"OrderPlaced"}`: {"source"},
+		order + `}`:                      {"ce_type", "source"},
+		notification:                     {"ce_type", "source"},
+		"no JSON":                        {"ce_type", "source"},
+	} {
+		a := testkit.NewAWS(t, nil)
+		attribute := func(value string) types.MessageAttributeValue {
+			return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
+		}
+		letter, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderDLQ, MessageBody: aws.String(order + `}`), MessageAttributes: map[string]types.MessageAttributeValue{
+			"ce_type": attribute("OrderCancelled"), "source": attribute("shop"),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair := deadletter.Pair{Name: "orders", URL: a.Resources.OrderQueue, DeadURL: a.Resources.OrderDLQ}
+		if err := pair.Redrive(t.Context(), a.Clients.SQS, *letter.MessageId, &body); err != nil {
+			t.Fatal(err)
+		}
+		out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &pair.URL, MessageAttributeNames: []string{"All"}})
+		if err != nil || len(out.Messages) != 1 {
+			t.Fatalf("received %+v, %v", out, err)
+		}
+		if got := slices.Sorted(maps.Keys(out.Messages[0].MessageAttributes)); !slices.Equal(got, want) {
+			t.Errorf("redriven as %s: has the attributes %v, want %v", body, got, want)
+		}
 	}
 }
 

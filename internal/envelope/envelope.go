@@ -45,6 +45,13 @@ var typeAttributes = []string{"type", "ce-type", "ce_type", "cloudEvents:type", 
 // is. Such a one must not get lost on the way.
 func SaysType(name string) bool { return isOne(name, typeAttributes) }
 
+// HasType reports whether a body's outermost layer states what the event is.
+// Dapr's own type does not count.
+func HasType(body []byte) bool {
+	l, err := open(body)
+	return err == nil && slices.ContainsFunc(l.types, func(s said) bool { return s.is != DaprType })
+}
+
 var traceAttributes = []string{"traceparent", "ce-traceparent", "ce_traceparent", "cloudEvents:traceparent", "cloudEvents_traceparent"}
 
 func isOne(name string, of []string) bool {
