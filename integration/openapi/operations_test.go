@@ -108,14 +108,14 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("%s", me.Body)
 	}
 
-	if a := must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
+	if a := must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
 		t.Errorf("%s", a.Body)
 	}
-	must[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, newOrder("direct", 100, "Ann")))
+	must[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, nil, newOrder("direct", 100, "Ann")))
 	for _, id := range []string{"approved", "rejected", "cancelled", "terminated"} {
-		must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder(id, 100_000, "Ann")))
+		must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder(id, 100_000, "Ann")))
 	}
-	must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, newOrder("stuck", 100, "REFUSE")))
+	must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("stuck", 100, "REFUSE")))
 
 	if saga := s.until("good", "COMPLETED", "COMPLETED"); saga.Reservation == nil || *saga.Reservation != "SOLD" {
 		t.Errorf("%+v", saga)
@@ -178,7 +178,7 @@ func TestEveryOperation(t *testing.T) {
 
 	must[*GetSagaResult](t, 404)(s.GetSagaWithResponse(ctx, "nobody", nil))
 	must[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", cancel))
-	must[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, newOrder("good", 999, "Bob")))
+	must[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 999, "Bob")))
 	must[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
 
 	if f := must[*ForgetCustomerResult](t, 200)(s.ForgetCustomerWithResponse(ctx, "c-1", ann)); f.JSON200.Erased < 5 {
