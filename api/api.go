@@ -158,7 +158,7 @@ func New(o Options) http.Handler {
 	config.Info.Description = "Order sagas: reserve stock, charge, ship, and compensate in reverse on any failure. " +
 		"Money is in minor units of the order's currency. Errors are RFC 9457 problem documents. " +
 		"Fields and query parameters that an operation does not have, or that are given twice, are refused, and so are query parameters without a value; whole numbers may be written as 2.0. " +
-		"A request that takes longer than 30 seconds is answered 503; what an action has begun by then is carried out."
+		"A request that takes longer than 30 seconds is answered 503; what an action has begun by then is carried out. A body that has not arrived within a minute is refused with 400."
 	config.DocsPath = ""                       // huma's page loads scripts from elsewhere; ours does not
 	config.CreateHooks = nil                   // no $schema fields in answers
 	config.SchemasPath = ""                    // /openapi.json has them all

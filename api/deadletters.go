@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -70,13 +71,30 @@ type redriveInput struct {
 	LetterInput
 
 	Body *struct {
-		Body *string `json:"body,omitempty" maxLength:"262144" doc:"What to put back instead, at most 256 KiB of UTF-8: nothing reads more."`
+		Body *string `json:"body,omitempty" minLength:"1" maxLength:"262144" doc:"What to put back instead, at most 256 KiB of UTF-8: nothing reads more. SQS takes no control characters but tabs and ends of lines, and neither U+FFFE nor U+FFFF."`
 	} `required:"false"`
 }
 
 // maxLetter is how long a mended letter may be, as the document says; no reader
 // of the queues takes more.
 const maxLetter = order.MaxEventBytes
+
+// unsendable is why a body cannot be put into a queue, or ""; nil is none. See
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+func unsendable(body *string) string {
+	never := func(c rune) bool {
+		return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0xFFFE || c == 0xFFFF
+	}
+	switch {
+	case body == nil:
+		return ""
+	case len(*body) > maxLetter: // the schema counts characters
+		return "has more than " + strconv.Itoa(maxLetter) + " bytes"
+	case strings.ContainsFunc(*body, never):
+		return "has a character that SQS takes in no message: a control character, U+FFFE or U+FFFF"
+	}
+	return ""
+}
 
 type redriveAllInput struct {
 	QueueInput
@@ -126,10 +144,11 @@ func (s *server) deadLetters(h huma.API) {
 		Summary: "Put one back into its queue", Description: "As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
 		MaxBodyBytes: -1, // bounded has seen to it
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
-		if said := deref(in.Body).Body; said != nil && len(*said) > maxLetter { // the schema counts characters
-			return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body.body", Message: "has more than " + strconv.Itoa(maxLetter) + " bytes"})
+		mended := deref(in.Body).Body
+		if fault := unsendable(mended); fault != "" {
+			return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body.body", Message: fault})
 		}
-		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, deref(in.Body).Body); err != nil {
+		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, mended); err != nil {
 			return nil, s.noLetter(ctx, err)
 		}
 		s.Logger.Info().Str("queue", in.Queue).Str("letter", in.ID).Msg("dead letter put back")

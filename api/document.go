@@ -22,6 +22,9 @@ import (
 func (s *server) document(doc *huma.OpenAPI, op *huma.Operation) {
 	delete(op.Responses, "default") // each is named
 	refusals := []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if s.Auth == nil {
+		refusals = append(refusals, http.StatusMisdirectedRequest) // see OnLoopback
+	}
 	if guarded(op.Path) {
 		refusals = append(refusals, http.StatusForbidden) // also another web page's request
 		if s.Auth != nil {

@@ -65,7 +65,12 @@ func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
 	}{
 		"the longest":          {strings.Repeat("x", most), 404}, // no letter has the id
 		"the longest, quoted":  {strings.Repeat(`\"`, most), 404},
-		"the longest, escaped": {strings.Repeat(`\u0001`, most), 404},
+		"the longest, escaped": {strings.Repeat(`\u0041`, most), 404},
+		"white space":          {`a\t\r\n b`, 404},
+		"empty":                {"", 422},
+		"a control character":  {`a\u0000b`, 422},
+		"an escape":            {`\u001b`, 422},
+		"no character":         {`a\uffffb`, 422},
 		"one more":             {strings.Repeat("x", most+1), 422},
 		"too many bytes":       {strings.Repeat("é", most/2+1), 422},
 		"far too long":         {strings.Repeat(`\u0001`, 2*most), 413},

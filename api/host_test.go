@@ -43,6 +43,13 @@ func TestPagesCannotActByRebinding(t *testing.T) {
 	if a := c.get("/v1/stock/A"); !strings.Contains(a.body, "1000000") {
 		t.Error(a.body)
 	}
+	var doc struct {
+		Paths map[string]map[string]struct{ Responses map[string]any }
+	}
+	c.get("/openapi.json").json(t, &doc)
+	if doc.Paths["/v1/sagas"]["get"].Responses["421"] == nil {
+		t.Error("the document of an API that checks the host lacks the answer 421")
+	}
 }
 
 func TestOnLoopback(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -211,8 +212,8 @@ func TestDeadLetters(t *testing.T) {
 		}
 	}
 	list(1)
-	for _, rate := range []string{"NaN", "nan", "Inf", "-Inf", "0", "0.5", "1001"} {
-		c.post(queue+"/redrive?rate="+rate, "").wantProblem(t, "rate "+rate, http.StatusUnprocessableEntity, "query.rate", "")
+	for _, rate := range []string{"NaN", "nan", "Inf", "-Inf", "0", "0.5", "1001", "1_0", "0x1p3", "+9"} {
+		c.post(queue+"/redrive?rate="+url.QueryEscape(rate), "").wantProblem(t, "rate "+rate, http.StatusUnprocessableEntity, "query.rate", "")
 	}
 	c.post("/v1/dead-letters/Queue/x/redrive", "").wantProblem(t, "unknown queue", http.StatusUnprocessableEntity, "path.queue", "")
 	mended, err := json.Marshal(map[string]string{"body": newOrder("x", nil)})

@@ -177,6 +177,8 @@ func onceEach(h huma.API) func(huma.Context, func(huma.Context)) {
 				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is given more than once"})
 			case values.Get(name) == "":
 				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is empty; leave it out, or give it a value"})
+			case isNumeric(ctx.Operation(), name) && !json.Valid([]byte(values.Get(name))):
+				faults = append(faults, &huma.ErrorDetail{Location: "query." + name, Message: "is no number such as 2 or 0.5"})
 			}
 		}
 		if faults != nil {
@@ -185,6 +187,14 @@ func onceEach(h huma.API) func(huma.Context, func(huma.Context)) {
 		}
 		next(ctx)
 	}
+}
+
+// isNumeric reports whether a query parameter of an operation is a number with
+// fractions. Huma reads it as Go writes numbers, 1_0 among them.
+func isNumeric(op *huma.Operation, name string) bool {
+	return slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool {
+		return p.In == "query" && p.Name == name && p.Schema.Type == huma.TypeNumber
+	})
 }
 
 // tidied makes huma's problems like ours: one about the body says so, and none
