@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -103,6 +104,37 @@ func (f *fields) number(key string) string {
 	var n json.Number
 	f.decode(key, "a number, or one in a string", &n)
 	return n.String()
+}
+
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+
+// digits writes a whole number without fraction and exponent, and anything else
+// as it is.
+func digits(number string) string {
+	if jsonNumber.MatchString(number) {
+		number, _ = order.Whole(number)
+	}
+	return number
+}
+
+// id is a numeric one in digits, so that 7, 7.0 and 7e0 are the same order; "" if
+// it is not there.
+func (f *fields) id(key string) string {
+	is := f.number(key)
+	id := digits(is)
+	n, err := strconv.ParseInt(id, 10, 64)
+	if is != "" && (err != nil || n < 1 || strconv.FormatInt(n, 10) != id) {
+		f.c.wrong(f.at+key, "is %.100q, and must be a whole number above 0", is)
+	}
+	return id
+}
+
+// idOrZero is an id, or "" where the shop writes 0 for none.
+func (f *fields) idOrZero(key string) string {
+	if digits(f.number(key)) == "0" {
+		return ""
+	}
+	return f.id(key)
 }
 
 // whole is a whole number, which may be written as 2.0.

@@ -65,6 +65,29 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// TestIDsInOtherSpellings: an id that is written otherwise is the same id, or one
+// order would be shipped and charged as several.
+func TestIDsInOtherSpellings(t *testing.T) {
+	for _, c := range []struct{ from, id, order, customerID, customer string }{
+		{Shopify, `"id": %s,`, "5390211007", `"customer": {"id": %s,`, "7001"},
+		{WooCommerce, `"id": %s,`, "727", `"customer_id": %s,`, "26"},
+	} {
+		for _, as := range []string{"%s", "%s.0", "%s00e-2", "%s.000E0", `"%s"`, `"%s.0"`} {
+			raw := string(fixture(t, c.from))
+			for field, id := range map[string]string{c.id: c.order, c.customerID: c.customer} {
+				was := fmt.Sprintf(field, id)
+				if !strings.Contains(raw, was) {
+					t.Fatalf("%s: the fixture has no %s", c.from, was)
+				}
+				raw = strings.Replace(raw, was, fmt.Sprintf(field, fmt.Sprintf(as, id)), 1)
+			}
+			if o, _, err := Convert(c.from, []byte(raw), options); err != nil || o.OrderID != c.order || o.CustomerID != c.customer {
+				t.Errorf("%s, %s: order %q of %q, %v", c.from, as, o.OrderID, o.CustomerID, err)
+			}
+		}
+	}
+}
+
 // TestRefused: what would be shipped or charged otherwise than was ordered is
 // refused, naming the field.
 func TestRefused(t *testing.T) {
@@ -75,6 +98,12 @@ func TestRefused(t *testing.T) {
 			{`"amount": "4.90"`, `"amount": "4.91"`, "total_price", "is 54.38 EUR, and lines, shipping and tax, less the discount, are 54.39 EUR"},
 			{`"id": 5390211007`, `"name2": "#1042"`, "id", "is missing"},
 			{`"id": 5390211007`, `"id": "#1042"`, "id", `is "#1042"`},
+			{`"id": 5390211007`, `"id": -1`, "id", "above 0"},
+			{`"id": 5390211007`, `"id": 0`, "id", "above 0"},
+			{`"id": 5390211007`, `"id": 1.5`, "id", `is "1.5"`},
+			{`"id": 5390211007`, `"id": "007"`, "id", `is "007"`},
+			{`"id": 5390211007`, `"id": 1e30`, "id", `is "1e30"`},
+			{`"customer": {"id": 7001,`, `"customer": {"id": -7,`, "customer.id", "above 0"},
 			{`"financial_status": "pending"`, `"financial_status": "paid"`, "financial_status", "charged again"},
 			{`"financial_status": "pending"`, `"financial_status": "partially_refunded"`, "financial_status", "charged again"},
 			{`"fulfillment_status": null,`, `"fulfillment_status": "partial",`, "fulfillment_status", "shipped again"},
@@ -112,6 +141,12 @@ func TestRefused(t *testing.T) {
 			{`"fee_lines": []`, `"fee_lines": [{"id":1,"name":"gift wrap","total":"1.00"}]`, "fee_lines[0].total", "a fee"},
 			{`"total": "59.01"`, `"total": "59.02"`, "total", "is 59.02 EUR, and lines, shipping and tax, less the discount, are 59.01 EUR"},
 			{`"customer_id": 26`, `"customer_id": 0`, "customer", "--customer-id"},
+			{`"customer_id": 26`, `"customer_id": 0e3`, "customer", "--customer-id"},
+			{`"customer_id": 26`, `"customer_id": -1`, "customer_id", "above 0"},
+			{`"customer_id": 26`, `"customer_id": "26b"`, "customer_id", `is "26b"`},
+			{`"id": 727`, `"id": -1`, "id", "above 0"},
+			{`"id": 727`, `"id": "wc-727"`, "id", `is "wc-727"`},
+			{`"variation_id": 23`, `"variation_id": -1`, "line_items[1].variation_id", "above 0"},
 			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "fetches it"},
 			{`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": "5.76", "taxes": [], "meta_data": []`,
 				`"variation_id": 0, "quantity": 3, "subtotal": "35.29", "total": "30.29", "meta_data": [{"key":"engraving","value":"Ada"}]`, "line_items[0].meta_data", "made to order"},

@@ -22,13 +22,13 @@ func fromShopify(c *conversion, f *fields) {
 	own := f.text("currency")
 	c.out.Currency = cmp.Or(f.text("presentment_currency"), own)
 	s.foreign = c.out.Currency != own
-	c.out.OrderID = c.id(f.at+"id", f.number("id"))
+	c.out.OrderID = c.id(f.at+"id", f.id("id"))
 	c.out.PlacedAt = f.time("processed_at")
 	if created := f.time("created_at"); c.out.PlacedAt.IsZero() {
 		c.out.PlacedAt = created
 	}
 	customer := f.object("customer")
-	c.out.CustomerID = cmp.Or(customer.number("id"), c.out.CustomerID)
+	c.out.CustomerID = cmp.Or(customer.id("id"), c.out.CustomerID)
 	customer.skipAll()
 
 	s.state(f)

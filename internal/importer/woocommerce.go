@@ -15,10 +15,8 @@ import (
 // miss the total by a cent or two.
 func fromWooCommerce(c *conversion, f *fields) {
 	c.out.Currency = f.text("currency")
-	c.out.OrderID = c.id("id", f.number("id"))
-	if id := f.number("customer_id"); !zero.MatchString(id) { // 0 is a guest
-		c.out.CustomerID = id
-	}
+	c.out.OrderID = c.id("id", f.id("id"))
+	c.out.CustomerID = cmp.Or(f.idOrZero("customer_id"), c.out.CustomerID) // 0 is a guest
 	c.out.PlacedAt = wooTime(f, "date_created_gmt")
 	wooState(f)
 
@@ -109,7 +107,7 @@ func wooItem(c *conversion, l *fields, included bool) (off int64) {
 		c.wrong(l.at+"total", "is more than its subtotal")
 	}
 	c.line(sku, l.whole("quantity"), all)
-	varies := l.has("variation_id")
+	varies := l.idOrZero("variation_id") != ""
 	for _, m := range l.list("meta_data") {
 		key := m.text("key")
 		if strings.HasPrefix(key, "_") || strings.HasPrefix(key, "pa_") || !m.has("value") {
