@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/ordersaga/ordersaga/internal/importer"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -16,13 +17,40 @@ type orderCmd struct {
 }
 
 type orderConvertCmd struct {
-	From         string            `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" help:"Whose order it is: ${enum}."`
-	PaymentToken string            `help:"The payment provider's token, where the shop's order has none."`
-	CustomerID   string            `name:"customer-id" help:"Of a guest, who has none in the shop."`
-	SKU          map[string]string `name:"sku" mapsep:"none" placeholder:"THEIRS=OURS" help:"Our SKU for one of the shop's that has other characters than ours may have."`
-	LeaveOut     []string          `placeholder:"FIELD" help:"Do without this field, such as line_items[].properties, although it could change what is shipped."`
-	Output       string            `short:"o" default:"table" enum:"table,json" help:"table writes the event in a line, and notes on standard error; json writes the order and the notes in one document."`
-	File         string            `arg:"" default:"-" help:"One order in the shop's JSON; - is standard input."`
+	From         string       `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" help:"Whose order it is: ${enum}."`
+	PaymentToken string       `help:"The payment provider's token, where the shop's order has none."`
+	CustomerID   string       `name:"customer-id" help:"Of a guest, who has none in the shop."`
+	SKU          []skuMapping `name:"sku" sep:"none" placeholder:"THEIRS=OURS" help:"Our SKU for one of the shop's that has other characters than ours may have."`
+	LeaveOut     []string     `placeholder:"FIELD" help:"Do without this field, such as line_items[].properties, although it could change what is shipped."`
+	Output       string       `short:"o" default:"table" enum:"table,json" help:"table writes the event in a line, and notes on standard error; json writes the order and the notes in one document."`
+	File         string       `arg:"" default:"-" help:"One order in the shop's JSON; - is standard input."`
+}
+
+// skuMapping is THEIRS=OURS. Theirs may have a = in it, ours cannot.
+type skuMapping struct{ theirs, ours string }
+
+// UnmarshalText makes one of a flag's value.
+func (m *skuMapping) UnmarshalText(text []byte) error {
+	s := string(text)
+	i := strings.LastIndexByte(s, '=')
+	if i < 1 || !order.ValidID(s[i+1:]) {
+		return fmt.Errorf("%.200q must be THEIRS=OURS, where the shop's SKU is not empty, and ours %s", s, order.IDRule)
+	}
+	*m = skuMapping{s[:i], s[i+1:]}
+	return nil
+}
+
+// skus are ours by the shop's.
+func (c orderConvertCmd) skus() (map[string]string, error) {
+	all := make(map[string]string, len(c.SKU))
+	for _, m := range c.SKU {
+		ours, twice := all[m.theirs]
+		if twice && ours != m.ours {
+			return nil, fmt.Errorf("convert %s: --sku gives %.100q as %s and as %s; give one of them", c.File, m.theirs, ours, m.ours)
+		}
+		all[m.theirs] = m.ours
+	}
+	return all, nil
 }
 
 // converted is the answer in JSON.
@@ -32,12 +60,16 @@ type converted struct {
 }
 
 func (c orderConvertCmd) Run(e env) error {
+	skus, err := c.skus()
+	if err != nil {
+		return err
+	}
 	raw, err := c.read()
 	if err != nil {
 		return err
 	}
 	o, notes, err := importer.Convert(c.From, raw, importer.Options{
-		PaymentToken: c.PaymentToken, CustomerID: c.CustomerID, SKUs: c.SKU, LeaveOut: c.LeaveOut,
+		PaymentToken: c.PaymentToken, CustomerID: c.CustomerID, SKUs: skus, LeaveOut: c.LeaveOut,
 	})
 	refused, is := errors.AsType[*importer.RefusedError](err)
 	if err != nil && !is {

@@ -111,6 +111,17 @@ func TestConvertTellsWhatHasNoPlace(t *testing.T) {
 	if status, out, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", "--sku=mug, blue; 1/2=MUG-BLUE", file); status != 0 || !strings.Contains(out, `"MUG-BLUE"`) {
 		t.Errorf("%d %s", status, errs)
 	}
+	if err := os.WriteFile(file, bytes.Replace(raw, []byte(`"WOO-MUG"`), []byte(`"a=b, c"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", "--sku", "a=b, c=MUG-BLUE", "--sku=other=B", file); status != 0 || !strings.Contains(out, `"MUG-BLUE"`) {
+		t.Errorf("%d %s", status, errs)
+	}
+	for _, bad := range [][]string{{"--sku=MUG"}, {"--sku==MUG"}, {"--sku=a=b="}, {"--sku=a=b c"}, {"--sku=a=B", "--sku=a=C"}} {
+		if status, out, errs := convert(t, append(bad, "--from=woocommerce", "--payment-token=tok_ok", file)...); status == 0 || out != "" || !strings.Contains(errs, "--sku") {
+			t.Errorf("%s: %d %s %s", bad, status, out, errs)
+		}
+	}
 	for _, args := range [][]string{{"--from=magento"}, {}, {"--from=shopify", "no-such-file"}} {
 		if status, out, errs := convert(t, args...); status == 0 || out != "" || errs == "" {
 			t.Errorf("%s: %d %s %s", args, status, out, errs)
