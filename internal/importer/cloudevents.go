@@ -51,9 +51,13 @@ func fromCloudEvents(raw []byte, o Options) (order.Order, []Note, error) {
 	if err != nil {
 		return refuse("data", err.Error())
 	}
+	var notes []Note
+	if m := all["metadata"]; m != nil && !zero.Match(m) {
+		notes = append(notes, Note{"data.metadata", "has no place in our order, and is left out", false})
+	}
 	total := out.Total() // what the event itself says it is, if it does
 	out.Agreed = &total
-	return out, nil, nil
+	return out, notes, nil
 }
 
 // trimOpen is a JSON object without what opens it.

@@ -38,6 +38,7 @@ func fromCommercetools(c *conversion, f *fields) {
 		}
 		c.out.Shipping = t.money(price)
 		s.noPlace("some of it has been shipped, and would be again", "deliveries")
+		s.noPlace("by it the parcel may go elsewhere than to the address", "custom")
 		s.skip("shippingRate", "taxedPrice", "taxRate", "taxCategory", "shippingMethod", "shippingMethodState")
 	}
 	if d := f.object("discountOnTotalPrice"); d != nil {
@@ -65,9 +66,9 @@ func fromCommercetools(c *conversion, f *fields) {
 	f.only("paymentState", "what the shop has been paid would be charged again", unpaid...)
 	t.address(f)
 	f.only("type", "only an Order is taken", "", "Order")
-	f.skip("version", "lastModifiedAt", "completedAt", "orderNumber", "purchaseOrderNumber", "anonymousId", "customerEmail", "customerGroup", "store", "businessUnit", "billingAddress", "cart", "quote", "country", "locale",
-		"origin", "syncInfo", "lastMessageSequenceNumber", "inventoryMode", "taxMode", "taxRoundingMode", "taxCalculationMode", "priceRoundingMode", "taxedShippingPrice", "paymentInfo", "createdBy", "lastModifiedBy",
-		"discountCodes", "directDiscounts", "refusedGifts", "shippingRateInput", "shippingMode", "state", "discountTypeCombination", "shippingKey")
+	f.skip("version", "lastModifiedAt", "orderNumber", "anonymousId", "customerEmail", "customerGroup", "store", "businessUnit", "billingAddress", "cart", "quote", "country", "locale",
+		"origin", "lastMessageSequenceNumber", "inventoryMode", "taxMode", "taxRoundingMode", "taxCalculationMode", "priceRoundingMode", "taxedShippingPrice", "paymentInfo", "createdBy", "lastModifiedBy",
+		"discountCodes", "directDiscounts", "refusedGifts", "shippingRateInput", "shippingMode", "discountTypeCombination", "shippingKey")
 }
 
 // state refuses an order that the shop has gone on with, or that has more than
@@ -76,6 +77,9 @@ func (t commercetools) state(f *fields) {
 	f.only("orderState", "only Open and Confirmed orders are taken", "Open", "Confirmed")
 	f.only("shipmentState", "what has been shipped would be shipped again", "", "Ready", "Pending", "Delayed", "Backorder")
 	f.noPlace("an order of ours has one address and one shipping price", "itemShippingAddresses", "shipping")
+	if f.has("completedAt") {
+		t.wrong("completedAt", "what has been shipped would be shipped again")
+	}
 	if f.has("returnInfo") {
 		t.wrong("returnInfo", "some of it has come back: what is left of the order is not known here")
 	}
@@ -115,8 +119,9 @@ func (t commercetools) item(l *fields) (off int64) {
 		d.skipAll()
 	}
 	l.noPlace("the piece may be made to order, which would be forgotten", "custom")
+	l.noPlace("it is ordered again and again, and would be shipped once", "recurrenceInfo")
 	l.skip("id", "key", "productId", "productKey", "productSlug", "productType", "name", "taxRate", "taxedPrice", "taxedPricePortions", "perMethodTaxRate", "state", "priceMode", "lineItemMode", "discountedPrice",
-		"discountedPricePerQuantity", "distributionChannel", "supplyChannel", "inventoryMode", "addedAt", "lastModifiedAt", "priceRoundingMode", "recurrenceInfo")
+		"discountedPricePerQuantity", "distributionChannel", "inventoryMode", "addedAt", "lastModifiedAt", "priceRoundingMode")
 	return off
 }
 
@@ -156,5 +161,11 @@ func (t commercetools) address(f *fields) {
 		City:  a.text("city"), Region: cmp.Or(a.text("region"), a.text("state")),
 		PostalCode: a.text("postalCode"), Country: a.text("country"), Phone: cmp.Or(a.text("mobile"), a.text("phone")),
 	}
-	a.skip("id", "key", "externalId", "title", "salutation", "email", "fax", "state", "phone")
+	for taken, other := range map[string]string{"region": "state", "mobile": "phone"} {
+		if s := a.text(other); a.has(taken) && s != "" && s != a.text(taken) {
+			t.note(a.at+other, "has no place in our order, and is left out: %s is taken", taken)
+		}
+	}
+	a.noPlace("by it the parcel may go elsewhere than to the address", "custom")
+	a.skip("id", "key", "externalId", "email", "fax")
 }

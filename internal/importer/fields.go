@@ -234,6 +234,16 @@ func (f *fields) has(key string) bool {
 	return v != nil && !zero.Match(v)
 }
 
+// written reports whether a field has something that somebody may have written: the
+// number on a shirt may be 0, which has takes for nothing.
+func (f *fields) written(key string) bool {
+	switch string(f.value(key)) {
+	case "", `""`, "[]", "{}", "false":
+		return false
+	}
+	return true
+}
+
 // noPlace refuses what a field says, if it says something.
 func (f *fields) noPlace(why string, keys ...string) {
 	for _, key := range keys {

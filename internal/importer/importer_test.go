@@ -31,12 +31,12 @@ func TestConvert(t *testing.T) {
 	}{
 		"shopify": {Shopify, `{"specVersion":1,"orderId":"5390211007","customerId":"7001","currency":"EUR","lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":1999},{"sku":"SHOPIFY-TEA","quantity":1,"unitPrice":1450}],` +
 			`"shipping":490,"discount":500,"total":5438,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Example Ltd, Flat 3","city":"Berlin","region":"Berlin","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00+01:00"}`,
-			"note shipping_lines[0].code shipping_lines[0].title tags"},
+			"line_items[1].properties[0].name note shipping_lines[0].code shipping_lines[0].title tags"},
 		"shopify-foreign": {Shopify, `{"specVersion":1,"orderId":"5390211008","customerId":"7002","currency":"JPY","lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":2000}],` +
 			`"shipping":600,"tax":460,"total":5060,"payment":{"token":"tok_ok"},"shipTo":{"name":"Yuki Rei","line1":"1-2-3 Example","city":"Chiyoda-ku","region":"Tokyo","postalCode":"100-0001","country":"JP"},"placedAt":"2026-11-23T11:00:00Z"}`, ""},
 		"woocommerce": {WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA","quantity":3,"unitPrice":1400},{"sku":"WOO-MUG","quantity":1,"unitPrice":1796}],` +
 			`"shipping":420,"tax":80,"discount":595,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},"placedAt":"2026-11-23T10:00:00Z"}`,
-			"customer_note shipping_lines[0].method_title"},
+			"customer_note line_items[1].meta_data[0].key meta_data[0].key shipping_lines[0].method_title"},
 		"commercetools": {Commercetools, `{"specVersion":1,"orderId":"c4f0b1de-5a3e-4f0b-9d1c-2f9a7c1e0a42","customerId":"0d9e1c1a-7c55-4f0e-8f5e-6a1b2c3d4e5f","currency":"USD","lines":[{"sku":"CT-MUG","quantity":2,"unitPrice":2000},{"sku":"CT-SCREWS","quantity":9,"unitPrice":34},{"sku":"CT-SCREWS","quantity":51,"unitPrice":33}],` +
 			`"shipping":700,"tax":543,"discount":544,"total":6688,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"Loopback Lane 1","line2":"Flat 3","city":"New York","region":"New York","postalCode":"10001","country":"US","phone":"+1 212 555 0100"},"placedAt":"2026-11-23T10:00:00Z"}`,
 			"shippingInfo.shippingMethodName"},
@@ -109,6 +109,15 @@ func TestRefused(t *testing.T) {
 			{`"fulfillment_status": null,`, `"fulfillment_status": "partial",`, "fulfillment_status", "shipped again"},
 			{`"cancelled_at": null`, `"cancelled_at": "2026-11-23T10:00:00Z"`, "cancelled_at", "cancelled"},
 			{`"refunds": []`, `"refunds": [{"id":1}]`, "refunds", "refunded"},
+			{`"refunds": [],`, `"refunds": [], "closed_at": "2026-11-24T10:00:00Z",`, "closed_at", "archived"},
+			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "success", "line_items": [{"id": 11}]}],`, "fulfillments[0].status", "shipped again"},
+			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "cancelled"}, {"status": null}],`, "fulfillments[1].status", "shipped again"},
+			{`"current_quantity": 2`, `"fulfillable_quantity": 0`, "line_items[0].fulfillable_quantity", "is 0 of 2"},
+			{`"shipping_lines": [{`, `"shipping_lines": [{"delivery_category": "pickup", `, "shipping_lines[0].delivery_category", "fetches it"},
+			{`"shipping_lines": [{`, `"shipping_lines": [{"requested_fulfillment_service_id": 7, `, "shipping_lines[0].requested_fulfillment_service_id", "another service"},
+			{`"shipping_lines": [{`, `"shipping_lines": [{"is_removed": true, `, "shipping_lines[0].is_removed", "changed since"},
+			{`"name": "_bundle", "value": "a1"`, `"name": "number", "value": "0"`, "line_items[1].properties", "made to order"},
+			{`"name": "_bundle"`, `"name": ""`, "line_items[1].properties", "made to order"},
 			{`"test": false`, `"test": true`, "test", "a test"},
 			{`"total_tip_received": "0.00"`, `"total_tip_received": "1.00"`, "total_tip_received", "a tip"},
 			{`"total_outstanding": "54.38"`, `"total_outstanding": "4.38"`, "total_outstanding", "is 4.38, and total_price 54.38"},
@@ -150,6 +159,13 @@ func TestRefused(t *testing.T) {
 			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "fetches it"},
 			{`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": "5.76", "taxes": [], "meta_data": []`,
 				`"variation_id": 0, "quantity": 3, "subtotal": "35.29", "total": "30.29", "meta_data": [{"key":"engraving","value":"Ada"}]`, "line_items[0].meta_data", "made to order"},
+			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"pa_engraving","value":"Bob"}]`, "line_items[0].meta_data", `by "pa_engraving"`},
+			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"_wcpa_engraving","value":"Bob"}]`, "line_items[0].meta_data", `by "_wcpa_engraving"`},
+			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"number","value":"0"}]`, "line_items[0].meta_data", `by "number"`},
+			{`"key": "pa_color"`, `"key": "_wcpa_engraving"`, "line_items[1].meta_data", `by "_wcpa_engraving"`},
+			{`"taxes": [], "meta_data": []}]`, `"meta_data": [{"key":"Pickup point","value":"LOCKER-77 Main St"}]}]`, "shipping_lines[0].meta_data", `by "Pickup point"`},
+			{`"method_id": "flat_rate", "total": "4.20", "total_tax": "0.80", "taxes": [], "meta_data": []`, `"method_id": "inpost", "meta_data": [{"key":"_locker","value":"77"}]`, "shipping_lines[0].meta_data", `by "_locker"`},
+			{`"method_id": "flat_rate"`, `"method_id": "legacy_local_pickup:3"`, "shipping_lines[0].method_id", "fetches it"},
 			{`"total": "30.29"`, `"total": "36.29"`, "line_items[0].total", "more than its subtotal"},
 			{`"address_1": "1 Loopback Lane", "address_2": "Flat 3"`, `"address_1": "", "address_2": ""`, "shipTo", "no shipping address"},
 			{`"date_created_gmt": "2026-11-23T10:00:00"`, `"date_created_gmt": "today"`, "date_created_gmt", "must be a time"},
@@ -171,6 +187,10 @@ func TestRefused(t *testing.T) {
 			{`"sku": "CT-MUG", `, ``, "lineItems[0].variant.sku", "is missing"},
 			{`"type": "Order"`, `"type": "OrderDeleted"`, "type", "only an Order"},
 			{`"origin": "Customer"`, `"custom": {"fields":{"engraving":"Ada"}}`, "custom", "not known here"},
+			{`"origin": "Customer"`, `"completedAt": "2026-11-24T10:00:00.000Z"`, "completedAt", "shipped again"},
+			{`"deliveries": []`, `"custom": {"fields":{"locker":"77"}}`, "shippingInfo.custom", "elsewhere"},
+			{`"firstName": "Ada"`, `"custom": {"fields":{"locker":"77"}}`, "shippingAddress.custom", "elsewhere"},
+			{`"quantity": 60,`, `"quantity": 60, "recurrenceInfo": {"recurringOrder": {"id": "r1"}},`, "lineItems[1].recurrenceInfo", "again and again"},
 		},
 		CloudEvents: {
 			{`"type": "OrderPlaced"`, `"type": "OrderCancelled"`, "type", "only OrderPlaced"},
@@ -227,13 +247,60 @@ func TestNothingToPay(t *testing.T) {
 	}
 }
 
+// TestTold: what has no place and changes nothing that is shipped or charged is
+// told of, wherever in the order it is.
+func TestTold(t *testing.T) {
+	for _, c := range []struct{ from, old, with, field string }{ // field is "" if it is passed over
+		{Shopify, `"customer": {"id": 7001,`, `"customer": {"id": 7001, "note": "leave it at the door",`, "customer.note"},
+		{Shopify, `"_bundle", "value": "a1"`, `"_engraving", "value": "0"`, "line_items[1].properties[0].name"},
+		{Shopify, `"refunds": [],`, `"refunds": [], "fulfillments": [{"id": 1, "status": "cancelled"}],`, "fulfillments[0].status"},
+		{Shopify, `"shipping_lines": [{`, `"shipping_lines": [{"phone": "+49 30 1", `, "shipping_lines[0].phone"},
+		{Shopify, `"shipping_lines": [{`, `"shipping_lines": [{"carrier_identifier": "abc", `, "shipping_lines[0].carrier_identifier"},
+		{WooCommerce, `"method_id": "flat_rate"`, `"method_id": "inpost"`, "shipping_lines[0].method_id"},
+		{WooCommerce, `"parent_id": 0`, `"parent_id": 726`, "parent_id"},
+		{WooCommerce, `"billing": {`, `"billing": {"door_code": "12A", `, "billing.door_code"},
+		{WooCommerce, `"fee_lines": []`, `"fee_lines": [{"id": 1, "name": "gift wrap", "total": "0.00"}]`, "fee_lines[0].name"},
+		{WooCommerce, `"key": "pa_color"`, `"key": "pa_engraving"`, "line_items[1].meta_data[0].key"},
+		{WooCommerce, `"key": "_source"`, `"key": "_inpost_locker"`, "meta_data[0].key"},
+		{WooCommerce, `"key": "_source"`, `"key": "_edit_lock"`, ""},
+		{WooCommerce, `"key": "_source"`, `"key": "_wc_order_attribution_utm_source"`, ""},
+		{WooCommerce, `"taxes": [], "meta_data": []}]`, `"meta_data": [{"key": "Items", "value": "Tea, green &times; 3"}]}]`, ""},
+		{WooCommerce, `"taxes": [], "meta_data": []}]`, `"meta_data": [{"key": "Positionen", "value": "Tea &times; 3, Mug - Blue &times; 1"}]}]`, ""},
+		{WooCommerce, `"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key": "_reduced_stock", "value": "3"}]`, ""},
+		{Commercetools, `"firstName": "Ada"`, `"title": "Dr.", "firstName": "Ada"`, "shippingAddress.title"},
+		{Commercetools, `"state": "New York", "country": "US", "phone"`, `"state": "New York", "region": "NY", "country": "US", "phone"`, "shippingAddress.state"},
+		{Commercetools, `"phone": "+1 212 555 0100"`, `"mobile": "+1 212 555 0101", "phone": "+1 212 555 0100"`, "shippingAddress.phone"},
+		{Commercetools, `"syncInfo": []`, `"syncInfo": [{"externalId": "erp-7"}]`, "syncInfo"},
+		{Commercetools, `"syncInfo": []`, `"state": {"typeId": "state", "id": "packed"}`, "state"},
+		{Commercetools, `"syncInfo": []`, `"purchaseOrderNumber": "4711"`, "purchaseOrderNumber"},
+		{Commercetools, `"quantity": 60,`, `"quantity": 60, "supplyChannel": {"typeId": "channel", "id": "c1"},`, "lineItems[1].supplyChannel"},
+		{CloudEvents, `"specVersion": 1,`, `"specVersion": 1, "metadata": {"gift": "yes"},`, "data.metadata"},
+	} {
+		was := fixture(t, c.from)
+		is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
+		if bytes.Equal(was, is) {
+			t.Errorf("%s: the fixture has no %s", c.from, c.old)
+			continue
+		}
+		_, before, err1 := Convert(c.from, was, options)
+		_, notes, err2 := Convert(c.from, is, options)
+		told := false
+		for _, n := range notes {
+			told = told || n.Field == c.field
+		}
+		if err := errors.Join(err1, err2); err != nil || told != (c.field != "") || c.field == "" && len(notes) > len(before) {
+			t.Errorf("%s, %s: told of %v, want %q; %v", c.from, c.with, notes, c.field, err)
+		}
+	}
+}
+
 // TestMetaData: what plugins add to a WooCommerce order is told of, and what a
 // customer has written to a variation, which looks like one of its attributes.
 func TestMetaData(t *testing.T) {
 	body := bytes.Replace(fixture(t, "woocommerce"), []byte(`"meta_data": [{"id": 2095,`), []byte(`"meta_data": [{"id": 2094, "key": "Engraving", "value": "Ada"}, {"id": 2095,`), 1)
 	body = bytes.Replace(body, []byte(`"key": "_source", "value": "web"}`), []byte(`"key": "_source", "value": "web"}, {"id": 2, "key": "locker", "value": "107"}`), 1)
 	_, notes, err := Convert(WooCommerce, body, options)
-	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, ` meta_data[1].key: "locker" has no place`) || strings.Contains(told, "_source") || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || strings.Contains(told, "pa_color") {
+	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, ` meta_data[1].key: "locker" has no place`) || !strings.Contains(told, ` meta_data[0].key: "_source" has no place`) || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || !strings.Contains(told, `line_items[1].meta_data[1].key: "pa_color" has no place`) {
 		t.Errorf("%s, %v", told, err)
 	}
 }

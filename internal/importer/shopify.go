@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/big"
 	"regexp"
+	"strings"
 
 	"github.com/ordersaga/ordersaga/internal/order"
 )
@@ -29,7 +30,9 @@ func fromShopify(c *conversion, f *fields) {
 	}
 	customer := f.object("customer")
 	c.out.CustomerID = cmp.Or(customer.id("id"), c.out.CustomerID)
-	customer.skipAll()
+	// Its note and tags are told of.
+	customer.skip("admin_graphql_api_id", "email", "phone", "first_name", "last_name", "created_at", "updated_at", "state", "verified_email", "multipass_identifier", "tax_exempt", "tax_exemptions", "currency", "default_address", "addresses",
+		"accepts_marketing", "accepts_marketing_updated_at", "marketing_opt_in_level", "email_marketing_consent", "sms_marketing_consent", "orders_count", "total_spent", "last_order_id", "last_order_name")
 
 	s.state(f)
 	for _, l := range f.list("line_items") {
@@ -58,14 +61,21 @@ func fromShopify(c *conversion, f *fields) {
 		a.skip("first_name", "last_name", "province_code", "country", "latitude", "longitude")
 	}
 	for _, l := range f.list("shipping_lines") {
-		l.skip("id", "price", "price_set", "discounted_price", "discounted_price_set", "tax_lines", "discount_allocations", "source", "carrier_identifier", "requested_fulfillment_service_id", "is_removed", "current_discounted_price_set", "phone", "delivery_category")
+		if by := l.text("delivery_category"); by != "" && by != "shipping" {
+			c.noPlace(l.at+"delivery_category", "the customer fetches it or gets it in another way, and it would be shipped")
+		}
+		l.noPlace("another service ships it, and so would we", "requested_fulfillment_service_id")
+		if l.flag("is_removed") {
+			c.wrong(l.at+"is_removed", "the order has been changed since")
+		}
+		l.skip("id", "price", "price_set", "discounted_price", "discounted_price_set", "tax_lines", "discount_allocations", "source", "current_discounted_price_set")
 	}
-	f.skip("admin_graphql_api_id", "app_id", "billing_address", "browser_ip", "buyer_accepts_marketing", "cart_token", "checkout_id", "checkout_token", "client_details", "closed_at",
+	f.skip("admin_graphql_api_id", "app_id", "billing_address", "browser_ip", "buyer_accepts_marketing", "cart_token", "checkout_id", "checkout_token", "client_details",
 		"confirmation_number", "confirmed", "contact_email", "current_subtotal_price", "current_subtotal_price_set", "current_total_additional_fees_set", "current_total_discounts", "current_total_discounts_set",
 		"current_total_duties_set", "current_total_price_set", "current_total_tax", "current_total_tax_set", "current_shipping_price_set", "customer_locale", "device_id", "discount_applications", "discount_codes", "duties_included",
 		"email", "landing_site", "landing_site_ref", "location_id", "merchant_business_entity_id", "merchant_of_record_app_id", "name", "number", "order_number", "order_status_url", "payment_gateway_names", "phone", "reference", "referring_site",
 		"source_identifier", "source_name", "source_url", "subtotal_price", "subtotal_price_set", "tax_exempt", "tax_lines", "token", "total_cash_rounding_payment_adjustment_set", "total_cash_rounding_refund_adjustment_set",
-		"total_line_items_price", "total_line_items_price_set", "total_weight", "updated_at", "user_id", "processing_method", "gateway", "fulfillments")
+		"total_line_items_price", "total_line_items_price_set", "total_weight", "updated_at", "user_id", "processing_method", "gateway")
 }
 
 // state refuses an order that the shop has gone on with: what is paid would be
@@ -79,6 +89,17 @@ func (s shopify) state(f *fields) {
 	f.only("fulfillment_status", "what has been fulfilled would be shipped again", "", "unfulfilled")
 	if f.has("cancelled_at") || f.has("cancel_reason") {
 		s.wrong(f.at+"cancelled_at", "the order is cancelled")
+	}
+	if f.has("closed_at") {
+		s.wrong(f.at+"closed_at", "the order is archived: what has been done would be done again")
+	}
+	for _, l := range f.list("fulfillments") {
+		if l.text("status") == "cancelled" {
+			s.note(l.at+"status", "the fulfillment is cancelled, and is left out")
+		} else {
+			s.wrong(l.at+"status", "is %.100q: what has been fulfilled would be shipped again", l.text("status"))
+		}
+		l.skipAll()
 	}
 	if f.flag("test") {
 		s.wrong(f.at+"test", "the order is a test, and would be shipped")
@@ -112,6 +133,9 @@ func (s shopify) item(l *fields) {
 	if now := l.value("current_quantity"); now != nil && l.whole("current_quantity") != quantity {
 		s.wrong(l.at+"current_quantity", "is %s of %d: the order has been changed since", now, quantity)
 	}
+	if left := l.value("fulfillable_quantity"); left != nil && l.whole("fulfillable_quantity") != quantity {
+		s.wrong(l.at+"fulfillable_quantity", "is %s of %d: what has been fulfilled would be shipped again", left, quantity)
+	}
 	price := s.amount(l, "price")
 	if l.raw["price"] == nil && l.raw["price_set"] == nil {
 		s.wrong(l.at+"price", "is missing")
@@ -125,18 +149,23 @@ func (s shopify) item(l *fields) {
 		s.noPlace(l.at+"fulfillment_service", "another service ships it, and so would we")
 	}
 	l.only("fulfillment_status", "what has been fulfilled would be shipped again", "", "unfulfilled")
-	made := l.list("properties")
+	made, refused := l.list("properties"), false
 	for _, p := range made {
-		if name := p.text("name"); len(name) > 0 && name[0] != '_' && p.has("value") { // those with _ are the shop's own
+		name := p.text("name")
+		switch {
+		case !p.written("value"):
+		case strings.HasPrefix(name, "_"): // an app's own, which the customer does not see
+			s.note(p.at+"name", "%.100q has no place in our order, and is left out", name)
+		case !refused:
 			s.noPlace(l.at+"properties", "the piece is made to order, which would be forgotten")
-			break
+			refused = true
 		}
 	}
 	for _, p := range made {
 		p.skipAll()
 	}
-	l.skip("id", "admin_graphql_api_id", "attributed_staffs", "current_quantity", "discount_allocations", "duties", "fulfillable_quantity", "grams", "name", "pre_tax_price", "pre_tax_price_set", "product_exists", "product_id", "sales_line_item_group_id",
-		"tax_lines", "taxable", "title", "total_discount", "total_discount_set", "variant_id", "variant_inventory_management", "variant_title", "vendor", "origin_location", "destination_location", "tip_payment_gateway", "tip_payment_method")
+	l.skip("id", "admin_graphql_api_id", "attributed_staffs", "current_quantity", "discount_allocations", "duties", "grams", "name", "pre_tax_price", "pre_tax_price_set", "product_exists", "product_id", "sales_line_item_group_id",
+		"tax_lines", "taxable", "title", "total_discount", "total_discount_set", "variant_id", "variant_inventory_management", "variant_title", "vendor", "origin_location", "tip_payment_gateway", "tip_payment_method")
 }
 
 // amount is that of a field or, in the customer's currency, of its set; 0 if

@@ -2,6 +2,9 @@ package importer
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +24,8 @@ func fromWooCommerce(c *conversion, f *fields) {
 	wooState(f)
 
 	included := f.flag("prices_include_tax")
-	for _, l := range f.list("line_items") {
+	lines := f.list("line_items")
+	for _, l := range lines {
 		c.out.Discount += wooItem(c, l, included)
 	}
 	c.out.Shipping, c.out.Tax = wooAmount(f, "shipping_total"), wooAmount(f, "total_tax")
@@ -36,7 +40,7 @@ func fromWooCommerce(c *conversion, f *fields) {
 	}
 	for _, l := range f.list("fee_lines") {
 		l.noPlace("a fee, or what it takes off, would not be charged", "total", "total_tax")
-		l.skipAll()
+		l.skip("id", "tax_class", "tax_status", "amount", "taxes") // its name may be a wish that costs nothing
 	}
 
 	billing, to := f.object("billing"), f.object("shipping")
@@ -47,22 +51,70 @@ func fromWooCommerce(c *conversion, f *fields) {
 			PostalCode: to.text("postcode"), Country: to.text("country"), Phone: cmp.Or(to.text("phone"), billing.text("phone")),
 		}
 	}
-	billing.skipAll()
+	billing.skip("first_name", "last_name", "company", "address_1", "address_2", "city", "state", "postcode", "country", "email", "phone")
 	for _, l := range f.list("shipping_lines") {
-		if by := l.text("method_id"); by == "local_pickup" || by == "pickup_location" {
-			c.noPlace(l.at+"method_id", "the customer fetches it, and it would be shipped")
-		}
-		l.skip("id", "total", "total_tax", "taxes", "meta_data", "instance_id", "tax_status")
+		wooShipping(c, l, lines)
 	}
-	for _, m := range f.list("meta_data") { // what plugins add: a day, a locker, a greeting
-		if key := m.text("key"); !strings.HasPrefix(key, "_") && m.has("value") {
+	for _, m := range wooMeta(f) { // what plugins add: a day, a locker, a greeting
+		if key := m.text("key"); !strings.HasPrefix(key, "_wc_order_attribution_") && !slices.Contains(wooOrderKeys, key) {
 			c.note(m.at+"key", "%.100q has no place in our order, and is left out", key)
 		}
-		m.skipAll()
 	}
-	f.skip("parent_id", "number", "order_key", "created_via", "version", "currency_symbol", "date_created", "date_modified", "date_modified_gmt", "discount_total", "discount_tax", "shipping_tax", "cart_tax",
+	f.skip("number", "order_key", "created_via", "version", "currency_symbol", "date_created", "date_modified", "date_modified_gmt", "discount_total", "discount_tax", "shipping_tax", "cart_tax",
 		"customer_ip_address", "customer_user_agent", "payment_method", "payment_method_title", "transaction_id", "date_completed", "date_completed_gmt", "cart_hash",
 		"tax_lines", "coupon_lines", "payment_url", "is_editable", "needs_payment", "needs_processing", "set_paid", "_links", "date_paid")
+}
+
+// What WooCommerce itself keeps in meta_data: copies of fields, and what it has
+// done. Plugins have keys that begin with _ as well.
+var (
+	wooLineKeys = []string{"_qty", "_tax_class", "_product_id", "_variation_id", "_line_subtotal", "_line_subtotal_tax", "_line_total", "_line_tax", "_line_tax_data", "_reduced_stock", "_restock_refunded_items", "_cogs_value"}
+
+	wooOrderKeys = []string{"is_vat_exempt", "_edit_lock", "_edit_last", "_new_order_email_sent", "_order_stock_reduced", "_download_permissions_granted", "_recorded_sales", "_recorded_coupon_usage_counts",
+		"_billing_address_index", "_shipping_address_index", "_shipping_hash", "_coupons_hash", "_fees_hash", "_taxes_hash", "_cart_hash"}
+)
+
+// wooMeta are the members of meta_data that have a value.
+func wooMeta(f *fields) []*fields {
+	all := f.list("meta_data")
+	for _, m := range all {
+		m.skipAll()
+	}
+	return slices.DeleteFunc(all, func(m *fields) bool { return !m.written("value") && !m.written("display_value") })
+}
+
+// wooShipping refuses a parcel that would go elsewhere than to the order's address.
+func wooShipping(c *conversion, l *fields, lines []*fields) {
+	by, _, _ := strings.Cut(strings.TrimPrefix(l.text("method_id"), "legacy_"), ":") // older ones have their instance's number
+	switch by {
+	case "", "flat_rate", "free_shipping":
+	case "local_pickup", "pickup_location":
+		c.noPlace(l.at+"method_id", "the customer fetches it, and it would be shipped")
+	default:
+		c.note(l.at+"method_id", "is %.100q, which has no place in our order, and is left out", by)
+	}
+	for _, m := range wooMeta(l) {
+		if key := m.text("key"); key != "Items" && !wooItems(lines, m) {
+			c.noPlace(l.at+"meta_data", fmt.Sprintf("by %.100q the parcel may go elsewhere than to the address", key))
+		}
+	}
+	l.skip("id", "total", "total_tax", "taxes", "instance_id", "tax_status")
+}
+
+// wooItems reports whether m only lists the lines, as WooCommerce adds it to
+// shipping lines. Its key is in the shop's language; English has "Items".
+func wooItems(lines []*fields, m *fields) bool {
+	var rest string
+	if json.Unmarshal(m.value("value"), &rest) != nil {
+		return false
+	}
+	for _, l := range lines {
+		var name string
+		if json.Unmarshal(l.value("name"), &name) == nil {
+			rest = strings.Replace(rest, name+" &times; "+digits(string(l.value("quantity"))), "", 1)
+		}
+	}
+	return strings.Trim(rest, ", ") == ""
 }
 
 // wooAmount is that of a field; 0 if it is not there.
@@ -108,20 +160,16 @@ func wooItem(c *conversion, l *fields, included bool) (off int64) {
 	}
 	c.line(sku, l.whole("quantity"), all)
 	varies := l.idOrZero("variation_id") != ""
-	for _, m := range l.list("meta_data") {
+	for _, m := range wooMeta(l) {
 		key := m.text("key")
-		if strings.HasPrefix(key, "_") || strings.HasPrefix(key, "pa_") || !m.has("value") {
-			continue // the shop's own, or an attribute that has its SKU
+		switch {
+		case slices.Contains(wooLineKeys, key):
+		case varies && !strings.HasPrefix(key, "_"):
+			// An attribute of the variation looks the same as what a customer has written.
+			c.note(m.at+"key", "%.100q has no place in our order, and is left out: the variation's SKU must say it", key)
+		default: // a plugin's keys begin with _ too
+			c.noPlace(l.at+"meta_data", fmt.Sprintf("by %.100q the piece may be made to order, which would be forgotten", key))
 		}
-		if !varies {
-			c.noPlace(l.at+"meta_data", "the piece is made to order, which would be forgotten")
-			break
-		}
-		// An attribute of the variation looks the same as what a customer has written.
-		c.note(m.at+"key", "%.100q has no place in our order, and is left out: the variation's SKU must say it", key)
-	}
-	for _, m := range l.kids {
-		m.skipAll()
 	}
 	l.skip("id", "name", "product_id", "variation_id", "tax_class", "subtotal_tax", "total_tax", "taxes", "price", "image", "parent_name", "global_unique_id")
 	return off
