@@ -337,7 +337,10 @@ func TestDiscreet(t *testing.T) {
 		"nobody at HEIDESTR. 17, 51147 KÖLN": "nobody at (address), (address) (address)",
 		"no bell of müller's":                "no bell of (address)'s",
 		"Ülkü, Heidestr":                     "(address), (address)",
-		"call +49 221 4711 or 221/4711":      "call (address) or (address)/(address)",
+		"call +49 221 4711 or 221/4711":      "call (address) or (address)",
+		"called +492214711 and 0221-47.11":   "called (address) and (address)",
+		"called 0049 (0)221 47 11 twice":     "called (address) twice",
+		"no 999214711 or shp-1 for 2147.00":  "no 999214711 or shp-1 for 2147.00",
 		"the parcel is damaged (b)":          "the parcel is damaged (b)",
 		"":                                   "",
 	} {

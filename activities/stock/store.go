@@ -25,6 +25,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/batch"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -192,8 +193,8 @@ const (
 )
 
 // Discreet leaves out of what a carrier says where the order goes, and to whom: it
-// may quote the address or a word of it, in capitals as on a label, and its words
-// end in logs and in the saga's history. Once that was forgotten, nobody can say
+// may quote the address or a word of it, in capitals as on a label, or the phone
+// number in another spelling, and its words end in logs and in the saga's history. Once that was forgotten, nobody can say
 // what is one.
 func (r Record) Discreet(said string) string {
 	if r.Forgotten {
@@ -203,6 +204,7 @@ func (r Record) Discreet(said string) string {
 		return said
 	}
 	a := *r.ShipTo
+	said = text.HidePhones(said, []string{a.Phone}, hiddenAddress)
 	var secret []string
 	for _, of := range []string{a.Name, a.Line1, a.Line2, a.PostalCode, a.City, a.Region, a.Phone} {
 		if len(of) > 2 { // less is in any text
