@@ -142,10 +142,11 @@ func TestForgetCustomer(t *testing.T) {
 		}
 	}
 	send(c.Resources.OrderQueue, `{"orderId":"never","customerId":"c-erika","shipTo":{"line1":"Heidestr 17"}}`)
+	send(c.Resources.OrderQueue, `"{\"orderId\":\"never\",\"customerId\":\"c-erika\",\"shipTo\":{\"line1\":\"Heidestr 17\"}}"`)
 	send(c.Resources.OrderQueue, `{"orderId":"never","customerId":"c-1"}`)
 	send(c.Resources.CarrierAnswers, `{"type":"ShipmentRefused","orderId":"done","shipmentId":"other","reason":"Heidestr 17 is closed"}`)
 	send(c.Resources.CarrierAnswers, `{"type":"ShipmentRefused","orderId":"open","shipmentId":"other","reason":"x"}`)
-	c.dead("OrderProcessingQueue", 2)
+	c.dead("OrderProcessingQueue", 3)
 	c.dead("CarrierAnswersQueue", 2)
 	if !inFiles(t, engine, "Heidestr") || !inFiles(t, engine, "Domplatz") {
 		t.Fatal("the histories of an older release do not have the address")

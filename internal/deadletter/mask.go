@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/text"
 )
 
 // hiddenText is in the place of what is not shown.
@@ -48,9 +49,6 @@ var named = known(map[string]func(any) bool{
 	`customerId payment token shipTo name line1 line2 city postalCode region country phone
 	reason trackingId source Source Subject account`: none,
 })
-
-// wraps are the fields that have a whole message in a text.
-var wraps = known(map[string]func(any) bool{`data detail Message data_base64`: none})
 
 func known(kinds map[string]func(any) bool) map[string]func(any) bool {
 	all := map[string]func(any) bool{}
@@ -93,17 +91,21 @@ var arn = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[A-Za-z0-9-]*:[0-9]*:[A-Za-z0-
 // payment tokens, addresses, and who is the customer. Only what is known to say
 // nothing about a person is left, of whatever comes: a letter is one because
 // something is wrong with it. Of a body that is not a JSON object only the length
-// is. In the reason, words that are hidden in the body are hidden as well.
+// is. In the reason, words that are hidden in the body are hidden as well, and
+// phone numbers however they are spelled.
 func (l Letter) Masked() Letter {
 	l.Masking = true
-	v, err := parse([]byte(l.Body))
-	if _, object := v.(map[string]any); err != nil || !object {
-		l.Reason = withoutWords(l.Reason, words(l.Body), nil)
-		l.Body = fmt.Sprintf("%d bytes that are not a JSON object; operators can read them", len(l.Body))
-		return l
+	v, err := l.content()
+	body, open := fmt.Sprintf("%d bytes that are not a JSON object; operators can read them", len(l.Body)), []string(nil)
+	if _, object := v.(map[string]any); err == nil && object {
+		body = encode(mask(v, none))
+		open = words(body)
 	}
-	body := encode(mask(v, none))
-	l.Reason = withoutWords(l.Reason, append(words(l.Body), wordsOf(v)...), words(body))
+	hidden, phones := words(l.Body), []string(nil)
+	walk("", v, func(f found) {
+		hidden, phones = append(hidden, words(f.text)...), append(phones, f.text)
+	})
+	l.Reason = withoutWords(withoutPhones(l.Reason, phones, open), hidden, open)
 	l.Body = body
 	return l
 }
@@ -130,27 +132,6 @@ func encode(v any) string {
 	return strings.TrimSpace(b.String())
 }
 
-// unwrapped is what a text carries that is the value of a field which has whole
-// messages in it, or the text.
-func unwrapped(name string, v any) any {
-	text, ok := v.(string)
-	if !ok || wraps[name] == nil {
-		return v
-	}
-	b := []byte(text)
-	if name == "data_base64" {
-		var err error
-		if b, err = base64.StdEncoding.DecodeString(text); err != nil {
-			return v
-		}
-	}
-	inner, err := parse(b)
-	if _, object := inner.(map[string]any); err != nil || !object {
-		return v
-	}
-	return inner
-}
-
 // mask hides what is in an object; a value outside of one is of the field above,
 // and is shown if that says so.
 func mask(v any, shows func(any) bool) any {
@@ -158,7 +139,6 @@ func mask(v any, shows func(any) bool) any {
 	case map[string]any:
 		out, left := map[string]any{}, 0
 		for name, value := range v {
-			value = unwrapped(name, value)
 			switch {
 			case shown[name] != nil:
 				out[name] = mask(value, shown[name])
@@ -212,36 +192,6 @@ func between(c rune) bool {
 	return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-_@.+", c)
 }
 
-// wordsOf are those of all names and texts, also of what is wrapped in one.
-func wordsOf(v any) (all []string) {
-	walk("", v, func(_, text string) { all = append(all, words(text)...) })
-	return all
-}
-
-// walk gives f every text and number with the name of its field, and every name,
-// with "", also of what is wrapped in a text. The id of an object has the object's
-// name before it.
-func walk(name string, v any, f func(name, text string)) {
-	switch v := unwrapped(name, v).(type) {
-	case map[string]any:
-		for n, value := range v {
-			f("", n)
-			if n == "id" {
-				n = name + n
-			}
-			walk(n, value, f)
-		}
-	case []any:
-		for _, value := range v {
-			walk(name, value, f)
-		}
-	case string:
-		f(name, v)
-	case json.Number:
-		f(name, v.String())
-	}
-}
-
 // withoutWords hides words in a text, unless they are shown anyway. The last one
 // of a text that was cut goes with them, for it may be a part of one: before an
 // ellipsis whatever it is, and before a quotation mark if one begins so.
@@ -285,35 +235,58 @@ func withoutWords(text string, hidden, shown []string) string {
 	return out.String()
 }
 
+// withoutPhones hides the phone numbers in a text that others have, unless their
+// digits are shown anyway.
+func withoutPhones(s string, others, shown []string) string {
+	only := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r < '0' || r > '9' {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	open := map[string]bool{"": true}
+	for _, w := range shown {
+		open[only(w)] = true
+	}
+	others = slices.DeleteFunc(others, func(o string) bool { return open[only(o)] })
+	return text.HidePhones(s, others, hiddenText)
+}
+
+// messages are the fields that have a whole message in a text.
+var messages = setOf([]string{"data", "detail", "Message"})
+
 // Concerns reports whether a letter is about a customer, or about one of the
 // orders of theirs that are given, and not about another order that is: kept.
-// What cannot be read as JSON is, if one of these ids is a word of it; so it is
-// with what a message carries that cannot. A field of another name may have the
-// same text and mean something else.
+// JSON in a text is looked into. What cannot be read as JSON, and should be, is
+// about them if one of these ids is a word of it. A field of another name may have
+// the same text and mean something else.
 func (l Letter) Concerns(customer string, orders, kept map[string]bool) bool {
 	var about, not bool
+	is := func(id string) { about, not = about || orders[id], not || kept[id] }
 	within := func(text string) {
 		for _, w := range words(text) {
-			about, not = about || w == customer || orders[w], not || kept[w]
+			about = about || w == customer
+			is(w)
 		}
 	}
-	v, err := parse([]byte(l.Body))
-	if err != nil {
-		within(l.Body)
-		return about && !not
-	}
-	walk("", v, func(name, text string) {
-		switch plain := strings.NewReplacer("_", "", "-", "").Replace(name); {
-		case strings.EqualFold(plain, "customerId"):
-			about = about || text == customer
-		case strings.EqualFold(plain, "orderId"):
-			about, not = about || orders[text], not || kept[text]
-		case name == "data_base64":
+	v, _ := l.content()
+	walk("", v, func(f found) {
+		text := strings.TrimSpace(f.text)
+		plain := strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(f.name))
+		switch broken := f.name == "" || messages[f.name] || damaged.MatchString(text); {
+		case f.isName:
+		case (plain == "customerid" || plain == "customer") && text == customer:
+			about = true
+		case plain == "orderid" && !broken:
+			is(text)
+		case broken:
+			within(text)
+		case f.name == "data_base64":
 			if b, err := base64.StdEncoding.DecodeString(text); err == nil {
 				text = string(b)
 			}
-			within(text)
-		case wraps[name] != nil:
 			within(text)
 		}
 	})

@@ -27,6 +27,16 @@ func wrapped(t *testing.T, format map[string]any) string {
 	return string(b)
 }
 
+// encoded is a text in JSON, once more.
+func encoded(t *testing.T, text string) string {
+	t.Helper()
+	b, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func TestMasked(t *testing.T) {
 	sns := wrapped(t, map[string]any{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:123456789012:OrderEvents", "Message": placed, "Subject": "Erika"})
 	for name, c := range map[string]struct {
@@ -41,6 +51,15 @@ func TestMasked(t *testing.T) {
 		"base64 of no JSON":   {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte("Erika tok_s3cret"))}), nil},
 		"EventBridge":         {wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`}},
 		"twice":               {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
+		"encoded twice":       {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
+		"thrice, spaces":      {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
+		"thrice in data":      {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
+		"list in data":        {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
+		"text in data":        {wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}), []string{`"orderId":"o-1"`}},
+		"in any text":         {wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}), []string{`"other fields":"1 •••"`}},
+		"text of a list":      {encoded(t, "["+encoded(t, placed)+"]"), []string{"bytes that are not a JSON object"}},
+		"text, not JSON":      {encoded(t, "Erika Müller"), []string{"bytes that are not a JSON object"}},
+		"text, broken":        {encoded(t, placed[:len(placed)-1]), []string{"bytes that are not a JSON object"}},
 		"wrong fields":        {`{"orderId":"Erika Müller","type":"Heidestr 17b","currency":["tok_s3cret !"],"sku":{"Köln":"51147"}}`, nil},
 		"a field twice":       {`{"orderId":"Erika Müller","orderId":"o-1"}`, []string{`"orderId":"o-1"`}},
 		"other spelling":      {`{"ShipTo":{"Name":"Erika Müller"},"PAYMENT":{"TOKEN":"tok_s3cret"},"customerid":"c-4711"}`, nil},
@@ -75,6 +94,12 @@ func TestMasked(t *testing.T) {
 			t.Errorf("%s: %+v", name, l)
 		}
 	}
+	// Escaped in the text, and not in the reason.
+	for _, body := range []string{`"{\"shipTo\":{\"city\":\"K\\u00f6ln\"}}"`, `{"event":"[\"K\\u00f6ln\"]"}`, `["\"K\\u00f6ln\""]`} {
+		if l := (deadletter.Letter{Body: body, Reason: "the city is Köln"}).Masked(); l.Reason != "the city is •••" {
+			t.Errorf("%s: %s", body, l.Reason)
+		}
+	}
 	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" && l.Reason != "orderId o-1: it is ••• •••…" {
 		t.Errorf("%q", l.Reason)
 	}
@@ -95,11 +120,51 @@ func TestConcerns(t *testing.T) {
 		`{"customer":{"id":"c-4711"}}`: true, `{"customer_id":"c-4711"}`: true, `{"order":{"id":"o-1"}}`: true, `{"id":"c-4711"}`: false,
 		`{"Message":"c-4711, but cut"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed[:99])) + `"}`: true,
 		`{"customerId":"c-4711","orderId":"o-2"`: false, // likewise
-		`{"customerId":"c-4711"`:                 true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
+		encoded(t, placed):                       true, encoded(t, encoded(t, placed)): true, wrapped(t, map[string]any{"event": placed}): true, wrapped(t, map[string]any{"payload": placed}): true,
+		"[" + encoded(t, placed) + "]": true, wrapped(t, map[string]any{"specversion": "1.0", "data": map[string]any{"order": placed}}): true,
+		wrapped(t, map[string]any{"Records": []any{map[string]any{"body": placed}}}):                                            true,
+		wrapped(t, map[string]any{"Records": []any{map[string]any{"data": base64.StdEncoding.EncodeToString([]byte(placed))}}}): true,
+		base64.StdEncoding.EncodeToString([]byte(placed)):                                                                       true, // packed, and damaged
+		`{"customer":"c-4711","shipTo":{}}`:                                                                                     true, `{"customerId":" c-4711"}`: true, `{"customerId":"\"c-4711\""}`: true, `{"orderId":"o-1\n"}`: true, `{"Customer":{"ID":"c-4711"}}`: true,
+		encoded(t, "c-4711 wants his money"): true, encoded(t, placed[:99]): true, wrapped(t, map[string]any{"event": placed[:99]}): true, `["c-4711","Erika"]`: true,
+		nested(t, 12):                          true, // too deep to be read, and words are found
+		encoded(t, `{"customerId":"c-47110"}`): false, wrapped(t, map[string]any{"event": `{"customerId":"c-47110"}`}): false, `{"customer":"c-47110"}`: false,
+		encoded(t, `{"customerId":"c-1","sku":"c-4711","metadata":{"note":"c-4711"},"orderId":"c-4711"}`): false, `{"customer":{"name":"c-4711"},"event":"c-4711"}`: false,
+		encoded(t, `{"orderId":"o-2","customerId":"c-4711"}`): false, `{"note":"[c-4711]"}`: false, `{"note":"\"Erika\" c-4711"}`: false, `{"note":"[{c-4711"}`: true, `{"note":"for c-4711"}`: false,
+		`{"customerId":"c-4711"`: true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
 	} {
 		if got := (deadletter.Letter{Body: body}).Concerns("c-4711", ended, open); got != want {
 			t.Errorf("%s: %v", body, got)
 		}
+	}
+}
+
+// nested is an order in so many texts.
+func nested(t *testing.T, n int) string {
+	t.Helper()
+	body := `{"customerId":"c-4711"}`
+	for range n {
+		body = encoded(t, body)
+	}
+	return body
+}
+
+// TestMaskedPhone: a reason may spell it in another way than the body.
+func TestMaskedPhone(t *testing.T) {
+	order := `{"orderId":"4934251","shipTo":{"phone":"+49 3425 123123"},"note":"of 4934251","lines":[{"unitPrice":1231231}]}`
+	for _, body := range []string{order, encoded(t, order), order[:len(order)-1], `{"phone":493425123123}`} {
+		for reason, want := range map[string]string{
+			"called +493425123123":      "called •••",
+			"called 03425/123 123":      "called •••",
+			"it costs 9231231, not 815": "it costs 9231231, not 815",
+		} {
+			if l := (deadletter.Letter{Body: body, Reason: reason}).Masked(); l.Reason != want {
+				t.Errorf("%s: %q, want %q", body, l.Reason, want)
+			}
+		}
+	}
+	if l := (deadletter.Letter{Body: order, Reason: "order 4934251"}).Masked(); l.Reason != "order 4934251" {
+		t.Error(l.Reason)
 	}
 }
 
