@@ -348,6 +348,10 @@ func TestDiscreet(t *testing.T) {
 			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
+	in := stock.Record{ShipTo: &order.Address{Line1: "Ring 12-14", Line2: "mobile 0171 1234567"}}
+	if got := in.Discreet("+49 171/1234567 is dead, 1214 calls"); got != "(address) is dead, 1214 calls" {
+		t.Error(got)
+	}
 	if got := (stock.Record{}).Discreet("island"); got != "island" {
 		t.Error(got)
 	}

@@ -204,7 +204,13 @@ func (r Record) Discreet(said string) string {
 		return said
 	}
 	a := *r.ShipTo
-	said = text.HidePhones(said, []string{a.Phone}, hiddenAddress)
+	phones := []string{a.Phone}
+	for _, of := range []string{a.Name, a.Line1, a.Line2} { // "mobile 0171 123456", where a shop has no field for it
+		if strings.Count(strings.Map(digitsAsZero, of), "0") >= 7 {
+			phones = append(phones, of)
+		}
+	}
+	said = text.HidePhones(said, phones, hiddenAddress)
 	var secret []string
 	for _, of := range []string{a.Name, a.Line1, a.Line2, a.PostalCode, a.City, a.Region, a.Phone} {
 		if len(of) > 2 { // less is in any text
@@ -239,6 +245,13 @@ func (r Record) Discreet(said string) string {
 
 // hiddenAddress is in the place of what Discreet leaves out.
 const hiddenAddress = "(address)"
+
+func digitsAsZero(c rune) rune {
+	if unicode.IsDigit(c) {
+		return '0'
+	}
+	return c
+}
 
 func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) }
 
