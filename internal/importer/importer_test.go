@@ -140,6 +140,7 @@ func TestRefused(t *testing.T) {
 			{`"taxes_included": true`, `"taxes_included": "yes"`, "taxes_included", "true or false"},
 			{`"shipping_address": {`, `"elsewhere": {`, "shipTo", "no shipping address"},
 			{`"country_code": "DE", "phone"`, `"country_code": "Germany", "phone"`, "our shipTo.country", "capital"},
+			{`"country_code": "DE", "phone"`, `"phone"`, "shipping_address.country_code", `its country is "Germany"`},
 			{`"customer": {"id": 7001,`, `"customer": {`, "customer", "--customer-id"},
 			{`"presentment_currency": "EUR"`, `"presentment_currency": "USD"`, "line_items[0].price_set.presentment_money.currency_code", `is "EUR"`},
 		},

@@ -55,8 +55,11 @@ func fromShopify(c *conversion, f *fields) {
 	if a := f.object("shipping_address"); a != nil {
 		c.out.ShipTo = &order.Address{
 			Name: cmp.Or(a.text("name"), join(" ", a.text("first_name"), a.text("last_name"))), Line1: a.text("address1"),
-			Line2: join(", ", a.text("company"), a.text("address2")), City: a.text("city"), Region: a.text("province"),
+			Line2: join(", ", a.text("company"), a.text("address2")), City: a.text("city"), Region: cmp.Or(a.text("province"), a.text("province_code")),
 			PostalCode: a.text("zip"), Country: a.text("country_code"), Phone: cmp.Or(a.text("phone"), f.text("phone")),
+		}
+		if a.has("country") && c.out.ShipTo.Country == "" {
+			c.wrong(a.at+"country_code", "is missing, and its country is %.100q: the parcel would have none", a.text("country"))
 		}
 		a.skip("first_name", "last_name", "province_code", "country", "latitude", "longitude")
 	}
