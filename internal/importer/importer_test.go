@@ -336,10 +336,11 @@ func TestWhatTheShopDoesNotSay(t *testing.T) {
 	raw := bytes.Replace(fixture(t, Shopify), []byte(`"customer": {"id": 7001,`), []byte(`"customer": {`), 1)
 	raw = bytes.Replace(raw, []byte(`"SHOPIFY-TEA"`), []byte(`"tea, loose"`), 1)
 	raw = bytes.Replace(raw, []byte(`"_bundle"`), []byte(`"wrapping"`), 1)
+	raw = bytes.Replace(raw, []byte(`"province": "Berlin",`), nil, 1)
 	o, notes, err := Convert(Shopify, raw, Options{
 		PaymentToken: "tok_ok", CustomerID: "guest-1", SKUs: map[string]string{"tea, loose": "TEA-LOOSE"}, LeaveOut: []string{"line_items[].properties"},
 	})
-	if err != nil || o.CustomerID != "guest-1" || o.Lines[1].SKU != "TEA-LOOSE" || !strings.Contains(fmt.Sprint(notes), "line_items[1].properties: has no place in our order, and is left out as you wish") {
+	if err != nil || o.CustomerID != "guest-1" || o.ShipTo.Region != "BE" || o.Lines[1].SKU != "TEA-LOOSE" || !strings.Contains(fmt.Sprint(notes), "line_items[1].properties: has no place in our order, and is left out as you wish") {
 		t.Errorf("%+v %v %v", o, notes, err)
 	}
 	if _, _, err := Convert("magento", nil, options); err == nil || !strings.Contains(err.Error(), "must be shopify") {
