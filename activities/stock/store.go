@@ -194,8 +194,8 @@ const (
 
 // Discreet leaves out of what a carrier says where the order goes, and to whom: it
 // may quote the address or a word of it, in capitals as on a label, or the phone
-// number in another spelling, and its words end in logs and in the saga's history. Once that was forgotten, nobody can say
-// what is one.
+// number in another spelling, and its words end in logs and in the saga's history.
+// Once that was forgotten, nobody can say what is one.
 func (r Record) Discreet(said string) string {
 	if r.Forgotten {
 		return ""

@@ -260,7 +260,7 @@ func (f *fields) only(key, why string, allowed ...string) {
 	}
 }
 
-// rest tells of what nobody has read.
+// rest notes what nobody has read.
 func (f *fields) rest() {
 	for _, key := range slices.Sorted(maps.Keys(f.raw)) {
 		if !f.read[key] && f.has(key) {

@@ -30,7 +30,7 @@ func fromShopify(c *conversion, f *fields) {
 	}
 	customer := f.object("customer")
 	c.out.CustomerID = cmp.Or(customer.id("id"), c.out.CustomerID)
-	// Its note and tags are told of.
+	// Its note and tags are noted.
 	customer.skip("admin_graphql_api_id", "email", "phone", "first_name", "last_name", "created_at", "updated_at", "state", "verified_email", "multipass_identifier", "tax_exempt", "tax_exemptions", "currency", "default_address", "addresses",
 		"accepts_marketing", "accepts_marketing_updated_at", "marketing_opt_in_level", "email_marketing_consent", "sms_marketing_consent", "orders_count", "total_spent", "last_order_id", "last_order_name")
 
