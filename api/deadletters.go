@@ -141,14 +141,14 @@ func (s *server) deadLetters(h huma.API) {
 	})
 	huma.Register(h, huma.Operation{
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead-letters/{queue}/{id}/redrive", Tags: []string{"dead letters"},
-		Summary: "Put one back into its queue", Description: "As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
+		Summary: "Put one back into its queue", Description: "As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.", DefaultStatus: http.StatusNoContent, Errors: []int{http.StatusNotFound},
 		MaxBodyBytes: -1, // bounded has seen to it
 	}, func(ctx context.Context, in *redriveInput) (*struct{}, error) {
-		mended := deref(in.Body).Body
-		if fault := unsendable(mended); fault != "" {
+		body := deref(in.Body).Body
+		if fault := unsendable(body); fault != "" {
 			return nil, huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body.body", Message: fault})
 		}
-		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, mended); err != nil {
+		if err := s.DeadLetters.Redrive(ctx, in.Queue, in.ID, body); err != nil {
 			return nil, s.noLetter(ctx, err)
 		}
 		s.Logger.Info().Str("queue", in.Queue).Str("letter", in.ID).Msg("dead letter put back")

@@ -69,6 +69,11 @@ func (c client) send(method, path string, body io.Reader, header ...string) answ
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	return c.carryOut(req)
+}
+
+func (c client) carryOut(req *http.Request) answer {
+	c.t.Helper()
 	res, err := c.http.Do(req)
 	if err != nil {
 		c.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -17,6 +18,20 @@ type orderInput struct {
 	Type string `header:"ce-type" enum:"OrderPlaced" doc:"The event's type, of a CloudEvent in binary mode. May be left out."`
 
 	RawBody []byte `contentType:"application/json"`
+}
+
+// Resolve refuses a type that is stated twice: huma reads the first header only.
+func (*orderInput) Resolve(ctx huma.Context) []error {
+	n := 0
+	ctx.EachHeader(func(name, _ string) {
+		if strings.EqualFold(name, "ce-type") {
+			n++
+		}
+	})
+	if n > 1 {
+		return []error{&huma.ErrorDetail{Location: "header.ce-type", Message: "is given more than once"}}
+	}
+	return nil
 }
 
 // Accepted answers an order that has been taken.

@@ -70,6 +70,8 @@ func TestTypeOfBinaryCloudEvent(t *testing.T) {
 		body := newOrder(id, whole)
 		c.do(http.MethodPost, path, body, "ce-specversion", "1.0", "ce-type", "OrderCancelled").
 			wantProblem(t, path+" of another event", http.StatusUnprocessableEntity, "header.ce-type", "OrderPlaced")
+		c.twice(path, body, "ce-type", "OrderPlaced", "OrderCancelled").wantProblem(t, path+" of two types", http.StatusUnprocessableEntity, "header.ce-type", "more than once")
+		c.twice(path, body, "ce-type", "", "OrderCancelled").wantProblem(t, path+" of a type that follows an empty one", http.StatusUnprocessableEntity, "header.ce-type", "more than once")
 		if a := c.get("/v1/sagas/" + id); a.status != http.StatusNotFound {
 			t.Errorf("%s: another event than OrderPlaced has started %s", path, a.body)
 		}
@@ -77,6 +79,19 @@ func TestTypeOfBinaryCloudEvent(t *testing.T) {
 			t.Errorf("%s of OrderPlaced: %d %s", path, a.status, a.body)
 		}
 	}
+}
+
+// twice posts a body with a header that is there twice.
+func (c client) twice(path, body, name, first, second string) answer {
+	c.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Add(name, first)
+	req.Header.Add(name, second)
+	return c.carryOut(req)
 }
 
 // asked takes the next shipment request out of a queue.

@@ -205,7 +205,6 @@ func TestLateRefusalReopens(t *testing.T) {
 	}
 }
 
-// TestRefusalsThatDoNotReopen are kept with the order all the same.
 // TestRefusalsOfAForgottenOrder: a carrier's reason may quote the customer who was
 // forgotten, so it is not kept.
 func TestRefusalsOfAForgottenOrder(t *testing.T) {
@@ -243,6 +242,7 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	}
 }
 
+// TestRefusalsThatDoNotReopen are kept with the order all the same.
 func TestRefusalsThatDoNotReopen(t *testing.T) {
 	for name, leave := range map[string]func(s *stock.Store, a testkit.AWS) error{
 		"by hand": func(s *stock.Store, _ testkit.AWS) error {

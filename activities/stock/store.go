@@ -206,7 +206,7 @@ func (r Record) Discreet(said string) string {
 	a := *r.ShipTo
 	phones := []string{a.Phone}
 	for _, of := range []string{a.Name, a.Line1, a.Line2} { // "mobile 0171 123456", where a shop has no field for it
-		if strings.Count(strings.Map(digitsAsZero, of), "0") >= 7 {
+		if len(text.Digits(of)) >= 7 {
 			phones = append(phones, of)
 		}
 	}
@@ -245,13 +245,6 @@ func (r Record) Discreet(said string) string {
 
 // hiddenAddress is in the place of what Discreet leaves out.
 const hiddenAddress = "(address)"
-
-func digitsAsZero(c rune) rune {
-	if unicode.IsDigit(c) {
-		return '0'
-	}
-	return c
-}
 
 func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) }
 

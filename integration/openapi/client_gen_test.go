@@ -1097,7 +1097,7 @@ type ClientInterface interface {
 
 	// RedriveDeadLetterWithBody Put one back into its queue
 	//
-	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1106,7 +1106,7 @@ type ClientInterface interface {
 
 	// RedriveDeadLetter Put one back into its queue
 	//
-	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1519,7 +1519,7 @@ func (c *Client) DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterPar
 
 // RedriveDeadLetterWithBody Put one back into its queue
 //
-// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1538,7 +1538,7 @@ func (c *Client) RedriveDeadLetterWithBody(ctx context.Context, queue RedriveDea
 
 // RedriveDeadLetter Put one back into its queue
 //
-// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3788,7 +3788,7 @@ type ClientWithResponsesInterface interface {
 
 	// RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 	//
-	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3797,7 +3797,7 @@ type ClientWithResponsesInterface interface {
 
 	// RedriveDeadLetterWithResponse Put one back into its queue
 	//
-	// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5533,7 +5533,7 @@ func (c *ClientWithResponses) DeleteDeadLetterWithResponse(ctx context.Context, 
 
 // RedriveDeadLetterWithBodyWithResponse Put one back into its queue
 //
-// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5548,7 +5548,7 @@ func (c *ClientWithResponses) RedriveDeadLetterWithBodyWithResponse(ctx context.
 
 // RedriveDeadLetterWithResponse Put one back into its queue
 //
-// As it is, or mended. A mended body that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

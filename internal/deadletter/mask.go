@@ -238,19 +238,11 @@ func withoutWords(text string, hidden, shown []string) string {
 // withoutPhones hides the phone numbers in a text that others have, unless their
 // digits are shown anyway.
 func withoutPhones(s string, others, shown []string) string {
-	only := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r < '0' || r > '9' {
-				return -1
-			}
-			return r
-		}, s)
-	}
 	open := map[string]bool{"": true}
 	for _, w := range shown {
-		open[only(w)] = true
+		open[text.Digits(w)] = true
 	}
-	others = slices.DeleteFunc(others, func(o string) bool { return open[only(o)] })
+	others = slices.DeleteFunc(others, func(o string) bool { return open[text.Digits(o)] })
 	return text.HidePhones(s, others, hiddenText)
 }
 

@@ -76,6 +76,16 @@ func runs(s string) (all [][]group) {
 	return all
 }
 
+// Digits is s without all that is no digit.
+func Digits(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		return c
+	}, s)
+}
+
 func digit(b byte) bool { return '0' <= b && b <= '9' }
 
 func separates(s string) bool {
