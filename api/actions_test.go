@@ -12,8 +12,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -147,7 +147,7 @@ func TestCancelAtOnce(t *testing.T) {
 	}
 	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	c.until("o", "CANCELLED")
-	if err := (intake.Publisher{Topic: topic.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
+	if err := (intake.Publisher{Topic: snspublisher.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the message is taken in", func() error {

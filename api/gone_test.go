@@ -16,8 +16,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -45,7 +45,7 @@ func TestClientsThatGoAway(t *testing.T) {
 	s.SetStock(t, map[string]int64{"A": 1000})
 	handler := api.New(api.Options{
 		Orders: s.Store, Sagas: signals{s.Parts.Engine}, Starter: intake.Starter{Orders: s.Store, Sagas: s.Parts.Engine, Terms: s.Worker.Terms},
-		Publisher: intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)},
+		Publisher: intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)},
 		Terms:     s.Worker.Terms, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry(),
 	})
 	do := func(path, body string) {

@@ -9,7 +9,7 @@ import (
 	"fmt"
 
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -23,9 +23,9 @@ type Bus interface {
 type Publisher struct{ bus Bus }
 
 // New makes a publisher straight to SNS, with the topics' ARNs.
-func New(client topic.SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
+func New(client snspublisher.SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
 	return Over(snsBus{
-		order.TopicShipmentEvents: topic.New(client, shipmentTopicARN), order.TopicCustomerNotifications: topic.New(client, customerTopicARN),
+		order.TopicShipmentEvents: snspublisher.New(client, shipmentTopicARN), order.TopicCustomerNotifications: snspublisher.New(client, customerTopicARN),
 	})
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
 
 // snsBus publishes straight to SNS.
-type snsBus map[string]*topic.Topic // by name
+type snsBus map[string]*snspublisher.Topic // by name
 
 func (b snsBus) Publish(ctx context.Context, name, kind, orderID string, body []byte) error {
 	to, ok := b[name]

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/ordersaga/ordersaga/internal/batch"
+	"github.com/ordersaga/ordersaga/internal/coalesce"
 )
 
 // maxReads is how many orders one request reads, of the 100 that it may: at
@@ -33,11 +33,11 @@ func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
 }
 
 // readOrders reads what is asked for at the same time in batches.
-func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
-	return &batch.Caller[string, item]{
+func readOrders(db DynamoDB, table string) *coalesce.Caller[string, item] {
+	return &coalesce.Caller[string, item]{
 		Max: maxReads,
 		One: func(ctx context.Context, id string) (item, error) { return read(ctx, db, table, "orderId", id) },
-		Many: func(ctx context.Context, ids []string) ([]batch.Answer[item], error) {
+		Many: func(ctx context.Context, ids []string) ([]coalesce.Answer[item], error) {
 			asked := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
 			for i, id := range ids {
 				if !slices.Contains(ids[:i], id) { // DynamoDB refuses a key that comes twice
@@ -65,9 +65,9 @@ func readOrders(db DynamoDB, table string) *batch.Caller[string, item] {
 					}
 				}
 			}
-			answers := make([]batch.Answer[item], len(ids))
+			answers := make([]coalesce.Answer[item], len(ids))
 			for i, id := range ids {
-				answers[i] = batch.Answer[item]{Out: found[id], Done: true}
+				answers[i] = coalesce.Answer[item]{Out: found[id], Done: true}
 			}
 			return answers, nil
 		},

@@ -23,7 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/ordersaga/ordersaga/internal/batch"
+	"github.com/ordersaga/ordersaga/internal/coalesce"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -68,7 +68,7 @@ func (e *ConflictError) Unwrap() error { return ErrConflict }
 // Store is the three tables. It is safe for concurrent use.
 type Store struct {
 	db     DynamoDB
-	orders *batch.Caller[string, item]
+	orders *coalesce.Caller[string, item]
 	tables Tables
 	now    func() time.Time
 	dated  atomic.Bool // datedItem is there, and never goes again

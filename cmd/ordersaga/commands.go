@@ -19,11 +19,11 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -368,14 +368,14 @@ func (c checkCmd) Run(e env) error {
 	}
 	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey, Installation: whose})
 	defer payments.Close()
-	books := check.Books{
+	books := invariants.Books{
 		Orders: store, Charges: payments, Settled: app.CheckSettled,
 		Shipments: app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
 	}
 	if !c.Offline {
 		books.Sagas = sagas{remote{API: c.API, Token: c.Token, Wait: 30 * time.Second}, e}
 	}
-	res, err := check.Run(e.ctx, books, accepted)
+	res, err := invariants.Run(e.ctx, books, accepted)
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,13 @@ import (
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // system is every part as a process of its own, on one data directory.
@@ -291,7 +291,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	published := make(chan int)
 	var sent, until atomic.Int64 // orders; those between two events fit any machine
 	go func() {
-		pub := intake.Publisher{Topic: topic.New(clients.SNS, resources.OrderTopic)}
+		pub := intake.Publisher{Topic: snspublisher.New(clients.SNS, resources.OrderTopic)}
 		n := 0
 		tick := time.NewTicker(s.pace)
 		defer tick.Stop()
@@ -364,7 +364,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
 	sims := app.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := check.Run(t.Context(), check.Books{Orders: store, Charges: payments, Shipments: sims}, ids)
+	res, err := invariants.Run(t.Context(), invariants.Books{Orders: store, Charges: payments, Shipments: sims}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}

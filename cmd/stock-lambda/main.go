@@ -1,5 +1,5 @@
 // Command stock-lambda is an AWS Lambda function on provided.al2023: it takes
-// StockAdjusted events from SQS. See internal/lambdas.
+// StockAdjusted events from SQS. See internal/lambda.
 package main
 
 import (
@@ -7,15 +7,15 @@ import (
 	"log"
 	"os"
 
-	"github.com/aws/aws-lambda-go/lambda"
+	awslambda "github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 )
 
 func main() {
-	stock, err := lambdas.NewStock(context.Background(), os.Getenv, os.Stderr)
+	stock, err := lambda.NewStock(context.Background(), os.Getenv, os.Stderr)
 	if err != nil {
 		log.Fatal(err)
 	}
-	lambda.Start(stock.Handle)
+	awslambda.Start(stock.Handle)
 }

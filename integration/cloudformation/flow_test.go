@@ -25,7 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -171,8 +171,8 @@ func TestFunctions(t *testing.T) {
 		must(t, err)
 	}
 	delivery := `{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":9}]}`
-	publish(lambdas.TopicStockEvents, delivery)
-	publish(lambdas.TopicStockEvents, delivery)
+	publish(lambda.TopicStockEvents, delivery)
+	publish(lambda.TopicStockEvents, delivery)
 	level := func(want stock.Level) func() error {
 		return func() error {
 			got, err := parts.Store.GetLevel(t.Context(), "SKU-1")
@@ -196,14 +196,14 @@ func TestFunctions(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, "stock is delivered", level(stock.Level{SKU: "SKU-1", Available: 9, Received: 9}))
-	testkit.Eventually(t, "both messages are done", empty(lambdas.QueueStockEvents))
+	testkit.Eventually(t, "both messages are done", empty(lambda.QueueStockEvents))
 	publish(order.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
 	testkit.Eventually(t, "an order is sold", level(stock.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
 	testkit.Eventually(t, "its message is done", empty(order.QueueOrderProcessing))
 
 	// What Lambda does itself with the roles:
 	// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-	for queue, r := range map[string]*recorder{lambdas.QueueStockEvents: stocks, order.QueueOrderProcessing: intake} {
+	for queue, r := range map[string]*recorder{lambda.QueueStockEvents: stocks, order.QueueOrderProcessing: intake} {
 		for _, action := range []string{"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
 			r.add("sqs:"+action, arn("sqs", queue))
 		}

@@ -22,7 +22,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -70,18 +70,18 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	}
 
 	// Beyond setup there are the stock function's, and nothing else.
-	url, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambdas.QueueStockEvents)})
+	url, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEvents)})
 	must(t, err)
 	q := queue(t, theirs, *url.QueueUrl, queues)
-	if !strings.Contains(fmt.Sprint(q), lambdas.QueueStockEventsDLQ) || !strings.Contains(fmt.Sprint(q), ":"+lambdas.TopicStockEvents) {
-		t.Errorf("%s: %v", lambdas.QueueStockEvents, q)
+	if !strings.Contains(fmt.Sprint(q), lambda.QueueStockEventsDLQ) || !strings.Contains(fmt.Sprint(q), ":"+lambda.TopicStockEvents) {
+		t.Errorf("%s: %v", lambda.QueueStockEvents, q)
 	}
 	prefix := strings.TrimSuffix(found.OrderTopic, "OrderEvents")
-	same(t, "stock events", subscriptions(t, theirs, prefix+lambdas.TopicStockEvents), []string{lambdas.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(stockevent.TypeAdjusted)})})
-	same(t, "stock levels", subscriptions(t, theirs, prefix+lambdas.TopicStockLevels), []string(nil))
-	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambdas.QueueStockEventsDLQ)})
+	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents), []string{lambda.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(stockevent.TypeAdjusted)})})
+	same(t, "stock levels", subscriptions(t, theirs, prefix+lambda.TopicStockLevels), []string(nil))
+	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEventsDLQ)})
 	must(t, err)
-	same(t, lambdas.QueueStockEventsDLQ, queue(t, theirs, *dlq.QueueUrl, queues), queue(t, ours, made.OrderDLQ, nil))
+	same(t, lambda.QueueStockEventsDLQ, queue(t, theirs, *dlq.QueueUrl, queues), queue(t, ours, made.OrderDLQ, nil))
 	all, err := theirs.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
 	must(t, err)
 	if len(all.QueueUrls) != len(queues) {
@@ -275,7 +275,7 @@ func (w world) alarms(queues map[string]bool) {
 			want[q] = "ApproximateNumberOfMessagesVisible 0"
 		}
 	}
-	for _, topic := range []string{order.TopicOrderEvents, order.TopicShipmentEvents, lambdas.TopicStockEvents} {
+	for _, topic := range []string{order.TopicOrderEvents, order.TopicShipmentEvents, lambda.TopicStockEvents} {
 		want[topic] = "NumberOfNotificationsFilteredOut-InvalidMessageBody 0"
 	}
 	same(w.T, "alarms", got, want)

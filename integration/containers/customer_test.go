@@ -17,11 +17,11 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/api"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // shop is one scenario, with a SKU of its own.
@@ -70,7 +70,7 @@ func (s shop) place(o order.Order) string {
 
 func (s shop) publish(ctx context.Context, o order.Order) error {
 	system.moved.RLock()
-	p := intake.Publisher{Topic: topic.New(system.clients.SNS, system.resources.OrderTopic)}
+	p := intake.Publisher{Topic: snspublisher.New(system.clients.SNS, system.resources.OrderTopic)}
 	system.moved.RUnlock()
 	return p.PublishOrder(ctx, o)
 }
@@ -199,7 +199,7 @@ func allHolds(t *testing.T) {
 	p := payment.New(payment.Options{URL: system.sims.PaymentURL, Key: paymentKey})
 	defer p.Close()
 	s.eventually("all invariants hold", func() error {
-		res, err := check.Run(t.Context(), check.Books{Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour}, nil)
+		res, err := invariants.Run(t.Context(), invariants.Books{Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour}, nil)
 		if err == nil && len(res.Violations) > 0 {
 			err = errors.New(strings.Join(res.Violations, "; "))
 		}

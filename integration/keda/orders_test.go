@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -135,7 +135,7 @@ func (l *timeline) ends(t *testing.T, want order.Status, id string) {
 func (w *world) check(t *testing.T, ids []string, want map[order.Status]int) {
 	t.Helper()
 	sims := app.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := check.Run(t.Context(), check.Books{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
+	res, err := invariants.Run(t.Context(), invariants.Books{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
 	must(t, err)
 	for _, v := range res.Violations {
 		t.Error(v)

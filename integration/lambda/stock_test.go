@@ -19,7 +19,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -49,12 +49,12 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 		must(t, err)
 		return *out.TopicArn
 	}
-	levels := topic(lambdas.TopicStockLevels)
-	s.topic = topic(lambdas.TopicStockEvents)
+	levels := topic(lambda.TopicStockLevels)
+	s.topic = topic(lambda.TopicStockEvents)
 	s.listener = s.Listen(t, "listener", levels)
-	s.queue, s.dlq = queue(t, s.Clients, lambdas.QueueStockEvents, receives)
+	s.queue, s.dlq = queue(t, s.Clients, lambda.QueueStockEvents, receives)
 	_, err := s.Clients.SNS.Subscribe(t.Context(), &sns.SubscribeInput{
-		TopicArn: &s.topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + lambdas.QueueStockEvents),
+		TopicArn: &s.topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + lambda.QueueStockEvents),
 		Attributes: map[string]string{"RawMessageDelivery": "true"},
 	})
 	must(t, err)

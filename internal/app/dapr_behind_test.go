@@ -22,8 +22,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -65,7 +65,7 @@ func (b behind) placed(to, step string, ids ...string) {
 
 func (b behind) place(to, token string, price int64, id string) {
 	b.Helper()
-	must(b.T, intake.Publisher{Topic: topic.New(b.Clients.SNS, b.Resources.OrderTopic)}.PublishOrder(b.Context(), order.Order{
+	must(b.T, intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}.PublishOrder(b.Context(), order.Order{
 		OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: token}, ShipTo: &order.Address{Name: to},
 		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: price}},
 	}))

@@ -14,8 +14,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -24,7 +24,7 @@ import (
 func TestStalledWhileItAwaitsApproval(t *testing.T) {
 	s := testkit.NewDaprSystem(t, zerolog.Nop())
 	dear := order.Order{OrderID: "dear", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 5_000_000}}}
-	must(t, intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), dear))
+	must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), dear))
 	testkit.Eventually(t, "it waits", func() error {
 		rec, err := s.Store.Get(t.Context(), "dear")
 		if err != nil || rec.Status != order.StatusAwaitingApproval {

@@ -19,12 +19,12 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/stock"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
 
 // Demo publishes a mix of orders, plays the people involved (approver,
@@ -200,7 +200,7 @@ func (p Parts) observer(ctx context.Context, w *Worker) (Parts, error) {
 
 // publish sends all orders to the OrderEvents topic.
 func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
-	pub := intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)}
+	pub := intake.Publisher{Topic: snspublisher.New(p.Cloud.SNS, p.Resources.OrderTopic)}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for n, x := range plan {
@@ -300,7 +300,7 @@ func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[str
 	}
 	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey, Installation: sims.Installation}) // not the worker's way: that may have a circuit breaker in it
 	defer books.Close()
-	res, err := check.Run(ctx, check.Books{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
+	res, err := invariants.Run(ctx, invariants.Books{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -279,7 +279,7 @@ Or as any other producer does, straight to the queue:
 Stock comes by events of its own, to the queue of cmd/stock-lambda:
   AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sns publish --topic-arn arn:aws:sns:%[7]s:000000000000:%[10]s --message '{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":25}]}'
 
-`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"), lambdas.TopicStockEvents)
+`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"), lambda.TopicStockEvents)
 	if side != nil {
 		token := " -H 'dapr-api-token: " + side.Token + "'"
 		if side.Token == "" {

@@ -12,9 +12,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
@@ -25,15 +25,15 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 		return err
 	}
 	adjuster := stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil), "")
-	levels, err := clients.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(lambdas.TopicStockLevels)})
+	levels, err := clients.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(lambda.TopicStockLevels)})
 	if err != nil {
-		err = fmt.Errorf("create topic %s: %w", lambdas.TopicStockLevels, err)
+		err = fmt.Errorf("create topic %s: %w", lambda.TopicStockLevels, err)
 	} else {
 		err = adjuster.CreateTable(ctx)
 	}
 	var q cloud.Queue
 	if err == nil {
-		_, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents, stockevent.TypeAdjusted)
+		_, q, err = clients.Pipe(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted)
 	}
 	if ctx.Err() != nil {
 		err = nil // told to stop before it was up
@@ -41,7 +41,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	if err != nil || q.URL == "" {
 		return err
 	}
-	f := lambdas.Stock{Ledger: adjuster, Levels: topic.New(clients.SNS, *levels.TopicArn), LowBelow: lambdas.LowStockBelow, Logger: d.Logger}
+	f := lambda.Stock{Ledger: adjuster, Levels: snspublisher.New(clients.SNS, *levels.TopicArn), LowBelow: lambda.LowStockBelow, Logger: d.Logger}
 	return intake.New(intake.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
 		Handle: func(ctx context.Context, m envelope.Message) error { return hopeless(f.Message(ctx, m)) },

@@ -16,7 +16,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
-	"github.com/ordersaga/ordersaga/internal/lambdas"
+	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -41,7 +41,7 @@ func TestDevTakesStockEvents(t *testing.T) {
 			`{"type":"StockAdjusted","eventId":"dn-2","reason":"delivery","lines":[{"sku":"NEW","quantity":0}]}`,
 		} {
 			var topic string
-			if topic, q, err = clients.Pipe(ctx, lambdas.TopicStockEvents, lambdas.QueueStockEvents, stockevent.TypeAdjusted); err != nil { // dev may not be there yet
+			if topic, q, err = clients.Pipe(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted); err != nil { // dev may not be there yet
 				return err
 			}
 			if _, err := clients.SNS.Publish(ctx, &sns.PublishInput{TopicArn: &topic, Message: &body}); err != nil {

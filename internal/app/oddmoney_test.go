@@ -16,7 +16,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/check"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -126,7 +126,7 @@ func TestOddAnswersShipNothing(t *testing.T) {
 			t.Errorf("%+v stands", c)
 		}
 	}
-	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || slices.ContainsFunc(parcels, func(s check.Shipment) bool { return !s.Refused }) {
+	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || slices.ContainsFunc(parcels, func(s invariants.Shipment) bool { return !s.Refused }) {
 		t.Errorf("%+v %v", parcels, err)
 	}
 }

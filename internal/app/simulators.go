@@ -17,10 +17,10 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
@@ -151,7 +151,7 @@ func (s Simulators) ForgetPayments(ctx context.Context) error {
 }
 
 // Shipments reads the carrier's whole book.
-func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
+func (s Simulators) Shipments(ctx context.Context) ([]invariants.Shipment, error) {
 	read := func(cursor string) ([]carriersim.Parcel, string, error) {
 		var page struct {
 			Shipments []carriersim.Parcel
@@ -160,13 +160,13 @@ func (s Simulators) Shipments(ctx context.Context) ([]check.Shipment, error) {
 		err := s.call(ctx, http.MethodGet, s.CarrierURL+"/v1/shipments?cursor="+url.QueryEscape(cursor), &page)
 		return page.Shipments, page.Next, err
 	}
-	var all []check.Shipment
+	var all []invariants.Shipment
 	for page, err := range paging.Pages("the carrier's book", read, func(p carriersim.Parcel) string { return p.ShipmentID }) {
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range page {
-			all = append(all, check.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
+			all = append(all, invariants.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
 		}
 	}
 	return all, nil

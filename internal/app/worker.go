@@ -38,7 +38,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -441,7 +441,7 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 	p := w.parts
 	options := api.Options{
 		Orders: p.Store, Sagas: signals{p.Engine}, Engine: map[bool]string{true: "dapr", false: "embedded"}[w.Dapr != nil], Starter: starter, Terms: w.Terms,
-		Publisher:   intake.Publisher{Topic: topic.New(p.Cloud.SNS, p.Resources.OrderTopic)},
+		Publisher:   intake.Publisher{Topic: snspublisher.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconciler:  asked, Lost: w.Reconciler().Lost, Begin: w.Reconciler().Begin, Stalled: w.stalled.IDs,
 		Later:     later.Later,

@@ -24,8 +24,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 func good() app.Worker {
@@ -96,7 +96,7 @@ func TestMaxLive(t *testing.T) {
 	publish := func(id string, price int64) {
 		t.Helper()
 		o := order.Order{OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}}
-		must(t, intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+		must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	}
 	is := func(what string, want engine.Stats, queued string) {
 		t.Helper()
@@ -138,7 +138,7 @@ func TestMaxLiveByOrders(t *testing.T) {
 	s.SetStock(t, map[string]int64{"A": 1000})
 	for n := range 30 {
 		o := order.Order{OrderID: fmt.Sprint("o-", n), CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}}
-		must(t, intake.Publisher{Topic: topic.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+		must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

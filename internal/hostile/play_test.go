@@ -27,11 +27,11 @@ import (
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/hostile"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -825,10 +825,10 @@ func (g *game) queued(ctx context.Context) (n int) {
 }
 
 // Shipments is the carrier's book, as the check reads it.
-func (g *game) Shipments(context.Context) (all []check.Shipment, err error) {
+func (g *game) Shipments(context.Context) (all []invariants.Shipment, err error) {
 	list, _ := g.carrier.Parcels("", "", 1000)
 	for _, p := range list {
-		all = append(all, check.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
+		all = append(all, invariants.Shipment{ShipmentID: p.ShipmentID, OrderID: p.OrderID, Refused: p.Outcome == carriersim.Refused})
 	}
 	return all, nil
 }

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/stock"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/hostile"
 	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
 
 // verify looks at a system at rest from outside.
@@ -26,7 +26,7 @@ func (g *game) verify(ctx context.Context) {
 			accepted = append(accepted, id)
 		}
 	}
-	res, err := check.Run(ctx, check.Books{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
+	res, err := invariants.Run(ctx, invariants.Books{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
 	must(g, err)
 	for _, v := range g.Broken() {
 		g.violated("%s", v)
@@ -159,7 +159,7 @@ func (g *game) again(ctx context.Context, before map[string]stock.Record) {
 		return fmt.Sprintf("%+v\n%+v\n%+v", list, shipments, level)
 	}
 	was := books()
-	pub := intake.Publisher{Topic: topic.New(g.Clients.SNS, g.Resources.OrderTopic)}
+	pub := intake.Publisher{Topic: snspublisher.New(g.Clients.SNS, g.Resources.OrderTopic)}
 	for id, s := range g.orders {
 		if before[id].OrderID != "" { // else it would be new
 			must(g, pub.PublishOrder(ctx, s.order))

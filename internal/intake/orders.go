@@ -13,8 +13,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/text"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -274,7 +274,7 @@ func (c CarrierAnswers) contradicted(ctx context.Context, rec stock.Record, what
 
 // Publisher publishes OrderPlaced.
 type Publisher struct {
-	Topic *topic.Topic // OrderEvents
+	Topic *snspublisher.Topic // OrderEvents
 }
 
 // PublishOrder publishes a valid order to the OrderEvents topic.

@@ -15,7 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/topic"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -134,7 +134,7 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	send(t, w.AWS, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	check(t, err)
-	check(t, intake.Publisher{Topic: topic.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+	check(t, intake.Publisher{Topic: snspublisher.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
 	wants(t, outcomes, "done", 9)
 	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published", "attribute", "binary", "eventbridge"} {

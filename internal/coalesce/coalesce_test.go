@@ -1,4 +1,4 @@
-package batch_test
+package coalesce_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/ordersaga/ordersaga/internal/batch"
+	"github.com/ordersaga/ordersaga/internal/coalesce"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,18 +26,18 @@ type gate struct {
 
 func newGate() gate { return gate{make(chan struct{}), make(chan int, 100)} }
 
-func (g gate) caller(maximum int) *batch.Caller[int, int] {
-	return &batch.Caller[int, int]{
+func (g gate) caller(maximum int) *coalesce.Caller[int, int] {
+	return &coalesce.Caller[int, int]{
 		Max: maximum,
 		One: func(ctx context.Context, n int) (int, error) {
 			g.sizes <- 1
 			return 2 * n, g.wait(ctx)
 		},
-		Many: func(ctx context.Context, ns []int) ([]batch.Answer[int], error) {
+		Many: func(ctx context.Context, ns []int) ([]coalesce.Answer[int], error) {
 			g.sizes <- len(ns)
-			answers := make([]batch.Answer[int], len(ns))
+			answers := make([]coalesce.Answer[int], len(ns))
 			for i, n := range ns {
-				answers[i] = batch.Answer[int]{Out: 2 * n, Done: true}
+				answers[i] = coalesce.Answer[int]{Out: 2 * n, Done: true}
 			}
 			return answers, g.wait(ctx)
 		},
@@ -110,9 +110,9 @@ func TestPatience(t *testing.T) {
 			g.sizes <- 1
 			return 2 * n, nil
 		}
-		c.Many = func(_ context.Context, ns []int) ([]batch.Answer[int], error) {
+		c.Many = func(_ context.Context, ns []int) ([]coalesce.Answer[int], error) {
 			g.sizes <- len(ns)
-			return []batch.Answer[int]{{Out: 2 * ns[0], Done: true}, {Out: 2 * ns[1], Done: true}}, nil
+			return []coalesce.Answer[int]{{Out: 2 * ns[0], Done: true}, {Out: 2 * ns[1], Done: true}}, nil
 		}
 		go c.Do(t.Context(), 0)
 		synctest.Wait()
@@ -137,7 +137,7 @@ func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
-		c.Many = func(context.Context, []int) ([]batch.Answer[int], error) { panic("broken") }
+		c.Many = func(context.Context, []int) ([]coalesce.Answer[int], error) { panic("broken") }
 		go c.Do(t.Context(), 0) // in the others' way
 		synctest.Wait()
 		for range 4 {
@@ -172,13 +172,13 @@ func TestTooLate(t *testing.T) {
 // TestNeighbours: what fails in a request with others is asked for by itself.
 func TestNeighbours(t *testing.T) {
 	bad := errors.New("not this one")
-	for what, many := range map[string]func([]int) ([]batch.Answer[int], error){
-		"all":     func([]int) ([]batch.Answer[int], error) { return nil, bad },
-		"nothing": func([]int) ([]batch.Answer[int], error) { return nil, nil },
-		"one": func(ns []int) ([]batch.Answer[int], error) {
-			answers := make([]batch.Answer[int], len(ns))
+	for what, many := range map[string]func([]int) ([]coalesce.Answer[int], error){
+		"all":     func([]int) ([]coalesce.Answer[int], error) { return nil, bad },
+		"nothing": func([]int) ([]coalesce.Answer[int], error) { return nil, nil },
+		"one": func(ns []int) ([]coalesce.Answer[int], error) {
+			answers := make([]coalesce.Answer[int], len(ns))
 			for i, n := range ns {
-				answers[i] = batch.Answer[int]{Out: n, Done: n != 2}
+				answers[i] = coalesce.Answer[int]{Out: n, Done: n != 2}
 			}
 			return answers, nil
 		},
@@ -186,7 +186,7 @@ func TestNeighbours(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				open := make(chan struct{})
-				c := &batch.Caller[int, int]{
+				c := &coalesce.Caller[int, int]{
 					Max: 10,
 					One: func(_ context.Context, n int) (int, error) {
 						<-open
@@ -195,7 +195,7 @@ func TestNeighbours(t *testing.T) {
 						}
 						return n, nil
 					},
-					Many: func(_ context.Context, ns []int) ([]batch.Answer[int], error) { return many(ns) },
+					Many: func(_ context.Context, ns []int) ([]coalesce.Answer[int], error) { return many(ns) },
 				}
 				for n := range 4 {
 					go func() {

@@ -1,5 +1,5 @@
-// Package lambdas is what the Lambda functions do; their mains only start it.
-package lambdas
+// Package lambda is what the Lambda functions do; their mains only start it.
+package lambda
 
 import (
 	"cmp"

@@ -1,9 +1,9 @@
-// Package batch makes one request of calls that are made at the same time. It
+// Package coalesce makes one request of calls that are made at the same time. It
 // never waits for more to come: a call that is alone goes out at once, and those
 // that are made meanwhile go out together when all that is under way has been
 // answered, or as soon as they are as many as fit into a request. So batches
 // grow with the load, and an idle system answers as fast as before.
-package batch
+package coalesce
 
 import (
 	"context"

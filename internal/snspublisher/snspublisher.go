@@ -1,5 +1,5 @@
-// Package topic publishes to SNS, what is said at the same time in batches.
-package topic
+// Package snspublisher publishes to SNS, what is said at the same time in batches.
+package snspublisher
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
-	"github.com/ordersaga/ordersaga/internal/batch"
+	"github.com/ordersaga/ordersaga/internal/coalesce"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -29,7 +29,7 @@ type SNS interface {
 
 // Topic is a topic to publish to. It is safe for concurrent use.
 type Topic struct {
-	messages batch.Caller[message, struct{}]
+	messages coalesce.Caller[message, struct{}]
 }
 
 type message struct {
@@ -39,13 +39,13 @@ type message struct {
 
 // New publishes to the topic with this ARN.
 func New(client SNS, arn string) *Topic {
-	return &Topic{batch.Caller[message, struct{}]{
+	return &Topic{coalesce.Caller[message, struct{}]{
 		Max: maxInBatch,
 		One: func(ctx context.Context, m message) (struct{}, error) {
 			_, err := client.Publish(ctx, &sns.PublishInput{TopicArn: &arn, Message: &m.body, MessageAttributes: m.attributes})
 			return struct{}{}, err
 		},
-		Many: func(ctx context.Context, ms []message) ([]batch.Answer[struct{}], error) {
+		Many: func(ctx context.Context, ms []message) ([]coalesce.Answer[struct{}], error) {
 			in := &sns.PublishBatchInput{TopicArn: &arn}
 			for i, m := range ms {
 				in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
@@ -56,7 +56,7 @@ func New(client SNS, arn string) *Topic {
 			if err != nil {
 				return nil, err
 			}
-			answers := make([]batch.Answer[struct{}], len(ms))
+			answers := make([]coalesce.Answer[struct{}], len(ms))
 			for _, e := range out.Successful {
 				if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && 0 <= i && i < len(answers) {
 					answers[i].Done = true

@@ -1,4 +1,4 @@
-package topic
+package snspublisher
 
 // Limits of a batch, for tests.
 const (

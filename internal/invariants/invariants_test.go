@@ -1,4 +1,4 @@
-package check_test
+package invariants_test
 
 import (
 	"bytes"
@@ -24,11 +24,11 @@ import (
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
-	"github.com/ordersaga/ordersaga/internal/check"
 	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -129,8 +129,8 @@ func (b *books) edit(table, key, id, name string, v types.AttributeValue) {
 	b.must(err)
 }
 
-func (b *books) books() check.Books {
-	books := check.Books{Orders: b.Store, Charges: b.Parts.Payments, Shipments: b.Simulators, Sagas: b.Parts.Engine, Settled: b.settled}
+func (b *books) books() invariants.Books {
+	books := invariants.Books{Orders: b.Store, Charges: b.Parts.Payments, Shipments: b.Simulators, Sagas: b.Parts.Engine, Settled: b.settled}
 	if b.offline {
 		books.Sagas = nil
 	}
@@ -208,10 +208,10 @@ func (b *books) arrived() {
 	})
 }
 
-func (b *books) check(accepted ...string) check.Result {
+func (b *books) check(accepted ...string) invariants.Result {
 	b.Helper()
 	b.arrived()
-	res, err := check.Run(b.Context(), b.books(), accepted)
+	res, err := invariants.Run(b.Context(), b.books(), accepted)
 	b.must(err)
 	return res
 }
@@ -427,7 +427,7 @@ func TestLostOrdersAreReported(t *testing.T) {
 // TestARealRunIsClean lets sagas do the writing.
 func TestARealRunIsClean(t *testing.T) {
 	b := newBooks(t)
-	publish := intake.Publisher{Topic: topic.New(b.Clients.SNS, b.Resources.OrderTopic)}
+	publish := intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}
 	want := map[order.Status]int{}
 	var ids []string
 	for n, c := range []struct {
@@ -502,16 +502,16 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 		}
 	})
 	b := newBooks(t)
-	if _, err := check.Run(t.Context(), check.Books{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
+	if _, err := invariants.Run(t.Context(), invariants.Books{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
 		t.Error("no table, no error")
 	}
 	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
 	defer away.Close()
-	if _, err := check.Run(t.Context(), check.Books{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
+	if _, err := invariants.Run(t.Context(), invariants.Books{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
 		t.Error("no payment provider, no error")
 	}
 	b.Simulators.CarrierURL = "http://127.0.0.1:1"
-	if _, err := check.Run(t.Context(), b.books(), nil); err == nil {
+	if _, err := invariants.Run(t.Context(), b.books(), nil); err == nil {
 		t.Error("no carrier, no error")
 	}
 }
@@ -547,7 +547,7 @@ func TestWithoutAnEngine(t *testing.T) {
 	b.accept("pending")
 	books := b.books()
 	books.Sagas = nil
-	res, err := check.Run(t.Context(), books, nil)
+	res, err := invariants.Run(t.Context(), books, nil)
 	if want := []string{"I2 nothing is lost: order pending is PENDING and has not ended"}; err != nil || !slices.Equal(res.Violations, want) {
 		t.Errorf("%q %v", res.Violations, err)
 	}
@@ -579,12 +579,12 @@ func TestOddLedger(t *testing.T) {
 	b.must(err)
 	books := b.books()
 	books.Charges = append(lists{{Odd: errors.New("an entry without an id")}}, all...)
-	res, err := check.Run(t.Context(), books, nil)
+	res, err := invariants.Run(t.Context(), books, nil)
 	if err != nil || len(res.Violations) != 1 || !strings.HasSuffix(res.Violations[0], "an entry without an id") {
 		t.Errorf("%+v %v", res.Violations, err)
 	}
 	books.Charges = append(lists(all), all...)
-	if _, err := check.Run(t.Context(), books, nil); err == nil || !strings.Contains(err.Error(), "the provider's ledger repeats itself") {
+	if _, err := invariants.Run(t.Context(), books, nil); err == nil || !strings.Contains(err.Error(), "the provider's ledger repeats itself") {
 		t.Error(err)
 	}
 }

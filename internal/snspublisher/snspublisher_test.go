@@ -1,4 +1,4 @@
-package topic_test
+package snspublisher_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/goleak"
 
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +44,7 @@ func (b *busy) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts
 		close(b.out)
 	}
 	for _, e := range in.PublishBatchRequestEntries {
-		if len(*e.Message) > topic.MaxBytesInBatch {
+		if len(*e.Message) > snspublisher.MaxBytesInBatch {
 			b.large.Store(true)
 		}
 	}
@@ -64,7 +64,7 @@ func TestPublishesTogether(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	client := &busy{Client: a.Clients.SNS, in: make(chan struct{}), out: make(chan struct{})}
-	to := topic.New(client, a.Resources.CustomerTopic)
+	to := snspublisher.New(client, a.Resources.CustomerTopic)
 	before := a.Clients.Calls()
 	large := strings.Repeat("x", 100_000)
 	bodies := []string{"first"}
@@ -112,13 +112,13 @@ func TestLargestBatch(t *testing.T) {
 	for name, bytes := range map[string]int{"type": 20, "orderId": 128, "traceparent": 55} {
 		attributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(strings.Repeat("x", bytes))}
 	}
-	for n := range topic.MaxInBatch {
+	for n := range snspublisher.MaxInBatch {
 		in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
-			Id: aws.String(fmt.Sprint(n)), Message: aws.String(strings.Repeat("x", topic.MaxBytesInBatch)), MessageAttributes: attributes,
+			Id: aws.String(fmt.Sprint(n)), Message: aws.String(strings.Repeat("x", snspublisher.MaxBytesInBatch)), MessageAttributes: attributes,
 		})
 	}
 	out, err := a.Clients.SNS.PublishBatch(t.Context(), in)
-	if err != nil || len(out.Successful) != topic.MaxInBatch {
+	if err != nil || len(out.Successful) != snspublisher.MaxInBatch {
 		t.Errorf("%+v %v", out, err)
 	}
 }

@@ -1,4 +1,4 @@
-package check_test
+package invariants_test
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package lambdas
+package lambda
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
-	"github.com/ordersaga/ordersaga/internal/topic"
 )
 
 // Names of the stock function's topics and queues. Only it and CloudFormation
@@ -41,8 +41,8 @@ type Ledger interface {
 // Stock is the function that adjusts stock.
 type Stock struct {
 	Ledger   Ledger
-	Levels   *topic.Topic // StockLevels
-	LowBelow int64        // pieces; fewer available are a LowStock
+	Levels   *snspublisher.Topic // StockLevels
+	LowBelow int64               // pieces; fewer available are a LowStock
 	Logger   zerolog.Logger
 }
 
@@ -67,7 +67,7 @@ func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*
 		return nil, fmt.Errorf("stock function's environment: %w", err)
 	}
 	prefix := getenv("TABLE_PREFIX")
-	s.Levels, s.Ledger = topic.New(clients.SNS, arn), stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(prefix), nil), prefix)
+	s.Levels, s.Ledger = snspublisher.New(clients.SNS, arn), stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(prefix), nil), prefix)
 	return s, nil
 }
 

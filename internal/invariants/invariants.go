@@ -1,8 +1,8 @@
-// Package check proves the invariants of the design from outside: it reads
+// Package invariants proves the invariants of the design from outside: it reads
 // the stock ledger, the orders, the provider's and the carrier's books, and
 // reports every contradiction. It is for a system at rest: what is under way
 // is allowed to be half done.
-package check
+package invariants
 
 import (
 	"context"
