@@ -16,28 +16,28 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // Stock is what the activities use of *stock.Store.
 type Stock interface {
-	Get(ctx context.Context, orderID string) (stock.Record, error)
-	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
-	Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (stock.Reserved, error)
+	Get(ctx context.Context, orderID string) (orderstore.Record, error)
+	Accept(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
+	Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (orderstore.Reserved, error)
 	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
 	MarkPaid(ctx context.Context, orderID, chargeID string) error
-	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
+	MarkRefunding(ctx context.Context, orderID string) (orderstore.Record, error)
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
-	ShipmentRequested(ctx context.Context, orderID, shipmentID string) (stock.Record, error)
-	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
+	ShipmentRequested(ctx context.Context, orderID, shipmentID string) (orderstore.Record, error)
+	Decide(ctx context.Context, orderID string, d orderstore.Decision, n orderstore.Note) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
-	AddNote(ctx context.Context, orderID string, n stock.Note) error
-	Flag(ctx context.Context, rec stock.Record, actor, text string) error
+	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
+	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 }
 
 // Payments is what the activities use of *payment.Client.
@@ -94,7 +94,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 		next, asleep = order.StatusAwaitingApproval, []time.Duration{s.Terms.ApprovalTimeout}
 	}
 	res, err := a.Stock.Reserve(ctx, s.Order, next, asleep...)
-	if errors.Is(err, stock.ErrNotFound) && s.Order.Payment.Token != "" {
+	if errors.Is(err, orderstore.ErrNotFound) && s.Order.Payment.Token != "" {
 		// Intake leaves the token out: a durable-task client has started this
 		// saga past it, as Dapr lets it.
 		if err := s.Order.Validate(); err != nil {
@@ -126,7 +126,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	}
 	// A saga that is begun again asks nobody a second time. Whether a person must
 	// approve the order was decided when it was reserved: its own terms may differ.
-	out := workflows.State{Approved: res.Decision == stock.Approved, Decided: res.Decision != ""}
+	out := workflows.State{Approved: res.Decision == orderstore.Approved, Decided: res.Decision != ""}
 	switch asks := s.NeedsApproval(); {
 	case res.Status == order.StatusAwaitingApproval && !asks && !s.Approved:
 		out.Asks = true
@@ -140,18 +140,18 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 // that its time is over, unless something was decided before, and goes by what
 // the order's record says then.
 func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (workflows.State, error) {
-	d, note := stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: s.Terms.NobodyApproved()}
+	d, note := orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: s.Terms.NobodyApproved()}
 	if said := s.Approval; said != nil {
-		d, note = stock.Rejected, stock.Note{Actor: cmp.Or(said.By, stock.Anonymous), Action: stock.NoteReject, Text: said.Note}
+		d, note = orderstore.Rejected, orderstore.Note{Actor: cmp.Or(said.By, orderstore.Anonymous), Action: orderstore.NoteReject, Text: said.Note}
 		if said.Approved {
-			d, note.Action = stock.Approved, stock.NoteApprove
+			d, note.Action = orderstore.Approved, orderstore.NoteApprove
 		}
 	}
-	if err := a.Stock.Decide(ctx, s.Order.OrderID, d, note); err != nil && !errors.Is(err, stock.ErrFinished) {
+	if err := a.Stock.Decide(ctx, s.Order.OrderID, d, note); err != nil && !errors.Is(err, orderstore.ErrFinished) {
 		return workflows.State{}, err
 	}
 	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
-	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 		return workflows.State{}, err
 	}
 	stop := func(status order.Status, reason string) (workflows.State, error) {
@@ -163,7 +163,7 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 	case rec.CancelRequested:
 		by, why := rec.CancelledBy()
 		return stop(order.StatusCancelled, saga.Reason("cancelled", by, why))
-	case rec.Decision == stock.Approved || rec.ChargeID != "":
+	case rec.Decision == orderstore.Approved || rec.ChargeID != "":
 		return workflows.State{Approved: true}, nil
 	case notApproved(rec) != nil:
 		return workflows.State{}, notApproved(rec)
@@ -173,14 +173,14 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 
 // notApproved is how an order ends whose approval was refused or has expired; nil
 // for all others.
-func notApproved(rec stock.Record) *saga.Stop {
+func notApproved(rec orderstore.Record) *saga.Stop {
 	by, why := rec.DecidedBy()
 	switch rec.Decision {
-	case stock.Rejected:
+	case orderstore.Rejected:
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: workflows.ApprovalRefused(by, why)}
-	case stock.Expired:
+	case orderstore.Expired:
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: why}
-	case stock.Approved:
+	case orderstore.Approved:
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func notApproved(rec stock.Record) *saga.Stop {
 // ReleaseStock gives back what is held, if anything, and ends the order.
 func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why saga.Stop) error {
 	rec, err := a.Stock.Get(ctx, s.Order.OrderID)
-	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 		return err
 	}
 	final := order.Status(why.Status)
@@ -214,7 +214,7 @@ func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why sag
 // tells: a saga that is held up here must not look finished. When the order
 // has ended already (this is a step's second run) it is not held up; a note
 // says that the customer may not know.
-func (a Activities) tell(ctx context.Context, s workflows.State, rec stock.Record, final order.Status) error {
+func (a Activities) tell(ctx context.Context, s workflows.State, rec orderstore.Record, final order.Status) error {
 	kind := kindOf(final)
 	err := a.notify(ctx, s.Order, rec, kind, codeOf(final, rec))
 	if err == nil {
@@ -228,7 +228,7 @@ func (a Activities) tell(ctx context.Context, s workflows.State, rec stock.Recor
 
 // untold notes that the customer was not told.
 func (a Activities) untold(ctx context.Context, s workflows.State, kind shipment.Kind, why error) error {
-	return a.Stock.AddNote(ctx, s.Order.OrderID, stock.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
+	return a.Stock.AddNote(ctx, s.Order.OrderID, orderstore.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
 }
 
 // ChargePayment charges the order's total once, if there is one. Within an hour
@@ -264,7 +264,7 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 
 // charge charges an order whose record has no charge. A *saga.Stop says that
 // nobody has approved it.
-func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record) (id string, err error) {
+func (a Activities) charge(ctx context.Context, o order.Order, rec orderstore.Record) (id string, err error) {
 	if stop := notApproved(rec); stop != nil {
 		return "", stop
 	}
@@ -293,7 +293,7 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec stock.Record)
 // final is a charge's error. A no that is final ends the order without a refund,
 // so the ledger must not say otherwise: a try whose answer was lost may have
 // charged. If it does, the outcome is unknown.
-func (a Activities) final(ctx context.Context, o order.Order, rec stock.Record, no error) error {
+func (a Activities) final(ctx context.Context, o order.Order, rec orderstore.Record, no error) error {
 	_, declined := errors.AsType[*payment.Declined](no)
 	stop, stopped := errors.AsType[*saga.Stop](no)
 	if !declined && !stopped && !errors.Is(no, payment.ErrVoided) {
@@ -332,15 +332,15 @@ func (a Activities) final(ctx context.Context, o order.Order, rec stock.Record, 
 // one whose refund an operator has settled.
 func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why saga.Stop) error {
 	rec, err := a.Stock.MarkRefunding(ctx, s.Order.OrderID)
-	if errors.Is(err, stock.ErrFinished) {
+	if errors.Is(err, orderstore.ErrFinished) {
 		return nil
 	}
-	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 		return err
 	}
-	if rec.Carrier == stock.Dispatched { // kept before the mark; what comes after it is flagged where it comes in
-		zerolog.Ctx(ctx).Error().Msg(stock.RefundedThoughDispatched)
-		if err := a.Stock.Flag(ctx, rec, "saga", stock.RefundedThoughDispatched); err != nil {
+	if rec.Carrier == orderstore.Dispatched { // kept before the mark; what comes after it is flagged where it comes in
+		zerolog.Ctx(ctx).Error().Msg(orderstore.RefundedThoughDispatched)
+		if err := a.Stock.Flag(ctx, rec, "saga", orderstore.RefundedThoughDispatched); err != nil {
 			return err
 		}
 	}
@@ -359,7 +359,7 @@ func (a Activities) RefundPayment(ctx context.Context, s workflows.State, why sa
 
 // refunded keeps a refund with its order and tells the customer why: the order
 // ends so.
-func (a Activities) refunded(ctx context.Context, o order.Order, rec stock.Record, refundID string, ends order.Status) error {
+func (a Activities) refunded(ctx context.Context, o order.Order, rec orderstore.Record, refundID string, ends order.Status) error {
 	if err := a.Stock.MarkRefunded(ctx, o.OrderID, refundID); err != nil {
 		return err
 	}
@@ -375,7 +375,7 @@ func (a Activities) refunded(ctx context.Context, o order.Order, rec stock.Recor
 // held up on the way must not look finished.
 func (a Activities) RequestShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Stock.ShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID))
-	if errors.Is(err, stock.ErrFinished) {
+	if errors.Is(err, orderstore.ErrFinished) {
 		return workflows.State{}, a.unshippable(ctx, s, err)
 	}
 	if err != nil {
@@ -398,7 +398,7 @@ func (a Activities) unshippable(ctx context.Context, s workflows.State, cause er
 	case rec.CancelRequested && !rec.Status.Terminal():
 		by, why := rec.CancelledBy()
 		return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("cancelled", by, why)}
-	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and its saga was begun again
+	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal(): // and its saga was begun again
 		return refused(rec)
 	case notApproved(rec) != nil && !rec.Status.Terminal():
 		return notApproved(rec)
@@ -414,7 +414,7 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, err
 	case rec.Status == order.StatusCompleted:
 		return workflows.State{}, nil // this is the step's second run
-	case rec.Carrier == stock.Refused && !rec.Status.Terminal(): // and the saga was told to go on
+	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal(): // and the saga was told to go on
 		return workflows.State{}, refused(rec)
 	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.Shipping) || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
@@ -432,7 +432,7 @@ func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (work
 	case err != nil:
 		return workflows.State{}, err
 	case rec.Status == order.StatusCompleted: // this is the step's second run
-	case rec.Carrier == stock.Refused && !rec.Status.Terminal():
+	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal():
 		return workflows.State{}, refused(rec)
 	case rec.Status.Terminal() || rec.Refunding:
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and is undone by another saga"}
@@ -449,17 +449,17 @@ func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (work
 }
 
 // complete tells the customer first: an order that looks finished is.
-func (a Activities) complete(ctx context.Context, s workflows.State, rec stock.Record) error {
+func (a Activities) complete(ctx context.Context, s workflows.State, rec orderstore.Record) error {
 	if err := a.notify(ctx, s.Order, rec, shipment.Confirmed, ""); err != nil {
 		return err
 	}
 	err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...)
-	if errors.Is(err, stock.ErrFinished) {
+	if errors.Is(err, orderstore.ErrFinished) {
 		rec, getErr := a.Stock.Get(ctx, s.Order.OrderID)
 		if getErr != nil {
 			return getErr
 		}
-		if rec.Carrier == stock.Refused { // meanwhile
+		if rec.Carrier == orderstore.Refused { // meanwhile
 			return refused(rec)
 		}
 	}
@@ -477,21 +477,21 @@ func (a Activities) VerifyRefusal(ctx context.Context, s workflows.State) (workf
 	if err != nil {
 		return workflows.State{}, err
 	}
-	if rec.Carrier == stock.Refused {
+	if rec.Carrier == orderstore.Refused {
 		return workflows.State{}, refused(rec)
 	}
 	zerolog.Ctx(ctx).Warn().Msg("a refusal that the carrier has not sent is dropped")
 	return workflows.State{}, nil
 }
 
-func refused(rec stock.Record) error {
+func refused(rec orderstore.Record) error {
 	return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", rec.RefusedFor())}
 }
 
 // stopIfFinished makes "the order is not paid and held" final: trying again
 // cannot change it.
 func stopIfFinished(err error) error {
-	if errors.Is(err, stock.ErrFinished) {
+	if errors.Is(err, orderstore.ErrFinished) {
 		return &saga.Stop{Status: string(order.StatusFailed), Reason: err.Error()}
 	}
 	return err
@@ -501,7 +501,7 @@ func stopIfFinished(err error) error {
 // be told does not keep the person from it.
 func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
 	zerolog.Ctx(ctx).Error().Str("step", step).Str("cause", cause).Msg("a saga needs attention")
-	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, stock.ErrFinished) {
+	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, orderstore.ErrFinished) {
 		return err
 	}
 	if err := a.notifyUnread(ctx, s.Order, shipment.Delayed, ""); err != nil {

@@ -20,9 +20,9 @@ import (
 	"github.com/ordersaga/ordersaga/activities"
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -197,7 +197,7 @@ func (b *bench) heard(want ...string) {
 	}
 }
 
-func (b *bench) is(id string, want order.Status) stock.Record {
+func (b *bench) is(id string, want order.Status) orderstore.Record {
 	b.Helper()
 	rec, err := b.Store.Get(b.Context(), id)
 	if err != nil || rec.Status != want {

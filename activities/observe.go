@@ -9,8 +9,8 @@ import (
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -87,7 +87,7 @@ func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.Sta
 		return s, nil
 	}
 	rec, err := a.Stock.Get(ctx, s.OrderID)
-	if errors.Is(err, stock.ErrNotFound) { // it was never accepted, or somebody has deleted it
+	if errors.Is(err, orderstore.ErrNotFound) { // it was never accepted, or somebody has deleted it
 		s.Order = order.Order{OrderID: s.OrderID}
 		return s, nil
 	}

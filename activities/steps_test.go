@@ -15,8 +15,8 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -216,7 +216,7 @@ func TestRefusedMeanwhile(t *testing.T) {
 	for _, step := range []string{workflows.RequestShipment, workflows.ConfirmShipment} {
 		s := b.paid(step)
 		b.must(b.Store.MarkShipmentRequested(t.Context(), step, shipment.ID(step)))
-		_, _, err := b.Store.CarrierAnswered(t.Context(), step, stock.CarrierAnswer{ShipmentID: shipment.ID(step), Said: stock.Refused, Reason: "island"})
+		_, _, err := b.Store.CarrierAnswered(t.Context(), step, orderstore.CarrierAnswer{ShipmentID: shipment.ID(step), Said: orderstore.Refused, Reason: "island"})
 		b.must(err)
 		for range 2 {
 			if out := b.do(step, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
@@ -232,12 +232,12 @@ func TestRefusedMeanwhile(t *testing.T) {
 // the saga.
 func TestVerifyRefusal(t *testing.T) {
 	b := newBench(t)
-	for said, want := range map[stock.Carrier]string{"": "", stock.Dispatched: "", stock.Refused: "refused by the carrier: island"} {
+	for said, want := range map[orderstore.Carrier]string{"": "", orderstore.Dispatched: "", orderstore.Refused: "refused by the carrier: island"} {
 		id := "o" + string(said)
 		s := b.paid(id)
 		b.must(b.Store.MarkShipmentRequested(t.Context(), id, shipment.ID(id)))
 		if said != "" {
-			_, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: shipment.ID(id), Said: said, Reason: "island"})
+			_, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Said: said, Reason: "island"})
 			b.must(err)
 		}
 		for range 2 {
@@ -255,7 +255,7 @@ func TestBegunAgainAfterARefusal(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
 	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
-	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Refused, Reason: "island"})
+	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Refused, Reason: "island"})
 	b.must(err)
 	_, err = b.Store.MarkRefunding(t.Context(), "o")
 	b.must(err)
@@ -272,7 +272,7 @@ func TestRefusedAfterItCompleted(t *testing.T) {
 	b.do(workflows.RequestShipment, s)
 	b.is("o", order.StatusCompleted)
 	b.heard("confirmed")
-	refusal := stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Refused, Reason: "island"}
+	refusal := orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Refused, Reason: "island"}
 	if _, reopened, err := b.Store.CarrierAnswered(t.Context(), "o", refusal); err != nil || !reopened {
 		t.Fatalf("%v %v", reopened, err)
 	}
@@ -298,11 +298,11 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
 	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
-	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: stock.Dispatched, TrackingID: "trk"})
+	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Dispatched, TrackingID: "trk"})
 	b.must(err)
 	for range 2 {
 		b.undo(workflows.RefundPayment, s, order.StatusFailed, "")
-		if rec := b.is("o", order.StatusPaid); len(rec.Notes) != 1 || rec.Notes[0].Action != "flagged" || rec.Notes[0].Text != stock.RefundedThoughDispatched || rec.RefundID == "" {
+		if rec := b.is("o", order.StatusPaid); len(rec.Notes) != 1 || rec.Notes[0].Action != "flagged" || rec.Notes[0].Text != orderstore.RefundedThoughDispatched || rec.RefundID == "" {
 			t.Errorf("%+v", rec.Notes)
 		}
 	}
@@ -634,7 +634,7 @@ func TestParkingNeedsNobodyToBeTold(t *testing.T) {
 func (b *bench) decide(id, step, action string) {
 	b.Helper()
 	b.must(b.Store.MarkNeedsAttention(b.Context(), id, step+": stuck"))
-	b.must(b.Store.Resolve(b.Context(), id, step, action, stock.Note{Actor: "ann", Action: action}))
+	b.must(b.Store.Resolve(b.Context(), id, step, action, orderstore.Note{Actor: "ann", Action: action}))
 }
 
 // TestCompleteByHand: an order that an operator has sent is COMPLETED, also if
@@ -660,7 +660,7 @@ func TestCompleteByHand(t *testing.T) {
 	sent := b.paid("sent")
 	sent.Terms.AwaitCarrier = true
 	b.do(workflows.RequestShipment, sent)
-	_, _, err = b.Store.CarrierAnswered(t.Context(), "sent", stock.CarrierAnswer{ShipmentID: "shp-sent", Said: stock.Refused, Reason: "island"})
+	_, _, err = b.Store.CarrierAnswered(t.Context(), "sent", orderstore.CarrierAnswer{ShipmentID: "shp-sent", Said: orderstore.Refused, Reason: "island"})
 	b.must(err)
 	if out := b.do(workflows.CompleteByHand, sent); out.Stop.Reason != "refused by the carrier: island" {
 		t.Errorf("%+v", out)
@@ -719,7 +719,7 @@ func TestRefundedByHand(t *testing.T) {
 func TestCancelledBeforeShipping(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
-	b.must(b.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: "cancel", Text: "too slow"}))
+	b.must(b.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "cancel", Text: "too slow"}))
 	if out := b.do(workflows.RequestShipment, s); out.Stop != (saga.Stop{Status: "CANCELLED", Reason: "cancelled by ann: too slow"}) {
 		t.Errorf("%+v", out.Stop)
 	}
@@ -734,29 +734,29 @@ func TestSettleApproval(t *testing.T) {
 	b.SetStock(t, map[string]int64{"A": 1000})
 	approved, refused := &workflows.Approval{Approved: true, By: "eve"}, &workflows.Approval{By: "eve", Note: "mine"}
 	const late = "nobody approved it within 1h0m0s"
-	decide := func(d stock.Decision, action string) func(id string) error {
+	decide := func(d orderstore.Decision, action string) func(id string) error {
 		return func(id string) error {
-			return b.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: action, Text: "why"})
+			return b.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: action, Text: "why"})
 		}
 	}
 	cancel := func(id string) error {
-		return b.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"})
+		return b.Store.RequestCancel(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"})
 	}
 	for name, c := range map[string]struct {
 		before func(id string) error
 		said   *workflows.Approval // to the saga; nil: the time is over
 		want   string              // reason, or "" to go on
-		holds  stock.Decision
+		holds  orderstore.Decision
 	}{
-		"approved":                    {nil, approved, "", stock.Approved},
-		"refused":                     {nil, refused, "approval refused by eve: mine", stock.Rejected},
-		"expired":                     {nil, nil, late, stock.Expired},
-		"approved, unheard":           {decide(stock.Approved, "approve"), nil, "", stock.Approved},
-		"rejected, unheard":           {decide(stock.Rejected, "reject"), nil, "approval refused by ann: why", stock.Rejected},
+		"approved":                    {nil, approved, "", orderstore.Approved},
+		"refused":                     {nil, refused, "approval refused by eve: mine", orderstore.Rejected},
+		"expired":                     {nil, nil, late, orderstore.Expired},
+		"approved, unheard":           {decide(orderstore.Approved, "approve"), nil, "", orderstore.Approved},
+		"rejected, unheard":           {decide(orderstore.Rejected, "reject"), nil, "approval refused by ann: why", orderstore.Rejected},
 		"cancelled, unheard":          {cancel, nil, "cancelled by ann: why", ""},
-		"approved too late":           {decide(stock.Expired, "expire"), approved, "why", stock.Expired},
-		"rejected, approved past it":  {decide(stock.Rejected, "reject"), approved, "approval refused by ann: why", stock.Rejected},
-		"approved, refused past it":   {decide(stock.Approved, "approve"), refused, "", stock.Approved},
+		"approved too late":           {decide(orderstore.Expired, "expire"), approved, "why", orderstore.Expired},
+		"rejected, approved past it":  {decide(orderstore.Rejected, "reject"), approved, "approval refused by ann: why", orderstore.Rejected},
+		"approved, refused past it":   {decide(orderstore.Approved, "approve"), refused, "", orderstore.Approved},
 		"cancelled, approved past it": {cancel, approved, "cancelled by ann: why", ""},
 		"ended otherwise in the meanwhile": {func(id string) error {
 			return b.Store.Release(t.Context(), id, order.StatusFailed, "by the reconciler")
@@ -780,7 +780,7 @@ func TestSettleApproval(t *testing.T) {
 				t.Errorf("%+v %v", rec, err)
 			}
 			// A saga that is begun again does not ask.
-			if out := b.do(workflows.ReserveStock, s); !rec.Status.Terminal() && (out.State.Decided != (c.holds != "") || out.State.Approved != (c.holds == stock.Approved)) {
+			if out := b.do(workflows.ReserveStock, s); !rec.Status.Terminal() && (out.State.Decided != (c.holds != "") || out.State.Approved != (c.holds == orderstore.Approved)) {
 				t.Errorf("begun again: %+v", out)
 			}
 		})
@@ -793,8 +793,8 @@ func TestSettleApproval(t *testing.T) {
 func TestChargeOfWhatNobodyApproved(t *testing.T) {
 	b := newBench(t)
 	b.SetStock(t, map[string]int64{"A": 100})
-	for d, action := range map[stock.Decision]string{stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire} {
-		want := map[stock.Decision]string{stock.Rejected: "CANCELLED: approval refused by ann: why", stock.Expired: "CANCELLED: why"}[d]
+	for d, action := range map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire} {
+		want := map[orderstore.Decision]string{orderstore.Rejected: "CANCELLED: approval refused by ann: why", orderstore.Expired: "CANCELLED: why"}[d]
 		waiting := func(id string) workflows.State {
 			s := b.accept(id, "tok_ok")
 			s.Terms.ApprovalAbove = 1
@@ -802,7 +802,7 @@ func TestChargeOfWhatNobodyApproved(t *testing.T) {
 			return s
 		}
 		decide := func(id string) {
-			b.must(b.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: action, Text: "why"}))
+			b.must(b.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: action, Text: "why"}))
 		}
 		never := waiting("never-" + action)
 		decide(never.Order.OrderID)

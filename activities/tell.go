@@ -6,20 +6,20 @@ import (
 	"errors"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // whose puts back into a saga's order who placed it and where it goes: the
 // history does not have that, unless an older release has begun it, and the
 // order's record does.
-func whose(o order.Order, rec stock.Record) order.Order {
+func whose(o order.Order, rec orderstore.Record) order.Order {
 	o.CustomerID, o.ShipTo = cmp.Or(rec.CustomerID, o.CustomerID), cmp.Or(rec.ShipTo, o.ShipTo)
 	return o
 }
 
 // notify tells who placed an order, unless they were forgotten.
-func (a Activities) notify(ctx context.Context, o order.Order, rec stock.Record, kind shipment.Kind, why shipment.Code) error {
+func (a Activities) notify(ctx context.Context, o order.Order, rec orderstore.Record, kind shipment.Kind, why shipment.Code) error {
 	o = whose(o, rec)
 	if rec.Forgotten || o.CustomerID == "" {
 		return nil
@@ -30,12 +30,12 @@ func (a Activities) notify(ctx context.Context, o order.Order, rec stock.Record,
 // notifyUnread is notify for a step that has not read the order's record. It does
 // unless the order says whose it is: whole may have read it.
 func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipment.Kind, why shipment.Code) error {
-	var rec stock.Record
+	var rec orderstore.Record
 	var err error
 	if o.CustomerID == "" {
 		rec, err = a.Stock.Get(ctx, o.OrderID)
 	}
-	if err != nil && !errors.Is(err, stock.ErrNotFound) {
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 		return err
 	}
 	return a.notify(ctx, o, rec, kind, why)
@@ -43,7 +43,7 @@ func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipme
 
 // Inform sends the notifications of an order that is undone without its saga, as the
 // saga would have: of the refund, if there was one, and of how the order ends.
-func (a Activities) Inform(ctx context.Context, rec stock.Record, final order.Status) error {
+func (a Activities) Inform(ctx context.Context, rec orderstore.Record, final order.Status) error {
 	o, why := order.Order{OrderID: rec.OrderID}, codeOf(final, rec)
 	if rec.RefundID != "" {
 		if err := a.notify(ctx, o, rec, shipment.Refunded, why); err != nil {
@@ -63,19 +63,19 @@ func kindOf(final order.Status) shipment.Kind {
 // codeOf is the reason code of that notification. It depends on the order's record,
 // never on texts: those were written for colleagues, or by programs, and sagas that
 // an older release has begun carry nothing else.
-func codeOf(final order.Status, rec stock.Record) shipment.Code {
+func codeOf(final order.Status, rec orderstore.Record) shipment.Code {
 	switch final { //nolint:exhaustive // all others
 	case order.StatusRejected:
 		return shipment.OutOfStock
 	case order.StatusDeclined:
 		return shipment.PaymentDeclined
 	case order.StatusCancelled:
-		if rec.CancelRequested && rec.CancelledFor() == stock.Customer {
+		if rec.CancelRequested && rec.CancelledFor() == orderstore.Customer {
 			return shipment.CancelledByCustomer
 		}
 		return shipment.CancelledByShop
 	}
-	if rec.Carrier == stock.Refused {
+	if rec.Carrier == orderstore.Refused {
 		return shipment.RefusedByCarrier
 	}
 	return shipment.Technical

@@ -12,8 +12,8 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -35,20 +35,20 @@ func (b *bench) next(url string, v any) string {
 // error, also where an older release has begun the saga.
 func TestCustomersGetACode(t *testing.T) {
 	const inside = "ann@shop.example: do not tell him, dial tcp 10.0.0.7"
-	cancel := func(behalf stock.OnBehalf) func(b *bench, id string) {
+	cancel := func(behalf orderstore.OnBehalf) func(b *bench, id string) {
 		return func(b *bench, id string) {
-			b.must(b.Store.RequestCancel(b.Context(), id, stock.Note{Actor: "ann@shop.example", Action: stock.NoteCancel, Text: inside, For: behalf}))
+			b.must(b.Store.RequestCancel(b.Context(), id, orderstore.Note{Actor: "ann@shop.example", Action: orderstore.NoteCancel, Text: inside, For: behalf}))
 		}
 	}
-	decide := func(d stock.Decision) func(b *bench, id string) {
+	decide := func(d orderstore.Decision) func(b *bench, id string) {
 		return func(b *bench, id string) {
-			b.must(b.Store.Decide(b.Context(), id, d, stock.Note{Actor: "ann@shop.example", Action: stock.NoteReject, Text: inside}))
+			b.must(b.Store.Decide(b.Context(), id, d, orderstore.Note{Actor: "ann@shop.example", Action: orderstore.NoteReject, Text: inside}))
 		}
 	}
 	refuse := func(b *bench, id string) {
 		b.must(b.Store.MarkPaid(b.Context(), id, "ch"))
 		b.must(b.Store.MarkShipmentRequested(b.Context(), id, shipment.ID(id)))
-		_, _, err := b.Store.CarrierAnswered(b.Context(), id, stock.CarrierAnswer{ShipmentID: shipment.ID(id), Said: stock.Refused, Reason: inside})
+		_, _, err := b.Store.CarrierAnswered(b.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Said: orderstore.Refused, Reason: inside})
 		b.must(err)
 	}
 	b := newBench(t)
@@ -62,14 +62,14 @@ func TestCustomersGetACode(t *testing.T) {
 		"short":       {nil, order.StatusRejected, shipment.Rejected, shipment.OutOfStock},
 		"technical":   {nil, order.StatusFailed, shipment.Failed, shipment.Technical},
 		"refused":     {refuse, order.StatusFailed, shipment.Failed, shipment.RefusedByCarrier},
-		"by-customer": {cancel(stock.Customer), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByCustomer},
-		"by-shop":     {cancel(stock.Shop), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
+		"by-customer": {cancel(orderstore.Customer), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByCustomer},
+		"by-shop":     {cancel(orderstore.Shop), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
 		"nobody-says": {cancel(""), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop}, // of an older release
 		"not-kept":    {nil, order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},        // by a durable-task client
-		"rejected":    {decide(stock.Rejected), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
-		"expired":     {decide(stock.Expired), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
+		"rejected":    {decide(orderstore.Rejected), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
+		"expired":     {decide(orderstore.Expired), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
 		// It was going to fail when the customer asked.
-		"fails-first": {cancel(stock.Customer), order.StatusFailed, shipment.Failed, shipment.Technical},
+		"fails-first": {cancel(orderstore.Customer), order.StatusFailed, shipment.Failed, shipment.Technical},
 	} {
 		s := b.accept(name, "tok_ok")
 		next := order.StatusReserved

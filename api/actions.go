@@ -10,9 +10,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -28,7 +28,7 @@ type Said struct {
 type CancelRequest struct {
 	Said
 
-	For stock.OnBehalf `json:"for,omitempty" enum:"customer,shop" default:"shop" doc:"On whose behalf: the customer is told that they, or that the shop, has cancelled the order. By and note stay inside."`
+	For orderstore.OnBehalf `json:"for,omitempty" enum:"customer,shop" default:"shop" doc:"On whose behalf: the customer is told that they, or that the shop, has cancelled the order. By and note stay inside."`
 }
 
 type cancelInput struct {
@@ -81,19 +81,19 @@ type action struct {
 	said Said
 	// why says what is in the way, or "". The instance is zero if the engine
 	// does not know the saga.
-	why func(stock.Record, engine.Instance) string
+	why func(orderstore.Record, engine.Instance) string
 	// done reports that it holds already: only the saga is told again.
-	done func(stock.Record) bool
+	done func(orderstore.Record) bool
 	// commit makes it hold, with a note, or says stock.ErrFinished: it came too
 	// late.
-	commit func(ctx context.Context, id string, n stock.Note) error
+	commit func(ctx context.Context, id string, n orderstore.Note) error
 	// tell lets the saga know.
 	tell func(ctx context.Context, id string) error
 	// holds says that it does though the saga has ended meanwhile.
 	holds bool
 	// without does it for an order whose saga is lost or has ended, where there
 	// is anything to do.
-	without func(ctx context.Context, rec stock.Record, a action) error
+	without func(ctx context.Context, rec orderstore.Record, a action) error
 }
 
 // send is how most actions tell the saga: by an event.
@@ -122,7 +122,7 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	defer cancel()
 	if !a.done(rec) {
 		err := a.commit(ctx, id, noteOf(ctx, a.name, a.said))
-		late := errors.Is(err, stock.ErrFinished)
+		late := errors.Is(err, orderstore.ErrFinished)
 		if err != nil && !late {
 			return nil, s.failed(ctx, err)
 		}
@@ -181,14 +181,14 @@ func (s *server) tell(ctx context.Context, id string, a action) error {
 func gone(inst engine.Instance) bool { return inst.Status == "" || inst.Status.Ended() }
 
 // tooLate says what has changed since an action was found possible.
-func tooLate(rec stock.Record, inst engine.Instance, a action) error {
+func tooLate(rec orderstore.Record, inst engine.Instance, a action) error {
 	return huma.Error409Conflict(cmp.Or(a.why(rec, inst), "the order has changed meanwhile; look at it again"))
 }
 
 // again starts the saga of an order that the engine has lost. The new saga reads
 // the decision in the order's record; if another process has started it in the
 // meantime, it gets the event. A failure is logged and left to the reconciler.
-func (s *server) again(ctx context.Context, rec stock.Record, a action) error {
+func (s *server) again(ctx context.Context, rec orderstore.Record, a action) error {
 	told := a.tell
 	a.tell = func(ctx context.Context, id string) error {
 		rec, err := s.Orders.Get(ctx, id)
@@ -214,16 +214,16 @@ func (s *server) cancel(ctx context.Context, in *cancelInput) (*sagaOutput, erro
 	said := heard(ctx, &body.Said)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
-		name: stock.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
-		why:  func(rec stock.Record, _ engine.Instance) string { return cancellable(rec) },
-		done: func(rec stock.Record) bool { return rec.CancelRequested },
-		commit: func(ctx context.Context, id string, n stock.Note) error {
-			n.For = cmp.Or(body.For, stock.Shop)
+		name: orderstore.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
+		why:  func(rec orderstore.Record, _ engine.Instance) string { return cancellable(rec) },
+		done: func(rec orderstore.Record) bool { return rec.CancelRequested },
+		commit: func(ctx context.Context, id string, n orderstore.Note) error {
+			n.For = cmp.Or(body.For, orderstore.Shop)
 			return s.Orders.RequestCancel(ctx, id, n)
 		},
 		// An order that waits to be taken in gets its saga here, or it would run
 		// later.
-		without: func(ctx context.Context, rec stock.Record, a action) error {
+		without: func(ctx context.Context, rec orderstore.Record, a action) error {
 			if rec.Status != order.StatusPending || rec.Terminated != "" {
 				return s.again(ctx, rec, a)
 			}
@@ -240,15 +240,15 @@ func (s *server) cancel(ctx context.Context, in *cancelInput) (*sagaOutput, erro
 }
 
 func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutput, error) {
-	name, decision := stock.NoteApprove, stock.Approved
+	name, decision := orderstore.NoteApprove, orderstore.Approved
 	if !yes {
-		name, decision = stock.NoteReject, stock.Rejected
+		name, decision = orderstore.NoteReject, orderstore.Rejected
 	}
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := heard(ctx, in.Body)
 		return s.act(ctx, in.ID, action{
 			name: name, said: said, tell: s.send(workflows.EventApproval, workflows.Approval{Approved: yes, By: said.By, Note: said.Note}),
-			why: func(rec stock.Record, inst engine.Instance) string {
+			why: func(rec orderstore.Record, inst engine.Instance) string {
 				switch {
 				case rec.Decision != "" && rec.Decision != decision:
 					return rec.Decided()
@@ -266,8 +266,10 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 				}
 				return ""
 			},
-			done:    func(rec stock.Record) bool { return rec.Decision == decision },
-			commit:  func(ctx context.Context, id string, n stock.Note) error { return s.Orders.Decide(ctx, id, decision, n) },
+			done: func(rec orderstore.Record) bool { return rec.Decision == decision },
+			commit: func(ctx context.Context, id string, n orderstore.Note) error {
+				return s.Orders.Decide(ctx, id, decision, n)
+			},
 			without: s.again,
 		})
 	}
@@ -277,14 +279,14 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 	body := deref(in.Body)
 	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}
-	var now stock.Record
+	var now orderstore.Record
 	var parked engine.Instance
 	lost, step := false, ""
 	return s.act(ctx, in.ID, action{
 		name: string(res.Action), said: body.Said, tell: func(ctx context.Context, _ string) error {
 			return reconcile.SendResolution(ctx, s.Sagas.Raise, now, parked, res)
 		},
-		why: func(rec stock.Record, inst engine.Instance) string {
+		why: func(rec orderstore.Record, inst engine.Instance) string {
 			now, parked = rec, inst
 			lost, step = gone(inst), saga.ParkedAt(inst.CustomStatus)
 			if saga.IsParked(inst.CustomStatus) && !lost {
@@ -305,35 +307,35 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 			}
 			return ""
 		},
-		done: func(rec stock.Record) bool { return !lost && rec.Resolution == string(res.Action) },
-		commit: func(ctx context.Context, id string, n stock.Note) error {
+		done: func(rec orderstore.Record) bool { return !lost && rec.Resolution == string(res.Action) },
+		commit: func(ctx context.Context, id string, n orderstore.Note) error {
 			if lost { // Lost has conditions of its own
 				return s.Orders.Answer(ctx, id, n)
 			}
 			return s.Orders.Resolve(ctx, id, step, string(res.Action), n)
 		},
-		without: func(ctx context.Context, rec stock.Record, _ action) error { return s.Lost(ctx, rec, res) },
+		without: func(ctx context.Context, rec orderstore.Record, _ action) error { return s.Lost(ctx, rec, res) },
 	})
 }
 
 // inTheWay says why a saga that is parked at a step cannot take a decision, or "".
-func inTheWay(rec stock.Record, step string, decision saga.Action) string {
+func inTheWay(rec orderstore.Record, step string, decision saga.Action) string {
 	done := decision == saga.ActionSkip || decision == saga.ActionResolve
 	switch {
 	case !workflows.Shipping(step) && decision == saga.ActionCompensate:
 		return "the order is being undone already, and undoing " + step + " is what is stuck: retry, skip or resolve that"
 	case workflows.Shipping(step) && done && rec.Refunding:
 		return "the order's money is going back already; retry takes that into account, compensate gives the order up"
-	case workflows.Shipping(step) && done && rec.Carrier == stock.Refused:
+	case workflows.Shipping(step) && done && rec.Carrier == orderstore.Refused:
 		return saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor()) + "; retry takes that into account, compensate gives the order up"
 	}
 	return ""
 }
 
-func never(stock.Record) bool { return false }
+func never(orderstore.Record) bool { return false }
 
 // only lets an action through in one status.
-func only(want order.Status, rec stock.Record) string {
+func only(want order.Status, rec orderstore.Record) string {
 	if rec.Status == want {
 		return ""
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -28,23 +28,23 @@ import (
 
 // Orders is what the API uses of *stock.Store.
 type Orders interface {
-	AcceptQueued(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
-	Get(ctx context.Context, orderID string) (stock.Record, error)
-	List(ctx context.Context, q stock.Query) (stock.Page, error)
-	Answer(ctx context.Context, orderID string, n stock.Note) error
-	AddNote(ctx context.Context, orderID string, n stock.Note) error
-	Forget(ctx context.Context, orderID string, n stock.Note) (erased bool, err error)
-	RequestCancel(ctx context.Context, orderID string, n stock.Note) error
-	Resolve(ctx context.Context, orderID, step, action string, n stock.Note) error
-	Decide(ctx context.Context, orderID string, d stock.Decision, n stock.Note) error
+	AcceptQueued(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
+	Get(ctx context.Context, orderID string) (orderstore.Record, error)
+	List(ctx context.Context, q orderstore.Query) (orderstore.Page, error)
+	Answer(ctx context.Context, orderID string, n orderstore.Note) error
+	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
+	Forget(ctx context.Context, orderID string, n orderstore.Note) (erased bool, err error)
+	RequestCancel(ctx context.Context, orderID string, n orderstore.Note) error
+	Resolve(ctx context.Context, orderID, step, action string, n orderstore.Note) error
+	Decide(ctx context.Context, orderID string, d orderstore.Decision, n orderstore.Note) error
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
-	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]stock.Count, error)
-	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
-	Workers(ctx context.Context) ([]stock.Worker, error)
-	Load(ctx context.Context, at time.Time) (stock.Load, error)
-	GetLevel(ctx context.Context, sku string) (stock.Level, error)
-	Count(ctx context.Context, sku string, counted int64, against string) (stock.Level, error)
-	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
+	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]orderstore.Count, error)
+	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
+	Workers(ctx context.Context) ([]orderstore.Worker, error)
+	Load(ctx context.Context, at time.Time) (orderstore.Load, error)
+	GetLevel(ctx context.Context, sku string) (orderstore.Level, error)
+	Count(ctx context.Context, sku string, counted int64, against string) (orderstore.Level, error)
+	ListLevels(ctx context.Context, cursor string, limit int) ([]orderstore.Level, string, error)
 }
 
 // Sagas is what the API uses of an engine. Raise takes one of the events of
@@ -62,7 +62,7 @@ type Sagas interface {
 
 // Starter starts the saga of an order at most once.
 type Starter interface {
-	Start(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
+	Start(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 }
 
 // Publisher publishes OrderPlaced.
@@ -91,10 +91,10 @@ type Options struct {
 	ReconcileWait time.Duration
 	// Lost carries out what was decided about an order that needs attention
 	// and whose saga is lost or has ended.
-	Lost func(ctx context.Context, rec stock.Record, d saga.Resolution) error
+	Lost func(ctx context.Context, rec orderstore.Record, d saga.Resolution) error
 	// Begin starts the saga of an order again that the engine does not know;
 	// nil: the reconciler does, later.
-	Begin func(ctx context.Context, rec stock.Record) error
+	Begin func(ctx context.Context, rec orderstore.Record) error
 	// Scrub takes out of the engine's files what was purged; nil: to purge it was
 	// enough.
 	Scrub func() error
@@ -194,7 +194,7 @@ func New(o Options) http.Handler {
 // id.
 func conflict(err error) error {
 	details := []error{&huma.ErrorDetail{Location: "body.orderId", Message: "is already used by a different order"}}
-	if differs, ok := errors.AsType[*stock.ConflictError](err); ok {
+	if differs, ok := errors.AsType[*orderstore.ConflictError](err); ok {
 		for _, field := range differs.Fields {
 			details = append(details, &huma.ErrorDetail{Location: "body." + field, Message: "is different in the order that has this id"})
 		}
@@ -205,13 +205,13 @@ func conflict(err error) error {
 // failed maps an error to a problem document. It is the one place that does.
 func (s *server) failed(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(err, stock.ErrNotFound), errors.Is(err, engine.ErrNotFound):
+	case errors.Is(err, orderstore.ErrNotFound), errors.Is(err, engine.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, stock.ErrConflict):
+	case errors.Is(err, orderstore.ErrConflict):
 		return conflict(err)
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, engine.ErrInMemory), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, stock.ErrFinished):
+	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, engine.ErrInMemory), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, orderstore.ErrFinished):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, stock.ErrChanged):
+	case errors.Is(err, orderstore.ErrChanged):
 		return huma.Error412PreconditionFailed(err.Error() + "; read it and count again")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")
@@ -223,7 +223,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a decision cannot be carried out yet")
 		return huma.Error503ServiceUnavailable(later.Error())
 	}
-	if held, ok := errors.AsType[*stock.ReservedError](err); ok {
+	if held, ok := errors.AsType[*orderstore.ReservedError](err); ok {
 		return huma.Error409Conflict(held.Error(), &huma.ErrorDetail{Location: "body.onHand", Message: held.Error()})
 	}
 	if told, ok := errors.AsType[huma.StatusError](err); ok {

@@ -14,9 +14,9 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -184,8 +184,8 @@ func heard(ctx context.Context, in *Said) Said {
 }
 
 // noteOf is what is kept with the order of an action.
-func noteOf(ctx context.Context, action string, said Said) stock.Note {
-	n := stock.Note{Actor: cmp.Or(said.By, stock.Anonymous), Action: action, Text: said.Note}
+func noteOf(ctx context.Context, action string, said Said) orderstore.Note {
+	n := orderstore.Note{Actor: cmp.Or(said.By, orderstore.Anonymous), Action: action, Text: said.Note}
 	if p, ok := auth.From(ctx); ok {
 		n.Subject = p.Subject
 	}

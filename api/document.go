@@ -7,11 +7,11 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -74,7 +74,7 @@ func examples() map[string]given {
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	said := Said{By: "ann", Note: "known customer"}
 	one := Saga{
-		Record: stock.Record{
+		Record: orderstore.Record{
 			OrderID: "o-1042", CustomerID: "c-7", Status: order.StatusAwaitingApproval, Currency: "EUR", Total: 399_800,
 			Lines:     []order.Line{{SKU: "SKU-1", Quantity: 2, UnitPrice: 199_900}},
 			ShipTo:    &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
@@ -85,15 +85,15 @@ func examples() map[string]given {
 	whole := one
 	whole.Engine = "embedded"
 	acted := one
-	acted.Notes = []stock.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
-	level := stock.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1}
+	acted.Notes = []orderstore.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
+	level := orderstore.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1}
 	view := Overview{
 		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []Level{},
-		Ended:   map[order.Status]stock.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
-		Workers: []stock.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: stock.Count{N: 1},
+		Ended:   map[order.Status]orderstore.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
+		Workers: []orderstore.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: orderstore.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
 		Recent: Recent{
-			Since: at.Add(-stock.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
+			Since: at.Add(-orderstore.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
 			P50: 0.24, P99: 1.9, Starts: []float64{0.6, 1}, Ends: []float64{0.4, 1},
 		},
 	}
@@ -117,7 +117,7 @@ func examples() map[string]given {
 	acts := given{said, acted}
 	return map[string]given{
 		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: whole}, "getHistory": {out: events},
-		"cancelSaga":     {CancelRequest{Said{"ann", "called on the phone"}, stock.Customer}, acted},
+		"cancelSaga":     {CancelRequest{Said{"ann", "called on the phone"}, orderstore.Customer}, acted},
 		"forgetCustomer": {Said{"ann", "letter of 23 November"}, Forgotten{Erased: 12, Open: []string{"o-1042"}, Letters: 1}},
 		"approveSaga":    acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
 		"retrySaga": {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},

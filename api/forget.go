@@ -8,9 +8,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // customersPath is before what is about one customer.
@@ -54,7 +54,7 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 	out := Forgotten{Open: []string{}}
 	ended, open := map[string]bool{}, map[string]bool{}
 	for cursor, more := "", true; more; more = cursor != "" {
-		page, err := s.Orders.List(within, stock.Query{CustomerID: in.ID, Limit: 1000, Cursor: cursor})
+		page, err := s.Orders.List(within, orderstore.Query{CustomerID: in.ID, Limit: 1000, Cursor: cursor})
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
@@ -73,9 +73,9 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 		return nil, s.noLetter(ctx, err)
 	}
 	for id := range ended {
-		erased, err := s.forgetOrder(within, id, noteOf(ctx, stock.NoteForget, said))
+		erased, err := s.forgetOrder(within, id, noteOf(ctx, orderstore.NoteForget, said))
 		switch {
-		case errors.Is(err, stock.ErrOpen):
+		case errors.Is(err, orderstore.ErrOpen):
 			open[id] = true
 		case within.Err() != nil && ctx.Err() == nil: // there is no more time
 			return s.forgotten(ctx, out, open, false)
@@ -90,11 +90,11 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 
 // forgetOrder erases the history first: the order is found by its customer until
 // the end.
-func (s *server) forgetOrder(ctx context.Context, id string, n stock.Note) (erased bool, err error) {
+func (s *server) forgetOrder(ctx context.Context, id string, n orderstore.Note) (erased bool, err error) {
 	err = s.Sagas.Purge(ctx, id)
 	switch {
 	case errors.Is(err, engine.ErrNotCompleted): // it is about to, or somebody has begun another
-		return false, stock.ErrOpen
+		return false, orderstore.ErrOpen
 	case err != nil && !errors.Is(err, engine.ErrNotFound):
 		return false, err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // Load is how much there is to do, for an autoscaler of workers.
@@ -32,7 +32,7 @@ type loadOutput struct{ Body Load }
 
 type loadCache struct {
 	mu   sync.Mutex
-	last stock.Load
+	last orderstore.Load
 	at   time.Time
 }
 
@@ -51,7 +51,7 @@ func (s *server) load(h huma.API) {
 	})
 }
 
-func (s *server) loadNow(ctx context.Context) (stock.Load, error) {
+func (s *server) loadNow(ctx context.Context) (orderstore.Load, error) {
 	s.loads.mu.Lock()
 	defer s.loads.mu.Unlock()
 	if now := time.Now(); now.Sub(s.loads.at) > loadAge {

@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -99,7 +99,7 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 	a := c.post("/v1/sagas/o/approve", `{"by":"ann"}`)
 	var v sagaView
 	a.json(t, &v)
-	if a.status != http.StatusAccepted || v.Decision != string(stock.Approved) {
+	if a.status != http.StatusAccepted || v.Decision != string(orderstore.Approved) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if what := <-later; what != "approve order o" {

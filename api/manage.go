@@ -6,14 +6,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // manage is what an operator does to a saga as a workflow, whatever its order.
 func (s *server) manage(h huma.API, op func(id, path, summary, description string) huma.Operation) {
-	running := func(_ stock.Record, inst engine.Instance) string {
+	running := func(_ orderstore.Record, inst engine.Instance) string {
 		if gone(inst) {
 			return "the order has no running saga"
 		}
@@ -21,14 +21,14 @@ func (s *server) manage(h huma.API, op func(id, path, summary, description strin
 	}
 	huma.Register(h, op("suspendSaga", "suspend", "Hold a saga up",
 		"It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all."),
-		s.managed("suspend", func(rec stock.Record, inst engine.Instance) string {
+		s.managed("suspend", func(rec orderstore.Record, inst engine.Instance) string {
 			if inst.Status == engine.Suspended {
 				return "the saga is suspended already"
 			}
 			return running(rec, inst)
 		}, s.Sagas.Suspend))
 	huma.Register(h, op("resumeSaga", "resume", "Let a suspended saga go on", ""),
-		s.managed("resume", func(_ stock.Record, inst engine.Instance) string {
+		s.managed("resume", func(_ orderstore.Record, inst engine.Instance) string {
 			if inst.Status != engine.Suspended {
 				return "the saga is not suspended"
 			}
@@ -72,7 +72,7 @@ func (s *server) purge(ctx context.Context, in *purgeInput) (*struct{}, error) {
 	return nil, nil
 }
 
-func (s *server) managed(name string, why func(stock.Record, engine.Instance) string, do func(ctx context.Context, id, reason string) error) func(context.Context, *actionInput) (*sagaOutput, error) {
+func (s *server) managed(name string, why func(orderstore.Record, engine.Instance) string, do func(ctx context.Context, id, reason string) error) func(context.Context, *actionInput) (*sagaOutput, error) {
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := heard(ctx, in.Body)
 		return s.act(ctx, in.ID, action{

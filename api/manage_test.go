@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -114,8 +114,8 @@ func TestApprovalAgainstItsTimeOut(t *testing.T) {
 					t.Error(a.status, a.body)
 				}
 			} else { // as the API does, which dies before it tells the saga
-				err := s.Store.Decide(t.Context(), id, stock.Approved, stock.Note{Actor: "ann", Action: stock.NoteApprove})
-				if accepted = err == nil; err != nil && !errors.Is(err, stock.ErrFinished) {
+				err := s.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
+				if accepted = err == nil; err != nil && !errors.Is(err, orderstore.ErrFinished) {
 					t.Error(err)
 				}
 			}

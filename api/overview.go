@@ -10,8 +10,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // Queue is the load of one SQS queue, as SQS estimates it.
@@ -24,16 +24,16 @@ type Queue struct {
 
 // Overview is how things stand.
 type Overview struct {
-	At      time.Time                    `json:"at"`
-	Live    map[order.Status]int         `json:"live" doc:"Orders that have not ended, by status."`
-	Ended   map[order.Status]stock.Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
-	Queues  []Queue                      `json:"queues" nullable:"false"`
-	Workers []stock.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
-	Recent  Recent                       `json:"recent"`
-	Stuck   stock.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
-	Undoing stock.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
-	Low     []Level                      `json:"low" nullable:"false" doc:"SKUs of which little is available."`
-	Unknown []string                     `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
+	At      time.Time                         `json:"at"`
+	Live    map[order.Status]int              `json:"live" doc:"Orders that have not ended, by status."`
+	Ended   map[order.Status]orderstore.Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
+	Queues  []Queue                           `json:"queues" nullable:"false"`
+	Workers []orderstore.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
+	Recent  Recent                            `json:"recent"`
+	Stuck   orderstore.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
+	Undoing orderstore.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
+	Low     []Level                           `json:"low" nullable:"false" doc:"SKUs of which little is available."`
+	Unknown []string                          `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
 		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
@@ -130,7 +130,7 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 				return err
 			}
 			o.Recent = recent(all, at)
-			o.Workers = append([]stock.Worker{}, slices.DeleteFunc(all, func(w stock.Worker) bool { return !w.Live(at) })...)
+			o.Workers = append([]orderstore.Worker{}, slices.DeleteFunc(all, func(w orderstore.Worker) bool { return !w.Live(at) })...)
 			return nil
 		}},
 		part{"engine", func(ctx context.Context) error {
@@ -147,16 +147,16 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 // slow reads the rest.
 func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err error) {
 	return readParts(ctx,
-		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]stock.Count, error) {
+		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]orderstore.Count, error) {
 			return s.Orders.CountUpTo(ctx, countedUpTo, slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return !st.Terminal() })...)
 		})},
-		part{"stuck", set(&o.Stuck, func(ctx context.Context) (stock.Count, error) {
-			stuck, more, err := s.stuck(ctx, stock.Query{Limit: lookedAt}, time.Now())
-			return stock.Count{N: len(stuck), More: more != ""}, err
+		part{"stuck", set(&o.Stuck, func(ctx context.Context) (orderstore.Count, error) {
+			stuck, more, err := s.stuck(ctx, orderstore.Query{Limit: lookedAt}, time.Now())
+			return orderstore.Count{N: len(stuck), More: more != ""}, err
 		})},
-		part{"undoing", set(&o.Undoing, func(ctx context.Context) (stock.Count, error) {
-			undoing, more, err := s.look(ctx, stock.Query{Limit: lookedAt}, lookedAt, undoable, isUndoing) // those with the carrier too: to leave them out, all would be read
-			return stock.Count{N: len(undoing), More: more != ""}, err
+		part{"undoing", set(&o.Undoing, func(ctx context.Context) (orderstore.Count, error) {
+			undoing, more, err := s.look(ctx, orderstore.Query{Limit: lookedAt}, lookedAt, undoable, isUndoing) // those with the carrier too: to leave them out, all would be read
+			return orderstore.Count{N: len(undoing), More: more != ""}, err
 		})},
 		part{"low", set(&o.Low, func(ctx context.Context) ([]Level, error) {
 			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
@@ -171,13 +171,13 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 }
 
 // recent sums up what workers did lately.
-func recent(workers []stock.Worker, now time.Time) Recent {
-	const told = int(stock.RecentTime/stock.BeatEvery) - 2 // the last two spans may yet grow
+func recent(workers []orderstore.Worker, now time.Time) Recent {
+	const told = int(orderstore.RecentTime/orderstore.BeatEvery) - 2 // the last two spans may yet grow
 	r := Recent{
-		Since: now.Add(-stock.RecentTime).Truncate(stock.BeatEvery).Add(stock.BeatEvery), Ended: map[order.Status]int{},
+		Since: now.Add(-orderstore.RecentTime).Truncate(orderstore.BeatEvery).Add(orderstore.BeatEvery), Ended: map[order.Status]int{},
 		Starts: make([]float64, told), Ends: make([]float64, told),
 	}
-	took := hdrhistogram.New(1, stock.TookMost.Milliseconds(), stock.TookDigits)
+	took := hdrhistogram.New(1, orderstore.TookMost.Milliseconds(), orderstore.TookDigits)
 	for _, w := range workers {
 		ended := 0
 		for _, s := range w.Lately {
@@ -194,9 +194,9 @@ func recent(workers []stock.Worker, now time.Time) Recent {
 			}
 			r.Started += s.Started
 			r.Refunds += s.Refunded
-			if at := int((s.At - r.Since.Unix()) / int64(stock.BeatEvery.Seconds())); at < told {
-				r.Starts[at] += float64(s.Started) / stock.BeatEvery.Seconds()
-				r.Ends[at] += float64(ended-before) / stock.BeatEvery.Seconds()
+			if at := int((s.At - r.Since.Unix()) / int64(orderstore.BeatEvery.Seconds())); at < told {
+				r.Starts[at] += float64(s.Started) / orderstore.BeatEvery.Seconds()
+				r.Ends[at] += float64(ended-before) / orderstore.BeatEvery.Seconds()
 			}
 		}
 		if ended > 0 && w.Took != nil { // of one that has left it may be of some minutes before, too

@@ -11,18 +11,18 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Saga is an order and how its saga stands.
 type Saga struct {
-	stock.Record
+	orderstore.Record
 
-	Hold        stock.HoldState      `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
+	Hold        orderstore.HoldState `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
 	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus."`
 	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
 	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
@@ -31,12 +31,12 @@ type Saga struct {
 	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 }
 
-func sagaOf(rec stock.Record) Saga {
+func sagaOf(rec orderstore.Record) Saga {
 	return Saga{Record: rec, Cancellable: cancellable(rec) == "", TraceID: tracing.IDOf(rec.Trace)}
 }
 
 // cancellable says why an order cannot be cancelled, or "".
-func cancellable(rec stock.Record) string {
+func cancellable(rec orderstore.Record) string {
 	switch {
 	case rec.Status == order.StatusCompleted || rec.ShipmentID != "":
 		return "the shipment has been requested; the order can no longer be cancelled"
@@ -44,7 +44,7 @@ func cancellable(rec stock.Record) string {
 		return "the order has ended " + string(rec.Status)
 	case rec.Status == order.StatusNeedsAttention:
 		return "the order is being undone already and needs an operator's attention"
-	case rec.Decision != "" && rec.Decision != stock.Approved:
+	case rec.Decision != "" && rec.Decision != orderstore.Approved:
 		return rec.Decided() + "; the order is being cancelled already"
 	}
 	return ""
@@ -105,7 +105,7 @@ func (s *server) sagas(h huma.API) {
 }
 
 func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], error) {
-	q := stock.Query{CustomerID: in.Customer, SKU: in.SKU, Limit: in.Limit}
+	q := orderstore.Query{CustomerID: in.Customer, SKU: in.SKU, Limit: in.Limit}
 	for _, st := range in.Status {
 		q.Statuses = append(q.Statuses, order.Status(st))
 	}
@@ -221,7 +221,7 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 		return saga, err
 	}
 	res, err := s.Orders.GetReservation(ctx, id)
-	if errors.Is(err, stock.ErrNotFound) {
+	if errors.Is(err, orderstore.ErrNotFound) {
 		err = nil
 	}
 	saga.Hold, saga.Engine = res.State, s.Engine
@@ -229,7 +229,7 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 }
 
 // withEngine adds the engine's view.
-func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error) {
+func (s *server) withEngine(ctx context.Context, rec orderstore.Record) (Saga, error) {
 	saga := sagaOf(rec)
 	inst, err := s.instance(ctx, rec)
 	if err != nil {
@@ -243,7 +243,7 @@ func (s *server) withEngine(ctx context.Context, rec stock.Record) (Saga, error)
 }
 
 // instance is the saga of an order; zero if the engine has lost it.
-func (s *server) instance(ctx context.Context, rec stock.Record) (engine.Instance, error) {
+func (s *server) instance(ctx context.Context, rec orderstore.Record) (engine.Instance, error) {
 	inst, err := s.Sagas.Get(ctx, rec.OrderID)
 	return reconcile.Found(rec, inst, err)
 }

@@ -18,12 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -43,7 +43,7 @@ type behind struct {
 	engine.Engine // for what the test does not ask
 
 	mu        sync.Mutex
-	store     *stock.Store
+	store     *orderstore.Store
 	started   []string
 	begun     []string
 	published []string
@@ -79,13 +79,13 @@ func newBench(t *testing.T) bench {
 	b := bench{log: new(book), behind: &behind{store: aws.Store, noteFirst: true}}
 	server := httptest.NewUnstartedServer(api.New(api.Options{
 		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
-		Lost: func(_ context.Context, rec stock.Record, d saga.Resolution) error {
+		Lost: func(_ context.Context, rec orderstore.Record, d saga.Resolution) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return cmp.Or(b.failLost, b.fail)
 		},
-		Begin: func(_ context.Context, rec stock.Record) error {
+		Begin: func(_ context.Context, rec orderstore.Record) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.begun = append(b.begun, fmt.Sprintf("%s %q %t", rec.OrderID, rec.Decision, rec.CancelRequested))
@@ -139,40 +139,40 @@ func (r reconciling) Latest() (run reconcile.Reconciliation) {
 }
 
 type noting struct {
-	*stock.Store
+	*orderstore.Store
 
 	on *behind
 }
 
-func (n noting) Answer(ctx context.Context, id string, note stock.Note) error {
+func (n noting) Answer(ctx context.Context, id string, note orderstore.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
 	return n.Store.Answer(ctx, id, note)
 }
 
-func (n noting) Resolve(ctx context.Context, id, step, action string, note stock.Note) error {
+func (n noting) Resolve(ctx context.Context, id, step, action string, note orderstore.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
 	return n.Store.Resolve(ctx, id, step, action, note)
 }
 
-func (n noting) Load(ctx context.Context, at time.Time) (stock.Load, error) {
+func (n noting) Load(ctx context.Context, at time.Time) (orderstore.Load, error) {
 	if n.on.failNote != nil {
-		return stock.Load{}, n.on.failNote
+		return orderstore.Load{}, n.on.failNote
 	}
 	return n.Store.Load(ctx, at)
 }
 
-func (n noting) RequestCancel(ctx context.Context, id string, note stock.Note) error {
+func (n noting) RequestCancel(ctx context.Context, id string, note orderstore.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
 	return n.Store.RequestCancel(ctx, id, note)
 }
 
-func (n noting) Decide(ctx context.Context, id string, d stock.Decision, note stock.Note) error {
+func (n noting) Decide(ctx context.Context, id string, d orderstore.Decision, note orderstore.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
@@ -292,14 +292,14 @@ func (b bench) put(status order.Status) (id string) {
 func TestDecisionsThatDoNotFit(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
-	_, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp", Said: stock.Refused, Reason: "island"})
-	if !errors.Is(err, stock.ErrNotRequested) {
+	_, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Said: orderstore.Refused, Reason: "island"})
+	if !errors.Is(err, orderstore.ErrNotRequested) {
 		t.Fatalf("no shipment was requested: %v", err)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp", Said: stock.Refused, Reason: "island"}); err != nil {
+	if _, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Said: orderstore.Refused, Reason: "island"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {
@@ -460,13 +460,13 @@ func TestTooLateForADecision(t *testing.T) {
 		cancel int // what a cancel then answers
 	}{
 		"expired": {func(b bench, id string) error {
-			return b.Store.Decide(t.Context(), id, stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "nobody approved it within 1h0m0s"})
+			return b.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "nobody approved it within 1h0m0s"})
 		}, "the approval expired at 20", http.StatusConflict},
 		"rejected": {func(b bench, id string) error {
-			return b.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject})
+			return b.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject})
 		}, "the order was rejected before by ann", http.StatusConflict},
 		"cancelled": {func(b bench, id string) error {
-			return b.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "dear"})
+			return b.Store.RequestCancel(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "dear"})
 		}, "is to be cancelled: asked for by ann: dear", http.StatusAccepted},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -476,8 +476,8 @@ func TestTooLateForADecision(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Looked at a moment before, it seemed possible: the condition knows.
-			for _, d := range []stock.Decision{stock.Approved, stock.Expired} {
-				if err := b.Store.Decide(t.Context(), id, d, stock.Note{}); !errors.Is(err, stock.ErrFinished) {
+			for _, d := range []orderstore.Decision{orderstore.Approved, orderstore.Expired} {
+				if err := b.Store.Decide(t.Context(), id, d, orderstore.Note{}); !errors.Is(err, orderstore.ErrFinished) {
 					t.Errorf("%s: %v", d, err)
 				}
 			}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // SKUInput names a SKU.
@@ -17,19 +17,19 @@ type SKUInput struct {
 
 // Level is the ledger of one SKU, with its version.
 type Level struct {
-	stock.Level
+	orderstore.Level
 
 	Version string `json:"version" doc:"Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
 }
 
-func levelOf(l stock.Level) Level { return Level{l, l.Version()} }
+func levelOf(l orderstore.Level) Level { return Level{l, l.Version()} }
 
 type levelOutput struct {
 	ETag string `header:"ETag" doc:"The level's version, in quotes."`
 	Body Level
 }
 
-func levelAnswer(l stock.Level) *levelOutput {
+func levelAnswer(l orderstore.Level) *levelOutput {
 	return &levelOutput{`"` + l.Version() + `"`, levelOf(l)}
 }
 
@@ -49,7 +49,7 @@ func (in *setInput) against() (version string, err error) {
 	quoted := len(in.IfMatch) > 2 && strings.HasPrefix(in.IfMatch, `"`) && strings.HasSuffix(in.IfMatch, `"`)
 	switch {
 	case in.IfMatch == "" && in.IfNoneMatch == "*":
-		return stock.NewSKU, nil
+		return orderstore.NewSKU, nil
 	case quoted && in.IfNoneMatch == "":
 		return strings.Trim(in.IfMatch, `"`), nil
 	}

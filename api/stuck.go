@@ -11,16 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
 // stuck pages through the orders that need attention, those that have not
 // changed for longer than what their saga is at may take, and those whose saga is
 // stalled, newest first.
-func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas []Saga, next string, err error) {
+func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (sagas []Saga, next string, err error) {
 	sagas = []Saga{} // not null in JSON
 	live := slices.DeleteFunc(order.Statuses(), order.Status.Terminal)
 	wanted := func(st order.Status) bool { return len(q.Statuses) == 0 || slices.Contains(q.Statuses, st) }
@@ -66,7 +66,7 @@ func (s *server) stuck(ctx context.Context, q stock.Query, now time.Time) (sagas
 }
 
 // stuckIn finds up to q.Limit of them in one status.
-func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (found []Saga, err error) {
+func (s *server) stuckIn(ctx context.Context, q orderstore.Query, now time.Time) (found []Saga, err error) {
 	page := q
 	page.Limit = 200
 	for len(found) < q.Limit {
@@ -74,7 +74,7 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 		if err != nil {
 			return nil, err
 		}
-		still := slices.DeleteFunc(p.Records, func(rec stock.Record) bool { return now.Sub(rec.UpdatedAt) < s.Terms.Due(rec.Status, "") })
+		still := slices.DeleteFunc(p.Records, func(rec orderstore.Record) bool { return now.Sub(rec.UpdatedAt) < s.Terms.Due(rec.Status, "") })
 		sagas, err := s.withEngines(ctx, still)
 		if err != nil {
 			return nil, err
@@ -94,7 +94,7 @@ func (s *server) stuckIn(ctx context.Context, q stock.Query, now time.Time) (fou
 // stalled are those that the reconciler has found stalled and that still are,
 // also while their orders wait as they may: of the thousands that do only these
 // are read.
-func (s *server) stalled(ctx context.Context, q stock.Query) ([]Saga, error) {
+func (s *server) stalled(ctx context.Context, q orderstore.Query) ([]Saga, error) {
 	if s.Stalled == nil {
 		return nil, nil
 	}
@@ -108,7 +108,7 @@ func (s *server) stalled(ctx context.Context, q stock.Query) ([]Saga, error) {
 			if err == nil && !rec.Status.Terminal() && q.Selects(rec) {
 				sagas[i], err = s.withEngine(gctx, rec)
 			}
-			if errors.Is(err, stock.ErrNotFound) {
+			if errors.Is(err, orderstore.ErrNotFound) {
 				return nil
 			}
 			return err
@@ -120,7 +120,7 @@ func (s *server) stalled(ctx context.Context, q stock.Query) ([]Saga, error) {
 
 // withEngines adds the engine's view to many; a sidecar takes milliseconds for
 // each.
-func (s *server) withEngines(ctx context.Context, records []stock.Record) ([]Saga, error) {
+func (s *server) withEngines(ctx context.Context, records []orderstore.Record) ([]Saga, error) {
 	sagas := make([]Saga, len(records))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
@@ -186,7 +186,7 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	send := func(n float64, status, step string) {
 		ch <- prometheus.MustNewConstMetric(stuckDesc, prometheus.GaugeValue, n, status, step)
 	}
-	sagas, _, err := m.server.stuck(ctx, stock.Query{Limit: stuckLimit}, time.Now())
+	sagas, _, err := m.server.stuck(ctx, orderstore.Query{Limit: stuckLimit}, time.Now())
 	if err != nil {
 		send(-1, "", "")
 		ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, -1)

@@ -5,9 +5,9 @@ import (
 	"context"
 	"slices"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -43,7 +43,7 @@ func mayBe(runtimes []string, st order.Status) bool {
 // whose orders have one of the statuses. Only the engine knows, of one at a time,
 // so no more than most orders are looked at; there may be others after next even
 // if none is found.
-func (s *server) look(ctx context.Context, q stock.Query, most int, statuses []order.Status, such func(Saga) bool) (found []Saga, next string, err error) {
+func (s *server) look(ctx context.Context, q orderstore.Query, most int, statuses []order.Status, such func(Saga) bool) (found []Saga, next string, err error) {
 	found = []Saga{} // not null in JSON
 	wanted := q.Statuses
 	q.Statuses = slices.DeleteFunc(slices.Clone(statuses), func(st order.Status) bool { return len(wanted) > 0 && !slices.Contains(wanted, st) })

@@ -9,10 +9,10 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -26,9 +26,9 @@ type button struct {
 var deeds = map[string]struct {
 	method, path string
 	resolution   saga.Action
-	behalf       stock.OnBehalf
+	behalf       orderstore.OnBehalf
 }{
-	"cancel": {method: http.MethodPost, path: "/cancel"}, "cancel-asked": {method: http.MethodPost, path: "/cancel", behalf: stock.Customer}, "approve": {method: http.MethodPost, path: "/approve"}, "reject": {method: http.MethodPost, path: "/reject"},
+	"cancel": {method: http.MethodPost, path: "/cancel"}, "cancel-asked": {method: http.MethodPost, path: "/cancel", behalf: orderstore.Customer}, "approve": {method: http.MethodPost, path: "/approve"}, "reject": {method: http.MethodPost, path: "/reject"},
 	"suspend": {method: http.MethodPost, path: "/suspend"}, "resume": {method: http.MethodPost, path: "/resume"},
 	"terminate": {method: http.MethodPost, path: "/terminate"}, "purge": {method: http.MethodDelete},
 	"retry": {method: http.MethodPost, path: "/retry", resolution: saga.ActionRetry}, "skip": {method: http.MethodPost, path: "/retry", resolution: saga.ActionSkip},

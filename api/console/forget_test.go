@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -51,7 +51,7 @@ func TestCustomerCancelsInTheConsole(t *testing.T) {
 	b.send("POST", "/console/sagas/o/cancel-asked", url.Values{"by": {"ann"}})
 	testkit.Eventually(t, "it was cancelled for the customer", func() error {
 		rec, err := b.Store.Get(t.Context(), "o")
-		if err == nil && rec.CancelledFor() != stock.Customer {
+		if err == nil && rec.CancelledFor() != orderstore.Customer {
 			t.Errorf("%+v", rec)
 		}
 		return err

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 type overviewPage struct {
@@ -28,7 +28,7 @@ type live struct {
 
 type ended struct {
 	Status order.Status
-	Count  stock.Count
+	Count  orderstore.Count
 }
 
 // trouble is what somebody should look at, and where.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
@@ -26,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/money"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -57,12 +57,12 @@ func (a awsFlags) announce(e env) {
 	e.logger.Info().Str("endpoint", cmp.Or(a.AWSEndpoint, "AWS")).Str("region", a.Region).Msg("looking for queues and topics")
 }
 
-func (a awsFlags) store(e env) (*cloud.Clients, *stock.Store, error) {
+func (a awsFlags) store(e env) (*cloud.Clients, *orderstore.Store, error) {
 	clients, err := cloud.New(e.ctx, a.options(e))
 	if err != nil {
 		return nil, nil, err
 	}
-	return clients, stock.New(clients.DynamoDB, stock.TablesWithPrefix(a.TablePrefix), nil), nil
+	return clients, orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(a.TablePrefix), nil), nil
 }
 
 // engineFlags opens the embedded engine to durable-task clients.

@@ -20,7 +20,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
@@ -28,6 +27,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -196,13 +196,13 @@ func portIn(address string) int {
 	return n
 }
 
-func (s *system) clients(t *testing.T) (*cloud.Clients, *stock.Store) {
+func (s *system) clients(t *testing.T) (*cloud.Clients, *orderstore.Store) {
 	t.Helper()
 	clients, err := cloud.New(t.Context(), cloud.Options{Region: "us-east-1", Endpoint: s.awsURL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return clients, stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	return clients, orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 }
 
 // crashOrder is the n-th order and how it must end; "" is any end.

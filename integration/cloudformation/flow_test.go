@@ -20,13 +20,13 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -36,7 +36,7 @@ import (
 func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	w := newWorld(t, testkit.MiniStack)
 	plain := w.clients(w.endpoint, region)
-	store := stock.New(plain.DynamoDB, stock.TablesWithPrefix(""), nil)
+	store := orderstore.New(plain.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	testkit.SetStock(t, store, app.Catalogue())
 	worker, carrier, keda := w.record(), w.record(), w.record()
 	api := listen(t)
@@ -173,7 +173,7 @@ func TestFunctions(t *testing.T) {
 	delivery := `{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":9}]}`
 	publish(lambda.TopicStockEvents, delivery)
 	publish(lambda.TopicStockEvents, delivery)
-	level := func(want stock.Level) func() error {
+	level := func(want orderstore.Level) func() error {
 		return func() error {
 			got, err := parts.Store.GetLevel(t.Context(), "SKU-1")
 			if err == nil && got != want {
@@ -195,10 +195,10 @@ func TestFunctions(t *testing.T) {
 			return err
 		}
 	}
-	testkit.Eventually(t, "stock is delivered", level(stock.Level{SKU: "SKU-1", Available: 9, Received: 9}))
+	testkit.Eventually(t, "stock is delivered", level(orderstore.Level{SKU: "SKU-1", Available: 9, Received: 9}))
 	testkit.Eventually(t, "both messages are done", empty(lambda.QueueStockEvents))
 	publish(order.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
-	testkit.Eventually(t, "an order is sold", level(stock.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
+	testkit.Eventually(t, "an order is sold", level(orderstore.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
 	testkit.Eventually(t, "its message is done", empty(order.QueueOrderProcessing))
 
 	// What Lambda does itself with the roles:

@@ -20,10 +20,10 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -42,9 +42,9 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	ours, theirs := w.clients(w.endpoint, setupRegion), w.clients(w.endpoint, region)
 	made, err := ours.Setup(t.Context())
 	must(t, err)
-	store := stock.New(ours.DynamoDB, stock.TablesWithPrefix(""), nil)
+	store := orderstore.New(ours.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	must(t, store.CreateTables(t.Context()))
-	must(t, stock.NewAdjuster(store, "").CreateTable(t.Context()))
+	must(t, orderstore.NewAdjuster(store, "").CreateTable(t.Context()))
 	must(t, ours.CreateCursorTable(t.Context(), ""))
 
 	found, err := theirs.Find(t.Context())

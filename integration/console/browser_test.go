@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -174,7 +174,7 @@ func (o operator) place(id, token, name string, price int64) {
 	_ = res.Body.Close()
 }
 
-func (o operator) until(id string, want order.Status) (rec stock.Record) {
+func (o operator) until(id string, want order.Status) (rec orderstore.Record) {
 	o.Helper()
 	testkit.Eventually(o, id+" is "+string(want), func() (err error) {
 		if rec, err = o.Store.Get(o.Context(), id); err == nil && rec.Status != want {

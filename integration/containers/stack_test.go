@@ -22,12 +22,12 @@ import (
 	"github.com/testcontainers/testcontainers-go/wait"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/components"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	testimages "github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
@@ -56,7 +56,7 @@ type stack struct {
 	api       client.Client
 	clients   *cloud.Clients
 	resources cloud.Resources
-	store     *stock.Store
+	store     *orderstore.Store
 	sims      app.Simulators
 }
 
@@ -335,7 +335,7 @@ func (s *stack) connectAWS(ctx context.Context) (err error) {
 	if s.clients, err = cloud.New(ctx, where); err != nil {
 		return err
 	}
-	s.store = stock.New(s.clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	s.store = orderstore.New(s.clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	return nil
 }
 

@@ -15,11 +15,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
 )
@@ -36,7 +36,7 @@ type world struct {
 	apiURL                  string
 	clients                 *cloud.Clients
 	resources               cloud.Resources
-	store                   *stock.Store
+	store                   *orderstore.Store
 	dapr                    *daprlocal.Cluster
 	cluster                 *kube.Cluster
 	kubelet                 *kubelet
@@ -106,7 +106,7 @@ func (w *world) around() {
 	must(t, err)
 	w.resources, err = w.clients.Setup(t.Context())
 	must(t, err)
-	w.store = stock.New(w.clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	w.store = orderstore.New(w.clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	must(t, w.store.CreateTables(t.Context()))
 	w.carrier = w.process("carrier", w.carrURL+"/healthz", "--listen="+carr, dir, "--aws-endpoint="+w.awsURL, "--pushed", "--app-api-token="+appToken)
 }

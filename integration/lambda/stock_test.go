@@ -17,9 +17,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/lambda"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -43,7 +43,7 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 			o.Fault = fault(s)
 		}
 	})
-	must(t, stock.NewAdjuster(s.Store, "").CreateTable(t.Context()))
+	must(t, orderstore.NewAdjuster(s.Store, "").CreateTable(t.Context()))
 	topic := func(name string) string {
 		out, err := s.Clients.SNS.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name})
 		must(t, err)
@@ -113,7 +113,7 @@ func (s *shop) heard() (available map[string]int64, times map[string]int) {
 	}
 }
 
-func (s *shop) wantLevels(want ...stock.Level) {
+func (s *shop) wantLevels(want ...orderstore.Level) {
 	s.t.Helper()
 	for _, w := range want {
 		if got, err := s.Store.GetLevel(s.t.Context(), w.SKU); err != nil || got != w {
@@ -141,7 +141,7 @@ func TestStockFunction(t *testing.T) {
 	background(t, s.source.run)
 	s.settled(len(bad))
 
-	s.wantLevels(stock.Level{SKU: "A", Available: 120, Received: 120, Counts: 1}, stock.Level{SKU: "B", Available: 6, Received: 6, Counts: 1}, stock.Level{SKU: "NEW", Available: 7, Received: 7})
+	s.wantLevels(orderstore.Level{SKU: "A", Available: 120, Received: 120, Counts: 1}, orderstore.Level{SKU: "B", Available: 6, Received: 6, Counts: 1}, orderstore.Level{SKU: "NEW", Available: 7, Received: 7})
 	available, times := s.heard()
 	want := map[string]int64{
 		"StockChanged dn-1/A": 120, "StockChanged dn-1/NEW": 7, "LowStock dn-1/NEW/low": 7,
@@ -197,7 +197,7 @@ func TestStockFunctionCrashes(t *testing.T) {
 	}
 	background(t, s.source.run)
 	s.settled(0)
-	s.wantLevels(stock.Level{SKU: "A", Available: n, Received: n}, stock.Level{SKU: "B", Available: 100 * n, Received: 100 * n})
+	s.wantLevels(orderstore.Level{SKU: "A", Available: n, Received: n}, orderstore.Level{SKU: "B", Available: 100 * n, Received: 100 * n})
 	_, times := s.heard()
 	for i := range n {
 		for _, sku := range []string{"A", "B"} {

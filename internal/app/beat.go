@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // beat says that this worker lives, how many sagas it has and what it did, for
@@ -20,8 +20,8 @@ func (w *Worker) beat(ctx context.Context) {
 	if err != nil {
 		host = "worker"
 	}
-	me := stock.Worker{ID: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:4])} // in a container each is process 1
-	tick := time.NewTicker(stock.BeatEvery)
+	me := orderstore.Worker{ID: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:4])} // in a container each is process 1
+	tick := time.NewTicker(orderstore.BeatEvery)
 	defer tick.Stop()
 	for {
 		var err error

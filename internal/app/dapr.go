@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // daprBus publishes through the sidecar.
@@ -61,7 +61,7 @@ type census struct {
 
 // loadOf counts by the orders index. An order that waits in the queue has no saga
 // yet: it must not count, or a full queue would keep itself from being taken in.
-func loadOf(store *stock.Store, depth func(context.Context) (deadletter.Depth, error)) *load {
+func loadOf(store *orderstore.Store, depth func(context.Context) (deadletter.Depth, error)) *load {
 	return &load{count: func(ctx context.Context) (c census, err error) {
 		l, err := store.Load(ctx, time.Now())
 		if err != nil {

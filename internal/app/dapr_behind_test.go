@@ -14,13 +14,13 @@ import (
 	"github.com/dapr/durabletask-go/api"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -126,7 +126,7 @@ func (b behind) woken(id string) {
 	})
 }
 
-func (b behind) is(id string, want order.Status) (rec stock.Record) {
+func (b behind) is(id string, want order.Status) (rec orderstore.Record) {
 	b.Helper()
 	testkit.Eventually(b, id+" is "+string(want), func() (err error) {
 		if rec, err = b.Store.Get(b.Context(), id); err != nil || rec.Status != want {

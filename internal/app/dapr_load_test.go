@@ -11,11 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -160,9 +160,9 @@ func TestRoomIsShared(t *testing.T) {
 		first.Began()
 	}
 	is(first, 5)
-	must(t, a.Store.Beat(t.Context(), stock.Worker{ID: "first"}))
-	must(t, a.Store.Beat(t.Context(), stock.Worker{ID: "gone", Left: true}))
-	must(t, a.Store.Beat(t.Context(), stock.Worker{ID: "second"}))
+	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "first"}))
+	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "gone", Left: true}))
+	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "second"}))
 	second := app.LoadOf(a.Store, nil)
 	is(second, 5)
 	for range 5 {

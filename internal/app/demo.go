@@ -18,12 +18,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
 
@@ -194,7 +194,7 @@ func (p Parts) observer(ctx context.Context, w *Worker) (Parts, error) {
 	if p.Cloud, err = cloud.New(ctx, w.AWS); err != nil {
 		return p, err
 	}
-	p.Store = stock.New(p.Cloud.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil)
+	p.Store = orderstore.New(p.Cloud.DynamoDB, orderstore.TablesWithPrefix(w.TablePrefix), nil)
 	return p, nil
 }
 
@@ -226,9 +226,9 @@ func (d Demo) publish(ctx context.Context, p Parts, plan []placed) error {
 }
 
 // await plays the people until every order has ended.
-func (d Demo) await(ctx context.Context, p Parts, who *people, since time.Time, want map[string]*scenario) (map[string]stock.Record, error) {
+func (d Demo) await(ctx context.Context, p Parts, who *people, since time.Time, want map[string]*scenario) (map[string]orderstore.Record, error) {
 	bar := newBar(d.Progress, len(want), "sagas")
-	ended := map[string]stock.Record{}
+	ended := map[string]orderstore.Record{}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for len(ended) < len(want) {
@@ -237,7 +237,7 @@ func (d Demo) await(ctx context.Context, p Parts, who *people, since time.Time, 
 			return nil, fmt.Errorf("demo stopped with %d of %d orders ended: %w", len(ended), len(want), ctx.Err())
 		case <-tick.C:
 		}
-		for q := (stock.Query{Since: since, Limit: 1000}); ; {
+		for q := (orderstore.Query{Since: since, Limit: 1000}); ; {
 			page, err := p.Store.List(ctx, q)
 			if err != nil {
 				return nil, err
@@ -270,7 +270,7 @@ func (d Demo) await(ctx context.Context, p Parts, who *people, since time.Time, 
 
 // settle waits until these sagas have ended: an order's last status is written
 // a moment before its workflow ends. Others, from before, may wait for days.
-func (p Parts) settle(ctx context.Context, ended map[string]stock.Record) error {
+func (p Parts) settle(ctx context.Context, ended map[string]orderstore.Record) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for id := range ended {
@@ -290,7 +290,7 @@ const CheckSettled = 10 * time.Second
 
 // verify compares every outcome with what it had to be, and checks the
 // invariants.
-func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]stock.Record, prefix string, dead int) (violations []string, letters int, err error) {
+func (d Demo) verify(ctx context.Context, p Parts, sims Simulators, want map[string]*scenario, got map[string]orderstore.Record, prefix string, dead int) (violations []string, letters int, err error) {
 	ids := make([]string, 0, len(want))
 	for id, s := range want {
 		ids = append(ids, id)

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -245,14 +245,14 @@ func (d Dev) setup(ctx context.Context, o cloud.Options) error {
 	if _, err := clients.Setup(ctx); err != nil {
 		return err
 	}
-	store := stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	store := orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	if err := store.CreateTables(ctx); err != nil {
 		return err
 	}
 	for sku, available := range Catalogue() {
 		_, err := store.GetLevel(ctx, sku)
-		if errors.Is(err, stock.ErrNotFound) {
-			_, err = store.Count(ctx, sku, available, stock.NewSKU)
+		if errors.Is(err, orderstore.ErrNotFound) {
+			_, err = store.Count(ctx, sku, available, orderstore.NewSKU)
 		}
 		if err != nil {
 			return fmt.Errorf("seed stock of %s: %w", sku, err)

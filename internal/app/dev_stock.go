@@ -8,11 +8,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/lambda"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
@@ -24,7 +24,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	if err != nil {
 		return err
 	}
-	adjuster := stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil), "")
+	adjuster := orderstore.NewAdjuster(orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(""), nil), "")
 	levels, err := clients.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(lambda.TopicStockLevels)})
 	if err != nil {
 		err = fmt.Errorf("create topic %s: %w", lambda.TopicStockLevels, err)
@@ -53,8 +53,8 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 // may come right there, and has to be put back here.
 func hopeless(err error) error {
 	_, invalid := errors.AsType[*stockevent.InvalidError](err)
-	_, refused := errors.AsType[*stock.RefusedError](err)
-	if invalid || refused || errors.Is(err, stock.ErrEventConflict) {
+	_, refused := errors.AsType[*orderstore.RefusedError](err)
+	if invalid || refused || errors.Is(err, orderstore.ErrEventConflict) {
 		return &intake.Poison{Reason: err}
 	}
 	return err

@@ -12,11 +12,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/lambda"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -33,7 +33,7 @@ func TestDevTakesStockEvents(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		store := stock.New(clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+		store := orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 		var q cloud.Queue
 		for _, body := range []string{
 			`{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"NEW","quantity":25}]}`,

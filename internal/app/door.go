@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -46,7 +46,7 @@ func (d door) start(ctx context.Context, workflow, id string, input []byte) erro
 	defer cancel()
 	rec, created, err := d.starter.Start(ctx, o)
 	switch {
-	case errors.Is(err, stock.ErrConflict):
+	case errors.Is(err, orderstore.ErrConflict):
 		return status.Errorf(codes.AlreadyExists, "order %s: %v", id, err)
 	case err == nil && !created:
 		return status.Errorf(codes.AlreadyExists, "order %s was accepted before, and is %s", id, rec.Status)

@@ -9,8 +9,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/ordersaga/ordersaga/activities"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -20,29 +20,29 @@ import (
 type lately struct {
 	mu    sync.Mutex
 	now   func() time.Time
-	at    int64        // of the span that goes on
-	spans []stock.Span // those in which something was done
+	at    int64             // of the span that goes on
+	spans []orderstore.Span // those in which something was done
 	took  *hdrhistogram.WindowedHistogram
 }
 
-const spans = int64(stock.RecentTime / stock.BeatEvery)
+const spans = int64(orderstore.RecentTime / orderstore.BeatEvery)
 
 func newLately(now func() time.Time) *lately {
-	l := &lately{now: now, took: hdrhistogram.NewWindowed(int(spans), 1, stock.TookMost.Milliseconds(), stock.TookDigits)}
+	l := &lately{now: now, took: hdrhistogram.NewWindowed(int(spans), 1, orderstore.TookMost.Milliseconds(), orderstore.TookDigits)}
 	l.at = l.spanNow()
 	return l
 }
 
 func (l *lately) spanNow() int64 {
-	beat := int64(stock.BeatEvery / time.Second)
+	beat := int64(orderstore.BeatEvery / time.Second)
 	return l.now().Unix() / beat * beat
 }
 
 // span is the one that goes on. The caller holds mu.
-func (l *lately) span() *stock.Span {
+func (l *lately) span() *orderstore.Span {
 	l.turn()
 	if n := len(l.spans); n == 0 || l.spans[n-1].At != l.at {
-		l.spans = append(l.spans, stock.Span{At: l.at, Ended: map[order.Status]int{}})
+		l.spans = append(l.spans, orderstore.Span{At: l.at, Ended: map[order.Status]int{}})
 	}
 	return &l.spans[len(l.spans)-1]
 }
@@ -50,7 +50,7 @@ func (l *lately) span() *stock.Span {
 // turn forgets what is not recent any more. The caller holds mu.
 func (l *lately) turn() {
 	now := l.spanNow()
-	passed := (now - l.at) / int64(stock.BeatEvery/time.Second)
+	passed := (now - l.at) / int64(orderstore.BeatEvery/time.Second)
 	if passed < 0 { // somebody has set the clock back: when the others were is not known
 		passed, l.spans = spans, nil
 	}
@@ -58,8 +58,8 @@ func (l *lately) turn() {
 		l.took.Rotate()
 	}
 	l.at = now
-	oldest := l.at - int64(stock.RecentTime/time.Second)
-	l.spans = slices.DeleteFunc(l.spans, func(s stock.Span) bool { return s.At <= oldest })
+	oldest := l.at - int64(orderstore.RecentTime/time.Second)
+	l.spans = slices.DeleteFunc(l.spans, func(s orderstore.Span) bool { return s.At <= oldest })
 }
 
 // attempt counts the sagas that have begun: those whose first step is done.
@@ -81,12 +81,12 @@ func (l *lately) end(e activities.End) {
 		s.Refunded++
 	}
 	if e.Took > 0 {
-		_ = l.took.Current.RecordValue(max(min(e.Took, stock.TookMost).Milliseconds(), 1)) // fails only outside of these
+		_ = l.took.Current.RecordValue(max(min(e.Took, orderstore.TookMost).Milliseconds(), 1)) // fails only outside of these
 	}
 }
 
 // say tells what was counted.
-func (l *lately) say(w *stock.Worker) {
+func (l *lately) say(w *orderstore.Worker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn()

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -22,7 +22,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("no row %q in\n%s", row, &out)
 		}
 	}
-	page, err := s.Store.List(t.Context(), stock.Query{Limit: 1000})
+	page, err := s.Store.List(t.Context(), orderstore.Query{Limit: 1000})
 	must(t, err)
 	if n := len(page.Records); n != 20+2+20+8 {
 		t.Errorf("%d orders", n)

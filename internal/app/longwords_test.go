@@ -13,10 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -94,7 +94,7 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 				_, err = s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierAnswers, MessageBody: aws.String(strings.ToValidUTF8(strings.ReplaceAll(string(b), "\uffff", `\uffff`), ""))})
 				must(t, err)
 			}
-			var rec stock.Record
+			var rec orderstore.Record
 			testkit.Eventually(t, "it ends", func() error {
 				if rec, err = s.Store.Get(t.Context(), id); err != nil || !rec.Status.Terminal() {
 					return fmt.Errorf("%s %.200s %w", rec.Status, rec.Reason, err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // ownership keeps two embedded workers with states of their own off one queue:
@@ -19,7 +19,7 @@ import (
 // state that owns, and not the process: who comes with the same data directory
 // goes on with its sagas, and nobody else can, whether or not that one runs.
 type ownership struct {
-	store *stock.Store
+	store *orderstore.Store
 	id    string
 	kept  bool // the state outlives the process
 }
@@ -28,7 +28,7 @@ type ownership struct {
 // the engine's folder: a repair or a loss of that makes it no other state.
 const stateID = "worker.id"
 
-func (w *Worker) own(ctx context.Context, store *stock.Store) (*ownership, error) {
+func (w *Worker) own(ctx context.Context, store *orderstore.Store) (*ownership, error) {
 	o := &ownership{store: store, id: uuid.NewString(), kept: w.DataDir != ""}
 	if o.kept {
 		var err error
@@ -40,8 +40,8 @@ func (w *Worker) own(ctx context.Context, store *stock.Store) (*ownership, error
 	if err != nil {
 		host = "unknown"
 	}
-	err = store.Own(ctx, stock.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.TakeOver)
-	if _, other := errors.AsType[*stock.OwnedError](err); other {
+	err = store.Own(ctx, orderstore.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.TakeOver)
+	if _, other := errors.AsType[*orderstore.OwnedError](err); other {
 		err = fmt.Errorf("%w; or take over with --take-over: the reconciler then begins its sagas again from what their orders say", err)
 	}
 	return o, err
@@ -71,7 +71,7 @@ func (o *ownership) watch(ctx context.Context, every time.Duration) error {
 		case <-tick.C:
 		}
 		err := o.store.Owned(ctx, o.id)
-		if _, other := errors.AsType[*stock.OwnedError](err); other && ctx.Err() == nil {
+		if _, other := errors.AsType[*orderstore.OwnedError](err); other && ctx.Err() == nil {
 			return fmt.Errorf("this worker was taken over from: %w", err)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // people are the demo's: they act through the API, as everybody does.
@@ -33,7 +33,7 @@ func (p *people) leave() { p.api.HTTP.CloseIdleConnections() }
 
 // does is what somebody does about an order that waits for one: an action of
 // the API, or "" if it waits for nobody, and what is said with it.
-func (s *scenario) does(rec stock.Record) (action string, say api.Said) {
+func (s *scenario) does(rec orderstore.Record) (action string, say api.Said) {
 	switch {
 	case rec.Status == order.StatusNeedsAttention:
 		return "retry", api.Said{By: "demo operator", Note: "provider is up again"}
@@ -48,7 +48,7 @@ func (s *scenario) does(rec stock.Record) (action string, say api.Said) {
 }
 
 // act does it.
-func (p *people) act(ctx context.Context, s *scenario, rec stock.Record) error {
+func (p *people) act(ctx context.Context, s *scenario, rec orderstore.Record) error {
 	action, say := s.does(rec)
 	p.mu.Lock()
 	since := time.Since(p.acted[rec.OrderID])

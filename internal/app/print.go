@@ -7,11 +7,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // print shows what became of the orders, by scenario.
-func (d Demo) print(want map[string]*scenario, got map[string]stock.Record, letters int, began time.Time, calls int64) {
+func (d Demo) print(want map[string]*scenario, got map[string]orderstore.Record, letters int, began time.Time, calls int64) {
 	took := map[string]durations{}
 	ended := map[string]map[string]int{}
 	var all, ends durations // ends: since the first order was published
@@ -61,7 +61,7 @@ func short(d time.Duration) string {
 }
 
 // printLedger shows the stock ledger in one line.
-func printLedger(ctx context.Context, out io.Writer, store *stock.Store) {
+func printLedger(ctx context.Context, out io.Writer, store *orderstore.Store) {
 	l, err := store.CheckLedger(ctx)
 	if err != nil {
 		_, _ = fmt.Fprintln(out, "stock ledger cannot be read:", err)

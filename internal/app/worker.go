@@ -24,7 +24,6 @@ import (
 	"github.com/ordersaga/ordersaga/activities"
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/console"
 	"github.com/ordersaga/ordersaga/internal/auth"
@@ -37,6 +36,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -130,7 +130,7 @@ const PaymentKeySecret = "ordersaga/payment-api-key"
 type Parts struct {
 	Cloud     *cloud.Clients
 	Resources cloud.Resources
-	Store     *stock.Store
+	Store     *orderstore.Store
 	Payments  *payment.Client
 	Engine    engine.Engine
 	Shipments *shipment.Publisher
@@ -158,7 +158,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	}
 	p := Parts{
 		Cloud: clients, Resources: resources,
-		Store:    stock.New(clients.DynamoDB, stock.TablesWithPrefix(w.TablePrefix), nil),
+		Store:    orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(w.TablePrefix), nil),
 		Registry: registry,
 	}
 	if err := p.Store.Find(ctx); err != nil {
@@ -447,7 +447,7 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 		Later:     later.Later,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: func(ctx context.Context) error {
-			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, stock.ErrNotFound) {
+			if _, err := p.Store.GetLevel(ctx, "readiness"); err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 				return fmt.Errorf("DynamoDB does not answer: %w", err)
 			}
 			return p.Ready()

@@ -22,7 +22,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/app"
@@ -33,6 +32,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/hostile"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -306,13 +306,13 @@ func (g *game) tell(ctx context.Context) {
 
 // records are all orders, as the true table has them: in one request, for they
 // are read all the time.
-func (g *game) records(ctx context.Context) map[string]stock.Record {
-	table := stock.TablesWithPrefix("").Orders
+func (g *game) records(ctx context.Context) map[string]orderstore.Record {
+	table := orderstore.TablesWithPrefix("").Orders
 	out, err := g.Clients.DynamoDB.Scan(ctx, &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true)})
 	must(g, err)
-	var list []stock.Record
+	var list []orderstore.Record
 	must(g, attributevalue.UnmarshalListOfMaps(out.Items, &list))
-	all := make(map[string]stock.Record, len(list))
+	all := make(map[string]orderstore.Record, len(list))
 	for _, rec := range list {
 		if g.orders[rec.OrderID] != nil { // the table has the workers, too
 			all[rec.OrderID] = rec
@@ -543,7 +543,7 @@ func (g *game) count(ctx context.Context, sku string) {
 		return // the worker is away
 	}
 	defer func() { _ = res.Body.Close() }() // decoded below
-	var level stock.Level
+	var level orderstore.Level
 	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&level) != nil {
 		return
 	}
@@ -659,7 +659,7 @@ func (g *game) rest(ctx context.Context) {
 
 // state is what changes as long as something goes on. A person who tries again
 // what cannot succeed changes nothing.
-func state(records map[string]stock.Record, queued int) string {
+func state(records map[string]orderstore.Record, queued int) string {
 	all := []string{fmt.Sprint(queued)}
 	for id, rec := range records {
 		all = append(all, id+" "+string(rec.Status))
@@ -680,7 +680,7 @@ func (g *game) resume(ctx context.Context) {
 
 // care does what people do about orders that wait for them, and says which
 // have not ended.
-func (g *game) care(ctx context.Context, records map[string]stock.Record) (open []string) {
+func (g *game) care(ctx context.Context, records map[string]orderstore.Record) (open []string) {
 	for id, rec := range records {
 		if rec.Status.Terminal() {
 			continue
@@ -719,7 +719,7 @@ func (g *game) care(ctx context.Context, records map[string]stock.Record) (open 
 
 // resolve decides about an order that needs attention, as somebody does who
 // has asked the carrier.
-func (g *game) resolve(ctx context.Context, d *rand.Rand, rec stock.Record) {
+func (g *game) resolve(ctx context.Context, d *rand.Rand, rec orderstore.Record) {
 	action := saga.ActionRetry
 	shipped := g.parcel(rec.OrderID)
 	if rec.ShipmentID != "" && d.IntN(2) == 0 {
@@ -744,7 +744,7 @@ func (g *game) resolve(ctx context.Context, d *rand.Rand, rec stock.Record) {
 // nothingToRefund is what the provider's book says to a person who looks into
 // it after some tries: a charge that was said to be made and never was cannot be
 // given back, and the saga must not believe that by itself.
-func (g *game) nothingToRefund(ctx context.Context, rec stock.Record) bool {
+func (g *game) nothingToRefund(ctx context.Context, rec orderstore.Record) bool {
 	retries := 0
 	for _, d := range g.orders[rec.OrderID].decided {
 		if d.action == string(saga.ActionRetry) && d.status == http.StatusAccepted {

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/hostile"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
@@ -91,7 +91,7 @@ func (g *game) letters(ctx context.Context) (all []string) {
 }
 
 // decisions checks that what people were told about an order holds.
-func (g *game) decisions(id string, s *script, rec stock.Record) {
+func (g *game) decisions(id string, s *script, rec orderstore.Record) {
 	var approved, rejected, cancelled time.Time
 	for _, d := range s.decided {
 		if d.status != http.StatusAccepted {
@@ -121,7 +121,7 @@ func (g *game) decisions(id string, s *script, rec stock.Record) {
 }
 
 // size checks that nobody made an order or its saga large.
-func (g *game) size(ctx context.Context, id string, rec stock.Record) {
+func (g *game) size(ctx context.Context, id string, rec orderstore.Record) {
 	const most = 64 << 10
 	n := len(rec.Reason) + len(rec.TrackingID)
 	for _, note := range rec.Notes {
@@ -148,7 +148,7 @@ func changes(f reconcile.Finding) bool { return f.Action != "flagged" }
 
 // again has everything come once more, now that all has ended: it changes nothing
 // (I6).
-func (g *game) again(ctx context.Context, before map[string]stock.Record) {
+func (g *game) again(ctx context.Context, before map[string]orderstore.Record) {
 	books := func() string {
 		list, _, err := g.books.Charges(ctx, "", 1000)
 		must(g, err)

@@ -13,13 +13,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -65,7 +65,7 @@ func (w world) at(t testing.TB, id, customStatus string) {
 	})
 }
 
-func (w world) record(t testing.TB, id string) stock.Record { return read(t, w.Store, id) }
+func (w world) record(t testing.TB, id string) orderstore.Record { return read(t, w.Store, id) }
 
 func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	t.Parallel()
@@ -149,7 +149,7 @@ const (
 
 // became tells, by the order before and after, the handler's error, and whether
 // the saga starts again.
-func became(before, after stock.Record, err error, again bool) string {
+func became(before, after orderstore.Record, err error, again bool) string {
 	if p, poison := errors.AsType[*intake.Poison](err); poison {
 		for what, says := range map[string]string{
 			unasked: "no shipment was requested", changed: ", which it had ", comeBack: "the parcel may have to come back", notByItself: "could not be undone by itself",
@@ -207,7 +207,9 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 	parked := func(id string) error { return s.MarkNeedsAttention(t.Context(), id, "x") }
 	refunding := func(id string) error { _, err := s.MarkRefunding(t.Context(), id); return err }
 	givenUp := func(id string) error { return s.GiveUp(t.Context(), id) }
-	resolved := func(id string) error { return s.AddNote(t.Context(), id, stock.Note{Actor: "ann", Action: "resolve"}) }
+	resolved := func(id string) error {
+		return s.AddNote(t.Context(), id, orderstore.Note{Actor: "ann", Action: "resolve"})
+	}
 	sold := func(id string) error { return s.Sell(t.Context(), id, "shp-"+id, "") }
 	ended := func(final order.Status) step {
 		return func(id string) error { return s.Release(t.Context(), id, final, "x") }
@@ -328,7 +330,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 	}
 }
 
-func read(t testing.TB, s *stock.Store, id string) stock.Record {
+func read(t testing.TB, s *orderstore.Store, id string) orderstore.Record {
 	t.Helper()
 	rec, err := s.Get(t.Context(), id)
 	check(t, err)
@@ -483,7 +485,7 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	check(t, err)
 	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
 	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Sell(t.Context(), "o", "shp-o", "")))
-	_, _, err = w.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	_, _, err = w.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
 	check(t, err)
 	for range 2 {
 		if err := w.says(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {

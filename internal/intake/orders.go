@@ -9,10 +9,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -22,7 +22,7 @@ import (
 
 // Orders is what the starter uses of *stock.Store.
 type Orders interface {
-	Accept(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error)
+	Accept(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 }
 
 // Sagas is what intake uses of an engine.
@@ -43,7 +43,7 @@ type Starter struct {
 // Start accepts the order and starts its saga. For an order that was accepted
 // before it returns the record and created is false; stock.ErrConflict if the
 // id belongs to another order.
-func (s Starter) Start(ctx context.Context, o order.Order) (rec stock.Record, created bool, err error) {
+func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error) {
 	rec, created, err = s.Orders.Accept(ctx, o)
 	if err != nil {
 		return rec, false, err
@@ -72,7 +72,7 @@ func (s Starter) HandleOrder(ctx context.Context, m envelope.Message) error {
 		}
 		tracing.Concerns(ctx, o.OrderID)
 		_, _, err = s.Start(ctx, o)
-		if errors.Is(err, stock.ErrConflict) {
+		if errors.Is(err, orderstore.ErrConflict) {
 			return &Poison{fmt.Errorf("orderId %s: %w", o.OrderID, err)}
 		}
 		return err
@@ -103,9 +103,9 @@ const AnswersOfCarrier = "CarrierAnswers"
 
 // Answered is what the carrier's answers are kept with, of *stock.Store.
 type Answered interface {
-	CarrierAnswered(ctx context.Context, orderID string, a stock.CarrierAnswer) (rec stock.Record, reopened bool, err error)
-	Get(ctx context.Context, orderID string) (stock.Record, error)
-	Flag(ctx context.Context, rec stock.Record, actor, text string) error
+	CarrierAnswered(ctx context.Context, orderID string, a orderstore.CarrierAnswer) (rec orderstore.Record, reopened bool, err error)
+	Get(ctx context.Context, orderID string) (orderstore.Record, error)
+	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 }
 
 // CarrierAnswers takes in what the carrier says.
@@ -169,17 +169,17 @@ func (c CarrierAnswers) answer(ctx context.Context, e envelope.Event) error {
 		return &Poison{err}
 	}
 	tracing.Concerns(ctx, in.OrderID)
-	a := stock.CarrierAnswer{ShipmentID: in.ShipmentID, Said: stock.Refused, Reason: in.Reason}
+	a := orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Refused, Reason: in.Reason}
 	if in.Type == dispatched {
-		a = stock.CarrierAnswer{ShipmentID: in.ShipmentID, Said: stock.Dispatched, TrackingID: in.TrackingID}
+		a = orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Dispatched, TrackingID: in.TrackingID}
 	}
 	rec, reopened, err := c.Orders.CarrierAnswered(ctx, in.OrderID, a)
 	switch {
-	case errors.Is(err, stock.ErrNotFound):
+	case errors.Is(err, orderstore.ErrNotFound):
 		return &Poison{err}
-	case errors.Is(err, stock.ErrNotRequested):
+	case errors.Is(err, orderstore.ErrNotRequested):
 		return &Poison{notRequested(rec, a)}
-	case errors.Is(err, stock.ErrTooManyParcels):
+	case errors.Is(err, orderstore.ErrTooManyParcels):
 		return &Poison{fmt.Errorf("the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
 	case err != nil:
 		return err
@@ -197,14 +197,14 @@ func (c CarrierAnswers) answer(ctx context.Context, e envelope.Event) error {
 }
 
 // send passes an answer that was kept to the order's saga.
-func (c CarrierAnswers) send(ctx context.Context, rec stock.Record, a stock.CarrierAnswer) error {
+func (c CarrierAnswers) send(ctx context.Context, rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-		Dispatched: a.Said == stock.Dispatched, TrackingID: a.TrackingID, Reason: rec.Discreet(a.Reason),
+		Dispatched: a.Said == orderstore.Dispatched, TrackingID: a.TrackingID, Reason: rec.Discreet(a.Reason),
 	})
 	gone := errors.Is(err, engine.ErrNotFound) && rec.Terminated == ""
 	ended := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) && !gone // and purged
 	switch {
-	case (ended || gone) && a.Said == stock.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
+	case (ended || gone) && a.Said == orderstore.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
 		return c.Undo(ctx, rec.OrderID)
 	case gone: // another worker has it, or the reconciler begins it again
 		return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", a.Said, rec.OrderID, rec.Status, err)
@@ -223,7 +223,7 @@ func (c CarrierAnswers) send(ctx context.Context, rec stock.Record, a stock.Carr
 }
 
 // notRequested says how far an answer is from what was asked of the carrier.
-func notRequested(rec stock.Record, a stock.CarrierAnswer) error {
+func notRequested(rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	if rec.ShipmentID == "" {
 		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested", a.Said, a.ShipmentID, rec.OrderID, rec.Status)
 	}
@@ -232,7 +232,7 @@ func notRequested(rec stock.Record, a stock.CarrierAnswer) error {
 
 // contradiction says what does not fit between the carrier's answer and the
 // order, as it was when the answer was kept; "" if all does.
-func contradiction(rec stock.Record, a stock.CarrierAnswer) string {
+func contradiction(rec orderstore.Record, a orderstore.CarrierAnswer) string {
 	// What others have written comes last: a text that is too long is cut.
 	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Said)
 	said := ": " + detail(a.Said, a.TrackingID, rec.Discreet(a.Reason))
@@ -240,23 +240,23 @@ func contradiction(rec stock.Record, a stock.CarrierAnswer) string {
 	switch {
 	case rec.Carrier != "" && rec.Carrier != a.Said:
 		before := ": " + detail(rec.Carrier, rec.TrackingID, rec.RefusedFor())
-		if rec.Carrier == stock.Dispatched { // an id, which is short
+		if rec.Carrier == orderstore.Dispatched { // an id, which is short
 			said, before = before, said
 		}
 		return now + ", which it had " + string(rec.Carrier) + " before" + said + before
-	case a.Said == stock.Refused && rec.Status == order.StatusCompleted:
+	case a.Said == orderstore.Refused && rec.Status == order.StatusCompleted:
 		return now + "; it could not be undone by itself, and nothing was refunded or released" + said
-	case a.Said == stock.Dispatched && ended && rec.Status != order.StatusCompleted:
+	case a.Said == orderstore.Dispatched && ended && rec.Status != order.StatusCompleted:
 		return now + "; the parcel may have to come back" + said
-	case a.Said == stock.Dispatched && (rec.Refunding || rec.GivenUp):
+	case a.Said == orderstore.Dispatched && (rec.Refunding || rec.GivenUp):
 		return now + ", while it is being refunded; the parcel may have to come back" + said
 	}
 	return ""
 }
 
 // detail is what matters of an answer.
-func detail(said stock.Carrier, trackingID, reason string) string {
-	if said == stock.Refused {
+func detail(said orderstore.Carrier, trackingID, reason string) string {
+	if said == orderstore.Refused {
 		return cmp.Or(reason, "no reason given")
 	}
 	return cmp.Or(trackingID, "no tracking id")
@@ -264,7 +264,7 @@ func detail(said stock.Carrier, trackingID, reason string) string {
 
 // contradicted takes a contradiction to a person: a note, a line in the log,
 // and *Poison. The order keeps its course.
-func (c CarrierAnswers) contradicted(ctx context.Context, rec stock.Record, what string) error {
+func (c CarrierAnswers) contradicted(ctx context.Context, rec orderstore.Record, what string) error {
 	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("what", what).Msg("the carrier contradicts itself or the order; its answer goes to the dead letters")
 	if err := c.Orders.Flag(ctx, rec, "intake", what); err != nil {
 		return err

@@ -10,11 +10,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -112,7 +112,7 @@ func TestAnotherEventThanItsBodySays(t *testing.T) {
 		}
 	}
 	for id := range reasons {
-		if rec, err := w.Store.Get(t.Context(), id); !errors.Is(err, stock.ErrNotFound) {
+		if rec, err := w.Store.Get(t.Context(), id); !errors.Is(err, orderstore.ErrNotFound) {
 			t.Errorf("%s: %+v %v", id, rec, err)
 		}
 	}
@@ -238,7 +238,7 @@ func TestStartWhileTheSagaRuns(t *testing.T) {
 		t.Errorf("%v %v", created, err)
 	}
 	o.CustomerID = "somebody-else"
-	if rec, _, err := w.starter.Start(t.Context(), o); !errors.Is(err, stock.ErrConflict) || rec.CustomerID != "c-1" {
+	if rec, _, err := w.starter.Start(t.Context(), o); !errors.Is(err, orderstore.ErrConflict) || rec.CustomerID != "c-1" {
 		t.Errorf("%+v %v", rec, err)
 	}
 	check(t, w.engine.Terminate(t.Context(), "o", "end of test"))

@@ -18,19 +18,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
 // Orders is what the check reads of *stock.Store.
 type Orders interface {
-	CheckLedger(ctx context.Context) (stock.Ledger, error)
-	Scan(ctx context.Context, cursor string, limit int) ([]stock.Record, string, error)
-	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
+	CheckLedger(ctx context.Context) (orderstore.Ledger, error)
+	Scan(ctx context.Context, cursor string, limit int) ([]orderstore.Record, string, error)
+	ListReservations(ctx context.Context, cursor string, limit int) ([]orderstore.Reservation, string, error)
 }
 
 // Charges lists the payment provider's book.
@@ -71,7 +71,7 @@ type Books struct {
 
 // Result is what was counted and what contradicts.
 type Result struct {
-	Ledger     stock.Ledger         `json:"ledger"`
+	Ledger     orderstore.Ledger    `json:"ledger"`
 	ByStatus   map[order.Status]int `json:"byStatus"`
 	Orders     int                  `json:"orders"`
 	ByHand     int                  `json:"byHand"`    // of those that ended, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
@@ -124,7 +124,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 			res.bad(nothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
 		}
 	}
-	live := map[string]stock.Record{}
+	live := map[string]orderstore.Record{}
 	for id, rec := range records {
 		switch {
 		case rec.Status.Terminal():
@@ -188,7 +188,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 
 // stock compares the ledger with what orders hold and have bought. Reservations
 // expire; then the order's lines say what was sold.
-func (r *Result) stock(records map[string]stock.Record, reservations map[string]stock.Reservation) {
+func (r *Result) stock(records map[string]orderstore.Record, reservations map[string]orderstore.Reservation) {
 	held, sold, skus := map[string]int64{}, map[string]int64{}, map[string]bool{}
 	add := func(to map[string]int64, demand []order.Demand) {
 		for _, d := range demand {
@@ -198,11 +198,11 @@ func (r *Result) stock(records map[string]stock.Record, reservations map[string]
 	}
 	for _, res := range reservations {
 		switch res.State {
-		case stock.HoldHeld:
+		case orderstore.HoldHeld:
 			add(held, res.Items)
-		case stock.HoldSold:
+		case orderstore.HoldSold:
 			add(sold, res.Items)
-		case stock.HoldReleased:
+		case orderstore.HoldReleased:
 		}
 	}
 	for id, rec := range records {
@@ -225,7 +225,7 @@ func (r *Result) stock(records map[string]stock.Record, reservations map[string]
 }
 
 // open looks for what brings the orders on that have not ended.
-func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]stock.Record) error {
+func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]orderstore.Record) error {
 	var mu sync.Mutex
 	var lost []string
 	g, gctx := errgroup.WithContext(ctx)
@@ -256,7 +256,7 @@ func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]stock.Re
 }
 
 // goesOn says what keeps an order from ending, or "".
-func goesOn(ctx context.Context, sagas Sagas, rec stock.Record) (what string, err error) {
+func goesOn(ctx context.Context, sagas Sagas, rec orderstore.Record) (what string, err error) {
 	if sagas == nil {
 		if rec.Status == order.StatusAwaitingApproval || rec.ShipmentID != "" { // with a person, or the carrier
 			return "", nil
@@ -276,7 +276,7 @@ func goesOn(ctx context.Context, sagas Sagas, rec stock.Record) (what string, er
 // refunds compares the refund that an order's record has with the provider's. One
 // that was charged and has ended without completing must have one: that no charge
 // stands is not enough, for the provider may not know of it any more.
-func (r *Result) refunds(rec stock.Record, a account) {
+func (r *Result) refunds(rec orderstore.Record, a account) {
 	var refunds []string
 	for _, e := range a {
 		if e.Refunded {
@@ -301,7 +301,7 @@ func (r *Result) refunds(rec stock.Record, a account) {
 
 // charged demands one charge that stands, over the order's total, and that it
 // is the one in the record.
-func (r *Result) charged(rec stock.Record, charges account) {
+func (r *Result) charged(rec orderstore.Record, charges account) {
 	id := rec.OrderID
 	switch {
 	case len(charges) != 1 && rec.Total > 0:
@@ -314,9 +314,9 @@ func (r *Result) charged(rec stock.Record, charges account) {
 }
 
 // holds demands that a reservation that is HELD or SOLD is of the order's lines.
-func (r *Result) holds(rec stock.Record, res stock.Reservation) {
+func (r *Result) holds(rec orderstore.Record, res orderstore.Reservation) {
 	want := order.Order{Lines: rec.Lines}.Demand()
-	if (res.State == stock.HoldHeld || res.State == stock.HoldSold) && !slices.Equal(res.Items, want) {
+	if (res.State == orderstore.HoldHeld || res.State == orderstore.HoldSold) && !slices.Equal(res.Items, want) {
 		r.bad(neverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
 	}
 }
@@ -324,15 +324,15 @@ func (r *Result) holds(rec stock.Record, res stock.Reservation) {
 // live looks at an order that has not ended. Each status is written together
 // with its reservation, and after its charge; what is being refunded may have
 // none any more. One that needs attention may have been stuck anywhere.
-func (r *Result) live(rec stock.Record, charges account, res stock.Reservation) {
+func (r *Result) live(rec orderstore.Record, charges account, res orderstore.Reservation) {
 	r.holds(rec, res)
 	switch rec.Status { //nolint:exhaustive // the others hold nothing yet, or may not any more
 	case order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid:
-		if res.State != stock.HoldHeld {
+		if res.State != orderstore.HoldHeld {
 			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	case order.StatusNeedsAttention:
-		if res.State == stock.HoldSold {
+		if res.State == orderstore.HoldSold {
 			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	}
@@ -343,15 +343,17 @@ func (r *Result) live(rec stock.Record, charges account, res stock.Reservation) 
 
 // moneyByHand reports whether an operator has settled the order's refund: left it
 // out, or done it elsewhere.
-func moneyByHand(rec stock.Record) bool { return slices.Contains(rec.Settled, workflows.StepCharge) }
+func moneyByHand(rec orderstore.Record) bool {
+	return slices.Contains(rec.Settled, workflows.StepCharge)
+}
 
 // parcelsByHand reports whether an operator has settled the order's shipment, or
 // given it up.
-func parcelsByHand(rec stock.Record) bool {
+func parcelsByHand(rec orderstore.Record) bool {
 	return rec.GivenUp || slices.ContainsFunc(rec.Settled, workflows.Shipping)
 }
 
-func (r *Result) completed(rec stock.Record, charges account, parcels int, res stock.Reservation) {
+func (r *Result) completed(rec orderstore.Record, charges account, parcels int, res orderstore.Reservation) {
 	id := rec.OrderID
 	r.charged(rec, charges)
 	r.holds(rec, res)
@@ -363,14 +365,14 @@ func (r *Result) completed(rec stock.Record, charges account, parcels int, res s
 	} else if parcels != 1 {
 		r.bad(oneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
-	expired := res.State == "" && time.Since(rec.CreatedAt) > stock.ReservationsLast
-	if res.State != stock.HoldSold && !expired {
+	expired := res.State == "" && time.Since(rec.CreatedAt) > orderstore.ReservationsLast
+	if res.State != orderstore.HoldSold && !expired {
 		r.bad(nothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
 	}
 }
 
 // ended looks at an order that has ended, and did not complete.
-func (r *Result) ended(rec stock.Record, charges account, parcels int, state stock.HoldState) {
+func (r *Result) ended(rec orderstore.Record, charges account, parcels int, state orderstore.HoldState) {
 	id := rec.OrderID
 	if moneyByHand(rec) || parcelsByHand(rec) {
 		r.ByHand++
@@ -381,16 +383,16 @@ func (r *Result) ended(rec stock.Record, charges account, parcels int, state sto
 	if parcels != 0 && !parcelsByHand(rec) {
 		r.bad(oneShipment, "order %s is %s and was shipped", id, rec.Status)
 	}
-	if state == stock.HoldHeld || state == stock.HoldSold {
+	if state == orderstore.HoldHeld || state == orderstore.HoldSold {
 		r.bad(nothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
 	}
 }
 
 const page = 500
 
-func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
-	out := map[string]stock.Record{}
-	read := func(cursor string) ([]stock.Record, string, error) { return o.Scan(ctx, cursor, page) }
+func allOrders(ctx context.Context, o Orders) (map[string]orderstore.Record, error) {
+	out := map[string]orderstore.Record{}
+	read := func(cursor string) ([]orderstore.Record, string, error) { return o.Scan(ctx, cursor, page) }
 	for list, err := range paging.Pages("the table of orders", read, nil) {
 		if err != nil {
 			return nil, err
@@ -402,9 +404,11 @@ func allOrders(ctx context.Context, o Orders) (map[string]stock.Record, error) {
 	return out, nil
 }
 
-func allReservations(ctx context.Context, o Orders) (map[string]stock.Reservation, error) {
-	out := map[string]stock.Reservation{}
-	read := func(cursor string) ([]stock.Reservation, string, error) { return o.ListReservations(ctx, cursor, page) }
+func allReservations(ctx context.Context, o Orders) (map[string]orderstore.Reservation, error) {
+	out := map[string]orderstore.Reservation{}
+	read := func(cursor string) ([]orderstore.Reservation, string, error) {
+		return o.ListReservations(ctx, cursor, page)
+	}
 	for list, err := range paging.Pages("the list of reservations", read, nil) {
 		if err != nil {
 			return nil, err

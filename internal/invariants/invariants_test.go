@@ -22,11 +22,11 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -233,7 +233,7 @@ func TestForgottenOrdersAreSound(t *testing.T) {
 	b.sound("o")
 	b.refunded("r", "re_charge-r")
 	for _, id := range []string{"o", "r"} {
-		if erased, err := b.Store.Forget(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteForget}); !erased || err != nil {
+		if erased, err := b.Store.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget}); !erased || err != nil {
 			t.Fatalf("%s: %v %v", id, erased, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -135,7 +135,7 @@ func TestCompletedByHand(t *testing.T) {
 			b.pay(id)
 			b.must(b.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 			b.must(b.Store.MarkNeedsAttention(t.Context(), id, step+": stuck"))
-			b.must(b.Store.Resolve(t.Context(), id, step, "resolve", stock.Note{Actor: "ann", Action: "resolve"}))
+			b.must(b.Store.Resolve(t.Context(), id, step, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
 			b.must(b.Store.Sell(t.Context(), id, "shp-"+id, ""))
 		}
 		b.charge("x", "charge-x", 200)
@@ -158,7 +158,7 @@ func TestByHand(t *testing.T) {
 	decide := func(step, action string) func(b *books) {
 		return func(b *books) {
 			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", step+": stuck"))
-			b.must(b.Store.Resolve(b.Context(), "x", step, action, stock.Note{Actor: "ann", Action: action}))
+			b.must(b.Store.Resolve(b.Context(), "x", step, action, orderstore.Note{Actor: "ann", Action: action}))
 		}
 	}
 	for name, c := range map[string]struct {
@@ -166,8 +166,10 @@ func TestByHand(t *testing.T) {
 		want   []string
 		byHand int
 	}{
-		"nothing":          {func(*books) {}, all, 0},
-		"a note":           {func(b *books) { b.must(b.Store.AddNote(b.Context(), "x", stock.Note{Actor: "ann", Action: "skip"})) }, all, 0},
+		"nothing": {func(*books) {}, all, 0},
+		"a note": {func(b *books) {
+			b.must(b.Store.AddNote(b.Context(), "x", orderstore.Note{Actor: "ann", Action: "skip"}))
+		}, all, 0},
 		"refund tried":     {decide(workflows.StepCharge, "retry"), all, 0},
 		"refunded":         {decide(workflows.StepCharge, "resolve"), []string{another, parcel}, 1},
 		"release left out": {decide("reserve", "skip"), all, 0},

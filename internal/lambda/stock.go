@@ -11,10 +11,10 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/envelope"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
@@ -35,7 +35,7 @@ const LowStockBelow = 10
 type Ledger interface {
 	Apply(ctx context.Context, e stockevent.Adjusted) (announced bool, err error)
 	Announced(ctx context.Context, eventID string) error
-	GetLevel(ctx context.Context, sku string) (stock.Level, error)
+	GetLevel(ctx context.Context, sku string) (orderstore.Level, error)
 }
 
 // Stock is the function that adjusts stock.
@@ -67,7 +67,7 @@ func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*
 		return nil, fmt.Errorf("stock function's environment: %w", err)
 	}
 	prefix := getenv("TABLE_PREFIX")
-	s.Levels, s.Ledger = snspublisher.New(clients.SNS, arn), stock.NewAdjuster(stock.New(clients.DynamoDB, stock.TablesWithPrefix(prefix), nil), prefix)
+	s.Levels, s.Ledger = snspublisher.New(clients.SNS, arn), orderstore.NewAdjuster(orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(prefix), nil), prefix)
 	return s, nil
 }
 

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -157,7 +157,7 @@ func (l leaky) nothing() {
 	}
 }
 
-func (l leaky) is(id string, want order.Status) stock.Record {
+func (l leaky) is(id string, want order.Status) orderstore.Record {
 	l.Helper()
 	rec, err := l.Store.Get(l.Context(), id)
 	if err != nil || rec.Status != want {

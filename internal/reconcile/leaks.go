@@ -8,23 +8,25 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/paging"
 )
 
 // pieces are numbers of pieces, by SKU.
 type pieces map[string]int64
 
-func (p pieces) add(r stock.Reservation) {
+func (p pieces) add(r orderstore.Reservation) {
 	for _, d := range r.Items {
 		p[d.SKU] += d.Quantity
 	}
 }
 
 // reserved are the levels of all SKUs of which pieces are reserved.
-func (r Reconciler) reserved(ctx context.Context) (map[string]stock.Level, error) {
-	levels := map[string]stock.Level{}
-	read := func(cursor string) ([]stock.Level, string, error) { return r.Orders.ListLevels(ctx, cursor, pageSize) }
+func (r Reconciler) reserved(ctx context.Context) (map[string]orderstore.Level, error) {
+	levels := map[string]orderstore.Level{}
+	read := func(cursor string) ([]orderstore.Level, string, error) {
+		return r.Orders.ListLevels(ctx, cursor, pageSize)
+	}
 	for page, err := range paging.Pages("the list of stock", read, nil) {
 		if err != nil {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
@@ -39,8 +41,8 @@ func (r Reconciler) reserved(ctx context.Context) (map[string]stock.Level, error
 }
 
 // allReservations pages through what all orders hold, held or sold.
-func (r Reconciler) allReservations(ctx context.Context) iter.Seq2[[]stock.Reservation, error] {
-	return paging.Pages("the list of reservations", func(cursor string) ([]stock.Reservation, string, error) {
+func (r Reconciler) allReservations(ctx context.Context) iter.Seq2[[]orderstore.Reservation, error] {
+	return paging.Pages("the list of reservations", func(cursor string) ([]orderstore.Reservation, string, error) {
 		return r.Orders.ListReservations(ctx, cursor, pageSize)
 	}, nil)
 }
@@ -53,7 +55,7 @@ func (r Reconciler) holds(ctx context.Context) (pieces, error) {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
 		}
 		for _, res := range page {
-			if res.State == stock.HoldHeld {
+			if res.State == orderstore.HoldHeld {
 				held.add(res)
 			}
 		}
@@ -65,7 +67,7 @@ func (r Reconciler) holds(ctx context.Context) (pieces, error) {
 // hold. The lists are read while the shop goes on: what counts is a difference
 // of a SKU that did not change between them, and that is the same in a second
 // look. A SKU that sells all the time is judged when it pauses.
-func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]stock.Level, held pieces) error {
+func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]orderstore.Level, held pieces) error {
 	first, err := r.differences(ctx, before, held)
 	if err != nil || len(first) == 0 {
 		return err
@@ -93,7 +95,7 @@ func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]st
 
 // differences is how many pieces more are reserved than held, of SKUs whose
 // level is what it was before.
-func (r Reconciler) differences(ctx context.Context, before map[string]stock.Level, held pieces) (pieces, error) {
+func (r Reconciler) differences(ctx context.Context, before map[string]orderstore.Level, held pieces) (pieces, error) {
 	differ := pieces{}
 	for sku, l := range before {
 		differ[sku] = l.Reserved - held[sku]
@@ -107,7 +109,7 @@ func (r Reconciler) differences(ctx context.Context, before map[string]stock.Lev
 			continue
 		}
 		now, err := r.Orders.GetLevel(ctx, sku)
-		if err != nil && !errors.Is(err, stock.ErrNotFound) {
+		if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
 		}
 		was, known := before[sku]

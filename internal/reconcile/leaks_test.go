@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // leak moves pieces of A from the shelf to what is reserved, without an order.
@@ -45,11 +45,11 @@ func TestLeakedPieces(t *testing.T) {
 
 // selling reserves something just before the reservations are listed.
 type selling struct {
-	*stock.Store
+	*orderstore.Store
 	sell func()
 }
 
-func (s selling) ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error) {
+func (s selling) ListReservations(ctx context.Context, cursor string, limit int) ([]orderstore.Reservation, string, error) {
 	s.sell()
 	return s.Store.ListReservations(ctx, cursor, limit)
 }

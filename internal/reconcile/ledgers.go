@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -31,7 +31,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 		}
 		for _, res := range list {
 			rep.Reservations++
-			if res.State != stock.HoldHeld {
+			if res.State != orderstore.HoldHeld {
 				continue
 			}
 			held.add(res)
@@ -47,7 +47,7 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 // reservation looks at one that is held.
 func (r Reconciler) reservation(ctx context.Context, rep *Report, id string) error {
 	rec, err := r.Orders.Get(ctx, id)
-	if errors.Is(err, stock.ErrNotFound) {
+	if errors.Is(err, orderstore.ErrNotFound) {
 		r.found(ctx, rep, id, "stock is held for an order that does not exist", "flagged", nil)
 		return nil
 	}
@@ -60,7 +60,7 @@ func (r Reconciler) reservation(ctx context.Context, rep *Report, id string) err
 	switch {
 	case err != nil:
 		return err
-	case res.State != stock.HoldHeld:
+	case res.State != orderstore.HoldHeld:
 	case rec.Status == order.StatusCompleted:
 		r.found(ctx, rep, id, "stock is held, and not sold, for an order that is COMPLETED", "flagged", nil)
 	default:
@@ -173,7 +173,7 @@ func (r Reconciler) odd(ctx context.Context, rep *Report, paid claims, c payment
 		case err == nil:
 			ctx = tracing.Continue(ctx, rec.Trace)
 			paid.doubted[c.OrderID] = true
-		case !errors.Is(err, stock.ErrNotFound):
+		case !errors.Is(err, orderstore.ErrNotFound):
 			return wrap(err, "reconcile an odd charge of order "+c.OrderID)
 		}
 	}
@@ -185,7 +185,7 @@ func (r Reconciler) odd(ctx context.Context, rep *Report, paid claims, c payment
 // it, or its order is doubted.
 func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c payment.Entry) (ended bool, err error) {
 	rec, err := r.Orders.Get(ctx, c.OrderID)
-	if errors.Is(err, stock.ErrNotFound) {
+	if errors.Is(err, orderstore.ErrNotFound) {
 		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
 		return true, nil
 	}
@@ -219,8 +219,8 @@ const contradicts = ", though the provider has answered that it was refunded"
 // gaveBack reports whether the reconciler has had a charge refunded already, about
 // which what says the same as then. Its order has not changed for the grace
 // period since, so the ledger should say so too.
-func gaveBack(rec stock.Record, what string) bool {
-	return slices.ContainsFunc(rec.Notes, func(n stock.Note) bool { return n.Actor == reconciler && n.Text == text.Cut(what, text.Max) })
+func gaveBack(rec orderstore.Record, what string) bool {
+	return slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool { return n.Actor == reconciler && n.Text == text.Cut(what, text.Max) })
 }
 
 func wrap(err error, what string) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
@@ -24,7 +24,7 @@ import (
 func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.paid("o", "tok_ok")
-	l.must(l.Store.AddNote(t.Context(), "o", stock.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
+	l.must(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
 	l.must(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
 	l.found("an operator has had a hand in it", "flagged")
 	if !l.charges()["o"] {
@@ -104,7 +104,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	}
 
 	done("by hand")
-	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "resolve"}))
+	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
 	l.found("an operator has had a hand in it", "flagged")
 	_, err := l.Parts.Payments.RefundCharge(t.Context(), payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"})
 	l.must(err)
@@ -163,11 +163,11 @@ func (r *rounds) wait(walks int) {
 
 // asked counts how often one order is read.
 type asked struct {
-	*stock.Store
+	*orderstore.Store
 	n atomic.Int64
 }
 
-func (a *asked) Get(ctx context.Context, id string) (stock.Record, error) {
+func (a *asked) Get(ctx context.Context, id string) (orderstore.Record, error) {
 	a.n.Add(1)
 	return a.Store.Get(ctx, id)
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
@@ -255,7 +255,7 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "saga" }))
 	}
 	contradicted("order is FAILED and its charge ch_charge-saga was kept", 2)
-	l.must(l.Store.AddNote(t.Context(), "saga", stock.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
+	l.must(l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
 	l.found("an operator has had a hand in it", "flagged")
 	l.counts(0)
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -53,7 +53,7 @@ func (r Reconciler) purge(ctx context.Context, id string) error {
 	return err
 }
 
-func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
+func (r Reconciler) restart(ctx context.Context, rec orderstore.Record) error {
 	if err := r.purge(ctx, rec.OrderID); err != nil {
 		return err
 	}
@@ -72,13 +72,13 @@ func (r Reconciler) restart(ctx context.Context, rec stock.Record) error {
 // not answer twice, and that it is to be cancelled; should that get lost, the
 // order does not ship all the same. engine.ErrActive: another reconciler was
 // quicker, and tells it the same.
-func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
+func (r Reconciler) start(ctx context.Context, rec orderstore.Record) error {
 	o, err := rec.Order()
 	if err != nil {
 		return err
 	}
 	s := workflows.NewState(o, r.Terms)
-	s.ChargeID, s.ShipmentID, s.Approved = rec.ChargeID, rec.ShipmentID, rec.Decision == stock.Approved || rec.ChargeID != ""
+	s.ChargeID, s.ShipmentID, s.Approved = rec.ChargeID, rec.ShipmentID, rec.Decision == orderstore.Approved || rec.ChargeID != ""
 	s.Trace, s.Accepted = rec.Trace, rec.CreatedAt.UnixMilli()
 	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, s)
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
@@ -95,8 +95,8 @@ func (r Reconciler) start(ctx context.Context, rec stock.Record) error {
 
 // CarrierAnswer is what the carrier has answered about an order, as its saga is
 // told.
-func CarrierAnswer(rec stock.Record) workflows.CarrierAnswer {
-	return workflows.CarrierAnswer{Dispatched: rec.Carrier == stock.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor()}
+func CarrierAnswer(rec orderstore.Record) workflows.CarrierAnswer {
+	return workflows.CarrierAnswer{Dispatched: rec.Carrier == orderstore.Dispatched, TrackingID: rec.TrackingID, Reason: rec.RefusedFor()}
 }
 
 // Terminated is an engine.OnTerminated: it keeps with the order that its saga was
@@ -107,7 +107,7 @@ func Terminated(keep func(ctx context.Context, orderID, reason string) error) en
 			return nil
 		}
 		err := keep(ctx, id, text.Cut(cmp.Or(reason, "no reason given"), text.Max))
-		if errors.Is(err, stock.ErrFinished) { // it is no order's, or the order has ended
+		if errors.Is(err, orderstore.ErrFinished) { // it is no order's, or the order has ended
 			return nil
 		}
 		return err
@@ -116,7 +116,7 @@ func Terminated(keep func(ctx context.Context, orderID, reason string) error) en
 
 // Found is what the engine said of an order's saga, and what the order's record
 // knows of one that was terminated and then purged. It is zero if the saga is gone.
-func Found(rec stock.Record, inst engine.Instance, err error) (engine.Instance, error) {
+func Found(rec orderstore.Record, inst engine.Instance, err error) (engine.Instance, error) {
 	if !errors.Is(err, engine.ErrNotFound) {
 		return inst, err
 	}
@@ -129,16 +129,16 @@ func Found(rec stock.Record, inst engine.Instance, err error) (engine.Instance, 
 // Begin starts the saga of an order again that the engine does not know, once
 // somebody has decided about the order, so that this does not wait for the
 // reconciler. engine.ErrActive if it runs after all.
-func (r Reconciler) Begin(ctx context.Context, rec stock.Record) error {
+func (r Reconciler) Begin(ctx context.Context, rec orderstore.Record) error {
 	if err := r.start(ctx, rec); err != nil {
 		return err
 	}
-	return r.Orders.AddNote(ctx, rec.OrderID, stock.Note{Actor: "api", Action: startedAgain, Text: withoutSaga(rec)})
+	return r.Orders.AddNote(ctx, rec.OrderID, orderstore.Note{Actor: "api", Action: startedAgain, Text: withoutSaga(rec)})
 }
 
 // MissesCarrier reports whether a saga waits for the carrier, or for a person
 // because of it, and its order has the answer.
-func MissesCarrier(rec stock.Record, inst engine.Instance) bool {
+func MissesCarrier(rec orderstore.Record, inst engine.Instance) bool {
 	return rec.Carrier != "" && (inst.CustomStatus == workflows.StepCarrier || saga.ParkedAt(inst.CustomStatus) == workflows.StepCarrier)
 }
 
@@ -146,7 +146,7 @@ func MissesCarrier(rec stock.Record, inst engine.Instance) bool {
 // as saga.Send does. Before a retry it sends the carrier's answer, if that is what
 // the saga waits for in vain: a saga that takes no answer while it is parked (v1)
 // needs both.
-func SendResolution(ctx context.Context, send func(ctx context.Context, id, kind string, payload any) error, rec stock.Record, inst engine.Instance, res saga.Resolution) error {
+func SendResolution(ctx context.Context, send func(ctx context.Context, id, kind string, payload any) error, rec orderstore.Record, inst engine.Instance, res saga.Resolution) error {
 	if res.Action != saga.ActionRetry || !MissesCarrier(rec, inst) {
 		return send(ctx, rec.OrderID, workflows.EventResolve, res)
 	}
@@ -170,7 +170,7 @@ func (r Reconciler) UndoRefused(ctx context.Context, orderID string) error {
 		return fmt.Errorf("undo order %s, which the carrier has refused: wait for its saga's end: %w", orderID, err)
 	}
 	rec, err := r.Orders.Get(ctx, orderID)
-	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != stock.Refused {
+	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused {
 		return err // if nil, it is undone already, or with a person
 	}
 	err = r.restart(ctx, rec)
@@ -187,12 +187,12 @@ func (r Reconciler) UndoRefused(ctx context.Context, orderID string) error {
 var ErrNoSaga = errors.New("the order's saga is lost")
 
 // CanDoWithout returns an ErrNoSaga for what Lost cannot do with the order.
-func CanDoWithout(rec stock.Record, a saga.Action) error {
+func CanDoWithout(rec orderstore.Record, a saga.Action) error {
 	why := "its shipment was not requested"
 	switch {
 	case a == saga.ActionRetry || a == saga.ActionCompensate:
 		return nil
-	case rec.Carrier == stock.Refused:
+	case rec.Carrier == orderstore.Refused:
 		why = saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor())
 	case rec.GivenUp || rec.Refunding || settledRefund(rec):
 		why = "the order is being undone"
@@ -203,7 +203,7 @@ func CanDoWithout(rec stock.Record, a saga.Action) error {
 }
 
 // choices are the decisions about an order without a saga that Lost can carry out.
-func choices(rec stock.Record) string {
+func choices(rec orderstore.Record) string {
 	if CanDoWithout(rec, saga.ActionResolve) != nil {
 		return "retry or compensate"
 	}
@@ -212,7 +212,9 @@ func choices(rec stock.Record) string {
 
 // settledRefund reports whether an operator has given the order's money back by
 // hand, or left that out: then no refund follows.
-func settledRefund(rec stock.Record) bool { return slices.Contains(rec.Settled, workflows.StepCharge) }
+func settledRefund(rec orderstore.Record) bool {
+	return slices.Contains(rec.Settled, workflows.StepCharge)
+}
 
 // LaterError says that a decision is kept, and why it could not be carried out
 // yet.
@@ -229,7 +231,7 @@ func (e *LaterError) Unwrap() error { return e.Err }
 // was given up is not begun again: to retry is to go on undoing it. So it is with
 // one whose refund an operator has settled. To skip or resolve is to complete an
 // order whose shipment was requested.
-func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolution) error {
+func (r Reconciler) Lost(ctx context.Context, rec orderstore.Record, d saga.Resolution) error {
 	if err := CanDoWithout(rec, d.Action); err != nil {
 		return err
 	}
@@ -256,11 +258,11 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 	to := order.StatusPending
 	res, err := r.Orders.GetReservation(ctx, rec.OrderID)
 	switch {
-	case err != nil && !errors.Is(err, stock.ErrNotFound):
+	case err != nil && !errors.Is(err, orderstore.ErrNotFound):
 		return err
 	case rec.ChargeID != "":
 		to = order.StatusPaid
-	case res.State == stock.HoldHeld:
+	case res.State == orderstore.HoldHeld:
 		if to, err = r.held(rec); err != nil {
 			return err
 		}
@@ -275,10 +277,10 @@ func (r Reconciler) Lost(ctx context.Context, rec stock.Record, d saga.Resolutio
 }
 
 // held is the status of an order that holds its stock and is not paid.
-func (r Reconciler) held(rec stock.Record) (order.Status, error) {
+func (r Reconciler) held(rec orderstore.Record) (order.Status, error) {
 	o, err := rec.Order()
 	s := workflows.NewState(o, r.Terms)
-	if s.Approved = rec.Decision == stock.Approved; s.NeedsApproval() {
+	if s.Approved = rec.Decision == orderstore.Approved; s.NeedsApproval() {
 		return order.StatusAwaitingApproval, err
 	}
 	return order.StatusReserved, err
@@ -314,14 +316,14 @@ func (r Reconciler) inform(ctx context.Context, orderID string, final order.Stat
 
 // endOf is how an order ends whose saga has ended without it: as was decided, or
 // FAILED.
-func endOf(rec stock.Record, why string) (order.Status, string) {
+func endOf(rec orderstore.Record, why string) (order.Status, string) {
 	switch {
 	case rec.CancelRequested:
 		by, reason := rec.CancelledBy()
 		return order.StatusCancelled, saga.Reason("cancelled", by, reason)
-	case rec.Decision == stock.Rejected:
+	case rec.Decision == orderstore.Rejected:
 		return order.StatusCancelled, workflows.ApprovalRefused(rec.DecidedBy())
-	case rec.Decision == stock.Expired:
+	case rec.Decision == orderstore.Expired:
 		_, reason := rec.DecidedBy()
 		return order.StatusCancelled, reason
 	}
@@ -335,8 +337,8 @@ func (r Reconciler) refund(ctx context.Context, orderID string) error {
 	if err != nil {
 		return err
 	}
-	if rec.Carrier == stock.Dispatched {
-		if err := r.Orders.Flag(ctx, rec, reconciler, stock.RefundedThoughDispatched); err != nil {
+	if rec.Carrier == orderstore.Dispatched {
+		if err := r.Orders.Flag(ctx, rec, reconciler, orderstore.RefundedThoughDispatched); err != nil {
 			return err
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -55,7 +55,7 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 		l.killed(id)
 		leave(id, "tok_ok")
 	}
-	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "inside", For: stock.Customer}))
+	l.must(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer}))
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
 	l.must(l.Lost(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
 	l.once()
@@ -89,7 +89,7 @@ func TestRetryOrGiveUp(t *testing.T) {
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
 		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: actions[0]}))
-		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, stock.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
+		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -192,13 +192,13 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	o = l.accepted("approved", "tok_ok")
 	_, err = l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
 	l.must(err)
-	l.must(l.Store.Decide(t.Context(), "approved", stock.Approved, stock.Note{Actor: "ann", Action: "approve"}))
+	l.must(l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
 	l.once()
 
-	for id, d := range map[string]stock.Decision{"rejected": stock.Rejected, "expired": stock.Expired} {
+	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired} {
 		_, err = l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
 		l.must(err)
-		l.must(l.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: map[stock.Decision]string{stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire}[d], Text: string(d)}))
+		l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d], Text: string(d)}))
 		l.once()
 	}
 
@@ -207,7 +207,7 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.must(err)
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
-	l.must(l.Store.RequestCancel(t.Context(), "cancelled", stock.Note{Actor: "ann", Action: "cancel"}))
+	l.must(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
 	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
@@ -226,12 +226,12 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 func TestOtherTermsDoNotApprove(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
-	for id, d := range map[string]stock.Decision{"rejected": stock.Rejected, "expired": stock.Expired, "approved": stock.Approved, "undecided": ""} {
+	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired, "approved": orderstore.Approved, "undecided": ""} {
 		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval, time.Hour)
 		l.must(err)
 		if d != "" {
-			l.must(l.Store.Decide(t.Context(), id, d, stock.Note{Actor: "ann", Action: map[stock.Decision]string{
-				stock.Rejected: stock.NoteReject, stock.Expired: stock.NoteExpire, stock.Approved: stock.NoteApprove,
+			l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
+				orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire, orderstore.Approved: orderstore.NoteApprove,
 			}[d], Text: "why"}))
 		}
 		l.found("order is AWAITING_APPROVAL and has no saga", "saga started again")
@@ -246,7 +246,7 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 			if len(l.charges()) > 1 { // of the one that is approved
 				t.Errorf("charged: %v", l.charges())
 			}
-			l.must(l.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"}))
+			l.must(l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
 			l.must(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
 		}
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
@@ -281,7 +281,7 @@ func TestRetriedUnderOtherTerms(t *testing.T) {
 	l.Terms.ApprovalAbove = 0
 	_, err := l.Store.Reserve(t.Context(), l.accepted("o", "tok_ok"), order.StatusAwaitingApproval)
 	l.must(err)
-	l.must(l.Store.Decide(t.Context(), "o", stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"}))
+	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
 	l.must(l.Lost(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -300,7 +300,7 @@ func (l leaky) resolved(id, action string) {
 		l.must(err)
 	}
 	l.must(l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
-	l.must(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, stock.Note{Actor: "ann", Action: action}))
+	l.must(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
 }
 
 // TestRefundedByHand: what an operator has paid back elsewhere is not refunded
@@ -337,7 +337,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 		l.paid(id, "tok_ok")
 		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 		if id == "refused" {
-			_, _, err := l.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp-" + id, Said: stock.Refused, Reason: "island"})
+			_, _, err := l.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Refused, Reason: "island"})
 			l.must(err)
 		}
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
@@ -346,7 +346,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 			l.must(err)
 		}
 	}
-	l.must(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", stock.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
+	l.must(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
 	for _, f := range l.once() {
 		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
 			t.Errorf("%+v", f)
@@ -365,7 +365,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 		}
 		stale := l.is(id, order.StatusNeedsAttention)
 		stale.Carrier, stale.Refunding, stale.GivenUp = "", false, false // read just before
-		if err := l.Lost(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, stock.ErrFinished) {
+		if err := l.Lost(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, orderstore.ErrFinished) {
 			t.Error(id, err)
 		}
 		if rec := l.is(id, order.StatusNeedsAttention); rec.Settled != nil {

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -30,8 +30,8 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		}
 		lost.backlog = waiting > 0 || err != nil // unknown, they may be in the queue
 	}
-	err = r.Orders.Walk(ctx, live, pageSize, func(page []stock.Record) error {
-		page = slices.DeleteFunc(page, func(rec stock.Record) bool {
+	err = r.Orders.Walk(ctx, live, pageSize, func(page []orderstore.Record) error {
+		page = slices.DeleteFunc(page, func(rec orderstore.Record) bool {
 			again := alive[rec.OrderID] // it has changed its status meanwhile
 			alive[rec.OrderID] = true
 			return again
@@ -40,7 +40,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		for _, rec := range page {
 			paid.add(rec)
 		}
-		page = slices.DeleteFunc(page, func(rec stock.Record) bool { return !r.settled(rec.UpdatedAt) })
+		page = slices.DeleteFunc(page, func(rec orderstore.Record) bool { return !r.settled(rec.UpdatedAt) })
 		sagas := r.sagasOf(ctx, page)
 		for i, rec := range page {
 			if err := r.order(ctx, rep, &lost, rec, sagas[i]); err != nil { // the others are looked at all the same
@@ -72,7 +72,7 @@ type sagaOf struct {
 
 // sagasOf asks for many at a time: a sidecar answers one in milliseconds, and
 // most of those that are asked for wait as they should.
-func (r Reconciler) sagasOf(ctx context.Context, page []stock.Record) []sagaOf {
+func (r Reconciler) sagasOf(ctx context.Context, page []orderstore.Record) []sagaOf {
 	out := make([]sagaOf, len(page))
 	var g errgroup.Group
 	g.SetLimit(16)
@@ -86,7 +86,7 @@ func (r Reconciler) sagasOf(ctx context.Context, page []stock.Record) []sagaOf {
 	return out
 }
 
-func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec stock.Record, found sagaOf) error {
+func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec orderstore.Record, found sagaOf) error {
 	inst, err := found.Instance, found.err
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
@@ -132,7 +132,7 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec s
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be begun anew", "saga begun anew", func() error { return r.restart(ctx, rec) })
 	case endedFor(inst, dropped): // likewise
 		r.found(ctx, rep, rec.OrderID, "saga was terminated to be dropped", "saga dropped", func() error { return r.purge(ctx, rec.OrderID) })
-	case rec.Carrier == stock.Refused && rec.Status != order.StatusNeedsAttention:
+	case rec.Carrier == orderstore.Refused && rec.Status != order.StatusNeedsAttention:
 		// Nothing is on its way. It may have been COMPLETED before, and whoever
 		// took the refusal in died before the saga was started again.
 		r.found(ctx, rep, rec.OrderID, is+" and refused by the carrier, but "+ended, "saga started again", func() error { return r.restart(ctx, rec) })
@@ -162,7 +162,7 @@ const slowGraces = 24
 // brings another, and means nothing to a saga that is well. A step of which it
 // lost the answer it never asks for again: such a saga is begun anew, and
 // finds what is done.
-func (r Reconciler) wake(ctx context.Context, rep *Report, rec stock.Record, inst engine.Instance) error {
+func (r Reconciler) wake(ctx context.Context, rep *Report, rec orderstore.Record, inst engine.Instance) error {
 	still := r.Now().Sub(rec.UpdatedAt)
 	what := "order has been " + string(rec.Status) + " for " + still.Round(time.Second).String()
 	parked := rec.Status == order.StatusNeedsAttention
@@ -238,12 +238,12 @@ func (r Reconciler) stalledFor(ctx context.Context, id string) (string, error) {
 // tell repeats to a saga that waits for an approval what was decided about its
 // order: whoever took the decision in may have died before the saga heard of it.
 // The time for it is over if nothing was: the wake-up for that was lost.
-func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
-	what, event, payload := "order was "+string(rec.Decision), workflows.EventApproval, any(workflows.Approval{Approved: rec.Decision == stock.Approved})
+func (r Reconciler) tell(ctx context.Context, rep *Report, rec orderstore.Record) {
+	what, event, payload := "order was "+string(rec.Decision), workflows.EventApproval, any(workflows.Approval{Approved: rec.Decision == orderstore.Approved})
 	switch {
 	case rec.CancelRequested:
 		what, event, payload = "order was cancelled", workflows.EventCancel, cancellation(rec)
-	case rec.Decision == stock.Expired: // which the saga reads in the order's record
+	case rec.Decision == orderstore.Expired: // which the saga reads in the order's record
 		what = "order's approval has expired"
 	case rec.Decision == "":
 		what, event, payload = "order was to be approved until "+rec.AsleepUntil, saga.Nudge, nil
@@ -254,7 +254,7 @@ func (r Reconciler) tell(ctx context.Context, rep *Report, rec stock.Record) {
 }
 
 // waitsAsItMay is for sagas that have not ended.
-func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
+func (r Reconciler) waitsAsItMay(rec orderstore.Record, inst engine.Instance) bool {
 	still := r.Now().Sub(rec.UpdatedAt)
 	switch {
 	case inst.Status.Ended() || inst.Status == engine.Suspended || inst.Status == engine.Stalled:
@@ -271,19 +271,19 @@ func (r Reconciler) waitsAsItMay(rec stock.Record, inst engine.Instance) bool {
 
 // overdue is for an order that waits for its approval: the saga should have seen
 // by now that the time for it is over.
-func (r Reconciler) overdue(rec stock.Record) bool {
+func (r Reconciler) overdue(rec orderstore.Record) bool {
 	until, err := time.Parse(time.RFC3339Nano, rec.AsleepUntil)
 	return err == nil && r.settled(until)
 }
 
-func cancellation(rec stock.Record) workflows.Cancellation {
+func cancellation(rec orderstore.Record) workflows.Cancellation {
 	by, why := rec.CancelledBy()
 	return workflows.Cancellation{By: by, Reason: why}
 }
 
 // pause is how long an order is left alone after it was looked after. It
 // doubles each time: what was done stays in its notes and its saga's history.
-func (r Reconciler) pause(rec stock.Record) time.Duration {
+func (r Reconciler) pause(rec orderstore.Record) time.Duration {
 	pause := r.Grace
 	for _, n := range rec.Notes {
 		if n.Actor == reconciler {

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -62,10 +62,10 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 			l.paid("o", "tok_ok")
 			l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 			l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
-			_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+			_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
 			l.must(err)
 			if c.decided != "" {
-				l.must(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), stock.Note{Actor: "ann", Action: string(c.decided)}))
+				l.must(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}))
 			}
 			e := &atCarrier{Engine: l.Parts.Engine, lost: c.lost}
 			l.Sagas = e

@@ -17,9 +17,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -27,19 +27,19 @@ import (
 
 // Orders is what the reconciler uses of *stock.Store.
 type Orders interface {
-	Get(ctx context.Context, orderID string) (stock.Record, error)
-	GetReservation(ctx context.Context, orderID string) (stock.Reservation, error)
+	Get(ctx context.Context, orderID string) (orderstore.Record, error)
+	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
 	BackFill(ctx context.Context) (int, error)
-	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error
-	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error
-	ListLevels(ctx context.Context, cursor string, limit int) ([]stock.Level, string, error)
-	GetLevel(ctx context.Context, sku string) (stock.Level, error)
-	ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error)
+	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]orderstore.Record) error) error
+	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]orderstore.Record) error) error
+	ListLevels(ctx context.Context, cursor string, limit int) ([]orderstore.Level, string, error)
+	GetLevel(ctx context.Context, sku string) (orderstore.Level, error)
+	ListReservations(ctx context.Context, cursor string, limit int) ([]orderstore.Reservation, string, error)
 	Release(ctx context.Context, orderID string, final order.Status, reason string) error
-	MarkRefunding(ctx context.Context, orderID string) (stock.Record, error)
+	MarkRefunding(ctx context.Context, orderID string) (orderstore.Record, error)
 	MarkRefunded(ctx context.Context, orderID, refundID string) error
-	AddNote(ctx context.Context, orderID string, n stock.Note) error
-	Flag(ctx context.Context, rec stock.Record, actor, text string) error
+	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
+	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	Unpark(ctx context.Context, orderID string, to order.Status) error
 	GiveUp(ctx context.Context, orderID string) error
@@ -90,7 +90,7 @@ type Reconciler struct {
 	Unpaid *Unpaid
 	// Inform tells who placed an order that is undone here how it ends: final. No
 	// saga does. It may be called again. nil: nobody is told.
-	Inform func(ctx context.Context, rec stock.Record, final order.Status) error
+	Inform func(ctx context.Context, rec orderstore.Record, final order.Status) error
 	// Stalled is what runs remember of sagas that Dapr runs no more; may be nil.
 	Stalled *Stalled
 
@@ -146,7 +146,7 @@ func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err err
 		r.Stalled = &Stalled{}
 	}
 	alive, began := map[string]bool{}, r.Now()
-	paid := claims{orders: map[string]stock.Record{}, doubted: map[string]bool{}}
+	paid := claims{orders: map[string]orderstore.Record{}, doubted: map[string]bool{}}
 	all, errOrders := r.orders(ctx, &rep, alive, paid)
 	errReservations := r.reservations(ctx, &rep)
 	errEnded := r.ended(ctx, alive, paid)
@@ -255,7 +255,7 @@ func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, actio
 			f.Action = "left alone: its saga runs by now"
 		} else if err != nil {
 			f.Action, f.Error = "failed", text.Cut(err.Error(), text.Max)
-		} else if err := r.Orders.AddNote(ctx, orderID, stock.Note{Actor: reconciler, Action: action, Text: what}); err != nil && !errors.Is(err, stock.ErrNotFound) {
+		} else if err := r.Orders.AddNote(ctx, orderID, orderstore.Note{Actor: reconciler, Action: action, Text: what}); err != nil && !errors.Is(err, orderstore.ErrNotFound) {
 			f.Error = text.Cut(err.Error(), text.Max)
 		}
 	}

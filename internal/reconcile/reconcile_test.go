@@ -15,10 +15,10 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -64,7 +64,7 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err = l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Refused, Reason: "island"})
+	_, _, err = l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Refused, Reason: "island"})
 	l.must(err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -86,7 +86,7 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		l.is(id, order.StatusCompleted)
-		_, reopened, err := l.Store.CarrierAnswered(t.Context(), id, stock.CarrierAnswer{ShipmentID: "shp-" + id, Said: stock.Refused, Reason: "island"})
+		_, reopened, err := l.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Refused, Reason: "island"})
 		if err != nil || !reopened {
 			t.Fatalf("%v %v", reopened, err)
 		}
@@ -114,13 +114,13 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	l.killed("o")
 	l.paid("o", "tok_ok")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
 	l.must(err)
 	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
 	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
-	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n stock.Note) bool {
-		return n.Action == "flagged" && n.Text == stock.RefundedThoughDispatched
+	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool {
+		return n.Action == "flagged" && n.Text == orderstore.RefundedThoughDispatched
 	}) {
 		t.Errorf("%+v", rec.Notes)
 	}
@@ -184,12 +184,12 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 
 // late is a store whose lists are a moment old when they arrive.
 type late struct {
-	*stock.Store
+	*orderstore.Store
 	meanwhile func()
 }
 
-func (s late) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]stock.Record) error) error {
-	return s.Store.Walk(ctx, statuses, limit, func(page []stock.Record) error {
+func (s late) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]orderstore.Record) error) error {
+	return s.Store.Walk(ctx, statuses, limit, func(page []orderstore.Record) error {
 		if len(page) > 0 {
 			s.meanwhile()
 		}
@@ -197,7 +197,7 @@ func (s late) Walk(ctx context.Context, statuses []order.Status, limit int, f fu
 	})
 }
 
-func (s late) ListReservations(ctx context.Context, cursor string, limit int) ([]stock.Reservation, string, error) {
+func (s late) ListReservations(ctx context.Context, cursor string, limit int) ([]orderstore.Reservation, string, error) {
 	list, next, err := s.Store.ListReservations(ctx, cursor, limit)
 	s.meanwhile()
 	return list, next, err
@@ -312,7 +312,7 @@ func TestListsOfAnOlderRelease(t *testing.T) {
 	})
 	l.must(err)
 	list := func() int {
-		p, err := l.Store.List(t.Context(), stock.Query{Limit: 10})
+		p, err := l.Store.List(t.Context(), orderstore.Query{Limit: 10})
 		l.must(err)
 		return len(p.Records)
 	}

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -22,7 +22,7 @@ func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.nothing()
-	l.must(l.Store.Decide(t.Context(), "o", stock.Rejected, stock.Note{Actor: "ann", Action: "reject"}))
+	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
 	l.found("order was rejected and its saga waits on", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
@@ -36,7 +36,7 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
 	l.found("order was to be approved until ", "saga told again")
-	l.must(l.Store.Decide(t.Context(), "o", stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "late"}))
+	l.must(l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}))
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order's approval has expired and its saga waits on", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -52,7 +52,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.CarrierTimeout = time.Hour
 	l.silent("o")
-	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
 	l.must(err)
 	l.found("the carrier has dispatched the order and its saga waits on", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -69,7 +69,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, err = l.Store.CarrierAnswered(t.Context(), "late", stock.CarrierAnswer{ShipmentID: "shp-late", Said: stock.Refused, Reason: "island"})
+	_, _, err = l.Store.CarrierAnswered(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Said: orderstore.Refused, Reason: "island"})
 	l.must(err)
 	l.found("the carrier has refused the order and its saga waits on", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
@@ -192,7 +192,7 @@ func TestCancelledSagaWithALostStepIsBegunAnew(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
-	l.must(l.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"}))
+	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("ChargePayment never answered", "saga begun anew")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -206,7 +206,7 @@ func TestCancelledSagaWithALostStepIsBegunAnew(t *testing.T) {
 func TestCancelThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
-	l.must(l.Store.RequestCancel(t.Context(), "o", stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"}))
+	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.found("order was cancelled and its saga waits on", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
@@ -223,7 +223,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
-	l.must(l.Store.Resolve(t.Context(), "o", "reserve", "skip", stock.Note{Actor: "ann", Action: "skip"}))
+	l.must(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
 	l.found("skip was decided and its saga waits on", "saga told again")
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
@@ -303,7 +303,7 @@ func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
 	find(l.Parts.Engine)
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
-	l.must(l.Store.Decide(t.Context(), "approval", stock.Rejected, stock.Note{Actor: "ann", Action: "reject"}))
+	l.must(l.Store.Decide(t.Context(), "approval", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
 	l.must(saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "approval")
 	l.must(err)

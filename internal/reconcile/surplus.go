@@ -5,14 +5,14 @@ import (
 	"slices"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // surplus looks at a charge that stands, of an order that is COMPLETED. If it
 // is not the one that the order's record has, it goes back, provided that the
 // other one stands too: else it is the only money there is. It reports what
 // charge does.
-func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec stock.Record, c payment.Entry) (ended bool, err error) {
+func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec orderstore.Record, c payment.Entry) (ended bool, err error) {
 	if c.ID == rec.ChargeID {
 		return true, nil
 	}

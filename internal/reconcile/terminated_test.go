@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -55,16 +55,16 @@ func TestTerminatedAfterADecision(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, decide := range map[string]func(id string) error{
 		"cancelled": func(id string) error {
-			return l.Store.RequestCancel(t.Context(), id, stock.Note{Actor: "ann", Action: stock.NoteCancel, Text: "why"})
+			return l.Store.RequestCancel(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"})
 		},
 		"rejected": func(id string) error {
-			return l.Store.Decide(t.Context(), id, stock.Rejected, stock.Note{Actor: "ann", Action: stock.NoteReject, Text: "why"})
+			return l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"})
 		},
 		"expired": func(id string) error {
-			return l.Store.Decide(t.Context(), id, stock.Expired, stock.Note{Actor: "saga", Action: stock.NoteExpire, Text: "nobody approved it"})
+			return l.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "nobody approved it"})
 		},
 		"approved": func(id string) error {
-			return l.Store.Decide(t.Context(), id, stock.Approved, stock.Note{Actor: "ann", Action: stock.NoteApprove})
+			return l.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
 		},
 	} {
 		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
@@ -87,7 +87,7 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.CarrierAnswered(t.Context(), o.OrderID, stock.CarrierAnswer{ShipmentID: "shp-o", Said: stock.Refused, Reason: "island"})
+	_, _, err := l.Store.CarrierAnswered(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Refused, Reason: "island"})
 	l.must(errors.Join(err, l.Store.SagaTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
@@ -109,7 +109,7 @@ func TestTerminatedIsKept(t *testing.T) {
 		}
 	}
 	down := errors.New("down")
-	for said, want := range map[error]error{down: down, stock.ErrFinished: nil} {
+	for said, want := range map[error]error{down: down, orderstore.ErrFinished: nil} {
 		err := reconcile.Terminated(func(context.Context, string, string) error { return said })(t.Context(), "o", "")
 		if !errors.Is(err, want) {
 			t.Errorf("%v: %v", said, err)

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -58,21 +58,21 @@ func (u *Unpaid) succeed(at time.Time) {
 type claims struct {
 	// orders count as paid, or have ended without their money having gone back, by
 	// their ids, until their charge is seen standing in the provider's ledger.
-	orders map[string]stock.Record
+	orders map[string]orderstore.Record
 	// doubted are orders of which the ledger says what cannot be.
 	doubted map[string]bool
 }
 
-func (c claims) add(rec stock.Record) {
+func (c claims) add(rec orderstore.Record) {
 	if claimed(rec) {
-		c.orders[rec.OrderID] = stock.Record{ChargeID: rec.ChargeID, Total: rec.Total, Currency: rec.Currency}
+		c.orders[rec.OrderID] = orderstore.Record{ChargeID: rec.ChargeID, Total: rec.Total, Currency: rec.Currency}
 	}
 }
 
 // claimed reports whether an order's money is to be proven. That an operator has
 // sent an order says nothing about its payment; one that was undone, an operator
 // may have paid back elsewhere.
-func claimed(rec stock.Record) bool {
+func claimed(rec orderstore.Record) bool {
 	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
 	return paid || kept(rec) && !rec.ByHand()
 }
@@ -84,11 +84,11 @@ func (c claims) seen(e payment.Entry) {
 }
 
 // kept is for an order that has ended, was charged, and has no refund.
-func kept(rec stock.Record) bool {
+func kept(rec orderstore.Record) bool {
 	return rec.Status.Terminal() && rec.Status != order.StatusCompleted && rec.ChargeID != "" && rec.RefundID == ""
 }
 
-func pays(e payment.Entry, rec stock.Record) bool {
+func pays(e payment.Entry, rec orderstore.Record) bool {
 	return !e.Refunded && e.Amount == rec.Total && e.Currency == rec.Currency
 }
 
@@ -108,12 +108,12 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 	if since.IsZero() {
 		since = r.Now().Add(-slowGraces * r.Grace)
 	}
-	records := make([]stock.Record, len(ended))
+	records := make([]orderstore.Record, len(ended))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, id := range ended {
 		g.Go(func() (err error) {
-			if records[i], err = r.Orders.Get(gctx, id); errors.Is(err, stock.ErrNotFound) {
+			if records[i], err = r.Orders.Get(gctx, id); errors.Is(err, orderstore.ErrNotFound) {
 				return nil
 			}
 			return err
@@ -126,7 +126,7 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 		c.add(rec)
 	}
 	final := slices.DeleteFunc(order.Statuses(), func(s order.Status) bool { return !s.Terminal() })
-	err := r.Orders.WalkSince(ctx, since, final, pageSize, func(page []stock.Record) error {
+	err := r.Orders.WalkSince(ctx, since, final, pageSize, func(page []orderstore.Record) error {
 		for _, rec := range page {
 			c.add(rec)
 		}
@@ -206,7 +206,7 @@ const (
 // an error.
 func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string) (wrong verdict, err error) {
 	rec, err := r.Orders.Get(ctx, id)
-	if errors.Is(err, stock.ErrNotFound) {
+	if errors.Is(err, orderstore.ErrNotFound) {
 		return no, nil
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
@@ -53,7 +53,7 @@ func TestSentByHandIsNoPayment(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = nil // its clock is ahead of the orders'
 	l.sold(l.paid("sent", "tok_ok"))
-	l.must(l.Store.AddNote(t.Context(), "sent", stock.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
+	l.must(l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
 	l.nothing()
 	l.givenBack("sent")
 	l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
@@ -80,7 +80,7 @@ func TestEndedWithoutARefund(t *testing.T) {
 	}
 	charged("forgotten", "ch_1") // the provider does not know it
 	charged("by hand", "ch_2")
-	l.must(l.Store.AddNote(t.Context(), "by hand", stock.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
+	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
 	l.paid("unwritten", "tok_ok") // refunded, and who did it died
 	l.givenBack("unwritten")
 	for _, id := range []string{"forgotten", "by hand", "unwritten"} {
@@ -109,17 +109,17 @@ func TestEndedWithoutARefund(t *testing.T) {
 			t.Fatalf("%+v", f)
 		}
 	}
-	l.must(l.Store.AddNote(t.Context(), "forgotten", stock.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
+	l.must(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
 	l.nothing()
 }
 
 // counted says since when orders that have completed were read.
 type counted struct {
-	*stock.Store
+	*orderstore.Store
 	since *[]time.Time
 }
 
-func (a counted) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]stock.Record) error) error {
+func (a counted) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]orderstore.Record) error) error {
 	*a.since = append(*a.since, since)
 	return a.Store.WalkSince(ctx, since, statuses, limit, f)
 }

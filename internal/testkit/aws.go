@@ -11,9 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // AWS is a local endpoint with all resources made.
@@ -22,7 +22,7 @@ type AWS struct {
 	Handler   http.Handler // answers as Endpoint does, for who stands before it
 	Clients   *cloud.Clients
 	Resources cloud.Resources
-	Store     *stock.Store
+	Store     *orderstore.Store
 }
 
 // NewAWS starts a local endpoint that keeps nothing and ends with the test.
@@ -45,7 +45,7 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	must(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)
 	must(t, err)
-	a.Store = stock.New(a.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	a.Store = orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	must(t, a.Store.CreateTables(ctx))
 	return a
 }
@@ -71,16 +71,16 @@ func (a AWS) SetStock(t testing.TB, available map[string]int64) {
 }
 
 // SetStock makes so many pieces of each SKU available, whatever there was.
-func SetStock(t testing.TB, s *stock.Store, available map[string]int64) {
+func SetStock(t testing.TB, s *orderstore.Store, available map[string]int64) {
 	t.Helper()
 	ctx := context.Background()
 	for sku, n := range available {
 		Eventually(t, sku+" is counted", func() error {
 			l, err := s.GetLevel(ctx, sku)
-			against := stock.NewSKU
+			against := orderstore.NewSKU
 			if err == nil {
 				against = l.Version()
-			} else if !errors.Is(err, stock.ErrNotFound) {
+			} else if !errors.Is(err, orderstore.ErrNotFound) {
 				return err
 			}
 			_, err = s.Count(ctx, sku, n+l.Reserved, against)

@@ -7,9 +7,9 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/activities/stock"
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // NewDaprSystem is NewSystem on real Dapr, by `ordersaga dev`'s own rules and
@@ -45,7 +45,7 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*app.Dev)
 	must(t, err)
 	s.Resources, err = s.Clients.Setup(ctx) // which it has, and so only names them
 	must(t, err)
-	s.Store = stock.New(s.Clients.DynamoDB, stock.TablesWithPrefix(""), nil)
+	s.Store = orderstore.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	return s
 }
 

@@ -1,0 +1,88 @@
+package orderstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+func adjusted(id string, lines ...stockevent.Line) stockevent.Adjusted {
+	return stockevent.Adjusted{Type: stockevent.TypeAdjusted, EventID: id, Reason: stockevent.Correction, Lines: lines}
+}
+
+func TestAdjustOnce(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	adjuster := orderstore.NewAdjuster(a.Store, "")
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(adjuster.CreateTable(t.Context()))
+	check(adjuster.CreateTable(t.Context()))
+	e := adjusted("e", stockevent.Line{SKU: "A", Quantity: 5}, stockevent.Line{SKU: "B", Quantity: 2})
+	for n := range 4 {
+		announced, err := adjuster.Apply(t.Context(), e)
+		if err != nil || announced != (n >= 2) {
+			t.Errorf("announced %v %v", announced, err)
+		}
+		if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l != (orderstore.Level{SKU: "A", Available: 5, Received: 5}) {
+			t.Errorf("%+v %v", l, err)
+		}
+		if n >= 1 {
+			check(adjuster.Announced(t.Context(), "e"))
+		}
+	}
+	if err := adjuster.Announced(t.Context(), "unknown"); !errors.Is(err, orderstore.ErrFinished) {
+		t.Error(err)
+	}
+	if _, err := adjuster.Apply(t.Context(), adjusted("e", stockevent.Line{SKU: "A", Quantity: 6})); !errors.Is(err, orderstore.ErrEventConflict) {
+		t.Error(err)
+	}
+	_, err := adjuster.Apply(t.Context(), adjusted("below", stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: -3}, stockevent.Line{SKU: "C", Quantity: -1}))
+	refused, ok := errors.AsType[*orderstore.RefusedError](err)
+	if !ok || len(refused.Fields) != 2 || !strings.HasPrefix(refused.Fields[0], "lines[1].quantity: is -3") {
+		t.Error(err)
+	}
+	_, err = a.Store.Count(t.Context(), "FULL", orderstore.MaxLevel, orderstore.NewSKU)
+	check(err)
+	if _, err := adjuster.Apply(t.Context(), adjusted("above", stockevent.Line{SKU: "FULL", Quantity: 1})); err == nil || !strings.Contains(err.Error(), "more than 1000000000000") {
+		t.Error(err)
+	}
+	ledger, err := a.Store.CheckLedger(t.Context())
+	if err != nil || len(ledger.Violations) > 0 || ledger.Units.Available != 7+orderstore.MaxLevel {
+		t.Errorf("%+v %v", ledger, err)
+	}
+}
+
+// TestAdjustAtOnce: the same events by many, on SKUs that all share, among
+// transactions that conflict.
+func TestAdjustAtOnce(t *testing.T) {
+	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = awslocal.Some(0.2, 1) })
+	adjuster := orderstore.NewAdjuster(a.Store, "")
+	if err := adjuster.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for n := range 25 {
+				if _, err := adjuster.Apply(t.Context(), adjusted(fmt.Sprint("e", n), stockevent.Line{SKU: "A", Quantity: 2}, stockevent.Line{SKU: "B", Quantity: 1})); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 50 {
+		t.Errorf("%+v %v", l, err)
+	}
+}

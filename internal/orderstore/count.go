@@ -1,0 +1,119 @@
+package orderstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// ErrChanged says that what is on hand of a SKU is not what the stocktake was made
+// against any more.
+var ErrChanged = errors.New("what is on hand has changed since")
+
+// NewSKU is the version against which a SKU is counted that has no level yet.
+const NewSKU = ""
+
+// Version changes with what is on hand: with each delivery, sale and
+// stocktake. What is reserved is still on hand, so reserving does not change it.
+func (l Level) Version() string { return fmt.Sprintf("%d-%d-%d", l.Received, l.Sold, l.Counts) }
+
+// ReservedError says that more is reserved than was counted.
+type ReservedError struct {
+	SKU               string
+	Counted, Reserved int64
+}
+
+func (e *ReservedError) Error() string {
+	return fmt.Sprintf("stock of %s: %d pieces were counted, and orders hold %d: count again, or cancel orders first", e.SKU, e.Counted, e.Reserved)
+}
+
+// Count records a stocktake: how many pieces are on hand, which are those that
+// are available and those that are reserved. Available becomes the rest beside
+// what is reserved, and Received takes the difference.
+//
+// against is the Version of the level that was counted, or NewSKU. The error is
+// ErrChanged if it is another one now, and *ReservedError if more is reserved
+// than was counted. The last count stays with the level, so that a repetition
+// of it changes nothing, whatever was sold since, and returns the level as it is.
+func (s *Store) Count(ctx context.Context, sku string, counted int64, against string) (Level, error) {
+	if counted < 0 || counted > MaxLevel {
+		return Level{}, fmt.Errorf("count stock of %s: %d pieces, 0 to %d are allowed", sku, counted, int64(MaxLevel))
+	}
+	in := &dynamodb.UpdateItemInput{
+		TableName: &s.tables.Stock, Key: item{"sku": str(sku)},
+		ReturnValues: types.ReturnValueAllNew, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ExpressionAttributeValues: item{":counted": num(counted), ":against": str(against), ":one": num(1), ":at": str(s.stamp())},
+	}
+	if against == NewSKU {
+		in.UpdateExpression = aws.String("SET available = :counted, received = :counted, reserved = :zero, sold = :zero, counts = :one, counted = :counted, countedAgainst = :against, countedAt = :at")
+		in.ConditionExpression = aws.String("attribute_not_exists(sku)")
+		in.ExpressionAttributeValues[":zero"] = num(0)
+	} else {
+		var was Level
+		if _, err := fmt.Sscanf(against+"\n", "%d-%d-%d\n", &was.Received, &was.Sold, &was.Counts); err != nil || was.Version() != against {
+			return Level{}, fmt.Errorf("count stock of %s: no level has the version %q: %w", sku, against, ErrChanged)
+		}
+		// On hand is what was received and not sold. What a level has not is 0: it may
+		// have been put in by other means.
+		in.UpdateExpression = aws.String("SET available = :counted - if_not_exists(reserved, :zero), received = :counted + if_not_exists(sold, :zero), " +
+			"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero), " +
+			"counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against, countedAt = :at")
+		in.ConditionExpression = aws.String("attribute_exists(sku) AND (attribute_not_exists(reserved) OR reserved <= :counted)")
+		in.ExpressionAttributeValues[":zero"] = num(0)
+		for name, n := range map[string]int64{"received": was.Received, "sold": was.Sold, "counts": was.Counts} {
+			is := name + " = :" + name
+			if n == 0 {
+				is = "(attribute_not_exists(" + name + ") OR " + is + ")"
+			}
+			*in.ConditionExpression += " AND " + is
+			in.ExpressionAttributeValues[":"+name] = num(n)
+		}
+	}
+	out, err := s.db.UpdateItem(ctx, in)
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return s.counted(ctx, sku, counted, against, failed.Item)
+	}
+	if err != nil {
+		return Level{}, fmt.Errorf("count stock of %s: %w", sku, err)
+	}
+	return decodeLevel(sku, out.Attributes)
+}
+
+// counted tells why a count was not taken, or that it was before. found is the
+// level; an emulator may not say it.
+func (s *Store) counted(ctx context.Context, sku string, counted int64, against string, found item) (l Level, err error) {
+	if len(found) == 0 {
+		if found, err = s.getItem(ctx, s.tables.Stock, "sku", sku); err != nil && !errors.Is(err, ErrNotFound) {
+			return l, fmt.Errorf("count stock of %s: %w", sku, err)
+		}
+	}
+	if len(found) == 0 {
+		return l, fmt.Errorf("count stock of %s: it has no level: %w", sku, ErrChanged)
+	}
+	var last struct {
+		Counted *int64  `dynamodbav:"counted"`
+		Against *string `dynamodbav:"countedAgainst"`
+	}
+	if err := attributevalue.UnmarshalMap(found, &last); err != nil {
+		return l, fmt.Errorf("decode the last count of %s: %w", sku, err)
+	}
+	if l, err = decodeLevel(sku, found); err != nil {
+		return l, err
+	}
+	switch {
+	case last.Against != nil && *last.Against == against && *last.Counted == counted:
+		return l, nil
+	case l.Version() == against && l.Reserved > counted:
+		return l, &ReservedError{sku, counted, l.Reserved}
+	}
+	return l, fmt.Errorf("count stock of %s: %d on hand, of which %d are reserved, as version %s: %w", sku, l.Available+l.Reserved, l.Reserved, l.Version(), ErrChanged)
+}
+
+func decodeLevel(sku string, found item) (l Level, err error) {
+	return l, wrap(attributevalue.UnmarshalMap(found, &l), "decode stock of %s", sku)
+}

@@ -1,0 +1,220 @@
+package orderstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// level compares a SKU's ledger, whatever its version.
+func level(t *testing.T, s *orderstore.Store, sku string, available, reserved, sold int64) orderstore.Level {
+	t.Helper()
+	l, err := s.GetLevel(t.Context(), sku)
+	if err != nil || l.Available != available || l.Reserved != reserved || l.Sold != sold || l.Received != available+reserved+sold {
+		t.Errorf("%+v %v, want %d, %d, %d", l, err, available, reserved, sold)
+	}
+	return l
+}
+
+// TestCount: what is reserved is on the shelf, too.
+func TestCount(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	ctx, s := t.Context(), a.Store
+	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
+	check(t, err)
+	old := level(t, s, "A", 10, 0, 0)
+	_, err = s.Reserve(ctx, accept(t, s, newOrder("o")), order.StatusReserved) // 2
+	check(t, err)
+	if l := level(t, s, "A", 8, 2, 0); l.Version() != old.Version() {
+		t.Errorf("what is reserved has left the shelf: %s, was %s", l.Version(), old.Version())
+	}
+
+	l, err := s.Count(ctx, "A", 7, old.Version())
+	if err != nil || l != level(t, s, "A", 5, 2, 0) {
+		t.Errorf("%+v %v", l, err)
+	}
+	_, err = s.Count(ctx, "A", 1, l.Version())
+	if held, ok := errors.AsType[*orderstore.ReservedError](err); !ok || held.Counted != 1 || held.Reserved != 2 || !strings.Contains(err.Error(), "1 pieces were counted, and orders hold 2") {
+		t.Error(err)
+	}
+	for _, against := range []string{old.Version(), orderstore.NewSKU, "x", "1-2", l.Version() + " ", "07-0-2"} {
+		if _, err := s.Count(ctx, "A", 6, against); !errors.Is(err, orderstore.ErrChanged) {
+			t.Errorf("against %q: %v", against, err)
+		}
+	}
+	level(t, s, "A", 5, 2, 0)
+	if _, err := s.Count(ctx, "B", 6, l.Version()); !errors.Is(err, orderstore.ErrChanged) {
+		t.Error(err)
+	}
+	if _, err := s.GetLevel(ctx, "B"); !errors.Is(err, orderstore.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// TestLevelWithoutCounts: what somebody has put in without sold and reserved can
+// be counted, reserved and sold all the same.
+func TestLevelWithoutCounts(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *orderstore.Store){
+		"counted": func(t *testing.T, s *orderstore.Store) {
+			l := level(t, s, "A", 5, 0, 0)
+			_, err := s.Count(t.Context(), "A", 11, l.Version())
+			check(t, err)
+			if _, err := s.Count(t.Context(), "A", 12, l.Version()); !errors.Is(err, orderstore.ErrChanged) {
+				t.Error(err)
+			}
+			l = level(t, s, "A", 11, 0, 0)
+			_, err = s.Count(t.Context(), "A", 3, l.Version())
+			check(t, err)
+			level(t, s, "A", 3, 0, 0)
+		},
+		"sold and counted": func(t *testing.T, s *orderstore.Store) {
+			sold(t, s, "o")
+			l := level(t, s, "A", 3, 0, 2)
+			_, err := s.Count(t.Context(), "A", 11, l.Version())
+			check(t, err)
+			level(t, s, "A", 11, 0, 2)
+		},
+		"counted against another": func(t *testing.T, s *orderstore.Store) {
+			for _, against := range []string{"6-0-0", "5-1-0", "5-0-1", "0-0-0"} {
+				if _, err := s.Count(t.Context(), "A", 11, against); !errors.Is(err, orderstore.ErrChanged) {
+					t.Errorf("%s: %v", against, err)
+				}
+			}
+			level(t, s, "A", 5, 0, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := testkit.NewAWS(t, nil)
+			_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
+				"sku": &types.AttributeValueMemberS{Value: "A"}, "available": &types.AttributeValueMemberN{Value: "5"}, "received": &types.AttributeValueMemberN{Value: "5"},
+			}})
+			check(t, err)
+			use(t, a.Store)
+		})
+	}
+}
+
+// TestCountAfterASale: what was counted before has left since.
+func TestCountAfterASale(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	ctx, s := t.Context(), a.Store
+	a.SetStock(t, map[string]int64{"A": 10})
+	counted := level(t, s, "A", 10, 0, 0)
+	sold(t, s, "o")
+	if _, err := s.Count(ctx, "A", 10, counted.Version()); !errors.Is(err, orderstore.ErrChanged) {
+		t.Error(err)
+	}
+	level(t, s, "A", 8, 0, 2)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sold sells an order of two pieces of A.
+func sold(t *testing.T, s *orderstore.Store, id string) {
+	t.Helper()
+	_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)), order.StatusReserved)
+	check(t, err)
+	check(t, s.MarkPaid(t.Context(), id, "ch"))
+	check(t, s.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+	check(t, s.Sell(t.Context(), id, "shp-"+id, ""))
+}
+
+// TestCountIsRepeated, after an answer that was lost, while the shop goes on.
+func TestCountIsRepeated(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	ctx, s := t.Context(), a.Store
+	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
+	check(t, err)
+	sold(t, s, "o")
+	was := level(t, s, "A", 8, 0, 2)
+	l, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
+	if err != nil || l != was || l != level(t, s, "A", 8, 0, 2) {
+		t.Errorf("%+v %v", l, err)
+	}
+	if _, err := s.Count(ctx, "A", 11, orderstore.NewSKU); !errors.Is(err, orderstore.ErrChanged) {
+		t.Errorf("another count is taken for a repetition: %v", err)
+	}
+
+	_, err = s.Count(ctx, "A", 30, was.Version())
+	check(t, err)
+	sold(t, s, "p")
+	was30 := level(t, s, "A", 28, 0, 4)
+	if l, err := s.Count(ctx, "A", 30, was.Version()); err != nil || l != was30 {
+		t.Errorf("%+v %v", l, err)
+	}
+	_, err = s.Count(ctx, "A", 28, was30.Version()) // nothing has changed, but this was the last count
+	check(t, err)
+	if _, err := s.Count(ctx, "A", 30, was.Version()); !errors.Is(err, orderstore.ErrChanged) {
+		t.Error(err)
+	}
+	level(t, s, "A", 28, 0, 4)
+}
+
+// TestCountsAtOnce: all were made against the same level, and one is taken.
+func TestCountsAtOnce(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 100})
+	against := level(t, a.Store, "A", 100, 0, 0).Version()
+	var g sync.WaitGroup
+	var taken atomic.Int64
+	for n := range int64(8) {
+		g.Go(func() {
+			_, err := a.Store.Count(context.Background(), "A", n, against)
+			if err == nil {
+				taken.Add(1)
+			} else if !errors.Is(err, orderstore.ErrChanged) {
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	if taken.Load() != 1 {
+		t.Errorf("%d were taken", taken.Load())
+	}
+}
+
+// TestCountOfALevelFromBefore counts were numbered.
+func TestCountOfALevelFromBefore(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	n := func(v string) types.AttributeValue { return &types.AttributeValueMemberN{Value: v} }
+	_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
+		"sku": &types.AttributeValueMemberS{Value: "A"}, "available": n("7"), "reserved": n("1"), "sold": n("2"), "received": n("10"),
+	}})
+	check(t, err)
+	if l, err := a.Store.Count(t.Context(), "A", 9, "10-2-0"); err != nil || l != level(t, a.Store, "A", 8, 1, 2) {
+		t.Errorf("%+v %v", l, err)
+	}
+}
+
+func TestCountRefusesWhatNoShelfHas(t *testing.T) {
+	s := testkit.NewAWS(t, nil).Store
+	for _, n := range []int64{-1, orderstore.MaxLevel + 1} {
+		if _, err := s.Count(t.Context(), "A", n, orderstore.NewSKU); err == nil {
+			t.Errorf("%d is taken", n)
+		}
+	}
+	if _, err := s.GetLevel(t.Context(), "A"); !errors.Is(err, orderstore.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	for sku, n := range map[string]int64{"NONE": 0, "FULL": orderstore.MaxLevel} {
+		if l, err := s.Count(t.Context(), sku, n, orderstore.NewSKU); err != nil || l.Available != n || l.Received != n {
+			t.Errorf("%+v %v", l, err)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package orderstore_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestOneDecisionHolds: of approved, rejected, expired and cancelled, however
+// close they come, the order's record takes one. Only what was approved can still
+// be cancelled.
+func TestOneDecisionHolds(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 1000})
+	waiting := func(id string) string {
+		t.Helper()
+		if _, err := a.Store.Reserve(t.Context(), accept(t, a.Store, newOrder(id)), order.StatusAwaitingApproval); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	decisions := []orderstore.Decision{orderstore.Approved, orderstore.Rejected, orderstore.Expired}
+	for round := range 20 {
+		id := waiting("race-" + string(rune('a'+round)))
+		took := make([]error, len(decisions))
+		var cancelled error
+		var all sync.WaitGroup
+		for i, d := range decisions {
+			all.Go(func() { took[i] = a.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: string(d)}) })
+		}
+		all.Go(func() {
+			cancelled = a.Store.RequestCancel(t.Context(), id, orderstore.Note{Actor: "bob", Action: orderstore.NoteCancel})
+		})
+		all.Wait()
+		rec, err := a.Store.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var holds orderstore.Decision
+		for i, err := range took {
+			if err == nil {
+				if holds != "" {
+					t.Errorf("%s: both %s and %s were taken", id, holds, decisions[i])
+				}
+				holds = decisions[i]
+			} else if !errors.Is(err, orderstore.ErrFinished) {
+				t.Error(err)
+			}
+		}
+		if holds != rec.Decision || rec.CancelRequested != (cancelled == nil) || holds == "" && cancelled != nil {
+			t.Errorf("%s: %q was taken and cancel %v, yet it is %+v", id, holds, cancelled, rec)
+		}
+		if cancelled == nil && holds != "" && holds != orderstore.Approved {
+			t.Errorf("%s: %s and cancelled", id, holds)
+		}
+		if i := slices.IndexFunc(rec.Notes, func(n orderstore.Note) bool { return n.Action == orderstore.NoteCancel }); i == 0 && holds != "" {
+			t.Errorf("%s: %s after it was cancelled", id, holds)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package orderstore_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestInstall: the first name holds, and "" is one as soon as there are orders.
+func TestInstall(t *testing.T) {
+	type start struct {
+		name    string
+		refused bool
+	}
+	for what, c := range map[string]struct {
+		orders bool // before anybody has started
+		starts []start
+	}{
+		"a name":                {false, []start{{"a", false}, {"a", false}, {"b", true}, {"", true}, {"a", false}}},
+		"none, and then a name": {false, []start{{"", false}, {"", false}, {"a", false}, {"", true}}},
+		"orders without one":    {true, []start{{"a", true}, {"", false}, {"a", true}, {"", false}}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := testkit.NewAWS(t, nil).Store
+			if c.orders {
+				accept(t, s, newOrder("o"))
+			}
+			for i, start := range c.starts {
+				_, looked := s.Installed(t.Context(), start.name)
+				err := s.Install(t.Context(), start.name)
+				_, other := errors.AsType[*orderstore.OtherInstallationError](err)
+				_, otherLooked := errors.AsType[*orderstore.OtherInstallationError](looked)
+				if other != start.refused || otherLooked != start.refused || !other && (err != nil || looked != nil) {
+					t.Errorf("start %d as %q: %v; looked at: %v", i, start.name, err, looked)
+				}
+				if other && !strings.Contains(err.Error(), "--installation "+map[bool]string{true: "a", false: start.name}[start.name == ""]) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

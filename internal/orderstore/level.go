@@ -1,0 +1,122 @@
+package orderstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/paging"
+)
+
+// Level is the ledger of one SKU, in pieces. Available + Reserved + Sold is
+// always Received, and none of them is ever negative.
+type Level struct {
+	SKU       string `dynamodbav:"sku" json:"sku"`
+	Available int64  `dynamodbav:"available" json:"available"`
+	Reserved  int64  `dynamodbav:"reserved" json:"reserved"`
+	Sold      int64  `dynamodbav:"sold" json:"sold"`
+	Received  int64  `dynamodbav:"received" json:"received"`
+
+	Counts int64 `dynamodbav:"counts,omitempty" json:"-"` // how many stocktakes there were; see Version
+}
+
+// MaxLevel bounds what one SKU can have on the shelf.
+const MaxLevel = 1_000_000_000_000
+
+// GetLevel reads one SKU, or ErrNotFound.
+func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
+	found, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
+	if err != nil {
+		return Level{}, fmt.Errorf("stock of %s: %w", sku, err)
+	}
+	return decodeLevel(sku, found)
+}
+
+// ListLevels pages through all SKUs; an empty next ends.
+func (s *Store) ListLevels(ctx context.Context, cursor string, limit int) (levels []Level, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Stock, "sku", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := attributevalue.UnmarshalListOfMaps(items, &levels); err != nil {
+		return nil, "", fmt.Errorf("decode stock: %w", err)
+	}
+	return levels, next, nil
+}
+
+// ListReservations pages through all reservations; an empty next ends.
+func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) (out []Reservation, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Reservations, "orderId", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, item := range items {
+		r, err := decodeReservation(item)
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, r)
+	}
+	return out, next, nil
+}
+
+func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) ([]map[string]types.AttributeValue, string, error) {
+	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)}
+	if cursor != "" {
+		in.ExclusiveStartKey = map[string]types.AttributeValue{key: str(cursor)}
+	}
+	out, err := s.db.Scan(ctx, in)
+	if err != nil {
+		return nil, "", fmt.Errorf("scan table %s: %w", table, err)
+	}
+	var next string
+	if last, ok := out.LastEvaluatedKey[key].(*types.AttributeValueMemberS); ok {
+		next = last.Value
+	}
+	return out.Items, next, nil
+}
+
+// Ledger sums up a check of I1 over all SKUs.
+type Ledger struct {
+	SKUs       int      `json:"skus"`
+	Units      Units    `json:"units"`
+	Violations []string `json:"violations"` // what contradicts "never oversold"
+
+	Levels map[string]Level `json:"-"` // by SKU
+}
+
+// Units are sums over all SKUs, in pieces.
+type Units struct {
+	Available int64 `json:"available"`
+	Reserved  int64 `json:"reserved"`
+	Sold      int64 `json:"sold"`
+	Received  int64 `json:"received"`
+}
+
+// CheckLedger reads every SKU and reports where the ledger does not add up.
+func (s *Store) CheckLedger(ctx context.Context) (Ledger, error) {
+	l := Ledger{Violations: []string{}, Levels: map[string]Level{}}
+	read := func(cursor string) ([]Level, string, error) { return s.ListLevels(ctx, cursor, 500) }
+	for levels, err := range paging.Pages("the list of stock", read, nil) {
+		if err != nil {
+			return l, err
+		}
+		for _, v := range levels {
+			l.SKUs++
+			l.Levels[v.SKU] = v
+			l.Units.Available += v.Available
+			l.Units.Reserved += v.Reserved
+			l.Units.Sold += v.Sold
+			l.Units.Received += v.Received
+			if v.Available < 0 || v.Reserved < 0 || v.Sold < 0 || v.Available+v.Reserved+v.Sold != v.Received {
+				l.Violations = append(l.Violations, fmt.Sprintf("%s: available %d + reserved %d + sold %d, received %d",
+					v.SKU, v.Available, v.Reserved, v.Sold, v.Received))
+			}
+		}
+	}
+	return l, nil
+}

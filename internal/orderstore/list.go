@@ -1,0 +1,327 @@
+package orderstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+const (
+	indexByStatus   = "byStatus"
+	indexByCustomer = "byCustomer"
+	indexByTime     = "byTime"
+)
+
+// Query selects orders, newest first. Zero fields do not restrict.
+type Query struct {
+	Statuses   []order.Status
+	CustomerID string
+	SKU        string    // one of the lines'; reads all that the others select
+	Here       bool      // leaves out what is with the carrier; reads it all the same
+	Since      time.Time // accepted at or after
+	Before     time.Time // accepted before
+	Cursor     string    // Page.Next of the page before
+	Limit      int       // 1 to 1,000
+}
+
+// Selects reports whether an order is one of those; Here and Limit aside.
+func (q Query) Selects(r Record) bool {
+	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) &&
+		(q.CustomerID == "" || r.CustomerID == q.CustomerID) && (q.SKU == "" || r.has(q.SKU)) &&
+		(q.Since.IsZero() || r.Placed >= q.Since.UTC().Format(timeFormat)) &&
+		(q.Before.IsZero() || r.Placed <= q.Before.UTC().Format(timeFormat)) &&
+		(q.Cursor == "" || r.Placed < q.Cursor)
+}
+
+// Page is one page of orders; an empty Next ends.
+type Page struct {
+	Records []Record
+	Next    string
+}
+
+// List reads the indexes. It is eventually consistent, and stable while orders
+// arrive: the cursor is a position in time. An order that has been such all the
+// time is there once, whatever else becomes of it meanwhile: a customer's are
+// under one key, all are under keys that never change (listByTime), and those in
+// some statuses are read as inTurn says.
+func (s *Store) List(ctx context.Context, q Query) (Page, error) {
+	p, err := s.list(ctx, q)
+	return p, wrap(err, "list orders")
+}
+
+func (s *Store) list(ctx context.Context, q Query) (Page, error) {
+	every := !slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return !slices.Contains(q.Statuses, st) })
+	if len(q.Statuses) == 0 || every {
+		q.Statuses = order.Statuses()
+		if q.CustomerID == "" {
+			if dated, err := s.isDated(ctx); dated || err != nil {
+				return s.listByTime(ctx, q, err)
+			}
+		}
+	}
+	var all []Record // what was read later comes first
+	for _, keys := range q.keys() {
+		parts := make([][]Record, len(keys))
+		g, gctx := errgroup.WithContext(ctx)
+		for i, k := range keys {
+			g.Go(func() (err error) {
+				parts[i], err = s.queryIndex(gctx, k, q)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return Page{}, err
+		}
+		all = slices.Concat(slices.Concat(parts...), all)
+	}
+	slices.SortStableFunc(all, func(a, b Record) int { return cmp.Compare(b.Placed, a.Placed) })
+	all = slices.CompactFunc(all, func(a, b Record) bool { return a.Placed == b.Placed })
+	p := Page{Records: all[:min(q.Limit, len(all))]}
+	if len(all) >= q.Limit {
+		p.Next = p.Records[len(p.Records)-1].Placed
+	}
+	return p, nil
+}
+
+// keys are those of an index that have what q selects: the first ones are to be
+// read before the next.
+func (q Query) keys() (turns [][]indexKey) {
+	if q.CustomerID != "" {
+		return [][]indexKey{{{indexByCustomer, "customerId", q.CustomerID}}}
+	}
+	for _, st := range inTurn(q.Statuses) {
+		var keys []indexKey
+		for n := range uint32(statusShards) {
+			keys = append(keys, indexKey{indexByStatus, "statusShard", shardKey(st, n)})
+		}
+		turns = append(turns, keys)
+	}
+	return turns
+}
+
+// inTurn is how statuses are to be read so that an order that goes from one to
+// another meanwhile is not missed: as they follow each other, and before that
+// those from which an order can go back. So whoever leaves a status before it is
+// read is found in the next. Who goes there and back again within one page, in
+// milliseconds, can be missed; and so can one of which DynamoDB, too, has taken
+// the old place out of the index and not put the new one in.
+func inTurn(statuses []order.Status) []order.Status {
+	turns := []order.Status{order.StatusCompleted, order.StatusNeedsAttention}
+	if len(statuses) == 1 {
+		turns = nil
+	}
+	return slices.DeleteFunc(append(turns, order.Statuses()...), func(st order.Status) bool { return !slices.Contains(statuses, st) })
+}
+
+// CountByStatus counts orders by the index, for each of the given statuses. It
+// is eventually consistent.
+func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error) {
+	counts, err := s.CountUpTo(ctx, math.MaxInt32, statuses...)
+	if err != nil {
+		return nil, err
+	}
+	ns := map[order.Status]int{}
+	for st, c := range counts {
+		ns[st] = c.N
+	}
+	return ns, nil
+}
+
+// Count is how many there are, or, with More, how many at least.
+type Count struct {
+	N    int  `json:"count"`
+	More bool `json:"more,omitempty" doc:"There are more than that."`
+}
+
+// CountUpTo is CountByStatus that stops at about so many of each status: orders
+// that have ended are kept for ever, and counting reads them.
+func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]Count, error) {
+	var mu sync.Mutex
+	counts := map[order.Status]Count{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, st := range statuses {
+		for n := range uint32(statusShards) {
+			g.Go(func() error {
+				in, err := s.countShard(gctx, shardKey(st, n), max(most/statusShards, 1))
+				mu.Lock()
+				defer mu.Unlock()
+				counts[st] = Count{counts[st].N + in.N, counts[st].More || in.More}
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("count orders: %w", err)
+	}
+	return counts, nil
+}
+
+func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, err error) {
+	in := &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
+		KeyConditionExpression:    aws.String("statusShard = :k"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
+	}
+	for {
+		in.Limit = aws.Int32(int32(most - c.N))
+		page, err := s.db.Query(ctx, in)
+		if err != nil {
+			return c, err
+		}
+		c.N += int(page.Count)
+		if in.ExclusiveStartKey = page.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+			return c, nil
+		}
+		if c.N >= most {
+			c.More = true
+			return c, nil
+		}
+	}
+}
+
+// span is between which sort keys to read; false if there are none, which
+// BETWEEN refuses.
+func (q Query) span() (from, to string, some bool) {
+	from, to = "0", "9999"
+	if !q.Since.IsZero() {
+		from = q.Since.UTC().Format(timeFormat)
+	}
+	if !q.Before.IsZero() {
+		to = q.Before.UTC().Format(timeFormat)
+	}
+	if q.Cursor != "" {
+		to = min(to, q.Cursor)
+	}
+	return from, to, from <= to
+}
+
+type indexKey struct{ index, attribute, value string }
+
+// queryIndex reads up to q.Limit matching orders under one index key.
+func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, error) {
+	in := &dynamodb.QueryInput{
+		TableName: &s.tables.Orders, IndexName: &k.index, ScanIndexForward: aws.Bool(false),
+		Limit:                     aws.Int32(int32(q.Limit)),
+		KeyConditionExpression:    aws.String("#k = :k AND placed BETWEEN :from AND :to"),
+		ExpressionAttributeNames:  map[string]string{"#k": k.attribute},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(k.value)},
+	}
+	from, to, some := q.span()
+	if !some {
+		return nil, nil
+	}
+	if q.Cursor != "" {
+		in.Limit = aws.Int32(*in.Limit + 1) // BETWEEN includes the cursor itself
+	}
+	in.ExpressionAttributeValues[":from"], in.ExpressionAttributeValues[":to"] = str(from), str(to)
+	// Sieves, so that little is sent; what is read is the same.
+	var sieves []string
+	if q.SKU != "" { // the start of a line in the order's JSON
+		sieves = append(sieves, "contains(content, :sku)")
+		in.ExpressionAttributeValues[":sku"] = str(`"sku":` + strconv.Quote(q.SKU))
+	}
+	if q.Here {
+		sieves = append(sieves, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
+	}
+	if len(sieves) > 0 {
+		in.FilterExpression, in.Limit = aws.String(strings.Join(sieves, " AND ")), nil
+	}
+	var out []Record
+	for {
+		page, err := s.db.Query(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range page.Items {
+			r, err := decodeRecord(item)
+			if err != nil {
+				return nil, err
+			}
+			if r.Placed != q.Cursor && slices.Contains(q.Statuses, r.Status) && (q.SKU == "" || r.has(q.SKU)) {
+				out = append(out, r)
+			}
+		}
+		if len(out) >= q.Limit || len(page.LastEvaluatedKey) == 0 {
+			return out[:min(len(out), q.Limit)], nil
+		}
+		in.ExclusiveStartKey = page.LastEvaluatedKey
+	}
+}
+
+// Walk gives f all orders in some statuses, up to limit at a time, in no order
+// that means anything: pages of List are read from all of the index's shards
+// and thrown away but for the newest, and here each is read once. Pages are f's
+// to change. It is eventually consistent.
+func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
+	return s.WalkSince(ctx, time.Time{}, statuses, limit, f)
+}
+
+// Scan pages through all orders as the table has them, in no order; an empty
+// next ends. It finds those, too, that have fallen out of the indexes.
+func (s *Store) Scan(ctx context.Context, cursor string, limit int) (records []Record, next string, err error) {
+	items, next, err := s.scan(ctx, s.tables.Orders, "orderId", cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, i := range items {
+		r, err := decodeRecord(i)
+		if err != nil {
+			return nil, "", err
+		}
+		if !strings.HasPrefix(r.OrderID, "#") { // workers, and what is like them
+			records = append(records, r)
+		}
+	}
+	return records, next, nil
+}
+
+// Listed reports whether lists and walks find the order: it has its place in the
+// index, if perhaps under another status.
+func (r Record) Listed() bool {
+	return r.Placed != "" && slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return r.StatusShard == statusShard(st, r.OrderID) })
+}
+
+// WalkSince is Walk for orders that were accepted at a time or later: others are
+// not read.
+func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {
+	for _, st := range statuses {
+		for n := range uint32(statusShards) {
+			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
+			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // one edited by hand may be under another status
+				page, err := s.queryIndex(ctx, key, q)
+				if err != nil {
+					return fmt.Errorf("walk orders that are %s: %w", st, err)
+				}
+				last := len(page) < limit
+				if !last {
+					q.Cursor = page[limit-1].Placed // before f changes it
+				}
+				if err := f(page); err != nil {
+					return err
+				}
+				if last {
+					break
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r Record) has(sku string) bool {
+	return slices.ContainsFunc(r.Lines, func(l order.Line) bool { return l.SKU == sku })
+}

@@ -1,0 +1,86 @@
+package orderstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestLoad: what only waits for a person is no work, until the person has
+// answered or the wait is over.
+func TestLoad(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 1000})
+	now := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
+	s := orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), func() time.Time { return now })
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(at time.Time, live, asleep, shipping, work int) {
+		t.Helper()
+		l, err := s.Load(t.Context(), at)
+		do(err)
+		if want := (orderstore.Load{Live: live, Asleep: asleep, Shipping: shipping}); l != want || l.Work() != work {
+			t.Errorf("%+v makes %d work, want %+v and %d", l, l.Work(), want, work)
+		}
+	}
+	reserved := func(id string, next order.Status, asleep ...time.Duration) string {
+		t.Helper()
+		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)), next, asleep...)
+		do(err)
+		return id
+	}
+	ann := orderstore.Note{Actor: "ann", Action: "retry"}
+	is(now, 0, 0, 0, 0)
+	_, _, err := s.AcceptQueued(t.Context(), newOrder("queued"))
+	do(err)
+	if l, err := s.Load(t.Context(), now); err != nil || l != (orderstore.Load{Live: 1, Queued: 1}) {
+		t.Errorf("%+v %v", l, err)
+	}
+	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
+	accept(t, s, newOrder("pending"))
+	is(now, 1, 0, 0, 1)
+	reserved("backoff", order.StatusReserved)
+	is(now, 2, 0, 0, 2)
+
+	approve := reserved("approve", order.StatusAwaitingApproval, time.Hour)
+	reject := reserved("cancel", order.StatusAwaitingApproval, 2*time.Hour)
+	reserved("unmarked", order.StatusAwaitingApproval) // by a release that knew nothing of this
+	is(now, 5, 2, 0, 3)
+	is(now.Add(time.Hour), 5, 1, 0, 4) // its wait is over
+	do(s.Decide(t.Context(), approve, orderstore.Approved, ann))
+	is(now, 5, 1, 0, 4)
+	do(s.RequestCancel(t.Context(), reject, ann))
+	is(now, 5, 0, 0, 5)
+
+	for _, id := range []string{"ship1", "ship2", "parked"} {
+		reserved(id, order.StatusReserved)
+		do(s.MarkPaid(t.Context(), id, "ch"))
+	}
+	is(now, 8, 0, 0, 8)
+	for _, id := range []string{"ship1", "ship2"} {
+		do(s.MarkShipmentRequested(t.Context(), id, "sh"))
+	}
+	is(now, 8, 0, 2, 7) // one for both
+
+	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck"))
+	is(now.Add(100*365*24*time.Hour), 8, 1, 2, 6)
+	do(s.AddNote(t.Context(), "parked", orderstore.Note{Actor: "saga", Action: "customer not told"}))
+	is(now, 8, 1, 2, 6)
+	for range 2 { // the second finds it awake
+		do(s.Answer(t.Context(), "parked", ann))
+		is(now, 8, 0, 2, 7)
+	}
+	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck again"))
+	is(now, 8, 1, 2, 6)
+	do(s.GiveUp(t.Context(), "parked")) // and now it is undone
+	is(now, 8, 0, 2, 7)
+	do(s.Release(t.Context(), "parked", order.StatusFailed, "given up"))
+	is(now, 7, 0, 2, 6)
+}

@@ -1,0 +1,187 @@
+package orderstore_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/text"
+)
+
+// TestForeignTextFitsIntoAnOrder: reasons and notes that would not are cut, and
+// the order goes on.
+func TestForeignTextFitsIntoAnOrder(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	s := a.Store
+	long := strings.Repeat("\U0001F4E6\xff\x00", 80_000) // 480 KB
+	o := accept(t, s, newOrder("o"))
+	_, err := s.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	err = errors.Join(err,
+		s.Decide(t.Context(), "o", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve", Text: long}),
+		s.RequestCancel(t.Context(), "o", orderstore.Note{Actor: long, Action: orderstore.NoteCancel, Text: long, Subject: long}),
+		s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "say", Text: long}),
+		s.MarkNeedsAttention(t.Context(), "o", long),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requested(t, s, "refused")
+	requested(t, s, "sent")
+	refusal, dispatch := refusal("refused"), dispatch("sent", long)
+	refusal.Reason = long
+	refused, _, err1 := s.CarrierAnswered(t.Context(), "refused", refusal)
+	sent, _, err2 := s.CarrierAnswered(t.Context(), "sent", dispatch)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Release(t.Context(), "o", order.StatusDeclined, long); err != nil {
+		t.Fatal(err)
+	}
+	rec := wantStatus(t, s, "o", order.StatusDeclined)
+	wantLevel(t, s, "A", 6, 4, 0)
+	texts := append([]string{rec.Reason, refused.RefusedFor(), sent.TrackingID}, sent.TrackingIDs...)
+	for _, n := range rec.Notes {
+		texts = append(texts, n.Actor, n.Text, n.Subject)
+	}
+	for _, said := range texts {
+		if utf8.RuneCountInString(said) > text.Max || !utf8.ValidString(said) || strings.Contains(said, "\x00") {
+			t.Errorf("kept %d bytes: %.40q", len(said), said)
+		}
+	}
+}
+
+// TestNotesAreBounded: however many are added, the order's item stays small, and
+// what was decided is still known.
+func TestNotesAreBounded(t *testing.T) {
+	s := testkit.NewAWS(t, nil).Store
+	accept(t, s, newOrder("o"))
+	if err := s.AddNote(t.Context(), "nobody", orderstore.Note{}); !errors.Is(err, orderstore.ErrNotFound) {
+		t.Errorf("a note of no order: %v", err)
+	}
+	long := strings.Repeat("\U0001F4E6", text.Max)
+	add := func(n int, action string) {
+		t.Helper()
+		if err := s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: action, Text: fmt.Sprint(n, " ", long)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 12 {
+		add(n, "retry")
+	}
+	add(12, "skip")
+	if err := s.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "bob", Action: orderstore.NoteCancel, Text: "too late"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 60 {
+		if n%2 == 0 {
+			add(100+n, "retry")
+		}
+		if n%2 == 0 { // as the carrier's refusals are noted
+			if err := s.AddNote(t.Context(), "o", orderstore.Note{Actor: "carrier", Action: "refuse", Text: fmt.Sprint("island ", n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(200, "retry")
+	rec, err := s.Get(t.Context(), "o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(rec.Notes)
+	if err != nil || len(rec.Notes) > 28 || len(b) > 130_000 {
+		t.Errorf("%d notes of %d bytes, %v", len(rec.Notes), len(b), err)
+	}
+	by, why := rec.CancelledBy()
+	if !rec.ByHand() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
+		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ByHand(), by, why, rec.RefusedFor())
+	}
+	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") || !strings.HasPrefix(last, "200 ") {
+		t.Errorf("the first is %.10q, the last %.10q", first, last)
+	}
+	left, kept := 0, 0
+	for _, n := range rec.Notes {
+		if n.Action == "left out" {
+			if _, err := fmt.Sscanf(n.Text, "%d notes", &left); err != nil {
+				t.Errorf("%q: %v", n.Text, err)
+			}
+			continue
+		}
+		kept++
+	}
+	if all := 12 + 1 + 1 + 30 + 30 + 1; left+kept != all {
+		t.Errorf("%d notes are left out and %d kept, of %d", left, kept, all)
+	}
+}
+
+// TestThinnedNotesKeepDecisions about the approval, and about how the order goes on.
+func TestThinnedNotesKeepDecisions(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	s := a.Store
+	for action, d := range map[string]orderstore.Decision{orderstore.NoteApprove: orderstore.Approved, orderstore.NoteReject: orderstore.Rejected, orderstore.NoteExpire: orderstore.Expired} {
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", action, err)
+			}
+		}
+		say := func(n int) {
+			t.Helper()
+			for range n {
+				must(s.AddNote(t.Context(), action, orderstore.Note{Actor: "eve", Action: "say"}))
+			}
+		}
+		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(action)), order.StatusAwaitingApproval)
+		must(err)
+		say(10)
+		must(s.Decide(t.Context(), action, d, orderstore.Note{Actor: "ann", Action: action, Text: "why"}))
+		must(s.MarkNeedsAttention(t.Context(), action, "stuck"))
+		must(s.Resolve(t.Context(), action, "reserve", "retry", orderstore.Note{Actor: "bob", Action: "retry", Text: "up again"}))
+		say(60)
+		rec, err := s.Get(t.Context(), action)
+		must(err)
+		by, why := rec.DecidedBy()
+		bob, again := rec.ResolvedBy()
+		if by != "ann" || why != "why" || bob != "bob" || again != "up again" || rec.Decided() == "" {
+			t.Errorf("%s: decided by %q (%q), resolved by %q (%q): %+v", action, by, why, bob, again, rec.Notes)
+		}
+	}
+}
+
+// TestTransactionThatDynamoDBRefuses is not tried again, and the error says
+// which item it is.
+func TestTransactionThatDynamoDBRefuses(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	a.SetStock(t, map[string]int64{"A": 10})
+	o := accept(t, a.Store, newOrder("o"))
+	if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		t.Fatal(err)
+	}
+	table := orderstore.TablesWithPrefix("").Stock
+	_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: map[string]types.AttributeValue{
+		"sku": &types.AttributeValueMemberS{Value: "A"}, "available": &types.AttributeValueMemberS{Value: "eight"},
+		"reserved": &types.AttributeValueMemberN{Value: "2"}, "sold": &types.AttributeValueMemberN{Value: "0"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := a.Clients.Calls()
+	err = a.Store.Release(t.Context(), "o", order.StatusFailed, "why")
+	if err == nil || !strings.Contains(err.Error(), "stock sku A") || !strings.Contains(err.Error(), "ValidationError") {
+		t.Errorf("%v", err)
+	}
+	if n := a.Clients.Calls() - before; n != 2 { // the reservation is read, and then one try
+		t.Errorf("%d requests", n)
+	}
+	wantStatus(t, a.Store, "o", order.StatusReserved)
+}

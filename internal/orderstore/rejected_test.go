@@ -1,0 +1,58 @@
+package orderstore_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+)
+
+// TestOrdersThatNobodyApprovedGoNowhere: an order whose approval was refused or
+// has expired is not marked paid, not sent, and not sold, whatever its saga does.
+// One that is approved is, and so is one without a decision.
+func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
+	s := testkit.NewAWS(t, nil)
+	s.SetStock(t, map[string]int64{"A": 100})
+	for _, d := range []orderstore.Decision{orderstore.Rejected, orderstore.Expired, orderstore.Approved, ""} {
+		id := "order-" + string(d)
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", id, err)
+			}
+		}
+		want := func(what string, err error) {
+			t.Helper()
+			refused := errors.Is(err, orderstore.ErrFinished) && strings.Contains(err.Error(), "its approval is "+string(d))
+			if no := d == orderstore.Rejected || d == orderstore.Expired; no && !refused || !no && err != nil {
+				t.Errorf("%s: %s: %v", id, what, err)
+			}
+		}
+		o := accept(t, s.Store, newOrder(id, order.Line{SKU: "A", Quantity: 2, UnitPrice: 100}))
+		_, err := s.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+		must(err)
+		if d != "" {
+			must(s.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann"}))
+		}
+		want("mark paid", s.Store.MarkPaid(t.Context(), id, "ch"))
+		// As an older version may have left it.
+		_, err = s.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+			TableName: aws.String(orderstore.TablesWithPrefix("").Orders), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
+			UpdateExpression: aws.String("SET #s = :paid, chargeId = :ch"), ExpressionAttributeNames: map[string]string{"#s": "status"},
+			ExpressionAttributeValues: map[string]types.AttributeValue{
+				":paid": &types.AttributeValueMemberS{Value: string(order.StatusPaid)}, ":ch": &types.AttributeValueMemberS{Value: "ch"},
+			},
+		})
+		must(err)
+		want("request shipment", s.Store.MarkShipmentRequested(t.Context(), id, "sh"))
+		want("sell", s.Store.Sell(t.Context(), id, "sh", "", o.Demand()...))
+	}
+	wantLevel(t, s.Store, "A", 92, 4, 4)
+}

@@ -1,0 +1,351 @@
+package orderstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// HoldState is what became of a reservation.
+type HoldState string
+
+// A reservation is HELD, then SOLD or RELEASED, and stays there: it is the
+// durable guard against a step that runs again, however late. Only a late
+// refusal by the carrier makes what is SOLD HELD again, to be RELEASED.
+const (
+	HoldHeld     HoldState = "HELD"
+	HoldSold     HoldState = "SOLD"
+	HoldReleased HoldState = "RELEASED"
+)
+
+// Reservation is the record of what an order holds.
+type Reservation struct {
+	OrderID   string         `dynamodbav:"orderId" json:"orderId"`
+	State     HoldState      `dynamodbav:"state" json:"state"`
+	Items     []order.Demand `dynamodbav:"-" json:"items"`
+	UpdatedAt string         `dynamodbav:"updatedAt" json:"updatedAt"`
+
+	ItemsJSON string `dynamodbav:"items" json:"-"`
+	ExpiresAt int64  `dynamodbav:"expiresAt,omitempty" json:"-"` // Unix seconds: the table's time to live
+}
+
+// ReservationsLast is for how long a reservation is kept that is not HELD any
+// more. By then no message and no step of its order can still be under way
+// (see remembered), and the order's own record guards what is begun again.
+const ReservationsLast = remembered
+
+// Reserved is the outcome of Reserve: held, or which SKUs are short.
+type Reserved struct {
+	Held      bool
+	ShortSKUs []string
+	Status    order.Status // of the order, as it is now
+	Decision  Decision     // about its approval, if there is one
+}
+
+// Reserve holds stock for all SKUs of the order or for none, and moves the
+// order to next (RESERVED or AWAITING_APPROVAL). If stock is short, the order
+// becomes REJECTED. Running it again returns the same outcome; running it
+// after the order was released holds nothing. asleep is for how long the saga
+// then does nothing by itself; without it, it goes on.
+func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (Reserved, error) {
+	demand := o.Demand()
+	at := s.stamp()
+	res, err := s.reservation(o.OrderID, HoldHeld, demand, at)
+	if err != nil {
+		return Reserved{}, err
+	}
+	var sleeps map[string]types.AttributeValue
+	for _, d := range asleep {
+		sleeps = nonEmpty(asleepUntil, s.now().UTC().Add(d).Format(timeFormat))
+	}
+	items := []types.TransactWriteItem{
+		{Put: &types.Put{
+			TableName: &s.tables.Reservations, Item: res,
+			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+		}},
+		{Update: s.statusUpdate(o.OrderID, next, at, sleeps, order.StatusPending)},
+	}
+	for _, d := range demand {
+		items = append(items, types.TransactWriteItem{Update: &types.Update{
+			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
+			UpdateExpression:          aws.String("SET available = available - :q, reserved = if_not_exists(reserved, :zero) + :q"),
+			ConditionExpression:       aws.String("available >= :q"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity), ":zero": num(0)},
+		}})
+	}
+	failed, err := s.transact(ctx, "reserve stock for order "+o.OrderID, items)
+	switch {
+	case err != nil:
+		return Reserved{}, err
+	case len(failed) == 0:
+		return Reserved{Held: true, Status: next}, nil
+	case failed[0] || failed[1]:
+		return s.reservedBefore(ctx, o.OrderID)
+	}
+	var short []string
+	for i, d := range demand {
+		if failed[2+i] {
+			short = append(short, d.SKU)
+		}
+	}
+	return s.reject(ctx, o.OrderID, short)
+}
+
+// reservedBefore answers a Reserve whose effect, or whose undoing, is already
+// in the tables.
+func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, error) {
+	rec, err := s.Get(ctx, orderID)
+	if err != nil {
+		return Reserved{}, err
+	}
+	res, err := s.GetReservation(ctx, orderID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Reserved{}, err
+	}
+	return Reserved{Held: err == nil && res.State != HoldReleased, ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision}, nil
+}
+
+func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {
+	u := s.statusUpdate(orderID, order.StatusRejected, s.stamp(), map[string]types.AttributeValue{
+		"reason":    str("out of stock: " + strings.Join(short, ", ")),
+		"shortSkus": strs(short),
+	}, order.StatusPending)
+	err := s.update(ctx, u)
+	if errors.Is(err, ErrFinished) {
+		return s.reservedBefore(ctx, orderID)
+	}
+	if err != nil {
+		return Reserved{}, fmt.Errorf("reject order %s: %w", orderID, err)
+	}
+	return Reserved{ShortSKUs: short, Status: order.StatusRejected}, nil
+}
+
+// Sell moves what the order holds from reserved to sold and completes the
+// order. ErrFinished if it is not held and paid (of its status and its charge
+// both), or is refunded, or its approval was refused or has expired, or the
+// carrier has refused it. A caller that knows what the order holds spares a read;
+// that it holds just this is then a condition.
+func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
+	if len(holds) > 0 {
+		held, err := encodeDemand(holds)
+		if err != nil {
+			return err
+		}
+		hold := s.holdUpdate(orderID, HoldSold, s.stamp())
+		*hold.ConditionExpression += " AND #items = :items"
+		hold.ExpressionAttributeNames["#items"], hold.ExpressionAttributeValues[":items"] = "items", str(held)
+		if failed, err := s.sell(ctx, orderID, shipmentID, trackingID, hold, holds); err != nil || len(failed) == 0 {
+			return err
+		}
+	}
+	res, err := s.GetReservation(ctx, orderID)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("nothing was reserved: %w", ErrFinished)
+	}
+	if err != nil {
+		return fmt.Errorf("sell stock of order %s: %w", orderID, err)
+	}
+	switch res.State {
+	case HoldSold:
+		return nil
+	case HoldReleased:
+		return fmt.Errorf("sell stock of order %s: its reservation was released: %w", orderID, ErrFinished)
+	case HoldHeld:
+	}
+	failed, err := s.sell(ctx, orderID, shipmentID, trackingID, s.holdUpdate(orderID, HoldSold, s.stamp()), res.Items)
+	if err == nil && len(failed) > 0 {
+		err = s.whyNot(ctx, orderID, s.settled(ctx, orderID, HoldSold))
+	}
+	return err
+}
+
+func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
+	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)))
+	*complete.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
+	unlessRefused(complete)
+	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
+	items = append(items, s.moveStock(demand, "reserved", "sold")...)
+	return s.transact(ctx, "sell stock of order "+orderID, items)
+}
+
+// Release gives back what the order holds, if anything, and ends the order as
+// final. Without a reservation it leaves one that says RELEASED, so that a
+// Reserve that comes late finds the door closed. An order that has ended
+// otherwise keeps its status, and what it still held is given back; one that
+// is COMPLETED is ErrFinished.
+func (s *Store) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
+	res, err := s.GetReservation(ctx, orderID)
+	missing := errors.Is(err, ErrNotFound)
+	if err != nil && !missing {
+		return fmt.Errorf("release stock of order %s: %w", orderID, err)
+	}
+	if res.State == HoldSold {
+		return fmt.Errorf("release stock of order %s: it is sold: %w", orderID, ErrFinished)
+	}
+	at := s.stamp()
+	end := s.statusUpdate(orderID, final, at, nonEmpty("reason", reason), liveStatuses...)
+	if res.State == HoldReleased {
+		err := s.update(ctx, end)
+		if errors.Is(err, ErrFinished) {
+			return nil
+		}
+		return err
+	}
+	var items []types.TransactWriteItem
+	if missing {
+		tombstone, err := s.reservation(orderID, HoldReleased, nil, at)
+		if err != nil {
+			return err
+		}
+		items = append(items, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.tables.Reservations, Item: tombstone,
+			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+		}})
+	} else {
+		items = append(items, types.TransactWriteItem{Update: s.holdUpdate(orderID, HoldReleased, at)})
+	}
+	items = append(items, types.TransactWriteItem{Update: end})
+	items = append(items, s.moveStock(res.Items, "reserved", "available")...)
+	what := "release stock of order " + orderID
+	failed, err := s.transact(ctx, what, items)
+	if err == nil && len(failed) > 0 && !failed[0] && failed[1] {
+		// It has ended without this release, as one that is REJECTED has, or
+		// with stock in hand: a leak. What it holds goes back.
+		items[1] = types.TransactWriteItem{ConditionCheck: s.endedInVain(orderID)}
+		failed, err = s.transact(ctx, what, items)
+	}
+	if err == nil && len(failed) > 0 {
+		err = s.settled(ctx, orderID, HoldReleased)
+	}
+	return err
+}
+
+// endedInVain is the condition that the order has ended and not COMPLETED.
+func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
+	return &types.ConditionCheck{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		ConditionExpression:      aws.String("#status IN (:rejected, :declined, :cancelled, :failed)"),
+		ExpressionAttributeNames: map[string]string{"#status": "status"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":rejected": str(string(order.StatusRejected)), ":declined": str(string(order.StatusDeclined)),
+			":cancelled": str(string(order.StatusCancelled)), ":failed": str(string(order.StatusFailed)),
+		},
+	}
+}
+
+// settled tells a repetition (the reservation is already in the wanted state)
+// from a race that must be tried again.
+func (s *Store) settled(ctx context.Context, orderID string, want HoldState) error {
+	res, err := s.GetReservation(ctx, orderID)
+	if err != nil && !errors.Is(err, ErrNotFound) { // expired: its order ended long ago
+		return err
+	}
+	if res.State == want {
+		return nil
+	}
+	rec, err := s.Get(ctx, orderID)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("order %s is %s and its reservation %q, wanted %s: %w", orderID, rec.Status, res.State, want, ErrFinished)
+}
+
+// GetReservation reads what an order holds, or ErrNotFound.
+func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation, error) {
+	item, err := s.getItem(ctx, s.tables.Reservations, "orderId", orderID)
+	if err != nil {
+		return Reservation{}, fmt.Errorf("reservation of order %s: %w", orderID, err)
+	}
+	return decodeReservation(item)
+}
+
+// moveStock moves pieces from one count of their SKUs to another.
+func (s *Store) moveStock(demand []order.Demand, from, to string) []types.TransactWriteItem {
+	expression := fmt.Sprintf("SET %[1]s = %[1]s - :q, %[2]s = if_not_exists(%[2]s, :zero) + :q", from, to)
+	out := make([]types.TransactWriteItem, len(demand))
+	for i, d := range demand {
+		out[i].Update = &types.Update{
+			TableName: &s.tables.Stock, Key: map[string]types.AttributeValue{"sku": str(d.SKU)},
+			UpdateExpression: &expression, ConditionExpression: aws.String(from + " >= :q"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":q": num(d.Quantity), ":zero": num(0)},
+		}
+	}
+	return out
+}
+
+func (s *Store) holdUpdate(orderID string, to HoldState, at string) *types.Update {
+	return &types.Update{
+		TableName: &s.tables.Reservations, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		UpdateExpression:         aws.String("SET #state = :to, updatedAt = :at, expiresAt = :expires"),
+		ConditionExpression:      aws.String("#state = :held"),
+		ExpressionAttributeNames: map[string]string{"#state": "state"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at), ":expires": num(s.now().Add(ReservationsLast).Unix()),
+		},
+	}
+}
+
+func (s *Store) reservation(orderID string, state HoldState, demand []order.Demand, at string) (map[string]types.AttributeValue, error) {
+	r := Reservation{OrderID: orderID, State: state, UpdatedAt: at}
+	if state != HoldHeld {
+		r.ExpiresAt = s.now().Add(ReservationsLast).Unix()
+	}
+	var err error
+	if r.ItemsJSON, err = encodeDemand(demand); err != nil {
+		return nil, err
+	}
+	item, err := attributevalue.MarshalMap(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode reservation of order %s: %w", orderID, err)
+	}
+	return item, nil
+}
+
+func decodeReservation(item map[string]types.AttributeValue) (Reservation, error) {
+	var r Reservation
+	if err := attributevalue.UnmarshalMap(item, &r); err != nil {
+		return r, fmt.Errorf("decode reservation: %w", err)
+	}
+	var err error
+	r.Items, err = decodeDemand(r.ItemsJSON)
+	return r, err
+}
+
+// update runs one conditional update; ErrFinished when its condition fails.
+func (s *Store) update(ctx context.Context, u *types.Update) error {
+	_, err := s.write(ctx, u, types.ReturnValueNone)
+	return err
+}
+
+// updated is update, and returns the order as it is then.
+func (s *Store) updated(ctx context.Context, u *types.Update) (Record, error) {
+	now, err := s.write(ctx, u, types.ReturnValueAllNew)
+	if err != nil {
+		return Record{}, err
+	}
+	return decodeRecord(now)
+}
+
+func (s *Store) write(ctx context.Context, u *types.Update, give types.ReturnValue) (item, error) {
+	out, err := s.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: u.TableName, Key: u.Key, UpdateExpression: u.UpdateExpression,
+		ConditionExpression: u.ConditionExpression, ExpressionAttributeNames: u.ExpressionAttributeNames,
+		ExpressionAttributeValues: u.ExpressionAttributeValues, ReturnValues: give,
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return nil, ErrFinished
+	}
+	if err != nil {
+		return nil, fmt.Errorf("update %s: %w", *u.TableName, err)
+	}
+	return out.Attributes, nil
+}
