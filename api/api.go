@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -40,11 +41,15 @@ type Orders interface {
 	CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error)
 	CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]orderstore.Count, error)
 	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
-	Workers(ctx context.Context) ([]orderstore.Worker, error)
-	Load(ctx context.Context, at time.Time) (orderstore.Load, error)
 	GetLevel(ctx context.Context, sku string) (orderstore.Level, error)
 	Count(ctx context.Context, sku string, counted int64, against string) (orderstore.Level, error)
 	ListLevels(ctx context.Context, cursor string, limit int) ([]orderstore.Level, string, error)
+}
+
+// Fleet is what the API reads about the workers.
+type Fleet interface {
+	Workers(ctx context.Context) ([]fleet.Worker, error)
+	Backlog(ctx context.Context, at time.Time) (fleet.Backlog, error)
 }
 
 // Sagas is what the API uses of an engine. Raise takes one of the events of
@@ -79,6 +84,7 @@ type Reconciler interface {
 // Options are what the API works with.
 type Options struct {
 	Orders      Orders
+	Fleet       Fleet
 	Sagas       Sagas
 	Engine      string // what runs them: embedded or dapr
 	Starter     Starter

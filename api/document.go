@@ -10,6 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -90,10 +91,10 @@ func examples() map[string]given {
 	view := Overview{
 		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []Level{},
 		Ended:   map[order.Status]orderstore.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
-		Workers: []orderstore.Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: orderstore.Count{N: 1},
+		Workers: []Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: orderstore.Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
 		Recent: Recent{
-			Since: at.Add(-orderstore.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
+			Since: at.Add(-fleet.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
 			P50: 0.24, P99: 1.9, Starts: []float64{0.6, 1}, Ends: []float64{0.4, 1},
 		},
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 )
 
 // Load is how much there is to do, for an autoscaler of workers.
@@ -32,7 +32,7 @@ type loadOutput struct{ Body Load }
 
 type loadCache struct {
 	mu   sync.Mutex
-	last orderstore.Load
+	last fleet.Backlog
 	at   time.Time
 }
 
@@ -47,15 +47,15 @@ func (s *server) load(h huma.API) {
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		return &loadOutput{Load{Work: l.Work(), Live: l.Live, Asleep: l.Asleep}}, nil
+		return &loadOutput{Load{Work: l.Work(), Live: l.Live, Asleep: l.Idle}}, nil
 	})
 }
 
-func (s *server) loadNow(ctx context.Context) (orderstore.Load, error) {
+func (s *server) loadNow(ctx context.Context) (fleet.Backlog, error) {
 	s.loads.mu.Lock()
 	defer s.loads.mu.Unlock()
 	if now := time.Now(); now.Sub(s.loads.at) > loadAge {
-		l, err := s.Orders.Load(ctx, now.Add(wakeEarly))
+		l, err := s.Fleet.Backlog(ctx, now.Add(wakeEarly))
 		if err != nil {
 			return l, err
 		}

@@ -75,7 +75,7 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 	aws.SetStock(t, map[string]int64{"A": 10})
 	later := make(chan string, 1)
 	server := httptest.NewServer(api.New(api.Options{
-		Orders: aws.Store, Sagas: noWorker{}, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
+		Orders: aws.Store, Fleet: aws.Fleet, Sagas: noWorker{}, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
 		Later: func(what string, errand func(context.Context) error) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()

@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
@@ -28,7 +29,7 @@ type Overview struct {
 	Live    map[order.Status]int              `json:"live" doc:"Orders that have not ended, by status."`
 	Ended   map[order.Status]orderstore.Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
 	Queues  []Queue                           `json:"queues" nullable:"false"`
-	Workers []orderstore.Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
+	Workers []Worker                          `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
 	Recent  Recent                            `json:"recent"`
 	Stuck   orderstore.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
 	Undoing orderstore.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
@@ -38,6 +39,13 @@ type Overview struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
 		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
 	} `json:"engine"`
+}
+
+// Worker is a worker that is alive.
+type Worker struct {
+	ID     string    `json:"id" example:"ordersaga-worker-5d9c-x2x7k/1"`
+	Sagas  int       `json:"sagas" doc:"Sagas that it runs and that have not ended."`
+	SeenAt time.Time `json:"seenAt" doc:"When it wrote its latest heartbeat."`
 }
 
 // Recent is what the workers did lately. Each says so every five seconds, and
@@ -121,16 +129,16 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 	at := time.Now().UTC()
 	unknown, err = readParts(ctx,
 		part{"live", set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
-			return s.Orders.CountByStatus(ctx, slices.DeleteFunc(order.Statuses(), order.Status.Terminal)...)
+			return s.Orders.CountByStatus(ctx, order.LiveStatuses()...)
 		})},
 		part{"queues", set(&o.Queues, s.DeadLetters.Queues)},
 		part{"workers", func(ctx context.Context) error {
-			all, err := s.Orders.Workers(ctx)
+			all, err := s.Fleet.Workers(ctx)
 			if err != nil {
 				return err
 			}
 			o.Recent = recent(all, at)
-			o.Workers = append([]orderstore.Worker{}, slices.DeleteFunc(all, func(w orderstore.Worker) bool { return !w.Live(at) })...)
+			o.Workers = alive(all, at)
 			return nil
 		}},
 		part{"engine", func(ctx context.Context) error {
@@ -170,17 +178,27 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 		})})
 }
 
+func alive(workers []fleet.Worker, at time.Time) []Worker {
+	all := []Worker{}
+	for _, w := range workers {
+		if w.Alive(at) {
+			all = append(all, Worker{ID: w.ID, Sagas: w.Sagas, SeenAt: w.LastSeen})
+		}
+	}
+	return all
+}
+
 // recent sums up what workers did lately.
-func recent(workers []orderstore.Worker, now time.Time) Recent {
-	const told = int(orderstore.RecentTime/orderstore.BeatEvery) - 2 // the last two spans may yet grow
+func recent(workers []fleet.Worker, now time.Time) Recent {
+	const told = int(fleet.RecentTime/fleet.HeartbeatInterval) - 2 // the last two spans may yet grow
 	r := Recent{
-		Since: now.Add(-orderstore.RecentTime).Truncate(orderstore.BeatEvery).Add(orderstore.BeatEvery), Ended: map[order.Status]int{},
+		Since: now.Add(-fleet.RecentTime).Truncate(fleet.HeartbeatInterval).Add(fleet.HeartbeatInterval), Ended: map[order.Status]int{},
 		Starts: make([]float64, told), Ends: make([]float64, told),
 	}
-	took := hdrhistogram.New(1, orderstore.TookMost.Milliseconds(), orderstore.TookDigits)
+	took := hdrhistogram.New(1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)
 	for _, w := range workers {
 		ended := 0
-		for _, s := range w.Lately {
+		for _, s := range w.Recent {
 			if s.At < r.Since.Unix() || s.At > now.Add(clocksDiffer).Unix() {
 				continue
 			}
@@ -194,13 +212,13 @@ func recent(workers []orderstore.Worker, now time.Time) Recent {
 			}
 			r.Started += s.Started
 			r.Refunds += s.Refunded
-			if at := int((s.At - r.Since.Unix()) / int64(orderstore.BeatEvery.Seconds())); at < told {
-				r.Starts[at] += float64(s.Started) / orderstore.BeatEvery.Seconds()
-				r.Ends[at] += float64(ended-before) / orderstore.BeatEvery.Seconds()
+			if at := int((s.At - r.Since.Unix()) / int64(fleet.HeartbeatInterval.Seconds())); at < told {
+				r.Starts[at] += float64(s.Started) / fleet.HeartbeatInterval.Seconds()
+				r.Ends[at] += float64(ended-before) / fleet.HeartbeatInterval.Seconds()
 			}
 		}
-		if ended > 0 && w.Took != nil { // of one that has left it may be of some minutes before, too
-			took.Merge(w.Took)
+		if ended > 0 && w.Durations != nil { // of one that has left it may be of some minutes before, too
+			took.Merge(w.Durations)
 		}
 	}
 	r.P50, r.P99 = float64(took.ValueAtQuantile(50))/1000, float64(took.ValueAtQuantile(99))/1000

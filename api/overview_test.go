@@ -6,19 +6,19 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // TestRecent: what workers told, also those that have left, is summed up by the
 // time at which it was done.
 func TestRecent(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 2, 0, time.UTC)
-	span := func(ago time.Duration, started int, ended map[order.Status]int, refunded int) orderstore.Span {
-		return orderstore.Span{At: now.Add(-ago).Truncate(orderstore.BeatEvery).Unix(), Started: started, Ended: ended, Refunded: refunded}
+	span := func(ago time.Duration, started int, ended map[order.Status]int, refunded int) fleet.Interval {
+		return fleet.Interval{At: now.Add(-ago).Truncate(fleet.HeartbeatInterval).Unix(), Started: started, Ended: ended, Refunded: refunded}
 	}
 	took := func(ms ...int64) *hdrhistogram.Histogram {
-		h := hdrhistogram.New(1, orderstore.TookMost.Milliseconds(), orderstore.TookDigits)
+		h := hdrhistogram.New(1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)
 		for _, d := range ms {
 			if err := h.RecordValue(d); err != nil {
 				t.Fatal(err)
@@ -26,20 +26,20 @@ func TestRecent(t *testing.T) {
 		}
 		return h
 	}
-	r := recent([]orderstore.Worker{
-		{Lately: []orderstore.Span{
+	r := recent([]fleet.Worker{
+		{Recent: []fleet.Interval{
 			span(5*time.Minute, 1000, nil, 0), // is not recent any more
-			span(5*time.Minute-orderstore.BeatEvery, 10, map[order.Status]int{order.StatusCompleted: 5}, 0),
-			span(2*orderstore.BeatEvery, 0, map[order.Status]int{order.StatusCancelled: 2, order.StatusRejected: 1}, 1),
-			span(orderstore.BeatEvery, 3, nil, 0), // may be told of by others yet
-		}, Took: took(100, 100, 100)},
-		{Left: true, Lately: []orderstore.Span{span(2*orderstore.BeatEvery, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Took: took(60_000)},
+			span(5*time.Minute-fleet.HeartbeatInterval, 10, map[order.Status]int{order.StatusCompleted: 5}, 0),
+			span(2*fleet.HeartbeatInterval, 0, map[order.Status]int{order.StatusCancelled: 2, order.StatusRejected: 1}, 1),
+			span(fleet.HeartbeatInterval, 3, nil, 0), // may be told of by others yet
+		}, Durations: took(100, 100, 100)},
+		{Stopped: true, Recent: []fleet.Interval{span(2*fleet.HeartbeatInterval, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Durations: took(60_000)},
 		{},
-		{Lately: []orderstore.Span{span(-10*time.Second, 1, nil, 0)}}, // its clock is fast
-		{Lately: []orderstore.Span{span(-time.Hour, 1000, nil, 0)}},   // that cannot be
-		{Left: true, Lately: []orderstore.Span{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)}, Took: took(3_600_000)},
+		{Recent: []fleet.Interval{span(-10*time.Second, 1, nil, 0)}}, // its clock is fast
+		{Recent: []fleet.Interval{span(-time.Hour, 1000, nil, 0)}},   // that cannot be
+		{Stopped: true, Recent: []fleet.Interval{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)}, Durations: took(3_600_000)},
 	}, now)
-	if want := now.Add(-2*time.Second - orderstore.RecentTime + orderstore.BeatEvery); !r.Since.Equal(want) {
+	if want := now.Add(-2*time.Second - fleet.RecentTime + fleet.HeartbeatInterval); !r.Since.Equal(want) {
 		t.Errorf("since %s, want %s", r.Since, want)
 	}
 	if r.Started != 29 || r.Ended[order.StatusCompleted] != 5 || r.Ended[order.StatusFailed] != 2 || r.Undone != 4 || r.Refunds != 3 {

@@ -66,7 +66,7 @@ func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx conte
 // unread is an overview of which nothing was read yet.
 func unread() Overview {
 	return Overview{
-		Live: map[order.Status]int{}, Ended: map[order.Status]orderstore.Count{}, Queues: []Queue{}, Workers: []orderstore.Worker{}, Low: []Level{},
+		Live: map[order.Status]int{}, Ended: map[order.Status]orderstore.Count{}, Queues: []Queue{}, Workers: []Worker{}, Low: []Level{},
 		Recent:  Recent{Ended: map[order.Status]int{}, Starts: []float64{}, Ends: []float64{}},
 		Unknown: []string{},
 	}

@@ -43,7 +43,7 @@ func behindConsole(t *testing.T, letters api.DeadLetters) client {
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"FEW": 3})
 	server := httptest.NewServer(console.New(api.New(api.Options{
-		Orders: aws.Store, Sagas: noStats{}, DeadLetters: letters, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
+		Orders: aws.Store, Fleet: aws.Fleet, Sagas: noStats{}, DeadLetters: letters, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
 	}), nil))
 	t.Cleanup(server.Close)
 	return newClient(t, testkit.System{AWS: aws, API: server.URL})

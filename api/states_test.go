@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -77,8 +78,9 @@ func newBench(t *testing.T) bench {
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 1_000_000})
 	b := bench{log: new(book), behind: &behind{store: aws.Store, noteFirst: true}}
+	store := noting{aws.Store, aws.Fleet, b.behind}
 	server := httptest.NewUnstartedServer(api.New(api.Options{
-		Orders: noting{aws.Store, b.behind}, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
+		Orders: store, Fleet: store, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
 		Lost: func(_ context.Context, rec orderstore.Record, d saga.Resolution) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -141,6 +143,8 @@ func (r reconciling) Latest() (run reconcile.Reconciliation) {
 type noting struct {
 	*orderstore.Store
 
+	*fleet.Registry
+
 	on *behind
 }
 
@@ -158,11 +162,11 @@ func (n noting) Resolve(ctx context.Context, id, step, action string, note order
 	return n.Store.Resolve(ctx, id, step, action, note)
 }
 
-func (n noting) Load(ctx context.Context, at time.Time) (orderstore.Load, error) {
+func (n noting) Backlog(ctx context.Context, at time.Time) (fleet.Backlog, error) {
 	if n.on.failNote != nil {
-		return orderstore.Load{}, n.on.failNote
+		return fleet.Backlog{}, n.on.failNote
 	}
-	return n.Store.Load(ctx, at)
+	return n.Registry.Backlog(ctx, at)
 }
 
 func (n noting) RequestCancel(ctx context.Context, id string, note orderstore.Note) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 )
 
 // beat says that this worker lives, how many sagas it has and what it did, for
@@ -20,14 +20,14 @@ func (w *Worker) beat(ctx context.Context) {
 	if err != nil {
 		host = "worker"
 	}
-	me := orderstore.Worker{ID: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:4])} // in a container each is process 1
-	tick := time.NewTicker(orderstore.BeatEvery)
+	me := fleet.Worker{ID: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:4])} // in a container each is process 1
+	tick := time.NewTicker(fleet.HeartbeatInterval)
 	defer tick.Stop()
 	for {
 		var err error
 		if me.Sagas, err = w.ownSagas(ctx); err == nil {
 			w.metrics.lately.say(&me)
-			err = w.parts.Store.Beat(ctx, me)
+			err = w.parts.Fleet.Heartbeat(ctx, me)
 		}
 		if err != nil && ctx.Err() == nil {
 			w.Logger.Warn().Err(err).Msg("cannot say that this worker lives")
@@ -36,9 +36,9 @@ func (w *Worker) beat(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			me.Left = true
+			me.Stopped = true
 			w.metrics.lately.say(&me)
-			if err := w.parts.Store.Beat(last, me); err != nil {
+			if err := w.parts.Fleet.Heartbeat(last, me); err != nil {
 				w.Logger.Debug().Err(err).Msg("others will see this worker for some seconds more")
 			}
 			return

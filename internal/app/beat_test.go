@@ -33,17 +33,17 @@ func TestLastWord(t *testing.T) {
 	ended, err := s.Store.CountByStatus(t.Context(), order.StatusCompleted)
 	must(t, err)
 	told := 0
-	workers, err := s.Store.Workers(t.Context())
+	workers, err := s.Parts.Fleet.Workers(t.Context())
 	must(t, err)
 	for _, w := range workers {
-		if !w.Left {
+		if !w.Stopped {
 			t.Errorf("%s has not said that it ends", w.ID)
 		}
-		for _, span := range w.Lately {
+		for _, span := range w.Recent {
 			told += span.Ended[order.StatusCompleted]
 		}
-		if w.Took == nil || int(w.Took.TotalCount()) != told {
-			t.Errorf("%d ended, and that many durations: %v", told, w.Took)
+		if w.Durations == nil || int(w.Durations.TotalCount()) != told {
+			t.Errorf("%d ended, and that many durations: %v", told, w.Durations)
 		}
 	}
 	if told == 0 || told != ended[order.StatusCompleted] || len(workers) != 1 {

@@ -9,7 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 )
 
 // daprBus publishes through the sidecar.
@@ -61,9 +61,9 @@ type census struct {
 
 // loadOf counts by the orders index. An order that waits in the queue has no saga
 // yet: it must not count, or a full queue would keep itself from being taken in.
-func loadOf(store *orderstore.Store, depth func(context.Context) (deadletter.Depth, error)) *load {
+func loadOf(registry *fleet.Registry, depth func(context.Context) (deadletter.Depth, error)) *load {
 	return &load{count: func(ctx context.Context) (c census, err error) {
-		l, err := store.Load(ctx, time.Now())
+		l, err := registry.Backlog(ctx, time.Now())
 		if err != nil {
 			return c, err
 		}
@@ -74,11 +74,11 @@ func loadOf(store *orderstore.Store, depth func(context.Context) (deadletter.Dep
 			}
 			l.Live -= min(l.Queued, d.Visible+d.InFlight)
 		}
-		rest := l.Asleep + l.Shipping
+		rest := l.Idle + l.Shipping
 		c.Stats = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest, ByOrder: true}
-		workers, err := store.Workers(ctx)
+		workers, err := registry.Workers(ctx)
 		for _, w := range workers {
-			if w.Live(time.Now()) {
+			if w.Alive(time.Now()) {
 				c.workers++
 			}
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -29,7 +29,7 @@ func TestLostOrdersFindRoom(t *testing.T) {
 		_, _, err := a.Store.Accept(t.Context(), o)
 		must(t, err)
 	}
-	byOrder, err := app.LoadOf(a.Store, nil).Stats(t.Context())
+	byOrder, err := app.LoadOf(a.Fleet, nil).Stats(t.Context())
 	must(t, err)
 	const maxLive = 4
 	for _, c := range []struct {
@@ -66,12 +66,12 @@ func TestQueuedOrdersAreNotLive(t *testing.T) {
 		queue deadletter.Depth
 		live  int
 	}{{deadletter.Depth{}, 6}, {deadletter.Depth{Visible: 1, InFlight: 2}, 3}, {deadletter.Depth{Visible: 100}, 1}} {
-		st, err := app.LoadOf(a.Store, func(context.Context) (deadletter.Depth, error) { return c.queue, nil }).Stats(t.Context())
+		st, err := app.LoadOf(a.Fleet, func(context.Context) (deadletter.Depth, error) { return c.queue, nil }).Stats(t.Context())
 		if err != nil || st != (engine.Stats{Live: c.live, ByOrder: true}) {
 			t.Errorf("%+v: %+v %v", c.queue, st, err)
 		}
 	}
-	if _, err := app.LoadOf(a.Store, func(context.Context) (deadletter.Depth, error) { return deadletter.Depth{}, errors.New("no") }).Stats(t.Context()); err == nil {
+	if _, err := app.LoadOf(a.Fleet, func(context.Context) (deadletter.Depth, error) { return deadletter.Depth{}, errors.New("no") }).Stats(t.Context()); err == nil {
 		t.Error("no depth, no error")
 	}
 }
@@ -154,16 +154,16 @@ func TestRoomIsShared(t *testing.T) {
 			t.Errorf("room for %d, want %d", n, want)
 		}
 	}
-	first := app.LoadOf(a.Store, nil)
+	first := app.LoadOf(a.Fleet, nil)
 	is(first, 9) // it has not said yet that it lives
 	for range 4 {
 		first.Began()
 	}
 	is(first, 5)
-	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "first"}))
-	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "gone", Left: true}))
-	must(t, a.Store.Beat(t.Context(), orderstore.Worker{ID: "second"}))
-	second := app.LoadOf(a.Store, nil)
+	must(t, a.Fleet.Heartbeat(t.Context(), fleet.Worker{ID: "first"}))
+	must(t, a.Fleet.Heartbeat(t.Context(), fleet.Worker{ID: "gone", Stopped: true}))
+	must(t, a.Fleet.Heartbeat(t.Context(), fleet.Worker{ID: "second"}))
+	second := app.LoadOf(a.Fleet, nil)
 	is(second, 5)
 	for range 5 {
 		second.Began()

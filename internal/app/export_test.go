@@ -15,7 +15,7 @@ var (
 // IntakeByOrder takes orders in as with Dapr: sagas are counted by the orders.
 func (w *Worker) IntakeByOrder(ctx context.Context) error {
 	byOrder := *w
-	byOrder.load = loadOf(w.parts.Store, depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue))
+	byOrder.load = loadOf(w.parts.Fleet, depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue))
 	return byOrder.orders(intake.Starter{Orders: w.parts.Store, Sagas: w.parts.Engine, Terms: w.Terms}).Run(ctx)
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/ordersaga/ordersaga/activities"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -20,29 +20,29 @@ import (
 type lately struct {
 	mu    sync.Mutex
 	now   func() time.Time
-	at    int64             // of the span that goes on
-	spans []orderstore.Span // those in which something was done
+	at    int64            // of the span that goes on
+	spans []fleet.Interval // those in which something was done
 	took  *hdrhistogram.WindowedHistogram
 }
 
-const spans = int64(orderstore.RecentTime / orderstore.BeatEvery)
+const spans = int64(fleet.RecentTime / fleet.HeartbeatInterval)
 
 func newLately(now func() time.Time) *lately {
-	l := &lately{now: now, took: hdrhistogram.NewWindowed(int(spans), 1, orderstore.TookMost.Milliseconds(), orderstore.TookDigits)}
+	l := &lately{now: now, took: hdrhistogram.NewWindowed(int(spans), 1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)}
 	l.at = l.spanNow()
 	return l
 }
 
 func (l *lately) spanNow() int64 {
-	beat := int64(orderstore.BeatEvery / time.Second)
+	beat := int64(fleet.HeartbeatInterval / time.Second)
 	return l.now().Unix() / beat * beat
 }
 
 // span is the one that goes on. The caller holds mu.
-func (l *lately) span() *orderstore.Span {
+func (l *lately) span() *fleet.Interval {
 	l.turn()
 	if n := len(l.spans); n == 0 || l.spans[n-1].At != l.at {
-		l.spans = append(l.spans, orderstore.Span{At: l.at, Ended: map[order.Status]int{}})
+		l.spans = append(l.spans, fleet.Interval{At: l.at, Ended: map[order.Status]int{}})
 	}
 	return &l.spans[len(l.spans)-1]
 }
@@ -50,7 +50,7 @@ func (l *lately) span() *orderstore.Span {
 // turn forgets what is not recent any more. The caller holds mu.
 func (l *lately) turn() {
 	now := l.spanNow()
-	passed := (now - l.at) / int64(orderstore.BeatEvery/time.Second)
+	passed := (now - l.at) / int64(fleet.HeartbeatInterval/time.Second)
 	if passed < 0 { // somebody has set the clock back: when the others were is not known
 		passed, l.spans = spans, nil
 	}
@@ -58,8 +58,8 @@ func (l *lately) turn() {
 		l.took.Rotate()
 	}
 	l.at = now
-	oldest := l.at - int64(orderstore.RecentTime/time.Second)
-	l.spans = slices.DeleteFunc(l.spans, func(s orderstore.Span) bool { return s.At <= oldest })
+	oldest := l.at - int64(fleet.RecentTime/time.Second)
+	l.spans = slices.DeleteFunc(l.spans, func(s fleet.Interval) bool { return s.At <= oldest })
 }
 
 // attempt counts the sagas that have begun: those whose first step is done.
@@ -81,20 +81,20 @@ func (l *lately) end(e activities.End) {
 		s.Refunded++
 	}
 	if e.Took > 0 {
-		_ = l.took.Current.RecordValue(max(min(e.Took, orderstore.TookMost).Milliseconds(), 1)) // fails only outside of these
+		_ = l.took.Current.RecordValue(max(min(e.Took, fleet.MaxDuration).Milliseconds(), 1)) // fails only outside of these
 	}
 }
 
 // say tells what was counted.
-func (l *lately) say(w *orderstore.Worker) {
+func (l *lately) say(w *fleet.Worker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn()
-	w.Lately, w.Took = slices.Clone(l.spans), nil
-	for i := range w.Lately {
-		w.Lately[i].Ended = maps.Clone(w.Lately[i].Ended)
+	w.Recent, w.Durations = slices.Clone(l.spans), nil
+	for i := range w.Recent {
+		w.Recent[i].Ended = maps.Clone(w.Recent[i].Ended)
 	}
 	if all := l.took.Merge(); all.TotalCount() > 0 {
-		w.Took = all.Clone()
+		w.Durations = all.Clone()
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/activities"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -18,13 +18,13 @@ func TestLately(t *testing.T) {
 	began := time.Date(2026, 11, 25, 10, 0, 3, 0, time.UTC)
 	now := began
 	l := newLately(func() time.Time { return now })
-	said := func(durations int64, want ...orderstore.Span) (w orderstore.Worker) {
+	said := func(durations int64, want ...fleet.Interval) (w fleet.Worker) {
 		t.Helper()
 		l.say(&w)
-		if len(want) == 0 && len(w.Lately) == 0 {
-			w.Lately = want
+		if len(want) == 0 && len(w.Recent) == 0 {
+			w.Recent = want
 		}
-		if !reflect.DeepEqual(w.Lately, want) || (w.Took != nil) != (durations > 0) || w.Took != nil && w.Took.TotalCount() != durations {
+		if !reflect.DeepEqual(w.Recent, want) || (w.Durations != nil) != (durations > 0) || w.Durations != nil && w.Durations.TotalCount() != durations {
 			t.Errorf("at %s: %+v, want %+v", now.Sub(began), w, want)
 		}
 		return w
@@ -36,7 +36,7 @@ func TestLately(t *testing.T) {
 	reserved(errors.New("DynamoDB is away"))
 	l.attempt(activities.Attempt{Activity: workflows.ChargePayment})
 	l.end(activities.End{Status: order.StatusRejected, Took: 20 * time.Millisecond})
-	first := orderstore.Span{At: began.Unix() - 3, Started: 2, Ended: map[order.Status]int{order.StatusRejected: 1}}
+	first := fleet.Interval{At: began.Unix() - 3, Started: 2, Ended: map[order.Status]int{order.StatusRejected: 1}}
 	said(1, first)
 
 	now = now.Add(2 * time.Minute)
@@ -44,18 +44,18 @@ func TestLately(t *testing.T) {
 	l.end(activities.End{Status: order.StatusFailed, Refunded: true, Took: 2 * time.Minute})
 	l.end(activities.End{Status: order.StatusFailed}) // by a saga that does not know
 	l.end(activities.End{Status: order.StatusCompleted, Took: 365 * 24 * time.Hour})
-	second := orderstore.Span{At: now.Unix() - 3, Refunded: 1, Ended: map[order.Status]int{order.StatusFailed: 2, order.StatusCompleted: 1}}
+	second := fleet.Interval{At: now.Unix() - 3, Refunded: 1, Ended: map[order.Status]int{order.StatusFailed: 2, order.StatusCompleted: 1}}
 	w := said(3, first, second)
-	if p50, most := w.Took.ValueAtQuantile(50), w.Took.Max(); p50 < 118_000 || p50 > 122_000 || most < 29*24*3_600_000 {
+	if p50, most := w.Durations.ValueAtQuantile(50), w.Durations.Max(); p50 < 118_000 || p50 > 122_000 || most < 29*24*3_600_000 {
 		t.Errorf("median %d ms, longest %d ms", p50, most)
 	}
 
-	now = began.Add(orderstore.RecentTime)
+	now = began.Add(fleet.RecentTime)
 	said(2, second)
 	now = now.Add(-time.Minute) // somebody sets the clock back
 	said(0)
 	l.end(activities.End{Status: order.StatusCompleted, Took: time.Second})
-	said(1, orderstore.Span{At: now.Unix() - 3, Ended: map[order.Status]int{order.StatusCompleted: 1}})
+	said(1, fleet.Interval{At: now.Unix() - 3, Ended: map[order.Status]int{order.StatusCompleted: 1}})
 	now = now.Add(24 * time.Hour)
 	said(0)
 }

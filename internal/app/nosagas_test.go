@@ -57,8 +57,8 @@ func TestNoSagas(t *testing.T) {
 			t.Errorf("alone %t: the alert goes by%s", alone, names)
 		}
 		// A worker says so at once, and takes it back at its end.
-		said, err := a.Store.Workers(t.Context())
-		if err != nil || (len(said) == 0) != alone || !alone && !said[0].Left {
+		said, err := a.Fleet.Workers(t.Context())
+		if err != nil || (len(said) == 0) != alone || !alone && !said[0].Stopped {
 			t.Errorf("alone %t, has been among the workers %+v: %v", alone, said, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 )
 
 // ownership keeps two embedded workers with states of their own off one queue:
@@ -19,7 +19,7 @@ import (
 // state that owns, and not the process: who comes with the same data directory
 // goes on with its sagas, and nobody else can, whether or not that one runs.
 type ownership struct {
-	store *orderstore.Store
+	fleet *fleet.Registry
 	id    string
 	kept  bool // the state outlives the process
 }
@@ -28,8 +28,8 @@ type ownership struct {
 // the engine's folder: a repair or a loss of that makes it no other state.
 const stateID = "worker.id"
 
-func (w *Worker) own(ctx context.Context, store *orderstore.Store) (*ownership, error) {
-	o := &ownership{store: store, id: uuid.NewString(), kept: w.DataDir != ""}
+func (w *Worker) own(ctx context.Context, registry *fleet.Registry) (*ownership, error) {
+	o := &ownership{fleet: registry, id: uuid.NewString(), kept: w.DataDir != ""}
 	if o.kept {
 		var err error
 		if o.id, err = readOrWrite(filepath.Join(w.DataDir, stateID), o.id); err != nil {
@@ -40,10 +40,7 @@ func (w *Worker) own(ctx context.Context, store *orderstore.Store) (*ownership, 
 	if err != nil {
 		host = "unknown"
 	}
-	err = store.Own(ctx, orderstore.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.TakeOver)
-	if _, other := errors.AsType[*orderstore.OwnedError](err); other {
-		err = fmt.Errorf("%w; or take over with --take-over: the reconciler then begins its sagas again from what their orders say", err)
-	}
+	err = registry.AcquireOwnership(ctx, fleet.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.TakeOver)
 	return o, err
 }
 
@@ -70,8 +67,8 @@ func (o *ownership) watch(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		err := o.store.Owned(ctx, o.id)
-		if _, other := errors.AsType[*orderstore.OwnedError](err); other && ctx.Err() == nil {
+		err := o.fleet.VerifyOwnership(ctx, o.id)
+		if _, other := errors.AsType[*fleet.OwnedError](err); other && ctx.Err() == nil {
 			return fmt.Errorf("this worker was taken over from: %w", err)
 		}
 	}
@@ -84,5 +81,5 @@ func (o *ownership) release() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return o.store.Disown(ctx, o.id)
+	return o.fleet.ReleaseOwnership(ctx, o.id)
 }

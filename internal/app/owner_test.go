@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/app"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -36,7 +36,7 @@ func TestOneEmbeddedWorkerPerQueue(t *testing.T) {
 		t.Helper()
 		err := open(w)
 		host, _ := os.Hostname()
-		owned, ok := errors.AsType[*orderstore.OwnedError](err)
+		owned, ok := errors.AsType[*fleet.OwnedError](err)
 		if !ok || owned.Owner.Host != host || !strings.Contains(err.Error(), fmt.Sprintf("host %s, pid %d, since 20", host, os.Getpid())) || !strings.Contains(err.Error(), "--take-over") {
 			t.Errorf("%v", err)
 		}

@@ -33,6 +33,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -131,6 +132,7 @@ type Parts struct {
 	Cloud     *cloud.Clients
 	Resources cloud.Resources
 	Store     *orderstore.Store
+	Fleet     *fleet.Registry
 	Payments  *payment.Client
 	Engine    engine.Engine
 	Shipments *shipment.Publisher
@@ -159,6 +161,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	p := Parts{
 		Cloud: clients, Resources: resources,
 		Store:    orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(w.TablePrefix), nil),
+		Fleet:    fleet.New(clients.DynamoDB, orderstore.TablesWithPrefix(w.TablePrefix).Orders, nil),
 		Registry: registry,
 	}
 	if err := p.Store.Find(ctx); err != nil {
@@ -189,7 +192,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 		if err != nil {
 			return err
 		}
-		if w.owner, err = w.own(ctx, p.Store); err != nil {
+		if w.owner, err = w.own(ctx, p.Fleet); err != nil {
 			return errors.Join(err, eng.Close())
 		}
 		p.Payments, p.Engine, p.Ready = payment.New(pay), eng, eng.Ready
@@ -200,7 +203,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	if w.NoSagas {
 		canary = 0 // it would fly only while there are workers
 	}
-	w.load = loadOf(p.Store, depthOf(p.Cloud, p.Resources.OrderQueue))
+	w.load = loadOf(p.Fleet, depthOf(p.Cloud, p.Resources.OrderQueue))
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: w.load.Stats,
 		Terminated: reconcile.Terminated(p.Store.SagaTerminated),
@@ -440,7 +443,7 @@ func (s signals) History(ctx context.Context, id string) ([]engine.Event, error)
 func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnDemand) http.Handler {
 	p := w.parts
 	options := api.Options{
-		Orders: p.Store, Sagas: signals{p.Engine}, Engine: map[bool]string{true: "dapr", false: "embedded"}[w.Dapr != nil], Starter: starter, Terms: w.Terms,
+		Orders: p.Store, Fleet: p.Fleet, Sagas: signals{p.Engine}, Engine: map[bool]string{true: "dapr", false: "embedded"}[w.Dapr != nil], Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{Topic: snspublisher.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: lettersOf(p.Cloud, p.Resources),
 		Reconciler:  asked, Lost: w.Reconciler().Lost, Begin: w.Reconciler().Begin, Stalled: w.stalled.IDs,

@@ -159,19 +159,19 @@ func (s *Store) datedAt(ctx context.Context) (time.Time, error) {
 	if text == nil {
 		return time.Time{}, fmt.Errorf("item %s of table %s has no datedAt: delete it, and it is made again", datedItem, s.tables.Orders)
 	}
-	at, err := time.Parse(timeFormat, text.Value)
+	at, err := time.Parse(TimeFormat, text.Value)
 	return at, wrap(err, "read item %s of table %s", datedItem, s.tables.Orders)
 }
 
 func (s *Store) setDated(ctx context.Context, at time.Time) error {
-	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at.UTC().Format(timeFormat))}})
+	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at.UTC().Format(TimeFormat))}})
 	return wrap(err, "note that index %s has all orders", indexByTime)
 }
 
 // keepDated lets datedAt follow a process that has found everything in its place,
 // a day behind: what the next one looks through does not grow while this one runs.
 func (s *Store) keepDated(ctx context.Context) error {
-	at := s.now().UTC().Add(-24 * time.Hour).Format(timeFormat)
+	at := s.now().UTC().Add(-24 * time.Hour).Format(TimeFormat)
 	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at)},
 		ConditionExpression: aws.String("datedAt < :at"), ExpressionAttributeValues: item{":at": str(at)},

@@ -3,7 +3,6 @@ package orderstore
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"time"
 
@@ -12,19 +11,6 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 )
-
-// statusShards spreads each status over several keys of the status index: one
-// key takes 1,000 writes a second, and a full index throttles its table.
-// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
-const statusShards = 8
-
-func statusShard(s order.Status, orderID string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(orderID)) // never fails, says hash.Hash
-	return shardKey(s, h.Sum32()%statusShards)
-}
-
-func shardKey(s order.Status, n uint32) string { return string(s) + "#" + strconv.Itoa(int(n)) }
 
 func str(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 func num(n int64) types.AttributeValue {
@@ -62,7 +48,7 @@ func (r Record) filled() Record {
 		r.Lines, r.ShipTo = o.Lines, o.ShipTo
 		r.Shipping, r.Tax, r.Discount = o.Shipping, o.Tax, o.Discount
 	}
-	r.CreatedAt, _ = time.Parse(timeFormat, r.Created)
-	r.UpdatedAt, _ = time.Parse(timeFormat, r.Updated)
+	r.CreatedAt, _ = time.Parse(TimeFormat, r.Created)
+	r.UpdatedAt, _ = time.Parse(TimeFormat, r.Updated)
 	return r
 }

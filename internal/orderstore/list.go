@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	indexByStatus   = "byStatus"
 	indexByCustomer = "byCustomer"
 	indexByTime     = "byTime"
 )
@@ -41,8 +40,8 @@ type Query struct {
 func (q Query) Selects(r Record) bool {
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) &&
 		(q.CustomerID == "" || r.CustomerID == q.CustomerID) && (q.SKU == "" || r.has(q.SKU)) &&
-		(q.Since.IsZero() || r.Placed >= q.Since.UTC().Format(timeFormat)) &&
-		(q.Before.IsZero() || r.Placed <= q.Before.UTC().Format(timeFormat)) &&
+		(q.Since.IsZero() || r.Placed >= q.Since.UTC().Format(TimeFormat)) &&
+		(q.Before.IsZero() || r.Placed <= q.Before.UTC().Format(TimeFormat)) &&
 		(q.Cursor == "" || r.Placed < q.Cursor)
 }
 
@@ -104,8 +103,8 @@ func (q Query) keys() (turns [][]indexKey) {
 	}
 	for _, st := range inTurn(q.Statuses) {
 		var keys []indexKey
-		for n := range uint32(statusShards) {
-			keys = append(keys, indexKey{indexByStatus, "statusShard", shardKey(st, n)})
+		for _, key := range StatusKeys(st) {
+			keys = append(keys, indexKey{StatusIndex, "statusShard", key})
 		}
 		turns = append(turns, keys)
 	}
@@ -172,7 +171,7 @@ func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Statu
 
 func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, err error) {
 	in := &dynamodb.QueryInput{
-		TableName: &s.tables.Orders, IndexName: aws.String(indexByStatus), Select: types.SelectCount,
+		TableName: &s.tables.Orders, IndexName: aws.String(StatusIndex), Select: types.SelectCount,
 		KeyConditionExpression:    aws.String("statusShard = :k"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
 	}
@@ -198,10 +197,10 @@ func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, 
 func (q Query) span() (from, to string, some bool) {
 	from, to = "0", "9999"
 	if !q.Since.IsZero() {
-		from = q.Since.UTC().Format(timeFormat)
+		from = q.Since.UTC().Format(TimeFormat)
 	}
 	if !q.Before.IsZero() {
-		to = q.Before.UTC().Format(timeFormat)
+		to = q.Before.UTC().Format(TimeFormat)
 	}
 	if q.Cursor != "" {
 		to = min(to, q.Cursor)
@@ -299,8 +298,8 @@ func (r Record) Listed() bool {
 // not read.
 func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {
 	for _, st := range statuses {
-		for n := range uint32(statusShards) {
-			key := indexKey{indexByStatus, "statusShard", shardKey(st, n)}
+		for _, shard := range StatusKeys(st) {
+			key := indexKey{StatusIndex, "statusShard", shard}
 			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // one edited by hand may be under another status
 				page, err := s.queryIndex(ctx, key, q)
 				if err != nil {

@@ -186,3 +186,16 @@ func TestWalk(t *testing.T) {
 		}
 	}
 }
+
+func TestCountUpTo(t *testing.T) {
+	a := testkit.NewAWS(t, nil)
+	for n := range 40 {
+		accept(t, a.Store, newOrder("o"+string(rune('A'+n))))
+	}
+	for most, want := range map[int]orderstore.Count{1000: {N: 40}, 8: {N: 8, More: true}} {
+		got, err := a.Store.CountUpTo(t.Context(), most, order.StatusPending, order.StatusFailed)
+		if err != nil || got[order.StatusPending] != want || got[order.StatusFailed] != (orderstore.Count{}) {
+			t.Errorf("up to %d: %+v %v, want %+v", most, got, err, want)
+		}
+	}
+}

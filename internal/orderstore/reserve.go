@@ -65,7 +65,7 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 	}
 	var sleeps map[string]types.AttributeValue
 	for _, d := range asleep {
-		sleeps = nonEmpty(asleepUntil, s.now().UTC().Add(d).Format(timeFormat))
+		sleeps = nonEmpty(IdleUntil, s.now().UTC().Add(d).Format(TimeFormat))
 	}
 	items := []types.TransactWriteItem{
 		{Put: &types.Put{
@@ -192,7 +192,7 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 		return fmt.Errorf("release stock of order %s: it is sold: %w", orderID, ErrFinished)
 	}
 	at := s.stamp()
-	end := s.statusUpdate(orderID, final, at, nonEmpty("reason", reason), liveStatuses...)
+	end := s.statusUpdate(orderID, final, at, nonEmpty("reason", reason), order.LiveStatuses()...)
 	if res.State == HoldReleased {
 		err := s.update(ctx, end)
 		if errors.Is(err, ErrFinished) {

@@ -21,12 +21,6 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// liveStatuses are those from which an order can still end.
-var liveStatuses = []order.Status{
-	order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval,
-	order.StatusPaid, order.StatusNeedsAttention,
-}
-
 // paidStatuses are those in which an order may ship: a shipment that had to be
 // parked is taken up again from NEEDS_ATTENTION.
 var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
@@ -41,7 +35,7 @@ func unlessRefused(u *types.Update) {
 
 // statusUpdate sets the status, and set, on condition that the order is in one
 // of from. A terminal status also takes the payment token out of the record. A
-// saga that changes an order's status is awake, unless set says asleepUntil.
+// saga that changes an order's status is awake, unless set says IdleUntil.
 func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
 	values := map[string]types.AttributeValue{
 		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":time": str(timeShard(orderID)), ":at": str(at),
@@ -54,8 +48,8 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 		expr.WriteString(", #" + k + " = :" + k)
 	}
 	gone := []string{"resolution"} // of what has just changed
-	if _, said := set[asleepUntil]; !said {
-		gone = append(gone, asleepUntil)
+	if _, said := set[IdleUntil]; !said {
+		gone = append(gone, IdleUntil)
 	}
 	if to.Terminal() {
 		gone = append(gone, "token")
@@ -181,7 +175,7 @@ func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) erro
 // MarkNeedsAttention parks a live order for an operator: its saga sleeps until
 // there is an Answer.
 func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason, asleepUntil, forEver), liveStatuses...))
+	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason, IdleUntil, noTimeLimit), order.LiveStatuses()...))
 	return wrap(err, "park order %s", orderID)
 }
 
@@ -227,7 +221,7 @@ func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) erro
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET sagaTerminated = :why, updatedAt = :at"),
-		ConditionExpression:      aws.String(while(liveStatuses, values)),
+		ConditionExpression:      aws.String(while(order.LiveStatuses(), values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	return wrap(err, "note that the saga of order %s was terminated", orderID)
@@ -306,7 +300,7 @@ func (s *Store) decide(ctx context.Context, orderID, name string, v types.Attrib
 // End gives an order that holds nothing its final status. Ending it again is a
 // no-op.
 func (s *Store) End(ctx context.Context, orderID string, final order.Status, reason string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, final, s.stamp(), nonEmpty("reason", reason), liveStatuses...))
+	err := s.update(ctx, s.statusUpdate(orderID, final, s.stamp(), nonEmpty("reason", reason), order.LiveStatuses()...))
 	if errors.Is(err, ErrFinished) {
 		return nil
 	}

@@ -327,10 +327,7 @@ func (r Record) Order() (order.Order, error) {
 	return o, err
 }
 
-// timeFormat sorts as text; time.RFC3339Nano drops trailing zeros and does not.
-const timeFormat = "2006-01-02T15:04:05.000000000Z"
-
-func (s *Store) stamp() string { return s.now().UTC().Format(timeFormat) }
+func (s *Store) stamp() string { return s.now().UTC().Format(TimeFormat) }
 
 // Accept records a new order as PENDING. If the id is taken it returns the
 // record that has it: created is false when the content is the same (a

@@ -55,7 +55,7 @@ func (s *Store) CreateTables(ctx context.Context) error {
 		{TableName: &s.tables.Stock, KeySchema: keySchema("sku", "")},
 		{TableName: &s.tables.Reservations, KeySchema: keySchema("orderId", "")},
 		{TableName: &s.tables.Orders, KeySchema: keySchema("orderId", ""), GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{
-			index(indexByStatus, "statusShard", types.ProjectionTypeAll),
+			index(StatusIndex, "statusShard", types.ProjectionTypeAll),
 			index(indexByCustomer, "customerId", types.ProjectionTypeAll),
 			index(indexByTime, "timeShard", types.ProjectionTypeKeysOnly),
 		}},

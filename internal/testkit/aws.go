@@ -13,6 +13,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
@@ -23,6 +24,7 @@ type AWS struct {
 	Clients   *cloud.Clients
 	Resources cloud.Resources
 	Store     *orderstore.Store
+	Fleet     *fleet.Registry
 }
 
 // NewAWS starts a local endpoint that keeps nothing and ends with the test.
@@ -47,6 +49,7 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	must(t, err)
 	a.Store = orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	must(t, a.Store.CreateTables(ctx))
+	a.Fleet = fleet.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return a
 }
 

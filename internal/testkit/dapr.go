@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
@@ -46,6 +47,7 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*app.Dev)
 	s.Resources, err = s.Clients.Setup(ctx) // which it has, and so only names them
 	must(t, err)
 	s.Store = orderstore.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
+	s.Fleet = fleet.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return s
 }
 

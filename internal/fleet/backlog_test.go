@@ -1,21 +1,23 @@
-package orderstore_test
+package fleet_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestLoad: what only waits for a person is no work, until the person has
+// TestBacklog: what only waits for a person is no work, until the person has
 // answered or the wait is over.
-func TestLoad(t *testing.T) {
+func TestBacklog(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 1000})
 	now := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
 	s := orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), func() time.Time { return now })
+	registry := fleet.New(a.Clients.DynamoDB, "orders", nil)
 	do := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -24,9 +26,9 @@ func TestLoad(t *testing.T) {
 	}
 	is := func(at time.Time, live, asleep, shipping, work int) {
 		t.Helper()
-		l, err := s.Load(t.Context(), at)
+		l, err := registry.Backlog(t.Context(), at)
 		do(err)
-		if want := (orderstore.Load{Live: live, Asleep: asleep, Shipping: shipping}); l != want || l.Work() != work {
+		if want := (fleet.Backlog{Live: live, Idle: asleep, Shipping: shipping}); l != want || l.Work() != work {
 			t.Errorf("%+v makes %d work, want %+v and %d", l, l.Work(), want, work)
 		}
 	}
@@ -40,7 +42,7 @@ func TestLoad(t *testing.T) {
 	is(now, 0, 0, 0, 0)
 	_, _, err := s.AcceptQueued(t.Context(), newOrder("queued"))
 	do(err)
-	if l, err := s.Load(t.Context(), now); err != nil || l != (orderstore.Load{Live: 1, Queued: 1}) {
+	if l, err := registry.Backlog(t.Context(), now); err != nil || l != (fleet.Backlog{Live: 1, Queued: 1}) {
 		t.Errorf("%+v %v", l, err)
 	}
 	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
@@ -83,4 +85,19 @@ func TestLoad(t *testing.T) {
 	is(now, 8, 0, 2, 7)
 	do(s.Release(t.Context(), "parked", order.StatusFailed, "given up"))
 	is(now, 7, 0, 2, 6)
+}
+
+func newOrder(id string) order.Order {
+	return order.Order{
+		OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+	}
+}
+
+func accept(t testing.TB, s *orderstore.Store, o order.Order) order.Order {
+	t.Helper()
+	if _, _, err := s.Accept(t.Context(), o); err != nil {
+		t.Fatalf("accept order %s: %v", o.OrderID, err)
+	}
+	return o
 }
