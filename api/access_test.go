@@ -13,11 +13,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // book is a log that can be read meanwhile.
@@ -60,13 +60,13 @@ func (b *book) audits(t *testing.T) (all []map[string]any) {
 }
 
 // startClosed is start with an issuer, without whose tokens nobody gets in.
-func startClosed(t *testing.T, change ...func(*app.Worker)) (client, *authtest.Issuer, *book) {
+func startClosed(t *testing.T, change ...func(*worker.Worker)) (client, *authtest.Issuer, *book) {
 	t.Helper()
 	var (
 		issuer *authtest.Issuer
 		b      book
 	)
-	s := testkit.NewSystem(t, func(w *app.Worker) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		issuer = testkit.RequireTokens(t, w)
 		w.Logger = zerolog.New(&b)
 		for _, f := range change {
@@ -140,7 +140,7 @@ func TestRoles(t *testing.T) {
 }
 
 func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
-	c, issuer, _ := startClosed(t, func(w *app.Worker) { w.RateLimit = 2 })
+	c, issuer, _ := startClosed(t, func(w *worker.Worker) { w.RateLimit = 2 })
 	token := issuer.Token("viewer")
 	issuer.Stop()
 	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away", http.StatusServiceUnavailable, "", "issuer")
@@ -151,7 +151,7 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 }
 
 func TestAudit(t *testing.T) {
-	c, issuer, b := startClosed(t, func(w *app.Worker) { w.RateLimit = 5 })
+	c, issuer, b := startClosed(t, func(w *worker.Worker) { w.RateLimit = 5 })
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }), operator...); a.status != http.StatusAccepted {
 		t.Fatal(a.body)

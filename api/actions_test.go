@@ -9,11 +9,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -99,7 +99,7 @@ func TestReconcile(t *testing.T) {
 // TestLastStepByHand: a decision about the step that completes the order does.
 func TestLastStepByHand(t *testing.T) {
 	for _, awaits := range []bool{true, false} {
-		s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.AwaitCarrier = awaits }, nil)
+		s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.AwaitCarrier = awaits }, nil)
 		s.SetStock(t, map[string]int64{"A": 6})
 		c := newClient(t, s)
 		c.place(newOrder("well", shipTo("Ada")), "COMPLETED") // the worker runs

@@ -18,10 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -114,7 +114,7 @@ func TestForgetCustomer(t *testing.T) {
 	var log book
 	var fails atomic.Bool
 	dir := t.TempDir()
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.DataDir, w.Logger = dir, zerolog.New(&log) }, func(o *awslocal.Options) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.DataDir, w.Logger = dir, zerolog.New(&log) }, func(o *awslocal.Options) {
 		o.Fault = func(_, action string) error {
 			if fails.Load() && strings.HasSuffix(action, "UpdateItem") {
 				return &awslocal.Error{Status: 400, Code: "AccessDeniedException", Shape: "com.amazon.coral.service#AccessDeniedException", Message: "away"}

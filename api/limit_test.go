@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // asks sends requests until one is refused for there being too many.
@@ -22,7 +22,7 @@ func (c client) asks(path string, most int, header ...string) (passed int, refus
 }
 
 func TestRateLimit(t *testing.T) {
-	c := newClient(t, testkit.NewSystem(t, func(w *app.Worker) { w.RateLimit = 2 }, nil))
+	c := newClient(t, testkit.NewSystem(t, func(w *worker.Worker) { w.RateLimit = 2 }, nil))
 	n, a := c.asks("/v1/whoami", 100)
 	a.wantProblem(t, "too many", 429, "", "2 times a second")
 	if wait, err := strconv.Atoi(a.header.Get("Retry-After")); n != 20 || err != nil || wait < 1 {
@@ -42,7 +42,7 @@ func TestRateLimit(t *testing.T) {
 // TestRateLimitIsOfOneClient: people behind one address do not stand in each
 // other's way, and neither does who tries tokens out.
 func TestRateLimitIsOfOneClient(t *testing.T) {
-	c, issuer, _ := startClosed(t, func(w *app.Worker) { w.RateLimit = 2 })
+	c, issuer, _ := startClosed(t, func(w *worker.Worker) { w.RateLimit = 2 })
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	if n, _ := c.asks("/v1/whoami", 100, bearer("guess")...); n != 20 {
 		t.Errorf("%d guesses pass", n)

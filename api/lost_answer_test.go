@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestLostAnswerToACondition has DynamoDB write down a decision and the answer to
@@ -21,7 +21,7 @@ func TestLostAnswerToACondition(t *testing.T) {
 	for action, ends := range map[string]string{"cancel": "CANCELLED", "approve": "COMPLETED", "reject": "CANCELLED"} {
 		t.Run(action, func(t *testing.T) {
 			var lose atomic.Bool
-			s := testkit.NewSystem(t, func(w *app.Worker) {
+			s := testkit.NewSystem(t, func(w *worker.Worker) {
 				target, err := url.Parse(w.AWS.Endpoint)
 				if err != nil {
 					t.Fatal(err)

@@ -16,9 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 func TestSuspendAndResume(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSuspendedTwice(t *testing.T) {
 // TestApprovalAgainstItsTimeOut: exactly one of them holds, however close they
 // come, and whether the saga hears of the approval or not.
 func TestApprovalAgainstItsTimeOut(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.ApprovalTimeout = 300 * time.Millisecond }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.ApprovalTimeout = 300 * time.Millisecond }, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000})
 	c := newClient(t, s)
 	var all sync.WaitGroup

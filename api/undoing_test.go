@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestUndoing: what is being undone is found while it is, with what holds it up.
 func TestUndoing(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.Terms.Patience = time.Hour }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.Patience = time.Hour }, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
 	c := newClient(t, s)
 	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")

@@ -14,10 +14,10 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 var flat = order.Address{
@@ -153,7 +153,7 @@ func TestRepeatedOrder(t *testing.T) {
 
 // TestApprovalLimits: each currency has its own, and one without a limit waits.
 func TestApprovalLimits(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *app.Worker) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		w.Terms.ApprovalAbove, w.Terms.ApprovalLimits = 0, money.MustLimits("EUR=1000.00,JPY=150000,KWD=300")
 	}, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000})

@@ -73,7 +73,7 @@ func TestSagaHearsWhenToComeBack(t *testing.T) {
 // card as a failure.
 func TestTimesFit(t *testing.T) {
 	for folder, payments := range map[string]time.Duration{
-		"local": 8 * time.Second,  // internal/app's daprPayment
+		"local": 8 * time.Second,  // internal/devenv's daprPayment
 		"aws":   10 * time.Second, // the default of --payment-timeout
 	} {
 		t.Run(folder, func(t *testing.T) {

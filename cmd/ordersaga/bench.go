@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/bench"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
@@ -48,19 +49,19 @@ func (c benchCmd) Run(e env) error {
 	if c.Engine == "dapr" {
 		label = fmt.Sprintf("Dapr, %s, %d workers", c.State, c.Workers)
 	}
-	job := app.Load{Sagas: c.Sagas, InFlight: c.InFlight, Label: label, Out: e.out}
+	job := bench.Job{Sagas: c.Sagas, InFlight: c.InFlight, Label: label, Out: e.out}
 	if isTerminal(e.err) {
 		job.Progress = e.err
 	}
 	if c.Header {
-		if _, err := io.WriteString(e.out, app.LoadHeader); err != nil {
+		if _, err := io.WriteString(e.out, bench.Header); err != nil {
 			return fmt.Errorf("write table: %w", err)
 		}
 	}
-	d := app.Dev{
+	d := devenv.Dev{
 		DataDir: c.dir(), Fsync: fsync, Dapr: c.Engine == "dapr", Workers: c.Workers,
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
-		Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
+		Configure: bench.Configure, Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
 	}
 	return e.traced(serviceName, func() error { return d.Run(e.ctx) })
 }

@@ -17,15 +17,16 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -146,11 +147,11 @@ func (c devCmd) Run(e env) error {
 	if (c.State == "redis" || c.State == "postgresql") != (c.StateAt != "") {
 		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
 	}
-	d := app.Dev{
+	d := devenv.Dev{
 		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
 		Dapr: c.Engine == "dapr", Workers: c.Workers, MaxBodySize: c.MaxBodySize << 20, OpenSidecars: c.Open,
 		DataDir: c.dir(), Fsync: fsync, Installation: payment.Installation(c.Installation), Exit: c.Exit, Out: e.out, Logger: e.logger,
-		Ports: app.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
+		Ports: devenv.DevPorts{API: c.Port, AWS: c.AWSPort, Payment: c.PaymentPort, Carrier: c.CarrierPort},
 	}
 	if d.EngineListener, err = c.engineFlags.listen(e, c.Engine); err != nil {
 		return err
@@ -162,7 +163,7 @@ func (c devCmd) Run(e env) error {
 		d.Verbose = e.err
 	}
 	if c.Demo > 0 {
-		demo := app.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
+		demo := devenv.Demo{Orders: c.Demo, Seed: c.Seed, Out: e.out}
 		if isTerminal(e.err) {
 			demo.Progress = e.err
 		}
@@ -199,12 +200,12 @@ type workerFlags struct {
 	ShutdownTimeout time.Duration `default:"25s" help:"How long work in progress may take to finish at the end."`
 }
 
-func (c workerFlags) worker(e env) (*app.Worker, error) {
+func (c workerFlags) worker(e env) (*worker.Worker, error) {
 	fsync, err := journal.ParseSync(c.Fsync)
 	if err != nil {
 		return nil, err
 	}
-	return &app.Worker{
+	return &worker.Worker{
 		DataDir: c.dir(), Fsync: fsync, Retention: c.Retention, AWS: c.options(e), TablePrefix: c.TablePrefix,
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey, Installation: payment.Installation(c.Installation),
 		Terms: workflows.Terms{
@@ -249,7 +250,7 @@ func (c workerCmd) run(e env) error {
 	}
 	w.NoSagas, w.TakeOver = c.NoSagas, c.TakeOver
 	if c.Engine == "dapr" {
-		w.Dapr = &app.Dapr{
+		w.Dapr = &worker.Dapr{
 			GRPC: fmt.Sprintf("127.0.0.1:%d", c.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", c.DaprHTTPPort),
 			Token: c.DaprAPIToken, PubSub: c.PubSub, PaymentApp: c.PaymentApp, Secrets: c.SecretStore,
 			Patience: c.DaprWait, CanaryEvery: c.CanaryEvery, RestartSidecar: !c.KeepStuck,
@@ -369,8 +370,8 @@ func (c checkCmd) Run(e env) error {
 	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey, Installation: whose})
 	defer payments.Close()
 	books := invariants.Books{
-		Orders: store, Charges: payments, Settled: app.CheckSettled,
-		Shipments: app.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
+		Orders: store, Charges: payments, Settled: devenv.CheckSettled,
+		Shipments: devenv.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
 	}
 	if !c.Offline {
 		books.Sagas = sagas{remote{API: c.API, Token: c.Token, Wait: 30 * time.Second}, e}
@@ -410,7 +411,7 @@ func (c localAWSCmd) Run(e env) error {
 		return err
 	}
 	e.logger.Info().Str("endpoint", "http://"+l.Addr().String()).Msg("local AWS is up")
-	return app.LocalAWS{
+	return devenv.LocalAWS{
 		DataDir: c.dir(), Region: c.Region, Listener: l,
 		Throttle: c.Throttle, Conflict: c.Conflict, Seed: c.Seed, Logger: e.logger,
 	}.Run(e.ctx)
@@ -431,7 +432,7 @@ func (c paymentCmd) Run(e env) error {
 	}
 	e.logger.Info().Str("payment", "http://"+l.Addr().String()).Msg("payment simulator is up")
 	return e.traced("payment", func() error {
-		return app.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
+		return devenv.Payment{DataDir: c.dir(), Listener: l, Key: c.Key, Logger: e.logger}.Run(e.ctx)
 	})
 }
 
@@ -452,7 +453,7 @@ func (c carrierCmd) Run(e env) error {
 	}
 	e.logger.Info().Str("carrier", "http://"+l.Addr().String()).Msg("carrier simulator is up")
 	return e.traced("carrier", func() error {
-		return app.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
+		return devenv.Carrier{DataDir: c.dir(), AWS: c.options(e), Listener: l, Pushed: c.Pushed, Token: c.Token, Logger: e.logger}.Run(e.ctx)
 	})
 }
 

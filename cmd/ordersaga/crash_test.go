@@ -20,16 +20,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // system is every part as a process of its own, on one data directory.
@@ -106,7 +107,7 @@ func daprSystem(t *testing.T) *system {
 	t.Cleanup(func() { _ = log.Close() }) // it is for looking at
 	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{
 		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.New(log).With().Timestamp().Logger(), State: daprlocal.State{Store: "redis", Address: redis.Address},
-		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{app.PaymentKeySecret: providerKey},
+		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{worker.PaymentKeySecret: providerKey},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +364,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	})
 	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
-	sims := app.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	sims := devenv.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	res, err := invariants.Run(t.Context(), invariants.Books{Orders: store, Charges: payments, Shipments: sims}, ids)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
@@ -55,7 +55,7 @@ func (d engineDir) each(engine func(env) error, e env, look func(dir string) (jo
 		found = true
 		errs = append(errs, engine(e))
 	}
-	for _, folder := range app.Journals {
+	for _, folder := range devenv.Journals {
 		dir := filepath.Join(d.DataDir, filepath.FromSlash(folder))
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			continue

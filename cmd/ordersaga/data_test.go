@@ -13,9 +13,9 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
@@ -77,11 +77,11 @@ func opens(t *testing.T, data, folder string) error {
 		return err
 	case "payment":
 		return starts(t, func(ctx context.Context, l net.Listener) error {
-			return app.Payment{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
+			return devenv.Payment{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
 		})
 	default:
 		return starts(t, func(ctx context.Context, l net.Listener) error {
-			return app.LocalAWS{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
+			return devenv.LocalAWS{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
 		})
 	}
 }
@@ -112,7 +112,7 @@ func TestDataVerifyAndRepair(t *testing.T) {
 	ordersaga(0, filepath.Join(data, "carrier")+": 1 files, 5 records\nOK", "data", "verify")
 	ordersaga(0, "Engine state in "+filepath.Join(data, "engine"), "data", "verify")
 	ordersaga(0, "Nothing to repair.", "data", "repair")
-	for _, folder := range app.Journals {
+	for _, folder := range devenv.Journals {
 		log := filepath.Join(data, folder, "log-0000000000000001")
 		b, err := os.ReadFile(log)
 		if err != nil {

@@ -21,13 +21,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/api/client"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -37,20 +38,20 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	w := newWorld(t, testkit.MiniStack)
 	plain := w.clients(w.endpoint, region)
 	store := orderstore.New(plain.DynamoDB, orderstore.TablesWithPrefix(""), nil)
-	testkit.SetStock(t, store, app.Catalogue())
-	worker, carrier, keda := w.record(), w.record(), w.record()
+	testkit.SetStock(t, store, devenv.Catalogue())
+	recorder, carrier, keda := w.record(), w.record(), w.record()
 	api := listen(t)
-	system, sims := w.system(worker.URL, carrier.URL, api)
+	system, sims := w.system(recorder.URL, carrier.URL, api)
 	parts, err := system.Open(t.Context())
 	must(t, err)
 	stop := background(t, system.Run)
 
 	var out bytes.Buffer
-	err = app.Demo{Orders: 15, Out: &out}.Run(t.Context(), system, sims)
+	err = devenv.Demo{Orders: 15, Out: &out}.Run(t.Context(), system, sims)
 	if err != nil {
 		t.Fatalf("demo: %v\n%s", err, out.String())
 	}
-	worker.slow.Store(true)
+	recorder.slow.Store(true)
 	carrier.slow.Store(true)
 	work(t, "http://"+api.Addr().String(), plain, parts.Resources)
 	operate(t, parts)
@@ -60,22 +61,22 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	}
 	stop()
 
-	w.check("WorkerRole", "calls", worker)
+	w.check("WorkerRole", "calls", recorder)
 	w.check("CarrierRole", "calls", carrier)
 	w.check("KedaRole", "calls", keda)
 }
 
 // system is a worker that does not run yet, and the simulators, each with its
 // own AWS endpoint.
-func (w world) system(worker, carrier string, api net.Listener) (system *app.Worker, sims app.Simulators) {
+func (w world) system(endpoint, carrier string, api net.Listener) (system *worker.Worker, sims devenv.Simulators) {
 	w.Helper()
 	t := w.T
 	payments, parcels := listen(t), listen(t)
-	sims = app.Simulators{PaymentURL: "http://" + payments.Addr().String(), CarrierURL: "http://" + parcels.Addr().String()}
-	background(t, app.Payment{Listener: payments, Logger: zerolog.Nop()}.Run)
-	background(t, app.Carrier{AWS: cloud.Options{Region: region, Endpoint: carrier}, Listener: parcels, Logger: zerolog.Nop()}.Run)
-	system = &app.Worker{
-		AWS: cloud.Options{Region: region, Endpoint: worker}, PaymentURL: sims.PaymentURL, PaymentTimeout: 2 * time.Second,
+	sims = devenv.Simulators{PaymentURL: "http://" + payments.Addr().String(), CarrierURL: "http://" + parcels.Addr().String()}
+	background(t, devenv.Payment{Listener: payments, Logger: zerolog.Nop()}.Run)
+	background(t, devenv.Carrier{AWS: cloud.Options{Region: region, Endpoint: carrier}, Listener: parcels, Logger: zerolog.Nop()}.Run)
+	system = &worker.Worker{
+		AWS: cloud.Options{Region: region, Endpoint: endpoint}, PaymentURL: sims.PaymentURL, PaymentTimeout: 2 * time.Second,
 		Terms: workflows.Terms{
 			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
 			Patience: time.Second, Pace: 0.01,
@@ -124,7 +125,7 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 
 // operate does what the system does on rare days, give back what an order that
 // has ended still holds, and on busy ones, read many orders at once.
-func operate(t *testing.T, p app.Parts) {
+func operate(t *testing.T, p worker.Parts) {
 	t.Helper()
 	o := order.Order{OrderID: "leak", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "SKU-1", Quantity: 1}}, Payment: order.Payment{Token: "t"}}
 	_, _, err := p.Store.Accept(t.Context(), o)

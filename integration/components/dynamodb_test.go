@@ -25,7 +25,7 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(text), 0o600))
 	var log logged
-	e := worker(t, w.dapr(t, with(dir), into(&log)))
+	e := newWorker(t, w.dapr(t, with(dir), into(&log)))
 
 	const tooMany = "the transaction contains more operations than supported by the state store"
 

@@ -19,8 +19,8 @@ type waves struct{ N, Width int }
 // needs are the components that the worker asks its sidecar for, and one more.
 var needs = []string{"orderpubsub", "secretstore", "cursorstore"}
 
-// worker runs workflows on a sidecar with app id ordersaga, as the worker does.
-func worker(t *testing.T, c *daprlocal.Cluster) *dapr.Engine {
+// newWorker runs workflows on a sidecar with app id ordersaga, as the worker does.
+func newWorker(t *testing.T, c *daprlocal.Cluster) *dapr.Engine {
 	t.Helper()
 	side := sidecar(t, c, daprlocal.App{ID: "ordersaga"})
 	e, err := dapr.Open(t.Context(), dapr.Options{

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestStateStores runs workflows on each of the shipped state stores, whose
@@ -41,10 +41,10 @@ func TestStateStores(t *testing.T) {
 	} {
 		t.Run(store, func(t *testing.T) {
 			w := newWorld(t)
-			w.putSecret(t, app.PaymentKeySecret, "the provider's key")
+			w.putSecret(t, worker.PaymentKeySecret, "the provider's key")
 			env := start(t, w)
 			c := w.dapr(t, with(shipped(t, store)), func(o *daprlocal.Options) { o.Env = append(o.Env, env...) })
-			e := worker(t, c)
+			e := newWorker(t, c)
 
 			must(t, e.Start(t.Context(), "wide", "w-1", waves{1, 3}))
 			if got, err := e.Wait(t.Context(), "w-1"); err != nil || string(got.Output) != "3" {
@@ -53,7 +53,7 @@ func TestStateStores(t *testing.T) {
 			if ids, _, err := e.List(t.Context(), "", 1000); err != nil || !slices.Contains(ids, "w-1") {
 				t.Errorf("%v %v", ids, err)
 			}
-			if key, err := e.Secret(t.Context(), "secretstore", app.PaymentKeySecret); err != nil || key != "the provider's key" {
+			if key, err := e.Secret(t.Context(), "secretstore", worker.PaymentKeySecret); err != nil || key != "the provider's key" {
 				t.Errorf("%q %v", key, err)
 			}
 			for _, secret := range []string{"ordersaga/redis-password", "ordersaga/postgresql"} {

@@ -7,10 +7,10 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestSignIn: a person signs in at the issuer, and the console follows what
@@ -18,7 +18,7 @@ import (
 func TestSignIn(t *testing.T) {
 	var issuer *authtest.Issuer
 	o := newOperator(t, func() testkit.System {
-		return testkit.NewSystem(t, func(w *app.Worker) {
+		return testkit.NewSystem(t, func(w *worker.Worker) {
 			issuer = testkit.RequireTokens(t, w)
 		}, nil)
 	})

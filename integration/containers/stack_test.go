@@ -25,10 +25,11 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/components"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	testimages "github.com/ordersaga/ordersaga/internal/testkit/images"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 const (
@@ -57,7 +58,7 @@ type stack struct {
 	clients   *cloud.Clients
 	resources cloud.Resources
 	store     *orderstore.Store
-	sims      app.Simulators
+	sims      devenv.Simulators
 }
 
 // docker runs the docker command: what testcontainers does not offer.
@@ -210,7 +211,7 @@ func (s *stack) configure() error {
 	at := filepath.Join(s.dir, "components")
 	secrets := filepath.Join(s.dir, "secrets")
 	err := errors.Join(components.WriteLocal(at, "redis", "", "payment"), os.Mkdir(secrets, 0o755),
-		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(`{"`+app.PaymentKeySecret+`":"`+paymentKey+`"}`), 0o644))
+		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(`{"`+worker.PaymentKeySecret+`":"`+paymentKey+`"}`), 0o644))
 	for _, name := range []string{"orderpubsub", "subscription", "resiliency"} {
 		err = errors.Join(err, testimages.CopyFile(filepath.Join(at, name+".yaml"), filepath.Join(s.images.root, "components/aws", name+".yaml")))
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -134,7 +134,7 @@ func (l *timeline) ends(t *testing.T, want order.Status, id string) {
 // does not say.
 func (w *world) check(t *testing.T, ids []string, want map[order.Status]int) {
 	t.Helper()
-	sims := app.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	sims := devenv.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	res, err := invariants.Run(t.Context(), invariants.Books{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
 	must(t, err)
 	for _, v := range res.Violations {

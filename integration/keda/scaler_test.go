@@ -18,10 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"gopkg.in/yaml.v3"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // Trigger is one of the chart's ScaledObject.
@@ -107,7 +107,7 @@ func ask(t *testing.T, triggers []Trigger) map[string]measured {
 func TestTriggers(t *testing.T) {
 	kube.Scaler(t)
 	kube.Helm(t)
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake = true }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake = true }, nil)
 	s.SetStock(t, map[string]int64{"SKU-0": 1000})
 	all := triggers(t,
 		"aws.endpoint="+s.Endpoint, "autoscaling.queue.url="+s.Resources.OrderQueue, "autoscaling.sagas.url="+s.API+"/load",

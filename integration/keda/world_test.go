@@ -15,13 +15,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 const providerKey, appToken, sidecarToken = "provider's", "app's", "sidecar's"
@@ -122,7 +122,7 @@ func (w *world) startDapr() {
 	w.dapr, err = daprlocal.Start(t.Context(), daprlocal.Options{
 		Dir: t.TempDir(), AWSEndpoint: w.awsURL, Logger: zerolog.New(log).With().Timestamp().Logger(),
 		State: daprlocal.State{Store: "redis", Address: redis.Address},
-		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{app.PaymentKeySecret: providerKey},
+		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{worker.PaymentKeySecret: providerKey},
 	})
 	must(t, err)
 	t.Cleanup(w.dapr.Stop)

@@ -16,16 +16,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestIntakeFunction takes orders in for a worker that does not, through an API
 // that fails now and then, and is killed in the middle of batches.
 func TestIntakeFunction(t *testing.T) {
 	const receives = 8
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake, w.Terms.AwaitCarrier = true, false }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.Terms.AwaitCarrier = true, false }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	_, err := s.Clients.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &s.Resources.OrderQueue, Attributes: map[string]string{
 		"VisibilityTimeout": "2",

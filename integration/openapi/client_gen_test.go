@@ -650,7 +650,9 @@ type Worker struct {
 	Id string `json:"id"`
 
 	// Sagas Sagas that it runs and that have not ended.
-	Sagas  int64     `json:"sagas"`
+	Sagas int64 `json:"sagas"`
+
+	// SeenAt When it wrote its latest heartbeat.
 	SeenAt time.Time `json:"seenAt"`
 }
 

@@ -13,9 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestSchemathesis has Schemathesis try all operations of the document, with what
@@ -112,7 +112,7 @@ func (p *part) judge(t *testing.T) (requests int) {
 func closedSystem(t *testing.T) (testkit.System, *authtest.Issuer) {
 	t.Helper()
 	var issuer *authtest.Issuer
-	s := testkit.NewSystem(t, func(w *app.Worker) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		issuer = testkit.RequireTokens(t, w)
 	}, nil)
 	s.SetStock(t, map[string]int64{"A": 1000, "SKU-1": 1000})

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestOneOrderIsOneTrace from the API through topics, queues and the engine to
@@ -118,7 +118,7 @@ POST /v1/orders
 // and another goes on with its trace. The approval is the operator's trace.
 func TestTraceSurvivesARestart(t *testing.T) {
 	t.Parallel()
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.DataDir = t.TempDir() }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.DataDir = t.TempDir() }, nil)
 	s.SetStock(t, map[string]int64{"A": 10})
 	place(t, s.API, "waits", "tok_ok", func(o *order.Order) { o.Lines[0].UnitPrice = 200_000 })
 	ended(t, s.API, "waits", order.StatusAwaitingApproval)

@@ -16,9 +16,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // marks are in the orders of this test, and must be nowhere but in the orders
@@ -161,7 +161,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 func TestNobodyIsInLogsSpansMetricsAndHistories(t *testing.T) {
 	log := &logged{}
 	quoted := false
-	s := testkit.NewSystem(t, func(w *app.Worker) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		w.Logger = zerolog.New(log).Level(zerolog.DebugLevel)
 		at, err := url.Parse(w.PaymentURL)
 		must(t, err)

@@ -8,16 +8,16 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 )
 
 // TestLogOfADemo: what the log says of activities names order and trace, and
 // nothing in it or in any span is secret.
 func TestLogOfADemo(t *testing.T) {
 	log := &logged{}
-	must(t, app.Dev{
+	must(t, devenv.Dev{
 		Exit: true, Out: io.Discard, Logger: zerolog.New(log).Level(zerolog.DebugLevel),
-		Job: app.Demo{Orders: 40, Seed: 1, Out: io.Discard},
+		Job: devenv.Demo{Orders: 40, Seed: 1, Out: io.Discard},
 	}.Run(t.Context()))
 	said := map[string]int{}
 	for line := range strings.Lines(log.String()) {

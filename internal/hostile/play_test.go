@@ -24,7 +24,6 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
@@ -36,6 +35,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -50,8 +50,8 @@ type game struct {
 	flood    bool // orders come faster than they are let in
 	restart  bool // the worker ends in the middle, and another one goes on
 	dice     *rand.Rand
-	worker   *app.Worker
-	parts    app.Parts
+	worker   *worker.Worker
+	parts    worker.Parts
 	api      client.Client
 	provider *httptest.Server
 	books    *payment.Client
@@ -160,7 +160,7 @@ func begin(t testing.TB, seed uint64) *game {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	pick := func(of ...time.Duration) time.Duration { return of[g.dice.IntN(len(of))] }
-	g.worker = &app.Worker{
+	g.worker = &worker.Worker{
 		AWS: cloud.Options{Region: "us-east-1", Endpoint: front.URL}, PaymentURL: g.provider.URL, PaymentTimeout: 250 * time.Millisecond,
 		Terms: workflows.Terms{
 			ApprovalAbove: approvalAbove, ApprovalTimeout: pick(100*time.Millisecond, 300*time.Millisecond, time.Hour),
@@ -196,7 +196,7 @@ func (g *game) another(ctx context.Context, began time.Time) {
 	}
 	old := g.worker
 	g.stopWorker()
-	w := app.Worker{
+	w := worker.Worker{
 		DataDir: old.DataDir, AWS: old.AWS, PaymentURL: old.PaymentURL, PaymentTimeout: old.PaymentTimeout, Terms: old.Terms,
 		MaxLive: old.MaxLive, ShutdownTimeout: old.ShutdownTimeout, TakeOver: true, Logger: old.Logger,
 	}

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // TestAsManyAsThereIsRoomFor: those that were accepted first.
@@ -94,7 +94,7 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 // TestWorkerKnowsItsRoomAndItsQueue: nobody takes in what is placed, as when
 // there is no room.
 func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *app.Worker) { w.NoIntake, w.MaxLive = true, 3 }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.MaxLive = true, 3 }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	r := s.Worker.Reconciler()
 	r.Now = func() time.Time { return time.Now().Add(time.Hour) }

@@ -7,22 +7,23 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // NewDaprSystem is NewSystem on real Dapr, by `ordersaga dev`'s own rules and
 // with its catalogue. Parts and StopWorker are left out. The logger gets the
 // lines of Dapr's processes, too.
-func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*app.Dev)) System {
+func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.Dev)) System {
 	t.Helper()
 	UseBuiltDapr()
 	NeedDapr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	up, ended := make(chan System, 1), make(chan error, 1)
-	d := app.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *app.Worker, sims app.Simulators) {
+	d := devenv.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *worker.Worker, sims devenv.Simulators) {
 		up <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
 	})}
 	for _, f := range change {
@@ -51,9 +52,9 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*app.Dev)
 	return s
 }
 
-type job func(*app.Worker, app.Simulators)
+type job func(*worker.Worker, devenv.Simulators)
 
-func (j job) Run(_ context.Context, w *app.Worker, sims app.Simulators) error {
+func (j job) Run(_ context.Context, w *worker.Worker, sims devenv.Simulators) error {
 	j(w, sims)
 	return nil
 }

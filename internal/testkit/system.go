@@ -9,9 +9,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/devenv"
+	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -21,26 +22,26 @@ type System struct {
 	AWS
 
 	API        string // base URL
-	Simulators app.Simulators
-	Worker     *app.Worker
-	Parts      app.Parts
+	Simulators devenv.Simulators
+	Worker     *worker.Worker
+	Parts      worker.Parts
 	// StopWorker ends the worker and waits for it; the test's end does it too.
 	StopWorker func()
 }
 
 // NewSystem starts a system that keeps nothing and ends with the test. change
 // may be nil.
-func NewSystem(t testing.TB, change func(*app.Worker), changeAWS func(*awslocal.Options)) System {
+func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awslocal.Options)) System {
 	t.Helper()
 	s := System{AWS: NewAWS(t, changeAWS)}
 	payment, carrier, api := listen(t), listen(t), listen(t)
 	s.API = "http://" + api.Addr().String()
-	s.Simulators = app.Simulators{PaymentURL: "http://" + payment.Addr().String(), CarrierURL: "http://" + carrier.Addr().String()}
+	s.Simulators = devenv.Simulators{PaymentURL: "http://" + payment.Addr().String(), CarrierURL: "http://" + carrier.Addr().String()}
 	options := cloud.Options{Region: "us-east-1", Endpoint: s.Endpoint}
-	background(t, app.Payment{Listener: payment, Logger: zerolog.Nop()}.Run)
-	background(t, app.Carrier{AWS: options, Listener: carrier, Logger: zerolog.Nop()}.Run)
+	background(t, devenv.Payment{Listener: payment, Logger: zerolog.Nop()}.Run)
+	background(t, devenv.Carrier{AWS: options, Listener: carrier, Logger: zerolog.Nop()}.Run)
 
-	s.Worker = &app.Worker{
+	s.Worker = &worker.Worker{
 		AWS: options, PaymentURL: s.Simulators.PaymentURL, PaymentTimeout: 2 * time.Second,
 		Terms: workflows.Terms{
 			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,

@@ -5,14 +5,14 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/app"
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
+	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
 // RequireTokens makes a worker that has not started refuse whoever has no token of the
 // issuer that it returns. People sign in at that one, too. Both end with the test.
-func RequireTokens(t testing.TB, w *app.Worker) *authtest.Issuer {
+func RequireTokens(t testing.TB, w *worker.Worker) *authtest.Issuer {
 	t.Helper()
 	home := "http://" + w.Listener.Addr().String()
 	issuer := authtest.New(t, home+auth.SignedInPath)

@@ -1,0 +1,50 @@
+package worker_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/invariants"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/worker"
+)
+
+// TestRefusedWithoutWaiting: what is charged and not shipped is refunded also
+// where no saga waits for the carrier.
+func TestRefusedWithoutWaiting(t *testing.T) {
+	const n = 20
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.AwaitCarrier = false }, nil)
+	s.SetStock(t, map[string]int64{"A": 100})
+	starter := intake.Starter{Orders: s.Store, Sagas: s.Parts.Engine, Terms: s.Worker.Terms}
+	want := map[string]order.Status{}
+	for i := range n {
+		o := order.Order{
+			OrderID: fmt.Sprint("o", i), CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+			Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}, ShipTo: &order.Address{Name: "Ann"},
+		}
+		want[o.OrderID] = order.StatusCompleted
+		if i%2 == 0 {
+			o.ShipTo.Name, want[o.OrderID] = "REFUSE", order.StatusFailed
+		}
+		_, _, err := starter.Start(t.Context(), o)
+		must(t, err)
+	}
+	for id, status := range want {
+		testkit.Eventually(t, id+" ends", func() error {
+			rec, err := s.Store.Get(t.Context(), id)
+			if err == nil && (rec.Status != status || rec.Carrier == "" || status == order.StatusFailed && rec.RefundID == "") {
+				err = fmt.Errorf("%+v", rec)
+			}
+			return err
+		})
+	}
+	res, err := invariants.Run(t.Context(), invariants.Books{Orders: s.Store, Charges: s.Parts.Payments, Shipments: s.Simulators, Sagas: s.Parts.Engine}, nil)
+	if err != nil || len(res.Violations) != 0 || res.ByStatus[order.StatusFailed] != n/2 {
+		t.Errorf("%+v %v", res, err)
+	}
+	if l, err := s.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 100-n/2 || l.Reserved != 0 || l.Sold != n/2 {
+		t.Errorf("%+v %v", l, err)
+	}
+}
