@@ -59,7 +59,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"worker --await-carrier --carrier-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "carrier timeout"},
 		{"worker --patience=-5s --payment-url nonsense --payment-timeout=-1s --listen 127.0.0.1:0 --ephemeral", 1,
 			`ordersaga: worker settings: payment URL "nonsense" must be an http or https URL, such as http://127.0.0.1:8090; payment timeout must be positive, is -1s; patience must not be negative, is -5s` + "\n"},
-		{"worker --approval-above 100000 --listen 127.0.0.1:0 --ephemeral", 2, `"100000" names no currency: write EUR=1000.00, and *=1000.00 for all others`},
+		{"worker --approval-above 100000 --listen 127.0.0.1:0 --ephemeral", 2, `"100000" names no currency: use EUR=1000.00, and *=1000.00 for all others`},
 		{"worker --approval-above EUR=1000.005 --listen 127.0.0.1:0 --ephemeral", 2, "1000.005 has more decimals than EUR, which has 2"},
 		{"worker --approval-above ABC=1 --listen 127.0.0.1:0 --ephemeral", 2, "ISO 4217"},
 		{"saga list --customer=", 2, "--customer: is empty; leave the flag out"},

@@ -8,28 +8,28 @@ import (
 	"github.com/bojanz/currency"
 )
 
-// rest stands for all currencies that are not named.
+// rest is the key of the limit for all currencies without their own.
 const rest = "*"
 
-// Limits is a limit for each currency. The zero value has none. It is read from
-// text, such as "EUR=1000.00,JPY=150000,*=1000", and does not change then.
+// Limits is a set of limits, one for each currency. It is parsed from text such as
+// "EUR=1000.00,JPY=150000,*=1000" and does not change afterwards. The zero value has
+// no limits. It is safe for concurrent use.
 type Limits struct {
 	text string
 	by   map[string]int64 // minor units
 }
 
-// In is the limit for amounts in a currency, in minor units. Not limited: every
-// amount is within. The limits of others say nothing about a currency that is
-// not named, without "*" for the rest: then the limit is 0, which every amount
-// exceeds.
+// In returns the limit for amounts in a currency, in minor units. limited is false if
+// there are no limits at all. If there are, but none for this currency and none for
+// "*", the limit is 0, which every amount exceeds.
 func (l Limits) In(code string) (minor int64, limited bool) {
 	return l.by[code], l.by != nil
 }
 
-// Any reports whether there are limits.
+// Any reports whether there is at least one limit.
 func (l Limits) Any() bool { return l.by != nil }
 
-// String is the text that the limits were read from; "0" for none.
+// String returns the text that the limits were parsed from, or "0" for no limits.
 func (l Limits) String() string {
 	if l.by == nil {
 		return "0"
@@ -37,13 +37,14 @@ func (l Limits) String() string {
 	return l.text
 }
 
-// UnmarshalText reads "", "0" (no limits), or entries of the form CODE=AMOUNT,
-// each amount in whole units of the currency with its decimals. "*" is the
-// limit of all others; digits of it that a currency does not have count as
-// zeros there.
+// UnmarshalText parses "" or "0" (no limits), or comma-separated entries CODE=AMOUNT.
+// An amount is in whole units of the currency, with its decimals. The entry "*" limits
+// all other currencies; decimals that a currency does not have are dropped there.
+// After an error l has no limits.
 func (l *Limits) UnmarshalText(b []byte) error {
+	*l = Limits{}
 	text := strings.TrimSpace(string(b))
-	if *l = (Limits{}); text == "" || text == "0" {
+	if text == "" || text == "0" {
 		return nil
 	}
 	read := Limits{text: text, by: map[string]int64{}}
@@ -53,7 +54,7 @@ func (l *Limits) UnmarshalText(b []byte) error {
 		code, amount, ok := strings.Cut(strings.TrimSpace(entry), "=")
 		switch {
 		case !ok:
-			return fmt.Errorf("%.40q names no currency: write EUR=1000.00, and *=1000.00 for all others (whole units, not cents); 0: no limit", entry)
+			return fmt.Errorf("%.40q names no currency: use EUR=1000.00, and *=1000.00 for all others (whole units, not cents); 0 means no limit", entry)
 		case slices.Contains(seen, code):
 			return fmt.Errorf("%s has two limits", code)
 		case code == rest && !decimal.MatchString(amount):
@@ -91,18 +92,19 @@ func (l *Limits) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// floor is Parse that drops the digits which a currency does not have.
+// floor is Parse, except that it drops decimals that the currency does not have.
 func floor(number, code string) (int64, error) {
 	digits, _ := Digits(code)
 	whole, part, _ := strings.Cut(number, ".")
-	if part = part[:min(len(part), digits)]; part != "" {
+	part = part[:min(len(part), digits)]
+	if part != "" {
 		whole += "." + part
 	}
 	return Parse(whole, code)
 }
 
-// MustLimits reads limits that are part of the program; it panics where
-// UnmarshalText would return an error.
+// MustLimits parses limits that are part of the program. It panics if UnmarshalText
+// returns an error.
 func MustLimits(text string) (l Limits) {
 	if err := l.UnmarshalText([]byte(text)); err != nil {
 		panic("limits " + text + ": " + err.Error())

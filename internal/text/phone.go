@@ -6,22 +6,24 @@ import (
 )
 
 const (
-	// suffix is how many of its last digits make a phone number known: a subscriber's
-	// number without codes. Fewer are in any text.
+	// suffix is the number of last digits by which a phone number is recognized: a
+	// subscriber's number without codes. Shorter ones occur in any text.
 	suffix = 6
-	// longest is how many digits a phone number has at most, with a prefix.
-	longest = 20
-	// apart is how many characters may be between two digits of one: ") (" are three.
-	apart = 3
-	// abroad is before the code of a country, if there is no plus.
+	// maxDigits is the maximum number of digits of a phone number, with a prefix. E.164
+	// allows 15, without one.
+	maxDigits = 20
+	// maxGap is the maximum number of characters between two digits of a number: ") (".
+	maxGap = 3
+	// abroad precedes the code of a country, if there is no plus.
 	abroad = "00"
 )
 
-// HidePhones replaces phone numbers in s, however they are spelled: with blanks,
-// dashes, dots, slashes or parentheses or without, with +, 00, a national 0 or only
-// the last digits, six or more. Each of phones is a text that has one or more.
+// HidePhones replaces the given phone numbers in s by with. It recognizes them in every
+// spelling: with blanks, dashes, dots, slashes or parentheses, or none; with +, 00 or a
+// national 0; and shortened to their last digits, six or more. Each of phones is a text
+// with one or more numbers.
 func HidePhones(s string, phones []string, with string) string {
-	known := map[string][]string{} // by their end
+	known := map[string][]string{} // by their last digits
 	for _, p := range phones {
 		for _, n := range numbersOf(p) {
 			known[ending(n)] = append(known[ending(n)], n)
@@ -31,14 +33,14 @@ func HidePhones(s string, phones []string, with string) string {
 		return s
 	}
 	var out strings.Builder
-	done := 0 // bytes of s
+	done := 0 // bytes of s that are in out, or replaced
 	for _, run := range runs(s) {
 		for i := 0; i < len(run); i++ {
 			j := lastOf(run, i, known)
 			if j < i {
 				continue
 			}
-			begin := begins(s[done:run[j].end], run[i].begin-done) + done
+			begin := startOf(s[done:run[j].end], run[i].begin-done) + done
 			out.WriteString(s[done:begin])
 			out.WriteString(with)
 			done, i = run[j].end, j
@@ -48,15 +50,16 @@ func HidePhones(s string, phones []string, with string) string {
 	return out.String()
 }
 
-// group is digits without anything between them.
+// group is a sequence of adjacent digits.
 type group struct {
 	digits     string
-	begin, end int // in the text
+	begin, end int // byte offsets in the text
 }
 
-// runs are the groups of digits in a text, those together that may be one number.
+// runs returns the groups of digits in a text. Groups that may form one number are
+// in one run.
 func runs(s string) (all [][]group) {
-	before := -1 // where the last group ended
+	before := -1 // the end of the previous group
 	for i := 0; i < len(s); {
 		if !digit(s[i]) {
 			i++
@@ -76,7 +79,7 @@ func runs(s string) (all [][]group) {
 	return all
 }
 
-// Digits is s without all that is no digit.
+// Digits returns the ASCII digits of s.
 func Digits(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < '0' || c > '9' {
@@ -88,18 +91,20 @@ func Digits(s string) string {
 
 func digit(b byte) bool { return '0' <= b && b <= '9' }
 
+// separates reports whether s may be between two groups of one number.
 func separates(s string) bool {
 	n := 0
 	for _, r := range s {
-		if n++; n > apart || !unicode.IsSpace(r) && !unicode.Is(unicode.Pd, r) && !strings.ContainsRune("./()+", r) {
+		n++
+		if n > maxGap || !unicode.IsSpace(r) && !unicode.Is(unicode.Pd, r) && !strings.ContainsRune("./()+", r) {
 			return false
 		}
 	}
 	return true
 }
 
-// numbersOf are the digits of the phone numbers in a text that is one, or has two
-// with a slash between them.
+// numbersOf returns the digits of each phone number in a text. The text is one number,
+// or two with a slash between them.
 func numbersOf(phone string) (all []string) {
 	for _, part := range append(strings.Split(phone, "/"), phone) {
 		for _, run := range runs(part) {
@@ -110,7 +115,7 @@ func numbersOf(phone string) (all []string) {
 			for _, g := range run {
 				n.WriteString(g.digits)
 			}
-			// A part that is short may be an area code.
+			// A short part may be an area code.
 			if n.Len() >= suffix || part == phone && len(all) == 0 && n.Len() > 2 {
 				all = append(all, n.String())
 			}
@@ -119,12 +124,14 @@ func numbersOf(phone string) (all []string) {
 	return all
 }
 
+// ending returns the digits under which a number is known.
 func ending(number string) string { return number[max(0, len(number)-suffix):] }
 
-// lastOf is the last of the groups that are a phone number from the i-th on, or -1.
+// lastOf returns the index of the last group of the longest known number that starts at
+// the i-th group, or -1.
 func lastOf(run []group, i int, known map[string][]string) int {
 	last, digits := -1, ""
-	for j := i; j < len(run) && len(digits)+len(run[j].digits) <= longest; j++ {
+	for j := i; j < len(run) && len(digits)+len(run[j].digits) <= maxDigits; j++ {
 		digits += run[j].digits
 		for _, n := range known[ending(digits)] {
 			if same(digits, n) {
@@ -135,25 +142,25 @@ func lastOf(run []group, i int, known map[string][]string) int {
 	return last
 }
 
-// same reports whether two texts of digits are one phone number: all of the
-// shorter one is the end of the other. What only one has before it is the code of
-// a country or an area; a 0 in between is said within a country. Before the code
-// of a country there is nothing.
-func same(said, phone string) bool {
-	if said == phone {
+// same reports whether two sequences of digits are one phone number: the shorter one is
+// the end of the longer one. The digits that only one has are the code of a country or
+// an area; a 0 between them is only dialled within a country. Nothing precedes the code
+// of a country.
+func same(found, phone string) bool {
+	if found == phone {
 		return true
 	}
 	n := 0
-	for n < min(len(said), len(phone)) && said[len(said)-1-n] == phone[len(phone)-1-n] {
+	for n < min(len(found), len(phone)) && found[len(found)-1-n] == phone[len(phone)-1-n] {
 		n++
 	}
-	a, b := strings.Trim(said[:len(said)-n], "0"), strings.Trim(phone[:len(phone)-n], "0")
+	a, b := strings.Trim(found[:len(found)-n], "0"), strings.Trim(phone[:len(phone)-n], "0")
 	return n >= suffix && (a == "" || a == b || b == "" && len(a) <= 3 && !strings.HasPrefix(phone, abroad))
 }
 
-// begins is where a number does whose digits are from i to the end of s: with its
-// plus, and with the parenthesis that is closed in it.
-func begins(s string, i int) int {
+// startOf returns the start of the number whose digits are from i to the end of s: it
+// includes a plus, and a parenthesis that is closed within the number.
+func startOf(s string, i int) int {
 	if i > 0 && s[i-1] == '+' {
 		i--
 	}

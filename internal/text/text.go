@@ -1,6 +1,6 @@
-// Package text is the door for what others wrote: the payment provider, the
-// carrier, a client of the API, an error's text. Whatever passes it fits into
-// a message, a DynamoDB item and a saga's history, and may be shown.
+// Package text sanitizes text from outside: from the payment provider, the carrier,
+// API clients and error messages. Its results fit into a message, a DynamoDB item and
+// a saga's history, and are safe to display.
 package text
 
 import (
@@ -10,26 +10,27 @@ import (
 )
 
 const (
-	// Max is how many characters of a foreign text are kept.
+	// Max is the maximum length of a text from outside, in characters. A longer one is
+	// cut.
 	Max = 1000
-	// MaxID is how many bytes an id from outside may have. A longer one is
-	// refused and not cut: half an id names nothing, or something else.
+	// MaxID is the maximum length of an id from outside, in bytes. A longer one is
+	// rejected, not cut: half an id names nothing, or something else.
 	MaxID = 200
 )
 
 const ellipsis = '…'
 
-// Cut returns s as valid UTF-8 of at most n characters. The last one is an
-// ellipsis if something is missing. White space becomes a space each; other
-// control characters, and what is no character, become U+FFFD: SQS and SNS
-// refuse a message that has them. n below 1 gives "".
+// Cut returns s as valid UTF-8 of at most n characters. If it shortens s, the last
+// character is an ellipsis. It replaces each white space by a space. Other control
+// characters and invalid bytes become U+FFFD: SQS and SNS reject messages that contain
+// them. For n below 1 it returns "".
 func Cut(s string, n int) string {
 	if n < 1 {
 		return ""
 	}
 	var b strings.Builder
 	b.Grow(min(len(s), n))
-	count, last := 0, 0 // characters so far, and where the last of those begins
+	count, last := 0, 0 // characters so far, and the byte offset of the last one
 	for _, r := range s {
 		if count == n {
 			return b.String()[:last] + string(ellipsis)
@@ -41,8 +42,8 @@ func Cut(s string, n int) string {
 	return b.String()
 }
 
-// clean is for a rune of a string that may be invalid UTF-8: range has made
-// that U+FFFD.
+// clean replaces a rune that SQS rejects. Invalid UTF-8 is U+FFFD already: range
+// over a string does that.
 func clean(r rune) rune {
 	switch {
 	case unicode.IsControl(r) && unicode.IsSpace(r):
@@ -53,27 +54,28 @@ func clean(r rune) rune {
 	return r
 }
 
-// IsID reports whether s can be an id that somebody else made: 1 to MaxID
-// bytes of valid UTF-8 without control characters, and no space around it.
+// IsID reports whether s is acceptable as an id from outside: 1 to MaxID bytes of valid
+// UTF-8 without control characters and without surrounding space.
 func IsID(s string) bool {
 	return s != "" && len(s) <= MaxID && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return clean(r) != r })
 }
 
-// Err returns err with a text of at most Max characters, or err itself if it
-// has one already. What it wraps is still found by errors.Is and errors.As.
+// Err returns err with its text limited to Max characters; err itself if its text is
+// short enough, and nil for nil. The result wraps err.
 func Err(err error) error {
 	if err == nil {
 		return nil
 	}
-	said := err.Error()
-	short := Cut(said, Max)
-	if short == said {
+	full := err.Error()
+	short := Cut(full, Max)
+	if short == full {
 		return err
 	}
-	return &cut{short, err}
+	return &cut{text: short, err: err}
 }
 
+// cut is an error with a shortened text.
 type cut struct {
 	text string
 	err  error

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCut(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		in   string
 		n    int
@@ -31,7 +32,7 @@ func TestCut(t *testing.T) {
 		{strings.Repeat("\xff", 10), 3, "\ufffd\ufffd…"},
 	} {
 		if got := text.Cut(c.in, c.n); got != c.want {
-			t.Errorf("Cut(%q, %d) is %q, want %q", c.in, c.n, got, c.want)
+			t.Errorf("Cut(%q, %d) = %q, want %q", c.in, c.n, got, c.want)
 		}
 	}
 }
@@ -42,38 +43,41 @@ func FuzzCut(f *testing.F) {
 		n = min(max(n, -1), 2000)
 		got := text.Cut(s, n)
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > max(n, 0) {
-			t.Errorf("Cut(%q, %d) is %q", s, n, got)
+			t.Errorf("Cut(%q, %d) = %q, want valid UTF-8 of at most %d characters", s, n, got, n)
 		}
 		if again := text.Cut(got, n); again != got {
-			t.Errorf("cut twice: %q, then %q", got, again)
+			t.Errorf("Cut(%q, %d) = %q, want no further change", got, n, again)
 		}
 		if n > 0 && utf8.ValidString(s) && utf8.RuneCountInString(s) <= n && utf8.RuneCountInString(got) != utf8.RuneCountInString(s) {
-			t.Errorf("Cut(%q, %d) is %q, and it fitted", s, n, got)
+			t.Errorf("Cut(%q, %d) = %q, want all its characters: it fits", s, n, got)
 		}
 	})
 }
 
 func TestIsID(t *testing.T) {
+	t.Parallel()
 	for id, want := range map[string]bool{
 		"ch_1": true, "1Z 999 AA1": true, strings.Repeat("a", text.MaxID): true,
 		"": false, strings.Repeat("a", text.MaxID+1): false, "a\nb": false, "a\x00": false, "a\xff": false, " ": false, "a ": false, "\u00a0a": false,
 	} {
-		if text.IsID(id) != want {
-			t.Errorf("%q: %v", id, !want)
+		if got := text.IsID(id); got != want {
+			t.Errorf("IsID(%q) = %v, want %v", id, got, want)
 		}
 	}
 }
 
 func TestErr(t *testing.T) {
-	if text.Err(nil) != nil {
-		t.Error("an error out of nothing")
+	t.Parallel()
+	if err := text.Err(nil); err != nil {
+		t.Errorf("Err(nil) = %v, want nil", err)
 	}
 	if err := text.Err(io.EOF); err != io.EOF { //nolint:errorlint // the same, and not one that wraps it
-		t.Errorf("%v", err)
+		t.Errorf("Err(io.EOF) = %v, want io.EOF itself", err)
 	}
 	long := fmt.Errorf("%s: %w", strings.Repeat("x", 400_000), io.EOF)
 	err := text.Err(long)
 	if !errors.Is(err, io.EOF) || utf8.RuneCountInString(err.Error()) != text.Max {
-		t.Errorf("%d characters, is EOF: %v", len(err.Error()), errors.Is(err, io.EOF))
+		t.Errorf("Err of a long error has %d characters and wraps io.EOF: %v; want %d and true",
+			utf8.RuneCountInString(err.Error()), errors.Is(err, io.EOF), text.Max)
 	}
 }
