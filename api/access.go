@@ -13,10 +13,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/auth"
 )
 
-// Auth tells whose token it is; its errors are auth.ErrToken and
-// auth.ErrIssuer.
+// Auth verifies bearer tokens. Its errors wrap auth.ErrToken or auth.ErrIssuer.
 type Auth interface {
-	Who(ctx context.Context, token string) (auth.Person, error)
+	Authenticate(ctx context.Context, token string) (auth.Principal, error)
 }
 
 // guarded reports whether a path shows or does anything about orders. Health,
@@ -43,7 +42,7 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			problem(w, http.StatusUnauthorized, "header.Authorization", "a bearer token is missing")
 			return
 		}
-		p, err := s.Auth.Who(r.Context(), strings.TrimLeft(token, " "))
+		p, err := s.Auth.Authenticate(r.Context(), strings.TrimLeft(token, " "))
 		switch {
 		case errors.Is(err, auth.ErrIssuer):
 			if s.limit.refused(w, r) {
@@ -60,7 +59,7 @@ func (s *server) authenticated(next http.Handler) http.Handler {
 			problem(w, http.StatusUnauthorized, "header.Authorization", err.Error())
 			return
 		}
-		ctx := auth.With(r.Context(), p)
+		ctx := auth.NewContext(r.Context(), p)
 		if need := needed(r); !p.May(need...) {
 			s.refused(r.WithContext(ctx), http.StatusForbidden)
 			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
@@ -116,7 +115,7 @@ func (s *server) who(h huma.API) {
 	huma.Register(h, huma.Operation{OperationID: "whoAmI", Method: http.MethodGet, Path: whoPath, Tags: []string{"access"}, Summary: "Says whose token it is and what it allows"},
 		func(ctx context.Context, _ *struct{}) (*struct{ Body Who }, error) {
 			out := &struct{ Body Who }{Who{Open: s.Auth == nil}}
-			if p, ok := auth.From(ctx); ok {
+			if p, ok := auth.FromContext(ctx); ok {
 				out.Body = Who{Name: p.Name, Subject: p.Subject, Roles: p.Roles, Until: &p.Until}
 			}
 			return out, nil

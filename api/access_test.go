@@ -289,7 +289,7 @@ func TestSignInWithABrowser(t *testing.T) {
 
 	// Answers to sign-ins that this browser did not begin, and ways off the site.
 	for path, want := range map[string]string{
-		"/console/signed-in?code=x&state=y":          "no sign-in is under way",
+		"/console/signed-in?code=x&state=y":          "no sign-in is in progress",
 		"/console/signed-in?error=access_denied":     "access_denied",
 		"/console/sign-in?to=https://evil.test/":     "",
 		"/console/sign-in?to=//evil.test/":           "",

@@ -68,7 +68,7 @@ const maxSaid = 2 << 10
 func audit(r *http.Request, status int, said []byte) {
 	line := zerolog.Ctx(r.Context()).Info().Bool("audit", true).Str("method", r.Method).Str("path", loggedPath(r)).
 		Int("status", status)
-	if p, ok := auth.From(r.Context()); ok {
+	if p, ok := auth.FromContext(r.Context()); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
 	long := func(s string) bool { return utf8.RuneCountInString(s) > maxSaid }
@@ -177,7 +177,7 @@ func plain(s string) []byte {
 // another's name.
 func heard(ctx context.Context, in *Said) Said {
 	said := deref(in)
-	if p, ok := auth.From(ctx); ok {
+	if p, ok := auth.FromContext(ctx); ok {
 		said.By = p.Name
 	}
 	return said
@@ -186,7 +186,7 @@ func heard(ctx context.Context, in *Said) Said {
 // noteOf is what is kept with the order of an action.
 func noteOf(ctx context.Context, action string, said Said) orderstore.Note {
 	n := orderstore.Note{Actor: cmp.Or(said.By, orderstore.Anonymous), Action: action, Text: said.Note}
-	if p, ok := auth.From(ctx); ok {
+	if p, ok := auth.FromContext(ctx); ok {
 		n.Subject = p.Subject
 	}
 	return n

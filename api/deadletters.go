@@ -132,7 +132,7 @@ func (s *server) deadLetters(h huma.API) {
 		}
 		out := &lettersOutput{}
 		out.Body.Letters = append([]deadletter.Letter{}, letters...)
-		if p, ok := auth.From(ctx); ok && !p.May(auth.Operator) {
+		if p, ok := auth.FromContext(ctx); ok && !p.May(auth.Operator) {
 			for i, l := range letters {
 				out.Body.Letters[i] = l.Masked()
 			}

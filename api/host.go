@@ -3,9 +3,10 @@ package api
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
 // OnLoopback lets only requests through whose Host is loopback's, or that of
@@ -19,7 +20,7 @@ func OnLoopback(publicURL string, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := hostname(r.Host)
-		if !isLoopback(host) && (public == "" || !strings.EqualFold(host, public)) {
+		if !httpserve.IsLoopback(host) && (public == "" || !strings.EqualFold(host, public)) {
 			problem(w, http.StatusMisdirectedRequest, "header.Host", "nothing here asks who one is, so it answers only as localhost, or under the name given with --public-url")
 			return
 		}
@@ -33,9 +34,4 @@ func hostname(host string) string {
 		return name
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }

@@ -43,7 +43,7 @@ func (s *server) limited(next http.Handler) http.Handler {
 // asker is one client. Who is not known, also for a bad token, is told apart by
 // address.
 func asker(r *http.Request) string {
-	if p, ok := auth.From(r.Context()); ok {
+	if p, ok := auth.FromContext(r.Context()); ok {
 		return "subject " + p.Subject
 	}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {

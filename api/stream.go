@@ -96,7 +96,7 @@ func (s *server) stream(ctx context.Context, send sse.Sender, what string, look 
 	if ctx.Err() != nil {
 		return
 	}
-	if p, ok := auth.From(ctx); ok {
+	if p, ok := auth.FromContext(ctx); ok {
 		what += " as " + roles(p.Roles) // who may see less shares with nobody who may see more
 	}
 	f, leave := s.feeds.follow(ctx, what, lookEvery, func(ctx context.Context) any { return s.seen(ctx, look) })

@@ -68,7 +68,7 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if issuer != nil {
-			auth.Bear(req)
+			auth.UseSession(req)
 		}
 		if req.URL.Path == "/" || req.URL.Path == "/console" || strings.HasPrefix(req.URL.Path, "/console/") {
 			r.ServeHTTP(w, req)

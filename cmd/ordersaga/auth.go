@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/ordersaga/ordersaga/internal/auth"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
 // authFlags say who may use the API and the console.
@@ -43,7 +44,7 @@ func (f authFlags) issuer(e env, listens string) (*auth.Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	if !isLoopback(host) {
+	if !httpserve.IsLoopback(host) {
 		if !f.Open {
 			return nil, fmt.Errorf("--listen %s: others can reach that address, and nothing asks who they are; give --oidc-issuer, or --open if that is wanted", listens)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
 )
 
@@ -142,15 +143,10 @@ func listenLoopback(ctx context.Context, address string, anywhere bool) (net.Lis
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if !anywhere && !isLoopback(host) {
+	if !anywhere && !httpserve.IsLoopback(host) {
 		return nil, fmt.Errorf("listen on %s: only loopback addresses are allowed without --anywhere, for nothing here asks for a password", address)
 	}
 	return listen(ctx, address)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 type versionCmd struct{}

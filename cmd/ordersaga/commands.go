@@ -22,6 +22,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/money"
@@ -83,7 +84,7 @@ func (f engineFlags) listen(e env, engine string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--engine-listen: %w", err)
 	}
-	if !isLoopback(host) {
+	if !httpserve.IsLoopback(host) {
 		return nil, fmt.Errorf("--engine-listen: %s: only loopback addresses are allowed, for the protocol asks for no password", f.EngineListen)
 	}
 	l, err := listen(e.ctx, f.EngineListen)

@@ -1,6 +1,6 @@
-// Package auth says who asks and what they may do, by the JSON Web Tokens of
-// an OpenID Connect issuer: bearer tokens for programs, and for people in a
-// browser the issuer's sign-in.
+// Package auth authenticates API clients and console users with the JSON Web Tokens of an
+// OpenID Connect issuer, and reads their roles. Programs send bearer tokens; users of the
+// console sign in at the issuer.
 package auth
 
 import (
@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,124 +21,130 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ordersaga/ordersaga/internal/httpcall"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
-// Role is what somebody may do.
+// Role is a set of permissions that a token grants.
 type Role string
 
-// The roles. An operator may do all that the others may.
+// The roles. An operator has the permissions of the others too.
 const (
-	Viewer   Role = "viewer"   // look at everything
-	Shop     Role = "shop"     // place orders and start sagas, and look at one
-	Operator Role = "operator" // act
+	Viewer   Role = "viewer"   // read everything
+	Shop     Role = "shop"     // place orders and start sagas, read one of them
+	Operator Role = "operator" // change everything
 )
 
-// Person is who asks: somebody, or a program of theirs.
-type Person struct {
-	Subject string // the issuer's name for them, which never changes
-	Name    string // what people call them; the subject if the token does not say
+// Principal is the authenticated user or program that sends a request.
+type Principal struct {
+	Subject string // the issuer's id of the principal, which never changes
+	Name    string // for display; the subject if the token has no name
 	Roles   []Role
 	Until   time.Time // when the token expires
 }
 
-// May reports whether the person has one of the roles, or is an operator.
-func (p Person) May(roles ...Role) bool {
+// May reports whether the principal has one of the roles, or is an operator.
+func (p Principal) May(roles ...Role) bool {
 	return slices.ContainsFunc(p.Roles, func(has Role) bool { return has == Operator || slices.Contains(roles, has) })
 }
 
 var (
-	// ErrToken says that a token is not accepted, and why.
+	// ErrToken is wrapped by the error of a token that is not accepted.
 	ErrToken = errors.New("the token is not accepted")
-	// ErrIssuer says that tokens cannot be checked, for the issuer does not
-	// answer.
+	// ErrIssuer is wrapped by the error of a token that cannot be verified because the
+	// issuer does not answer.
 	ErrIssuer = errors.New("the issuer of tokens does not answer")
 )
 
-// Options say whose tokens are accepted.
+// Options configure an Issuer. Issuer, RolesClaim, and one of Audiences and ClientID are
+// required.
 type Options struct {
-	Issuer    string   // URL, under which /.well-known/openid-configuration is
-	Audiences []string // of which a token must name one
-	// RolesClaim is where a token has the roles: a list, or words in a string.
-	// A path with dots leads into objects, as in Keycloak's realm_access.roles.
+	// Issuer is the issuer's URL; its discovery document is at
+	// /.well-known/openid-configuration under it.
+	Issuer string
+	// Audiences are the accepted audiences: a token must contain one of them.
+	Audiences []string
+	// RolesClaim is the claim with the roles: a list, or a string of words. Dots lead into
+	// objects, as in Keycloak's realm_access.roles.
 	RolesClaim string
-	// Prefix is what the roles' names have in front in tokens, such as
-	// "ordersaga-".
+	// Prefix precedes the names of the roles in tokens, such as "ordersaga-".
 	Prefix string
-	// ClientID and ClientSecret are the console's at the issuer; without an id
-	// nobody can sign in with a browser. PublicURL is where people find the
-	// console; the issuer must allow PublicURL + SignedInPath as a redirect.
-	ClientID, ClientSecret, PublicURL string
-	Logger                            zerolog.Logger
+	// ClientID and ClientSecret are the console's credentials at the issuer. Without an
+	// id, sign-in with a browser is disabled.
+	ClientID, ClientSecret string
+	// PublicURL is the console's URL for browsers. It is required with ClientID; the
+	// issuer must allow PublicURL + SignedInPath as a redirect.
+	PublicURL string
+	Logger    zerolog.Logger
 }
 
-// Validate says all that is wrong with the options.
+// Validate returns an error that lists everything that is wrong with the options.
 func (o Options) Validate() error {
 	var faults []error
 	u, err := url.Parse(o.Issuer)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 		faults = append(faults, fmt.Errorf("issuer %q must be a URL such as https://id.example.com", o.Issuer))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		faults = append(faults, fmt.Errorf("issuer %q must be an https URL: whoever changes its answers on the way can sign in as anybody", o.Issuer))
+	case u.Scheme == "http" && !httpserve.IsLoopback(u.Hostname()):
+		faults = append(faults, fmt.Errorf("issuer %q must be an https URL: over http, its responses can be forged on the way, and with them every identity", o.Issuer))
 	}
 	if len(o.Audiences) == 0 && o.ClientID == "" {
 		faults = append(faults, errors.New("an audience is missing: without one, tokens for any other application of the issuer would be accepted"))
 	}
 	if o.RolesClaim == "" {
-		faults = append(faults, errors.New("the claim that has the roles is missing"))
+		faults = append(faults, errors.New("the claim that contains the roles is missing"))
 	}
 	if o.ClientID != "" {
 		u, err := url.Parse(o.PublicURL)
 		switch {
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-			faults = append(faults, fmt.Errorf("public URL %q must be the URL at which people find the console: the issuer sends them back to it", o.PublicURL))
-		case u.Scheme == "http" && !isLoopback(u.Hostname()):
-			faults = append(faults, fmt.Errorf("public URL %q must be an https URL: whoever listens on the way has the session of who signs in", o.PublicURL))
+			faults = append(faults, fmt.Errorf("public URL %q must be the http or https URL of the console: the issuer redirects browsers to it", o.PublicURL))
+		case u.Scheme == "http" && !httpserve.IsLoopback(u.Hostname()):
+			faults = append(faults, fmt.Errorf("public URL %q must be an https URL: over http, the user's session can be read on the way", o.PublicURL))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
-
-// issuerTimeout bounds each question to the issuer; after one that failed,
-// issuerPause passes before the next.
 const (
+	// issuerTimeout is the timeout of each request to the issuer.
 	issuerTimeout = 10 * time.Second
-	issuerPause   = 5 * time.Second
-	// keyFetches may follow each other at once, then one in each issuerPause:
-	// anybody can send a token whose key is not known.
+	// issuerPause is the minimum time between a failed request to the issuer and the next.
+	issuerPause = 5 * time.Second
+	// keyFetches is the number of fetches of keys that may follow each other without
+	// pause; then there is one in each issuerPause. Any client can send a token with an
+	// unknown key.
 	keyFetches = 4
 )
 
-// Issuer checks tokens. The issuer's keys are fetched when first needed and
-// again when a token names one that is not known, so that keys can be rotated.
+// Issuer verifies tokens of an OpenID Connect issuer. It fetches the issuer's keys when
+// they are first needed, and again for a token with an unknown key, so that the issuer can
+// rotate them. It is safe for concurrent use.
 type Issuer struct {
 	options Options
 	client  *http.Client
 
 	mu       sync.Mutex
-	provider *oidc.Provider // nil until it has answered
+	provider *oidc.Provider // nil until discovery has succeeded
 	keys     keys
-	failure  error
-	failed   time.Time
+	failure  error     // of the latest discovery, if it has failed
+	failed   time.Time // when that was
 }
 
-// New needs no answer of the issuer: sagas go on, and the API opens as soon as
-// the issuer is there.
+// New returns an Issuer. It sends no request to the issuer: sagas run without it, and the
+// API starts to accept tokens as soon as the issuer answers. The caller must call Close.
 func New(o Options) (*Issuer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Issuer{options: o, client: &http.Client{Timeout: issuerTimeout, Transport: healthy{&http.Transport{Proxy: http.ProxyFromEnvironment}}}}, nil
+	return &Issuer{options: o, client: &http.Client{Timeout: issuerTimeout, Transport: errorTransport{&http.Transport{Proxy: http.ProxyFromEnvironment}}}}, nil
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections to the issuer.
 func (i *Issuer) Close() { i.client.CloseIdleConnections() }
 
-func (i *Issuer) discovered() (*oidc.Provider, error) {
+// discover returns the issuer's provider, and reads its discovery document if no call
+// has succeeded so far.
+func (i *Issuer) discover() (*oidc.Provider, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.provider != nil {
@@ -148,7 +153,7 @@ func (i *Issuer) discovered() (*oidc.Provider, error) {
 	if time.Since(i.failed) < issuerPause {
 		return nil, i.failure
 	}
-	// The provider keeps this context for its keys, beyond any request.
+	// The provider keeps this context for its keys, so it must outlive the request.
 	ctx := oidc.ClientContext(context.Background(), i.client)
 	p, err := oidc.NewProvider(ctx, i.options.Issuer)
 	var location struct {
@@ -163,25 +168,24 @@ func (i *Issuer) discovered() (*oidc.Provider, error) {
 		return nil, i.failure
 	}
 	fetch := &http.Client{Timeout: issuerTimeout, Transport: &paced{next: i.client.Transport, limit: rate.NewLimiter(rate.Every(issuerPause), keyFetches)}}
-	i.provider, i.keys = p, keys{oidc.NewRemoteKeySet(oidc.ClientContext(ctx, fetch), location.URL)}
+	i.provider, i.keys = p, keys{RemoteKeySet: oidc.NewRemoteKeySet(oidc.ClientContext(ctx, fetch), location.URL)}
 	return p, nil
 }
 
-// algorithms are those of public keys. A token cannot be signed with what
-// everybody knows, nor not at all.
+// algorithms are the accepted signature algorithms: those with public keys. Tokens
+// without a signature, or signed with the public key as an HMAC secret, are rejected.
 var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
 
-// verify checks a token by the issuer's keys. The error is ErrToken or
-// ErrIssuer.
+// verify verifies a token with the issuer's keys. Its error wraps ErrToken or ErrIssuer.
 func (i *Issuer) verify(ctx context.Context, token string, c oidc.Config) (*oidc.IDToken, error) {
-	if _, err := i.discovered(); err != nil {
+	if _, err := i.discover(); err != nil {
 		return nil, err
 	}
 	c.SupportedSigningAlgs = algorithms
-	var away error
-	t, err := oidc.NewVerifier(i.options.Issuer, i.keys, &c).Verify(context.WithValue(ctx, awayKey{}, &away), token)
-	if away != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIssuer, away)
+	var fetchError error
+	t, err := oidc.NewVerifier(i.options.Issuer, i.keys, &c).Verify(context.WithValue(ctx, fetchErrorKey{}, &fetchError), token)
+	if fetchError != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIssuer, fetchError)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrToken, err)
@@ -189,25 +193,25 @@ func (i *Issuer) verify(ctx context.Context, token string, c oidc.Config) (*oidc
 	return t, nil
 }
 
-// keys tells a key that cannot be fetched from one that is wrong: the library
-// makes text of both.
+// keys is a key set that reports a failed fetch separately from a wrong signature: the
+// library's errors contain both only as text.
 type keys struct{ *oidc.RemoteKeySet }
 
-type awayKey struct{}
+type fetchErrorKey struct{}
 
 func (k keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := k.RemoteKeySet.VerifySignature(ctx, token)
 	if fetch, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, errPaced) {
-		*ctx.Value(awayKey{}).(*error) = fetch //nolint:forcetypeassert // verify has put it there
+		*ctx.Value(fetchErrorKey{}).(*error) = fetch //nolint:forcetypeassert // verify sets it
 	}
 	return payload, err
 }
 
-// errPaced says that the keys are not fetched again so soon. Those that are
-// known are good, so the token is not.
-var errPaced = errors.New("its key is not known; should it be a new one, try again in a moment")
+// errPaced is the error of a token with an unknown key while the keys are not fetched
+// again. The known keys are valid, so the token is not accepted.
+var errPaced = errors.New("its key is not known; if the key is new, retry in a few seconds")
 
-// paced bounds how often the keys are fetched.
+// paced limits how often the keys are fetched.
 type paced struct {
 	next  http.RoundTripper
 	limit *rate.Limiter
@@ -217,7 +221,7 @@ type paced struct {
 }
 
 func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
-	p.mu.Lock() // the key set fetches one at a time anyway
+	p.mu.Lock() // the key set has one fetch in flight anyway
 	defer p.mu.Unlock()
 	if !p.limit.Allow() {
 		return nil, cmp.Or(p.last, errPaced)
@@ -227,14 +231,13 @@ func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, p.last
 }
 
-// healthy makes an error of an answer that says the issuer is broken, or is
-// elsewhere. What the keys prove is all that a token is worth, so they come from
-// the address that was configured and from the one that its discovery names, not
-// from where somebody on the way points to, be it the same host over http; and
-// the client's secret goes nowhere else.
-type healthy struct{ *http.Transport }
+// errorTransport returns an error for a response with a server error or a redirect. A
+// token is worth what the keys are worth. So they are read from the configured address and
+// from the one in the discovery document only, and not from where a redirect points, even
+// if that is the same host over http. The client's secret is not sent anywhere else either.
+type errorTransport struct{ *http.Transport }
 
-func (h healthy) RoundTrip(req *http.Request) (*http.Response, error) {
+func (h errorTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := h.Transport.RoundTrip(req)
 	if err == nil {
 		if err := httpcall.Refuse(res); err != nil {
@@ -242,38 +245,41 @@ func (h healthy) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err == nil && res.StatusCode >= http.StatusInternalServerError {
-		_ = res.Body.Close() // it is broken anyway
-		return nil, fmt.Errorf("it answers %s", res.Status)
+		_ = res.Body.Close() // its content does not matter
+		return nil, fmt.Errorf("its response is %s", res.Status)
 	}
 	return res, err
 }
 
-// Who tells whose token it is. The error is ErrToken or ErrIssuer.
-func (i *Issuer) Who(ctx context.Context, token string) (Person, error) {
-	t, err := i.verify(ctx, token, oidc.Config{SkipClientIDCheck: true}) // person sees to the audience: there may be more than one
+// Authenticate verifies a token and returns its principal. The error wraps ErrToken or
+// ErrIssuer.
+func (i *Issuer) Authenticate(ctx context.Context, token string) (Principal, error) {
+	// principal checks the audience: there may be more than one.
+	t, err := i.verify(ctx, token, oidc.Config{SkipClientIDCheck: true})
 	if err != nil {
-		return Person{}, err
+		return Principal{}, err
 	}
-	return i.person(t)
+	return i.principal(t)
 }
 
-func (i *Issuer) person(t *oidc.IDToken) (Person, error) {
+// principal reads the claims of a verified token.
+func (i *Issuer) principal(t *oidc.IDToken) (Principal, error) {
 	if !slices.ContainsFunc(t.Audience, func(a string) bool {
 		return slices.Contains(i.options.Audiences, a) || i.options.ClientID != "" && a == i.options.ClientID
 	}) {
-		return Person{}, fmt.Errorf("%w: it is for %s", ErrToken, strings.Join(t.Audience, ", "))
+		return Principal{}, fmt.Errorf("%w: it is for %s", ErrToken, strings.Join(t.Audience, ", "))
 	}
 	var claims map[string]any
 	if err := t.Claims(&claims); err != nil {
-		return Person{}, fmt.Errorf("%w: its claims cannot be read: %w", ErrToken, err)
+		return Principal{}, fmt.Errorf("%w: its claims cannot be read: %w", ErrToken, err)
 	}
-	p := Person{Subject: t.Subject, Name: t.Subject, Until: t.Expiry}
+	p := Principal{Subject: t.Subject, Name: t.Subject, Until: t.Expiry}
 	for _, claim := range []string{"email", "name", "preferred_username"} {
 		if name, _ := claims[claim].(string); name != "" {
 			p.Name = name
 		}
 	}
-	for _, name := range words(find(claims, i.options.RolesClaim)) {
+	for _, name := range words(lookUp(claims, i.options.RolesClaim)) {
 		if r, ok := strings.CutPrefix(name, i.options.Prefix); ok && slices.Contains([]Role{Viewer, Shop, Operator}, Role(r)) {
 			p.Roles = append(p.Roles, Role(r))
 		}
@@ -281,9 +287,9 @@ func (i *Issuer) person(t *oidc.IDToken) (Person, error) {
 	return p, nil
 }
 
-// find follows a path of claims; a claim whose own name has dots, as with
-// Auth0's, comes first.
-func find(claims map[string]any, path string) any {
+// lookUp follows a path of claims. A claim whose own name contains dots, as Auth0's do,
+// takes precedence.
+func lookUp(claims map[string]any, path string) any {
 	if v, ok := claims[path]; ok {
 		return v
 	}
@@ -292,9 +298,10 @@ func find(claims map[string]any, path string) any {
 		return nil
 	}
 	inner, _ := claims[first].(map[string]any)
-	return find(inner, rest)
+	return lookUp(inner, rest)
 }
 
+// words returns the words of a claim that is a string, or the strings of a list.
 func words(v any) (all []string) {
 	switch v := v.(type) {
 	case string:
@@ -309,9 +316,9 @@ func words(v any) (all []string) {
 	return all
 }
 
-// oauth is the console at the issuer.
+// oauth returns the console's OAuth client at the issuer.
 func (i *Issuer) oauth() (oauth2.Config, error) {
-	p, err := i.discovered()
+	p, err := i.discover()
 	if err != nil {
 		return oauth2.Config{}, err
 	}
@@ -322,15 +329,15 @@ func (i *Issuer) oauth() (oauth2.Config, error) {
 	}, nil
 }
 
-type personKey struct{}
+type principalKey struct{}
 
-// With keeps who asks in the context.
-func With(ctx context.Context, p Person) context.Context {
-	return context.WithValue(ctx, personKey{}, p)
+// NewContext returns a copy of ctx that carries the principal of a request.
+func NewContext(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
 }
 
-// From tells who asks; false where nobody had to say.
-func From(ctx context.Context) (Person, bool) {
-	p, ok := ctx.Value(personKey{}).(Person)
+// FromContext returns the principal of a request; false if authentication is disabled.
+func FromContext(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(Principal)
 	return p, ok
 }

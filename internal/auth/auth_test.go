@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,8 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newIssuer(t *testing.T, change func(*auth.Options)) (*authtest.Issuer, *auth.Issuer) {
 	t.Helper()
-	real := authtest.New(t, "http://127.0.0.1/console/signed-in")
-	o := auth.Options{Issuer: real.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()}
+	issuer := authtest.New(t, "http://127.0.0.1/console/signed-in")
+	o := auth.Options{Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()}
 	if change != nil {
 		change(&o)
 	}
@@ -29,128 +30,125 @@ func newIssuer(t *testing.T, change func(*auth.Options)) (*authtest.Issuer, *aut
 		t.Fatal(err)
 	}
 	t.Cleanup(i.Close)
-	return real, i
+	return issuer, i
 }
 
-func TestWho(t *testing.T) {
-	real, i := newIssuer(t, nil)
+func TestAuthenticateReadsNameAndRoles(t *testing.T) {
+	issuer, i := newIssuer(t, nil)
 	for program, may := range map[string][]auth.Role{
 		"viewer": {auth.Viewer}, "shop": {auth.Shop}, "operator": {auth.Viewer, auth.Shop, auth.Operator}, "nobody": nil,
 	} {
-		p, err := i.Who(context.Background(), real.Token(program))
+		p, err := i.Authenticate(context.Background(), issuer.Token(program))
 		if err != nil {
-			t.Errorf("%s: %v", program, err)
+			t.Errorf("Authenticate the token of %s: %v", program, err)
 			continue
 		}
 		if p.Subject != program || p.Name != program || p.Until.IsZero() {
-			t.Errorf("%s is taken for %+v", program, p)
+			t.Errorf("the token of %s has the principal %+v, want this name and subject, and an expiry", program, p)
 		}
 		for _, r := range []auth.Role{auth.Viewer, auth.Shop, auth.Operator} {
-			want := false
-			for _, m := range may {
-				want = want || m == r
-			}
-			if p.May(r) != want {
-				t.Errorf("%s may %s: %v, want %v", program, r, p.May(r), want)
+			if want := slices.Contains(may, r); p.May(r) != want {
+				t.Errorf("%s: May(%s) = %v, want %v", program, r, p.May(r), want)
 			}
 		}
 	}
 }
 
-func TestTokensNotAccepted(t *testing.T) {
-	real, i := newIssuer(t, nil)
-	good := real.Token("operator")
+func TestInvalidTokensAreRejected(t *testing.T) {
+	issuer, i := newIssuer(t, nil)
+	good := issuer.Token("operator")
 	header, rest, _ := strings.Cut(good, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
 	other := authtest.New(t, "http://127.0.0.1/")
 	none := "eyJhbGciOiJub25lIn0." + payload + "."
 	for name, token := range map[string]string{
-		"expired": real.Token("late"), "for another audience": real.Token("stranger"), "of another issuer": other.Token("operator"),
+		"expired": issuer.Token("late"), "for another audience": issuer.Token("stranger"), "of another issuer": other.Token("operator"),
 		"changed": header + "." + strings.Replace(payload, payload[10:12], "AA", 1) + "." + signature, "not signed": none, "no token": "x", "empty": "",
 	} {
-		if p, err := i.Who(context.Background(), token); !errors.Is(err, auth.ErrToken) {
-			t.Errorf("%s: %+v, %v", name, p, err)
+		if p, err := i.Authenticate(context.Background(), token); !errors.Is(err, auth.ErrToken) {
+			t.Errorf("token that is %s: principal %+v, error %v, want ErrToken", name, p, err)
 		}
 	}
-	if _, err := i.Who(context.Background(), good); err != nil {
-		t.Error(err)
+	if _, err := i.Authenticate(context.Background(), good); err != nil {
+		t.Errorf("Authenticate a valid token: %v", err)
 	}
 }
 
 func TestKeysAreRotated(t *testing.T) {
-	real, i := newIssuer(t, nil)
-	before := real.Token("viewer")
-	// The library answers from the keys it fetches a moment before it keeps them.
+	issuer, i := newIssuer(t, nil)
+	before := issuer.Token("viewer")
+	// The library verifies with fetched keys slightly before it stores them.
 	soon := func(token string, accepted bool) {
 		t.Helper()
 		testkit.Eventually(t, "the keys are known", func() error {
-			if _, err := i.Who(context.Background(), token); (err == nil) != accepted {
-				return fmt.Errorf("accepted: %v, want %v: %w", err == nil, accepted, err)
+			if _, err := i.Authenticate(context.Background(), token); (err == nil) != accepted {
+				return fmt.Errorf("token accepted: %v, want %v: %w", err == nil, accepted, err)
 			}
 			return nil
 		})
 	}
 	soon(before, true)
-	real.Rotate()
-	soon(real.Token("viewer"), true)
-	if _, err := i.Who(context.Background(), before); err != nil { // its key is still published
-		t.Error(err)
+	issuer.Rotate()
+	soon(issuer.Token("viewer"), true)
+	if _, err := i.Authenticate(context.Background(), before); err != nil { // its key is still published
+		t.Errorf("Authenticate a token of the previous key: %v", err)
 	}
-	real.Rotate()
-	soon(real.Token("viewer"), true)
-	soon(before, false) // and now withdrawn
+	issuer.Rotate()
+	soon(issuer.Token("viewer"), true)
+	soon(before, false) // its key is withdrawn now
 }
 
-// TestGuessesDoNotFetchKeys: who sends tokens with keys that nobody knows does
-// not have the issuer asked each time, nor those known forgotten.
-func TestGuessesDoNotFetchKeys(t *testing.T) {
-	real, i := newIssuer(t, nil)
+// TestUnknownKeysAreNotFetchedEachTime: tokens with unknown keys neither cause a request
+// to the issuer each, nor make the known keys invalid.
+func TestUnknownKeysAreNotFetchedEachTime(t *testing.T) {
+	issuer, i := newIssuer(t, nil)
 	other := authtest.New(t, "http://127.0.0.1/")
-	good := real.Token("viewer")
+	good := issuer.Token("viewer")
 	_, rest, _ := strings.Cut(good, ".")
 	header, _, _ := strings.Cut(other.Token("viewer"), ".") // which names the other's key
 	for range 50 {
-		if _, err := i.Who(context.Background(), header+"."+rest); !errors.Is(err, auth.ErrToken) || errors.Is(err, auth.ErrIssuer) {
-			t.Fatal(err)
+		if _, err := i.Authenticate(context.Background(), header+"."+rest); !errors.Is(err, auth.ErrToken) || errors.Is(err, auth.ErrIssuer) {
+			t.Fatalf("token with an unknown key: error = %v, want ErrToken", err)
 		}
 	}
-	if n := real.Fetches(); n == 0 || n > 6 {
-		t.Errorf("the keys were fetched %d times", n)
+	if n := issuer.Fetches(); n == 0 || n > 6 {
+		t.Errorf("the keys were fetched %d times, want 1 to 6", n)
 	}
-	if _, err := i.Who(context.Background(), good); err != nil {
-		t.Error(err)
+	if _, err := i.Authenticate(context.Background(), good); err != nil {
+		t.Errorf("Authenticate a valid token afterwards: %v", err)
 	}
-	real.Stop()
-	if _, err := i.Who(context.Background(), good); err != nil {
-		t.Errorf("a key that is known: %v", err)
+	issuer.Stop()
+	if _, err := i.Authenticate(context.Background(), good); err != nil {
+		t.Errorf("Authenticate a token with a known key while the issuer is down: %v", err)
 	}
 }
 
-func TestIssuerAway(t *testing.T) {
-	real, i := newIssuer(t, nil)
-	token := real.Token("viewer")
-	real.Stop()
-	if _, err := i.Who(context.Background(), token); !errors.Is(err, auth.ErrIssuer) {
-		t.Errorf("before it was ever there: %v", err)
+func TestIssuerIsDown(t *testing.T) {
+	issuer, i := newIssuer(t, nil)
+	token := issuer.Token("viewer")
+	issuer.Stop()
+	if _, err := i.Authenticate(context.Background(), token); !errors.Is(err, auth.ErrIssuer) {
+		t.Errorf("issuer that never answered: error = %v, want ErrIssuer", err)
 	}
 
-	real, i = newIssuer(t, nil)
-	token = real.Token("viewer")
-	if _, err := i.Who(context.Background(), token); err != nil {
+	issuer, i = newIssuer(t, nil)
+	token = issuer.Token("viewer")
+	if _, err := i.Authenticate(context.Background(), token); err != nil {
 		t.Fatal(err)
 	}
-	real.Rotate()
-	rotated := real.Token("viewer")
-	real.Stop()
-	if _, err := i.Who(context.Background(), token); err != nil {
-		t.Errorf("the keys are known, and yet: %v", err)
+	issuer.Rotate()
+	rotated := issuer.Token("viewer")
+	issuer.Stop()
+	if _, err := i.Authenticate(context.Background(), token); err != nil {
+		t.Errorf("token with a known key: error = %v, want nil", err)
 	}
-	if _, err := i.Who(context.Background(), rotated); !errors.Is(err, auth.ErrIssuer) {
-		t.Errorf("with a key that is not known: %v", err)
+	if _, err := i.Authenticate(context.Background(), rotated); !errors.Is(err, auth.ErrIssuer) {
+		t.Errorf("token with an unknown key: error = %v, want ErrIssuer", err)
 	}
 }
 
-func TestOptions(t *testing.T) {
+func TestValidateOptions(t *testing.T) {
+	t.Parallel()
 	for want, change := range map[string]func(*auth.Options){
 		"issuer":     func(o *auth.Options) { o.Issuer = "id.example.com" },
 		"https":      func(o *auth.Options) { o.Issuer = "http://id.example.com" },
@@ -166,12 +164,12 @@ func TestOptions(t *testing.T) {
 		}
 		o.ClientID, o.PublicURL = "console", "http://127.0.0.1:8080"
 		if err := o.Validate(); err != nil {
-			t.Error(err)
+			t.Errorf("valid options with a client: %v", err)
 		}
 		o.ClientID, o.PublicURL = "", ""
 		change(&o)
 		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
+			t.Errorf("error = %v, want one with %q", err, want)
 		}
 	}
 }

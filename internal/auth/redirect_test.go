@@ -15,9 +15,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
-// TestKeysComeFromWhereTheyShould: neither the discovery nor the keys are taken
-// from where a redirect points, be what it leads to right.
-func TestKeysComeFromWhereTheyShould(t *testing.T) {
+// TestIssuerRedirectsAreRejected: neither the discovery document nor the keys are read
+// from where a redirect points, even if they are right.
+func TestIssuerRedirectsAreRejected(t *testing.T) {
 	real := authtest.New(t, "http://127.0.0.1/console/signed-in")
 	token := real.Token("viewer")
 	for _, redirected := range []string{"/.well-known/openid-configuration", "/keys"} {
@@ -44,9 +44,9 @@ func TestKeysComeFromWhereTheyShould(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = i.Who(t.Context(), token)
+		_, err = i.Authenticate(t.Context(), token)
 		if r, ok := errors.AsType[*httpcall.Redirected](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != real.URL+"/elsewhere" {
-			t.Errorf("%s: %v", redirected, err)
+			t.Errorf("redirect of %s: error = %v, want ErrIssuer with the redirect", redirected, err)
 		}
 		i.Close()
 		http.DefaultClient.CloseIdleConnections()

@@ -19,24 +19,24 @@ import (
 
 // Paths of the sign-in with a browser: OpenID Connect's code flow with PKCE.
 const (
-	SignInPath   = "/console/sign-in"
-	SignedInPath = "/console/signed-in" // where the issuer sends people back to
+	SignInPath   = "/console/sign-in"   // redirects to the issuer
+	SignedInPath = "/console/signed-in" // the issuer redirects back to it
 	SignOutPath  = "/console/sign-out"
 )
 
 const (
-	session    = "ordersaga-session" // cookie with the ID token; nothing is kept here
-	attempt    = "ordersaga-sign-in" // cookie of a sign-in that is under way
-	patience   = 10 * time.Minute    // with somebody who signs in
-	cookieSize = 4000                // browsers drop larger ones without a word (RFC 6265: 4096 with name and attributes)
+	session    = "ordersaga-session" // cookie with the ID token; the server keeps no session
+	attempt    = "ordersaga-sign-in" // cookie of a sign-in in progress
+	signInTime = 10 * time.Minute    // maximum duration of a sign-in
+	cookieSize = 4000                // browsers silently drop larger cookies (RFC 6265: 4096 with name and attributes)
 )
 
-// SignsIn reports whether people can sign in with a browser.
+// SignsIn reports whether users can sign in with a browser.
 func (i *Issuer) SignsIn() bool { return i.options.ClientID != "" }
 
-// Bear turns the session of a browser into the bearer token that it stands
-// for. A token that the request brings itself goes first.
-func Bear(r *http.Request) {
+// UseSession sets the request's bearer token to that of its session cookie. A bearer token
+// that the request has already takes precedence.
+func UseSession(r *http.Request) {
 	if r.Header.Get("Authorization") != "" {
 		return
 	}
@@ -45,39 +45,45 @@ func Bear(r *http.Request) {
 	}
 }
 
-// underway is what must be known again when the issuer sends somebody back.
-type underway struct {
-	State, Nonce, Verifier, To string
+// signIn is the state of a sign-in in progress. The browser keeps it, in a cookie, until
+// the issuer redirects back.
+type signIn struct {
+	State, Nonce, Verifier string
+	To                     string // the page to return to
 }
 
-// SignIn sends a browser to the issuer. ?to= is the page that it comes back to.
+// SignIn redirects a browser to the issuer. The query parameter "to" is the page to return
+// to. If it returns an error it has written nothing.
 func (i *Issuer) SignIn(w http.ResponseWriter, r *http.Request) error {
 	o, err := i.oauth()
 	if err != nil {
 		return err
 	}
-	u := underway{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), To: local(r.URL.Query().Get("to"))}
+	u := signIn{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), To: localPath(r.URL.Query().Get("to"))}
 	kept, err := json.Marshal(u)
 	if err != nil {
-		return fmt.Errorf("keep the sign-in: %w", err)
+		return fmt.Errorf("encode the state of the sign-in: %w", err)
 	}
-	i.cookie(w, r, attempt, base64.RawURLEncoding.EncodeToString(kept), time.Now().Add(patience))
+	i.cookie(w, r, attempt, base64.RawURLEncoding.EncodeToString(kept), time.Now().Add(signInTime))
 	http.Redirect(w, r, o.AuthCodeURL(u.State, oidc.Nonce(u.Nonce), oauth2.S256ChallengeOption(u.Verifier)), http.StatusFound)
 	return nil
 }
 
-// SignedIn takes a browser back from the issuer.
+// SignedIn completes a sign-in when the issuer redirects back: it exchanges the issuer's
+// code for a token, stores that as the session cookie, and redirects to the page that the
+// sign-in started from. Its error wraps ErrToken or ErrIssuer; it has written no response
+// then.
 func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	if e := q.Get("error"); e != "" {
-		return fmt.Errorf("%w: the issuer says %s %s", ErrToken, e, q.Get("error_description"))
+		return fmt.Errorf("%w: the issuer returned %s %s", ErrToken, e, q.Get("error_description"))
 	}
-	u, err := begun(r)
+	u, err := inProgress(r)
 	if err != nil {
 		return err
 	}
 	if subtle.ConstantTimeCompare([]byte(u.State), []byte(q.Get("state"))) != 1 {
-		return fmt.Errorf("%w: this is the answer to another sign-in", ErrToken)
+		return fmt.Errorf("%w: this is the response to another sign-in; sign in again", ErrToken)
 	}
 	i.cookie(w, r, attempt, "", time.Time{})
 	raw, until, err := i.exchange(r.Context(), q.Get("code"), u)
@@ -85,32 +91,37 @@ func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(raw) > cookieSize {
-		return fmt.Errorf("%w: it has %d bytes, of which a browser keeps %d; have the issuer put fewer claims into it", ErrToken, len(raw), cookieSize)
+		return fmt.Errorf("%w: it has %d bytes, and a browser stores %d; configure the issuer to include fewer claims", ErrToken, len(raw), cookieSize)
 	}
 	i.cookie(w, r, session, raw, until)
 	http.Redirect(w, r, u.To, http.StatusFound)
 	return nil
 }
 
-// begun reads what SignIn has left.
-func begun(r *http.Request) (underway, error) {
-	var u underway
+// inProgress reads the state that SignIn stored in the browser.
+func inProgress(r *http.Request) (signIn, error) {
+	var u signIn
 	c, err := r.Cookie(attempt)
 	if err == nil {
-		var kept []byte
-		if kept, err = base64.RawURLEncoding.DecodeString(c.Value); err == nil {
-			err = json.Unmarshal(kept, &u)
-		}
+		u, err = decode(c.Value)
 	}
 	if err != nil || u.State == "" {
-		return underway{}, fmt.Errorf("%w: no sign-in is under way in this browser; it may have taken longer than %s", ErrToken, patience)
+		return signIn{}, fmt.Errorf("%w: no sign-in is in progress in this browser; it may have taken longer than %s; sign in again", ErrToken, signInTime)
 	}
-	u.To = local(u.To)
+	u.To = localPath(u.To)
 	return u, nil
 }
 
-// exchange gets the token for the issuer's code.
-func (i *Issuer) exchange(ctx context.Context, code string, u underway) (raw string, until time.Time, err error) {
+func decode(cookie string) (u signIn, err error) {
+	stored, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err == nil {
+		err = json.Unmarshal(stored, &u)
+	}
+	return u, err
+}
+
+// exchange exchanges the issuer's code for a token and verifies it.
+func (i *Issuer) exchange(ctx context.Context, code string, u signIn) (raw string, until time.Time, err error) {
 	o, err := i.oauth()
 	if err != nil {
 		return "", time.Time{}, err
@@ -133,22 +144,24 @@ func (i *Issuer) exchange(ctx context.Context, code string, u underway) (raw str
 	return raw, id.Expiry, nil
 }
 
-// SignOut forgets the session here; the issuer's own goes on.
+// SignOut deletes the session cookie. The session at the issuer continues.
 func (i *Issuer) SignOut(w http.ResponseWriter, r *http.Request) {
 	i.cookie(w, r, session, "", time.Time{})
 }
 
-// Secure reports whether cookies for r must not travel without TLS: it has come
-// by TLS itself, a proxy says that it has (X-Forwarded-Proto), or people find the
-// console at an https address. i is nil where nobody signs in. Who lies about it
-// keeps only cookies from himself.
+// Secure reports whether cookies for r must be sent over TLS only: r came over TLS, a
+// proxy reports that it did (X-Forwarded-Proto), or the console's public URL is an https
+// URL. A client that forges the header only loses its own cookies. i may be nil.
 func (i *Issuer) Secure(r *http.Request) bool {
-	said, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // of several proxies the first is the client's
-	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(said), "https") || i != nil && strings.HasPrefix(strings.ToLower(i.options.PublicURL), "https:")
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // the first of several proxies is the client's
+	if r.TLS != nil || strings.EqualFold(strings.TrimSpace(proto), "https") {
+		return true
+	}
+	return i != nil && strings.HasPrefix(strings.ToLower(i.options.PublicURL), "https:")
 }
 
-// cookie sets one that scripts cannot read and other sites' requests do not
-// carry; without a value it takes it away.
+// cookie sets a cookie that scripts cannot read and that requests of other sites do not
+// carry. An empty value deletes it.
 func (i *Issuer) cookie(w http.ResponseWriter, r *http.Request, name, value string, until time.Time) {
 	c := &http.Cookie{ //nolint:gosec // Secure wherever the console is served over TLS
 		Name: name, Value: value, Path: "/", Expires: until, HttpOnly: true, SameSite: http.SameSiteLaxMode,
@@ -160,10 +173,14 @@ func (i *Issuer) cookie(w http.ResponseWriter, r *http.Request, name, value stri
 	http.SetCookie(w, c)
 }
 
-// local keeps a redirect on this site.
-func local(to string) string {
+// localPath returns to if it is a path on this site, else "/": a redirect must not leave
+// the site.
+func localPath(to string) string {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
+	if err != nil || u.Scheme != "" || u.Host != "" {
+		return "/"
+	}
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
 		return "/"
 	}
 	return to

@@ -1,8 +1,7 @@
-// Package httpcall is how the product calls others over HTTP: no redirect is
-// followed. After a 301, 302 or 303 net/http turns a POST into a GET without a
-// body, and the answer to that says nothing of what was asked for; after a 307
-// or 308 it would give the same body, and whatever secret it has, to an address
-// that nobody configured.
+// Package httpcall sends HTTP requests to other services without following redirects.
+// After a 301, 302 or 303 net/http turns a POST into a GET without a body, whose response
+// is not the answer to the request. After a 307 or 308 it would send the body, and any
+// secret in it, to an address that is not configured.
 package httpcall
 
 import (
@@ -12,35 +11,35 @@ import (
 	"strings"
 )
 
-// Redirected is the error of a call that was answered with a redirect.
+// Redirected is the error of a request whose response is a redirect.
 type Redirected struct {
-	Method, URL string // of the call; the URL without user, password and query
+	Method, URL string // of the request; the URL without user, password and query
 	Status      int    // 300 to 399
-	To          string // where it points, cut; "" if it does not say
+	To          string // the Location header, cut to 300 bytes; "" if there is none
 }
 
+// Error names the request and where the redirect points.
 func (e *Redirected) Error() string {
 	s := e.Method + " " + e.URL + " was answered with " + strconv.Itoa(e.Status)
 	if e.To != "" {
 		s += ", a redirect to " + strconv.Quote(e.To)
 	}
-	return s + "; redirects are not followed: set the address that answers itself"
+	return s + "; redirects are not followed: configure the final address"
 }
 
-// longest is how much is repeated of an address that somebody else wrote, in
-// bytes.
-const longest = 300
+// maxLocation is the maximum number of bytes of a Location header in an error.
+const maxLocation = 300
 
-// Refuse closes an answer that is a redirect and makes an error of it. Any other
-// answer it leaves alone, and returns nil.
+// Refuse closes the body of a response that is a redirect and returns a *Redirected. For
+// any other response it returns nil and leaves the body open.
 func Refuse(res *http.Response) error {
 	if res.StatusCode < 300 || res.StatusCode > 399 {
 		return nil
 	}
-	_ = res.Body.Close() // nothing in it counts
+	_ = res.Body.Close() // its content does not matter
 	e := &Redirected{Status: res.StatusCode, To: res.Header.Get("Location")}
-	if len(e.To) > longest {
-		e.To = e.To[:longest] + "..."
+	if len(e.To) > maxLocation {
+		e.To = e.To[:maxLocation] + "..."
 	}
 	e.To = strings.ToValidUTF8(e.To, "\uFFFD")
 	if req := res.Request; req != nil {
@@ -49,24 +48,24 @@ func Refuse(res *http.Response) error {
 	return e
 }
 
-// Do sends a request with a client; nil means http.DefaultClient. A redirect is
-// a *Redirected, whatever the client says of them. The client is not changed,
-// and may be used by many at a time.
+// Do sends a request with a client; nil means http.DefaultClient. If the response is a
+// redirect it returns a *Redirected, whatever the client's CheckRedirect is. It does not
+// change the client, and is safe for concurrent use. The caller closes the body.
 func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	if client == nil {
 		client = http.DefaultClient
 	}
 	c := *client
-	c.Transport = transport{c.Transport}
-	res, err := c.Do(req) //nolint:gosec // the caller's address, from the configuration
+	c.Transport = transport{next: c.Transport}
+	res, err := c.Do(req) //nolint:gosec // the address is the caller's, from the configuration
 	if r, ok := errors.AsType[*Redirected](err); ok {
-		return nil, r // without the library's text, which has the URL's query
+		return nil, r // without net/http's text, which contains the URL's query
 	}
 	return res, err
 }
 
-// transport refuses redirects before the client sees them: it would repeat an
-// address that it cannot read, however long it is.
+// transport turns redirects into errors before the client sees them: the client's error
+// would contain an address that it cannot parse in full length.
 type transport struct{ next http.RoundTripper } // nil means http.DefaultTransport
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {

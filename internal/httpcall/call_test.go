@@ -16,9 +16,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestRedirects are errors for every method, status and client, and say where
-// they point. Everything else is an answer.
-func TestRedirects(t *testing.T) {
+// TestRedirectsAreErrors: for every method, status and client, with the address where
+// they point. Not parallel: the nil client is http.DefaultClient, whose connections the
+// check for leaked goroutines counts.
+func TestRedirectsAreErrors(t *testing.T) {
 	far := "/" + strings.Repeat("a", 1000)
 	for name, c := range map[string]struct {
 		status   int
@@ -30,7 +31,7 @@ func TestRedirects(t *testing.T) {
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/here" {
-				t.Errorf("%s: %s %s was followed", name, r.Method, r.URL)
+				t.Errorf("%s: the redirect was followed with %s %s", name, r.Method, r.URL)
 			}
 			if c.location != "" {
 				w.Header()["Location"] = []string{c.location}
@@ -47,15 +48,15 @@ func TestRedirects(t *testing.T) {
 				res, err := httpcall.Do(client, req)
 				if err == nil {
 					_ = res.Body.Close()
-					t.Errorf("%s: %s: %s", name, method, res.Status)
+					t.Errorf("%s: %s got %s, want an error", name, method, res.Status)
 					continue
 				}
 				r, ok := errors.AsType[*httpcall.Redirected](err)
 				if !ok || r.Status != c.status || !strings.HasPrefix(c.location, strings.TrimRight(strings.TrimSuffix(r.To, "..."), "\uFFFD")) {
-					t.Errorf("%s: %v", name, err)
+					t.Errorf("%s: %s got the error %v, want a Redirected with status %d to %q", name, method, err, c.status, c.location)
 				}
 				if s := err.Error(); len(s) > 600 || !utf8.ValidString(s) || strings.Contains(s, "secret") {
-					t.Errorf("%s: %s", name, s)
+					t.Errorf("%s: error = %q, want at most 600 bytes of UTF-8 without the query", name, s)
 				}
 			}
 		}
@@ -65,7 +66,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-func TestOtherAnswers(t *testing.T) {
+func TestOtherResponsesAreReturned(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "tea")
@@ -81,7 +82,10 @@ func TestOtherAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(res.Body)
-	if err := errors.Join(err, res.Body.Close()); err != nil || string(body) != "tea" || res.StatusCode != http.StatusTeapot || client.CheckRedirect != nil {
-		t.Errorf("%s %v", body, err)
+	if err := errors.Join(err, res.Body.Close()); err != nil || string(body) != "tea" || res.StatusCode != http.StatusTeapot {
+		t.Errorf("response = %s %q, error %v, want 418 with %q", res.Status, body, err, "tea")
+	}
+	if client.CheckRedirect != nil {
+		t.Error("Do changed the client's CheckRedirect")
 	}
 }

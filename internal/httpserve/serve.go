@@ -1,4 +1,5 @@
-// Package httpserve runs an HTTP server until a context ends.
+// Package httpserve runs an HTTP server until its context ends, and then shuts it down
+// gracefully.
 package httpserve
 
 import (
@@ -7,19 +8,29 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
 
-// grace is how long requests under way may take to finish.
+// grace is how long requests in flight may take to finish after ctx has ended.
 const grace = 5 * time.Second
 
-// Run answers requests on l until ctx ends, then lets requests under way
-// finish and returns nil. It closes l.
+// IsLoopback reports whether host, a name or an IP address without a port, is this
+// machine's loopback: localhost or a loopback address.
+func IsLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+}
+
+// Run serves h on l until ctx ends. It then waits up to 5 s for requests in flight and
+// returns nil if all have finished. It closes l. Requests do not inherit ctx: it only
+// closes their Draining channel.
 func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 	var unused connections
 	srv := &http.Server{
-		Handler: alive(h), ConnState: unused.watch,
+		Handler: closeCancelled(h), ConnState: unused.watch,
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), drainKey{}, ctx.Done())
 		},
@@ -37,7 +48,7 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 		stopped <- err
 	})
 	err := srv.Serve(l)
-	if stop() { // ctx has not ended
+	if stop() { // Serve failed: ctx has not ended
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	if err := <-stopped; err != nil {
@@ -46,13 +57,13 @@ func Run(ctx context.Context, l net.Listener, h http.Handler) error {
 	return nil
 }
 
-// alive gives a connection up on which nothing can be answered any more.
-// net/http goes on reading while a request is answered, to see whether the
-// client leaves. A read deadline that somebody sets after the body was read, and
-// that passes meanwhile, looks like that to it: it cancels the context of the
-// connection, and every request that comes on it later arrives cancelled, which a
-// pooled client or a proxy would see refused for ever.
-func alive(next http.Handler) http.Handler {
+// closeCancelled closes a connection on which no request can succeed any more. While a
+// handler runs, net/http reads on, to notice that the client disconnects. A read deadline
+// that the handler sets after it has read the body, and that passes meanwhile, looks like
+// a disconnect: net/http cancels the context of the connection, and every later request on
+// it is cancelled on arrival. A client or proxy with a connection pool would get errors
+// until it drops the connection by itself.
+func closeCancelled(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {
 			w.Header().Set("Connection", "close")
@@ -63,20 +74,21 @@ func alive(next http.Handler) http.Handler {
 
 type drainKey struct{}
 
-// Draining is closed when the server of a request goes down: answers that
-// would not end by themselves should.
+// Draining returns a channel that is closed when the server of a request shuts down. A
+// handler whose response does not end by itself, such as a stream, must end it then. It
+// returns nil for a ctx that is not of a request served by Run.
 func Draining(ctx context.Context) <-chan struct{} {
 	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
 	return c
 }
 
-// connections are those on which no request has come yet. http.Server.Shutdown
-// takes them for busy and waits five seconds for a first request; clients that
-// dial in advance, as Go's does, leave some behind.
+// connections is the set of connections without a request so far. http.Server.Shutdown
+// considers them busy and waits five seconds for a first request. Clients that dial in
+// advance, as Go's does, leave some behind. It is safe for concurrent use.
 type connections struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
-	closed bool // and those that still come
+	closed bool // new connections are closed too
 }
 
 func (c *connections) watch(conn net.Conn, state http.ConnState) {
@@ -87,7 +99,7 @@ func (c *connections) watch(conn net.Conn, state http.ConnState) {
 		return
 	}
 	if c.closed {
-		_ = conn.Close() // nothing was under way on it
+		_ = conn.Close() // it has no request in flight
 		return
 	}
 	if c.conns == nil {
@@ -101,6 +113,6 @@ func (c *connections) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for conn := range c.conns {
-		_ = conn.Close() // as above
+		_ = conn.Close() // it has no request in flight
 	}
 }

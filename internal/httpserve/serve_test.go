@@ -23,9 +23,10 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// TestShutdown: a request under way is finished, a connection without a
-// request does not hold things up.
+// TestShutdown: a request in flight is finished; a connection without a request does not
+// delay the shutdown.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	began, finish := make(chan struct{}), make(chan struct{})
@@ -59,25 +60,27 @@ func TestShutdown(t *testing.T) {
 	at := time.Now()
 	close(finish)
 	if got := <-answer; got != "done" {
-		t.Errorf("the request under way got %q", got)
+		t.Errorf("the request in flight got %q, want %q", got, "done")
 	}
 	if err := <-ended; err != nil || time.Since(at) > grace-time.Second {
-		t.Errorf("%v after %s", err, time.Since(at))
+		t.Errorf("Run returned %v after %s, want nil in less than %s", err, time.Since(at), grace-time.Second)
 	}
 }
 
-func TestListenerThatFails(t *testing.T) {
+func TestRunReturnsListenerError(t *testing.T) {
+	t.Parallel()
 	l := listen(t)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := Run(t.Context(), l, http.NotFoundHandler()); err == nil {
-		t.Error("no error")
+		t.Error("Run on a closed listener returned nil, want an error")
 	}
 }
 
-// TestDraining: an answer without end hears that the server goes down.
+// TestDraining: an endless response is notified of the shutdown.
 func TestDraining(t *testing.T) {
+	t.Parallel()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -96,19 +99,20 @@ func TestDraining(t *testing.T) {
 	defer func() { _ = res.Body.Close() }()
 	cancel()
 	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "goodbye" {
-		t.Errorf("%q %v", b, err)
+		t.Errorf("response = %q, error %v, want %q", b, err, "goodbye")
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 	if Draining(t.Context()) != nil {
-		t.Error("there is no server")
+		t.Error("Draining of a context without a server is a channel, want nil")
 	}
 }
 
-// TestCancelledOnArrival: a read deadline that passes while a request is
-// answered leaves a connection on which all requests arrive cancelled.
-func TestCancelledOnArrival(t *testing.T) {
+// TestConnectionWithCancelledContextIsClosed: after a read deadline that passes while a
+// handler runs, all requests on the connection arrive cancelled.
+func TestConnectionWithCancelledContextIsClosed(t *testing.T) {
+	t.Parallel()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -149,7 +153,19 @@ func TestCancelledOnArrival(t *testing.T) {
 		}
 		_ = res.Body.Close()
 		if res.StatusCode != want.status || res.Close != want.closes {
-			t.Errorf("%s: %s, closes the connection: %t", want.path, res.Status, res.Close)
+			t.Errorf("GET %s: status %s, closes the connection: %t; want %d, %t", want.path, res.Status, res.Close, want.status, want.closes)
+		}
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "::ffff:127.0.0.1": true,
+		"": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "localhost.example": false, "127.0.0.1:80": false, "[::1]": false,
+	} {
+		if got := IsLoopback(host); got != want {
+			t.Errorf("IsLoopback(%q) = %v, want %v", host, got, want)
 		}
 	}
 }

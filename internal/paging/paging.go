@@ -1,5 +1,5 @@
-// Package paging reads lists that come in pages, and does not trust the other
-// side to end them.
+// Package paging iterates over lists that other services return page by page. It does
+// not trust them to end a list.
 package paging
 
 import (
@@ -11,27 +11,30 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// ErrRepeats says that a list goes round and would never end.
+// ErrRepeats is the error of a list that goes round and would never end.
 var ErrRepeats = errors.New("repeats itself")
 
-// Pages reads a list page by page, from the cursor "" on, until read says that
-// "" is next. An error ends it. A cursor that was there before is ErrRepeats, and
-// so is an item that comes back again and again behind new cursors, within three
-// rounds. what is the list's name in that error. id names an item; "" is one
-// without a name, and a nil id names none. There may be any number of pages: eight
-// bytes are remembered of each.
+// Pages returns the pages of a list in order. It calls read with the cursor "" first,
+// then with each next that read returns, until that is "". An error of read is the last
+// element of the sequence.
+//
+// A list that goes round ends with ErrRepeats: when read returns a cursor that it had
+// returned before, or when an item comes back again and again behind new cursors, which
+// is noticed within three rounds. what names the list in that error. id returns the name
+// of an item; "" is an item without one, and a nil id is a list of such items. The number
+// of pages is not limited; the memory needed is eight bytes for each.
 func Pages[T any](what string, read func(cursor string) (page []T, next string, err error), id func(T) string) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		seed := maphash.MakeSeed()
 		asked := map[uint64]bool{}
-		// Brent's algorithm: of a list that goes round, one item that is kept for
-		// long enough comes back. Kept are those at 1, 2, 4, 8 …
+		// Brent's algorithm: in a list that goes round, an item that is kept for long
+		// enough comes back. The items at positions 1, 2, 4, 8 … are kept.
 		kept, items, until := "", 0, 1
 		for cursor := ""; ; {
 			asked[maphash.String(seed, cursor)] = true
 			page, next, err := read(cursor)
 			if err == nil && next != "" && asked[maphash.String(seed, next)] {
-				err = fmt.Errorf("%s %w: it goes on at %q, where it was before", what, ErrRepeats, text.Cut(next, 100))
+				err = fmt.Errorf("%s %w: it continues at %q, where it was before", what, ErrRepeats, text.Cut(next, 100))
 			}
 			for _, item := range page {
 				if id == nil || err != nil || id(item) == "" {
@@ -40,7 +43,8 @@ func Pages[T any](what string, read func(cursor string) (page []T, next string, 
 				if id(item) == kept {
 					err = fmt.Errorf("%s %w: %q comes again", what, ErrRepeats, text.Cut(kept, 100))
 				}
-				if items++; items == until {
+				items++
+				if items == until {
 					kept, until = id(item), 2*until
 				}
 			}

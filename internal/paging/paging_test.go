@@ -13,8 +13,9 @@ import (
 
 func name(s string) string { return s }
 
-// TestPages: all of a list, in its order; what read says ends it.
+// TestPages: all pages of a list in order, until read ends it or fails.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	const pages = 1000
 	gone := errors.New("gone")
 	for _, fails := range []bool{false, true} {
@@ -32,15 +33,20 @@ func TestPages(t *testing.T) {
 		}, name) {
 			got, err = append(got, page...), e
 		}
-		if fails != errors.Is(err, gone) || !fails && (len(got) != 3*pages+1 || !slices.IsSorted([]int{slices.Index(got, "a1"), slices.Index(got, "b1"), slices.Index(got, "a2")})) {
-			t.Errorf("fails %v: %d items, %v", fails, len(got), err)
+		if fails != errors.Is(err, gone) {
+			t.Errorf("with a last page that fails: %v, the error is %v", fails, err)
+		}
+		inOrder := slices.IsSorted([]int{slices.Index(got, "a1"), slices.Index(got, "b1"), slices.Index(got, "a2")})
+		if !fails && (len(got) != 3*pages+1 || !inOrder) {
+			t.Errorf("got %d items, in order: %v, want %d in order", len(got), inOrder, 3*pages+1)
 		}
 	}
 }
 
-// TestPagesThatGoRound: by the same cursors, or with the same items behind new
+// TestListThatGoesRoundEnds: with the same cursors, or with the same items behind new
 // ones.
-func TestPagesThatGoRound(t *testing.T) {
+func TestListThatGoesRoundEnds(t *testing.T) {
+	t.Parallel()
 	alternate := map[string]string{"": "a", "a": "b", "b": "a"}
 	self := map[string]string{"": "a", "a": "a"}
 	for what, read := range map[string]func(n int, cursor string) (string, string){
@@ -53,15 +59,16 @@ func TestPagesThatGoRound(t *testing.T) {
 		n := 0
 		var err error
 		for _, err = range paging.Pages("the list", func(cursor string) ([]string, string, error) {
-			if n++; n > 1000 {
-				t.Fatal(what, "goes on")
+			n++
+			if n > 1000 {
+				t.Fatalf("%s: still reading after 1,000 pages, want an error", what)
 			}
 			item, next := read(n, cursor)
 			return []string{item}, next, nil
 		}, name) {
 		}
 		if !errors.Is(err, paging.ErrRepeats) || !strings.HasPrefix(err.Error(), "the list repeats itself: ") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: error = %v, want ErrRepeats with the list's name", what, err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package authtest runs a real OpenID Connect issuer, zitadel's, for tests.
+// Package authtest runs a real OpenID Connect issuer, zitadel's library, for tests.
 package authtest
 
 import (
@@ -23,29 +23,30 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// What the issuer and the system under test agree on.
+// Configuration that the issuer and the system under test share.
 const (
-	Audience = "ordersaga" // of the programs' tokens
-	ClientID = "console"
-	Secret   = "secret"
-	Password = "verysecure" // of Ann and Bob
+	Audience = "ordersaga"  // of the programs' tokens
+	ClientID = "console"    // of the console
+	Secret   = "secret"     // of the console and of the programs
+	Password = "verysecure" // of the users ann and bob
 )
 
-// Issuer knows programs by the names of their roles, and two people: ann, an
-// operator, and bob, a viewer.
+// Issuer is a running OpenID Connect issuer. It has programs that are named after their
+// roles, and two users: ann, an operator, and bob, a viewer. It is safe for concurrent use.
 type Issuer struct {
-	URL string
+	URL string // base URL, the issuer's name in tokens
 
 	t      testing.TB
 	server *httptest.Server
 
 	mu   sync.Mutex
-	keys []key // the latest signs
-	// fetches counts how often the keys were asked for.
+	keys []key // the last one signs
+	// fetches counts the requests for the keys.
 	fetches int
 }
 
-// New starts an issuer. It ends with the test.
+// New starts an issuer, and stops it when the test ends. redirect is the URL to which it
+// may redirect browsers after the sign-in.
 func New(t testing.TB, redirect string) *Issuer {
 	t.Helper()
 	i := &Issuer{t: t}
@@ -55,22 +56,22 @@ func New(t testing.TB, redirect string) *Issuer {
 		t.Fatal(err)
 	}
 	i.URL = "http://" + l.Addr().String()
-	s := store{storage.NewStorageWithClients(people{}, map[string]*storage.Client{
+	s := store{storage.NewStorageWithClients(users{}, map[string]*storage.Client{
 		ClientID: storage.WebClient(ClientID, Secret, redirect),
 	}), i}
 	i.server = httptest.NewUnstartedServer(exampleop.SetupServer(i.URL, s, slog.New(slog.DiscardHandler), false))
-	_ = i.server.Listener.Close() // its own
+	_ = i.server.Listener.Close() // replaced by l, whose address is in URL
 	i.server.Listener = l
 	i.server.Start()
 	t.Cleanup(i.server.Close)
 	return i
 }
 
-// Stop ends the issuer before the test does.
+// Stop stops the issuer before the test ends.
 func (i *Issuer) Stop() { i.server.Close() }
 
-// Rotate signs with a new key from now on. The one before is still published,
-// those before that are not.
+// Rotate makes the issuer sign with a new key. The previous key stays published, older ones
+// do not.
 func (i *Issuer) Rotate() {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -81,42 +82,43 @@ func (i *Issuer) Rotate() {
 	i.keys = append(i.keys[max(0, len(i.keys)-1):], key{rand.Text(), private})
 }
 
-// Fetches is how often the keys were asked for.
+// Fetches returns the number of requests for the keys so far.
 func (i *Issuer) Fetches() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.fetches
 }
 
-// Token is a bearer token of the program of that name: viewer, shop, operator,
-// nobody, who has no role, late, whose tokens have expired, or stranger, whose
-// are for another audience.
+// Token returns a bearer token of a program. The program's name is its role: viewer, shop
+// or operator. Three more are nobody, which has no role; late, whose tokens have expired;
+// and stranger, whose tokens are for another audience.
 func (i *Issuer) Token(program string) string {
 	i.t.Helper()
-	// By hand: the client libraries take no tokens that have expired.
+	// Without a client library: those reject expired tokens.
 	res, err := http.PostForm(i.URL+"/oauth/token", url.Values{ //nolint:noctx // a test ends by itself
 		"grant_type": {"client_credentials"}, "client_id": {program}, "client_secret": {Secret},
 	})
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was read
+	defer func() { _ = res.Body.Close() }() // it is read to the end
 	var t struct {
 		Token string `json:"access_token"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&t); err != nil || t.Token == "" {
-		i.t.Fatalf("no token for %s: %s, %v", program, res.Status, err)
+		i.t.Fatalf("request a token for %s: status %s, token %q, error %v", program, res.Status, t.Token, err)
 	}
 	return t.Token
 }
 
-// SignIn follows a browser's way from start, a page that wants one to sign in,
-// through the issuer's form and back, and returns where it ends.
+// SignIn signs a user in with a browser: it opens start, a page that requires a sign-in,
+// submits the issuer's form, and follows all redirects. It returns the last response, whose
+// body is closed when the test ends.
 func (i *Issuer) SignIn(browser *http.Client, start, user string) *http.Response {
 	i.t.Helper()
 	form := i.get(browser, start)
 	if form.Request.URL.Host != i.server.Listener.Addr().String() {
-		i.t.Fatalf("%s does not lead to the issuer, but to %s, %s", start, form.Request.URL, form.Status)
+		i.t.Fatalf("%s leads to %s (%s), want a redirect to the issuer %s", start, form.Request.URL, form.Status, i.URL)
 	}
 	values := url.Values{"username": {user}, "password": {Password}, "id": {form.Request.URL.Query().Get("authRequestID")}}
 	res, err := browser.PostForm(i.URL+"/login/username", values) //nolint:noctx // a test ends by itself
@@ -137,6 +139,7 @@ func (i *Issuer) get(browser *http.Client, at string) *http.Response {
 	return res
 }
 
+// key is a signing key.
 type key struct {
 	id      string
 	private *rsa.PrivateKey
@@ -146,13 +149,14 @@ func (k key) ID() string                                { return k.id }
 func (key) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
 func (k key) Key() any                                  { return k.private }
 
+// published is the public half of a key.
 type published struct{ key }
 
 func (published) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
 func (published) Use() string                        { return "sig" }
 func (p published) Key() any                         { return &p.private.PublicKey }
 
-// store is the example's, with keys that change, roles, and programs.
+// store is the storage of zitadel's example, with rotating keys, roles and programs.
 type store struct {
 	*storage.Storage
 
@@ -175,7 +179,7 @@ func (s store) KeySet(context.Context) (all []op.Key, err error) {
 	return all, nil
 }
 
-// roles is what tokens say, in the issuer's own words.
+// roles returns the roles claim of a user or program.
 func roles(who string) []string {
 	switch who {
 	case "ann":
@@ -202,12 +206,12 @@ func (s store) GetClientByClientID(ctx context.Context, id string) (op.Client, e
 	return console{c}, err
 }
 
-// console has the roles in its ID tokens.
+// console is a client whose ID tokens contain the roles.
 type console struct{ op.Client }
 
 func (console) IDTokenUserinfoClaimsAssertion() bool { return true }
 
-// program gets JWTs and not opaque tokens.
+// program is a client that gets JWTs, not opaque tokens.
 type program struct {
 	op.Client
 
@@ -241,14 +245,15 @@ func (s store) CreateAccessToken(ctx context.Context, r op.TokenRequest) (string
 	return id, until, err
 }
 
-type people struct{}
+// users is the issuer's user directory.
+type users struct{}
 
-func (people) GetUserByID(id string) *storage.User {
+func (users) GetUserByID(id string) *storage.User {
 	if id != "ann" && id != "bob" {
 		return nil
 	}
 	return &storage.User{ID: id, Username: id, Password: Password}
 }
 
-func (p people) GetUserByUsername(name string) *storage.User { return p.GetUserByID(name) }
-func (people) ExampleClientID() string                       { return "unused" }
+func (u users) GetUserByUsername(name string) *storage.User { return u.GetUserByID(name) }
+func (users) ExampleClientID() string                       { return "unused" }
