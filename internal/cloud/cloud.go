@@ -1,21 +1,17 @@
-// Package cloud is the wiring to AWS: one set of clients, pointed at AWS or at
-// any endpoint that speaks its protocols, and the names of what they use.
+// Package cloud creates the AWS clients, for AWS itself or for an endpoint with the same
+// protocols, and finds or creates the topics and queues.
 package cloud
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -29,36 +25,37 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options say where AWS is.
+// Options configure New. Region is required.
 type Options struct {
-	Region   string
-	Endpoint string // "" is AWS itself, with its usual credential chain
-	// Logger gets the SDK's own remarks, at debug level: what matters comes
-	// back as an error too.
+	Region string
+	// Endpoint is the URL of another endpoint, with static credentials; "" is AWS itself,
+	// with the SDK's credential chain.
+	Endpoint string
+	// Logger receives the SDK's log at debug level: its errors are returned too.
 	Logger zerolog.Logger
-	// Observe is told of every request, retries included; nil if nobody
-	// listens.
+	// Observe is called after every request, each retry included; nil disables it. It must
+	// be safe for concurrent use.
 	Observe func(Call)
 }
 
-// Call is one request to AWS.
+// Call is one request to AWS and its outcome.
 type Call struct {
 	Service, Operation string
 	Outcome            Outcome
 }
 
-// Outcome is what came of a request.
+// Outcome classifies the result of a request. It is a metric label.
 type Outcome string
 
 // The outcomes.
 const (
 	Done      Outcome = "done"
-	Refused   Outcome = "refused"   // AWS says no: a condition does not hold, say
-	Throttled Outcome = "throttled" // too many for it
-	Failed    Outcome = "failed"    // it is broken, or did not answer
+	Refused   Outcome = "refused"   // a client error, such as a failed condition
+	Throttled Outcome = "throttled" // too many requests
+	Failed    Outcome = "failed"    // a server error, or no response
 )
 
-// Validate says what is wrong with the options.
+// Validate returns an error if the options are not usable.
 func (o Options) Validate() error {
 	if o.Region == "" {
 		return errors.New("AWS region must be set")
@@ -72,40 +69,33 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Clients are made once and shared.
+// Clients are the AWS clients of a process. They are safe for concurrent use.
 type Clients struct {
 	DynamoDB *dynamodb.Client
 	SQS      *sqs.Client
 	SNS      *sns.Client
 	sts      *sts.Client
 	region   string
-	where    string // for people
+	location string // region and endpoint, for error messages
 	calls    atomic.Int64
 }
 
-// New makes the clients.
+// New creates the clients. It sends no request.
 func New(ctx context.Context, o Options) (*Clients, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Clients{region: o.Region, where: "region " + o.Region}
+	c := &Clients{region: o.Region, location: "region " + o.Region}
 	if o.Endpoint != "" {
-		c.where += " at " + o.Endpoint
+		c.location += " at " + o.Endpoint
 	}
-	// Long polls last 20 s; nothing else takes so long, hence the 30 s below.
 	load := []func(*config.LoadOptions) error{
 		config.WithRegion(o.Region),
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			o.Logger.Debug().Str("from", "AWS SDK").Msgf(format, v...)
 		})),
-		config.WithHTTPClient(keepAlive(awshttp.NewBuildableClient().WithTimeout(30 * time.Second))),
-		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(so *retry.StandardOptions) {
-				so.MaxAttempts, so.MaxBackoff = attempts, longest
-				so.Backoff = backOff{retry.NewExponentialJitterBackoff(longest)}
-				so.Retryables = append(so.Retryables, retry.RetryableErrorCode{Codes: throttleCodes})
-			})
-		}),
+		config.WithHTTPClient(newHTTPClient()),
+		config.WithRetryer(newRetryer),
 		config.WithAPIOptions([]func(*middleware.Stack) error{c.count(o.Observe)}),
 	}
 	if o.Endpoint != "" {
@@ -116,9 +106,9 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
-	// Not before: AWS_CA_BUNDLE is for a client of the SDK's own type.
+	// Only now: the SDK adds the certificates of AWS_CA_BUNDLE to its own type of client.
 	sdk := cfg.HTTPClient.(*awshttp.BuildableClient) //nolint:forcetypeassert // the one above, with those certificates
-	cfg.HTTPClient = whole{&http.Client{Timeout: sdk.GetTimeout(), Transport: sdk.GetTransport()}}
+	cfg.HTTPClient = bufferedClient{client: &http.Client{Timeout: sdk.GetTimeout(), Transport: sdk.GetTransport()}}
 	c.DynamoDB = dynamodb.NewFromConfig(cfg)
 	c.SQS = sqs.NewFromConfig(cfg)
 	c.SNS = sns.NewFromConfig(cfg)
@@ -126,61 +116,27 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	return c, nil
 }
 
-// Calls is how many requests have been made, retries included.
+// Calls returns the number of requests so far, each retry included.
 func (c *Clients) Calls() int64 { return c.calls.Load() }
 
+// count returns a middleware that counts requests and passes each to observe.
 func (c *Clients) count(observe func(Call)) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("CountCalls",
-			func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
+				middleware.DeserializeOutput, middleware.Metadata, error,
+			) {
 				c.calls.Add(1)
 				out, meta, err := next.HandleDeserialize(ctx, in)
-				if observe != nil && !errors.Is(context.Cause(ctx), context.Canceled) { // given up: a long poll at the end
-					observe(Call{awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx), outcome(err)})
+				if observe != nil && !errors.Is(context.Cause(ctx), context.Canceled) { // not a result: a long poll that the shutdown cancels
+					observe(Call{Service: awsmiddleware.GetServiceID(ctx), Operation: awsmiddleware.GetOperationName(ctx), Outcome: outcome(err)})
 				}
 				return out, meta, err
-			}), middleware.Before) // outside of what makes an error of an answer
+			}), middleware.Before) // outside the SDK's middleware that turns a response into an error
 	}
 }
 
-// throttleCodes are those that the SDK knows, and SNS's, which it does not: it
-// neither repeats such a request nor waits before it
-// (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html, "Errors";
-// ThrottledException in the SDK's types, whose code is Throttled).
-var throttleCodes = func() map[string]struct{} {
-	codes := maps.Clone(retry.DefaultThrottleErrorCodes)
-	codes["Throttled"] = struct{}{}
-	return codes
-}()
-
-var throttles = retry.ThrottleErrorCode{Codes: throttleCodes}
-
-const (
-	attempts = 5 // at a request
-	longest  = 2 * time.Second
-)
-
-// backOff is how long the SDK waits before it repeats a request. Its own first
-// wait is up to two seconds, whatever went wrong. DynamoDB and SNS throttle
-// by the second and refill all the time: there is room again after some tens
-// of milliseconds.
-type backOff struct{ otherwise retry.BackoffDelayer }
-
-// BackoffDelay is up to 50 ms after the first attempt that was throttled, then
-// four times as long each time. The shorter half of it is left to chance.
-func (b backOff) BackoffDelay(attempt int, err error) (time.Duration, error) {
-	if throttles.IsErrorThrottle(err) != aws.TrueTernary {
-		return b.otherwise.BackoffDelay(attempt, err)
-	}
-	const first, factor = 50 * time.Millisecond, 4
-	wait := first
-	for n := 1; n < attempt && wait < longest; n++ {
-		wait *= factor
-	}
-	wait = min(wait, longest)
-	return wait/2 + rand.N(wait/2), nil //nolint:gosec // jitter needs no secrecy
-}
-
+// outcome classifies the error of a request.
 func outcome(err error) Outcome {
 	if err == nil {
 		return Done

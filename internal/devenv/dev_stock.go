@@ -33,7 +33,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	}
 	var q cloud.Queue
 	if err == nil {
-		_, q, err = clients.Pipe(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted)
+		_, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted)
 	}
 	if ctx.Err() != nil {
 		err = nil // told to stop before it was up

@@ -116,7 +116,7 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 	}
 	r, err := clients.Find(ctx)
 	if err != nil {
-		return nil, cloud.Advise(err)
+		return nil, cloud.WithHint(err)
 	}
 	return carriersim.Open(carriersim.Options{
 		Dir: worker.Folder(c.DataDir, "carrier"), SQS: clients.SQS, Token: c.Token, Logger: c.Logger,

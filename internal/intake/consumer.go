@@ -158,7 +158,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 		})
 		if err != nil {
 			c.release(room)
-			if failures++; failures == denials && cloud.Denied(err) && !c.once.Load() {
+			if failures++; failures == denials && cloud.IsAccessDenied(err) && !c.once.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
 			if ctx.Err() == nil { // else it was cut off

@@ -167,7 +167,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 	}
 	resources, err := clients.Find(ctx)
 	if err != nil {
-		return Parts{}, cloud.Advise(err)
+		return Parts{}, cloud.WithHint(err)
 	}
 	p := Parts{
 		Cloud: clients, Resources: resources,
@@ -176,10 +176,10 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 		Registry: registry,
 	}
 	if err := p.Store.Find(ctx); err != nil {
-		return Parts{}, cloud.Advise(err)
+		return Parts{}, cloud.WithHint(err)
 	}
 	if err := p.Store.Install(ctx, string(w.Installation)); err != nil {
-		return Parts{}, cloud.Advise(err)
+		return Parts{}, cloud.WithHint(err)
 	}
 	if err := w.open(ctx, &p); err != nil {
 		return Parts{}, err
@@ -315,10 +315,10 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	g, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(gctx, stopAll)() // one that fails ends the others
 	if !w.NoIntake && !w.NoSagas {
-		g.Go(func() error { return cloud.Advise(w.orders(starter).Run(gctx)) })
+		g.Go(func() error { return cloud.WithHint(w.orders(starter).Run(gctx)) })
 	}
 	if !w.NoSagas {
-		g.Go(func() error { return cloud.Advise(w.answers().Run(gctx)) })
+		g.Go(func() error { return cloud.WithHint(w.answers().Run(gctx)) })
 	}
 	later := newErrands(w.Logger)
 	g.Go(func() error { return later.Run(gctx) })

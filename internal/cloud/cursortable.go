@@ -11,14 +11,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// cursorTable is the name that components/aws/cursorstore.yaml has, behind the
-// prefix of the other tables.
+// cursorTable is the table's name in components/aws/cursorstore.yaml, after the prefix of
+// all tables.
 const cursorTable = "cursors"
 
-// CreateCursorTable makes the table behind Dapr's component cursorstore, if it
-// is missing: Dapr itself makes none.
+// CreateCursorTable creates the table of Dapr's component cursorstore if it does not
+// exist, and waits up to a minute until it is active. Dapr itself creates no tables.
 func (c *Clients) CreateCursorTable(ctx context.Context, prefix string) error {
-	name, key := prefix+cursorTable, aws.String("key") // what the component calls it
+	name, key := prefix+cursorTable, aws.String("key") // the name that the component uses
 	_, err := c.DynamoDB.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
 		KeySchema:            []types.KeySchemaElement{{AttributeName: key, KeyType: types.KeyTypeHash}},
