@@ -36,19 +36,19 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 		change(&o)
 	}
 	server, err := awslocal.Open(o)
-	must(t, err)
-	t.Cleanup(func() { must(t, server.Close()) })
+	Must(t, err)
+	t.Cleanup(func() { Must(t, server.Close()) })
 	l := listen(t)
 	background(t, func(ctx context.Context) error { return server.Serve(ctx, l) })
 	ctx := context.Background()
 
 	a := AWS{Endpoint: "http://" + l.Addr().String(), Handler: server.Handler()}
 	a.Clients, err = cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: a.Endpoint})
-	must(t, err)
+	Must(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)
-	must(t, err)
+	Must(t, err)
 	a.Store = orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
-	must(t, a.Store.CreateTables(ctx))
+	Must(t, a.Store.CreateTables(ctx))
 	a.Fleet = fleet.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return a
 }
@@ -58,12 +58,12 @@ func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 	t.Helper()
 	ctx := context.Background()
 	q, err := a.Clients.SQS.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &queue})
-	must(t, err)
+	Must(t, err)
 	_, err = a.Clients.SNS.Subscribe(ctx, &sns.SubscribeInput{
 		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + queue),
 		Attributes: map[string]string{"RawMessageDelivery": "true"},
 	})
-	must(t, err)
+	Must(t, err)
 	return *q.QueueUrl
 }
 
@@ -89,12 +89,5 @@ func SetStock(t testing.TB, s *orderstore.Store, available map[string]int64) {
 			_, err = s.Count(ctx, sku, n+l.Reserved, against)
 			return err
 		})
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -39,14 +39,14 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.D
 	}
 	t.Cleanup(func() {
 		stop()
-		must(t, <-ended)
+		Must(t, <-ended)
 	})
 	s.Endpoint = s.Worker.AWS.Endpoint
 	var err error
 	s.Clients, err = cloud.New(ctx, s.Worker.AWS)
-	must(t, err)
+	Must(t, err)
 	s.Resources, err = s.Clients.Setup(ctx) // which it has, and so only names them
-	must(t, err)
+	Must(t, err)
 	s.Store = orderstore.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	s.Fleet = fleet.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return s

@@ -57,15 +57,15 @@ func PostgreSQL(t testing.TB) *Server {
 	initdb := NeedTool(t, "initdb", "apt-get install postgresql")
 	postgres := NeedTool(t, "postgres", "apt-get install postgresql")
 	dir, err := os.MkdirTemp("", "ordersaga-pg-") // t.TempDir's parents are root's alone
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	Must(t, err)
+	t.Cleanup(func() { Must(t, os.RemoveAll(dir)) })
 	as := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		u, err := user.Lookup("postgres")
-		must(t, err)
+		Must(t, err)
 		uid, err1 := strconv.Atoi(u.Uid)
 		gid, err2 := strconv.Atoi(u.Gid)
-		must(t, errors.Join(err1, err2, os.Chown(dir, uid, gid)))
+		Must(t, errors.Join(err1, err2, os.Chown(dir, uid, gid)))
 		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data, port := filepath.Join(dir, "data"), freePort(t)
@@ -118,7 +118,7 @@ func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = s.command()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	must(s.t, s.cmd.Start())
+	Must(s.t, s.cmd.Start())
 	// Two Java machines beside a full test run have taken more than half a minute.
 	Within(s.t, 3*time.Minute, s.cmd.Path+" answers", func() error { return dial("127.0.0.1:" + s.port) })
 }
@@ -140,6 +140,6 @@ func dial(address string) error {
 func freePort(t testing.TB) string {
 	t.Helper()
 	p, err := daprlocal.FreePorts(1)
-	must(t, err)
+	Must(t, err)
 	return p[0]
 }

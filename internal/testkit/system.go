@@ -12,6 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/devenv"
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -54,7 +55,7 @@ func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awsloc
 	}
 	var err error
 	s.Parts, err = s.Worker.Open(context.Background())
-	must(t, err)
+	Must(t, err)
 	s.StopWorker = background(t, s.Worker.Run)
 	return s
 }
@@ -78,31 +79,24 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	Must(t, err)
 	return l
 }
 
-// Eventually polls until f succeeds, for half a minute.
-func Eventually(t testing.TB, what string, f func() error) {
+// Must stops the test if err is not nil.
+func Must(t testing.TB, err error) {
 	t.Helper()
-	Within(t, 30*time.Second, what, f)
+	assert.Must(t, err)
 }
 
-// Within polls until f succeeds.
+// Eventually polls f until it returns nil, and stops the test after 30 seconds.
+func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	assert.Eventually(t, what, 30*time.Second, f)
+}
+
+// Within polls f until it returns nil, and stops the test when limit has passed.
 func Within(t testing.TB, limit time.Duration, what string, f func() error) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(limit)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("not within %s: %s: %v", limit, what, err)
-		}
-	}
+	assert.Eventually(t, what, limit, f)
 }

@@ -40,7 +40,7 @@ func Pinned(t testing.TB, program, target string) string {
 func Root(t testing.TB) string {
 	t.Helper()
 	root, err := images.Root()
-	must(t, err)
+	Must(t, err)
 	return root
 }
 

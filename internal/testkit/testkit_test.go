@@ -28,7 +28,7 @@ func TestPinnedOnly(t *testing.T) {
 	checkout, elsewhere := t.TempDir(), t.TempDir()
 	here := filepath.Join(checkout, "internal", "some")
 	makeAll(t, here, filepath.Join(checkout, "deploy", "docker"))
-	must(t, os.WriteFile(filepath.Join(checkout, "deploy", "docker", "Dockerfile"), nil, 0o600))
+	Must(t, os.WriteFile(filepath.Join(checkout, "deploy", "docker", "Dockerfile"), nil, 0o600))
 	for _, name := range []string{"moto_server", "helm", "daprd", "placement", "scheduler", "sentry"} {
 		be(t, filepath.Join(elsewhere, name))
 	}
@@ -69,15 +69,15 @@ func TestPinnedOnly(t *testing.T) {
 func be(t *testing.T, path string) {
 	t.Helper()
 	program, err := os.Executable()
-	must(t, err)
+	Must(t, err)
 	makeAll(t, filepath.Dir(path))
-	must(t, os.Symlink(program, path))
+	Must(t, os.Symlink(program, path))
 }
 
 func makeAll(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {
-		must(t, os.MkdirAll(dir, 0o700))
+		Must(t, os.MkdirAll(dir, 0o700))
 	}
 }
 

@@ -21,7 +21,7 @@ func RequireTokens(t testing.TB, w *worker.Worker) *authtest.Issuer {
 		Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
 		ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
 	})
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(w.Auth.Close)
 	return issuer
 }

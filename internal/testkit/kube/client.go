@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 )
 
 // StatusError is what the API server says to a request that it refuses.
@@ -37,7 +38,7 @@ func IsStatus(err error, code int) bool {
 func (c *Cluster) newHTTP() *http.Client {
 	c.t.Helper()
 	pem, err := os.ReadFile(c.ca.file("ca.crt"))
-	must(c.t, err)
+	assert.Must(c.t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
@@ -108,24 +109,24 @@ func (c *Cluster) do(ctx context.Context, method, path, kind string, body []byte
 func (c *Cluster) CRDs(folder string) {
 	c.t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
-	must(c.t, err)
+	assert.Must(c.t, err)
 	if len(files) == 0 {
 		c.t.Fatalf("there are no CRDs in %s", folder)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
-		must(c.t, err)
+		assert.Must(c.t, err)
 		for doc := range strings.SplitSeq(string(b), "\n---") {
 			var crd struct {
 				Kind     string
 				Metadata struct{ Name string }
 			}
-			must(c.t, yaml.Unmarshal([]byte(doc), &crd))
+			assert.Must(c.t, yaml.Unmarshal([]byte(doc), &crd))
 			if crd.Kind != "CustomResourceDefinition" {
 				continue
 			}
 			at := "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + crd.Metadata.Name
-			must(c.t, c.do(c.t.Context(), http.MethodPatch, at+"?fieldManager=test&force=true", "application/apply-patch+yaml", []byte(doc), nil))
+			assert.Must(c.t, c.do(c.t.Context(), http.MethodPatch, at+"?fieldManager=test&force=true", "application/apply-patch+yaml", []byte(doc), nil))
 			testkit.Within(c.t, slowest, crd.Metadata.Name+" is established", func() error {
 				var is struct {
 					Status struct {
