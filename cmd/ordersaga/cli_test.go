@@ -96,7 +96,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"carrier --listen 192.0.2.1:1 --ephemeral", 1, "loopback"},
 		{"local-aws --throttle 2 --ephemeral", 1, "--throttle"},
 		{"local-aws --conflict=-0.1 --ephemeral", 1, "--conflict"},
-		{"local-aws --listen 127.0.0.1:0 --data-dir " + file, 1, "local aws"},
+		{"local-aws --listen 127.0.0.1:0 --data-dir " + file, 1, "local AWS"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			status, _, stderr := ordersaga(t, strings.Fields(c.args)...)

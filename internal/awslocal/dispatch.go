@@ -14,23 +14,25 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// HealthPath answers 200 while the server runs.
+// HealthPath is the path of the health check, which returns 200 while the server runs.
 const HealthPath = "/_ordersaga/health"
 
-// Targets of AWS JSON requests.
+// Prefixes of the X-Amz-Target header, which names service and operation of an AWS
+// JSON request.
 const (
 	targetSQS    = "AmazonSQS."
 	targetDynamo = "DynamoDB_20120810."
 )
 
+// dispatch serves one request of any of the services.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == HealthPath {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"status":"ok"}`) // the client may be gone
+		_, _ = io.WriteString(w, `{"status":"ok"}`) // fails only if the client has disconnected
 		return
 	}
 	id := uuid.NewString()
-	w.Header()["X-Amzn-Requestid"] = []string{id} // canonical already: no need for Set
+	w.Header()["X-Amzn-Requestid"] = []string{id} // canonical already, so Set would do needless work
 	target := r.Header.Get("X-Amz-Target")
 	switch {
 	case strings.HasPrefix(target, targetSQS):
@@ -51,6 +53,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// fault returns the injected error of an operation, if there is one.
 func (s *Server) fault(service, operation string) error {
 	if s.opt.Fault == nil {
 		return nil
@@ -58,6 +61,7 @@ func (s *Server) fault(service, operation string) error {
 	return s.opt.Fault(service, operation)
 }
 
+// json serves an AWS JSON request to SQS; DynamoDB reads its requests itself.
 func (s *Server) json(w http.ResponseWriter, r *http.Request, service, operation string) {
 	buf := wire.GetBuffer()
 	body, err := wire.ReadBody(w, r, (*buf)[:0])
@@ -69,15 +73,15 @@ func (s *Server) json(w http.ResponseWriter, r *http.Request, service, operation
 		wire.WriteJSONError(w, err)
 		return
 	}
-	// Inputs are decoded into strings of their own before a long poll begins,
-	// so the buffer could go back sooner; it is not worth the care.
+	// The buffer could be returned before a long poll waits, because inputs are
+	// decoded into strings of their own. The saving would be small.
 	s.sqs.ServeJSON(w, r, operation, body)
 	*buf = body
 	wire.PutBuffer(buf)
 }
 
-// query answers requests of the query protocol. Services are told apart by
-// their version of it.
+// query serves a request of the query protocol. The API version identifies the
+// service; without one, the action does.
 func (s *Server) query(w http.ResponseWriter, r *http.Request, id string) {
 	form, err := readForm(w, r)
 	if err != nil {
@@ -87,9 +91,9 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request, id string) {
 	action, version := form.Get("Action"), form.Get("Version")
 	service := ""
 	switch {
-	case version == sqs.Version, version == "" && sqs.Operations(action):
+	case version == sqs.Version, version == "" && sqs.HasOperation(action):
 		service = "sqs"
-	case version == sns.Version, version == "" && sns.Operations(action):
+	case version == sns.Version, version == "" && sns.HasOperation(action):
 		service = "sns"
 	case version == stsVersion, version == "" && action == "GetCallerIdentity":
 		service = "sts"
@@ -108,12 +112,16 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request, id string) {
 	default:
 		code, message := "InvalidAction", "The action "+action+" of version "+version+" is not valid for this endpoint."
 		if action == "" {
-			code, message = "MissingAction", "The request names no Action and no X-Amz-Target: it is none of the local endpoint's services (SQS, SNS, DynamoDB, STS)."
+			code = "MissingAction"
+			message = "The request names no Action and no X-Amz-Target: " +
+				"it is none of the local endpoint's services (SQS, SNS, DynamoDB, STS)."
 		}
 		wire.WriteXMLError(w, sqs.Namespace, id, &wire.Error{Code: code, Message: message})
 	}
 }
 
+// readForm returns the parameters of the URL and of a posted form. The form takes
+// precedence.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	form, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -8,16 +8,17 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Fault is asked before each request; an error is answered instead of serving
-// it. An *Error is answered as it is, anything else as InternalFailure.
-// Services are named sqs, sns, sts, dynamodb; operations as in AWS's API.
+// Fault injects errors. It is called before each request and must be safe for
+// concurrent use. If it returns an error, the request is not served and the error is
+// returned to the client: an *Error unchanged, any other as InternalFailure.
+// Services are sqs, sns, sts and dynamodb; operations have AWS's names.
 type Fault func(service, operation string) error
 
-// Error is an AWS error that a Fault may give.
+// Error is an AWS error response, for a Fault to return.
 type Error = wire.Error
 
-// Throttled is the error with which the service asks a client to slow down.
-// SDKs retry it, but for SNS's code, which aws-sdk-go-v2 has to be told.
+// Throttled returns the error with which the service throttles a client. SDKs retry
+// it, except that aws-sdk-go-v2 does so with SNS's code only if configured to.
 func Throttled(service string) *Error {
 	e := &Error{Code: "ThrottlingException", Message: "Rate exceeded"}
 	switch service {
@@ -33,22 +34,23 @@ func Throttled(service string) *Error {
 	return e
 }
 
-// ThrottleSome is a Fault that throttles a share p of the requests to one
-// service, or to all if service is empty. The seed makes it repeatable.
+// ThrottleSome returns a Fault that throttles each request to the service with
+// probability p; "" means every service. The seed makes the sequence reproducible.
 func ThrottleSome(service string, p float64, seed uint64) Fault {
-	hit := Some(p, seed)
-	return func(at, _ string) error {
-		if (service == "" || service == at) && hit() {
-			return Throttled(at)
+	hit := WithProbability(p, seed)
+	return func(requested, _ string) error {
+		if (service == "" || service == requested) && hit() {
+			return Throttled(requested)
 		}
 		return nil
 	}
 }
 
-// Some says yes with probability p. The seed makes it repeatable.
-func Some(p float64, seed uint64) func() bool {
+// WithProbability returns a function that returns true with probability p. The seed
+// makes the sequence reproducible. The function is safe for concurrent use.
+func WithProbability(p float64, seed uint64) func() bool {
 	var mu sync.Mutex
-	rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a test's dice
+	rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // fault injection needs no secure source
 	return func() bool {
 		mu.Lock()
 		defer mu.Unlock()

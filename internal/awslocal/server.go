@@ -18,33 +18,36 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
-// Options of a Server. The zero value is usable: nothing is kept.
+// Options configures a Server. The zero value is usable and keeps all state in
+// memory.
 type Options struct {
-	Dir       string // data directory, one folder per service; "" keeps nothing
-	Region    string // default us-east-1
-	AccountID string // default 000000000000
-	Logger    zerolog.Logger
-	Fault     Fault // optional, for tests
-	// Conflict is asked before each DynamoDB transaction; true cancels it with
-	// TransactionConflict. Optional, for tests.
+	Dir       string         // data directory, one subdirectory per service; "" keeps state in memory only
+	Region    string         // default us-east-1
+	AccountID string         // default 000000000000
+	Logger    zerolog.Logger // the zero value writes nothing
+	Fault     Fault          // injects errors, for tests; nil disables it
+	// Conflict is called before each DynamoDB transaction; if it returns true, the
+	// transaction is cancelled with TransactionConflict. It must be safe for
+	// concurrent use. For tests; nil disables it.
 	Conflict func() bool
-	// CompactAfter is how many bytes of journal make a service compact; 0 is
-	// the journal's default.
+	// CompactAfter is the number of journal bytes after which a service compacts its
+	// journal; 0 means the journal's default.
 	CompactAfter int64
 }
 
-// Server is the endpoint.
+// Server is a local AWS endpoint. Its methods are safe for concurrent use.
 type Server struct {
 	opt    Options
 	sqs    *sqs.Service
 	sns    *sns.Service
 	dynamo *dynamodb.Service
 
-	closing sync.Once
-	closed  error
+	closing  sync.Once
+	closeErr error // the result of Close
 }
 
-// Open starts the services from what Dir holds.
+// Open starts the services with the state in Options.Dir. The caller must Close the
+// Server.
 func Open(o Options) (_ *Server, err error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -66,17 +69,17 @@ func Open(o Options) (_ *Server, err error) {
 	}()
 	s.sqs, err = sqs.Open(dir("sqs"), sqs.Options{Region: o.Region, AccountID: o.AccountID, Logger: o.Logger, CompactAfter: o.CompactAfter})
 	if err != nil {
-		return nil, fmt.Errorf("local aws: %w", err)
+		return nil, fmt.Errorf("local AWS endpoint: %w", err)
 	}
 	s.sns, err = sns.Open(dir("sns"), s.sqs, sns.Options{Region: o.Region, AccountID: o.AccountID, Logger: o.Logger})
 	if err != nil {
-		return nil, fmt.Errorf("local aws: %w", err)
+		return nil, fmt.Errorf("local AWS endpoint: %w", err)
 	}
 	s.dynamo, err = dynamodb.Open(dir("dynamodb"), dynamodb.Options{
 		Region: o.Region, AccountID: o.AccountID, Logger: o.Logger, CompactAfter: o.CompactAfter, Fault: o.dynamoFault,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("local aws: %w", err)
+		return nil, fmt.Errorf("local AWS endpoint: %w", err)
 	}
 	return s, nil
 }
@@ -88,24 +91,23 @@ func (o Options) dynamoFault(operation string, _ []string) error {
 	return nil
 }
 
-// Handler serves the endpoint; it is for in-process use, or for a server of
-// the caller's. Serve is the usual way.
+// Handler returns the endpoint as an HTTP handler, for use in process or in the
+// caller's own HTTP server. Serve is the usual way to run the endpoint.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.dispatch) }
 
-// Serve answers requests on l until ctx ends; then long polls return what they
-// have, requests under way finish, and Serve returns nil. It closes l, but not
-// the Server.
+// Serve serves requests on l until ctx ends. Long polls then return what they have,
+// requests in progress finish, and Serve returns nil. It closes l, but not the Server.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, s.sqs.Drain)
 	defer stop()
 	if err := httpserve.Run(ctx, l, s.Handler()); err != nil {
-		return fmt.Errorf("local aws: %w", err)
+		return fmt.Errorf("local AWS endpoint: %w", err)
 	}
 	return nil
 }
 
-// Close stops the services and closes their journals. A second call answers
-// as the first.
+// Close stops the services and closes their journals. Further calls return the
+// result of the first.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		var errs []error
@@ -118,7 +120,7 @@ func (s *Server) Close() error {
 		if s.dynamo != nil {
 			errs = append(errs, s.dynamo.Close())
 		}
-		s.closed = errors.Join(errs...)
+		s.closeErr = errors.Join(errs...)
 	})
-	return s.closed
+	return s.closeErr
 }

@@ -17,67 +17,63 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// endpoint is a running Server with the configuration of a client for it.
 type endpoint struct {
-	*Server
 	cfg  aws.Config
-	stop func()
+	stop func() // stops serving, and closes the Server twice
 }
 
 func serve(t *testing.T, o Options) *endpoint {
 	t.Helper()
 	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
 	transport := &http.Transport{}
-	return &endpoint{s, aws.Config{
-		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-		BaseEndpoint: aws.String("http://" + l.Addr().String()), HTTPClient: &http.Client{Transport: transport},
-		RetryMaxAttempts: 1,
-	}, func() {
-		cancel()
-		if err := errors.Join(<-done, s.Close(), s.Close()); err != nil {
-			t.Error(err)
-		}
-		transport.CloseIdleConnections()
-	}}
+	return &endpoint{
+		cfg: aws.Config{
+			Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			BaseEndpoint: aws.String("http://" + l.Addr().String()), HTTPClient: &http.Client{Transport: transport},
+			RetryMaxAttempts: 1,
+		},
+		stop: func() {
+			cancel()
+			if err := errors.Join(<-done, s.Close(), s.Close()); err != nil {
+				t.Errorf("stopping the endpoint failed: %v", err)
+			}
+			transport.CloseIdleConnections()
+		},
+	}
 }
 
-func TestEverythingIsThereAfterARestart(t *testing.T) {
+func TestRestartKeepsQueuesTopicsAndMessages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	e := serve(t, Options{Dir: dir})
 	ctx := t.Context()
 	queues, topics := sqs.NewFromConfig(e.cfg), sns.NewFromConfig(e.cfg)
 	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("t")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := topics.Subscribe(ctx, &sns.SubscribeInput{
+	assert.Must(t, err)
+	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
 		TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:q"),
 		Attributes: map[string]string{"RawMessageDelivery": "true", "FilterPolicy": `{"a":["keep"]}`, "FilterPolicyScope": "MessageBody"},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
+	assert.Must(t, err)
 	publish := func(e *endpoint, body string) {
 		t.Helper()
-		if _, err := sns.NewFromConfig(e.cfg).Publish(ctx, &sns.PublishInput{TopicArn: topic.TopicArn, Message: &body}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := sns.NewFromConfig(e.cfg).Publish(ctx, &sns.PublishInput{TopicArn: topic.TopicArn, Message: &body})
+		assert.Must(t, err)
 	}
 	publish(e, `{"a":"keep","n":1}`)
 	e.stop()
@@ -88,50 +84,50 @@ func TestEverythingIsThereAfterARestart(t *testing.T) {
 	publish(e, `{"a":"keep","n":2}`)
 	url := *e.cfg.BaseEndpoint + (*q.QueueUrl)[strings.LastIndex(*q.QueueUrl, "/000000000000/"):]
 	got, err := sqs.NewFromConfig(e.cfg).ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
-	if err != nil || len(got.Messages) != 2 || *got.Messages[0].Body != `{"a":"keep","n":1}` {
-		t.Errorf("%+v %v", got, err)
+	assert.Must(t, err)
+	if len(got.Messages) != 2 || *got.Messages[0].Body != `{"a":"keep","n":1}` {
+		t.Errorf("messages after the restart = %+v, want the two with a=keep, the older first", got.Messages)
 	}
 }
 
 func TestServeDrainsLongPolls(t *testing.T) {
+	t.Parallel()
 	e := serve(t, Options{})
 	queues := sqs.NewFromConfig(e.cfg)
 	q, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	polled := make(chan error, 1)
 	go func() {
 		_, err := queues.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, WaitTimeSeconds: 20})
 		polled <- err
 	}()
-	time.Sleep(50 * time.Millisecond) // most likely waiting now; harmless if not
+	time.Sleep(50 * time.Millisecond) // the poll has probably begun; the test holds without it
 	start := time.Now()
 	e.stop()
 	if d := time.Since(start); d > 3*time.Second {
-		t.Errorf("stopping took %v", d)
+		t.Errorf("stopping took %v, want at most 3s", d)
 	}
-	<-polled // an answer, or refused because it came too late
+	<-polled // a response, or a refused connection if the poll began too late
 }
 
-func TestFaultsAreAnsweredAsAWSWould(t *testing.T) {
+func TestThrottledRequestsHaveAWSErrorCodes(t *testing.T) {
+	t.Parallel()
 	e := serve(t, Options{Fault: ThrottleSome("", 1, 1)})
 	defer e.stop()
 	_, err := sqs.NewFromConfig(e.cfg).ListQueues(t.Context(), &sqs.ListQueuesInput{})
 	if a, ok := errors.AsType[smithy.APIError](err); !ok || a.ErrorCode() != "RequestThrottled" {
-		t.Errorf("sqs: %v", err)
+		t.Errorf("SQS error = %v, want code RequestThrottled", err)
 	}
 	_, err = sns.NewFromConfig(e.cfg).ListTopics(t.Context(), &sns.ListTopicsInput{})
 	if a, ok := errors.AsType[smithy.APIError](err); !ok || a.ErrorCode() != "Throttled" {
-		t.Errorf("sns: %v", err)
+		t.Errorf("SNS error = %v, want code Throttled", err)
 	}
 }
 
-func TestUnknownRequestsAreRefusedInTheirProtocol(t *testing.T) {
+func TestUnsupportedRequestsAreRejectedInTheirProtocol(t *testing.T) {
+	t.Parallel()
 	s, err := Open(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	defer s.Close()
 	for _, tt := range []struct {
 		target, form string
@@ -157,12 +153,12 @@ func TestUnknownRequestsAreRefusedInTheirProtocol(t *testing.T) {
 		s.Handler().ServeHTTP(w, r)
 		body, _ := io.ReadAll(w.Body)
 		if w.Code != tt.status || !strings.Contains(string(body), tt.want) {
-			t.Errorf("%s%s: %d %s", tt.target, tt.form, w.Code, body)
+			t.Errorf("target %q, form %q: response = %d %s, want %d with %s", tt.target, tt.form, w.Code, body, tt.status, tt.want)
 		}
 	}
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, HealthPath, nil))
 	if w.Code != http.StatusOK {
-		t.Errorf("health: %d", w.Code)
+		t.Errorf("status of %s = %d, want 200", HealthPath, w.Code)
 	}
 }

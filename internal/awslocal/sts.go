@@ -13,7 +13,7 @@ const (
 
 type callerIdentity struct{ Arn, UserId, Account string }
 
-// serveSTS knows GetCallerIdentity only: SDKs and Dapr ask it who they are.
+// serveSTS serves GetCallerIdentity, with which SDKs and Dapr find out their account.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 func (s *Server) serveSTS(w http.ResponseWriter, id, action string) {
 	if action != "GetCallerIdentity" {

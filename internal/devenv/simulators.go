@@ -56,7 +56,7 @@ type LocalAWS struct {
 func (l LocalAWS) Run(ctx context.Context) error {
 	s, err := awslocal.Open(awslocal.Options{
 		Dir: worker.Folder(l.DataDir, "aws"), Region: l.Region, Logger: l.Logger,
-		Fault: awslocal.ThrottleSome("", l.Throttle, l.Seed), Conflict: awslocal.Some(l.Conflict, l.Seed),
+		Fault: awslocal.ThrottleSome("", l.Throttle, l.Seed), Conflict: awslocal.WithProbability(l.Conflict, l.Seed),
 	})
 	if err != nil {
 		return errors.Join(advise(err, l.DataDir), l.Listener.Close())

@@ -66,7 +66,7 @@ func TestAdjustOnce(t *testing.T) {
 // TestAdjustAtOnce: the same events by many, on SKUs that all share, among
 // transactions that conflict.
 func TestAdjustAtOnce(t *testing.T) {
-	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = awslocal.Some(0.2, 1) })
+	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = awslocal.WithProbability(0.2, 1) })
 	adjuster := orderstore.NewAdjuster(a.Store, "")
 	if err := adjuster.CreateTable(t.Context()); err != nil {
 		t.Fatal(err)

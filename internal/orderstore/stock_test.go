@@ -212,7 +212,7 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 // reports transaction conflicts. The outcome must be exact.
 func TestRace(t *testing.T) {
 	a := testkit.NewAWS(t, func(o *awslocal.Options) {
-		o.Conflict = awslocal.Some(0.2, 1)
+		o.Conflict = awslocal.WithProbability(0.2, 1)
 	})
 	a.SetStock(t, map[string]int64{"HOT": 25, "A": 1000})
 	var held, short atomic.Int64

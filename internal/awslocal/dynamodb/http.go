@@ -45,7 +45,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // decode reads a request. A parameter that is not known here is refused, for
 // to leave it out would be to answer another question.
 func decode(body []byte, into any) error {
-	err := wire.DecodeKnownJSON(body, into)
+	err := wire.DecodeStrictJSON(body, into)
 	if unknown, ok := errors.AsType[*wire.UnknownFieldError](err); ok {
 		return validation("The local endpoint has no parameter %s here", unknown.Name)
 	}

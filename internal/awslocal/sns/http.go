@@ -54,8 +54,8 @@ var operations = map[string]operation{
 	"ListTagsForResource":       op((*Service).listTags),
 }
 
-// Operations reports whether an action is served.
-func Operations(name string) bool { _, ok := operations[name]; return ok }
+// HasOperation reports whether the service has an operation of that name.
+func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
 // ServeQuery answers one query-protocol request.
 func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID string, form url.Values) {

@@ -66,8 +66,8 @@ var operations = map[string]operation{
 	"ListMessageMoveTasks":         op((*Service).listMoves),
 }
 
-// Operations names what is served.
-func Operations(name string) bool { _, ok := operations[name]; return ok }
+// HasOperation reports whether the service has an operation of that name.
+func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
 // ServeJSON answers one AWS JSON 1.0 request.
 func (s *Service) ServeJSON(w http.ResponseWriter, r *http.Request, action string, body []byte) {

@@ -10,27 +10,28 @@ import (
 	"strings"
 )
 
-// MessageAttribute is a message attribute of SQS and SNS, which share its form:
+// MessageAttribute is a message attribute of SQS and SNS, which share its format; see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 type MessageAttribute struct {
-	DataType    string `json:",omitempty"`
-	StringValue string `json:",omitempty"`
-	BinaryValue []byte `json:",omitempty"`
+	DataType    string `json:",omitempty"` // String, Number or Binary, perhaps with a label after a dot
+	StringValue string `json:",omitempty"` // the value of String and Number
+	BinaryValue []byte `json:",omitempty"` // the value of Binary
 }
 
-// Binary reports whether the value is BinaryValue: the type is Binary, perhaps
-// with a custom label after a dot.
+// Binary reports whether the attribute's value is BinaryValue: its type is Binary,
+// perhaps with a custom label after a dot.
 func (a MessageAttribute) Binary() bool {
 	return a.DataType == "Binary" || strings.HasPrefix(a.DataType, "Binary.")
 }
 
-// Size is what the attribute counts against the message size limit.
+// Size returns the number of bytes that the attribute, under the given name, counts
+// against the message size limit.
 func (a MessageAttribute) Size(name string) int {
 	return len(name) + len(a.DataType) + len(a.StringValue) + len(a.BinaryValue)
 }
 
-// AttributesMD5 is MD5OfMessageAttributes as AWS defines it: over name, type
-// and value of each attribute in the order of the names, each with its length.
+// AttributesMD5 returns MD5OfMessageAttributes as AWS defines it: the digest of the
+// name, type and value of each attribute, each prefixed by its length, sorted by name.
 func AttributesMD5(attrs map[string]MessageAttribute) (sum [md5.Size]byte) {
 	h := md5.New() //nolint:gosec // see the import
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {

@@ -8,15 +8,16 @@ import (
 	"net/http"
 )
 
-// Error is an answer that AWS would give for a request it refuses.
+// Error is an AWS error response: the answer to a request that is rejected.
 type Error struct {
 	Status  int    // HTTP status; 0 means 400
 	Shape   string // JSON protocol's name, for example com.amazonaws.sqs#QueueDoesNotExist; empty: Code
 	Code    string // query protocol's code, for example AWS.SimpleQueueService.NonExistentQueue
 	Message string
-	Server  bool // the service's fault, not the sender's
+	Server  bool // the fault is the service's, not the sender's
 }
 
+// Error returns the code and the message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 func (e *Error) fault() string {
@@ -26,8 +27,8 @@ func (e *Error) fault() string {
 	return "Sender"
 }
 
-// AsError turns any error into one that AWS would send; what is not an *Error
-// becomes an InternalFailure with status 500.
+// AsError returns the *Error in err's chain. Any other error becomes an
+// InternalFailure with status 500. err must not be nil.
 func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -35,8 +36,8 @@ func AsError(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "InternalFailure", Message: err.Error(), Server: true}
 }
 
-// WriteJSONError answers with an AWS JSON 1.0 error. The x-amzn-query-error
-// header is what SDKs read the older error code from.
+// WriteJSONError writes err as an AWS JSON 1.0 error response. SDKs read the older
+// error code from its X-Amzn-Query-Error header.
 func WriteJSONError(w http.ResponseWriter, err error) {
 	e := AsError(err)
 	shape := e.Shape
@@ -47,7 +48,7 @@ func WriteJSONError(w http.ResponseWriter, err error) {
 	body, _ := json.Marshal(struct {
 		Type    string `json:"__type"`
 		Message string `json:"message"`
-	}{shape, e.Message})
+	}{Type: shape, Message: e.Message})
 	h := w.Header()
 	h.Set("Content-Type", "application/x-amz-json-1.0")
 	fault := "Sender"
@@ -56,10 +57,11 @@ func WriteJSONError(w http.ResponseWriter, err error) {
 	}
 	h.Set("X-Amzn-Query-Error", e.Code+";"+fault)
 	w.WriteHeader(e.status())
-	_, _ = w.Write(body) // the client may be gone; nobody is left to tell
+	_, _ = w.Write(body) // fails only if the client has disconnected
 }
 
-// WriteXMLError answers with a query-protocol error.
+// WriteXMLError writes err as a query-protocol error response. namespace is the
+// service's XML namespace.
 func WriteXMLError(w http.ResponseWriter, namespace, requestID string, err error) {
 	e := AsError(err)
 	var b bytes.Buffer

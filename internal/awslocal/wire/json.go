@@ -11,19 +11,23 @@ import (
 	"unicode/utf8"
 )
 
-// JSONAppender is an output that encodes itself, where reflection would cost.
+// JSONAppender is an output that encodes itself, so that a frequent operation does
+// not pay for reflection.
 type JSONAppender interface {
+	// AppendJSON appends the output as JSON to b and returns the result.
 	AppendJSON(b []byte) []byte
 }
 
-// Invalid is an error of a value's own decoding that DecodeJSON passes on: the
-// JSON is right and the value is not.
-type Invalid interface {
+// InvalidValueError is an error of a type's own UnmarshalJSON. DecodeJSON returns it
+// unchanged, because the JSON is well formed and only the value is invalid.
+type InvalidValueError interface {
 	error
+	// InvalidValue marks the type.
 	InvalidValue()
 }
 
-// DecodeJSON reads an AWS JSON body into the struct that dst points to.
+// DecodeJSON decodes an AWS JSON body into the struct that dst points to. An empty
+// body changes nothing. Malformed JSON is an *Error (SerializationException).
 func DecodeJSON(body []byte, dst any) error {
 	if len(body) == 0 {
 		return nil
@@ -31,13 +35,15 @@ func DecodeJSON(body []byte, dst any) error {
 	return asAWS(json.Unmarshal(body, dst))
 }
 
-// UnknownFieldError names a field of a body that the struct for it has not.
+// UnknownFieldError reports a field of a request that its input struct does not have.
 type UnknownFieldError struct{ Name string }
 
+// Error names the field.
 func (e *UnknownFieldError) Error() string { return "unknown field " + e.Name }
 
-// DecodeKnownJSON is DecodeJSON that refuses fields which the struct has not.
-func DecodeKnownJSON(body []byte, dst any) error {
+// DecodeStrictJSON is DecodeJSON that rejects unknown fields with an
+// *UnknownFieldError, and anything after the JSON value with an *Error.
+func DecodeStrictJSON(body []byte, dst any) error {
 	if len(body) == 0 {
 		return nil
 	}
@@ -46,16 +52,16 @@ func DecodeKnownJSON(body []byte, dst any) error {
 	err := d.Decode(dst)
 	if err != nil {
 		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return &UnknownFieldError{strings.Trim(name, `"`)}
+			return &UnknownFieldError{Name: strings.Trim(name, `"`)}
 		}
 	} else if _, more := d.Token(); !errors.Is(more, io.EOF) {
-		err = errors.New("the body goes on behind its end")
+		err = errors.New("the body has data after its JSON value")
 	}
 	return asAWS(err)
 }
 
 func asAWS(err error) error {
-	if invalid, ok := errors.AsType[Invalid](err); ok {
+	if invalid, ok := errors.AsType[InvalidValueError](err); ok {
 		return invalid
 	}
 	if err != nil {
@@ -64,19 +70,21 @@ func asAWS(err error) error {
 	return nil
 }
 
-// An aws-sdk-go-v2 client closes its connection when the answer comes before it
+// An aws-sdk-go-v2 client closes its connection when the response arrives before it
 // has looked for the end of its own request body: smithy-go closes the body as
-// soon as there are response headers, and net/http takes the EOF it then reads
+// soon as there are response headers, and net/http takes the EOF that it then reads
 // for a failed write. Only an endpoint as near as loopback is fast enough to
-// hit that. What the client has buffered by then is still read; a longer answer
-// is cut off, and retried, which for ReceiveMessage means that the messages
-// stay hidden for their visibility timeout. So long answers wait a moment.
+// trigger that. What the client has buffered by then is still read. A longer
+// response is cut off and retried, which for ReceiveMessage means that the messages
+// stay hidden for their visibility timeout. So long responses are delayed a little.
 const (
-	unreadResponse = 3 << 10 // net/http's read buffer is 4 KiB, headers included
-	settleTime     = 100 * time.Microsecond
+	unreadResponse = 3 << 10 // bytes; net/http's read buffer is 4 KiB, headers included
+	responseDelay  = 100 * time.Microsecond
 )
 
-// WriteJSON answers an AWS JSON 1.0 request.
+// WriteJSON writes out as an AWS JSON 1.0 response. An output that is a JSONAppender
+// encodes itself. An error means that out could not be encoded, and that nothing was
+// written.
 func WriteJSON(w http.ResponseWriter, out any) error {
 	var body []byte
 	if a, ok := out.(JSONAppender); ok {
@@ -85,16 +93,17 @@ func WriteJSON(w http.ResponseWriter, out any) error {
 		*buf = a.AppendJSON((*buf)[:0])
 		body = *buf
 	} else {
-		var err error
-		if body, err = json.Marshal(out); err != nil {
+		encoded, err := json.Marshal(out)
+		if err != nil {
 			return err //nolint:wrapcheck // becomes an InternalFailure
 		}
+		body = encoded
 	}
 	if len(body) > unreadResponse {
-		time.Sleep(settleTime)
+		time.Sleep(responseDelay)
 	}
 	w.Header()["Content-Type"] = jsonType
-	_, _ = w.Write(body) // the client may be gone; nobody is left to tell
+	_, _ = w.Write(body) // fails only if the client has disconnected
 	return nil
 }
 
@@ -102,8 +111,9 @@ var jsonType = []string{"application/x-amz-json-1.0"}
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends s as a JSON string. Unlike encoding/json it does not
-// escape HTML: bodies come back byte for byte as readable as they went in.
+// AppendString appends s as a JSON string to b and returns the result. Unlike
+// encoding/json it does not escape HTML, so a message body in a response is as
+// readable as in its request. Invalid UTF-8 becomes U+FFFD.
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0

@@ -10,16 +10,19 @@ import (
 	"strings"
 )
 
-// maxKeyDepth bounds the nesting of a form key; AWS's deepest has six parts.
+// maxKeyDepth is the largest number of dot-separated parts in a form key; the
+// longest key of an AWS operation has six.
 const maxKeyDepth = 8
 
-// node is a form whose dotted keys are spread out into a tree.
+// node is one part of a form's dotted keys: the keys a.b and a.c are a node a with
+// the children b and c.
 type node struct {
-	value string
-	kids  map[string]*node
+	value    string
+	children map[string]*node
 }
 
-func tree(form url.Values) (*node, error) {
+// parseForm turns a form's dotted keys into a tree.
+func parseForm(form url.Values) (*node, error) {
 	root := &node{}
 	for key, values := range form {
 		parts := strings.Split(key, ".")
@@ -28,13 +31,13 @@ func tree(form url.Values) (*node, error) {
 		}
 		n := root
 		for _, p := range parts {
-			next := n.kids[p]
+			next := n.children[p]
 			if next == nil {
-				if n.kids == nil {
-					n.kids = make(map[string]*node)
+				if n.children == nil {
+					n.children = make(map[string]*node)
 				}
 				next = &node{}
-				n.kids[p] = next
+				n.children[p] = next
 			}
 			n = next
 		}
@@ -43,10 +46,10 @@ func tree(form url.Values) (*node, error) {
 	return root, nil
 }
 
-// list gives the children named 1, 2, 3 … in order; gaps are closed.
+// list returns the children named 1, 2, 3 … in order. Missing numbers are skipped.
 func (n *node) list() []*node {
-	index := make([]int, 0, len(n.kids))
-	for k := range n.kids {
+	index := make([]int, 0, len(n.children))
+	for k := range n.children {
 		if i, err := strconv.Atoi(k); err == nil && i > 0 && strconv.Itoa(i) == k {
 			index = append(index, i)
 		}
@@ -54,7 +57,7 @@ func (n *node) list() []*node {
 	sort.Ints(index)
 	out := make([]*node, len(index))
 	for i, k := range index {
-		out[i] = n.kids[strconv.Itoa(k)]
+		out[i] = n.children[strconv.Itoa(k)]
 	}
 	return out
 }
@@ -63,9 +66,11 @@ func malformed(key, why string) error {
 	return &Error{Code: "MalformedInput", Message: fmt.Sprintf("Parameter %s %s.", key, why)}
 }
 
-// DecodeQuery fills the struct that dst points to from a query-protocol form.
+// DecodeQuery decodes a query-protocol form into the struct that dst points to.
+// Unknown parameters are ignored; a value of the wrong type is an *Error
+// (MalformedInput).
 func DecodeQuery(form url.Values, dst any) error {
-	root, err := tree(form)
+	root, err := parseForm(form)
 	if err != nil {
 		return err
 	}
@@ -74,11 +79,11 @@ func DecodeQuery(form url.Values, dst any) error {
 
 func decodeStruct(n *node, v reflect.Value, path string) error {
 	for _, f := range fieldsOf(v.Type()) {
-		kid := n.kids[f.name]
-		if kid == nil {
+		child := n.children[f.name]
+		if child == nil {
 			continue
 		}
-		if err := decodeField(kid, v.Field(f.index), f, path+f.name); err != nil {
+		if err := decodeField(child, v.Field(f.index), f, path+f.name); err != nil {
 			return err
 		}
 	}
@@ -87,7 +92,8 @@ func decodeStruct(n *node, v reflect.Value, path string) error {
 
 func decodeField(n *node, v reflect.Value, f field, path string) error {
 	if f.wrap != "" { // a list or map in an element of its own: Topics.member.N
-		if n = n.kids[f.wrap]; n == nil {
+		n = n.children[f.wrap]
+		if n == nil {
 			return nil
 		}
 		path += "." + f.wrap
@@ -97,7 +103,7 @@ func decodeField(n *node, v reflect.Value, f field, path string) error {
 		items := n.list()
 		m := reflect.MakeMapWithSize(v.Type(), len(items))
 		for i, item := range items {
-			key, value := item.kids[f.key], item.kids[f.val]
+			key, value := item.children[f.key], item.children[f.val]
 			at := fmt.Sprintf("%s.%d", path, i+1)
 			if key == nil {
 				return malformed(at+"."+f.key, "is missing")
@@ -157,7 +163,7 @@ func decodeValue(n *node, v reflect.Value, path string) error {
 		}
 		v.SetBytes(b)
 	default:
-		panic("wire: no query form for " + v.Type().String())
+		panic("wire: the query protocol cannot decode a " + v.Type().String())
 	}
 	return nil
 }

@@ -12,19 +12,19 @@ import (
 	"sync"
 )
 
-// field says how one struct field travels in the query protocol.
+// field describes how the query protocol encodes one struct field.
 type field struct {
 	index    int
 	name     string
-	wrap     string // member or entry; empty when flat or scalar
-	key, val string // of maps
+	wrap     string // element around each item: member or entry; "" for a flat list or a scalar
+	key, val string // element names of a map's keys and values
 }
 
 var fieldCache sync.Map // reflect.Type → []field
 
 func fieldsOf(t reflect.Type) []field {
 	if f, ok := fieldCache.Load(t); ok {
-		return f.([]field) //nolint:forcetypeassert // only fields are stored
+		return f.([]field) //nolint:forcetypeassert // no other type is stored
 	}
 	var out []field
 	for i := range t.NumField() {
@@ -49,7 +49,8 @@ func fieldsOf(t reflect.Type) []field {
 	return out
 }
 
-// WriteXML answers a query-protocol request. A nil out has no result element.
+// WriteXML writes out, a pointer to a struct, as a query-protocol response. If out
+// is nil the response has no result element.
 func WriteXML(w http.ResponseWriter, namespace, action, requestID string, out any) {
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
@@ -63,7 +64,7 @@ func WriteXML(w http.ResponseWriter, namespace, action, requestID string, out an
 	element(&b, "RequestId", requestID)
 	fmt.Fprintf(&b, "</ResponseMetadata></%sResponse>", action)
 	w.Header().Set("Content-Type", "text/xml")
-	_, _ = w.Write(b.Bytes()) // the client may be gone; nobody is left to tell
+	_, _ = w.Write(b.Bytes()) // fails only if the client has disconnected
 }
 
 func encodeStruct(b *bytes.Buffer, v reflect.Value) {
