@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// benchServe is the part of the dispatcher that benchmarks need.
+// benchServe returns the part of awslocal's dispatcher that the benchmarks need.
 func benchServe(s *Service) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var b bytes.Buffer
@@ -18,8 +18,8 @@ func benchServe(s *Service) http.HandlerFunc {
 	}
 }
 
-// BenchmarkSendReceiveDelete is one message's life, journalled, with a body of
-// 512 bytes: three requests.
+// BenchmarkSendReceiveDelete measures the three requests of one message of 512 bytes: send,
+// receive and delete, with a journal on disk.
 func BenchmarkSendReceiveDelete(b *testing.B) {
 	t := open(b, b.TempDir())
 	defer t.close()
@@ -27,14 +27,14 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 	send := []byte(`{"QueueUrl":"` + url + `","MessageBody":"` + strings.Repeat("x", 512) + `"}`)
 	receive := []byte(`{"QueueUrl":"` + url + `","MaxNumberOfMessages":1,"AttributeNames":["All"]}`)
 
-	life := func(b *testing.B, post func(action string, body []byte) []byte) {
+	roundTrip := func(b *testing.B, post func(action string, body []byte) []byte) {
 		b.Helper()
 		post("SendMessage", send)
 		var got struct {
 			Messages []struct{ ReceiptHandle string }
 		}
 		if err := json.Unmarshal(post("ReceiveMessage", receive), &got); err != nil || len(got.Messages) != 1 {
-			b.Errorf("received %v %v", got, err)
+			b.Errorf("received %d messages, want 1; error: %v", len(got.Messages), err)
 			return
 		}
 		post("DeleteMessage", []byte(`{"QueueUrl":"`+url+`","ReceiptHandle":"`+got.Messages[0].ReceiptHandle+`"}`))
@@ -44,7 +44,7 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				life(b, func(action string, body []byte) []byte {
+				roundTrip(b, func(action string, body []byte) []byte {
 					r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 					r.Header.Set("X-Amz-Target", action)
 					w := httptest.NewRecorder()
@@ -63,12 +63,12 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 		b.SetParallelism(8)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				life(b, func(action string, body []byte) []byte {
+				roundTrip(b, func(action string, body []byte) []byte {
 					r, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, server.URL, bytes.NewReader(body))
 					r.Header.Set("X-Amz-Target", action)
 					resp, err := client.Do(r)
 					if err != nil {
-						b.Error(err)
+						b.Errorf("request failed: %v", err)
 						return nil
 					}
 					defer resp.Body.Close()
@@ -79,7 +79,7 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 			}
 		})
 	})
-	// No HTTP and no JSON: what the queue itself costs.
+	// Without HTTP and JSON: the cost of the queue itself.
 	b.Run("queue", func(b *testing.B) {
 		b.ReportAllocs()
 		body := strings.Repeat("x", 512)
@@ -89,11 +89,12 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 				_, err := t.s.sendMessage(t.c, &sendInput{QueueUrl: url, MessageBody: body})
 				out, err2 := t.s.receiveMessage(t.c, &receiveInput{QueueUrl: url, MaxNumberOfMessages: &one})
 				if err != nil || err2 != nil || len(out.Messages) != 1 {
-					b.Errorf("%v %v", err, err2)
+					b.Errorf("send or receive failed: %v, %v", err, err2)
 					return
 				}
-				if _, err := t.s.deleteMessage(t.c, &deleteInput{url, out.Messages[0].ReceiptHandle}); err != nil {
-					b.Error(err)
+				in := &deleteInput{QueueUrl: url, ReceiptHandle: out.Messages[0].ReceiptHandle}
+				if _, err := t.s.deleteMessage(t.c, in); err != nil {
+					b.Errorf("delete failed: %v", err)
 				}
 			}
 		})

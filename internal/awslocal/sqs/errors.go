@@ -7,33 +7,35 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
+// Prefixes of error names in the JSON protocol (shape, coral), and of the query
+// protocol's older error codes (legacyPrefix).
 const (
-	shape    = "com.amazonaws.sqs#"
-	oldCode  = "AWS.SimpleQueueService."
-	coral    = "com.amazon.coral.service#"
-	notExist = oldCode + "NonExistentQueue"
+	shape            = "com.amazonaws.sqs#"
+	coral            = "com.amazon.coral.service#"
+	legacyPrefix     = "AWS.SimpleQueueService."
+	nonExistentQueue = legacyPrefix + "NonExistentQueue"
 )
 
 func errNoQueue() *wire.Error {
-	return &wire.Error{Shape: shape + "QueueDoesNotExist", Code: notExist, Message: "The specified queue does not exist."}
+	return &wire.Error{Shape: shape + "QueueDoesNotExist", Code: nonExistentQueue, Message: "The specified queue does not exist."}
 }
 
-// errOld is one of those with an older code.
-func errOld(name, message string) *wire.Error {
-	return &wire.Error{Shape: shape + name, Code: oldCode + name, Message: message}
+// errLegacy returns an error whose query-protocol code has the legacy prefix.
+func errLegacy(name, message string) *wire.Error {
+	return &wire.Error{Shape: shape + name, Code: legacyPrefix + name, Message: message}
 }
 
-func errUnsupported(message string) *wire.Error { return errOld("UnsupportedOperation", message) }
+func errUnsupported(message string) *wire.Error { return errLegacy("UnsupportedOperation", message) }
 
-func errHandle(handle string) *wire.Error {
+func errInvalidHandle(handle string) *wire.Error {
 	return &wire.Error{
 		Status: http.StatusNotFound, Shape: shape + "ReceiptHandleIsInvalid", Code: "ReceiptHandleIsInvalid",
 		Message: fmt.Sprintf("The input receipt handle %q is not a valid receipt handle.", handle),
 	}
 }
 
-// errValue is AWS's answer to a parameter out of range.
-func errValue(value any, parameter, reason string) *wire.Error {
+// errInvalidValue returns AWS's error for a parameter that is out of range.
+func errInvalidValue(value any, parameter, reason string) *wire.Error {
 	return &wire.Error{
 		Shape: coral + "InvalidParameterValueException", Code: "InvalidParameterValue",
 		Message: fmt.Sprintf("Value %v for parameter %s is invalid. Reason: %s", value, parameter, reason),
@@ -47,10 +49,10 @@ func errMissing(parameter string) *wire.Error {
 	}
 }
 
-func errAttribute(message string) *wire.Error {
+func errInvalidAttribute(message string) *wire.Error {
 	return &wire.Error{Shape: shape + "InvalidAttributeValue", Code: "InvalidAttributeValue", Message: message}
 }
 
-func errAttributeName(name string) *wire.Error {
+func errUnknownAttribute(name string) *wire.Error {
 	return &wire.Error{Shape: shape + "InvalidAttributeName", Code: "InvalidAttributeName", Message: "Unknown Attribute " + name + "."}
 }

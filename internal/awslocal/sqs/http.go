@@ -8,32 +8,35 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Version and Namespace of the query protocol.
+// API version and XML namespace of the query protocol.
 const (
 	Version   = "2012-11-05"
 	Namespace = "http://queue.amazonaws.com/doc/2012-11-05/"
 )
 
-// call is the context of one request.
+// call is one request.
 type call struct {
-	ctx  context.Context //nolint:containedctx // lives as long as the request
-	base string          // http://host
+	ctx  context.Context //nolint:containedctx // a call does not outlive its request
+	base string          // http://host, as the client addressed the endpoint
 }
 
+// url returns a queue's URL under the host name that the client used.
 func (s *Service) url(c *call, q *queue) string {
 	return c.base + "/" + s.opt.AccountID + "/" + q.name
 }
 
+// operation is one operation of the API.
 type operation struct {
-	input func() any
+	input func() any // allocates an input
 	run   func(*Service, *call, any) (any, error)
 }
 
+// op makes an operation of its typed implementation.
 func op[In, Out any](f func(*Service, *call, *In) (*Out, error)) operation {
 	return operation{
 		input: func() any { return new(In) },
 		run: func(s *Service, c *call, in any) (any, error) {
-			out, err := f(s, c, in.(*In)) //nolint:forcetypeassert // made by input
+			out, err := f(s, c, in.(*In)) //nolint:forcetypeassert // input made it
 			if err != nil {
 				return nil, err
 			}
@@ -69,7 +72,8 @@ var operations = map[string]operation{
 // HasOperation reports whether the service has an operation of that name.
 func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
-// ServeJSON answers one AWS JSON 1.0 request.
+// ServeJSON serves one AWS JSON 1.0 request. body may be reused when ServeJSON has
+// returned.
 func (s *Service) ServeJSON(w http.ResponseWriter, r *http.Request, action string, body []byte) {
 	o, ok := operations[action]
 	if !ok {
@@ -93,8 +97,8 @@ func (s *Service) ServeJSON(w http.ResponseWriter, r *http.Request, action strin
 	}
 }
 
-// ServeQuery answers one query-protocol request. The queue may be named by the
-// request's path instead of by a QueueUrl parameter.
+// ServeQuery serves one query-protocol request. A request without QueueUrl names its
+// queue by the path of its URL.
 func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID string, form url.Values) {
 	action := form.Get("Action")
 	o, ok := operations[action]

@@ -2,11 +2,11 @@ package sqs
 
 import "time"
 
-// AWS's limits, from
+// AWS's limits; see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 // and …/quotas-queues.html.
 const (
-	maxMessageBytes   = 1 << 20 // message and batch; 256 KiB until August 2025
+	maxMessageBytes   = 1 << 20 // of a message, and of a batch; 256 KiB until August 2025
 	minMessageLimit   = 1 << 10
 	maxBatchEntries   = 10
 	maxReceive        = 10
@@ -25,10 +25,11 @@ const (
 	maxListed         = 1_000
 )
 
-// settling is how long a purge, and the deletion of a queue, take: none of the
-// same queue comes after it sooner.
-const settling = time.Minute
+// coolDown is the time after PurgeQueue in which the queue cannot be purged again, and
+// the time after DeleteQueue in which no queue of that name can be created; see
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_PurgeQueue.html
+const coolDown = time.Minute
 
-// sweepEvery bounds how often a queue is searched for expired messages; one
-// that has expired is never delivered, it may only be counted for that long.
+// sweepEvery is the least time between two searches of a queue for expired messages.
+// An expired message is never delivered; until the next sweep it is only counted.
 const sweepEvery = time.Second

@@ -11,16 +11,17 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
+// state is the place of a message in its queue.
 type state uint8
 
 const (
-	visible state = iota
-	delayed
-	inFlight
+	visible  state = iota // can be received
+	delayed               // becomes visible after its delay
+	inFlight              // received; becomes visible after its visibility timeout
 )
 
-// message is one message; its queue's lock guards it, but what the sender gave
-// never changes. Times are Unix nanoseconds.
+// message is one message. Its queue's mu guards it; what the sender gave never changes.
+// Times are Unix nanoseconds.
 type message struct {
 	id       uuid.UUID
 	body     string
@@ -28,17 +29,17 @@ type message struct {
 	attrs    map[string]wire.MessageAttribute
 	attrsMD5 [md5.Size]byte
 	trace    string // AWSTraceHeader
-	group    string // MessageGroupId, which standard queues take for fairness
+	group    string // MessageGroupId, which standard queues accept for fair queues
 	source   string // ARN of the queue that dead-lettered it
 	sent     int64
 
-	first    int64 // first received, 0 for never
-	due      int64 // when delayed or in flight: becomes visible
+	first    int64 // time of the first receive; 0 before it
+	due      int64 // when a delayed or in-flight message becomes visible
 	receives int
 	state    state
-	heapAt   int
-	prev     *message
-	next     *message
+	heapAt   int      // index in queue.timed
+	prev     *message // in queue.ready
+	next     *message // in queue.ready
 }
 
 func newMessage(body string, attrs map[string]wire.MessageAttribute) *message {
@@ -49,10 +50,12 @@ func newMessage(body string, attrs map[string]wire.MessageAttribute) *message {
 	return m
 }
 
-// A receipt handle names queue, message and receive, with a check sum so that
-// garbage is told from a handle whose message is gone.
+// handleLen is the number of bytes in a receipt handle: queue, message, receive count and
+// a checksum. The checksum distinguishes an invalid handle from the handle of a message
+// that was deleted.
 const handleLen = 8 + 16 + 4 + 4
 
+// appendHandle appends a receipt handle to b and returns the result.
 func appendHandle(b []byte, queue uint64, id uuid.UUID, receive int) []byte {
 	var h [handleLen]byte
 	binary.BigEndian.PutUint64(h[0:], queue)
@@ -62,11 +65,11 @@ func appendHandle(b []byte, queue uint64, id uuid.UUID, receive int) []byte {
 	return base64.StdEncoding.AppendEncode(b, h[:])
 }
 
-// parseHandle accepts any handle given out for the queue. One from an earlier
-// receive of the message still works, as it mostly does with AWS's standard
+// parseHandle returns the id of the message that a receipt handle of the queue names.
+// The handle of an earlier receive still works, as it usually does with AWS's standard
 // queues.
 func parseHandle(s string, queue uint64) (uuid.UUID, bool) {
-	var h [handleLen + 1]byte // room for the decoder's estimate of padded input
+	var h [handleLen + 1]byte // one more, because the decoder needs space for the padding
 	if len(s) != base64.StdEncoding.EncodedLen(handleLen) {
 		return uuid.Nil, false
 	}
@@ -79,7 +82,8 @@ func parseHandle(s string, queue uint64) (uuid.UUID, bool) {
 	return uuid.UUID(h[8:24]), true
 }
 
-// messageList is a queue's visible messages, oldest first.
+// messageList is a doubly linked list of visible messages, in the order in which they
+// became visible.
 type messageList struct {
 	head, tail *message
 	n          int
@@ -111,7 +115,8 @@ func (l *messageList) remove(m *message) {
 	l.n--
 }
 
-// dueHeap orders delayed and in-flight messages by when they become visible.
+// dueHeap is a heap of delayed and in-flight messages; the first is the next to become
+// visible.
 type dueHeap []*message
 
 func (h dueHeap) Len() int           { return len(h) }
@@ -121,14 +126,14 @@ func (h dueHeap) Swap(i, j int) {
 	h[i].heapAt, h[j].heapAt = i, j
 }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (h *dueHeap) Push(x any) {
 	m := x.(*message) //nolint:forcetypeassert // only messages are pushed
 	m.heapAt = len(*h)
 	*h = append(*h, m)
 }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (h *dueHeap) Pop() any {
 	old := *h
 	m := old[len(old)-1]

@@ -9,115 +9,127 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 )
 
-// Times are tested in a synctest bubble: the service uses package time, whose
-// clock the bubble moves.
+// Tests that depend on time run in a synctest bubble, which advances the clock of package
+// time.
 
-type bench struct {
+// client calls the operations of a Service, and stops the test if one fails.
+type client struct {
 	testing.TB
+
 	s *Service
 	c *call
 }
 
-func open(t testing.TB, dir string) *bench {
+func open(t testing.TB, dir string) *client {
 	t.Helper()
 	s, err := Open(dir, Options{Logger: zerolog.Nop(), CompactAfter: 16 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bench{t, s, &call{ctx: context.Background(), base: "http://local"}}
+	assert.Must(t, err)
+	return &client{TB: t, s: s, c: &call{ctx: context.Background(), base: "http://local"}}
 }
 
-func (b *bench) close() {
+func (b *client) close() {
 	b.Helper()
-	if err := b.s.Close(); err != nil {
-		b.Fatal(err)
-	}
+	assert.Must(b, b.s.Close())
 }
 
-func must[T any](t testing.TB, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func (b *bench) queue(name string, attrs map[string]string) string {
+func (b *client) queue(name string, attrs map[string]string) string {
 	b.Helper()
 	out, err := b.s.createQueue(b.c, &createQueueInput{QueueName: name, Attributes: attrs})
-	return must(b, out, err).QueueUrl
+	assert.Must(b, err)
+	return out.QueueUrl
 }
 
-func (b *bench) send(url, body string) string {
+func (b *client) send(url, body string) string {
 	b.Helper()
 	out, err := b.s.sendMessage(b.c, &sendInput{QueueUrl: url, MessageBody: body})
-	return must(b, out, err).MessageId
+	assert.Must(b, err)
+	return out.MessageId
 }
 
-func (b *bench) receive(url string, wait int32) []received {
+func (b *client) receive(url string, wait int32) []received {
 	b.Helper()
 	ten := int32(10)
-	out, err := b.s.receiveMessage(b.c, &receiveInput{QueueUrl: url, MaxNumberOfMessages: &ten, WaitTimeSeconds: &wait, AttributeNames: []string{"All"}, MessageAttributeNames: []string{"All"}})
-	return must(b, out, err).Messages
+	out, err := b.s.receiveMessage(b.c, &receiveInput{
+		QueueUrl: url, MaxNumberOfMessages: &ten, WaitTimeSeconds: &wait,
+		AttributeNames: []string{"All"}, MessageAttributeNames: []string{"All"},
+	})
+	assert.Must(b, err)
+	return out.Messages
 }
 
-func (b *bench) counts(url string) string {
+// wantCounts checks how many messages of a queue are visible, in flight and delayed.
+func (b *client) wantCounts(when, url string, visible, inFlight, delayed int) {
+	b.Helper()
+	got, want := b.counts(url), fmt.Sprintf("%d visible, %d in flight, %d delayed", visible, inFlight, delayed)
+	if got != want {
+		b.Errorf("%s: messages = %s, want %s", when, got, want)
+	}
+}
+
+func (b *client) counts(url string) string {
 	b.Helper()
 	out, err := b.s.getAttributes(b.c, &getAttributesInput{QueueUrl: url, AttributeNames: []string{"All"}})
-	a := must(b, out, err).Attributes
-	return a["ApproximateNumberOfMessages"] + "/" + a["ApproximateNumberOfMessagesNotVisible"] + "/" + a["ApproximateNumberOfMessagesDelayed"]
+	assert.Must(b, err)
+	a := out.Attributes
+	return fmt.Sprintf("%s visible, %s in flight, %s delayed", a["ApproximateNumberOfMessages"],
+		a["ApproximateNumberOfMessagesNotVisible"], a["ApproximateNumberOfMessagesDelayed"])
+}
+
+func (b *client) changeVisibility(url, handle string, seconds int32) {
+	b.Helper()
+	_, err := b.s.changeVisibility(b.c, &changeInput{QueueUrl: url, ReceiptHandle: handle, VisibilityTimeout: &seconds})
+	assert.Must(b, err)
 }
 
 func TestVisibilityDelayAndRetentionFollowTheClock(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "")
 		defer b.close()
 		q := b.queue("q", map[string]string{"VisibilityTimeout": "30", "DelaySeconds": "5", "MessageRetentionPeriod": "3600"})
 		b.send(q, "x")
-		if got := b.counts(q); got != "0/0/1" {
-			t.Errorf("delayed: %s", got)
-		}
+		b.wantCounts("after the send", q, 0, 0, 1)
 		start := time.Now()
 		first := b.receive(q, 20)
 		if d := time.Since(start); len(first) != 1 || d != 5*time.Second {
-			t.Fatalf("%d messages after %v", len(first), d)
+			t.Fatalf("received %d messages after %v, want 1 after the delay of 5s", len(first), d)
 		}
-		if got := b.counts(q); got != "0/1/0" {
-			t.Errorf("in flight: %s", got)
-		}
+		b.wantCounts("after the receive", q, 0, 1, 0)
 		start = time.Now()
 		if got := b.receive(q, 20); len(got) != 0 || time.Since(start) != 20*time.Second {
-			t.Errorf("long poll: %d after %v", len(got), time.Since(start))
+			t.Errorf("the long poll received %d messages after %v, want 0 after 20s", len(got), time.Since(start))
 		}
 		second := b.receive(q, 20)
 		if d := time.Since(start); len(second) != 1 || d != 30*time.Second {
-			t.Errorf("visible again: %d after %v", len(second), d)
+			t.Errorf("received %d messages %v after the first receive, want 1 after its visibility timeout of 30s", len(second), d)
 		}
-		// Shortening the timeout wakes a poll that waits for the longer one.
+		// A shorter timeout takes effect for a long poll that waits already.
 		go func() {
 			time.Sleep(3 * time.Second)
 			seven := int32(7)
-			if _, err := b.s.changeVisibility(b.c, &changeInput{QueueUrl: q, ReceiptHandle: second[0].ReceiptHandle, VisibilityTimeout: &seven}); err != nil {
-				t.Error(err)
+			in := &changeInput{QueueUrl: q, ReceiptHandle: second[0].ReceiptHandle, VisibilityTimeout: &seven}
+			if _, err := b.s.changeVisibility(b.c, in); err != nil {
+				t.Errorf("ChangeMessageVisibility failed: %v", err)
 			}
 		}()
 		start = time.Now()
 		if got := b.receive(q, 20); len(got) != 1 || time.Since(start) != 10*time.Second {
-			t.Errorf("shortened: %d after %v", len(got), time.Since(start))
+			t.Errorf("received %d messages after %v, want 1 after 10s, when the shortened timeout ends", len(got), time.Since(start))
 		}
 		time.Sleep(time.Hour)
 		if got := b.receive(q, 0); len(got) != 0 {
-			t.Errorf("expired message received: %v", got)
+			t.Errorf("received %v after the retention period, want nothing", got)
 		}
-		if got := b.counts(q); got != "0/0/0" {
-			t.Errorf("expired: %s", got)
-		}
+		b.wantCounts("after the retention period", q, 0, 0, 0)
 	})
 }
 
 func TestEachArrivalWakesOnePoll(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "")
 		defer b.close()
@@ -139,12 +151,13 @@ func TestEachArrivalWakesOnePoll(t *testing.T) {
 			total += n
 		}
 		if total != polls {
-			t.Errorf("received %d of %d", total, polls)
+			t.Errorf("the polls received %d messages, want all %d", total, polls)
 		}
 	})
 }
 
-func TestAPollThatLeavesPassesItsWakeUpOn(t *testing.T) {
+func TestACancelledPollPassesItsWakeUpToTheNext(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "")
 		defer b.close()
@@ -162,14 +175,15 @@ func TestAPollThatLeavesPassesItsWakeUpOn(t *testing.T) {
 		b.send(q, "x")
 		start := time.Now()
 		wg.Wait()
-		// Either the first poll took it before it saw the end, or the second did.
-		if len(late) == 0 && b.counts(q) != "0/1/0" || time.Since(start) > 10*time.Second {
-			t.Errorf("stranded: %s", b.counts(q))
+		// Either the first poll received it before it was cancelled, or the second did.
+		if len(late) == 0 && b.counts(q) != "0 visible, 1 in flight, 0 delayed" || time.Since(start) > 10*time.Second {
+			t.Errorf("after %v no poll has received the message: %s", time.Since(start), b.counts(q))
 		}
 	})
 }
 
 func TestDrainEndsLongPolls(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "")
 		q := b.queue("q", nil)
@@ -180,102 +194,98 @@ func TestDrainEndsLongPolls(t *testing.T) {
 		b.s.Drain()
 		wg.Wait()
 		if time.Since(start) != 0 {
-			t.Errorf("drained after %v", time.Since(start))
+			t.Errorf("the long poll returned %v after Drain, want at once", time.Since(start))
 		}
 		b.close()
 	})
 }
 
 func TestMoveTaskKeepsItsRateAndCanBeCancelled(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "")
 		defer b.close()
 		dlq := b.queue("dlq", nil)
-		q := b.queue("q", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + b.s.arn("dlq") + `","maxReceiveCount":1}`})
+		q := b.queue("q", map[string]string{"RedrivePolicy": redriveAfterOne(b.s.arn("dlq"))})
 		for i := range 100 {
 			b.send(dlq, fmt.Sprint(i))
 		}
 		rate := int32(10)
-		started, err := b.s.startMove(b.c, &startMoveInput{SourceArn: b.s.arn("dlq"), DestinationArn: b.s.arn("q"), MaxNumberOfMessagesPerSecond: &rate})
-		task := must(t, started, err).TaskHandle
+		task, err := b.s.startMove(b.c, &startMoveInput{
+			SourceArn: b.s.arn("dlq"), DestinationArn: b.s.arn("q"), MaxNumberOfMessagesPerSecond: &rate,
+		})
+		assert.Must(t, err)
 		if _, err := b.s.startMove(b.c, &startMoveInput{SourceArn: b.s.arn("dlq")}); err == nil {
-			t.Error("a second task was accepted")
+			t.Error("a second task of the same source was accepted")
 		}
 		time.Sleep(4*time.Second + 50*time.Millisecond)
-		cancelled, err := b.s.cancelMove(b.c, &cancelMoveInput{TaskHandle: task})
-		if n := must(t, cancelled, err).ApproximateNumberOfMessagesMoved; n != 41 {
-			t.Errorf("moved %d in four seconds at ten a second", n)
+		cancelled, err := b.s.cancelMove(b.c, &cancelMoveInput{TaskHandle: task.TaskHandle})
+		assert.Must(t, err)
+		if n := cancelled.ApproximateNumberOfMessagesMoved; n != 41 {
+			t.Errorf("moved %d messages in 4 s at 10 per second, want 41: the first at once", n)
 		}
 		synctest.Wait()
 		list, err := b.s.listMoves(b.c, &listMovesInput{SourceArn: b.s.arn("dlq")})
-		if r := must(t, list, err).Results; len(r) != 1 || r[0].Status != "CANCELLED" {
-			t.Errorf("tasks %+v", r)
+		assert.Must(t, err)
+		if r := list.Results; len(r) != 1 || r[0].Status != "CANCELLED" {
+			t.Errorf("tasks = %+v, want one with status CANCELLED", r)
 		}
-		if b.counts(q) != "41/0/0" || b.counts(dlq) != "59/0/0" {
-			t.Errorf("queue %s, dead letters %s", b.counts(q), b.counts(dlq))
-		}
+		b.wantCounts("destination", q, 41, 0, 0)
+		b.wantCounts("dead-letter queue", dlq, 59, 0, 0)
 	})
 }
 
+// redriveAfterOne returns a policy that dead-letters a message at its second receive.
+func redriveAfterOne(dlqARN string) string {
+	return `{"deadLetterTargetArn":"` + dlqARN + `","maxReceiveCount":1}`
+}
+
 func TestReopenKeepsQueuesAndMessages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	b := open(t, dir)
 	dlq := b.queue("dlq", nil)
-	q := b.queue("q", map[string]string{"VisibilityTimeout": "600", "RedrivePolicy": `{"deadLetterTargetArn":"` + b.s.arn("dlq") + `","maxReceiveCount":1}`})
-	gone := b.queue("gone", nil)
-	b.send(gone, "x")
-	must(t, must2(b.s.deleteQueue(b.c, &queueURLInput{gone})), nil)
+	q := b.queue("q", map[string]string{"VisibilityTimeout": "600", "RedrivePolicy": redriveAfterOne(b.s.arn("dlq"))})
+	deleted := b.queue("deleted", nil)
+	b.send(deleted, "x")
+	_, err := b.s.deleteQueue(b.c, &queueURLInput{QueueUrl: deleted})
+	assert.Must(t, err)
 
 	attrs := messageAttributes{"k": {DataType: "String", StringValue: "v"}, "b": {DataType: "Binary", BinaryValue: []byte{1}}}
-	if _, err := b.s.sendMessage(b.c, &sendInput{QueueUrl: q, MessageBody: "dies", MessageAttributes: attrs}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = b.s.sendMessage(b.c, &sendInput{QueueUrl: q, MessageBody: "poison", MessageAttributes: attrs})
+	assert.Must(t, err)
 	m := b.receive(q, 0)[0]
-	zero := int32(0)
-	if _, err := b.s.changeVisibility(b.c, &changeInput{QueueUrl: q, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: &zero}); err != nil {
-		t.Fatal(err)
-	}
-	b.receive(q, 0) // moves it
+	b.changeVisibility(q, m.ReceiptHandle, 0)
+	b.receive(q, 0) // the second receive moves it to the dead-letter queue
 	b.send(q, "in flight")
 	handle := b.receive(q, 0)[0].ReceiptHandle
-	for i := range 2_000 { // makes the journal compact several times
+	for i := range 2_000 { // enough for several compactions of the journal
 		b.send(q, fmt.Sprint(i))
 		got := b.receive(q, 0)
 		if len(got) != 1 {
-			t.Fatalf("received %d", len(got))
+			t.Fatalf("received %d messages in round %d, want 1", len(got), i)
 		}
-		if _, err := b.s.deleteMessage(b.c, &deleteInput{q, got[0].ReceiptHandle}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := b.s.deleteMessage(b.c, &deleteInput{QueueUrl: q, ReceiptHandle: got[0].ReceiptHandle})
+		assert.Must(t, err)
 	}
-	b.send(q, "waits")
+	b.send(q, "visible")
 	b.close()
 
 	b = open(t, dir)
 	defer b.close()
-	if got := b.counts(q); got != "1/1/0" {
-		t.Errorf("queue %s", got)
-	}
-	if _, err := b.s.getQueueURL(b.c, &getQueueURLInput{QueueName: "gone"}); err == nil {
-		t.Error("deleted queue is back")
+	b.wantCounts("after the restart", q, 1, 1, 0)
+	if _, err := b.s.getQueueURL(b.c, &getQueueURLInput{QueueName: "deleted"}); err == nil {
+		t.Error("the deleted queue exists after the restart")
 	}
 	dead := b.receive(dlq, 0)
-	if len(dead) != 1 || dead[0].Body != "dies" || dead[0].MD5OfMessageAttributes != m.MD5OfMessageAttributes || dead[0].Attributes["DeadLetterQueueSourceArn"] != b.s.arn("q") {
-		t.Errorf("dead letters %+v", dead)
+	if len(dead) != 1 || dead[0].Body != "poison" || dead[0].MD5OfMessageAttributes != m.MD5OfMessageAttributes ||
+		dead[0].Attributes["DeadLetterQueueSourceArn"] != b.s.arn("q") {
+		t.Errorf("dead letters = %+v, want the poison message with its attributes and its source", dead)
 	}
-	if _, err := b.s.deleteMessage(b.c, &deleteInput{q, handle}); err != nil {
-		t.Errorf("handle from before: %v", err)
+	if _, err := b.s.deleteMessage(b.c, &deleteInput{QueueUrl: q, ReceiptHandle: handle}); err != nil {
+		t.Errorf("deleting with a handle from before the restart failed: %v", err)
 	}
-	if got := b.counts(q); got != "1/0/0" {
-		t.Errorf("queue after delete %s", got)
-	}
-}
-
-func must2[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
+	b.wantCounts("after the delete", q, 1, 0, 0)
 }
 
 func FuzzReplayNeverPanics(f *testing.F) {

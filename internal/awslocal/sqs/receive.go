@@ -3,6 +3,8 @@ package sqs
 import (
 	"context"
 	"encoding/hex"
+	"math"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -15,20 +17,20 @@ func (s *Service) receiveMessage(c *call, in *receiveInput) (*receiveOutput, err
 	if err != nil {
 		return nil, err
 	}
-	set := q.set.Load()
-	n, err := within(in.MaxNumberOfMessages, 1, 1, maxReceive, "MaxNumberOfMessages")
+	set := q.settings.Load()
+	n, err := intParameter(in.MaxNumberOfMessages, 1, 1, maxReceive, "MaxNumberOfMessages")
 	if err != nil {
 		return nil, err
 	}
-	visibility, err := within(in.VisibilityTimeout, int(set.visibility/time.Second), 0, maxVisibility, "VisibilityTimeout")
+	visibility, err := intParameter(in.VisibilityTimeout, int(set.visibility/time.Second), 0, maxVisibility, "VisibilityTimeout")
 	if err != nil {
 		return nil, err
 	}
-	wait, err := within(in.WaitTimeSeconds, int(set.wait/time.Second), 0, maxWait, "WaitTimeSeconds")
+	wait, err := intParameter(in.WaitTimeSeconds, int(set.wait/time.Second), 0, maxWait, "WaitTimeSeconds")
 	if err != nil {
 		return nil, err
 	}
-	view, err := newView(in)
+	attributes, err := newAttributeFilter(in)
 	if err != nil {
 		return nil, err
 	}
@@ -37,50 +39,57 @@ func (s *Service) receiveMessage(c *call, in *receiveInput) (*receiveOutput, err
 		if out.Messages == nil {
 			out.Messages = make([]received, 0, n)
 		}
-		out.Messages = append(out.Messages, view.show(s, q, m))
+		out.Messages = append(out.Messages, attributes.render(s, q, m))
 	})
 	return out, err
 }
 
-func within(v *int32, standard, low, high int, parameter string) (int, error) {
+// intParameter returns an optional parameter, or initial if it is missing. It must be
+// between low and high.
+func intParameter(v *int32, initial, low, high int, parameter string) (int, error) {
 	if v == nil {
-		return standard, nil
+		return initial, nil
 	}
 	if int(*v) < low || int(*v) > high {
-		return 0, errValue(*v, parameter, "Must be >= "+strconv.Itoa(low)+" and <= "+strconv.Itoa(high)+", if provided.")
+		return 0, errInvalidValue(*v, parameter, "Must be >= "+strconv.Itoa(low)+" and <= "+strconv.Itoa(high)+", if provided.")
 	}
 	return int(*v), nil
 }
 
-// receive hands up to n messages to show, under the queue's lock. If there are
-// none it waits: for a message that arrives or comes due, the end of wait, of
-// ctx or of the service.
+// receive calls show with up to n visible messages, while it holds the queue's lock. If
+// there are none it waits until a message becomes visible, wait has passed, ctx ends or
+// the service drains.
 func (s *Service) receive(ctx context.Context, q *queue, n int, visibility, wait time.Duration, show func(*message)) error {
 	var timeout <-chan time.Time
 	for {
-		dlq, limit := s.deadLetters(q) // before the lock: it takes Service.mu
+		dlq, limit := s.redriveTarget(q) // before q.mu is locked, because it locks Service.mu
 		now := time.Now().UnixNano()
 		q.mu.Lock()
-		if q.gone {
+		if q.deleted {
 			q.mu.Unlock()
 			return errNoQueue()
 		}
 		q.advance(now)
 		if q.counts[inFlight] >= maxInFlight {
 			q.mu.Unlock()
-			return &wire.Error{Status: 403, Shape: shape + "OverLimit", Code: "OverLimit", Message: "Too many messages in flight."}
+			return &wire.Error{
+				Status: http.StatusForbidden, Shape: shape + "OverLimit", Code: "OverLimit", Message: "Too many messages in flight.",
+			}
 		}
-		got, dead := s.take(q, now, n, visibility, dlq != nil && dlq != q, limit, show)
+		if dlq == nil || dlq == q {
+			limit = math.MaxInt
+		}
+		got, dead := s.takeVisible(q, now, n, visibility, limit, show)
 		if got > 0 || wait <= 0 {
-			q.wakeUp(now)
+			q.wakePolls(now)
 			q.mu.Unlock()
-			s.bury(q, dlq, dead)
+			s.deadLetter(q, dlq, dead)
 			return nil
 		}
-		w, place := q.wait()
-		q.wakeUp(now) // arms the timer
+		w, element := q.addWaiter()
+		q.wakePolls(now) // arms the timer
 		q.mu.Unlock()
-		s.bury(q, dlq, dead)
+		s.deadLetter(q, dlq, dead)
 
 		if timeout == nil {
 			t := time.NewTimer(wait)
@@ -90,36 +99,40 @@ func (s *Service) receive(ctx context.Context, q *queue, n int, visibility, wait
 		select {
 		case <-w.wake:
 		case <-timeout:
-			q.leave(w, place)
-			wait = 0 // look once more: something may have come at this moment
-		case <-s.done:
-			q.leave(w, place)
+			q.removeWaiter(w, element)
+			wait = 0 // look once more: a message may have arrived at the same moment
+		case <-s.draining:
+			q.removeWaiter(w, element)
 			wait = 0
 		case <-ctx.Done():
-			q.leave(w, place)
-			return nil // nobody is left to take a message
+			q.removeWaiter(w, element)
+			return nil // the client has disconnected
 		}
 	}
 }
 
-// take moves visible messages into flight and shows them. Those received too
-// often are taken out and returned.
-func (s *Service) take(q *queue, now int64, n int, visibility time.Duration, redrive bool, limit int, show func(*message)) (got int, dead []*message) {
-	var again [maxReceive]*message // with no visibility timeout: visible at once, but not twice in one answer
-	back := 0
+// takeVisible puts up to n visible messages into flight and calls show for each. It takes
+// messages that were received limit times out of the queue and returns them as dead.
+func (s *Service) takeVisible(
+	q *queue, now int64, n int, visibility time.Duration, limit int, show func(*message),
+) (got int, dead []*message) {
+	// Without a visibility timeout a message is visible again at once, but must not be in
+	// one response twice.
+	var immediate [maxReceive]*message
+	count := 0
 	for got < n && q.ready.head != nil {
 		m := q.ready.head
 		switch {
 		case q.expired(m, now):
-			q.drop(m)
-			s.append(goneRecord(m.id))
+			q.remove(m)
+			s.append(deletedRecord(m.id))
 			continue
-		case redrive && m.receives >= limit:
-			q.drop(m)
+		case m.receives >= limit:
+			q.remove(m)
 			dead = append(dead, m)
 			continue
 		}
-		q.lift(m)
+		q.detach(m)
 		m.receives++
 		if m.first == 0 {
 			m.first = now
@@ -128,95 +141,71 @@ func (s *Service) take(q *queue, now int64, n int, visibility time.Duration, red
 			m.due = now + int64(visibility)
 			q.place(m, now, inFlight)
 		} else {
-			again[back] = m
-			back++
+			immediate[count] = m
+			count++
 		}
 		s.append(stateRecord(m))
 		show(m)
 		got++
 	}
-	for _, m := range again[:back] {
+	for _, m := range immediate[:count] {
 		q.place(m, now, inFlight)
 	}
 	return got, dead
 }
 
-// bury puts messages that left q into its dead-letter queue, keeping id and
-// age. Until the record is written the journal still has them in q.
-func (s *Service) bury(q, dlq *queue, dead []*message) {
+// deadLetter moves messages that were taken out of q to its dead-letter queue. They keep
+// their id and age. Until the record is written the journal still has them in q.
+func (s *Service) deadLetter(q, dlq *queue, dead []*message) {
 	for _, m := range dead {
 		m.source, m.due, m.receives, m.first = q.arn, 0, 0, 0
 		if !s.move(dlq, m) {
-			s.move(q, m) // deleted meanwhile: it stays, as with AWS
+			s.move(q, m) // the dead-letter queue was just deleted: the message stays, as with AWS
 		}
 	}
 }
 
+// move puts a message into q. It returns false if q was deleted.
 func (s *Service) move(q *queue, m *message) bool {
 	now := time.Now().UnixNano()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone {
+	if q.deleted {
 		return false
 	}
 	q.add(m, now)
-	s.append(putRecord(q, m, nil))
-	q.wakeUp(now)
+	s.append(messageRecord(q, m, nil))
+	q.wakePolls(now)
 	return true
 }
 
-func (s *Service) deleteMessage(_ *call, in *deleteInput) (*empty, error) {
-	q, err := s.byURL(in.QueueUrl)
-	if err != nil {
-		return nil, err
-	}
-	commit, err := s.delete(q, in.ReceiptHandle)
-	if err != nil {
-		return nil, err
-	}
-	return &nothing, commit.Wait() //nolint:wrapcheck // becomes an InternalFailure
-}
-
-var nothing empty
-
-func (s *Service) changeVisibility(_ *call, in *changeInput) (*empty, error) {
-	q, err := s.byURL(in.QueueUrl)
-	if err != nil {
-		return nil, err
-	}
-	commit, err := s.rehide(q, in.ReceiptHandle, in.VisibilityTimeout)
-	if err != nil {
-		return nil, err
-	}
-	return &nothing, commit.Wait() //nolint:wrapcheck // becomes an InternalFailure
-}
-
-// view is what of a message the receiver asked for.
-type view struct {
+// attributeFilter selects the attributes that a receive returns.
+type attributeFilter struct {
 	all    bool
-	system []string
-	attrs  []string
+	system []string // names of system attributes
+	attrs  []string // names and prefixes of message attributes
 }
 
+// systemAttributes are the names of a message's system attributes.
 var systemAttributes = [...]string{
 	"SenderId", "SentTimestamp", "ApproximateReceiveCount", "ApproximateFirstReceiveTimestamp",
 	"AWSTraceHeader", "DeadLetterQueueSourceArn", "MessageGroupId", "SequenceNumber", "MessageDeduplicationId",
 }
 
-func newView(in *receiveInput) (*view, error) {
-	v := &view{attrs: in.MessageAttributeNames}
+func newAttributeFilter(in *receiveInput) (*attributeFilter, error) {
+	v := &attributeFilter{attrs: in.MessageAttributeNames}
 	for _, names := range [...][]string{in.AttributeNames, in.MessageSystemAttributeNames} {
 		for _, name := range names {
 			if name == "All" {
 				v.all = true
 				continue
 			}
-			known := knownAttribute(name) // AttributeNames once took queue attributes
+			known := knownAttribute(name) // AttributeNames used to accept queue attributes
 			for _, s := range systemAttributes {
 				known = known || s == name
 			}
 			if !known {
-				return nil, errAttributeName(name)
+				return nil, errUnknownAttribute(name)
 			}
 			v.system = append(v.system, name)
 		}
@@ -227,7 +216,8 @@ func newView(in *receiveInput) (*view, error) {
 	return v, nil
 }
 
-func (v *view) show(s *Service, q *queue, m *message) received {
+// render returns the message as a receive returns it.
+func (v *attributeFilter) render(s *Service, q *queue, m *message) received {
 	var handle [64]byte
 	r := received{
 		MessageId: m.id.String(), ReceiptHandle: string(appendHandle(handle[:0], q.id, m.id, m.receives)),
@@ -246,7 +236,7 @@ func (v *view) show(s *Service, q *queue, m *message) received {
 	}
 	chosen := make(messageAttributes, len(m.attrs))
 	for name, a := range m.attrs {
-		if v.wants(name) {
+		if v.includes(name) {
 			chosen[name] = a
 		}
 	}
@@ -263,18 +253,20 @@ func (v *view) show(s *Service, q *queue, m *message) received {
 	return r
 }
 
-func (v *view) wants(name string) bool {
-	for _, w := range v.attrs {
-		if w == name || w == "All" {
+// includes reports whether the receive returns the message attribute of that name.
+func (v *attributeFilter) includes(name string) bool {
+	for _, selector := range v.attrs {
+		if selector == name || selector == "All" {
 			return true
 		}
-		if prefix, ok := strings.CutSuffix(w, ".*"); ok && strings.HasPrefix(name, prefix) {
+		if prefix, ok := strings.CutSuffix(selector, ".*"); ok && strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	return false
 }
 
+// system returns a system attribute, or "".
 func (m *message) system(name, account string) string {
 	millis := func(t int64) string { return strconv.FormatInt(t/int64(time.Millisecond), 10) }
 	switch name {
@@ -294,19 +286,4 @@ func (m *message) system(name, account string) string {
 		return m.source
 	}
 	return ""
-}
-
-// AppendJSON writes the answer without reflection: it is the hot path.
-func (o *receiveOutput) AppendJSON(b []byte) []byte {
-	if len(o.Messages) == 0 {
-		return append(b, "{}"...)
-	}
-	b = append(b, `{"Messages":[`...)
-	for i := range o.Messages {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = o.Messages[i].appendJSON(b)
-	}
-	return append(b, "]}"...)
 }

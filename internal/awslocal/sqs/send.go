@@ -17,7 +17,7 @@ func (s *Service) sendMessage(_ *call, in *sendInput) (*sendOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, delay, err := prepare(q, &sendEntry{
+	m, delay, err := newMessageFrom(q, &sendEntry{
 		MessageBody: in.MessageBody, DelaySeconds: in.DelaySeconds,
 		MessageAttributes: in.MessageAttributes, MessageSystemAttributes: in.MessageSystemAttributes,
 		MessageGroupId: in.MessageGroupId, MessageDeduplicationId: in.MessageDeduplicationId,
@@ -52,19 +52,20 @@ func (s *Service) sendBatch(_ *call, in *sendBatchInput) (*sendBatchOutput, erro
 		total += messageSize(in.Entries[i].MessageBody, in.Entries[i].MessageAttributes)
 	}
 	if total > maxMessageBytes {
-		return nil, errOld("BatchRequestTooLong", fmt.Sprintf(
+		return nil, errLegacy("BatchRequestTooLong", fmt.Sprintf(
 			"Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxMessageBytes, total))
 	}
 	out := &sendBatchOutput{Successful: make([]sendEntryOutput, 0, len(in.Entries))}
 	var last journal.Commit
 	for i := range in.Entries {
 		e := &in.Entries[i]
-		m, delay, err := prepare(q, e)
+		m, delay, err := newMessageFrom(q, e)
 		if err != nil {
 			out.Failed = append(out.Failed, failed(e.Id, err))
 			continue
 		}
-		if last, err = s.send(q, delay, m); err != nil {
+		last, err = s.send(q, delay, m)
+		if err != nil {
 			return nil, err
 		}
 		r := sendEntryOutput{Id: e.Id, MessageId: m.id.String(), MD5OfMessageBody: hex.EncodeToString(m.bodyMD5[:])}
@@ -73,27 +74,27 @@ func (s *Service) sendBatch(_ *call, in *sendBatchInput) (*sendBatchOutput, erro
 		}
 		out.Successful = append(out.Successful, r)
 	}
-	// The journal keeps its order: with the last, all before it are durable.
+	// The journal writes in order, so when the last is durable, all before it are.
 	if err := last.Wait(); err != nil {
 		return nil, fmt.Errorf("send to %s: %w", q.name, err)
 	}
 	return out, nil
 }
 
-// prepare checks one entry and makes its message.
-func prepare(q *queue, e *sendEntry) (*message, time.Duration, error) {
+// newMessageFrom validates an entry and returns its message and delay.
+func newMessageFrom(q *queue, e *sendEntry) (*message, time.Duration, error) {
 	if e.MessageBody == "" {
 		return nil, 0, errMissing("MessageBody")
 	}
 	if e.MessageDeduplicationId != "" {
-		return nil, 0, errValue(e.MessageDeduplicationId, "MessageDeduplicationId",
+		return nil, 0, errInvalidValue(e.MessageDeduplicationId, "MessageDeduplicationId",
 			"The request includes a parameter that is not valid for this queue type.")
 	}
-	set := q.set.Load()
+	set := q.settings.Load()
 	delay := set.delay
 	if d := e.DelaySeconds; d != nil {
 		if *d < 0 || *d > maxDelay {
-			return nil, 0, errValue(*d, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
+			return nil, 0, errInvalidValue(*d, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
 		}
 		delay = time.Duration(*d) * time.Second
 	}
@@ -103,26 +104,27 @@ func prepare(q *queue, e *sendEntry) (*message, time.Duration, error) {
 	if err := checkSize(q, messageSize(e.MessageBody, e.MessageAttributes)); err != nil {
 		return nil, 0, err
 	}
-	if !allowed(e.MessageBody) {
-		return nil, 0, errContents("The message contains characters outside the allowed set.")
+	if !validText(e.MessageBody) {
+		return nil, 0, errInvalidContents("The message contains characters outside the allowed set.")
 	}
 	m := newMessage(e.MessageBody, e.MessageAttributes)
 	m.group = e.MessageGroupId
 	for name, a := range e.MessageSystemAttributes {
 		if name != "AWSTraceHeader" || a.DataType != "String" {
-			return nil, 0, errValue(name, "MessageSystemAttributes", "Only AWSTraceHeader of type String is supported.")
+			return nil, 0, errInvalidValue(name, "MessageSystemAttributes", "Only AWSTraceHeader of type String is supported.")
 		}
 		m.trace = a.StringValue
 	}
 	return m, delay, nil
 }
 
-func errContents(message string) *wire.Error {
+func errInvalidContents(message string) *wire.Error {
 	return &wire.Error{Shape: shape + "InvalidMessageContents", Code: "InvalidMessageContents", Message: message}
 }
 
+// checkSize checks a message's size, in bytes, against the queue's MaximumMessageSize.
 func checkSize(q *queue, size int) error {
-	if limit := q.set.Load().maxSize; size > limit {
+	if limit := q.settings.Load().maxSize; size > limit {
 		return &wire.Error{
 			Shape: coral + "InvalidParameterValueException", Code: "InvalidParameterValue",
 			Message: "One or more parameters are invalid. Reason: Message must be shorter than " + strconv.Itoa(limit) + " bytes.",
@@ -131,6 +133,7 @@ func checkSize(q *queue, size int) error {
 	return nil
 }
 
+// messageSize returns the bytes that count against the size limit: body and attributes.
 func messageSize(body string, attrs messageAttributes) int {
 	n := len(body)
 	for name, a := range attrs {
@@ -139,36 +142,36 @@ func messageSize(body string, attrs messageAttributes) int {
 	return n
 }
 
-// checkAttributes is
+// checkAttributes checks message attributes against
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 func checkAttributes(attrs messageAttributes) error {
 	if len(attrs) > maxAttributes {
-		return errValue(len(attrs), "MessageAttributes", "Number of message attributes exceeds the allowed maximum 10.")
+		return errInvalidValue(len(attrs), "MessageAttributes", "Number of message attributes exceeds the allowed maximum 10.")
 	}
 	for name, a := range attrs {
 		if !validAttributeName(name) {
-			return errValue(name, "MessageAttributes", "The message attribute name is not valid.")
+			return errInvalidValue(name, "MessageAttributes", "The message attribute name is not valid.")
 		}
 		kind, _, _ := strings.Cut(a.DataType, ".")
 		switch kind {
 		case "String", "Number":
 			if a.StringValue == "" {
-				return errValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
+				return errInvalidValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
 			}
-			if !allowed(a.StringValue) {
-				return errContents("The message attribute " + name + " contains characters outside the allowed set.")
+			if !validText(a.StringValue) {
+				return errInvalidContents("The message attribute " + name + " contains characters outside the allowed set.")
 			}
 			if kind == "Number" {
 				if _, err := strconv.ParseFloat(a.StringValue, 64); err != nil {
-					return errValue(a.StringValue, "MessageAttributes", "The message attribute "+name+" is not a number.")
+					return errInvalidValue(a.StringValue, "MessageAttributes", "The message attribute "+name+" is not a number.")
 				}
 			}
 		case "Binary":
 			if len(a.BinaryValue) == 0 {
-				return errValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
+				return errInvalidValue(name, "MessageAttributes", "The message attribute must contain a non-empty attribute value.")
 			}
 		default:
-			return errValue(name, "MessageAttributes",
+			return errInvalidValue(name, "MessageAttributes",
 				"The message attribute must have a type that is String, Number or Binary, perhaps with a custom label.")
 		}
 	}
@@ -184,9 +187,10 @@ func validAttributeName(name string) bool {
 	return ok && !strings.HasPrefix(lower, "aws.") && !strings.HasPrefix(lower, "amazon.")
 }
 
-// allowed reports whether SQS takes the text: the characters of XML 1.0, see
+// validText reports whether SQS accepts the text: it may hold the characters of XML 1.0;
+// see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-func allowed(s string) bool {
+func validText(s string) bool {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -205,29 +209,30 @@ func allowed(s string) bool {
 	return true
 }
 
-// checkBatch is what every batch is refused for as a whole.
+// checkBatch checks the number and the ids of a batch's entries. Its errors fail the
+// whole request.
 func checkBatch(n int, id func(int) string) error {
 	if n == 0 {
-		return errOld("EmptyBatchRequest", "There should be at least one entry in the request.")
+		return errLegacy("EmptyBatchRequest", "There should be at least one entry in the request.")
 	}
 	if n > maxBatchEntries {
-		return errOld("TooManyEntriesInBatchRequest", fmt.Sprintf("Maximum number of entries per request are 10. You have sent %d.", n))
+		return errLegacy("TooManyEntriesInBatchRequest", fmt.Sprintf("Maximum number of entries per request are 10. You have sent %d.", n))
 	}
 	for i := range n {
 		if x := id(i); len(x) > 80 || strings.ContainsRune(x, '.') || !validAttributeName(x) {
-			return errOld("InvalidBatchEntryId",
+			return errLegacy("InvalidBatchEntryId",
 				"A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
 		}
 		for j := range i {
 			if id(i) == id(j) {
-				return errOld("BatchEntryIdsNotDistinct", "Id "+id(i)+" repeated.")
+				return errLegacy("BatchEntryIdsNotDistinct", "Id "+id(i)+" repeated.")
 			}
 		}
 	}
 	return nil
 }
 
-// failed is a batch entry's error.
+// failed returns the result of a batch entry that failed with err.
 func failed(id string, err error) failedEntry {
 	e := wire.AsError(err)
 	return failedEntry{Id: id, Code: e.Code, Message: e.Message, SenderFault: !e.Server}

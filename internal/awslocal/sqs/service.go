@@ -15,31 +15,33 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Options of a Service.
+// Options configures a Service. The zero value is usable.
 type Options struct {
-	Region       string // default us-east-1
-	AccountID    string // default 000000000000
-	Logger       zerolog.Logger
-	CompactAfter int64 // see journal.Options
+	Region       string         // default us-east-1
+	AccountID    string         // default 000000000000
+	Logger       zerolog.Logger // the zero value writes nothing
+	CompactAfter int64          // bytes; see journal.Options
 }
 
-// Service is the queues of one account in one region.
+// Service implements the queues of one account in one region. Its methods are safe for
+// concurrent use.
 type Service struct {
-	opt  Options
-	log  *journal.Journal
-	done chan struct{} // closed by Drain: long polls return
+	opt      Options
+	log      *journal.Journal
+	draining chan struct{} // closed by Drain
 
-	mu     sync.RWMutex
-	queues map[string]*queue // by name
-	gone   map[string]int64  // when queues were deleted, by name; not kept over restarts
-	tasks  []*moveTask       // newest first
+	mu        sync.RWMutex      // guards the fields below
+	queues    map[string]*queue // by name
+	deletedAt map[string]int64  // Unix nanoseconds by the deleted queue's name; lost at a restart
+	tasks     []*moveTask       // newest first
 
 	drain      sync.Once
-	background sync.WaitGroup // move tasks
-	appends    atomic.Uint64
+	background sync.WaitGroup // running move tasks
+	appends    atomic.Uint64  // journal records written
 }
 
-// Open reads the queues kept in dir; "" keeps nothing.
+// Open returns a Service with the queues in dir; with "" it keeps them in memory only.
+// The caller must Close it.
 func Open(dir string, o Options) (*Service, error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -47,7 +49,9 @@ func Open(dir string, o Options) (*Service, error) {
 	if o.AccountID == "" {
 		o.AccountID = "000000000000"
 	}
-	s := &Service{opt: o, done: make(chan struct{}), queues: make(map[string]*queue), gone: make(map[string]int64)}
+	s := &Service{
+		opt: o, draining: make(chan struct{}), queues: make(map[string]*queue), deletedAt: make(map[string]int64),
+	}
 	r := newReplay(s)
 	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, r.record)
 	if err != nil {
@@ -58,16 +62,17 @@ func Open(dir string, o Options) (*Service, error) {
 	return s, nil
 }
 
-// Drain makes long polls, now and later, return at once with what there is, so
-// that an HTTP server can shut down softly.
-func (s *Service) Drain() { s.drain.Do(func() { close(s.done) }) }
+// Drain makes all long polls, present and future, return at once with the messages
+// that are there, so that an HTTP server can shut down gracefully. It can be called
+// more than once.
+func (s *Service) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
 // Close ends long polls, move tasks and compaction, and closes the journal.
 func (s *Service) Close() error {
 	s.Drain()
 	s.background.Wait()
 	err := s.log.Close()
-	// Only now: a snapshot taken of no queues would be one of nothing.
+	// Not before the journal is closed: a snapshot of no queues would be empty.
 	s.mu.Lock()
 	queues := s.queues
 	s.queues = make(map[string]*queue)
@@ -88,11 +93,11 @@ func (s *Service) arn(name string) string {
 func (s *Service) newQueue(name string, set *settings, tags map[string]string) *queue {
 	q := &queue{id: rand.Uint64(), name: name, arn: s.arn(name), created: time.Now().UnixNano(), tags: tags} //nolint:gosec // not a secret
 	q.init()
-	q.set.Store(set)
+	q.settings.Store(set)
 	return q
 }
 
-// byARN finds a queue of this account; nil if there is none.
+// byARN returns the queue with that ARN, or nil.
 func (s *Service) byARN(arn string) *queue {
 	name, ok := strings.CutPrefix(arn, s.arn(""))
 	if !ok {
@@ -101,14 +106,15 @@ func (s *Service) byARN(arn string) *queue {
 	return s.byName(name)
 }
 
+// byName returns the queue of that name, or nil.
 func (s *Service) byName(name string) *queue {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.queues[name]
 }
 
-// byURL finds the queue that a QueueUrl parameter names. Host and port are not
-// compared: the endpoint may be reached under several names.
+// byURL returns the queue that a QueueUrl parameter names. It ignores host and port,
+// because the endpoint may be reached under several names.
 func (s *Service) byURL(url string) (*queue, error) {
 	if url == "" {
 		return nil, errMissing("QueueUrl")
@@ -127,20 +133,22 @@ func (s *Service) byURL(url string) (*queue, error) {
 	return nil, errNoQueue()
 }
 
-// deadLetters gives the queue and count that a message moves at, or nil.
-func (s *Service) deadLetters(q *queue) (*queue, int) {
-	r := q.set.Load().redrive
+// redriveTarget returns q's dead-letter queue, and the number of receives after which a
+// message moves there. The queue is nil without a redrive policy, or if it was deleted.
+func (s *Service) redriveTarget(q *queue) (*queue, int) {
+	r := q.settings.Load().redrive
 	if r == nil {
 		return nil, 0
 	}
 	return s.byARN(r.target), r.maxReceives
 }
 
-// Exists reports whether an ARN names a queue here.
+// Exists reports whether a queue with that ARN exists.
 func (s *Service) Exists(arn string) bool { return s.byARN(arn) != nil }
 
-// Enqueue puts a message into a queue named by its ARN, as SNS does. It is
-// durable when the commit's Wait has returned.
+// Enqueue sends a message to the queue with that ARN, as SNS does. The message is
+// durable when the commit's Wait has returned nil. If the queue does not exist or the
+// message is too large, Enqueue returns a *wire.Error.
 func (s *Service) Enqueue(_ context.Context, arn, body string, attrs map[string]wire.MessageAttribute) (journal.Commit, error) {
 	q := s.byARN(arn)
 	if q == nil {
@@ -150,10 +158,10 @@ func (s *Service) Enqueue(_ context.Context, arn, body string, attrs map[string]
 	if err := checkSize(q, messageSize(body, attrs)); err != nil {
 		return journal.Commit{}, err
 	}
-	return s.send(q, q.set.Load().delay, m)
+	return s.send(q, q.settings.Load().delay, m)
 }
 
-// send stores messages and wakes who waits for them.
+// send stores a message and wakes a long poll for it.
 func (s *Service) send(q *queue, delay time.Duration, m *message) (journal.Commit, error) {
 	now := time.Now().UnixNano()
 	m.sent = now
@@ -162,11 +170,11 @@ func (s *Service) send(q *queue, delay time.Duration, m *message) (journal.Commi
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone {
+	if q.deleted {
 		return journal.Commit{}, errNoQueue()
 	}
 	q.add(m, now)
-	c := s.append(putRecord(q, m, nil))
-	q.wakeUp(now)
+	c := s.append(messageRecord(q, m, nil))
+	q.wakePolls(now)
 	return c, nil
 }

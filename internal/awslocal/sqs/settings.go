@@ -11,36 +11,37 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// settings are a queue's attributes, parsed. A value is never changed, only
-// replaced.
+// settings holds a queue's parsed attributes. It is immutable: a change replaces it.
 type settings struct {
-	raw        map[string]string // as given, and defaults
+	raw        map[string]string // the attributes as given, and the defaults
 	delay      time.Duration
 	maxSize    int
 	retention  time.Duration
 	wait       time.Duration
 	visibility time.Duration
-	redrive    *redrive // nil: none
+	redrive    *redrive // nil without a RedrivePolicy
 }
 
+// redrive is a parsed RedrivePolicy.
 type redrive struct {
-	target      string // ARN
+	target      string // ARN of the dead-letter queue
 	maxReceives int
 }
 
-var integerAttributes = map[string]struct{ low, high, standard int }{
-	"DelaySeconds":                  {0, maxDelay, 0},
-	"MaximumMessageSize":            {minMessageLimit, maxMessageBytes, maxMessageBytes},
-	"MessageRetentionPeriod":        {minRetention, maxRetention, defaultRetention},
-	"ReceiveMessageWaitTimeSeconds": {0, maxWait, 0},
-	"VisibilityTimeout":             {0, maxVisibility, defaultVisibility},
+// integerAttributes holds the range and the default of the numeric attributes.
+var integerAttributes = map[string]struct{ low, high, initial int }{
+	"DelaySeconds":                  {low: 0, high: maxDelay, initial: 0},
+	"MaximumMessageSize":            {low: minMessageLimit, high: maxMessageBytes, initial: maxMessageBytes},
+	"MessageRetentionPeriod":        {low: minRetention, high: maxRetention, initial: defaultRetention},
+	"ReceiveMessageWaitTimeSeconds": {low: 0, high: maxWait, initial: 0},
+	"VisibilityTimeout":             {low: 0, high: maxVisibility, initial: defaultVisibility},
 }
 
-// with returns settings changed by attrs; s may be nil for a new queue.
+// with returns a copy of s with attrs changed. s may be nil, which means the defaults.
 func (s *settings) with(attrs map[string]string) (*settings, error) {
 	n := &settings{raw: map[string]string{"SqsManagedSseEnabled": "true"}}
 	for name, r := range integerAttributes {
-		n.raw[name] = strconv.Itoa(r.standard)
+		n.raw[name] = strconv.Itoa(r.initial)
 	}
 	if s != nil {
 		maps.Copy(n.raw, s.raw)
@@ -51,26 +52,28 @@ func (s *settings) with(attrs map[string]string) (*settings, error) {
 		}
 	}
 	seconds := func(name string) time.Duration {
-		v, _ := strconv.Atoi(n.raw[name]) // checked by setOne
+		v, _ := strconv.Atoi(n.raw[name]) // validated by setOne
 		return time.Duration(v) * time.Second
 	}
 	n.delay, n.wait = seconds("DelaySeconds"), seconds("ReceiveMessageWaitTimeSeconds")
 	n.retention, n.visibility = seconds("MessageRetentionPeriod"), seconds("VisibilityTimeout")
-	n.maxSize, _ = strconv.Atoi(n.raw["MaximumMessageSize"]) // checked by setOne
+	n.maxSize, _ = strconv.Atoi(n.raw["MaximumMessageSize"]) // validated by setOne
 	if policy := n.raw["RedrivePolicy"]; policy != "" {
-		var err error
-		if n.redrive, err = parseRedrive(policy); err != nil {
+		r, err := parseRedrive(policy)
+		if err != nil {
 			return nil, err
 		}
+		n.redrive = r
 	}
 	return n, nil
 }
 
+// setOne validates an attribute and stores it in s.raw.
 func (s *settings) setOne(name, value string) error {
 	if r, ok := integerAttributes[name]; ok {
 		v, err := strconv.Atoi(value)
 		if err != nil || v < r.low || v > r.high {
-			return errAttribute("Invalid value for the parameter " + name + ".")
+			return errInvalidAttribute("Invalid value for the parameter " + name + ".")
 		}
 		s.raw[name] = strconv.Itoa(v)
 		return nil
@@ -82,15 +85,15 @@ func (s *settings) setOne(name, value string) error {
 			return nil
 		}
 		if !json.Valid([]byte(value)) {
-			return errAttribute("Invalid value for the parameter " + name + ".")
+			return errInvalidAttribute("Invalid value for the parameter " + name + ".")
 		}
 	case "SqsManagedSseEnabled":
 		if value != "true" && value != "false" {
-			return errAttribute("Invalid value for the parameter " + name + ".")
+			return errInvalidAttribute("Invalid value for the parameter " + name + ".")
 		}
 	case "FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit":
 		if name == "FifoQueue" && value == "false" {
-			return errAttributeName(name) // AWS refuses it too
+			return errUnknownAttribute(name) // AWS rejects it too
 		}
 		return errNoFIFO()
 	case "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds":
@@ -99,7 +102,7 @@ func (s *settings) setOne(name, value string) error {
 		}
 		return nil
 	default:
-		return errAttributeName(name)
+		return errUnknownAttribute(name)
 	}
 	s.raw[name] = value
 	return nil
@@ -110,7 +113,7 @@ func errNoFIFO() *wire.Error {
 }
 
 func parseRedrive(policy string) (*redrive, error) {
-	bad := func(reason string) error { return errValue(policy, "RedrivePolicy", reason) }
+	bad := func(reason string) error { return errInvalidValue(policy, "RedrivePolicy", reason) }
 	var p struct {
 		Target string          `json:"deadLetterTargetArn"`
 		Max    json.RawMessage `json:"maxReceiveCount"` // a number, or one in quotes
@@ -128,7 +131,8 @@ func parseRedrive(policy string) (*redrive, error) {
 	return &redrive{target: p.Target, maxReceives: n}, nil
 }
 
-// validName is AWS's rule: up to 80 of letters, digits, - and _.
+// validName checks AWS's rule for queue names: 1 to 80 letters, digits, hyphens and
+// underscores.
 func validName(name string) error {
 	if strings.HasSuffix(name, ".fifo") {
 		return errNoFIFO()
@@ -138,7 +142,7 @@ func validName(name string) error {
 		ok = ok && (c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
 	}
 	if !ok {
-		return errValue(name, "QueueName", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.")
+		return errInvalidValue(name, "QueueName", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length.")
 	}
 	return nil
 }

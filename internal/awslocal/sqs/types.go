@@ -2,15 +2,16 @@ package sqs
 
 import "github.com/ordersaga/ordersaga/internal/awslocal/wire"
 
-// Inputs and outputs of the operations, as in
+// The inputs and outputs of the operations; see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
 
 type attributeMap = map[string]string
 type messageAttributes = map[string]wire.MessageAttribute
 
+// empty is the output of operations that return nothing.
 type empty struct{}
 
-// AppendJSON is the answer of operations that return nothing.
+// AppendJSON appends an empty JSON object.
 func (*empty) AppendJSON(b []byte) []byte { return append(b, "{}"...) }
 
 type queueURLInput struct{ QueueUrl string }

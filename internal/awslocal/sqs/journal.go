@@ -13,19 +13,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Journal records: one byte of kind, then what follows it. A message's records
-// carry its id, which is unique over all queues, so that "message M is in
-// queue Q" also takes it out of where it was.
+// Kinds of journal records. A record is the kind, one byte, and then the content that is
+// noted below. A message's records carry its id, which is unique over all queues. So the
+// record "message M is in queue Q" also takes M out of the queue that it was in.
 const (
-	recQueue     = 'Q' // JSON: the queue's attributes
-	recQueueGone = 'q' // queue id
-	recPut       = 'M' // the whole message
-	recState     = 'S' // message id, due, first, receives
-	recGone      = 'm' // message id
-	recPurge     = 'P' // queue id: all its messages are gone
+	recQueue          = 'Q' // the queue's attributes as JSON
+	recQueueDeleted   = 'q' // queue id
+	recMessage        = 'M' // the whole message
+	recState          = 'S' // message id, due, first, receives, state
+	recMessageDeleted = 'm' // message id
+	recPurge          = 'P' // queue id; deletes all its messages
 )
 
-// queueRecord is the JSON in a recQueue.
+// queueRecord is the JSON of a recQueue record.
 type queueRecord struct {
 	ID      uint64
 	Name    string
@@ -34,14 +34,14 @@ type queueRecord struct {
 	Tags    map[string]string `json:",omitempty"`
 }
 
-// record is a borrowed buffer: append gives it back.
+// record is an encoded record in a pooled buffer. append returns the buffer to the pool.
 type record = *[]byte
 
-// append writes a record. The journal copies it.
+// append writes a record to the journal, which copies it.
 func (s *Service) append(r record) journal.Commit {
 	c := s.log.Append(*r)
 	wire.PutBuffer(r)
-	// Asking each time would take the journal's lock twice as often.
+	// Checking after every record would lock the journal twice as often.
 	if s.appends.Add(1)%1024 == 0 {
 		s.log.Tend(s.snapshot)
 	}
@@ -54,8 +54,9 @@ func newRecord(kind byte) record {
 	return r
 }
 
-func queuePut(q *queue) (record, error) {
-	body, err := json.Marshal(queueRecord{ID: q.id, Name: q.name, Created: q.created, Attrs: q.set.Load().raw, Tags: q.tags})
+// queueRecordOf encodes a queue without its messages.
+func queueRecordOf(q *queue) (record, error) {
+	body, err := json.Marshal(queueRecord{ID: q.id, Name: q.name, Created: q.created, Attrs: q.settings.Load().raw, Tags: q.tags})
 	if err != nil {
 		return nil, fmt.Errorf("encode queue %s: %w", q.name, err)
 	}
@@ -64,14 +65,15 @@ func queuePut(q *queue) (record, error) {
 	return r, nil
 }
 
-func queueID(kind byte, q *queue) record {
+// queueIDRecord encodes a recQueueDeleted or a recPurge.
+func queueIDRecord(kind byte, q *queue) record {
 	r := newRecord(kind)
 	*r = binary.BigEndian.AppendUint64(*r, q.id)
 	return r
 }
 
-func goneRecord(id uuid.UUID) record {
-	r := newRecord(recGone)
+func deletedRecord(id uuid.UUID) record {
+	r := newRecord(recMessageDeleted)
 	*r = append(*r, id[:]...)
 	return r
 }
@@ -90,10 +92,11 @@ func appendState(b []byte, m *message) []byte {
 	return append(b, byte(m.state))
 }
 
-// putRecord says that m is in q, and that the message replaces is nowhere: a
-// redriven message gets a new id, and must not be there twice or not at all.
-func putRecord(q *queue, m *message, replaces *uuid.UUID) record {
-	r := newRecord(recPut)
+// messageRecord records that m is in q and, if replaces is not nil, that the message with
+// that id no longer exists. A redriven message gets a new id; with one record for both it
+// can be neither duplicated nor lost.
+func messageRecord(q *queue, m *message, replaces *uuid.UUID) record {
+	r := newRecord(recMessage)
 	b := append(*r, m.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, q.id)
 	if replaces != nil {
@@ -123,9 +126,10 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// reader takes a record apart; the first mistake sticks.
+// reader decodes a record. After the first error bad is set, and further reads return
+// zero values.
 type reader struct {
-	b   []byte
+	b   []byte // what is left of the record
 	bad bool
 }
 
@@ -192,20 +196,21 @@ func (r *reader) message() (m *message, queue uint64, replaces *uuid.UUID) {
 	return m, queue, replaces
 }
 
-// replay rebuilds a Service from its journal. Messages are kept aside, with no
-// place in a queue, until finish knows the last word on each.
+// replay rebuilds a Service from its journal. Until finish has seen all records, messages
+// are in their queue's map only, and neither in its list nor in its heap.
 type replay struct {
-	s      *Service
-	queues map[uint64]*queue
-	where  map[uuid.UUID]*queue
+	s       *Service
+	queues  map[uint64]*queue    // by id
+	queueOf map[uuid.UUID]*queue // by message
 }
 
 func newReplay(s *Service) *replay {
-	return &replay{s: s, queues: make(map[uint64]*queue), where: make(map[uuid.UUID]*queue)}
+	return &replay{s: s, queues: make(map[uint64]*queue), queueOf: make(map[uuid.UUID]*queue)}
 }
 
-var errRecord = errors.New("sqs: journal record can't be read")
+var errRecord = errors.New("sqs: journal record is malformed")
 
+// record applies one journal record.
 func (p *replay) record(b []byte) error {
 	if len(b) == 0 {
 		return errRecord
@@ -214,36 +219,36 @@ func (p *replay) record(b []byte) error {
 	switch b[0] {
 	case recQueue:
 		return p.queue(r.b)
-	case recQueueGone, recPurge:
+	case recQueueDeleted, recPurge:
 		q := p.queues[binary.BigEndian.Uint64(r.take(8))]
 		if q == nil {
 			break
 		}
 		for id := range q.msgs {
-			p.forget(id)
+			p.remove(id)
 		}
-		if b[0] == recQueueGone {
+		if b[0] == recQueueDeleted {
 			delete(p.queues, q.id)
 			if p.s.queues[q.name] == q {
 				delete(p.s.queues, q.name)
 			}
 		}
-	case recPut:
+	case recMessage:
 		m, queueID, replaces := r.message()
 		if replaces != nil {
-			p.forget(*replaces)
+			p.remove(*replaces)
 		}
-		p.forget(m.id)
+		p.remove(m.id)
 		if q := p.queues[queueID]; q != nil && !r.bad {
 			q.msgs[m.id] = m
-			p.where[m.id] = q
+			p.queueOf[m.id] = q
 		}
 	case recState:
-		if q := p.where[r.id()]; q != nil {
+		if q := p.queueOf[r.id()]; q != nil {
 			r.state(q.msgs[uuid.UUID(b[1:17])])
 		}
-	case recGone:
-		p.forget(r.id())
+	case recMessageDeleted:
+		p.remove(r.id())
 	default:
 		return fmt.Errorf("%w: kind %q", errRecord, b[0])
 	}
@@ -253,13 +258,15 @@ func (p *replay) record(b []byte) error {
 	return nil
 }
 
-func (p *replay) forget(id uuid.UUID) {
-	if q := p.where[id]; q != nil {
+// remove deletes a message, if it exists.
+func (p *replay) remove(id uuid.UUID) {
+	if q := p.queueOf[id]; q != nil {
 		delete(q.msgs, id)
-		delete(p.where, id)
+		delete(p.queueOf, id)
 	}
 }
 
+// queue applies a recQueue.
 func (p *replay) queue(body []byte) error {
 	var rec queueRecord
 	if err := json.Unmarshal(body, &rec); err != nil {
@@ -277,11 +284,12 @@ func (p *replay) queue(body []byte) error {
 		p.s.queues[q.name] = q
 	}
 	q.created, q.tags = rec.Created, rec.Tags
-	q.set.Store(set)
+	q.settings.Store(set)
 	return nil
 }
 
-// finish gives every message its place, in the order they were sent.
+// finish puts all messages into their queue's list or heap, in the order in which they
+// were sent.
 func (p *replay) finish(now int64) {
 	for _, q := range p.queues {
 		all := make([]*message, 0, len(q.msgs))
@@ -304,11 +312,12 @@ func (p *replay) finish(now int64) {
 	}
 }
 
-// snapshotSlice is how many messages are encoded under one hold of a lock.
-const snapshotSlice = 256
+// snapshotChunk is the number of messages that are encoded while a queue's lock is held.
+const snapshotChunk = 256
 
-// snapshot emits the live state beside ongoing changes. A message that moves
-// meanwhile may be emitted twice or not at all: its move is in the log after.
+// snapshot emits the current state while requests change it. A message that moves to
+// another queue meanwhile may be emitted twice or not at all; the record of its move
+// follows the snapshot in the journal.
 func (s *Service) snapshot(emit func([]byte) error) error {
 	s.mu.RLock()
 	queues := make([]*queue, 0, len(s.queues))
@@ -326,7 +335,7 @@ func (s *Service) snapshot(emit func([]byte) error) error {
 
 func (s *Service) snapshotQueue(q *queue, emit func([]byte) error) error {
 	q.mu.Lock()
-	head, err := queuePut(q)
+	header, err := queueRecordOf(q)
 	ids := make([]uuid.UUID, 0, len(q.msgs))
 	for id := range q.msgs {
 		ids = append(ids, id)
@@ -335,16 +344,16 @@ func (s *Service) snapshotQueue(q *queue, emit func([]byte) error) error {
 	if err != nil {
 		return err
 	}
-	defer wire.PutBuffer(head)
-	if err := emit(*head); err != nil {
+	defer wire.PutBuffer(header)
+	if err := emit(*header); err != nil {
 		return err
 	}
-	for chunk := range slices.Chunk(ids, snapshotSlice) {
+	for chunk := range slices.Chunk(ids, snapshotChunk) {
 		var records []record
 		q.mu.Lock()
 		for _, id := range chunk {
 			if m := q.msgs[id]; m != nil {
-				records = append(records, putRecord(q, m, nil))
+				records = append(records, messageRecord(q, m, nil))
 			}
 		}
 		q.mu.Unlock()

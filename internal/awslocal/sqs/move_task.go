@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -13,22 +14,23 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// keepTasks is how many tasks of a source are listed: AWS lists ten at most.
-const keepTasks = 10
+// maxListedTasks is the number of tasks of one source that are kept; AWS lists at most
+// ten.
+const maxListedTasks = 10
 
-// moveTask redrives a dead-letter queue, see
+// moveTask moves the messages of a dead-letter queue; see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
 type moveTask struct {
 	handle  string
 	source  *queue
-	dest    *queue // nil: each message to the queue it came from
-	rate    int    // messages a second; 0: as fast as possible
+	dest    *queue // nil moves each message to the queue that dead-lettered it
+	rate    int    // messages per second; 0 means no limit
 	started time.Time
 	cancel  context.CancelFunc
 
-	mu     sync.Mutex
-	status string // RUNNING, COMPLETED, CANCELLING, CANCELLED, FAILED
-	reason string
+	mu     sync.Mutex // guards the fields below
+	status string     // RUNNING, COMPLETED, CANCELLING, CANCELLED, FAILED
+	reason string     // why the task failed
 	moved  int64
 	toMove int64
 }
@@ -39,19 +41,20 @@ func (s *Service) startMove(_ *call, in *startMoveInput) (*startMoveOutput, erro
 	}
 	source := s.byARN(in.SourceArn)
 	if source == nil {
-		return nil, errNoResource("The resource that you specified for the SourceArn parameter doesn't exist.")
+		return nil, errResourceNotFound("The resource that you specified for the SourceArn parameter doesn't exist.")
 	}
 	if !s.isDeadLetterQueue(source) {
-		return nil, errValue(in.SourceArn, "SourceArn", "Source queue must be configured as a Dead Letter Queue.")
+		return nil, errInvalidValue(in.SourceArn, "SourceArn", "Source queue must be configured as a Dead Letter Queue.")
 	}
-	rate, err := within(in.MaxNumberOfMessagesPerSecond, 0, 1, maxMoveRate, "MaxNumberOfMessagesPerSecond")
+	rate, err := intParameter(in.MaxNumberOfMessagesPerSecond, 0, 1, maxMoveRate, "MaxNumberOfMessagesPerSecond")
 	if err != nil {
 		return nil, err
 	}
 	t := &moveTask{source: source, rate: rate, started: time.Now(), status: "RUNNING"}
 	if in.DestinationArn != "" {
-		if t.dest = s.byARN(in.DestinationArn); t.dest == nil {
-			return nil, errNoResource("The resource that you specified for the DestinationArn parameter doesn't exist.")
+		t.dest = s.byARN(in.DestinationArn)
+		if t.dest == nil {
+			return nil, errResourceNotFound("The resource that you specified for the DestinationArn parameter doesn't exist.")
 		}
 	}
 	//nolint:errchkjson // strings always marshal
@@ -68,9 +71,11 @@ func (s *Service) startMove(_ *call, in *startMoveInput) (*startMoveOutput, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case <-s.done:
+	case <-s.draining:
 		cancel()
-		return nil, &wire.Error{Status: 503, Code: "ServiceUnavailable", Message: "The local endpoint is closing.", Server: true}
+		return nil, &wire.Error{
+			Status: http.StatusServiceUnavailable, Code: "ServiceUnavailable", Message: "The local endpoint is closing.", Server: true,
+		}
 	default:
 	}
 	others := 0
@@ -80,11 +85,12 @@ func (s *Service) startMove(_ *call, in *startMoveInput) (*startMoveOutput, erro
 		}
 		if o.active() {
 			cancel()
-			return nil, errUnsupported("There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
+			return nil, errUnsupported(
+				"There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
 		}
 		others++
 	}
-	if others >= keepTasks {
+	if others >= maxListedTasks {
 		i := len(s.tasks) - 1
 		for s.tasks[i].source != source {
 			i--
@@ -96,31 +102,35 @@ func (s *Service) startMove(_ *call, in *startMoveInput) (*startMoveOutput, erro
 		defer cancel()
 		t.run(ctx, s)
 	})
-	return &startMoveOutput{t.handle}, nil
+	return &startMoveOutput{TaskHandle: t.handle}, nil
 }
 
+// isDeadLetterQueue reports whether a redrive policy names q.
 func (s *Service) isDeadLetterQueue(q *queue) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, o := range s.queues {
-		if r := o.set.Load().redrive; r != nil && r.target == q.arn {
+		if r := o.settings.Load().redrive; r != nil && r.target == q.arn {
 			return true
 		}
 	}
 	return false
 }
 
-func errNoResource(message string) *wire.Error {
-	return &wire.Error{Status: 404, Shape: shape + "ResourceNotFoundException", Code: "ResourceNotFoundException", Message: message}
+func errResourceNotFound(message string) *wire.Error {
+	return &wire.Error{
+		Status: http.StatusNotFound, Shape: shape + "ResourceNotFoundException", Code: "ResourceNotFoundException", Message: message,
+	}
 }
 
+// active reports whether the task has not ended.
 func (t *moveTask) active() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.status == "RUNNING" || t.status == "CANCELLING"
 }
 
-// run moves what was visible when the task started.
+// run moves as many messages as were visible when the task started.
 func (t *moveTask) run(ctx context.Context, s *Service) {
 	var tick <-chan time.Time
 	if t.rate > 0 {
@@ -128,19 +138,19 @@ func (t *moveTask) run(ctx context.Context, s *Service) {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	for t.moved < t.toMove { // only run changes moved
+	for t.moved < t.toMove { // read without mu: no other goroutine writes moved
 		select {
 		case <-ctx.Done():
-			t.end("CANCELLED", "")
+			t.finish("CANCELLED", "")
 			return
-		case <-s.done:
-			t.end("CANCELLED", "")
+		case <-s.draining:
+			t.finish("CANCELLED", "")
 			return
 		default:
 		}
-		ok, reason := t.one(s)
+		ok, reason := t.moveOne(s)
 		if reason != "" {
-			t.end("FAILED", reason)
+			t.finish("FAILED", reason)
 			return
 		}
 		if !ok {
@@ -153,38 +163,40 @@ func (t *moveTask) run(ctx context.Context, s *Service) {
 			select {
 			case <-tick:
 			case <-ctx.Done():
-			case <-s.done:
+			case <-s.draining:
 			}
 		}
 	}
-	t.end("COMPLETED", "")
+	t.finish("COMPLETED", "")
 }
 
-func (t *moveTask) end(status, reason string) {
+// finish records the task's final status.
+func (t *moveTask) finish(status, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.status, t.reason = status, reason
 }
 
-// one moves the oldest visible message. Like AWS it makes a new message of it:
-// new id, new age, receive count zero.
-func (t *moveTask) one(s *Service) (moved bool, reason string) {
+// moveOne moves the oldest visible message. Like AWS it sends it as a new message, with a
+// new id and age and a receive count of zero. It returns false if the source is empty, and
+// the reason if the message cannot be moved.
+func (t *moveTask) moveOne(s *Service) (moved bool, reason string) {
 	now := time.Now().UnixNano()
 	q := t.source
 	q.mu.Lock()
 	q.advance(now)
 	old := q.ready.head
 	for old != nil && q.expired(old, now) {
-		q.drop(old)
-		s.append(goneRecord(old.id))
+		q.remove(old)
+		s.append(deletedRecord(old.id))
 		old = q.ready.head
 	}
-	if old == nil || q.gone {
+	if old == nil || q.deleted {
 		q.mu.Unlock()
 		return false, ""
 	}
 	source := old.source
-	q.lift(old)
+	q.detach(old)
 	delete(q.msgs, old.id)
 	q.mu.Unlock()
 
@@ -197,10 +209,10 @@ func (t *moveTask) one(s *Service) (moved bool, reason string) {
 		m := newMessage(old.body, old.attrs)
 		m.trace, m.group, m.sent = old.trace, old.group, now
 		dest.mu.Lock()
-		if !dest.gone {
+		if !dest.deleted {
 			dest.add(m, now)
-			commit := s.append(putRecord(dest, m, &old.id))
-			dest.wakeUp(now)
+			commit := s.append(messageRecord(dest, m, &old.id))
+			dest.wakePolls(now)
 			dest.mu.Unlock()
 			if err := commit.Wait(); err != nil {
 				return false, err.Error()
@@ -232,9 +244,9 @@ func (s *Service) cancelMove(_ *call, in *cancelMoveInput) (*cancelMoveOutput, e
 		}
 		t.status = "CANCELLING"
 		t.cancel()
-		return &cancelMoveOutput{t.moved}, nil
+		return &cancelMoveOutput{ApproximateNumberOfMessagesMoved: t.moved}, nil
 	}
-	return nil, errNoResource("Task does not exist.")
+	return nil, errResourceNotFound("Task does not exist.")
 }
 
 func (s *Service) listMoves(_ *call, in *listMovesInput) (*listMovesOutput, error) {
@@ -243,9 +255,9 @@ func (s *Service) listMoves(_ *call, in *listMovesInput) (*listMovesOutput, erro
 	}
 	source := s.byARN(in.SourceArn)
 	if source == nil {
-		return nil, errNoResource("The resource that you specified for the SourceArn parameter doesn't exist.")
+		return nil, errResourceNotFound("The resource that you specified for the SourceArn parameter doesn't exist.")
 	}
-	n, err := within(in.MaxResults, 1, 1, keepTasks, "MaxResults")
+	n, err := intParameter(in.MaxResults, 1, 1, maxListedTasks, "MaxResults")
 	if err != nil {
 		return nil, err
 	}
@@ -260,6 +272,7 @@ func (s *Service) listMoves(_ *call, in *listMovesInput) (*listMovesOutput, erro
 	return out, nil
 }
 
+// result returns the task as ListMessageMoveTasks returns it.
 func (t *moveTask) result() moveResult {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -272,7 +285,7 @@ func (t *moveTask) result() moveResult {
 		r.DestinationArn = t.dest.arn
 	}
 	if t.status == "RUNNING" {
-		r.TaskHandle = t.handle // AWS gives it only while it can be used
+		r.TaskHandle = t.handle // AWS returns it only while the task can be cancelled
 	}
 	return r
 }

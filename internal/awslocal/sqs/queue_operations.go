@@ -12,7 +12,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Operations on queues themselves.
+// This file holds the operations on queues: create, delete, list, attributes, tags and
+// purge.
 
 func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, error) {
 	if in.QueueName == "" {
@@ -22,7 +23,7 @@ func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, e
 		return nil, err
 	}
 	if len(in.Tags) > maxTags {
-		return nil, errValue(len(in.Tags), "Tags", "A queue can have at most 50 tags.")
+		return nil, errInvalidValue(len(in.Tags), "Tags", "A queue can have at most 50 tags.")
 	}
 	set, err := (*settings)(nil).with(in.Attributes)
 	if err != nil {
@@ -34,23 +35,24 @@ func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, e
 	s.mu.Lock()
 	if q := s.queues[in.QueueName]; q != nil {
 		s.mu.Unlock()
-		// Only attributes that were given are compared, like AWS does.
+		// Like AWS, compare only the attributes of the request.
 		for name := range in.Attributes {
-			if now := q.set.Load().raw[name]; now != set.raw[name] {
+			if q.settings.Load().raw[name] != set.raw[name] {
 				return nil, &wire.Error{
 					Shape: shape + "QueueNameExists", Code: "QueueAlreadyExists",
 					Message: "A queue already exists with the same name and a different value for attribute " + name + ".",
 				}
 			}
 		}
-		return &queueURLOutput{s.url(c, q)}, nil
+		return &queueURLOutput{QueueUrl: s.url(c, q)}, nil
 	}
-	if at, ok := s.gone[in.QueueName]; ok && time.Now().UnixNano()-at < int64(settling) {
+	if at, ok := s.deletedAt[in.QueueName]; ok && time.Now().UnixNano()-at < int64(coolDown) {
 		s.mu.Unlock()
-		return nil, errOld("QueueDeletedRecently", "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
+		return nil, errLegacy("QueueDeletedRecently",
+			"You must wait 60 seconds after deleting a queue before you can create another with the same name.")
 	}
 	q := s.newQueue(in.QueueName, set, in.Tags)
-	r, err := queuePut(q)
+	r, err := queueRecordOf(q)
 	if err != nil {
 		s.mu.Unlock()
 		return nil, err
@@ -61,12 +63,13 @@ func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, e
 	if err := commit.Wait(); err != nil {
 		return nil, fmt.Errorf("create queue %s: %w", q.name, err)
 	}
-	return &queueURLOutput{s.url(c, q)}, nil
+	return &queueURLOutput{QueueUrl: s.url(c, q)}, nil
 }
 
+// checkRedrive checks that the dead-letter queue of a redrive policy exists.
 func (s *Service) checkRedrive(set *settings) error {
 	if set.redrive != nil && !s.Exists(set.redrive.target) {
-		return errValue(set.raw["RedrivePolicy"], "RedrivePolicy", "Dead letter target does not exist.")
+		return errInvalidValue(set.raw["RedrivePolicy"], "RedrivePolicy", "Dead letter target does not exist.")
 	}
 	return nil
 }
@@ -83,9 +86,9 @@ func (s *Service) deleteQueue(_ *call, in *queueURLInput) (*empty, error) {
 	}
 	delete(s.queues, q.name)
 	now := time.Now().UnixNano()
-	maps.DeleteFunc(s.gone, func(_ string, at int64) bool { return now-at >= int64(settling) })
-	s.gone[q.name] = now
-	commit := s.append(queueID(recQueueGone, q))
+	maps.DeleteFunc(s.deletedAt, func(_ string, at int64) bool { return now-at >= int64(coolDown) })
+	s.deletedAt[q.name] = now
+	commit := s.append(queueIDRecord(recQueueDeleted, q))
 	s.mu.Unlock()
 	q.close()
 	if err := commit.Wait(); err != nil {
@@ -102,7 +105,7 @@ func (s *Service) getQueueURL(c *call, in *getQueueURLInput) (*queueURLOutput, e
 	if q == nil || (in.QueueOwnerAWSAccountId != "" && in.QueueOwnerAWSAccountId != s.opt.AccountID) {
 		return nil, errNoQueue()
 	}
-	return &queueURLOutput{s.url(c, q)}, nil
+	return &queueURLOutput{QueueUrl: s.url(c, q)}, nil
 }
 
 func (s *Service) listQueues(c *call, in *listQueuesInput) (*listQueuesOutput, error) {
@@ -112,7 +115,7 @@ func (s *Service) listQueues(c *call, in *listQueuesInput) (*listQueuesOutput, e
 	if err != nil {
 		return nil, err
 	}
-	return &listQueuesOutput{urls, next}, nil
+	return &listQueuesOutput{QueueUrls: urls, NextToken: next}, nil
 }
 
 func (s *Service) listSources(c *call, in *listSourcesInput) (*listSourcesOutput, error) {
@@ -121,26 +124,28 @@ func (s *Service) listSources(c *call, in *listSourcesInput) (*listSourcesOutput
 		return nil, err
 	}
 	urls, next, err := s.page(c, in.MaxResults, in.NextToken, func(q *queue) bool {
-		r := q.set.Load().redrive
+		r := q.settings.Load().redrive
 		return r != nil && r.target == target.arn
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &listSourcesOutput{urls, next}, nil
+	return &listSourcesOutput{QueueUrls: urls, NextToken: next}, nil
 }
 
-// page lists queues by name. The token is the last name of the page before.
+// page lists the queues for which want returns true, by name. The token is the last
+// name of the previous page.
 func (s *Service) page(c *call, limit *int32, token string, want func(*queue) bool) (urls []string, next string, err error) {
 	n := maxListed
 	if limit != nil {
-		if n = int(*limit); n < 1 || n > maxListed {
-			return nil, "", errValue(n, "MaxResults", "Must be between 1 and 1000.")
+		n = int(*limit)
+		if n < 1 || n > maxListed {
+			return nil, "", errInvalidValue(n, "MaxResults", "Must be between 1 and 1000.")
 		}
 	}
 	after, err := base64.URLEncoding.DecodeString(token)
 	if err != nil {
-		return nil, "", errValue(token, "NextToken", "Is not a token of this endpoint.")
+		return nil, "", errInvalidValue(token, "NextToken", "Is not a token of this endpoint.")
 	}
 	s.mu.RLock()
 	names := slices.Sorted(maps.Keys(s.queues))
@@ -160,7 +165,7 @@ func (s *Service) page(c *call, limit *int32, token string, want func(*queue) bo
 	}
 	s.mu.RUnlock()
 	if limit == nil {
-		next = "" // AWS sends a token only to who asked for pages
+		next = "" // AWS returns a token only if the request has MaxResults
 	}
 	return urls, next, nil
 }
@@ -173,10 +178,10 @@ func (s *Service) getAttributes(_ *call, in *getAttributesInput) (*getAttributes
 	now := time.Now().UnixNano()
 	q.mu.Lock()
 	q.advance(now)
-	q.sweep(now, func(m *message) { s.append(goneRecord(m.id)) })
-	q.wakeUp(now)
+	q.sweep(now, func(m *message) { s.append(deletedRecord(m.id)) })
+	q.wakePolls(now)
 	counts := q.counts
-	all := maps.Clone(q.set.Load().raw)
+	all := maps.Clone(q.settings.Load().raw)
 	q.mu.Unlock()
 
 	all["QueueArn"] = q.arn
@@ -192,7 +197,7 @@ func (s *Service) getAttributes(_ *call, in *getAttributesInput) (*getAttributes
 			return &getAttributesOutput{Attributes: all}, nil
 		}
 		if !knownAttribute(name) {
-			return nil, errAttributeName(name)
+			return nil, errUnknownAttribute(name)
 		}
 		if v, ok := all[name]; ok {
 			out.Attributes[name] = v
@@ -201,6 +206,7 @@ func (s *Service) getAttributes(_ *call, in *getAttributesInput) (*getAttributes
 	return out, nil
 }
 
+// knownAttribute reports whether SQS has a queue attribute of that name.
 func knownAttribute(name string) bool {
 	switch name {
 	case "Policy", "VisibilityTimeout", "MaximumMessageSize", "MessageRetentionPeriod",
@@ -217,32 +223,35 @@ func (s *Service) setAttributes(_ *call, in *setAttributesInput) (*empty, error)
 	if len(in.Attributes) == 0 {
 		return nil, errMissing("Attributes")
 	}
-	return s.change(in.QueueUrl, func(q *queue) error {
-		set, err := q.set.Load().with(in.Attributes)
+	return s.updateQueue(in.QueueUrl, func(q *queue) error {
+		set, err := q.settings.Load().with(in.Attributes)
 		if err != nil {
 			return err
 		}
-		q.set.Store(set)
+		q.settings.Store(set)
 		return nil
 	}, in.Attributes)
 }
 
-// change alters a queue's settings or tags and journals it.
-func (s *Service) change(url string, f func(*queue) error, attrs attributeMap) (*empty, error) {
+// updateQueue applies f to a queue's settings or tags and journals the result. attrs
+// are the attributes that f sets.
+func (s *Service) updateQueue(url string, f func(*queue) error, attrs attributeMap) (*empty, error) {
 	q, err := s.byURL(url)
 	if err != nil {
 		return nil, err
 	}
-	// Before the lock, since it takes another: does the target exist?
-	if set, err := q.set.Load().with(attrs); err != nil {
+	// Check the dead-letter queue before q.mu is locked, because that locks Service.mu.
+	set, err := q.settings.Load().with(attrs)
+	if err != nil {
 		return nil, err
-	} else if attrs["RedrivePolicy"] != "" {
+	}
+	if attrs["RedrivePolicy"] != "" {
 		if err := s.checkRedrive(set); err != nil {
 			return nil, err
 		}
 	}
 	q.mu.Lock()
-	if q.gone {
+	if q.deleted {
 		q.mu.Unlock()
 		return nil, errNoQueue()
 	}
@@ -250,7 +259,7 @@ func (s *Service) change(url string, f func(*queue) error, attrs attributeMap) (
 		q.mu.Unlock()
 		return nil, err
 	}
-	r, err := queuePut(q)
+	r, err := queueRecordOf(q)
 	if err != nil {
 		q.mu.Unlock()
 		return nil, err
@@ -264,12 +273,12 @@ func (s *Service) change(url string, f func(*queue) error, attrs attributeMap) (
 }
 
 func (s *Service) tag(_ *call, in *tagInput) (*empty, error) {
-	return s.change(in.QueueUrl, func(q *queue) error {
+	return s.updateQueue(in.QueueUrl, func(q *queue) error {
 		tags := make(map[string]string, len(q.tags)+len(in.Tags))
 		maps.Copy(tags, q.tags)
 		maps.Copy(tags, in.Tags)
 		if len(tags) > maxTags {
-			return errValue(len(tags), "Tags", "A queue can have at most 50 tags.")
+			return errInvalidValue(len(tags), "Tags", "A queue can have at most 50 tags.")
 		}
 		q.tags = tags
 		return nil
@@ -277,7 +286,7 @@ func (s *Service) tag(_ *call, in *tagInput) (*empty, error) {
 }
 
 func (s *Service) untag(_ *call, in *untagInput) (*empty, error) {
-	return s.change(in.QueueUrl, func(q *queue) error {
+	return s.updateQueue(in.QueueUrl, func(q *queue) error {
 		tags := maps.Clone(q.tags)
 		for _, k := range in.TagKeys {
 			delete(tags, k)
@@ -294,7 +303,7 @@ func (s *Service) listTags(_ *call, in *queueURLInput) (*tagsOutput, error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return &tagsOutput{q.tags}, nil
+	return &tagsOutput{Tags: q.tags}, nil
 }
 
 func (s *Service) purge(_ *call, in *queueURLInput) (*empty, error) {
@@ -304,14 +313,14 @@ func (s *Service) purge(_ *call, in *queueURLInput) (*empty, error) {
 	}
 	now := time.Now().UnixNano()
 	q.mu.Lock()
-	if q.purged > 0 && now-q.purged < int64(settling) {
+	if q.purged > 0 && now-q.purged < int64(coolDown) {
 		q.mu.Unlock()
-		return nil, errOld("PurgeQueueInProgress", "Only one PurgeQueue operation on "+q.name+" is allowed every 60 seconds.")
+		return nil, errLegacy("PurgeQueueInProgress", "Only one PurgeQueue operation on "+q.name+" is allowed every 60 seconds.")
 	}
 	q.purged = now
 	clear(q.msgs)
 	q.ready, q.timed, q.counts = messageList{}, nil, [3]int{}
-	commit := s.append(queueID(recPurge, q))
+	commit := s.append(queueIDRecord(recPurge, q))
 	q.mu.Unlock()
 	if err := commit.Wait(); err != nil {
 		return nil, fmt.Errorf("purge queue %s: %w", q.name, err)
