@@ -1,14 +1,14 @@
-// Package sns is a local Amazon SNS: standard topics with SQS subscriptions,
-// raw delivery and filter policies, over the query protocol.
+// Package sns implements a local Amazon SNS: standard topics with SQS subscriptions, raw
+// delivery and filter policies, over the query protocol.
 //
-// A Publish is answered once the message is durable in every queue it goes to.
-// Deliveries are in process and are not retried: one that the queue refuses
-// (it is gone, or the message is too large for it) goes to the subscription's
-// RedrivePolicy queue if it has one, and is logged otherwise.
+// A Publish returns when the message is durable in every queue that it goes to.
+// Deliveries are in process and are not retried. If a queue rejects a message, because
+// it was deleted or the message is too large, the message goes to the queue of the
+// subscription's RedrivePolicy. Without one it is logged and dropped.
 //
-// Envelopes carry a constant where AWS puts its signature: nothing local could
-// verify a real one. Other protocols than sqs, FIFO topics, platform endpoints
-// and SMS are refused.
+// Envelopes have a constant in place of AWS's signature, because no local client could
+// verify a real one. Protocols other than sqs, FIFO topics, platform endpoints and SMS
+// are rejected.
 //
-// Limits: https://docs.aws.amazon.com/general/latest/gr/sns.html
+// For the limits see https://docs.aws.amazon.com/general/latest/gr/sns.html
 package sns

@@ -6,7 +6,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// errInvalid is AWS's answer to nearly every bad parameter.
+// errInvalid returns the error that AWS has for nearly every invalid parameter.
 func errInvalid(message string) *wire.Error {
 	return &wire.Error{Code: "InvalidParameter", Message: "Invalid parameter: " + message}
 }
@@ -15,4 +15,5 @@ func errNotFound(what string) *wire.Error {
 	return &wire.Error{Status: http.StatusNotFound, Code: "NotFound", Message: what + " does not exist"}
 }
 
-func errBatch(code, message string) *wire.Error { return &wire.Error{Code: code, Message: message} }
+// errCode returns an error with a code of its own.
+func errCode(code, message string) *wire.Error { return &wire.Error{Code: code, Message: message} }

@@ -12,40 +12,41 @@ import (
 	"strings"
 )
 
-// Bounds of a filter policy, from
+// Limits of a filter policy; see
 // https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
 const (
 	maxPolicyBytes        = 256 << 10
-	maxPolicyKeys         = 5 // per path, leaves; AWS counts the same
+	maxPolicyKeys         = 5 // leaf keys, as AWS counts them
 	maxPolicyCombinations = 150
-	maxPolicyDepth        = 32 // ours: AWS bounds nesting by the combinations
+	maxPolicyDepth        = 32 // not AWS's: it limits nesting by the combinations only
 )
 
-// Filter is a parsed filter policy, see
+// Filter is a parsed filter policy. It is immutable and safe for concurrent use; see
 // https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-filter-policies.html
 type Filter struct{ root group }
 
-// group holds conditions that must all be met.
+// group is an object of a policy. It matches if all its rules and all its $or lists do.
 type group struct {
 	fields []fieldRule
-	or     [][]group // each must have one group that holds
+	or     [][]group // a list matches if one of its groups does
 }
 
+// fieldRule is the rule for one field: either matchers or a nested group.
 type fieldRule struct {
-	name  string
-	match []matcher // one must hold; empty: nested decides
-	deep  *group    // only with MessageBody scope
+	name   string
+	match  []matcher // the field matches if one of them does
+	nested *group    // only with scope MessageBody
 }
 
-// matcher tests one value; a missing field is values == nil.
+// matcher is one condition on the values of a field.
 type matcher struct {
-	exists *bool
-	test   func(v any) bool
-	always bool // holds if no value passes test the other way: anything-but over several values
+	exists *bool            // the condition is {"exists": …}
+	test   func(v any) bool // otherwise the test of one value
+	all    bool             // anything-but: all values must pass the test, not only one
 }
 
-// ParseFilter reads a policy; nested says that it is for message bodies, where
-// objects may nest.
+// ParseFilter parses a filter policy. nested is true for the scope MessageBody, where
+// objects may nest. The error names the field that is invalid.
 func ParseFilter(policy string, nested bool) (*Filter, error) {
 	if len(policy) > maxPolicyBytes {
 		return nil, fmt.Errorf("policy is longer than %d bytes", maxPolicyBytes)
@@ -66,9 +67,10 @@ func ParseFilter(policy string, nested bool) (*Filter, error) {
 	if p.keys > maxPolicyKeys {
 		return nil, fmt.Errorf("filter policy can not have more than %d keys", maxPolicyKeys)
 	}
-	return &Filter{*g}, nil
+	return &Filter{root: *g}, nil
 }
 
+// decode decodes one JSON value, with numbers as json.Number.
 func decode(s string) (any, error) {
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
@@ -82,19 +84,21 @@ func decode(s string) (any, error) {
 	return v, nil
 }
 
+// filterParser counts what the limits apply to while it parses a policy.
 type filterParser struct {
 	nested       bool
 	keys         int
 	combinations int
 }
 
+// group parses an object of a policy.
 func (p *filterParser) group(o map[string]any, depth int) (*group, error) {
 	if depth > maxPolicyDepth {
 		return nil, errors.New("filter policy is nested too deeply")
 	}
 	g := &group{}
 	for name, rule := range o {
-		if list, ok := rule.([]any); ok && name == "$or" && objectsOnly(list) {
+		if list, ok := rule.([]any); ok && name == "$or" && isOr(list) {
 			or, err := p.or(list, depth)
 			if err != nil {
 				return nil, err
@@ -109,7 +113,8 @@ func (p *filterParser) group(o map[string]any, depth int) (*group, error) {
 				return nil, fmt.Errorf("%s: empty arrays are not allowed", name)
 			}
 			p.keys++
-			if p.combinations *= len(r); p.combinations > maxPolicyCombinations {
+			p.combinations *= len(r)
+			if p.combinations > maxPolicyCombinations {
 				return nil, errors.New("filter policy is too complex")
 			}
 			for _, c := range r {
@@ -126,10 +131,11 @@ func (p *filterParser) group(o map[string]any, depth int) (*group, error) {
 			if len(r) == 0 {
 				return nil, fmt.Errorf("%s: empty objects are not allowed", name)
 			}
-			var err error
-			if f.deep, err = p.group(r, depth+1); err != nil {
+			nested, err := p.group(r, depth+1)
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
+			f.nested = nested
 		default:
 			return nil, fmt.Errorf("%s must be an object or an array", name)
 		}
@@ -138,9 +144,9 @@ func (p *filterParser) group(o map[string]any, depth int) (*group, error) {
 	return g, nil
 }
 
-// objectsOnly tells an $or relationship from a field that is called so; AWS
-// asks for two objects or more.
-func objectsOnly(list []any) bool {
+// isOr distinguishes an $or relationship from a field of that name: AWS requires two
+// objects or more.
+func isOr(list []any) bool {
 	for _, e := range list {
 		if _, ok := e.(map[string]any); !ok {
 			return false
@@ -149,20 +155,21 @@ func objectsOnly(list []any) bool {
 	return len(list) >= 2
 }
 
+// or parses an $or list. Of the keys, it counts those of the group with the most.
 func (p *filterParser) or(list []any, depth int) ([]group, error) {
 	var out []group
 	before := p.keys
-	most := 0
+	largest := 0
 	for _, e := range list {
 		p.keys = before
-		g, err := p.group(e.(map[string]any), depth+1) //nolint:forcetypeassert // objectsOnly saw to it
+		g, err := p.group(e.(map[string]any), depth+1) //nolint:forcetypeassert // isOr has checked it
 		if err != nil {
 			return nil, fmt.Errorf("$or: %w", err)
 		}
-		most = max(most, p.keys)
+		largest = max(largest, p.keys)
 		out = append(out, *g)
 	}
-	p.keys = most
+	p.keys = largest
 	return out, nil
 }
 
@@ -194,11 +201,11 @@ func parseOperator(op string, arg any) (matcher, error) {
 		}
 		return matcher{exists: &b}, nil
 	case "anything-but":
-		none, err := parseAnythingBut(arg)
+		excluded, err := parseAnythingBut(arg)
 		if err != nil {
 			return matcher{}, err
 		}
-		return matcher{test: func(x any) bool { return !none(x) }, always: true}, nil
+		return matcher{test: func(x any) bool { return !excluded(x) }, all: true}, nil
 	case "numeric":
 		test, err := parseNumeric(arg)
 		return matcher{test: test}, err
@@ -208,13 +215,14 @@ func parseOperator(op string, arg any) (matcher, error) {
 	}
 }
 
+// parseText parses an operator on strings.
 func parseText(op string, arg any) (func(any) bool, error) {
 	s, ok := arg.(string)
 	if !ok {
 		return nil, errors.New("must be a string")
 	}
-	text := func(holds func(string) bool) func(any) bool {
-		return func(x any) bool { v, ok := x.(string); return ok && holds(v) }
+	text := func(test func(string) bool) func(any) bool {
+		return func(x any) bool { v, ok := x.(string); return ok && test(v) }
 	}
 	switch op {
 	case "prefix":
@@ -233,6 +241,7 @@ func parseText(op string, arg any) (func(any) bool, error) {
 	return nil, errors.New("unrecognized match type")
 }
 
+// parseAnythingBut returns the test for the values that an anything-but condition excludes.
 func parseAnythingBut(arg any) (func(any) bool, error) {
 	switch v := arg.(type) {
 	case string, json.Number:
@@ -268,6 +277,7 @@ func parseAnythingBut(arg any) (func(any) bool, error) {
 	return nil, errors.New("must be a value, a list of values, a prefix or a suffix")
 }
 
+// parseNumeric parses {"numeric": […]}.
 func parseNumeric(arg any) (func(any) bool, error) {
 	list, ok := arg.([]any)
 	if !ok || (len(list) != 2 && len(list) != 4) {
@@ -288,7 +298,7 @@ func parseNumeric(arg any) (func(any) bool, error) {
 		if !ok || limit == nil {
 			return nil, fmt.Errorf("value of %s must be a number within ±10^9", op)
 		}
-		bounds = append(bounds, bound{op, limit})
+		bounds = append(bounds, bound{op: op, limit: limit})
 	}
 	if len(bounds) == 2 && (bounds[0].op[0] != '>' || bounds[1].op[0] != '<') {
 		return nil, errors.New("a range must have a lower and then an upper bound")
@@ -312,8 +322,9 @@ func parseNumeric(arg any) (func(any) bool, error) {
 	}, nil
 }
 
-// rational is exact, so that 300.10 equals 300.1. Huge exponents, which would
-// cost memory, are no numbers for AWS either.
+// rational returns the exact value of n, so that 300.10 equals 300.1. It returns nil for
+// what is not a number, and for a very large or small one: as a fraction it would take
+// much memory, and AWS does not accept it either.
 func rational(n json.Number) *big.Rat {
 	if len(n) == 0 || len(n) > 40 {
 		return nil
@@ -331,6 +342,7 @@ func rational(n json.Number) *big.Rat {
 	return r
 }
 
+// equal reports whether the value x matches the policy's value want.
 func equal(x, want any) bool {
 	a, ok1 := x.(json.Number)
 	b, ok2 := want.(json.Number)

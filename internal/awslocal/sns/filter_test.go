@@ -6,11 +6,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestFilterOnBodies(t *testing.T) {
+func TestFilterMatchesBodies(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		policy, body string
@@ -50,32 +51,30 @@ func TestFilterOnBodies(t *testing.T) {
 	} {
 		f, err := ParseFilter(tt.policy, true)
 		if err != nil {
-			t.Errorf("%s: %v", tt.policy, err)
+			t.Errorf("ParseFilter(%s) failed: %v", tt.policy, err)
 			continue
 		}
 		if got := f.MatchBody(tt.body); got != tt.want {
-			t.Errorf("%s on %s: %v", tt.policy, tt.body, got)
+			t.Errorf("policy %s matches body %s = %v, want %v", tt.policy, tt.body, got, tt.want)
 		}
 	}
 }
 
-func TestFilterOnAttributes(t *testing.T) {
+func TestFilterMatchesAttributes(t *testing.T) {
 	t.Parallel()
 	f, err := ParseFilter(`{"n":[{"numeric":[">",1]}],"s":["x"]}`, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	for value, want := range map[string]bool{"2": true, "1": false, "1e400": false} {
 		attrs := map[string]wire.MessageAttribute{
 			"n": {DataType: "Number.float", StringValue: value}, "s": {DataType: "String.Array", StringValue: `["x",1]`},
 		}
 		if got := f.MatchAttributes(attrs); got != want {
-			t.Errorf("%s: %v", value, got)
+			t.Errorf("policy matches n = %s: %v, want %v", value, got, want)
 		}
 	}
 }
 
-func TestBadPoliciesAreRefused(t *testing.T) {
+func TestInvalidPoliciesAreRejected(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{
 		``, `[]`, `{"a":"x"}`, `{"a":[]}`, `{"a":{"b":["x"]}}`, `{"a":[{"numeric":[]}]}`, `{"a":[{"numeric":["<"]}]}`,
@@ -85,7 +84,7 @@ func TestBadPoliciesAreRefused(t *testing.T) {
 		`{"a":["1"],"b":["1"],"c":["1"],"d":["1"],"e":["1"],"f":["1"]}`,
 	} {
 		if _, err := ParseFilter(policy, false); err == nil {
-			t.Errorf("%s was accepted", policy)
+			t.Errorf("ParseFilter(%s) succeeded, want an error", policy)
 		}
 	}
 }

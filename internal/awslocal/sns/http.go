@@ -8,19 +8,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Version and Namespace of the query protocol.
+// API version and XML namespace of the query protocol.
 const (
 	Version   = "2010-03-31"
 	Namespace = "http://sns.amazonaws.com/doc/2010-03-31/"
 )
 
+// call is one request.
 type call struct {
-	ctx  context.Context //nolint:containedctx // lives as long as the request
-	base string          // http://host
+	ctx  context.Context //nolint:containedctx // a call does not outlive its request
+	base string          // http://host, as the client addressed the endpoint
 }
 
+// operation is one operation of the API.
 type operation func(*Service, *call, url.Values) (any, error)
 
+// op makes an operation of its typed implementation.
 func op[In, Out any](f func(*Service, *call, *In) (*Out, error)) operation {
 	return func(s *Service, c *call, form url.Values) (any, error) {
 		in := new(In)
@@ -42,7 +45,7 @@ var operations = map[string]operation{
 	"GetTopicAttributes":        op((*Service).getTopicAttributes),
 	"SetTopicAttributes":        op((*Service).setTopicAttributes),
 	"Subscribe":                 op((*Service).subscribe),
-	"Unsubscribe":               op((*Service).unsubscribeOp),
+	"Unsubscribe":               op((*Service).unsubscribe),
 	"ListSubscriptions":         op((*Service).listSubscriptions),
 	"ListSubscriptionsByTopic":  op((*Service).listByTopic),
 	"GetSubscriptionAttributes": op((*Service).getSubscriptionAttributes),
@@ -57,7 +60,7 @@ var operations = map[string]operation{
 // HasOperation reports whether the service has an operation of that name.
 func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
-// ServeQuery answers one query-protocol request.
+// ServeQuery serves one query-protocol request.
 func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID string, form url.Values) {
 	action := form.Get("Action")
 	run, ok := operations[action]
@@ -72,7 +75,8 @@ func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID s
 		wire.WriteXMLError(w, Namespace, requestID, err)
 		return
 	}
-	// These two have an empty result element, the other empty ones have none.
+	// TagResource and UntagResource return an empty result element; the other operations
+	// without output return none.
 	if _, none := out.(*empty); none && action != "TagResource" && action != "UntagResource" {
 		out = nil
 	}

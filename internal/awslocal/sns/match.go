@@ -2,12 +2,14 @@ package sns
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// MatchAttributes applies a policy of scope MessageAttributes. A message that has
-// none meets no policy, also not {"exists": false}; see
+// MatchAttributes reports whether the attributes of a message match a policy of scope
+// MessageAttributes. A message without attributes matches no policy, not even
+// {"exists": false}; see
 // https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
 func (f *Filter) MatchAttributes(attrs map[string]wire.MessageAttribute) bool {
 	return len(attrs) > 0 && f.root.match(func(name string) ([]any, bool) {
@@ -19,8 +21,8 @@ func (f *Filter) MatchAttributes(attrs map[string]wire.MessageAttribute) bool {
 	}, nil)
 }
 
-// attributeValues is what a policy sees of an attribute: the elements of a
-// String.Array, a Number as a number, nothing of a Binary.
+// attributeValues returns the values that a policy compares: the elements of a
+// String.Array, the number of a Number, no value of a Binary.
 func attributeValues(a wire.MessageAttribute) []any {
 	switch {
 	case a.Binary():
@@ -38,8 +40,8 @@ func attributeValues(a wire.MessageAttribute) []any {
 	return []any{a.StringValue}
 }
 
-// MatchBody applies a policy of scope MessageBody; a body that is no JSON
-// object matches nothing.
+// MatchBody reports whether the body of a message matches a policy of scope MessageBody.
+// A body that is not a JSON object matches no policy.
 func (f *Filter) MatchBody(body string) bool {
 	v, err := decode(body)
 	if err != nil {
@@ -59,39 +61,33 @@ func (g *group) matchObject(o map[string]any) bool {
 	}, o)
 }
 
-// match asks values for each field; o is the object they are in, nil for
-// attributes.
+// match reports whether the group matches. values returns the values of a field, and
+// whether the field exists. o is the object with the fields, or nil for attributes.
 func (g *group) match(values func(string) ([]any, bool), o map[string]any) bool {
 	for i := range g.fields {
 		f := &g.fields[i]
-		if f.deep != nil {
-			if !matchDeep(f.deep, o[f.name]) {
+		if f.nested != nil {
+			if !matchNested(f.nested, o[f.name]) {
 				return false
 			}
 			continue
 		}
-		vals, there := values(f.name)
-		if !anyMatches(f.match, vals, there) {
+		vals, present := values(f.name)
+		if !anyMatches(f.match, vals, present) {
 			return false
 		}
 	}
 	for _, or := range g.or {
-		held := false
-		for i := range or {
-			if held = or[i].match(values, o); held {
-				break
-			}
-		}
-		if !held {
+		if !slices.ContainsFunc(or, func(g group) bool { return g.match(values, o) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// matchDeep matches an object, or any object of a list. A missing one is
-// matched as empty, so that {"exists": false} inside can hold.
-func matchDeep(g *group, v any) bool {
+// matchNested reports whether v, an object or a list with such an object, matches g. A
+// missing object counts as empty, so that {"exists": false} in it can match.
+func matchNested(g *group, v any) bool {
 	switch v := v.(type) {
 	case map[string]any:
 		return g.matchObject(v)
@@ -108,10 +104,11 @@ func matchDeep(g *group, v any) bool {
 	return false
 }
 
-func anyMatches(ms []matcher, values []any, there bool) bool {
+// anyMatches reports whether one of the matchers matches the values of a field.
+func anyMatches(ms []matcher, values []any, present bool) bool {
 	// To exist is to have "a non-null and non-empty value"; see
 	// https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
-	exists := there && !(len(values) == 1 && (values[0] == nil || values[0] == ""))
+	exists := present && !(len(values) == 1 && (values[0] == nil || values[0] == ""))
 	for _, m := range ms {
 		if m.exists != nil {
 			if *m.exists == exists {
@@ -119,10 +116,10 @@ func anyMatches(ms []matcher, values []any, there bool) bool {
 			}
 			continue
 		}
-		if !there {
+		if !present {
 			continue
 		}
-		if m.always { // anything-but: no value may be one of those
+		if m.all {
 			all := len(values) > 0
 			for _, v := range values {
 				all = all && m.test(v)

@@ -16,7 +16,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Limits of a publish, from
+// Limits of Publish and PublishBatch, in bytes, entries and characters; see
 // https://docs.aws.amazon.com/sns/latest/api/API_Publish.html and …/API_PublishBatch.html
 const (
 	maxMessageBytes = 256 << 10
@@ -40,15 +40,15 @@ func (s *Service) publish(c *call, in *publishInput) (*publishOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(e); err != nil {
+	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
-	if size(e) > maxMessageBytes {
+	if entrySize(e) > maxMessageBytes {
 		return nil, errInvalid("Message too long")
 	}
 	var d delivery
 	id := s.deliver(c, &d, arn, subs, e)
-	return &publishOutput{id}, d.wait()
+	return &publishOutput{MessageId: id}, d.wait()
 }
 
 func (s *Service) publishBatch(c *call, in *publishBatchInput) (*publishBatchOutput, error) {
@@ -63,22 +63,25 @@ func (s *Service) publishBatch(c *call, in *publishBatchInput) (*publishBatchOut
 	var d delivery
 	for i := range in.Entries {
 		e := &in.Entries[i]
-		if err := check(e); err != nil {
-			aws := wire.AsError(err)
-			out.Failed = append(out.Failed, failedEntry{e.Id, aws.Code, aws.Message, true})
+		if err := checkEntry(e); err != nil {
+			awsErr := wire.AsError(err)
+			out.Failed = append(out.Failed, failedEntry{Id: e.Id, Code: awsErr.Code, Message: awsErr.Message, SenderFault: true})
 			continue
 		}
-		out.Successful = append(out.Successful, publishedEntry{e.Id, s.deliver(c, &d, in.TopicArn, subs, e)})
+		out.Successful = append(out.Successful, publishedEntry{Id: e.Id, MessageId: s.deliver(c, &d, in.TopicArn, subs, e)})
 	}
 	return out, d.wait()
 }
 
+// checkBatch checks number, ids and total size of a batch's entries. Its errors fail the
+// whole request.
 func checkBatch(entries []publishEntry) error {
 	if len(entries) == 0 {
-		return errBatch("EmptyBatchRequest", "The batch request doesn't contain any entries.")
+		return errCode("EmptyBatchRequest", "The batch request doesn't contain any entries.")
 	}
 	if len(entries) > maxBatchEntries {
-		return errBatch("TooManyEntriesInBatchRequest", "The batch request contains more entries than permissible: "+strconv.Itoa(len(entries))+".")
+		return errCode("TooManyEntriesInBatchRequest",
+			"The batch request contains more entries than permissible: "+strconv.Itoa(len(entries))+".")
 	}
 	total := 0
 	seen := make(map[string]bool, len(entries))
@@ -89,21 +92,22 @@ func checkBatch(entries []publishEntry) error {
 			ok = ok && (c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
 		}
 		if !ok {
-			return errBatch("InvalidBatchEntryId", "The Id of a batch entry in a batch request doesn't abide by the specification: "+id)
+			return errCode("InvalidBatchEntryId", "The Id of a batch entry in a batch request doesn't abide by the specification: "+id)
 		}
 		if seen[id] {
-			return errBatch("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id: "+id)
+			return errCode("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id: "+id)
 		}
 		seen[id] = true
-		total += size(&entries[i])
+		total += entrySize(&entries[i])
 	}
 	if total > maxMessageBytes {
-		return errBatch("BatchRequestTooLong", "The length of all the batch messages put together is more than the limit.")
+		return errCode("BatchRequestTooLong", "The length of all the batch messages put together is more than the limit.")
 	}
 	return nil
 }
 
-func size(e *publishEntry) int {
+// entrySize returns the bytes that count against the size limit.
+func entrySize(e *publishEntry) int {
 	n := len(e.Message) + len(e.Subject)
 	for name, a := range e.MessageAttributes {
 		n += a.Size(name)
@@ -111,7 +115,9 @@ func size(e *publishEntry) int {
 	return n
 }
 
-func check(e *publishEntry) error {
+// checkEntry validates an entry. If its structure is json, it replaces the message by the
+// text for SQS.
+func checkEntry(e *publishEntry) error {
 	if e.Message == "" {
 		return errInvalid("Empty message")
 	}
@@ -128,7 +134,7 @@ func check(e *publishEntry) error {
 		return errInvalid("MessageStructure")
 	}
 	if e.MessageStructure == "json" {
-		text, err := forSQS(e.Message)
+		text, err := sqsText(e.Message)
 		if err != nil {
 			return err
 		}
@@ -142,23 +148,29 @@ func check(e *publishEntry) error {
 	return nil
 }
 
-// forSQS picks the text that a message of structure json has for queues.
-func forSQS(message string) (string, error) {
+// sqsText returns the text for SQS of a message whose MessageStructure is json; see
+// https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+func sqsText(message string) (string, error) {
 	var byProtocol map[string]any
 	if err := json.Unmarshal([]byte(message), &byProtocol); err != nil {
 		return "", errInvalid("Message Structure - JSON message body failed to parse")
 	}
-	standard, ok := byProtocol["default"].(string)
+	fallback, ok := byProtocol["default"].(string)
 	if !ok {
 		return "", errInvalid("Message Structure - No default entry in JSON message body")
 	}
 	if s, ok := byProtocol["sqs"].(string); ok {
 		return s, nil
 	}
-	return standard, nil
+	return fallback, nil
 }
 
+// checkAttribute validates a message attribute; see
+// https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
 func checkAttribute(name string, a wire.MessageAttribute) error {
+	invalid := func(why string) error {
+		return &wire.Error{Code: "ParameterValueInvalid", Message: "The message attribute '" + name + "' " + why}
+	}
 	kind, label, _ := strings.Cut(a.DataType, ".")
 	switch {
 	case name == "":
@@ -166,23 +178,25 @@ func checkAttribute(name string, a wire.MessageAttribute) error {
 	case kind == "Binary" && len(a.BinaryValue) > 0:
 		return nil
 	case kind == "Binary", a.StringValue == "" && (kind == "String" || kind == "Number"):
-		return &wire.Error{Code: "ParameterValueInvalid", Message: "The message attribute '" + name + "' must contain non-empty message attribute value."}
+		return invalid("must contain non-empty message attribute value.")
 	case kind == "Number":
 		if _, err := strconv.ParseFloat(a.StringValue, 64); err != nil {
-			return &wire.Error{Code: "ParameterValueInvalid", Message: "Could not cast message attribute '" + name + "' value to number."}
+			return &wire.Error{
+				Code: "ParameterValueInvalid", Message: "Could not cast message attribute '" + name + "' value to number.",
+			}
 		}
 		return nil
 	case kind == "String":
 		if label == "Array" && !json.Valid([]byte(a.StringValue)) {
-			return &wire.Error{Code: "ParameterValueInvalid", Message: "The message attribute '" + name + "' has an invalid array."}
+			return invalid("has an invalid array.")
 		}
 		return nil
 	}
-	return &wire.Error{Code: "ParameterValueInvalid", Message: "The message attribute '" + name + "' has an invalid message attribute type."}
+	return invalid("has an invalid message attribute type.")
 }
 
-// subscribers is the topic's list at this moment; it is never changed, only
-// replaced.
+// subscribers returns the topic's subscriptions. The slice is immutable: a change replaces
+// it.
 func (s *Service) subscribers(arn string) ([]*subscription, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -193,25 +207,27 @@ func (s *Service) subscribers(arn string) ([]*subscription, error) {
 	return t.subs, nil
 }
 
-// delivery collects what a publish must wait for.
+// delivery collects the commits that a publish waits for.
 type delivery struct{ commits []journal.Commit }
 
+// wait waits until all messages are durable.
 func (d *delivery) wait() error {
 	for _, c := range d.commits {
 		if err := c.Wait(); err != nil {
-			return fmt.Errorf("deliver: %w", err)
+			return fmt.Errorf("deliver to a queue: %w", err)
 		}
 	}
 	return nil
 }
 
-// deliver hands a message to the queues of all subscriptions that want it.
+// deliver sends a message to the queues of all subscriptions whose filter it matches, and
+// returns its id.
 func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription, e *publishEntry) string {
 	id := uuid.NewString()
 	now := time.Now()
 	for _, sub := range subs {
 		if f := sub.filter; f != nil {
-			if sub.body && !f.MatchBody(e.Message) || !sub.body && !f.MatchAttributes(e.MessageAttributes) {
+			if sub.bodyScope && !f.MatchBody(e.Message) || !sub.bodyScope && !f.MatchAttributes(e.MessageAttributes) {
 				continue
 			}
 		}
@@ -221,16 +237,17 @@ func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription
 		}
 		commit, err := s.queues.Enqueue(c.ctx, sub.Endpoint, body, attrs)
 		if err != nil && sub.deadLetter != "" {
-			var again error
-			if commit, again = s.queues.Enqueue(c.ctx, sub.deadLetter, body, attrs); again == nil {
+			var dlqErr error
+			commit, dlqErr = s.queues.Enqueue(c.ctx, sub.deadLetter, body, attrs)
+			if dlqErr == nil {
 				err = nil
 			} else {
-				err = errors.Join(err, again)
+				err = errors.Join(err, dlqErr)
 			}
 		}
 		if err != nil {
 			s.opt.Logger.Warn().Err(err).Str("subscription", sub.ARN).Str("endpoint", sub.Endpoint).
-				Str("messageId", id).Msg("sns message could not be delivered and is dropped")
+				Str("messageId", id).Msg("dropped an SNS message that could not be delivered")
 			continue
 		}
 		d.commits = append(d.commits, commit)
@@ -238,12 +255,13 @@ func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription
 	return id
 }
 
-// signature stands where AWS signs, see the package comment.
+// signature takes the place of AWS's signature; see the package comment.
 const signature = "b3JkZXJzYWdhLWxvY2Fs"
 
 type envelopeAttribute struct{ Type, Value string }
 
-// envelope is https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+// envelope returns the JSON document of a delivery without raw delivery; see
+// https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 func (s *Service) envelope(c *call, id, arn string, sub *subscription, e *publishEntry, now time.Time) []byte {
 	b := make([]byte, 0, len(e.Message)+1024)
 	member := func(name, value string) {
@@ -269,7 +287,7 @@ func (s *Service) envelope(c *call, id, arn string, sub *subscription, e *publis
 	if len(e.MessageAttributes) > 0 {
 		attrs := make(map[string]envelopeAttribute, len(e.MessageAttributes))
 		for name, a := range e.MessageAttributes {
-			v := envelopeAttribute{a.DataType, a.StringValue}
+			v := envelopeAttribute{Type: a.DataType, Value: a.StringValue}
 			if a.Binary() {
 				v.Value = base64.StdEncoding.EncodeToString(a.BinaryValue)
 			}

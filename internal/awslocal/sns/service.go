@@ -16,32 +16,37 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Queues is where messages are delivered: the local SQS.
+// Queues delivers messages; the local SQS implements it. It must be safe for concurrent
+// use.
 type Queues interface {
+	// Exists reports whether a queue with that ARN exists.
 	Exists(arn string) bool
+	// Enqueue sends a message to the queue with that ARN. The message is durable when the
+	// commit's Wait has returned nil.
 	Enqueue(ctx context.Context, arn, body string, attrs map[string]wire.MessageAttribute) (journal.Commit, error)
 }
 
-// Options of a Service.
+// Options configures a Service. The zero value is usable.
 type Options struct {
-	Region    string // default us-east-1
-	AccountID string // default 000000000000
-	Logger    zerolog.Logger
+	Region    string         // default us-east-1
+	AccountID string         // default 000000000000
+	Logger    zerolog.Logger // the zero value writes nothing
 }
 
-// Service is the topics of one account in one region.
+// Service implements the topics of one account in one region. Its methods are safe for
+// concurrent use.
 type Service struct {
 	opt    Options
 	queues Queues
 	log    *journal.Journal
 
-	mu     sync.RWMutex
+	mu     sync.RWMutex             // guards the maps
 	topics map[string]*topic        // by ARN
 	subs   map[string]*subscription // by ARN
 }
 
-// topic and subscription values are replaced, not changed, once in the maps;
-// topic.subs is guarded by Service.mu.
+// topic is immutable once it is in Service.topics: a change replaces it. The exception is
+// subs, which Service.mu guards. JSON encodes its journal record.
 type topic struct {
 	ARN   string
 	Attrs map[string]string
@@ -49,16 +54,18 @@ type topic struct {
 	subs  []*subscription
 }
 
+// subscription is immutable once it is in Service.subs. JSON encodes its journal record;
+// parse derives the unexported fields from Attrs.
 type subscription struct {
 	ARN      string
-	Topic    string
-	Endpoint string // a queue's ARN
+	Topic    string // ARN
+	Endpoint string // ARN of a queue
 	Attrs    map[string]string
 
 	raw        bool
-	filter     *Filter
-	body       bool // the filter is for the body
-	deadLetter string
+	filter     *Filter // nil delivers every message
+	bodyScope  bool    // the filter applies to the body
+	deadLetter string  // ARN of the RedrivePolicy's queue
 }
 
 // record is one journal entry; exactly one field is set.
@@ -69,7 +76,8 @@ type record struct {
 	SubGone   string        `json:",omitempty"`
 }
 
-// Open reads the topics kept in dir; "" keeps nothing.
+// Open returns a Service with the topics in dir; with "" it keeps them in memory only. The
+// caller must Close it.
 func Open(dir string, queues Queues, o Options) (*Service, error) {
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -86,7 +94,7 @@ func Open(dir string, queues Queues, o Options) (*Service, error) {
 	return s, nil
 }
 
-// Close closes the journal.
+// Close closes the journal. No request may be in progress.
 func (s *Service) Close() error {
 	if err := s.log.Close(); err != nil {
 		return fmt.Errorf("close topics: %w", err)
@@ -94,21 +102,22 @@ func (s *Service) Close() error {
 	return nil
 }
 
+// replay applies a record of the journal.
 func (s *Service) replay(b []byte) error {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("sns journal record: %w", err)
+		return fmt.Errorf("sns: journal record is malformed: %w", err)
 	}
 	if r.Sub != nil {
 		if err := r.Sub.parse(); err != nil {
-			return fmt.Errorf("sns journal record: %w", err)
+			return fmt.Errorf("sns: journal record of subscription %s: %w", r.Sub.ARN, err)
 		}
 	}
 	s.apply(r)
 	return nil
 }
 
-// apply changes the maps as a record says.
+// apply makes the change of a record in the maps. The caller holds s.mu, or is Open.
 func (s *Service) apply(r record) {
 	switch {
 	case r.Topic != nil:
@@ -124,18 +133,19 @@ func (s *Service) apply(r record) {
 		}
 		delete(s.topics, r.TopicGone)
 	case r.Sub != nil:
-		s.unsubscribe(r.Sub.ARN)
+		s.removeSubscription(r.Sub.ARN)
 		if t := s.topics[r.Sub.Topic]; t != nil {
 			t.subs = append(slices.Clip(t.subs), r.Sub)
 			s.subs[r.Sub.ARN] = r.Sub
 		}
 	case r.SubGone != "":
-		s.unsubscribe(r.SubGone)
+		s.removeSubscription(r.SubGone)
 	}
 }
 
-// unsubscribe copies the list: a Publish may be reading the old one.
-func (s *Service) unsubscribe(arn string) {
+// removeSubscription removes a subscription, if it exists. It copies the topic's list,
+// because a Publish may be reading it. The caller holds s.mu, or is Open.
+func (s *Service) removeSubscription(arn string) {
 	sub := s.subs[arn]
 	if sub == nil {
 		return
@@ -146,8 +156,8 @@ func (s *Service) unsubscribe(arn string) {
 	}
 }
 
-// commit journals and applies a change. The caller holds s.mu and gives it up
-// here; the change is durable when commit returns.
+// commit journals and applies a change, which is durable when commit returns. The caller
+// holds s.mu; commit unlocks it.
 func (s *Service) commit(r record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -164,6 +174,7 @@ func (s *Service) commit(r record) error {
 	return nil
 }
 
+// snapshot emits a record for every topic, and then for every subscription.
 func (s *Service) snapshot(emit func([]byte) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -190,12 +201,12 @@ func (s *Service) arn(name string) string {
 	return "arn:aws:sns:" + s.opt.Region + ":" + s.opt.AccountID + ":" + name
 }
 
-// parse reads a subscription's attributes into what Publish needs.
+// parse derives the fields that Publish uses from the subscription's attributes.
 func (sub *subscription) parse() error {
 	sub.raw = strings.EqualFold(sub.Attrs["RawMessageDelivery"], "true")
-	sub.body = sub.Attrs["FilterPolicyScope"] == "MessageBody"
+	sub.bodyScope = sub.Attrs["FilterPolicyScope"] == "MessageBody"
 	if p := sub.Attrs["FilterPolicy"]; p != "" {
-		f, err := ParseFilter(p, sub.body)
+		f, err := ParseFilter(p, sub.bodyScope)
 		if err != nil {
 			return errInvalid("Attributes Reason: FilterPolicy: " + err.Error())
 		}
@@ -213,20 +224,20 @@ func (sub *subscription) parse() error {
 	return nil
 }
 
-// with returns a copy of sub with one attribute changed.
+// with returns a copy of sub with attrs changed. The value "" removes an attribute.
 func (sub *subscription) with(attrs map[string]string) (*subscription, error) {
 	n := &subscription{ARN: sub.ARN, Topic: sub.Topic, Endpoint: sub.Endpoint, Attrs: maps.Clone(sub.Attrs)}
 	if n.Attrs == nil {
 		n.Attrs = map[string]string{}
 	}
 	for name, value := range attrs {
-		bad := false
+		invalid := false
 		switch name {
 		case "RawMessageDelivery":
 			value = strings.ToLower(value)
-			bad = value != "true" && value != "false"
+			invalid = value != "true" && value != "false"
 		case "FilterPolicyScope":
-			bad = value != "MessageAttributes" && value != "MessageBody"
+			invalid = value != "MessageAttributes" && value != "MessageBody"
 		case "FilterPolicy":
 			if value == "{}" {
 				value = ""
@@ -235,7 +246,7 @@ func (sub *subscription) with(attrs map[string]string) (*subscription, error) {
 		default:
 			return nil, errInvalid("AttributeName")
 		}
-		if bad {
+		if invalid {
 			return nil, errInvalid("Attributes Reason: " + name + ": Invalid value [" + value + "].")
 		}
 		if value == "" {

@@ -29,16 +29,17 @@ func (s *Service) subscribe(_ *call, in *subscribeInput) (*subscriptionARN, erro
 			continue
 		}
 		s.mu.Unlock()
-		// The same subscription again answers the same ARN, other attributes are refused.
+		// Subscribing a queue again returns the existing ARN; with different attributes it is
+		// an error.
 		if !maps.Equal(old.Attrs, sub.Attrs) && len(in.Attributes) > 0 {
 			return nil, errInvalid("Attributes Reason: Subscription already exists with different attributes")
 		}
-		return &subscriptionARN{old.ARN}, nil
+		return &subscriptionARN{SubscriptionArn: old.ARN}, nil
 	}
-	return &subscriptionARN{sub.ARN}, s.commit(record{Sub: sub})
+	return &subscriptionARN{SubscriptionArn: sub.ARN}, s.commit(record{Sub: sub})
 }
 
-func (s *Service) unsubscribeOp(_ *call, in *subscriptionARN) (*empty, error) {
+func (s *Service) unsubscribe(_ *call, in *subscriptionARN) (*empty, error) {
 	if err := s.checkARN(in.SubscriptionArn); err != nil {
 		return nil, errInvalid("SubscriptionArn")
 	}
@@ -53,7 +54,7 @@ func (s *Service) unsubscribeOp(_ *call, in *subscriptionARN) (*empty, error) {
 func (s *Service) listSubscriptions(_ *call, in *nextToken) (*listSubscriptionsOutput, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.pageOf(slices.Collect(maps.Keys(s.subs)), in.NextToken)
+	return s.subscriptionPage(slices.Collect(maps.Keys(s.subs)), in.NextToken)
 }
 
 func (s *Service) listByTopic(_ *call, in *listByTopicInput) (*listSubscriptionsOutput, error) {
@@ -67,10 +68,11 @@ func (s *Service) listByTopic(_ *call, in *listByTopicInput) (*listSubscriptions
 	for i, sub := range t.subs {
 		arns[i] = sub.ARN
 	}
-	return s.pageOf(arns, in.NextToken)
+	return s.subscriptionPage(arns, in.NextToken)
 }
 
-func (s *Service) pageOf(arns []string, token string) (*listSubscriptionsOutput, error) {
+// subscriptionPage lists one page of subscriptions. The caller holds s.mu.
+func (s *Service) subscriptionPage(arns []string, token string) (*listSubscriptionsOutput, error) {
 	slices.Sort(arns)
 	part, next, err := page(arns, token)
 	if err != nil {
@@ -102,7 +104,7 @@ func (s *Service) getSubscriptionAttributes(_ *call, in *subscriptionARN) (*attr
 	if sub.filter != nil && a["FilterPolicyScope"] == "" {
 		a["FilterPolicyScope"] = "MessageAttributes"
 	}
-	return &attributesOutput{a}, nil
+	return &attributesOutput{Attributes: a}, nil
 }
 
 func (s *Service) setSubscriptionAttributes(_ *call, in *setSubscriptionAttributesInput) (*empty, error) {

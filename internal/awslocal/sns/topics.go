@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	pageSize = 100 // topics and subscriptions per page, like AWS
+	pageSize = 100 // topics or subscriptions per page, as with AWS
 	maxTags  = 50
 )
 
@@ -43,11 +43,12 @@ func (s *Service) createTopic(_ *call, in *createTopicInput) (*topicARN, error) 
 				return nil, errInvalid("Attributes Reason: Topic already exists with different attributes")
 			}
 		}
-		return &topicARN{t.ARN}, nil
+		return &topicARN{TopicArn: t.ARN}, nil
 	}
-	return &topicARN{t.ARN}, s.commit(record{Topic: t})
+	return &topicARN{TopicArn: t.ARN}, s.commit(record{Topic: t})
 }
 
+// checkTopicAttribute checks that a topic has an attribute of that name.
 func checkTopicAttribute(name string) error {
 	switch name {
 	case "DisplayName", "Policy", "DeliveryPolicy", "TracingConfig", "SignatureVersion", "FifoTopic":
@@ -65,6 +66,7 @@ func (s *Service) deleteTopic(_ *call, in *topicARN) (*empty, error) {
 	return &empty{}, s.commit(record{TopicGone: in.TopicArn})
 }
 
+// checkARN checks that an ARN is one of this account and region.
 func (s *Service) checkARN(arn string) error {
 	if name, ok := strings.CutPrefix(arn, s.arn("")); !ok || name == "" {
 		return errInvalid("TopicArn Reason: An ARN of this account and region must be given: " + strconv.Quote(arn))
@@ -72,7 +74,7 @@ func (s *Service) checkARN(arn string) error {
 	return nil
 }
 
-// topic finds a topic; the caller holds s.mu.
+// topic returns the topic with that ARN. The caller holds s.mu.
 func (s *Service) topic(arn string) (*topic, error) {
 	if err := s.checkARN(arn); err != nil {
 		return nil, err
@@ -93,12 +95,13 @@ func (s *Service) listTopics(_ *call, in *nextToken) (*listTopicsOutput, error) 
 	}
 	out := &listTopicsOutput{NextToken: next}
 	for _, arn := range names {
-		out.Topics = append(out.Topics, topicARN{arn})
+		out.Topics = append(out.Topics, topicARN{TopicArn: arn})
 	}
 	return out, nil
 }
 
-// page cuts a sorted list; the token is the last entry of the page before.
+// page returns one page of a sorted list, and the token of the next. A token is the last
+// entry of the previous page.
 func page(all []string, token string) (part []string, next string, err error) {
 	after, err := base64.URLEncoding.DecodeString(token)
 	if err != nil {
@@ -128,7 +131,7 @@ func (s *Service) getTopicAttributes(_ *call, in *topicARN) (*attributesOutput, 
 		"SubscriptionsPending": "0", "SubscriptionsDeleted": "0", "DisplayName": "",
 	}
 	maps.Copy(a, t.Attrs)
-	return &attributesOutput{a}, nil
+	return &attributesOutput{Attributes: a}, nil
 }
 
 func (s *Service) setTopicAttributes(_ *call, in *setTopicAttributesInput) (*empty, error) {
@@ -141,6 +144,7 @@ func (s *Service) setTopicAttributes(_ *call, in *setTopicAttributesInput) (*emp
 	})
 }
 
+// changeTopic replaces a topic by a copy that f has changed.
 func (s *Service) changeTopic(arn string, f func(*topic) error) (*empty, error) {
 	s.mu.Lock()
 	old, err := s.topic(arn)
@@ -156,6 +160,7 @@ func (s *Service) changeTopic(arn string, f func(*topic) error) (*empty, error) 
 	return &empty{}, s.commit(record{Topic: t})
 }
 
+// withTags returns a copy of old with tags added.
 func withTags(old map[string]string, tags []tag) (map[string]string, error) {
 	if len(tags) == 0 {
 		return old, nil
@@ -168,7 +173,7 @@ func withTags(old map[string]string, tags []tag) (map[string]string, error) {
 		n[t.Key] = t.Value
 	}
 	if len(n) > maxTags {
-		return nil, errBatch("TagLimitExceeded", "Could not complete request: tag quota of per resource exceeded")
+		return nil, errCode("TagLimitExceeded", "Could not complete request: tag quota of per resource exceeded")
 	}
 	return n, nil
 }
@@ -198,7 +203,7 @@ func (s *Service) listTags(_ *call, in *resourceInput) (*tagsOutput, error) {
 	}
 	out := &tagsOutput{}
 	for _, k := range slices.Sorted(maps.Keys(t.Tags)) {
-		out.Tags = append(out.Tags, tag{k, t.Tags[k]})
+		out.Tags = append(out.Tags, tag{Key: k, Value: t.Tags[k]})
 	}
 	return out, nil
 }

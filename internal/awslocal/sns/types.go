@@ -2,11 +2,12 @@ package sns
 
 import "github.com/ordersaga/ordersaga/internal/awslocal/wire"
 
-// Inputs and outputs of the operations, as in
+// The inputs and outputs of the operations; see
 // https://docs.aws.amazon.com/sns/latest/api/API_Operations.html
 
 type messageAttributes = map[string]wire.MessageAttribute
 
+// empty is the output of operations that return nothing.
 type empty struct{}
 
 type tag struct{ Key, Value string }
