@@ -5,27 +5,29 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
-// ValidationError is a value that DynamoDB refuses.
+// ValidationError reports a value or an expression that DynamoDB rejects with a
+// ValidationException. Message is DynamoDB's.
 type ValidationError struct{ Message string }
 
+// Error returns the message.
 func (e *ValidationError) Error() string { return e.Message }
 
-// InvalidValue marks it for package wire.
+// InvalidValue makes the error a wire.InvalidValueError.
 func (*ValidationError) InvalidValue() {}
 
 func invalid(format string, args ...any) error {
-	return &ValidationError{fmt.Sprintf(format, args...)}
+	return &ValidationError{Message: fmt.Sprintf(format, args...)}
 }
 
-// maxDepth is DynamoDB's limit on nesting.
+// maxDepth is DynamoDB's limit on the nesting of lists and maps; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 const maxDepth = 32
 
-// UnmarshalJSON reads a value. encoding/json calls it with valid JSON only;
-// walking that by hand saves decoding each level twice.
+// UnmarshalJSON decodes a value from the API's form, such as {"S":"x"}. b must be valid
+// JSON, as encoding/json guarantees. The decoder is written by hand, because encoding/json
+// would scan every level twice. A value that DynamoDB rejects is a *ValidationError.
 func (v *Value) UnmarshalJSON(b []byte) error {
 	out, _, err := decodeValue(b, skipSpace(b, 0), 0)
 	if err == nil {
@@ -34,8 +36,11 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-var errShape = &ValidationError{"Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"}
+var errShape = &ValidationError{
+	Message: "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
+}
 
+// decodeValue decodes the value that starts at b[i], and returns the index after it.
 func decodeValue(b []byte, i, depth int) (Value, int, error) {
 	if depth > maxDepth {
 		return Value{}, i, invalid("Nesting Levels have exceeded supported limits: Attributes can be nested up to %d levels", maxDepth)
@@ -66,7 +71,8 @@ func decodeValue(b []byte, i, depth int) (Value, int, error) {
 	case Bool, Null:
 		v.Flag = b[i] == 't'
 		if kind == Null && !v.Flag {
-			return Value{}, i, invalid("One or more parameter values were invalid: Null attribute value types must have the value of true")
+			return Value{}, i, invalid(
+				"One or more parameter values were invalid: Null attribute value types must have the value of true")
 		}
 		if b[i] != 't' && b[i] != 'f' {
 			return Value{}, i, errShape
@@ -93,11 +99,13 @@ func decodeValue(b []byte, i, depth int) (Value, int, error) {
 	}
 	i = skipSpace(b, i)
 	if i >= len(b) || b[i] != '}' {
-		return Value{}, i, invalid("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
+		return Value{}, i, invalid(
+			"Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
 	}
 	return v, i + 1, nil
 }
 
+// decodeSet decodes the set that starts at b[i], and returns the index after it.
 func decodeSet(b []byte, i int, kind Kind) ([]string, int, error) {
 	set := []string{}
 	i, err := decodeArray(b, i, func(i int) (int, error) {
@@ -117,13 +125,15 @@ func decodeSet(b []byte, i int, kind Kind) ([]string, int, error) {
 		return nil, i, invalid("One or more parameter values were invalid: An string set  may not be empty")
 	}
 	n := len(set)
-	if set = sortedSet(set); len(set) != n {
+	set = sortedSet(set)
+	if len(set) != n {
 		return nil, i, invalid("One or more parameter values were invalid: Input collection contains duplicates.")
 	}
 	return set, i, nil
 }
 
-// UnmarshalJSON reads an item.
+// UnmarshalJSON decodes an item; null leaves it unchanged. b must be valid JSON, as
+// encoding/json guarantees.
 func (i *Item) UnmarshalJSON(b []byte) error {
 	at := skipSpace(b, 0)
 	if b[at] == 'n' { // null
@@ -136,6 +146,7 @@ func (i *Item) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// decodeItem decodes the map that starts at b[i], and returns the index after it.
 func decodeItem(b []byte, i, depth int) (Item, int, error) {
 	if i >= len(b) || b[i] != '{' {
 		return nil, i, errShape
@@ -151,14 +162,18 @@ func decodeItem(b []byte, i, depth int) (Item, int, error) {
 		}
 		i = skipSpace(b, next)
 		i = skipSpace(b, i+1) // the colon
-		if item[name], i, err = decodeValue(b, i, depth); err != nil {
-			return nil, i, err
+		v, next, err := decodeValue(b, i, depth)
+		if err != nil {
+			return nil, next, err
 		}
-		i = skipSpace(b, i)
+		item[name] = v
+		i = skipSpace(b, next)
 	}
 	return item, i + 1, nil
 }
 
+// decodeArray calls element with the index of each element of the array that starts at b[i],
+// and returns the index after the array.
 func decodeArray(b []byte, i int, element func(int) (int, error)) (int, error) {
 	if i >= len(b) || b[i] != '[' {
 		return i, errShape
@@ -176,10 +191,10 @@ func decodeArray(b []byte, i int, element func(int) (int, error)) (int, error) {
 	return i + 1, nil
 }
 
-// decodeString reads the JSON string that starts at b[i].
+// decodeString decodes the string that starts at b[i], and returns the index after it.
 func decodeString(b []byte, i int) (string, int, error) {
 	if i >= len(b) || b[i] != '"' {
-		return "", i, &ValidationError{"a string was expected"}
+		return "", i, &ValidationError{Message: "a string was expected"}
 	}
 	plain := true
 	for j := i + 1; j < len(b); j++ {
@@ -198,7 +213,7 @@ func decodeString(b []byte, i int) (string, int, error) {
 			return s, j + 1, nil
 		}
 	}
-	return "", i, errors.New("string without end")
+	return "", i, errors.New("the string has no closing quote")
 }
 
 func decodeBase64(s string) (string, error) {
@@ -208,5 +223,3 @@ func decodeBase64(s string) (string, error) {
 	}
 	return string(raw), nil
 }
-
-func formatInt(n int) string { return strconv.Itoa(n) }

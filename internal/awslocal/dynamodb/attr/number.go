@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// Limits of DynamoDB's numbers.
+// Limits of DynamoDB's numbers; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 const (
 	maxDigits   = 38
-	maxExponent = 125  // largest magnitude 9.99…E+125
-	minExponent = -130 // smallest 1E-130
+	maxExponent = 125  // the largest magnitude is 9.99…E+125
+	minExponent = -130 // the smallest is 1E-130
 )
 
-// ParseNumber checks a number and returns its canonical form: plain decimal,
-// no exponent, no leading or trailing zeros. Equal numbers have equal forms.
+// ParseNumber returns the canonical form of a number: decimal, without exponent, leading or
+// trailing zeros. Equal numbers have the same form. What DynamoDB does not accept as a number
+// is a *ValidationError.
 func ParseNumber(s string) (string, error) {
 	if n := len(s); n > 0 && n <= 18 && isPlainInt(s) {
 		return s, nil
@@ -28,7 +29,7 @@ func ParseNumber(s string) (string, error) {
 	return d.canonical()
 }
 
-// isPlainInt reports whether s is an integer in canonical form already.
+// isPlainInt reports whether s is an integer in canonical form.
 func isPlainInt(s string) bool {
 	digits := strings.TrimPrefix(s, "-")
 	if digits == "0" {
@@ -45,7 +46,7 @@ func isPlainInt(s string) bool {
 	return true
 }
 
-// decimal is coefficient times ten to the exponent.
+// decimal is the number coefficient × 10^exponent.
 type decimal struct {
 	coefficient *big.Int
 	exponent    int
@@ -55,10 +56,11 @@ func parseDecimal(s string) (decimal, bool) {
 	mantissa, exp, hasExp := strings.Cut(strings.ToLower(s), "e")
 	e := 0
 	if hasExp {
-		var err error
-		if e, err = strconv.Atoi(strings.TrimPrefix(exp, "+")); err != nil || e > 1000 || e < -1000 {
+		n, err := strconv.Atoi(strings.TrimPrefix(exp, "+"))
+		if err != nil || n > 1000 || n < -1000 {
 			return decimal{}, false
 		}
+		e = n
 	}
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits := strings.TrimPrefix(whole, "+") + fraction
@@ -69,9 +71,11 @@ func parseDecimal(s string) (decimal, bool) {
 	if !ok {
 		return decimal{}, false
 	}
-	return decimal{c, e - len(fraction)}, true
+	return decimal{coefficient: c, exponent: e - len(fraction)}, true
 }
 
+// canonical returns the canonical form of d, or a *ValidationError if it exceeds DynamoDB's
+// limits.
 func (d decimal) canonical() (string, error) {
 	digits := new(big.Int).Abs(d.coefficient).String()
 	trimmed := strings.TrimRight(digits, "0")
@@ -104,7 +108,7 @@ func (d decimal) canonical() (string, error) {
 	return out, nil
 }
 
-// aligned brings two canonical numbers to one exponent.
+// aligned returns the coefficients of two canonical numbers for a common exponent.
 func aligned(a, b string) (x, y *big.Int, exponent int) {
 	da, _ := parseDecimal(a)
 	db, _ := parseDecimal(b)
@@ -116,6 +120,7 @@ func aligned(a, b string) (x, y *big.Int, exponent int) {
 	return scale(da), scale(db), exponent
 }
 
+// small returns two canonical numbers as integers; ok is false if they do not fit.
 func small(a, b string) (x, y int64, ok bool) {
 	if len(a) > 18 || len(b) > 18 {
 		return 0, 0, false
@@ -133,9 +138,10 @@ func compareNumbers(a, b string) int {
 	return x.Cmp(y)
 }
 
-// Add returns v + o for two numbers; negate subtracts.
+// Add returns the sum of two numbers, or their difference v − o if negate is true. A result
+// beyond DynamoDB's limits is a *ValidationError.
 func (v Value) Add(o Value, negate bool) (Value, error) {
-	if x, y, ok := small(v.Str, o.Str); ok { // 18 digits each: no overflow
+	if x, y, ok := small(v.Str, o.Str); ok { // 18 digits each, so the sum cannot overflow
 		if negate {
 			y = -y
 		}
@@ -145,6 +151,6 @@ func (v Value) Add(o Value, negate bool) (Value, error) {
 	if negate {
 		y.Neg(y)
 	}
-	s, err := decimal{x.Add(x, y), exponent}.canonical()
+	s, err := decimal{coefficient: x.Add(x, y), exponent: exponent}.canonical()
 	return Value{Kind: N, Str: s}, err
 }

@@ -1,5 +1,5 @@
-// Package attr is DynamoDB's attribute values: their JSON form, comparison,
-// size, and 38-digit numbers.
+// Package attr implements DynamoDB's attribute values: their JSON form, comparison, size, and
+// numbers of up to 38 digits.
 package attr
 
 import (
@@ -7,32 +7,36 @@ import (
 	"cmp"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Kind is an attribute's type, as its JSON tag names it.
+// Kind is the type of an attribute value. The zero value is None.
 type Kind uint8
 
-// Kinds of values; None is no value.
+// The kinds of values. Their names are those of the API.
 const (
-	None Kind = iota
-	S
-	N
-	B
+	None Kind = iota // no value
+	S                // string
+	N                // number
+	B                // binary
 	Bool
 	Null
-	M
-	L
-	SS
-	NS
-	BS
+	M  // map
+	L  // list
+	SS // string set
+	NS // number set
+	BS // binary set
 )
 
-var kindNames = [...]string{None: "", S: "S", N: "N", B: "B", Bool: "BOOL", Null: "NULL", M: "M", L: "L", SS: "SS", NS: "NS", BS: "BS"}
+var kindNames = [...]string{
+	None: "", S: "S", N: "N", B: "B", Bool: "BOOL", Null: "NULL", M: "M", L: "L", SS: "SS", NS: "NS", BS: "BS",
+}
 
+// String returns the kind's name in the API's JSON, such as "BOOL".
 func (k Kind) String() string { return kindNames[k] }
 
-// KindOf is the inverse of Kind.String; None if there is none such.
+// KindOf returns the kind with that name in the API's JSON, or None.
 func KindOf(name string) Kind {
 	for k, n := range kindNames {
 		if n == name {
@@ -42,28 +46,28 @@ func KindOf(name string) Kind {
 	return None
 }
 
-// Value is an attribute value. It is never changed once made, so that items
-// can share parts.
+// Value is an attribute value. It must not be modified once it is stored, because items
+// share their parts. The zero value is no value.
 type Value struct {
 	Kind Kind
-	Flag bool     // Bool
-	Str  string   // S; N in canonical form; B as bytes
-	List []Value  // L
-	Map  Item     // M
-	Set  []string // SS, NS, BS: sorted, distinct
+	Flag bool     // the value of Bool
+	Str  string   // the value of S; of N, in canonical form; of B, as bytes
+	List []Value  // the value of L
+	Map  Item     // the value of M
+	Set  []string // the value of SS, NS, BS: sorted, without duplicates
 }
 
-// Item is a map of attributes.
+// Item is a map from attribute names to values. A nil Item stands for no item.
 type Item map[string]Value
 
-// String makes an S value.
+// String returns an S value.
 func String(s string) Value { return Value{Kind: S, Str: s} }
 
-// Int makes an N value.
-func Int(n int) Value { return Value{Kind: N, Str: formatInt(n)} }
+// Int returns an N value.
+func Int(n int) Value { return Value{Kind: N, Str: strconv.Itoa(n)} }
 
-// Equal reports deep equality; numbers compare by value, since they are kept
-// in canonical form.
+// Equal reports whether two values are deeply equal. Numbers are compared by value, because
+// they are in canonical form.
 func (v Value) Equal(o Value) bool {
 	if v.Kind != o.Kind {
 		return false
@@ -84,7 +88,7 @@ func (v Value) Equal(o Value) bool {
 	}
 }
 
-// Equal reports deep equality.
+// Equal reports whether two items are deeply equal.
 func (i Item) Equal(o Item) bool {
 	if len(i) != len(o) {
 		return false
@@ -97,8 +101,8 @@ func (i Item) Equal(o Item) bool {
 	return true
 }
 
-// Compare orders two values of one scalar kind: strings and bytes by their
-// bytes, numbers by value. ok is false for all others.
+// Compare returns −1, 0 or +1 for two values of the same kind S, B or N: strings and binaries
+// are ordered by their bytes, numbers by value. ok is false for all other values.
 func (v Value) Compare(o Value) (c int, ok bool) {
 	if v.Kind != o.Kind {
 		return 0, false
@@ -113,7 +117,7 @@ func (v Value) Compare(o Value) (c int, ok bool) {
 	}
 }
 
-// Size is what DynamoDB counts, in bytes.
+// Size returns the value's size in bytes, as DynamoDB counts it; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 func (v Value) Size() int {
 	switch v.Kind {
@@ -140,7 +144,7 @@ func (v Value) Size() int {
 	}
 }
 
-// Size is the sum over names and values.
+// Size returns the item's size in bytes: the sum of its names and values.
 func (i Item) Size() int {
 	n := 0
 	for k, v := range i {
@@ -149,8 +153,8 @@ func (i Item) Size() int {
 	return n
 }
 
-// Contains implements the contains function: an element of a list or set, or
-// a part of a string or of bytes.
+// Contains implements the contains function. It reports whether o is an element of the list or
+// set v, or a part of the string or binary v.
 func (v Value) Contains(o Value) bool {
 	switch v.Kind {
 	case S, B:
@@ -165,6 +169,7 @@ func (v Value) Contains(o Value) bool {
 	}
 }
 
+// elementOf returns the kind of a set's elements.
 func elementOf(set Kind) Kind {
 	switch set {
 	case SS:
@@ -178,15 +183,15 @@ func elementOf(set Kind) Kind {
 	}
 }
 
-// IsSet reports whether the kind is one of the sets.
+// IsSet reports whether the kind is a set.
 func (k Kind) IsSet() bool { return k == SS || k == NS || k == BS }
 
-// Union and Minus work on two sets of one kind.
+// Union returns the elements of v and of o, two sets of the same kind.
 func (v Value) Union(o Value) Value {
 	return Value{Kind: v.Kind, Set: sortedSet(append(slices.Clone(v.Set), o.Set...))}
 }
 
-// Minus is the elements of v that o lacks.
+// Minus returns the elements of the set v that are not in the set o.
 func (v Value) Minus(o Value) Value {
 	var out []string
 	for _, s := range v.Set {
@@ -197,12 +202,14 @@ func (v Value) Minus(o Value) Value {
 	return Value{Kind: v.Kind, Set: out}
 }
 
+// sortedSet sorts s in place and removes duplicates.
 func sortedSet(s []string) []string {
 	slices.Sort(s)
 	return slices.Compact(s)
 }
 
-// AppendJSON appends the value as the API writes it, e.g. {"S":"x"}.
+// AppendJSON appends the value in the API's form, such as {"S":"x"}, to b and returns the
+// result. str appends a JSON string.
 func (v Value) AppendJSON(b []byte, str func([]byte, string) []byte) []byte {
 	b = append(b, '{', '"')
 	b = append(b, kindNames[v.Kind]...)
@@ -254,7 +261,8 @@ func appendBase64(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// AppendJSON appends the item as the API writes it.
+// AppendJSON appends the item in the API's form to b and returns the result. str appends a
+// JSON string.
 func (i Item) AppendJSON(b []byte, str func([]byte, string) []byte) []byte {
 	b = append(b, '{')
 	first := true
@@ -272,6 +280,7 @@ func (i Item) AppendJSON(b []byte, str func([]byte, string) []byte) []byte {
 
 var jsonSpace = []byte(" \t\r\n")
 
+// skipSpace returns the index of the first byte at or after i that is not white space.
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && bytes.IndexByte(jsonSpace, b[i]) >= 0 {
 		i++

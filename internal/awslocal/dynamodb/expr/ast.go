@@ -5,15 +5,17 @@ import (
 	"strings"
 )
 
-// Path names an attribute, or a part of one: a.b[2].c
+// Path is a document path: it names an attribute or a part of one, as in a.b[2].c.
 type Path []Step
 
-// Step is a name, with a "#" in front if it is a placeholder, or an index.
+// Step is one element of a Path: a name, with a leading "#" if it is a placeholder, or an
+// index of a list.
 type Step struct {
 	Name  string
-	Index int // if Name is ""
+	Index int // used if Name is ""
 }
 
+// String returns the path as an expression.
 func (p Path) String() string {
 	var b strings.Builder
 	for i, s := range p {
@@ -34,7 +36,7 @@ type operand struct {
 	path  Path
 	value string    // ":v"
 	fn    string    // size, if_not_exists, list_append
-	args  []operand // of fn
+	args  []operand // the arguments of fn
 }
 
 func (o operand) String() string {
@@ -55,19 +57,19 @@ func joinOperands(os []operand) string {
 	return strings.Join(s, ", ")
 }
 
-// node is a condition.
+// node is a condition, or a part of one.
 type node struct {
-	op   string // AND OR NOT = <> < <= > >= BETWEEN IN, or a function's name
-	kids []node
-	args []operand
+	op       string // AND, OR, NOT, =, <>, <, <=, >, >=, BETWEEN, IN, or the name of a function
+	children []node
+	args     []operand
 }
 
 func (n node) String() string {
 	switch n.op {
 	case "AND", "OR":
-		return "(" + n.kids[0].String() + " " + n.op + " " + n.kids[1].String() + ")"
+		return "(" + n.children[0].String() + " " + n.op + " " + n.children[1].String() + ")"
 	case "NOT":
-		return "(NOT " + n.kids[0].String() + ")"
+		return "(NOT " + n.children[0].String() + ")"
 	case "BETWEEN":
 		return "(" + n.args[0].String() + " BETWEEN " + n.args[1].String() + " AND " + n.args[2].String() + ")"
 	case "IN":
@@ -78,7 +80,7 @@ func (n node) String() string {
 	return n.op + "(" + joinOperands(n.args) + ")"
 }
 
-// used collects the placeholders an expression needs.
+// used is the set of placeholders in an expression.
 type used struct{ names, values map[string]bool }
 
 func (u used) path(p Path) {
@@ -103,20 +105,22 @@ func (u used) node(n node) {
 	for _, a := range n.args {
 		u.operand(a)
 	}
-	for _, k := range n.kids {
+	for _, k := range n.children {
 		u.node(k)
 	}
 }
 
-// Condition is a parsed condition, filter or key condition.
+// Condition is a parsed condition, filter or key condition. It is immutable and safe for
+// concurrent use.
 type Condition struct {
 	root node
 	used used
 }
 
+// String returns the condition as an expression that parses to the same condition.
 func (c *Condition) String() string { return c.root.String() }
 
-// Update is a parsed update expression.
+// Update is a parsed update expression. It is immutable and safe for concurrent use.
 type Update struct {
 	set    []assignment
 	remove []Path
@@ -125,17 +129,20 @@ type Update struct {
 	used   used
 }
 
+// assignment is one action of a SET clause.
 type assignment struct {
 	path        Path
 	left, right operand
 	op          string // "", "+" or "-"
 }
 
+// change is one action of an ADD or DELETE clause.
 type change struct {
 	path  Path
-	value string
+	value string // placeholder
 }
 
+// String returns the update as an expression that parses to the same update.
 func (u *Update) String() string {
 	var parts []string
 	clause := func(name string, items []string) {
@@ -167,12 +174,14 @@ func (u *Update) String() string {
 	return strings.Join(parts, " ")
 }
 
-// Projection is a parsed projection expression.
+// Projection is a parsed projection expression. It is immutable and safe for concurrent
+// use.
 type Projection struct {
 	paths []Path
 	used  used
 }
 
+// String returns the projection as an expression.
 func (p *Projection) String() string {
 	s := make([]string, len(p.paths))
 	for i, path := range p.paths {

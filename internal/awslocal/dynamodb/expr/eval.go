@@ -7,12 +7,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 )
 
-// Binding gives the placeholders their meaning.
+// Binding defines the placeholders of a request's expressions.
 type Binding struct {
-	Names  map[string]string
-	Values attr.Item
+	Names  map[string]string // attribute names by placeholder, with its "#"
+	Values attr.Item         // values by placeholder, with its ":"
 }
 
+// name resolves a name or a placeholder of one.
 func (b Binding) name(s string) string {
 	if s != "" && s[0] == '#' {
 		return b.Names[s]
@@ -20,7 +21,7 @@ func (b Binding) name(s string) string {
 	return s
 }
 
-// Mentions reports whether the condition looks at the attribute.
+// Mentions reports whether the condition refers to the top-level attribute.
 func (c *Condition) Mentions(b Binding, name string) bool { return b.mentions(c.root, name) }
 
 func (b Binding) mentions(n node, name string) bool {
@@ -28,10 +29,10 @@ func (b Binding) mentions(n node, name string) bool {
 	in = func(o operand) bool {
 		return len(o.path) > 0 && b.name(o.path[0].Name) == name || slices.ContainsFunc(o.args, in)
 	}
-	return slices.ContainsFunc(n.args, in) || slices.ContainsFunc(n.kids, func(k node) bool { return b.mentions(k, name) })
+	return slices.ContainsFunc(n.args, in) || slices.ContainsFunc(n.children, func(k node) bool { return b.mentions(k, name) })
 }
 
-// lookup finds what a path names in an item.
+// lookup returns the value at a path of an item, and whether it exists.
 func (b Binding) lookup(item attr.Item, p Path) (attr.Value, bool) {
 	v, ok := item[b.name(p[0].Name)]
 	for _, s := range p[1:] {
@@ -50,7 +51,8 @@ func (b Binding) lookup(item attr.Item, p Path) (attr.Value, bool) {
 	return v, ok
 }
 
-// value evaluates an operand; ok is false if it names nothing.
+// value evaluates an operand. The boolean is false if the operand has no value, because an
+// attribute is missing or has the wrong type.
 func (b Binding) value(item attr.Item, o operand) (attr.Value, bool, error) {
 	switch {
 	case o.fn == "size":
@@ -95,6 +97,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
+// size implements the size function. The boolean is false for a type that has no size.
 func size(v attr.Value) (int, bool) {
 	switch v.Kind {
 	case attr.S, attr.B:
@@ -114,25 +117,26 @@ func invalid(format string, args ...any) error {
 	return &attr.ValidationError{Message: fmt.Sprintf(format, args...)}
 }
 
-// Matches evaluates the condition on an item; a nil item has no attributes.
+// Matches evaluates the condition on an item; a nil item has no attributes. An operand of
+// the wrong type can be an *attr.ValidationError.
 func (c *Condition) Matches(item attr.Item, b Binding) (bool, error) { return b.eval(item, c.root) }
 
 func (b Binding) eval(item attr.Item, n node) (bool, error) {
 	switch n.op {
 	case "AND":
-		left, err := b.eval(item, n.kids[0])
+		left, err := b.eval(item, n.children[0])
 		if err != nil || !left {
 			return false, err
 		}
-		return b.eval(item, n.kids[1])
+		return b.eval(item, n.children[1])
 	case "OR":
-		left, err := b.eval(item, n.kids[0])
+		left, err := b.eval(item, n.children[0])
 		if err != nil || left {
 			return left, err
 		}
-		return b.eval(item, n.kids[1])
+		return b.eval(item, n.children[1])
 	case "NOT":
-		inner, err := b.eval(item, n.kids[0])
+		inner, err := b.eval(item, n.children[0])
 		return !inner, err
 	case "attribute_exists":
 		_, ok := b.lookup(item, n.args[0].path)
@@ -151,7 +155,7 @@ func (b Binding) eval(item attr.Item, n node) (bool, error) {
 			if n.op == "IN" && i > 0 {
 				continue
 			}
-			// What is missing differs from everything and equals nothing.
+			// A missing attribute is unequal to every value, and any other comparison fails.
 			return n.op == "<>" && i == 0, nil
 		}
 		vals[i] = v
@@ -159,6 +163,7 @@ func (b Binding) eval(item attr.Item, n node) (bool, error) {
 	return compare(n.op, vals)
 }
 
+// compare evaluates an operator or function on the values of its operands.
 func compare(op string, v []attr.Value) (bool, error) {
 	switch op {
 	case "attribute_type":
@@ -182,7 +187,8 @@ func compare(op string, v []attr.Value) (bool, error) {
 		return slices.ContainsFunc(v[1:], v[0].Equal), nil
 	case "BETWEEN":
 		if c, ok := v[1].Compare(v[2]); ok && c > 0 {
-			return false, invalid("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {%s:%s}, upper bound operand: AttributeValue: {%s:%s}",
+			return false, invalid("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; "+
+				"lower bound operand: AttributeValue: {%s:%s}, upper bound operand: AttributeValue: {%s:%s}",
 				v[1].Kind, v[1].Str, v[2].Kind, v[2].Str)
 		}
 		low, ok1 := v[0].Compare(v[1])

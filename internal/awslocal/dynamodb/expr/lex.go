@@ -1,6 +1,6 @@
-// Package expr is DynamoDB's expression language: conditions (and filters and
-// key conditions), updates and projections. Parsing and evaluating are apart,
-// so that parsed expressions can be kept.
+// Package expr implements DynamoDB's expression language: conditions, filters, key
+// conditions, updates and projections. Parsing and evaluation are separate, so that a
+// parsed expression can be cached; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html
 package expr
 
@@ -23,18 +23,20 @@ const (
 type token struct {
 	kind tokenKind
 	text string
-	pos  int
+	pos  int // byte offset in the expression
 }
 
-// SyntaxError says where an expression stops making sense.
+// SyntaxError reports that an expression cannot be parsed. Message is DynamoDB's, without
+// the kind of expression.
 type SyntaxError struct{ Message string }
 
+// Error returns the message.
 func (e *SyntaxError) Error() string { return e.Message }
 
-// lexer keeps the tokens of one expression.
+// lexer holds the tokens of one expression; its methods parse them.
 type lexer struct {
-	tokens []token
-	at     int
+	tokens []token // the last one is tokEOF
+	at     int     // index of the next token
 }
 
 // maxLength is DynamoDB's limit on an expression, in bytes.
@@ -43,10 +45,10 @@ const maxLength = 4096
 
 func lex(s string) (*lexer, error) {
 	if strings.TrimSpace(s) == "" {
-		return nil, &SyntaxError{"The expression can not be empty;"}
+		return nil, &SyntaxError{Message: "The expression can not be empty;"}
 	}
 	if len(s) > maxLength {
-		return nil, &SyntaxError{fmt.Sprintf("Expression size has exceeded the maximum allowed size; expression size: %d", len(s))}
+		return nil, &SyntaxError{Message: fmt.Sprintf("Expression size has exceeded the maximum allowed size; expression size: %d", len(s))}
 	}
 	l := &lexer{}
 	for i := 0; i < len(s); {
@@ -66,40 +68,42 @@ func lex(s string) (*lexer, error) {
 			if c == ':' {
 				kind = tokValue
 			}
-			l.tokens = append(l.tokens, token{kind, s[i:j], i})
+			l.tokens = append(l.tokens, token{kind: kind, text: s[i:j], pos: i})
 			i = j
 		case c >= '0' && c <= '9':
 			j := i
 			for j < len(s) && s[j] >= '0' && s[j] <= '9' {
 				j++
 			}
-			l.tokens = append(l.tokens, token{tokNumber, s[i:j], i})
+			l.tokens = append(l.tokens, token{kind: tokNumber, text: s[i:j], pos: i})
 			i = j
 		case wordByte(c):
 			j := i
 			for j < len(s) && wordByte(s[j]) {
 				j++
 			}
-			l.tokens = append(l.tokens, token{tokIdent, s[i:j], i})
+			l.tokens = append(l.tokens, token{kind: tokIdent, text: s[i:j], pos: i})
 			i = j
 		case strings.HasPrefix(s[i:], "<>") || strings.HasPrefix(s[i:], "<=") || strings.HasPrefix(s[i:], ">="):
-			l.tokens = append(l.tokens, token{tokSymbol, s[i : i+2], i})
+			l.tokens = append(l.tokens, token{kind: tokSymbol, text: s[i : i+2], pos: i})
 			i += 2
 		case strings.IndexByte("()[],.=<>+-", c) >= 0:
-			l.tokens = append(l.tokens, token{tokSymbol, s[i : i+1], i})
+			l.tokens = append(l.tokens, token{kind: tokSymbol, text: s[i : i+1], pos: i})
 			i++
 		default:
 			return nil, syntax(s, i)
 		}
 	}
-	l.tokens = append(l.tokens, token{tokEOF, "<EOF>", len(s)})
+	l.tokens = append(l.tokens, token{kind: tokEOF, text: "<EOF>", pos: len(s)})
 	return l, nil
 }
 
+// syntax returns the error for the byte at i.
 func syntax(s string, i int) error {
-	return &SyntaxError{fmt.Sprintf("Syntax error; token: %q, near: %q", s[i:i+1], s[i:min(len(s), i+12)])}
+	return &SyntaxError{Message: fmt.Sprintf("Syntax error; token: %q, near: %q", s[i:i+1], s[i:min(len(s), i+12)])}
 }
 
+// wordByte reports whether c can be part of a name.
 func wordByte(c byte) bool {
 	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
@@ -114,7 +118,7 @@ func (l *lexer) next() token {
 	return t
 }
 
-// symbol takes the symbol if it is next.
+// symbol consumes the symbol if it is the next token, and reports whether it was.
 func (l *lexer) symbol(s string) bool {
 	if t := l.peek(); t.kind == tokSymbol && t.text == s {
 		l.at++
@@ -123,7 +127,8 @@ func (l *lexer) symbol(s string) bool {
 	return false
 }
 
-// keyword takes the keyword, in any case, if it is next.
+// keyword consumes the keyword if it is the next token, and reports whether it was. Case
+// does not matter.
 func (l *lexer) keyword(k string) bool {
 	if t := l.peek(); t.kind == tokIdent && strings.EqualFold(t.text, k) {
 		l.at++
@@ -132,15 +137,17 @@ func (l *lexer) keyword(k string) bool {
 	return false
 }
 
+// unexpected returns the error for the next token.
 func (l *lexer) unexpected() error {
 	t := l.peek()
 	near := t.text
 	if l.at+1 < len(l.tokens) {
 		near += " " + l.tokens[l.at+1].text
 	}
-	return &SyntaxError{fmt.Sprintf("Syntax error; token: %q, near: %q", t.text, near)}
+	return &SyntaxError{Message: fmt.Sprintf("Syntax error; token: %q, near: %q", t.text, near)}
 }
 
+// expect consumes the symbol, or returns an error if it is not the next token.
 func (l *lexer) expect(s string) error {
 	if !l.symbol(s) {
 		return l.unexpected()

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ParseCondition parses a condition, filter or key condition expression.
+// ParseCondition parses a condition, filter or key condition expression. Its errors are
+// of type *SyntaxError.
 func ParseCondition(s string) (*Condition, error) {
 	l, err := lex(s)
 	if err != nil {
@@ -20,15 +21,15 @@ func ParseCondition(s string) (*Condition, error) {
 	if l.peek().kind != tokEOF {
 		return nil, l.unexpected()
 	}
-	c := &Condition{root, newUsed()}
+	c := &Condition{root: root, used: newUsed()}
 	c.used.node(root)
 	return c, nil
 }
 
-func newUsed() used { return used{map[string]bool{}, map[string]bool{}} }
+func newUsed() used { return used{names: map[string]bool{}, values: map[string]bool{}} }
 
-// maxNesting keeps a hostile expression from exhausting the stack; DynamoDB
-// allows 300 operators in all.
+// maxNesting limits recursion, so that a malicious expression cannot exhaust the stack.
+// DynamoDB allows 300 operators in one expression.
 const maxNesting = 300
 
 func (l *lexer) or(depth int) (node, error) { return l.binary(depth, "OR", l.and) }
@@ -39,22 +40,22 @@ func (l *lexer) binary(depth int, op string, operand func(int) (node, error)) (n
 	left, err := operand(depth)
 	for n := 0; err == nil && l.keyword(op); n++ {
 		if depth+n > maxNesting {
-			return node{}, &SyntaxError{"The expression has too many operators"}
+			return node{}, &SyntaxError{Message: "The expression has too many operators"}
 		}
 		var right node
 		right, err = operand(depth)
-		left = node{op: op, kids: []node{left, right}}
+		left = node{op: op, children: []node{left, right}}
 	}
 	return left, err
 }
 
 func (l *lexer) not(depth int) (node, error) {
 	if depth > maxNesting {
-		return node{}, &SyntaxError{"The expression is nested too deeply"}
+		return node{}, &SyntaxError{Message: "The expression is nested too deeply"}
 	}
 	if l.keyword("NOT") {
 		inner, err := l.not(depth + 1)
-		return node{op: "NOT", kids: []node{inner}}, err
+		return node{op: "NOT", children: []node{inner}}, err
 	}
 	if l.symbol("(") {
 		inner, err := l.or(depth + 1)
@@ -66,7 +67,7 @@ func (l *lexer) not(depth int) (node, error) {
 	return l.predicate()
 }
 
-// predicates are the functions that stand alone, with their arity.
+// predicates are the functions that are conditions by themselves, with their arity.
 var predicates = map[string]int{"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2}
 
 func (l *lexer) predicate() (node, error) {
@@ -74,7 +75,7 @@ func (l *lexer) predicate() (node, error) {
 		l.at++
 		args, err := l.arguments(t.text, predicates[t.text])
 		if err == nil && args[0].path == nil && t.text != "contains" && t.text != "begins_with" {
-			err = &SyntaxError{"Operator or function requires a document path; operator or function: " + t.text}
+			err = &SyntaxError{Message: "Operator or function requires a document path; operator or function: " + t.text}
 		}
 		return node{op: t.text, args: args}, err
 	}
@@ -96,7 +97,7 @@ func (l *lexer) predicate() (node, error) {
 	case l.keyword("IN"):
 		list, err := l.list()
 		if len(list) > 100 {
-			return node{}, &SyntaxError{"IN takes at most 100 operands"}
+			return node{}, &SyntaxError{Message: "IN takes at most 100 operands"}
 		}
 		return node{op: "IN", args: append([]operand{left}, list...)}, err
 	}
@@ -109,6 +110,7 @@ func (l *lexer) predicate() (node, error) {
 	return node{op: t.text, args: []operand{left, right}}, err
 }
 
+// list parses the operands of IN.
 func (l *lexer) list() ([]operand, error) {
 	if err := l.expect("("); err != nil {
 		return nil, err
@@ -126,6 +128,7 @@ func (l *lexer) list() ([]operand, error) {
 	}
 }
 
+// arguments parses the arguments of fn, which may be calls of the given functions.
 func (l *lexer) arguments(fn string, arity int, functions ...string) ([]operand, error) {
 	if err := l.expect("("); err != nil {
 		return nil, err
@@ -142,12 +145,13 @@ func (l *lexer) arguments(fn string, arity int, functions ...string) ([]operand,
 		}
 	}
 	if len(args) != arity {
-		return nil, &SyntaxError{fmt.Sprintf("Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", fn, len(args))}
+		return nil, &SyntaxError{Message: fmt.Sprintf("Incorrect number of operands for operator or function; "+
+			"operator or function: %s, number of operands: %d", fn, len(args))}
 	}
 	return args, l.expect(")")
 }
 
-// operand parses a path, a value, or one of the given functions.
+// operand parses a path, a value, or a call of one of the given functions.
 func (l *lexer) operand(functions ...string) (operand, error) {
 	t := l.peek()
 	switch {
@@ -156,7 +160,7 @@ func (l *lexer) operand(functions ...string) (operand, error) {
 		return operand{value: t.text}, nil
 	case t.kind == tokIdent && l.tokens[l.at+1].text == "(":
 		if !slices.Contains(functions, t.text) {
-			return operand{}, &SyntaxError{"Invalid function name; function: " + t.text}
+			return operand{}, &SyntaxError{Message: "Invalid function name; function: " + t.text}
 		}
 		l.at++
 		arity := 2
@@ -164,11 +168,11 @@ func (l *lexer) operand(functions ...string) (operand, error) {
 			arity = 1
 		}
 		if l.at > 10*maxNesting {
-			return operand{}, &SyntaxError{"The expression is nested too deeply"}
+			return operand{}, &SyntaxError{Message: "The expression is nested too deeply"}
 		}
 		args, err := l.arguments(t.text, arity, functions...)
 		if err == nil && t.text != "list_append" && args[0].path == nil {
-			err = &SyntaxError{"Operator or function requires a document path; operator or function: " + t.text}
+			err = &SyntaxError{Message: "Operator or function requires a document path; operator or function: " + t.text}
 		}
 		return operand{fn: t.text, args: args}, err
 	}
@@ -176,6 +180,7 @@ func (l *lexer) operand(functions ...string) (operand, error) {
 	return operand{path: p}, err
 }
 
+// path parses a document path.
 func (l *lexer) path() (Path, error) {
 	var p Path
 	for {
@@ -184,7 +189,7 @@ func (l *lexer) path() (Path, error) {
 		case t.kind == tokName:
 		case t.kind == tokIdent:
 			if reserved[strings.ToUpper(t.text)] {
-				return nil, &SyntaxError{"Attribute name is a reserved keyword; reserved keyword: " + t.text}
+				return nil, &SyntaxError{Message: "Attribute name is a reserved keyword; reserved keyword: " + t.text}
 			}
 		default:
 			return nil, l.unexpected()
@@ -209,7 +214,7 @@ func (l *lexer) path() (Path, error) {
 	}
 }
 
-// ParseProjection parses a projection expression.
+// ParseProjection parses a projection expression. Its errors are of type *SyntaxError.
 func ParseProjection(s string) (*Projection, error) {
 	l, err := lex(s)
 	if err != nil {
@@ -233,7 +238,7 @@ func ParseProjection(s string) (*Projection, error) {
 	return p, nil
 }
 
-// ParseUpdate parses an update expression.
+// ParseUpdate parses an update expression. Its errors are of type *SyntaxError.
 func ParseUpdate(s string) (*Update, error) {
 	l, err := lex(s)
 	if err != nil {
@@ -244,7 +249,7 @@ func ParseUpdate(s string) (*Update, error) {
 	for l.peek().kind != tokEOF {
 		name := strings.ToUpper(l.next().text)
 		if seen[name] {
-			return nil, &SyntaxError{fmt.Sprintf("The %q section can only be used once in an update expression;", name)}
+			return nil, &SyntaxError{Message: fmt.Sprintf("The %q section can only be used once in an update expression;", name)}
 		}
 		seen[name] = true
 		for {
@@ -259,9 +264,10 @@ func ParseUpdate(s string) (*Update, error) {
 	return u, u.overlaps()
 }
 
+// action parses one action of a clause and adds it to u.
 func (l *lexer) action(u *Update, clause string) error {
 	if !slices.Contains([]string{"SET", "REMOVE", "ADD", "DELETE"}, clause) {
-		return &SyntaxError{fmt.Sprintf("Syntax error; token: %q: an update has SET, REMOVE, ADD and DELETE sections", clause)}
+		return &SyntaxError{Message: fmt.Sprintf("Syntax error; token: %q: an update has SET, REMOVE, ADD and DELETE sections", clause)}
 	}
 	path, err := l.path()
 	if err != nil {
@@ -277,15 +283,18 @@ func (l *lexer) action(u *Update, clause string) error {
 			return err
 		}
 		a := assignment{path: path}
-		if a.left, err = l.operand("if_not_exists", "list_append"); err != nil {
+		a.left, err = l.operand("if_not_exists", "list_append")
+		if err != nil {
 			return err
 		}
 		for _, op := range []string{"+", "-"} {
-			if a.op == "" && l.symbol(op) {
-				a.op = op
-				if a.right, err = l.operand("if_not_exists", "list_append"); err != nil {
-					return err
-				}
+			if a.op != "" || !l.symbol(op) {
+				continue
+			}
+			a.op = op
+			a.right, err = l.operand("if_not_exists", "list_append")
+			if err != nil {
+				return err
 			}
 		}
 		u.used.operand(a.left)
@@ -300,14 +309,14 @@ func (l *lexer) action(u *Update, clause string) error {
 	l.at++
 	u.used.values[t.text] = true
 	if clause == "ADD" {
-		u.add = append(u.add, change{path, t.text})
+		u.add = append(u.add, change{path: path, value: t.text})
 	} else {
-		u.del = append(u.del, change{path, t.text})
+		u.del = append(u.del, change{path: path, value: t.text})
 	}
 	return nil
 }
 
-// overlaps refuses an update of a path and of a part of it.
+// overlaps returns an error if the update changes a path and also a part of it.
 func (u *Update) overlaps() error {
 	paths := slices.Clone(u.remove)
 	for _, a := range u.set {
@@ -320,7 +329,8 @@ func (u *Update) overlaps() error {
 		for _, b := range paths[i+1:] {
 			n := min(len(a), len(b))
 			if slices.Equal(a[:n], b[:n]) {
-				return &SyntaxError{fmt.Sprintf("Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [%s], path two: [%s]", a, b)}
+				return &SyntaxError{Message: fmt.Sprintf("Two document paths overlap with each other; "+
+					"must remove or rewrite one of these paths; path one: [%s], path two: [%s]", a, b)}
 			}
 		}
 	}

@@ -2,8 +2,8 @@ package expr
 
 import "strings"
 
-// reserved words cannot be attribute names in expressions, but for a # in
-// front of a placeholder.
+// reserved is the set of words that cannot be attribute names in an expression, except
+// through a placeholder; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
 var reserved = func() map[string]bool {
 	m := map[string]bool{}

@@ -13,8 +13,9 @@ var (
 	errNoOperand = &attr.ValidationError{Message: "The provided expression refers to an attribute that does not exist in the item"}
 )
 
-// Apply returns the item as changed; the old one is left as it is. All
-// operands are read from the old item.
+// Apply returns a copy of the item with the update made. Like DynamoDB it reads all operands
+// from the old item, which may be nil. An operand of the wrong type, or a path that does not
+// exist, is an *attr.ValidationError.
 func (u *Update) Apply(old attr.Item, b Binding) (attr.Item, error) {
 	item := maps.Clone(old)
 	if item == nil {
@@ -37,9 +38,10 @@ func (u *Update) Apply(old attr.Item, b Binding) (attr.Item, error) {
 				return nil, errNoOperand
 			}
 			if v.Kind != attr.N || w.Kind != attr.N {
-				return nil, invalid("An operand in the update expression has an incorrect data type")
+				return nil, errOperand
 			}
-			if v, err = v.Add(w, a.op == "-"); err != nil {
+			v, err = v.Add(w, a.op == "-")
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -50,7 +52,7 @@ func (u *Update) Apply(old attr.Item, b Binding) (attr.Item, error) {
 	if err := u.addTo(item, old, b); err != nil {
 		return nil, err
 	}
-	// Last and from the back, so that list indexes mean the old list.
+	// Remove last, and from the end of a list, so that indexes refer to the old list.
 	remove := slices.Clone(u.remove)
 	slices.SortStableFunc(remove, func(x, y Path) int { return y[len(y)-1].Index - x[len(x)-1].Index })
 	for _, p := range remove {
@@ -61,7 +63,7 @@ func (u *Update) Apply(old attr.Item, b Binding) (attr.Item, error) {
 	return item, nil
 }
 
-// addTo runs the ADD and DELETE clauses.
+// addTo makes the changes of the ADD and DELETE clauses in item.
 func (u *Update) addTo(item, old attr.Item, b Binding) error {
 	for _, c := range u.add {
 		v := b.Values[c.value]
@@ -73,10 +75,11 @@ func (u *Update) addTo(item, old attr.Item, b Binding) error {
 			case was.Kind != v.Kind:
 				return errOperand
 			case v.Kind == attr.N:
-				var err error
-				if v, err = was.Add(v, false); err != nil {
+				sum, err := was.Add(v, false)
+				if err != nil {
 					return err
 				}
+				v = sum
 			default:
 				v = was.Union(v)
 			}
@@ -97,9 +100,9 @@ func (u *Update) addTo(item, old attr.Item, b Binding) error {
 		if was.Kind != v.Kind {
 			return errOperand
 		}
-		left := was.Minus(v)
-		set := &left
-		if len(left.Set) == 0 { // an empty set cannot be stored
+		rest := was.Minus(v)
+		set := &rest
+		if len(rest.Set) == 0 { // DynamoDB has no empty sets: remove the attribute
 			set = nil
 		}
 		if err := b.put(item, c.path, set); err != nil {
@@ -109,8 +112,8 @@ func (u *Update) addTo(item, old attr.Item, b Binding) error {
 	return nil
 }
 
-// put sets what a path names, or removes it if v is nil. Maps and lists on the
-// way are copied, for the old item shares them.
+// put sets the value at a path of item, or removes it if v is nil. It copies the maps and
+// lists on the path, because the old item shares them.
 func (b Binding) put(item attr.Item, p Path, v *attr.Value) error {
 	name := b.name(p[0].Name)
 	if len(p) == 1 {
@@ -130,6 +133,7 @@ func (b Binding) put(item attr.Item, p Path, v *attr.Value) error {
 	return err
 }
 
+// putIn returns a copy of parent, a map or list, with v put at path p.
 func (b Binding) putIn(parent attr.Value, p Path, v *attr.Value) (attr.Value, error) {
 	s := p[0]
 	switch {
@@ -153,7 +157,7 @@ func (b Binding) putIn(parent attr.Value, p Path, v *attr.Value) (attr.Value, er
 			}
 		case s.Index < len(list):
 			list[s.Index] = *v
-		default: // past the end appends
+		default: // an index past the end appends
 			list = append(list, *v)
 		}
 		return attr.Value{Kind: attr.L, List: list}, nil
@@ -161,7 +165,7 @@ func (b Binding) putIn(parent attr.Value, p Path, v *attr.Value) (attr.Value, er
 	return parent, errNoPath
 }
 
-// Attributes are the top-level attributes that the update names.
+// Attributes returns the names of the top-level attributes that the update changes.
 func (u *Update) Attributes(b Binding) []string {
 	var out []string
 	add := func(p Path) { out = append(out, b.name(p[0].Name)) }
@@ -178,44 +182,4 @@ func (u *Update) Attributes(b Binding) []string {
 		add(c.path)
 	}
 	return out
-}
-
-// Apply returns the parts of the item that the projection names.
-func (p *Projection) Apply(item attr.Item, b Binding) attr.Item {
-	out := attr.Item{}
-	for _, path := range p.paths {
-		if v, ok := b.lookup(item, path); ok {
-			graft(out, b, path, v)
-		}
-	}
-	return out
-}
-
-// graft puts v at path, making the maps and lists on the way; list elements
-// that were not asked for close up.
-func graft(out attr.Item, b Binding, p Path, v attr.Value) {
-	name := b.name(p[0].Name)
-	if len(p) == 1 {
-		out[name] = v
-		return
-	}
-	out[name] = graftIn(out[name], b, p[1:], v)
-}
-
-func graftIn(into attr.Value, b Binding, p Path, v attr.Value) attr.Value {
-	if p[0].Name != "" {
-		if into.Kind != attr.M {
-			into = attr.Value{Kind: attr.M, Map: attr.Item{}}
-		}
-		graft(into.Map, b, p, v)
-		return into
-	}
-	if into.Kind != attr.L {
-		into = attr.Value{Kind: attr.L}
-	}
-	if len(p) > 1 {
-		v = graftIn(attr.Value{}, b, p[1:], v)
-	}
-	into.List = append(into.List, v)
-	return into
 }
