@@ -1,0 +1,35 @@
+// Package require has the assertions that tests of several packages share. It
+// imports nothing of this module, so any package's own tests can use it.
+package require
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// NoError fails the test at once if any of errs is not nil, and reports all of
+// them. Call it from the test's goroutine.
+func NoError(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("unexpected error: %v", err)
+	}
+}
+
+// Eventually polls cond every 5 ms until it returns true. It fails the test at
+// once if that takes longer than within; what names the condition in the
+// failure message. Call it from the test's goroutine.
+func Eventually(t testing.TB, what string, within time.Duration, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(within)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("timed out after %s waiting for: %s", within, what)
+		}
+	}
+}
