@@ -27,7 +27,7 @@ func (c dataVerifyCmd) Run(e env) error {
 			return "OK: nothing acknowledged is missing.", nil
 		}
 		return fmt.Sprintf("Lost: %d bytes.", r.LostBytes),
-			fmt.Errorf("it is damaged: `ordersaga data repair --data-dir %s` saves the rest; it needs %d bytes of room beside it at most", c.DataDir, r.Room())
+			fmt.Errorf("it is damaged: `ordersaga data repair --data-dir %s` saves the rest; it needs %d bytes of room beside it at most", c.DataDir, r.MaxRepairBytes())
 	})
 }
 

@@ -46,7 +46,7 @@ func (c engineVerifyCmd) Run(e env) error {
 	if err := printReport(e.out, dir, r); err != nil || r.Intact() {
 		return err
 	}
-	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` saves what is listed above; it needs %d bytes of room beside it at most", dir, c.DataDir, r.Room())
+	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` saves what is listed above; it needs %d bytes of room beside it at most", dir, c.DataDir, r.MaxRepairBytes())
 }
 
 type engineRepairCmd struct{ engineDir }

@@ -112,7 +112,7 @@ func (c *Carrier) Close() error { return c.journal.Close() }
 
 // Run handles requests until ctx ends. A full disk does not hold it up then.
 func (c *Carrier) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, c.journal.Hurry)()
+	defer context.AfterFunc(ctx, c.journal.StopWaiting)()
 	return c.consumer.Run(ctx)
 }
 
@@ -161,7 +161,7 @@ func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, e
 	c.book.Set(shipmentID, p)
 	commit := c.journal.Append(b)
 	c.mu.Unlock()
-	c.journal.Tend(c.snapshot)
+	c.journal.CompactIfNeeded(c.snapshot)
 	return p, commit.Wait()
 }
 

@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// A journal is snapshot-N, which has all that happened before log-N, and the
-// logs from N on; without a snapshot, the logs from 1 on.
+// journalFile is one file of a journal. A journal consists of snapshot-N, which
+// has everything that happened before log-N, and the logs from N on. Without a
+// snapshot it consists of the logs from 1 on.
 type journalFile struct {
 	name     string
 	number   uint64
@@ -20,12 +21,12 @@ type journalFile struct {
 
 const tmpSuffix = ".tmp"
 
-// markName is a file that names the newest log, or one before: written when
-// the log is there to stay. It tells a log that was lost from one that never
-// was, and an emptied one from one whose creation was cut short.
+// markName is a file that names the newest log, or an earlier one. It is written
+// once that log is durable. It separates a lost log from one that never existed,
+// and an emptied log from one whose creation was cut short.
 const markName = "newest"
 
-// readMark returns the number of the log that the mark names; 0: none.
+// readMark returns the number of the log that the mark names, or 0 without a mark.
 func readMark(dir string) (n uint64, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, markName))
 	if errors.Is(err, os.ErrNotExist) {
@@ -35,7 +36,7 @@ func readMark(dir string) (n uint64, err error) {
 		return 0, fmt.Errorf("read journal: %w", err)
 	}
 	if _, err := fmt.Sscanf(string(b), "log-%016d\n", &n); err != nil || n == 0 {
-		return 0, &CorruptError{File: filepath.Join(dir, markName), Reason: "it names no log"}
+		return 0, &CorruptError{File: filepath.Join(dir, markName), Reason: "the file names no log"}
 	}
 	return n, nil
 }
@@ -60,6 +61,7 @@ func writeMark(fs FS, dir string, n uint64) error {
 }
 
 func logName(dir string, n uint64) string { return filepath.Join(dir, fmt.Sprintf("log-%016d", n)) }
+
 func snapshotName(dir string, n uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("snapshot-%016d", n))
 }
@@ -95,8 +97,8 @@ func listFiles(dir string) ([]journalFile, error) {
 	return files, nil
 }
 
-// current leaves out what a snapshot has replaced: a death during compaction
-// leaves it behind.
+// current leaves out the files that a snapshot has replaced. A crash during
+// compaction can leave them behind.
 func current(files []journalFile) []journalFile {
 	start := 0
 	for i, f := range files {
@@ -107,13 +109,14 @@ func current(files []journalFile) []journalFile {
 	return files[start:]
 }
 
-// createFile makes an empty file durable, but for its name.
+// createFile creates a file without records and syncs its content, but not its
+// name: that takes a SyncDir.
 func createFile(fs FS, path string, seq uint64) (File, error) {
 	f, err := fs.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("create journal file: %w", err)
 	}
-	if _, err = f.WriteAt(blank(seq), 0); err == nil {
+	if _, err = f.WriteAt(emptyFile(seq), 0); err == nil {
 		err = f.Sync()
 	}
 	if err != nil {
@@ -122,13 +125,15 @@ func createFile(fs FS, path string, seq uint64) (File, error) {
 	return f, nil
 }
 
+// writeSnapshot writes snapshot n under a temporary name and renames it once it
+// is durable, so that a snapshot with its final name is always complete.
 func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) error) error) (size int64, err error) {
 	path := snapshotName(dir, n)
 	f, err := createFile(fs, path+tmpSuffix, 0)
 	if err != nil {
 		return 0, errors.Join(err, removeIfThere(fs, path+tmpSuffix))
 	}
-	seq, size := uint64(1), int64(opening)
+	seq, size := uint64(1), int64(emptyFileSize)
 	buf := make([]byte, batchHeader, 1<<18)
 	flush := func() error {
 		sealBatch(buf, seq)
@@ -149,7 +154,7 @@ func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) 
 		err = flush()
 	}
 	if err == nil {
-		err = flush() // the empty one at the end
+		err = flush() // the empty batch that marks the end
 	}
 	if err == nil {
 		err = f.Sync()

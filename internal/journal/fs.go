@@ -8,28 +8,28 @@ import (
 	"path/filepath"
 )
 
-// FS is what a journal asks of the disk when it writes. Tests fill it up and
-// cut its power.
+// FS is the file system that a journal writes to. Tests replace it by one that
+// is full or loses power. Reads go to the operating system directly.
 type FS interface {
-	Mkdir(dir string) error
-	Create(path string) (File, error) // empty, also where there was a file
-	Open(path string) (File, error)   // for writing
-	Rename(from, to string) error
-	Remove(path string) error
+	Mkdir(dir string) error           // as os.Mkdir
+	Create(path string) (File, error) // creates a file, or empties an existing one
+	Open(path string) (File, error)   // opens an existing file for writing
+	Rename(from, to string) error     // replaces to if it exists
+	Remove(path string) error         // as os.Remove
 	// SyncDir makes names created, renamed and removed in dir durable.
 	SyncDir(dir string) error
 }
 
-// File is what a journal does with a file that it writes.
+// File is an open file of an FS.
 type File interface {
 	io.WriterAt
 	io.Closer
-	Name() string
-	Sync() error
-	Truncate(size int64) error
+	Name() string              // path
+	Sync() error               // makes the content durable
+	Truncate(size int64) error // as (*os.File).Truncate
 }
 
-// Disk is the operating system's FS.
+// Disk is the operating system's file system. The zero value is ready to use.
 type Disk struct{}
 
 // Mkdir implements FS.
@@ -61,8 +61,8 @@ func (Disk) SyncDir(dir string) error {
 	return nil
 }
 
-// makeDir creates a directory so that it is still there after a power cut: a
-// synced file in a directory whose own name was never synced is lost with it.
+// makeDir creates a directory that survives a power cut. A synced file is lost
+// with its directory if the directory's own name was never synced.
 func makeDir(fs FS, dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {

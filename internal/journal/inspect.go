@@ -10,53 +10,57 @@ import (
 	"time"
 )
 
-// Held is the journal of no running process: locked, to be looked at and
-// mended.
+// Held is the locked journal of a process that is not running, for inspection
+// and repair. Release it after use. It is not safe for concurrent use.
 type Held struct {
 	dir  string
 	lock *Lock
 }
 
-// Hold locks the journal in dir. *LockedError if a process has it.
+// Hold locks the journal in dir. The error is a *LockedError if a process has
+// the journal open.
 func Hold(dir string) (*Held, error) {
 	files, err := listFiles(dir)
 	if err != nil {
 		return nil, err
 	}
 	if mark, err := readMark(dir); len(files) == 0 && mark == 0 && err == nil {
-		return nil, fmt.Errorf("no journal is in %s", dir)
+		return nil, fmt.Errorf("no journal in %s", dir)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Held{dir, lock}, nil
+	return &Held{dir: dir, lock: lock}, nil
 }
 
 // Release unlocks the journal.
 func (h *Held) Release() error { return h.lock.Release() }
 
-// Visitor is shown what is in a journal, in the order of replay.
+// Visitor receives the content of a journal, in the order of replay. Both
+// functions must be set.
 type Visitor struct {
-	// Record gets every record of a file, also those saved from damage, after
-	// it. logged: of a log, not a snapshot.
+	// Record gets every valid record, including those saved from damage, which
+	// follow the damage. logged is true for a record of a log and false for one
+	// of a snapshot. The record is valid only during the call.
 	Record func(record []byte, logged bool) error
-	// Damage gets, beside the damage, the pieces of it from which no record
-	// could be saved; each begins where a record does or did, but for the
-	// header of a batch, which is a piece too.
+	// Damage gets the damage and the pieces of it from which no record could be
+	// saved. Each piece begins where a record does or did, except for the header
+	// of a batch, which is a piece of its own.
 	Damage func(d Damage, lost [][]byte)
 }
 
 // FileInfo describes a file of a journal.
 type FileInfo struct {
-	Name             string
-	Version          int
-	Bytes            int64 // all that is in it
-	Batches, Records int64 // that check
+	Name             string // without the directory
+	Version          int    // of the format
+	Bytes            int64  // size of the file
+	Batches, Records int64  // valid ones
 }
 
-// Inspect reads all that a start would read, and on where that would stop. It
-// fails where the files cannot be read or a newer version has written them.
+// Inspect reads everything that a start would read, and continues behind damage,
+// where a start would stop. It fails if a file cannot be read or was written by
+// a newer version.
 func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 	files, err := listFiles(h.dir)
 	if err != nil {
@@ -74,7 +78,7 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 		}
 		v.Damage(d, lost)
 		if d.Torn {
-			return nil // never acknowledged: as a start does
+			return nil // never acknowledged, so dropped, as a start does
 		}
 		for _, r := range records {
 			if err := v.Record(r, !isSnapshot(d.File)); err != nil {
@@ -95,12 +99,12 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 	return infos, nil
 }
 
-// isSnapshot tells the file of a snapshot from that of a log.
+// isSnapshot reports whether a path is that of a snapshot rather than a log.
 func isSnapshot(path string) bool { return strings.HasPrefix(filepath.Base(path), "snapshot-") }
 
 func readStretch(d Damage) ([]byte, error) {
 	if d.Length == 0 {
-		return nil, nil // there may be no such file
+		return nil, nil // the file may not exist
 	}
 	f, err := os.Open(d.File)
 	if err != nil {
@@ -114,8 +118,8 @@ func readStretch(d Damage) ([]byte, error) {
 	return b, nil
 }
 
-// Backup copies all files into a new directory beside the journal, durably,
-// and returns its name. Where it fails it leaves nothing there.
+// Backup copies all files durably into a new directory next to the journal's,
+// and returns the path. If it fails it removes the incomplete copy.
 func (h *Held) Backup() (_ string, err error) {
 	to := fmt.Sprintf("%s.damaged-%s", filepath.Clean(h.dir), time.Now().UTC().Format("20060102T150405.000Z"))
 	size := int64(0)
@@ -165,7 +169,7 @@ func copyFile(to, from string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// Cut removes a torn end.
+// Cut truncates a file at the beginning of its torn end d.
 func (h *Held) Cut(d Damage) error {
 	f, err := Disk{}.Open(d.File)
 	if err != nil {
@@ -177,8 +181,8 @@ func (h *Held) Cut(d Damage) error {
 	return nil
 }
 
-// Replace puts a snapshot in the place of all files. A death on the way leaves
-// them as they were, and an empty log that Replace will replace.
+// Replace replaces all files by one snapshot. After a crash on the way the files
+// are unchanged, apart from an empty log that the next Replace replaces too.
 func (h *Held) Replace(snapshot func(emit func([]byte) error) error) error {
 	files, err := listFiles(h.dir)
 	if err != nil {

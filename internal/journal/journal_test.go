@@ -12,11 +12,13 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// register is the simplest state machine: key = value.
+// register is the simplest state machine: values by key.
 type register struct {
 	mu sync.Mutex
 	m  map[string]string
@@ -45,6 +47,13 @@ func mustOpen(t testing.TB, dir string, opt Options) *register {
 		t.Fatalf("open: %v", err)
 	}
 	return r
+}
+
+func (r *register) want(t testing.TB, k, v string) {
+	t.Helper()
+	if got := r.m[k]; got != v {
+		t.Errorf("%s = %q after reopening, want %q", k, got, v)
+	}
 }
 
 func (r *register) set(t testing.TB, k, v string) {
@@ -82,7 +91,7 @@ func (r *register) close(t testing.TB) {
 	}
 }
 
-func TestReopenReplaysEverythingAppendedConcurrentlyAndBesideCompactions(t *testing.T) {
+func TestReopenReplaysConcurrentAppendsAndCompactions(t *testing.T) {
 	for _, mode := range []Sync{SyncGroup, SyncAlways, SyncOff} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			dir := t.TempDir()
@@ -118,6 +127,7 @@ func TestReopenReplaysEverythingAppendedConcurrentlyAndBesideCompactions(t *test
 }
 
 func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	r := mustOpen(t, src, Options{})
 	r.set(t, "a", "1")
@@ -125,19 +135,15 @@ func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
 	r.set(t, "b", "3")
 	r.close(t)
 	whole, err := os.ReadFile(logName(src, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for cut := range whole {
 		dir := t.TempDir()
-		if err := os.WriteFile(logName(dir, 1), whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(logName(dir, 1), whole[:cut], 0o600))
 		got := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
 		if b := got.m["b"]; b != "" && b != "2" {
-			t.Fatalf("cut at %d: b = %q, from a batch that is not whole", cut, b)
+			t.Fatalf("cut at %d: b = %q, from an incomplete batch", cut, b)
 		}
-		got.set(t, "c", "4") // and the journal goes on from there
+		got.set(t, "c", "4") // the journal continues from there
 		got.close(t)
 		again := mustOpen(t, dir, Options{})
 		if again.m["c"] != "4" || again.m["a"] != got.m["a"] || again.m["b"] != got.m["b"] {
@@ -147,7 +153,8 @@ func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
 	}
 }
 
-func TestEveryFlippedByteBeforeTheLastBatchIsRefused(t *testing.T) {
+func TestOpenRejectsEveryFlippedByteBeforeTheLastBatch(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	r := mustOpen(t, src, Options{})
 	r.set(t, "a", "1")
@@ -155,17 +162,13 @@ func TestEveryFlippedByteBeforeTheLastBatchIsRefused(t *testing.T) {
 	r.set(t, "c", "3")
 	r.close(t)
 	whole, err := os.ReadFile(logName(src, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	last := fileHeader + 2*(len(whole)-fileHeader)/3
 	for at := range last {
 		dir := t.TempDir()
 		damaged := append([]byte(nil), whole...)
 		damaged[at] ^= 0x40
-		if err := os.WriteFile(logName(dir, 1), damaged, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(logName(dir, 1), damaged, 0o600))
 		got, err := openRegister(t, dir, Options{})
 		if err == nil {
 			got.close(t)
@@ -178,7 +181,8 @@ func TestEveryFlippedByteBeforeTheLastBatchIsRefused(t *testing.T) {
 	}
 }
 
-func TestDeathDuringCompactionKeepsTheState(t *testing.T) {
+func TestCrashDuringCompactionKeepsTheState(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := mustOpen(t, dir, Options{})
 	r.set(t, "a", "1")
@@ -192,19 +196,16 @@ func TestDeathDuringCompactionKeepsTheState(t *testing.T) {
 	if err == nil {
 		t.Fatal("compaction with a failing snapshot succeeded")
 	}
-	// What a dead process leaves: a half-written snapshot under its temporary name.
-	if err := os.WriteFile(snapshotName(dir, 2)+tmpSuffix, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	// A crashed process leaves a half-written snapshot under its temporary name.
+	require.NoError(t, os.WriteFile(snapshotName(dir, 2)+tmpSuffix, []byte("half"), 0o600))
 	r.close(t)
 	again := mustOpen(t, dir, Options{})
 	defer again.close(t)
-	if again.m["a"] != "2" {
-		t.Fatalf("a = %q, want 2", again.m["a"])
-	}
+	again.want(t, "a", "2")
 }
 
 func TestCompactionShrinksTheDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := mustOpen(t, dir, Options{Sync: SyncOff, CompactAfter: 1000})
 	for i := range 200 {
@@ -212,11 +213,11 @@ func TestCompactionShrinksTheDirectory(t *testing.T) {
 	}
 	before := r.j.Size()
 	if !r.j.outgrown() {
-		t.Fatalf("%d bytes of log and no wish to compact", before)
+		t.Fatalf("outgrown() = false with %d bytes of log, want true", before)
 	}
 	r.compact(t)
 	if after := r.j.Size(); after > before/10 || r.j.outgrown() {
-		t.Fatalf("%d bytes before compaction, %d after", before, after)
+		t.Fatalf("%d bytes before compaction, %d after, want at most a tenth", before, after)
 	}
 	r.close(t)
 	files, err := filepath.Glob(filepath.Join(dir, "*-*"))
@@ -225,40 +226,39 @@ func TestCompactionShrinksTheDirectory(t *testing.T) {
 	}
 	again := mustOpen(t, dir, Options{})
 	defer again.close(t)
-	if again.m["k"] != "199" {
-		t.Fatalf("k = %q", again.m["k"])
-	}
+	again.want(t, "k", "199")
 }
 
-func TestSecondOpenerIsToldWhoHoldsTheLock(t *testing.T) {
+func TestSecondOpenReportsTheHolderOfTheLock(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := mustOpen(t, dir, Options{})
 	defer r.close(t)
 	_, err := openRegister(t, dir, Options{})
 	var locked *LockedError
 	if !errors.As(err, &locked) || !strings.Contains(locked.Holder, fmt.Sprintf("pid %d", os.Getpid())) {
-		t.Fatalf("second open: %v", err)
+		t.Fatalf("second open: error %v, want a LockedError that names pid %d", err, os.Getpid())
 	}
 }
 
 func TestAppendAfterCloseFails(t *testing.T) {
+	t.Parallel()
 	r := mustOpen(t, t.TempDir(), Options{})
 	r.close(t)
 	if err := r.j.Append([]byte("a=1")).Wait(); !errors.Is(err, ErrClosed) {
-		t.Fatalf("append after close: %v", err)
+		t.Fatalf("append after Close: error %v, want ErrClosed", err)
 	}
-	r.close(t) // and closing twice is harmless
+	r.close(t) // closing twice is harmless
 }
 
-func TestUnknownFormatVersionIsRefused(t *testing.T) {
+func TestOpenRejectsAnUnknownFormatVersion(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	head := fileMagic
 	head[fileHeader-1] = version + 1
-	if err := os.WriteFile(logName(dir, 1), head[:], 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(logName(dir, 1), head[:], 0o600))
 	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "format version 3") {
-		t.Fatalf("open: %v", err)
+		t.Fatalf("open: error %v, want one that names format version 3", err)
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 )
 
-// walk reads the files of a journal in the order of replay, and checks that
-// they belong together; see scan for the functions. found is called after each
-// file.
+// walk reads the files of a journal in the order of replay, and checks that they
+// belong together. See scan for record and damage; found is called after each
+// file with what scan returned.
 func walk(dir string, files []journalFile, record func(f journalFile, record []byte) error, damage func(Damage) error, found func(journalFile, scanned)) error {
 	report := func(name string, at int64, reason string) error {
 		return damage(Damage{File: filepath.Join(dir, name), Offset: at, Reason: reason})
@@ -20,11 +20,12 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 	if err != nil {
 		return err
 	}
-	next, known := uint64(1), false // number of the log that must come; whether seq is what it must begin with
-	var seq uint64
+	next := uint64(1) // number of the log that must come next
+	var seq uint64    // sequence number that it must begin with, if known
+	known := false
 	for n, f := range files {
 		if !f.snapshot && f.number != next {
-			if err := report(f.name, 0, fmt.Sprintf("%s is missing before it", filepath.Base(logName("", next)))); err != nil {
+			if err := report(f.name, 0, fmt.Sprintf("the previous file, %s, is missing", filepath.Base(logName("", next)))); err != nil {
 				return err
 			}
 			known = false
@@ -33,7 +34,7 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 		res, err := scan(filepath.Join(dir, f.name), func(r []byte) error { return record(f, r) }, func(d Damage) error {
 			d.Torn = d.Torn && last && !f.snapshot
 			if d.Torn && d.Offset == 0 && f.number <= mark {
-				d.Torn, d.Reason = false, "it has been emptied"
+				d.Torn, d.Reason = false, "the file has been emptied"
 			}
 			return damage(d)
 		})
@@ -41,12 +42,13 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 			return err
 		}
 		if f.snapshot && res.version == version && (!res.sealed || res.batches < 2) {
-			if err := report(f.name, res.end, "its end is missing"); err != nil {
+			if err := report(f.name, res.end, "the end of the snapshot is missing"); err != nil {
 				return err
 			}
 		}
 		if known && res.version == version && res.batches > 0 && res.first != seq {
-			if err := report(f.name, fileHeader, fmt.Sprintf("sequence number is %d, expected %d: the end of the log before is missing", res.first, seq)); err != nil {
+			reason := fmt.Sprintf("sequence number is %d, expected %d: the end of the previous log is missing", res.first, seq)
+			if err := report(f.name, fileHeader, reason); err != nil {
 				return err
 			}
 		}
@@ -63,7 +65,7 @@ func walk(dir string, files []journalFile, record func(f journalFile, record []b
 		newest = max(mark, files[len(files)-1].number)
 	}
 	if next <= newest {
-		return report(filepath.Base(logName("", next)), 0, "it is missing")
+		return report(filepath.Base(logName("", next)), 0, "the file is missing")
 	}
 	return nil
 }
@@ -82,7 +84,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 			return &CorruptError{File: d.File, Offset: d.Offset, Reason: d.Reason}
 		}
 		j.opt.Logger.Warn().Str("file", d.File).Int64("bytes", d.Length).
-			Msg("cut off a torn end: the last write before a crash, never acknowledged")
+			Msg("cut off a torn end: the last write before a crash, which was never acknowledged")
 		return nil
 	}, func(f journalFile, res scanned) {
 		if f.snapshot {
@@ -98,14 +100,15 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	if err := j.resume(last); err != nil {
 		return err
 	}
-	j.mark()
+	j.markNewest()
 	if len(files) == 0 {
 		return nil
 	}
 	return removeOlder(j.opt.FS, j.dir, files[0].number)
 }
 
-// resume opens the last log behind its last batch that checks, or a new one.
+// resume opens the last log for appending after its last valid batch, or creates
+// a new one.
 func (j *Journal) resume(last scanned) error {
 	name := logName(j.dir, max(j.segment, 1))
 	if last.batches > 0 || last.version == 1 {
@@ -120,7 +123,7 @@ func (j *Journal) resume(last scanned) error {
 			j.file, j.offset = f, last.end
 			return nil
 		}
-		// Of an older format: what follows goes into a file of its own.
+		// The file has an older format: new records go into a new file.
 		if err := f.Close(); err != nil {
 			return fmt.Errorf("close %s: %w", name, err)
 		}
@@ -131,19 +134,19 @@ func (j *Journal) resume(last scanned) error {
 	if err != nil {
 		return err
 	}
-	j.file, j.offset = f, opening
+	j.file, j.offset = f, emptyFileSize
 	j.seq++
 	return j.opt.FS.SyncDir(j.dir)
 }
 
-// mark names the log that is written to as the newest. It does without where
-// that fails: the disk may be full, and the log does not depend on it.
-func (j *Journal) mark() {
+// markNewest records the log in use as the newest. A failure is only logged: the
+// disk may be full, and the log does not depend on the mark.
+func (j *Journal) markNewest() {
 	n, err := readMark(j.dir)
 	if err == nil && n < j.segment {
 		err = writeMark(j.opt.FS, j.dir, j.segment)
 	}
 	if err != nil {
-		j.opt.Logger.Warn().Err(err).Msg("newest log not marked: if it is lost, that is not noticed")
+		j.opt.Logger.Warn().Err(err).Str("dir", j.dir).Msg("newest log not marked: its loss would go unnoticed")
 	}
 }

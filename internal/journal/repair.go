@@ -6,24 +6,25 @@ import (
 	"slices"
 )
 
-// Report is what Verify found in a journal, or Repair left.
+// Report describes the state of a journal, as Verify found it or as Repair found
+// it before the repair.
 type Report struct {
 	Files     []FileInfo
 	Damage    []Damage // in the order of the files
-	Records   int      // that can be read
-	LostBytes int64    // in damage, but for a torn end, and in no record that could be saved
-	Backup    string   // where Repair has put the files as they were; "": nothing was done
+	Records   int      // readable ones
+	LostBytes int64    // in damage other than a torn end, and in no record that could be saved
+	Backup    string   // directory of Repair's copy of the original files; "" if nothing was changed
 }
 
-// Intact reports whether a start takes the journal and nothing acknowledged is
-// missing: a torn end is no damage.
+// Intact reports whether the journal opens and nothing acknowledged is missing.
+// A torn end is not damage.
 func (r Report) Intact() bool {
 	return !slices.ContainsFunc(r.Damage, func(d Damage) bool { return !d.Torn })
 }
 
-// Room is how much of the disk Repair takes at most, besides what is used now:
-// for a copy, and for what is put in the place of the files.
-func (r Report) Room() (bytes int64) {
+// MaxRepairBytes returns how much more disk space Repair needs at most: for the
+// copy, and for the files' replacement.
+func (r Report) MaxRepairBytes() (bytes int64) {
 	if len(r.Damage) > 0 {
 		for _, f := range r.Files {
 			bytes += 2 * f.Bytes
@@ -32,7 +33,8 @@ func (r Report) Room() (bytes int64) {
 	return bytes
 }
 
-// Verify reads a journal that no process has. *LockedError if one does.
+// Verify reads and checks the journal in dir without changing it. The error is a
+// *LockedError if a process has it open.
 func Verify(dir string) (r Report, err error) {
 	h, err := Hold(dir)
 	if err != nil {
@@ -42,10 +44,11 @@ func Verify(dir string) (r Report, err error) {
 	return h.report(func([]byte) {})
 }
 
-// Repair makes of a damaged journal one that opens, with all records that
-// check: for states whose records stand for themselves, as those of the local
-// AWS endpoint and of the simulators do. What a lost record had changed is then
-// as it was before. The files as they were are copied beside dir.
+// Repair makes a damaged journal openable again, with all valid records. It is
+// for states whose records are independent of each other, as those of the local
+// AWS endpoint and of the simulators are: a key whose record is lost has its
+// previous value afterwards. The original files are copied to a directory next
+// to dir first. The error is a *LockedError if a process has the journal open.
 func Repair(dir string) (r Report, err error) {
 	h, err := Hold(dir)
 	if err != nil {

@@ -11,10 +11,12 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// written is a journal with a snapshot, a log behind it and one more.
-func written(t *testing.T, dir string) {
+// writeJournal writes a journal of one snapshot and two logs.
+func writeJournal(t *testing.T, dir string) {
 	t.Helper()
 	r := mustOpen(t, dir, Options{})
 	for i := range 20 {
@@ -26,7 +28,7 @@ func written(t *testing.T, dir string) {
 	}
 	// A compaction that fails leaves both logs.
 	if err := r.j.Compact(func(func([]byte) error) error { return os.ErrInvalid }); err == nil {
-		t.Fatal("compacted")
+		t.Fatal("a compaction with a failing snapshot succeeded")
 	}
 	for i := range 5 {
 		r.set(t, fmt.Sprint("last", i), "z")
@@ -37,9 +39,7 @@ func written(t *testing.T, dir string) {
 func copyDir(t testing.TB, from string) (to string) {
 	t.Helper()
 	to = t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
 	return to
 }
 
@@ -51,43 +51,37 @@ type found struct {
 func inspect(t *testing.T, dir string) found {
 	t.Helper()
 	h, err := Hold(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var f found
 	_, err = h.Inspect(Visitor{
 		Record: func(r []byte, _ bool) error { f.records = append(f.records, string(r)); return nil },
 		Damage: func(d Damage, _ [][]byte) { f.damage = append(f.damage, d) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Release(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, h.Release())
 	return f
 }
 
-// TestEveryDamageIsSeen flips bytes everywhere in a journal, and cuts its
-// files everywhere. All is seen, but a log that ends where a batch did; a start does
-// not pass over more than Inspect calls torn; and at most one record is lost.
-func TestEveryDamageIsSeen(t *testing.T) {
+// TestEveryDamageIsDetected flips bytes everywhere in a journal, and cuts its
+// files everywhere. All damage is detected, except for a log that ends where a
+// batch did. Open accepts exactly what Inspect calls torn. A flipped byte costs
+// at most one record.
+func TestEveryDamageIsDetected(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
-	written(t, src)
+	writeJournal(t, src)
 	whole := inspect(t, src)
 	if len(whole.damage) > 0 || len(whole.records) != 45 {
-		t.Fatalf("undamaged: %d records, %v", len(whole.records), whole.damage)
+		t.Fatalf("undamaged: %d records and damage %v, want 45 records and none", len(whole.records), whole.damage)
 	}
 	files, err := listFiles(src)
 	if err != nil || len(files) != 3 {
-		t.Fatal(files, err)
+		t.Fatalf("listFiles = %v, %v, want 3 files", files, err)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n, f := range files {
 		content, err := os.ReadFile(filepath.Join(src, f.name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		last := n == len(files)-1
 		for at := rng.IntN(3); at < len(content); at += 1 + rng.IntN(3) {
 			for _, cut := range []bool{false, true} {
@@ -97,73 +91,68 @@ func TestEveryDamageIsSeen(t *testing.T) {
 				if cut {
 					damaged = damaged[:at]
 				}
-				if err := os.WriteFile(filepath.Join(dir, f.name), damaged, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, os.WriteFile(filepath.Join(dir, f.name), damaged, 0o600))
 				got := inspect(t, dir)
 				boundary := cut && last && len(got.records) < len(whole.records)
 				if len(got.damage) == 0 && !boundary {
-					t.Fatalf("%s: not seen", what)
+					t.Fatalf("%s: damage not detected", what)
 				}
 				torn := !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn })
 				r, err := openRegister(t, dir, Options{Logger: zerolog.Nop()})
 				if (err == nil) != torn {
-					t.Fatalf("%s: found %v, start says %v", what, got.damage, err)
+					t.Fatalf("%s: Inspect found %v, Open returned %v", what, got.damage, err)
 				}
 				if err == nil {
 					r.close(t)
 				}
 				if lost := len(whole.records) - len(got.records); !cut && lost > 1 {
-					t.Fatalf("%s: %d records lost", what, lost)
+					t.Fatalf("%s: %d records lost, want at most 1", what, lost)
 				}
 			}
 		}
 	}
 }
 
-// TestMissingFileIsSeen takes files away and empties them, also the only one.
-func TestMissingFileIsSeen(t *testing.T) {
+// TestMissingFileIsDetected removes, empties and truncates each file of a journal
+// with several files, and the only file of another.
+func TestMissingFileIsDetected(t *testing.T) {
+	t.Parallel()
 	several, only := t.TempDir(), t.TempDir()
-	written(t, several)
+	writeJournal(t, several)
 	r := mustOpen(t, only, Options{})
 	r.set(t, "a", "1")
 	r.close(t)
 	for _, src := range []string{several, only} {
 		files, err := listFiles(src)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		for _, f := range files {
 			for what, damage := range map[string]func(name string) error{
 				"missing": os.Remove,
 				"emptied": func(name string) error { return os.Truncate(name, 0) },
-				"cut":     func(name string) error { return os.Truncate(name, opening-1) },
+				"cut":     func(name string) error { return os.Truncate(name, emptyFileSize-1) },
 			} {
 				dir := copyDir(t, src)
-				if err := damage(filepath.Join(dir, f.name)); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, damage(filepath.Join(dir, f.name)))
 				if got := inspect(t, dir); !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn }) {
-					t.Errorf("%s is %s: not seen", f.name, what)
+					t.Errorf("%s is %s: damage not detected", f.name, what)
 				}
 				if r, err := openRegister(t, dir, Options{}); err == nil {
 					r.close(t)
-					t.Errorf("%s is %s: opened", f.name, what)
+					t.Errorf("%s is %s: Open succeeded, want an error", f.name, what)
 				}
-				replaced(t, dir)
+				checkReplace(t, dir)
 			}
 		}
 	}
 }
 
-// replaced puts what is left in the place of a journal, which opens then.
-func replaced(t *testing.T, dir string) {
+// checkReplace replaces a journal by its remaining records, and checks that it
+// opens then.
+func checkReplace(t *testing.T, dir string) {
 	t.Helper()
 	left := inspect(t, dir).records
 	h, err := Hold(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	err = h.Replace(func(emit func([]byte) error) error {
 		for _, r := range left {
 			if err := emit([]byte(r)); err != nil {
@@ -172,94 +161,88 @@ func replaced(t *testing.T, dir string) {
 		}
 		return nil
 	})
-	if err := errors.Join(err, h.Release()); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, errors.Join(err, h.Release()))
 	r := mustOpen(t, dir, Options{})
-	r.set(t, "on", "and on")
+	r.set(t, "new", "record")
 	r.close(t)
 	if got := inspect(t, dir); len(got.damage) > 0 || len(got.records) != len(left)+1 {
-		t.Errorf("%d records of %d, %v", len(got.records), len(left)+1, got.damage)
+		t.Errorf("after Replace and an append: %d records and damage %v, want %d records and none",
+			len(got.records), got.damage, len(left)+1)
 	}
 }
 
-// TestBackupThatFailsLeavesNothing: where there is no room, part of a copy
-// would only take more of it.
-func TestBackupThatFailsLeavesNothing(t *testing.T) {
+// TestFailedBackupLeavesNothing: on a full disk, part of a copy would only take
+// more space.
+func TestFailedBackupLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "journal")
 	r := mustOpen(t, dir, Options{})
 	r.set(t, "a", "1")
 	r.close(t)
-	if err := os.Mkdir(logName(dir, 2), 0o700); err != nil { // can't be copied
+	if err := os.Mkdir(logName(dir, 2), 0o700); err != nil { // Backup cannot copy a directory
 		t.Fatal(err)
 	}
 	h, err := Hold(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	if _, err = h.Backup(); err == nil || !strings.Contains(err.Error(), "bytes, to "+dir+".damaged-") {
-		t.Errorf("backup: %v", err)
+		t.Errorf("Backup = %v, want an error that names size and target", err)
 	}
 	if left, err := filepath.Glob(dir + ".damaged-*"); err != nil || len(left) > 0 {
-		t.Error(left, err)
+		t.Errorf("left behind: %v (%v), want nothing", left, err)
 	}
 	if err := h.Release(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestMark: a death before the mark is written, or one that is unreadable,
-// loses nothing.
-func TestMark(t *testing.T) {
+// TestMissingOldOrUnreadableMarkLosesNothing: a crash can happen before the mark
+// is written.
+func TestMissingOldOrUnreadableMarkLosesNothing(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
-	written(t, src)
+	writeJournal(t, src)
 	for what, change := range map[string]func(dir string) error{
-		"none":   func(dir string) error { return os.Remove(filepath.Join(dir, markName)) },
+		"no":     func(dir string) error { return os.Remove(filepath.Join(dir, markName)) },
 		"an old": func(dir string) error { return writeMark(Disk{}, dir, 1) },
 	} {
 		dir := copyDir(t, src)
-		if err := change(dir); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, change(dir))
 		mustOpen(t, dir, Options{}).close(t)
 		if n, err := readMark(dir); n != 3 || err != nil {
-			t.Errorf("%s mark: %d now, %v", what, n, err)
+			t.Errorf("with %s mark, it is %d, %v after Open, want 3", what, n, err)
 		}
 	}
 	dir := copyDir(t, src)
-	if err := os.WriteFile(filepath.Join(dir, markName), []byte("log-"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, markName), []byte("log-"), 0o600))
 	if got := inspect(t, dir); len(got.damage) != 1 || len(got.records) != 45 {
-		t.Errorf("%d records, %v", len(got.records), got.damage)
+		t.Errorf("with an unreadable mark: %d records and damage %v, want 45 and one", len(got.records), got.damage)
 	}
 	if _, err := openRegister(t, dir, Options{}); err == nil || !strings.Contains(err.Error(), "names no log") {
-		t.Errorf("garbled: %v", err)
+		t.Errorf("Open with an unreadable mark = %v, want an error", err)
 	}
-	replaced(t, dir)
+	checkReplace(t, dir)
 }
 
-// TestVersion1 reads, goes on behind, and compacts what the former format has.
-func TestVersion1(t *testing.T) {
+// TestVersion1IsReadContinuedAndCompacted covers the previous format.
+func TestVersion1IsReadContinuedAndCompacted(t *testing.T) {
+	t.Parallel()
 	for _, torn := range []string{"", "torn"} {
 		dir := t.TempDir()
 		const log = "osjourn\x01" +
 			"osjB\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xa9\xb4\xcc\x27\x03a=1" +
 			"osjB\x04\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x1e\x53\xc3\xef\x03b=2"
-		if err := os.WriteFile(logName(dir, 1), []byte(log+torn), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(logName(dir, 1), []byte(log+torn), 0o600))
 		r := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
 		r.set(t, "c", "3")
 		r.close(t)
 		r = mustOpen(t, dir, Options{Logger: zerolog.Nop()})
 		if r.m["a"] != "1" || r.m["b"] != "2" || r.m["c"] != "3" {
-			t.Errorf("read %v", r.m)
+			t.Errorf("read %v, want a=1 b=2 c=3", r.m)
 		}
 		r.compact(t)
 		r.close(t)
 		if got := inspect(t, dir); len(got.records) != 3 || len(got.damage) != 0 {
-			t.Errorf("compacted: %+v", got)
+			t.Errorf("compacted to %+v, want 3 records and no damage", got)
 		}
 	}
 }

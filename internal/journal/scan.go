@@ -10,24 +10,24 @@ import (
 	"os"
 )
 
-// Damage is a stretch of a file that does not check.
+// Damage is a stretch of a file that is not what was written.
 type Damage struct {
-	File   string
-	Offset int64
-	Length int64 // 0: something is missing at Offset
+	File   string // path
+	Offset int64  // in bytes
+	Length int64  // in bytes; 0 if something is missing at Offset
 	Reason string
-	// Torn: nothing that checks follows. So looks the last write before a
-	// crash, which was never acknowledged.
+	// Torn is true if nothing valid follows. The last write before a crash looks
+	// like that, and was never acknowledged.
 	Torn bool
 }
 
-// scanned is what scan has found in a file.
+// scanned describes the content of a file.
 type scanned struct {
 	version          byte
-	end              int64  // of the last batch that checks
+	end              int64  // of the last valid batch
 	first, next      uint64 // sequence numbers: of the first batch, and after the last
-	batches, records int64
-	sealed           bool // the last batch is empty
+	batches, records int64  // valid ones
+	sealed           bool   // the last batch is empty
 }
 
 type scanner struct {
@@ -37,9 +37,9 @@ type scanner struct {
 	buf  []byte
 }
 
-// scan reads a file from beginning to end. It calls record for every record of
-// a batch that checks and damage for every stretch that does not, in order,
-// and stops at their errors.
+// scan reads a file from beginning to end. It calls record for every record of a
+// valid batch, and damage for every invalid stretch, in order. It stops at an
+// error of either.
 func scan(path string, record func([]byte) error, damage func(Damage) error) (res scanned, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 		least := res.next
 		if batchErr == nil && res.batches > 0 && seq != res.next {
 			batchErr = fmt.Errorf("sequence number is %d, expected %d", seq, res.next)
-			if seq > res.next { // it is the one before that is missing
+			if seq > res.next { // the batches before it are missing
 				if err := damage(Damage{File: path, Offset: pos, Reason: batchErr.Error()}); err != nil {
 					return res, err
 				}
@@ -109,8 +109,8 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 	return res, nil
 }
 
-// header reads a file's first bytes and returns where batches begin; 0 if its
-// creation was cut short.
+// header reads a file's first bytes and returns where the batches begin, or 0 if
+// the file's creation was cut short.
 func (s *scanner) header(res *scanned, damage func(Damage) error) (int64, error) {
 	head := make([]byte, fileHeader)
 	if _, err := s.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -119,27 +119,27 @@ func (s *scanner) header(res *scanned, damage func(Damage) error) (int64, error)
 	res.version = head[fileHeader-1]
 	ours := bytes.Equal(head[:fileHeader-1], fileMagic[:fileHeader-1])
 	_, magic, _, err := s.batch(s.from(fileHeader), s.size-fileHeader)
-	begun := err == nil // of a first batch that does not check we hear later
+	started := err == nil // scan reports a first batch that is invalid
 	fits := magic == batchMagic && res.version == version || magic == batchMagic1 && res.version == 1
 	switch {
-	case !begun && s.size <= opening && (!ours || s.size < fileHeader || res.version == version): // died while creating it
-		return 0, damage(Damage{File: s.path, Length: s.size, Reason: "its creation was cut short", Torn: true})
-	case !begun && ours && res.version != 1 && res.version != version:
+	case !started && s.size <= emptyFileSize && (!ours || s.size < fileHeader || res.version == version): // crash while creating it
+		return 0, damage(Damage{File: s.path, Length: s.size, Reason: "the file's creation was cut short", Torn: true})
+	case !started && ours && res.version != 1 && res.version != version:
 		return 0, fmt.Errorf("journal file %s has format version %d, this program reads up to %d", s.path, res.version, version)
-	case ours && (!begun || fits):
+	case ours && (!started || fits):
 		res.end = fileHeader
 		return fileHeader, nil
 	}
 	res.version = version
-	return fileHeader, damage(Damage{File: s.path, Length: fileHeader, Reason: "it does not begin as a journal file"})
+	return fileHeader, damage(Damage{File: s.path, Length: fileHeader, Reason: "the file does not begin with a journal header"})
 }
 
 func (s *scanner) from(pos int64) *bufio.Reader {
 	return bufio.NewReaderSize(io.NewSectionReader(s.file, pos, s.size-pos), 256<<10)
 }
 
-// batch reads the batch at the start of in, which has left bytes to the end of
-// the file. The payload is good until the next call.
+// batch reads and checks the batch at the start of in, which has left bytes to
+// the end of the file. The payload is valid until the next call.
 func (s *scanner) batch(in io.Reader, left int64) (payload []byte, magic uint32, seq uint64, err error) {
 	if left < batchHeader {
 		return nil, 0, 0, errors.New("batch header is cut off")
@@ -170,10 +170,10 @@ func (s *scanner) batch(in io.Reader, left int64) (payload []byte, magic uint32,
 	return b[batchHeader:], magic, binary.LittleEndian.Uint64(b[8:]), nil
 }
 
-// find returns where the next valid batch with at least the given sequence
-// number begins, or -1.
+// find returns the position of the next valid batch whose sequence number is at
+// least the given one, or -1.
 func (s *scanner) find(pos int64, least uint64) (int64, error) {
-	const common = "osj" // how both magic numbers begin
+	const common = "osj" // both magic numbers begin with it
 	in := s.from(pos)
 	for ; s.size-pos >= batchHeader; pos++ {
 		peek, err := in.Peek(len(common) + 1)

@@ -244,7 +244,7 @@ func (p *Provider) put(e entry) (journal.Commit, error) {
 	}
 	p.know(e)
 	c := p.journal.Append(b)
-	p.journal.Tend(p.snapshot)
+	p.journal.CompactIfNeeded(p.snapshot)
 	return c, nil
 }
 

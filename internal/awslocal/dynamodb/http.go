@@ -39,7 +39,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	*out = res
 	writeBody(w, http.StatusOK, res)
-	s.journal.Tend(s.snapshot)
+	s.journal.CompactIfNeeded(s.snapshot)
 }
 
 // decode reads a request. A parameter that is not known here is refused, for

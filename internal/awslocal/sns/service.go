@@ -170,7 +170,7 @@ func (s *Service) commit(r record) error {
 	if err := c.Wait(); err != nil {
 		return fmt.Errorf("journal sns record: %w", err)
 	}
-	s.log.Tend(s.snapshot)
+	s.log.CompactIfNeeded(s.snapshot)
 	return nil
 }
 

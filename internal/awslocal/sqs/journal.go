@@ -43,7 +43,7 @@ func (s *Service) append(r record) journal.Commit {
 	wire.PutBuffer(r)
 	// Checking after every record would lock the journal twice as often.
 	if s.appends.Add(1)%1024 == 0 {
-		s.log.Tend(s.snapshot)
+		s.log.CompactIfNeeded(s.snapshot)
 	}
 	return c
 }

@@ -284,7 +284,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	i.unsettled = c
 	s.enqueue(i)
 	s.mu.Unlock()
-	s.journal.Tend(s.snapshot)
+	s.journal.CompactIfNeeded(s.snapshot)
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -417,7 +417,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.over = append(s.over, i)
 	}
 	s.mu.Unlock()
-	s.journal.Tend(s.snapshot)
+	s.journal.CompactIfNeeded(s.snapshot)
 	return nil
 }
 

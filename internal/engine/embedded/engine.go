@@ -111,7 +111,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	select {
 	case <-ctx.Done():
 		// What waits for a full disk is cut off: it goes on after the restart.
-		e.store.journal.Hurry()
+		e.store.journal.StopWaiting()
 	case <-e.store.journal.Failed():
 		err = errStopped
 		cancel()

@@ -42,7 +42,7 @@ type Report struct {
 func (r Report) Intact() bool { return r.Archive.Damage == "" && !slices.ContainsFunc(r.Damage, hole) }
 
 // Room is how much of the disk Repair takes at most, besides what is used now.
-func (r Report) Room() (bytes int64) {
+func (r Report) MaxRepairBytes() (bytes int64) {
 	if len(r.Damage) > 0 {
 		for _, f := range r.Files {
 			bytes += 2 * f.Bytes // the copy and the new snapshot

@@ -1,4 +1,4 @@
-// Package journaltest has a disk that loses power.
+// Package journaltest simulates a disk that loses power, for tests of journals.
 package journaltest
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Power is a journal.FS on the real one that knows what of it would survive a
-// power cut: bytes only when their file is synced, names only when their
-// directory is. It is stricter than file systems are: what is not synced may
-// survive in part and out of order.
+// Power is a journal.FS that writes to the real disk and tracks what would
+// survive a power cut: bytes only once their file is synced, names only once
+// their directory is. It is stricter than real file systems: unsynced writes may
+// survive in part and out of order. It is safe for concurrent use.
 type Power struct {
 	journal.Disk
 
@@ -38,7 +38,7 @@ type change struct {
 	data []byte // nil: truncate
 }
 
-// NewPower is a disk on which all that is in root now is safe.
+// NewPower returns a disk on which everything now in root is durable.
 func NewPower(root string) (*Power, error) {
 	p := &Power{now: map[string]*inode{}}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -113,7 +113,7 @@ func (p *Power) SyncDir(dir string) error {
 			p.synced[path] = n
 		}
 	}
-	return nil // nothing is gained from doing it: the real power stays on
+	return nil // the real disk keeps its power, so a real sync would gain nothing
 }
 
 type file struct {
@@ -167,7 +167,7 @@ func (c change) apply(b []byte) []byte {
 	return b
 }
 
-// survivor is what rng leaves of a file that is not synced.
+// survivor returns what rng leaves of a file with unsynced writes.
 func (n *inode) survivor(rng *rand.Rand) []byte {
 	b := slices.Clone(n.synced)
 	for _, c := range n.pending {
@@ -192,15 +192,15 @@ func (n *inode) survivor(rng *rand.Rand) []byte {
 	return b
 }
 
-// Cut writes to a directory what a power cut at this moment could leave of
-// root. The disk itself goes on: one run can be cut at many moments.
+// Cut writes to the directory to what a power cut at this moment could leave of
+// root. The disk itself keeps running, so one run can be cut at many moments.
 func (p *Power) Cut(rng *rand.Rand, root, to string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	paths := maps.Clone(p.synced)
 	maps.Copy(paths, p.now)
 	var errs []error
-	for _, path := range slices.Sorted(maps.Keys(paths)) { // a directory is before what is in it
+	for _, path := range slices.Sorted(maps.Keys(paths)) { // a directory sorts before its content
 		from := p.synced
 		if was, is := p.synced[path], p.now[path]; was != is || !both(p.synced, p.now, path) {
 			from = []map[string]*inode{p.synced, p.now}[rng.IntN(2)]

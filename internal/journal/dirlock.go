@@ -11,24 +11,26 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// LockedError says that another process has the directory.
+// LockedError means that another process has locked the directory.
 type LockedError struct {
 	Dir    string
-	Holder string // what the holder wrote about itself
+	Holder string // describes the other process, or "unknown"
 }
 
+// Error implements error.
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by another process (%s); stop it or choose another --data-dir", e.Dir, e.Holder)
 }
 
-// Lock is a process's hold on a directory.
+// Lock is an advisory lock on a directory. Release it after use.
 type Lock struct{ fl *flock.Flock }
 
 func lockDir(dir string) (*Lock, error) { return TakeLock(dir, "LOCK") }
 
-// TakeLock takes the kernel's advisory lock on a file in dir, which dies with
-// its process; the file's text is only there to be shown. *LockedError if
-// another process has it.
+// TakeLock takes the kernel's advisory lock on the file dir/name without waiting.
+// The kernel releases it when the process exits, for whatever reason. The file's
+// text only describes the holder to humans. The error is a *LockedError if
+// another process has the lock.
 func TakeLock(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
 	fl := flock.New(path)
@@ -47,8 +49,8 @@ func TakeLock(dir, name string) (*Lock, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), fl.Close())
 	}
-	return &Lock{fl}, nil
+	return &Lock{fl: fl}, nil
 }
 
-// Release gives the directory back.
+// Release unlocks the directory.
 func (l *Lock) Release() error { return l.fl.Close() }

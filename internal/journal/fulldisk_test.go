@@ -1,0 +1,122 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// fullDisk is a file system whose disk is full while full is set.
+type fullDisk struct {
+	Disk
+	full         atomic.Bool
+	failedWrites chan struct{} // gets a token for each write that failed
+}
+
+func newFullDisk() *fullDisk { return &fullDisk{failedWrites: make(chan struct{}, 100)} }
+
+// Open and Create return files of this disk.
+func (d *fullDisk) Open(path string) (File, error)   { return d.wrap(d.Disk.Open(path)) }
+func (d *fullDisk) Create(path string) (File, error) { return d.wrap(d.Disk.Create(path)) }
+
+func (d *fullDisk) wrap(f File, err error) (File, error) { return fullDiskFile{File: f, d: d}, err }
+
+type fullDiskFile struct {
+	File
+	d *fullDisk
+}
+
+func (f fullDiskFile) WriteAt(b []byte, at int64) (int, error) {
+	if !f.d.full.Load() {
+		return f.File.WriteAt(b, at)
+	}
+	n, _ := f.File.WriteAt(b[:len(b)/2], at) // as a real disk: as much as there is space for
+	f.d.failedWrites <- struct{}{}
+	return n, &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
+}
+
+func TestFullDiskIsReportedAndWaitedOut(t *testing.T) {
+	dir, d := t.TempDir(), newFullDisk()
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: d})
+	r.set(t, "a", "1")
+	d.full.Store(true)
+	c := r.j.Append([]byte("a=2"))
+	<-d.failedWrites
+	<-d.failedWrites // the second attempt: Err reports the first by now
+	if err := r.j.Err(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Err on a full disk = %v, want ENOSPC", err)
+	}
+	d.full.Store(false)
+	if err := errors.Join(c.Wait(), r.j.Err()); err != nil {
+		t.Errorf("with free space, Wait and Err return %v, want nil", err)
+	}
+	r.close(t)
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	again.want(t, "a", "2")
+}
+
+// TestCloseOnAFullDiskReturnsAtOnce checks that Close does not wait for space,
+// and that nothing else does afterwards: appends, more than fit in the pending
+// batch, and a compaction.
+func TestCloseOnAFullDiskReturnsAtOnce(t *testing.T) {
+	dir, d := t.TempDir(), newFullDisk()
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), Sync: SyncAlways, FS: d})
+	r.set(t, "a", "1")
+	d.full.Store(true)
+	waiting := make(chan error, 4)
+	for range 3 {
+		go func() { waiting <- r.j.Append([]byte("a=2")).Wait() }()
+	}
+	<-d.failedWrites
+	go func() { waiting <- r.j.Compact(func(func([]byte) error) error { return nil }) }()
+	closed := make(chan error, 1)
+	go func() { closed <- r.j.Close() }()
+	late := time.After(10 * time.Second)
+	for range cap(waiting) {
+		select {
+		case err := <-waiting:
+			if err == nil {
+				t.Error("an append or a compaction succeeded on a full disk")
+			}
+		case <-late:
+			t.Fatal("an append or the compaction still waits for space 10 s after Close")
+		}
+	}
+	select {
+	case err := <-closed:
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Close on a full disk = %v, want ENOSPC", err)
+		}
+	case <-late:
+		t.Fatal("Close has not returned after 10 s")
+	}
+	<-r.j.Failed()
+	again := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
+	defer again.close(t)
+	again.want(t, "a", "1")
+}
+
+func TestJournalContinuesWhenTheNextLogFileCannotBeCreated(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
+	r.set(t, "a", "1")
+	if err := os.Mkdir(logName(dir, 2), 0o700); err != nil { // the next one cannot be created
+		t.Fatal(err)
+	}
+	if err := r.j.Compact(func(func([]byte) error) error { return nil }); !errors.Is(err, errNotRotated) {
+		t.Errorf("Compact = %v, want errNotRotated", err)
+	}
+	r.set(t, "a", "2")
+	r.compact(t)
+	r.close(t)
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	again.want(t, "a", "2")
+}

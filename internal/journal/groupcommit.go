@@ -1,0 +1,176 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Group commit: Append only adds to the pending batch. One goroutine, the
+// writer, takes the whole batch, writes it with one write(2) and one fsync,
+// and then wakes everyone who waits for one of its records. Records that
+// arrive meanwhile collect in the next batch. So the number of fsyncs depends
+// on the disk, not on the number of callers.
+
+// batch is what one write(2) puts on disk; its records become durable together.
+type batch struct {
+	buf     []byte // room for the header, then records, each with a uvarint length
+	records int
+	done    chan struct{} // closed when the batch is durable, or has failed
+	err     error         // valid once done is closed
+}
+
+func newBatch() *batch {
+	return &batch{buf: make([]byte, batchHeader, 4096), done: make(chan struct{})}
+}
+
+// Commit represents the durability of one appended record. The zero value is
+// durable. Commits are comparable: equal ones become durable together.
+type Commit struct{ b *batch }
+
+// Wait blocks until the record is durable as Options.Sync defines it, and
+// returns the error if it never will be.
+func (c Commit) Wait() error {
+	if c.b == nil {
+		return nil
+	}
+	<-c.b.done
+	return c.b.err
+}
+
+// WaitFor is Wait bounded by ctx: it returns ctx.Err() when ctx ends first.
+func (c Commit) WaitFor(ctx context.Context) error {
+	if c.b == nil {
+		return nil
+	}
+	select {
+	case <-c.b.done:
+		return c.b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// full reports whether the pending batch must be written before more joins it.
+func (j *Journal) full() bool {
+	return len(j.pending.buf) > maxBatch/2 || (j.opt.Sync == SyncAlways && j.pending.records > 0)
+}
+
+// writeLoop is the writer, the one goroutine that touches the log file. It
+// returns after Close, or when a write fails permanently.
+func (j *Journal) writeLoop() {
+	defer close(j.writerDone)
+	for {
+		b, rotation := j.nextWork()
+		if b == nil && rotation == nil { // closing, and everything is written
+			return
+		}
+		var err error
+		if b != nil {
+			err = j.writeBatch(b)
+			b.err, b.buf = err, nil // callers keep Commits: do not let them keep the bytes
+			close(b.done)
+		}
+		if rotation != nil {
+			if err == nil {
+				err = j.rotate()
+			}
+			rotation <- err
+			if errors.Is(err, errNotRotated) {
+				err = nil // the log continues in the old file
+			}
+		}
+		if err != nil {
+			j.fail(err)
+			return
+		}
+	}
+}
+
+// nextWork blocks until there is a batch to write, a rotation to do, or
+// neither because the journal closes.
+func (j *Journal) nextWork() (*batch, chan error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.pending.records == 0 && j.rotation == nil && !j.closing {
+		j.wakeWriter.Wait()
+	}
+	var b *batch
+	if j.pending.records > 0 {
+		b, j.pending = j.pending, newBatch()
+		j.wakeWriter.Broadcast() // an Append may wait for the fresh batch
+	}
+	rotation := j.rotation
+	j.rotation = nil
+	return b, rotation
+}
+
+// fail makes the journal reject everything. What a failed write left on disk
+// is unknown, so the only safe continuation is a restart, which reads it.
+func (j *Journal) fail(err error) {
+	j.opt.Logger.Error().Err(err).Str("dir", j.dir).Msg("journal stopped; restart the process to recover what is on disk")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failed = fmt.Errorf("journal %s stopped: %w", j.dir, err)
+	close(j.failure)
+	j.pending.err = j.failed
+	close(j.pending.done)
+	if j.rotation != nil {
+		j.rotation <- j.failed
+		j.rotation = nil
+	}
+	j.wakeWriter.Broadcast()
+}
+
+// writeBatch writes one batch and makes it durable. While the disk is full it
+// waits and retries: nothing is acknowledged meanwhile, and nothing is lost.
+func (j *Journal) writeBatch(b *batch) error {
+	sealBatch(b.buf, j.seq)
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		_, err := j.file.WriteAt(b.buf, j.offset)
+		if err == nil && j.opt.Sync != SyncOff {
+			if err = j.file.Sync(); err != nil && !isDiskFull(err) {
+				return fmt.Errorf("fsync: %w", err) // never retried: the kernel may have dropped the pages
+			}
+		}
+		if err == nil {
+			break
+		}
+		if !isDiskFull(err) || j.mustNotWait() {
+			return fmt.Errorf("append %d bytes: %w", len(b.buf), err)
+		}
+		j.setWaitingForSpace(err)
+		j.opt.Logger.Error().Err(err).Str("dir", j.dir).
+			Msg("disk full: the journal waits for space and acknowledges nothing; free space on this disk")
+		if err := j.file.Truncate(j.offset); err != nil {
+			return fmt.Errorf("cut off a partial write: %w", err)
+		}
+		select {
+		case <-time.After(delay):
+		case <-j.stopWaiting: // one last attempt
+		}
+	}
+	j.seq++
+	j.offset += int64(len(b.buf))
+	j.mu.Lock()
+	j.waitingForSpace = nil
+	j.logBytes += int64(len(b.buf))
+	j.mu.Unlock()
+	return nil
+}
+
+func (j *Journal) setWaitingForSpace(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.waitingForSpace = fmt.Errorf("journal %s waits for space: %w", j.dir, err)
+}
+
+func (j *Journal) mustNotWait() bool {
+	select {
+	case <-j.stopWaiting:
+		return true
+	default:
+		return false
+	}
+}
