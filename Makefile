@@ -129,7 +129,7 @@ images: ## the Docker image ordersaga, of this checkout
 containers: ## the whole system in containers (docs/testing.md)
 	go test -count=1 -v -timeout 30m ./integration/containers
 
-autoscaling: ## scenes with the real KEDA and a real worker for each pod (ten minutes); PICTURES=docs draws those of docs/autoscaling.md
+autoscaling: ## scenes with the real KEDA and a real worker for each pod (ten minutes); PICTURES=docs/assets draws those of docs/autoscaling.md
 	ORDERSAGA_KEDA=1 ORDERSAGA_KEDA_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) go test -count=1 -v -timeout 25m -run 'TestAutoscaling$$' ./integration/keda
 
 bench: ## all other benchmarks (docs/benchmarks.md)

@@ -118,7 +118,7 @@ const (
 )
 
 // write puts the tables between the marks of benchmarks.md, and the plots
-// beside it.
+// into assets beside it.
 func (r report) write() error {
 	file := filepath.Join(r.docs, "benchmarks.md")
 	text, err := os.ReadFile(file)
@@ -133,5 +133,6 @@ func (r report) write() error {
 	if err := os.WriteFile(file, []byte(before+beginMark+r.markdown()+endMark+after), 0o644); err != nil { //nolint:gosec // a document
 		return fmt.Errorf("write document: %w", err)
 	}
-	return errors.Join(r.plotRates(filepath.Join(r.docs, "bench-engine.svg")), r.plotLatency(filepath.Join(r.docs, "bench-engine-latency.svg")))
+	assets := filepath.Join(r.docs, "assets")
+	return errors.Join(r.plotRates(filepath.Join(assets, "bench-engine.svg")), r.plotLatency(filepath.Join(assets, "bench-engine-latency.svg")))
 }
