@@ -311,7 +311,7 @@ func (d Demo) verify(ctx context.Context, p worker.Parts, sims Simulators, want 
 		return nil, 0, err
 	}
 	if letters < dead || unexplained > 0 {
-		violations = append(violations, fmt.Sprintf("I2 nothing is lost: %d malformed messages, %d dead letters, %d of them without a reason", dead, letters, unexplained))
+		violations = append(violations, fmt.Sprintf("%s: %d malformed messages, %d dead letters, %d of them without a reason", invariants.NothingLost, dead, letters, unexplained))
 	}
 	slices.Sort(violations)
 	return violations, letters, nil

@@ -83,16 +83,6 @@ func (r *Result) bad(invariant, format string, args ...any) {
 	r.Violations = append(r.Violations, invariant+": "+fmt.Sprintf(format, args...))
 }
 
-// The invariants.
-const (
-	neverOversold = "I1 never oversold"
-	nothingLost   = "I2 nothing is lost"
-	oneCharge     = "I3 one charge"
-	oneShipment   = "I4 one shipment"
-	nothingHeld   = "I5 no reservation left"
-	noToken       = "no token kept"
-)
-
 // Run checks I1 to I5. Each of the accepted orders must have a record and have
 // ended; of the others each must have ended, or have a saga, or wait for a
 // person.
@@ -103,7 +93,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		return res, err
 	}
 	for _, v := range res.Ledger.Violations {
-		res.bad(neverOversold, "%s", v)
+		res.bad(NeverOversold, "%s", v)
 	}
 	records, err1 := allOrders(ctx, b.Orders)
 	held, err2 := allReservations(ctx, b.Orders)
@@ -113,15 +103,15 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		return res, err
 	}
 	for _, e := range odd {
-		res.bad(oneCharge, "%v", e.Odd)
+		res.bad(OneCharge, "%v", e.Odd)
 	}
 	res.Orders = len(records)
 	res.stock(records, held)
 	for _, id := range accepted {
 		if rec, ok := records[id]; !ok {
-			res.bad(nothingLost, "order %s was accepted and has no record", id)
+			res.bad(NothingLost, "order %s was accepted and has no record", id)
 		} else if !rec.Status.Terminal() {
-			res.bad(nothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
+			res.bad(NothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
 		}
 	}
 	live := map[string]orderstore.Record{}
@@ -143,30 +133,30 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 			parcels[s.OrderID]++
 		}
 		if rec, ok := records[s.OrderID]; !ok {
-			res.bad(oneShipment, "shipment for order %s, which does not exist", s.OrderID)
+			res.bad(OneShipment, "shipment for order %s, which does not exist", s.OrderID)
 		} else if s.ShipmentID != rec.ShipmentID && !parcelsByHand(rec) {
-			res.bad(oneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
+			res.bad(OneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(paid)) {
 		if n := paid[id].standing(); len(n) > 1 {
-			res.bad(oneCharge, "order %s has %d charges that stand", id, len(n))
+			res.bad(OneCharge, "order %s has %d charges that stand", id, len(n))
 		}
 		if _, ok := records[id]; !ok && len(paid[id].standing()) > 0 {
-			res.bad(oneCharge, "charge for order %s, which does not exist", id)
+			res.bad(OneCharge, "charge for order %s, which does not exist", id)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(records)) {
 		rec := records[id]
 		res.ByStatus[rec.Status]++
 		if !rec.Listed() {
-			res.bad(nothingLost, "order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed", id, rec.Status)
+			res.bad(NothingLost, "order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed", id, rec.Status)
 		}
 		if !slices.Contains(order.Statuses(), rec.Status) {
-			res.bad(nothingLost, "order %s has the status %q, which is none", id, rec.Status)
+			res.bad(NothingLost, "order %s has the status %q, which is none", id, rec.Status)
 		}
 		if rec.Status.Terminal() && rec.Token != "" {
-			res.bad(noToken, "order %s has ended and its payment token is still stored", id)
+			res.bad(NoTokenKept, "order %s has ended and its payment token is still stored", id)
 		}
 		res.refunds(rec, paid[id])
 		switch {
@@ -180,7 +170,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(held)) {
 		if _, ok := records[id]; !ok {
-			res.bad(nothingHeld, "reservation %s of order %s, which does not exist", held[id].State, id)
+			res.bad(NothingHeld, "reservation %s of order %s, which does not exist", held[id].State, id)
 		}
 	}
 	return res, nil
@@ -216,10 +206,10 @@ func (r *Result) stock(records map[string]orderstore.Record, reservations map[st
 	for _, sku := range slices.Sorted(maps.Keys(skus)) {
 		l := r.Ledger.Levels[sku]
 		if l.Reserved != held[sku] {
-			r.bad(neverOversold, "%s: %d pieces are reserved, and orders hold %d", sku, l.Reserved, held[sku])
+			r.bad(NeverOversold, "%s: %d pieces are reserved, and orders hold %d", sku, l.Reserved, held[sku])
 		}
 		if l.Sold != sold[sku] {
-			r.bad(neverOversold, "%s: %d pieces are sold, and orders have bought %d", sku, l.Sold, sold[sku])
+			r.bad(NeverOversold, "%s: %d pieces are sold, and orders have bought %d", sku, l.Sold, sold[sku])
 		}
 	}
 }
@@ -250,7 +240,7 @@ func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]ordersto
 	}
 	slices.Sort(lost)
 	for _, what := range lost {
-		r.bad(nothingLost, "%s", what)
+		r.bad(NothingLost, "%s", what)
 	}
 	return nil
 }
@@ -288,14 +278,14 @@ func (r *Result) refunds(rec orderstore.Record, a account) {
 	switch {
 	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
 		if undone && rec.ChargeID != "" && !known {
-			r.bad(oneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another", rec.OrderID, rec.ChargeID, rec.RefundID)
+			r.bad(OneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another", rec.OrderID, rec.ChargeID, rec.RefundID)
 		}
 	case rec.RefundID != "":
-		r.bad(oneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
+		r.bad(OneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
 	case undone && len(refunds) > 0:
-		r.bad(oneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
+		r.bad(OneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
 	case undone && rec.ChargeID != "" && !known: // a charge that stands is judged by ended
-		r.bad(oneCharge, "order %s is %s with charge %s and without a refund", rec.OrderID, rec.Status, rec.ChargeID)
+		r.bad(OneCharge, "order %s is %s with charge %s and without a refund", rec.OrderID, rec.Status, rec.ChargeID)
 	}
 }
 
@@ -305,11 +295,11 @@ func (r *Result) charged(rec orderstore.Record, charges account) {
 	id := rec.OrderID
 	switch {
 	case len(charges) != 1 && rec.Total > 0:
-		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
+		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
-		r.bad(oneCharge, "order %s cost %s and was charged %s", id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
+		r.bad(OneCharge, "order %s cost %s and was charged %s", id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
 	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
-		r.bad(oneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
+		r.bad(OneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
 	}
 }
 
@@ -317,7 +307,7 @@ func (r *Result) charged(rec orderstore.Record, charges account) {
 func (r *Result) holds(rec orderstore.Record, res orderstore.Reservation) {
 	want := order.Order{Lines: rec.Lines}.Demand()
 	if (res.State == orderstore.HoldHeld || res.State == orderstore.HoldSold) && !slices.Equal(res.Items, want) {
-		r.bad(neverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
+		r.bad(NeverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
 	}
 }
 
@@ -329,11 +319,11 @@ func (r *Result) live(rec orderstore.Record, charges account, res orderstore.Res
 	switch rec.Status { //nolint:exhaustive // the others hold nothing yet, or may not any more
 	case order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid:
 		if res.State != orderstore.HoldHeld {
-			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+			r.bad(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	case order.StatusNeedsAttention:
 		if res.State == orderstore.HoldSold {
-			r.bad(neverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+			r.bad(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	}
 	if (rec.Status == order.StatusPaid || rec.ChargeID != "" || rec.ShipmentID != "") && !rec.Refunding {
@@ -358,16 +348,16 @@ func (r *Result) completed(rec orderstore.Record, charges account, parcels int, 
 	r.charged(rec, charges)
 	r.holds(rec, res)
 	if rec.Refunding {
-		r.bad(oneCharge, "order %s is COMPLETED and marked to be refunded", id)
+		r.bad(OneCharge, "order %s is COMPLETED and marked to be refunded", id)
 	}
 	if parcelsByHand(rec) {
 		r.ByHand++
 	} else if parcels != 1 {
-		r.bad(oneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
+		r.bad(OneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
 	expired := res.State == "" && time.Since(rec.CreatedAt) > orderstore.ReservationsLast
 	if res.State != orderstore.HoldSold && !expired {
-		r.bad(nothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
+		r.bad(NothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
 	}
 }
 
@@ -378,13 +368,13 @@ func (r *Result) ended(rec orderstore.Record, charges account, parcels int, stat
 		r.ByHand++
 	}
 	if len(charges) != 0 && !moneyByHand(rec) {
-		r.bad(oneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
+		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	}
 	if parcels != 0 && !parcelsByHand(rec) {
-		r.bad(oneShipment, "order %s is %s and was shipped", id, rec.Status)
+		r.bad(OneShipment, "order %s is %s and was shipped", id, rec.Status)
 	}
 	if state == orderstore.HoldHeld || state == orderstore.HoldSold {
-		r.bad(nothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
+		r.bad(NothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
 	}
 }
 
