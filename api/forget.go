@@ -40,7 +40,7 @@ func (s *server) customers(h huma.API) {
 		OperationID: "forgetCustomer", Method: http.MethodPost, Path: customersPath + "{id}/forget", Tags: []string{"actions"},
 		Summary: "Forget a customer",
 		Description: "Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. " +
-			"What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.",
+			"What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.",
 		Errors: []int{http.StatusUnprocessableEntity},
 	}, s.forget)
 }

@@ -1055,7 +1055,7 @@ type ClientInterface interface {
 
 	// ForgetCustomerWithBody Forget a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1064,7 +1064,7 @@ type ClientInterface interface {
 
 	// ForgetCustomer Forget a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1417,7 +1417,7 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 
 // ForgetCustomerWithBody Forget a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1436,7 +1436,7 @@ func (c *Client) ForgetCustomerWithBody(ctx context.Context, id string, contentT
 
 // ForgetCustomer Forget a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3738,7 +3738,7 @@ type ClientWithResponsesInterface interface {
 
 	// ForgetCustomerWithBodyWithResponse Forget a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3747,7 +3747,7 @@ type ClientWithResponsesInterface interface {
 
 	// ForgetCustomerWithResponse Forget a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5447,7 +5447,7 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 
 // ForgetCustomerWithBodyWithResponse Forget a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5462,7 +5462,7 @@ func (c *ClientWithResponses) ForgetCustomerWithBodyWithResponse(ctx context.Con
 
 // ForgetCustomerWithResponse Forget a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/people.md says what it does not reach.
+// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
