@@ -77,7 +77,7 @@ func (r report) markdown() string {
 		p99 := percentile(r.results[i].lone, .99)
 		fmt.Fprintf(&b, "| a lone saga's p99 under %s | %s (%d sagas) | %s |\n", short(loneTarget), short(p99), len(r.results[i].lone), reached(p99 < loneTarget))
 	}
-	b.WriteString("\nWhere it says what is on disk:\n\n")
+	b.WriteString("\nSources for what is on disk:\n\n")
 	for _, s := range r.results {
 		if s.where != "" {
 			fmt.Fprintf(&b, "- %s: %s\n", strings.Trim(s.name, "*"), s.where)

@@ -67,8 +67,8 @@ func systems(bin string) []system {
 		{dtmName, "the saga's start and end; its steps up to 200 ms later", "`bolt.Open` without `NoSync` in `dtmsvr/storage/boltdb/boltdb.go`; `updateBranchAsync` in `dtmsvr/svr.go`", dtm(bin)},
 		{sqliteName + " (WAL, synchronous=NORMAL)", "nothing until a checkpoint of the WAL", "the pragmas", sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")},
 		{sqliteName, "each step, two or more fsyncs each", "no pragmas in `backend/sqlite/sqlite.go`, so SQLite's defaults: `journal_mode=DELETE`, `synchronous=FULL`", sqliteBackend("")},
-		{"Dapr 1.18.2, Redis", "Redis: within a second; the scheduler's etcd: each reminder", "`--appendfsync everysec` given to Redis; etcd's default", daprOnRedis(bin)},
-		{"Temporal dev server (CLI 1.5.0), SQLite", "each transition, two or more fsyncs each", "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, so SQLite's defaults as above", temporal(bin)},
+		{"Dapr 1.18.2, Redis", "Redis: within a second; the scheduler's etcd: each reminder", "Redis runs with `--appendfsync everysec`; etcd's default", daprOnRedis(bin)},
+		{"Temporal dev server (CLI 1.5.0), SQLite", "each transition, two or more fsyncs each", "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, so SQLite's defaults: `journal_mode=DELETE`, `synchronous=FULL`", temporal(bin)},
 	}
 }
 
