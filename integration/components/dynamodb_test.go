@@ -14,7 +14,7 @@ import (
 )
 
 // TestWorkflowsOnDynamoDB shows why components/aws has no workflow state there:
-// docs/adr/0012-dynamodb-is-no-workflow-store.md.
+// docs/adr/0012-do-not-store-workflows-in-dynamodb.md.
 func TestWorkflowsOnDynamoDB(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

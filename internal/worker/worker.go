@@ -190,7 +190,7 @@ func (w *Worker) Open(ctx context.Context) (Parts, error) {
 }
 
 // paymentBreaker is here and not in components/*/resiliency.yaml with the
-// retries: Dapr's takes a decline for a failure (docs/adr/0010-dapr.md). It
+// retries: Dapr's takes a decline for a failure (docs/adr/0010-detect-and-repair-work-that-dapr-drops.md). It
 // stays open for a moment only, for the saga waits in its own back-off.
 var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 
