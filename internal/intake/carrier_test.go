@@ -174,7 +174,7 @@ func became(before, after orderstore.Record, err error, again bool) string {
 	return "changed in another way"
 }
 
-// TestEveryAnswerInEveryState is the table of docs/adr/0006: what becomes of an
+// TestEveryAnswerInEveryState is the table of docs/adr/0024: what becomes of an
 // answer, by the order's state and what the carrier said before.
 func TestEveryAnswerInEveryState(t *testing.T) {
 	t.Parallel()

@@ -158,7 +158,7 @@ func parseCarrierAnswer(e envelope.Event) (a carrierAnswer, err error) {
 // Handle keeps a carrier's answer with its order, and passes it to the saga. An
 // answer to nothing that was asked is a dead letter. One that contradicts what
 // the carrier said before, or what has become of the order, is for a person: it
-// is noted with the order, and is a dead letter too; see docs/adr/0006.
+// is noted with the order, and is a dead letter too; see docs/adr/0024.
 func (c CarrierAnswers) Handle(ctx context.Context, m envelope.Message) error {
 	return Unwrapped(ctx, AnswersOfCarrier, m, c.answer, dispatched, refused)
 }
