@@ -5,7 +5,7 @@ FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race faults lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test race faults generate lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ race: ## the tests of our own code with the race detector
 
 faults: ## put back each fault that was fixed, and see the seeds of internal/hostile fail (ten minutes; docs/reliability.md)
 	bash internal/hostile/faults.sh
+
+generate: ## copy the Dapr components and Grafana files to where helm and `dapr run` need them
+	go run ./tools/generate
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...

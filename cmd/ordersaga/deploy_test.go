@@ -46,37 +46,6 @@ type (
 	}
 )
 
-// deployValues are what deploy/components has for the envRefs of
-// components/local.
-var deployValues = map[string]string{
-	"ORDERSAGA_AWS_ENDPOINT":  "http://127.0.0.1:4566",
-	"ORDERSAGA_STATE_ADDRESS": ".dapr/state.db",
-	"ORDERSAGA_SECRETS_FILE":  "deploy/secrets.json",
-}
-
-// TestDeployComponents: what `dapr run -f` uses is what `dev` does.
-func TestDeployComponents(t *testing.T) {
-	in := filepath.Join("..", "..")
-	names := []string{"orderpubsub.yaml", "resiliency.yaml", "secretstore.yaml", "statestore.yaml", "subscription.yaml"}
-	for _, name := range names {
-		from := filepath.Join("components", "local", name)
-		if name == "statestore.yaml" {
-			from = filepath.Join("components", "state", "sqlite.yaml")
-		}
-		want := read(t, filepath.Join(in, from))
-		for ref, value := range deployValues {
-			want = strings.ReplaceAll(want, "envRef: "+ref, "value: "+value)
-		}
-		if read(t, filepath.Join(in, "deploy", "components", name)) != want {
-			t.Errorf("deploy/components/%s is not %s with its envRefs replaced", name, from)
-		}
-	}
-	there, err := filepath.Glob(filepath.Join(in, "deploy", "components", "*"))
-	if err != nil || len(there) != len(names) {
-		t.Errorf("%v %v", there, err)
-	}
-}
-
 func read(t *testing.T, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)

@@ -115,41 +115,6 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// copies are the files of others that the chart carries: helm reads none beside
-// it, and what it says of a link on each command would bury its other words.
-var copies = map[string]string{
-	"files/dapr":            "../../components/aws",
-	"files/dapr/redis":      "../../components/aws/redis",
-	"files/dapr/postgresql": "../../components/aws/postgresql",
-	"files/grafana":         "../grafana",
-}
-
-func TestCopies(t *testing.T) {
-	for to, from := range copies {
-		names := map[string]bool{}
-		for _, dir := range []string{from, filepath.Join(chart, to)} {
-			entries, err := os.ReadDir(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range entries {
-				names[e.Name()] = names[e.Name()] || !e.IsDir()
-			}
-		}
-		for name, file := range names {
-			if !file {
-				continue
-			}
-			want, err := os.ReadFile(filepath.Join(from, name))
-			if err != nil {
-				t.Errorf("%s is in the chart only: %v", name, err)
-				continue
-			}
-			same(t, filepath.Join(chart, to, name), want)
-		}
-	}
-}
-
 func same(t *testing.T, file string, want []byte) {
 	t.Helper()
 	if *update {
