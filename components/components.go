@@ -1,5 +1,5 @@
-// Package components carries the Dapr components, so that a binary alone can
-// run them.
+// Package components embeds the Dapr components for one machine, so that the
+// binary needs no other files.
 package components
 
 import (
@@ -15,15 +15,15 @@ import (
 //go:embed local/*.yaml state/*.yaml
 var files embed.FS
 
-// WriteLocal writes the components for one machine to a folder, with one of
-// the state stores (sqlite, redis or postgresql) at an address, and for a
-// payment provider with the given app id. The address is in the file for other
-// programs that read the store, such as a dashboard; "" leaves it to sidecars'
-// environment, ORDERSAGA_STATE_ADDRESS.
+// WriteLocal writes the components for one machine into the folder dir, which it
+// creates. State is the state store: sqlite, redis or postgresql. Payment is the app
+// id of the payment provider. Address is the address of the state store. It is
+// written to the file for other programs that read the store, such as a dashboard.
+// If it is empty, sidecars use the environment variable ORDERSAGA_STATE_ADDRESS.
 func WriteLocal(dir, state, address, payment string) error {
 	value, err := quoted(address)
 	if err != nil {
-		return fmt.Errorf("address of the state store: %w", err)
+		return fmt.Errorf("write the address of the state store: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -52,7 +52,7 @@ func WriteLocal(dir, state, address, payment string) error {
 	return nil
 }
 
-// quoted is a text as a YAML scalar of one line.
+// quoted returns text as a YAML scalar on one line.
 func quoted(text string) ([]byte, error) {
 	b, err := yaml.Marshal(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: text})
 	return bytes.TrimSpace(b), err

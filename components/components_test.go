@@ -39,10 +39,9 @@ type component struct {
 	}
 }
 
-// TestSagaHearsWhenToComeBack: Dapr repeats a payment without a look at its
-// Retry-After, so what may have one goes to the saga. So does a decline, which is
-// an answer.
-func TestSagaHearsWhenToComeBack(t *testing.T) {
+// TestDaprDoesNotRetryWhatTheSagaHandles: Dapr ignores Retry-After, so it must not
+// retry statuses that may have one. It must not retry a decline either.
+func TestDaprDoesNotRetryWhatTheSagaHandles(t *testing.T) {
 	for _, folder := range []string{"local", "aws"} {
 		var r resiliency
 		read(t, filepath.Join(folder, "resiliency.yaml"), &r)
@@ -57,21 +56,21 @@ func TestSagaHearsWhenToComeBack(t *testing.T) {
 				low, err1 := strconv.Atoi(first)
 				high, err2 := strconv.Atoi(last)
 				if err1 != nil || err2 != nil {
-					t.Fatalf("%s: status codes %q", folder, repeated)
+					t.Fatalf("%s: httpStatusCodes = %q, want numbers and ranges", folder, repeated)
 				}
 				got = got || low <= code && code <= high
 			}
 			if got != want {
-				t.Errorf("%s: Dapr repeats %d: %t, want %t", folder, code, got, want)
+				t.Errorf("%s: Dapr retries status %d = %t, want %t", folder, code, got, want)
 			}
 		}
 	}
 }
 
-// TestTimesFit: all tries of Dapr's together take less time than whoever
-// waits for them has. And Dapr has no circuit breaker: its counts a declined
+// TestRetriesFitTheCallersTimeout: all attempts of Dapr together take less time than
+// the caller's timeout. There is no circuit breaker: Dapr's would count a declined
 // card as a failure.
-func TestTimesFit(t *testing.T) {
+func TestRetriesFitTheCallersTimeout(t *testing.T) {
 	for folder, payments := range map[string]time.Duration{
 		"local": 8 * time.Second,  // internal/devenv's daprPayment
 		"aws":   10 * time.Second, // the default of --payment-timeout
@@ -80,11 +79,11 @@ func TestTimesFit(t *testing.T) {
 			var r resiliency
 			read(t, filepath.Join(folder, "resiliency.yaml"), &r)
 			if len(r.Spec.Policies.CircuitBreakers) > 0 {
-				t.Error("a circuit breaker that declines can trip")
+				t.Errorf("circuit breakers = %v, want none: declines would open them", r.Spec.Policies.CircuitBreakers)
 			}
 			app := r.Spec.Targets.Apps["payment"]
 			if all := r.longest(t, app); all >= payments {
-				t.Errorf("tries of a payment take %s of %s", all, payments)
+				t.Errorf("all attempts of a payment take %s, want less than %s", all, payments)
 			}
 			var c component
 			read(t, filepath.Join(folder, "orderpubsub.yaml"), &c)
@@ -93,32 +92,32 @@ func TestTimesFit(t *testing.T) {
 				if m.Name == "messageVisibilityTimeout" {
 					seconds, err := strconv.Atoi(m.Value)
 					if err != nil {
-						t.Fatal(err)
+						t.Fatalf("%s: messageVisibilityTimeout = %q, want a number of seconds: %v", folder, m.Value, err)
 					}
 					visible = time.Duration(seconds) * time.Second
 				}
 			}
 			if all := r.longest(t, r.Spec.Targets.Components["orderpubsub"].Inbound); all >= visible {
-				t.Errorf("tries of a delivery take %s of %s", all, visible)
+				t.Errorf("all attempts of a delivery take %s, want less than the visibility timeout of %s", all, visible)
 			}
 		})
 	}
 }
 
-// longest is how long all tries under a target's policies can take.
+// longest returns how long all attempts under a target's policies can take.
 func (r resiliency) longest(t *testing.T, p policies) time.Duration {
 	t.Helper()
 	one, err := time.ParseDuration(r.Spec.Policies.Timeouts[p.Timeout])
 	if err != nil {
-		t.Fatalf("time-out %q: %v", p.Timeout, err)
+		t.Fatalf("timeout %q: %v", p.Timeout, err)
 	}
 	retry := r.Spec.Policies.Retries[p.Retry]
 	pause, err := time.ParseDuration(retry.Duration)
 	if err != nil || retry.Policy != "constant" || retry.MaxRetries <= 0 {
-		t.Fatalf("retry %q must have constant pauses and an end: %+v, %v", p.Retry, retry, err)
+		t.Fatalf("retry %q = %+v (%v), want a constant policy with a positive maxRetries", p.Retry, retry, err)
 	}
-	tries := time.Duration(retry.MaxRetries)
-	return one*(tries+1) + pause*tries
+	retries := time.Duration(retry.MaxRetries)
+	return one*(retries+1) + pause*retries
 }
 
 func read(t *testing.T, file string, to any) {
@@ -128,6 +127,6 @@ func read(t *testing.T, file string, to any) {
 		err = yaml.Unmarshal(b, to)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("read %s: %v", file, err)
 	}
 }
