@@ -36,14 +36,14 @@ func TestBadValues(t *testing.T) {
 		{good + ",auth.open=false", "auth: neither open nor issuer is set"},
 		{good + ",auth.issuer=https://id.example.com", "auth: open and issuer are set, must be one; auth.audience: empty"},
 		{good + ",auth.issuer=http://id.example.com", "at '/auth/issuer': 'http://id.example.com' does not match pattern"},
-		{good + ",auth.open=false,auth.issuer=https://id.example.com,auth.clientId=c", "auth.publicUrl: empty, must be where people find the console"},
+		{good + ",auth.open=false,auth.issuer=https://id.example.com,auth.clientId=c", "auth.publicUrl: empty, must be the public URL of the console"},
 		{good + ",auth.publicUrl=http://orders.example.com", "at '/auth/publicUrl': 'http://orders.example.com' does not match pattern"},
 		{good + ",auth.publicUrl=http://127.0.0.1.example.com", "at '/auth/publicUrl': 'http://127.0.0.1.example.com' does not match pattern"},
 		{good + `,podAnnotations.dapr\.io/app-id=other`, "at '/podAnnotations/dapr.io~1app-id': false schema"},
 		{good + `,podLabels.app\.kubernetes\.io/name=other`, "at '/podLabels/app.kubernetes.io~1name': false schema"},
 		{good + `,monitoring.alerts.labels.helm\.sh/chart=other`, "at '/monitoring/alerts/labels/helm.sh~1chart': false schema"},
 		{good + ",dapr.maxBodySize=65", "at '/dapr/maxBodySize': maximum: got 65, want 64"},
-		{good + ",auth.clientSecret.secret=s", "auth.clientSecret: secret and key go together"},
+		{good + ",auth.clientSecret.secret=s", "auth.clientSecret: secret and key must be set together"},
 		{good + ",autoscaling.enabled=true", "autoscaling.queue.url: empty, must be the URL of OrderProcessingQueue"},
 		{scaled + ",autoscaling.min=21", "autoscaling.min: 21, must not be above autoscaling.max, 20"},
 		{scaled + ",autoscaling.fallback.replicas=21", "autoscaling.fallback.replicas: 21, must not be above"},
@@ -67,9 +67,9 @@ func TestMissingKinds(t *testing.T) {
 		say   string
 		flags []string
 	}{
-		{"this cluster lacks something: Dapr 1.18 or later is not installed (no dapr.io/v1alpha1/Component, dapr.io/v1alpha1/Configuration, dapr.io/v1alpha1/Resiliency, dapr.io/v2alpha1/Subscription): see https://docs.dapr.io/", append(installed("keda", "prometheus"), all...)},
-		{"something: KEDA 2.21 or later is not installed (no keda.sh/v1alpha1/ScaledObject, keda.sh/v1alpha1/TriggerAuthentication): see https://keda.sh/docs/deploy/, or set autoscaling.enabled=false. Without a cluster: --api-versions, or requireCRDs=false", append(installed("dapr", "prometheus"), all...)},
-		{"something: the Prometheus operator is not installed (no monitoring.coreos.com/v1/ServiceMonitor, monitoring.coreos.com/v1/PrometheusRule)", append(installed("dapr", "keda"), all...)},
+		{"the cluster lacks required APIs: Dapr 1.18 or later is not installed (no dapr.io/v1alpha1/Component, dapr.io/v1alpha1/Configuration, dapr.io/v1alpha1/Resiliency, dapr.io/v2alpha1/Subscription): see https://docs.dapr.io/", append(installed("keda", "prometheus"), all...)},
+		{"required APIs: KEDA 2.21 or later is not installed (no keda.sh/v1alpha1/ScaledObject, keda.sh/v1alpha1/TriggerAuthentication): see https://keda.sh/docs/deploy/, or set autoscaling.enabled=false. Without a cluster: --api-versions, or requireCRDs=false", append(installed("dapr", "prometheus"), all...)},
+		{"required APIs: the Prometheus operator is not installed (no monitoring.coreos.com/v1/ServiceMonitor, monitoring.coreos.com/v1/PrometheusRule)", append(installed("dapr", "keda"), all...)},
 		{"chart requires kubeVersion: >=1.30.0-0 which is incompatible with Kubernetes v1.29.0", append([]string{"--kube-version", "1.29.0"}, cases["first"]...)},
 	} {
 		refused(t, c.say, c.flags...)

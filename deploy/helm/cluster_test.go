@@ -21,7 +21,7 @@ func TestCluster(t *testing.T) {
 	first := []string{"--set", "state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"}
 	production := []string{"-f", chart + "/values-production.yaml"}
 
-	c.refuses("Error: INSTALLATION FAILED", "this cluster lacks something: Dapr 1.18 or later is not installed (no dapr.io/v1alpha1/Component, ", append([]string{"install", "ordersaga", chart}, first...)...)
+	c.refuses("Error: INSTALLATION FAILED", "the cluster lacks required APIs: Dapr 1.18 or later is not installed (no dapr.io/v1alpha1/Component, ", append([]string{"install", "ordersaga", chart}, first...)...)
 	c.CRDs(crds[0].folder(t))
 	c.helm(append([]string{"install", "ordersaga", chart}, first...)...)
 	if got := c.deployments(); !slices.Equal(got, []string{"api 2", "carrier 1", "payment 1", "reconciler 1", "worker 2"}) {
@@ -29,7 +29,7 @@ func TestCluster(t *testing.T) {
 	}
 
 	upgrade := append([]string{"upgrade", "ordersaga", chart}, production...)
-	c.refuses("Error: UPGRADE FAILED", "lacks something: KEDA 2.21 or later is not installed (no keda.sh/v1alpha1/ScaledObject, keda.sh/v1alpha1/TriggerAuthentication)", upgrade...)
+	c.refuses("Error: UPGRADE FAILED", "lacks required APIs: KEDA 2.21 or later is not installed (no keda.sh/v1alpha1/ScaledObject, keda.sh/v1alpha1/TriggerAuthentication)", upgrade...)
 	c.CRDs(crds[1].folder(t))
 	c.CRDs(crds[2].folder(t))
 	c.refuses("Error: UPGRADE FAILED", "autoscaling.min: 99, must not be above autoscaling.max, 40", append(upgrade, "--set", "autoscaling.min=99")...)

@@ -4,7 +4,7 @@
 {{- $name | trunc 48 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Name of what belongs to a component: (dict "root" $ "component" "api"). */}}
+{{/* Name of a component's objects: (dict "root" $ "component" "api"). */}}
 {{- define "ordersaga.name" -}}
 {{ include "ordersaga.fullname" .root }}-{{ .component }}
 {{- end }}
@@ -22,7 +22,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
-{{/* What every object begins with, below its kind. */}}
+{{/* Metadata of every object. */}}
 {{- define "ordersaga.metadata" -}}
 name: {{ include "ordersaga.name" . }}
 namespace: {{ .root.Release.Namespace }}
@@ -35,12 +35,12 @@ labels:
 {{- $account.name | default (printf "%s-%s" (include "ordersaga.fullname" .root) .account) }}
 {{- end }}
 
-{{/* The payment provider's app id; empty where it is called by its URL. */}}
+{{/* The payment provider's app id; empty if it is called by URL. */}}
 {{- define "ordersaga.paymentApp" -}}
 {{- if .Values.simulators.payment.enabled }}payment{{ else }}{{ .Values.payment.appId }}{{ end }}
 {{- end }}
 
-{{/* A sidecar's environment, as Dapr's injector wants it. */}}
+{{/* A sidecar's environment, in the format of Dapr's injector. */}}
 {{- define "ordersaga.sidecarEnv" -}}
 {{- $env := dict "AWS_REGION" .Values.aws.region }}
 {{- with .Values.aws.endpoint }}{{ $_ := set $env "AWS_ENDPOINT_URL" . }}{{ end }}
@@ -89,19 +89,19 @@ dapr.io/sidecar-{{ $what }}-{{ trimSuffix "s" $kind }}: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
-# Dapr's resources are read at start.
+# Restarts the pods when Dapr's resources change: sidecars read them at start.
 ordersaga/dapr: {{ include (print .root.Template.BasePath "/dapr.yaml") .root | sha256sum | trunc 16 | quote }}
 {{- with .root.Values.podAnnotations }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{/* What all pods' specs have in common: root, component, account. */}}
+{{/* Common part of all pod specs: root, component, account. */}}
 {{- define "ordersaga.pod" -}}
 {{- $v := .root.Values -}}
 serviceAccountName: {{ include "ordersaga.account" . }}
-automountServiceAccountToken: false # Dapr's sidecar and AWS bring tokens of their own
-enableServiceLinks: false # ORDERSAGA_… of a Service would be taken for flags
+automountServiceAccountToken: false # Dapr's sidecar and AWS use tokens of their own
+enableServiceLinks: false # a Service's ORDERSAGA_… variables would be read as flags
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
@@ -121,7 +121,7 @@ topologySpreadConstraints:
   - topologyKey: {{ . }}
     maxSkew: 1
     whenUnsatisfiable: {{ eq . "kubernetes.io/hostname" | ternary "ScheduleAnyway" $v.topologySpread.whenUnsatisfiable }}
-    nodeTaintsPolicy: Honor # a node that takes no such pod is none that lacks one
+    nodeTaintsPolicy: Honor # ignore nodes that cannot run these pods
     labelSelector:
       matchLabels:
         {{- include "ordersaga.selector" $context | nindent 8 }}
@@ -139,7 +139,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* What all containers have in common: root, component, port. */}}
+{{/* Common part of all containers: root, component, port. */}}
 {{- define "ordersaga.container" -}}
 {{- $image := .root.Values.image -}}
 name: {{ .component }}
@@ -201,7 +201,7 @@ securityContext:
 {{- end }}
 {{- include "ordersaga.commonEnv" . }}
 {{- with $v.dapr.apiTokenSecret }}
-- name: ORDERSAGA_DAPR_API_TOKEN # Dapr's injector gives it to the sidecar alone
+- name: ORDERSAGA_DAPR_API_TOKEN # Dapr's injector sets it in the sidecar only
   valueFrom:
     secretKeyRef: {name: {{ . }}, key: token}
 {{- end }}
@@ -221,8 +221,8 @@ securityContext:
 {{- end }}
 
 {{/*
-A Deployment of `ordersaga worker`: root, component, values, replicas (none:
-an autoscaler's), env (a list of pairs), sleep (seconds before it ends).
+A Deployment of `ordersaga worker`: root, component, values, replicas (unset for an
+autoscaler), env (a list of pairs), sleep (seconds before it stops).
 */}}
 {{- define "ordersaga.worker" -}}
 {{- $pod := dict "root" .root "component" .component "account" "worker" "port" 8080 -}}
@@ -262,7 +262,7 @@ spec:
             {{- include "ordersaga.env" .root | trim | nindent 12 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          startupProbe: # it waits a minute for its sidecar, then says what is missing and ends
+          startupProbe: # it waits a minute for its sidecar, then reports what is missing and exits
             httpGet: {path: /healthz, port: http}
             periodSeconds: 5
             failureThreshold: 30
@@ -273,9 +273,9 @@ spec:
           readinessProbe:
             httpGet: {path: /readyz, port: http}
             periodSeconds: 5
-            timeoutSeconds: 7 # it asks DynamoDB and the sidecar
+            timeoutSeconds: 7 # it queries DynamoDB and the sidecar
           {{- if .sleep }}
-          lifecycle: # until nobody sends requests any more
+          lifecycle: # wait until no more requests are routed here
             preStop: {sleep: {seconds: {{ .sleep }}}}
           {{- end }}
 {{- end }}
