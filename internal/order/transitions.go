@@ -117,10 +117,10 @@ var transitions = []Transition{
 	{Event: AttentionNeeded, From: OpenStatuses(), To: StatusNeedsAttention},
 	{Event: Resolved, From: []Status{StatusNeedsAttention}, Also: "no resolution recorded before"},
 	{
-		Event: StepDoneByHand, From: []Status{StatusNeedsAttention},
+		Event: StepDoneByHand, From: []Status{StatusNeedsAttention}, To: StatusNeedsAttention,
 		Also: "not being refunded; not refused by the carrier; not abandoned",
 	},
-	{Event: Abandoned, From: []Status{StatusNeedsAttention}},
+	{Event: Abandoned, From: []Status{StatusNeedsAttention}, To: StatusNeedsAttention},
 	{Event: ResumedUnreserved, From: []Status{StatusNeedsAttention}, To: StatusPending, Also: "not abandoned"},
 	{Event: ResumedReserved, From: []Status{StatusNeedsAttention}, To: StatusReserved, Also: "not abandoned"},
 	{Event: ResumedAwaitingApproval, From: []Status{StatusNeedsAttention}, To: StatusAwaitingApproval, Also: "not abandoned"},
@@ -143,6 +143,10 @@ func Transitions() []Transition { return slices.Clone(transitions) }
 // From returns the statuses in which e can happen; none for an unknown event. The caller
 // may modify the slice.
 func From(e Event) []Status { return slices.Clone(transition(e).From) }
+
+// To returns the status after e; "" for an event that keeps the status, and for an unknown
+// one.
+func To(e Event) Status { return transition(e).To }
 
 // Next returns the status of an order of status s after e. It reports false if e cannot
 // happen in s.

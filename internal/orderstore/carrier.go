@@ -70,7 +70,7 @@ func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a CarrierAn
 		return s.CarrierAnswered(ctx, orderID, a)
 	case rec.Carrier == Dispatched && a.Said == Dispatched:
 		rec, err = s.addParcel(ctx, rec, a.TrackingID)
-	case rec.Carrier == "" && a.Said == Refused && rec.Status == order.StatusCompleted:
+	case rec.Carrier == "" && a.Said == Refused && rec.Status.Allows(order.SaleReopened):
 		return s.refusedLate(ctx, rec, a)
 	case rec.Carrier == "":
 		err = fmt.Errorf("keep the carrier's answer about order %s, which has changed meanwhile: %w", orderID, ErrFinished)
@@ -102,9 +102,8 @@ func (s *Store) keepAnswer(ctx context.Context, orderID string, a CarrierAnswer,
 			return Record{}, err
 		}
 		if !late {
-			*u.ConditionExpression += " AND #status <> :completed"
+			*u.ConditionExpression += " AND NOT " + allows(order.SaleReopened, u.ExpressionAttributeValues)
 			u.ExpressionAttributeNames["#status"] = "status"
-			u.ExpressionAttributeValues[":completed"] = str(string(order.StatusCompleted))
 		}
 	}
 	*u.UpdateExpression += " REMOVE asleepUntil" // a saga that was given up waiting goes on
@@ -178,7 +177,7 @@ func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bo
 		return false, err
 	}
 	at := s.stamp()
-	again := s.statusUpdate(orderID, order.StatusPaid, at, nonEmpty("carrier", string(Refused)), order.StatusCompleted)
+	again := s.statusUpdate(orderID, order.SaleReopened, at, nonEmpty("carrier", string(Refused)))
 	*again.ConditionExpression += notRefunding + " AND shipmentId = :shipment AND attribute_not_exists(#carrier) AND attribute_not_exists(trackingId)"
 	again.ExpressionAttributeValues[":shipment"] = str(a.ShipmentID)
 	if err := appendRefusal(again, a, at); err != nil {

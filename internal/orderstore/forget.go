@@ -30,7 +30,7 @@ func (s *Store) Forget(ctx context.Context, orderID string, n Note) (erased bool
 		switch {
 		case err != nil:
 			return false, err
-		case !rec.Status.Terminal():
+		case !rec.Status.Allows(order.CustomerErased):
 			return false, fmt.Errorf("forget the customer of order %s, which is %s: %w", orderID, rec.Status, ErrOpen)
 		case rec.Forgotten:
 			return false, nil

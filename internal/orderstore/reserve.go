@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,10 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 	if err != nil {
 		return Reserved{}, err
 	}
+	reserved := order.StockReserved
+	if next == order.StatusAwaitingApproval {
+		reserved = order.ApprovalRequested
+	}
 	var sleeps map[string]types.AttributeValue
 	for _, d := range asleep {
 		sleeps = nonEmpty(IdleUntil, s.now().UTC().Add(d).Format(TimeFormat))
@@ -72,7 +77,7 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 			TableName: &s.tables.Reservations, Item: res,
 			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
 		}},
-		{Update: s.statusUpdate(o.OrderID, next, at, sleeps, order.StatusPending)},
+		{Update: s.statusUpdate(o.OrderID, reserved, at, sleeps)},
 	}
 	for _, d := range demand {
 		items = append(items, types.TransactWriteItem{Update: &types.Update{
@@ -87,7 +92,7 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 	case err != nil:
 		return Reserved{}, err
 	case len(failed) == 0:
-		return Reserved{Held: true, Status: next}, nil
+		return Reserved{Held: true, Status: order.To(reserved)}, nil
 	case failed[0] || failed[1]:
 		return s.reservedBefore(ctx, o.OrderID)
 	}
@@ -115,10 +120,10 @@ func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, e
 }
 
 func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {
-	u := s.statusUpdate(orderID, order.StatusRejected, s.stamp(), map[string]types.AttributeValue{
+	u := s.statusUpdate(orderID, order.OutOfStock, s.stamp(), map[string]types.AttributeValue{
 		"reason":    str("out of stock: " + strings.Join(short, ", ")),
 		"shortSkus": strs(short),
-	}, order.StatusPending)
+	})
 	err := s.update(ctx, u)
 	if errors.Is(err, ErrFinished) {
 		return s.reservedBefore(ctx, orderID)
@@ -169,7 +174,8 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 }
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {
-	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusCompleted, s.stamp(), nonEmpty("shipmentId", shipmentID, "trackingId", trackingID), paidStatuses...)))
+	sets := nonEmpty("shipmentId", shipmentID, "trackingId", trackingID)
+	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.Completed, s.stamp(), sets)))
 	*complete.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
 	unlessRefused(complete)
 	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
@@ -191,8 +197,12 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 	if res.State == HoldSold {
 		return fmt.Errorf("release stock of order %s: it is sold: %w", orderID, ErrFinished)
 	}
+	ended, ok := order.EndedAs(final)
+	if !ok {
+		return fmt.Errorf("release stock of order %s: no order ends %q without its stock: %w", orderID, final, ErrFinished)
+	}
 	at := s.stamp()
-	end := s.statusUpdate(orderID, final, at, nonEmpty("reason", reason), order.LiveStatuses()...)
+	end := s.statusUpdate(orderID, ended, at, nonEmpty("reason", reason))
 	if res.State == HoldReleased {
 		err := s.update(ctx, end)
 		if errors.Is(err, ErrFinished) {
@@ -231,14 +241,12 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 
 // endedInVain is the condition that the order has ended and not COMPLETED.
 func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
+	in := slices.DeleteFunc(order.TerminalStatuses(), func(st order.Status) bool { return st == order.StatusCompleted })
+	values := map[string]types.AttributeValue{}
 	return &types.ConditionCheck{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		ConditionExpression:      aws.String("#status IN (:rejected, :declined, :cancelled, :failed)"),
-		ExpressionAttributeNames: map[string]string{"#status": "status"},
-		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":rejected": str(string(order.StatusRejected)), ":declined": str(string(order.StatusDeclined)),
-			":cancelled": str(string(order.StatusCancelled)), ":failed": str(string(order.StatusFailed)),
-		},
+		ConditionExpression:      aws.String(statusIn(in, values)),
+		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	}
 }
 

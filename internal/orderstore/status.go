@@ -21,10 +21,6 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// paidStatuses are those in which an order may ship: a shipment that had to be
-// parked is taken up again from NEEDS_ATTENTION.
-var paidStatuses = []order.Status{order.StatusPaid, order.StatusNeedsAttention}
-
 const notRefunding = " AND attribute_not_exists(refunding)"
 
 // unlessRefused adds the condition that the carrier has not refused the order.
@@ -33,10 +29,17 @@ func unlessRefused(u *types.Update) {
 	u.ExpressionAttributeNames["#carrier"], u.ExpressionAttributeValues[":refused"] = "carrier", str(string(Refused))
 }
 
-// statusUpdate sets the status, and set, on condition that the order is in one
-// of from. A terminal status also takes the payment token out of the record. A
-// saga that changes an order's status is awake, unless set says IdleUntil.
-func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from ...order.Status) *types.Update {
+// statusUpdate returns the update that records an event which sets the status, as
+// order.Transitions has it: on condition that the order is in one of the statuses in which
+// the event can happen.
+func (s *Store) statusUpdate(orderID string, e order.Event, at string, set map[string]types.AttributeValue) *types.Update {
+	return s.setStatus(orderID, order.To(e), at, set, order.From(e))
+}
+
+// setStatus returns the update that sets the status and the attributes in set, on condition
+// that the order is in one of from. A terminal status removes the payment token from the
+// record. A saga that changes an order's status is awake, unless set has IdleUntil.
+func (s *Store) setStatus(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from []order.Status) *types.Update {
 	values := map[string]types.AttributeValue{
 		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":time": str(timeShard(orderID)), ":at": str(at),
 	}
@@ -64,14 +67,20 @@ func (s *Store) statusUpdate(orderID string, to order.Status, at string, set map
 	return &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String(expr.String()),
-		ConditionExpression:      aws.String(while(from, values)),
+		ConditionExpression:      aws.String(statusIn(from, values)),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 	}
 }
 
-// while is the condition that an order's #status is one of these; it adds what it
-// compares with to values.
-func while(statuses []order.Status, values map[string]types.AttributeValue) string {
+// allows returns the condition that e can happen in the order's #status. It adds the
+// statuses to values.
+func allows(e order.Event, values map[string]types.AttributeValue) string {
+	return statusIn(order.From(e), values)
+}
+
+// statusIn returns the condition that the order's #status is one of statuses. It adds them
+// to values.
+func statusIn(statuses []order.Status, values map[string]types.AttributeValue) string {
 	in := make([]string, len(statuses))
 	for i, st := range statuses {
 		in[i] = ":from" + strconv.Itoa(i)
@@ -118,8 +127,7 @@ func (s *Store) whyNot(ctx context.Context, orderID string, err error) error {
 // if the order is not held any more, or its approval was refused or has expired, or
 // it costs something and chargeID is empty.
 func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
-	u := unlessRejected(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("chargeId", chargeID),
-		order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid))
+	u := unlessRejected(s.statusUpdate(orderID, order.Paid, s.stamp(), nonEmpty("chargeId", chargeID)))
 	if chargeID == "" {
 		u = onlyPaid(u)
 	}
@@ -138,7 +146,7 @@ func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID s
 // ShipmentRequested is MarkShipmentRequested, and returns the order as it is then:
 // who requests the shipment reads there where it goes.
 func (s *Store) ShipmentRequested(ctx context.Context, orderID, shipmentID string) (Record, error) {
-	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.StatusPaid, s.stamp(), nonEmpty("shipmentId", shipmentID), paidStatuses...)))
+	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.ShipmentRequested, s.stamp(), nonEmpty("shipmentId", shipmentID))))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
 	unlessRefused(u)
 	rec, err := s.updated(ctx, u)
@@ -150,14 +158,12 @@ func (s *Store) ShipmentRequested(ctx context.Context, orderID, shipmentID strin
 // old saga may still have a step under way when another one, or the reconciler,
 // undoes its order. ErrFinished if the order is COMPLETED.
 func (s *Store) MarkRefunding(ctx context.Context, orderID string) (Record, error) {
+	values := map[string]types.AttributeValue{":true": &types.AttributeValueMemberBOOL{Value: true}}
 	rec, err := s.updated(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET refunding = :true"),
-		ConditionExpression:      aws.String("attribute_exists(orderId) AND #status <> :completed"),
-		ExpressionAttributeNames: map[string]string{"#status": "status"},
-		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":true": &types.AttributeValueMemberBOOL{Value: true}, ":completed": str(string(order.StatusCompleted)),
-		},
+		ConditionExpression:      aws.String(allows(order.RefundStarted, values)),
+		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	if errors.Is(err, ErrFinished) {
 		if _, e := s.Get(ctx, orderID); e != nil {
@@ -175,7 +181,7 @@ func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) erro
 // MarkNeedsAttention parks a live order for an operator: its saga sleeps until
 // there is an Answer.
 func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nonEmpty("reason", reason, IdleUntil, noTimeLimit), order.LiveStatuses()...))
+	err := s.update(ctx, s.statusUpdate(orderID, order.AttentionNeeded, s.stamp(), nonEmpty("reason", reason, IdleUntil, noTimeLimit)))
 	return wrap(err, "park order %s", orderID)
 }
 
@@ -185,12 +191,12 @@ func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) 
 // step was decided about stays, unless it is only tried again. ErrFinished if the
 // order does not need attention, or there is a decision.
 func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Note) error {
+	values := map[string]types.AttributeValue{":action": str(action)}
 	u := &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		UpdateExpression:          aws.String("SET resolution = :action"),
-		ConditionExpression:       aws.String("#status = :parked AND attribute_not_exists(resolution)"),
-		ExpressionAttributeNames:  map[string]string{"#status": "status"},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":action": str(action), ":parked": str(string(order.StatusNeedsAttention))},
+		UpdateExpression:         aws.String("SET resolution = :action"),
+		ConditionExpression:      aws.String(allows(order.Resolved, values) + " AND attribute_not_exists(resolution)"),
+		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	}
 	if step != "" && action != "retry" {
 		*u.UpdateExpression += " ADD settled :step"
@@ -206,7 +212,11 @@ func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Not
 // Unpark lets an order that needed attention go on, as far as it was.
 // ErrFinished if it does not need any, or was given up.
 func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) error {
-	u := s.statusUpdate(orderID, to, s.stamp(), nil, order.StatusNeedsAttention)
+	resumed, ok := order.ResumedAs(to)
+	if !ok {
+		return fmt.Errorf("unpark order %s: no order goes on as %q after it needed attention", orderID, to)
+	}
+	u := s.statusUpdate(orderID, resumed, s.stamp(), nil)
 	*u.UpdateExpression += ", sagaTerminated" // its last clause is REMOVE
 	*u.ConditionExpression += " AND attribute_not_exists(givenUp)"
 	return wrap(s.update(ctx, u), "unpark order %s", orderID)
@@ -221,7 +231,7 @@ func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) erro
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET sagaTerminated = :why, updatedAt = :at"),
-		ConditionExpression:      aws.String(while(order.LiveStatuses(), values)),
+		ConditionExpression:      aws.String(allows(order.SagaTerminated, values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	return wrap(err, "note that the saga of order %s was terminated", orderID)
@@ -242,8 +252,8 @@ func (s *Store) SagaBegun(ctx context.Context, orderID string) error {
 // GiveUp records that an order that needs attention is undone, and excludes
 // Unpark: whichever comes first holds. ErrFinished if it does not need any.
 func (s *Store) GiveUp(ctx context.Context, orderID string) error {
-	u := s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(),
-		map[string]types.AttributeValue{"givenUp": &types.AttributeValueMemberBOOL{Value: true}}, order.StatusNeedsAttention)
+	u := s.statusUpdate(orderID, order.Abandoned, s.stamp(),
+		map[string]types.AttributeValue{"givenUp": &types.AttributeValueMemberBOOL{Value: true}})
 	return wrap(s.update(ctx, u), "give up order %s", orderID)
 }
 
@@ -251,7 +261,7 @@ func (s *Store) GiveUp(ctx context.Context, orderID string) error {
 // attention and has no saga any more. ErrFinished if it does not need any, was
 // given up or refused by the carrier, or is refunded.
 func (s *Store) Settle(ctx context.Context, orderID, step string) error {
-	u := s.statusUpdate(orderID, order.StatusNeedsAttention, s.stamp(), nil, order.StatusNeedsAttention)
+	u := s.statusUpdate(orderID, order.StepDoneByHand, s.stamp(), nil)
 	*u.UpdateExpression += " ADD settled :step"
 	u.ExpressionAttributeValues[":step"] = &types.AttributeValueMemberSS{Value: []string{step}}
 	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
@@ -264,9 +274,8 @@ func (s *Store) Settle(ctx context.Context, orderID, step string) error {
 // it has ended, or needs attention, or is not approved: it is being cancelled
 // then.
 func (s *Store) RequestCancel(ctx context.Context, orderID string, n Note) error {
-	err := s.decide(ctx, orderID, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true}, n,
-		"(attribute_not_exists(decision) OR decision = :approved)", map[string]types.AttributeValue{":approved": str(string(Approved))},
-		order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid)
+	err := s.decide(ctx, orderID, order.CancelRequested, "cancelRequested", &types.AttributeValueMemberBOOL{Value: true}, n,
+		"(attribute_not_exists(decision) OR decision = :approved)", map[string]types.AttributeValue{":approved": str(string(Approved))})
 	return wrap(err, "cancel order %s", orderID)
 }
 
@@ -274,13 +283,27 @@ func (s *Store) RequestCancel(ctx context.Context, orderID string, n Note) error
 // ErrFinished if the order does not wait for one, or has one, or is to be
 // cancelled.
 func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) error {
-	err := s.decide(ctx, orderID, "decision", str(string(d)), n, "attribute_not_exists(cancelRequested)", nil, order.StatusAwaitingApproval)
+	err := s.decide(ctx, orderID, d.event(), "decision", str(string(d)), n, "attribute_not_exists(cancelRequested)", nil)
 	return wrap(err, "decide about order %s", orderID)
 }
 
-// decide sets an attribute once, with a note, while the order is in one of the
-// statuses and has not been sent, on a further condition with its values.
-func (s *Store) decide(ctx context.Context, orderID, name string, v types.AttributeValue, n Note, and string, more map[string]types.AttributeValue, from ...order.Status) error {
+// event is that of order.Transitions that records the decision.
+func (d Decision) event() order.Event {
+	switch d {
+	case Approved:
+		return order.Approved
+	case Rejected:
+		return order.ApprovalRejected
+	default:
+		return order.ApprovalExpired
+	}
+}
+
+// decide records an event that sets an attribute once, with a note, while no shipment was
+// requested. and is a further condition, and more has its values.
+func (s *Store) decide(ctx context.Context, orderID string, e order.Event, name string, v types.AttributeValue, n Note,
+	and string, more map[string]types.AttributeValue,
+) error {
 	n.At = s.stamp()
 	note, err := encodeNotes(n)
 	if err != nil {
@@ -291,16 +314,17 @@ func (s *Store) decide(ctx context.Context, orderID, name string, v types.Attrib
 	return s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note) REMOVE asleepUntil"),
-		ConditionExpression: aws.String(while(from, values) +
+		ConditionExpression: aws.String(allows(e, values) +
 			" AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name) AND " + and),
 		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
 	})
 }
 
-// End gives an order that holds nothing its final status. Ending it again is a
-// no-op.
+// End sets the final status of an open order as an edit by hand would: it does not go by
+// order.Transitions, and releases nothing. It is for tests of what such edits lead to. It
+// does nothing if the order has ended.
 func (s *Store) End(ctx context.Context, orderID string, final order.Status, reason string) error {
-	err := s.update(ctx, s.statusUpdate(orderID, final, s.stamp(), nonEmpty("reason", reason), order.LiveStatuses()...))
+	err := s.update(ctx, s.setStatus(orderID, final, s.stamp(), nonEmpty("reason", reason), order.OpenStatuses()))
 	if errors.Is(err, ErrFinished) {
 		return nil
 	}

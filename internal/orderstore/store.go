@@ -349,10 +349,10 @@ func (s *Store) accept(ctx context.Context, o order.Order, queued bool) (rec Rec
 	}
 	at := s.stamp()
 	rec = Record{
-		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.StatusPending, Queued: queued,
+		OrderID: o.OrderID, CustomerID: o.CustomerID, Status: order.To(order.Accepted), Queued: queued,
 		Currency: o.Currency, Total: o.Total(), Token: o.Payment.Token, Trace: tracing.Parent(ctx), Fingerprint: o.Fingerprint(),
 		Content: content, Created: at, Updated: at, Placed: at + "#" + o.OrderID,
-		StatusShard: statusShard(order.StatusPending, o.OrderID), TimeShard: timeShard(o.OrderID),
+		StatusShard: statusShard(order.To(order.Accepted), o.OrderID), TimeShard: timeShard(o.OrderID),
 	}
 	item, err := attributevalue.MarshalMap(rec)
 	if err != nil {
