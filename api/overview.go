@@ -129,7 +129,7 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 	at := time.Now().UTC()
 	unknown, err = readParts(ctx,
 		part{"live", set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
-			return s.Orders.CountByStatus(ctx, order.LiveStatuses()...)
+			return s.Orders.CountByStatus(ctx, order.OpenStatuses()...)
 		})},
 		part{"queues", set(&o.Queues, s.DeadLetters.Queues)},
 		part{"workers", func(ctx context.Context) error {

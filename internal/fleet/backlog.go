@@ -46,7 +46,7 @@ func (r *Registry) Backlog(ctx context.Context, at time.Time) (b Backlog, err er
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	for _, status := range order.LiveStatuses() {
+	for _, status := range order.OpenStatuses() {
 		filter := ""
 		switch status { //nolint:exhaustive // all others are simply live
 		case order.StatusAwaitingApproval, order.StatusNeedsAttention:

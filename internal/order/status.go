@@ -53,9 +53,6 @@ func (s Status) Terminal() bool {
 // Valid reports whether s is one of the ten.
 func (s Status) Valid() bool { return slices.Contains(Statuses(), s) }
 
-// LiveStatuses returns the statuses of orders that have not ended.
-func LiveStatuses() []Status { return slices.DeleteFunc(Statuses(), Status.Terminal) }
-
 // Allows reports whether e can happen to an order of status s. The store may have
 // further conditions: see Transition.
 func (s Status) Allows(e Event) bool {
