@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -258,7 +259,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 				case inst.Status.Ended() && !rec.Status.Terminal():
 					return "the saga has ended " + string(inst.Status) + "; the reconciler is about to undo the order, or to take it to a person"
 				}
-				if reason := only(order.StatusAwaitingApproval, rec); reason != "" {
+				if reason := only(order.Approved, rec); reason != "" {
 					return reason
 				}
 				if saga.IsUndoing(inst.CustomStatus) {
@@ -296,7 +297,7 @@ func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, erro
 				}
 				return inTheWay(rec, saga.ParkedAt(inst.CustomStatus), res.Action)
 			}
-			if reason := only(order.StatusNeedsAttention, rec); reason != "" {
+			if reason := only(order.Resolved, rec); reason != "" {
 				return reason
 			}
 			if !lost {
@@ -334,12 +335,16 @@ func inTheWay(rec orderstore.Record, step string, decision saga.Action) string {
 
 func never(orderstore.Record) bool { return false }
 
-// only lets an action through in one status.
-func only(want order.Status, rec orderstore.Record) string {
-	if rec.Status == want {
+// only returns why an event cannot happen in the order's status, or "".
+func only(e order.Event, rec orderstore.Record) string {
+	if rec.Status.Allows(e) {
 		return ""
 	}
-	return "the order is " + string(rec.Status) + ", it must be " + string(want)
+	var want []string
+	for _, s := range order.From(e) {
+		want = append(want, string(s))
+	}
+	return "the order is " + string(rec.Status) + ", it must be " + strings.Join(want, " or ")
 }
 
 func deref[T any](p *T) T {

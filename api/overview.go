@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -156,7 +155,7 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err error) {
 	return readParts(ctx,
 		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]orderstore.Count, error) {
-			return s.Orders.CountUpTo(ctx, countedUpTo, slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return !st.Terminal() })...)
+			return s.Orders.CountUpTo(ctx, countedUpTo, order.TerminalStatuses()...)
 		})},
 		part{"stuck", set(&o.Stuck, func(ctx context.Context) (orderstore.Count, error) {
 			stuck, more, err := s.stuck(ctx, orderstore.Query{Limit: lookedAt}, time.Now())

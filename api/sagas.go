@@ -42,7 +42,7 @@ func cancellable(rec orderstore.Record) string {
 		return "the shipment has been requested; the order can no longer be cancelled"
 	case rec.Status.Terminal():
 		return "the order has ended " + string(rec.Status)
-	case rec.Status == order.StatusNeedsAttention:
+	case !rec.Status.Allows(order.CancelRequested):
 		return "the order is being undone already and needs an operator's attention"
 	case rec.Decision != "" && rec.Decision != orderstore.Approved:
 		return rec.Decided() + "; the order is being cancelled already"

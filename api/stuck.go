@@ -22,9 +22,8 @@ import (
 // stalled, newest first.
 func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (sagas []Saga, next string, err error) {
 	sagas = []Saga{} // not null in JSON
-	live := slices.DeleteFunc(order.Statuses(), order.Status.Terminal)
 	wanted := func(st order.Status) bool { return len(q.Statuses) == 0 || slices.Contains(q.Statuses, st) }
-	for _, st := range live {
+	for _, st := range order.OpenStatuses() {
 		if !wanted(st) {
 			continue
 		}

@@ -46,8 +46,8 @@ func buttonsOf(s api.Saga) (all []button) {
 	}
 	running := s.Runtime != "" && !s.Runtime.Ended()
 	sent := s.ShipmentID != "" // then the API completes it without the saga
-	stuck := s.Status == order.StatusNeedsAttention
-	waits := s.Status == order.StatusAwaitingApproval && s.Decision == "" && !s.CancelRequested
+	stuck := s.Status.Allows(order.Resolved)
+	waits := s.Status.Allows(order.Approved) && s.Decision == "" && !s.CancelRequested
 	add(waits, button{Action: "approve", Label: "Approve", Title: "Charge and ship it", Confirm: "Approve this order? It is charged and shipped."})
 	add(waits, button{Action: "reject", Label: "Reject", Title: "Release its stock and end it", Confirm: "Reject this order?"})
 	add(s.Cancellable && !s.CancelRequested, button{Action: "cancel", Label: "Cancel", Title: "Undo what was done and end it", Confirm: "Cancel this order? The customer is told that the shop has."})

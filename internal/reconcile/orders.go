@@ -30,7 +30,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		}
 		lost.backlog = waiting > 0 || err != nil // unknown, they may be in the queue
 	}
-	err = r.Orders.Walk(ctx, live, pageSize, func(page []orderstore.Record) error {
+	err = r.Orders.Walk(ctx, order.OpenStatuses(), pageSize, func(page []orderstore.Record) error {
 		page = slices.DeleteFunc(page, func(rec orderstore.Record) bool {
 			again := alive[rec.OrderID] // it has changed its status meanwhile
 			alive[rec.OrderID] = true

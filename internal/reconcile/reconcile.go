@@ -119,8 +119,6 @@ type Report struct {
 
 const pageSize = 200
 
-var live = []order.Status{order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid, order.StatusNeedsAttention}
-
 // Once runs all three comparisons, over all charges that there ever were. The
 // report is also valid beside an error, as far as it got.
 func (r Reconciler) Once(ctx context.Context) (Report, error) {

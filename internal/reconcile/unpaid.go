@@ -125,8 +125,7 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 	for _, rec := range records {
 		c.add(rec)
 	}
-	final := slices.DeleteFunc(order.Statuses(), func(s order.Status) bool { return !s.Terminal() })
-	err := r.Orders.WalkSince(ctx, since, final, pageSize, func(page []orderstore.Record) error {
+	err := r.Orders.WalkSince(ctx, since, order.TerminalStatuses(), pageSize, func(page []orderstore.Record) error {
 		for _, rec := range page {
 			c.add(rec)
 		}
