@@ -6,7 +6,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Limits of batches. Nothing is ever left unprocessed here.
+// Limits on the items of a batch. Unlike AWS, the local endpoint never leaves an item
+// unprocessed; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
 const (
 	maxBatchWrite = 25
@@ -38,7 +39,8 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 			case r.DeleteRequest != nil && r.PutRequest == nil:
 				kind, w.Key = "Delete", r.DeleteRequest.Key
 			default:
-				return nil, validation("Supplied AttributeValue has more than one datatypes set, must contain exactly one of PutRequest and DeleteRequest")
+				return nil, validation("Supplied AttributeValue has more than one datatypes set, " +
+					"must contain exactly one of PutRequest and DeleteRequest")
 			}
 			p, err := s.prepare(kind, w)
 			if err != nil {
@@ -55,7 +57,7 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 		return nil, validation("Too many items requested for the BatchWriteItem call, or none: %d, at most %d", len(writes), maxBatchWrite)
 	}
 	used := consumed{}
-	var commits []journal.Commit // each write by itself: a batch is not a transaction
+	var commits []journal.Commit // one for each write, because a batch is not a transaction
 	for _, p := range writes {
 		item, err := p.result(nil)
 		if err != nil {
@@ -76,15 +78,15 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 		}
 	}
 	out = append(out, `{"UnprocessedItems":{}`...)
-	if capacityWanted(in.ReturnConsumedCapacity) {
+	if wantsCapacity(in.ReturnConsumedCapacity) {
 		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
 	}
 	return append(out, '}'), nil
 }
 
-// identity names the item that a write is about.
+// identity returns a text that identifies the item of a write.
 func (p *prepared) identity() string {
-	return p.t.name + "\x00" + p.key.hash + "\x00" + keyText(p.key.rng)
+	return p.t.name + "\x00" + p.key.hash + "\x00" + keyString(p.key.rangeKey)
 }
 
 func (s *Service) batchGet(body, out []byte) ([]byte, error) {
@@ -117,12 +119,15 @@ func (s *Service) batchGet(body, out []byte) ([]byte, error) {
 		first := true
 		for _, key := range r.Keys {
 			total++
-			item, t, err := s.fetch(read{TableName: name, Key: key, ProjectionExpression: r.ProjectionExpression, ExpressionAttributeNames: r.ExpressionAttributeNames})
+			item, t, err := s.fetch(read{
+				TableName: name, Key: key,
+				ProjectionExpression: r.ProjectionExpression, ExpressionAttributeNames: r.ExpressionAttributeNames,
+			})
 			if err != nil {
 				return nil, err
 			}
 			k, _ := t.schema.place(key, "")
-			id := k.hash + "\x00" + keyText(k.rng)
+			id := k.hash + "\x00" + keyString(k.rangeKey)
 			if seen[id] {
 				return nil, validation("Provided list of item keys contains duplicates")
 			}
@@ -143,7 +148,7 @@ func (s *Service) batchGet(body, out []byte) ([]byte, error) {
 		return nil, validation("Too many items requested for the BatchGetItem call, or none: %d, at most %d", total, maxBatchGet)
 	}
 	out = append(out, `},"UnprocessedKeys":{}`...)
-	if capacityWanted(in.ReturnConsumedCapacity) {
+	if wantsCapacity(in.ReturnConsumedCapacity) {
 		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
 	}
 	return append(out, '}'), nil

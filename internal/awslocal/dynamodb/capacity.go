@@ -8,8 +8,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Capacity units as AWS counts them: a write takes one per KB, a strongly
-// consistent read one per 4 KB, an eventually consistent one half.
+// Capacity units, as AWS counts them: a write uses one per KB, a strongly consistent read one
+// per 4 KB, and an eventually consistent read half of that; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/capacity-unit-calculations.html
 
 func writeUnits(bytes int) float64 { return float64(max((bytes+1023)/1024, 1)) }
@@ -22,8 +22,10 @@ func readUnits(bytes int, consistent bool) float64 {
 	return n
 }
 
-func capacityWanted(s string) bool { return s == "TOTAL" || s == "INDEXES" }
+// wantsCapacity interprets ReturnConsumedCapacity.
+func wantsCapacity(s string) bool { return s == "TOTAL" || s == "INDEXES" }
 
+// appendCapacity appends a ConsumedCapacity as JSON.
 func appendCapacity(out []byte, table string, units float64) []byte {
 	out = append(out, `{"TableName":`...)
 	out = wire.AppendString(out, table)
@@ -32,12 +34,12 @@ func appendCapacity(out []byte, table string, units float64) []byte {
 	return append(out, '}')
 }
 
-// consumed are capacity units by table.
+// consumed holds the capacity units that a request has used, by table.
 type consumed map[string]float64
 
-// append adds what a batch or transaction has consumed, if it was asked for.
+// append appends the ConsumedCapacity of a batch or transaction, if the request wants it.
 func (c consumed) append(out []byte, wanted string) []byte {
-	if !capacityWanted(wanted) {
+	if !wantsCapacity(wanted) {
 		return out
 	}
 	out = append(out, `"ConsumedCapacity":[`...)

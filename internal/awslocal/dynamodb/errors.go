@@ -12,10 +12,12 @@ import (
 
 const namespace = "com.amazonaws.dynamodb.v20120810#"
 
+// awsError returns an error of DynamoDB's own namespace.
 func awsError(code, format string, args ...any) *wire.Error {
 	return &wire.Error{Code: code, Shape: namespace + code, Message: fmt.Sprintf(format, args...)}
 }
 
+// validation returns a ValidationException.
 func validation(format string, args ...any) *wire.Error {
 	e := awsError("ValidationException", format, args...)
 	e.Shape = "com.amazon.coral.validate#ValidationException"
@@ -26,15 +28,16 @@ func notFound(table string) *wire.Error {
 	return awsError("ResourceNotFoundException", "Requested resource not found: Table: %s not found", table)
 }
 
-// conditionFailed is ConditionalCheckFailedException, with the item that did
-// not meet the condition if the request wants to see it.
+// conditionFailed is a ConditionalCheckFailedException. item is the item that did not meet the
+// condition, if the request wants it returned.
 type conditionFailed struct{ item attr.Item }
 
 func (*conditionFailed) Error() string { return "The conditional request failed" }
 
-// cancelled is TransactionCanceledException.
+// cancelled is a TransactionCanceledException with the reason for each action.
 type cancelled struct{ reasons []reason }
 
+// reason is one of a transaction's CancellationReasons.
 type reason struct {
 	code, message string
 	item          attr.Item
@@ -51,13 +54,13 @@ func (c *cancelled) Error() string {
 	return s + "]"
 }
 
-// Conflict is what Options.Fault returns to cancel a transaction as AWS does
-// when another one holds an item.
+// Conflict returns the error with which Options.Fault cancels a transaction, as AWS does while
+// another one uses one of its items.
 func Conflict() error {
 	return awsError("TransactionConflictException", "Transaction is ongoing for the item")
 }
 
-// asAWS turns what evaluating a request can fail with into AWS's errors.
+// asAWS converts a *attr.ValidationError into a ValidationException. Other errors stay.
 func asAWS(err error) error {
 	if v, ok := errors.AsType[*attr.ValidationError](err); ok {
 		return validation("%s", v.Message)
@@ -65,7 +68,7 @@ func asAWS(err error) error {
 	return err
 }
 
-// inExpression names the expression that a syntax error is in.
+// inExpression adds the kind of expression to a syntax error.
 func inExpression(kind string, err error) error {
 	if s, ok := errors.AsType[*expr.SyntaxError](err); ok {
 		return validation("Invalid %s: %s", kind, s.Message)
@@ -73,6 +76,7 @@ func inExpression(kind string, err error) error {
 	return err
 }
 
+// writeError writes err as an error response.
 func writeError(w http.ResponseWriter, err error) {
 	err = asAWS(err)
 	if f, ok := errors.AsType[*conditionFailed](err); ok {

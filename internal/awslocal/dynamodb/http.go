@@ -13,13 +13,15 @@ import (
 
 const targetPrefix = "DynamoDB_20120810."
 
-// ServeHTTP answers one request of the AWS JSON 1.0 protocol.
+// ServeHTTP serves one request of the AWS JSON 1.0 protocol.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
 	handle, ok := operations[op]
 	if !ok {
-		wire.WriteJSONError(w, &wire.Error{Shape: "com.amazon.coral.service#UnknownOperationException", Code: "UnknownOperationException",
-			Message: "The local endpoint has no operation " + op + "."})
+		wire.WriteJSONError(w, &wire.Error{
+			Shape: "com.amazon.coral.service#UnknownOperationException", Code: "UnknownOperationException",
+			Message: "The local endpoint has no operation " + op + ".",
+		})
 		return
 	}
 	in := wire.GetBuffer()
@@ -42,8 +44,8 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.journal.CompactIfNeeded(s.snapshot)
 }
 
-// decode reads a request. A parameter that is not known here is refused, for
-// to leave it out would be to answer another question.
+// decode decodes a request. It rejects unknown parameters: a response that ignores one would
+// answer a different request.
 func decode(body []byte, into any) error {
 	err := wire.DecodeStrictJSON(body, into)
 	if unknown, ok := errors.AsType[*wire.UnknownFieldError](err); ok {
@@ -52,19 +54,19 @@ func decode(body []byte, into any) error {
 	return err
 }
 
-// writeBody adds the checksum that DynamoDB's clients verify.
+// writeBody writes a response with the checksum that DynamoDB's clients verify.
 func writeBody(w http.ResponseWriter, status int, b []byte) {
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["X-Amz-Crc32"] = []string{strconv.FormatUint(uint64(crc32.ChecksumIEEE(b)), 10)}
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
 	w.WriteHeader(status)
-	_, _ = w.Write(b) // the client may be gone; nobody is left to tell
+	_, _ = w.Write(b) // fails only if the client has disconnected
 }
 
 var jsonType = []string{"application/x-amz-json-1.0"}
 
-// operation answers a request body, appending the answer to out.
+// operation serves a request: it decodes body, appends the response to out and returns it.
 type operation func(s *Service, body, out []byte) ([]byte, error)
 
 var operations = map[string]operation{
@@ -79,6 +81,7 @@ var operations = map[string]operation{
 	"TransactWriteItems": (*Service).transactWrite, "TransactGetItems": (*Service).transactGet,
 }
 
+// fault returns the injected error of an operation, if there is one.
 func (s *Service) fault(op string, tables ...string) error {
 	if s.opt.Fault == nil {
 		return nil
@@ -86,15 +89,18 @@ func (s *Service) fault(op string, tables ...string) error {
 	return s.opt.Fault(op, tables)
 }
 
-// cache keeps parsed expressions by their text. A program has few; one that
-// builds values into them has many, and then the cache starts over.
+// cache holds parsed expressions by kind and text. A program usually has few. If it builds
+// values into its expressions it has many; the cache is then emptied when it is full.
 type cache struct {
 	mu sync.RWMutex
 	m  map[string]any
 }
 
+// cacheSize is the largest number of expressions in a cache.
 const cacheSize = 4096
 
+// parsed returns the parsed expression, from the cache if it is there. kind is the name of the
+// parameter with the expression.
 func parsed[T any](c *cache, kind, text string, parse func(string) (T, error)) (T, error) {
 	key := kind + "\x00" + text
 	c.mu.RLock()

@@ -8,12 +8,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// write is the common form of PutItem, UpdateItem, DeleteItem and of the
-// actions of a transaction.
+// write is the input of PutItem, UpdateItem, DeleteItem and of an action of a transaction.
 type write struct {
 	TableName                           string
-	Item                                attr.Item // Put
-	Key                                 attr.Item
+	Item                                attr.Item // of a Put
+	Key                                 attr.Item // of the others
 	UpdateExpression                    *string
 	ConditionExpression                 *string
 	ExpressionAttributeNames            map[string]string
@@ -21,15 +20,15 @@ type write struct {
 	ReturnValues                        string
 	ReturnValuesOnConditionCheckFailure string
 	ReturnConsumedCapacity              string
-	// ReturnItemCollectionMetrics has something to tell of tables with local
-	// secondary indexes only.
+	// ReturnItemCollectionMetrics has no effect: it applies only to tables with local
+	// secondary indexes.
 	ReturnItemCollectionMetrics string
 
-	// The old, expressionless forms; refused, not ignored.
+	// The legacy parameters without expressions are rejected, not ignored.
 	Expected, AttributeUpdates map[string]any
 }
 
-// prepared is a write that has been checked and parsed.
+// prepared is a validated write with its parsed expressions.
 type prepared struct {
 	write
 
@@ -39,9 +38,10 @@ type prepared struct {
 	condition *expr.Condition
 	update    *expr.Update
 	bind      expr.Binding
-	units     float64 // that it has consumed in a transaction
+	units     float64 // capacity units that it has used in a transaction
 }
 
+// prepare validates a write.
 func (s *Service) prepare(kind string, w write) (*prepared, error) {
 	if w.Expected != nil || w.AttributeUpdates != nil {
 		return nil, validation("The local endpoint has no legacy conditional parameters (Expected, AttributeUpdates); use expressions")
@@ -50,10 +50,13 @@ func (s *Service) prepare(kind string, w write) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{write: w, kind: kind, t: t, bind: expr.Binding{Names: w.ExpressionAttributeNames, Values: w.ExpressionAttributeValues}}
+	p := &prepared{
+		write: w, kind: kind, t: t, bind: expr.Binding{Names: w.ExpressionAttributeNames, Values: w.ExpressionAttributeValues},
+	}
 	var uses expr.Uses
 	if w.ConditionExpression != nil {
-		if p.condition, err = parsed(&s.parsed, "ConditionExpression", *w.ConditionExpression, expr.ParseCondition); err != nil {
+		p.condition, err = parsed(&s.parsed, "ConditionExpression", *w.ConditionExpression, expr.ParseCondition)
+		if err != nil {
 			return nil, err
 		}
 		uses.Add(p.condition)
@@ -61,7 +64,8 @@ func (s *Service) prepare(kind string, w write) (*prepared, error) {
 		return nil, validation("1 validation error detected: ConditionExpression of a ConditionCheck must not be null")
 	}
 	if w.UpdateExpression != nil {
-		if p.update, err = parsed(&s.parsed, "UpdateExpression", *w.UpdateExpression, expr.ParseUpdate); err != nil {
+		p.update, err = parsed(&s.parsed, "UpdateExpression", *w.UpdateExpression, expr.ParseUpdate)
+		if err != nil {
 			return nil, err
 		}
 		uses.Add(p.update)
@@ -70,27 +74,30 @@ func (s *Service) prepare(kind string, w write) (*prepared, error) {
 		return nil, err
 	}
 	if kind == "Put" {
-		if p.key, err = t.key(w.Item, false); err != nil {
+		p.key, err = t.primaryKey(w.Item, false)
+		if err != nil {
 			return nil, err
 		}
-		p.key.item = keyOf(t, w.Item)
-		return p, t.check(w.Item)
+		p.key.item = primaryKeyOf(t, w.Item)
+		return p, t.checkItem(w.Item)
 	}
-	if p.key, err = t.key(w.Key, true); err != nil {
+	p.key, err = t.primaryKey(w.Key, true)
+	if err != nil {
 		return nil, err
 	}
 	if p.update != nil {
 		for _, a := range p.update.Attributes(p.bind) {
-			if a == t.schema.hash || a == t.schema.rng {
-				return nil, validation("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", a)
+			if a == t.schema.hash || a == t.schema.rangeKey {
+				return nil, validation("One or more parameter values were invalid: "+
+					"Cannot update attribute %s. This attribute is part of the key", a)
 			}
 		}
 	}
 	return p, nil
 }
 
-// holds evaluates the condition.
-func (p *prepared) holds(old attr.Item) error {
+// checkCondition returns a *conditionFailed if the old item does not meet the condition.
+func (p *prepared) checkCondition(old attr.Item) error {
 	if p.condition == nil {
 		return nil
 	}
@@ -105,7 +112,7 @@ func (p *prepared) holds(old attr.Item) error {
 	return f
 }
 
-// result is the item after the write; nil if there is none.
+// result returns the item after the write; nil if there is none.
 func (p *prepared) result(old attr.Item) (attr.Item, error) {
 	switch p.kind {
 	case "Put":
@@ -116,7 +123,7 @@ func (p *prepared) result(old attr.Item) (attr.Item, error) {
 		return old, nil
 	}
 	if old == nil {
-		old = p.Key // an update creates the item
+		old = p.Key // an update of a missing item creates it
 	}
 	if p.update == nil {
 		return old, nil
@@ -125,11 +132,12 @@ func (p *prepared) result(old attr.Item) (attr.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return item, p.t.check(item)
+	return item, p.t.checkItem(item)
 }
 
-// single runs one write.
-func (s *Service) single(op, kind string, body, out []byte, returns ...string) ([]byte, error) {
+// writeOne serves an operation with one write. returns lists the operation's ReturnValues
+// besides NONE.
+func (s *Service) writeOne(op, kind string, body, out []byte, returns ...string) ([]byte, error) {
 	var w write
 	if err := decode(body, &w); err != nil {
 		return nil, err
@@ -146,7 +154,7 @@ func (s *Service) single(op, kind string, body, out []byte, returns ...string) (
 	}
 	p.t.mu.Lock()
 	old := p.t.get(p.key)
-	err = p.holds(old)
+	err = p.checkCondition(old)
 	var item attr.Item
 	if err == nil {
 		item, err = p.result(old)
@@ -155,9 +163,9 @@ func (s *Service) single(op, kind string, body, out []byte, returns ...string) (
 		p.t.mu.Unlock()
 		return nil, err
 	}
-	if item == nil && old == nil { // nothing to delete
+	if item == nil && old == nil { // a deletion of a missing item
 		p.t.mu.Unlock()
-		return p.answer(out, old, item)
+		return p.response(out, old, item)
 	}
 	commit, err := s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
 	p.t.mu.Unlock()
@@ -167,11 +175,11 @@ func (s *Service) single(op, kind string, body, out []byte, returns ...string) (
 	if err != nil {
 		return nil, err
 	}
-	return p.answer(out, old, item)
+	return p.response(out, old, item)
 }
 
-// with gives a key record the key attributes, which a deletion's journal entry
-// is made of.
+// with returns the record with the attributes of its key, which the journal needs for a
+// deletion.
 func (r record) with(p *prepared) record {
 	if p.kind != "Put" {
 		r.item = p.Key
@@ -179,34 +187,35 @@ func (r record) with(p *prepared) record {
 	return r
 }
 
-func (p *prepared) answer(out []byte, old, item attr.Item) ([]byte, error) {
-	var shown attr.Item
+// response appends the response of a single write.
+func (p *prepared) response(out []byte, old, item attr.Item) ([]byte, error) {
+	var returned attr.Item
 	switch p.ReturnValues {
 	case "ALL_OLD":
-		shown = old
+		returned = old
 	case "ALL_NEW":
-		shown = item
+		returned = item
 	case "UPDATED_OLD", "UPDATED_NEW":
 		from := old
 		if p.ReturnValues == "UPDATED_NEW" {
 			from = item
 		}
-		shown = attr.Item{}
+		returned = attr.Item{}
 		if p.update != nil {
 			for _, a := range p.update.Attributes(p.bind) {
 				if v, ok := from[a]; ok {
-					shown[a] = v
+					returned[a] = v
 				}
 			}
 		}
 	}
 	out = append(out, '{')
-	if len(shown) > 0 {
+	if len(returned) > 0 {
 		out = append(out, `"Attributes":`...)
-		out = shown.AppendJSON(out, wire.AppendString)
+		out = returned.AppendJSON(out, wire.AppendString)
 	}
-	if capacityWanted(p.ReturnConsumedCapacity) {
-		if len(shown) > 0 {
+	if wantsCapacity(p.ReturnConsumedCapacity) {
+		if len(returned) > 0 {
 			out = append(out, ',')
 		}
 		out = append(out, `"ConsumedCapacity":`...)
@@ -216,19 +225,18 @@ func (p *prepared) answer(out []byte, old, item attr.Item) ([]byte, error) {
 }
 
 func (s *Service) putItem(body, out []byte) ([]byte, error) {
-	return s.single("PutItem", "Put", body, out, "ALL_OLD")
+	return s.writeOne("PutItem", "Put", body, out, "ALL_OLD")
 }
 
 func (s *Service) deleteItem(body, out []byte) ([]byte, error) {
-	return s.single("DeleteItem", "Delete", body, out, "ALL_OLD")
+	return s.writeOne("DeleteItem", "Delete", body, out, "ALL_OLD")
 }
 
 func (s *Service) updateItem(body, out []byte) ([]byte, error) {
-	return s.single("UpdateItem", "Update", body, out, "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW")
+	return s.writeOne("UpdateItem", "Update", body, out, "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW")
 }
 
-// read is the common form of GetItem and of the entries of batch and
-// transaction gets.
+// read is the input of GetItem, and of an entry of BatchGetItem and TransactGetItems.
 type read struct {
 	TableName                string
 	Key                      attr.Item
@@ -239,20 +247,22 @@ type read struct {
 	AttributesToGet          []string
 }
 
-func (s *Service) projection(text *string, names map[string]string, more ...*expr.Condition) (*expr.Projection, expr.Binding, error) {
+// projection parses a ProjectionExpression, which may be nil.
+func (s *Service) projection(text *string, names map[string]string) (*expr.Projection, expr.Binding, error) {
 	b := expr.Binding{Names: names}
 	if text == nil {
 		return nil, b, nil
 	}
 	p, err := parsed(&s.parsed, "ProjectionExpression", *text, expr.ParseProjection)
-	if err != nil || len(more) > 0 {
-		return p, b, err
+	if err != nil {
+		return nil, b, err
 	}
 	var uses expr.Uses
 	uses.Add(p)
 	return p, b, uses.Check(b)
 }
 
+// fetch returns the item that r reads, or nil, and its table.
 func (s *Service) fetch(r read) (attr.Item, *table, error) {
 	if r.AttributesToGet != nil {
 		return nil, nil, validation("The local endpoint has no legacy parameter AttributesToGet; use ProjectionExpression")
@@ -261,7 +271,7 @@ func (s *Service) fetch(r read) (attr.Item, *table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := t.key(r.Key, true)
+	key, err := t.primaryKey(r.Key, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -295,7 +305,7 @@ func (s *Service) getItem(body, out []byte) ([]byte, error) {
 		out = append(out, `"Item":`...)
 		out = item.AppendJSON(out, wire.AppendString)
 	}
-	if capacityWanted(r.ReturnConsumedCapacity) {
+	if wantsCapacity(r.ReturnConsumedCapacity) {
 		if item != nil {
 			out = append(out, ',')
 		}

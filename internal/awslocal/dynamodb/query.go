@@ -8,9 +8,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// maxPage is how many bytes of items one page reads before filtering.
+// maxPageBytes is the size, in bytes, of the items that one page reads before filtering; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
-const maxPage = 1 << 20
+const maxPageBytes = 1 << 20
 
 // listing is the input of Query and Scan.
 type listing struct {
@@ -28,23 +28,24 @@ type listing struct {
 	Segment, TotalSegments    *int
 	ReturnConsumedCapacity    string
 
-	// The old, expressionless forms; refused, not ignored.
+	// The legacy parameters without expressions are rejected, not ignored.
 	KeyConditions, QueryFilter, ScanFilter map[string]any
 	AttributesToGet                        []string
 }
 
-// plan is a listing that has been checked and parsed.
+// plan is a validated listing with its parsed expressions.
 type plan struct {
 	listing
 
-	t      *table
-	ix     *index // nil: the table itself
-	key    *expr.Condition
-	filter *expr.Condition
-	show   *expr.Projection
-	bind   expr.Binding
+	t          *table
+	ix         *index // nil for the table itself
+	key        *expr.Condition
+	filter     *expr.Condition
+	projection *expr.Projection
+	bind       expr.Binding
 }
 
+// plan decodes and validates a Query or Scan.
 func (s *Service) plan(op string, body []byte) (*plan, error) {
 	p := &plan{}
 	if err := decode(body, &p.listing); err != nil {
@@ -57,11 +58,13 @@ func (s *Service) plan(op string, body []byte) (*plan, error) {
 		return nil, err
 	}
 	var err error
-	if p.t, err = s.table(p.TableName); err != nil {
+	p.t, err = s.table(p.TableName)
+	if err != nil {
 		return nil, err
 	}
 	if p.IndexName != "" {
-		if p.ix = p.t.index(p.IndexName); p.ix == nil {
+		p.ix = p.t.index(p.IndexName)
+		if p.ix == nil {
 			return nil, validation("The table does not have the specified index: %s", p.IndexName)
 		}
 		if p.ConsistentRead {
@@ -72,33 +75,45 @@ func (s *Service) plan(op string, body []byte) (*plan, error) {
 		return nil, err
 	}
 	if p.Limit != nil && *p.Limit < 1 {
-		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1", *p.Limit)
+		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
+			"Member must have value greater than or equal to 1", *p.Limit)
 	}
 	p.bind = expr.Binding{Names: p.ExpressionAttributeNames, Values: p.ExpressionAttributeValues}
-	var uses expr.Uses
-	condition := func(kind string, text *string) (c *expr.Condition) {
-		if text == nil || err != nil {
-			return nil
-		}
-		if c, err = parsed(&s.parsed, kind, *text, expr.ParseCondition); err == nil {
-			uses.Add(c)
-		}
-		return c
-	}
-	p.key = condition("KeyConditionExpression", p.KeyConditionExpression)
-	p.filter = condition("FilterExpression", p.FilterExpression)
-	if err == nil && p.ProjectionExpression != nil {
-		if p.show, err = parsed(&s.parsed, "ProjectionExpression", *p.ProjectionExpression, expr.ParseProjection); err == nil {
-			uses.Add(p.show)
-		}
-	}
-	if err != nil {
+	if err := p.parse(&s.parsed); err != nil {
 		return nil, err
 	}
-	return p, uses.Check(p.bind)
+	return p, nil
 }
 
-// checkSelect says which kinds of answer go with a projection and an index.
+// parse parses the expressions and checks their placeholders.
+func (p *plan) parse(c *cache) error {
+	var uses expr.Uses
+	var err error
+	if p.KeyConditionExpression != nil {
+		p.key, err = parsed(c, "KeyConditionExpression", *p.KeyConditionExpression, expr.ParseCondition)
+		if err != nil {
+			return err
+		}
+		uses.Add(p.key)
+	}
+	if p.FilterExpression != nil {
+		p.filter, err = parsed(c, "FilterExpression", *p.FilterExpression, expr.ParseCondition)
+		if err != nil {
+			return err
+		}
+		uses.Add(p.filter)
+	}
+	if p.ProjectionExpression != nil {
+		p.projection, err = parsed(c, "ProjectionExpression", *p.ProjectionExpression, expr.ParseProjection)
+		if err != nil {
+			return err
+		}
+		uses.Add(p.projection)
+	}
+	return uses.Check(p.bind)
+}
+
+// checkSelect checks that Select is possible with the projection and the index; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html
 func (p *plan) checkSelect() error {
 	what := p.Select
@@ -118,10 +133,12 @@ func (p *plan) checkSelect() error {
 		}
 	case "ALL_ATTRIBUTES":
 		if p.ix != nil && p.ix.projection != "ALL" {
-			return validation("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index %s because its projection type is not ALL", p.IndexName)
+			return validation("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported "+
+				"for global secondary index %s because its projection type is not ALL", p.IndexName)
 		}
 	default:
-		return validation("1 validation error detected: Value '%s' at 'select' failed to satisfy constraint: Member must satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]", p.Select)
+		return validation("1 validation error detected: Value '%s' at 'select' failed to satisfy constraint: "+
+			"Member must satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]", p.Select)
 	}
 	if p.ProjectionExpression != nil {
 		return validation("Cannot specify the ProjectionExpression when choosing to get %s", what)
@@ -129,6 +146,7 @@ func (p *plan) checkSelect() error {
 	return nil
 }
 
+// schema returns the schema of the index, or of the table.
 func (p *plan) schema() schema {
 	if p.ix != nil {
 		return p.ix.schema
@@ -136,6 +154,7 @@ func (p *plan) schema() schema {
 	return p.t.schema
 }
 
+// tree returns the records of the index, or of the table.
 func (p *plan) tree() *tree {
 	if p.ix != nil {
 		return p.ix.tree
@@ -143,12 +162,12 @@ func (p *plan) tree() *tree {
 	return p.t.items
 }
 
-// start is the record after which the page begins.
+// start returns the record after which the page begins; nil for the first page.
 func (p *plan) start() (*record, error) {
 	if p.ExclusiveStartKey == nil {
 		return nil, nil
 	}
-	names := map[string]bool{p.t.schema.hash: true, p.t.schema.rng: true, p.schema().hash: true, p.schema().rng: true}
+	names := map[string]bool{p.t.schema.hash: true, p.t.schema.rangeKey: true, p.schema().hash: true, p.schema().rangeKey: true}
 	delete(names, "")
 	for n := range names {
 		if v, ok := p.ExclusiveStartKey[n]; !ok || v.Kind.String() != p.t.types()[n] {
@@ -162,25 +181,26 @@ func (p *plan) start() (*record, error) {
 	if p.ix == nil {
 		return &primary, nil
 	}
-	r, _ := p.ix.schema.place(p.ExclusiveStartKey, primary.hash+"\x00"+keyText(primary.rng))
+	r, _ := p.ix.schema.place(p.ExclusiveStartKey, primary.hash+"\x00"+keyString(primary.rangeKey))
 	return &r, nil
 }
 
-// page collects what a query or scan returns.
+// page collects the items that a Query or Scan returns.
 type page struct {
 	plan    *plan
 	items   []attr.Item
-	scanned int
-	bytes   int
-	last    *record // where the next page goes on; nil if there is none
-	err     error
+	scanned int     // records before filtering
+	bytes   int     // their size
+	last    *record // the last one; nil if there is none
+	err     error   // of the filter
 }
 
-// take adds a record; false ends the page.
-func (g *page) take(r record) bool {
+// add adds a record. It returns false when the page has ended.
+func (g *page) add(r record) bool {
 	p := g.plan
-	// The page ends before a record, not after: that one may be the last.
-	if (p.Limit != nil && g.scanned == *p.Limit) || g.bytes >= maxPage {
+	// Check the limits before adding, not after: the record before may be the last one, and
+	// then there is no next page.
+	if (p.Limit != nil && g.scanned == *p.Limit) || g.bytes >= maxPageBytes {
 		return false
 	}
 	g.scanned++
@@ -189,7 +209,7 @@ func (g *page) take(r record) bool {
 	g.last = &last
 	item := r.item
 	if p.ix != nil {
-		item = p.ix.visible(item, p.t.schema)
+		item = p.ix.project(item, p.t.schema)
 	}
 	if p.filter != nil {
 		ok, err := p.filter.Matches(item, p.bind)
@@ -201,8 +221,8 @@ func (g *page) take(r record) bool {
 			return true
 		}
 	}
-	if p.show != nil {
-		item = p.show.Apply(item, p.bind)
+	if p.projection != nil {
+		item = p.projection.Apply(item, p.bind)
 	}
 	g.items = append(g.items, item)
 	return true
@@ -217,12 +237,12 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 		return nil, validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
 	}
 	sch := p.schema()
-	k, err := p.key.KeyCondition(p.bind, sch.hash, sch.rng)
+	k, err := p.key.KeyCondition(p.bind, sch.hash, sch.rangeKey)
 	if err != nil {
 		return nil, err
 	}
 	// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.FilterExpression.html
-	for _, name := range []string{sch.hash, sch.rng} {
+	for _, name := range []string{sch.hash, sch.rangeKey} {
 		if name != "" && p.filter != nil && p.filter.Mentions(p.bind, name) {
 			return nil, validation("Filter Expression can only contain non-primary key attributes: Primary key attribute: %s", name)
 		}
@@ -235,20 +255,20 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 		return nil, err
 	}
 	g := &page{plan: p}
-	full := false // the page ended because it was full
-	hash := keyText(k.Hash)
+	full := false // the page has ended before the last record
+	hash := keyString(k.Hash)
 	forward := p.ScanIndexForward == nil || *p.ScanIndexForward
 	each := func(r record) bool {
-		if r.hash != hash || beyond(k, r.rng, forward) {
+		if r.hash != hash || pastRange(k, r.rangeKey, forward) {
 			return false
 		}
 		if start != nil && !less(*start, r) && !less(r, *start) {
 			return true
 		}
-		if k.Range != nil && !k.Range(r.rng) {
+		if k.Range != nil && !k.Range(r.rangeKey) {
 			return true
 		}
-		if !g.take(r) {
+		if !g.add(r) {
 			full = true
 			return false
 		}
@@ -258,16 +278,16 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 	if forward {
 		from := record{hash: hash}
 		if k.Low != nil {
-			from.rng = *k.Low
+			from.rangeKey = *k.Low
 		}
 		if start != nil {
 			from = *start
 		}
 		p.tree().Ascend(from, each)
 	} else {
-		from := record{hash: hash + "\x00"} // just behind all of this hash
+		from := record{hash: hash + "\x00"} // just after all records of this hash key
 		if k.High != nil {
-			from = record{hash: hash, rng: *k.High, pk: "\xff"} // behind all with this range key
+			from = record{hash: hash, rangeKey: *k.High, pk: "\xff"} // after all records of this range key
 		}
 		if start != nil {
 			from = *start
@@ -275,11 +295,11 @@ func (s *Service) query(body, out []byte) ([]byte, error) {
 		p.tree().Descend(from, each)
 	}
 	p.t.mu.RUnlock()
-	return g.answer(out, full)
+	return g.response(out, full)
 }
 
-// beyond reports whether nothing from here on can match.
-func beyond(k expr.Key, rng attr.Value, forward bool) bool {
+// pastRange reports whether neither this range key nor a later one can match.
+func pastRange(k expr.Key, rangeKey attr.Value, forward bool) bool {
 	bound := k.Low
 	if forward {
 		bound = k.High
@@ -287,7 +307,7 @@ func beyond(k expr.Key, rng attr.Value, forward bool) bool {
 	if bound == nil {
 		return false
 	}
-	c, ok := rng.Compare(*bound)
+	c, ok := rangeKey.Compare(*bound)
 	return ok && (forward && c > 0 || !forward && c < 0)
 }
 
@@ -300,10 +320,15 @@ func (s *Service) scan(body, out []byte) ([]byte, error) {
 		return nil, validation("Scan takes no KeyConditionExpression")
 	}
 	if (p.Segment == nil) != (p.TotalSegments == nil) {
-		return nil, validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
+		return nil, validation(
+			"The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
 	}
-	if p.Segment != nil && (*p.TotalSegments < 1 || *p.TotalSegments > 1_000_000 || *p.Segment < 0 || *p.Segment >= *p.TotalSegments) {
-		return nil, validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: %d is not less than TotalSegments: %d", *p.Segment, *p.TotalSegments)
+	if p.Segment != nil {
+		segment, total := *p.Segment, *p.TotalSegments
+		if total < 1 || total > 1_000_000 || segment < 0 || segment >= total {
+			return nil, validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: "+
+				"Segment: %d is not less than TotalSegments: %d", segment, total)
+		}
 	}
 	start, err := p.start()
 	if err != nil {
@@ -323,23 +348,23 @@ func (s *Service) scan(body, out []byte) ([]byte, error) {
 		if p.Segment != nil && segment(r.hash, *p.TotalSegments) != *p.Segment {
 			return true
 		}
-		if !g.take(r) {
+		if !g.add(r) {
 			full = true
 			return false
 		}
 		return true
 	})
 	p.t.mu.RUnlock()
-	return g.answer(out, full)
+	return g.response(out, full)
 }
 
-func (g *page) answer(out []byte, full bool) ([]byte, error) {
+// response appends the response. full reports that there are more records.
+func (g *page) response(out []byte, full bool) ([]byte, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
 	p := g.plan
-	// AWS gives a last key whenever the limit is reached, even if nothing
-	// follows.
+	// AWS returns a last key whenever the limit is reached, even if no record follows.
 	full = full || (p.Limit != nil && g.scanned == *p.Limit)
 	out = append(out, `{"Count":`...)
 	out = strconv.AppendInt(out, int64(len(g.items)), 10)
@@ -356,9 +381,9 @@ func (g *page) answer(out []byte, full bool) ([]byte, error) {
 		out = append(out, ']')
 	}
 	if full && g.last != nil {
-		key := keyOf(p.t, g.last.item)
+		key := primaryKeyOf(p.t, g.last.item)
 		if p.ix != nil {
-			for _, n := range []string{p.ix.schema.hash, p.ix.schema.rng} {
+			for _, n := range []string{p.ix.schema.hash, p.ix.schema.rangeKey} {
 				if v, ok := g.last.item[n]; ok {
 					key[n] = v
 				}
@@ -367,7 +392,7 @@ func (g *page) answer(out []byte, full bool) ([]byte, error) {
 		out = append(out, `,"LastEvaluatedKey":`...)
 		out = key.AppendJSON(out, wire.AppendString)
 	}
-	if capacityWanted(p.ReturnConsumedCapacity) {
+	if wantsCapacity(p.ReturnConsumedCapacity) {
 		out = append(out, `,"ConsumedCapacity":`...)
 		out = appendCapacity(out, p.t.name, readUnits(g.bytes, p.ConsistentRead))
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/assert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,18 +25,16 @@ func open(t testing.TB, dir string, change func(*Options)) *Service {
 		change(&o)
 	}
 	s, err := Open(dir, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("Close failed: %v", err)
 		}
 	})
 	return s
 }
 
-// call makes one request and returns status and body.
+// call makes one request and returns the response's status and body.
 func call(s *Service, op, body string) (int, string) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("X-Amz-Target", targetPrefix+op)
@@ -43,24 +43,42 @@ func call(s *Service, op, body string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func must(t testing.TB, s *Service, op, body string) string {
+// request makes one request that must succeed, and returns the response's body.
+func request(t testing.TB, s *Service, op, body string) string {
 	t.Helper()
 	code, out := call(s, op, body)
 	if code != http.StatusOK {
-		t.Fatalf("%s %s: %d %s", op, body, code, out)
+		t.Fatalf("%s with %s: response = %d %s, want 200", op, body, code, out)
 	}
 	return out
 }
 
-const createAccounts = `{"TableName":"accounts","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"bank","AttributeType":"S"}],
-"GlobalSecondaryIndexes":[{"IndexName":"byBank","KeySchema":[{"AttributeName":"bank","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}]}`
+const createAccounts = `{
+	"TableName":"accounts","BillingMode":"PAY_PER_REQUEST",
+	"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],
+	"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},{"AttributeName":"bank","AttributeType":"S"}],
+	"GlobalSecondaryIndexes":[{
+		"IndexName":"byBank","KeySchema":[{"AttributeName":"bank","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}
+	}]
+}`
+
+const queryByBank = `{
+	"TableName":"accounts","IndexName":"byBank","KeyConditionExpression":"bank = :b",
+	"ExpressionAttributeValues":{":b":{"S":"b"}},"Select":"COUNT"
+}`
+
+const enableTTL = `{"TableName":"accounts","TimeToLiveSpecification":{"AttributeName":"ttl","Enabled":true}}`
 
 func put(id string, n int) string {
 	return fmt.Sprintf(`{"TableName":"accounts","Item":{"id":{"S":%q},"bank":{"S":"b"},"n":{"N":"%d"}}}`, id, n)
 }
 
+// transfer returns a transaction that moves n from one account to another, if the balance
+// suffices.
 func transfer(from, to string, n int, token string) string {
-	update := `{"Update":{"TableName":"accounts","Key":{"id":{"S":%q}},"UpdateExpression":"SET n = n + :d","ConditionExpression":"n >= :least","ExpressionAttributeValues":{":d":{"N":"%d"},":least":{"N":"%d"}}}}`
+	update := `{"Update":{
+		"TableName":"accounts","Key":{"id":{"S":%q}},"UpdateExpression":"SET n = n + :d","ConditionExpression":"n >= :least",
+		"ExpressionAttributeValues":{":d":{"N":"%d"},":least":{"N":"%d"}}}}`
 	return fmt.Sprintf(`{"ClientRequestToken":%q,"TransactItems":[`+update+`,`+update+`]}`, token, from, -n, n, to, n, 0)
 }
 
@@ -73,64 +91,55 @@ func balance(t testing.TB, s *Service, id string) int {
 			} `json:"n"`
 		}
 	}
-	if err := json.Unmarshal([]byte(must(t, s, "GetItem", fmt.Sprintf(`{"TableName":"accounts","Key":{"id":{"S":%q}}}`, id))), &out); err != nil {
-		t.Fatal(err)
-	}
+	body := request(t, s, "GetItem", fmt.Sprintf(`{"TableName":"accounts","Key":{"id":{"S":%q}}}`, id))
+	assert.Must(t, json.Unmarshal([]byte(body), &out))
 	return out.Item.N.N
 }
 
-func TestReopeningKeepsEverything(t *testing.T) {
+func TestReopenKeepsTablesItemsAndIndexes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s, err := Open(dir, Options{Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	must(t, s, "CreateTable", createAccounts)
+	assert.Must(t, err)
+	request(t, s, "CreateTable", createAccounts)
 	for n := range 50 {
-		must(t, s, "PutItem", put(fmt.Sprint("a", n), n))
+		request(t, s, "PutItem", put(fmt.Sprint("a", n), n))
 	}
-	must(t, s, "DeleteItem", `{"TableName":"accounts","Key":{"id":{"S":"a0"}}}`)
-	must(t, s, "TransactWriteItems", transfer("a40", "a1", 7, ""))
-	must(t, s, "UpdateTimeToLive", `{"TableName":"accounts","TimeToLiveSpecification":{"AttributeName":"ttl","Enabled":true}}`)
-	must(t, s, "CreateTable", strings.ReplaceAll(createAccounts, `"accounts"`, `"gone"`))
-	must(t, s, "DeleteTable", `{"TableName":"gone"}`)
-	for round := range 2 { // from the log, then from a snapshot
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if s, err = Open(dir, Options{Logger: zerolog.Nop()}); err != nil {
-			t.Fatal(err)
-		}
+	request(t, s, "DeleteItem", `{"TableName":"accounts","Key":{"id":{"S":"a0"}}}`)
+	request(t, s, "TransactWriteItems", transfer("a40", "a1", 7, ""))
+	request(t, s, "UpdateTimeToLive", enableTTL)
+	request(t, s, "CreateTable", strings.ReplaceAll(createAccounts, `"accounts"`, `"deleted"`))
+	request(t, s, "DeleteTable", `{"TableName":"deleted"}`)
+	for round := range 2 { // first from the log, then from a snapshot
+		assert.Must(t, s.Close())
+		s, err = Open(dir, Options{Logger: zerolog.Nop()})
+		assert.Must(t, err)
 		if a, b := balance(t, s, "a40"), balance(t, s, "a1"); a != 33 || b != 8 {
-			t.Errorf("balances %d and %d", a, b)
+			t.Errorf("balances of a40 and a1 = %d and %d, want 33 and 8", a, b)
 		}
-		out := must(t, s, "Query", `{"TableName":"accounts","IndexName":"byBank","KeyConditionExpression":"bank = :b","ExpressionAttributeValues":{":b":{"S":"b"}},"Select":"COUNT"}`)
-		if !strings.Contains(out, `"Count":49`) {
-			t.Errorf("the index has %s", out)
+		if out := request(t, s, "Query", queryByBank); !strings.Contains(out, `"Count":49`) {
+			t.Errorf("query of the index = %s, want a count of 49", out)
 		}
-		if out := must(t, s, "DescribeTimeToLive", `{"TableName":"accounts"}`); !strings.Contains(out, `"ttl"`) {
-			t.Error(out)
+		if out := request(t, s, "DescribeTimeToLive", `{"TableName":"accounts"}`); !strings.Contains(out, `"ttl"`) {
+			t.Errorf("DescribeTimeToLive = %s, want the attribute ttl", out)
 		}
-		if out := must(t, s, "ListTables", `{}`); out != `{"TableNames":["accounts"]}` {
-			t.Error(out)
+		if out := request(t, s, "ListTables", `{}`); out != `{"TableNames":["accounts"]}` {
+			t.Errorf("ListTables = %s, want only accounts", out)
 		}
 		if round == 0 {
-			if err := s.journal.Compact(s.snapshot); err != nil {
-				t.Fatal(err)
-			}
+			assert.Must(t, s.journal.Compact(s.snapshot))
 		}
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	assert.Must(t, s.Close())
 }
 
 func TestTransfersConserveTheSum(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir(), nil)
-	must(t, s, "CreateTable", createAccounts)
+	request(t, s, "CreateTable", createAccounts)
 	const accounts, each = 8, 100
 	for n := range accounts {
-		must(t, s, "PutItem", put(fmt.Sprint(n), each))
+		request(t, s, "PutItem", put(fmt.Sprint(n), each))
 	}
 	var g sync.WaitGroup
 	for w := range 16 {
@@ -140,8 +149,9 @@ func TestTransfersConserveTheSum(t *testing.T) {
 				if from == to {
 					continue
 				}
-				if code, out := call(s, "TransactWriteItems", transfer(fmt.Sprint(from), fmt.Sprint(to), n%30, "")); code != 200 && !strings.Contains(out, "ConditionalCheckFailed") {
-					t.Error(out)
+				code, out := call(s, "TransactWriteItems", transfer(fmt.Sprint(from), fmt.Sprint(to), n%30, ""))
+				if code != http.StatusOK && !strings.Contains(out, "ConditionalCheckFailed") {
+					t.Errorf("transfer failed with %d %s, want success or ConditionalCheckFailed", code, out)
 				}
 			}
 		})
@@ -151,16 +161,17 @@ func TestTransfersConserveTheSum(t *testing.T) {
 	for n := range accounts {
 		b := balance(t, s, fmt.Sprint(n))
 		if b < 0 {
-			t.Errorf("account %d is overdrawn: %d", n, b)
+			t.Errorf("balance of account %d = %d, want at least 0", n, b)
 		}
 		sum += b
 	}
 	if sum != accounts*each {
-		t.Errorf("the sum became %d", sum)
+		t.Errorf("sum of the balances = %d, want %d", sum, accounts*each)
 	}
 }
 
-func TestInjectedConflict(t *testing.T) {
+func TestInjectedConflictCancelsTransaction(t *testing.T) {
+	t.Parallel()
 	s := open(t, "", func(o *Options) {
 		o.Fault = func(op string, _ []string) error {
 			if op == "TransactWriteItems" {
@@ -169,82 +180,89 @@ func TestInjectedConflict(t *testing.T) {
 			return nil
 		}
 	})
-	must(t, s, "CreateTable", createAccounts)
-	must(t, s, "PutItem", put("a", 1))
-	must(t, s, "PutItem", put("b", 1))
+	request(t, s, "CreateTable", createAccounts)
+	request(t, s, "PutItem", put("a", 1))
+	request(t, s, "PutItem", put("b", 1))
 	code, out := call(s, "TransactWriteItems", transfer("a", "b", 1, ""))
 	if code != 400 || !strings.Contains(out, "TransactionCanceledException") || !strings.Contains(out, `"Code":"TransactionConflict"`) {
-		t.Errorf("%d %s", code, out)
+		t.Errorf("response = %d %s, want 400 with TransactionCanceledException for TransactionConflict", code, out)
 	}
 }
 
-func TestTokensAreForgottenAfterTenMinutes(t *testing.T) {
+func TestRequestTokensExpireAfterTenMinutes(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	s := open(t, "", func(o *Options) { o.Now = func() time.Time { return now } })
-	must(t, s, "CreateTable", createAccounts)
-	must(t, s, "PutItem", put("a", 100))
-	must(t, s, "PutItem", put("b", 0))
+	request(t, s, "CreateTable", createAccounts)
+	request(t, s, "PutItem", put("a", 100))
+	request(t, s, "PutItem", put("b", 0))
 	for range 3 {
-		must(t, s, "TransactWriteItems", transfer("a", "b", 10, "token"))
+		request(t, s, "TransactWriteItems", transfer("a", "b", 10, "token"))
 	}
 	if b := balance(t, s, "b"); b != 10 {
-		t.Errorf("one token had the effect %d", b)
+		t.Errorf("balance after three requests with one token = %d, want 10", b)
 	}
-	now = now.Add(tokenLife + time.Second)
-	must(t, s, "TransactWriteItems", transfer("a", "b", 10, "token"))
+	now = now.Add(tokenTTL + time.Second)
+	request(t, s, "TransactWriteItems", transfer("a", "b", 10, "token"))
 	if b := balance(t, s, "b"); b != 20 {
-		t.Errorf("after the token's life: %d", b)
+		t.Errorf("balance after a request with the expired token = %d, want 20", b)
 	}
-	// What failed leaves its token free.
-	if code, _ := call(s, "TransactWriteItems", transfer("a", "b", 1000, "again")); code == 200 {
-		t.Error("overdrawn")
+	// A failed request does not use up its token.
+	if code, _ := call(s, "TransactWriteItems", transfer("a", "b", 1000, "failed")); code == http.StatusOK {
+		t.Error("a transfer of more than the balance succeeded")
 	}
-	must(t, s, "TransactWriteItems", transfer("a", "b", 1, "again"))
+	request(t, s, "TransactWriteItems", transfer("a", "b", 1, "failed"))
 }
 
-func TestContentOf(t *testing.T) {
+func TestContentHashIgnoresOrderOfMembers(t *testing.T) {
+	t.Parallel()
 	same := []string{`{"a":1,"b":[1,{"c":"x","d":null}]}`, ` { "b" : [1,{"d":null, "c":"x"}], "a":1 } `}
-	if contentOf([]byte(same[0])) != contentOf([]byte(same[1])) {
-		t.Error("the order of members counts")
+	if contentHash([]byte(same[0])) != contentHash([]byte(same[1])) {
+		t.Error("the hash depends on white space or on the order of members")
 	}
-	for _, other := range []string{`{"a":2,"b":[1,{"c":"x","d":null}]}`, `{"b":1,"a":[1,{"c":"x","d":null}]}`, `{"a":1,"b":[{"c":"x","d":null},1]}`,
-		`{"a":1,"b":[1,{"c":null,"d":"x"}]}`, `{"a":1,"b":[1,{"c":"x","d":null}],"e":{}}`, `{"a":"1","b":[1,{"c":"x","d":null}]}`, `{}`, ``} {
-		if contentOf([]byte(other)) == contentOf([]byte(same[0])) {
-			t.Errorf("%s counts as the same", other)
+	for _, other := range []string{
+		`{"a":2,"b":[1,{"c":"x","d":null}]}`, `{"b":1,"a":[1,{"c":"x","d":null}]}`, `{"a":1,"b":[{"c":"x","d":null},1]}`,
+		`{"a":1,"b":[1,{"c":null,"d":"x"}]}`, `{"a":1,"b":[1,{"c":"x","d":null}],"e":{}}`, `{"a":"1","b":[1,{"c":"x","d":null}]}`,
+		`{}`, ``,
+	} {
+		if contentHash([]byte(other)) == contentHash([]byte(same[0])) {
+			t.Errorf("the hash of %s equals that of %s", other, same[0])
 		}
 	}
 }
 
-func TestExpiredItemsGo(t *testing.T) {
+func TestExpiredItemsAreRemoved(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	s := open(t, "", func(o *Options) { o.Now = func() time.Time { return now } })
-	must(t, s, "CreateTable", createAccounts)
-	must(t, s, "UpdateTimeToLive", `{"TableName":"accounts","TimeToLiveSpecification":{"AttributeName":"ttl","Enabled":true}}`)
+	request(t, s, "CreateTable", createAccounts)
+	request(t, s, "UpdateTimeToLive", enableTTL)
 	for id, at := range map[string]int64{"old": now.Unix() - 1, "young": now.Unix() + 100} {
-		must(t, s, "PutItem", fmt.Sprintf(`{"TableName":"accounts","Item":{"id":{"S":%q},"ttl":{"N":"%d"}}}`, id, at))
+		request(t, s, "PutItem", fmt.Sprintf(`{"TableName":"accounts","Item":{"id":{"S":%q},"ttl":{"N":"%d"}}}`, id, at))
 	}
 	s.expire()
-	out := must(t, s, "Scan", `{"TableName":"accounts"}`)
+	out := request(t, s, "Scan", `{"TableName":"accounts"}`)
 	if strings.Contains(out, `"old"`) || !strings.Contains(out, `"young"`) {
-		t.Error(out)
+		t.Errorf("Scan after the expiry = %s, want only the item young", out)
 	}
 }
 
-func TestUnknownOperation(t *testing.T) {
+func TestInvalidRequestsAreRejected(t *testing.T) {
+	t.Parallel()
 	s := open(t, "", nil)
 	if code, out := call(s, "ExecuteStatement", `{}`); code != 400 || !strings.Contains(out, "UnknownOperationException") {
-		t.Errorf("%d %s", code, out)
+		t.Errorf("ExecuteStatement: response = %d %s, want 400 with UnknownOperationException", code, out)
 	}
 	if code, out := call(s, "GetItem", `{"TableName":`); code != 400 || !strings.Contains(out, "SerializationException") {
-		t.Errorf("%d %s", code, out)
+		t.Errorf("malformed JSON: response = %d %s, want 400 with SerializationException", code, out)
 	}
 }
 
 func BenchmarkService(b *testing.B) {
 	s := open(b, b.TempDir(), nil)
-	must(b, s, "CreateTable", createAccounts)
+	request(b, s, "CreateTable", createAccounts)
 	for n := range 100 {
-		must(b, s, "PutItem", put(fmt.Sprint(n), 1_000_000_000))
+		request(b, s, "PutItem", put(fmt.Sprint(n), 1_000_000_000))
 	}
 	run := func(name, op string, body func(n int) string) {
 		b.Run(name, func(b *testing.B) {
@@ -252,7 +270,7 @@ func BenchmarkService(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				n++
-				must(b, s, op, body(n))
+				request(b, s, op, body(n))
 			}
 		})
 	}
@@ -263,33 +281,35 @@ func BenchmarkService(b *testing.B) {
 	})
 }
 
-// TestIndexOfUpdateTable has what was there before it, and is there after a
-// restart; one that was removed is not.
-func TestIndexOfUpdateTable(t *testing.T) {
+// TestUpdateTableAddsAndRemovesIndexes checks that a new index has the items that are older
+// than it, and that the indexes are the same after a restart.
+func TestUpdateTableAddsAndRemovesIndexes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir, nil)
-	must(t, s, "CreateTable", createAccounts)
-	must(t, s, "PutItem", put("before", 1))
-	must(t, s, "UpdateTable", `{"TableName":"accounts","AttributeDefinitions":[{"AttributeName":"n","AttributeType":"N"}],
-		"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"byN","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}}]}`)
-	must(t, s, "PutItem", put("after", 1))
-	must(t, s, "UpdateTable", `{"TableName":"accounts","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"byBank"}}]}`)
-	if code, out := call(s, "PutItem", `{"TableName":"accounts","Item":{"id":{"S":"x"},"n":{"S":"text"}}}`); code != 400 || !strings.Contains(out, "Type mismatch for Index Key n") {
-		t.Errorf("a key of the wrong type: %d %s", code, out)
+	request(t, s, "CreateTable", createAccounts)
+	request(t, s, "PutItem", put("before", 1))
+	request(t, s, "UpdateTable", `{"TableName":"accounts","AttributeDefinitions":[{"AttributeName":"n","AttributeType":"N"}],
+		"GlobalSecondaryIndexUpdates":[{"Create":{
+			"IndexName":"byN","KeySchema":[{"AttributeName":"n","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}}]}`)
+	request(t, s, "PutItem", put("after", 1))
+	request(t, s, "UpdateTable", `{"TableName":"accounts","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"byBank"}}]}`)
+	code, out := call(s, "PutItem", `{"TableName":"accounts","Item":{"id":{"S":"x"},"n":{"S":"text"}}}`)
+	if code != 400 || !strings.Contains(out, "Type mismatch for Index Key n") {
+		t.Errorf("item with an index key of the wrong type: response = %d %s, want 400 with a type mismatch", code, out)
 	}
-	look := func(s *Service) {
+	checkIndexes := func(s *Service) {
 		t.Helper()
-		out := must(t, s, "Query", `{"TableName":"accounts","IndexName":"byN","KeyConditionExpression":"n = :n","ExpressionAttributeValues":{":n":{"N":"1"}}}`)
+		out := request(t, s, "Query", `{"TableName":"accounts","IndexName":"byN","KeyConditionExpression":"n = :n",
+			"ExpressionAttributeValues":{":n":{"N":"1"}}}`)
 		if !strings.Contains(out, `"before"`) || !strings.Contains(out, `"after"`) || strings.Contains(out, "bank") {
-			t.Error(out)
+			t.Errorf("query of the new index = %s, want the keys of the items before and after", out)
 		}
-		if code, out := call(s, "Query", `{"TableName":"accounts","IndexName":"byBank","KeyConditionExpression":"bank = :b","ExpressionAttributeValues":{":b":{"S":"b"}}}`); code != 400 {
-			t.Errorf("an index that was removed: %d %s", code, out)
+		if code, out := call(s, "Query", queryByBank); code != 400 {
+			t.Errorf("query of the removed index: response = %d %s, want 400", code, out)
 		}
 	}
-	look(s)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	look(open(t, dir, nil))
+	checkIndexes(s)
+	assert.Must(t, s.Close())
+	checkIndexes(open(t, dir, nil))
 }

@@ -15,45 +15,47 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 )
 
-// schema is the key of a table or index.
-type schema struct{ hash, rng string } // rng "" if there is none
+// schema names the key attributes of a table or index.
+type schema struct{ hash, rangeKey string } // rangeKey is "" if there is none
 
-// record is one stored item with its place in an index.
+// record is a stored item with its key in a table or index.
 type record struct {
-	hash string     // hash key, as text
-	rng  attr.Value // range key, or none
-	pk   string     // primary key as text: makes index entries distinct
-	item attr.Item
+	hash     string     // hash key, as text
+	rangeKey attr.Value // of kind None if there is none
+	pk       string     // in an index: the primary key as text, which makes its keys unique
+	item     attr.Item
 }
 
+// less orders records by hash key, range key and primary key.
 func less(a, b record) bool {
 	if c := strings.Compare(a.hash, b.hash); c != 0 {
 		return c < 0
 	}
-	if a.rng.Kind != b.rng.Kind { // one of them is the place before the first
-		return a.rng.Kind < b.rng.Kind
+	if a.rangeKey.Kind != b.rangeKey.Kind { // a record without range key sorts before all others
+		return a.rangeKey.Kind < b.rangeKey.Kind
 	}
-	if c, ok := a.rng.Compare(b.rng); ok && c != 0 {
+	if c, ok := a.rangeKey.Compare(b.rangeKey); ok && c != 0 {
 		return c < 0
 	}
 	return a.pk < b.pk
 }
 
-// tree keeps records in key order. It does no locking: its table does.
+// tree holds records in key order. It has no lock of its own: the table's mu guards it.
 type tree = btree.BTreeG[record]
 
 func newTree() *tree { return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true}) }
 
+// index is a global secondary index.
 type index struct {
 	name       string
 	schema     schema
-	projection string   // ALL, KEYS_ONLY, INCLUDE
-	include    []string // of INCLUDE
+	projection string   // ALL, KEYS_ONLY or INCLUDE
+	include    []string // the attributes of INCLUDE
 	tree       *tree
 }
 
-// table is a table and its indexes. mu guards items, def and ttl, and that shape
-// is replaced; the rest never changes.
+// table is a table with its indexes. mu guards the fields below it, def, and the replacement
+// of shape. The other fields never change.
 type table struct {
 	name    string
 	def     definition
@@ -64,13 +66,13 @@ type table struct {
 	mu    sync.RWMutex
 	items *tree
 	bytes int64
-	ttl   string // attribute, "" if off
+	ttl   string // the TTL attribute; "" if TTL is disabled
 }
 
-// shape is what UpdateTable replaces as a whole: requests are checked against it
-// before they have their tables' locks.
+// shape holds what UpdateTable replaces as a whole. It is read without mu, because requests
+// are validated before their tables are locked.
 type shape struct {
-	types   map[string]string // attribute name: S, N or B
+	types   map[string]string // S, N or B by attribute name
 	indexes []*index
 }
 
@@ -83,39 +85,41 @@ func newTable(d definition, created time.Time) *table {
 	return t
 }
 
-// redefine gives the table the indexes of d, filled, and keeps those that it has
-// already; mu is held for writing.
+// redefine gives the table the definition d. It builds the indexes that are new and keeps
+// those that have not changed. The caller holds mu for writing.
 func (t *table) redefine(d definition) {
-	now := &shape{types: map[string]string{}}
+	next := &shape{types: map[string]string{}}
 	for _, a := range d.AttributeDefinitions {
-		now.types[a.AttributeName] = a.AttributeType
+		next.types[a.AttributeName] = a.AttributeType
 	}
 	for _, g := range d.GlobalSecondaryIndexes {
 		ix := &index{
 			name: g.IndexName, schema: schemaOf(g.KeySchema), projection: cmp.Or(g.Projection.ProjectionType, "ALL"),
 			include: g.Projection.NonKeyAttributes, tree: newTree(),
 		}
-		// One of that name may be another one since: as in a journal.
-		if old := t.shape.Load(); old != nil && slices.ContainsFunc(t.def.GlobalSecondaryIndexes, func(o indexDefinition) bool { return reflect.DeepEqual(o, g) }) {
+		// Compare the whole definition: during a replay, the index may be a later one of the
+		// same name.
+		unchanged := slices.ContainsFunc(t.def.GlobalSecondaryIndexes, func(o indexDefinition) bool { return reflect.DeepEqual(o, g) })
+		if unchanged {
 			ix = t.index(g.IndexName)
 		} else {
 			t.items.Scan(func(r record) bool {
-				if in, ok := ix.schema.place(r.item, r.hash+"\x00"+keyText(r.rng)); ok && in.fits(ix.schema, now.types) {
+				if in, ok := ix.schema.place(r.item, r.hash+"\x00"+keyString(r.rangeKey)); ok && in.matchesTypes(ix.schema, next.types) {
 					ix.tree.Set(in)
 				}
 				return true
 			})
 		}
-		now.indexes = append(now.indexes, ix)
+		next.indexes = append(next.indexes, ix)
 	}
 	t.def = d
-	t.shape.Store(now)
+	t.shape.Store(next)
 }
 
-// fits is for an item that was there before the index: one whose keys have
-// another type, or are empty, stays out of it.
-func (r record) fits(s schema, types map[string]string) bool {
-	for _, n := range []string{s.hash, s.rng} {
+// matchesTypes reports whether an item that is older than the index belongs in it. An item
+// whose key attributes have another type, or are empty, does not.
+func (r record) matchesTypes(s schema, types map[string]string) bool {
+	for _, n := range []string{s.hash, s.rangeKey} {
 		if v := r.item[n]; n != "" && (v.Kind.String() != types[n] || v.Str == "") {
 			return false
 		}
@@ -123,41 +127,54 @@ func (r record) fits(s schema, types map[string]string) bool {
 	return true
 }
 
+// schemaOf returns the schema of a KeySchema.
 func schemaOf(keys []keyElement) schema {
 	var s schema
 	for _, k := range keys {
 		if k.KeyType == "HASH" {
 			s.hash = k.AttributeName
 		} else {
-			s.rng = k.AttributeName
+			s.rangeKey = k.AttributeName
 		}
 	}
 	return s
 }
 
-func keyText(v attr.Value) string { return v.Kind.String() + v.Str }
+// primaryKeyOf returns the primary key of an item of the table.
+func primaryKeyOf(t *table, item attr.Item) attr.Item {
+	k := attr.Item{t.schema.hash: item[t.schema.hash]}
+	if t.schema.rangeKey != "" {
+		k[t.schema.rangeKey] = item[t.schema.rangeKey]
+	}
+	return k
+}
 
-// place is where an item belongs in an index; ok is false if it lacks the key
-// (indexes are sparse).
+// keyString returns a key attribute as text that identifies its type and value.
+func keyString(v attr.Value) string { return v.Kind.String() + v.Str }
+
+// place returns the item's record in a table or index. The boolean is false if the item lacks a
+// key attribute: then it is not in the index, because indexes are sparse.
 func (s schema) place(item attr.Item, pk string) (record, bool) {
 	h, ok := item[s.hash]
 	if !ok {
 		return record{}, false
 	}
-	r := record{hash: keyText(h), pk: pk, item: item}
-	if s.rng != "" {
-		if r.rng, ok = item[s.rng]; !ok {
+	r := record{hash: keyString(h), pk: pk, item: item}
+	if s.rangeKey != "" {
+		r.rangeKey, ok = item[s.rangeKey]
+		if !ok {
 			return record{}, false
 		}
 	}
 	return r, true
 }
 
-// key checks an item's or request's primary key.
-func (t *table) key(item attr.Item, exact bool) (record, error) {
+// primaryKey validates the primary key of an item, or with exact of a request's Key, and
+// returns its record.
+func (t *table) primaryKey(item attr.Item, exact bool) (record, error) {
 	names := []string{t.schema.hash}
-	if t.schema.rng != "" {
-		names = append(names, t.schema.rng)
+	if t.schema.rangeKey != "" {
+		names = append(names, t.schema.rangeKey)
 	}
 	if exact && len(item) != len(names) {
 		return record{}, validation("The provided key element does not match the schema")
@@ -173,45 +190,60 @@ func (t *table) key(item attr.Item, exact bool) (record, error) {
 			if exact {
 				return record{}, validation("The provided key element does not match the schema")
 			}
-			return record{}, validation("One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", n, t.types()[n], v.Kind)
+			return record{}, validation("One or more parameter values were invalid: "+
+				"Type mismatch for key %s expected: %s actual: %s", n, t.types()[n], v.Kind)
 		case v.Str == "":
-			return record{}, validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", n)
+			return record{}, validation("One or more parameter values are not valid. "+
+				"The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", n)
 		}
-		// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-		if limit := map[bool]int{true: 2048, false: 1024}[n == t.schema.hash]; len(v.Str) > limit {
-			return record{}, validation("One or more parameter values were invalid: Size of key %s has exceeded the maximum size limit of %d bytes", n, limit)
+		limit := maxRangeKeyBytes
+		if n == t.schema.hash {
+			limit = maxHashKeyBytes
+		}
+		if len(v.Str) > limit {
+			return record{}, validation("One or more parameter values were invalid: "+
+				"Size of key %s has exceeded the maximum size limit of %d bytes", n, limit)
 		}
 	}
 	r, _ := t.schema.place(item, "")
 	return r, nil
 }
 
-// maxItem is DynamoDB's limit on an item, in bytes, names included.
-const maxItem = 400 << 10
+// DynamoDB's limits on an item, including the names of its attributes, and on key attributes;
+// see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+const (
+	maxItemBytes     = 400 << 10
+	maxHashKeyBytes  = 2048
+	maxRangeKeyBytes = 1024
+)
 
-// check refuses items that are too large or whose index keys have the wrong
-// type.
-func (t *table) check(item attr.Item) error {
-	if item.Size() > maxItem {
+// checkItem rejects an item that is too large, or that has a key attribute of an index with
+// the wrong type.
+func (t *table) checkItem(item attr.Item) error {
+	if item.Size() > maxItemBytes {
 		return validation("Item size has exceeded the maximum allowed size")
 	}
 	for _, ix := range t.indexes() {
-		for _, n := range []string{ix.schema.hash, ix.schema.rng} {
+		for _, n := range []string{ix.schema.hash, ix.schema.rangeKey} {
 			v, ok := item[n]
 			if !ok || n == "" {
 				continue
 			}
 			if v.Kind.String() != t.types()[n] {
-				return validation("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", n, t.types()[n], v.Kind, ix.name)
+				return validation("One or more parameter values were invalid: "+
+					"Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", n, t.types()[n], v.Kind, ix.name)
 			}
 			if v.Str == "" {
-				return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", ix.name, n)
+				return validation("One or more parameter values are not valid. "+
+					"A value specified for a secondary index key is not supported. "+
+					"The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", ix.name, n)
 			}
 		}
 	}
 	return nil
 }
 
+// get returns the item with that key, or nil. The caller holds mu.
 func (t *table) get(key record) attr.Item {
 	r, ok := t.items.Get(key)
 	if !ok {
@@ -220,9 +252,10 @@ func (t *table) get(key record) attr.Item {
 	return r.item
 }
 
-// set stores an item, or removes it if item is nil; mu is held for writing.
+// set stores an item under a key, or deletes it if item is nil. The caller holds mu for
+// writing.
 func (t *table) set(key record, item attr.Item) {
-	pk := key.hash + "\x00" + keyText(key.rng)
+	pk := key.hash + "\x00" + keyString(key.rangeKey)
 	old, existed := t.items.Get(key)
 	if existed {
 		t.bytes -= int64(old.item.Size())
@@ -246,6 +279,7 @@ func (t *table) set(key record, item attr.Item) {
 	}
 }
 
+// index returns the index of that name, or nil.
 func (t *table) index(name string) *index {
 	all := t.indexes()
 	i := slices.IndexFunc(all, func(ix *index) bool { return ix.name == name })
@@ -255,13 +289,13 @@ func (t *table) index(name string) *index {
 	return all[i]
 }
 
-// visible is the part of an item that the index projects.
-func (ix *index) visible(item attr.Item, primary schema) attr.Item {
+// project returns the attributes of an item that the index contains.
+func (ix *index) project(item attr.Item, primary schema) attr.Item {
 	if ix.projection == "ALL" {
 		return item
 	}
 	out := attr.Item{}
-	keep := append([]string{primary.hash, primary.rng, ix.schema.hash, ix.schema.rng}, ix.include...)
+	keep := append([]string{primary.hash, primary.rangeKey, ix.schema.hash, ix.schema.rangeKey}, ix.include...)
 	for _, n := range keep {
 		if v, ok := item[n]; ok {
 			out[n] = v
@@ -270,9 +304,9 @@ func (ix *index) visible(item attr.Item, primary schema) attr.Item {
 	return out
 }
 
-// segment spreads hash keys over the segments of a parallel scan.
+// segment returns the segment of a parallel scan that a hash key belongs to.
 func segment(hash string, total int) int {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(hash)) // never fails, says hash.Hash
+	_, _ = h.Write([]byte(hash)) // a hash.Hash never returns an error
 	return int(h.Sum32() % uint32(total))
 }

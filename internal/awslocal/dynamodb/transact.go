@@ -9,18 +9,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
 )
 
-// Limits of transactions.
+// Limits of a transaction, in actions and bytes; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 const (
-	maxActions     = 100
-	maxTransaction = 4 << 20
+	maxActions          = 100
+	maxTransactionBytes = 4 << 20
 )
 
-// transactional is how often a transaction reads or writes each of its items:
-// once to prepare, once to commit.
+// transactionFactor is the number of times that a transaction reads or writes each of its
+// items: once to prepare and once to commit; see
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
-const transactional = 2
+const transactionFactor = 2
 
+// action is an action of a transaction: exactly one field is set.
 type action struct{ Put, Update, Delete, ConditionCheck *write }
 
 func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
@@ -33,7 +34,7 @@ func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
 		return nil, err
 	}
 	if n := len(in.TransactItems); n < 1 || n > maxActions {
-		return nil, validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to %d and greater than or equal to 1", maxActions)
+		return nil, errActions()
 	}
 	writes := make([]*prepared, len(in.TransactItems))
 	seen := map[string]bool{}
@@ -48,14 +49,14 @@ func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
 		seen[p.identity()] = true
 		writes[i] = p
 	}
-	finish, again, err := s.tokens.begin(in.ClientRequestToken, body, s.opt.Now())
+	finish, repeated, err := s.tokens.begin(in.ClientRequestToken, body, s.opt.Now())
 	if err != nil {
 		return nil, err
 	}
-	if again {
-		for _, p := range writes { // AWS reads the items to answer
+	if repeated {
+		for _, p := range writes { // AWS reads the items for the response
 			p.t.mu.RLock()
-			p.units = transactional * readUnits(p.t.get(p.key).Size(), true)
+			p.units = transactionFactor * readUnits(p.t.get(p.key).Size(), true)
 			p.t.mu.RUnlock()
 		}
 	} else {
@@ -72,32 +73,36 @@ func (s *Service) transactWrite(body, out []byte) ([]byte, error) {
 	return append(used.append(append(out, '{'), in.ReturnConsumedCapacity), '}'), nil
 }
 
-func (s *Service) action(a action) (*prepared, error) {
-	var found *prepared
-	for kind, w := range map[string]*write{"Put": a.Put, "Update": a.Update, "Delete": a.Delete, "ConditionCheck": a.ConditionCheck} {
-		if w == nil {
-			continue
-		}
-		if found != nil {
-			return nil, validation("TransactItems can only contain one of Check, Put, Update or Delete")
-		}
-		if kind == "Update" && w.UpdateExpression == nil {
-			return nil, validation("1 validation error detected: UpdateExpression of an Update must not be null")
-		}
-		var err error
-		if found, err = s.prepare(kind, *w); err != nil {
-			return nil, err
-		}
-	}
-	if found == nil {
-		return nil, validation("TransactItems can only contain one of Check, Put, Update or Delete")
-	}
-	return found, nil
+// errActions returns the error for too many actions, or none.
+func errActions() error {
+	return validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "+
+		"Member must have length less than or equal to %d and greater than or equal to 1", maxActions)
 }
 
-// locked locks the tables of a transaction in name order, and returns how to
-// unlock them.
-func locked(tables []*table, lock, unlock func(*table)) func() {
+// action validates an action of a transaction.
+func (s *Service) action(a action) (*prepared, error) {
+	kind, w, count := "", (*write)(nil), 0
+	for _, c := range []struct {
+		kind string
+		w    *write
+	}{{"Put", a.Put}, {"Update", a.Update}, {"Delete", a.Delete}, {"ConditionCheck", a.ConditionCheck}} {
+		if c.w != nil {
+			kind, w = c.kind, c.w
+			count++
+		}
+	}
+	if count != 1 {
+		return nil, validation("TransactItems can only contain one of Check, Put, Update or Delete")
+	}
+	if kind == "Update" && w.UpdateExpression == nil {
+		return nil, validation("1 validation error detected: UpdateExpression of an Update must not be null")
+	}
+	return s.prepare(kind, *w)
+}
+
+// lockTables locks the tables of a transaction in the order of their names, so that
+// transactions cannot deadlock, and returns a function that unlocks them.
+func lockTables(tables []*table, lock, unlock func(*table)) func() {
 	slices.SortFunc(tables, func(a, b *table) int { return cmp.Compare(a.name, b.name) })
 	tables = slices.Compact(tables)
 	for _, t := range tables {
@@ -110,7 +115,7 @@ func locked(tables []*table, lock, unlock func(*table)) func() {
 	}
 }
 
-// transaction does all writes or none.
+// transaction makes all writes or none.
 func (s *Service) transaction(writes []*prepared) error {
 	var tables []*table
 	for _, p := range writes {
@@ -119,29 +124,29 @@ func (s *Service) transaction(writes []*prepared) error {
 	if err := s.transactionFault("TransactWriteItems", tables, len(writes)); err != nil {
 		return err
 	}
-	unlock := locked(tables, func(t *table) { t.mu.Lock() }, func(t *table) { t.mu.Unlock() })
+	unlock := lockTables(tables, func(t *table) { t.mu.Lock() }, func(t *table) { t.mu.Unlock() })
 	reasons := make([]reason, len(writes))
 	var changes []change
 	failed, size := false, 0
 	for i, p := range writes {
 		old := p.t.get(p.key)
-		item, err := attr.Item(nil), p.holds(old)
+		item, err := attr.Item(nil), p.checkCondition(old)
 		if err == nil {
 			item, err = p.result(old)
 		}
 		reasons[i] = reasonOf(err)
 		failed = failed || err != nil
 		size += item.Size()
-		p.units = transactional * writeUnits(max(old.Size(), item.Size()))
+		p.units = transactionFactor * writeUnits(max(old.Size(), item.Size()))
 		if p.kind != "ConditionCheck" && (item != nil || old != nil) {
 			changes = append(changes, change{t: p.t, table: p.t.name, key: p.key.with(p), item: item})
 		}
 	}
 	if failed {
 		unlock()
-		return &cancelled{reasons}
+		return &cancelled{reasons: reasons}
 	}
-	if size > maxTransaction {
+	if size > maxTransactionBytes {
 		unlock()
 		return validation("Collection size exceeded: the items of a transaction can have 4 MB at most")
 	}
@@ -157,7 +162,8 @@ func (s *Service) transaction(writes []*prepared) error {
 	return commit.Wait()
 }
 
-// transactionFault turns an injected conflict into a cancellation.
+// transactionFault returns the injected error of a transaction with n actions. An injected
+// conflict is a cancellation.
 func (s *Service) transactionFault(op string, tables []*table, n int) error {
 	names := make([]string, len(tables))
 	for i, t := range tables {
@@ -170,11 +176,12 @@ func (s *Service) transactionFault(op string, tables []*table, n int) error {
 			reasons[i].code = "None"
 		}
 		reasons[0] = reason{code: "TransactionConflict", message: "Transaction is ongoing for the item"}
-		return &cancelled{reasons}
+		return &cancelled{reasons: reasons}
 	}
 	return err
 }
 
+// reasonOf returns the CancellationReason of an action that ended with err.
 func reasonOf(err error) reason {
 	if err == nil {
 		return reason{code: "None"}
@@ -198,7 +205,7 @@ func (s *Service) transactGet(body, out []byte) ([]byte, error) {
 		return nil, err
 	}
 	if n := len(in.TransactItems); n < 1 || n > maxActions {
-		return nil, validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to %d and greater than or equal to 1", maxActions)
+		return nil, errActions()
 	}
 	type got struct {
 		t    *table
@@ -215,7 +222,7 @@ func (s *Service) transactGet(body, out []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := t.key(item.Get.Key, true)
+		key, err := t.primaryKey(item.Get.Key, true)
 		if err != nil {
 			return nil, err
 		}
@@ -227,12 +234,12 @@ func (s *Service) transactGet(body, out []byte) ([]byte, error) {
 		if p != nil {
 			show = func(i attr.Item) attr.Item { return p.Apply(i, b) }
 		}
-		gets, tables = append(gets, got{t, key, show}), append(tables, t)
+		gets, tables = append(gets, got{t: t, key: key, show: show}), append(tables, t)
 	}
 	if err := s.transactionFault("TransactGetItems", tables, len(gets)); err != nil {
 		return nil, err
 	}
-	unlock := locked(tables, func(t *table) { t.mu.RLock() }, func(t *table) { t.mu.RUnlock() })
+	unlock := lockTables(tables, func(t *table) { t.mu.RLock() }, func(t *table) { t.mu.RUnlock() })
 	items := make([]attr.Item, len(gets))
 	for i, g := range gets {
 		items[i] = g.t.get(g.key)
@@ -252,10 +259,10 @@ func (s *Service) transactGet(body, out []byte) ([]byte, error) {
 		out = append(out, '}')
 	}
 	out = append(out, ']')
-	if capacityWanted(in.ReturnConsumedCapacity) {
+	if wantsCapacity(in.ReturnConsumedCapacity) {
 		used := consumed{}
 		for i, g := range gets {
-			used[g.t.name] += transactional * readUnits(items[i].Size(), true)
+			used[g.t.name] += transactionFactor * readUnits(items[i].Size(), true)
 		}
 		out = used.append(append(out, ','), in.ReturnConsumedCapacity)
 	}

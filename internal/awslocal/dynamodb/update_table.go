@@ -6,9 +6,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// updateTable switches the protection against deletion, and adds or removes one
-// index; all else that AWS changes by it is refused. An index is there at once:
-// AWS takes minutes, and answers no query of it meanwhile.
+// updateTable sets the deletion protection, or adds or removes one index. It rejects
+// everything else that AWS can change. A new index can be queried at once; AWS takes minutes to
+// build one.
 func (s *Service) updateTable(body, out []byte) ([]byte, error) {
 	var in struct {
 		TableName                   string
@@ -27,7 +27,8 @@ func (s *Service) updateTable(body, out []byte) ([]byte, error) {
 		return nil, err
 	}
 	if in.DeletionProtectionEnabled == nil && len(in.GlobalSecondaryIndexUpdates) == 0 {
-		return nil, validation("At least one of the parameters that UpdateTable changes must be given; the local endpoint has DeletionProtectionEnabled and GlobalSecondaryIndexUpdates")
+		return nil, validation("At least one of the parameters that UpdateTable changes must be given; " +
+			"the local endpoint has DeletionProtectionEnabled and GlobalSecondaryIndexUpdates")
 	}
 	t.mu.Lock()
 	def := t.def
@@ -52,18 +53,20 @@ func (s *Service) updateTable(body, out []byte) ([]byte, error) {
 	return s.describe(out, "TableDescription", t, "ACTIVE")
 }
 
-// indexUpdate is one of Create and Delete.
+// indexUpdate is an entry of GlobalSecondaryIndexUpdates. Update is rejected.
 type indexUpdate struct {
 	Create *indexDefinition
 	Delete *struct{ IndexName string }
 	Update *struct{ IndexName string }
 }
 
-// update adds or removes an index. Slices are made anew: snapshots have the old
-// ones. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
+// update adds or removes an index. It copies the slices, because a snapshot may be reading
+// them; see
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
 func (d *definition) update(attributes []attributeDefinition, updates []indexUpdate) error {
 	if len(updates) > 1 {
-		return awsError("LimitExceededException", "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table")
+		return awsError("LimitExceededException",
+			"Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table")
 	}
 	for _, u := range updates {
 		named := func(name string) func(indexDefinition) bool {
@@ -81,13 +84,14 @@ func (d *definition) update(attributes []attributeDefinition, updates []indexUpd
 			}
 			d.GlobalSecondaryIndexes = slices.DeleteFunc(slices.Clone(d.GlobalSecondaryIndexes), named(u.Delete.IndexName))
 		default:
-			return validation("One or more parameter values were invalid: exactly one of Create and Delete must be given; the local endpoint has no Update")
+			return validation("One or more parameter values were invalid: " +
+				"exactly one of Create and Delete must be given; the local endpoint has no Update")
 		}
 	}
 	if len(updates) == 0 {
 		return nil
 	}
-	// What no key needs any more is forgotten.
+	// Drop the definitions of attributes that are no longer part of a key.
 	used := map[string]bool{}
 	for _, k := range d.KeySchema {
 		used[k.AttributeName] = true

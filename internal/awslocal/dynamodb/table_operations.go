@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// definition is CreateTable's input, and what is journalled of a table.
+// definition is the input of CreateTable, and the journal record of a table.
 type definition struct {
 	TableName              string
 	AttributeDefinitions   []attributeDefinition
@@ -27,8 +27,8 @@ type definition struct {
 	TableClass                string `json:",omitempty"`
 	DeletionProtectionEnabled bool   `json:",omitempty"`
 
-	Created time.Time // ours
-	TTL     string    // ours
+	Created time.Time // set by CreateTable; distinguishes tables of the same name
+	TTL     string    // the TTL attribute; "" if TTL is disabled
 }
 
 type attributeDefinition struct{ AttributeName, AttributeType string }
@@ -51,7 +51,7 @@ type throughput struct{ ReadCapacityUnits, WriteCapacityUnits int64 }
 
 var tableNamePattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
 
-// tableName takes the name out of an ARN.
+// tableName returns the table name of a name or an ARN.
 func tableName(s string) string {
 	if strings.HasPrefix(s, "arn:") {
 		return s[strings.LastIndexByte(s, '/')+1:]
@@ -61,11 +61,13 @@ func tableName(s string) string {
 
 func checkTableName(s string) error {
 	if !tableNamePattern.MatchString(tableName(s)) {
-		return validation("1 validation error detected: Value '%s' at 'tableName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length 3 to 255", s)
+		return validation("1 validation error detected: Value '%s' at 'tableName' failed to satisfy constraint: "+
+			"Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ and have length 3 to 255", s)
 	}
 	return nil
 }
 
+// check validates a definition.
 func (d definition) check() error {
 	if err := checkTableName(d.TableName); err != nil {
 		return err
@@ -90,12 +92,17 @@ func (d definition) check() error {
 		types[a.AttributeName] = a.AttributeType
 	}
 	keys := func(ks []keyElement) error {
-		if len(ks) < 1 || len(ks) > 2 || ks[0].KeyType != "HASH" || (len(ks) == 2 && (ks[1].KeyType != "RANGE" || ks[0].AttributeName == ks[1].AttributeName)) {
+		valid := len(ks) >= 1 && len(ks) <= 2 && ks[0].KeyType == "HASH"
+		if len(ks) == 2 {
+			valid = valid && ks[1].KeyType == "RANGE" && ks[0].AttributeName != ks[1].AttributeName
+		}
+		if !valid {
 			return validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type, or the second is not a RANGE key type")
 		}
 		for _, k := range ks {
 			if types[k.AttributeName] == "" {
-				return validation("One or more parameter values were invalid: Some index key attributes are not defined in AttributeDefinitions. Keys: [%s]", k.AttributeName)
+				return validation("One or more parameter values were invalid: "+
+					"Some index key attributes are not defined in AttributeDefinitions. Keys: [%s]", k.AttributeName)
 			}
 			usedBy[k.AttributeName] = true
 		}
@@ -115,10 +122,12 @@ func (d definition) check() error {
 		seen[g.IndexName] = true
 	}
 	if len(usedBy) != len(types) {
-		return validation("One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions")
+		return validation("One or more parameter values were invalid: Number of attributes in KeySchema " +
+			"does not exactly match number of attributes defined in AttributeDefinitions")
 	}
 	if d.BillingMode != "PAY_PER_REQUEST" && d.ProvisionedThroughput == nil {
-		return validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
+		return validation("One or more parameter values were invalid: " +
+			"ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
 	}
 	return nil
 }
@@ -158,7 +167,8 @@ func (s *Service) createTable(body, out []byte) ([]byte, error) {
 
 type tableRequest struct{ TableName string }
 
-func (s *Service) named(body []byte, op string) (*table, error) {
+// tableOf decodes a request that has only a TableName, and returns the table.
+func (s *Service) tableOf(body []byte, op string) (*table, error) {
 	var in tableRequest
 	if err := decode(body, &in); err != nil {
 		return nil, err
@@ -170,7 +180,7 @@ func (s *Service) named(body []byte, op string) (*table, error) {
 }
 
 func (s *Service) describeTable(body, out []byte) ([]byte, error) {
-	t, err := s.named(body, "DescribeTable")
+	t, err := s.tableOf(body, "DescribeTable")
 	if err != nil {
 		return nil, err
 	}
@@ -178,12 +188,12 @@ func (s *Service) describeTable(body, out []byte) ([]byte, error) {
 }
 
 func (s *Service) deleteTable(body, out []byte) ([]byte, error) {
-	t, err := s.named(body, "DeleteTable")
+	t, err := s.tableOf(body, "DeleteTable")
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	if now, ok := s.tables.Get(t.name); !ok || now != t {
+	if current, ok := s.tables.Get(t.name); !ok || current != t {
 		s.mu.Unlock()
 		return nil, notFound(t.name)
 	}
@@ -248,6 +258,7 @@ func (s *Service) arn(table string) string {
 	return "arn:aws:dynamodb:" + s.opt.Region + ":" + s.opt.AccountID + ":table/" + table
 }
 
+// describe appends a table's description as the given field of a response.
 func (s *Service) describe(out []byte, field string, t *table, status string) ([]byte, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -278,11 +289,11 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 		d.ProvisionedThroughput = *t.def.ProvisionedThroughput
 	}
 	if t.def.TableClass != "" {
-		d.TableClassSummary = &struct{ TableClass string }{t.def.TableClass}
+		d.TableClassSummary = &struct{ TableClass string }{TableClass: t.def.TableClass}
 	}
 	d.DeletionProtectionEnabled = t.def.DeletionProtectionEnabled
 	if t.def.BillingMode != "" {
-		d.BillingModeSummary = &struct{ BillingMode string }{t.def.BillingMode}
+		d.BillingModeSummary = &struct{ BillingMode string }{BillingMode: t.def.BillingMode}
 	}
 	for i, g := range t.def.GlobalSecondaryIndexes {
 		if g.Projection.ProjectionType == "" {
@@ -298,59 +309,4 @@ func (s *Service) describe(out []byte, field string, t *table, status string) ([
 		})
 	}
 	return appendJSON(out, map[string]any{field: d})
-}
-
-func (s *Service) updateTTL(body, out []byte) ([]byte, error) {
-	var in struct {
-		TableName               string
-		TimeToLiveSpecification struct {
-			AttributeName string
-			Enabled       bool
-		}
-	}
-	if err := decode(body, &in); err != nil {
-		return nil, err
-	}
-	t, err := s.table(in.TableName)
-	if err != nil {
-		return nil, err
-	}
-	spec := in.TimeToLiveSpecification
-	if spec.AttributeName == "" {
-		return nil, validation("1 validation error detected: Value null at 'timeToLiveSpecification.attributeName' failed to satisfy constraint: Member must not be null")
-	}
-	t.mu.Lock()
-	if (t.ttl != "") == spec.Enabled {
-		t.mu.Unlock()
-		return nil, validation("TimeToLive is already %s", map[bool]string{true: "enabled", false: "disabled"}[spec.Enabled])
-	}
-	t.ttl = ""
-	if spec.Enabled {
-		t.ttl = spec.AttributeName
-	}
-	t.def.TTL = t.ttl
-	def := t.def
-	commit, err := s.commit([]change{{table: t.name, def: &def}})
-	t.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return appendJSON(out, map[string]any{"TimeToLiveSpecification": spec})
-}
-
-func (s *Service) describeTTL(body, out []byte) ([]byte, error) {
-	t, err := s.named(body, "DescribeTimeToLive")
-	if err != nil {
-		return nil, err
-	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	d := map[string]string{"TimeToLiveStatus": "DISABLED"}
-	if t.ttl != "" {
-		d = map[string]string{"TimeToLiveStatus": "ENABLED", "AttributeName": t.ttl}
-	}
-	return appendJSON(out, map[string]any{"TimeToLiveDescription": d})
 }
