@@ -18,7 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,9 +32,9 @@ type endpoint struct {
 func serve(t *testing.T, o Options) *endpoint {
 	t.Helper()
 	s, err := Open(o)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	assert.Must(t, err)
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
@@ -62,18 +62,18 @@ func TestRestartKeepsQueuesTopicsAndMessages(t *testing.T) {
 	ctx := t.Context()
 	queues, topics := sqs.NewFromConfig(e.cfg), sns.NewFromConfig(e.cfg)
 	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("t")})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
 		TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:q"),
 		Attributes: map[string]string{"RawMessageDelivery": "true", "FilterPolicy": `{"a":["keep"]}`, "FilterPolicyScope": "MessageBody"},
 	})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	publish := func(e *endpoint, body string) {
 		t.Helper()
 		_, err := sns.NewFromConfig(e.cfg).Publish(ctx, &sns.PublishInput{TopicArn: topic.TopicArn, Message: &body})
-		assert.Must(t, err)
+		require.NoError(t, err)
 	}
 	publish(e, `{"a":"keep","n":1}`)
 	e.stop()
@@ -84,7 +84,7 @@ func TestRestartKeepsQueuesTopicsAndMessages(t *testing.T) {
 	publish(e, `{"a":"keep","n":2}`)
 	url := *e.cfg.BaseEndpoint + (*q.QueueUrl)[strings.LastIndex(*q.QueueUrl, "/000000000000/"):]
 	got, err := sqs.NewFromConfig(e.cfg).ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	if len(got.Messages) != 2 || *got.Messages[0].Body != `{"a":"keep","n":1}` {
 		t.Errorf("messages after the restart = %+v, want the two with a=keep, the older first", got.Messages)
 	}
@@ -95,7 +95,7 @@ func TestServeDrainsLongPolls(t *testing.T) {
 	e := serve(t, Options{})
 	queues := sqs.NewFromConfig(e.cfg)
 	q, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	polled := make(chan error, 1)
 	go func() {
 		_, err := queues.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, WaitTimeSeconds: 20})
@@ -127,7 +127,7 @@ func TestThrottledRequestsHaveAWSErrorCodes(t *testing.T) {
 func TestUnsupportedRequestsAreRejectedInTheirProtocol(t *testing.T) {
 	t.Parallel()
 	s, err := Open(Options{})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	defer s.Close()
 	for _, tt := range []struct {
 		target, form string

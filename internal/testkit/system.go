@@ -12,7 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/devenv"
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -86,17 +86,17 @@ func listen(t testing.TB) net.Listener {
 // Must stops the test if err is not nil.
 func Must(t testing.TB, err error) {
 	t.Helper()
-	assert.Must(t, err)
+	require.NoError(t, err)
 }
 
 // Eventually polls f until it returns nil, and stops the test after 30 seconds.
 func Eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	assert.Eventually(t, what, 30*time.Second, f)
+	require.EventuallyNoError(t, what, 30*time.Second, f)
 }
 
 // Within polls f until it returns nil, and stops the test when limit has passed.
 func Within(t testing.TB, limit time.Duration, what string, f func() error) {
 	t.Helper()
-	assert.Eventually(t, what, limit, f)
+	require.EventuallyNoError(t, what, limit, f)
 }

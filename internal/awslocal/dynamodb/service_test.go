@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,7 +25,7 @@ func open(t testing.TB, dir string, change func(*Options)) *Service {
 		change(&o)
 	}
 	s, err := Open(dir, o)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close failed: %v", err)
@@ -92,7 +92,7 @@ func balance(t testing.TB, s *Service, id string) int {
 		}
 	}
 	body := request(t, s, "GetItem", fmt.Sprintf(`{"TableName":"accounts","Key":{"id":{"S":%q}}}`, id))
-	assert.Must(t, json.Unmarshal([]byte(body), &out))
+	require.NoError(t, json.Unmarshal([]byte(body), &out))
 	return out.Item.N.N
 }
 
@@ -100,7 +100,7 @@ func TestReopenKeepsTablesItemsAndIndexes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s, err := Open(dir, Options{Logger: zerolog.Nop()})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	request(t, s, "CreateTable", createAccounts)
 	for n := range 50 {
 		request(t, s, "PutItem", put(fmt.Sprint("a", n), n))
@@ -111,9 +111,9 @@ func TestReopenKeepsTablesItemsAndIndexes(t *testing.T) {
 	request(t, s, "CreateTable", strings.ReplaceAll(createAccounts, `"accounts"`, `"deleted"`))
 	request(t, s, "DeleteTable", `{"TableName":"deleted"}`)
 	for round := range 2 { // first from the log, then from a snapshot
-		assert.Must(t, s.Close())
+		require.NoError(t, s.Close())
 		s, err = Open(dir, Options{Logger: zerolog.Nop()})
-		assert.Must(t, err)
+		require.NoError(t, err)
 		if a, b := balance(t, s, "a40"), balance(t, s, "a1"); a != 33 || b != 8 {
 			t.Errorf("balances of a40 and a1 = %d and %d, want 33 and 8", a, b)
 		}
@@ -127,10 +127,10 @@ func TestReopenKeepsTablesItemsAndIndexes(t *testing.T) {
 			t.Errorf("ListTables = %s, want only accounts", out)
 		}
 		if round == 0 {
-			assert.Must(t, s.journal.Compact(s.snapshot))
+			require.NoError(t, s.journal.Compact(s.snapshot))
 		}
 	}
-	assert.Must(t, s.Close())
+	require.NoError(t, s.Close())
 }
 
 func TestTransfersConserveTheSum(t *testing.T) {
@@ -310,6 +310,6 @@ func TestUpdateTableAddsAndRemovesIndexes(t *testing.T) {
 		}
 	}
 	checkIndexes(s)
-	assert.Must(t, s.Close())
+	require.NoError(t, s.Close())
 	checkIndexes(open(t, dir, nil))
 }

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,7 +63,7 @@ func TestFilterMatchesBodies(t *testing.T) {
 func TestFilterMatchesAttributes(t *testing.T) {
 	t.Parallel()
 	f, err := ParseFilter(`{"n":[{"numeric":[">",1]}],"s":["x"]}`, false)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	for value, want := range map[string]bool{"2": true, "1": false, "1e400": false} {
 		attrs := map[string]wire.MessageAttribute{
 			"n": {DataType: "Number.float", StringValue: value}, "s": {DataType: "String.Array", StringValue: `["x",1]`},

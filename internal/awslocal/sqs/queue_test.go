@@ -10,7 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // Tests that depend on time run in a synctest bubble, which advances the clock of package
@@ -27,26 +27,26 @@ type client struct {
 func open(t testing.TB, dir string) *client {
 	t.Helper()
 	s, err := Open(dir, Options{Logger: zerolog.Nop(), CompactAfter: 16 << 10})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	return &client{TB: t, s: s, c: &call{ctx: context.Background(), base: "http://local"}}
 }
 
 func (b *client) close() {
 	b.Helper()
-	assert.Must(b, b.s.Close())
+	require.NoError(b, b.s.Close())
 }
 
 func (b *client) queue(name string, attrs map[string]string) string {
 	b.Helper()
 	out, err := b.s.createQueue(b.c, &createQueueInput{QueueName: name, Attributes: attrs})
-	assert.Must(b, err)
+	require.NoError(b, err)
 	return out.QueueUrl
 }
 
 func (b *client) send(url, body string) string {
 	b.Helper()
 	out, err := b.s.sendMessage(b.c, &sendInput{QueueUrl: url, MessageBody: body})
-	assert.Must(b, err)
+	require.NoError(b, err)
 	return out.MessageId
 }
 
@@ -57,7 +57,7 @@ func (b *client) receive(url string, wait int32) []received {
 		QueueUrl: url, MaxNumberOfMessages: &ten, WaitTimeSeconds: &wait,
 		AttributeNames: []string{"All"}, MessageAttributeNames: []string{"All"},
 	})
-	assert.Must(b, err)
+	require.NoError(b, err)
 	return out.Messages
 }
 
@@ -73,7 +73,7 @@ func (b *client) wantCounts(when, url string, visible, inFlight, delayed int) {
 func (b *client) counts(url string) string {
 	b.Helper()
 	out, err := b.s.getAttributes(b.c, &getAttributesInput{QueueUrl: url, AttributeNames: []string{"All"}})
-	assert.Must(b, err)
+	require.NoError(b, err)
 	a := out.Attributes
 	return fmt.Sprintf("%s visible, %s in flight, %s delayed", a["ApproximateNumberOfMessages"],
 		a["ApproximateNumberOfMessagesNotVisible"], a["ApproximateNumberOfMessagesDelayed"])
@@ -82,7 +82,7 @@ func (b *client) counts(url string) string {
 func (b *client) changeVisibility(url, handle string, seconds int32) {
 	b.Helper()
 	_, err := b.s.changeVisibility(b.c, &changeInput{QueueUrl: url, ReceiptHandle: handle, VisibilityTimeout: &seconds})
-	assert.Must(b, err)
+	require.NoError(b, err)
 }
 
 func TestVisibilityDelayAndRetentionFollowTheClock(t *testing.T) {
@@ -214,19 +214,19 @@ func TestMoveTaskKeepsItsRateAndCanBeCancelled(t *testing.T) {
 		task, err := b.s.startMove(b.c, &startMoveInput{
 			SourceArn: b.s.arn("dlq"), DestinationArn: b.s.arn("q"), MaxNumberOfMessagesPerSecond: &rate,
 		})
-		assert.Must(t, err)
+		require.NoError(t, err)
 		if _, err := b.s.startMove(b.c, &startMoveInput{SourceArn: b.s.arn("dlq")}); err == nil {
 			t.Error("a second task of the same source was accepted")
 		}
 		time.Sleep(4*time.Second + 50*time.Millisecond)
 		cancelled, err := b.s.cancelMove(b.c, &cancelMoveInput{TaskHandle: task.TaskHandle})
-		assert.Must(t, err)
+		require.NoError(t, err)
 		if n := cancelled.ApproximateNumberOfMessagesMoved; n != 41 {
 			t.Errorf("moved %d messages in 4 s at 10 per second, want 41: the first at once", n)
 		}
 		synctest.Wait()
 		list, err := b.s.listMoves(b.c, &listMovesInput{SourceArn: b.s.arn("dlq")})
-		assert.Must(t, err)
+		require.NoError(t, err)
 		if r := list.Results; len(r) != 1 || r[0].Status != "CANCELLED" {
 			t.Errorf("tasks = %+v, want one with status CANCELLED", r)
 		}
@@ -249,11 +249,11 @@ func TestReopenKeepsQueuesAndMessages(t *testing.T) {
 	deleted := b.queue("deleted", nil)
 	b.send(deleted, "x")
 	_, err := b.s.deleteQueue(b.c, &queueURLInput{QueueUrl: deleted})
-	assert.Must(t, err)
+	require.NoError(t, err)
 
 	attrs := messageAttributes{"k": {DataType: "String", StringValue: "v"}, "b": {DataType: "Binary", BinaryValue: []byte{1}}}
 	_, err = b.s.sendMessage(b.c, &sendInput{QueueUrl: q, MessageBody: "poison", MessageAttributes: attrs})
-	assert.Must(t, err)
+	require.NoError(t, err)
 	m := b.receive(q, 0)[0]
 	b.changeVisibility(q, m.ReceiptHandle, 0)
 	b.receive(q, 0) // the second receive moves it to the dead-letter queue
@@ -266,7 +266,7 @@ func TestReopenKeepsQueuesAndMessages(t *testing.T) {
 			t.Fatalf("received %d messages in round %d, want 1", len(got), i)
 		}
 		_, err := b.s.deleteMessage(b.c, &deleteInput{QueueUrl: q, ReceiptHandle: got[0].ReceiptHandle})
-		assert.Must(t, err)
+		require.NoError(t, err)
 	}
 	b.send(q, "visible")
 	b.close()

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // authority is a certificate authority of this cluster's own.
@@ -54,9 +54,9 @@ func (a authority) file(name string) string { return filepath.Join(a.dir, name) 
 func (a authority) newKey(file string) crypto.Signer {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	assert.Must(a.t, err)
+	require.NoError(a.t, err)
 	der, err := x509.MarshalECPrivateKey(key)
-	assert.Must(a.t, err)
+	require.NoError(a.t, err)
 	a.write(file, "EC PRIVATE KEY", der)
 	return key
 }
@@ -65,21 +65,21 @@ func (a authority) sign(file string, key crypto.Signer, c *x509.Certificate) *x5
 	a.t.Helper()
 	var err error
 	c.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62))
-	assert.Must(a.t, err)
+	require.NoError(a.t, err)
 	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 	parent := a.cert
 	if parent == nil {
 		parent = c
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), a.key)
-	assert.Must(a.t, err)
+	require.NoError(a.t, err)
 	a.write(file, "CERTIFICATE", der)
 	made, err := x509.ParseCertificate(der)
-	assert.Must(a.t, err)
+	require.NoError(a.t, err)
 	return made
 }
 
 func (a authority) write(file, kind string, der []byte) {
 	a.t.Helper()
-	assert.Must(a.t, os.WriteFile(a.file(file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	require.NoError(a.t, os.WriteFile(a.file(file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }

@@ -18,7 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // StatusError is what the API server says to a request that it refuses.
@@ -38,7 +38,7 @@ func IsStatus(err error, code int) bool {
 func (c *Cluster) newHTTP() *http.Client {
 	c.t.Helper()
 	pem, err := os.ReadFile(c.ca.file("ca.crt"))
-	assert.Must(c.t, err)
+	require.NoError(c.t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
@@ -109,24 +109,24 @@ func (c *Cluster) do(ctx context.Context, method, path, kind string, body []byte
 func (c *Cluster) CRDs(folder string) {
 	c.t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
-	assert.Must(c.t, err)
+	require.NoError(c.t, err)
 	if len(files) == 0 {
 		c.t.Fatalf("there are no CRDs in %s", folder)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
-		assert.Must(c.t, err)
+		require.NoError(c.t, err)
 		for doc := range strings.SplitSeq(string(b), "\n---") {
 			var crd struct {
 				Kind     string
 				Metadata struct{ Name string }
 			}
-			assert.Must(c.t, yaml.Unmarshal([]byte(doc), &crd))
+			require.NoError(c.t, yaml.Unmarshal([]byte(doc), &crd))
 			if crd.Kind != "CustomResourceDefinition" {
 				continue
 			}
 			at := "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + crd.Metadata.Name
-			assert.Must(c.t, c.do(c.t.Context(), http.MethodPatch, at+"?fieldManager=test&force=true", "application/apply-patch+yaml", []byte(doc), nil))
+			require.NoError(c.t, c.do(c.t.Context(), http.MethodPatch, at+"?fieldManager=test&force=true", "application/apply-patch+yaml", []byte(doc), nil))
 			testkit.Within(c.t, slowest, crd.Metadata.Name+" is established", func() error {
 				var is struct {
 					Status struct {

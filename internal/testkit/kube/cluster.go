@@ -15,7 +15,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // Cluster is a control plane that ends with the test.
@@ -57,7 +57,7 @@ func ModuleDir(t testing.TB, folder, module string) string {
 		t.Fatalf("find module %s of %s: %v %s", module, folder, err, out)
 	}
 	var found struct{ Dir string }
-	assert.Must(t, json.Unmarshal(out, &found))
+	require.NoError(t, json.Unmarshal(out, &found))
 	return found.Dir
 }
 
@@ -68,7 +68,7 @@ func Start(t testing.TB) *Cluster {
 	server, manager := testkit.Pinned(t, "kube-apiserver", target), testkit.Pinned(t, "kube-controller-manager", target)
 	dir := t.TempDir()
 	ports, err := daprlocal.FreePorts(4)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	c := &Cluster{t: t, dir: dir, ca: newAuthority(t, dir), url: "https://127.0.0.1:" + ports[2]}
 
 	client, peer := "http://127.0.0.1:"+ports[0], "http://127.0.0.1:"+ports[1]
@@ -80,7 +80,7 @@ func Start(t testing.TB) *Cluster {
 	proxyCert, proxyKey := c.ca.issue("front-proxy")
 	_, accounts := c.ca.issue("service-accounts")
 	tokens := filepath.Join(dir, "tokens.csv")
-	assert.Must(t, os.WriteFile(tokens, []byte(token+`,test,1,"system:masters"`+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(tokens, []byte(token+`,test,1,"system:masters"`+"\n"), 0o600))
 	run(t, dir, "kube-apiserver", nil, server, "--etcd-servers", client, "--bind-address", "127.0.0.1", "--secure-port", ports[2],
 		"--tls-cert-file", cert, "--tls-private-key-file", key, "--client-ca-file", c.ca.file("ca.crt"), "--token-auth-file", tokens,
 		"--authorization-mode", "AlwaysAllow", "--service-account-issuer", "https://kubernetes.default.svc",
@@ -91,7 +91,7 @@ func Start(t testing.TB) *Cluster {
 		"--requestheader-extra-headers-prefix", "X-Remote-Extra-", "--proxy-client-cert-file", proxyCert, "--proxy-client-key-file", proxyKey)
 
 	c.Kubeconfig = filepath.Join(dir, "kubeconfig")
-	assert.Must(t, os.WriteFile(c.Kubeconfig, fmt.Appendf(nil, `apiVersion: v1
+	require.NoError(t, os.WriteFile(c.Kubeconfig, fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: %q, certificate-authority: %q}}]
 users: [{name: test, user: {token: %s}}]

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // kedaFolder pins KEDA.
@@ -22,16 +22,16 @@ func (c *Cluster) StartKEDA() {
 	operator, adapter := testkit.Pinned(t, "keda-operator", target), testkit.Pinned(t, "keda-adapter", target)
 	c.CRDs(filepath.Join(ModuleDir(t, kedaFolder, kedaModule), "config", "crd", "bases"))
 	ctx := t.Context()
-	assert.Must(t, c.Post(ctx, "/api/v1/namespaces", object{"metadata": object{"name": "keda"}}))
+	require.NoError(t, c.Post(ctx, "/api/v1/namespaces", object{"metadata": object{"name": "keda"}}))
 
 	p, err := daprlocal.FreePorts(5)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	at := func(i int) string { return "127.0.0.1:" + p[i] }
 	certs := filepath.Join(c.dir, "keda")
-	assert.Must(t, os.MkdirAll(certs, 0o750))
+	require.NoError(t, os.MkdirAll(certs, 0o750))
 	cert, key := c.ca.issue("keda")
 	for from, to := range map[string]string{c.ca.file("ca.crt"): "ca.crt", cert: "tls.crt", key: "tls.key"} {
-		assert.Must(t, os.Symlink(from, filepath.Join(certs, to)))
+		require.NoError(t, os.Symlink(from, filepath.Join(certs, to)))
 	}
 	env := []string{"KUBECONFIG=" + c.Kubeconfig, "WATCH_NAMESPACE=", "POD_NAMESPACE=keda", "KEDA_CLUSTER_OBJECT_NAMESPACE=keda"}
 	run(t, c.dir, "keda-operator", env, operator, "--cert-dir", certs, "--enable-cert-rotation=false", "--leader-elect=false",
@@ -41,13 +41,13 @@ func (c *Cluster) StartKEDA() {
 		"--kubeconfig", c.Kubeconfig, "--lister-kubeconfig", c.Kubeconfig, "--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig)
 
 	port, err := strconv.Atoi(p[3])
-	assert.Must(t, err)
-	assert.Must(t, c.Post(ctx, "/api/v1/namespaces/keda/services", object{
+	require.NoError(t, err)
+	require.NoError(t, c.Post(ctx, "/api/v1/namespaces/keda/services", object{
 		"metadata": object{"name": "keda-metrics-apiserver"},
 		"spec":     object{"type": "ExternalName", "externalName": "localhost", "ports": []object{{"port": port}}},
 	}))
 	const name = "v1beta1.external.metrics.k8s.io"
-	assert.Must(t, c.Post(ctx, "/apis/apiregistration.k8s.io/v1/apiservices", object{
+	require.NoError(t, c.Post(ctx, "/apis/apiregistration.k8s.io/v1/apiservices", object{
 		"metadata": object{"name": name},
 		"spec": object{
 			"group": "external.metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,

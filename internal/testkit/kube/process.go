@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordersaga/ordersaga/internal/testkit/assert"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // run starts a program that ends with the test. Its log goes to a file of the
@@ -17,12 +17,12 @@ func run(t testing.TB, dir, name string, env []string, program string, args ...s
 	t.Helper()
 	path := filepath.Join(dir, name+".log")
 	log, err := os.Create(path)
-	assert.Must(t, err)
+	require.NoError(t, err)
 	cmd := exec.Command(program, args...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
 	cmd.Env, cmd.Dir = append(os.Environ(), env...), dir
 	cmd.Stdout, cmd.Stderr = log, log
 	dieWithParent(cmd)
-	assert.Must(t, cmd.Start())
+	require.NoError(t, cmd.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // it is told to end, or its log says why it did

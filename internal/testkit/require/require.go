@@ -17,12 +17,15 @@ func NoError(t testing.TB, errs ...error) {
 	}
 }
 
-// Eventually polls cond every 5 ms until it returns true. It fails the test at
-// once if that takes longer than within; what names the condition in the
-// failure message. Call it from the test's goroutine.
+// poll is the time between two calls of an awaited condition.
+const poll = 5 * time.Millisecond
+
+// Eventually polls cond until it returns true. It fails the test at once if that takes
+// longer than within; what names the condition in the failure message. Call it from the
+// test's goroutine.
 func Eventually(t testing.TB, what string, within time.Duration, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	timeout := time.After(within)
 	for !cond() {
@@ -30,6 +33,26 @@ func Eventually(t testing.TB, what string, within time.Duration, cond func() boo
 		case <-tick.C:
 		case <-timeout:
 			t.Fatalf("timed out after %s waiting for: %s", within, what)
+		}
+	}
+}
+
+// EventuallyNoError is Eventually for a condition that reports why it does not hold yet: it
+// polls cond until it returns nil. The failure message has the last error.
+func EventuallyNoError(t testing.TB, what string, within time.Duration, cond func() error) {
+	t.Helper()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	timeout := time.After(within)
+	for {
+		err := cond()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("timed out after %s waiting for: %s: %v", within, what, err)
 		}
 	}
 }
