@@ -1,4 +1,4 @@
-// Package helm has the chart's tests; the chart is in ordersaga/.
+// Package helm tests the Helm chart in ordersaga/.
 package helm
 
 import (
@@ -15,9 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// With -update the chart's copies of other files, and the golden files, are
-// written anew.
-var update = flag.Bool("update", false, "write the chart's copies and testdata/*.golden.yaml")
+var update = flag.Bool("update", false, "write testdata/*.golden.yaml")
 
 const chart = "ordersaga"
 
@@ -29,16 +27,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// kinds are what a cluster has where Dapr, KEDA and the Prometheus operator are
-// installed.
+// kinds are the API kinds that Dapr, KEDA and the Prometheus operator install.
 var kinds = map[string][]string{
-	"dapr":       {"dapr.io/v1alpha1/Component", "dapr.io/v1alpha1/Configuration", "dapr.io/v1alpha1/Resiliency", "dapr.io/v2alpha1/Subscription"},
+	"dapr": {
+		"dapr.io/v1alpha1/Component", "dapr.io/v1alpha1/Configuration", "dapr.io/v1alpha1/Resiliency",
+		"dapr.io/v2alpha1/Subscription",
+	},
 	"keda":       {"keda.sh/v1alpha1/ScaledObject", "keda.sh/v1alpha1/TriggerAuthentication"},
 	"prometheus": {"monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule"},
 }
 
-// readAll reads what helm reads: go's cache of results goes by the files that the
-// test itself has opened.
+// readAll reads the files that helm reads. Go's test cache tracks only files that the
+// test itself opens.
 func readAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -48,23 +48,24 @@ func readAll(dir string) error {
 	})
 }
 
-// installed are the flags that tell helm so.
-func installed(what ...string) (flags []string) {
-	for _, w := range what {
-		for _, k := range kinds[w] {
+// installed returns the flags that declare products as installed.
+func installed(products ...string) (flags []string) {
+	for _, p := range products {
+		for _, k := range kinds[p] {
 			flags = append(flags, "--api-versions", k)
 		}
 	}
 	return flags
 }
 
-// cases are the ways to use the chart that golden files show.
+// cases are the values of the golden files.
 var cases = map[string][]string{
-	// The least that a first install has to say.
-	"first": append(installed("dapr"), "--set", "state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"),
-	// The second one, as the file says.
+	// The minimum for a first install.
+	"first": append(installed("dapr"), "--set",
+		"state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"),
+	// values-production.yaml unchanged.
 	"production": append(installed("dapr", "keda", "prometheus"), "-f", chart+"/values-production.yaml"),
-	// All that they do not use, as in a cluster without AWS.
+	// Everything that the others do not use, as in a cluster without AWS.
 	"elsewhere": append(installed("dapr", "keda"), "-f", "testdata/elsewhere.yaml", "--namespace", "shop"),
 }
 
@@ -73,9 +74,10 @@ func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	var out, errs bytes.Buffer
 	c := exec.CommandContext(t.Context(), testkit.Pinned(t, "helm", "helm"), args...)
 	c.Stdout, c.Stderr = &out, &errs
-	// Whatever cluster and settings the developer has.
+	// Independent of the developer's cluster and settings.
 	home := t.TempDir()
-	c.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(home, "none"), "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
+	c.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(home, "none"),
+		"HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
 	err = c.Run()
 	return out.String(), errs.String(), err
 }
@@ -84,7 +86,7 @@ func render(t *testing.T, flags ...string) string {
 	t.Helper()
 	out, errs, err := helm(t, append([]string{"template", "ordersaga", chart}, flags...)...)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, errs)
+		t.Fatalf("helm template %v: %v\n%s", flags, err, errs)
 	}
 	return out
 }
@@ -92,7 +94,7 @@ func render(t *testing.T, flags ...string) string {
 func TestLint(t *testing.T) {
 	for name, flags := range cases {
 		t.Run(name, func(t *testing.T) {
-			var values []string // lint knows no --api-versions
+			var values []string // helm lint has no --api-versions
 			for i := 0; i < len(flags); i += 2 {
 				if flags[i] != "--api-versions" {
 					values = append(values, flags[i], flags[i+1])
@@ -100,13 +102,14 @@ func TestLint(t *testing.T) {
 			}
 			out, errs, err := helm(t, append([]string{"lint", "--strict", chart, "--set", "requireCRDs=false"}, values...)...)
 			if err != nil {
-				t.Errorf("%v\n%s%s", err, out, errs)
+				t.Errorf("helm lint: %v\n%s%s", err, out, errs)
 			}
 		})
 	}
 }
 
-// TestGolden: what the chart makes, so that a change is seen in review.
+// TestGolden compares the rendered chart with the golden files, so that a review shows
+// every change.
 func TestGolden(t *testing.T) {
 	for name, flags := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -115,6 +118,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// same compares a golden file with the rendered chart, or writes it with -update.
 func same(t *testing.T, file string, want []byte) {
 	t.Helper()
 	if *update {
@@ -125,13 +129,15 @@ func same(t *testing.T, file string, want []byte) {
 	}
 	got, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatalf("%v: `go test ./deploy/helm -update` writes it", err)
+		t.Fatalf("read golden file: %v; `go test ./deploy/helm -update` writes it", err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is out of date, from its line %d on: `go test ./deploy/helm -update`, and look at the difference", file, difference(string(got), string(want)))
+		t.Errorf("%s differs from line %d on; run `go test ./deploy/helm -update` and review the diff",
+			file, difference(string(got), string(want)))
 	}
 }
 
+// difference returns the number of the first line that differs.
 func difference(a, b string) int {
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
 	for i := range min(len(x), len(y)) {
@@ -142,8 +148,8 @@ func difference(a, b string) int {
 	return min(len(x), len(y)) + 1
 }
 
-// TestServiceAccounts: the stack's roles trust the service accounts that a
-// release called ordersaga has.
+// TestServiceAccounts: the stack's roles trust the service accounts of a release called
+// ordersaga.
 func TestServiceAccounts(t *testing.T) {
 	stack, err := os.ReadFile("../cloudformation/ordersaga.yaml")
 	if err != nil {
@@ -152,10 +158,10 @@ func TestServiceAccounts(t *testing.T) {
 	made := render(t, cases["first"]...)
 	for _, account := range []string{"ordersaga-worker", "ordersaga-carrier"} {
 		if !strings.Contains(string(stack), "ServiceAccount:\n    Type: String\n    Default: "+account+"\n") {
-			t.Errorf("the stack does not trust %s", account)
+			t.Errorf("the stack's roles do not trust service account %s", account)
 		}
 		if !strings.Contains(made, "kind: ServiceAccount\nmetadata:\n  name: "+account+"\n") {
-			t.Errorf("the chart does not make %s", account)
+			t.Errorf("the chart creates no service account %s", account)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// object is any of the chart's, as far as the tests below read it.
+// object is any rendered object, with the fields that the tests below read.
 type object struct {
 	Kind     string
 	Metadata struct{ Name, Namespace string }
@@ -51,7 +51,7 @@ type container struct {
 	}
 }
 
-// env is a variable's value, or where it comes from.
+// env returns a variable's value, or the secret and key that it comes from.
 func (c container) env(name string) string {
 	for _, e := range c.Env {
 		if e.Name == name {
@@ -61,9 +61,8 @@ func (c container) env(name string) string {
 	return ""
 }
 
-// TestInjected has the injector of the real Dapr put the sidecars into the
-// chart's pods, and sees that they fit: to Kubernetes, to their apps, and to
-// the components that they load.
+// TestInjected runs the injector of the real Dapr on the chart's pods. The sidecars must
+// match the schemas of Kubernetes, their apps, and the components that they load.
 func TestInjected(t *testing.T) {
 	inject := testkit.Pinned(t, "dapr-inject", "helm")
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
@@ -72,7 +71,7 @@ func TestInjected(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		all := decode(t, render(t, cases[name]...))
 		if !slices.ContainsFunc(all, func(o object) bool { return o.Metadata.Name == "ordersaga-worker" && o.Kind == "Deployment" }) {
-			t.Errorf("%s: no workers", name)
+			t.Errorf("%s: the chart renders no Deployment ordersaga-worker", name)
 		}
 		for _, o := range all {
 			if o.Kind != "Deployment" {
@@ -88,7 +87,7 @@ func TestInjected(t *testing.T) {
 				side, app := p.sidecar(t, name != "elsewhere")
 				check := func(what, got, want string) {
 					if got != want {
-						t.Errorf("%s is %q, want %q", what, got, want)
+						t.Errorf("%s = %q, want %q", what, got, want)
 					}
 				}
 				id := side.flag("--app-id")
@@ -102,7 +101,7 @@ func TestInjected(t *testing.T) {
 				}
 				check("the sidecar's token", side.env("DAPR_API_TOKEN"), tokens[name])
 				check("the app's token", app.env("ORDERSAGA_APP_API_TOKEN"), side.env("APP_API_TOKEN"))
-				// A component may name only what the annotation has brought.
+				// A component may refer only to variables from the annotation.
 				may := strings.Fields(side.env("DAPR_ENV_KEYS"))
 				for _, c := range all {
 					for _, m := range c.Spec.Metadata {
@@ -116,8 +115,7 @@ func TestInjected(t *testing.T) {
 	}
 }
 
-// named is the pod's metadata with the name and the namespace that its
-// controller gives it.
+// named returns the pod's metadata with the name and namespace that its controller sets.
 func named(o object) map[string]any {
 	m := maps.Clone(o.Spec.Template.Metadata)
 	m["name"], m["namespace"] = o.Metadata.Name+"-x", o.Metadata.Namespace
@@ -132,25 +130,25 @@ func (p pod) sidecar(t *testing.T, native bool) (side, app container) {
 	}
 	at := slices.IndexFunc(where, func(c container) bool { return c.Name == "daprd" })
 	if at < 0 || (where[at].RestartPolicy == "Always") != native {
-		t.Fatalf("no sidecar: %+v", p.Spec)
+		t.Fatalf("pod has no daprd with the expected restart policy: %+v", p.Spec)
 	}
 	return where[at], p.Spec.Containers[0]
 }
 
-// outlasts: the pod lives longer than the worker may take to end, and so does a
-// sidecar that is told to end at the same time.
+// outlasts checks that the pod's grace period is longer than the worker's shutdown
+// timeout. A sidecar that stops at the same time as the worker must wait for it too.
 func (p pod) outlasts(t *testing.T, side, app container) {
 	t.Helper()
 	drain, err := time.ParseDuration(app.env("ORDERSAGA_SHUTDOWN_TIMEOUT"))
 	must(t, err)
 	if grace := time.Duration(p.Spec.TerminationGracePeriodSeconds) * time.Second; grace < drain+10*time.Second {
-		t.Errorf("the pod is killed after %s, the worker may drain for %s", grace, drain)
+		t.Errorf("the pod is killed after %s, but the worker may drain for %s", grace, drain)
 	}
-	if side.RestartPolicy == "Always" { // native: it ends after the worker
+	if side.RestartPolicy == "Always" { // native: it stops after the worker
 		return
 	}
 	if stays, err := time.ParseDuration(side.flag("--dapr-block-shutdown-duration")); err != nil || stays < drain {
-		t.Errorf("the sidecar ends after %s, the worker may drain for %s: %v", stays, drain, err)
+		t.Errorf("the sidecar stops after %s, but the worker may drain for %s (error %v)", stays, drain, err)
 	}
 }
 
@@ -169,7 +167,7 @@ func decode(t *testing.T, manifests string) (all []object) {
 		if errors.Is(err, io.EOF) {
 			return all
 		}
-		if err != nil && strings.Contains(err.Error(), "cannot unmarshal") { // another kind has something else there
+		if err != nil && strings.Contains(err.Error(), "cannot unmarshal") { // another kind has another type there
 			continue
 		}
 		must(t, err)

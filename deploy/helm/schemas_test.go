@@ -16,22 +16,26 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// source is a module that ships schemas, at the version that a module of ours
+// source is a Go module that contains schemas, at the version that the module in within
 // requires.
 type source struct{ within, module, files string }
 
 var (
-	kubernetes = source{"../../tools/kube/kubernetes", "k8s.io/kubernetes", "api/openapi-spec/swagger.json"}
-	// crds are the others' kinds.
+	kubernetes = source{within: "../../tools/kube/kubernetes", module: "k8s.io/kubernetes", files: "api/openapi-spec/swagger.json"}
+	// crds are the schemas of Dapr, KEDA and the Prometheus operator.
 	crds = []source{
-		{"../../tools/dapr", "github.com/dapr/dapr", "charts/dapr/crds/*.yaml"},
-		{"../../tools/kube/keda", "github.com/kedacore/keda/v2", "config/crd/bases/*.yaml"},
-		// Nothing of ours builds it.
-		{".", "github.com/prometheus-operator/prometheus-operator@v0.88.0", "example/prometheus-operator-crd/*.yaml"},
+		{within: "../../tools/dapr", module: "github.com/dapr/dapr", files: "charts/dapr/crds/*.yaml"},
+		{within: "../../tools/kube/keda", module: "github.com/kedacore/keda/v2", files: "config/crd/bases/*.yaml"},
+		// No module of this repository requires it.
+		{
+			within: ".", module: "github.com/prometheus-operator/prometheus-operator@v0.88.0",
+			files: "example/prometheus-operator-crd/*.yaml",
+		},
 	}
 )
 
-// glob downloads the module unless it is in the module cache.
+// glob returns the module's schema files. It downloads the module if it is not in the
+// module cache.
 func (s source) glob(t *testing.T) []string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", s.module)
@@ -43,15 +47,14 @@ func (s source) glob(t *testing.T) []string {
 	}
 	found, err := filepath.Glob(filepath.Join(module.Dir, filepath.FromSlash(s.files)))
 	if err != nil || len(found) == 0 {
-		t.Fatalf("%s has no %s: %v", module.Dir, s.files, err)
+		t.Fatalf("%s has no files %s (error %v)", module.Dir, s.files, err)
 	}
 	return found
 }
 
 type schema = map[string]any
 
-// strict makes an OpenAPI schema one of JSON Schema that allows no field which
-// it does not know.
+// strict converts an OpenAPI schema to a JSON Schema that allows no unknown fields.
 func strict(v any) {
 	switch v := v.(type) {
 	case []any:
@@ -79,8 +82,8 @@ func strict(v any) {
 
 const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
-// writeSchemas writes a JSON schema for each kind to a folder, and returns what
-// kubeconform calls them.
+// writeSchemas writes a JSON schema for each kind to a folder. It returns their location
+// in kubeconform's template syntax.
 func writeSchemas(t *testing.T, dir string) (location string) {
 	t.Helper()
 	var api struct {
@@ -103,7 +106,7 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 	}
 	for name, d := range api.Definitions {
 		of, _ := d["x-kubernetes-group-version-kind"].([]any)
-		if len(of) != 1 { // the others are options of calls
+		if len(of) != 1 { // others are options of requests
 			continue
 		}
 		gvk := of[0].(schema)
@@ -140,7 +143,7 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 	return filepath.Join(dir, "{{ .Group }}_{{ .ResourceAPIVersion }}_{{ .ResourceKind }}.json")
 }
 
-// reachable are the definitions that those named refer to, and they.
+// reachable returns the named definitions and everything that they refer to.
 func reachable(all map[string]schema, names ...string) map[string]schema {
 	some := map[string]schema{}
 	var visit func(v any)
@@ -169,8 +172,8 @@ func reachable(all map[string]schema, names ...string) map[string]schema {
 	return some
 }
 
-// TestSchemas holds all that the chart makes against the schemas of Kubernetes,
-// Dapr, KEDA and the Prometheus operator, and sees that a mistake is found.
+// TestSchemas validates the rendered chart against the schemas of Kubernetes, Dapr, KEDA
+// and the Prometheus operator. Broken manifests must fail.
 func TestSchemas(t *testing.T) {
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())
@@ -183,12 +186,12 @@ func TestSchemas(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		out, err := conform(render(t, cases[name]...))
 		if err != nil {
-			t.Errorf("%s: %v\n%s", name, err, out)
+			t.Errorf("%s does not conform: %v\n%s", name, err, out)
 		}
 		t.Logf("%s: %s", name, out)
 	}
 	all := render(t, cases["production"]...)
-	for _, c := range []struct{ from, to, say string }{
+	for _, c := range []struct{ from, to, want string }{
 		{"terminationGracePeriodSeconds:", "terminationGraceSeconds:", "Deployment ordersaga-api is invalid"},
 		{"cooldownPeriod: 300", "cooldown: 300", "ScaledObject ordersaga-worker is invalid"},
 		{"pollingInterval: 15", "pollingInterval: often", "ScaledObject ordersaga-worker is invalid"},
@@ -201,8 +204,8 @@ func TestSchemas(t *testing.T) {
 		{"kind: ConfigMap", "kind: Config", "could not find schema for Config"},
 	} {
 		broken := strings.ReplaceAll(all, c.from, c.to)
-		if out, err := conform(broken); broken == all || err == nil || !strings.Contains(out, c.say) {
-			t.Errorf("%s for %s: %v, must say %q\n%s", c.to, c.from, err, c.say, out)
+		if out, err := conform(broken); broken == all || err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%q in place of %q: error %v, want %q in\n%s", c.to, c.from, err, c.want, out)
 		}
 	}
 }
