@@ -42,6 +42,7 @@ type component struct {
 // TestDaprDoesNotRetryWhatTheSagaHandles: Dapr ignores Retry-After, so it must not
 // retry statuses that may have one. It must not retry a decline either.
 func TestDaprDoesNotRetryWhatTheSagaHandles(t *testing.T) {
+	t.Parallel()
 	for _, folder := range []string{"local", "aws"} {
 		var r resiliency
 		read(t, filepath.Join(folder, "resiliency.yaml"), &r)
@@ -71,11 +72,13 @@ func TestDaprDoesNotRetryWhatTheSagaHandles(t *testing.T) {
 // the caller's timeout. There is no circuit breaker: Dapr's would count a declined
 // card as a failure.
 func TestRetriesFitTheCallersTimeout(t *testing.T) {
+	t.Parallel()
 	for folder, payments := range map[string]time.Duration{
 		"local": 8 * time.Second,  // internal/devenv's daprPayment
 		"aws":   10 * time.Second, // the default of --payment-timeout
 	} {
 		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
 			var r resiliency
 			read(t, filepath.Join(folder, "resiliency.yaml"), &r)
 			if len(r.Spec.Policies.CircuitBreakers) > 0 {

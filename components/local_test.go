@@ -12,6 +12,7 @@ import (
 // TestWriteLocalWritesTheAddress: the state store's file contains the address
 // unchanged, for programs without the sidecars' environment.
 func TestWriteLocalWritesTheAddress(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{"sqlite", "redis", "postgresql"} {
 		for _, address := range []string{
 			"/data/state.db", "127.0.0.1:6379", "postgres://u:p%40ss@host:5432/db?sslmode=disable", `host=h user='it''s' password="a: b #c"`,

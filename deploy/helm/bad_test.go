@@ -7,6 +7,7 @@ import (
 
 // TestInvalidValuesAreReported: the error names the value and what is expected.
 func TestInvalidValuesAreReported(t *testing.T) {
+	t.Parallel()
 	const good = "state.address=redis:6379,payment.url=https://pay.example.com"
 	const scaled = good + ",autoscaling.enabled=true" +
 		",autoscaling.queue.url=https://sqs.us-east-1.amazonaws.com/1/OrderProcessingQueue"
@@ -77,6 +78,7 @@ func TestInvalidValuesAreReported(t *testing.T) {
 // TestMissingAPIsAreReported: the error lists, in one line, what the cluster lacks of
 // Dapr, KEDA and the Prometheus operator.
 func TestMissingAPIsAreReported(t *testing.T) {
+	t.Parallel()
 	all := []string{"-f", chart + "/values-production.yaml"}
 	for _, c := range []struct {
 		want  string

@@ -92,8 +92,10 @@ func render(t *testing.T, flags ...string) string {
 }
 
 func TestLint(t *testing.T) {
+	t.Parallel()
 	for name, flags := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var values []string // helm lint has no --api-versions
 			for i := 0; i < len(flags); i += 2 {
 				if flags[i] != "--api-versions" {
@@ -111,8 +113,10 @@ func TestLint(t *testing.T) {
 // TestGolden compares the rendered chart with the golden files, so that a review shows
 // every change.
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	for name, flags := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			same(t, filepath.Join("testdata", name+".golden.yaml"), []byte(render(t, flags...)))
 		})
 	}
@@ -151,6 +155,7 @@ func difference(a, b string) int {
 // TestServiceAccounts: the stack's roles trust the service accounts of a release called
 // ordersaga.
 func TestServiceAccounts(t *testing.T) {
+	t.Parallel()
 	stack, err := os.ReadFile("../cloudformation/ordersaga.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 // production values, rejected with invalid ones, rolled back and uninstalled. Nothing
 // is left behind.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := cluster{T: t, Cluster: kube.Start(t), home: t.TempDir()}
 	first := []string{"--set", "state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"}
 	production := []string{"-f", chart + "/values-production.yaml"}
@@ -161,7 +162,7 @@ func (c cluster) list(kind string, each func(name string, replicas int)) {
 		}
 	}
 	path += "/namespaces/default/" + parts[len(parts)-1] + "?labelSelector=app.kubernetes.io/instance=ordersaga"
-	must(c.T, c.Get(c.Context(), path, &found))
+	testkit.Must(c.T, c.Get(c.Context(), path, &found))
 	for _, i := range found.Items {
 		each(i.Metadata.Name, i.Spec.Replicas)
 	}
@@ -171,5 +172,5 @@ func (c cluster) list(kind string, each func(name string, replicas int)) {
 func (c cluster) scale(workers int) {
 	c.Helper()
 	spec := map[string]any{"spec": map[string]any{"replicas": workers}}
-	must(c.T, c.Patch(c.Context(), "/apis/apps/v1/namespaces/default/deployments/ordersaga-worker", spec))
+	testkit.Must(c.T, c.Patch(c.Context(), "/apis/apps/v1/namespaces/default/deployments/ordersaga-worker", spec))
 }

@@ -64,6 +64,7 @@ func (c container) env(name string) string {
 // TestInjected runs the injector of the real Dapr on the chart's pods. The sidecars must
 // match the schemas of Kubernetes, their apps, and the components that they load.
 func TestInjected(t *testing.T) {
+	t.Parallel()
 	inject := testkit.Pinned(t, "dapr-inject", "helm")
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())
@@ -78,12 +79,13 @@ func TestInjected(t *testing.T) {
 				continue
 			}
 			t.Run(name+"/"+o.Metadata.Name, func(t *testing.T) {
+				t.Parallel()
 				raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": named(o), "spec": o.Spec.Template.Spec})
-				must(t, err)
+				testkit.Must(t, err)
 				injected := pipe(t, raw, inject)
 				pipe(t, injected, kubeconform, "-strict", "-schema-location", location, "-")
 				var p pod
-				must(t, json.Unmarshal(injected, &p))
+				testkit.Must(t, json.Unmarshal(injected, &p))
 				side, app := p.sidecar(t, name != "elsewhere")
 				check := func(what, got, want string) {
 					if got != want {
@@ -140,7 +142,7 @@ func (p pod) sidecar(t *testing.T, native bool) (side, app container) {
 func (p pod) outlasts(t *testing.T, side, app container) {
 	t.Helper()
 	drain, err := time.ParseDuration(app.env("ORDERSAGA_SHUTDOWN_TIMEOUT"))
-	must(t, err)
+	testkit.Must(t, err)
 	if grace := time.Duration(p.Spec.TerminationGracePeriodSeconds) * time.Second; grace < drain+10*time.Second {
 		t.Errorf("the pod is killed after %s, but the worker may drain for %s", grace, drain)
 	}
@@ -170,7 +172,7 @@ func decode(t *testing.T, manifests string) (all []object) {
 		if err != nil && strings.Contains(err.Error(), "cannot unmarshal") { // another kind has another type there
 			continue
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		all = append(all, o)
 	}
 }

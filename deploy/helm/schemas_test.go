@@ -90,19 +90,19 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 		Definitions map[string]schema `json:"definitions"`
 	}
 	b, err := os.ReadFile(kubernetes.glob(t)[0])
-	must(t, err)
-	must(t, json.Unmarshal(b, &api))
+	testkit.Must(t, err)
+	testkit.Must(t, json.Unmarshal(b, &api))
 	for _, d := range api.Definitions {
 		strict(d)
 	}
 	write := func(group, version, kind string, root schema, names ...string) {
 		root["definitions"] = reachable(api.Definitions, names...)
 		b, err := json.Marshal(root)
-		must(t, err)
+		testkit.Must(t, err)
 		if group == "" {
 			group = version
 		}
-		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s_%s_%s.json", group, version, strings.ToLower(kind))), b, 0o600))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s_%s_%s.json", group, version, strings.ToLower(kind))), b, 0o600))
 	}
 	for name, d := range api.Definitions {
 		of, _ := d["x-kubernetes-group-version-kind"].([]any)
@@ -128,8 +128,8 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 				}
 			}
 			b, err := os.ReadFile(file)
-			must(t, err)
-			must(t, yaml.Unmarshal(b, &crd))
+			testkit.Must(t, err)
+			testkit.Must(t, yaml.Unmarshal(b, &crd))
 			for _, v := range crd.Spec.Versions {
 				root := v.Schema.OpenAPIV3Schema
 				fields := root["properties"].(schema)
@@ -175,6 +175,7 @@ func reachable(all map[string]schema, names ...string) map[string]schema {
 // TestSchemas validates the rendered chart against the schemas of Kubernetes, Dapr, KEDA
 // and the Prometheus operator. Broken manifests must fail.
 func TestSchemas(t *testing.T) {
+	t.Parallel()
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())
 	conform := func(manifests string) (string, error) {
@@ -207,12 +208,5 @@ func TestSchemas(t *testing.T) {
 		if out, err := conform(broken); broken == all || err == nil || !strings.Contains(out, c.want) {
 			t.Errorf("%q in place of %q: error %v, want %q in\n%s", c.to, c.from, err, c.want, out)
 		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
