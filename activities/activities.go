@@ -16,6 +16,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -50,7 +51,7 @@ type Payments interface {
 // Shipments is what the activities use of *shipment.Publisher.
 type Shipments interface {
 	RequestShipment(ctx context.Context, o order.Order) error
-	Notify(ctx context.Context, o order.Order, kind shipment.Kind, why shipment.Code) error
+	Notify(ctx context.Context, o order.Order, kind events.NotificationKind, why events.ReasonCode) error
 }
 
 // Activities holds what the steps work with.
@@ -110,7 +111,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	}
 	if res.Status == order.StatusRejected {
 		stop := &saga.Stop{Status: string(res.Status), Reason: fmt.Sprintf("out of stock: %v", res.ShortSKUs)}
-		if err := a.notifyUnread(ctx, s.Order, shipment.Rejected, shipment.OutOfStock); err != nil {
+		if err := a.notifyUnread(ctx, s.Order, events.NotifyRejected, events.ReasonOutOfStock); err != nil {
 			return workflows.State{}, err // tried again; ReleaseStock has the last word
 		}
 		a.ended(s, End{Status: res.Status})
@@ -227,7 +228,7 @@ func (a Activities) tell(ctx context.Context, s workflows.State, rec orderstore.
 }
 
 // untold notes that the customer was not told.
-func (a Activities) untold(ctx context.Context, s workflows.State, kind shipment.Kind, why error) error {
+func (a Activities) untold(ctx context.Context, s workflows.State, kind events.NotificationKind, why error) error {
 	return a.Stock.AddNote(ctx, s.Order.OrderID, orderstore.Note{Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error()})
 }
 
@@ -366,7 +367,7 @@ func (a Activities) refunded(ctx context.Context, o order.Order, rec orderstore.
 	if rec.Status.Terminal() {
 		ends = rec.Status
 	}
-	return a.notify(ctx, o, rec, shipment.Refunded, codeOf(ends, rec))
+	return a.notify(ctx, o, rec, events.NotifyRefunded, codeOf(ends, rec))
 }
 
 // RequestShipment asks the carrier to ship. The order's record changes first:
@@ -442,15 +443,15 @@ func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (work
 		}
 		a.ended(s, End{Status: order.StatusCompleted})
 	}
-	if err := a.notify(ctx, s.Order, rec, shipment.Confirmed, ""); err != nil {
-		return workflows.State{}, a.untold(ctx, s, shipment.Confirmed, err)
+	if err := a.notify(ctx, s.Order, rec, events.NotifyConfirmed, ""); err != nil {
+		return workflows.State{}, a.untold(ctx, s, events.NotifyConfirmed, err)
 	}
 	return workflows.State{}, nil
 }
 
 // complete tells the customer first: an order that looks finished is.
 func (a Activities) complete(ctx context.Context, s workflows.State, rec orderstore.Record) error {
-	if err := a.notify(ctx, s.Order, rec, shipment.Confirmed, ""); err != nil {
+	if err := a.notify(ctx, s.Order, rec, events.NotifyConfirmed, ""); err != nil {
 		return err
 	}
 	err := a.Stock.Sell(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID, s.Order.Demand()...)
@@ -504,8 +505,8 @@ func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause
 	if err := a.Stock.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause); err != nil && !errors.Is(err, orderstore.ErrFinished) {
 		return err
 	}
-	if err := a.notifyUnread(ctx, s.Order, shipment.Delayed, ""); err != nil {
-		return a.untold(ctx, s, shipment.Delayed, err)
+	if err := a.notifyUnread(ctx, s.Order, events.NotifyDelayed, ""); err != nil {
+		return a.untold(ctx, s, events.NotifyDelayed, err)
 	}
 	return nil
 }

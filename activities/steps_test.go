@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -417,9 +418,9 @@ func TestReleaseStock(t *testing.T) {
 	b := newBench(t)
 	for _, c := range []struct {
 		status order.Status
-		kind   shipment.Kind
+		kind   events.NotificationKind
 	}{
-		{order.StatusDeclined, shipment.Declined}, {order.StatusCancelled, shipment.Cancelled}, {order.StatusFailed, shipment.Failed},
+		{order.StatusDeclined, events.NotifyDeclined}, {order.StatusCancelled, events.NotifyCancelled}, {order.StatusFailed, events.NotifyFailed},
 	} {
 		s := b.accept(string(c.status), "tok_ok")
 		b.do(workflows.ReserveStock, s)

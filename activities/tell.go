@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
@@ -19,7 +19,7 @@ func whose(o order.Order, rec orderstore.Record) order.Order {
 }
 
 // notify tells who placed an order, unless they were forgotten.
-func (a Activities) notify(ctx context.Context, o order.Order, rec orderstore.Record, kind shipment.Kind, why shipment.Code) error {
+func (a Activities) notify(ctx context.Context, o order.Order, rec orderstore.Record, kind events.NotificationKind, why events.ReasonCode) error {
 	o = whose(o, rec)
 	if rec.Forgotten || o.CustomerID == "" {
 		return nil
@@ -29,7 +29,7 @@ func (a Activities) notify(ctx context.Context, o order.Order, rec orderstore.Re
 
 // notifyUnread is notify for a step that has not read the order's record. It does
 // unless the order says whose it is: whole may have read it.
-func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipment.Kind, why shipment.Code) error {
+func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind events.NotificationKind, why events.ReasonCode) error {
 	var rec orderstore.Record
 	var err error
 	if o.CustomerID == "" {
@@ -46,7 +46,7 @@ func (a Activities) notifyUnread(ctx context.Context, o order.Order, kind shipme
 func (a Activities) Inform(ctx context.Context, rec orderstore.Record, final order.Status) error {
 	o, why := order.Order{OrderID: rec.OrderID}, codeOf(final, rec)
 	if rec.RefundID != "" {
-		if err := a.notify(ctx, o, rec, shipment.Refunded, why); err != nil {
+		if err := a.notify(ctx, o, rec, events.NotifyRefunded, why); err != nil {
 			return err
 		}
 	}
@@ -54,29 +54,29 @@ func (a Activities) Inform(ctx context.Context, rec orderstore.Record, final ord
 }
 
 // kindOf is the notification of an order that ends without completing.
-func kindOf(final order.Status) shipment.Kind {
-	return cmp.Or(map[order.Status]shipment.Kind{
-		order.StatusDeclined: shipment.Declined, order.StatusRejected: shipment.Rejected, order.StatusCancelled: shipment.Cancelled,
-	}[final], shipment.Failed)
+func kindOf(final order.Status) events.NotificationKind {
+	return cmp.Or(map[order.Status]events.NotificationKind{
+		order.StatusDeclined: events.NotifyDeclined, order.StatusRejected: events.NotifyRejected, order.StatusCancelled: events.NotifyCancelled,
+	}[final], events.NotifyFailed)
 }
 
 // codeOf is the reason code of that notification. It depends on the order's record,
 // never on texts: those were written for colleagues, or by programs, and sagas that
 // an older release has begun carry nothing else.
-func codeOf(final order.Status, rec orderstore.Record) shipment.Code {
+func codeOf(final order.Status, rec orderstore.Record) events.ReasonCode {
 	switch final { //nolint:exhaustive // all others
 	case order.StatusRejected:
-		return shipment.OutOfStock
+		return events.ReasonOutOfStock
 	case order.StatusDeclined:
-		return shipment.PaymentDeclined
+		return events.ReasonPaymentDeclined
 	case order.StatusCancelled:
 		if rec.CancelRequested && rec.CancelledFor() == orderstore.Customer {
-			return shipment.CancelledByCustomer
+			return events.ReasonCancelledByCustomer
 		}
-		return shipment.CancelledByShop
+		return events.ReasonCancelledByShop
 	}
 	if rec.Carrier == orderstore.Refused {
-		return shipment.RefusedByCarrier
+		return events.ReasonRefusedByCarrier
 	}
-	return shipment.Technical
+	return events.ReasonTechnical
 }

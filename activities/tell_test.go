@@ -12,6 +12,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -55,21 +56,21 @@ func TestCustomersGetACode(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(b *bench, id string)
 		status  order.Status
-		kind    shipment.Kind
-		code    shipment.Code
+		kind    events.NotificationKind
+		code    events.ReasonCode
 	}{
-		"declined":    {nil, order.StatusDeclined, shipment.Declined, shipment.PaymentDeclined},
-		"short":       {nil, order.StatusRejected, shipment.Rejected, shipment.OutOfStock},
-		"technical":   {nil, order.StatusFailed, shipment.Failed, shipment.Technical},
-		"refused":     {refuse, order.StatusFailed, shipment.Failed, shipment.RefusedByCarrier},
-		"by-customer": {cancel(orderstore.Customer), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByCustomer},
-		"by-shop":     {cancel(orderstore.Shop), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
-		"nobody-says": {cancel(""), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop}, // of an older release
-		"not-kept":    {nil, order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},        // by a durable-task client
-		"rejected":    {decide(orderstore.Rejected), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
-		"expired":     {decide(orderstore.Expired), order.StatusCancelled, shipment.Cancelled, shipment.CancelledByShop},
+		"declined":    {nil, order.StatusDeclined, events.NotifyDeclined, events.ReasonPaymentDeclined},
+		"short":       {nil, order.StatusRejected, events.NotifyRejected, events.ReasonOutOfStock},
+		"technical":   {nil, order.StatusFailed, events.NotifyFailed, events.ReasonTechnical},
+		"refused":     {refuse, order.StatusFailed, events.NotifyFailed, events.ReasonRefusedByCarrier},
+		"by-customer": {cancel(orderstore.Customer), order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByCustomer},
+		"by-shop":     {cancel(orderstore.Shop), order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByShop},
+		"nobody-says": {cancel(""), order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByShop}, // of an older release
+		"not-kept":    {nil, order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByShop},        // by a durable-task client
+		"rejected":    {decide(orderstore.Rejected), order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByShop},
+		"expired":     {decide(orderstore.Expired), order.StatusCancelled, events.NotifyCancelled, events.ReasonCancelledByShop},
 		// It was going to fail when the customer asked.
-		"fails-first": {cancel(orderstore.Customer), order.StatusFailed, shipment.Failed, shipment.Technical},
+		"fails-first": {cancel(orderstore.Customer), order.StatusFailed, events.NotifyFailed, events.ReasonTechnical},
 	} {
 		s := b.accept(name, "tok_ok")
 		next := order.StatusReserved
@@ -94,9 +95,9 @@ func TestCustomersGetACode(t *testing.T) {
 		if failure := b.undo(workflows.ReleaseStock, s, c.status, inside); failure != "" {
 			t.Errorf("%s: %s", name, failure)
 		}
-		var told shipment.Notification
+		var told events.Notification
 		text := b.next(b.told, &told)
-		want := shipment.Notification{SpecVersion: 1, NotificationID: name + "-" + string(c.kind), Type: c.kind, OrderID: name, CustomerID: "c-1", ReasonCode: c.code, Reason: told.Reason}
+		want := events.Notification{SpecVersion: 1, NotificationID: name + "-" + string(c.kind), Type: c.kind, OrderID: name, CustomerID: "c-1", ReasonCode: c.code, Reason: told.Reason}
 		if told != want || told.Reason == "" || strings.Contains(text, "ann@") || strings.Contains(text, "10.0") {
 			t.Errorf("%s: %s", name, text)
 		}
@@ -108,13 +109,13 @@ func TestCustomersGetACode(t *testing.T) {
 }
 
 // refunds expects that the customer hears of a refund, and why by a code.
-func (b *bench) refunds(s workflows.State, status order.Status, inside string, code shipment.Code) {
+func (b *bench) refunds(s workflows.State, status order.Status, inside string, code events.ReasonCode) {
 	b.Helper()
 	if failure := b.undo(workflows.RefundPayment, s, status, inside); failure != "" {
 		b.Error(failure)
 	}
-	var told shipment.Notification
-	if text := b.next(b.told, &told); told.Type != shipment.Refunded || told.ReasonCode != code || told.CustomerID != "c-1" || strings.Contains(text, "ann@") {
+	var told events.Notification
+	if text := b.next(b.told, &told); told.Type != events.NotifyRefunded || told.ReasonCode != code || told.CustomerID != "c-1" || strings.Contains(text, "ann@") {
 		b.Errorf("%s: %s", s.Order.OrderID, text)
 	}
 }
@@ -143,13 +144,13 @@ func TestStepsReadWhoseOrderItIs(t *testing.T) {
 	if n := b.Clients.Calls() - calls; n != 4 { // mark, ask, tell, sell: the mark's answer says whose it is
 		t.Errorf("%d calls", n)
 	}
-	var asked shipment.Request
+	var asked events.ShipmentRequest
 	b.next(b.asked, &asked)
 	if asked.ShipTo == nil || *asked.ShipTo != where {
 		t.Errorf("it goes to %+v", asked.ShipTo)
 	}
-	var told shipment.Notification
-	if text := b.next(b.told, &told); told.CustomerID != "c-1" || told.Type != shipment.Confirmed {
+	var told events.Notification
+	if text := b.next(b.told, &told); told.CustomerID != "c-1" || told.Type != events.NotifyConfirmed {
 		t.Error(text)
 	}
 
@@ -159,7 +160,7 @@ func TestStepsReadWhoseOrderItIs(t *testing.T) {
 	b.must(err)
 	short.Order = short.Order.ForHistory()
 	b.do(workflows.ReserveStock, short)
-	if text := b.next(b.told, &told); told.CustomerID != "c-1" || told.ReasonCode != shipment.OutOfStock {
+	if text := b.next(b.told, &told); told.CustomerID != "c-1" || told.ReasonCode != events.ReasonOutOfStock {
 		t.Error(text)
 	}
 }

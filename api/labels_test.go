@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -48,7 +49,7 @@ func TestLabelsAreClosedSets(t *testing.T) {
 	for path := range doc.Paths {
 		routes = append(routes, path)
 	}
-	queues := []string{order.QueueOrderProcessing, order.QueueCarrierRequests, order.QueueCarrierAnswers, "orders", "carrier"}
+	queues := []string{events.QueueOrderProcessing, events.QueueCarrierRequests, events.QueueCarrierAnswers, "orders", "carrier"}
 	of := map[string][]string{ // a metric's own before those of a name
 		"ordersaga_activity_seconds outcome":      {"done", "stopped", "failed"},
 		"ordersaga_intake_messages_total outcome": {"done", "poison", "retry"},

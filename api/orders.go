@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -55,7 +56,7 @@ func (s *server) orders(h huma.API) {
 	h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[order.Order](), true, "Order")
 	// What order.Parse takes besides the order itself; it refuses all else.
 	properties := h.OpenAPI().Components.Schemas.Map()["Order"].Properties
-	properties["type"] = &huma.Schema{Type: huma.TypeString, Enum: []any{order.EventPlaced}, Description: "May be left out."}
+	properties["type"] = &huma.Schema{Type: huma.TypeString, Enum: []any{events.TypeOrderPlaced}, Description: "May be left out."}
 	properties["metadata"] = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "For the producer's own use: neither read nor kept."}
 	body := &huma.RequestBody{Required: true, Description: "An OrderPlaced event, version 1."}
 	conflict := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -95,7 +95,7 @@ func (c client) twice(path, body, name, first, second string) answer {
 }
 
 // asked takes the next shipment request out of a queue.
-func (c client) asked(queue string) (r shipment.Request) {
+func (c client) asked(queue string) (r events.ShipmentRequest) {
 	c.t.Helper()
 	testkit.Eventually(c.t, "a shipment is requested", func() error {
 		out, err := c.Clients.SQS.ReceiveMessage(c.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, WaitTimeSeconds: 5})

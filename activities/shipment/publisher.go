@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -25,7 +26,7 @@ type Publisher struct{ bus Bus }
 // New makes a publisher straight to SNS, with the topics' ARNs.
 func New(client snspublisher.SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
 	return Over(snsBus{
-		order.TopicShipmentEvents: snspublisher.New(client, shipmentTopicARN), order.TopicCustomerNotifications: snspublisher.New(client, customerTopicARN),
+		events.TopicShipmentEvents: snspublisher.New(client, shipmentTopicARN), events.TopicCustomerNotifications: snspublisher.New(client, customerTopicARN),
 	})
 }
 
@@ -35,78 +36,19 @@ func Over(bus Bus) *Publisher { return &Publisher{bus} }
 // ID is the shipment id of an order: an order ships once.
 func ID(orderID string) string { return "shp-" + orderID }
 
-// Request is the ShipmentRequested event, version 1.
-type Request struct {
-	SpecVersion int            `json:"specVersion"`
-	Type        string         `json:"type"`
-	ShipmentID  string         `json:"shipmentId"`
-	OrderID     string         `json:"orderId"`
-	Lines       []order.Demand `json:"lines"`
-	ShipTo      *order.Address `json:"shipTo"`
-}
-
 // RequestShipment publishes the request for an order.
 func (p *Publisher) RequestShipment(ctx context.Context, o order.Order) error {
-	const kind = order.EventShipmentRequested
-	return p.publish(ctx, order.TopicShipmentEvents, kind, o.OrderID, Request{
+	const kind = events.TypeShipmentRequested
+	return p.publish(ctx, events.TopicShipmentEvents, kind, o.OrderID, events.ShipmentRequest{
 		SpecVersion: 1, Type: kind, ShipmentID: ID(o.OrderID), OrderID: o.OrderID, Lines: o.Demand(), ShipTo: o.ShipTo,
 	})
 }
 
-// Kind is what a customer is told.
-type Kind string
-
-// Kinds of notification.
-const (
-	Confirmed Kind = "confirmed"
-	Rejected  Kind = "rejected"
-	Declined  Kind = "declined"
-	Cancelled Kind = "cancelled"
-	Delayed   Kind = "delayed"
-	Refunded  Kind = "refunded"
-	Failed    Kind = "failed"
-)
-
-// Code is why: one of few reasons that are meant for customers. Notes, names of
-// staff and errors stay inside. "" gives none.
-type Code string
-
-// Codes.
-const (
-	OutOfStock          Code = "out_of_stock"
-	PaymentDeclined     Code = "payment_declined"
-	RefusedByCarrier    Code = "refused_by_carrier"
-	CancelledByCustomer Code = "cancelled_by_customer"
-	CancelledByShop     Code = "cancelled_by_shop"
-	Technical           Code = "technical"
-)
-
-// texts say the codes in words.
-var texts = map[Code]string{
-	OutOfStock:          "Something you ordered is out of stock.",
-	PaymentDeclined:     "The payment was declined.",
-	RefusedByCarrier:    "The carrier cannot deliver the order.",
-	CancelledByCustomer: "You have cancelled the order.",
-	CancelledByShop:     "The shop has cancelled the order.",
-	Technical:           "A technical problem has kept the order from being carried out.",
-}
-
-// Notification is the message to the customer, version 1.
-type Notification struct {
-	SpecVersion    int    `json:"specVersion"`
-	NotificationID string `json:"notificationId"` // the same for a repetition
-	Type           Kind   `json:"type"`
-	OrderID        string `json:"orderId"`
-	CustomerID     string `json:"customerId"`
-	ReasonCode     Code   `json:"reasonCode,omitempty"`
-	Reason         string `json:"reason,omitempty"` // ReasonCode in words
-}
-
 // Notify tells the customer of an order.
-func (p *Publisher) Notify(ctx context.Context, o order.Order, kind Kind, why Code) error {
-	return p.publish(ctx, order.TopicCustomerNotifications, string(kind), o.OrderID, Notification{
+func (p *Publisher) Notify(ctx context.Context, o order.Order, kind events.NotificationKind, why events.ReasonCode) error {
+	return p.publish(ctx, events.TopicCustomerNotifications, string(kind), o.OrderID, events.Notification{
 		SpecVersion: 1, NotificationID: o.OrderID + "-" + string(kind), Type: kind,
-		OrderID: o.OrderID, CustomerID: o.CustomerID, ReasonCode: why, Reason: texts[why],
+		OrderID: o.OrderID, CustomerID: o.CustomerID, ReasonCode: why, Reason: why.Text(),
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -65,11 +66,11 @@ func TestRequestShipment(t *testing.T) {
 		}
 		m := next(t, a, q)
 		wantAttributes(t, m, "ShipmentRequested")
-		var got shipment.Request
+		var got events.ShipmentRequest
 		if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
 			t.Fatal(err)
 		}
-		want := shipment.Request{
+		want := events.ShipmentRequest{
 			SpecVersion: 1, Type: "ShipmentRequested", ShipmentID: shipment.ID("o-1"), OrderID: "o-1",
 			Lines: []order.Demand{{SKU: "A", Quantity: 2}, {SKU: "B", Quantity: 4}}, ShipTo: o.ShipTo,
 		}
@@ -83,16 +84,16 @@ func TestNotify(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	q := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	p := shipment.New(a.Clients.SNS, a.Resources.ShipmentTopic, a.Resources.CustomerTopic)
-	for kind, why := range map[shipment.Kind]struct {
-		code shipment.Code
+	for kind, why := range map[events.NotificationKind]struct {
+		code events.ReasonCode
 		text string
 	}{
-		shipment.Confirmed: {}, shipment.Delayed: {},
-		shipment.Rejected:  {shipment.OutOfStock, "Something you ordered is out of stock."},
-		shipment.Declined:  {shipment.PaymentDeclined, "The payment was declined."},
-		shipment.Cancelled: {shipment.CancelledByShop, "The shop has cancelled the order."},
-		shipment.Refunded:  {shipment.CancelledByCustomer, "You have cancelled the order."},
-		shipment.Failed:    {shipment.Technical, "A technical problem has kept the order from being carried out."},
+		events.NotifyConfirmed: {}, events.NotifyDelayed: {},
+		events.NotifyRejected:  {events.ReasonOutOfStock, "Something you ordered is out of stock."},
+		events.NotifyDeclined:  {events.ReasonPaymentDeclined, "The payment was declined."},
+		events.NotifyCancelled: {events.ReasonCancelledByShop, "The shop has cancelled the order."},
+		events.NotifyRefunded:  {events.ReasonCancelledByCustomer, "You have cancelled the order."},
+		events.NotifyFailed:    {events.ReasonTechnical, "A technical problem has kept the order from being carried out."},
 	} {
 		for range 2 {
 			if err := p.Notify(t.Context(), o, kind, why.code); err != nil {
@@ -100,11 +101,11 @@ func TestNotify(t *testing.T) {
 			}
 			m := next(t, a, q)
 			wantAttributes(t, m, string(kind))
-			var got shipment.Notification
+			var got events.Notification
 			if err := json.Unmarshal([]byte(*m.Body), &got); err != nil {
 				t.Fatal(err)
 			}
-			want := shipment.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", ReasonCode: why.code, Reason: why.text}
+			want := events.Notification{SpecVersion: 1, NotificationID: "o-1-" + string(kind), Type: kind, OrderID: "o-1", CustomerID: "c-1", ReasonCode: why.code, Reason: why.text}
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
@@ -118,7 +119,7 @@ func TestPublishSaysForWhichOrderItFailed(t *testing.T) {
 	if err := p.RequestShipment(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), "publish ShipmentRequested for order o-1: ") {
 		t.Errorf("%v", err)
 	}
-	if err := p.Notify(t.Context(), o, shipment.Delayed, ""); err == nil || !strings.HasPrefix(err.Error(), "publish delayed for order o-1: ") {
+	if err := p.Notify(t.Context(), o, events.NotifyDelayed, ""); err == nil || !strings.HasPrefix(err.Error(), "publish delayed for order o-1: ") {
 		t.Errorf("%v", err)
 	}
 }

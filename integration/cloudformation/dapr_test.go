@@ -15,7 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
-	"github.com/ordersaga/ordersaga/internal/order"
+
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -41,7 +42,7 @@ func TestDaprsRoles(t *testing.T) {
 	call(http.MethodPost, "/v1.0/state/cursorstore", `[{"key":"k","value":"v"}]`)
 	call(http.MethodGet, "/v1.0/state/cursorstore/k", "")
 	call(http.MethodDelete, "/v1.0/state/cursorstore/k", "")
-	for _, topic := range []string{order.TopicShipmentEvents, order.TopicCustomerNotifications} {
+	for _, topic := range []string{events.TopicShipmentEvents, events.TopicCustomerNotifications} {
 		call(http.MethodPost, "/v1.0/publish/orderpubsub/"+topic, `{}`)
 	}
 	cluster.Stop()
@@ -66,7 +67,7 @@ func TestDaprsRoles(t *testing.T) {
 	testkit.Eventually(t, "the message is deleted", func() error {
 		carrier.mu.Lock()
 		defer carrier.mu.Unlock()
-		if !carrier.used[right{"sqs:DeleteMessage", arn("sqs", order.QueueCarrierRequests)}] {
+		if !carrier.used[right{"sqs:DeleteMessage", arn("sqs", events.QueueCarrierRequests)}] {
 			return errors.New("not yet")
 		}
 		return nil

@@ -24,6 +24,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/devenv"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -198,13 +199,13 @@ func TestFunctions(t *testing.T) {
 	}
 	testkit.Eventually(t, "stock is delivered", level(orderstore.Level{SKU: "SKU-1", Available: 9, Received: 9}))
 	testkit.Eventually(t, "both messages are done", empty(lambda.QueueStockEvents))
-	publish(order.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
+	publish(events.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
 	testkit.Eventually(t, "an order is sold", level(orderstore.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
-	testkit.Eventually(t, "its message is done", empty(order.QueueOrderProcessing))
+	testkit.Eventually(t, "its message is done", empty(events.QueueOrderProcessing))
 
 	// What Lambda does itself with the roles:
 	// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-	for queue, r := range map[string]*recorder{lambda.QueueStockEvents: stocks, order.QueueOrderProcessing: intake} {
+	for queue, r := range map[string]*recorder{lambda.QueueStockEvents: stocks, events.QueueOrderProcessing: intake} {
 		for _, action := range []string{"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
 			r.add("sqs:"+action, arn("sqs", queue))
 		}

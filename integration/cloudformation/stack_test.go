@@ -21,10 +21,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/lambda"
-	"github.com/ordersaga/ordersaga/internal/order"
+
 	"github.com/ordersaga/ordersaga/internal/orderstore"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -77,7 +77,7 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 		t.Errorf("%s: %v", lambda.QueueStockEvents, q)
 	}
 	prefix := strings.TrimSuffix(found.OrderTopic, "OrderEvents")
-	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents), []string{lambda.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(stockevent.TypeAdjusted)})})
+	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents), []string{lambda.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(events.TypeStockAdjusted)})})
 	same(t, "stock levels", subscriptions(t, theirs, prefix+lambda.TopicStockLevels), []string(nil))
 	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEventsDLQ)})
 	must(t, err)
@@ -275,7 +275,7 @@ func (w world) alarms(queues map[string]bool) {
 			want[q] = "ApproximateNumberOfMessagesVisible 0"
 		}
 	}
-	for _, topic := range []string{order.TopicOrderEvents, order.TopicShipmentEvents, lambda.TopicStockEvents} {
+	for _, topic := range []string{events.TopicOrderEvents, events.TopicShipmentEvents, lambda.TopicStockEvents} {
 		want[topic] = "NumberOfNotificationsFilteredOut-InvalidMessageBody 0"
 	}
 	same(w.T, "alarms", got, want)

@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -38,8 +38,8 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 
 	_, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
 	must(t, err)
-	got, err := envelope.Unwrap(envelope.Message{Body: <-delivered}, "ShipmentRequested")
-	if err != nil || got.Kind != envelope.CloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
+	got, err := events.Unwrap(events.Message{Body: <-delivered}, "ShipmentRequested")
+	if err != nil || got.Kind != events.EnvelopeCloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
 		t.Errorf("%+v %v", got, err)
 	}
 	testkit.Eventually(t, "the message is gone from its queue", func() error {

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/worker"
@@ -29,7 +30,7 @@ func TestIntakeFunction(t *testing.T) {
 	s.SetStock(t, map[string]int64{"A": 1000})
 	_, err := s.Clients.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &s.Resources.OrderQueue, Attributes: map[string]string{
 		"VisibilityTimeout": "2",
-		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s","maxReceiveCount":"%d"}`, order.QueueOrderProcessingDLQ, receives),
+		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s","maxReceiveCount":"%d"}`, events.QueueOrderProcessingDLQ, receives),
 	}})
 	must(t, err)
 

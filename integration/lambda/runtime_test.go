@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -268,15 +268,15 @@ func (s *source) run(ctx context.Context) error {
 }
 
 func (s *source) batch(ctx context.Context, messages []types.Message) error {
-	var event events.SQSEvent
+	var event awsevents.SQSEvent
 	s.mu.Lock()
 	for _, m := range messages {
 		s.seen[*m.Body]++
-		attributes := map[string]events.SQSMessageAttribute{}
+		attributes := map[string]awsevents.SQSMessageAttribute{}
 		for name, a := range m.MessageAttributes {
-			attributes[name] = events.SQSMessageAttribute{DataType: *a.DataType, StringValue: a.StringValue, BinaryValue: a.BinaryValue}
+			attributes[name] = awsevents.SQSMessageAttribute{DataType: *a.DataType, StringValue: a.StringValue, BinaryValue: a.BinaryValue}
 		}
-		event.Records = append(event.Records, events.SQSMessage{
+		event.Records = append(event.Records, awsevents.SQSMessage{
 			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Md5OfBody: *m.MD5OfBody, Attributes: m.Attributes, MessageAttributes: attributes,
 			EventSource: "aws:sqs", EventSourceARN: "arn:aws:sqs:us-east-1:000000000000:" + s.queue[strings.LastIndex(s.queue, "/")+1:], AWSRegion: "us-east-1",
 		})
@@ -287,7 +287,7 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 		return err
 	}
 	answered, err := s.f.invoke(body)
-	var answer events.SQSEventResponse
+	var answer awsevents.SQSEventResponse
 	if err == nil {
 		err = json.Unmarshal(answered, &answer)
 	}

@@ -12,15 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -64,8 +64,8 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 	return s
 }
 
-func adjusted(id string, reason stockevent.Reason, lines ...stockevent.Line) string {
-	b, err := json.Marshal(stockevent.Adjusted{Type: stockevent.TypeAdjusted, EventID: id, Reason: reason, Lines: lines})
+func adjusted(id string, reason events.StockReason, lines ...events.StockLine) string {
+	b, err := json.Marshal(events.StockAdjusted{Type: events.TypeStockAdjusted, EventID: id, Reason: reason, Lines: lines})
 	if err != nil {
 		panic(err)
 	}
@@ -104,7 +104,7 @@ func (s *shop) heard() (available map[string]int64, times map[string]int) {
 			return available, times
 		}
 		for _, m := range out.Messages {
-			var e stockevent.Changed // LowStock has these fields too
+			var e events.StockChanged // LowStock has these fields too
 			must(s.t, json.Unmarshal([]byte(*m.Body), &e))
 			id := e.Type + " " + e.EventID
 			times[id]++
@@ -126,18 +126,18 @@ func TestStockFunction(t *testing.T) {
 	const receives = 3
 	s := newShop(t, receives, nil)
 	s.SetStock(t, map[string]int64{"A": 20, "B": 5})
-	delivery := adjusted("dn-1", stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 100}, stockevent.Line{SKU: "NEW", Quantity: 7})
+	delivery := adjusted("dn-1", events.Delivery, events.StockLine{SKU: "A", Quantity: 100}, events.StockLine{SKU: "NEW", Quantity: 7})
 	bad := []string{
-		adjusted("lost-2", stockevent.Correction, stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: -60}), // below zero
-		adjusted("dn-1", stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 999}),                                             // another event under a used id
+		adjusted("lost-2", events.Correction, events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: -60}), // below zero
+		adjusted("dn-1", events.Delivery, events.StockLine{SKU: "A", Quantity: 999}),                                              // another event under a used id
 		`{"type":"StockAdjusted","eventId":"?"`,
-		adjusted("typo", "gift", stockevent.Line{SKU: "A", Quantity: 1}),
+		adjusted("typo", "gift", events.StockLine{SKU: "A", Quantity: 1}),
 	}
 	s.publish(delivery, delivery)
 	s.publish(bad...)
 	s.publish(delivery,
-		adjusted("back-1", stockevent.Restock, stockevent.Line{SKU: "B", Quantity: 4}),
-		adjusted("lost-1", stockevent.Correction, stockevent.Line{SKU: "B", Quantity: -3}))
+		adjusted("back-1", events.Restock, events.StockLine{SKU: "B", Quantity: 4}),
+		adjusted("lost-1", events.Correction, events.StockLine{SKU: "B", Quantity: -3}))
 	background(t, s.source.run)
 	s.settled(len(bad))
 
@@ -193,7 +193,7 @@ func TestStockFunctionCrashes(t *testing.T) {
 	})
 	const n = 20
 	for i := range n {
-		s.publish(adjusted(fmt.Sprintf("dn-%d", i), stockevent.Delivery, stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: 100}))
+		s.publish(adjusted(fmt.Sprintf("dn-%d", i), events.Delivery, events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: 100}))
 	}
 	background(t, s.source.run)
 	s.settled(0)
@@ -216,10 +216,10 @@ func TestStockFunctionCrashes(t *testing.T) {
 // empty batch, and one event.
 func BenchmarkColdStart(b *testing.B) {
 	s := newShop(b, 20, nil)
-	for name, body := range map[string]string{"no messages": "", "one message": adjusted("e", stockevent.Restock, stockevent.Line{SKU: "A", Quantity: 1})} {
-		var event events.SQSEvent
+	for name, body := range map[string]string{"no messages": "", "one message": adjusted("e", events.Restock, events.StockLine{SKU: "A", Quantity: 1})} {
+		var event awsevents.SQSEvent
 		if body != "" {
-			event.Records = []events.SQSMessage{{MessageId: "m", Body: body}}
+			event.Records = []awsevents.SQSMessage{{MessageId: "m", Body: body}}
 		}
 		payload, err := json.Marshal(event)
 		must(b, err)

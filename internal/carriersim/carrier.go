@@ -29,7 +29,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -78,16 +78,6 @@ const (
 	Silent     = "silent"
 )
 
-// Answer is the carrier's event, version 1.
-type Answer struct {
-	SpecVersion int    `json:"specVersion"`
-	Type        string `json:"type"` // ShipmentDispatched or ShipmentRefused
-	ShipmentID  string `json:"shipmentId"`
-	OrderID     string `json:"orderId"`
-	TrackingID  string `json:"trackingId,omitempty"`
-	Reason      string `json:"reason,omitempty"`
-}
-
 // Open reads the book.
 func Open(o Options) (*Carrier, error) {
 	c := &Carrier{opt: o}
@@ -116,11 +106,11 @@ func (c *Carrier) Run(ctx context.Context) error {
 	return c.consumer.Run(ctx)
 }
 
-func (c *Carrier) handle(ctx context.Context, m envelope.Message) error {
-	return intake.Unwrapped(ctx, order.TopicShipmentEvents, m, c.request, order.EventShipmentRequested)
+func (c *Carrier) handle(ctx context.Context, m events.Message) error {
+	return intake.Unwrapped(ctx, events.TopicShipmentEvents, m, c.request, events.TypeShipmentRequested)
 }
 
-func (c *Carrier) request(ctx context.Context, e envelope.Event) error {
+func (c *Carrier) request(ctx context.Context, e events.Event) error {
 	var r struct {
 		Type, ShipmentID, OrderID string
 		ShipTo                    *order.Address
@@ -128,7 +118,7 @@ func (c *Carrier) request(ctx context.Context, e envelope.Event) error {
 	if err := json.Unmarshal(e.Payload, &r); err != nil {
 		return &intake.Poison{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
 	}
-	if r.Type != order.EventShipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
+	if r.Type != events.TypeShipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
 		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	tracing.Concerns(ctx, r.OrderID)
@@ -180,7 +170,7 @@ func (c *Carrier) snapshot(emit func([]byte) error) (err error) {
 }
 
 func (c *Carrier) answer(ctx context.Context, p Parcel) error {
-	a := Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: p.TrackingID}
+	a := events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: p.TrackingID}
 	if p.Outcome == Refused {
 		a.Type, a.Reason = "ShipmentRefused", "the carrier does not deliver there"
 	}
@@ -253,7 +243,7 @@ func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 	log := c.opt.Logger.With().Logger() // a context of its own, to which the order is added
 	ctx := log.WithContext(r.Context())
 	if err == nil {
-		err = c.handle(ctx, envelope.Message{Body: body})
+		err = c.handle(ctx, events.Message{Body: body})
 	}
 	if poison, ok := errors.AsType[*intake.Poison](err); ok {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request goes to the dead letters")

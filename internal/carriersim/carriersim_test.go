@@ -21,6 +21,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -102,7 +103,7 @@ func (s *sim) receive(url string, n int) (bodies []string) {
 	return bodies
 }
 
-func (s *sim) answer() (a carriersim.Answer) {
+func (s *sim) answer() (a events.CarrierAnswer) {
 	s.Helper()
 	if err := json.Unmarshal([]byte(s.receive(s.Resources.CarrierAnswers, 1)[0]), &a); err != nil {
 		s.Fatal(err)
@@ -154,7 +155,7 @@ func TestNamesDecide(t *testing.T) {
 	} {
 		for n := range 2 { // a repeated request is one parcel with the same answer
 			s.request(c.id, c.name)
-			want := carriersim.Answer{SpecVersion: 1, Type: c.answer, ShipmentID: "shp-" + c.id, OrderID: c.id, TrackingID: c.tracking, Reason: c.reason}
+			want := events.CarrierAnswer{SpecVersion: 1, Type: c.answer, ShipmentID: "shp-" + c.id, OrderID: c.id, TrackingID: c.tracking, Reason: c.reason}
 			if a := s.answer(); a != want {
 				t.Errorf("answer %+v, want %+v", a, want)
 			}

@@ -23,7 +23,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,8 +89,8 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 	if err != nil || first != second {
 		t.Errorf("%+v %v\nfirst %+v", second, err, first)
 	}
-	once(t, c, first.OrderTopic, first.OrderQueue, envelope.Raw)
-	once(t, c, first.ShipmentTopic, first.CarrierRequests, envelope.SNS)
+	once(t, c, first.OrderTopic, first.OrderQueue, events.EnvelopeNone)
+	once(t, c, first.ShipmentTopic, first.CarrierRequests, events.EnvelopeSNS)
 	for queue, dlq := range map[string]string{first.OrderQueue: "OrderProcessingQueue-dlq", first.CarrierAnswers: "CarrierAnswersQueue-dlq", first.CarrierRequests: "CarrierRequestsQueue-dlq"} {
 		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 		must(t, err)
@@ -105,7 +105,7 @@ func TestSetupTwiceIsHarmless(t *testing.T) {
 }
 
 // once publishes to a topic, and finds it on the queue once, wrapped as kind.
-func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kind) {
+func once(t *testing.T, c *cloud.Clients, topic, queue string, kind events.Envelope) {
 	t.Helper()
 	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String(`{"text":1}`)})
 	must(t, err)
@@ -114,7 +114,7 @@ func once(t *testing.T, c *cloud.Clients, topic, queue string, kind envelope.Kin
 	if len(out.Messages) != 1 {
 		t.Fatalf("%s: %d messages", queue, len(out.Messages))
 	}
-	if got, err := envelope.Unwrap(envelope.Message{Body: []byte(*out.Messages[0].Body)}); string(got.Payload) != `{"text":1}` || got.Kind != kind || err != nil {
+	if got, err := events.Unwrap(events.Message{Body: []byte(*out.Messages[0].Body)}); string(got.Payload) != `{"text":1}` || got.Kind != kind || err != nil {
 		t.Errorf("%s: %+v %v, want it in %s", queue, got, err, kind)
 	}
 }
@@ -131,10 +131,10 @@ func TestSetupMendsOldSubscriptions(t *testing.T) {
 		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
 	})
 	must(t, err)
-	once(t, c, r.ShipmentTopic, r.CarrierRequests, envelope.Raw)
+	once(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeNone)
 	_, err = c.Setup(t.Context())
 	must(t, err)
-	once(t, c, r.ShipmentTopic, r.CarrierRequests, envelope.SNS)
+	once(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeSNS)
 }
 
 // TestQueuesGetTheirEventsOnly: what a body says it is, decides. What says

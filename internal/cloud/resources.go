@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
 // Resources are the topics and queues of a system.
@@ -29,9 +29,9 @@ type Resources struct {
 // queues returns each queue with its dead-letter queue, and where r has their URLs.
 func (r *Resources) queues() []queuePair {
 	return []queuePair{
-		{name: order.QueueOrderProcessing, dlqName: order.QueueOrderProcessingDLQ, url: &r.OrderQueue, dlqURL: &r.OrderDLQ},
-		{name: order.QueueCarrierRequests, dlqName: order.QueueCarrierRequestsDLQ, url: &r.CarrierRequests, dlqURL: &r.CarrierRequestsDLQ},
-		{name: order.QueueCarrierAnswers, dlqName: order.QueueCarrierAnswersDLQ, url: &r.CarrierAnswers, dlqURL: &r.CarrierAnswersDLQ},
+		{name: events.QueueOrderProcessing, dlqName: events.QueueOrderProcessingDLQ, url: &r.OrderQueue, dlqURL: &r.OrderDLQ},
+		{name: events.QueueCarrierRequests, dlqName: events.QueueCarrierRequestsDLQ, url: &r.CarrierRequests, dlqURL: &r.CarrierRequestsDLQ},
+		{name: events.QueueCarrierAnswers, dlqName: events.QueueCarrierAnswersDLQ, url: &r.CarrierAnswers, dlqURL: &r.CarrierAnswersDLQ},
 	}
 }
 
@@ -55,9 +55,9 @@ type queuePair struct {
 // topics returns the topics by name, and where r has their ARNs.
 func (r *Resources) topics() map[string]*string {
 	return map[string]*string{
-		order.TopicOrderEvents:           &r.OrderTopic,
-		order.TopicShipmentEvents:        &r.ShipmentTopic,
-		order.TopicCustomerNotifications: &r.CustomerTopic,
+		events.TopicOrderEvents:           &r.OrderTopic,
+		events.TopicShipmentEvents:        &r.ShipmentTopic,
+		events.TopicCustomerNotifications: &r.CustomerTopic,
 	}
 }
 

@@ -10,8 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
-	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
 // Setup creates the resources that do not exist: the topics, the queues with their
@@ -33,11 +32,11 @@ func (c *Clients) Setup(ctx context.Context) (Resources, error) {
 		}
 		*q.url, *q.dlqURL = made.URL, made.DeadURL
 	}
-	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue, true, order.EventPlaced); err != nil {
+	if err := c.subscribe(ctx, r.OrderTopic, r.OrderQueue, true, events.TypeOrderPlaced); err != nil {
 		return r, err
 	}
 	// Not raw: Dapr reads the topic from SNS's envelope, and drops messages without one.
-	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests, false, order.EventShipmentRequested)
+	return r, c.subscribe(ctx, r.ShipmentTopic, r.CarrierRequests, false, events.TypeShipmentRequested)
 }
 
 // EnsureTopicQueue creates what does not exist of a topic, and of a queue with a
@@ -105,7 +104,7 @@ func (c *Clients) arn(ctx context.Context, url string) (string, error) {
 // attributes would drop every message without attributes, and neither `aws sns publish` nor
 // Dapr sets any: https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
 func FilterPolicy(event string) string {
-	return fmt.Sprintf(`{"type":[%q,%q,{"exists":false}]}`, event, envelope.DaprType)
+	return fmt.Sprintf(`{"type":[%q,%q,{"exists":false}]}`, event, events.UntypedDapr)
 }
 
 // subscribe subscribes a queue to a topic's events of one type. It sets the attributes in

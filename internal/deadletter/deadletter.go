@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 )
 
@@ -280,8 +280,8 @@ func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *st
 	delete(attrs, intake.AttributeOriginal)
 	if body != nil {
 		delete(attrs, intake.AttributeEncoding)
-		if envelope.HasType([]byte(*body)) {
-			maps.DeleteFunc(attrs, func(name string, _ types.MessageAttributeValue) bool { return envelope.SaysType(name) })
+		if events.HasType([]byte(*body)) {
+			maps.DeleteFunc(attrs, func(name string, _ types.MessageAttributeValue) bool { return events.IsTypeAttribute(name) })
 		}
 	} else {
 		body = m.Body

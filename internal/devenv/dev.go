@@ -20,10 +20,10 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/money"
-	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -298,7 +298,7 @@ Or through Dapr, from any app with a sidecar:
   curl -i %[1]s/v1.0/publish/%[2]s/%[3]s%[4]s -H 'Content-Type: application/json' -d '%[5]s'
   curl %[6]s/v1/sagas/o-1044
 
-`, side.HTTP, side.PubSub, order.TopicOrderEvents, token, sample("o-1044"), address(l.api))
+`, side.HTTP, side.PubSub, events.TopicOrderEvents, token, sample("o-1044"), address(l.api))
 	}
 }
 

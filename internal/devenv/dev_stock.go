@@ -9,12 +9,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
 
 // stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
@@ -33,7 +32,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	}
 	var q cloud.Queue
 	if err == nil {
-		_, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted)
+		_, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, events.TypeStockAdjusted)
 	}
 	if ctx.Err() != nil {
 		err = nil // told to stop before it was up
@@ -44,7 +43,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 	f := lambda.Stock{Ledger: adjuster, Levels: snspublisher.New(clients.SNS, *levels.TopicArn), LowBelow: lambda.LowStockBelow, Logger: d.Logger}
 	return intake.New(intake.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
-		Handle: func(ctx context.Context, m envelope.Message) error { return hopeless(f.Message(ctx, m)) },
+		Handle: func(ctx context.Context, m events.Message) error { return hopeless(f.Message(ctx, m)) },
 	}).Run(ctx)
 }
 
@@ -52,7 +51,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 // before they are dead letters, and have no reason with them; what is refused
 // may come right there, and has to be put back here.
 func hopeless(err error) error {
-	_, invalid := errors.AsType[*stockevent.InvalidError](err)
+	_, invalid := errors.AsType[*events.InvalidStockError](err)
 	_, refused := errors.AsType[*orderstore.RefusedError](err)
 	if invalid || refused || errors.Is(err, orderstore.ErrEventConflict) {
 		return &intake.Poison{Reason: err}

@@ -15,9 +15,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/devenv"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
@@ -42,7 +42,7 @@ func TestDevTakesStockEvents(t *testing.T) {
 			`{"type":"StockAdjusted","eventId":"dn-2","reason":"delivery","lines":[{"sku":"NEW","quantity":0}]}`,
 		} {
 			var topic string
-			if topic, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, stockevent.TypeAdjusted); err != nil { // dev may not be there yet
+			if topic, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, events.TypeStockAdjusted); err != nil { // dev may not be there yet
 				return err
 			}
 			if _, err := clients.SNS.Publish(ctx, &sns.PublishInput{TopicArn: &topic, Message: &body}); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/internal/carriersim"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 )
 
@@ -25,7 +25,7 @@ type Carrier struct {
 
 // SendMessage says what the simulator wants to say, or something else.
 func (c Carrier) SendMessage(ctx context.Context, in *sqs.SendMessageInput, more ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
-	var truth carriersim.Answer
+	var truth events.CarrierAnswer
 	if *in.QueueUrl != c.Answers || json.Unmarshal([]byte(*in.MessageBody), &truth) != nil {
 		return c.SQS.SendMessage(ctx, in, more...)
 	}
@@ -65,14 +65,14 @@ func (c Carrier) Say(ctx context.Context, text string) error {
 }
 
 // lies are what can be said in place of an answer; an empty one is silence.
-func (c Carrier) lies(dice *rand.Rand, truth carriersim.Answer) [][]string {
+func (c Carrier) lies(dice *rand.Rand, truth events.CarrierAnswer) [][]string {
 	honest := text(truth)
-	but := func(change func(*carriersim.Answer)) string {
+	but := func(change func(*events.CarrierAnswer)) string {
 		a := truth
 		change(&a)
 		return text(a)
 	}
-	opposite := but(func(a *carriersim.Answer) {
+	opposite := but(func(a *events.CarrierAnswer) {
 		if a.Type == refused {
 			a.Type, a.TrackingID, a.Reason = dispatched, "trk-lie", ""
 		} else {
@@ -80,7 +80,7 @@ func (c Carrier) lies(dice *rand.Rand, truth carriersim.Answer) [][]string {
 		}
 	})
 	foreign := func(kind string) string {
-		return but(func(a *carriersim.Answer) { a.Type, a.ShipmentID, a.Reason = kind, "shp-foreign", "not yours" })
+		return but(func(a *events.CarrierAnswer) { a.Type, a.ShipmentID, a.Reason = kind, "shp-foreign", "not yours" })
 	}
 	all := [][]string{
 		{},
@@ -88,15 +88,15 @@ func (c Carrier) lies(dice *rand.Rand, truth carriersim.Answer) [][]string {
 		{foreign(refused), honest},
 		{honest, foreign(refused)},
 		{foreign(dispatched), honest},
-		{but(func(a *carriersim.Answer) { a.ShipmentID = "" }), honest},
-		{but(func(a *carriersim.Answer) { a.OrderID = "s0-o0" }), honest},
+		{but(func(a *events.CarrierAnswer) { a.ShipmentID = "" }), honest},
+		{but(func(a *events.CarrierAnswer) { a.OrderID = "s0-o0" }), honest},
 		{"", "{}", html, "null", honest[:dice.IntN(len(honest))], honest},
-		{but(func(a *carriersim.Answer) { a.Type = "ShipmentLost" }), honest},
-		{but(func(a *carriersim.Answer) { a.Reason, a.TrackingID = long(dice), a.TrackingID+long(dice)[:60<<10] })},
-		{but(func(a *carriersim.Answer) { a.Reason = "bad \xff\xfe" }), honest},
+		{but(func(a *events.CarrierAnswer) { a.Type = "ShipmentLost" }), honest},
+		{but(func(a *events.CarrierAnswer) { a.Reason, a.TrackingID = long(dice), a.TrackingID+long(dice)[:60<<10] })},
+		{but(func(a *events.CarrierAnswer) { a.Reason = "bad \xff\xfe" }), honest},
 	}
 	if truth.Type == dispatched {
-		all = append(all, []string{honest, but(func(a *carriersim.Answer) { a.TrackingID += "-2" })})
+		all = append(all, []string{honest, but(func(a *events.CarrierAnswer) { a.TrackingID += "-2" })})
 	}
 	if dice.IntN(3) == 0 { // under the right shipment's id: nobody can know which of the two holds
 		c.World.Deceive(truth.OrderID, "the carrier contradicts itself")
@@ -110,7 +110,7 @@ const (
 	refused    = "ShipmentRefused"
 )
 
-func text(a carriersim.Answer) string {
+func text(a events.CarrierAnswer) string {
 	b, err := json.Marshal(a)
 	if err != nil {
 		panic(err) // it has only what JSON has

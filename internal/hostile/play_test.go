@@ -28,6 +28,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/hostile"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -774,7 +775,7 @@ func (g *game) clerk(ctx context.Context) {
 }
 
 func (g *game) sayTruth(ctx context.Context, p carriersim.Parcel) {
-	a := carriersim.Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: "trk-" + p.OrderID}
+	a := events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: "trk-" + p.OrderID}
 	if p.Outcome == carriersim.Refused {
 		a.Type, a.TrackingID, a.Reason = "ShipmentRefused", "", "the carrier does not deliver there"
 	}

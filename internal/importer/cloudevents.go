@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
@@ -16,14 +16,14 @@ func fromCloudEvents(raw []byte, o Options) (order.Order, []Note, error) {
 		n := []Note{{field, message, true}}
 		return order.Order{}, n, &RefusedError{n}
 	}
-	e, err := envelope.Unwrap(envelope.Message{Body: raw}, order.EventPlaced)
+	e, err := events.Unwrap(events.Message{Body: raw}, events.TypeOrderPlaced)
 	if err != nil {
 		if f, ok := errors.AsType[order.FieldError](err); ok {
 			return refuse(f.Field, f.Message)
 		}
 		return refuse("body", err.Error())
 	}
-	if e.Kind == envelope.Raw {
+	if e.Kind == events.EnvelopeNone {
 		return refuse("body", "is no CloudEvent: specversion 1.0, id and source must be there")
 	}
 	payload := e.Payload

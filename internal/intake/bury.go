@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
@@ -22,8 +22,8 @@ import (
 const (
 	AttributeReason   = "Reason"
 	AttributeOriginal = "OriginalMessageId"
-	AttributeEncoding = envelope.AttributeEncoding
-	GzipBase64        = envelope.GzipBase64
+	AttributeEncoding = events.AttributeEncoding
+	GzipBase64        = events.GzipBase64
 )
 
 // SQS's limits for a message with its attributes, and for their number.
@@ -51,7 +51,7 @@ func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) erro
 	bare := letter{aws.ToString(m.Body), attributes{}}
 	for name, v := range m.MessageAttributes {
 		// Put back without one of these, it would be another event.
-		if envelope.SaysType(name) || name == AttributeEncoding && isPacked(m) {
+		if events.IsTypeAttribute(name) || name == AttributeEncoding && isPacked(m) {
 			bare.attrs[name], own[name] = v, v
 		}
 	}
@@ -74,7 +74,7 @@ func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) erro
 func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, own attributes) (sent bool, err error) {
 	ways := []letter{{bare.body, own}, bare}
 	if !isPacked(m) {
-		small, err := envelope.Pack(bare.body)
+		small, err := events.Compress(bare.body)
 		if err != nil {
 			return false, err
 		}
@@ -129,8 +129,8 @@ func isPacked(m types.Message) bool {
 }
 
 // Content is a message as its sender wrote it. An error is *Poison.
-func Content(m types.Message) (envelope.Message, error) {
-	in := envelope.Message{Body: []byte(aws.ToString(m.Body)), Attributes: make(map[string]string, len(m.MessageAttributes))}
+func Content(m types.Message) (events.Message, error) {
+	in := events.Message{Body: []byte(aws.ToString(m.Body)), Attributes: make(map[string]string, len(m.MessageAttributes))}
 	for name, v := range m.MessageAttributes {
 		in.Attributes[name] = cmp.Or(aws.ToString(v.StringValue), string(v.BinaryValue))
 	}

@@ -17,15 +17,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 const messageLimit = 1 << 20 // SQS's
 
-func poison(reason string) func(context.Context, envelope.Message) error {
-	return func(context.Context, envelope.Message) error { return &intake.Poison{Reason: errors.New(reason)} }
+func poison(reason string) func(context.Context, events.Message) error {
+	return func(context.Context, events.Message) error { return &intake.Poison{Reason: errors.New(reason)} }
 }
 
 func str(s string) types.MessageAttributeValue {
@@ -212,7 +212,7 @@ func TestPackedMessagePutBack(t *testing.T) {
 	full := strings.Repeat("<order/>", messageLimit/8)
 	send(t, a, full, nil)
 	seen := make(chan string, 2)
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, m envelope.Message) error {
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, m events.Message) error {
 		seen <- string(m.Body)
 		return &intake.Poison{Reason: errors.New("still bad")}
 	}})
@@ -247,7 +247,7 @@ func TestPackedMessagesThatAreNone(t *testing.T) {
 	for body := range want {
 		send(t, a, body, packed)
 	}
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, envelope.Message) error {
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, events.Message) error {
 		t.Error("handled")
 		return nil
 	}})

@@ -13,10 +13,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/internal/carriersim"
+
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -33,19 +33,19 @@ func (w world) carrierAnswers() intake.CarrierAnswers {
 	return intake.CarrierAnswers{Orders: w.Store, Sagas: w.engine, Undo: r.UndoRefused}
 }
 
-func dispatchedBy(id, tracking string) carriersim.Answer {
-	return carriersim.Answer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: "shp-" + id, OrderID: id, TrackingID: tracking}
+func dispatchedBy(id, tracking string) events.CarrierAnswer {
+	return events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: "shp-" + id, OrderID: id, TrackingID: tracking}
 }
 
-func refusedBy(id, reason string) carriersim.Answer {
-	return carriersim.Answer{SpecVersion: 1, Type: "ShipmentRefused", ShipmentID: "shp-" + id, OrderID: id, Reason: reason}
+func refusedBy(id, reason string) events.CarrierAnswer {
+	return events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentRefused", ShipmentID: "shp-" + id, OrderID: id, Reason: reason}
 }
 
-func (w world) says(t testing.TB, a carriersim.Answer) error {
+func (w world) says(t testing.TB, a events.CarrierAnswer) error {
 	t.Helper()
 	b, err := json.Marshal(a)
 	check(t, err)
-	return w.carrierAnswers().Handle(t.Context(), envelope.Message{Body: b})
+	return w.carrierAnswers().Handle(t.Context(), events.Message{Body: b})
 }
 
 // places starts an order's saga, and waits until it waits for the carrier.
@@ -71,7 +71,7 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientCarrier)
 	for _, c := range []struct {
-		answer carriersim.Answer
+		answer events.CarrierAnswer
 		want   order.Status
 	}{
 		{dispatchedBy("taken", "trk-1"), order.StatusCompleted},
@@ -107,7 +107,7 @@ func TestAnswersToWhatWasNotAsked(t *testing.T) {
 	w := newWorld(t, terms)
 	check(t, w.starter.HandleOrder(t.Context(), message(event(t, "o"))))
 	w.at(t, "o", workflows.StepApprove)
-	poison := func(a carriersim.Answer, want string) {
+	poison := func(a events.CarrierAnswer, want string) {
 		t.Helper()
 		before := w.record(t, "o")
 		err := w.says(t, a)
@@ -215,12 +215,12 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 		return func(id string) error { return s.Release(t.Context(), id, final, "x") }
 	}
 
-	none := func(string) carriersim.Answer { return carriersim.Answer{} }
-	dispatched := func(id string) carriersim.Answer { return dispatchedBy(id, "trk-1") }
-	other := func(id string) carriersim.Answer { return dispatchedBy(id, "trk-2") }
-	refused := func(id string) carriersim.Answer { return refusedBy(id, "island") }
+	none := func(string) events.CarrierAnswer { return events.CarrierAnswer{} }
+	dispatched := func(id string) events.CarrierAnswer { return dispatchedBy(id, "trk-1") }
+	other := func(id string) events.CarrierAnswer { return dispatchedBy(id, "trk-2") }
+	refused := func(id string) events.CarrierAnswer { return refusedBy(id, "island") }
 	type row struct {
-		before, now func(id string) carriersim.Answer
+		before, now func(id string) events.CarrierAnswer
 		want        string
 	}
 	notSent := []row{{none, dispatched, unasked}, {none, refused, unasked}}
@@ -282,10 +282,10 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 			}
 			again := false
 			answers := intake.CarrierAnswers{Orders: s, Sagas: idle, Undo: func(context.Context, string) error { again = true; return nil }}
-			handle := func(a carriersim.Answer) error {
+			handle := func(a events.CarrierAnswer) error {
 				b, err := json.Marshal(a)
 				check(t, err)
-				return answers.Handle(t.Context(), envelope.Message{Body: b})
+				return answers.Handle(t.Context(), events.Message{Body: b})
 			}
 			said, now := r.before(id), r.now(id)
 			if said.Type != "" {
@@ -459,7 +459,7 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 func TestAnswerAboutATerminatedSaga(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, patientCarrier)
-	for _, a := range []carriersim.Answer{dispatchedBy("taken", "trk"), refusedBy("refused", "island")} {
+	for _, a := range []events.CarrierAnswer{dispatchedBy("taken", "trk"), refusedBy("refused", "island")} {
 		o, err := order.Parse([]byte(event(t, a.OrderID)))
 		check(t, err)
 		_, _, err = w.Store.Accept(t.Context(), o)
@@ -504,7 +504,7 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 	w := newWorld(t, patientCarrier)
 	w.places(t, "o")
 	const body = `{"specVersion":1.0,"orderId":"o","shipmentId":"shp-o","trackingId":"trk"}` // 1.0 is a whole number
-	for want, m := range map[string]envelope.Message{
+	for want, m := range map[string]events.Message{
 		`type: the message attribute type's is "ShipmentDispatched", the body's is "ShipmentRefused"`: {
 			Body:       []byte(`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`),
 			Attributes: map[string]string{"type": "ShipmentDispatched"},
@@ -517,7 +517,7 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 			t.Errorf("%v, want %s", p, want)
 		}
 	}
-	check(t, w.carrierAnswers().Handle(t.Context(), envelope.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
+	check(t, w.carrierAnswers().Handle(t.Context(), events.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
 		t.Errorf("%+v", rec)

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -51,7 +51,7 @@ type Options struct {
 	// Handle does what a message asks for. It returns when that is durable, a
 	// *Poison if it never can be, or another error to be tried again later.
 	// It must be safe to run twice for the same message.
-	Handle func(ctx context.Context, m envelope.Message) error
+	Handle func(ctx context.Context, m events.Message) error
 	// Room is how many messages more may be taken in; nil means any number.
 	// While there is none, messages stay in the queue, where others can take them.
 	Room func(ctx context.Context) int

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -83,7 +83,7 @@ func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 	send(t, a, "body", nil)
 	c := &client{Client: a.Clients.SQS, hurry: true}
 	var tries atomic.Int32
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Handle: func(context.Context, envelope.Message) error {
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Handle: func(context.Context, events.Message) error {
 		if tries.Add(1) <= 7 {
 			return errors.New("the database is away")
 		}
@@ -113,7 +113,7 @@ func TestSlowMessagesStayHidden(t *testing.T) {
 	send(t, a, "quick", nil)
 	c := &client{Client: a.Clients.SQS, beats: make(chan struct{})}
 	release := make(chan struct{})
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, m envelope.Message) error {
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "slow" {
 			<-release
 		}
@@ -146,7 +146,7 @@ func TestStoppingFinishesWhatWasReceived(t *testing.T) {
 	go func() {
 		ran <- intake.New(intake.Options{
 			SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, DLQURL: a.Resources.OrderDLQ,
-			Handle: func(ctx context.Context, _ envelope.Message) error {
+			Handle: func(ctx context.Context, _ events.Message) error {
 				close(entered)
 				<-release
 				handled <- ctx.Err()
@@ -179,7 +179,7 @@ func TestStoppingBeforeTheStart(t *testing.T) {
 	send(t, a, "body", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	check(t, intake.New(intake.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, envelope.Message) error {
+	check(t, intake.New(intake.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, events.Message) error {
 		t.Error("handled")
 		return nil
 	}}).Run(ctx))
@@ -195,7 +195,7 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 	var room atomic.Bool
 	asked := make(chan struct{})
 	outcomes, _ := consume(t, a, intake.Options{
-		Handle: func(context.Context, envelope.Message) error { return nil },
+		Handle: func(context.Context, events.Message) error { return nil },
 		Room: func(ctx context.Context) int {
 			select {
 			case asked <- struct{}{}:
@@ -229,7 +229,7 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 	limit, live, most, full := 7, 0, 0, 0
 	outcomes, stop := consume(t, a, intake.Options{
 		Receivers: 4,
-		Handle: func(context.Context, envelope.Message) error {
+		Handle: func(context.Context, events.Message) error {
 			mu.Lock()
 			defer mu.Unlock()
 			live++
@@ -272,7 +272,7 @@ func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
 	var tries, probes atomic.Int32
 	outcomes, stop := consume(t, a, intake.Options{
 		SQS: c, ProbeEvery: time.Millisecond, Receivers: 1,
-		Handle: func(context.Context, envelope.Message) error {
+		Handle: func(context.Context, events.Message) error {
 			if tries.Add(1) == 1 {
 				return errors.New("the database is away")
 			}
@@ -302,7 +302,7 @@ func TestWhatCannotBeDeletedComesAgain(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	send(t, a, "body", nil)
 	c := &client{Client: a.Clients.SQS, failDelete: 1}
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Visibility: second, Handle: func(context.Context, envelope.Message) error { return nil }})
+	outcomes, stop := consume(t, a, intake.Options{SQS: c, Visibility: second, Handle: func(context.Context, events.Message) error { return nil }})
 	wants(t, outcomes, "done", 2)
 	stop()
 	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
@@ -321,7 +321,7 @@ func TestAQueueThatCannotBeReadIsTriedAgain(t *testing.T) {
 			return nil
 		}
 	})
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, envelope.Message) error { return nil }})
+	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, events.Message) error { return nil }})
 	send(t, a, "body", nil)
 	wants(t, outcomes, "done", 1)
 }
@@ -335,7 +335,7 @@ func TestOnePoisonAmongMany(t *testing.T) {
 		send(t, a, fmt.Sprint(n), nil)
 	}
 	var good, bad atomic.Int32
-	outcomes, stop := consume(t, a, intake.Options{Handle: func(_ context.Context, m envelope.Message) error {
+	outcomes, stop := consume(t, a, intake.Options{Handle: func(_ context.Context, m events.Message) error {
 		if m.Body[len(m.Body)-1] == '7' {
 			bad.Add(1)
 			return fmt.Errorf("wrapped: %w", &intake.Poison{Reason: errors.New("seven")})

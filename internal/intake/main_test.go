@@ -18,7 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
@@ -175,4 +175,4 @@ func lingers(ctx *task.WorkflowContext) (any, error) {
 }
 
 // message is a body without attributes.
-func message(body string) envelope.Message { return envelope.Message{Body: []byte(body)} }
+func message(body string) events.Message { return events.Message{Body: []byte(body)} }

@@ -10,11 +10,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
-	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -64,8 +63,8 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Recor
 }
 
 // HandleOrder handles an OrderPlaced message: raw, or in any envelope.
-func (s Starter) HandleOrder(ctx context.Context, m envelope.Message) error {
-	return Unwrapped(ctx, order.TopicOrderEvents, m, func(ctx context.Context, e envelope.Event) error {
+func (s Starter) HandleOrder(ctx context.Context, m events.Message) error {
+	return Unwrapped(ctx, events.TopicOrderEvents, m, func(ctx context.Context, e events.Event) error {
 		o, err := order.Parse(e.Payload)
 		if err != nil {
 			return &Poison{err}
@@ -76,14 +75,14 @@ func (s Starter) HandleOrder(ctx context.Context, m envelope.Message) error {
 			return &Poison{fmt.Errorf("orderId %s: %w", o.OrderID, err)}
 		}
 		return err
-	}, order.EventPlaced)
+	}, events.TypeOrderPlaced)
 }
 
 // Unwrapped handles the event in a message, in the trace of who sent it. from is
 // where it comes from, types are what it may be. A broken envelope, and another
 // event, is *Poison.
-func Unwrapped(ctx context.Context, from string, m envelope.Message, handle func(context.Context, envelope.Event) error, types ...string) (err error) {
-	e, err := envelope.Unwrap(m, types...)
+func Unwrapped(ctx context.Context, from string, m events.Message, handle func(context.Context, events.Event) error, types ...string) (err error) {
+	e, err := events.Unwrap(m, types...)
 	ctx, span := tracing.Process(tracing.Continue(ctx, e.Traceparent), from)
 	defer func() { tracing.End(span, err) }()
 	if err != nil {
@@ -91,12 +90,6 @@ func Unwrapped(ctx context.Context, from string, m envelope.Message, handle func
 	}
 	return handle(ctx, e)
 }
-
-// What a carrier can answer.
-const (
-	dispatched = "ShipmentDispatched"
-	refused    = "ShipmentRefused"
-)
 
 // AnswersOfCarrier is what spans call the way that those take.
 const AnswersOfCarrier = "CarrierAnswers"
@@ -117,60 +110,22 @@ type CarrierAnswers struct {
 	Undo func(ctx context.Context, orderID string) error
 }
 
-// carrierAnswer is the carrier's event, version 1. What else it says is ignored.
-type carrierAnswer struct {
-	SpecVersion int    `json:"specVersion"`
-	Type        string `json:"type"`
-	OrderID     string `json:"orderId"`
-	ShipmentID  string `json:"shipmentId"`
-	TrackingID  string `json:"trackingId"`
-	Reason      string `json:"reason"`
-}
-
-func parseCarrierAnswer(e envelope.Event) (a carrierAnswer, err error) {
-	raw, faults := order.Tolerant(e.Payload, a)
-	if len(faults) > 0 {
-		return a, faults[0]
-	}
-	if err := json.Unmarshal(raw, &a); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // whose text has Go's types
-			return a, order.FieldError{Field: cmp.Or(wrong.Field, "body"), Message: "must not be a JSON " + wrong.Value + " in a carrier's answer"}
-		}
-		return a, fmt.Errorf("body: is not a carrier's answer: %w", err)
-	}
-	a.Type = cmp.Or(a.Type, e.Type) // an envelope may be the only one to say it
-	switch {
-	case a.SpecVersion != 0 && a.SpecVersion != order.SpecVersion:
-		return a, fmt.Errorf("specVersion: is %d, only %d is known", a.SpecVersion, order.SpecVersion)
-	case a.Type != dispatched && a.Type != refused:
-		return a, fmt.Errorf("type: %.100q is neither %s nor %s", a.Type, dispatched, refused)
-	case !order.ValidID(a.OrderID):
-		return a, errors.New("orderId: " + order.IDRule)
-	case a.ShipmentID == "":
-		return a, errors.New("shipmentId: is missing; it is that of the shipment request")
-	case a.TrackingID != "" && !text.IsID(a.TrackingID):
-		return a, fmt.Errorf("trackingId: has %d bytes; an id is valid UTF-8 of at most %d, without control characters", len(a.TrackingID), text.MaxID)
-	}
-	a.Reason = text.Cut(a.Reason, text.Max)
-	return a, nil
-}
-
 // Handle keeps a carrier's answer with its order, and passes it to the saga. An
 // answer to nothing that was asked is a dead letter. One that contradicts what
 // the carrier said before, or what has become of the order, is for a person: it
 // is noted with the order, and is a dead letter too; see docs/adr/0024.
-func (c CarrierAnswers) Handle(ctx context.Context, m envelope.Message) error {
-	return Unwrapped(ctx, AnswersOfCarrier, m, c.answer, dispatched, refused)
+func (c CarrierAnswers) Handle(ctx context.Context, m events.Message) error {
+	return Unwrapped(ctx, AnswersOfCarrier, m, c.answer, events.TypeShipmentDispatched, events.TypeShipmentRefused)
 }
 
-func (c CarrierAnswers) answer(ctx context.Context, e envelope.Event) error {
-	in, err := parseCarrierAnswer(e)
+func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
+	in, err := events.ParseCarrierAnswer(e)
 	if err != nil {
 		return &Poison{err}
 	}
 	tracing.Concerns(ctx, in.OrderID)
 	a := orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Refused, Reason: in.Reason}
-	if in.Type == dispatched {
+	if in.Type == events.TypeShipmentDispatched {
 		a = orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Dispatched, TrackingID: in.TrackingID}
 	}
 	rec, reopened, err := c.Orders.CarrierAnswered(ctx, in.OrderID, a)
@@ -281,15 +236,12 @@ type Publisher struct {
 func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
 	// The topic's filter policy goes by the body, and not every stand-in for SNS
 	// takes a body without a type for what it is.
-	body, err := json.Marshal(struct {
-		Type string `json:"type"`
-		order.Order
-	}{order.EventPlaced, o})
+	body, err := json.Marshal(events.OrderPlaced{Type: events.TypeOrderPlaced, Order: o})
 	if err != nil {
 		return fmt.Errorf("encode order %s: %w", o.OrderID, err)
 	}
-	ctx, span := tracing.Send(ctx, order.TopicOrderEvents, o.OrderID)
-	err = p.Topic.Publish(ctx, body, map[string]string{"type": order.EventPlaced})
+	ctx, span := tracing.Send(ctx, events.TopicOrderEvents, o.OrderID)
+	err = p.Topic.Publish(ctx, body, map[string]string{"type": events.TypeOrderPlaced})
 	tracing.End(span, err)
 	if err != nil {
 		return fmt.Errorf("publish order %s: %w", o.OrderID, err)

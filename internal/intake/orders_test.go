@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -260,7 +260,7 @@ func FuzzHandleOrder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for range 2 { // a redelivery has the same fate
-			err := w.starter.HandleOrder(t.Context(), envelope.Message{Body: body})
+			err := w.starter.HandleOrder(t.Context(), events.Message{Body: body})
 			if p, ok := errors.AsType[*intake.Poison](err); err != nil && (!ok || p.Error() == "") {
 				t.Errorf("%q: %v", body, err)
 			}

@@ -21,8 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -94,7 +94,7 @@ func (b *books) charge(id, key string, amount int64) {
 
 func (b *books) ship(id, shipmentID, name string) {
 	b.Helper()
-	body, err := json.Marshal(shipment.Request{
+	body, err := json.Marshal(events.ShipmentRequest{
 		SpecVersion: 1, Type: "ShipmentRequested", ShipmentID: shipmentID, OrderID: id, ShipTo: &order.Address{Name: name},
 	})
 	b.must(err)

@@ -6,11 +6,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -22,33 +22,33 @@ const margin = time.Second
 // failed. Those come again, and after the queue's maxReceiveCount SQS moves
 // them to its dead letters; the others are deleted. The event source must have
 // FunctionResponseTypes: ReportBatchItemFailures, or nothing ever fails.
-func Batch(ctx context.Context, log zerolog.Logger, e events.SQSEvent, handle func(context.Context, envelope.Message) error) events.SQSEventResponse {
+func Batch(ctx context.Context, log zerolog.Logger, e awsevents.SQSEvent, handle func(context.Context, events.Message) error) awsevents.SQSEventResponse {
 	if end, ok := ctx.Deadline(); ok {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadline(ctx, end.Add(-margin))
 		defer stop()
 	}
-	failures := []events.SQSBatchItemFailure{} // null would be "all done" too, but an array is what is documented
+	failures := []awsevents.SQSBatchItemFailure{} // null would be "all done" too, but an array is what is documented
 	for _, m := range e.Records {
 		err := ctx.Err() // no time left: not begun
 		log := log.With().Str("message", m.MessageId).Logger()
 		ctx := log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 		if err == nil {
-			var in envelope.Message
+			var in events.Message
 			if in, err = received(m).Unpacked(); err == nil {
 				err = handle(ctx, in)
 			}
 		}
 		if err != nil {
 			zerolog.Ctx(ctx).Error().Err(err).Str("received", m.Attributes["ApproximateReceiveCount"]).Msg("message not handled; it comes again, or goes to the dead letters")
-			failures = append(failures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+			failures = append(failures, awsevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}
-	return events.SQSEventResponse{BatchItemFailures: failures}
+	return awsevents.SQSEventResponse{BatchItemFailures: failures}
 }
 
-func received(m events.SQSMessage) envelope.Message {
-	in := envelope.Message{Body: []byte(m.Body), Attributes: make(map[string]string, len(m.MessageAttributes))}
+func received(m awsevents.SQSMessage) events.Message {
+	in := events.Message{Body: []byte(m.Body), Attributes: make(map[string]string, len(m.MessageAttributes))}
 	for name, v := range m.MessageAttributes {
 		in.Attributes[name] = cmp.Or(aws.ToString(v.StringValue), string(v.BinaryValue))
 	}

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -43,14 +43,14 @@ func NewIntake(getenv func(string) string, log io.Writer) (*Intake, error) {
 }
 
 // Handle handles a batch of OrderPlaced events.
-func (i *Intake) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+func (i *Intake) Handle(ctx context.Context, e awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
 	return Batch(ctx, i.Logger, e, i.Message), nil
 }
 
 // Message starts the saga of one order: raw, or in any envelope. It returns when
 // the start is durable; the API starts none twice.
-func (i *Intake) Message(ctx context.Context, m envelope.Message) (err error) {
-	e, err := envelope.Unwrap(m, order.EventPlaced)
+func (i *Intake) Message(ctx context.Context, m events.Message) (err error) {
+	e, err := events.Unwrap(m, events.TypeOrderPlaced)
 	if err != nil {
 		return err
 	}

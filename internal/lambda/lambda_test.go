@@ -11,22 +11,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
-func batch(bodies ...string) (e events.SQSEvent) {
+func batch(bodies ...string) (e awsevents.SQSEvent) {
 	for _, b := range bodies {
-		e.Records = append(e.Records, events.SQSMessage{MessageId: "id of " + b, Body: b})
+		e.Records = append(e.Records, awsevents.SQSMessage{MessageId: "id of " + b, Body: b})
 	}
 	return e
 }
 
 func TestBatchAnswersWhatFailed(t *testing.T) {
-	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, m envelope.Message) error {
+	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "b" {
 			return errors.New("no")
 		}
@@ -44,20 +43,20 @@ func TestBatchAnswersWhatFailed(t *testing.T) {
 // TestBatchPassesOnWhatAMessageHas: its attributes, and what a worker had to pack
 // as it was sent.
 func TestBatchPassesOnWhatAMessageHas(t *testing.T) {
-	packed, err := envelope.Pack("the order")
+	packed, err := events.Compress("the order")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := func(s string) events.SQSMessageAttribute {
-		return events.SQSMessageAttribute{DataType: "String", StringValue: &s}
+	text := func(s string) awsevents.SQSMessageAttribute {
+		return awsevents.SQSMessageAttribute{DataType: "String", StringValue: &s}
 	}
 	e := batch("plain", packed, "not packed")
-	e.Records[0].MessageAttributes = map[string]events.SQSMessageAttribute{"type": text("OrderCancelled"), "ce-type": {DataType: "Binary", BinaryValue: []byte("x")}}
+	e.Records[0].MessageAttributes = map[string]awsevents.SQSMessageAttribute{"type": text("OrderCancelled"), "ce-type": {DataType: "Binary", BinaryValue: []byte("x")}}
 	for i := range e.Records[1:] {
-		e.Records[1+i].MessageAttributes = map[string]events.SQSMessageAttribute{envelope.AttributeEncoding: text(envelope.GzipBase64)}
+		e.Records[1+i].MessageAttributes = map[string]awsevents.SQSMessageAttribute{events.AttributeEncoding: text(events.GzipBase64)}
 	}
-	var got []envelope.Message
-	res := Batch(t.Context(), zerolog.Nop(), e, func(_ context.Context, m envelope.Message) error {
+	var got []events.Message
+	res := Batch(t.Context(), zerolog.Nop(), e, func(_ context.Context, m events.Message) error {
 		got = append(got, m)
 		return nil
 	})
@@ -78,13 +77,13 @@ func TestFunctionsTakeTheirEventOnly(t *testing.T) {
 	}))
 	defer api.Close()
 	i := Intake{API: api.URL, HTTP: api.Client(), Logger: zerolog.Nop()}
-	err := i.Message(t.Context(), envelope.Message{Body: []byte(placed), Attributes: map[string]string{"type": "OrderCancelled"}})
+	err := i.Message(t.Context(), events.Message{Body: []byte(placed), Attributes: map[string]string{"type": "OrderCancelled"}})
 	if want := `type: the message attribute type's is "OrderCancelled", only OrderPlaced is handled here`; err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
 	const adjusted = `{"type":"StockAdjusted","eventId":"e-1","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`
-	err = new(Stock).Message(t.Context(), envelope.Message{Body: []byte(adjusted), Attributes: map[string]string{"ce_type": "StockCounted"}})
-	if _, ok := errors.AsType[*stockevent.InvalidError](err); !ok || !strings.Contains(err.Error(), `ce_type's is "StockCounted", the body's is "StockAdjusted"`) {
+	err = new(Stock).Message(t.Context(), events.Message{Body: []byte(adjusted), Attributes: map[string]string{"ce_type": "StockCounted"}})
+	if _, ok := errors.AsType[*events.InvalidStockError](err); !ok || !strings.Contains(err.Error(), `ce_type's is "StockCounted", the body's is "StockAdjusted"`) {
 		t.Errorf("%v", err)
 	}
 }
@@ -94,7 +93,7 @@ func TestBatchEndsBeforeItIsKilled(t *testing.T) {
 	ctx, stop := context.WithDeadline(t.Context(), time.Now().Add(margin+50*time.Millisecond))
 	defer stop()
 	begun := 0
-	got := Batch(ctx, zerolog.Nop(), batch("quick", "slow", "late"), func(ctx context.Context, m envelope.Message) error {
+	got := Batch(ctx, zerolog.Nop(), batch("quick", "slow", "late"), func(ctx context.Context, m events.Message) error {
 		begun++
 		if string(m.Body) == "slow" {
 			<-ctx.Done()

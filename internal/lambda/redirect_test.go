@@ -9,7 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
 // TestOnlyAcceptedIsAStart: a message is deleted when its function says it is
@@ -38,7 +38,7 @@ func TestOnlyAcceptedIsAStart(t *testing.T) {
 		if err != nil || (len(got.BatchItemFailures) == 0) != (status == http.StatusAccepted) {
 			t.Errorf("%d: %+v %v", status, got, err)
 		}
-		if err := i.Message(t.Context(), envelope.Message{Body: []byte(placed)}); status == 301 && (err == nil || !strings.Contains(err.Error(), "order o") || !strings.Contains(err.Error(), other.URL)) {
+		if err := i.Message(t.Context(), events.Message{Body: []byte(placed)}); status == 301 && (err == nil || !strings.Contains(err.Error(), "order o") || !strings.Contains(err.Error(), other.URL)) {
 			t.Error(err)
 		}
 		server.Close()

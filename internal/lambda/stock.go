@@ -8,15 +8,14 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/aws/aws-lambda-go/events"
+	awsevents "github.com/aws/aws-lambda-go/events"
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 )
 
 // Names of the stock function's topics and queues. Only it and CloudFormation
@@ -33,7 +32,7 @@ const LowStockBelow = 10
 
 // Ledger is what Stock uses of *stock.Adjuster.
 type Ledger interface {
-	Apply(ctx context.Context, e stockevent.Adjusted) (announced bool, err error)
+	Apply(ctx context.Context, e events.StockAdjusted) (announced bool, err error)
 	Announced(ctx context.Context, eventID string) error
 	GetLevel(ctx context.Context, sku string) (orderstore.Level, error)
 }
@@ -72,18 +71,18 @@ func NewStock(ctx context.Context, getenv func(string) string, log io.Writer) (*
 }
 
 // Handle handles a batch of StockAdjusted events.
-func (s *Stock) Handle(ctx context.Context, e events.SQSEvent) (events.SQSEventResponse, error) {
+func (s *Stock) Handle(ctx context.Context, e awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
 	return Batch(ctx, s.Logger, e, s.Message), nil
 }
 
 // Message handles one event: raw, or in any envelope. It returns when its
 // effects are durable; running it again changes nothing more.
-func (s *Stock) Message(ctx context.Context, m envelope.Message) error {
-	in, err := envelope.Unwrap(m, stockevent.TypeAdjusted)
+func (s *Stock) Message(ctx context.Context, m events.Message) error {
+	in, err := events.Unwrap(m, events.TypeStockAdjusted)
 	if err != nil {
-		return &stockevent.InvalidError{Fields: []order.FieldError{{Field: "body", Message: err.Error()}}}
+		return &events.InvalidStockError{Fields: []order.FieldError{{Field: "body", Message: err.Error()}}}
 	}
-	e, err := stockevent.Parse(in.Payload, in.Type)
+	e, err := events.ParseStockAdjusted(in.Payload, in.Type)
 	if err != nil {
 		return err
 	}
@@ -101,21 +100,21 @@ func (s *Stock) Message(ctx context.Context, m envelope.Message) error {
 	return s.Ledger.Announced(ctx, e.EventID)
 }
 
-func (s *Stock) announce(ctx context.Context, e stockevent.Adjusted, l stockevent.Line) error {
+func (s *Stock) announce(ctx context.Context, e events.StockAdjusted, l events.StockLine) error {
 	level, err := s.Ledger.GetLevel(ctx, l.SKU)
 	if err != nil {
 		return err
 	}
 	id := e.EventID + "/" + l.SKU
-	err = s.publish(ctx, stockevent.TypeChanged, l.SKU, stockevent.Changed{
-		SpecVersion: stockevent.SpecVersion, Type: stockevent.TypeChanged, EventID: id, Cause: e.EventID, Reason: e.Reason,
+	err = s.publish(ctx, events.TypeStockChanged, l.SKU, events.StockChanged{
+		SpecVersion: events.SpecVersion, Type: events.TypeStockChanged, EventID: id, Cause: e.EventID, Reason: e.Reason,
 		SKU: l.SKU, Change: l.Quantity, Available: level.Available, Reserved: level.Reserved,
 	})
 	if err != nil || level.Available >= s.LowBelow {
 		return err
 	}
-	return s.publish(ctx, stockevent.TypeLow, l.SKU, stockevent.Low{
-		SpecVersion: stockevent.SpecVersion, Type: stockevent.TypeLow, EventID: id + "/low", Cause: e.EventID,
+	return s.publish(ctx, events.TypeLowStock, l.SKU, events.LowStock{
+		SpecVersion: events.SpecVersion, Type: events.TypeLowStock, EventID: id + "/low", Cause: e.EventID,
 		SKU: l.SKU, Available: level.Available, Threshold: s.LowBelow,
 	})
 }

@@ -15,24 +15,8 @@ import (
 	"time"
 )
 
-// Names of the topics and queues, as the reference architecture calls them.
-const (
-	TopicOrderEvents           = "OrderEvents"
-	TopicShipmentEvents        = "ShipmentEvents"
-	TopicCustomerNotifications = "CustomerNotifications"
-	QueueOrderProcessing       = "OrderProcessingQueue"
-	QueueOrderProcessingDLQ    = "OrderProcessingQueue-dlq"
-	QueueCarrierRequests       = "CarrierRequestsQueue"
-	QueueCarrierRequestsDLQ    = "CarrierRequestsQueue-dlq"
-	QueueCarrierAnswers        = "CarrierAnswersQueue"
-	QueueCarrierAnswersDLQ     = "CarrierAnswersQueue-dlq"
-)
-
 // EventPlaced is the type of the event that an Order is, where one is named.
 const EventPlaced = "OrderPlaced"
-
-// EventShipmentRequested is the type of what goes to the carrier.
-const EventShipmentRequested = "ShipmentRequested"
 
 // Limits of the OrderPlaced event, version 1.
 const (

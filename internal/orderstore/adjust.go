@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/ordersaga/ordersaga/internal/stockevent"
+	"github.com/ordersaga/ordersaga/internal/events"
 )
 
 // remembered is for how long an event's id is known. SQS keeps a message for
@@ -53,7 +53,7 @@ type seenEvent struct {
 // the event in the same transaction. Applied before, it changes nothing;
 // announced then says whether Announced was called for it. The error is
 // ErrEventConflict or a *RefusedError if it is not to be tried again as it is.
-func (a *Adjuster) Apply(ctx context.Context, e stockevent.Adjusted) (announced bool, err error) {
+func (a *Adjuster) Apply(ctx context.Context, e events.StockAdjusted) (announced bool, err error) {
 	record, err := attributevalue.MarshalMap(seenEvent{
 		EventID: e.EventID, Fingerprint: e.Fingerprint(), AppliedAt: a.store.stamp(), ExpiresAt: a.store.now().Add(remembered).Unix(),
 	})
@@ -100,7 +100,7 @@ func (a *Adjuster) Apply(ctx context.Context, e stockevent.Adjusted) (announced 
 }
 
 // before answers an Apply whose event's id is known.
-func (a *Adjuster) before(ctx context.Context, e stockevent.Adjusted) (announced bool, err error) {
+func (a *Adjuster) before(ctx context.Context, e events.StockAdjusted) (announced bool, err error) {
 	item, err := a.store.getItem(ctx, a.table, "eventId", e.EventID)
 	if err != nil {
 		return false, fmt.Errorf("stock event %s: %w", e.EventID, err)

@@ -8,13 +8,13 @@ import (
 	"testing"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
-	"github.com/ordersaga/ordersaga/internal/stockevent"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-func adjusted(id string, lines ...stockevent.Line) stockevent.Adjusted {
-	return stockevent.Adjusted{Type: stockevent.TypeAdjusted, EventID: id, Reason: stockevent.Correction, Lines: lines}
+func adjusted(id string, lines ...events.StockLine) events.StockAdjusted {
+	return events.StockAdjusted{Type: events.TypeStockAdjusted, EventID: id, Reason: events.Correction, Lines: lines}
 }
 
 func TestAdjustOnce(t *testing.T) {
@@ -28,7 +28,7 @@ func TestAdjustOnce(t *testing.T) {
 	}
 	check(adjuster.CreateTable(t.Context()))
 	check(adjuster.CreateTable(t.Context()))
-	e := adjusted("e", stockevent.Line{SKU: "A", Quantity: 5}, stockevent.Line{SKU: "B", Quantity: 2})
+	e := adjusted("e", events.StockLine{SKU: "A", Quantity: 5}, events.StockLine{SKU: "B", Quantity: 2})
 	for n := range 4 {
 		announced, err := adjuster.Apply(t.Context(), e)
 		if err != nil || announced != (n >= 2) {
@@ -44,17 +44,17 @@ func TestAdjustOnce(t *testing.T) {
 	if err := adjuster.Announced(t.Context(), "unknown"); !errors.Is(err, orderstore.ErrFinished) {
 		t.Error(err)
 	}
-	if _, err := adjuster.Apply(t.Context(), adjusted("e", stockevent.Line{SKU: "A", Quantity: 6})); !errors.Is(err, orderstore.ErrEventConflict) {
+	if _, err := adjuster.Apply(t.Context(), adjusted("e", events.StockLine{SKU: "A", Quantity: 6})); !errors.Is(err, orderstore.ErrEventConflict) {
 		t.Error(err)
 	}
-	_, err := adjuster.Apply(t.Context(), adjusted("below", stockevent.Line{SKU: "A", Quantity: 1}, stockevent.Line{SKU: "B", Quantity: -3}, stockevent.Line{SKU: "C", Quantity: -1}))
+	_, err := adjuster.Apply(t.Context(), adjusted("below", events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: -3}, events.StockLine{SKU: "C", Quantity: -1}))
 	refused, ok := errors.AsType[*orderstore.RefusedError](err)
 	if !ok || len(refused.Fields) != 2 || !strings.HasPrefix(refused.Fields[0], "lines[1].quantity: is -3") {
 		t.Error(err)
 	}
 	_, err = a.Store.Count(t.Context(), "FULL", orderstore.MaxLevel, orderstore.NewSKU)
 	check(err)
-	if _, err := adjuster.Apply(t.Context(), adjusted("above", stockevent.Line{SKU: "FULL", Quantity: 1})); err == nil || !strings.Contains(err.Error(), "more than 1000000000000") {
+	if _, err := adjuster.Apply(t.Context(), adjusted("above", events.StockLine{SKU: "FULL", Quantity: 1})); err == nil || !strings.Contains(err.Error(), "more than 1000000000000") {
 		t.Error(err)
 	}
 	ledger, err := a.Store.CheckLedger(t.Context())
@@ -75,7 +75,7 @@ func TestAdjustAtOnce(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for n := range 25 {
-				if _, err := adjuster.Apply(t.Context(), adjusted(fmt.Sprint("e", n), stockevent.Line{SKU: "A", Quantity: 2}, stockevent.Line{SKU: "B", Quantity: 1})); err != nil {
+				if _, err := adjuster.Apply(t.Context(), adjusted(fmt.Sprint("e", n), events.StockLine{SKU: "A", Quantity: 2}, events.StockLine{SKU: "B", Quantity: 1})); err != nil {
 					t.Error(err)
 				}
 			}

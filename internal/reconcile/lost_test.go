@@ -11,8 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -66,7 +66,7 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 		l.must(err)
 		more = len(out.Messages) > 0
 		for _, m := range out.Messages {
-			var n shipment.Notification
+			var n events.Notification
 			l.must(json.Unmarshal([]byte(*m.Body), &n))
 			if n.CustomerID != "c-1" || strings.Contains(*m.Body, "inside") {
 				t.Error(*m.Body)

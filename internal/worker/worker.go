@@ -32,7 +32,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
-	"github.com/ordersaga/ordersaga/internal/envelope"
+	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
@@ -359,7 +359,7 @@ func (w *Worker) Close() error {
 func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 	return intake.New(intake.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
-		Handle: func(ctx context.Context, m envelope.Message) error {
+		Handle: func(ctx context.Context, m events.Message) error {
 			err := s.HandleOrder(ctx, m)
 			if _, poison := errors.AsType[*intake.Poison](err); w.load != nil && !poison {
 				w.load.began() // or it had been before, or an error hides that it was

@@ -1,8 +1,4 @@
-// Package envelope takes an event out of what carried it: an SNS notification,
-// a CloudEvent, an EventBridge event, some of them, or nothing. What the event
-// is, is said in several places: in the message's attributes, in each envelope
-// and in the body. All that say it must say the same.
-package envelope
+package events
 
 import (
 	"cmp"
@@ -16,21 +12,21 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Kind is what the outermost wrapping was.
-type Kind string
+// Envelope is what the outermost wrapping was.
+type Envelope string
 
 // Kinds of envelope.
 const (
-	Raw         Kind = "raw"
-	SNS         Kind = "sns"        // SNS without raw delivery
-	CloudEvent  Kind = "cloudevent" // CloudEvents 1.0, structured JSON
-	EventBridge Kind = "eventbridge"
+	EnvelopeNone        Envelope = "raw"
+	EnvelopeSNS         Envelope = "sns"        // SNS without raw delivery
+	EnvelopeCloudEvent  Envelope = "cloudevent" // CloudEvents 1.0, structured JSON
+	EnvelopeEventBridge Envelope = "eventbridge"
 )
 
-// DaprType is what Dapr calls an event whose publisher gave it no type: it
+// UntypedDapr is what Dapr calls an event whose publisher gave it no type: it
 // says nothing about what is inside. See
 // https://docs.dapr.io/developing-applications/building-blocks/pubsub/pubsub-cloudevents/
-const DaprType = "com.dapr.event.sent"
+const UntypedDapr = "com.dapr.event.sent"
 
 // maxDepth is more than any chain of brokers wraps; beyond it somebody plays.
 const maxDepth = 4
@@ -41,15 +37,15 @@ const maxDepth = 4
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
 var typeAttributes = []string{"type", "ce-type", "ce_type", "cloudEvents:type", "cloudEvents_type"}
 
-// SaysType reports whether a message attribute of this name says what the event
+// IsTypeAttribute reports whether a message attribute of this name says what the event
 // is. Such a one must not get lost on the way.
-func SaysType(name string) bool { return isOne(name, typeAttributes) }
+func IsTypeAttribute(name string) bool { return isOne(name, typeAttributes) }
 
 // HasType reports whether a body's outermost layer states what the event is.
 // Dapr's own type does not count.
 func HasType(body []byte) bool {
 	l, err := open(body)
-	return err == nil && slices.ContainsFunc(l.types, func(s said) bool { return s.is != DaprType })
+	return err == nil && slices.ContainsFunc(l.types, func(s said) bool { return s.is != UntypedDapr })
 }
 
 var traceAttributes = []string{"traceparent", "ce-traceparent", "ce_traceparent", "cloudEvents:traceparent", "cloudEvents_traceparent"}
@@ -84,7 +80,7 @@ type probe struct {
 // Event is what was in the envelopes.
 type Event struct {
 	Payload []byte // may be any bytes
-	Kind    Kind
+	Kind    Envelope
 	// Type is what all that say it call the event, one of those wanted; "" if
 	// nobody says it.
 	Type string
@@ -96,7 +92,7 @@ type Event struct {
 // layer is one envelope, opened, or what is in the innermost.
 type layer struct {
 	inner []byte
-	kind  Kind // Raw: inner is no envelope
+	kind  Envelope // Raw: inner is no envelope
 	trace string
 	types []said
 }
@@ -108,7 +104,7 @@ type said struct{ by, is string }
 // broken, and if the event is said to be another than those wanted, or two
 // things at once. Dapr's own type passes: the others have to tell.
 func Unwrap(m Message, wanted ...string) (Event, error) {
-	e := Event{Payload: m.Body, Kind: Raw}
+	e := Event{Payload: m.Body, Kind: EnvelopeNone}
 	trace, types := attributes("message", m.Attributes)
 	e.Traceparent = trace
 	for depth := range maxDepth + 1 {
@@ -117,7 +113,7 @@ func Unwrap(m Message, wanted ...string) (Event, error) {
 			return Event{Kind: e.Kind}, err
 		}
 		types = append(types, l.types...)
-		if l.kind == Raw {
+		if l.kind == EnvelopeNone {
 			if e.Type, err = agreed(types, wanted); err != nil {
 				return Event{Kind: e.Kind}, err
 			}
@@ -133,7 +129,7 @@ func Unwrap(m Message, wanted ...string) (Event, error) {
 
 // agreed is what all say, or why that is not wanted.
 func agreed(types []said, wanted []string) (string, error) {
-	types = slices.DeleteFunc(types, func(s said) bool { return s.is == DaprType })
+	types = slices.DeleteFunc(types, func(s said) bool { return s.is == UntypedDapr })
 	if len(types) == 0 {
 		return "", nil
 	}
@@ -153,7 +149,7 @@ func agreed(types []said, wanted []string) (string, error) {
 func attributes(of string, all map[string]string) (trace string, types []said) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		switch {
-		case SaysType(name):
+		case IsTypeAttribute(name):
 			types = append(types, said{fmt.Sprintf("the %s attribute %s", of, name), all[name]})
 		case trace == "" && isOne(name, traceAttributes):
 			trace = all[name]
@@ -165,25 +161,25 @@ func attributes(of string, all map[string]string) (trace string, types []said) {
 func open(body []byte) (layer, error) {
 	var p probe
 	if json.Unmarshal(body, &p) != nil { // not a JSON object: whoever parses it says why
-		return layer{inner: body, kind: Raw}, nil //nolint:nilerr // not an envelope
+		return layer{inner: body, kind: EnvelopeNone}, nil //nolint:nilerr // not an envelope
 	}
-	kind, isText := text(p.Type)
-	message, hasMessage := text(p.Message)
-	topic, _ := text(p.TopicArn)
-	version, _ := text(p.SpecVersion) // a number is our own specVersion, which matches without case
+	kind, isText := jsonString(p.Type)
+	message, hasMessage := jsonString(p.Message)
+	topic, _ := jsonString(p.TopicArn)
+	version, _ := jsonString(p.SpecVersion) // a number is our own specVersion, which matches without case
 	switch {
 	case kind == "Notification" && hasMessage && topic != "":
 		trace, types := attributes("SNS", notified(p.Attributes))
-		return layer{[]byte(message), SNS, trace, types}, once(body, probe{})
+		return layer{[]byte(message), EnvelopeSNS, trace, types}, once(body, probe{})
 	case version == "1.0" && len(p.Source) > 0 && len(p.ID) > 0:
-		l := layer{kind: CloudEvent, types: []said{{"the CloudEvent", kind}}}
+		l := layer{kind: EnvelopeCloudEvent, types: []said{{"the CloudEvent", kind}}}
 		if err := once(body, probe{}); err != nil {
 			return l, err
 		}
 		if kind == "" {
 			return l, order.FieldError{Field: "type", Message: "the CloudEvent has none"}
 		}
-		l.trace, _ = text(p.Traceparent) // without it, or with another form of it, there is no trace
+		l.trace, _ = jsonString(p.Traceparent) // without it, or with another form of it, there is no trace
 		var err error
 		l.inner, err = data(p)
 		return l, err
@@ -194,20 +190,20 @@ func open(body []byte) (layer, error) {
 			kind = string(p.Type)
 		}
 		// A field of this name twice: whoever parses it may take the other.
-		return layer{inner: body, kind: Raw, types: []said{{"the body", kind}}}, once(body, struct {
+		return layer{inner: body, kind: EnvelopeNone, types: []said{{"the body", kind}}}, once(body, struct {
 			Type json.RawMessage `json:"type"`
 		}{})
 	}
-	return layer{inner: body, kind: Raw}, nil
+	return layer{inner: body, kind: EnvelopeNone}, nil
 }
 
 // bridged opens EventBridge's envelope; see
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 func bridged(body []byte, p probe) (layer, error) {
-	kind, _ := text(p.DetailType)
-	l := layer{kind: EventBridge, types: []said{{"the EventBridge event", kind}}}
+	kind, _ := jsonString(p.DetailType)
+	l := layer{kind: EnvelopeEventBridge, types: []said{{"the EventBridge event", kind}}}
 	if len(p.Type) > 0 && string(p.Type) != "null" { // EventBridge sets none; an input transformer may
-		t, ok := text(p.Type)
+		t, ok := jsonString(p.Type)
 		if !ok {
 			t = string(p.Type)
 		}
@@ -227,7 +223,7 @@ func bridged(body []byte, p probe) (layer, error) {
 }
 
 // text is a JSON string's; ok is false if raw is something else, or nothing.
-func text(raw json.RawMessage) (s string, ok bool) {
+func jsonString(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
 		return "", false
 	}
@@ -245,7 +241,7 @@ func notified(raw json.RawMessage) map[string]string {
 		switch {
 		case json.Unmarshal(a, &v) == nil && v.Value != nil:
 			out[name] = *v.Value
-		case SaysType(name):
+		case IsTypeAttribute(name):
 			out[name] = string(a)
 		}
 	}
@@ -264,7 +260,7 @@ func once(body []byte, v any) error {
 func data(p probe) ([]byte, error) {
 	plain := len(p.Data) > 0 && string(p.Data) != "null"
 	if len(p.DataBase64) > 0 && string(p.DataBase64) != "null" {
-		packed, ok := text(p.DataBase64)
+		packed, ok := jsonString(p.DataBase64)
 		if !ok || plain {
 			return nil, order.FieldError{Field: "data_base64", Message: "must be text, and the event's only data"}
 		}
@@ -277,7 +273,7 @@ func data(p probe) ([]byte, error) {
 	if !plain {
 		return nil, order.FieldError{Field: "data", Message: "the CloudEvent has none"}
 	}
-	if t, ok := text(p.Data); ok { // JSON in a string, as some brokers send it
+	if t, ok := jsonString(p.Data); ok { // JSON in a string, as some brokers send it
 		return []byte(t), nil
 	}
 	return p.Data, nil

@@ -1,4 +1,4 @@
-package envelope
+package events
 
 import (
 	"bytes"
@@ -29,23 +29,23 @@ func TestUnwrap(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		body string
-		kind Kind
+		kind Envelope
 		want string
 	}{
-		"raw":                   {event, Raw, event},
-		"no JSON":               {"{", Raw, "{"},
-		"SNS":                   {sns, SNS, event},
-		"CloudEvent":            {cloud, CloudEvent, event},
-		"CloudEvent, string":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + string(quoted) + `}`, CloudEvent, event},
-		"CloudEvent, base64":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"e30="}`, CloudEvent, "{}"},
-		"CloudEvent in SNS":     {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedCloud) + `}`, SNS, event},
-		"Dapr's CloudEvent":     {strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), CloudEvent, event},
-		"CloudEvent in Dapr's":  {strings.Replace(strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), event, cloud, 1), CloudEvent, event},
-		"an order with a type":  {`{"type":"OrderPlaced","orderId":"x"}`, Raw, `{"type":"OrderPlaced","orderId":"x"}`},
-		"with a type of null":   {`{"type":null,"orderId":"x"}`, Raw, `{"type":null,"orderId":"x"}`},
-		"EventBridge":           {bridge, EventBridge, event},
-		"EventBridge in SNS":    {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedBridge) + `}`, SNS, event},
-		"EventBridge of Dapr's": {strings.Replace(bridge, event, strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), 1), EventBridge, event},
+		"raw":                   {event, EnvelopeNone, event},
+		"no JSON":               {"{", EnvelopeNone, "{"},
+		"SNS":                   {sns, EnvelopeSNS, event},
+		"CloudEvent":            {cloud, EnvelopeCloudEvent, event},
+		"CloudEvent, string":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":` + string(quoted) + `}`, EnvelopeCloudEvent, event},
+		"CloudEvent, base64":    {`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"e30="}`, EnvelopeCloudEvent, "{}"},
+		"CloudEvent in SNS":     {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedCloud) + `}`, EnvelopeSNS, event},
+		"Dapr's CloudEvent":     {strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), EnvelopeCloudEvent, event},
+		"CloudEvent in Dapr's":  {strings.Replace(strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), event, cloud, 1), EnvelopeCloudEvent, event},
+		"an order with a type":  {`{"type":"OrderPlaced","orderId":"x"}`, EnvelopeNone, `{"type":"OrderPlaced","orderId":"x"}`},
+		"with a type of null":   {`{"type":null,"orderId":"x"}`, EnvelopeNone, `{"type":null,"orderId":"x"}`},
+		"EventBridge":           {bridge, EnvelopeEventBridge, event},
+		"EventBridge in SNS":    {`{"Type":"Notification","TopicArn":"a","Message":` + string(quotedBridge) + `}`, EnvelopeSNS, event},
+		"EventBridge of Dapr's": {strings.Replace(bridge, event, strings.Replace(cloud, "OrderPlaced", "com.dapr.event.sent", 1), 1), EnvelopeEventBridge, event},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Unwrap(message(tt.body), "OrderPlaced")
@@ -135,7 +135,7 @@ func TestEndlessWrappingIsRefused(t *testing.T) {
 	for depth := range 7 {
 		got, err := Unwrap(message(body))
 		switch {
-		case depth <= 4 && (err != nil || string(got.Payload) != `{"orderId":"o"}` || (got.Kind == Raw) != (depth == 0)):
+		case depth <= 4 && (err != nil || string(got.Payload) != `{"orderId":"o"}` || (got.Kind == EnvelopeNone) != (depth == 0)):
 			t.Errorf("%d envelopes: %+v, %v", depth, got, err)
 		case depth > 4 && (err == nil || err.Error() != "body: wrapped more than 4 times"):
 			t.Errorf("%d envelopes: %v", depth, err)
@@ -153,7 +153,7 @@ func FuzzUnwrap(f *testing.F) {
 	f.Add([]byte(`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":1}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := Unwrap(Message{Body: body}, "OrderPlaced")
-		if err == nil && got.Kind == Raw && !bytes.Equal(got.Payload, body) {
+		if err == nil && got.Kind == EnvelopeNone && !bytes.Equal(got.Payload, body) {
 			t.Errorf("raw body changed: %q to %q", body, got.Payload)
 		}
 		if err == nil {
@@ -218,7 +218,7 @@ func TestTypeCountsWhereverItIsSaid(t *testing.T) {
 			}
 		}
 	}
-	if got, err := Unwrap(attribute("type")(message(event), DaprType), "OrderPlaced"); err != nil || got.Type != "" {
+	if got, err := Unwrap(attribute("type")(message(event), UntypedDapr), "OrderPlaced"); err != nil || got.Type != "" {
 		t.Errorf("Dapr's: %+v, %v", got, err)
 	}
 }

@@ -1,4 +1,4 @@
-package envelope
+package events
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ const (
 // maxMessage is SQS's limit, in bytes: no queue carried more.
 const maxMessage = 1 << 20
 
-// Pack is a body as GzipBase64.
-func Pack(body string) (string, error) {
+// Compress is a body as GzipBase64.
+func Compress(body string) (string, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	if _, err := io.WriteString(z, body); err != nil {
