@@ -33,13 +33,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
 // Options of a Carrier.
 type Options struct {
 	Dir         string // of the book; "" keeps it in memory only
-	SQS         intake.SQS
+	SQS         sqsconsumer.SQS
 	RequestsURL string // queue of shipment requests
 	AnswersURL  string // queue of the carrier's answers
 	DLQURL      string // for requests that cannot be read
@@ -54,7 +55,7 @@ type Options struct {
 // Carrier is the simulator.
 type Carrier struct {
 	opt      Options
-	consumer *intake.Consumer
+	consumer *sqsconsumer.Consumer
 
 	mu      sync.Mutex
 	book    btree.Map[string, Parcel] // by shipment id
@@ -81,7 +82,7 @@ const (
 // Open reads the book.
 func Open(o Options) (*Carrier, error) {
 	c := &Carrier{opt: o}
-	c.consumer = intake.New(intake.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger})
+	c.consumer = sqsconsumer.New(sqsconsumer.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger})
 	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
 		var p Parcel
 		if err := json.Unmarshal(rec, &p); err != nil {
@@ -107,7 +108,7 @@ func (c *Carrier) Run(ctx context.Context) error {
 }
 
 func (c *Carrier) handle(ctx context.Context, m events.Message) error {
-	return intake.Unwrapped(ctx, events.TopicShipmentEvents, m, c.request, events.TypeShipmentRequested)
+	return sqsconsumer.HandleEvent(ctx, events.TopicShipmentEvents, m, c.request, events.TypeShipmentRequested)
 }
 
 func (c *Carrier) request(ctx context.Context, e events.Event) error {
@@ -116,10 +117,10 @@ func (c *Carrier) request(ctx context.Context, e events.Event) error {
 		ShipTo                    *order.Address
 	}
 	if err := json.Unmarshal(e.Payload, &r); err != nil {
-		return &intake.Poison{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
+		return &sqsconsumer.PermanentError{Reason: fmt.Errorf("body: is not a shipment request: %w", err)}
 	}
 	if r.Type != events.TypeShipmentRequested || r.ShipmentID == "" || !order.ValidID(r.OrderID) {
-		return &intake.Poison{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
+		return &sqsconsumer.PermanentError{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	tracing.Concerns(ctx, r.OrderID)
 	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)
@@ -245,9 +246,9 @@ func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = c.handle(ctx, events.Message{Body: body})
 	}
-	if poison, ok := errors.AsType[*intake.Poison](err); ok {
+	if poison, ok := errors.AsType[*sqsconsumer.PermanentError](err); ok {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request goes to the dead letters")
-		err = c.consumer.Bury(r.Context(), types.Message{Body: aws.String(string(body))}, poison.Reason)
+		err = c.consumer.DeadLetter(r.Context(), types.Message{Body: aws.String(string(body))}, poison.Reason)
 	}
 	status := "SUCCESS"
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
 // SQS is what is used of the SDK's client.
@@ -144,14 +144,14 @@ func (p Pair) moved(ctx context.Context, client SQS) string {
 }
 
 func (p Pair) letter(m types.Message) Letter {
-	in, err := intake.Content(m)
+	in, err := sqsconsumer.Content(m)
 	if err != nil {
 		in.Body = []byte(aws.ToString(m.Body))
 	}
 	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator does not say
 	return Letter{
 		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(in.Body),
-		Reason: aws.ToString(m.MessageAttributes[intake.AttributeReason].StringValue),
+		Reason: aws.ToString(m.MessageAttributes[sqsconsumer.AttributeReason].StringValue),
 	}
 }
 
@@ -266,7 +266,7 @@ func (p Pair) clock(ctx context.Context, client SQS) (time.Time, error) {
 // those had then: a consumer says it of what it buries, and what SQS moves keeps
 // its id.
 func came(m types.Message, sent map[string]bool) bool {
-	return sent[aws.ToString(m.MessageId)] || sent[aws.ToString(m.MessageAttributes[intake.AttributeOriginal].StringValue)]
+	return sent[aws.ToString(m.MessageId)] || sent[aws.ToString(m.MessageAttributes[sqsconsumer.AttributeOriginal].StringValue)]
 }
 
 // putBack sends a letter to its queue, and deletes it then: whatever happens in
@@ -276,10 +276,10 @@ func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *st
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	attrs := m.MessageAttributes
-	delete(attrs, intake.AttributeReason)
-	delete(attrs, intake.AttributeOriginal)
+	delete(attrs, sqsconsumer.AttributeReason)
+	delete(attrs, sqsconsumer.AttributeOriginal)
 	if body != nil {
-		delete(attrs, intake.AttributeEncoding)
+		delete(attrs, sqsconsumer.AttributeEncoding)
 		if events.HasType([]byte(*body)) {
 			maps.DeleteFunc(attrs, func(name string, _ types.MessageAttributeValue) bool { return events.IsTypeAttribute(name) })
 		}

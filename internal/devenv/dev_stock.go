@@ -10,10 +10,10 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
 // stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
@@ -41,7 +41,7 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 		return err
 	}
 	f := lambda.Stock{Ledger: adjuster, Levels: snspublisher.New(clients.SNS, *levels.TopicArn), LowBelow: lambda.LowStockBelow, Logger: d.Logger}
-	return intake.New(intake.Options{
+	return sqsconsumer.New(sqsconsumer.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
 		Handle: func(ctx context.Context, m events.Message) error { return hopeless(f.Message(ctx, m)) },
 	}).Run(ctx)
@@ -54,7 +54,7 @@ func hopeless(err error) error {
 	_, invalid := errors.AsType[*events.InvalidStockError](err)
 	_, refused := errors.AsType[*orderstore.RefusedError](err)
 	if invalid || refused || errors.Is(err, orderstore.ErrEventConflict) {
-		return &intake.Poison{Reason: err}
+		return &sqsconsumer.PermanentError{Reason: err}
 	}
 	return err
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
 // Carrier is the way on which a carrier's answers leave: the simulator keeps the
 // true book, and what it says is changed.
 type Carrier struct {
-	intake.SQS // where the simulator really reads and writes
+	sqsconsumer.SQS // where the simulator really reads and writes
 
 	World   *World
 	Answers string // URL of the queue of answers

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -42,7 +43,7 @@ func BenchmarkIntake(b *testing.B) {
 	before := a.Clients.Calls()
 	b.ReportAllocs()
 	b.ResetTimer()
-	outcomes, stop := consume(b, a, intake.Options{Receivers: 4, Handle: intake.Starter{Orders: a.Store, Sagas: noSagas{}}.HandleOrder})
+	outcomes, stop := a.Consume(b, sqsconsumer.Options{Receivers: 4, Handle: intake.Starter{Orders: a.Store, Sagas: noSagas{}}.HandleOrder})
 	for range b.N {
 		if got := <-outcomes; got != "done" {
 			b.Fatal(got)

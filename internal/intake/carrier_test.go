@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -111,7 +112,7 @@ func TestAnswersToWhatWasNotAsked(t *testing.T) {
 		t.Helper()
 		before := w.record(t, "o")
 		err := w.says(t, a)
-		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Error(), want) {
+		if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); !ok || !strings.Contains(p.Error(), want) {
 			t.Errorf("%+v: %v, want %q", a, err, want)
 		}
 		if rec := w.record(t, "o"); rec.Updated != before.Updated {
@@ -150,7 +151,7 @@ const (
 // became tells, by the order before and after, the handler's error, and whether
 // the saga starts again.
 func became(before, after orderstore.Record, err error, again bool) string {
-	if p, poison := errors.AsType[*intake.Poison](err); poison {
+	if p, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison {
 		for what, says := range map[string]string{
 			unasked: "no shipment was requested", changed: ", which it had ", comeBack: "the parcel may have to come back", notByItself: "could not be undone by itself",
 		} {
@@ -391,10 +392,10 @@ func TestLateRefusalIsUndone(t *testing.T) {
 	if err != nil || len(charges) != 2 || !charges[0].Refunded || !charges[1].Refunded {
 		t.Errorf("%+v %v", charges, err)
 	}
-	if m := receive(t, w.AWS, w.Resources.CarrierRequests, 2); len(m) != 2 {
+	if m := w.Receive(t, w.Resources.CarrierRequests, 2); len(m) != 2 {
 		t.Errorf("%d shipment requests", len(m))
 	}
-	if v, _ := depth(t, w.AWS, w.Resources.CarrierRequests); v != "0" {
+	if v, _ := w.Depth(t, w.Resources.CarrierRequests); v != "0" {
 		t.Errorf("%s more shipment requests", v)
 	}
 }
@@ -442,7 +443,7 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
 	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
 	err = w.says(t, dispatchedBy("o", "trk"))
-	if _, poison := errors.AsType[*intake.Poison](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
+	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
 		t.Errorf("%v", err)
 	}
 	check(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
@@ -513,7 +514,7 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 			Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentLost"},
 		},
 	} {
-		if p, ok := errors.AsType[*intake.Poison](w.carrierAnswers().Handle(t.Context(), m)); !ok || !strings.Contains(p.Error(), want) {
+		if p, ok := errors.AsType[*sqsconsumer.PermanentError](w.carrierAnswers().Handle(t.Context(), m)); !ok || !strings.Contains(p.Error(), want) {
 			t.Errorf("%v, want %s", p, want)
 		}
 	}
@@ -535,7 +536,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":""}`:                                                      "shipmentId: is missing",
 		`{"orderId":"o","shipmentId":"shp-o"}`:                                                                             `type: "" is neither`,
 		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`:                                                       `type: the body's is "ShipmentLost", only ShipmentDispatched or ShipmentRefused`,
-		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                    "specVersion: is 2, only 1 is known",
+		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                    "specVersion: is 2, only 1 is supported",
 		`{"type":"ShipmentRefused","orderId":"nobody","shipmentId":"shp-nobody"}`:                                          "order nobody: not found",
 		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:                                             "data: the CloudEvent has none",
 		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`:                                      "only ShipmentDispatched or ShipmentRefused is handled",
@@ -548,7 +549,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		`[]`: "body: must not be a JSON array in a carrier's answer",
 	} {
 		err := w.carrierAnswers().Handle(t.Context(), message(body))
-		if p, ok := errors.AsType[*intake.Poison](err); !ok || !strings.Contains(p.Reason.Error(), want) {
+		if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); !ok || !strings.Contains(p.Reason.Error(), want) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -33,78 +31,6 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// consume runs a consumer of the order queue, and returns its outcomes as they
-// come and a way to stop it before the test ends.
-func consume(t testing.TB, a testkit.AWS, o intake.Options) (outcomes <-chan string, stop func()) {
-	t.Helper()
-	seen := make(chan string, 1000)
-	if o.SQS == nil {
-		o.SQS = a.Clients.SQS
-	}
-	o.QueueURL, o.DLQURL, o.Logger = a.Resources.OrderQueue, a.Resources.OrderDLQ, zerolog.Nop()
-	o.Observe = func(outcome string) { seen <- outcome }
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- intake.New(o).Run(ctx) }()
-	stopped := false
-	stop = func() {
-		cancel()
-		if !stopped {
-			stopped = true
-			if err := <-done; err != nil {
-				t.Errorf("consumer: %v", err)
-			}
-		}
-	}
-	t.Cleanup(stop)
-	return seen, stop
-}
-
-// wants reads n outcomes and expects each to be want.
-func wants(t testing.TB, outcomes <-chan string, want string, n int) {
-	t.Helper()
-	for i := range n {
-		select {
-		case got := <-outcomes:
-			if got != want {
-				t.Fatalf("outcome %d is %s, want %s", i, got, want)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%d of %d outcomes in 20 s", i, n)
-		}
-	}
-}
-
-func send(t testing.TB, a testkit.AWS, body string, attrs map[string]types.MessageAttributeValue) (id string) {
-	t.Helper()
-	out, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderQueue, MessageBody: &body, MessageAttributes: attrs})
-	check(t, err)
-	return *out.MessageId
-}
-
-// receive waits for n messages of a queue.
-func receive(t testing.TB, a testkit.AWS, url string, n int) (out []types.Message) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for len(out) < n {
-		res, err := a.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"},
-		})
-		check(t, err)
-		out = append(out, res.Messages...)
-	}
-	return out
-}
-
-// depth counts the messages of a queue, those that are hidden apart.
-func depth(t testing.TB, a testkit.AWS, url string) (visible, hidden string) {
-	t.Helper()
-	out, err := a.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
-	check(t, err)
-	return out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]
 }
 
 func event(t testing.TB, id string) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -64,31 +65,18 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Recor
 
 // HandleOrder handles an OrderPlaced message: raw, or in any envelope.
 func (s Starter) HandleOrder(ctx context.Context, m events.Message) error {
-	return Unwrapped(ctx, events.TopicOrderEvents, m, func(ctx context.Context, e events.Event) error {
+	return sqsconsumer.HandleEvent(ctx, events.TopicOrderEvents, m, func(ctx context.Context, e events.Event) error {
 		o, err := order.Parse(e.Payload)
 		if err != nil {
-			return &Poison{err}
+			return &sqsconsumer.PermanentError{Reason: err}
 		}
 		tracing.Concerns(ctx, o.OrderID)
 		_, _, err = s.Start(ctx, o)
 		if errors.Is(err, orderstore.ErrConflict) {
-			return &Poison{fmt.Errorf("orderId %s: %w", o.OrderID, err)}
+			return &sqsconsumer.PermanentError{Reason: fmt.Errorf("orderId %s: %w", o.OrderID, err)}
 		}
 		return err
 	}, events.TypeOrderPlaced)
-}
-
-// Unwrapped handles the event in a message, in the trace of who sent it. from is
-// where it comes from, types are what it may be. A broken envelope, and another
-// event, is *Poison.
-func Unwrapped(ctx context.Context, from string, m events.Message, handle func(context.Context, events.Event) error, types ...string) (err error) {
-	e, err := events.Unwrap(m, types...)
-	ctx, span := tracing.Process(tracing.Continue(ctx, e.Traceparent), from)
-	defer func() { tracing.End(span, err) }()
-	if err != nil {
-		return &Poison{err}
-	}
-	return handle(ctx, e)
 }
 
 // AnswersOfCarrier is what spans call the way that those take.
@@ -115,13 +103,13 @@ type CarrierAnswers struct {
 // the carrier said before, or what has become of the order, is for a person: it
 // is noted with the order, and is a dead letter too; see docs/adr/0024.
 func (c CarrierAnswers) Handle(ctx context.Context, m events.Message) error {
-	return Unwrapped(ctx, AnswersOfCarrier, m, c.answer, events.TypeShipmentDispatched, events.TypeShipmentRefused)
+	return sqsconsumer.HandleEvent(ctx, AnswersOfCarrier, m, c.answer, events.TypeShipmentDispatched, events.TypeShipmentRefused)
 }
 
 func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 	in, err := events.ParseCarrierAnswer(e)
 	if err != nil {
-		return &Poison{err}
+		return &sqsconsumer.PermanentError{Reason: err}
 	}
 	tracing.Concerns(ctx, in.OrderID)
 	a := orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Refused, Reason: in.Reason}
@@ -131,11 +119,11 @@ func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 	rec, reopened, err := c.Orders.CarrierAnswered(ctx, in.OrderID, a)
 	switch {
 	case errors.Is(err, orderstore.ErrNotFound):
-		return &Poison{err}
+		return &sqsconsumer.PermanentError{Reason: err}
 	case errors.Is(err, orderstore.ErrNotRequested):
-		return &Poison{notRequested(rec, a)}
+		return &sqsconsumer.PermanentError{Reason: notRequested(rec, a)}
 	case errors.Is(err, orderstore.ErrTooManyParcels):
-		return &Poison{fmt.Errorf("the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
+		return &sqsconsumer.PermanentError{Reason: fmt.Errorf("the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
 	case err != nil:
 		return err
 	case reopened:
@@ -218,13 +206,13 @@ func detail(said orderstore.Carrier, trackingID, reason string) string {
 }
 
 // contradicted takes a contradiction to a person: a note, a line in the log,
-// and *Poison. The order keeps its course.
+// and *sqsconsumer.PermanentError. The order keeps its course.
 func (c CarrierAnswers) contradicted(ctx context.Context, rec orderstore.Record, what string) error {
 	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("what", what).Msg("the carrier contradicts itself or the order; its answer goes to the dead letters")
 	if err := c.Orders.Flag(ctx, rec, "intake", what); err != nil {
 		return err
 	}
-	return &Poison{errors.New(what)}
+	return &sqsconsumer.PermanentError{Reason: errors.New(what)}
 }
 
 // Publisher publishes OrderPlaced.

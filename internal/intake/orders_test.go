@@ -16,6 +16,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -51,11 +53,11 @@ func TestWhatIsNoOrder(t *testing.T) {
 	ids := map[string]string{}
 	n := 0
 	for body := range bad {
-		ids[body] = send(t, w.AWS, body, nil)
+		ids[body] = w.Send(t, body, nil)
 		n++
-		send(t, w.AWS, event(t, "good-"+string(rune('a'+n))), nil)
+		w.Send(t, event(t, "good-"+string(rune('a'+n))), nil)
 	}
-	outcomes, stop := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
+	outcomes, stop := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
 	count := map[string]int{}
 	for range 2 * len(bad) {
 		count[<-outcomes]++
@@ -67,10 +69,10 @@ func TestWhatIsNoOrder(t *testing.T) {
 	for i := 1; i <= n; i++ {
 		w.ended(t, "good-"+string(rune('a'+i)))
 	}
-	for _, m := range receive(t, w.AWS, w.Resources.OrderDLQ, len(bad)) {
+	for _, m := range w.Receive(t, w.Resources.OrderDLQ, len(bad)) {
 		want, ok := bad[*m.Body]
-		if reason := attr(m, intake.AttributeReason); !ok || !strings.Contains(reason, want) || attr(m, intake.AttributeOriginal) != ids[*m.Body] {
-			t.Errorf("%.60s: %s %s", *m.Body, reason, attr(m, intake.AttributeOriginal))
+		if reason := testkit.Attribute(m, sqsconsumer.AttributeReason); !ok || !strings.Contains(reason, want) || testkit.Attribute(m, sqsconsumer.AttributeOriginal) != ids[*m.Body] {
+			t.Errorf("%.60s: %s %s", *m.Body, reason, testkit.Attribute(m, sqsconsumer.AttributeOriginal))
 		}
 	}
 	if rec, err := w.Store.Get(t.Context(), "taken"); err != nil || rec.CustomerID != "c-2" {
@@ -87,27 +89,27 @@ func TestAnotherEventThanItsBodySays(t *testing.T) {
 	for i, name := range []string{"type", "ce-type", "ce_type", "cloudEvents_type"} {
 		id := fmt.Sprint("o-", i)
 		reasons[id] = `type: the message attribute ` + name + `'s is "OrderCancelled", only OrderPlaced is handled here`
-		send(t, w.AWS, event(t, id), map[string]types.MessageAttributeValue{name: str("OrderCancelled")})
+		w.Send(t, event(t, id), map[string]types.MessageAttributeValue{name: testkit.StringAttribute("OrderCancelled")})
 	}
 	reasons["binary"] = reasons["o-0"]
-	send(t, w.AWS, event(t, "binary"), map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}})
+	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}})
 	reasons["sns"] = `type: the SNS attribute type's is "OrderCancelled", only OrderPlaced is handled here`
-	send(t, w.AWS, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
+	w.Send(t, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
 	reasons["bridge"] = `type: the EventBridge event's is "OrderCancelled", only OrderPlaced is handled here`
-	send(t, w.AWS, `{"version":"0","id":"1","detail-type":"OrderCancelled","source":"shop","detail":`+event(t, "bridge")+`}`, nil)
+	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderCancelled","source":"shop","detail":`+event(t, "bridge")+`}`, nil)
 	reasons["two"] = `type: the message attribute type's is "OrderCancelled", the CloudEvent's is "OrderPlaced": which of them it is cannot be known`
-	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":`+event(t, "two")+`}`, map[string]types.MessageAttributeValue{"type": str("OrderCancelled")})
+	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":`+event(t, "two")+`}`, map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderCancelled")})
 
-	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
-	wants(t, outcomes, "poison", len(reasons))
-	for _, m := range receive(t, w.AWS, w.Resources.OrderDLQ, len(reasons)) {
+	outcomes, _ := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
+	testkit.WantOutcomes(t, outcomes, "poison", len(reasons))
+	for _, m := range w.Receive(t, w.Resources.OrderDLQ, len(reasons)) {
 		found := ""
 		for id := range reasons {
 			if strings.Contains(*m.Body, `"`+id+`"`) || strings.Contains(*m.Body, `\"`+id+`\"`) {
 				found = id
 			}
 		}
-		if reason := attr(m, intake.AttributeReason); found == "" || reason != reasons[found] {
+		if reason := testkit.Attribute(m, sqsconsumer.AttributeReason); found == "" || reason != reasons[found] {
 			t.Errorf("%s: %s", *m.Body, reason)
 		}
 	}
@@ -124,19 +126,19 @@ func TestAnotherEventThanItsBodySays(t *testing.T) {
 func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})
-	send(t, w.AWS, event(t, "raw"), nil)
-	send(t, w.AWS, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
-	send(t, w.AWS, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
-	send(t, w.AWS, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub","source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00","traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
-	send(t, w.AWS, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
-	send(t, w.AWS, event(t, "attribute"), map[string]types.MessageAttributeValue{"type": str("OrderPlaced"), "shop": str("OrderCancelled")})
-	send(t, w.AWS, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": str("OrderPlaced"), "ce-specversion": str("1.0"), "ce-id": str("1"), "ce-source": str("shop")})
-	send(t, w.AWS, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
+	w.Send(t, event(t, "raw"), nil)
+	w.Send(t, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
+	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
+	w.Send(t, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub","source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00","traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
+	w.Send(t, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
+	w.Send(t, event(t, "attribute"), map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderPlaced"), "shop": testkit.StringAttribute("OrderCancelled")})
+	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"), "ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
+	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	check(t, err)
 	check(t, intake.Publisher{Topic: snspublisher.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
-	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
-	wants(t, outcomes, "done", 9)
+	outcomes, _ := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
+	testkit.WantOutcomes(t, outcomes, "done", 9)
 	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published", "attribute", "binary", "eventbridge"} {
 		i := w.ended(t, id)
 		if rec, err := w.Store.Get(t.Context(), id); err != nil || rec.Status != order.StatusCompleted {
@@ -154,19 +156,19 @@ func TestDuplicatesStartNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, workflows.Terms{})
 	for range 5 {
-		send(t, w.AWS, event(t, "o"), nil)
+		w.Send(t, event(t, "o"), nil)
 	}
-	outcomes, _ := consume(t, w.AWS, intake.Options{Handle: w.starter.HandleOrder})
-	wants(t, outcomes, "done", 5)
+	outcomes, _ := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
+	testkit.WantOutcomes(t, outcomes, "done", 5)
 	w.ended(t, "o")
 	before, err := w.Store.Get(t.Context(), "o")
 	check(t, err)
 
-	send(t, w.AWS, event(t, "o"), nil)
-	wants(t, outcomes, "done", 1)
+	w.Send(t, event(t, "o"), nil)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	check(t, w.engine.Purge(t.Context(), "o"))
-	send(t, w.AWS, event(t, "o"), nil)
-	wants(t, outcomes, "done", 1)
+	w.Send(t, event(t, "o"), nil)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	if _, err := w.engine.Get(t.Context(), "o"); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("a second saga: %v", err)
 	}
@@ -179,10 +181,10 @@ func TestDuplicatesStartNothing(t *testing.T) {
 	if err != nil || len(charges) != 1 {
 		t.Errorf("charges %v %v", charges, err)
 	}
-	if m := receive(t, w.AWS, w.Resources.CarrierRequests, 1); len(m) != 1 {
+	if m := w.Receive(t, w.Resources.CarrierRequests, 1); len(m) != 1 {
 		t.Errorf("%d shipment requests", len(m))
 	}
-	if v, _ := depth(t, w.AWS, w.Resources.CarrierRequests); v != "0" {
+	if v, _ := w.Depth(t, w.Resources.CarrierRequests); v != "0" {
 		t.Errorf("%s more shipment requests", v)
 	}
 	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Sold != 1 {
@@ -261,7 +263,7 @@ func FuzzHandleOrder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for range 2 { // a redelivery has the same fate
 			err := w.starter.HandleOrder(t.Context(), events.Message{Body: body})
-			if p, ok := errors.AsType[*intake.Poison](err); err != nil && (!ok || p.Error() == "") {
+			if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); err != nil && (!ok || p.Error() == "") {
 				t.Errorf("%q: %v", body, err)
 			}
 		}

@@ -40,6 +40,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -356,12 +357,12 @@ func (w *Worker) Close() error {
 	return nil
 }
 
-func (w *Worker) orders(s intake.Starter) *intake.Consumer {
-	return intake.New(intake.Options{
+func (w *Worker) orders(s intake.Starter) *sqsconsumer.Consumer {
+	return sqsconsumer.New(sqsconsumer.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.OrderQueue, DLQURL: w.parts.Resources.OrderDLQ,
 		Handle: func(ctx context.Context, m events.Message) error {
 			err := s.HandleOrder(ctx, m)
-			if _, poison := errors.AsType[*intake.Poison](err); w.load != nil && !poison {
+			if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); w.load != nil && !poison {
 				w.load.began() // or it had been before, or an error hides that it was
 			}
 			return err
@@ -369,7 +370,7 @@ func (w *Worker) orders(s intake.Starter) *intake.Consumer {
 		Logger: w.Logger, Receivers: 4, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("orders"), Lag: w.metrics.age("orders"),
 		Probe: w.parts.Store.Probe,
-		Room: func(ctx context.Context) int {
+		Capacity: func(ctx context.Context) int {
 			if w.load != nil {
 				return w.load.room(ctx, w.MaxLive)
 			}
@@ -410,8 +411,8 @@ func depthOf(c *cloud.Clients, url string) func(context.Context) (deadletter.Dep
 	return func(ctx context.Context) (deadletter.Depth, error) { return deadletter.DepthOf(ctx, c.SQS, url) }
 }
 
-func (w *Worker) answers() *intake.Consumer {
-	return intake.New(intake.Options{
+func (w *Worker) answers() *sqsconsumer.Consumer {
+	return sqsconsumer.New(sqsconsumer.Options{
 		SQS: w.parts.Cloud.SQS, QueueURL: w.parts.Resources.CarrierAnswers, DLQURL: w.parts.Resources.CarrierAnswersDLQ,
 		Handle: intake.CarrierAnswers{Orders: w.parts.Store, Sagas: w.parts.Engine, Undo: w.Reconciler().UndoRefused}.Handle, Logger: w.Logger, Drain: w.drainTimeout(),
 		Observe: w.metrics.outcome("carrier"), Lag: w.metrics.age("carrier"), Probe: w.parts.Store.Probe,

@@ -1,4 +1,4 @@
-package intake_test
+package sqsconsumer_test
 
 import (
 	"bytes"
@@ -18,30 +18,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 const messageLimit = 1 << 20 // SQS's
 
 func poison(reason string) func(context.Context, events.Message) error {
-	return func(context.Context, events.Message) error { return &intake.Poison{Reason: errors.New(reason)} }
-}
-
-func str(s string) types.MessageAttributeValue {
-	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &s}
-}
-
-func attr(m types.Message, name string) string {
-	return aws.ToString(m.MessageAttributes[name].StringValue)
+	return func(context.Context, events.Message) error {
+		return &sqsconsumer.PermanentError{Reason: errors.New(reason)}
+	}
 }
 
 func unpack(t *testing.T, body string) string {
 	t.Helper()
 	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(body)))
-	check(t, err)
+	testkit.Must(t, err)
 	b, err := io.ReadAll(z)
-	check(t, err)
+	testkit.Must(t, err)
 	return string(b)
 }
 
@@ -59,18 +53,18 @@ func TestBuriedWithReasonAndOwnAttributes(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	own := map[string]types.MessageAttributeValue{
-		"Reason": str("of an earlier burial"),
+		"Reason": testkit.StringAttribute("of an earlier burial"),
 		"a-num":  {DataType: aws.String("Number.int"), StringValue: aws.String("7")},
 		"b-bin":  {DataType: aws.String("Binary"), BinaryValue: []byte{0, 1, 255}},
 	}
 	for n := range 7 {
-		own[fmt.Sprint("c", n)] = str("x")
+		own[fmt.Sprint("c", n)] = testkit.StringAttribute("x")
 	}
-	id := send(t, a, "body", own)
-	outcomes, _ := consume(t, a, intake.Options{Handle: poison("no good")})
-	wants(t, outcomes, "poison", 1)
-	m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
-	if *m.Body != "body" || attr(m, intake.AttributeReason) != "no good" || attr(m, intake.AttributeOriginal) != id {
+	id := a.Send(t, "body", own)
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: poison("no good")})
+	testkit.WantOutcomes(t, outcomes, "poison", 1)
+	m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
+	if *m.Body != "body" || testkit.Attribute(m, sqsconsumer.AttributeReason) != "no good" || testkit.Attribute(m, sqsconsumer.AttributeOriginal) != id {
 		t.Errorf("%s %v", *m.Body, m.MessageAttributes)
 	}
 	if num := m.MessageAttributes["a-num"]; aws.ToString(num.DataType) != "Number.int" || *num.StringValue != "7" ||
@@ -78,7 +72,7 @@ func TestBuriedWithReasonAndOwnAttributes(t *testing.T) {
 		t.Errorf("types of attributes are lost: %v", m.MessageAttributes)
 	}
 	// Ten is SQS's most: two of ours and eight of its nine others.
-	if len(m.MessageAttributes) != 10 || attr(m, "c5") != "x" || attr(m, "c6") != "" {
+	if len(m.MessageAttributes) != 10 || testkit.Attribute(m, "c5") != "x" || testkit.Attribute(m, "c6") != "" {
 		t.Errorf("attributes %v", m.MessageAttributes)
 	}
 }
@@ -87,11 +81,11 @@ func TestBuriedWithReasonAndOwnAttributes(t *testing.T) {
 // be another event.
 func TestBuriedWithItsType(t *testing.T) {
 	t.Parallel()
-	many := map[string]types.MessageAttributeValue{"type": str("OrderCancelled")}
+	many := map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderCancelled")}
 	for n := range 9 {
-		many[fmt.Sprint("a", n)] = str("x")
+		many[fmt.Sprint("a", n)] = testkit.StringAttribute("x")
 	}
-	one := map[string]types.MessageAttributeValue{"ce-type": str("OrderCancelled")}
+	one := map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderCancelled")}
 	for _, c := range []struct {
 		name, body string
 		own        map[string]types.MessageAttributeValue
@@ -102,12 +96,12 @@ func TestBuriedWithItsType(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := testkit.NewAWS(t, nil)
-			send(t, a, c.body, c.own)
-			outcomes, stop := consume(t, a, intake.Options{Handle: poison("no good")})
-			wants(t, outcomes, "poison", 1)
+			a.Send(t, c.body, c.own)
+			outcomes, stop := a.Consume(t, sqsconsumer.Options{Handle: poison("no good")})
+			testkit.WantOutcomes(t, outcomes, "poison", 1)
 			stop()
-			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
-			if attr(m, "type")+attr(m, "ce-type") != "OrderCancelled" {
+			m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
+			if testkit.Attribute(m, "type")+testkit.Attribute(m, "ce-type") != "OrderCancelled" {
 				t.Errorf("attributes %v", m.MessageAttributes)
 			}
 		})
@@ -128,13 +122,13 @@ func TestReasonsThatSQSWouldRefuse(t *testing.T) {
 			// An endpoint each: one on which a consumer has just been stopped may
 			// still give a message to its last poll, as AWS may.
 			a := testkit.NewAWS(t, nil)
-			send(t, a, c.name, nil)
-			outcomes, stop := consume(t, a, intake.Options{Handle: poison(c.reason)})
-			wants(t, outcomes, "poison", 1)
+			a.Send(t, c.name, nil)
+			outcomes, stop := a.Consume(t, sqsconsumer.Options{Handle: poison(c.reason)})
+			testkit.WantOutcomes(t, outcomes, "poison", 1)
 			stop()
-			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
-			if *m.Body != c.name || attr(m, intake.AttributeReason) != c.want {
-				t.Errorf("%s: %q, want %q", *m.Body, attr(m, intake.AttributeReason), c.want)
+			m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
+			if *m.Body != c.name || testkit.Attribute(m, sqsconsumer.AttributeReason) != c.want {
+				t.Errorf("%s: %q, want %q", *m.Body, testkit.Attribute(m, sqsconsumer.AttributeReason), c.want)
 			}
 		})
 	}
@@ -152,21 +146,21 @@ func TestFullMessagesAreBuriedWhole(t *testing.T) {
 	}{
 		{"fits", full[:messageLimit-4096], nil, false, "too much", 0},
 		{"full", full, nil, true, "too much", 0},
-		{"full, with attributes", full[:messageLimit-50], map[string]types.MessageAttributeValue{"trace": str("t-1")}, true, "too much", 1},
+		{"full, with attributes", full[:messageLimit-50], map[string]types.MessageAttributeValue{"trace": testkit.StringAttribute("t-1")}, true, "too much", 1},
 		{"full of what does not compress", noise(messageLimit), nil, false, "", 0},
-		{"full of attributes", noise(1000), map[string]types.MessageAttributeValue{"big": str(noise(messageLimit - 1009))}, false, "too much", 0},
+		{"full of attributes", noise(1000), map[string]types.MessageAttributeValue{"big": testkit.StringAttribute(noise(messageLimit - 1009))}, false, "too much", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// An endpoint each: one on which a consumer has just been stopped may
 			// still give a message to its last poll, as AWS may.
 			a := testkit.NewAWS(t, nil)
-			send(t, a, c.body, c.own)
-			outcomes, stop := consume(t, a, intake.Options{Handle: poison("too much")})
-			wants(t, outcomes, "poison", 1)
+			a.Send(t, c.body, c.own)
+			outcomes, stop := a.Consume(t, sqsconsumer.Options{Handle: poison("too much")})
+			testkit.WantOutcomes(t, outcomes, "poison", 1)
 			stop()
-			m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+			m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
 			body := *m.Body
-			if packed := attr(m, intake.AttributeEncoding) == intake.GzipBase64; packed != c.packed {
+			if packed := testkit.Attribute(m, sqsconsumer.AttributeEncoding) == sqsconsumer.GzipBase64; packed != c.packed {
 				t.Fatalf("packed: %v", packed)
 			} else if packed {
 				body = unpack(t, body)
@@ -175,13 +169,13 @@ func TestFullMessagesAreBuriedWhole(t *testing.T) {
 				t.Errorf("the body has changed: %d bytes of %d", len(body), len(c.body))
 			}
 			kept := len(m.MessageAttributes)
-			for _, ours := range []string{intake.AttributeReason, intake.AttributeOriginal, intake.AttributeEncoding} {
-				if attr(m, ours) != "" {
+			for _, ours := range []string{sqsconsumer.AttributeReason, sqsconsumer.AttributeOriginal, sqsconsumer.AttributeEncoding} {
+				if testkit.Attribute(m, ours) != "" {
 					kept--
 				}
 			}
-			if attr(m, intake.AttributeReason) != c.reason || kept != c.kept {
-				t.Errorf("reason %q, %d own attributes", attr(m, intake.AttributeReason), kept)
+			if testkit.Attribute(m, sqsconsumer.AttributeReason) != c.reason || kept != c.kept {
+				t.Errorf("reason %q, %d own attributes", testkit.Attribute(m, sqsconsumer.AttributeReason), kept)
 			}
 		})
 	}
@@ -193,13 +187,13 @@ func TestDLQThatTakesLessThanTheQueue(t *testing.T) {
 	_, err := a.Clients.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
 		QueueUrl: &a.Resources.OrderDLQ, Attributes: map[string]string{"MaximumMessageSize": "1024"},
 	})
-	check(t, err)
+	testkit.Must(t, err)
 	body := strings.Repeat("x", 1020)
-	send(t, a, body, nil)
-	outcomes, _ := consume(t, a, intake.Options{Handle: poison("small")})
-	wants(t, outcomes, "poison", 1)
-	m := receive(t, a, a.Resources.OrderDLQ, 1)[0]
-	if unpack(t, *m.Body) != body || attr(m, intake.AttributeReason) != "small" {
+	a.Send(t, body, nil)
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: poison("small")})
+	testkit.WantOutcomes(t, outcomes, "poison", 1)
+	m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
+	if unpack(t, *m.Body) != body || testkit.Attribute(m, sqsconsumer.AttributeReason) != "small" {
 		t.Errorf("%v", m.MessageAttributes)
 	}
 }
@@ -210,23 +204,23 @@ func TestPackedMessagePutBack(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	full := strings.Repeat("<order/>", messageLimit/8)
-	send(t, a, full, nil)
+	a.Send(t, full, nil)
 	seen := make(chan string, 2)
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(_ context.Context, m events.Message) error {
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: func(_ context.Context, m events.Message) error {
 		seen <- string(m.Body)
-		return &intake.Poison{Reason: errors.New("still bad")}
+		return &sqsconsumer.PermanentError{Reason: errors.New("still bad")}
 	}})
-	wants(t, outcomes, "poison", 1)
-	first := receive(t, a, a.Resources.OrderDLQ, 1)[0]
-	send(t, a, *first.Body, first.MessageAttributes)
-	wants(t, outcomes, "poison", 1)
-	second := receive(t, a, a.Resources.OrderDLQ, 1)[0]
+	testkit.WantOutcomes(t, outcomes, "poison", 1)
+	first := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
+	a.Send(t, *first.Body, first.MessageAttributes)
+	testkit.WantOutcomes(t, outcomes, "poison", 1)
+	second := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
 	for range 2 {
 		if <-seen != full {
 			t.Error("the handler did not see what was sent")
 		}
 	}
-	if *second.Body != *first.Body || attr(second, intake.AttributeEncoding) != intake.GzipBase64 || len(second.MessageAttributes) != 3 {
+	if *second.Body != *first.Body || testkit.Attribute(second, sqsconsumer.AttributeEncoding) != sqsconsumer.GzipBase64 || len(second.MessageAttributes) != 3 {
 		t.Errorf("buried again with %v", second.MessageAttributes)
 	}
 }
@@ -237,23 +231,23 @@ func TestPackedMessagesThatAreNone(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
 	_, err := z.Write(make([]byte, 64<<20))
-	check(t, errors.Join(err, z.Close()))
-	packed := map[string]types.MessageAttributeValue{intake.AttributeEncoding: str(intake.GzipBase64)}
+	testkit.Must(t, errors.Join(err, z.Close()))
+	packed := map[string]types.MessageAttributeValue{sqsconsumer.AttributeEncoding: testkit.StringAttribute(sqsconsumer.GzipBase64)}
 	want := map[string]string{
 		"%%%": "is not gzip+base64", "aGVsbG8=": "is not gzip+base64",
 		base64.StdEncoding.EncodeToString(bomb.Bytes()):                 "unpacks to more than",
 		base64.StdEncoding.EncodeToString(bomb.Bytes()[:bomb.Len()/80]): "is not gzip+base64", // cut off
 	}
 	for body := range want {
-		send(t, a, body, packed)
+		a.Send(t, body, packed)
 	}
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, events.Message) error {
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: func(context.Context, events.Message) error {
 		t.Error("handled")
 		return nil
 	}})
-	wants(t, outcomes, "poison", len(want))
-	for _, m := range receive(t, a, a.Resources.OrderDLQ, len(want)) {
-		if reason := attr(m, intake.AttributeReason); !strings.Contains(reason, want[*m.Body]) || !utf8.ValidString(reason) {
+	testkit.WantOutcomes(t, outcomes, "poison", len(want))
+	for _, m := range a.Receive(t, a.Resources.OrderDLQ, len(want)) {
+		if reason := testkit.Attribute(m, sqsconsumer.AttributeReason); !strings.Contains(reason, want[*m.Body]) || !utf8.ValidString(reason) {
 			t.Errorf("%.20s…: %s", *m.Body, reason)
 		}
 	}
@@ -264,12 +258,12 @@ func TestPackedMessagesThatAreNone(t *testing.T) {
 func TestFailedBurial(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	id := send(t, a, "body", nil)
+	id := a.Send(t, "body", nil)
 	c := &client{Client: a.Clients.SQS, failSend: 1}
-	outcomes, _ := consume(t, a, intake.Options{SQS: c, Handle: poison("bad"), Visibility: second})
-	wants(t, outcomes, "retry", 1)
-	wants(t, outcomes, "poison", 1)
-	if m := receive(t, a, a.Resources.OrderDLQ, 1)[0]; attr(m, intake.AttributeOriginal) != id {
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{SQS: c, Handle: poison("bad"), Visibility: second})
+	testkit.WantOutcomes(t, outcomes, "retry", 1)
+	testkit.WantOutcomes(t, outcomes, "poison", 1)
+	if m := a.Receive(t, a.Resources.OrderDLQ, 1)[0]; testkit.Attribute(m, sqsconsumer.AttributeOriginal) != id {
 		t.Errorf("%v", m.MessageAttributes)
 	}
 }

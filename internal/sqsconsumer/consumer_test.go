@@ -1,4 +1,4 @@
-package intake_test
+package sqsconsumer_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/intake"
+	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
@@ -80,25 +80,25 @@ func (c *client) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.Chang
 func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "body", nil)
+	a.Send(t, "body", nil)
 	c := &client{Client: a.Clients.SQS, hurry: true}
 	var tries atomic.Int32
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Handle: func(context.Context, events.Message) error {
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Handle: func(context.Context, events.Message) error {
 		if tries.Add(1) <= 7 {
 			return errors.New("the database is away")
 		}
 		return nil
 	}})
-	wants(t, outcomes, "retry", 7)
-	wants(t, outcomes, "done", 1)
+	testkit.WantOutcomes(t, outcomes, "retry", 7)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
 	if want := []int32{2, 4, 8, 16, 32, 60, 60}; !slices.Equal(c.backoffs, want) {
 		t.Errorf("back-offs %v, want %v", c.backoffs, want)
 	}
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
 		t.Errorf("%s and %s messages are left", v, h)
 	}
-	if v, h := depth(t, a, a.Resources.OrderDLQ); v != "0" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderDLQ); v != "0" || h != "0" {
 		t.Errorf("%s and %s messages in the dead-letter queue", v, h)
 	}
 }
@@ -109,17 +109,17 @@ func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 func TestSlowMessagesStayHidden(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "slow", nil)
-	send(t, a, "quick", nil)
+	a.Send(t, "slow", nil)
+	a.Send(t, "quick", nil)
 	c := &client{Client: a.Clients.SQS, beats: make(chan struct{})}
 	release := make(chan struct{})
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, m events.Message) error {
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "slow" {
 			<-release
 		}
 		return nil
 	}})
-	wants(t, outcomes, "done", 1)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	for range 4 { // beats come three times in a time-out
 		<-c.beats
 	}
@@ -128,9 +128,9 @@ func TestSlowMessagesStayHidden(t *testing.T) {
 		t.Errorf("%d messages came back, %v", len(out.Messages), err)
 	}
 	close(release)
-	wants(t, outcomes, "done", 1)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
 		t.Errorf("%s and %s messages are left", v, h)
 	}
 }
@@ -138,13 +138,13 @@ func TestSlowMessagesStayHidden(t *testing.T) {
 func TestStoppingFinishesWhatWasReceived(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "body", nil)
+	a.Send(t, "body", nil)
 	entered, release := make(chan struct{}), make(chan struct{})
 	handled := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() {
-		ran <- intake.New(intake.Options{
+		ran <- sqsconsumer.New(sqsconsumer.Options{
 			SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, DLQURL: a.Resources.OrderDLQ,
 			Handle: func(ctx context.Context, _ events.Message) error {
 				close(entered)
@@ -168,7 +168,7 @@ func TestStoppingFinishesWhatWasReceived(t *testing.T) {
 	if err := <-handled; err != nil {
 		t.Errorf("the handler's context has ended: %v", err)
 	}
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
 		t.Errorf("%s and %s messages are left", v, h)
 	}
 }
@@ -176,14 +176,14 @@ func TestStoppingFinishesWhatWasReceived(t *testing.T) {
 func TestStoppingBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "body", nil)
+	a.Send(t, "body", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	check(t, intake.New(intake.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, events.Message) error {
+	testkit.Must(t, sqsconsumer.New(sqsconsumer.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, events.Message) error {
 		t.Error("handled")
 		return nil
 	}}).Run(ctx))
-	if v, _ := depth(t, a, a.Resources.OrderQueue); v != "1" {
+	if v, _ := a.Depth(t, a.Resources.OrderQueue); v != "1" {
 		t.Errorf("%s messages are left", v)
 	}
 }
@@ -191,12 +191,12 @@ func TestStoppingBeforeTheStart(t *testing.T) {
 func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "body", nil)
+	a.Send(t, "body", nil)
 	var room atomic.Bool
 	asked := make(chan struct{})
-	outcomes, _ := consume(t, a, intake.Options{
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{
 		Handle: func(context.Context, events.Message) error { return nil },
-		Room: func(ctx context.Context) int {
+		Capacity: func(ctx context.Context) int {
 			select {
 			case asked <- struct{}{}:
 			case <-ctx.Done():
@@ -211,11 +211,11 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 	for range 5 {
 		<-asked
 	}
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "1" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "1" || h != "0" {
 		t.Errorf("%s visible, %s taken", v, h)
 	}
 	room.Store(true)
-	wants(t, outcomes, "done", 1)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 }
 
 // TestRoomBoundsWhatIsTakenIn, though several receive at a time, ten each.
@@ -223,11 +223,11 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for range 20 {
-		send(t, a, "body", nil)
+		a.Send(t, "body", nil)
 	}
 	var mu sync.Mutex
 	limit, live, most, full := 7, 0, 0, 0
-	outcomes, stop := consume(t, a, intake.Options{
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{
 		Receivers: 4,
 		Handle: func(context.Context, events.Message) error {
 			mu.Lock()
@@ -236,7 +236,7 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 			most = max(most, live)
 			return nil
 		},
-		Room: func(context.Context) int {
+		Capacity: func(context.Context) int {
 			mu.Lock()
 			defer mu.Unlock()
 			if live == limit {
@@ -245,7 +245,7 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 			return limit - live
 		},
 	})
-	wants(t, outcomes, "done", 7)
+	testkit.WantOutcomes(t, outcomes, "done", 7)
 	testkit.Eventually(t, "it has asked again and again", func() error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -254,13 +254,13 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 		}
 		return nil
 	})
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "13" || h != "0" || most != 7 {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "13" || h != "0" || most != 7 {
 		t.Errorf("%s left, %s in flight, %d were taken in", v, h, most)
 	}
 	mu.Lock()
 	limit = 20
 	mu.Unlock()
-	wants(t, outcomes, "done", 13)
+	testkit.WantOutcomes(t, outcomes, "done", 13)
 	stop()
 }
 
@@ -270,7 +270,7 @@ func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	c := &client{Client: a.Clients.SQS, hurry: true}
 	var tries, probes atomic.Int32
-	outcomes, stop := consume(t, a, intake.Options{
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{
 		SQS: c, ProbeEvery: time.Millisecond, Receivers: 1,
 		Handle: func(context.Context, events.Message) error {
 			if tries.Add(1) == 1 {
@@ -288,9 +288,9 @@ func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
 			return nil
 		},
 	})
-	send(t, a, "body", nil)
-	wants(t, outcomes, "retry", 1)
-	wants(t, outcomes, "done", 1)
+	a.Send(t, "body", nil)
+	testkit.WantOutcomes(t, outcomes, "retry", 1)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
 	if n := probes.Load(); n != 51 {
 		t.Errorf("%d probes", n)
@@ -300,12 +300,12 @@ func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
 func TestWhatCannotBeDeletedComesAgain(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	send(t, a, "body", nil)
+	a.Send(t, "body", nil)
 	c := &client{Client: a.Clients.SQS, failDelete: 1}
-	outcomes, stop := consume(t, a, intake.Options{SQS: c, Visibility: second, Handle: func(context.Context, events.Message) error { return nil }})
-	wants(t, outcomes, "done", 2)
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Visibility: second, Handle: func(context.Context, events.Message) error { return nil }})
+	testkit.WantOutcomes(t, outcomes, "done", 2)
 	stop()
-	if v, h := depth(t, a, a.Resources.OrderQueue); v != "0" || h != "0" {
+	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
 		t.Errorf("%s and %s messages are left", v, h)
 	}
 }
@@ -321,9 +321,9 @@ func TestAQueueThatCannotBeReadIsTriedAgain(t *testing.T) {
 			return nil
 		}
 	})
-	outcomes, _ := consume(t, a, intake.Options{Handle: func(context.Context, events.Message) error { return nil }})
-	send(t, a, "body", nil)
-	wants(t, outcomes, "done", 1)
+	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: func(context.Context, events.Message) error { return nil }})
+	a.Send(t, "body", nil)
+	testkit.WantOutcomes(t, outcomes, "done", 1)
 }
 
 // TestOnePoisonAmongMany buries what is bad and handles what is good, whatever
@@ -332,13 +332,13 @@ func TestOnePoisonAmongMany(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 45 {
-		send(t, a, fmt.Sprint(n), nil)
+		a.Send(t, fmt.Sprint(n), nil)
 	}
 	var good, bad atomic.Int32
-	outcomes, stop := consume(t, a, intake.Options{Handle: func(_ context.Context, m events.Message) error {
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{Handle: func(_ context.Context, m events.Message) error {
 		if m.Body[len(m.Body)-1] == '7' {
 			bad.Add(1)
-			return fmt.Errorf("wrapped: %w", &intake.Poison{Reason: errors.New("seven")})
+			return fmt.Errorf("wrapped: %w", &sqsconsumer.PermanentError{Reason: errors.New("seven")})
 		}
 		good.Add(1)
 		return nil
@@ -352,7 +352,7 @@ func TestOnePoisonAmongMany(t *testing.T) {
 	if good.Load() != 41 || bad.Load() != 4 {
 		t.Errorf("%d good, %d bad", good.Load(), bad.Load())
 	}
-	if v, _ := depth(t, a, a.Resources.OrderDLQ); v != "4" {
+	if v, _ := a.Depth(t, a.Resources.OrderDLQ); v != "4" {
 		t.Errorf("%s messages in the dead-letter queue", v)
 	}
 }

@@ -1,4 +1,4 @@
-package intake
+package sqsconsumer
 
 import (
 	"cmp"
@@ -35,27 +35,27 @@ const (
 type attributes = map[string]types.MessageAttributeValue
 
 // letter is one way to write a message to the dead-letter queue.
-type letter struct {
+type form struct {
 	body  string
 	attrs attributes
 }
 
-// Bury copies a message to the dead-letter queue with the reason, which is cut
+// DeadLetter copies a message to the dead-letter queue with the reason, which is cut
 // to text.Max and to what SQS takes: it may quote whatever the sender wrote. See
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) error {
+func (c *Consumer) DeadLetter(ctx context.Context, m types.Message, reason error) error {
 	own := attributes{AttributeReason: str(cmp.Or(text.Cut(reason.Error(), text.Max), "no reason given"))}
 	if m.MessageId != nil { // it came from a queue
 		own[AttributeOriginal] = str(*m.MessageId)
 	}
-	bare := letter{aws.ToString(m.Body), attributes{}}
+	bare := form{aws.ToString(m.Body), attributes{}}
 	for name, v := range m.MessageAttributes {
 		// Put back without one of these, it would be another event.
 		if events.IsTypeAttribute(name) || name == AttributeEncoding && isPacked(m) {
 			bare.attrs[name], own[name] = v, v
 		}
 	}
-	sent, err := c.try(ctx, letter{bare.body, withOwnOf(m, own)})
+	sent, err := c.try(ctx, form{bare.body, withOwnOf(m, own)})
 	if !sent && err == nil {
 		sent, err = c.squeeze(ctx, m, bare, own)
 	}
@@ -71,8 +71,8 @@ func (c *Consumer) Bury(ctx context.Context, m types.Message, reason error) erro
 // squeeze buries a message that fills its queue's limit. Its content and its
 // type come first, then the reason (it is in the log too), then what other
 // attributes it has.
-func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, own attributes) (sent bool, err error) {
-	ways := []letter{{bare.body, own}, bare}
+func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare form, own attributes) (sent bool, err error) {
+	ways := []form{{bare.body, own}, bare}
 	if !isPacked(m) {
 		small, err := events.Compress(bare.body)
 		if err != nil {
@@ -80,7 +80,7 @@ func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, ow
 		}
 		packed := maps.Clone(own)
 		packed[AttributeEncoding] = str(GzipBase64)
-		ways = []letter{{small, withOwnOf(m, packed)}, {bare.body, own}, {small, packed}, bare}
+		ways = []form{{small, withOwnOf(m, packed)}, {bare.body, own}, {small, packed}, bare}
 	}
 	for _, l := range ways {
 		if sent, err = c.try(ctx, l); sent || err != nil {
@@ -92,7 +92,7 @@ func (c *Consumer) squeeze(ctx context.Context, m types.Message, bare letter, ow
 
 // try sends a letter. Neither sent nor an error: it is too large, or has
 // something in it that this queue will never take.
-func (c *Consumer) try(ctx context.Context, l letter) (sent bool, err error) {
+func (c *Consumer) try(ctx context.Context, l form) (sent bool, err error) {
 	size := len(l.body)
 	for name, v := range l.attrs {
 		size += len(name) + len(aws.ToString(v.DataType)) + len(aws.ToString(v.StringValue)) + len(v.BinaryValue)
@@ -128,7 +128,7 @@ func isPacked(m types.Message) bool {
 	return aws.ToString(m.MessageAttributes[AttributeEncoding].StringValue) == GzipBase64
 }
 
-// Content is a message as its sender wrote it. An error is *Poison.
+// Content is a message as its sender wrote it. An error is *PermanentError.
 func Content(m types.Message) (events.Message, error) {
 	in := events.Message{Body: []byte(aws.ToString(m.Body)), Attributes: make(map[string]string, len(m.MessageAttributes))}
 	for name, v := range m.MessageAttributes {
@@ -136,7 +136,7 @@ func Content(m types.Message) (events.Message, error) {
 	}
 	in, err := in.Unpacked()
 	if err != nil {
-		return in, &Poison{err}
+		return in, &PermanentError{Reason: err}
 	}
 	return in, nil
 }

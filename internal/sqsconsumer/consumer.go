@@ -2,7 +2,7 @@
 // carrier's answer is passed on to one. A message is deleted only when what it
 // caused is durable; one that can never succeed goes to the dead-letter queue
 // at once, with its reason.
-package intake
+package sqsconsumer
 
 import (
 	"context"
@@ -36,12 +36,12 @@ type SQS interface {
 	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 }
 
-// Poison is an error that no repetition can mend: the message goes to the
+// PermanentError is an error that no repetition can mend: the message goes to the
 // dead-letter queue. Its text is cut: the reason may quote the message.
-type Poison struct{ Reason error }
+type PermanentError struct{ Reason error }
 
-func (p *Poison) Error() string { return text.Cut(p.Reason.Error(), text.Max) }
-func (p *Poison) Unwrap() error { return p.Reason }
+func (p *PermanentError) Error() string { return text.Cut(p.Reason.Error(), text.Max) }
+func (p *PermanentError) Unwrap() error { return p.Reason }
 
 // Options of a Consumer.
 type Options struct {
@@ -49,12 +49,12 @@ type Options struct {
 	QueueURL string
 	DLQURL   string
 	// Handle does what a message asks for. It returns when that is durable, a
-	// *Poison if it never can be, or another error to be tried again later.
+	// *PermanentError if it never can be, or another error to be tried again later.
 	// It must be safe to run twice for the same message.
 	Handle func(ctx context.Context, m events.Message) error
-	// Room is how many messages more may be taken in; nil means any number.
+	// Capacity is how many messages more may be taken in; nil means any number.
 	// While there is none, messages stay in the queue, where others can take them.
-	Room func(ctx context.Context) int
+	Capacity func(ctx context.Context) int
 	// Probe is asked, once a message could not be handled, before more are
 	// received; nil if nobody knows. While it fails, none are: each receive
 	// brings a message closer to SQS's own dead letters, where no reason is.
@@ -114,8 +114,8 @@ func New(o Options) *Consumer {
 	if o.Lag == nil {
 		o.Lag = func(time.Duration) {}
 	}
-	if o.Room == nil {
-		o.Room = func(context.Context) int { return math.MaxInt }
+	if o.Capacity == nil {
+		o.Capacity = func(context.Context) int { return math.MaxInt }
 	}
 	if o.Probe == nil {
 		o.Probe = func(context.Context) error { return nil }
@@ -183,7 +183,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 func (c *Consumer) claim(ctx context.Context) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := max(min(c.o.Room(ctx)-c.claimed, 10), 0)
+	n := max(min(c.o.Capacity(ctx)-c.claimed, 10), 0)
 	c.claimed += n
 	return n
 }
@@ -268,8 +268,8 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		return true
 	}
 	logger := zerolog.Ctx(ctx) // knows the order by now, if the message said which
-	if poison, ok := errors.AsType[*Poison](err); ok {
-		if err := c.Bury(ctx, m, poison); err != nil {
+	if poison, ok := errors.AsType[*PermanentError](err); ok {
+		if err := c.DeadLetter(ctx, m, poison); err != nil {
 			logger.Error().Err(err).Str("reason", poison.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
 			letGo()
 			c.o.Observe("retry")
