@@ -85,10 +85,16 @@ func (o Options) Validate() error {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 		faults = append(faults, fmt.Errorf("issuer %q must be a URL such as https://id.example.com", o.Issuer))
 	case u.Scheme == "http" && !httpserve.IsLoopback(u.Hostname()):
-		faults = append(faults, fmt.Errorf("issuer %q must be an https URL: over http, its responses can be forged on the way, and with them every identity", o.Issuer))
+		faults = append(
+			faults,
+			fmt.Errorf("issuer %q must be an https URL: over http, its responses can be forged on the way, and with them every identity", o.Issuer),
+		)
 	}
 	if len(o.Audiences) == 0 && o.ClientID == "" {
-		faults = append(faults, errors.New("an audience is missing: without one, tokens for any other application of the issuer would be accepted"))
+		faults = append(
+			faults,
+			errors.New("an audience is missing: without one, tokens for any other application of the issuer would be accepted"),
+		)
 	}
 	if o.RolesClaim == "" {
 		faults = append(faults, errors.New("the claim that contains the roles is missing"))
@@ -97,9 +103,15 @@ func (o Options) Validate() error {
 		u, err := url.Parse(o.PublicURL)
 		switch {
 		case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
-			faults = append(faults, fmt.Errorf("public URL %q must be the http or https URL of the console: the issuer redirects browsers to it", o.PublicURL))
+			faults = append(
+				faults,
+				fmt.Errorf("public URL %q must be the http or https URL of the console: the issuer redirects browsers to it", o.PublicURL),
+			)
 		case u.Scheme == "http" && !httpserve.IsLoopback(u.Hostname()):
-			faults = append(faults, fmt.Errorf("public URL %q must be an https URL: over http, the user's session can be read on the way", o.PublicURL))
+			faults = append(
+				faults,
+				fmt.Errorf("public URL %q must be an https URL: over http, the user's session can be read on the way", o.PublicURL),
+			)
 		}
 	}
 	return errors.Join(faults...)
@@ -136,7 +148,10 @@ func New(o Options) (*Issuer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Issuer{options: o, client: &http.Client{Timeout: issuerTimeout, Transport: errorTransport{&http.Transport{Proxy: http.ProxyFromEnvironment}}}}, nil
+	return &Issuer{
+		options: o,
+		client:  &http.Client{Timeout: issuerTimeout, Transport: errorTransport{&http.Transport{Proxy: http.ProxyFromEnvironment}}},
+	}, nil
 }
 
 // Close closes idle connections to the issuer.
@@ -167,14 +182,28 @@ func (i *Issuer) discover() (*oidc.Provider, error) {
 		i.options.Logger.Error().Err(err).Str("issuer", i.options.Issuer).Msg("cannot check tokens")
 		return nil, i.failure
 	}
-	fetch := &http.Client{Timeout: issuerTimeout, Transport: &paced{next: i.client.Transport, limit: rate.NewLimiter(rate.Every(issuerPause), keyFetches)}}
+	fetch := &http.Client{
+		Timeout:   issuerTimeout,
+		Transport: &paced{next: i.client.Transport, limit: rate.NewLimiter(rate.Every(issuerPause), keyFetches)},
+	}
 	i.provider, i.keys = p, keys{RemoteKeySet: oidc.NewRemoteKeySet(oidc.ClientContext(ctx, fetch), location.URL)}
 	return p, nil
 }
 
 // algorithms are the accepted signature algorithms: those with public keys. Tokens
 // without a signature, or signed with the public key as an HMAC secret, are rejected.
-var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
+var algorithms = []string{
+	oidc.RS256,
+	oidc.RS384,
+	oidc.RS512,
+	oidc.ES256,
+	oidc.ES384,
+	oidc.ES512,
+	oidc.PS256,
+	oidc.PS384,
+	oidc.PS512,
+	oidc.EdDSA,
+}
 
 // verify verifies a token with the issuer's keys. Its error wraps ErrToken or ErrIssuer.
 func (i *Issuer) verify(ctx context.Context, token string, c oidc.Config) (*oidc.IDToken, error) {

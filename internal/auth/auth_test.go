@@ -21,7 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func newIssuer(t *testing.T, change func(*auth.Options)) (*authtest.Issuer, *auth.Issuer) {
 	t.Helper()
 	issuer := authtest.New(t, "http://127.0.0.1/console/signed-in")
-	o := auth.Options{Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()}
+	o := auth.Options{
+		Issuer:     issuer.URL,
+		Audiences:  []string{authtest.Audience},
+		RolesClaim: "roles",
+		Prefix:     "ordersaga-",
+		Logger:     zerolog.Nop(),
+	}
 	if change != nil {
 		change(&o)
 	}

@@ -40,7 +40,9 @@ func TestIssuerRedirectsAreRejected(t *testing.T) {
 			_, _ = io.WriteString(w, strings.ReplaceAll(string(b), real.URL, at))
 		}))
 		at = front.URL
-		i, err := auth.New(auth.Options{Issuer: at, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()})
+		i, err := auth.New(
+			auth.Options{Issuer: at, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-", Logger: zerolog.Nop()},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

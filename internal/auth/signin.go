@@ -91,7 +91,12 @@ func (i *Issuer) SignedIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(raw) > cookieSize {
-		return fmt.Errorf("%w: it has %d bytes, and a browser stores %d; configure the issuer to include fewer claims", ErrToken, len(raw), cookieSize)
+		return fmt.Errorf(
+			"%w: it has %d bytes, and a browser stores %d; configure the issuer to include fewer claims",
+			ErrToken,
+			len(raw),
+			cookieSize,
+		)
 	}
 	i.cookie(w, r, session, raw, until)
 	http.Redirect(w, r, u.To, http.StatusFound)
@@ -106,7 +111,11 @@ func inProgress(r *http.Request) (signIn, error) {
 		u, err = decode(c.Value)
 	}
 	if err != nil || u.State == "" {
-		return signIn{}, fmt.Errorf("%w: no sign-in is in progress in this browser; it may have taken longer than %s; sign in again", ErrToken, signInTime)
+		return signIn{}, fmt.Errorf(
+			"%w: no sign-in is in progress in this browser; it may have taken longer than %s; sign in again",
+			ErrToken,
+			signInTime,
+		)
 	}
 	u.To = localPath(u.To)
 	return u, nil

@@ -24,137 +24,148 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/events"
+	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// empty is an endpoint on which nothing was set up. fault may be nil.
-func empty(t *testing.T, fault awslocal.Fault) *cloud.Clients {
+// newClients returns clients of an empty local AWS endpoint. fault may be nil.
+func newClients(t *testing.T, fault awslocal.Fault) *cloud.Clients {
 	t.Helper()
 	local, err := awslocal.Open(awslocal.Options{Logger: zerolog.Nop(), Fault: fault})
-	must(t, err)
+	testkit.Must(t, err)
 	server := httptest.NewServer(local.Handler())
 	t.Cleanup(func() {
 		server.Close()
-		must(t, local.Close())
+		testkit.Must(t, local.Close())
 	})
 	c, err := cloud.New(t.Context(), cloud.Options{Region: "us-east-1", Endpoint: server.URL, Logger: zerolog.Nop()})
-	must(t, err)
+	testkit.Must(t, err)
 	return c
 }
 
 func denied() error {
-	return &awslocal.Error{Status: 403, Code: "AccessDenied", Message: "you may not"}
+	return &awslocal.Error{Status: 403, Code: "AccessDenied", Message: "access denied"}
 }
 
-func TestFindSaysWhatIsMissing(t *testing.T) {
-	c := empty(t, nil)
+func TestFindReportsMissingResources(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	_, err := c.Find(t.Context())
 	at := *c.SQS.Options().BaseEndpoint
 	want := "missing in AWS (region us-east-1 at " + at + "): queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, queue CarrierRequestsQueue, " +
 		"queue CarrierRequestsQueue-dlq, queue OrderProcessingQueue, queue OrderProcessingQueue-dlq, " +
 		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; create them with `ordersaga setup`, or the stack of deploy/cloudformation"
 	if err == nil || err.Error() != want {
-		t.Errorf("%v\nwant %s", err, want)
+		t.Errorf("Find on an empty endpoint: error = %v, want %s", err, want)
 	}
 
 	made, err := c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	found, err := c.Find(t.Context())
 	if err != nil || found != made {
-		t.Errorf("%+v %v\nset up %+v", found, err, made)
+		t.Errorf("Find = %+v, %v, want what Setup returned: %+v", found, err, made)
 	}
 
 	_, err = c.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &made.OrderDLQ})
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &made.ShipmentTopic})
-	must(t, err)
-	if _, err := c.Find(t.Context()); err == nil || !strings.Contains(err.Error(), "): queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
-		t.Errorf("%v", err)
+	testkit.Must(t, err)
+	if _, err := c.Find(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "): queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
+		t.Errorf("Find without a queue and a topic: error = %v, want one that names both", err)
 	}
 }
 
-func TestSetupTwiceIsHarmless(t *testing.T) {
-	c := empty(t, nil)
+func TestSetupIsIdempotent(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	first, err := c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	second, err := c.Setup(t.Context())
 	if err != nil || first != second {
-		t.Errorf("%+v %v\nfirst %+v", second, err, first)
+		t.Errorf("second Setup = %+v, %v, want as the first: %+v", second, err, first)
 	}
-	once(t, c, first.OrderTopic, first.OrderQueue, events.EnvelopeNone)
-	once(t, c, first.ShipmentTopic, first.CarrierRequests, events.EnvelopeSNS)
+	deliversOnce(t, c, first.OrderTopic, first.OrderQueue, events.EnvelopeNone)
+	deliversOnce(t, c, first.ShipmentTopic, first.CarrierRequests, events.EnvelopeSNS)
 	for queue, dlq := range map[string]string{first.OrderQueue: "OrderProcessingQueue-dlq", first.CarrierAnswers: "CarrierAnswersQueue-dlq", first.CarrierRequests: "CarrierRequestsQueue-dlq"} {
-		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
-		must(t, err)
+		out, err := c.SQS.GetQueueAttributes(
+			t.Context(),
+			&sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
+		)
+		testkit.Must(t, err)
 		if p := out.Attributes["RedrivePolicy"]; !strings.Contains(p, ":"+dlq+`"`) || !strings.Contains(p, "60") {
-			t.Errorf("%s: redrive policy %s", queue, p)
+			t.Errorf("queue %s: redrive policy = %s, want 60 receives, then %s", queue, p, dlq)
 		}
 	}
-	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &first.OrderDLQ, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	out, err := c.SQS.GetQueueAttributes(
+		t.Context(),
+		&sqs.GetQueueAttributesInput{QueueUrl: &first.OrderDLQ, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
+	)
 	if err != nil || out.Attributes["MessageRetentionPeriod"] != "1209600" {
-		t.Errorf("%v %v", out, err)
+		t.Errorf("retention of the dead-letter queue: %v, error %v, want 14 days", out, err)
 	}
 }
 
-// once publishes to a topic, and finds it on the queue once, wrapped as kind.
-func once(t *testing.T, c *cloud.Clients, topic, queue string, kind events.Envelope) {
+// deliversOnce publishes to a topic, and expects the message on the queue once, in an
+// envelope of the kind.
+func deliversOnce(t *testing.T, c *cloud.Clients, topic, queue string, kind events.Envelope) {
 	t.Helper()
 	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String(`{"text":1}`)})
-	must(t, err)
+	testkit.Must(t, err)
 	out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
-	must(t, err)
+	testkit.Must(t, err)
 	if len(out.Messages) != 1 {
-		t.Fatalf("%s: %d messages", queue, len(out.Messages))
+		t.Fatalf("queue %s has %d messages, want 1", queue, len(out.Messages))
 	}
-	if got, err := events.Unwrap(events.Message{Body: []byte(*out.Messages[0].Body)}); string(got.Payload) != `{"text":1}` || got.Kind != kind || err != nil {
-		t.Errorf("%s: %+v %v, want it in %s", queue, got, err, kind)
+	if got, err := events.Unwrap(events.Message{Body: []byte(*out.Messages[0].Body)}); string(got.Payload) != `{"text":1}` ||
+		got.Kind != kind ||
+		err != nil {
+		t.Errorf("queue %s: message = %+v, error %v, want the published one in an envelope %s", queue, got, err, kind)
 	}
 }
 
-// TestSetupMendsOldSubscriptions: an earlier version delivered shipment
-// requests raw, which Dapr cannot take.
-func TestSetupMendsOldSubscriptions(t *testing.T) {
-	c := empty(t, nil)
+// TestSetupUpdatesOldSubscriptions: an earlier version delivered shipment requests raw,
+// which Dapr cannot read.
+func TestSetupUpdatesOldSubscriptions(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.ShipmentTopic})
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{
 		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
 	})
-	must(t, err)
-	once(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeNone)
+	testkit.Must(t, err)
+	deliversOnce(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeNone)
 	_, err = c.Setup(t.Context())
-	must(t, err)
-	once(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeSNS)
+	testkit.Must(t, err)
+	deliversOnce(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeSNS)
 }
 
-// TestQueuesGetTheirEventsOnly: what a body says it is, decides. What says
-// nothing arrives, with attributes or without: by the attributes nothing is
-// dropped, for AWS would drop each message without any.
-func TestQueuesGetTheirEventsOnly(t *testing.T) {
-	c := empty(t, nil)
+// TestSubscriptionsFilterByTypeInBody: the type in the body decides. A message without a
+// type is delivered, with attributes or without: AWS would drop each message without
+// attributes if the filter were for these.
+func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.OrderTopic})
-	must(t, err)
+	testkit.Must(t, err)
 	sub := subs.Subscriptions[0].SubscriptionArn
-	// Of an earlier version: none.
-	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{SubscriptionArn: sub, AttributeName: aws.String("FilterPolicy"), AttributeValue: aws.String("{}")})
-	must(t, err)
+	// An earlier version set no filter policy.
+	_, err = c.SNS.SetSubscriptionAttributes(
+		t.Context(),
+		&sns.SetSubscriptionAttributesInput{SubscriptionArn: sub, AttributeName: aws.String("FilterPolicy"), AttributeValue: aws.String("{}")},
+	)
+	testkit.Must(t, err)
 	_, err = c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: sub})
 	if err != nil || a.Attributes["FilterPolicyScope"] != "MessageBody" || a.Attributes["FilterPolicy"] != cloud.FilterPolicy("OrderPlaced") {
-		t.Errorf("%v %v", a, err)
+		t.Errorf("attributes of the subscription = %v, error %v, want the policy %s for the body", a, err, cloud.FilterPolicy("OrderPlaced"))
 	}
 	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `no JSON`}
 	taken := []string{
@@ -163,16 +174,28 @@ func TestQueuesGetTheirEventsOnly(t *testing.T) {
 	}
 	for _, body := range append(dropped, taken...) {
 		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &body})
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	binary := `{"orderId":"binary"}`
-	_, err = c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &binary, MessageAttributes: map[string]snstypes.MessageAttributeValue{"ce-type": {DataType: aws.String("String"), StringValue: aws.String("OrderPlaced")}}})
-	must(t, err)
+	_, err = c.SNS.Publish(
+		t.Context(),
+		&sns.PublishInput{
+			TopicArn: &r.OrderTopic,
+			Message:  &binary,
+			MessageAttributes: map[string]snstypes.MessageAttributeValue{
+				"ce-type": {DataType: aws.String("String"), StringValue: aws.String("OrderPlaced")},
+			},
+		},
+	)
+	testkit.Must(t, err)
 	taken = append(taken, binary)
 	var got []string
 	for len(got) < len(taken) {
-		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &r.OrderQueue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
-		must(t, err)
+		out, err := c.SQS.ReceiveMessage(
+			t.Context(),
+			&sqs.ReceiveMessageInput{QueueUrl: &r.OrderQueue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5},
+		)
+		testkit.Must(t, err)
 		if len(out.Messages) == 0 {
 			break
 		}
@@ -183,38 +206,44 @@ func TestQueuesGetTheirEventsOnly(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(taken)
 	if !slices.Equal(got, taken) {
-		t.Errorf("got %q\nwant %q", got, taken)
+		t.Errorf("delivered messages = %q, want %q", got, taken)
 	}
 }
 
 // TestTopicsMaySendToTheirQueues: without a policy AWS drops what SNS delivers.
 func TestTopicsMaySendToTheirQueues(t *testing.T) {
-	c := empty(t, nil)
+	t.Parallel()
+	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	must(t, err)
+	testkit.Must(t, err)
 	for topic, queue := range map[string]string{r.OrderTopic: r.OrderQueue, r.ShipmentTopic: r.CarrierRequests} {
-		out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
-		must(t, err)
-		if p := out.Attributes["Policy"]; !json.Valid([]byte(p)) || !strings.Contains(p, `"aws:SourceArn":"`+topic+`"`) || !strings.Contains(p, `"Resource":"`+out.Attributes["QueueArn"]+`"`) {
-			t.Errorf("%s: policy %s", queue, p)
+		out, err := c.SQS.GetQueueAttributes(
+			t.Context(),
+			&sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
+		)
+		testkit.Must(t, err)
+		if p := out.Attributes["Policy"]; !json.Valid([]byte(p)) || !strings.Contains(p, `"aws:SourceArn":"`+topic+`"`) ||
+			!strings.Contains(p, `"Resource":"`+out.Attributes["QueueArn"]+`"`) {
+			t.Errorf("queue %s: policy = %s, want topic %s to be allowed to send", queue, p, topic)
 		}
 	}
 }
 
-func TestCursorTableTwiceIsHarmless(t *testing.T) {
-	c := empty(t, nil)
+func TestCreateCursorTableIsIdempotent(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	for range 2 {
-		must(t, c.CreateCursorTable(t.Context(), "x-"))
+		testkit.Must(t, c.CreateCursorTable(t.Context(), "x-"))
 	}
 	out, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil || !slices.Equal(out.TableNames, []string{"x-cursors"}) {
-		t.Errorf("%+v %v", out, err)
+		t.Errorf("tables = %+v, error %v, want x-cursors", out, err)
 	}
 }
 
-// TestSetupFinishesWhatWasBegun runs it again after it was cut off at each of
-// its calls.
-func TestSetupFinishesWhatWasBegun(t *testing.T) {
+// TestSetupContinuesAfterFailure repeats Setup after each of its requests has failed.
+func TestSetupContinuesAfterFailure(t *testing.T) {
+	t.Parallel()
 	var calls, allowed atomic.Int64
 	var seen []string
 	fault := func(_, operation string) error {
@@ -225,99 +254,102 @@ func TestSetupFinishesWhatWasBegun(t *testing.T) {
 		return nil
 	}
 	allowed.Store(1000)
-	_, err := empty(t, fault).Setup(t.Context())
-	must(t, err)
+	_, err := newClients(t, fault).Setup(t.Context())
+	testkit.Must(t, err)
 	total := calls.Load()
 	if !slices.Contains(seen, "Subscribe") || total < 10 {
-		t.Fatalf("%d calls: %v", total, seen)
+		t.Fatalf("Setup made %d requests: %v, want at least 10 with Subscribe", total, seen)
 	}
 	for n := range total {
 		calls.Store(0)
 		allowed.Store(n)
-		c := empty(t, fault)
+		c := newClients(t, fault)
 		if _, err := c.Setup(t.Context()); err == nil {
-			t.Fatalf("cut off at call %d, and no error", n+1)
-		} else if !strings.Contains(err.Error(), "you may not") || calls.Load() != n+1 {
-			t.Errorf("call %d: %v, after %d calls", n+1, err, calls.Load())
+			t.Fatalf("Setup returned no error although request %d was denied", n+1)
+		} else if !strings.Contains(err.Error(), "access denied") || calls.Load() != n+1 {
+			t.Errorf("Setup with request %d denied: error = %v after %d requests, want access denied and no further request", n+1, err, calls.Load())
 		}
 		allowed.Store(1000)
 		made, err := c.Setup(t.Context())
-		must(t, err)
+		testkit.Must(t, err)
 		if found, err := c.Find(t.Context()); err != nil || found != made {
-			t.Errorf("cut off at call %d: %v", n+1, err)
+			t.Errorf("Find after a Setup that failed at request %d and another one: %+v, %v, want %+v", n+1, found, err, made)
 		}
 	}
 }
 
-// TestFindTellsDeniedFromMissing: creating them would not help.
-func TestFindTellsDeniedFromMissing(t *testing.T) {
+// TestFindDoesNotReportDeniedAsMissing: creating the resources would not help.
+func TestFindDoesNotReportDeniedAsMissing(t *testing.T) {
+	t.Parallel()
 	for operation, want := range map[string]string{"GetQueueUrl": "find queue ", "GetTopicAttributes": "find topic ", "GetCallerIdentity": "find topics: "} {
-		c := empty(t, func(_, op string) error {
+		c := newClients(t, func(_, op string) error {
 			if op == operation {
 				return denied()
 			}
 			return nil
 		})
 		if _, err := c.Find(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "missing") {
-			t.Errorf("%s: %v", operation, err)
+			t.Errorf("Find with %s denied: error = %v, want one that starts with %q", operation, err, want)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := empty(t, nil).Find(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+	if _, err := newClients(t, nil).Find(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Find with a cancelled context: error = %v, want context.Canceled", err)
 	}
 }
 
-func TestCallsAreCountedWithTheirRetries(t *testing.T) {
+func TestCallsIncludeRetries(t *testing.T) {
+	t.Parallel()
 	var throttled atomic.Int64
-	c := empty(t, func(service, _ string) error {
+	c := newClients(t, func(service, _ string) error {
 		if throttled.Add(-1) >= 0 {
 			return awslocal.Throttled(service)
 		}
 		return nil
 	})
 	if n := c.Calls(); n != 0 {
-		t.Errorf("%d calls before the first", n)
+		t.Errorf("Calls() before the first request = %d, want 0", n)
 	}
-	ask := func() {
+	list := func() {
 		t.Helper()
 		_, err := c.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-		must(t, err)
+		testkit.Must(t, err)
 	}
-	ask()
+	list()
 	if n := c.Calls(); n != 1 {
-		t.Errorf("%d calls, want 1", n)
+		t.Errorf("Calls() = %d, want 1", n)
 	}
 	throttled.Store(1)
-	ask()
+	list()
 	if n := c.Calls(); n != 3 {
-		t.Errorf("%d calls, want 3: one was throttled and made again", n)
+		t.Errorf("Calls() = %d, want 3: one was throttled and retried", n)
 	}
-	throttled.Store(1) // whose code the SDK does not know
+	throttled.Store(1) // with a code that the SDK lacks
 	_, err := c.SNS.ListTopics(t.Context(), &sns.ListTopicsInput{})
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
-	must(t, err)
+	testkit.Must(t, err)
 	if n := c.Calls(); n != 6 {
-		t.Errorf("%d calls, want 6 over three services, one of them throttled again", n)
+		t.Errorf("Calls() = %d, want 6 of three services, with one more retry", n)
 	}
 }
 
-// TestBodiesArriveWhole sends requests on both sides of the size up to which
-// they are handed over in one piece, many at a time.
-func TestBodiesArriveWhole(t *testing.T) {
-	c := empty(t, nil)
+// TestBodiesArriveComplete sends concurrent requests below and above the size up to which
+// bodies are buffered.
+func TestBodiesArriveComplete(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, nil)
 	q, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	must(t, err)
+	testkit.Must(t, err)
 	sizes := []int{1, 100, 64 << 10, 600 << 10, 1 << 20} // the last, with its JSON, is above 1 MiB
 	var g sync.WaitGroup
 	for _, n := range sizes {
 		for range 4 {
 			g.Go(func() {
-				// The SDK compares the answer's checksum with the body's.
+				// The SDK compares the checksum in the response with the body's.
 				if _, err := c.SQS.SendMessage(context.Background(), &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", n))}); err != nil {
-					t.Errorf("%d bytes: %v", n, err)
+					t.Errorf("send %d bytes: %v", n, err)
 				}
 			})
 		}
@@ -326,23 +358,24 @@ func TestBodiesArriveWhole(t *testing.T) {
 	got := map[int]int{}
 	for range 4 * len(sizes) {
 		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, WaitTimeSeconds: 5})
-		must(t, err)
+		testkit.Must(t, err)
 		if len(out.Messages) != 1 {
-			t.Fatalf("%d messages", len(out.Messages))
+			t.Fatalf("received %d messages, want 1", len(out.Messages))
 		}
 		got[len(*out.Messages[0].Body)]++
 	}
 	for _, n := range sizes {
 		if got[n] != 4 {
-			t.Errorf("%d bytes arrived %d times", n, got[n])
+			t.Errorf("received %d messages of %d bytes, want 4", got[n], n)
 		}
 	}
 }
 
-// TestThrottlesWaitTensOfMilliseconds at first, whichever code a service has
-// for it, and never more than two seconds.
-func TestThrottlesWaitTensOfMilliseconds(t *testing.T) {
-	c := empty(t, awslocal.ThrottleSome("", 1, 1))
+// TestBackOffAfterThrottling: tens of milliseconds at first, whatever code a service uses,
+// and never more than two seconds.
+func TestBackOffAfterThrottling(t *testing.T) {
+	t.Parallel()
+	c := newClients(t, awslocal.ThrottleSome("", 1, 1))
 	_, ofDynamoDB := c.DynamoDB.ListTables(t.Context(), nil, func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
 	_, ofSNS := c.SNS.ListTopics(t.Context(), nil, func(o *sns.Options) { o.RetryMaxAttempts = 1 })
 	_, ofSQS := c.SQS.ListQueues(t.Context(), nil, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
@@ -355,12 +388,12 @@ func TestThrottlesWaitTensOfMilliseconds(t *testing.T) {
 		"SQS":      {ofSQS, c.SQS.Options().Retryer},
 	} {
 		if !at.retryer.IsErrorRetryable(at.err) {
-			t.Fatalf("%s: %v is not repeated", name, at.err)
+			t.Fatalf("%s: %v is not retried, want a retry", name, at.err)
 		}
 		for attempt, most := range map[int]time.Duration{1: 50 * time.Millisecond, 2: 200 * time.Millisecond, 3: 800 * time.Millisecond, 4: 2 * time.Second, 99: 2 * time.Second} {
 			for range 100 {
 				if wait, err := at.retryer.RetryDelay(attempt, at.err); err != nil || wait < most/2 || wait > most {
-					t.Fatalf("%s, attempt %d: waits %s (%v), want %s to %s", name, attempt, wait, err, most/2, most)
+					t.Fatalf("%s: delay after attempt %d = %s (error %v), want %s to %s", name, attempt, wait, err, most/2, most)
 				}
 			}
 		}

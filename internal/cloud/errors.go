@@ -28,7 +28,10 @@ func WithHint(err error) error {
 	case IsAccessDenied(err):
 		return fmt.Errorf("%w; the roles in deploy/cloudformation grant all permissions that are needed", err)
 	case strings.Contains(err.Error(), "get credentials"): // the SDK has no error type for it
-		return fmt.Errorf("%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID", err)
+		return fmt.Errorf(
+			"%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID",
+			err,
+		)
 	}
 	return err
 }

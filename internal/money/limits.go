@@ -54,7 +54,10 @@ func (l *Limits) UnmarshalText(b []byte) error {
 		code, amount, ok := strings.Cut(strings.TrimSpace(entry), "=")
 		switch {
 		case !ok:
-			return fmt.Errorf("%.40q names no currency: use EUR=1000.00, and *=1000.00 for all others (whole units, not cents); 0 means no limit", entry)
+			return fmt.Errorf(
+				"%.40q names no currency: use EUR=1000.00, and *=1000.00 for all others (whole units, not cents); 0 means no limit",
+				entry,
+			)
 		case slices.Contains(seen, code):
 			return fmt.Errorf("%s has two limits", code)
 		case code == rest && !decimal.MatchString(amount):
