@@ -35,6 +35,7 @@ func lines(n int) []Line {
 }
 
 func TestValidate(t *testing.T) {
+	t.Parallel()
 	long, tooLong := strings.Repeat("a", 64), strings.Repeat("a", 65)
 	wide, tooWide := strings.Repeat("ä", 200), strings.Repeat("ä", 201)
 	for _, c := range []struct {
@@ -117,34 +118,36 @@ func TestValidate(t *testing.T) {
 		err := o.Validate()
 		if c.field == "" {
 			if err != nil {
-				t.Errorf("%+v: %v", o, err)
+				t.Errorf("Validate of %+v = %v, want nil", o, err)
 			}
 			continue
 		}
 		invalid, ok := errors.AsType[*InvalidError](err)
 		if !ok || len(invalid.Fields) != 1 || invalid.Fields[0].Field != c.field || invalid.Fields[0].Message == "" {
-			t.Errorf("want one fault in %s, got %v", c.field, err)
+			t.Errorf("Validate = %v, want one fault in %s", err, c.field)
 		}
 	}
 }
 
 func TestValidateNamesEveryFault(t *testing.T) {
+	t.Parallel()
 	o := valid()
 	o.OrderID, o.Currency, o.Lines[0].Quantity = "", "", 0
 	invalid, ok := errors.AsType[*InvalidError](o.Validate())
 	if !ok || len(invalid.Fields) != 3 {
-		t.Fatalf("want three faults, got %v", invalid)
+		t.Fatalf("Validate = %v, want three faults", invalid)
 	}
-	for _, say := range []string{"orderId: ", "currency: ", "lines[0].quantity: is 0"} {
-		if !strings.Contains(invalid.Error(), say) {
-			t.Errorf("%q does not say %q", invalid, say)
+	for _, want := range []string{"orderId: ", "currency: ", "lines[0].quantity: is 0"} {
+		if !strings.Contains(invalid.Error(), want) {
+			t.Errorf("error = %q, want it to contain %q", invalid, want)
 		}
 	}
 }
 
 func TestParse(t *testing.T) {
+	t.Parallel()
 	good := `{"orderId":"o-1","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"t"}`
-	for _, c := range []struct{ body, field, say string }{
+	for _, c := range []struct{ body, field, message string }{
 		{good + `}`, "", ""},
 		{good + `,"coupon":"X"}`, "coupon", "no field of this name"},
 		{good + `,"shipTo":{"co":"Bob"}}`, "shipTo.co", "no field of this name"},
@@ -177,11 +180,11 @@ func TestParse(t *testing.T) {
 		{good + `,"type":1}`, "type", "must be a string"},
 		{good + `,"type":"OrderPlaced","Type":"OrderPlaced"}`, "type", "more than once"},
 		{good + `,"orderId":"o-2"}`, "orderId", "appears more than once"},
-		{good + `,"orderId":"o-1"}`, "orderId", "appears more than once"}, // the same is no better: a broken producer
+		{good + `,"orderId":"o-1"}`, "orderId", "appears more than once"}, // the same value: also a broken producer
 		{good + `,"ORDERID":"o-2"}`, "orderId", `as "orderId" and as "ORDERID"`},
 		{good + `,"ORDER\u0049D":"o-2"}`, "orderId", `as "orderId" and as "ORDERID"`},
 		{good + `,"payment":{"token":"u"}}`, "payment", "more than once"},
-		{good + `,"lineſ":[]}`, "lines", "more than once"}, // the decoder folds this s, too
+		{good + `,"lineſ":[]}`, "lines", "more than once"}, // the decoder folds this s too
 		{strings.Replace(good, `"t"`, `"t","Token":"u"`, 1) + `}`, "payment.token", "more than once"},
 		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},{"sku":"B","sku":"C","quantity":1}`, 1) + `}`, "lines[1].sku", "more than once"},
 		{good + `,"shipTo":{"name":"A","city":"K","name":"B"}}`, "shipTo.name", "more than once"},
@@ -225,43 +228,44 @@ func TestParse(t *testing.T) {
 		o, err := Parse([]byte(c.body))
 		if c.field == "" {
 			if err != nil || o.OrderID != "o-1" {
-				t.Errorf("%.200s: %v", c.body, err)
+				t.Errorf("Parse(%.200s) = %v, want no error", c.body, err)
 			}
 			continue
 		}
 		invalid, ok := errors.AsType[*InvalidError](err)
-		if !ok || invalid.Fields[0].Field != c.field || !strings.Contains(err.Error(), c.say) {
-			t.Errorf("%.200s: want %s: …%s…, got %v", c.body, c.field, c.say, err)
+		if !ok || invalid.Fields[0].Field != c.field || !strings.Contains(err.Error(), c.message) {
+			t.Errorf("Parse(%.200s) = %v, want a fault in %s with %q", c.body, err, c.field, c.message)
 		}
 		if !reflect.DeepEqual(o, Order{}) {
-			t.Errorf("%.200s: an order comes with the error", c.body)
+			t.Errorf("Parse(%.200s) returns the order %+v with its error, want none", c.body, o)
 		}
 	}
 }
 
 func TestTotalAndDemand(t *testing.T) {
+	t.Parallel()
 	o := valid()
-	o.Lines = []Line{{"B", 2, 10}, {"A", 1, 5}, {"B", 3, 100}}
+	o.Lines = []Line{{SKU: "B", Quantity: 2, UnitPrice: 10}, {SKU: "A", Quantity: 1, UnitPrice: 5}, {SKU: "B", Quantity: 3, UnitPrice: 100}}
 	if got := o.Total(); got != 325+490+310-100 {
-		t.Errorf("total is %d", got)
+		t.Errorf("Total() = %d, want %d", got, 325+490+310-100)
 	}
-	if got, want := o.Demand(), []Demand{{"A", 1}, {"B", 5}}; !reflect.DeepEqual(got, want) {
-		t.Errorf("demand is %v, want %v", got, want)
+	if got, want := o.Demand(), []Demand{{SKU: "A", Quantity: 1}, {SKU: "B", Quantity: 5}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("Demand() = %v, want %v", got, want)
 	}
 	for i := range o.Lines {
-		o.Lines[i] = Line{"A", MaxQuantity, MaxUnitPrice}
+		o.Lines[i] = Line{SKU: "A", Quantity: MaxQuantity, UnitPrice: MaxUnitPrice}
 	}
 	o.Lines = append(o.Lines, make([]Line, MaxLines-len(o.Lines))...)
 	for i := range o.Lines {
-		o.Lines[i] = Line{"A", MaxQuantity, MaxUnitPrice}
+		o.Lines[i] = Line{SKU: "A", Quantity: MaxQuantity, UnitPrice: MaxUnitPrice}
 	}
 	o.Shipping, o.Tax, o.Discount = MaxExtra, MaxExtra, 0
 	if got := o.Total(); got != MaxLines*MaxQuantity*MaxUnitPrice+2*MaxExtra || got < 0 {
-		t.Errorf("the largest order's total is %d", got)
+		t.Errorf("Total() of the largest order = %d, want %d", got, int64(MaxLines*MaxQuantity*MaxUnitPrice+2*MaxExtra))
 	}
 }
 
-// eachLeaf visits the fields of an order that hold no others.
+// eachLeaf visits the fields of an order that contain no other fields.
 func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -270,7 +274,7 @@ func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
 		eachLeaf(v.Index(0), visit)
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
-			return // has no fields of its own to change
+			return // it has no fields to change
 		}
 		for i := range v.NumField() {
 			eachLeaf(v.Field(i), visit)
@@ -281,6 +285,7 @@ func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
 }
 
 func TestFingerprint(t *testing.T) {
+	t.Parallel()
 	want := valid().Fingerprint()
 	same := map[string]func(*Order){
 		"specVersion absent": func(o *Order) { o.SpecVersion = 0 },
@@ -289,14 +294,18 @@ func TestFingerprint(t *testing.T) {
 	other := map[string]func(*Order){
 		"no address": func(o *Order) { o.ShipTo = nil }, "no time": func(o *Order) { o.PlacedAt = time.Time{} },
 		"instant":    func(o *Order) { o.PlacedAt = o.PlacedAt.Add(1) },
-		"more lines": func(o *Order) { o.Lines = append(o.Lines, Line{"X", 1, 0}) },
-		"split line": func(o *Order) { o.Lines[0].Quantity--; o.Lines = append(o.Lines, Line{"SKU-1", 1, 1999}) },
+		"more lines": func(o *Order) { o.Lines = append(o.Lines, Line{SKU: "X", Quantity: 1}) },
+		"split line": func(o *Order) {
+			o.Lines[0].Quantity--
+			o.Lines = append(o.Lines, Line{SKU: "SKU-1", Quantity: 1, UnitPrice: 1999})
+		},
 	}
-	// Every field there is, and every one there will be.
+	// All fields, also those that are added later.
 	o := valid()
 	n := 0
 	eachLeaf(reflect.ValueOf(&o), func(field reflect.Value) {
-		if n++; field.Addr().Interface() == &o.SpecVersion {
+		n++
+		if field.Addr().Interface() == &o.SpecVersion {
 			return
 		}
 		was := reflect.New(field.Type()).Elem()
@@ -307,7 +316,7 @@ func TestFingerprint(t *testing.T) {
 		case reflect.Int64:
 			field.SetInt(field.Int() + 1)
 		default:
-			t.Fatalf("how does one change a %s?", field.Kind())
+			t.Fatalf("this test cannot change a field of kind %s", field.Kind())
 		}
 		if o.Fingerprint() == want {
 			t.Errorf("field %d, now %v, does not change the fingerprint", n, field)
@@ -315,36 +324,39 @@ func TestFingerprint(t *testing.T) {
 		field.Set(was)
 	})
 	if n != 20 || o.Fingerprint() != want {
-		t.Errorf("%d fields visited", n)
+		t.Errorf("visited %d fields, want 20 and the fingerprint unchanged afterwards", n)
 	}
 	for name, change := range same {
 		o := valid()
-		if change(&o); o.Fingerprint() != want {
+		change(&o)
+		if o.Fingerprint() != want {
 			t.Errorf("%s changes the fingerprint", name)
 		}
 	}
 	for name, change := range other {
 		o := valid()
-		if change(&o); o.Fingerprint() == want {
+		change(&o)
+		if o.Fingerprint() == want {
 			t.Errorf("%s does not change the fingerprint", name)
 		}
 	}
 }
 
-// TestDifferences: a repetition is one whatever describes it; what differs else
-// is named.
+// TestDifferences: fields that only describe are ignored; all other differences are named.
 func TestDifferences(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*Order){
 		"nothing": func(*Order) {}, "placedAt": func(o *Order) { o.PlacedAt = o.PlacedAt.Add(time.Hour) }, "no placedAt": func(o *Order) { o.PlacedAt = time.Time{} },
 		"specVersion": func(o *Order) { o.SpecVersion = 0 }, "total": func(o *Order) { o.Agreed = nil },
 	} {
 		o := valid()
-		if change(&o); len(Differences(valid(), o)) > 0 || len(Differences(o, valid())) > 0 {
-			t.Errorf("%s: %q", name, Differences(valid(), o))
+		change(&o)
+		if len(Differences(valid(), o)) > 0 || len(Differences(o, valid())) > 0 {
+			t.Errorf("Differences after a change of %s = %q, want none", name, Differences(valid(), o))
 		}
 	}
 	for field, change := range map[string]func(*Order){
-		"lines":               func(o *Order) { o.Lines = append(o.Lines, Line{"X", 1, 0}) },
+		"lines":               func(o *Order) { o.Lines = append(o.Lines, Line{SKU: "X", Quantity: 1}) },
 		"lines[0].sku":        func(o *Order) { o.Lines[0].SKU = "X" },
 		"lines[0].quantity":   func(o *Order) { o.Lines[0].Quantity++ },
 		"lines[0].unitPrice":  func(o *Order) { o.Lines[0].UnitPrice++ },
@@ -362,64 +374,68 @@ func TestDifferences(t *testing.T) {
 		change(&o)
 		want := strings.Fields(field)
 		if got := Differences(valid(), o); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
-			t.Errorf("%q, want %q", got, want)
+			t.Errorf("Differences = %q, want %q", got, want)
 		}
 		if got := Differences(o, valid()); len(got) != len(want) {
-			t.Errorf("the other way round %q, want %q", got, want)
+			t.Errorf("Differences with swapped arguments = %q, want %q", got, want)
 		}
 	}
 	o, empty := valid(), valid()
-	if o.ShipTo = nil; len(Differences(valid(), o)) != 8 {
-		t.Errorf("without an address: %q", Differences(valid(), o))
+	o.ShipTo, empty.ShipTo = nil, new(Address)
+	if got := Differences(valid(), o); len(got) != 8 {
+		t.Errorf("Differences to an order without an address = %q, want 8", got)
 	}
-	if empty.ShipTo = new(Address); len(Differences(o, empty)) > 0 {
-		t.Errorf("an empty address and none: %q", Differences(o, empty))
+	if got := Differences(o, empty); len(got) > 0 {
+		t.Errorf("Differences between no address and an empty one = %q, want none", got)
 	}
 }
 
 func TestWithoutToken(t *testing.T) {
+	t.Parallel()
 	o := valid()
 	b, err := json.Marshal(o.WithoutToken())
 	if err != nil || strings.Contains(string(b), "tok_ok") || o.Payment.Token != "tok_ok" {
-		t.Errorf("%s %v; the original has token %q", b, err, o.Payment.Token)
+		t.Errorf("WithoutToken = %s, %v, want no token there and the original's unchanged: %q", b, err, o.Payment.Token)
 	}
 }
 
-// TestIDPattern: the pattern in schemas says what ValidID does.
+// TestIDPattern: the pattern in schemas matches what ValidID accepts.
 func TestIDPattern(t *testing.T) {
+	t.Parallel()
 	re := regexp.MustCompile(IDPattern)
 	for _, s := range []string{"", ".", "..", "...", "....", ".a", "..a", "a", "a.", "a..", "-", "_", "A/b", "a b", "ä", "a\n", "%2e"} {
 		if re.MatchString(s) != ValidID(s) {
-			t.Errorf("%q: pattern says %v, ValidID %v", s, re.MatchString(s), ValidID(s))
+			t.Errorf("%q matches the pattern: %v, ValidID = %v, want the same", s, re.MatchString(s), ValidID(s))
 		}
 	}
 }
 
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	if n := len(Statuses()); n != 10 {
-		t.Errorf("%d statuses", n)
+		t.Errorf("there are %d statuses, want 10", n)
 	}
 	var terminal []Status
 	for _, s := range Statuses() {
 		if !s.Valid() {
-			t.Errorf("%s is not valid", s)
+			t.Errorf("%s.Valid() = false, want true", s)
 		}
 		if s.Terminal() {
 			terminal = append(terminal, s)
 		}
 	}
 	if want := []Status{"COMPLETED", "REJECTED", "DECLINED", "CANCELLED", "FAILED"}; !reflect.DeepEqual(terminal, want) {
-		t.Errorf("terminal are %v, want %v", terminal, want)
+		t.Errorf("terminal statuses = %v, want %v", terminal, want)
 	}
 	for _, s := range []Status{"", "DONE", "completed"} {
 		if s.Valid() || s.Terminal() {
-			t.Errorf("%q passes for a status", s)
+			t.Errorf("%q: Valid() = %v, Terminal() = %v, want false", s, s.Valid(), s.Terminal())
 		}
 	}
 }
 
-// FuzzParse: no panic; every refusal names a field; what is accepted survives
-// a round trip as the same order.
+// FuzzParse: Parse does not panic, every error names a field, and an accepted order survives a
+// round trip.
 func FuzzParse(f *testing.F) {
 	b, err := json.Marshal(valid())
 	if err != nil {
@@ -431,17 +447,20 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	path := regexp.MustCompile(`^(body|type|metadata|specVersion|orderId|customerId|currency|placedAt|shipping|tax|discount|total|payment(\.token)?|shipTo(\.(name|line1|line2|city|region|postalCode|country|phone))?|lines(\[\d+\](\.(sku|quantity|unitPrice))?)?)$`)
+	path := regexp.MustCompile(`^(body|type|metadata|specVersion|orderId|customerId|currency|placedAt|shipping|tax|discount|total|` +
+		`payment(\.token)?|shipTo(\.(name|line1|line2|city|region|postalCode|country|phone))?|` +
+		`lines(\[\d+\](\.(sku|quantity|unitPrice))?)?)$`)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		o, err := Parse(raw)
 		if err != nil {
 			invalid, ok := errors.AsType[*InvalidError](err)
 			if !ok || len(invalid.Fields) == 0 {
-				t.Fatalf("%T %v", err, err)
+				t.Fatalf("error is a %T: %v, want an InvalidError with fields", err, err)
 			}
 			for _, f := range invalid.Fields {
-				if !path.MatchString(f.Field) && !strings.Contains(f.Message, "the field's name is") && !strings.Contains(f.Message, "no field of this name") || f.Message == "" {
-					t.Fatalf("a fault without a field of an order, or without message: %+v", invalid.Fields)
+				unknown := strings.Contains(f.Message, "the field's name is") || strings.Contains(f.Message, "no field of this name")
+				if !path.MatchString(f.Field) && !unknown || f.Message == "" {
+					t.Fatalf("faults = %+v, want each with a field of an order and a message", invalid.Fields)
 				}
 			}
 			return
@@ -452,10 +471,11 @@ func FuzzParse(f *testing.F) {
 		}
 		again, err := Parse(b)
 		if err != nil || again.Fingerprint() != o.Fingerprint() || !again.PlacedAt.Equal(o.PlacedAt) {
-			t.Fatalf("%s becomes %+v, %v", b, again, err)
+			t.Fatalf("Parse(%s) = %+v, %v, want the same order", b, again, err)
 		}
-		if again.PlacedAt = o.PlacedAt; !reflect.DeepEqual(again, o) {
-			t.Fatalf("%+v becomes %+v", o, again)
+		again.PlacedAt = o.PlacedAt
+		if !reflect.DeepEqual(again, o) {
+			t.Fatalf("round trip of %+v = %+v, want no difference", o, again)
 		}
 	})
 }

@@ -33,9 +33,9 @@ type body struct {
 	Hidden string `json:"-"`
 }
 
-// TestStrict: what the decoder would take past whatever checks a field is a
-// fault that names it.
+// TestStrict: a field that the decoder would accept past the checks is a fault.
 func TestStrict(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		`{"by":"a","count":1,"small":2,"lists":[[{"n":1}],[]],"one":{"n":3},"n":4,"at":"x","raw":{"x":1,"X":1.5},"ratio":1.5,"Plain":"p"}`: "",
 		`{"by":"a","BY":"b"}`:              `by: appears more than once: as "by" and as "BY"`,
@@ -54,15 +54,15 @@ func TestStrict(t *testing.T) {
 		`{"n":1e400000000}`:                `n: is a number out of range`,
 		`{"n":1e99999999999999999999999}`:  `n: is a number out of range`,
 		`{"small":-1}`:                     `small: is a number out of range`,
-		`{"count":"1","small":null}`:       "", // not a number: the decoder's to refuse
+		`{"count":"1","small":null}`:       "", // not numbers: the decoder rejects them
 		`{"one":[]}`:                       "",
 		`{`:                                "",
 		`null`:                             "",
 		`[1]`:                              "",
 	} {
 		_, faults := Strict([]byte(in), body{})
-		if got := (&InvalidError{faults}).Error(); strings.TrimPrefix(got, "invalid order: ") != want {
-			t.Errorf("%s: %s\nwant %s", in, got, want)
+		if got := (&InvalidError{Fields: faults}).Error(); strings.TrimPrefix(got, "invalid order: ") != want {
+			t.Errorf("faults of %s = %s, want %s", in, got, want)
 		}
 	}
 	many, long := "{", strings.Repeat("x", 10_000)
@@ -70,27 +70,33 @@ func TestStrict(t *testing.T) {
 		many += fmt.Sprintf(`"%d%s":1,`, i, long[:10])
 	}
 	if _, faults := Strict([]byte(many+`"`+long+`":1}`), &body{}); len(faults) != maxFaults {
-		t.Errorf("%d faults", len(faults))
+		t.Errorf("10,001 unknown fields are %d faults, want %d", len(faults), maxFaults)
 	}
 	if _, faults := Strict([]byte(`{"`+long+`":1}`), &body{}); len(faults) != 1 || len(faults[0].Field) > maxName+len("…") {
-		t.Errorf("%v", faults)
+		t.Errorf("faults of a long unknown name = %v, want one with a shortened name", faults)
 	}
 }
 
-// TestWholeNumbers: JSON Schema takes 2.0 for an integer, the decoder does not.
+// TestWholeNumbers: for JSON Schema 2.0 is an integer, for the decoder it is not.
 func TestWholeNumbers(t *testing.T) {
+	t.Parallel()
 	in := `{ "count" : 2.0 , "lists":[[{"n":1e2},{"n":-20e-1}]], "one":{"n":0.0e7},"n":-0,"small":25.50e1,"ratio":1e2,"raw":2.0,"by":"2.0"}`
 	raw, faults := Strict([]byte(in), body{})
 	var b body
 	if err := json.Unmarshal(raw, &b); err != nil || len(faults) > 0 {
-		t.Fatal(string(raw), err, faults)
+		t.Fatalf("decode %s: error %v, faults %v, want none", raw, err, faults)
 	}
-	if b.Count != 2 || !reflect.DeepEqual(b.Lists, [][]inner{{{100}, {-2}}}) || b.One.N != 0 || b.inner.N != 0 || b.Small != 255 || b.Ratio != 100 || string(b.Raw) != "2.0" || b.By != "2.0" {
-		t.Errorf("%s: %+v", raw, b)
+	want := body{
+		base: base{
+			By: "2.0",
+		}, Count: 2, Small: 255, Lists: [][]inner{{{N: 100}, {N: -2}}}, One: &inner{}, Raw: json.RawMessage("2.0"), Ratio: 100,
+	}
+	if !reflect.DeepEqual(b, want) {
+		t.Errorf("%s is decoded to %+v, want %+v", raw, b, want)
 	}
 }
 
-// FuzzWhole holds it against arbitrary precision.
+// FuzzWhole compares Whole with arbitrary precision.
 func FuzzWhole(f *testing.F) {
 	for _, s := range []string{"0", "-0", "1", "-10", "2.0", "2.5", "20e-1", "1e0", "0.00001e5", "0.000015e5", "123456789012345678901", "9223372036854775807.000", "1E+3", "1e19", "1e20"} {
 		f.Add(s)
@@ -102,14 +108,14 @@ func FuzzWhole(f *testing.F) {
 		}
 		want, ok := new(big.Rat).SetString(n.String())
 		if i := strings.IndexAny(n.String(), "eE"); !ok || i >= 0 && len(n.String())-i > 5 {
-			return // too large for what it is held against
+			return // too large for big.Rat
 		}
 		digits, whole := Whole(n.String())
 		if whole != want.IsInt() {
-			t.Fatalf("%s is whole: %t", n, whole)
+			t.Fatalf("Whole(%s) reports %t, want %t", n, whole, want.IsInt())
 		}
 		if fits := want.IsInt() && len(want.Num().String()) <= 20; fits && digits != want.Num().String() {
-			t.Errorf("%s: %s", n, digits)
+			t.Errorf("Whole(%s) = %s, want %s", n, digits, want.Num())
 		}
 	})
 }

@@ -13,17 +13,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/money"
 )
 
-// FieldError says which field of the input is wrong and why.
+// FieldError is a fault of one field of the input.
 type FieldError struct {
-	Field   string // JSON path, e.g. "lines[2].quantity"
-	Message string
+	Field   string // JSON path, such as "lines[2].quantity"
+	Message string // predicate of a sentence about the field, such as "must be an object"
 }
 
+// Error returns the field and the message.
 func (e FieldError) Error() string { return e.Field + ": " + e.Message }
 
-// InvalidError lists every fault found in one input.
+// InvalidError lists all faults found in one input.
 type InvalidError struct{ Fields []FieldError }
 
+// Error lists the faults.
 func (e *InvalidError) Error() string {
 	parts := make([]string, len(e.Fields))
 	for i, f := range e.Fields {
@@ -32,25 +34,24 @@ func (e *InvalidError) Error() string {
 	return "invalid order: " + strings.Join(parts, "; ")
 }
 
-// event is what an OrderPlaced message may have besides the order.
+// event is an OrderPlaced message: the order, and two optional fields.
 type event struct {
 	Order
 
-	Type     json.RawMessage `json:"type"`     // OrderPlaced, if it is there
-	Metadata json.RawMessage `json:"metadata"` // an object, for the producer's own use: it is neither read nor kept
+	Type     json.RawMessage `json:"type"`     // OrderPlaced
+	Metadata json.RawMessage `json:"metadata"` // an object for the producer's own use: neither read nor stored
 }
 
-// Parse decodes and validates an OrderPlaced event. What is not known is
-// refused, because it may change what is to be shipped or charged: a field, a
-// specVersion, another type of event; likewise a field that appears twice or is
-// spelled in another case. What producers want to add goes into "metadata".
-// The error is always an *InvalidError.
+// Parse decodes and validates an OrderPlaced event. It rejects everything unknown, because
+// that may change what is to be shipped or charged: fields, a specVersion, another event
+// type. It also rejects a field that appears twice or is spelled in another case. Producers
+// may put their own data into "metadata". The error is always an *InvalidError.
 func Parse(raw []byte) (Order, error) {
 	if len(raw) > MaxEventBytes {
 		return Order{}, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
 	}
-	// The decoder would put U+FFFD where it cannot read the text, and a parcel
-	// would go to a mangled address.
+	// The decoder would replace invalid bytes by U+FFFD, and the parcel would be sent to a
+	// mangled address.
 	if !utf8.Valid(raw) {
 		return Order{}, invalid("body", "is not UTF-8")
 	}
@@ -70,7 +71,7 @@ func Parse(raw []byte) (Order, error) {
 		return Order{}, err
 	}
 	if m := e.Metadata; len(m) > 0 && m[0] != '{' && string(m) != "null" {
-		return Order{}, invalid("metadata", "must be an object; nothing in it is read")
+		return Order{}, invalid("metadata", "must be an object; its content is ignored")
 	}
 	if err := e.Validate(); err != nil {
 		return Order{}, err
@@ -78,9 +79,8 @@ func Parse(raw []byte) (Order, error) {
 	return e.Order, nil
 }
 
-// checkType refuses what has the form of an order and is another event: an
-// OrderCancelled that carries the order must not be charged. An order need not
-// name its type.
+// checkType rejects another event that looks like an order: an OrderCancelled that contains
+// the order must not be charged. The type is optional.
 func checkType(raw json.RawMessage) error {
 	var t string
 	switch {
@@ -93,7 +93,7 @@ func checkType(raw json.RawMessage) error {
 	return nil
 }
 
-// undecodable names the field that the decoder stopped at.
+// undecodable returns the decoder's error as a fault of the field that it failed at.
 func undecodable(raw []byte, err error) *InvalidError {
 	var typeErr *json.UnmarshalTypeError
 	var syntaxErr *json.SyntaxError
@@ -104,13 +104,13 @@ func undecodable(raw []byte, err error) *InvalidError {
 		return invalid(indexed(raw, strings.TrimPrefix(typeErr.Field, "Order.")), "must not be a JSON "+typeErr.Value)
 	case errors.As(err, &syntaxErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return invalid("body", "is not an OrderPlaced event in JSON: "+err.Error())
-	default: // the one field that decodes itself
+	default: // placedAt is the only field with its own decoder
 		return invalid("placedAt", "must be RFC 3339, such as 2026-11-23T10:00:00Z")
 	}
 }
 
-// indexed says which of the lines a decoder's path is about, if it is about
-// one: the decoder names fields, but not positions.
+// indexed adds the position to the decoder's path of a field in lines: the decoder's errors
+// contain names only.
 func indexed(raw []byte, path string) string {
 	rest, ok := strings.CutPrefix(path, "lines")
 	var o struct{ Lines []json.RawMessage }
@@ -125,11 +125,12 @@ func indexed(raw []byte, path string) string {
 	return path
 }
 
+// invalid returns an error with one fault.
 func invalid(field, message string) *InvalidError {
 	return &InvalidError{Fields: []FieldError{{Field: field, Message: message}}}
 }
 
-// Validate returns an *InvalidError naming every wrong field, or nil.
+// Validate returns an *InvalidError with every invalid field, or nil.
 func (o Order) Validate() error {
 	var c checker
 	if o.SpecVersion != 0 && o.SpecVersion != SpecVersion {
@@ -173,7 +174,7 @@ func (o Order) Validate() error {
 	if y := o.PlacedAt.UTC().Year(); !o.PlacedAt.IsZero() && (y < 2000 || y > 9999) {
 		c.add("placedAt", "is in the year %d", y)
 	} else if _, err := o.PlacedAt.MarshalJSON(); err != nil {
-		// Such as +24:00, which can be decoded and then never encoded again.
+		// A time zone such as +24:00 can be decoded, but not encoded.
 		c.add("placedAt", "cannot be written in RFC 3339")
 	}
 	if len(c.fields) > 0 {
@@ -182,9 +183,9 @@ func (o Order) Validate() error {
 	return nil
 }
 
-// ValidID reports whether s is 1-64 of A-Z a-z 0-9 . _ -, the alphabet of
-// order ids, customer ids, SKUs and payment tokens. "." and ".." are not: in a
-// URL they would mean another path.
+// ValidID reports whether s is 1 to 64 of A-Z a-z 0-9 . _ -, the format of order ids,
+// customer ids, SKUs and payment tokens. "." and ".." are invalid: in a URL they would be
+// another path.
 func ValidID(s string) bool {
 	if s == "" || len(s) > MaxIDLength || s == "." || s == ".." {
 		return false
@@ -199,21 +200,23 @@ func ValidID(s string) bool {
 	return true
 }
 
-// IDRule is ValidID in words and as a regular expression, for messages and
-// schemas.
+// ValidID's rule for messages and schemas.
 const (
-	IDRule    = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not . or .."
-	IDPattern = `^(\.?\.?[A-Za-z0-9_-]|\.\.\.)[A-Za-z0-9._-]*$` // beside 1 to MaxIDLength characters
+	// IDRule is the rule in words.
+	IDRule = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not . or .."
+	// IDPattern is the rule as a regular expression, without the length of 1 to MaxIDLength.
+	IDPattern = `^(\.?\.?[A-Za-z0-9_-]|\.\.\.)[A-Za-z0-9._-]*$`
 )
 
+// checker collects faults.
 type checker struct{ fields []FieldError }
 
 func (c *checker) add(field, format string, args ...any) {
 	c.fields = append(c.fields, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// amounts checks what is charged besides the lines, and that the sum is what the
-// customer agreed to. Where a part is out of range the sum says nothing.
+// amounts checks shipping, tax, discount and total. It does not compare the total if any part
+// of it is out of range.
 func (c *checker) amounts(o Order) {
 	before := len(c.fields)
 	for _, extra := range []struct {
@@ -229,9 +232,11 @@ func (c *checker) amounts(o Order) {
 	}
 	switch total := o.Total(); {
 	case total < 0:
-		c.add("discount", "is %d (%s), more than the %d (%s) that it is taken off", o.Discount, money.Format(o.Discount, o.Currency), total+o.Discount, money.Format(total+o.Discount, o.Currency))
+		c.add("discount", "is %d (%s), more than the %d (%s) that it is deducted from",
+			o.Discount, money.Format(o.Discount, o.Currency), total+o.Discount, money.Format(total+o.Discount, o.Currency))
 	case o.Agreed != nil && *o.Agreed != total:
-		c.add("total", "is %d (%s), and the lines, shipping and tax, less the discount, are %d (%s)", *o.Agreed, money.Format(*o.Agreed, o.Currency), total, money.Format(total, o.Currency))
+		c.add("total", "is %d (%s), and the lines, shipping and tax, less the discount, are %d (%s)",
+			*o.Agreed, money.Format(*o.Agreed, o.Currency), total, money.Format(total, o.Currency))
 	}
 }
 

@@ -9,15 +9,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Handler gives requests a span. Those that only read get one as part of the
-// caller's trace: the console and probes ask every second.
+// Handler starts a span for each request. GET and HEAD get one only as part of the client's
+// trace: the console and probes send one every second.
 func Handler(h http.Handler) http.Handler {
 	return otelhttp.NewHandler(h, "", otelhttp.WithSpanNameFormatter(method), otelhttp.WithFilter(func(r *http.Request) bool {
 		return r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get(Attribute) != ""
 	}))
 }
 
-// Route names the request's span by its route, which only the router knows.
+// Route is middleware that names the request's span after its route. It must run inside the
+// router, which sets the route.
 func Route(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
@@ -29,9 +30,11 @@ func Route(next http.Handler) http.Handler {
 	})
 }
 
-// Transport gives requests a span and its context.
+// Transport starts a client span for each request and sends its context along.
 func Transport(t http.RoundTripper) http.RoundTripper {
-	return otelhttp.NewTransport(t, otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + r.URL.Path }))
+	return otelhttp.NewTransport(t, otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+		return r.Method + " " + r.URL.Path
+	}))
 }
 
 func method(_ string, r *http.Request) string { return r.Method }

@@ -1,9 +1,9 @@
-// Package tracing makes OpenTelemetry spans of an order's way through the
-// system, and carries their context where no library does: in the attributes
-// of messages and in durable state.
+// Package tracing creates OpenTelemetry spans for the processing of an order, and
+// propagates their context where no library does: in message attributes and in durable
+// state.
 //
-// In a process that exports none (package otlp) no spans are made, and the
-// context of others is passed on.
+// In a process that does not export spans (see package otlp) it creates none, and passes on
+// the context that it receives.
 package tracing
 
 import (
@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Attributes of our own; docs/operations.md lists them.
+// Span attributes of ordersaga; docs/operations.md lists them.
 const (
 	OrderID  = attribute.Key("order.id")
 	Activity = attribute.Key("saga.activity")
@@ -26,14 +26,14 @@ const (
 	Outcome  = attribute.Key("saga.outcome")
 )
 
-// Attribute is the name under which messages carry the context of the span
-// that sent them, in the form of https://www.w3.org/TR/trace-context/.
+// Attribute is the message attribute and HTTP header with the context of the sender's span,
+// in the format of https://www.w3.org/TR/trace-context/.
 const Attribute = "traceparent"
 
 var tracer = otel.Tracer("github.com/ordersaga/ordersaga")
 
-// Parent is the context of the current span as messages and durable state
-// carry it; "" if there is none.
+// Parent returns the context of the current span in the format of Attribute; "" if ctx has
+// no span.
 func Parent(ctx context.Context) string {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ""
@@ -43,8 +43,8 @@ func Parent(ctx context.Context) string {
 	return c[Attribute]
 }
 
-// Continue makes what begins in ctx go on with the trace of parent, unless it
-// has one already. What is no parent is none.
+// Continue returns a context whose spans belong to the trace of parent, unless ctx has a
+// trace already. It ignores an invalid parent.
 func Continue(ctx context.Context, parent string) context.Context {
 	if parent == "" || trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
@@ -52,8 +52,9 @@ func Continue(ctx context.Context, parent string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Attribute: parent})
 }
 
-// Rejoin makes what begins in ctx part of the trace of parent. What ctx has is
-// nearer, if it is of that trace: an engine may have begun one of its own.
+// Rejoin returns a context whose spans belong to the trace of parent, even if ctx has
+// another trace: an engine may have started one of its own. If ctx belongs to that trace,
+// Rejoin returns it unchanged, with its nearer parent span.
 func Rejoin(ctx context.Context, parent string) context.Context {
 	if parent == "" || ID(ctx) == IDOf(parent) {
 		return ctx
@@ -61,7 +62,7 @@ func Rejoin(ctx context.Context, parent string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{Attribute: parent})
 }
 
-// ID is the id of the trace that ctx is part of, or "".
+// ID returns the id of the trace of ctx, or "".
 func ID(ctx context.Context) string {
 	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
 		return sc.TraceID().String()
@@ -69,13 +70,13 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
-// IDOf is the id of the trace that a Parent is of, or "".
+// IDOf returns the id of the trace of a Parent, or "".
 func IDOf(parent string) string { return ID(Continue(context.Background(), parent)) }
 
-// BeginAttempt begins the span of one try of an activity.
+// BeginAttempt starts the span of one attempt of an activity. The caller must call End.
 func BeginAttempt(ctx context.Context, activity, orderID string, attempt int) (context.Context, trace.Span) {
 	ctx, span := tracer.Start(ctx, activity)
-	if span.IsRecording() { // what is not exported costs nothing
+	if span.IsRecording() { // do not compute attributes that are not exported
 		span.SetAttributes(OrderID.String(orderID), Activity.String(activity), Attempt.Int(attempt))
 	}
 	return ctx, span
@@ -86,7 +87,7 @@ var (
 	consumer = trace.WithSpanKind(trace.SpanKindConsumer)
 )
 
-// Send begins the span of sending a message about an order.
+// Send starts the span of sending a message about an order. The caller must call End.
 func Send(ctx context.Context, to, orderID string) (context.Context, trace.Span) {
 	ctx, span := tracer.Start(ctx, "send "+to, producer)
 	if span.IsRecording() {
@@ -95,7 +96,7 @@ func Send(ctx context.Context, to, orderID string) (context.Context, trace.Span)
 	return ctx, span
 }
 
-// Process begins the span of handling a message.
+// Process starts the span of processing a message. The caller must call End.
 func Process(ctx context.Context, from string) (context.Context, trace.Span) {
 	ctx, span := tracer.Start(ctx, "process "+from, consumer)
 	if span.IsRecording() {
@@ -104,7 +105,7 @@ func Process(ctx context.Context, from string) (context.Context, trace.Span) {
 	return ctx, span
 }
 
-// End ends a span with what came of it.
+// End ends a span. An error that is not nil is recorded as the span's status.
 func End(span trace.Span, err error) {
 	if err != nil {
 		span.RecordError(err)
@@ -113,8 +114,8 @@ func End(span trace.Span, err error) {
 	span.End()
 }
 
-// Concerns says which order ctx is about, as soon as that is known: its span
-// and the lines of its logger (zerolog.Ctx) name it.
+// Concerns adds the order id to the span of ctx and to its logger (zerolog.Ctx), as soon as
+// it is known.
 func Concerns(ctx context.Context, orderID string) {
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		span.SetAttributes(OrderID.String(orderID))
@@ -124,7 +125,7 @@ func Concerns(ctx context.Context, orderID string) {
 	})
 }
 
-// Fields adds the trace, if there is one, to a logger.
+// Fields adds the trace id of ctx, if there is one, to a logger.
 func Fields(ctx context.Context, c zerolog.Context) zerolog.Context {
 	if id := ID(ctx); id != "" {
 		return c.Str("trace", id)

@@ -1,5 +1,5 @@
-// Package otlp exports a process's spans. It is apart from package tracing for
-// the Lambda functions' sake, which pass traces on and need no exporter.
+// Package otlp exports a process's spans over OTLP. It is separate from package tracing for
+// the Lambda functions: they propagate traces and do not link the exporter.
 package otlp
 
 import (
@@ -22,32 +22,32 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// Start begins to export spans if OpenTelemetry's environment variables name
-// an endpoint; its SDK reads the others (sampler, headers, limits …) by itself.
-// service is this process's name unless the environment has one. stop sends
-// what is left.
+// Start starts to export spans if OpenTelemetry's environment variables set an endpoint.
+// The SDK reads the other variables itself (sampler, headers, limits …). service is the
+// name of the process unless the environment sets one. The caller must call stop, which
+// exports the remaining spans.
 func Start(ctx context.Context, service string, log zerolog.Logger) (stop func(context.Context) error, err error) {
-	otel.SetTextMapPropagator(propagation.TraceContext{}) // no baggage: nobody here says what may be in it
-	if on, err := wanted(); err != nil || !on {
+	otel.SetTextMapPropagator(propagation.TraceContext{}) // no baggage: its content is not ours to forward
+	if on, err := enabled(); err != nil || !on {
 		return func(context.Context) error { return nil }, err
 	}
 	exporter, err := newExporter(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("exporter of traces: %w", err)
+		return nil, fmt.Errorf("create the exporter of traces: %w", err)
 	}
-	// The later ones win: the environment over our name.
+	// Later options take precedence: the environment over service.
 	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(semconv.ServiceName(service)), resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+		return nil, fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("traces") }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("export of traces failed") }))
 	p := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(res))
 	otel.SetTracerProvider(provider{sdk: p})
 	return p.Shutdown, nil
 }
 
-// env is the first of the variables that is set, by its last name: for traces
-// alone, or for all signals.
+// env returns the value of OTEL_EXPORTER_OTLP_TRACES_name, or, if that is not set, of
+// OTEL_EXPORTER_OTLP_name, which is for all signals.
 func env(name string) string {
 	if v := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_" + name); v != "" {
 		return v
@@ -55,7 +55,8 @@ func env(name string) string {
 	return os.Getenv("OTEL_EXPORTER_OTLP_" + name)
 }
 
-func wanted() (bool, error) {
+// enabled reports whether the environment enables the export.
+func enabled() (bool, error) {
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || env("ENDPOINT") == "" {
 		return false, nil
 	}
@@ -65,10 +66,11 @@ func wanted() (bool, error) {
 	case "none":
 		return false, nil
 	default:
-		return false, fmt.Errorf("OTEL_TRACES_EXPORTER: is %q, must be otlp or none", e)
+		return false, fmt.Errorf("OTEL_TRACES_EXPORTER is %q, must be otlp or none", e)
 	}
 }
 
+// newExporter returns an exporter for the configured protocol.
 func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
 	switch p := env("PROTOCOL"); p {
 	case "", "http/protobuf":
@@ -76,11 +78,11 @@ func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
 	case "grpc":
 		return otlptracegrpc.New(ctx)
 	default:
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: is %q, must be http/protobuf or grpc", p)
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q, must be http/protobuf or grpc", p)
 	}
 }
 
-// provider is the SDK's, with fewer spans of the workflow SDK.
+// provider is the SDK's provider, with fewer spans of the workflow SDK.
 type provider struct {
 	embedded.TracerProvider
 	sdk *sdk.TracerProvider
@@ -94,10 +96,9 @@ func (p provider) Tracer(name string, o ...trace.TracerOption) trace.Tracer {
 	return t
 }
 
-// engineTracer leaves out what the workflow SDK would begin a trace with: it
-// drops the context of what is not sampled, and would have each activity
-// sampled anew. It also leaves out the SDK's span of an activity, which says
-// less than that of our attempt.
+// engineTracer omits spans with which the workflow SDK would start a trace: the SDK drops
+// the context of what is not sampled, so each activity would be sampled on its own. It also
+// omits the SDK's span of an activity, which has less information than BeginAttempt's.
 type engineTracer struct{ trace.Tracer }
 
 func (t engineTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {

@@ -10,20 +10,19 @@ import (
 	"strings"
 )
 
-// Repeated returns a fault for each field of v's type, a struct, that raw has
-// more than once, also if the names differ in case only: the decoder would
-// take the last without a word, and another reader of the same message may
-// take the first. raw must be JSON that decodes into v; what v does not know
-// may be there as often as it likes.
+// Repeated returns a fault for each field of v's type, a struct, that raw contains more than
+// once, also in a different case. encoding/json silently uses the last one, and another
+// reader of the same message may use the first. raw must be JSON that decodes into v. Fields
+// that v does not have may be repeated.
 func Repeated(raw []byte, v any) []FieldError {
 	r := reader{}
 	r.read(raw, 0, reflect.TypeOf(v), "")
 	return r.faults
 }
 
-// Tolerant is Repeated for an event that may say more than we know. It also has
-// whole numbers written as the decoder wants them, and refuses others where the
-// type has an integer, as Strict does.
+// Tolerant checks an event that may have unknown fields. It returns the faults of Repeated,
+// and, as Strict does, a fault for each number that an integer field cannot hold, and raw
+// with whole numbers in the form that encoding/json accepts.
 func Tolerant(raw []byte, v any) (decodable []byte, faults []FieldError) {
 	if !json.Valid(raw) {
 		return raw, nil
@@ -33,19 +32,20 @@ func Tolerant(raw []byte, v any) (decodable []byte, faults []FieldError) {
 	return r.edited(raw), r.faults
 }
 
-// Strict compares JSON with v's type before it is decoded into that, and
-// returns a fault for each field that the type does not have, that is spelled
-// differently (the decoder takes AVAILABLE for available, past whatever checks
-// available), or that appears more than once, and for each number that the
-// field's type, an integer, cannot hold. At most maxFaults are returned.
+// Strict compares JSON with v's type before it is decoded, and returns at most 20 faults. A
+// fault is a field that
+//   - the type does not have,
+//   - is spelled in another case: encoding/json decodes AVAILABLE into available, past any
+//     check of the name,
+//   - appears more than once, or
+//   - is a number that the field's integer type cannot hold.
 //
-// A whole number may be written as 2.0 or 2e0: in JSON Schema it is an integer
-// then, for the decoder it is none. decodable is raw with such numbers as
-// digits. What is not JSON, or has another form than v's type, is the decoder's
-// to refuse: decodable is raw then, as far as that.
+// A whole number may be written as 2.0 or 2e0: for JSON Schema it is an integer, for
+// encoding/json it is not. decodable is raw with such numbers as digits. Strict does not
+// report invalid JSON and values of other types: the decoder does.
 //
-// v is a struct, or a pointer to one; embedded structs count as the decoder
-// counts them. What decodes itself, as time.Time does, is left alone.
+// v is a struct or a pointer to one. Embedded structs are treated as encoding/json does.
+// Values with their own decoder, such as time.Time, are not checked.
 func Strict(raw []byte, v any) (decodable []byte, faults []FieldError) {
 	if !json.Valid(raw) {
 		return raw, nil
@@ -56,24 +56,25 @@ func Strict(raw []byte, v any) (decodable []byte, faults []FieldError) {
 }
 
 const (
-	maxFaults = 20 // of one input: an answer is not longer than what was sent
-	maxName   = 64 // characters of an unknown name that are repeated
+	maxFaults = 20 // of one input: a response must not be longer than the request
+	maxName   = 64 // characters of an unknown name in a fault
 )
 
-// reader goes through JSON beside the type that it is for.
+// reader compares JSON with the type that it will be decoded into.
 type reader struct {
-	strict  bool // about names
-	numbers bool // about integers
+	strict  bool // report unknown and misspelled names
+	numbers bool // report and rewrite numbers of integer fields
 	faults  []FieldError
-	edits   []edit // in the order in which they are in the JSON
+	edits   []edit // in the order of their positions
 }
 
-// edit puts other text in the place of raw[from:to].
+// edit replaces raw[from:to].
 type edit struct {
 	from, to int
 	text     string
 }
 
+// edited returns raw with all edits.
 func (r *reader) edited(raw []byte) []byte {
 	if len(r.edits) == 0 {
 		return raw
@@ -89,13 +90,14 @@ func (r *reader) edited(raw []byte) []byte {
 	return b.Bytes()
 }
 
+// fault adds a fault, unless there are too many.
 func (r *reader) fault(field, message string) {
 	if len(r.faults) < maxFaults {
-		r.faults = append(r.faults, FieldError{field, message})
+		r.faults = append(r.faults, FieldError{Field: field, Message: message})
 	}
 }
 
-// read looks at a value that begins at from.
+// read checks a value that starts at from, against t. at is its JSON path.
 func (r *reader) read(raw []byte, from int, t reflect.Type, at string) {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -113,6 +115,7 @@ func (r *reader) read(raw []byte, from int, t reflect.Type, at string) {
 	}
 }
 
+// list checks the elements of an array.
 func (r *reader) list(raw []byte, from int, t reflect.Type, at string) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
@@ -127,13 +130,14 @@ func (r *reader) list(raw []byte, from int, t reflect.Type, at string) {
 	}
 }
 
+// object checks the fields of an object.
 func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 	if at != "" {
 		at += "."
 	}
 	fields := fieldsOf(t)
-	seen := make([]string, len(fields)) // how each field was spelt at first
-	told := make([]bool, len(fields))   // once is enough
+	seen := make([]string, len(fields))   // the first spelling of each field
+	reported := make([]bool, len(fields)) // as repeated
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
 		return
@@ -145,7 +149,7 @@ func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 		if err != nil || !ok || dec.Decode(&value) != nil {
 			return
 		}
-		n := find(fields, key)
+		n := indexOf(fields, key)
 		if n < 0 {
 			if r.strict {
 				r.fault(at+short(key), "is unexpected: there is no field of this name")
@@ -154,7 +158,7 @@ func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 		}
 		f := fields[n]
 		switch {
-		case told[n]:
+		case reported[n]:
 		case seen[n] == "":
 			seen[n] = cmp.Or(key, f.name)
 			if r.strict && key != f.name {
@@ -162,7 +166,7 @@ func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 			}
 			r.read(value, from+int(dec.InputOffset())-len(value), f.of, at+f.name)
 		default:
-			told[n] = true
+			reported[n] = true
 			message := "appears more than once"
 			if seen[n] != key {
 				message += fmt.Sprintf(": as %q and as %q", seen[n], key)
@@ -172,10 +176,10 @@ func (r *reader) object(raw []byte, from int, t reflect.Type, at string) {
 	}
 }
 
-// integer has a whole number written as the decoder wants it.
+// integer checks a number of an integer field, and rewrites it to digits.
 func (r *reader) integer(raw []byte, from int, t reflect.Type, at string) {
 	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
-		return // it is no number
+		return // not a number
 	}
 	digits, whole := Whole(string(raw))
 	switch {
@@ -184,17 +188,17 @@ func (r *reader) integer(raw []byte, from int, t reflect.Type, at string) {
 	case json.Unmarshal([]byte(digits), reflect.New(t).Interface()) != nil:
 		r.fault(at, "is a number out of range")
 	case digits != string(raw):
-		r.edits = append(r.edits, edit{from, from + len(raw), digits})
+		r.edits = append(r.edits, edit{from: from, to: from + len(raw), text: digits})
 	}
 }
 
-// field is one of those that the decoder would fill.
+// field is a field that the decoder would set.
 type field struct {
 	name string
 	of   reflect.Type
 }
 
-// fieldsOf are a struct's fields, also those of embedded structs.
+// fieldsOf returns a struct's fields, those of embedded structs included.
 func fieldsOf(t reflect.Type) (all []field) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -209,14 +213,15 @@ func fieldsOf(t reflect.Type) (all []field) {
 		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
 			all = append(all, fieldsOf(inner)...)
 		case f.IsExported():
-			all = append(all, field{cmp.Or(name, f.Name), f.Type})
+			all = append(all, field{name: cmp.Or(name, f.Name), of: f.Type})
 		}
 	}
 	return all
 }
 
-// find is which field the decoder would put a key's value into, or -1.
-func find(fields []field, key string) int {
+// indexOf returns the index of the field that the decoder would decode a key's value into, or
+// -1.
+func indexOf(fields []field, key string) int {
 	folded := -1
 	for n, f := range fields {
 		if f.name == key {
@@ -234,6 +239,7 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
+// decodesItself reports whether a type has its own decoder.
 func decodesItself(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return p.Implements(unmarshaler) || p.Implements(textUnmarshaler)
@@ -241,7 +247,7 @@ func decodesItself(t reflect.Type) bool {
 
 func isInteger(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Uintptr }
 
-// short cuts a name that we do not know, which may be of any length.
+// short limits the length of an unknown name.
 func short(name string) string {
 	if runes := []rune(name); len(runes) > maxName {
 		return string(runes[:maxName]) + "…"
