@@ -11,19 +11,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// awsCLI runs the aws command on our endpoint and decodes what it prints. Debian's awscli 2.9
-// speaks the query protocol to SQS, newer ones JSON: run this with both.
+// awsCLI runs the aws command against the local endpoint. Debian's awscli 2.9 uses the query
+// protocol for SQS, newer versions use JSON, so the tests should run with both.
 type awsCLI struct {
 	*testing.T
+
 	path, url string
 }
 
 func newCLI(t *testing.T) *awsCLI {
 	t.Helper()
 	path := testkit.NeedTool(t, "aws", "apt-get install awscli")
-	return &awsCLI{t, path, testkit.NewAWS(t, func(o *awslocal.Options) { o.Dir = t.TempDir() }).Endpoint}
+	endpoint := testkit.NewAWS(t, func(o *awslocal.Options) { o.Dir = t.TempDir() }).Endpoint
+	return &awsCLI{T: t, path: path, url: endpoint}
 }
 
+// try runs a command and returns its output.
 func (c *awsCLI) try(args ...string) (string, error) {
 	c.Helper()
 	cmd := exec.CommandContext(c.Context(), c.path, append([]string{"--endpoint-url", c.url, "--output", "json"}, args...)...)
@@ -33,6 +36,7 @@ func (c *awsCLI) try(args ...string) (string, error) {
 	return string(out), err
 }
 
+// run runs a command that must succeed and decodes its output into into, which may be nil.
 func (c *awsCLI) run(into any, args ...string) {
 	c.Helper()
 	out, err := c.try(args...)
@@ -41,12 +45,12 @@ func (c *awsCLI) run(into any, args ...string) {
 	}
 	if into != nil {
 		if err := json.Unmarshal([]byte(out), into); err != nil {
-			c.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)
+			c.Fatalf("decode the output of aws %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 }
 
-func TestAWSCommand(t *testing.T) {
+func TestAWSCommandWithQueuesAndTopics(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
 	name := unique(t)
@@ -58,7 +62,7 @@ func TestAWSCommand(t *testing.T) {
 	var attrs struct{ Attributes map[string]string }
 	c.run(&attrs, "sqs", "get-queue-attributes", "--queue-url", q.QueueUrl, "--attribute-names", "All")
 	if attrs.Attributes["VisibilityTimeout"] != "120" || attrs.Attributes["ApproximateNumberOfMessages"] != "3" {
-		t.Errorf("attributes %v", attrs)
+		t.Errorf("queue attributes = %v, want a visibility timeout of 120 and 3 messages", attrs)
 	}
 	var got struct {
 		Messages []struct {
@@ -69,30 +73,35 @@ func TestAWSCommand(t *testing.T) {
 	}
 	c.run(&got, "sqs", "receive-message", "--queue-url", q.QueueUrl, "--attribute-names", "All",
 		"--message-attribute-names", "All", "--wait-time-seconds", "1")
-	if len(got.Messages) != 1 || got.Messages[0].Body != `{"x":"<&>"}` || got.Messages[0].MessageAttributes["kind"].StringValue != "OrderPlaced" ||
-		got.Messages[0].Attributes["ApproximateReceiveCount"] != "1" {
-		t.Fatalf("received %+v", got)
+	if len(got.Messages) != 1 {
+		t.Fatalf("received %d messages, want 1: %+v", len(got.Messages), got)
 	}
-	c.run(nil, "sqs", "change-message-visibility", "--queue-url", q.QueueUrl, "--receipt-handle", got.Messages[0].ReceiptHandle, "--visibility-timeout", "60")
-	c.run(nil, "sqs", "delete-message", "--queue-url", q.QueueUrl, "--receipt-handle", got.Messages[0].ReceiptHandle)
+	m := got.Messages[0]
+	if m.Body != `{"x":"<&>"}` || m.MessageAttributes["kind"].StringValue != "OrderPlaced" || m.Attributes["ApproximateReceiveCount"] != "1" {
+		t.Fatalf("message = %+v, want the body and the attribute kind that were sent, at its first receive", m)
+	}
+	c.run(nil, "sqs", "change-message-visibility", "--queue-url", q.QueueUrl,
+		"--receipt-handle", m.ReceiptHandle, "--visibility-timeout", "60")
+	c.run(nil, "sqs", "delete-message", "--queue-url", q.QueueUrl, "--receipt-handle", m.ReceiptHandle)
 	var tags struct{ Tags map[string]string }
 	c.run(&tags, "sqs", "list-queue-tags", "--queue-url", q.QueueUrl)
 	if tags.Tags["team"] != "saga" {
-		t.Errorf("tags %v", tags)
+		t.Errorf("tags = %v, want team=saga", tags)
 	}
 	c.run(nil, "sqs", "purge-queue", "--queue-url", q.QueueUrl)
 
 	var topic struct{ TopicArn string }
 	c.run(&topic, "sns", "create-topic", "--name", name)
 	var sub struct{ SubscriptionArn string }
-	c.run(&sub, "sns", "subscribe", "--topic-arn", topic.TopicArn, "--protocol", "sqs", "--notification-endpoint", attrs.Attributes["QueueArn"],
+	c.run(&sub, "sns", "subscribe", "--topic-arn", topic.TopicArn, "--protocol", "sqs",
+		"--notification-endpoint", attrs.Attributes["QueueArn"],
 		"--attributes", `{"RawMessageDelivery":"true","FilterPolicy":"{\"kind\":[\"OrderPlaced\"]}"}`)
 	c.run(nil, "sns", "publish", "--topic-arn", topic.TopicArn, "--message", "from sns",
 		"--message-attributes", `{"kind":{"DataType":"String","StringValue":"OrderPlaced"}}`)
 	got.Messages = nil
 	c.run(&got, "sqs", "receive-message", "--queue-url", q.QueueUrl, "--wait-time-seconds", "1")
 	if len(got.Messages) != 1 || got.Messages[0].Body != "from sns" {
-		t.Errorf("received %+v", got)
+		t.Errorf("received %+v, want the published message", got)
 	}
 	c.run(nil, "sns", "list-topics")
 	c.run(nil, "sns", "list-subscriptions-by-topic", "--topic-arn", topic.TopicArn)
@@ -100,21 +109,21 @@ func TestAWSCommand(t *testing.T) {
 	var urls struct{ QueueUrls []string }
 	c.run(&urls, "sqs", "list-queues", "--queue-name-prefix", name)
 	if len(urls.QueueUrls) != 1 || urls.QueueUrls[0] != q.QueueUrl {
-		t.Errorf("queues %v", urls)
+		t.Errorf("queues = %v, want only %s", urls, q.QueueUrl)
 	}
 	c.run(nil, "sqs", "delete-queue", "--queue-url", q.QueueUrl)
 	out, err := c.try("sqs", "get-queue-url", "--queue-name", name)
 	if err == nil || !strings.Contains(out, "NonExistentQueue") && !strings.Contains(out, "QueueDoesNotExist") {
-		t.Errorf("deleted queue: %v\n%s", err, out)
+		t.Errorf("get-queue-url of the deleted queue: %v, want NonExistentQueue or QueueDoesNotExist\n%s", err, out)
 	}
-	var who struct{ Account string }
-	c.run(&who, "sts", "get-caller-identity")
-	if len(who.Account) != 12 {
-		t.Errorf("identity %+v", who)
+	var identity struct{ Account string }
+	c.run(&identity, "sts", "get-caller-identity")
+	if len(identity.Account) != 12 {
+		t.Errorf("identity = %+v, want an account of twelve digits", identity)
 	}
 }
 
-func TestAWSCommandDynamoDB(t *testing.T) {
+func TestAWSCommandWithTables(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
 	name := unique(t)
@@ -122,16 +131,19 @@ func TestAWSCommandDynamoDB(t *testing.T) {
 		"--attribute-definitions", "AttributeName=sku,AttributeType=S", "--key-schema", "AttributeName=sku,KeyType=HASH")
 	c.run(nil, "dynamodb", "wait", "table-exists", "--table-name", name)
 	c.run(nil, "dynamodb", "put-item", "--table-name", name, "--item", `{"sku":{"S":"A"},"available":{"N":"3"}}`)
-	take := []string{"dynamodb", "update-item", "--table-name", name, "--key", `{"sku":{"S":"A"}}`, "--update-expression", "SET available = available - :q",
-		"--condition-expression", "available >= :q", "--expression-attribute-values", `{":q":{"N":"2"}}`}
+	take := []string{
+		"dynamodb", "update-item", "--table-name", name, "--key", `{"sku":{"S":"A"}}`,
+		"--update-expression", "SET available = available - :q",
+		"--condition-expression", "available >= :q", "--expression-attribute-values", `{":q":{"N":"2"}}`,
+	}
 	c.run(nil, take...)
 	if out, err := c.try(take...); err == nil || !strings.Contains(out, "ConditionalCheckFailedException") {
-		t.Errorf("%v %s", err, out)
+		t.Errorf("taking more than is available: %v, want ConditionalCheckFailedException\n%s", err, out)
 	}
 	var got struct{ Item map[string]map[string]string }
 	c.run(&got, "dynamodb", "get-item", "--table-name", name, "--key", `{"sku":{"S":"A"}}`)
 	if got.Item["available"]["N"] != "1" {
-		t.Errorf("%v", got)
+		t.Errorf("item = %v, want 1 available", got)
 	}
 	c.run(nil, "dynamodb", "delete-table", "--table-name", name)
 }

@@ -15,46 +15,143 @@ import (
 
 func tables() []behaviour {
 	all := []behaviour{
-		{"DynamoDB: items", "all types are kept, also empty strings, empty lists and null", "developerguide/HowItWorks.NamingRulesDataTypes", items},
-		{"DynamoDB: sets", "keep their members once, numbers in their shortest form", "developerguide/HowItWorks.NamingRulesDataTypes", sets},
-		{"DynamoDB: empty set", "a set has at least one member", "developerguide/HowItWorks.NamingRulesDataTypes", emptySet},
-		{"DynamoDB: numbers, form", "leading and trailing zeroes go", "developerguide/HowItWorks.NamingRulesDataTypes", numbers},
-		{"DynamoDB: numbers, precision", "38 digits are kept", "developerguide/HowItWorks.NamingRulesDataTypes", precision},
-		{"DynamoDB: numbers, arithmetic", "is exact in 38 digits", "developerguide/HowItWorks.NamingRulesDataTypes", arithmetic},
-		{"DynamoDB: numbers, refused", "more than 38 digits, beyond 1E126, or no number: ValidationException", "developerguide/HowItWorks.NamingRulesDataTypes", badNumbers},
-		{"DynamoDB: put and delete, old item", "ReturnValues ALL_OLD", "APIReference/API_PutItem", allOld},
-		{"DynamoDB: delete what is not there", "succeeds", "APIReference/API_DeleteItem", deleteNothing},
-		{"DynamoDB: consistent read", "sees every write before it", "developerguide/HowItWorks.ReadConsistency", consistentRead},
-		{"DynamoDB: consistent read of an index", "a global index has none: ValidationException", "developerguide/HowItWorks.ReadConsistency", consistentIndex},
-		{"DynamoDB: query, key conditions", "=, <, <=, >, >=, BETWEEN and begins_with on the sort key, up and down, page by page", "developerguide/Query.KeyConditionExpressions", queryTable},
-		{"DynamoDB: query, index", "likewise", "developerguide/GSI", queryIndex},
-		{"DynamoDB: query, filter", "what is filtered out counts towards Limit", "developerguide/Query.FilterExpression", queryFilter},
-		{"DynamoDB: query, last page", "LastEvaluatedKey holds the table's key and the index's; a query goes on behind any such key, also of an item that is gone", "developerguide/Query.Pagination", lastKey},
-		{"DynamoDB: query, pages of 1 MB", "without a Limit a page ends after 1 MB, also for Select COUNT", "developerguide/Query.Pagination", pagesOf1MB},
-		{"DynamoDB: query, count", "Select COUNT gives no items", "developerguide/Query.Other", queryCount},
-		{"DynamoDB: query, projection", "ProjectionExpression gives the named attributes", "developerguide/Expressions.ProjectionExpressions", projection},
-		{"DynamoDB: scan", "all items in pages of Limit, before the filter", "developerguide/Scan", scan},
-		{"DynamoDB: scan, from a made-up key", "goes on behind it", "developerguide/Scan", scanFrom},
-		{"DynamoDB: index follows its item", "an update that changes the index's key moves the item in the index", "developerguide/GSI", indexFollows},
-		{"DynamoDB: index without the attribute", "an item that lacks the index's key is not in it", "developerguide/GSI", sparseIndex},
-		{"DynamoDB: batches", "25 writes, reads of what is there", "APIReference/API_BatchWriteItem", batches},
-		{"DynamoDB: batch of 26 writes", "ValidationException", "APIReference/API_BatchWriteItem", batchOf26},
-		{"DynamoDB: batch with an item twice", "ValidationException", "APIReference/API_BatchWriteItem", batchItemTwice},
-		{"DynamoDB: item size", "400 KB with the names of the attributes are taken, one byte more is not", "developerguide/Constraints", itemSize},
-		{"DynamoDB: table's life", "described as ACTIVE with its keys and index, listed, deleted", "APIReference/API_DescribeTable", tableLife},
-		{"DynamoDB: table twice", "ResourceInUseException", "APIReference/API_CreateTable", tableTwice},
-		{"DynamoDB: no such table", "ResourceNotFoundException from every call", "APIReference/CommonErrors", noSuchTable},
-		{"DynamoDB: no such index", "ValidationException", "APIReference/API_Query", noSuchIndex},
-		{"DynamoDB: time to live", "is set and described", "APIReference/API_UpdateTimeToLive", timeToLive},
-		{"DynamoDB: time to live twice", "setting what is set is ValidationException", "APIReference/API_UpdateTimeToLive", timeToLiveTwice},
+		{
+			name: "DynamoDB: items", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: items,
+			documented: "all types are stored, including empty strings, empty lists and null",
+		},
+		{
+			name: "DynamoDB: sets", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: sets,
+			documented: "a set has each member once, and numbers in their shortest form",
+		},
+		{
+			name: "DynamoDB: empty set", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: emptySet,
+			documented: "a set has at least one member",
+		},
+		{
+			name: "DynamoDB: numbers, canonical form", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: numbers,
+			documented: "leading and trailing zeros are removed",
+		},
+		{
+			name: "DynamoDB: numbers, precision", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: precision,
+			documented: "38 digits are stored",
+		},
+		{
+			name: "DynamoDB: numbers, arithmetic", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: arithmetic,
+			documented: "arithmetic is exact to 38 digits",
+		},
+		{
+			name: "DynamoDB: numbers, invalid", page: "developerguide/HowItWorks.NamingRulesDataTypes", check: invalidNumbers,
+			documented: "more than 38 digits, a magnitude beyond 1E126, or not a number: ValidationException",
+		},
+		{
+			name: "DynamoDB: put and delete, old item", page: "APIReference/API_PutItem", check: allOld,
+			documented: "ReturnValues ALL_OLD returns it",
+		},
+		{
+			name: "DynamoDB: delete, missing item", page: "APIReference/API_DeleteItem", check: deleteMissingItem,
+			documented: "the delete succeeds",
+		},
+		{
+			name: "DynamoDB: consistent read", page: "developerguide/HowItWorks.ReadConsistency", check: consistentRead,
+			documented: "the result includes every earlier write",
+		},
+		{
+			name: "DynamoDB: consistent read of an index", page: "developerguide/HowItWorks.ReadConsistency", check: consistentIndex,
+			documented: "global secondary indexes do not support it: ValidationException",
+		},
+		{
+			name: "DynamoDB: query, key conditions", page: "developerguide/Query.KeyConditionExpressions", check: queryTable,
+			documented: "=, <, <=, >, >=, BETWEEN and begins_with on the sort key, ascending and descending, in pages",
+		},
+		{
+			name: "DynamoDB: query, index", page: "developerguide/GSI", check: queryIndex,
+			documented: "the same on a global secondary index",
+		},
+		{
+			name: "DynamoDB: query, filter", page: "developerguide/Query.FilterExpression", check: queryFilter,
+			documented: "items that the filter excludes count towards Limit",
+		},
+		{
+			name: "DynamoDB: query, LastEvaluatedKey", page: "developerguide/Query.Pagination", check: lastEvaluatedKey,
+			documented: "it has the keys of the table and of the index; the next page starts after it, even if its item was deleted",
+		},
+		{
+			name: "DynamoDB: query, pages of 1 MB", page: "developerguide/Query.Pagination", check: pagesOf1MB,
+			documented: "without a Limit a page ends after 1 MB, also for Select COUNT",
+		},
+		{
+			name: "DynamoDB: query, count", page: "developerguide/Query.Other", check: queryCount,
+			documented: "Select COUNT returns no items",
+		},
+		{
+			name: "DynamoDB: query, projection", page: "developerguide/Expressions.ProjectionExpressions", check: projection,
+			documented: "ProjectionExpression returns the named attributes",
+		},
+		{
+			name: "DynamoDB: scan", page: "developerguide/Scan", check: scan,
+			documented: "all items, in pages of Limit items before the filter",
+		},
+		{
+			name: "DynamoDB: scan, key of no item", page: "developerguide/Scan", check: scanFromKeyOfNoItem,
+			documented: "the scan continues after it",
+		},
+		{
+			name: "DynamoDB: index, changed key", page: "developerguide/GSI", check: indexKeyChanges,
+			documented: "an update of the index's key moves the item in the index",
+		},
+		{
+			name: "DynamoDB: index, missing key", page: "developerguide/GSI", check: sparseIndex,
+			documented: "an item without the index's key is not in the index",
+		},
+		{
+			name: "DynamoDB: batches", page: "APIReference/API_BatchWriteItem", check: batches,
+			documented: "a batch writes up to 25 items, and reads those that exist",
+		},
+		{
+			name: "DynamoDB: batch, 26 writes", page: "APIReference/API_BatchWriteItem", check: batchOf26,
+			documented: "ValidationException",
+		},
+		{
+			name: "DynamoDB: batch, duplicate item", page: "APIReference/API_BatchWriteItem", check: batchDuplicateItem,
+			documented: "ValidationException",
+		},
+		{
+			name: "DynamoDB: item size", page: "developerguide/Constraints", check: itemSize,
+			documented: "400 KB, including the names of attributes, are accepted; one byte more is rejected",
+		},
+		{
+			name: "DynamoDB: table, create to delete", page: "APIReference/API_DescribeTable", check: tableLifecycle,
+			documented: "a table is described as ACTIVE with its keys and index, listed and deleted",
+		},
+		{
+			name: "DynamoDB: table, existing name", page: "APIReference/API_CreateTable", check: createExistingTable,
+			documented: "ResourceInUseException",
+		},
+		{
+			name: "DynamoDB: unknown table", page: "APIReference/CommonErrors", check: unknownTable,
+			documented: "ResourceNotFoundException from every operation",
+		},
+		{
+			name: "DynamoDB: unknown index", page: "APIReference/API_Query", check: unknownIndex,
+			documented: "ValidationException",
+		},
+		{
+			name: "DynamoDB: time to live", page: "APIReference/API_UpdateTimeToLive", check: timeToLive,
+			documented: "it is enabled and described",
+		},
+		{
+			name: "DynamoDB: time to live, already enabled", page: "APIReference/API_UpdateTimeToLive", check: timeToLiveAlreadyEnabled,
+			documented: "ValidationException",
+		},
 	}
 	return all
 }
 
-// dbTable is a table with the key pk (string) and sk (number), and an index
-// on holder and at.
+// dbTable is a table under test with the key pk (string) and sk (number), and an index by
+// holder and at. Methods that begin with "try" return the error; the others stop the check.
 type dbTable struct {
 	*T
+
 	c    *dynamodb.Client
 	name *string
 }
@@ -68,7 +165,7 @@ func keyOf(name string, k types.KeyType) types.KeySchemaElement {
 }
 
 func newTable(t *T) dbTable {
-	tb := dbTable{t, dynamodb.NewFromConfig(t.cfg), aws.String(unique(t))}
+	tb := dbTable{T: t, c: dynamodb.NewFromConfig(t.cfg), name: aws.String(unique(t))}
 	def := func(name string, at types.ScalarAttributeType) types.AttributeDefinition {
 		return types.AttributeDefinition{AttributeName: &name, AttributeType: at}
 	}
@@ -77,28 +174,30 @@ func newTable(t *T) dbTable {
 		KeySchema:            []types.KeySchemaElement{keyOf("pk", types.KeyTypeHash), keyOf("sk", types.KeyTypeRange)},
 		AttributeDefinitions: []types.AttributeDefinition{def("pk", "S"), def("sk", "N"), def("holder", "S"), def("at", "S")},
 		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
-			IndexName: aws.String("byHolder"), KeySchema: []types.KeySchemaElement{keyOf("holder", types.KeyTypeHash), keyOf("at", types.KeyTypeRange)},
+			IndexName: aws.String("byHolder"), KeySchema: []types.KeySchemaElement{
+				keyOf("holder", types.KeyTypeHash), keyOf("at", types.KeyTypeRange),
+			},
 			Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
 		}},
 	})
-	t.must("create table", err)
-	t.must("wait for table", dynamodb.NewTableExistsWaiter(tb.c).Wait(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name}, time.Minute))
+	t.noError("create table", err)
+	t.noError("wait for table", dynamodb.NewTableExistsWaiter(tb.c).Wait(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name}, time.Minute))
 	return tb
 }
 
 func (t dbTable) av(v any) types.AttributeValue {
 	a, err := attributevalue.Marshal(v)
-	t.must("encode", err)
+	t.noError("encode", err)
 	return a
 }
 
 func (t dbTable) item(v item) values {
 	m, err := attributevalue.MarshalMap(v)
-	t.must("encode", err)
+	t.noError("encode", err)
 	return m
 }
 
-// values is item, but nil for none, as expressions want it.
+// values encodes the values of an expression; nil if there are none, as the SDK requires.
 func (t dbTable) values(v item) values {
 	if len(v) == 0 {
 		return nil
@@ -106,13 +205,13 @@ func (t dbTable) values(v item) values {
 	return t.item(v)
 }
 
-// plain decodes an item; numbers become float64.
+// plain decodes an item. Numbers become float64.
 func (t dbTable) plain(m values) item {
 	if len(m) == 0 {
 		return nil
 	}
 	var v item
-	t.must("decode", attributevalue.UnmarshalMap(m, &v))
+	t.noError("decode", attributevalue.UnmarshalMap(m, &v))
 	return v
 }
 
@@ -125,13 +224,13 @@ func (t dbTable) tryPut(v item) error {
 
 func (t dbTable) put(v ...item) {
 	for _, v := range v {
-		t.must("put", t.tryPut(v))
+		t.noError("put", t.tryPut(v))
 	}
 }
 
 func (t dbTable) get(k item) item {
 	out, err := t.c.GetItem(t.ctx, &dynamodb.GetItemInput{TableName: t.name, Key: t.item(k), ConsistentRead: aws.Bool(true)})
-	t.must("get", err)
+	t.noError("get", err)
 	return t.plain(out.Item)
 }
 
@@ -140,8 +239,8 @@ func items(t *T) {
 	full := item{"pk": "a", "sk": 1.0, "s": "ä\"<&>\u2028", "n": 1.5, "b": []byte{0, 255}, "yes": true, "nil": nil,
 		"l": []any{"x", 2.0, []any{}}, "m": map[string]any{"deep": map[string]any{"er": 3.0}}, "empty": ""}
 	tb.put(full)
-	same(t, "item", tb.get(key("a", 1)), full)
-	same(t, "absent", tb.get(key("a", 2)), nil)
+	equal(t, "item", tb.get(key("a", 1)), full)
+	equal(t, "absent", tb.get(key("a", 2)), nil)
 }
 
 func sets(t *T) {
@@ -149,38 +248,45 @@ func sets(t *T) {
 	_, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: tb.name, Item: values{"pk": tb.av("a"), "sk": tb.av(1),
 		"ss": &types.AttributeValueMemberSS{Value: []string{"b", "a"}}, "ns": &types.AttributeValueMemberNS{Value: []string{"2", "1.0"}},
 		"bs": &types.AttributeValueMemberBS{Value: [][]byte{{2}, {1}}}}})
-	t.must("put", err)
+	t.noError("put", err)
 	got, err := tb.c.GetItem(t.ctx, &dynamodb.GetItemInput{TableName: tb.name, Key: tb.item(key("a", 1))})
-	t.must("get", err)
+	t.noError("get", err)
 	ss := got.Item["ss"].(*types.AttributeValueMemberSS).Value
 	ns := got.Item["ns"].(*types.AttributeValueMemberNS).Value
 	slices.Sort(ss)
 	slices.Sort(ns)
-	same(t, "strings", ss, []string{"a", "b"})
-	same(t, "numbers", ns, []string{"1", "2"})
-	same(t, "binaries", len(got.Item["bs"].(*types.AttributeValueMemberBS).Value), 2)
+	equal(t, "strings", ss, []string{"a", "b"})
+	equal(t, "numbers", ns, []string{"1", "2"})
+	equal(t, "binaries", len(got.Item["bs"].(*types.AttributeValueMemberBS).Value), 2)
 }
 
 func emptySet(t *T) {
 	tb := newTable(t)
-	_, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: tb.name, Item: values{"pk": tb.av("a"), "sk": tb.av(1), "ss": &types.AttributeValueMemberSS{Value: []string{}}}})
-	t.refuses("put", err, "ValidationException", "")
+	_, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{
+		TableName: tb.name,
+		Item:      values{"pk": tb.av("a"), "sk": tb.av(1), "ss": &types.AttributeValueMemberSS{Value: []string{}}},
+	})
+	t.wantError("put", err, "ValidationException", "")
 }
 
-// number is how a number comes back.
+// number stores a number and returns it as DynamoDB returns it.
 func (t dbTable) number(n string) (string, error) {
-	_, err := t.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: t.name, Item: values{"pk": t.av("n"), "sk": t.av(1), "n": &types.AttributeValueMemberN{Value: n}}})
+	_, err := t.c.PutItem(t.ctx, &dynamodb.PutItemInput{
+		TableName: t.name, Item: values{"pk": t.av("n"), "sk": t.av(1), "n": &types.AttributeValueMemberN{Value: n}},
+	})
 	if err != nil {
 		return "", err
 	}
 	out, err := t.c.GetItem(t.ctx, &dynamodb.GetItemInput{TableName: t.name, Key: t.item(key("n", 1)), ConsistentRead: aws.Bool(true)})
-	t.must("get", err)
+	t.noError("get", err)
 	return out.Item["n"].(*types.AttributeValueMemberN).Value, nil
 }
 
 func numbers(t *T) {
 	tb := newTable(t)
-	for _, c := range [][2]string{{"1.0", "1"}, {"-0", "0"}, {"0.10", "0.1"}, {"1e3", "1000"}, {"1E-2", "0.01"}, {"+5", "5"}, {"00012", "12"}} {
+	for _, c := range [][2]string{
+		{"1.0", "1"}, {"-0", "0"}, {"0.10", "0.1"}, {"1e3", "1000"}, {"1E-2", "0.01"}, {"+5", "5"}, {"00012", "12"},
+	} {
 		got, err := tb.number(c[0])
 		if err != nil || got != c[1] {
 			t.Errorf("%s becomes %q, want %s (%v)", c[0], got, c[1], err)
@@ -190,7 +296,10 @@ func numbers(t *T) {
 
 func precision(t *T) {
 	tb := newTable(t)
-	for _, n := range []string{"12345678901234567890123456789012345678", "0.12345678901234567890123456789012345678", "-9999999999999999999999999999999999999.9"} {
+	for _, n := range []string{
+		"12345678901234567890123456789012345678", "0.12345678901234567890123456789012345678",
+		"-9999999999999999999999999999999999999.9",
+	} {
 		if got, err := tb.number(n); err != nil || got != n {
 			t.Errorf("%s becomes %q (%v)", n, got, err)
 		}
@@ -200,50 +309,54 @@ func precision(t *T) {
 func arithmetic(t *T) {
 	tb := newTable(t)
 	_, err := tb.number("0.1")
-	t.must("put", err)
+	t.noError("put", err)
 	for _, c := range [][2]string{{"0.2", "0.3"}, {"12345678901234567890123456789012345678", "12345678901234567890123456789012345678"}} {
 		if c[0] != "0.2" {
 			_, err := tb.number("-0")
-			t.must("put", err)
+			t.noError("put", err)
 		}
-		out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("n", 1)), UpdateExpression: aws.String("SET n = n + :v"),
-			ExpressionAttributeValues: values{":v": &types.AttributeValueMemberN{Value: c[0]}}, ReturnValues: "ALL_NEW"})
-		t.must("add "+c[0], err)
-		same(t, "sum", out.Attributes["n"].(*types.AttributeValueMemberN).Value, c[1])
+		out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{
+			TableName: tb.name, Key: tb.item(key("n", 1)), UpdateExpression: aws.String("SET n = n + :v"),
+			ExpressionAttributeValues: values{":v": &types.AttributeValueMemberN{Value: c[0]}}, ReturnValues: "ALL_NEW",
+		})
+		t.noError("add "+c[0], err)
+		equal(t, "sum", out.Attributes["n"].(*types.AttributeValueMemberN).Value, c[1])
 	}
 }
 
-func badNumbers(t *T) {
+func invalidNumbers(t *T) {
 	tb := newTable(t)
 	for _, bad := range []string{"", "x", "1e999", "123456789012345678901234567890123456789", "NaN", "Infinity", "1_0", "0x1"} {
 		_, err := tb.number(bad)
-		t.refuses(fmt.Sprintf("%q", bad), err, "ValidationException", "")
+		t.wantError(fmt.Sprintf("%q", bad), err, "ValidationException", "")
 	}
 }
 
 func allOld(t *T) {
 	tb := newTable(t)
 	tb.put(item{"pk": "a", "sk": 1, "s": "old"})
-	put, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: tb.name, Item: tb.item(item{"pk": "a", "sk": 1, "s": "new"}), ReturnValues: "ALL_OLD"})
-	t.must("put", err)
-	same(t, "of the put", tb.plain(put.Attributes), item{"pk": "a", "sk": 1.0, "s": "old"})
+	put, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{
+		TableName: tb.name, Item: tb.item(item{"pk": "a", "sk": 1, "s": "new"}), ReturnValues: "ALL_OLD",
+	})
+	t.noError("put", err)
+	equal(t, "of the put", tb.plain(put.Attributes), item{"pk": "a", "sk": 1.0, "s": "old"})
 	del, err := tb.c.DeleteItem(t.ctx, &dynamodb.DeleteItemInput{TableName: tb.name, Key: tb.item(key("a", 1)), ReturnValues: "ALL_OLD"})
-	t.must("delete", err)
-	same(t, "of the delete", tb.plain(del.Attributes), item{"pk": "a", "sk": 1.0, "s": "new"})
-	same(t, "deleted", tb.get(key("a", 1)), nil)
+	t.noError("delete", err)
+	equal(t, "of the delete", tb.plain(del.Attributes), item{"pk": "a", "sk": 1.0, "s": "new"})
+	equal(t, "deleted", tb.get(key("a", 1)), nil)
 }
 
-func deleteNothing(t *T) {
+func deleteMissingItem(t *T) {
 	tb := newTable(t)
 	_, err := tb.c.DeleteItem(t.ctx, &dynamodb.DeleteItemInput{TableName: tb.name, Key: tb.item(key("a", 1))})
-	t.must("delete", err)
+	t.noError("delete", err)
 }
 
 func consistentRead(t *T) {
 	tb := newTable(t)
 	for n := range 5 {
 		tb.put(item{"pk": "a", "sk": 1, "n": n})
-		same(t, "n", tb.get(key("a", 1))["n"], float64(n))
+		equal(t, "n", tb.get(key("a", 1))["n"], float64(n))
 	}
 }
 
@@ -251,11 +364,12 @@ func consistentIndex(t *T) {
 	tb := newTable(t)
 	_, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, IndexName: aws.String("byHolder"), ConsistentRead: aws.Bool(true),
 		KeyConditionExpression: aws.String("holder = :h"), ExpressionAttributeValues: tb.item(item{":h": "ann"})})
-	t.refuses("query", err, "ValidationException", "onsistent")
+	t.wantError("query", err, "ValidationException", "onsistent")
 }
 
-// filled has 30 items n of two hash keys; every third is in the index.
-func filled(t *T) dbTable {
+// thirtyItems returns a table with the items n = 0 to 29 under two hash keys. Every third
+// item is in the index.
+func thirtyItems(t *T) dbTable {
 	tb := newTable(t)
 	for n := range 30 {
 		v := item{"pk": fmt.Sprint("p", n%2), "sk": n - 10, "n": n}
@@ -267,7 +381,7 @@ func filled(t *T) dbTable {
 	return tb
 }
 
-// query is a query and the n that it finds.
+// query is a query, and the attribute n of the items that it returns.
 type query struct {
 	index, key, filter string
 	values             item
@@ -275,7 +389,8 @@ type query struct {
 	want               []float64
 }
 
-func steps(from, to, step int) (out []float64) {
+// sequence returns the numbers from from to to.
+func sequence(from, to, step int) (out []float64) {
 	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
 		out = append(out, float64(n))
 	}
@@ -294,8 +409,8 @@ func (t dbTable) input(c query, limit int32) *dynamodb.QueryInput {
 	return in
 }
 
-// finds reads the queries in small pages and in one.
-func (t dbTable) finds(queries ...query) {
+// wantQueries checks queries in pages of 3 items and in one page.
+func (t dbTable) wantQueries(queries ...query) {
 	for _, c := range queries {
 		for _, limit := range []int32{3, 100} {
 			var got []float64
@@ -307,13 +422,13 @@ func (t dbTable) finds(queries ...query) {
 					break
 				}
 				if page.ScannedCount > limit || int(page.Count) != len(page.Items) {
-					t.Errorf("%s: looked at %d with limit %d", c.key, page.ScannedCount, limit)
+					t.Errorf("%s: a page has %d items of %d scanned, with Limit %d", c.key, len(page.Items), page.ScannedCount, limit)
 				}
 				for _, m := range page.Items {
 					got = append(got, t.plain(m)["n"].(float64))
 				}
 			}
-			same(t.T, fmt.Sprintf("%s %v, desc %v, limit %d", c.key, c.values, c.desc, limit), got, c.want)
+			equal(t.T, fmt.Sprintf("%s %v, desc %v, limit %d", c.key, c.values, c.desc, limit), got, c.want)
 		}
 	}
 }
@@ -326,48 +441,54 @@ func names(expr, placeholder, name string) map[string]string {
 }
 
 func queryTable(t *T) {
-	filled(t).finds(
-		query{key: "pk = :p", values: item{":p": "p0"}, want: steps(0, 28, 2)},
-		query{key: "pk = :p", values: item{":p": "p0"}, desc: true, want: steps(28, 0, -2)},
-		query{key: "pk = :p AND sk > :s", values: item{":p": "p0", ":s": 0}, want: steps(12, 28, 2)},
-		query{key: "pk = :p AND sk >= :s", values: item{":p": "p0", ":s": 2}, want: steps(12, 28, 2)},
-		query{key: "pk = :p AND sk < :s", values: item{":p": "p0", ":s": 0}, want: steps(0, 8, 2)},
-		query{key: "sk <= :s AND pk = :p", values: item{":p": "p0", ":s": 0}, want: steps(0, 10, 2)},
-		query{key: "pk = :p AND sk BETWEEN :a AND :b", values: item{":p": "p0", ":a": -4, ":b": 4}, desc: true, want: steps(14, 6, -2)},
+	thirtyItems(t).wantQueries(
+		query{key: "pk = :p", values: item{":p": "p0"}, want: sequence(0, 28, 2)},
+		query{key: "pk = :p", values: item{":p": "p0"}, desc: true, want: sequence(28, 0, -2)},
+		query{key: "pk = :p AND sk > :s", values: item{":p": "p0", ":s": 0}, want: sequence(12, 28, 2)},
+		query{key: "pk = :p AND sk >= :s", values: item{":p": "p0", ":s": 2}, want: sequence(12, 28, 2)},
+		query{key: "pk = :p AND sk < :s", values: item{":p": "p0", ":s": 0}, want: sequence(0, 8, 2)},
+		query{key: "sk <= :s AND pk = :p", values: item{":p": "p0", ":s": 0}, want: sequence(0, 10, 2)},
+		query{key: "pk = :p AND sk BETWEEN :a AND :b", values: item{":p": "p0", ":a": -4, ":b": 4}, desc: true, want: sequence(14, 6, -2)},
 		query{key: "pk = :p AND sk = :s", values: item{":p": "p0", ":s": -10}, want: []float64{0}},
 		query{key: "pk = :p", values: item{":p": "none"}},
 	)
 }
 
 func queryIndex(t *T) {
-	filled(t).finds(
-		query{index: "byHolder", key: "holder = :o", values: item{":o": "ann"}, want: steps(0, 27, 3)},
-		query{index: "byHolder", key: "holder = :o", values: item{":o": "ann"}, desc: true, want: steps(27, 0, -3)},
+	thirtyItems(t).wantQueries(
+		query{index: "byHolder", key: "holder = :o", values: item{":o": "ann"}, want: sequence(0, 27, 3)},
+		query{index: "byHolder", key: "holder = :o", values: item{":o": "ann"}, desc: true, want: sequence(27, 0, -3)},
 		query{index: "byHolder", key: "holder = :o AND begins_with(#at, :a)", values: item{":o": "ann", ":a": "t1"}, want: []float64{12, 15, 18}},
-		query{index: "byHolder", key: "holder = :o AND #at BETWEEN :a AND :b", values: item{":o": "ann", ":a": "t03", ":b": "t09"}, desc: true, want: []float64{9, 6, 3}},
-		query{index: "byHolder", key: "holder = :o AND #at < :a", filter: "pk = :p", values: item{":o": "ann", ":a": "t10", ":p": "p1"}, want: []float64{3, 9}},
+		query{
+			index: "byHolder", key: "holder = :o AND #at BETWEEN :a AND :b", values: item{":o": "ann", ":a": "t03", ":b": "t09"},
+			desc: true, want: []float64{9, 6, 3},
+		},
+		query{
+			index: "byHolder", key: "holder = :o AND #at < :a", filter: "pk = :p",
+			values: item{":o": "ann", ":a": "t10", ":p": "p1"}, want: []float64{3, 9},
+		},
 	)
 }
 
 func queryFilter(t *T) {
-	filled(t).finds(query{key: "pk = :p", filter: "n >= :n", values: item{":p": "p0", ":n": 20}, want: steps(20, 28, 2)})
+	thirtyItems(t).wantQueries(query{key: "pk = :p", filter: "n >= :n", values: item{":p": "p0", ":n": 20}, want: sequence(20, 28, 2)})
 }
 
-func lastKey(t *T) {
-	tb := filled(t)
+func lastEvaluatedKey(t *T) {
+	tb := thirtyItems(t)
 	in := tb.input(query{index: "byHolder", key: "holder = :o", values: item{":o": "ann"}}, 2)
 	page, err := tb.c.Query(t.ctx, in)
-	t.must("query", err)
-	same(t, "LastEvaluatedKey", tb.plain(page.LastEvaluatedKey), item{"pk": "p1", "sk": -7.0, "holder": "ann", "at": "t03"})
+	t.noError("query", err)
+	equal(t, "LastEvaluatedKey", tb.plain(page.LastEvaluatedKey), item{"pk": "p1", "sk": -7.0, "holder": "ann", "at": "t03"})
 	_, err = tb.c.DeleteItem(t.ctx, &dynamodb.DeleteItemInput{TableName: tb.name, Key: tb.item(key("p1", -7))})
-	t.must("delete", err)
+	t.noError("delete", err)
 	in.ExclusiveStartKey = page.LastEvaluatedKey
 	page, err = tb.c.Query(t.ctx, in)
-	t.must("query on", err)
+	t.noError("query the second page", err)
 	if len(page.Items) != 2 {
-		t.Fatalf("%d items on the second page, want 2", len(page.Items))
+		t.Fatalf("the second page has %d items, want 2", len(page.Items))
 	}
-	same(t, "goes on with", tb.plain(page.Items[0])["n"], 6.0)
+	equal(t, "first item of the second page", tb.plain(page.Items[0])["n"], 6.0)
 }
 
 func pagesOf1MB(t *T) {
@@ -379,69 +500,77 @@ func pagesOf1MB(t *T) {
 		ExpressionAttributeValues: tb.item(item{":p": "a"}), Select: types.SelectCount}), 0, 0
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.ctx)
-		t.must("query", err)
+		t.noError("query", err)
 		n++
 		count += int(page.Count)
 	}
-	same(t, "pages", n, 2)
-	same(t, "count", count, 4)
+	equal(t, "pages", n, 2)
+	equal(t, "count", count, 4)
 }
 
 func queryCount(t *T) {
-	tb := filled(t)
+	tb := thirtyItems(t)
 	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
 		ExpressionAttributeValues: tb.item(item{":p": "p1"}), Select: types.SelectCount})
-	t.must("query", err)
-	same(t, "count", out.Count, 15)
-	same(t, "items", len(out.Items), 0)
+	t.noError("query", err)
+	equal(t, "count", out.Count, 15)
+	equal(t, "items", len(out.Items), 0)
 }
 
 func projection(t *T) {
-	tb := filled(t)
-	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p AND sk = :s"),
-		ExpressionAttributeValues: tb.item(item{":p": "p0", ":s": -10}), ProjectionExpression: aws.String("n, #at"), ExpressionAttributeNames: map[string]string{"#at": "at"}})
-	t.must("query", err)
-	same(t, "item", tb.plain(out.Items[0]), item{"n": 0.0, "at": "t00"})
+	tb := thirtyItems(t)
+	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{
+		TableName: tb.name, KeyConditionExpression: aws.String("pk = :p AND sk = :s"),
+		ExpressionAttributeValues: tb.item(item{":p": "p0", ":s": -10}),
+		ProjectionExpression:      aws.String("n, #at"), ExpressionAttributeNames: map[string]string{"#at": "at"},
+	})
+	t.noError("query", err)
+	equal(t, "item", tb.plain(out.Items[0]), item{"n": 0.0, "at": "t00"})
 }
 
 func scan(t *T) {
-	tb := filled(t)
+	tb := thirtyItems(t)
 	seen := map[float64]bool{}
 	pages, n := dynamodb.NewScanPaginator(tb.c, &dynamodb.ScanInput{TableName: tb.name, Limit: aws.Int32(7), ConsistentRead: aws.Bool(true),
 		FilterExpression: aws.String("n < :n"), ExpressionAttributeValues: tb.item(item{":n": 25})}), 0
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.ctx)
-		t.must("scan", err)
+		t.noError("scan", err)
 		n++
 		for _, m := range page.Items {
 			seen[tb.plain(m)["n"].(float64)] = true
 		}
 	}
 	if len(seen) != 25 || n < 5 {
-		t.Errorf("found %d in %d pages, want 25 in 5", len(seen), n)
+		t.Errorf("found %d items in %d pages, want 25 in 5", len(seen), n)
 	}
 }
 
-func scanFrom(t *T) {
+func scanFromKeyOfNoItem(t *T) {
 	tb := newTable(t)
 	tb.put(key("a", 1), key("a", 3), key("a", 5))
 	out, err := tb.c.Scan(t.ctx, &dynamodb.ScanInput{TableName: tb.name, ExclusiveStartKey: tb.item(key("a", 2))})
-	t.must("scan", err)
-	same(t, "found", out.Count, 2)
+	t.noError("scan", err)
+	equal(t, "found", out.Count, 2)
 }
 
-func indexFollows(t *T) {
+func indexKeyChanges(t *T) {
 	tb := newTable(t)
 	tb.put(item{"pk": "a", "sk": 1, "n": 1, "holder": "ann", "at": "t"})
-	_, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("a", 1)), UpdateExpression: aws.String("SET holder = :h"), ExpressionAttributeValues: tb.item(item{":h": "bob"})})
-	t.must("update", err)
-	tb.finds(query{index: "byHolder", key: "holder = :h", values: item{":h": "ann"}}, query{index: "byHolder", key: "holder = :h", values: item{":h": "bob"}, want: []float64{1}})
+	_, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{
+		TableName: tb.name, Key: tb.item(key("a", 1)), UpdateExpression: aws.String("SET holder = :h"),
+		ExpressionAttributeValues: tb.item(item{":h": "bob"}),
+	})
+	t.noError("update", err)
+	tb.wantQueries(query{
+		index: "byHolder", key: "holder = :h", values: item{":h": "ann"},
+	}, query{index: "byHolder", key: "holder = :h", values: item{":h": "bob"}, want: []float64{1}})
 }
 
 func sparseIndex(t *T) {
 	tb := newTable(t)
 	tb.put(item{"pk": "a", "sk": 1, "holder": "ann"}, item{"pk": "a", "sk": 2, "n": 2, "holder": "ann", "at": "t"}, key("a", 3))
-	tb.finds(query{index: "byHolder", key: "holder = :h", values: item{":h": "ann"}, want: []float64{2}})
+	tb.wantQueries(query{index: "byHolder", key: "holder = :h", values: item{":h": "ann"}, want: []float64{2}})
 }
 
 func writes(t dbTable, n int) (w []types.WriteRequest) {
@@ -458,26 +587,26 @@ func (t dbTable) write(w []types.WriteRequest) error {
 
 func batches(t *T) {
 	tb := newTable(t)
-	t.must("write", tb.write(writes(tb, 25)))
-	t.must("delete", tb.write([]types.WriteRequest{{DeleteRequest: &types.DeleteRequest{Key: tb.item(key("b", 0))}}}))
+	t.noError("write", tb.write(writes(tb, 25)))
+	t.noError("delete", tb.write([]types.WriteRequest{{DeleteRequest: &types.DeleteRequest{Key: tb.item(key("b", 0))}}}))
 	var keys []values
 	for n := range 25 {
 		keys = append(keys, tb.item(key("b", n)))
 	}
 	out, err := tb.c.BatchGetItem(t.ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{*tb.name: {Keys: keys}}})
-	t.must("read", err)
-	same(t, "items", len(out.Responses[*tb.name]), 24)
+	t.noError("read", err)
+	equal(t, "items", len(out.Responses[*tb.name]), 24)
 }
 
 func batchOf26(t *T) {
 	tb := newTable(t)
-	t.refuses("write", tb.write(writes(tb, 26)), "ValidationException", "")
+	t.wantError("write", tb.write(writes(tb, 26)), "ValidationException", "")
 }
 
-func batchItemTwice(t *T) {
+func batchDuplicateItem(t *T) {
 	tb := newTable(t)
-	for range 20 { // the SDK writes an item's attributes in any order
-		t.refuses("write", tb.write(append(writes(tb, 1), writes(tb, 1)...)), "ValidationException", "duplicates")
+	for range 20 { // the SDK sends the attributes of an item in a random order
+		t.wantError("write", tb.write(append(writes(tb, 1), writes(tb, 1)...)), "ValidationException", "duplicates")
 	}
 }
 
@@ -487,43 +616,51 @@ func itemSize(t *T) {
 	if err := tb.tryPut(item{"pk": "a", "sk": 1, "s": strings.Repeat("x", 400<<10-rest)}); err != nil {
 		t.Errorf("at the limit: %v", err)
 	}
-	t.refuses("above the limit", tb.tryPut(item{"pk": "a", "sk": 1, "s": strings.Repeat("x", 400<<10-rest+1)}), "ValidationException", "Item size")
+	t.wantError("above the limit", tb.tryPut(item{
+		"pk": "a", "sk": 1, "s": strings.Repeat("x", 400<<10-rest+1),
+	}), "ValidationException", "Item size")
 }
 
-func tableLife(t *T) {
+func tableLifecycle(t *T) {
 	tb := newTable(t)
 	d, err := tb.c.DescribeTable(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name})
-	t.must("describe", err)
-	same(t, "status", d.Table.TableStatus, "ACTIVE")
-	same(t, "keys and indexes", []int{len(d.Table.KeySchema), len(d.Table.GlobalSecondaryIndexes)}, []int{2, 1})
+	t.noError("describe", err)
+	equal(t, "status", d.Table.TableStatus, "ACTIVE")
+	equal(t, "keys and indexes", []int{len(d.Table.KeySchema), len(d.Table.GlobalSecondaryIndexes)}, []int{2, 1})
 	if !strings.HasPrefix(aws.ToString(d.Table.TableArn), "arn:aws:dynamodb:") {
-		t.Errorf("ARN %q", aws.ToString(d.Table.TableArn))
+		t.Errorf("table ARN = %q, want one of DynamoDB", aws.ToString(d.Table.TableArn))
 	}
 	found := false
 	pages := dynamodb.NewListTablesPaginator(tb.c, &dynamodb.ListTablesInput{Limit: aws.Int32(20)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.ctx)
-		t.must("list", err)
+		t.noError("list", err)
 		found = found || slices.Contains(page.TableNames, *tb.name)
 	}
-	same(t, "listed", found, true)
+	equal(t, "listed", found, true)
 	_, err = tb.c.DeleteTable(t.ctx, &dynamodb.DeleteTableInput{TableName: tb.name})
-	t.must("delete", err)
-	t.must("wait for its end", dynamodb.NewTableNotExistsWaiter(tb.c).Wait(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name}, time.Minute))
+	t.noError("delete", err)
+	deleted := dynamodb.NewTableNotExistsWaiter(tb.c)
+	t.noError("wait for the deletion", deleted.Wait(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name}, time.Minute))
 }
 
-func tableTwice(t *T) {
+func createExistingTable(t *T) {
 	tb := newTable(t)
-	_, err := tb.c.CreateTable(t.ctx, &dynamodb.CreateTableInput{TableName: tb.name, BillingMode: "PAY_PER_REQUEST", KeySchema: []types.KeySchemaElement{keyOf("x", "HASH")},
-		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("x"), AttributeType: "S"}}})
-	typed[*types.ResourceInUseException](t, "create", err)
+	_, err := tb.c.CreateTable(t.ctx, &dynamodb.CreateTableInput{
+		TableName: tb.name, BillingMode: "PAY_PER_REQUEST", KeySchema: []types.KeySchemaElement{keyOf("x", "HASH")},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("x"), AttributeType: "S"}},
+	})
+	wantErrorType[*types.ResourceInUseException](t, "create", err)
 }
 
-func noSuchTable(t *T) {
-	tb := dbTable{t, dynamodb.NewFromConfig(t.cfg), aws.String(unique(t))}
+func unknownTable(t *T) {
+	tb := dbTable{T: t, c: dynamodb.NewFromConfig(t.cfg), name: aws.String(unique(t))}
 	k := tb.item(key("a", 1))
 	_, get := tb.c.GetItem(t.ctx, &dynamodb.GetItemInput{TableName: tb.name, Key: k})
-	_, update := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: k, UpdateExpression: aws.String("SET a = :v"), ExpressionAttributeValues: tb.item(item{":v": 1})})
+	_, update := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{
+		TableName: tb.name, Key: k, UpdateExpression: aws.String("SET a = :v"),
+		ExpressionAttributeValues: tb.item(item{":v": 1}),
+	})
 	_, query := tb.c.Query(t.ctx, tb.input(query{key: "pk = :p", values: item{":p": "a"}}, 1))
 	_, scan := tb.c.Scan(t.ctx, &dynamodb.ScanInput{TableName: tb.name})
 	_, describe := tb.c.DescribeTable(t.ctx, &dynamodb.DescribeTableInput{TableName: tb.name})
@@ -531,18 +668,21 @@ func noSuchTable(t *T) {
 	for _, c := range []struct {
 		what string
 		err  error
-	}{{"put", tb.tryPut(key("a", 1))}, {"get", get}, {"update", update}, {"query", query}, {"scan", scan}, {"transaction", transact}, {"describe", describe}} {
-		typed[*types.ResourceNotFoundException](t, c.what, c.err)
+	}{
+		{"put", tb.tryPut(key("a", 1))}, {"get", get}, {"update", update}, {"query", query}, {"scan", scan},
+		{"transaction", transact}, {"describe", describe},
+	} {
+		wantErrorType[*types.ResourceNotFoundException](t, c.what, c.err)
 	}
 }
 
-func noSuchIndex(t *T) {
+func unknownIndex(t *T) {
 	tb := newTable(t)
 	_, err := tb.c.Query(t.ctx, tb.input(query{index: "byNothing", key: "pk = :p", values: item{":p": "a"}}, 1))
-	t.refuses("query", err, "ValidationException", "index")
+	t.wantError("query", err, "ValidationException", "index")
 }
 
-func (t dbTable) expire() error {
+func (t dbTable) enableTTL() error {
 	_, err := t.c.UpdateTimeToLive(t.ctx, &dynamodb.UpdateTimeToLiveInput{TableName: t.name,
 		TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)}})
 	return err
@@ -552,24 +692,24 @@ func timeToLive(t *T) {
 	tb := newTable(t)
 	describe := func() *types.TimeToLiveDescription {
 		out, err := tb.c.DescribeTimeToLive(t.ctx, &dynamodb.DescribeTimeToLiveInput{TableName: tb.name})
-		t.must("describe", err)
+		t.noError("describe", err)
 		return out.TimeToLiveDescription
 	}
-	same(t, "at first", describe().TimeToLiveStatus, "DISABLED")
-	t.must("set", tb.expire())
-	same(t, "attribute", aws.ToString(describe().AttributeName), "expires")
+	equal(t, "at first", describe().TimeToLiveStatus, "DISABLED")
+	t.noError("set", tb.enableTTL())
+	equal(t, "attribute", aws.ToString(describe().AttributeName), "expires")
 	if s := describe().TimeToLiveStatus; s != "ENABLED" && s != "ENABLING" {
-		t.Errorf("status %s", s)
+		t.Errorf("TTL status = %s, want ENABLED or ENABLING", s)
 	}
 }
 
-func timeToLiveTwice(t *T) {
+func timeToLiveAlreadyEnabled(t *T) {
 	tb := newTable(t)
-	t.must("set", tb.expire())
-	t.refuses("again", tb.expire(), "ValidationException", "")
+	t.noError("set", tb.enableTTL())
+	t.wantError("again", tb.enableTTL(), "ValidationException", "")
 }
 
-// failedItem is what a failed condition gives of the item.
+// failedItem returns the item in the error of a failed condition.
 func (t dbTable) failedItem(err error) item {
 	failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err)
 	if !ok {

@@ -8,73 +8,83 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/aws-fidelity.md")
+var update = flag.Bool("update", false, "update the table in docs/aws-fidelity.md")
 
-// deviation is what an emulator does otherwise than AWS documents.
+// deviation is a behaviour of an emulator that differs from AWS's documentation.
 type deviation struct {
-	emulator, behaviour string
-	does                string // and why, if it is known; what begins with "sometimes" may not be seen
-	sees                sees   // parts of what the check reports: each of them, and nothing else
+	behaviour string
+	does      string  // what the emulator does; one that begins with "sometimes" need not occur
+	reports   reports // a part of every failure that the check reports
 }
 
+// sometimes reports whether the deviation does not always occur.
 func (d *deviation) sometimes() bool { return strings.HasPrefix(d.does, "sometimes") }
 
+// deviationOf returns the deviation of an emulator from a behaviour, or nil.
 func deviationOf(emulator, behaviour string) *deviation {
-	for _, d := range deviations {
-		if d.emulator == emulator && d.behaviour == behaviour {
+	for _, d := range deviations[emulator] {
+		if d.behaviour == behaviour {
 			return &d
 		}
 	}
 	return nil
 }
 
-func TestDeviationsAreOfWhatIsTested(t *testing.T) {
+func TestBehavioursAndDeviationsAreComplete(t *testing.T) {
 	t.Parallel()
-	known := map[string]int{}
+	known := map[string]bool{}
 	for _, b := range behaviours() {
-		known[b.name]++
-		if known[b.name] > 1 || docs[b.service()] == "" || b.says == "" || b.page == "" {
-			t.Errorf("behaviour %q: is there twice, or lacks a service, what AWS says, or where", b.name)
+		if known[b.name] {
+			t.Errorf("behaviour %q occurs twice", b.name)
 		}
+		if docs[b.service()] == "" || b.documented == "" || b.page == "" {
+			t.Errorf("behaviour %q lacks a known service, what AWS documents, or the page", b.name)
+		}
+		known[b.name] = true
 	}
-	seen := map[string]bool{}
-	for _, d := range deviations {
-		key := d.emulator + " " + d.behaviour
-		if known[d.behaviour] == 0 || seen[key] || len(d.sees) == 0 ||
-			!slices.ContainsFunc(emulators, func(e emulator) bool { return e.name == d.emulator }) {
-			t.Errorf("deviation %q: there is no such emulator or behaviour, it is there twice, or says nothing", key)
+	for name, all := range deviations {
+		if !slices.ContainsFunc(emulators, func(e emulator) bool { return e.name == name }) {
+			t.Errorf("deviations of %q, which is not an emulator", name)
 		}
-		seen[key] = true
+		seen := map[string]bool{}
+		for _, d := range all {
+			if seen[d.behaviour] {
+				t.Errorf("deviation of %s: %q occurs twice", name, d.behaviour)
+			}
+			if !known[d.behaviour] || len(d.reports) == 0 {
+				t.Errorf("deviation of %s: %q is not a behaviour, or reports nothing", name, d.behaviour)
+			}
+			seen[d.behaviour] = true
+		}
 	}
 }
 
-// TestFidelityTable keeps the table of docs/aws-fidelity.md as the tests have
-// found it.
+// TestFidelityTable checks that the table in docs/aws-fidelity.md lists the behaviours and
+// deviations of this package. With -update it writes the table.
 func TestFidelityTable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(root, "docs", "aws-fidelity.md")
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	const begin, end = "<!-- table -->\n", "<!-- end of table -->\n"
 	before, rest, ok1 := strings.Cut(string(text), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the table, between %q and %q", path, begin, end)
+		t.Fatalf("%s does not have the lines %q and %q around the table", path, begin, end)
 	}
 	want := before + begin + table() + end + after
 	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 	} else if want != string(text) {
-		t.Errorf("the table of %s is not what deviations_test.go says: go test ./integration/conformance -run TestFidelityTable -update", path)
+		t.Errorf("the table in %s is not up to date; run: go test ./integration/conformance -run TestFidelityTable -update", path)
 	}
 }
 
+// table returns the behaviours from which an emulator deviates, as a Markdown table.
 func table() string {
 	var b strings.Builder
 	b.WriteString("| behaviour | AWS documents |")
@@ -83,10 +93,11 @@ func table() string {
 	}
 	b.WriteString("\n|" + strings.Repeat("---|", 2+len(emulators)) + "\n")
 	for _, of := range behaviours() {
-		if !slices.ContainsFunc(deviations, func(d deviation) bool { return d.behaviour == of.name }) {
+		if !slices.ContainsFunc(emulators, func(e emulator) bool { return deviationOf(e.name, of.name) != nil }) {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %s ([%s](%s%s.html)) |", of.name, of.says, of.page[strings.LastIndex(of.page, "/")+1:], docs[of.service()], of.page)
+		title := of.page[strings.LastIndex(of.page, "/")+1:]
+		fmt.Fprintf(&b, "| %s | %s ([%s](%s%s.html)) |", of.name, of.documented, title, docs[of.service()], of.page)
 		for _, e := range emulators {
 			cell := "✓"
 			if d := deviationOf(e.name, of.name); d != nil {

@@ -1,7 +1,6 @@
-// Package conformance says what ordersaga relies on from SQS, SNS, STS and
-// DynamoDB, behaviour by behaviour, and asks it of our local endpoint and of
-// other people's emulators. It knows nothing but aws-sdk-go-v2 and the aws
-// command. How they differ is in docs/aws-fidelity.md, which it writes.
+// Package conformance tests every behaviour of SQS, SNS, STS and DynamoDB that ordersaga
+// relies on: in its local endpoint and in third-party emulators. It uses only aws-sdk-go-v2
+// and the aws command. It writes the table of deviations in docs/aws-fidelity.md.
 package conformance
 
 import (
@@ -30,38 +29,40 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// root is the module's, from here.
+// root is the root of the module, relative to this package.
 var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) {
-	// Most tests wait most of the time: more of them at once than there are cores.
+	// The tests mostly wait, so run more of them in parallel than there are cores.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,
-		// Of clients that make the local endpoint's resources, and can't be closed.
+		// Connections of the clients that create the local endpoint's resources stay open.
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
-// behaviour is one thing that ordersaga relies on.
+// behaviour is one behaviour of AWS that ordersaga relies on.
 type behaviour struct {
-	name  string // "service: what"
-	says  string // what AWS's documentation says
-	page  string // on which page, behind the service's prefix of docs
-	check func(*T)
+	name       string   // "service: behaviour"
+	documented string   // what AWS documents
+	page       string   // the page that documents it, relative to the service's entry in docs
+	check      func(*T) // reports how an endpoint deviates
 }
 
+// behaviours returns all behaviours, in the order of the table.
 func behaviours() []behaviour {
 	return slices.Concat(queues(), topics(), tables(), parameters(), expressions(), transactions())
 }
 
+// service returns the AWS service of the behaviour.
 func (b behaviour) service() string {
 	service, _, _ := strings.Cut(b.name, ":")
 	return service
 }
 
-// docs is where AWS documents a service.
+// docs holds the address of each service's documentation.
 var docs = map[string]string{
 	"SQS":      "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/",
 	"SNS":      "https://docs.aws.amazon.com/sns/latest/",
@@ -69,14 +70,15 @@ var docs = map[string]string{
 	"DynamoDB": "https://docs.aws.amazon.com/amazondynamodb/latest/",
 }
 
-// endpoints are URLs by service; a service that is not there is not offered.
+// endpoints are URLs by service. A service without URL is not tested.
 type endpoints map[string]string
 
+// all returns one URL for all services.
 func all(url string) endpoints {
 	return endpoints{"SQS": url, "SNS": url, "STS": url, "DynamoDB": url}
 }
 
-// The emulators, as the documentation calls them.
+// The names of the emulators in the table.
 const (
 	ours      = "ours"
 	moto      = "moto"
@@ -85,10 +87,11 @@ const (
 	roto      = "roto"
 )
 
+// emulator is an implementation that is tested.
 type emulator struct {
 	name  string
 	start func(*testing.T) endpoints
-	lacks string // services
+	lacks string // the services that it does not have
 }
 
 var emulators = []emulator{
@@ -103,7 +106,7 @@ var emulators = []emulator{
 	{name: roto, start: func(t *testing.T) endpoints { return all(testkit.Roto(t).Address) }},
 }
 
-// endpointEnv names one more endpoint to test.
+// endpointEnv is the environment variable with the URL of one more endpoint to test.
 const endpointEnv = "ORDERSAGA_AWS_ENDPOINT"
 
 func TestConformance(t *testing.T) {
@@ -122,6 +125,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// conform runs the check of every behaviour as a subtest.
 func conform(t *testing.T, emulator string, at endpoints) {
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
@@ -133,139 +137,145 @@ func conform(t *testing.T, emulator string, at endpoints) {
 		cfg := aws.Config{
 			Region: "us-east-1", BaseEndpoint: &url, HTTPClient: client,
 			Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-			Retryer:     func() aws.Retryer { return aws.NopRetryer{} }, // what an endpoint answers is to be seen as it is
+			Retryer:     func() aws.Retryer { return aws.NopRetryer{} }, // so that checks see every error
 		}
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			found := faults(t, b, cfg)
-			for range 3 { // a connection that broke says nothing of the behaviour
-				if !brokenOff.MatchString(strings.Join(found, "\n")) {
+			found := failuresOf(t, b, cfg)
+			for range 3 { // a broken connection is not a deviation: try again
+				if !connectionError.MatchString(strings.Join(found, "\n")) {
 					break
 				}
-				t.Logf("once more, for %s", found)
-				found = faults(t, b, cfg)
+				t.Logf("retrying after a broken connection: %s", found)
+				found = failuresOf(t, b, cfg)
 			}
-			judge(t, emulator, b, found)
+			compare(t, emulator, b, found)
 		})
 	}
 }
 
-var brokenOff = regexp.MustCompile(`connection reset|broken pipe|use of closed network connection|EOF`)
+var connectionError = regexp.MustCompile(`connection reset|broken pipe|use of closed network connection|EOF`)
 
-// judge holds what was found against what is known.
-func judge(t *testing.T, emulator string, b behaviour, found []string) {
+// compare compares the failures of a check with the known deviation, if there is one.
+func compare(t *testing.T, emulator string, b behaviour, found []string) {
 	t.Helper()
 	known := deviationOf(emulator, b.name)
 	if known == nil {
 		if len(found) > 0 {
-			t.Errorf("%s\nAWS: %s, %s%s.html", strings.Join(found, "\n"), b.says, docs[b.service()], b.page)
+			t.Errorf("%s\nAWS: %s, %s%s.html", strings.Join(found, "\n"), b.documented, docs[b.service()], b.page)
 		}
 		return
 	}
 	if len(found) == 0 && known.sometimes() {
-		t.Logf("not seen this time: %s", known.does)
+		t.Logf("the deviation did not occur this time: %s", known.does)
 	} else if len(found) == 0 {
-		t.Errorf("%s does now what AWS documents, and did not (%s): take it out of deviations_test.go", emulator, known.does)
+		t.Errorf("%s now conforms to AWS; remove its deviation (%s) from deviations_test.go", emulator, known.does)
 	}
 	for _, f := range found {
-		if !slices.ContainsFunc(known.sees, func(s string) bool { return strings.Contains(f, s) }) {
-			t.Errorf("not the known deviation (%s): %s", known.does, f)
+		if !slices.ContainsFunc(known.reports, func(s string) bool { return strings.Contains(f, s) }) {
+			t.Errorf("a failure besides the known deviation (%s): %s", known.does, f)
 		}
 	}
-	for _, s := range known.sees {
+	for _, s := range known.reports {
 		if len(found) > 0 && !known.sometimes() && !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, s) }) {
-			t.Errorf("of the known deviation (%s), %q is not seen any more", known.does, s)
+			t.Errorf("the check no longer reports %q, a part of the known deviation (%s)", s, known.does)
 		}
 	}
 }
 
-// faults is what an endpoint does wrong.
-func faults(t *testing.T, b behaviour, cfg aws.Config) []string {
+// failuresOf runs a check and returns the failures that it reports.
+func failuresOf(t *testing.T, b behaviour, cfg aws.Config) []string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := &T{T: t, ctx: ctx, cfg: cfg}
 	func() {
 		defer func() {
-			if p := recover(); p != nil && p != any(errEnough) {
-				r.Errorf("%v\n%s", p, debug.Stack()) // most often: a part of the answer is not there
+			if p := recover(); p != nil && p != any(errStopped) {
+				r.Errorf("%v\n%s", p, debug.Stack()) // usually a part of the response is missing
 			}
 		}()
 		b.check(r)
 	}()
-	return r.faults
+	return r.failures
 }
 
-// T takes the place of testing.T in a check: it keeps what is wrong, for that
-// may be a known deviation.
+// T replaces testing.T in a check. It collects failures, because they may be a known
+// deviation.
 type T struct {
 	*testing.T
-	ctx    context.Context
-	cfg    aws.Config
-	faults []string
+
+	ctx      context.Context
+	cfg      aws.Config
+	failures []string
 }
 
-var errEnough = errors.New("the check can't go on")
+var errStopped = errors.New("the check has stopped")
 
+// Context returns the check's context.
 func (t *T) Context() context.Context { return t.ctx }
 
+// Errorf adds a failure.
 func (t *T) Errorf(format string, args ...any) {
-	t.faults = append(t.faults, fmt.Sprintf(format, args...))
+	t.failures = append(t.failures, fmt.Sprintf(format, args...))
 }
 
+// Fatalf adds a failure and stops the check.
 func (t *T) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
-	panic(errEnough)
+	panic(errStopped)
 }
 
-// must ends the check if what it needs has failed.
-func (t *T) must(what string, err error) {
+// noError stops the check if err is not nil.
+func (t *T) noError(what string, err error) {
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
 
-// refuses checks AWS's error code and a part of its message.
-func (t *T) refuses(what string, err error, code, say string) {
+// wantError checks for an AWS error with the given code, and a part of its message.
+func (t *T) wantError(what string, err error, code, message string) {
 	api, ok := errors.AsType[smithy.APIError](err)
-	if !ok || api.ErrorCode() != code || !strings.Contains(api.ErrorMessage(), say) {
-		t.Errorf("%s: %v, want %s: …%s…", what, cmp.Or(err, errAccepted), code, say)
+	if !ok || api.ErrorCode() != code || !strings.Contains(api.ErrorMessage(), message) {
+		t.Errorf("%s: %v, want %s: …%s…", what, cmp.Or(err, errAccepted), code, message)
 	}
 }
 
 var errAccepted = errors.New("accepted")
 
-// typed checks that the SDK makes its own type of an error.
-func typed[E error](t *T, what string, err error) {
+// wantErrorType checks for an error of one of the SDK's own types.
+func wantErrorType[E error](t *T, what string, err error) {
 	if _, ok := errors.AsType[E](err); !ok {
 		t.Errorf("%s: %v, want %T", what, cmp.Or(err, errAccepted), *new(E))
 	}
 }
 
-// same compares what two values say: types like int32 and int don't matter.
-func same(t *T, what string, got, want any) {
-	if g, w := show(got), show(want); g != w {
-		t.Errorf("%s: got %s, want %s", what, short(g), short(w))
+// equal compares two values as text, so that an int32 can equal an int.
+func equal(t *T, what string, got, want any) {
+	if g, w := format(got), format(want); g != w {
+		t.Errorf("%s: got %s, want %s", what, shorten(g), shorten(w))
 	}
 }
 
-func show(v any) string {
+// format returns a value as text; all empty values are "nothing".
+func format(v any) string {
 	if s := fmt.Sprint(v); !slices.Contains([]string{"", "<nil>", "map[]", "[]"}, s) {
 		return s
 	}
 	return "nothing"
 }
 
-func short(s string) string {
+// shorten cuts a text for a failure message.
+func shorten(s string) string {
 	if len(s) > 300 {
 		return s[:300] + "…"
 	}
 	return s
 }
 
-var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
+var invalidInName = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// unique makes a resource name that no other test, now or before, has used.
+// unique returns a resource name that no other test, or run of it, uses.
 func unique(t testing.TB) string {
-	name := notInNames.ReplaceAllString(t.Name()[strings.LastIndex(t.Name(), "/")+1:], "-")
+	name := invalidInName.ReplaceAllString(t.Name()[strings.LastIndex(t.Name(), "/")+1:], "-")
 	return name[:min(len(name), 60)] + "-" + uuid.NewString()[:8]
 }
