@@ -2,7 +2,8 @@ package interop
 
 import "syscall"
 
-// dieWithParent leaves nothing running when this process is killed.
-func dieWithParent() *syscall.SysProcAttr {
+// killWithParent returns attributes with which the kernel kills a child process when this process
+// is killed.
+func killWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

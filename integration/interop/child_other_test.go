@@ -4,5 +4,5 @@ package interop
 
 import "syscall"
 
-// dieWithParent is for Linux only.
-func dieWithParent() *syscall.SysProcAttr { return nil }
+// killWithParent returns nil: only Linux kills a child with its parent.
+func killWithParent() *syscall.SysProcAttr { return nil }

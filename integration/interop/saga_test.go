@@ -14,58 +14,58 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// engines are the flags that choose one.
+// engines holds the flags that select each engine.
 var engines = map[string][]string{
 	"embedded": {"--engine-listen=127.0.0.1:0"},
 	"dapr":     {"--engine=dapr"},
 }
 
-// TestOrderSagas starts, awaits, reads, suspends, resumes, signals, terminates
-// and purges order sagas.
+// TestOrderSagas starts, waits for, reads, suspends, resumes, signals, terminates and purges
+// order sagas.
 func TestOrderSagas(t *testing.T) {
 	for engine, flags := range engines {
 		t.Run(engine, func(t *testing.T) {
 			s := dev(t, flags...)
-			t.Run("started and awaited", s.startAndAwait)
-			t.Run("a declined payment", s.declined)
-			t.Run("placed elsewhere, read", s.read)
-			t.Run("suspended, approved, resumed", s.suspend)
-			t.Run("terminated and purged", s.terminate)
-			t.Run("an order that is not valid", s.invalid)
-			t.Run("mistakes", func(t *testing.T) { s.mistakes(t, engine) })
+			t.Run("start and wait", s.startAndWait)
+			t.Run("declined payment", s.declined)
+			t.Run("read a saga that the API started", s.read)
+			t.Run("suspend, approve, resume", s.suspend)
+			t.Run("terminate and purge", s.terminate)
+			t.Run("invalid order", s.invalid)
+			t.Run("invalid calls", func(t *testing.T) { s.invalidCalls(t, engine) })
 		})
 	}
 }
 
-func (s system) startAndAwait(t *testing.T) {
-	ctx := within(t)
+func (s system) startAndWait(t *testing.T) {
+	ctx := timeout(t)
 	s.start(t, order("i-ok", 1999, "tok_ok"))
 	m, err := s.hub.WaitForOrchestrationCompletion(ctx, "i-ok")
-	must(t, err)
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "COMPLETED")
 	if m.Name != "OrderSaga" || !strings.Contains(m.SerializedInput, `"i-ok"`) || m.CreatedAt.IsZero() || m.LastUpdatedAt.Before(m.CreatedAt) {
-		t.Errorf("metadata: %+v", m)
+		t.Errorf("metadata = %+v, want the name OrderSaga, the order as input, and the times of creation and update", m)
 	}
-	s.becomes(t, "i-ok", "COMPLETED")
+	s.waitForStatus(t, "i-ok", "COMPLETED")
 }
 
 func (s system) declined(t *testing.T) {
 	s.start(t, order("i-declined", 1999, "tok_declined"))
-	m, err := s.hub.WaitForOrchestrationCompletion(within(t), "i-declined")
-	must(t, err)
+	m, err := s.hub.WaitForOrchestrationCompletion(timeout(t), "i-declined")
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "DECLINED")
-	s.becomes(t, "i-declined", "DECLINED")
+	s.waitForStatus(t, "i-declined", "DECLINED")
 }
 
 func (s system) read(t *testing.T) {
-	ctx := within(t)
+	ctx := timeout(t)
 	s.place(t, order("i-placed", 1999, "tok_ok"))
-	eventually(t, 30*time.Second, "i-placed can be read", func() error {
+	poll(t, 30*time.Second, "i-placed has started", func() error {
 		_, err := s.hub.FetchOrchestrationMetadata(ctx, "i-placed")
 		return err
 	})
 	m, err := s.hub.WaitForOrchestrationCompletion(ctx, "i-placed")
-	must(t, err)
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "COMPLETED")
 	if strings.Contains(m.SerializedInput, "tok_ok") {
 		t.Errorf("the payment token is in the input: %s", m.SerializedInput)
@@ -73,58 +73,60 @@ func (s system) read(t *testing.T) {
 }
 
 func (s system) suspend(t *testing.T) {
-	ctx := within(t)
-	s.start(t, order("i-suspend", dear, "tok_ok"))
-	s.becomes(t, "i-suspend", "AWAITING_APPROVAL")
-	must(t, s.hub.SuspendOrchestration(ctx, "i-suspend", "wait"))
-	s.isNow(t, "i-suspend", api.RUNTIME_STATUS_SUSPENDED)
-	must(t, s.hub.RaiseEvent(ctx, "i-suspend", "signal", api.WithEventPayload(map[string]any{"kind": "approval", "data": map[string]any{"approved": true}})))
+	ctx := timeout(t)
+	s.start(t, order("i-suspend", expensive, "tok_ok"))
+	s.waitForStatus(t, "i-suspend", "AWAITING_APPROVAL")
+	noError(t, s.hub.SuspendOrchestration(ctx, "i-suspend", "wait"))
+	s.waitForRuntimeStatus(t, "i-suspend", api.RUNTIME_STATUS_SUSPENDED)
+	approval := map[string]any{"kind": "approval", "data": map[string]any{"approved": true}}
+	noError(t, s.hub.RaiseEvent(ctx, "i-suspend", "signal", api.WithEventPayload(approval)))
 	m, err := s.hub.FetchOrchestrationMetadata(ctx, "i-suspend")
-	must(t, err)
+	noError(t, err)
 	if m.RuntimeStatus != api.RUNTIME_STATUS_SUSPENDED {
-		t.Errorf("went on while suspended: %v", m.RuntimeStatus)
+		t.Errorf("runtime status after the signal = %v, want SUSPENDED", m.RuntimeStatus)
 	}
-	must(t, s.hub.ResumeOrchestration(ctx, "i-suspend", "go on"))
+	noError(t, s.hub.ResumeOrchestration(ctx, "i-suspend", "go on"))
 	m, err = s.hub.WaitForOrchestrationCompletion(ctx, "i-suspend")
-	must(t, err)
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "COMPLETED")
 }
 
 func (s system) terminate(t *testing.T) {
-	ctx := within(t)
-	s.start(t, order("i-end", dear, "tok_ok"))
-	s.becomes(t, "i-end", "AWAITING_APPROVAL")
-	must(t, s.hub.TerminateOrchestration(ctx, "i-end", api.WithOutput("enough")))
+	ctx := timeout(t)
+	s.start(t, order("i-end", expensive, "tok_ok"))
+	s.waitForStatus(t, "i-end", "AWAITING_APPROVAL")
+	noError(t, s.hub.TerminateOrchestration(ctx, "i-end", api.WithOutput("enough")))
 	m, err := s.hub.WaitForOrchestrationCompletion(ctx, "i-end")
-	must(t, err)
+	noError(t, err)
 	if m.RuntimeStatus != api.RUNTIME_STATUS_TERMINATED || m.SerializedOutput != `"enough"` {
-		t.Errorf("terminated: %v, output %s", m.RuntimeStatus, m.SerializedOutput)
+		t.Errorf("terminated saga is %v with output %s, want TERMINATED with the reason", m.RuntimeStatus, m.SerializedOutput)
 	}
-	must(t, s.hub.PurgeOrchestrationState(ctx, "i-end"))
+	noError(t, s.hub.PurgeOrchestrationState(ctx, "i-end"))
 	if _, err := s.hub.FetchOrchestrationMetadata(ctx, "i-end"); !errors.Is(err, api.ErrInstanceNotFound) {
-		t.Errorf("purged, and yet: %v", err)
+		t.Errorf("reading the purged saga: %v, want %v", err, api.ErrInstanceNotFound)
 	}
 }
 
-// invalid: the embedded engine refuses it, on Dapr the saga ends FAILED.
+// invalid starts a saga with an invalid order: the embedded engine rejects it, on Dapr the saga
+// ends FAILED.
 func (s system) invalid(t *testing.T) {
-	ctx := within(t)
+	ctx := timeout(t)
 	o := order("i-invalid", 1999, "tok_ok")
 	o["currency"] = "XXL"
 	_, err := s.hub.ScheduleNewOrchestration(ctx, "OrderSaga", api.WithInstanceID("i-invalid"), api.WithInput(input(o)))
 	if err != nil {
 		if codeOf(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "currency") {
-			t.Errorf("refused with %v", err)
+			t.Errorf("start of an invalid order: %v, want InvalidArgument naming the currency", err)
 		}
 		return
 	}
 	m, err := s.hub.WaitForOrchestrationCompletion(ctx, "i-invalid")
-	must(t, err)
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "FAILED")
 }
 
-// dear is a price above the limit from which dev wants an approval.
-const dear = 150_000
+// expensive is a price, in cents, above which dev requires an approval.
+const expensive = 150_000
 
 func order(id string, price int, token string) map[string]any {
 	return map[string]any{
@@ -133,8 +135,8 @@ func order(id string, price int, token string) map[string]any {
 	}
 }
 
-// input is a saga's. The embedded engine puts its worker's terms in place of
-// these, which are the same.
+// input returns a saga's input. The embedded engine replaces the terms by its worker's, which
+// are the same.
 func input(o map[string]any) map[string]any {
 	return map[string]any{"order": o, "terms": map[string]any{
 		"approvalAbove": 100_000, "approvalTimeout": time.Hour, "awaitCarrier": true, "carrierTimeout": time.Minute,
@@ -145,13 +147,14 @@ func input(o map[string]any) map[string]any {
 func (s system) start(t *testing.T, o map[string]any) {
 	t.Helper()
 	id, _ := o["orderId"].(string)
-	got, err := s.hub.ScheduleNewOrchestration(within(t), "OrderSaga", api.WithInstanceID(api.InstanceID(id)), api.WithInput(input(o)))
-	must(t, err)
+	got, err := s.hub.ScheduleNewOrchestration(timeout(t), "OrderSaga", api.WithInstanceID(api.InstanceID(id)), api.WithInput(input(o)))
+	noError(t, err)
 	if string(got) != id {
-		t.Fatalf("started %s as %s", id, got)
+		t.Fatalf("id of the started saga = %s, want %s", got, id)
 	}
 }
 
+// want checks the runtime status of an ended saga, and the status of its order.
 func (s system) want(t *testing.T, m *api.OrchestrationMetadata, runtime api.OrchestrationStatus, outcome string) {
 	t.Helper()
 	var report struct{ Status string }
@@ -160,26 +163,41 @@ func (s system) want(t *testing.T, m *api.OrchestrationMetadata, runtime api.Orc
 	}
 }
 
-func (s system) isNow(t *testing.T, id api.InstanceID, want api.OrchestrationStatus) {
+// waitForRuntimeStatus waits until the engine reports a runtime status of a saga.
+func (s system) waitForRuntimeStatus(t *testing.T, id api.InstanceID, want api.OrchestrationStatus) {
 	t.Helper()
-	eventually(t, 10*time.Second, string(id)+" is "+want.String(), func() error {
+	poll(t, 10*time.Second, string(id)+" is "+want.String(), func() error {
 		m, err := s.hub.FetchOrchestrationMetadata(t.Context(), id)
 		if err == nil && m.RuntimeStatus != want {
-			err = errors.New("it is " + m.RuntimeStatus.String())
+			err = errors.New("runtime status is " + m.RuntimeStatus.String())
 		}
 		return err
 	})
 }
 
-// mistakes holds down what each engine answers to what cannot be done.
-func (s system) mistakes(t *testing.T, engine string) {
-	s.start(t, order("m-live", dear, "tok_ok"))
-	s.becomes(t, "m-live", "AWAITING_APPROVAL")
-	again := func(id string, opts ...api.NewOrchestrationOptions) func(context.Context) error {
+// invalidCalls checks which error each engine returns for calls that it cannot serve.
+func (s system) invalidCalls(t *testing.T, engine string) {
+	s.start(t, order("m-running", expensive, "tok_ok"))
+	s.waitForStatus(t, "m-running", "AWAITING_APPROVAL")
+	start := func(id string, opts ...api.NewOrchestrationOptions) func(context.Context) error {
 		return func(ctx context.Context) error {
-			o := order(id, dear, "tok_ok")
-			_, err := s.hub.ScheduleNewOrchestration(ctx, "OrderSaga", append(opts, api.WithInstanceID(api.InstanceID(id)), api.WithInput(input(o)))...)
+			opts = append(opts, api.WithInstanceID(api.InstanceID(id)), api.WithInput(input(order(id, expensive, "tok_ok"))))
+			_, err := s.hub.ScheduleNewOrchestration(ctx, "OrderSaga", opts...)
 			return err
+		}
+	}
+	signal := func(id api.InstanceID) func(context.Context) error {
+		return func(ctx context.Context) error { return s.hub.RaiseEvent(ctx, id, "signal") }
+	}
+	terminate := func(id api.InstanceID) func(context.Context) error {
+		return func(ctx context.Context) error { return s.hub.TerminateOrchestration(ctx, id) }
+	}
+	purge := func(id api.InstanceID) func(context.Context) error {
+		return func(ctx context.Context) error { return s.hub.PurgeOrchestrationState(ctx, id) }
+	}
+	invoke := func(method string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return s.conn.Invoke(ctx, "/TaskHubSidecarService/"+method, &emptypb.Empty{}, &emptypb.Empty{})
 		}
 	}
 	for _, c := range []struct {
@@ -187,30 +205,28 @@ func (s system) mistakes(t *testing.T, engine string) {
 		do             func(context.Context) error
 		embedded, dapr codes.Code
 	}{
-		{"start one that runs", again("m-live"), codes.AlreadyExists, codes.AlreadyExists},
-		{"start one that has ended", again("i-suspend"), codes.AlreadyExists, codes.OK},
-		{"start one later", again("m-later", api.WithStartTime(time.Now().Add(time.Hour))), codes.Unimplemented, codes.OK},
-		{"read an unknown one", func(ctx context.Context) error {
+		{"start a running saga", start("m-running"), codes.AlreadyExists, codes.AlreadyExists},
+		{"start an ended saga", start("i-suspend"), codes.AlreadyExists, codes.OK},
+		{"start a saga later", start("m-later", api.WithStartTime(time.Now().Add(time.Hour))), codes.Unimplemented, codes.OK},
+		{"read an unknown saga", func(ctx context.Context) error {
 			_, err := s.hub.FetchOrchestrationMetadata(ctx, "m-none")
 			return err
 		}, codes.NotFound, codes.NotFound},
-		{"await an unknown one", func(ctx context.Context) error {
+		{"wait for an unknown saga", func(ctx context.Context) error {
 			_, err := s.hub.WaitForOrchestrationCompletion(ctx, "m-none")
 			return err
 		}, codes.NotFound, codes.DeadlineExceeded},
-		{"signal an unknown one", func(ctx context.Context) error { return s.hub.RaiseEvent(ctx, "m-none", "signal") }, codes.NotFound, codes.Unknown},
-		{"signal one that has ended", func(ctx context.Context) error { return s.hub.RaiseEvent(ctx, "i-ok", "signal") }, codes.FailedPrecondition, codes.OK},
-		{"suspend an unknown one", func(ctx context.Context) error { return s.hub.SuspendOrchestration(ctx, "m-none", "") }, codes.NotFound, codes.Unknown},
-		{"terminate an unknown one", func(ctx context.Context) error { return s.hub.TerminateOrchestration(ctx, "m-none") }, codes.NotFound, codes.Unknown},
-		{"terminate one that has ended", func(ctx context.Context) error { return s.hub.TerminateOrchestration(ctx, "i-ok") }, codes.FailedPrecondition, codes.OK},
-		{"purge an unknown one", func(ctx context.Context) error { return s.hub.PurgeOrchestrationState(ctx, "m-none") }, codes.NotFound, codes.Unknown},
-		{"purge one that runs", func(ctx context.Context) error { return s.hub.PurgeOrchestrationState(ctx, "m-live") }, codes.FailedPrecondition, codes.Unknown},
-		{"rewind, which only Microsoft's has", func(ctx context.Context) error {
-			return s.conn.Invoke(ctx, "/TaskHubSidecarService/RewindInstance", &emptypb.Empty{}, &emptypb.Empty{})
-		}, codes.Unimplemented, codes.Unknown},
-		{"query, which only Microsoft's has", func(ctx context.Context) error {
-			return s.conn.Invoke(ctx, "/TaskHubSidecarService/QueryInstances", &emptypb.Empty{}, &emptypb.Empty{})
-		}, codes.Unimplemented, codes.Unknown},
+		{"signal an unknown saga", signal("m-none"), codes.NotFound, codes.Unknown},
+		{"signal an ended saga", signal("i-ok"), codes.FailedPrecondition, codes.OK},
+		{"suspend an unknown saga", func(ctx context.Context) error {
+			return s.hub.SuspendOrchestration(ctx, "m-none", "")
+		}, codes.NotFound, codes.Unknown},
+		{"terminate an unknown saga", terminate("m-none"), codes.NotFound, codes.Unknown},
+		{"terminate an ended saga", terminate("i-ok"), codes.FailedPrecondition, codes.OK},
+		{"purge an unknown saga", purge("m-none"), codes.NotFound, codes.Unknown},
+		{"purge a running saga", purge("m-running"), codes.FailedPrecondition, codes.Unknown},
+		{"rewind, which only Microsoft's version has", invoke("RewindInstance"), codes.Unimplemented, codes.Unknown},
+		{"query, which only Microsoft's version has", invoke("QueryInstances"), codes.Unimplemented, codes.Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -221,18 +237,18 @@ func (s system) mistakes(t *testing.T, engine string) {
 			}
 			err := c.do(ctx)
 			if got := codeOf(err); got != want {
-				t.Errorf("answer %v (%v), want %v", got, err, want)
+				t.Errorf("code = %v (error %v), want %v", got, err, want)
 			}
 		})
 	}
-	// Where an ended one was run again, that had no effect.
-	m, err := s.hub.WaitForOrchestrationCompletion(within(t), "i-suspend")
-	must(t, err)
+	// If the ended saga was started a second time, that had no effect on its order.
+	m, err := s.hub.WaitForOrchestrationCompletion(timeout(t), "i-suspend")
+	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "COMPLETED")
-	s.becomes(t, "i-suspend", "COMPLETED")
+	s.waitForStatus(t, "i-suspend", "COMPLETED")
 }
 
-// codeOf also knows the client's own errors.
+// codeOf returns the gRPC code of an error. It maps the client's own errors, too.
 func codeOf(err error) codes.Code {
 	switch {
 	case errors.Is(err, api.ErrInstanceNotFound):
@@ -243,7 +259,8 @@ func codeOf(err error) codes.Code {
 	return status.Code(err)
 }
 
-func within(t *testing.T) context.Context {
+// timeout returns a context that ends after 30 seconds.
+func timeout(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)

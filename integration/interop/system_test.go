@@ -26,7 +26,7 @@ import (
 
 const root = "../.."
 
-// program is ordersaga, built by TestMain.
+// program is the path of the ordersaga binary that TestMain builds.
 var program string
 
 func TestMain(m *testing.M) {
@@ -43,11 +43,11 @@ func TestMain(m *testing.M) {
 	} else {
 		status = m.Run()
 	}
-	_ = os.RemoveAll(dir) // a folder of the system's temporary ones
+	_ = os.RemoveAll(dir) // in the system's directory for temporary files
 	os.Exit(status)
 }
 
-// system is a running `ordersaga dev` and a client of its engine.
+// system is a running `ordersaga dev`, and a client of its engine.
 type system struct {
 	api  string // base URL
 	hub  *client.TaskHubGrpcClient
@@ -57,61 +57,68 @@ type system struct {
 var (
 	apiLine  = regexp.MustCompile(`(?m)^  API +(http://\S+)`)
 	grpcLine = regexp.MustCompile(`(?m)^  grpc (\S+)(?: \(metadata dapr-api-token: (\S+)\))?\n`)
-	noDapr   = regexp.MustCompile(`ORDERSAGA_DAPR_BIN is \S+, and there is no program \S+`)
+	noDapr   = regexp.MustCompile(`ORDERSAGA_DAPR_BIN is \S+,.*program.*`)
 )
 
-// dev starts everything, until the test's end.
+// dev starts `ordersaga dev` and stops it at the end of the test.
 func dev(t *testing.T, flags ...string) system {
 	t.Helper()
 	bin, err := filepath.Abs(filepath.Join(root, "bin"))
-	must(t, err)
-	args := append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error", "--data-dir=" + t.TempDir()}, flags...)
+	noError(t, err)
+	args := append([]string{
+		"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error", "--data-dir=" + t.TempDir(),
+	}, flags...)
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Env = append(os.Environ(), "ORDERSAGA_DAPR_BIN="+bin)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = killWithParent()
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
-	must(t, cmd.Start())
+	noError(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { // t.Context has ended, which ends the child
+	t.Cleanup(func() { // t.Context has ended, which terminates the child process
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("ordersaga dev ended with %v", err)
+			t.Errorf("ordersaga dev failed: %v", err)
 		}
 		if t.Failed() {
 			t.Logf("--- ordersaga dev\n%s", out.String())
 		}
 	})
-	eventually(t, 2*time.Minute, "dev is up", func() error {
+	poll(t, 2*time.Minute, "ordersaga dev is ready", func() error {
 		select {
 		case err := <-ended:
-			ended <- nil // for the cleanup
+			ended <- nil // the cleanup receives it
 			if why := noDapr.FindString(out.String()); why != "" {
-				leaveOut(t, why+" (make dapr)")
+				skipOrFail(t, why+" (make dapr)")
 			}
-			t.Fatalf("ordersaga dev ended: %v\n%s", err, out.String())
+			t.Fatalf("ordersaga dev exited before it was ready: %v\n%s", err, out.String())
 		default:
 		}
 		if !grpcLine.MatchString(out.String()) {
-			return errors.New("no greeting yet")
+			return errors.New("it has not printed the address of its gRPC server")
 		}
 		return nil
 	})
 
 	target := grpcLine.FindStringSubmatch(out.String())
-	conn, err := grpc.NewClient(target[1], grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return invoke(metadata.AppendToOutgoingContext(ctx, "dapr-api-token", target[2]), method, req, reply, cc, opts...)
-		}))
-	must(t, err)
-	t.Cleanup(func() { must(t, conn.Close()) })
-	return system{api: apiLine.FindStringSubmatch(out.String())[1], conn: conn, hub: client.NewTaskHubGrpcClient(conn, backend.DefaultLogger())}
+	addToken := func(
+		ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+	) error {
+		return invoke(metadata.AppendToOutgoingContext(ctx, "dapr-api-token", target[2]), method, req, reply, cc, opts...)
+	}
+	conn, err := grpc.NewClient(target[1],
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(addToken))
+	noError(t, err)
+	t.Cleanup(func() { noError(t, conn.Close()) })
+	return system{
+		api: apiLine.FindStringSubmatch(out.String())[1], conn: conn, hub: client.NewTaskHubGrpcClient(conn, backend.DefaultLogger()),
+	}
 }
 
-// leaveOut skips a test, but not where everything must run.
-func leaveOut(t *testing.T, why string) {
+// skipOrFail skips the test; with CI=true it fails it, because there every test must run.
+func skipOrFail(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(why)
@@ -119,7 +126,7 @@ func leaveOut(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// status is what ordersaga's own API says of an order.
+// status returns the status of an order in ordersaga's own API.
 func (s system) status(id string) (string, error) {
 	res, err := http.Get(s.api + "/v1/sagas/" + id)
 	if err != nil {
@@ -133,33 +140,33 @@ func (s system) status(id string) (string, error) {
 	return saga.Status, json.NewDecoder(res.Body).Decode(&saga)
 }
 
-// becomes waits until an order has a status.
-func (s system) becomes(t *testing.T, id, want string) {
+// waitForStatus waits until an order has a status.
+func (s system) waitForStatus(t *testing.T, id, want string) {
 	t.Helper()
-	eventually(t, 30*time.Second, id+" is "+want, func() error {
+	poll(t, 30*time.Second, id+" is "+want, func() error {
 		got, err := s.status(id)
 		if err == nil && got != want {
-			err = fmt.Errorf("it is %q", got)
+			err = fmt.Errorf("its status is %q", got)
 		}
 		return err
 	})
 }
 
-// place sends an order to ordersaga's own API.
+// place places an order through ordersaga's own API.
 func (s system) place(t *testing.T, o map[string]any) {
 	t.Helper()
 	body, err := json.Marshal(o)
-	must(t, err)
+	noError(t, err)
 	res, err := http.Post(s.api+"/v1/orders", "application/json", bytes.NewReader(body))
-	must(t, err)
+	noError(t, err)
 	defer res.Body.Close()
 	if res.StatusCode >= 300 {
-		text, _ := io.ReadAll(res.Body) // only for the message
+		text, _ := io.ReadAll(res.Body) // an incomplete text is good enough for the message
 		t.Fatalf("place order: %s: %s", res.Status, text)
 	}
 }
 
-// output is a child's, read while it is written.
+// output collects the output of a child process. It is safe for concurrent use.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -177,27 +184,29 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-func must(t *testing.T, err error) {
+// This module does not depend on ordersaga's, so it cannot use its testkit.
+
+func noError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 }
 
-// eventually polls until f succeeds.
-func eventually(t *testing.T, within time.Duration, what string, f func() error) {
+// poll calls f until it returns nil, and stops the test if that takes longer than within.
+func poll(t *testing.T, within time.Duration, what string, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(within)
+	deadline := time.After(within)
 	for {
 		err := f()
 		if err == nil {
 			return
 		}
 		select {
-		case <-late:
-			t.Fatalf("%s: not within %s: %v", what, within, err)
+		case <-deadline:
+			t.Fatalf("timed out after %s waiting for: %s: %v", within, what, err)
 		case <-tick.C:
 		}
 	}
