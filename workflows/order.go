@@ -48,9 +48,9 @@ func Shipping(step string) bool {
 	return step == StepShip || step == StepCarrier || step == StepConfirm
 }
 
-// Rests reports, by its custom status, whether a saga that waits can only be
+// AwaitsExternal reports, by its custom status, whether a saga that waits can only be
 // brought on from outside: by a person, the carrier, or the end of their time.
-func Rests(customStatus string) bool {
+func AwaitsExternal(customStatus string) bool {
 	return customStatus == StepApprove || customStatus == StepCarrier || saga.IsParked(customStatus)
 }
 

@@ -16,81 +16,84 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// Hub is the workflow client of durabletask-go. The embedded backend and a
-// Dapr sidecar's gRPC client both have it.
-type Hub interface {
+// TaskHub is the workflow client of durabletask-go. Both the embedded backend and
+// a Dapr sidecar's gRPC client implement it.
+type TaskHub interface {
 	backend.TaskHubClient
+	// ListInstanceIDs returns a page of the ids of all instances.
 	ListInstanceIDs(context.Context, ...api.ListInstanceIDsOptions) (*protos.ListInstanceIDsResponse, error)
+	// GetInstanceHistory returns an instance's events, oldest first.
 	GetInstanceHistory(context.Context, api.InstanceID) (*protos.GetInstanceHistoryResponse, error)
 }
 
-// Client is the managing half of an Engine over any Hub: it gives both engines
-// the same answers and the same errors.
-type Client struct{ Hub Hub }
+// Client implements the management methods of Engine on top of a TaskHub, so that
+// both engines return the same results and errors. It is safe for concurrent use
+// if its Hub is.
+type Client struct{ Hub TaskHub }
 
 // Start implements Engine.
 func (c Client) Start(ctx context.Context, workflow, id string, input any) error {
 	_, err := c.Hub.ScheduleNewWorkflow(ctx, workflow, api.WithInstanceID(api.InstanceID(id)), api.WithInput(input))
-	return mapped(err, "start", id)
+	return mapError(err, "start", id)
 }
 
 // Get implements Engine.
 func (c Client) Get(ctx context.Context, id string) (Instance, error) {
 	m, err := c.Hub.FetchWorkflowMetadata(ctx, api.InstanceID(id))
 	if err != nil {
-		return Instance{}, mapped(err, "read", id)
+		return Instance{}, mapError(err, "read", id)
 	}
 	return instanceOf(m), nil
 }
 
 // Wait implements Engine.
 func (c Client) Wait(ctx context.Context, id string) (Instance, error) {
-	if _, err := c.Get(ctx, id); err != nil { // Dapr waits for an unknown one to come
+	if _, err := c.Get(ctx, id); err != nil { // Dapr would wait until an unknown instance is created
 		return Instance{}, err
 	}
 	m, err := c.Hub.WaitForWorkflowCompletion(ctx, api.InstanceID(id))
 	if err != nil {
-		return Instance{}, mapped(err, "wait for", id)
+		return Instance{}, mapError(err, "wait for", id)
 	}
 	return instanceOf(m), nil
 }
 
 // Raise implements Engine.
 func (c Client) Raise(ctx context.Context, id, event string, payload any) error {
-	if err := c.alive(ctx, id); err != nil {
+	if err := c.checkRunning(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.RaiseEvent(ctx, api.InstanceID(id), event, api.WithEventPayload(payload)), "send "+event+" to", id)
+	return mapError(c.Hub.RaiseEvent(ctx, api.InstanceID(id), event, api.WithEventPayload(payload)), "send "+event+" to", id)
 }
 
 // Suspend implements Engine.
 func (c Client) Suspend(ctx context.Context, id, reason string) error {
-	if err := c.alive(ctx, id); err != nil {
+	if err := c.checkRunning(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.SuspendWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "suspend", id)
+	return mapError(c.Hub.SuspendWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "suspend", id)
 }
 
 // Resume implements Engine.
 func (c Client) Resume(ctx context.Context, id, reason string) error {
-	if err := c.alive(ctx, id); err != nil {
+	if err := c.checkRunning(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.ResumeWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "resume", id)
+	return mapError(c.Hub.ResumeWorkflow(ctx, api.InstanceID(id), text.Cut(reason, text.Max)), "resume", id)
 }
 
 // Terminate implements Engine.
 func (c Client) Terminate(ctx context.Context, id, reason string) error {
-	if err := c.alive(ctx, id); err != nil {
+	if err := c.checkRunning(ctx, id); err != nil {
 		return err
 	}
-	return mapped(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(text.Cut(reason, text.Max))), "terminate", id)
+	return mapError(c.Hub.TerminateWorkflow(ctx, api.InstanceID(id), api.WithOutput(text.Cut(reason, text.Max))), "terminate", id)
 }
 
-// alive returns ErrNotFound, ErrEnded or ErrStalled for an instance that cannot
-// receive anything: the SDK drops such events without a word, or Dapr refuses
+// checkRunning returns ErrNotFound, ErrEnded or ErrStalled for an instance that
+// cannot receive anything. The SDK drops such events silently, or Dapr rejects
 // them.
-func (c Client) alive(ctx context.Context, id string) error {
+func (c Client) checkRunning(ctx context.Context, id string) error {
 	i, err := c.Get(ctx, id)
 	switch {
 	case err != nil:
@@ -105,7 +108,7 @@ func (c Client) alive(ctx context.Context, id string) error {
 
 // Purge implements Engine.
 func (c Client) Purge(ctx context.Context, id string) error {
-	// Looked at before: the SDK takes an instance that has not begun for none.
+	// Checked first: the SDK does not find an instance that has not begun.
 	i, err := c.Get(ctx, id)
 	if err == nil && !i.Status.Ended() {
 		err = fmt.Errorf("purge saga %s: %w", id, ErrNotCompleted)
@@ -113,13 +116,13 @@ func (c Client) Purge(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return mapped(c.Hub.PurgeWorkflowState(ctx, api.InstanceID(id)), "purge", id)
+	return mapError(c.Hub.PurgeWorkflowState(ctx, api.InstanceID(id)), "purge", id)
 }
 
 // Rerun implements Engine.
 func (c Client) Rerun(ctx context.Context, id string, eventID int) (string, error) {
 	newID, err := c.Hub.RerunWorkflowFromEvent(ctx, api.InstanceID(id), uint32(eventID))
-	return string(newID), mapped(err, "rerun", id)
+	return string(newID), mapError(err, "rerun", id)
 }
 
 // List implements Engine.
@@ -139,7 +142,7 @@ func (c Client) List(ctx context.Context, cursor string, limit int) ([]string, s
 func (c Client) History(ctx context.Context, id string) ([]Event, error) {
 	res, err := c.Hub.GetInstanceHistory(ctx, api.InstanceID(id))
 	if err != nil {
-		return nil, mapped(err, "read history of", id)
+		return nil, mapError(err, "read history of", id)
 	}
 	out := make([]Event, len(res.GetEvents()))
 	for i, e := range res.GetEvents() {
@@ -148,21 +151,23 @@ func (c Client) History(ctx context.Context, id string) ([]Event, error) {
 	return out, nil
 }
 
-// StalledActor is what Dapr 1.18.2 says of a call to a stalled saga's actor
-// (pkg/actors/targets/errors/stalled.go).
+// StalledActor is part of the error text that Dapr 1.18.2 returns for a call to a
+// stalled saga's actor (pkg/actors/targets/errors/stalled.go).
 const StalledActor = "actor is stalled"
 
-func mapped(err error, what, id string) error {
+// mapError returns err as one of this package's errors if it stands for one, with
+// the operation and the saga's id in front.
+func mapError(err error, what, id string) error {
 	if err == nil {
 		return nil
 	}
-	// Through gRPC only a code or the text arrives.
+	// gRPC transports only a code and the text.
 	switch status.Code(err) {
 	case codes.AlreadyExists:
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrActive)
 	case codes.NotFound:
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrNotFound)
-	case codes.DeadlineExceeded: // the other side's clock may say so a moment before our context does
+	case codes.DeadlineExceeded: // the server's clock may reach the deadline before our context does
 		return fmt.Errorf("%s saga %s: %w: %w", what, id, context.DeadlineExceeded, err)
 	default:
 	}
@@ -170,7 +175,8 @@ func mapped(err error, what, id string) error {
 		return fmt.Errorf("%s saga %s: %w", what, id, ErrStalled)
 	}
 	for from, to := range map[error]error{
-		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive, api.ErrNotCompleted: ErrNotCompleted, api.ErrStalled: ErrStalled,
+		api.ErrInstanceNotFound: ErrNotFound, api.ErrDuplicateInstance: ErrActive,
+		api.ErrNotCompleted: ErrNotCompleted, api.ErrStalled: ErrStalled,
 	} {
 		if errors.Is(err, from) || strings.Contains(err.Error(), from.Error()) {
 			return fmt.Errorf("%s saga %s: %w", what, id, to)
@@ -193,7 +199,7 @@ func instanceOf(m *protos.WorkflowMetadata) Instance {
 	}
 }
 
-// rawJSON passes JSON on and quotes what is none.
+// rawJSON returns s if it is JSON, and s as a JSON string otherwise.
 func rawJSON(s string) json.RawMessage {
 	if s == "" {
 		return nil
@@ -213,7 +219,8 @@ func eventOf(e *protos.HistoryEvent) Event {
 	relates := func(id int32) { n := int(id); out.RelatesTo = &n }
 	switch t := e.GetEventType().(type) {
 	case *protos.HistoryEvent_ExecutionStarted:
-		out.Type, out.Name, out.Data = "ExecutionStarted", t.ExecutionStarted.GetName(), rawJSON(t.ExecutionStarted.GetInput().GetValue())
+		out.Type, out.Name = "ExecutionStarted", t.ExecutionStarted.GetName()
+		out.Data = rawJSON(t.ExecutionStarted.GetInput().GetValue())
 	case *protos.HistoryEvent_ExecutionCompleted:
 		out.Type, out.Data = "ExecutionCompleted", rawJSON(t.ExecutionCompleted.GetResult().GetValue())
 		out.Error = t.ExecutionCompleted.GetFailureDetails().GetErrorMessage()

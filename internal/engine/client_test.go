@@ -33,15 +33,15 @@ func TestErrorsOfBothEngines(t *testing.T) {
 		{status.Error(codes.Internal, "failed to add event: actor is stalled"), ErrStalled},
 		{status.Error(codes.Unknown, "rpc: "+api.ErrStalled.Error()), ErrStalled},
 	} {
-		if got := mapped(c.err, "read", "o"); !errors.Is(got, c.want) {
+		if got := mapError(c.err, "read", "o"); !errors.Is(got, c.want) {
 			t.Errorf("%v is %v, want %v", c.err, got, c.want)
 		}
 	}
-	if mapped(nil, "read", "o") != nil {
+	if mapError(nil, "read", "o") != nil {
 		t.Error("an error out of nothing")
 	}
 	other := errors.New("disk on fire")
-	if got := mapped(other, "read", "o"); !errors.Is(got, other) || errors.Is(got, ErrNotFound) {
+	if got := mapError(other, "read", "o"); !errors.Is(got, other) || errors.Is(got, ErrNotFound) {
 		t.Errorf("%v", got)
 	}
 }

@@ -1,6 +1,6 @@
-// Package engine runs sagas durably. One Engine has two implementations: the
-// embedded one in this process, and Dapr behind a sidecar. Workflows,
-// activities, intake and API see this interface and never know which.
+// Package engine defines the interface of a durable workflow engine. It has two
+// implementations: package embedded in this process, and package dapr behind a
+// sidecar. Workflows, activities, intake and API use only this interface.
 package engine
 
 import (
@@ -12,88 +12,105 @@ import (
 	"github.com/dapr/durabletask-go/task"
 )
 
-// Errors that both engines answer with.
+// Errors that both engines return, wrapped. Compare them with errors.Is.
 var (
-	ErrNotFound     = errors.New("no saga has this id")
-	ErrActive       = errors.New("a saga with this id is running")
+	// ErrNotFound means that no instance has the id.
+	ErrNotFound = errors.New("no saga has this id")
+	// ErrActive means that the id of a new instance is in use by a running one.
+	ErrActive = errors.New("a saga with this id is running")
+	// ErrNotCompleted means that the operation requires an ended instance.
 	ErrNotCompleted = errors.New("the saga has not ended yet")
-	ErrEnded        = errors.New("the saga has ended")
-	ErrBadCursor    = errors.New("the cursor was not made by a list call")
-	ErrAway         = errors.New("the engine does not answer now; try again")
-	ErrUnsupported  = errors.New("the engine cannot do this")
-	ErrInMemory     = errors.New("the state of the last saga of this id is gone from the store, and a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
-	ErrStalled      = errors.New("the saga is stalled, and takes nothing in until the cause is gone; most often its history has outgrown the Dapr sidecar's max-body-size: " +
-		"raise that and restart the sidecars, and it goes on by itself (the history's last event names the cause; docs/operations.md, Stalled sagas)")
+	// ErrEnded means that the instance can no longer receive anything.
+	ErrEnded = errors.New("the saga has ended")
+	// ErrBadCursor means that List was called with a cursor it did not return.
+	ErrBadCursor = errors.New("the cursor was not returned by a list call")
+	// ErrAway means that the engine cannot be reached at the moment.
+	ErrAway = errors.New("the engine does not respond at the moment; try again")
+	// ErrUnsupported means that this engine does not implement the operation.
+	ErrUnsupported = errors.New("the engine does not support this")
+	// ErrInMemory means that a Dapr sidecar has an instance in memory whose state
+	// was deleted from the store.
+	ErrInMemory = errors.New("the state of the last saga with this id was deleted from the store, " +
+		"but a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
+	// ErrStalled means that Dapr does not run the instance; see Stalled.
+	ErrStalled = errors.New("the saga is stalled, and accepts nothing until the cause is removed; " +
+		"most often its history has outgrown the Dapr sidecar's max-body-size: " +
+		"raise that and restart the sidecars, and it continues by itself " +
+		"(the history's last event names the cause; docs/operations.md, Stalled sagas)")
 )
 
 // Engine runs a registry of workflows and activities, and manages their
 // instances. All methods are safe for concurrent use.
 type Engine interface {
-	// Run executes work until ctx ends, then finishes what is in progress and
-	// returns nil. Instances that wait stay where they are.
+	// Run executes work until ctx ends, then finishes the work items in progress
+	// and returns nil. Waiting instances continue at the next Run.
 	Run(ctx context.Context, registry *task.TaskRegistry) error
 
-	// Start begins an instance. The start is durable when it returns.
-	// ErrActive if one with this id is running; what happens with the id of an
-	// ended instance differs by engine, so callers check before.
+	// Start creates an instance. The start is durable when it returns. The error
+	// is ErrActive if an instance with this id is running. The result for the id
+	// of an ended instance differs by engine, so callers check first.
 	Start(ctx context.Context, workflow, id string, input any) error
-	// Get reads an instance, or ErrNotFound.
+	// Get returns an instance, or ErrNotFound.
 	Get(ctx context.Context, id string) (Instance, error)
-	// Wait blocks until the instance has ended.
+	// Wait blocks until the instance has ended, and returns it.
 	Wait(ctx context.Context, id string) (Instance, error)
-	// Raise sends an event. It is kept until the workflow asks for it.
-	// ErrNotFound, or ErrEnded if nobody can receive it any more, or ErrStalled.
+	// Raise sends an event. The event is kept until the workflow waits for it. The
+	// error is ErrNotFound, ErrEnded or ErrStalled if the instance cannot receive
+	// it.
 	Raise(ctx context.Context, id, event string, payload any) error
-	// Suspend stops an instance from going on; Resume lets it. To suspend what is
-	// suspended changes nothing, nor does to resume what is not, whichever client
-	// does: one resumption ends any number of suspensions.
+	// Suspend pauses an instance. Suspending a suspended instance has no effect.
+	// Errors are those of Raise.
 	Suspend(ctx context.Context, id, reason string) error
+	// Resume continues a suspended instance, however often it was suspended.
+	// Resuming another instance has no effect. Errors are those of Raise.
 	Resume(ctx context.Context, id, reason string) error
-	// Terminate ends an instance where it stands: nothing is compensated. Like
-	// the two above it says ErrStalled of one that is.
+	// Terminate ends an instance in its current state: nothing is compensated.
+	// Errors are those of Raise.
 	Terminate(ctx context.Context, id, reason string) error
-	// Purge forgets an ended instance; ErrNotCompleted otherwise.
+	// Purge deletes an ended instance. The error is ErrNotCompleted for another.
 	Purge(ctx context.Context, id string) error
-	// Rerun starts a new instance from a copy of the history up to the given
-	// event, and returns its id.
+	// Rerun starts a new instance from a copy of the history of an ended one, up
+	// to the event with the given id, and returns the new instance's id.
 	Rerun(ctx context.Context, id string, eventID int) (newID string, err error)
-	// List pages through the ids of all instances, in a stable order.
+	// List returns a page of at most limit ids of all instances, in a stable
+	// order. The first page has cursor ""; next is "" after the last.
 	List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error)
-	// History returns what has happened to an instance, oldest first.
+	// History returns the events of an instance, oldest first.
 	History(ctx context.Context, id string) ([]Event, error)
-	// Stats counts live instances and those that only wait for an event.
+	// Stats counts instances.
 	Stats(ctx context.Context) (Stats, error)
 }
 
 // OnTerminated is called for each instance that a client has terminated, before
-// the instance ends: after that the client may purge it. An error keeps the
-// instance from ending, and the call is repeated. It may be called more than once
-// for one termination, for instances that are no sagas, and concurrently. Nil is
-// not called.
+// the instance ends: after that the client may purge it. While it returns an
+// error the instance does not end, and the call is repeated. It may be called
+// more than once for one termination, for instances that are not sagas, and
+// concurrently. nil disables it.
 type OnTerminated func(ctx context.Context, id, reason string) error
 
-// RuntimeStatus is the engine's view of an instance; the business status is in
-// the orders read model.
+// RuntimeStatus is the engine's status of an instance. The business status is in
+// the orders table.
 type RuntimeStatus string
 
 // Runtime statuses.
 const (
-	Pending   RuntimeStatus = "PENDING"
-	Running   RuntimeStatus = "RUNNING"
-	Suspended RuntimeStatus = "SUSPENDED"
-	// Stalled: Dapr does not run it, and takes neither events nor a termination
-	// in, until the cause is gone: its history is too large for the sidecar, or no
-	// worker has its version. It has not ended, and goes on by itself then.
+	Pending   RuntimeStatus = "PENDING"   // created, and not run yet
+	Running   RuntimeStatus = "RUNNING"   // also while it waits
+	Suspended RuntimeStatus = "SUSPENDED" // paused by a client
+	// Stalled means that Dapr does not run the instance, and accepts neither
+	// events nor a termination, until the cause is removed: its history is too
+	// large for the sidecar, or no worker has its version. The instance has not
+	// ended, and continues by itself then.
 	Stalled    RuntimeStatus = "STALLED"
-	Completed  RuntimeStatus = "COMPLETED"
-	Failed     RuntimeStatus = "FAILED"
-	Terminated RuntimeStatus = "TERMINATED"
+	Completed  RuntimeStatus = "COMPLETED"  // the workflow returned
+	Failed     RuntimeStatus = "FAILED"     // the workflow returned an error
+	Terminated RuntimeStatus = "TERMINATED" // ended by a client
 )
 
-// Ended reports whether the instance will not go on.
+// Ended reports whether the instance is in a final status.
 func (s RuntimeStatus) Ended() bool { return s == Completed || s == Failed || s == Terminated }
 
-// Instance is one workflow instance.
+// Instance describes one workflow instance.
 type Instance struct {
 	ID           string          `json:"id"`
 	Workflow     string          `json:"workflow"`
@@ -108,23 +125,23 @@ type Instance struct {
 
 // Event is one entry of an instance's history.
 type Event struct {
-	ID        int             `json:"id"` // sequence number of an action, or -1
+	ID        int             `json:"id"` // number of the action that the event schedules, or -1
 	At        time.Time       `json:"at"`
-	Type      string          `json:"type"`           // e.g. TaskScheduled
-	Name      string          `json:"name,omitempty"` // of the activity, event or timer
-	RelatesTo *int            `json:"relatesTo,omitempty"`
-	Data      json.RawMessage `json:"data,omitempty"` // input, result or payload
+	Type      string          `json:"type"`                // e.g. TaskScheduled
+	Name      string          `json:"name,omitempty"`      // of the activity, event or timer
+	RelatesTo *int            `json:"relatesTo,omitempty"` // ID of the event that scheduled what this one completes
+	Data      json.RawMessage `json:"data,omitempty"`      // input, result or payload
 	Error     string          `json:"error,omitempty"`
-	FireAt    *time.Time      `json:"fireAt,omitempty"`
+	FireAt    *time.Time      `json:"fireAt,omitempty"` // of a TimerCreated
 }
 
-// Stats describes the engine's load.
+// Stats counts an engine's instances.
 type Stats struct {
-	Live    int // not ended
-	Waiting int // of those, no step in progress: they wait for an event or a timer
-	// Resting is how many of the waiting ones a person or the carrier has to bring
-	// on: no step is under way, nor is one to be tried again.
-	Resting int
-	// ByOrder says that orders were counted, also those that have no saga.
+	Live    int // have not ended
+	Waiting int // those of Live without a step in progress: they wait for an event or a timer
+	// AwaitingExternal counts those of Waiting that only an operator, a customer or
+	// the carrier can continue: no step is in progress or about to be retried.
+	AwaitingExternal int
+	// ByOrder means that orders were counted, including those without a saga.
 	ByOrder bool
 }

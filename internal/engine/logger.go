@@ -7,9 +7,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Logger adapts zerolog to the SDK. What the SDK calls info is one line per
-// saga, which is debug to an operator.
-func Logger(log zerolog.Logger) backend.Logger { return logger{log} }
+// Logger returns an SDK logger that writes to log. The SDK's info level has one
+// line per saga, so it is written at debug level, and debug at trace.
+func Logger(log zerolog.Logger) backend.Logger { return logger{log: log} }
 
 type logger struct{ log zerolog.Logger }
 

@@ -7,23 +7,24 @@ import (
 	"github.com/dapr/durabletask-go/api/protos"
 )
 
-// ForSDK is what the SDK (durabletask-go v0.12.1) is given of an instance's
-// history and of a turn's new events. Each engine runs all workflow code behind
-// it, so it holds whichever client has sent an event, and at a replay. The
-// arguments are not changed; what is left out stays in the history.
+// ForSDK filters an instance's history and a turn's new events for the SDK
+// (durabletask-go v0.12.1), to work around three of its defects. Each engine runs
+// all workflow code behind it, so that it applies to events of every client, and
+// to replays. It does not change its arguments; what it leaves out stays in the
+// history.
 //
-// terminated: there is a termination, and only that is given. Run without the
-// history it ends the instance and nothing else: the SDK never ends one that is
-// suspended, and lets the workflow code go on beside the end with what arrived
-// in the same turn.
+// If there is a termination, terminated is true and the result has only that
+// event. Run without the history, it ends the instance and has no other effect.
+// Otherwise the SDK would never end a suspended instance, and would run workflow
+// code with the events that arrived in the same turn.
 //
-// To suspend what is suspended, and to resume what is not, changes nothing. The
-// SDK would keep the second suspension back until the instance is resumed, then
-// suspend it again, and lose all that it kept back behind it: answers of
+// A suspension of a suspended instance, and a resumption of another, is left out.
+// Otherwise the SDK would hold the second suspension back until the instance is
+// resumed, suspend it again, and lose what it had held back behind it: results of
 // activities, events, timers.
 //
-// A suspension that is over is left out, with its resumption, if the SDK would
-// lose an event by it: see overtaken.
+// A finished suspension is left out, with its resumption, if the SDK would lose
+// an event because of it: see overtaken.
 func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.HistoryEvent, terminated bool) {
 	for _, events := range [][]*protos.HistoryEvent{added, history} {
 		for i, e := range events {
@@ -41,13 +42,13 @@ func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.History
 	return past, turn, false
 }
 
-// EndsTerminated is why the answer to a turn ends an instance as terminated, as the
-// client wrote it, and whether it does.
+// EndsTerminated reports whether the response to a turn ends an instance as
+// terminated, and returns the reason as the client wrote it.
 func EndsTerminated(answer *protos.WorkflowResponse) (reason string, ok bool) {
 	for _, a := range answer.GetActions() {
 		if end := a.GetCompleteWorkflow(); end.GetWorkflowStatus() == protos.OrchestrationStatus_ORCHESTRATION_STATUS_TERMINATED {
 			reason = end.GetResult().GetValue()
-			if err := json.Unmarshal([]byte(reason), &reason); err != nil { // not every client quotes it
+			if err := json.Unmarshal([]byte(reason), &reason); err != nil { // some clients do not quote it
 				return end.GetResult().GetValue(), true
 			}
 			return reason, true
@@ -56,13 +57,13 @@ func EndsTerminated(answer *protos.WorkflowResponse) (reason string, ok bool) {
 	return "", false
 }
 
-// overtaken are the indexes, counted through both, of suspensions and their
-// resumptions between which an event was raised and a timer fired after it. The
-// SDK gives all that it kept back to the workflow's tasks before the workflow
-// goes on: if the timer is that of the wait for the event, the wait ends as timed
-// out, and the event is lost. Without the two, the workflow sees one after the
-// other. All other suspensions stay, so that what was recorded with them replays
-// as it was.
+// overtaken returns the indexes, counted through both slices, of suspensions and
+// their resumptions between which an event was raised and a timer fired after it.
+// The SDK delivers everything it held back to the workflow's tasks before the
+// workflow continues. If the timer is the time-out of the wait for the event, the
+// wait times out and the event is lost. Without the suspension and the resumption,
+// the workflow receives one after the other. All other suspensions stay, so that
+// histories recorded with them replay unchanged.
 func overtaken(past, turn []*protos.HistoryEvent) (places []int) {
 	begun, raised, lost := -1, false, false
 	for i := range len(past) + len(turn) {
@@ -91,7 +92,8 @@ func at(past, turn []*protos.HistoryEvent, i int) *protos.HistoryEvent {
 	return turn[i-len(past)]
 }
 
-// without copies events less those at the indexes; the first event has index first.
+// without returns a copy of events without those at the given indexes; the first
+// event has index first.
 func without(events []*protos.HistoryEvent, places []int, first int) []*protos.HistoryEvent {
 	kept := make([]*protos.HistoryEvent, 0, len(events))
 	for i, e := range events {
@@ -102,8 +104,8 @@ func without(events []*protos.HistoryEvent, places []int, first int) []*protos.H
 	return kept
 }
 
-// withoutRepeats leaves out what suspends a suspended instance or resumes one
-// that is not. Without any it returns events as they are.
+// withoutRepeats leaves out events that suspend a suspended instance, or resume
+// one that is not suspended. Without such events it returns events itself.
 func withoutRepeats(events []*protos.HistoryEvent, suspended *bool) []*protos.HistoryEvent {
 	repeats := func(e *protos.HistoryEvent) bool {
 		suspends, resumes := e.GetExecutionSuspended() != nil, e.GetExecutionResumed() != nil

@@ -569,7 +569,7 @@ func (g *game) watchLive(ctx context.Context, over <-chan struct{}) {
 		st, err := g.parts.Engine.Stats(ctx)
 		must(g, err)
 		// Intake and the reconciler may both take the same room, and no more.
-		if live := st.Live - st.Resting; live > 2*g.worker.MaxLive {
+		if live := st.Live - st.AwaitingExternal; live > 2*g.worker.MaxLive {
 			g.violated("max live: more than twice %d sagas are live", g.worker.MaxLive)
 		}
 	}
@@ -630,14 +630,14 @@ func (g *game) rest(ctx context.Context) {
 		if is := state(records, queued); is != was {
 			was, changed = is, time.Now()
 		}
-		if len(open) == 0 && queued == 0 && stats.Live == stats.Resting {
+		if len(open) == 0 && queued == 0 && stats.Live == stats.AwaitingExternal {
 			return
 		}
-		if time.Since(changed) > time.Second && stats.Live != stats.Resting {
+		if time.Since(changed) > time.Second && stats.Live != stats.AwaitingExternal {
 			g.resume(ctx)
 		}
 		// Once no saga moves by itself, the reconciler's time has come.
-		if stats.Live == stats.Resting {
+		if stats.Live == stats.AwaitingExternal {
 			if quiet++; quiet%60 == 10 {
 				g.reconcile(ctx)
 			}

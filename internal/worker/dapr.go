@@ -75,7 +75,7 @@ func loadOf(registry *fleet.Registry, depth func(context.Context) (deadletter.De
 			l.Live -= min(l.Queued, d.Visible+d.InFlight)
 		}
 		rest := l.Idle + l.Shipping
-		c.Stats = engine.Stats{Live: l.Live, Waiting: rest, Resting: rest, ByOrder: true}
+		c.Stats = engine.Stats{Live: l.Live, Waiting: rest, AwaitingExternal: rest, ByOrder: true}
 		workers, err := registry.Workers(ctx)
 		for _, w := range workers {
 			if w.Alive(time.Now()) {

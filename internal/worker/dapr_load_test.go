@@ -40,8 +40,8 @@ func TestLostOrdersFindRoom(t *testing.T) {
 		{byOrder, 3, 1},
 		{byOrder, 1, -1},
 		{byOrder, 9, 4}, // the index is a moment behind
-		{engine.Stats{Live: 6, Resting: 3}, 6, 1},
-		{engine.Stats{Live: 6, Resting: 3, ByOrder: true}, 2, 3},
+		{engine.Stats{Live: 6, AwaitingExternal: 3}, 6, 1},
+		{engine.Stats{Live: 6, AwaitingExternal: 3, ByOrder: true}, 2, 3},
 	} {
 		if n := worker.RoomForLost(c.st, maxLive, c.lost); n != c.room {
 			t.Errorf("%+v, %d of them lost: room for %d, want %d", c.st, c.lost, n, c.room)

@@ -200,7 +200,7 @@ var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey, Installation: w.Installation}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: Folder(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, Rests: workflows.Rests, Terminated: reconcile.Terminated(p.Store.SagaTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: Folder(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, AwaitsExternal: workflows.AwaitsExternal, Terminated: reconcile.Terminated(p.Store.SagaTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
@@ -399,7 +399,7 @@ func (w *Worker) roomForLost(ctx context.Context, lost int) int {
 // roomForLost: where orders are counted, those without a saga are among them,
 // and there would never be room again once they are more than maxLive.
 func roomForLost(st engine.Stats, maxLive, lost int) int {
-	live := st.Live - st.Resting
+	live := st.Live - st.AwaitingExternal
 	if st.ByOrder {
 		live -= min(lost, live)
 	}

@@ -124,11 +124,11 @@ func TestMaxLive(t *testing.T) {
 	for n := range 10 {
 		publish(fmt.Sprint("dear-", n), 200_000)
 	}
-	is("all wait for approval", engine.Stats{Live: 10, Waiting: 10, Resting: 10}, "0")
+	is("all wait for approval", engine.Stats{Live: 10, Waiting: 10, AwaitingExternal: 10}, "0")
 	for n := range 10 {
 		publish(fmt.Sprint("o-", n), 1)
 	}
-	is("four back off", engine.Stats{Live: 14, Waiting: 14, Resting: 10}, "6")
+	is("four back off", engine.Stats{Live: 14, Waiting: 14, AwaitingExternal: 10}, "6")
 }
 
 // TestMaxLiveByOrders is TestMaxLive where sagas are counted by their orders, now

@@ -20,7 +20,7 @@ import (
 // sidecar is a fake one, as far as a canary sees it.
 type sidecar struct {
 	daprclient.Client
-	engine.Hub
+	engine.TaskHub
 
 	mu                     sync.Mutex
 	dead, stuck, storeless bool

@@ -123,7 +123,7 @@ func damaged(err error) bool {
 	return strings.Contains(err.Error(), "declared in metadata") && strings.Contains(err.Error(), "missing from state store")
 }
 
-var _ engine.Hub = hub{}
+var _ engine.TaskHub = hub{}
 
 func (h hub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...api.NewWorkflowOptions) (api.InstanceID, error) {
 	name, ok := workflow.(string)

@@ -18,39 +18,41 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// archiveName is the archive's file, beside the journal's.
+// archiveName is the file name of the archive, in the journal's directory.
 const archiveName = "ended.db"
 
-// Its buckets: the sagas by id, each with when it ended before its state as in
-// a snapshot; and their ids by when they ended, for retention.
+// The archive's buckets: bucketSagas has the sagas by id, each as
+// encodeArchived writes it. bucketEnded has their ids by the time at which they
+// ended, for retention.
 var (
 	bucketSagas = []byte("sagas")
 	bucketEnded = []byte("ended")
 )
 
-// archive keeps ended sagas on disk, indexed by id and by when they ended, so
-// that neither memory nor snapshots grow with them. Its writes are on disk when
-// they return. A nil archive is empty and takes nothing.
+// archive keeps ended sagas on disk, indexed by id and by the time at which they
+// ended, so that neither memory nor snapshots grow with them. Its writes are
+// durable when they return. A nil archive is empty, and accepts only empty
+// writes. It is safe for concurrent use.
 type archive struct {
 	db *bolt.DB
-	// readers is held by who reads or writes, and alone by who scrubs: pages that
-	// somebody may still read must stay.
+	// readers is held shared by reads and writes, and exclusively by scrub, which
+	// overwrites pages that must not be in use.
 	readers sync.RWMutex
 }
 
-// ended is a saga to be archived.
-type ended struct {
+// archivedSaga is a saga in the archive.
+type archivedSaga struct {
 	id    string
-	at    int64 // when it ended, in Unix seconds
-	state []byte
+	at    int64  // when it ended, in Unix seconds
+	state []byte // as in a snapshot
 }
 
 func openArchive(dir string) (a *archive, err error) {
 	path := filepath.Join(dir, archiveName)
-	err = guard(path, func() error {
+	err = withDamageAsError(path, func() error {
 		db, err := bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:      time.Second,          // the journal's lock is what keeps others out
-			FreelistType: bolt.FreelistMapType, // what retention frees is found again at once
+			Timeout:      time.Second,          // the journal's lock excludes other processes
+			FreelistType: bolt.FreelistMapType, // pages that retention frees are found again quickly
 		})
 		if err != nil {
 			return asDamage(err)
@@ -62,7 +64,7 @@ func openArchive(dir string) (a *archive, err error) {
 			return nil
 		})
 		if err != nil || there {
-			return err // without a write: the disk may be full
+			return err // do not write: the disk may be full
 		}
 		return db.Update(func(tx *bolt.Tx) error {
 			_, err1 := tx.CreateBucketIfNotExists(bucketSagas)
@@ -76,11 +78,11 @@ func openArchive(dir string) (a *archive, err error) {
 	return a, nil
 }
 
-// errDamaged says that the archive's file is not what was written.
-var errDamaged = errors.New("it is damaged")
+// errDamaged means that the archive's file is not what was written.
+var errDamaged = errors.New("the file is damaged")
 
-// asDamage takes what keeps bbolt from opening a file for damage, but for what
-// the system says.
+// asDamage marks an error of opening the file as damage, unless the operating
+// system returned it.
 func asDamage(err error) error {
 	if _, ok := errors.AsType[*fs.PathError](err); ok || errors.Is(err, bolterrors.ErrTimeout) {
 		return err
@@ -88,9 +90,10 @@ func asDamage(err error) error {
 	return fmt.Errorf("%w: %w", errDamaged, err)
 }
 
-// guard names the file in errors. bbolt panics at pages that are not what they
-// should be, and the processor faults at those that are missing.
-func guard(path string, f func() error) (err error) {
+// withDamageAsError calls f and turns its panics into errDamaged: bbolt panics at
+// invalid pages, and the processor faults at missing ones. It adds the file's
+// path, and for damage the commands that help, to every error.
+func withDamageAsError(path string, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if v := recover(); v != nil {
@@ -102,7 +105,8 @@ func guard(path string, f func() error) (err error) {
 		err = fmt.Errorf("archive of ended sagas %s: %w", path, err)
 		if errors.Is(err, errDamaged) {
 			data := filepath.Dir(filepath.Dir(path))
-			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` tells more, `ordersaga engine repair --data-dir %[2]s` saves what can be read", err, data)
+			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` lists the damage, "+
+				"`ordersaga engine repair --data-dir %[2]s` saves what can be read", err, data)
 		}
 	}()
 	return f()
@@ -115,27 +119,28 @@ func (a *archive) close() error {
 	return a.db.Close()
 }
 
-// view and update run f in a transaction.
+// view runs f in a read-only transaction.
 func (a *archive) view(f func(sagas, ended *bolt.Bucket) error) error {
 	a.readers.RLock()
 	defer a.readers.RUnlock()
-	return guard(a.db.Path(), func() error {
-		return a.db.View(func(tx *bolt.Tx) error { return within(tx, f) })
+	return withDamageAsError(a.db.Path(), func() error {
+		return a.db.View(func(tx *bolt.Tx) error { return withBuckets(tx, f) })
 	})
 }
 
+// update runs f in a read-write transaction, which is durable when it returns.
 func (a *archive) update(f func(sagas, ended *bolt.Bucket) error) error {
 	a.readers.RLock()
 	defer a.readers.RUnlock()
-	return guard(a.db.Path(), func() error {
-		return a.db.Update(func(tx *bolt.Tx) error { return within(tx, f) })
+	return withDamageAsError(a.db.Path(), func() error {
+		return a.db.Update(func(tx *bolt.Tx) error { return withBuckets(tx, f) })
 	})
 }
 
-func within(tx *bolt.Tx, f func(sagas, ended *bolt.Bucket) error) error {
+func withBuckets(tx *bolt.Tx, f func(sagas, ended *bolt.Bucket) error) error {
 	sagas, ended := tx.Bucket(bucketSagas), tx.Bucket(bucketEnded)
 	if sagas == nil || ended == nil {
-		return nil // it was never opened for writing
+		return nil // the file was never opened for writing, so it is empty
 	}
 	return f(sagas, ended)
 }
@@ -144,31 +149,33 @@ func endedKey(at int64, id string) []byte {
 	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(id)), uint64(at)), id...)
 }
 
-// archiveHeader is before a saga's state: when it ended (8 bytes), and a
-// checksum of that and of the state, for bbolt has none.
+// archiveHeader is the size of the header before a saga's state: the time at
+// which it ended (8 bytes) and a checksum of time and state (4 bytes). bbolt
+// itself has no checksums of values.
 const archiveHeader = 8 + 4
 
-func sealed(e ended) []byte {
+func encodeArchived(e archivedSaga) []byte {
 	v := binary.BigEndian.AppendUint64(make([]byte, 0, archiveHeader+len(e.state)), uint64(e.at))
-	v = binary.BigEndian.AppendUint32(v, sum(v, e.state))
+	v = binary.BigEndian.AppendUint32(v, archiveChecksum(v, e.state))
 	return append(v, e.state...)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func sum(at, state []byte) uint32 {
+func archiveChecksum(at, state []byte) uint32 {
 	return crc32.Update(crc32.Checksum(at, castagnoli), castagnoli, state)
 }
 
-// unseal checks what sealed has made. The state is the file's.
-func unseal(id, v []byte) (e ended, err error) {
-	if len(v) < archiveHeader || binary.BigEndian.Uint32(v[8:]) != sum(v[:8], v[archiveHeader:]) {
-		return e, fmt.Errorf("%w: saga %s is not what was written", errDamaged, id)
+// decodeArchived checks and decodes a value written by encodeArchived. The state
+// is valid only during the transaction.
+func decodeArchived(id, v []byte) (e archivedSaga, err error) {
+	if len(v) < archiveHeader || binary.BigEndian.Uint32(v[8:]) != archiveChecksum(v[:8], v[archiveHeader:]) {
+		return e, fmt.Errorf("%w: the checksum of saga %s does not match", errDamaged, id)
 	}
-	return ended{string(id), int64(binary.BigEndian.Uint64(v)), v[archiveHeader:]}, nil
+	return archivedSaga{id: string(id), at: int64(binary.BigEndian.Uint64(v)), state: v[archiveHeader:]}, nil
 }
 
-// get returns a saga's state; false if it is not there.
+// get returns a saga's state; ok is false if the archive does not have it.
 func (a *archive) get(id string) (state []byte, ok bool, err error) {
 	if a == nil {
 		return nil, false, nil
@@ -178,25 +185,26 @@ func (a *archive) get(id string) (state []byte, ok bool, err error) {
 		if v == nil {
 			return nil
 		}
-		e, err := unseal([]byte(id), v)
+		e, err := decodeArchived([]byte(id), v)
 		state, ok = bytes.Clone(e.state), true
 		return err
 	})
 	return state, ok, err
 }
 
-// put keeps sagas, in the place of older ones of the same ids.
-func (a *archive) put(all []ended) error {
+// put adds sagas, and replaces older ones with the same ids.
+func (a *archive) put(all []archivedSaga) error {
 	if len(all) == 0 {
 		return nil // a transaction costs two fsyncs
 	}
-	all = slices.SortedFunc(slices.Values(all), func(x, y ended) int { return strings.Compare(x.id, y.id) }) // pages are written once
+	// Sorted, so that each page is written once.
+	all = slices.SortedFunc(slices.Values(all), func(x, y archivedSaga) int { return strings.Compare(x.id, y.id) })
 	return a.update(func(sagas, byTime *bolt.Bucket) error {
 		for _, e := range all {
-			if err := drop(sagas, byTime, e.id); err != nil {
+			if err := deleteSaga(sagas, byTime, e.id); err != nil {
 				return err
 			}
-			if err := errors.Join(sagas.Put([]byte(e.id), sealed(e)), byTime.Put(endedKey(e.at, e.id), nil)); err != nil {
+			if err := errors.Join(sagas.Put([]byte(e.id), encodeArchived(e)), byTime.Put(endedKey(e.at, e.id), nil)); err != nil {
 				return fmt.Errorf("saga %s: %w", e.id, err)
 			}
 		}
@@ -204,8 +212,8 @@ func (a *archive) put(all []ended) error {
 	})
 }
 
-// drop forgets a saga, if it is there.
-func drop(sagas, byTime *bolt.Bucket, id string) error {
+// deleteSaga deletes a saga from both buckets, if it is there.
+func deleteSaga(sagas, byTime *bolt.Bucket, id string) error {
 	v := sagas.Get([]byte(id))
 	if v == nil {
 		return nil
@@ -218,7 +226,7 @@ func drop(sagas, byTime *bolt.Bucket, id string) error {
 	return sagas.Delete([]byte(id))
 }
 
-// remove forgets a saga, and tells whether it was there.
+// remove deletes a saga, and reports whether it was there.
 func (a *archive) remove(id string) (was bool, err error) {
 	if a == nil {
 		return false, nil
@@ -230,12 +238,12 @@ func (a *archive) remove(id string) (was bool, err error) {
 	if err != nil || !was {
 		return was, err
 	}
-	return true, a.update(func(sagas, byTime *bolt.Bucket) error { return drop(sagas, byTime, id) })
+	return true, a.update(func(sagas, byTime *bolt.Bucket) error { return deleteSaga(sagas, byTime, id) })
 }
 
-// expire forgets up to limit sagas that ended before, and tells how many. It
-// reads no others.
-func (a *archive) expire(before time.Time, limit int) (n int, err error) {
+// purgeExpired deletes up to limit sagas that ended before the given time, and
+// returns how many. It reads no others.
+func (a *archive) purgeExpired(before time.Time, limit int) (n int, err error) {
 	if a == nil {
 		return 0, nil
 	}
@@ -254,7 +262,7 @@ func (a *archive) expire(before time.Time, limit int) (n int, err error) {
 	slices.Sort(ids)
 	return len(ids), a.update(func(sagas, byTime *bolt.Bucket) error {
 		for _, id := range ids {
-			if err := drop(sagas, byTime, id); err != nil {
+			if err := deleteSaga(sagas, byTime, id); err != nil {
 				return err
 			}
 		}
@@ -262,8 +270,8 @@ func (a *archive) expire(before time.Time, limit int) (n int, err error) {
 	})
 }
 
-// after returns up to limit ids behind the given one, in order.
-func (a *archive) after(id string, limit int) (ids []string, err error) {
+// idsAfter returns up to limit ids that follow the given one, in order.
+func (a *archive) idsAfter(id string, limit int) (ids []string, err error) {
 	if a == nil {
 		return nil, nil
 	}

@@ -12,15 +12,17 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ArchiveReport is what Verify found in the archive of ended sagas.
+// ArchiveReport describes the archive of ended sagas, as Verify found it. The
+// zero value means that there is no archive.
 type ArchiveReport struct {
-	Bytes  int64 // 0: there is none
-	Sagas  int   // that can be read
-	Damage string
+	Bytes  int64  // size of the file; 0 if there is none
+	Sagas  int    // readable ones
+	Damage string // description of the damage, or ""
 }
 
-// readArchive reads all of an archive, without changing it.
-func readArchive(path string, each func(ended) error) (r ArchiveReport, err error) {
+// readArchive reads a whole archive without changing it, and calls each for
+// every saga that it can read.
+func readArchive(path string, each func(archivedSaga) error) (r ArchiveReport, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return r, nil
@@ -36,7 +38,7 @@ func readArchive(path string, each func(ended) error) (r ArchiveReport, err erro
 		}
 	}
 	var a *archive
-	fault(guard(path, func() error {
+	fault(withDamageAsError(path, func() error {
 		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 		if err != nil {
 			return asDamage(err)
@@ -60,15 +62,16 @@ func readArchive(path string, each func(ended) error) (r ArchiveReport, err erro
 }
 
 // readAll finds sagas by both indexes, so that a damaged page of one hides as
-// few as can be, and reads each by itself.
-func (a *archive) readAll(r *ArchiveReport, fault func(error), each func(ended) error) error {
+// few as possible, and reads each in a transaction of its own.
+func (a *archive) readAll(r *ArchiveReport, fault func(error), each func(archivedSaga) error) error {
 	ids := map[string]int{}
+	const byID, byEnd = 1, 2 // in which indexes an id was found
 	for n, list := range []func(sagas, byTime *bolt.Bucket) error{
 		func(sagas, _ *bolt.Bucket) error {
-			return sagas.ForEach(func(k, _ []byte) error { ids[string(k)] |= 1; return nil })
+			return sagas.ForEach(func(k, _ []byte) error { ids[string(k)] |= byID; return nil })
 		},
 		func(_, byTime *bolt.Bucket) error {
-			return byTime.ForEach(func(k, _ []byte) error { ids[string(k[min(8, len(k)):])] |= 2; return nil })
+			return byTime.ForEach(func(k, _ []byte) error { ids[string(k[min(8, len(k)):])] |= byEnd; return nil })
 		},
 	} {
 		if err := a.view(list); err != nil {
@@ -82,7 +85,7 @@ func (a *archive) readAll(r *ArchiveReport, fault func(error), each func(ended) 
 			if v == nil {
 				return fmt.Errorf("%w: saga %s is missing", errDamaged, id)
 			}
-			e, err := unseal([]byte(id), v)
+			e, err := decodeArchived([]byte(id), v)
 			if err == nil {
 				r.Sagas++
 				stop = each(e)
@@ -93,15 +96,15 @@ func (a *archive) readAll(r *ArchiveReport, fault func(error), each func(ended) 
 			return stop
 		}
 		fault(err)
-		if err == nil && ids[id] != 3 {
+		if err == nil && ids[id] != byID|byEnd {
 			fault(fmt.Errorf("%w: saga %s is in one index only", errDamaged, id))
 		}
 	}
 	return nil
 }
 
-// repairArchive moves a damaged archive away and makes a new one of what can be
-// read.
+// repairArchive moves a damaged archive to the backup directory and creates a
+// new one with everything that can be read.
 func repairArchive(dir, backup string) (err error) {
 	moved := filepath.Join(backup, archiveName)
 	if err := os.Rename(filepath.Join(dir, archiveName), moved); err != nil {
@@ -112,10 +115,11 @@ func repairArchive(dir, backup string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	var batch []ended
-	_, err = readArchive(moved, func(e ended) error {
+	var batch []archivedSaga
+	_, err = readArchive(moved, func(e archivedSaga) error {
 		e.state = slices.Clone(e.state)
-		if batch = append(batch, e); len(batch) < moveBatch {
+		batch = append(batch, e)
+		if len(batch) < archiveBatchSize {
 			return nil
 		}
 		err := a.put(batch)

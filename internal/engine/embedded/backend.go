@@ -22,97 +22,118 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// turnLimit bounds how many events one run of the workflow code takes in, so
-// that an instance flooded with events does not keep a worker to itself.
+// turnLimit bounds how many events one run of the workflow code consumes, so
+// that an instance flooded with events does not monopolize a worker.
 const turnLimit = 1000
 
 // store is the durable task hub; it implements backend.Backend.
 type store struct {
-	*local.TasksBackend // the rendezvous of a gRPC executor, if one is used
+	*local.TasksBackend // for a gRPC executor, if one is used
 	log                 zerolog.Logger
 	journal             *journal.Journal
 
-	mu        sync.Mutex
-	seq       uint64
-	last      journal.Commit // of the last record
-	instances *btree.Map[string, *instance]
-	live      int // instances that have not ended; see count
-	waiting   int // of those, the idle
-	resting   int // of those, the ones that rest
-	rests     func(customStatus string) bool
-	alarms    alarms
-	alarmSet  chan struct{} // holds a token when the earliest alarm changed
+	mu               sync.Mutex // guards the fields up to created, and all instances
+	seq              uint64     // of the last record
+	last             journal.Commit
+	instances        *btree.Map[string, *instance]
+	live             int // instances that have not ended; see count
+	waiting          int // those of them that are idle
+	awaitingExternal int // those of the waiting that await an external event
+	awaitsExternal   func(customStatus string) bool
+	timers           timerHeap
+	timersChanged    chan struct{} // holds a token when the earliest timer changed
+	endedInMemory    []*instance   // ended, not archived yet; in the order in which they ended
+	created          chan struct{} // closed when an instance is created; nil if no watcher of an archived one waits for that
 
 	workflows  *queue[*instance]
 	activities *queue[activity]
 
-	// archive has the ended sagas that memory has not. over are those that
-	// memory still has, as they ended; moving is held while sagas go over, and
-	// by whoever takes one out of both. It comes before mu.
-	archive *archive
-	over    []*instance
-	moving  sync.Mutex
-	born    chan struct{} // closed when a saga begins; nil: no watcher of an archived one waits for that
+	// archive has the ended sagas that are no longer in memory. archiving is held
+	// while sagas move there, and while one is removed from both. Lock it before mu.
+	archive   *archive
+	archiving sync.Mutex
 }
 
+// activity is an activity of an instance that is to be run.
 type activity struct {
 	inst *instance
-	task *protos.HistoryEvent
+	task *protos.HistoryEvent // its TaskScheduled event
+}
+
+// itemKey is the key in a work item's Properties under which the store keeps
+// the *instance or the activity that the item belongs to.
+const itemKey = "embedded"
+
+// instanceOfItem returns the instance that a workflow work item belongs to, or
+// nil if this store did not create the item.
+func instanceOfItem(wi *backend.WorkflowWorkItem) *instance {
+	i, _ := wi.Properties[itemKey].(*instance)
+	return i
+}
+
+// activityOfItem returns the activity that a work item belongs to; ok is false
+// if this store did not create the item.
+func activityOfItem(wi *backend.ActivityWorkItem) (a activity, ok bool) {
+	a, ok = wi.Properties[itemKey].(activity)
+	return a, ok
 }
 
 var _ backend.Backend = (*store)(nil)
 
 func newStore(log zerolog.Logger) *store {
 	return &store{
-		rests:        func(string) bool { return false },
-		TasksBackend: local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
-		alarmSet: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
+		awaitsExternal: func(string) bool { return false },
+		TasksBackend:   local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
+		timersChanged: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
 	}
 }
 
-func openStore(dir string, rests func(string) bool, opt journal.Options) (*store, error) {
+func openStore(dir string, awaitsExternal func(string) bool, opt journal.Options) (*store, error) {
 	s := newStore(opt.Logger)
-	if rests != nil {
-		s.rests = rests
+	if awaitsExternal != nil {
+		s.awaitsExternal = awaitsExternal
 	}
 	j, err := journal.Open(dir, opt, s.replay)
 	if err != nil {
 		if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
-			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` shows all of the damage, `ordersaga engine repair --data-dir %[2]s` saves the rest", err, filepath.Dir(dir))
+			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` shows all of the damage, "+
+				"`ordersaga engine repair --data-dir %[2]s` saves the rest", err, filepath.Dir(dir))
 		}
 		return nil, fmt.Errorf("open engine state: %w", err)
 	}
 	s.journal = j
-	if dir != "" && opt.FS == nil { // a file system of a test's making has no archive
-		if s.archive, err = openArchive(dir); err != nil {
+	if dir != "" && opt.FS == nil { // the archive cannot use a test's file system
+		s.archive, err = openArchive(dir)
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open engine state: %w", err), j.Close())
 		}
 	}
 	s.instances.Scan(func(_ string, i *instance) bool {
-		if i.packed == nil {
+		if i.compacted == nil {
 			i.publish(i.metadata(), i.seq)
 		}
-		s.count(i) // replay does not know yet who has ended
+		s.count(i) // replay has not derived yet which instances have ended
 		if i.ended() {
-			s.over = append(s.over, i)
+			s.endedInMemory = append(s.endedInMemory, i)
 		} else {
 			s.resume(i)
 		}
-		i.pack()
+		i.compact()
 		return true
 	})
 	return s, nil
 }
 
-// resume schedules all that an instance of a former process had under way.
+// resume schedules everything that an instance had in progress when the previous
+// process exited.
 func (s *store) resume(i *instance) {
 	for _, e := range i.tasks {
 		s.activities.push(activity{i, e})
 	}
-	for _, a := range append(i.planned(), i.due...) {
-		s.setAlarm(a)
+	for _, a := range append(i.timerEntries(), i.replayTimers...) {
+		s.scheduleTimer(a)
 	}
-	i.due = nil
+	i.replayTimers = nil
 	if len(i.inbox) > 0 {
 		s.enqueue(i)
 	}
@@ -124,29 +145,31 @@ func (s *store) replay(record []byte) error {
 		return err
 	}
 	s.seq = max(s.seq, seq)
-	if o, ok := s.broken(seq, ops); ok {
-		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; `ordersaga engine repair` takes the saga back to before", o.prev, o.id, s.seqOf(o.id))
+	if o, ok := s.firstBroken(seq, ops); ok {
+		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; "+
+			"`ordersaga engine repair` restores the saga's state before the gap", o.prev, o.id, s.seqOf(o.id))
 	}
 	s.apply(seq, ops)
-	if len(ops) == 1 && ops[0].kind == opState { // a million of them would not fit in otherwise
+	if len(ops) == 1 && ops[0].kind == opState { // compact at once: a million decoded ones would not fit in memory
 		i, _ := s.instances.Get(ops[0].id)
 		if i.idle() || i.ended() {
 			i.publish(i.metadata(), i.seq)
-			due := i.planned()
-			i.fold(bytes.Clone(ops[0].raw))
-			i.due = due
+			due := i.timerEntries()
+			i.setCompacted(bytes.Clone(ops[0].raw))
+			i.replayTimers = due
 		}
 	}
 	return nil
 }
 
-// stale reports whether an instance has an operation already: snapshots
-// overlap the log.
+// stale reports whether an operation is already applied to its instance:
+// snapshots overlap the log.
 func (s *store) stale(seq uint64, o op) bool {
 	i, ok := s.instances.Get(o.id)
 	return ok && i.seq >= seq && o.kind != opState
 }
 
+// seqOf returns the sequence number of an instance's last record, or 0.
 func (s *store) seqOf(id string) uint64 {
 	if i, ok := s.instances.Get(id); ok {
 		return i.seq
@@ -154,8 +177,8 @@ func (s *store) seqOf(id string) uint64 {
 	return 0
 }
 
-// broken finds an operation that builds on a record that is missing.
-func (s *store) broken(seq uint64, ops []op) (op, bool) {
+// firstBroken returns the first operation that builds on a missing record.
+func (s *store) firstBroken(seq uint64, ops []op) (op, bool) {
 	for _, o := range ops {
 		at := s.seqOf(o.id) // 0: purged later in the log
 		if o.builds() && at > 0 && o.prev > 0 && o.prev != at && !s.stale(seq, o) {
@@ -165,8 +188,8 @@ func (s *store) broken(seq uint64, ops []op) (op, bool) {
 	return op{}, false
 }
 
-// apply changes memory as a record says; used by replay and by commit, so that
-// there is one meaning of a record.
+// apply applies a record to memory. Both replay and commit use it, so that a
+// record has one meaning.
 func (s *store) apply(seq uint64, ops []op) {
 	stale := make([]bool, len(ops)) // decided before the record touches anything
 	for n, o := range ops {
@@ -189,12 +212,12 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.create(event(o))
 		} else {
 			i.restore(runtimeState(o))
-			i.rebuilt()
+			i.rebuildState()
 		}
 		s.instances.Set(o.id, i)
-		if s.born != nil {
-			close(s.born)
-			s.born = nil
+		if s.created != nil {
+			close(s.created)
+			s.created = nil
 		}
 	case opPurge:
 		s.forget(i)
@@ -203,7 +226,7 @@ func (s *store) applyOp(seq uint64, o op) {
 		if !ok {
 			return // purged later in the log
 		}
-		i.unpack()
+		i.decode()
 		switch o.kind {
 		case opInbox:
 			i.inbox = append(i.inbox, event(o))
@@ -211,8 +234,9 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.finishTask(event(o))
 		default:
 			t := runtimeState(o)
-			if i.turn(t); i.ended() || t.ContinuedAsNew {
-				s.silence(i) // its timers are gone; the SDK cancels none
+			i.applyTurn(t)
+			if i.ended() || t.ContinuedAsNew {
+				s.cancelTimers(i) // the SDK does not cancel them
 			}
 		}
 	}
@@ -228,8 +252,8 @@ func runtimeState(o op) *protos.WorkflowRuntimeState {
 	return w
 }
 
-// commit applies operations and appends their record; the caller holds mu, and
-// waits on the result after letting go of it.
+// commit applies operations and appends their record. The caller holds mu, and
+// waits for the result after it has released mu.
 func (s *store) commit(ops ...op) (journal.Commit, error) {
 	for n := range ops {
 		ops[n].prev = s.seqOf(ops[n].id)
@@ -244,13 +268,14 @@ func (s *store) commit(ops ...op) (journal.Commit, error) {
 	return s.last, nil
 }
 
-// enqueue offers an instance to the workflow workers; mu is held.
+// enqueue offers an instance to the workflow workers if it has something to
+// process. The caller holds mu.
 func (s *store) enqueue(i *instance) {
-	if i.out || i.queued || i.ended() || (len(i.inbox) == 0 && len(i.fired) == 0) {
+	if i.inFlight || i.queued || i.ended() || (len(i.inbox) == 0 && len(i.fired) == 0) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
-		s.addAlarm(alarm{at: i.startAt, inst: i, timer: -1})
+		s.addTimer(timerEntry{at: i.startAt, inst: i, timer: wakeUp})
 		return
 	}
 	i.queued = true
@@ -258,6 +283,8 @@ func (s *store) enqueue(i *instance) {
 	s.workflows.push(i)
 }
 
+// CreateWorkflowInstance implements backend.Backend. The instance is durable
+// when it returns. The error is api.ErrDuplicateInstance if the id is running.
 func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent) error {
 	id := e.GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
 	if id == "" || e.GetTimestamp() == nil {
@@ -266,11 +293,11 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	s.mu.Lock()
 	old, exists := s.instances.Get(id)
 	if exists && !old.ended() {
-		begun := old.unsettled
+		creation := old.pendingCommit
 		s.mu.Unlock()
-		// Who hears that it is running lets go of the order: not before it will
-		// still be running after a crash.
-		if err := begun.Wait(); err != nil {
+		// The caller deletes its message once it learns that the instance exists,
+		// so that is reported only after the creation is durable.
+		if err := creation.Wait(); err != nil {
 			return err
 		}
 		return api.ErrDuplicateInstance
@@ -281,7 +308,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 		return err
 	}
 	i, _ := s.instances.Get(id)
-	i.unsettled = c
+	i.pendingCommit = c
 	s.enqueue(i)
 	s.mu.Unlock()
 	s.journal.CompactIfNeeded(s.snapshot)
@@ -289,26 +316,28 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 		return err
 	}
 	s.mu.Lock()
-	i.settle(c)
+	i.commitDurable(c)
 	s.mu.Unlock()
 	return nil
 }
 
+// AddNewWorkflowEvent implements backend.Backend. The event is durable when it
+// returns. An event for an ended instance is dropped.
 func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
 	s.mu.Lock()
 	i, ok := s.instances.Get(string(id))
 	if !ok {
 		s.mu.Unlock()
 		if e.GetExecutionTerminated() != nil {
-			return nil // a parent's last word to a child that was purged; an error would keep the parent from ending
+			return nil // a parent terminates a purged child; an error would keep the parent from ending
 		}
 		_, err := s.archived(string(id))
-		return err // nil, as for those that have ended and are still in memory
+		return err // nil for an archived instance, as for an ended one in memory
 	}
-	if i.ended() { // as Dapr: nobody will read it
-		over := i.unsettled
+	if i.ended() { // nothing will read the event; Dapr drops it too
+		end := i.pendingCommit
 		s.mu.Unlock()
-		return over.Wait() // but after a crash somebody might
+		return end.Wait() // if the end were lost in a crash, the event would be needed
 	}
 	c, err := s.commit(op{kind: opInbox, id: string(id), payload: e})
 	if err == nil {
@@ -321,6 +350,8 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 	return c.Wait()
 }
 
+// NextWorkflowWorkItem implements backend.Backend. It waits for an instance with
+// new events or due timers, and marks it as in flight.
 func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWorkItem, error) {
 	for {
 		i, err := s.workflows.pop(ctx)
@@ -330,19 +361,19 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 		s.mu.Lock()
 		i.queued = false
 		current, _ := s.instances.Get(i.id)
-		if current != i || i.ended() || i.out { // purged or replaced meanwhile
+		if current != i || i.ended() || i.inFlight { // purged or replaced meanwhile
 			s.count(i)
 			s.mu.Unlock()
 			continue
 		}
-		i.unpack()
-		i.out = true
-		i.taken = min(len(i.inbox), turnLimit)
-		events := slices.Concat(i.inbox[:i.taken], i.fired)
+		i.decode()
+		i.inFlight = true
+		i.takenEvents = min(len(i.inbox), turnLimit)
+		events := slices.Concat(i.inbox[:i.takenEvents], i.fired)
 		wi := &backend.WorkflowWorkItem{
 			InstanceID: api.InstanceID(i.id), NewEvents: events, RetryCount: i.retries,
 			State:      runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history),
-			Properties: map[string]any{"": i},
+			Properties: map[string]any{itemKey: i},
 		}
 		i.fired = nil
 		s.mu.Unlock()
@@ -350,8 +381,9 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 	}
 }
 
+// GetWorkflowRuntimeState implements backend.Backend.
 func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowWorkItem) (*protos.WorkflowRuntimeState, error) {
-	i, err := s.find(string(wi.InstanceID))
+	i, err := s.read(string(wi.InstanceID))
 	if errors.Is(err, api.ErrInstanceNotFound) {
 		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
 	}
@@ -361,15 +393,18 @@ func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowW
 	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
 }
 
+// CompleteWorkflowWorkItem implements backend.Backend. It journals the turn and
+// the messages to other instances as one record, and starts the turn's activities
+// once that is durable.
 func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
-	i, _ := wi.Properties[""].(*instance)
+	i := instanceOfItem(wi)
 	s.mu.Lock()
 	current, _ := s.instances.Get(string(wi.InstanceID))
-	if i == nil || current != i || !i.out {
+	if i == nil || current != i || !i.inFlight {
 		s.mu.Unlock()
 		return backend.ErrWorkItemLockLost
 	}
-	ops := []op{{kind: opTurn, id: i.id, payload: turnOf(wi.State, i.taken)}}
+	ops := []op{{kind: opTurn, id: i.id, payload: turnOf(wi.State, i.takenEvents)}}
 	var targets []string
 	for _, m := range wi.State.PendingMessages {
 		if o, ok := s.message(m); ok {
@@ -382,15 +417,15 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.mu.Unlock()
 		return err
 	}
-	i.out, i.retries = false, 0
+	i.inFlight, i.retries = false, 0
 	s.count(i)
 	seq, meta, ended := i.seq, i.metadata(), i.ended()
 	if ended {
-		i.unsettled = c
+		i.pendingCommit = c
 	}
 	for _, e := range wi.State.PendingTimers {
 		if !ended {
-			s.setAlarm(i.alarmOf(e))
+			s.scheduleTimer(i.timerEntry(e))
 		}
 	}
 	s.enqueue(i)
@@ -411,25 +446,27 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	s.mu.Lock()
 	i.publish(meta, seq)
-	i.settle(c)
-	i.pack()
+	i.commitDurable(c)
+	i.compact()
 	if ended {
-		s.over = append(s.over, i)
+		s.endedInMemory = append(s.endedInMemory, i)
 	}
 	s.mu.Unlock()
 	s.journal.CompactIfNeeded(s.snapshot)
 	return nil
 }
 
-// message turns what a workflow sends to another instance into an operation.
+// message returns the operation for what a workflow sends to another instance;
+// ok is false if it is dropped.
 func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
 	target, exists := s.instances.Get(m.GetTargetInstanceId())
 	if m.GetHistoryEvent().GetExecutionStarted() != nil {
 		if exists && !target.ended() {
-			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: its id is running")
+			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: an instance with its id is running")
 			return op{}, false
 		}
-		return op{kind: opCreate, id: m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId(), payload: m.GetHistoryEvent()}, true
+		id := m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
+		return op{kind: opCreate, id: id, payload: m.GetHistoryEvent()}, true
 	}
 	if !exists || target.ended() {
 		return op{}, false
@@ -437,24 +474,27 @@ func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
 	return op{kind: opInbox, id: target.id, payload: m.GetHistoryEvent()}, true
 }
 
+// AbandonWorkflowWorkItem implements backend.Backend. The instance is queued
+// again after the item's delay, at least 100 ms.
 func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, _ := wi.Properties[""].(*instance)
+	i := instanceOfItem(wi)
 	current, _ := s.instances.Get(string(wi.InstanceID))
-	if i == nil || current != i || !i.out {
+	if i == nil || current != i || !i.inFlight {
 		return backend.ErrWorkItemLockLost
 	}
-	i.out = false
+	i.inFlight = false
 	i.retries++
-	i.fired = append(i.fired, wi.NewEvents[i.taken:]...)
+	i.fired = append(i.fired, wi.NewEvents[i.takenEvents:]...)
 	s.count(i)
-	s.addAlarm(alarm{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i, timer: -1})
+	s.addTimer(timerEntry{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i, timer: wakeUp})
 	return nil
 }
 
-// wanted reports whether an instance waits for this activity: not if it has
-// ended, is gone, or has continued as new with a task of the same number.
+// wanted reports whether an instance waits for this activity. It does not if it
+// has ended, was removed, or has continued as new, which may have reused the
+// task's number. The caller holds mu.
 func (s *store) wanted(a activity) bool {
 	if a.inst == nil {
 		return false
@@ -463,6 +503,8 @@ func (s *store) wanted(a activity) bool {
 	return current == a.inst && current.tasks[a.task.GetEventId()] == a.task
 }
 
+// NextActivityWorkItem implements backend.Backend. It waits for an activity that
+// its instance still waits for.
 func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWorkItem, error) {
 	var a activity
 	var id api.InstanceID
@@ -472,19 +514,21 @@ func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWork
 			return nil, err
 		}
 		s.mu.Lock()
-		wanted = s.wanted(a) // it may have been terminated while this one was queued, or be terminated and folded up from here on
+		wanted = s.wanted(a) // the instance may have been terminated while the activity was queued
 		id = api.InstanceID(a.inst.id)
 		s.mu.Unlock()
 	}
 	// The worker writes its trace context into the event; ours is shared with snapshots.
 	task, _ := proto.Clone(a.task).(*protos.HistoryEvent)
 	return &backend.ActivityWorkItem{
-		InstanceID: id, NewEvent: task, Properties: map[string]any{"": a},
+		InstanceID: id, NewEvent: task, Properties: map[string]any{itemKey: a},
 	}, nil
 }
 
+// CompleteActivityWorkItem implements backend.Backend. The result is durable when
+// it returns. A result that no instance waits for is dropped.
 func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
-	a, _ := wi.Properties[""].(activity)
+	a, _ := activityOfItem(wi)
 	s.mu.Lock()
 	if !s.wanted(a) {
 		s.mu.Unlock()
@@ -501,8 +545,10 @@ func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.Activity
 	return c.Wait()
 }
 
+// AbandonActivityWorkItem implements backend.Backend. The activity is queued
+// again.
 func (s *store) AbandonActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
-	a, ok := wi.Properties[""].(activity)
+	a, ok := activityOfItem(wi)
 	if !ok {
 		return backend.ErrWorkItemLockLost
 	}

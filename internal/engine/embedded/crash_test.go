@@ -19,52 +19,40 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 const crashDir = "EMBEDDED_TEST_CRASH_DIR"
 
-// crashChild starts workflows until it is killed, compacting and archiving all
-// the while.
-// Its output is the ledger: a line, in one write(2), for each thing that the
-// world has heard of, after it was acknowledged. A pipe outlives its writer.
+// crashChild starts workflows until it is killed, and compacts and archives all
+// the time. Its output is the ledger: one line, in one write(2), for each
+// acknowledged effect. The pipe's content survives the process.
 func crashChild(dir string) {
 	t := &fatal{}
 	fsync, err := journal.ParseSync(os.Getenv(crashDir + "_FSYNC"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	e, err := Open(Options{Dir: dir, Fsync: fsync, Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx := context.Background()
 	go func() { _ = e.Run(ctx, crashRegistry(t, os.Stdout)) }()
 	go func() {
 		for {
-			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.store.journal.Compact(e.store.snapshot))
 		}
 	}()
 	go func() {
 		for {
-			if err := e.store.moveEnded(ctx, time.Now().Add(time.Hour)); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.store.archiveEnded(ctx, time.Now().Add(time.Hour)))
 		}
 	}()
 	prefix := os.Getenv(crashDir + "_PREFIX")
 	for n := 0; ; n++ {
 		workflow := []string{"Chain", "Listen", "Nap", "Child"}[n%4]
 		id := fmt.Sprint(workflow, "-", prefix, "-", n)
-		if err := e.Start(ctx, workflow, id, nil); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Start(ctx, workflow, id, nil))
 		fmt.Println("started", id)
 		if workflow == "Listen" {
-			if err := e.Raise(ctx, id, "go", id); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.Raise(ctx, id, "go", id))
 			fmt.Println("raised", id)
 		}
 		go func() {
@@ -75,7 +63,7 @@ func crashChild(dir string) {
 	}
 }
 
-func crashRegistry(t testing.TB, say io.Writer) *task.TaskRegistry {
+func crashRegistry(t testing.TB, ledger io.Writer) *task.TaskRegistry {
 	steps := func(ctx *task.WorkflowContext) (any, error) {
 		for n := range 3 {
 			if err := ctx.CallActivity("Step", task.WithActivityInput(fmt.Sprint(ctx.ID, "/", n))).Await(nil); err != nil {
@@ -105,25 +93,23 @@ func crashRegistry(t testing.TB, say io.Writer) *task.TaskRegistry {
 	err := r.AddActivityN("Step", func(ctx task.ActivityContext) (any, error) {
 		var step string
 		err := ctx.GetInput(&step)
-		_, sayErr := fmt.Fprintln(say, "did", step)
-		return nil, errors.Join(err, sayErr)
+		_, writeErr := fmt.Fprintln(ledger, "did", step)
+		return nil, errors.Join(err, writeErr)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return r
 }
 
-// fatal is enough of a testing.TB outside of a test.
+// fatal implements the part of testing.TB that is used outside of a test.
 type fatal struct{ testing.TB }
 
 func (*fatal) Helper()        {}
 func (*fatal) Fatal(v ...any) { fmt.Fprintln(os.Stderr, v...); os.Exit(1) }
 
-// TestKilled kills an engine's process 500 times at random moments, with each
-// fsync mode in turn, and compares what is on disk with what the world has
-// heard each time. In the end everything finishes.
-func TestKilled(t *testing.T) {
+// TestKillAtRandomMoments kills an engine's process 500 times at random moments,
+// with each fsync mode in turn. Each time it compares the state on disk with the
+// acknowledged effects. At the end all sagas complete.
+func TestKillAtRandomMoments(t *testing.T) {
 	kills := 500
 	if testing.Short() {
 		kills = 50
@@ -133,87 +119,84 @@ func TestKilled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	l := crashLedger{started: map[string]bool{}, finished: map[string]bool{}, did: map[string]int{}}
-	heard := 0
+	effects := 0
 	for round := range kills {
 		mode := []string{"group", "always", "off"}[round%3]
-		lines := killed(t, dir, mode, fmt.Sprint("r", round), rng)
-		heard += len(lines)
+		lines := runAndKill(t, dir, mode, fmt.Sprint("r", round), rng)
+		effects += len(lines)
 		l.check(t, dir, fmt.Sprintf("round %d, fsync=%s", round, mode), lines)
 		if t.Failed() {
 			return
 		}
 	}
-	e := serve(t, crashRegistry(t, io.Discard), Options{Dir: dir})
+	e := runEngine(t, crashRegistry(t, io.Discard), Options{Dir: dir})
 	for id := range l.started {
 		if !l.finished[id] && !strings.HasPrefix(id, "Listen") {
 			e.want(t, id, engine.Completed, `"done"`)
 			l.finished[id] = true
 		}
 	}
-	// What was begun and not acknowledged finishes too, but for events that
-	// were never sent: one per round at most.
-	eventually(t, "nothing is left over", func() bool {
+	// Sagas whose start was not acknowledged complete too, except for those whose
+	// event was never sent: at most one per round.
+	waitUntil(t, "all other sagas to complete", func() bool {
 		st, err := e.Stats(t.Context())
 		return err == nil && st.Live <= kills && st.Live == st.Waiting
 	})
-	again := 0
+	repeated := 0
 	for _, times := range l.did {
-		again += times - 1
+		repeated += times - 1
 	}
-	t.Logf("%d kills: heard %d things of %d workflows; %d steps, %d times again", kills, heard, len(l.started), len(l.did), again)
-	if len(l.finished) < kills || heard < 10*kills {
-		t.Errorf("the processes hardly got to work: %d finished, heard %d things", len(l.finished), heard)
+	t.Logf("%d kills: %d effects of %d workflows; %d steps, %d repetitions", kills, effects, len(l.started), len(l.did), repeated)
+	if len(l.finished) < kills || effects < 10*kills {
+		t.Errorf("%d workflows finished and %d effects, want at least %d and %d: the processes were killed too early",
+			len(l.finished), effects, kills, 10*kills)
 	}
 }
 
-// killed runs a child until a random moment after its first word, and returns
-// what it said.
-func killed(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []string {
+// runAndKill runs a child until a random moment after its first output, and
+// returns its output.
+func runAndKill(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []string {
 	t.Helper()
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), crashDir+"="+dir, crashDir+"_PREFIX="+prefix, crashDir+"_FSYNC="+fsync)
 	var errs bytes.Buffer
 	child.Stderr = &errs
 	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
 	in := bufio.NewReader(out)
-	if rng.IntN(10) > 0 { // else it may be killed while it recovers
+	if rng.IntN(10) > 0 { // otherwise it may be killed while it recovers
 		_, _ = in.Peek(1)
 	}
 	time.AfterFunc(time.Duration(5+rng.IntN(56))*time.Millisecond, func() { _ = child.Process.Kill() })
 	text, err := io.ReadAll(in)
 	_ = child.Wait() // killed
 	if err != nil || errs.Len() > 0 {
-		t.Fatalf("%s: %v %s", prefix, err, errs.String())
+		t.Fatalf("%s: read the child's output: %v; its errors: %s", prefix, err, errs.String())
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
-// crashLedger is what the world has heard.
+// crashLedger collects the acknowledged effects of all children.
 type crashLedger struct {
 	started, finished map[string]bool
 	did               map[string]int
 }
 
-// check compares a dead engine's state with what it said, and forgets what has
-// ended, so that the next check is quick.
+// check compares the state of a killed engine with its output, and purges what
+// has ended, so that the next check is quick.
 func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 	t.Helper()
 	e, err := Open(Options{Dir: dir, Fsync: journal.SyncOff, Logger: zerolog.Nop()})
 	if err != nil {
-		t.Fatalf("%s: %v", what, err)
+		t.Fatalf("%s: open after the kill: %v", what, err)
 	}
 	has := func(id, kind, data string) bool {
-		i, err := e.store.find(id)
+		i, err := e.store.read(id)
 		if err != nil {
 			return false
 		}
-		text := fmt.Sprint(i.whole())
+		text := fmt.Sprint(i.snapshotState())
 		return strings.Contains(text, kind) && strings.Contains(text, data)
 	}
 	for _, line := range lines {
@@ -232,10 +215,10 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 		case "ended":
 			ok = ok && i.Status == engine.Completed && string(i.Output) == `"done"`
 		default:
-			continue // it said nothing
+			continue // no output
 		}
 		if !ok {
-			t.Errorf("%s: the world has heard %q; it is %s, %v", what, line, i.Status, err)
+			t.Errorf("%s: %q was acknowledged, but the saga is %s (%v)", what, line, i.Status, err)
 		}
 	}
 	ids, _, err := e.List(t.Context(), "", 1_000_000)
@@ -250,9 +233,9 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 		}
 	}
 	later := time.Now().Add(time.Hour)
-	err = errors.Join(err, e.store.moveEnded(t.Context(), later))
-	_, expired := e.store.expire(t.Context(), later)
+	err = errors.Join(err, e.store.archiveEnded(t.Context(), later))
+	_, expired := e.store.purgeExpired(t.Context(), later)
 	if err := errors.Join(err, expired, e.Close()); err != nil {
-		t.Fatalf("%s: %v", what, err)
+		t.Fatalf("%s: purge what has ended: %v", what, err)
 	}
 }

@@ -1,12 +1,27 @@
-// Package embedded is the durable engine for one machine: durabletask-go's
-// backend.Backend over live state in memory and a journal on disk.
+// Package embedded is the durable engine for one machine. It implements
+// durabletask-go's backend.Backend with live state in memory and a journal on
+// disk.
 //
 // Every change is one journal record, applied to memory in the order of the
-// log. A record's effects leave the process (an activity starts, a client is
-// answered, a watcher is told) only when the record is durable. Since the log
-// is ordered, what builds on a change may proceed in memory before: its own
-// record cannot become durable earlier. So after a crash the state on disk is
-// a state that was, and nothing outside has seen a later one.
+// log. A record's effects leave the process only once the record is durable:
+// only then does an activity start, a call return, a watcher wake. The log is
+// ordered, so later changes may proceed in memory meanwhile: their records
+// cannot become durable earlier. After a crash the state on disk is therefore a
+// prefix of the log, and nothing newer was ever visible outside.
 //
 // Nothing polls: new work, timers and watchers are woken.
+//
+// Where to look:
+//
+//	engine.go      Open, Run, Close
+//	backend.go     starts, events, turns and activities: what the SDK calls
+//	instance.go    one workflow instance, with a diagram of its states
+//	record.go      the content of a journal record
+//	timers.go      durable timers
+//	management.go  status, watch, purge, rerun, list, history
+//	snapshot.go    the snapshot for the journal's compaction
+//	archiving.go   ended instances move to disk; archive.go is their file
+//	counters.go    the numbers behind Stats
+//	repair.go      verifying and repairing the files; scrub.go erases from them
+//	grpcserver.go  the gRPC endpoint for durable-task clients
 package embedded

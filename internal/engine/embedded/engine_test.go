@@ -18,29 +18,29 @@ func TestConformance(t *testing.T) {
 	enginetest.Conformance(t, e, w, "c")
 	e.start(t, "FailByPanic", "p", nil)
 	if i := e.wait(t, "p"); i.Status != engine.Failed || !strings.Contains(i.Failure, "activity bug") {
-		t.Errorf("%+v", i)
+		t.Errorf("after a panic of an activity: %+v, want FAILED with the panic's text", i)
 	}
 }
 
 // A bug in workflow code must cost neither the process nor the saga.
-func TestPanickingWorkflowWaitsForAMendedProgram(t *testing.T) {
+func TestPanickingWorkflowContinuesWithAFixedProgram(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir})
 	w.Broken.Store(true)
 	e.start(t, "Panic", "p", nil)
 	e.start(t, "Chain", "c", nil)
 	e.want(t, "c", engine.Completed, "3")
-	eventually(t, "it has panicked twice", func() bool { return w.Panics.Load() > 1 })
+	waitUntil(t, "two panics", func() bool { return w.Panics.Load() > 1 })
 	if i, err := e.Get(t.Context(), "p"); err != nil || i.Status.Ended() {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("after panics: %+v (%v), want a saga that has not ended", i, err)
 	}
 	e.stop()
 	w.Broken.Store(false)
 	e = run(t, w, Options{Dir: dir})
-	e.want(t, "p", engine.Completed, `"mended"`)
+	e.want(t, "p", engine.Completed, `"fixed"`)
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestManySagasConcurrently(t *testing.T) {
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{Dir: t.TempDir()})
 	var g sync.WaitGroup
@@ -49,7 +49,7 @@ func TestManyAtOnce(t *testing.T) {
 			workflow := []string{"Chain", "Fan", "Again"}[n%3]
 			id := fmt.Sprint("m", n)
 			if err := e.Start(context.Background(), workflow, id, 3); err != nil {
-				t.Error(err)
+				t.Errorf("Start %s: %v", id, err)
 				return
 			}
 			if i := e.wait(t, id); i.Status != engine.Completed {
@@ -59,22 +59,22 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	g.Wait()
 	if got := w.Calls.Load(); got != 100*(3+10+3) {
-		t.Errorf("%d activity calls", got)
+		t.Errorf("%d activity calls, want %d", got, 100*(3+10+3))
 	}
 }
 
-func TestRetentionForgetsTheEnded(t *testing.T) {
+func TestRetentionPurgesOnlyEndedSagas(t *testing.T) {
 	e := run(t, enginetest.NewWorld(), Options{})
 	e.start(t, "Chain", "old", nil)
 	e.start(t, "Listen", "live", nil)
 	e.wait(t, "old")
-	if n, err := e.store.expire(t.Context(), time.Now().Add(-time.Hour)); n != 0 || err != nil {
-		t.Errorf("purged %d %v", n, err)
+	if n, err := e.store.purgeExpired(t.Context(), time.Now().Add(-time.Hour)); n != 0 || err != nil {
+		t.Errorf("before the retention ends: purged %d (%v), want 0", n, err)
 	}
-	if n, err := e.store.expire(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
-		t.Errorf("purged %d %v", n, err)
+	if n, err := e.store.purgeExpired(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+		t.Errorf("after the retention: purged %d (%v), want 1", n, err)
 	}
 	if _, err := e.Get(t.Context(), "live"); err != nil {
-		t.Error(err)
+		t.Errorf("the running saga: %v, want it to be kept", err)
 	}
 }

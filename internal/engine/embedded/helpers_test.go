@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// running is an engine that works until stop, or the end of the test.
+// running is an engine that runs until stop is called, or the test ends.
 type running struct {
 	*Engine
 	stop func()
@@ -33,23 +34,21 @@ type running struct {
 
 func run(t testing.TB, w *enginetest.World, o Options) running {
 	t.Helper()
-	return serve(t, w.Registry(t), o)
+	return runEngine(t, w.Registry(t), o)
 }
 
-func serve(t testing.TB, registry *task.TaskRegistry, o Options) running {
+func runEngine(t testing.TB, registry *task.TaskRegistry, o Options) running {
 	t.Helper()
 	o.Logger = zerolog.Nop()
 	e, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx, registry) }()
-	r := running{e, sync.OnceFunc(func() {
+	r := running{Engine: e, stop: sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-ran, e.Close()); err != nil {
-			t.Error(err)
+			t.Errorf("stop the engine: %v", err)
 		}
 	})}
 	t.Cleanup(r.stop)
@@ -58,9 +57,7 @@ func serve(t testing.TB, registry *task.TaskRegistry, o Options) running {
 
 func (r running) start(t testing.TB, workflow, id string, input any) {
 	t.Helper()
-	if err := r.Start(context.Background(), workflow, id, input); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, r.Start(context.Background(), workflow, id, input))
 }
 
 func (r running) wait(t testing.TB, id string) engine.Instance {
@@ -69,7 +66,7 @@ func (r running) wait(t testing.TB, id string) engine.Instance {
 	defer cancel()
 	i, err := r.Wait(ctx, id)
 	if err != nil {
-		t.Fatalf("%s: %v", id, err)
+		t.Fatalf("wait for %s: %v", id, err)
 	}
 	return i
 }
@@ -81,23 +78,21 @@ func (r running) want(t testing.TB, id string, status engine.RuntimeStatus, outp
 	}
 }
 
-// becomes waits until an instance has a status that is no end.
+// becomes waits until an instance has a status, for statuses that are not final.
 func (r running) becomes(t testing.TB, id string, status engine.RuntimeStatus) {
 	t.Helper()
-	eventually(t, id+" is "+string(status), func() bool {
+	waitUntil(t, id+" to be "+string(status), func() bool {
 		i, err := r.Get(context.Background(), id)
 		return err == nil && i.Status == status
 	})
 }
 
-// happened reports whether an instance's history has an event of a type, and
-// of a name if one is given.
+// happened reports whether an instance's history has an event of the given type,
+// and with the given name unless that is "".
 func (r running) happened(t testing.TB, id, kind, name string) bool {
 	t.Helper()
 	h, err := r.History(context.Background(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return slices.ContainsFunc(h, func(e engine.Event) bool { return e.Type == kind && (name == "" || e.Name == name) })
 }
 
@@ -106,23 +101,13 @@ func workflows(t testing.TB, fns map[string]task.Workflow) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	for name, fn := range fns {
-		if err := r.AddWorkflowN(name, fn); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, r.AddWorkflowN(name, fn))
 	}
 	return r
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
+// waitUntil fails the test unless cond becomes true within 20 s.
+func waitUntil(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("never: %s", what)
-		}
-	}
+	require.Eventually(t, what, 20*time.Second, cond)
 }

@@ -13,116 +13,150 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// never marks timers that only stand for "wait without a time-out": the SDK
-// gives those the last instant of the year 9999.
+// neverYear marks timers that stand for "wait without a time-out": the SDK gives
+// those the last instant of the year 9999.
 const neverYear = 9999
 
-// instance is one workflow instance. All fields are guarded by backend.mu,
-// except that state belongs to the work item while one is out.
+// instance is one workflow instance. Its states and their transitions:
+//
+//	          opCreate, or opState by a rerun
+//	                       |
+//	                       v
+//	+------------------> idle <---------------------------+
+//	|                      | event, task result, timer    | nothing left to do
+//	|                      v                              |
+//	|  after a delay    queued ------------------------- opTurn
+//	|                      | NextWorkflowWorkItem         ^
+//	|                      v                              |
+//	+---- Abandon ---- in flight ------- Complete --------+
+//	                                                      | the turn completes the workflow
+//	                                                      v
+//	                          archived, and removed <-- ended
+//	                                                      |
+//	     removed <-- opPurge, or a new opCreate of the id -+
+//
+// While it is in flight a worker replays its history; events and task results
+// that arrive meanwhile collect in the inbox for the next turn. opPurge with
+// force removes an instance in any state. Removed is final: a work item of a
+// removed instance is rejected when it completes.
+//
+// Two properties are independent of that state:
+//
+//	durable    the journal has all its records on disk: metaSeq == seq, and
+//	           pendingCommit is zero. Nothing newer is visible outside.
+//	compacted  its body is kept encoded. Only an idle or ended, durable instance
+//	           is compacted; decode undoes it before any change.
+//
+// All fields are guarded by store.mu, except that the runtime state given to a
+// work item belongs to the worker while the instance is in flight.
 type instance struct {
 	id      string
 	seq     uint64 // of the last record applied
+	retries int32  // of the current turn
+
+	inFlight bool // a work item is with a worker
+	queued   bool // for the workflow workers
+	hasEnded bool
+	removed  bool  // purged, replaced or archived
+	endedAt  int64 // in Unix seconds, once the end is durable
+
+	awaitsExternal bool // by its custom status; see Options.AwaitsExternal
+	counted        counted
+
+	firstTimer *timerEntry // list of its entries in store.timers
+
+	pendingCommit journal.Commit // of the creation, then of the end, while not durable
+	metaSeq       uint64         // record at which body.meta was published: durable
+	changed       chan struct{}  // closed when body.meta changes; nil if nothing watches
+
+	// compacted is the encoded body, as in a snapshot, or nil. It takes a tenth
+	// of the memory.
+	compacted    []byte
+	replayTimers []timerEntry // timers of a compacted instance, during replay only
+
+	body
+}
+
+// body is the part of an instance that compacting encodes and drops.
+type body struct {
 	history []*protos.HistoryEvent
 	inbox   []*protos.HistoryEvent         // durable, not yet in history
 	tasks   map[int32]*protos.HistoryEvent // activities in progress, by event id
-	timers  map[int32]*protos.HistoryEvent // not fired yet, by timer id
+	timers  map[int32]*protos.HistoryEvent // timers that have not fired, by timer id
 
-	state   *protos.WorkflowRuntimeState // of history; nil: to be rebuilt
-	custom  *wrapperspb.StringValue
-	taken   int                    // how many of inbox the work item that is out has
-	fired   []*protos.HistoryEvent // timers that are due; not in inbox, for they are not journalled
-	out     bool                   // a work item is out
-	queued  bool
-	retries int32
-	startAt time.Time // scheduled start
-
-	gone    bool // purged or replaced
-	live    bool // as counted by the store
-	waiting bool // likewise
-	resting bool // likewise
-	rests   bool // by its custom status; see Options.Rests
-
-	alarms *alarm // the first of those that are set
-
-	unsettled journal.Commit // of the creation, then of the end, while not durable
-
-	meta    *protos.WorkflowMetadata // as published: durable
-	metaSeq uint64
-	changed chan struct{} // closed when meta changes; nil: nobody waits for that
-
-	over   bool  // has ended
-	overAt int64 // when, in Unix seconds, once that is durable
-
-	// packed is the instance as in a snapshot, in place of history, inbox,
-	// tasks, timers, state, custom and meta: a tenth of their size.
-	packed []byte
-	due    []alarm // of the timers in packed, during replay
+	state       *protos.WorkflowRuntimeState // derived from history; nil if it must be rebuilt
+	custom      *wrapperspb.StringValue      // custom status
+	takenEvents int                          // events of inbox that are in the work item in flight
+	fired       []*protos.HistoryEvent       // due timers; not in inbox, because they are not journaled
+	startAt     time.Time                    // scheduled start
+	meta        *protos.WorkflowMetadata     // as published: durable
 }
 
 func newInstance(id string) *instance { return &instance{id: id} }
 
-func (i *instance) ended() bool { return i.over }
+func (i *instance) ended() bool { return i.hasEnded }
 
-// pack folds an instance up if it is durable and nothing will happen to it
-// until an event or a timer comes.
-func (i *instance) pack() {
-	if i.packed != nil || i.metaSeq != i.seq || i.unsettled != (journal.Commit{}) || i.out || i.queued || !i.over && !i.idle() {
+// durable reports whether everything applied to the instance is on disk.
+func (i *instance) durable() bool {
+	return i.metaSeq == i.seq && i.pendingCommit == (journal.Commit{})
+}
+
+// idle reports whether nothing will happen until an event or a timer arrives.
+func (i *instance) idle() bool {
+	return !i.inFlight && !i.queued && len(i.inbox) == 0 && len(i.fired) == 0 && len(i.tasks) == 0
+}
+
+// compact encodes the body if the instance is durable, and nothing will happen
+// to it until an event or a timer arrives.
+func (i *instance) compact() {
+	if i.compacted != nil || !i.durable() || i.inFlight || i.queued || !i.hasEnded && !i.idle() {
 		return
 	}
-	b, err := proto.Marshal(i.whole())
+	b, err := proto.Marshal(i.snapshotState())
 	if err != nil {
-		return // it stays as it is
+		return // it stays decoded, which is only larger
 	}
-	i.fold(b)
+	i.setCompacted(b)
 }
 
-// fold puts the packed form in the place of the rest.
-func (i *instance) fold(b []byte) {
-	*i = instance{
-		id: i.id, seq: i.seq, retries: i.retries, live: i.live, waiting: i.waiting, resting: i.resting, rests: i.rests, gone: i.gone, alarms: i.alarms,
-		metaSeq: i.metaSeq, changed: i.changed, over: i.over, overAt: i.overAt, packed: b,
-	}
-}
+// setCompacted replaces the body by its encoded form.
+func (i *instance) setCompacted(b []byte) { i.compacted, i.body = b, body{} }
 
-func (i *instance) alarmOf(e *protos.HistoryEvent) alarm {
-	return alarm{at: e.GetTimerFired().GetFireAt().AsTime(), inst: i, timer: e.GetTimerFired().GetTimerId()}
-}
-
-// planned are the alarms of the timers that have not fired.
-func (i *instance) planned() (all []alarm) {
-	for _, e := range i.timers {
-		all = append(all, i.alarmOf(e))
-	}
-	return all
-}
-
-// unpack undoes pack.
-func (i *instance) unpack() {
-	if i.packed == nil {
+// decode undoes compact.
+func (i *instance) decode() {
+	if i.compacted == nil {
 		return
 	}
 	var w protos.WorkflowRuntimeState
-	if err := proto.Unmarshal(i.packed, &w); err != nil {
-		panic(fmt.Sprintf("saga %s does not unpack from memory: %v", i.id, err))
+	if err := proto.Unmarshal(i.compacted, &w); err != nil {
+		panic(fmt.Sprintf("cannot decode saga %s from memory: %v", i.id, err))
 	}
-	i.packed, i.due = nil, nil
+	i.compacted, i.replayTimers = nil, nil
 	i.restore(&w)
 	i.meta = i.metadata()
 }
 
-// look is the instance unpacked, to be read only: it may be a copy.
-func (i *instance) look() *instance {
-	if i.packed == nil {
+// view returns the instance decoded, for reading only: it is a copy if the
+// instance is compacted.
+func (i *instance) view() *instance {
+	if i.compacted == nil {
 		return i
 	}
 	c := *i
-	c.unpack()
+	c.decode()
 	return &c
 }
 
-// idle reports whether nothing will happen until an event or a timer comes.
-func (i *instance) idle() bool {
-	return !i.out && !i.queued && len(i.inbox) == 0 && len(i.fired) == 0 && len(i.tasks) == 0
+func (i *instance) timerEntry(e *protos.HistoryEvent) timerEntry {
+	return timerEntry{at: e.GetTimerFired().GetFireAt().AsTime(), inst: i, timer: e.GetTimerFired().GetTimerId()}
+}
+
+// timerEntries returns the entries of the timers that have not fired.
+func (i *instance) timerEntries() (all []timerEntry) {
+	for _, e := range i.timers {
+		all = append(all, i.timerEntry(e))
+	}
+	return all
 }
 
 func (i *instance) create(e *protos.HistoryEvent) {
@@ -133,14 +167,14 @@ func (i *instance) create(e *protos.HistoryEvent) {
 	i.meta = i.metadata()
 }
 
-// settle forgets a commit that is durable, and with it its buffer.
-func (i *instance) settle(c journal.Commit) {
-	if i.unsettled == c {
-		i.unsettled = journal.Commit{}
+// commitDurable clears the pending commit c, and with it its buffer.
+func (i *instance) commitDurable(c journal.Commit) {
+	if i.pendingCommit == c {
+		i.pendingCommit = journal.Commit{}
 	}
 }
 
-// finishTask moves an activity's result to the inbox, if the activity is in
+// finishTask moves an activity's result to the inbox if the activity is in
 // progress.
 func (i *instance) finishTask(result *protos.HistoryEvent) {
 	if id, ok := taskIDOf(result); ok && i.tasks[id] != nil {
@@ -159,10 +193,12 @@ func taskIDOf(result *protos.HistoryEvent) (int32, bool) {
 	return 0, false
 }
 
-// turnOf is what one run of the workflow code changed, as it is journalled:
-// events added to the history, activities and timers begun, and, in
-// CreatedTime's seconds, how many inbox events it took in. (The message is
-// durabletask's own, so that no format of ours needs to be generated.)
+// turnOf returns what one run of the workflow code changed, in the form in which
+// it is journaled: the events added to the history, the activities and timers
+// started, and how many inbox events it consumed. The message type is
+// durabletask's own, so that this package needs no generated code. It has no
+// field for that last number: takenOf reads it from CreatedTime, which a turn
+// does not need otherwise.
 func turnOf(s *protos.WorkflowRuntimeState, taken int) *protos.WorkflowRuntimeState {
 	return &protos.WorkflowRuntimeState{
 		NewEvents: s.NewEvents, PendingTasks: s.PendingTasks, PendingTimers: s.PendingTimers,
@@ -171,7 +207,11 @@ func turnOf(s *protos.WorkflowRuntimeState, taken int) *protos.WorkflowRuntimeSt
 	}
 }
 
-func (i *instance) pending(w *protos.WorkflowRuntimeState) {
+// takenOf returns how many inbox events a turn made by turnOf consumed.
+func takenOf(turn *protos.WorkflowRuntimeState) int { return int(turn.GetCreatedTime().GetSeconds()) }
+
+// addPending adds the activities and timers of w to those in progress.
+func (i *instance) addPending(w *protos.WorkflowRuntimeState) {
 	if i.tasks == nil {
 		i.tasks, i.timers = map[int32]*protos.HistoryEvent{}, map[int32]*protos.HistoryEvent{}
 	}
@@ -183,40 +223,43 @@ func (i *instance) pending(w *protos.WorkflowRuntimeState) {
 	}
 }
 
-// turn applies what turnOf describes.
-func (i *instance) turn(t *protos.WorkflowRuntimeState) {
+// applyTurn applies a turn made by turnOf.
+func (i *instance) applyTurn(t *protos.WorkflowRuntimeState) {
 	if t.ContinuedAsNew {
-		i.history, i.fired = nil, nil // numbers of timers begin anew
+		i.history, i.fired = nil, nil // timers are numbered from the start again
 		clear(i.tasks)
 		clear(i.timers)
 	}
 	i.history = append(i.history, t.NewEvents...)
-	i.inbox = i.inbox[min(int(t.GetCreatedTime().GetSeconds()), len(i.inbox)):]
+	i.inbox = i.inbox[min(takenOf(t), len(i.inbox)):]
 	for _, e := range t.NewEvents {
 		if f := e.GetTimerFired(); f != nil {
 			delete(i.timers, f.GetTimerId())
 		}
 	}
-	i.pending(t)
+	i.addPending(t)
 	if t.CustomStatus != nil {
 		i.custom = t.CustomStatus
 	}
 	i.state = nil
-	if i.rebuilt().CompletedEvent != nil {
-		i.inbox, i.fired, i.tasks, i.timers = nil, nil, nil, nil // late answers have nobody to read them
+	if i.rebuildState().CompletedEvent != nil {
+		i.inbox, i.fired, i.tasks, i.timers = nil, nil, nil, nil // nothing will read late results
 	}
 }
 
-// rebuilt returns the runtime state of the history.
-func (i *instance) rebuilt() *protos.WorkflowRuntimeState {
+// rebuildState returns the runtime state of the history, and derives it first if
+// necessary.
+func (i *instance) rebuildState() *protos.WorkflowRuntimeState {
 	if i.state == nil {
 		i.state = runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history)
-		i.over = i.state.CompletedEvent != nil
+		i.hasEnded = i.state.CompletedEvent != nil
 	}
 	return i.state
 }
 
-func (i *instance) whole() *protos.WorkflowRuntimeState {
+// snapshotState returns the whole instance in the form of a snapshot; restore
+// reads it.
+func (i *instance) snapshotState() *protos.WorkflowRuntimeState {
 	w := &protos.WorkflowRuntimeState{InstanceId: i.id, OldEvents: i.history, NewEvents: i.inbox, CustomStatus: i.custom}
 	for _, e := range i.tasks {
 		w.PendingTasks = append(w.PendingTasks, e)
@@ -229,16 +272,16 @@ func (i *instance) whole() *protos.WorkflowRuntimeState {
 
 func (i *instance) restore(w *protos.WorkflowRuntimeState) {
 	i.history, i.inbox, i.custom = w.OldEvents, w.NewEvents, w.CustomStatus
-	i.pending(w)
+	i.addPending(w)
 	if len(i.history) == 0 && len(i.inbox) > 0 {
 		i.create(i.inbox[0])
 		i.inbox = w.NewEvents
 	}
 }
 
-// metadata describes the instance as of now.
+// metadata describes the instance in its current state, durable or not.
 func (i *instance) metadata() *protos.WorkflowMetadata {
-	s := i.rebuilt()
+	s := i.rebuildState()
 	m := &protos.WorkflowMetadata{
 		InstanceId: i.id, RuntimeStatus: runtimestate.RuntimeStatus(s), CustomStatus: i.custom,
 		CreatedAt: s.CreatedTime, LastUpdatedAt: s.LastUpdatedTime, CompletedAt: s.CompletedTime,
@@ -261,20 +304,23 @@ func (i *instance) metadata() *protos.WorkflowMetadata {
 	return m
 }
 
-// publish makes meta visible, unless a later one already is.
+// publish makes meta, the metadata as of record seq, visible to clients. It does
+// nothing if later metadata is visible already.
 func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 	if seq < i.metaSeq {
 		return
 	}
+	if seq > i.seq {
+		panic(fmt.Sprintf("embedded: saga %s: record %d is published before it is applied (%d)", i.id, seq, i.seq))
+	}
 	i.meta, i.metaSeq = meta, seq
 	if at := meta.GetCompletedAt(); at != nil {
-		i.overAt = at.GetSeconds()
+		i.endedAt = at.GetSeconds()
 	}
-	i.tell()
+	i.notifyWatchers()
 }
 
-// tell wakes those who watch.
-func (i *instance) tell() {
+func (i *instance) notifyWatchers() {
 	if i.changed != nil {
 		close(i.changed)
 		i.changed = nil

@@ -16,81 +16,68 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// Intake deletes the message of an order whose saga is running. A start that
-// never reached the disk must not be taken for one.
-func TestStartThatIsNotDurableIsNotRunning(t *testing.T) {
+// Intake deletes the message of an order whose saga is running. A start that never
+// reached the disk must not be reported as running.
+func TestFailedStartIsNotReportedAsRunning(t *testing.T) {
 	e, err := Open(Options{Dir: t.TempDir(), Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
 	for range 2 {
 		if err := e.Start(t.Context(), "Chain", "a", nil); !errors.Is(err, journal.ErrClosed) {
-			t.Errorf("start on a journal that refuses: %v", err)
+			t.Errorf("Start on a closed journal = %v, want ErrClosed", err)
 		}
 	}
 }
 
-func TestDurableStartIsRunning(t *testing.T) {
+func TestDurableStartIsReportedAsRunning(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
-	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}) // nobody works yet
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Start(t.Context(), "Chain", "a", nil); err != nil {
-		t.Fatal(err)
-	}
+	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}) // no Run yet
+	require.NoError(t, err)
+	require.NoError(t, e.Start(t.Context(), "Chain", "a", nil))
 	if err := e.Start(t.Context(), "Chain", "a", nil); !errors.Is(err, engine.ErrActive) {
-		t.Errorf("%v", err)
+		t.Errorf("second Start = %v, want ErrActive", err)
 	}
 	if i, err := e.Get(t.Context(), "a"); err != nil || i.Status != engine.Pending || i.Workflow != "Chain" {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("Get = %+v, %v, want a pending Chain", i, err)
 	}
 	if err := errors.Join(e.Close(), e.Close()); err != nil {
-		t.Errorf("closed twice: %v", err)
+		t.Errorf("Close twice = %v, want nil", err)
 	}
 	run(t, w, Options{Dir: dir}).want(t, "a", engine.Completed, "3")
 }
 
-// A charge that waits for a free slot must not be made once its saga has been
-// terminated.
-func TestTerminatedSagaBeginsNoActivity(t *testing.T) {
+// A charge that is queued must not be made once its saga has been terminated.
+func TestTerminatedSagaStartsNoActivity(t *testing.T) {
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{Activities: 1})
 	release := w.Hold()
 	e.start(t, "Chain", "a", nil)
 	w.AwaitStep(t)
 	e.start(t, "Chain", "b", nil)
-	eventually(t, "b's activity is queued", func() bool { return e.happened(t, "b", "TaskScheduled", "Step") })
-	if err := e.Terminate(t.Context(), "b", "stop"); err != nil {
-		t.Fatal(err)
-	}
+	waitUntil(t, "b's activity to be queued", func() bool { return e.happened(t, "b", "TaskScheduled", "Step") })
+	require.NoError(t, e.Terminate(t.Context(), "b", "stop"))
 	e.want(t, "b", engine.Terminated, `"stop"`)
 	release()
 	e.want(t, "a", engine.Completed, "3")
 	if n := w.Ran("b/0"); n != 0 {
-		t.Errorf("ran %d times", n)
+		t.Errorf("the activity of the terminated saga ran %d times, want 0", n)
 	}
 }
 
-func TestTerminateCodeThatPanics(t *testing.T) {
+func TestTerminateOfAPanickingWorkflow(t *testing.T) {
 	w := enginetest.NewWorld()
 	w.Broken.Store(true)
 	e := run(t, w, Options{})
 	e.start(t, "Panic", "p", nil)
-	eventually(t, "it has panicked", func() bool { return w.Panics.Load() > 0 })
-	if err := e.Terminate(t.Context(), "p", "hopeless"); err != nil {
-		t.Fatal(err)
-	}
+	waitUntil(t, "a panic", func() bool { return w.Panics.Load() > 0 })
+	require.NoError(t, e.Terminate(t.Context(), "p", "hopeless"))
 	e.want(t, "p", engine.Terminated, `"hopeless"`)
 }
 
-// A terminated parent takes its children with it, and does not stumble over
-// one that is gone.
+// The termination of a parent reaches its children, even if one was purged.
 func TestTerminateReachesChildren(t *testing.T) {
 	r := workflows(t, map[string]task.Workflow{
 		"Parent": func(ctx *task.WorkflowContext) (any, error) {
@@ -104,20 +91,19 @@ func TestTerminateReachesChildren(t *testing.T) {
 			return nil, ctx.WaitForSingleEvent("never", -1).Await(nil)
 		},
 	})
-	e := serve(t, r, Options{})
+	e := runEngine(t, r, Options{})
 	e.start(t, "Parent", "parent", nil)
 	e.becomes(t, "long", engine.Running)
 	e.want(t, "short", engine.Completed, "1")
-	if err := errors.Join(e.Purge(t.Context(), "short"), e.Terminate(t.Context(), "parent", "stop")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, errors.Join(e.Purge(t.Context(), "short"), e.Terminate(t.Context(), "parent", "stop")))
 	e.want(t, "parent", engine.Terminated, `"stop"`)
 	e.want(t, "long", engine.Terminated, `"stop"`)
 }
 
-// Continuing as new numbers tasks and timers anew: what the former generation
-// had under way has the same numbers, and must not be taken for this one's.
-func TestAnswersToAFormerGeneration(t *testing.T) {
+// A workflow that continues as new restarts the numbering of tasks and timers. A
+// result for the previous generation has the same number, and must not be
+// delivered to the new one.
+func TestResultsForAPreviousGenerationAreDropped(t *testing.T) {
 	gate := map[string]chan struct{}{"0": make(chan struct{}), "1": make(chan struct{})}
 	entered := make(chan string, 10)
 	r := workflows(t, map[string]task.Workflow{"Leave": func(ctx *task.WorkflowContext) (any, error) {
@@ -148,27 +134,23 @@ func TestAnswersToAFormerGeneration(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	e := serve(t, r, Options{Activities: 2})
+	e := runEngine(t, r, Options{Activities: 2})
 	e.start(t, "Leave", "l", "0")
 	<-entered
-	if err := e.Raise(t.Context(), "l", "go", nil); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Raise(t.Context(), "l", "go", nil))
 	<-entered
-	e.start(t, "Leave", "other", "0") // queued: its activity begins when generation 0's has been answered
+	e.start(t, "Leave", "other", "0") // queued: its activity begins when generation 0's has finished
 	close(gate["0"])
 	<-entered
 	close(gate["1"])
 	e.want(t, "l", engine.Completed, `"1"`)
-	if err := e.Raise(t.Context(), "other", "go", nil); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Raise(t.Context(), "other", "go", nil))
 	e.want(t, "other", engine.Completed, `"1"`)
 }
 
-func TestTimerOfAFormerGeneration(t *testing.T) {
+func TestTimerOfAPreviousGenerationDoesNotFire(t *testing.T) {
 	inTurn, release := make(chan struct{}), make(chan struct{})
-	e := serve(t, workflows(t, map[string]task.Workflow{"Timers": func(ctx *task.WorkflowContext) (any, error) {
+	e := runEngine(t, workflows(t, map[string]task.Workflow{"Timers": func(ctx *task.WorkflowContext) (any, error) {
 		var second bool
 		if err := ctx.GetInput(&second); err != nil {
 			return nil, err
@@ -188,43 +170,33 @@ func TestTimerOfAFormerGeneration(t *testing.T) {
 	letGo := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(letGo) // before the engine drains
 	e.start(t, "Timers", "t", false)
-	eventually(t, "the first timer is armed", func() bool { return e.happened(t, "t", "TimerCreated", "") })
-	if err := e.Raise(t.Context(), "t", "go", nil); err != nil {
-		t.Fatal(err)
-	}
+	waitUntil(t, "the first timer to be set", func() bool { return e.happened(t, "t", "TimerCreated", "") })
+	require.NoError(t, e.Raise(t.Context(), "t", "go", nil))
 	<-inTurn
-	eventually(t, "the first timer is due, in the middle of the turn that leaves it behind", func() bool {
+	waitUntil(t, "the first timer to come due, during the turn that continues as new", func() bool {
 		e.store.mu.Lock()
 		defer e.store.mu.Unlock()
 		i, _ := e.store.instances.Get("t")
 		return len(i.fired) > 0
 	})
 	letGo()
-	if err := e.Raise(t.Context(), "t", "look", nil); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a later turn", func() bool { return e.happened(t, "t", "EventRaised", "look") })
+	require.NoError(t, e.Raise(t.Context(), "t", "look", nil))
+	waitUntil(t, "a later turn", func() bool { return e.happened(t, "t", "EventRaised", "look") })
 	if i, err := e.Get(t.Context(), "t"); err != nil || i.Status != engine.Running {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("after the old timer came due: %+v (%v), want RUNNING", i, err)
 	}
 }
 
-// Thousands of events at once are taken in by the turn limit, none is lost and
-// their order is kept.
-func TestFlood(t *testing.T) {
+// Thousands of events are processed in turns of turnLimit. None is lost and their
+// order is kept.
+func TestManyEventsKeepTheirOrder(t *testing.T) {
 	const many = 2*turnLimit + 500
 	e, err := Open(Options{Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := e.Start(ctx, "Gather", "g", nil); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Start(ctx, "Gather", "g", nil))
 	for n := range many {
-		if err := e.Raise(ctx, "g", "n", n); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Raise(ctx, "g", "n", n))
 	}
 	ran := make(chan error, 1)
 	registry := workflows(t, map[string]task.Workflow{"Gather": func(ctx *task.WorkflowContext) (any, error) {
@@ -239,9 +211,7 @@ func TestFlood(t *testing.T) {
 	go func() { ran <- e.Run(ctx, registry) }()
 	running{Engine: e}.want(t, "g", engine.Completed, fmt.Sprint(many))
 	cancel()
-	if err := errors.Join(<-ran, e.Close()); err != nil {
-		t.Error(err)
-	}
+	require.NoError(t, <-ran, e.Close())
 }
 
 func TestScheduledStart(t *testing.T) {
@@ -257,10 +227,10 @@ func TestScheduledStart(t *testing.T) {
 	e = run(t, w, Options{Dir: dir})
 	e.want(t, "soon", engine.Completed, "3")
 	if now := time.Now(); now.Before(soon) {
-		t.Errorf("started %s early", soon.Sub(now))
+		t.Errorf("completed %s before the scheduled start", soon.Sub(now))
 	}
 	if i, err := e.Get(t.Context(), "late"); err != nil || i.Status != engine.Pending {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("the saga scheduled in an hour: %+v (%v), want PENDING", i, err)
 	}
 }
 
@@ -270,7 +240,7 @@ func TestStats(t *testing.T) {
 	expect := func(when string, want engine.Stats) {
 		t.Helper()
 		var got engine.Stats
-		eventually(t, fmt.Sprintf("%s: %+v", when, want), func() bool {
+		waitUntil(t, fmt.Sprintf("%s: %+v", when, want), func() bool {
 			var err error
 			if got, err = e.Stats(t.Context()); err != nil {
 				t.Fatal(err)
@@ -289,17 +259,13 @@ func TestStats(t *testing.T) {
 	release()
 	e.want(t, "works", engine.Completed, "3")
 	expect("one has ended", engine.Stats{Live: 2, Waiting: 2})
-	if err := errors.Join(e.Raise(t.Context(), "listens", "go", ""), e.Terminate(t.Context(), "naps", "")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, errors.Join(e.Raise(t.Context(), "listens", "go", ""), e.Terminate(t.Context(), "naps", "")))
 	e.wait(t, "listens")
 	e.wait(t, "naps")
 	expect("all have ended", engine.Stats{})
-	if err := e.Purge(t.Context(), "works"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Purge(t.Context(), "works"))
 	if _, err := e.Rerun(t.Context(), "works", 0); !errors.Is(err, engine.ErrNotFound) {
-		t.Errorf("rerun of a purged saga: %v", err)
+		t.Errorf("Rerun of a purged saga = %v, want ErrNotFound", err)
 	}
 	expect("one is purged", engine.Stats{})
 }
@@ -317,31 +283,27 @@ func TestListPages(t *testing.T) {
 		var pages []int
 		for cursor := ""; ; {
 			ids, next, err := e.List(t.Context(), cursor, limit)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			got, pages = append(got, ids...), append(pages, len(ids))
 			if cursor = next; cursor == "" {
 				break
 			}
 		}
 		if !slices.Equal(got, all) || !slices.Equal(pages, sizes) {
-			t.Errorf("limit %d: pages %v of %v", limit, pages, got)
+			t.Errorf("limit %d: page sizes %v of %v, want %v of %v", limit, pages, got, sizes, all)
 		}
 	}
-	// A page goes on where the last one ended even if its last id is gone.
-	if err := e.Terminate(t.Context(), "i2", ""); err != nil {
-		t.Fatal(err)
-	}
+	// The next page starts after the cursor even if that id was purged.
+	require.NoError(t, e.Terminate(t.Context(), "i2", ""))
 	e.wait(t, "i2")
 	_, cursor, err := e.List(t.Context(), "", 3)
 	if err != nil || e.Purge(t.Context(), "i2") != nil {
 		t.Fatal(err)
 	}
 	if ids, _, err := e.List(t.Context(), cursor, 1); err != nil || !slices.Equal(ids, []string{"i3"}) {
-		t.Errorf("%v %v", ids, err)
+		t.Errorf("List after a purged cursor = %v, %v, want i3", ids, err)
 	}
 	if ids, next, err := e.List(t.Context(), "zzz", 3); err != nil || len(ids) > 0 || next != "" {
-		t.Errorf("behind the end: %v %q %v", ids, next, err)
+		t.Errorf("List after the last id = %v, %q, %v, want nothing", ids, next, err)
 	}
 }

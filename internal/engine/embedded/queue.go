@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// queue is an unbounded FIFO whose readers are woken, never polling. What is
-// in it is bounded by the live instances.
+// queue is a FIFO that wakes its readers, so that they do not poll. It has no
+// limit of its own: the live instances and their activities bound its length.
+// It is safe for concurrent use. Create it with newQueue.
 type queue[T any] struct {
 	mu    sync.Mutex
 	items []T
@@ -31,6 +32,7 @@ func (q *queue[T]) wake() {
 	}
 }
 
+// pop removes and returns the first item. It waits for one, until ctx ends.
 func (q *queue[T]) pop(ctx context.Context) (T, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -39,12 +41,12 @@ func (q *queue[T]) pop(ctx context.Context) (T, error) {
 		q.mu.Lock()
 		if q.head < len(q.items) {
 			v := q.items[q.head]
-			q.items[q.head] = *new(T) // let go of what it points to
+			q.items[q.head] = *new(T) // release what it points to
 			q.head++
 			if q.head == len(q.items) {
 				q.items, q.head = q.items[:0], 0
 			} else if q.head > 1024 && q.head > len(q.items)/2 {
-				q.items, q.head = slices.Delete(q.items, 0, q.head), 0 // clears what is behind, too
+				q.items, q.head = slices.Delete(q.items, 0, q.head), 0 // also clears the items after the new end
 			}
 			more := q.head < len(q.items)
 			q.mu.Unlock()

@@ -9,9 +9,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A journal record is a sequence number and operations that take effect
-// together. Each operation names an instance and applies only if the instance
-// is older than the record: snapshots overlap the log (see package journal).
+// opKind is the kind of an operation. A journal record is a sequence number and
+// operations that take effect together. Each operation names an instance, and
+// applies only if the instance is older than the record: snapshots overlap the
+// log (see package journal).
 type opKind byte
 
 const (
@@ -20,19 +21,20 @@ const (
 	opTurn     opKind = 3 // payload: turn, as a WorkflowRuntimeState; see turnOf
 	opTaskDone opKind = 4 // payload: result event
 	opPurge    opKind = 5 // no payload
-	opState    opKind = 6 // payload: whole instance, as a WorkflowRuntimeState
+	opState    opKind = 6 // payload: whole instance, as a WorkflowRuntimeState; see snapshotState
 )
 
-// chained marks an operation that says which record of its instance comes
-// before it, as the distance to it: what is missing is then known to be.
+// chained is a flag of an operation that names its instance's previous record,
+// as the distance to it. A missing record is detected by that.
 const chained = 0x80
 
+// op is one operation of a record.
 type op struct {
 	kind    opKind
-	id      string
+	id      string        // of the instance
 	payload proto.Message // nil for opPurge
-	raw     []byte        // payload encoded, if that is at hand
-	prev    uint64        // sequence number of the instance's record before; 0: none, or not said
+	raw     []byte        // encoded payload, if available
+	prev    uint64        // sequence number of the instance's previous record; 0 if there is none, or it is not known
 }
 
 // builds reports whether the operation changes an instance, rather than
@@ -56,7 +58,8 @@ func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
 		b = append(binary.AppendUvarint(b, uint64(size)), o.raw...)
 		if o.raw == nil && o.payload != nil {
 			var err error
-			if b, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(b, o.payload); err != nil {
+			b, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, o.payload)
+			if err != nil {
 				return nil, fmt.Errorf("encode change of saga %s: %w", o.id, err)
 			}
 		}
@@ -64,7 +67,7 @@ func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
 	return b, nil
 }
 
-var errShort = errors.New("engine record is cut off inside a batch that checks")
+var errShort = errors.New("engine record is cut off inside a batch with a valid checksum")
 
 func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 	seq, n := binary.Uvarint(b)
@@ -83,9 +86,9 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 	}
 	for len(b) > 0 {
 		o := op{kind: opKind(b[0] &^ chained)}
-		said := b[0]&chained != 0
+		isChained := b[0]&chained != 0
 		b = b[1:]
-		if said {
+		if isChained {
 			back, n := binary.Uvarint(b)
 			if n <= 0 || back > seq {
 				return 0, nil, errShort
@@ -105,7 +108,7 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 			o.payload = &protos.WorkflowRuntimeState{}
 		case opPurge:
 		default:
-			return 0, nil, fmt.Errorf("engine record has an operation of kind %d, written by a newer version", o.kind)
+			return 0, nil, fmt.Errorf("engine record has an operation of kind %d, written by a newer version of ordersaga", o.kind)
 		}
 		if o.payload != nil {
 			if err := proto.Unmarshal(payload, o.payload); err != nil {

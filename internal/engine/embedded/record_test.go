@@ -7,9 +7,12 @@ import (
 	"github.com/dapr/durabletask-go/api/protos"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-func TestRecord(t *testing.T) {
+func TestRecordRoundTrip(t *testing.T) {
+	t.Parallel()
 	ops := []op{
 		{kind: opCreate, id: "a", payload: &protos.HistoryEvent{EventId: 1}},
 		{kind: opInbox, id: "", payload: &protos.HistoryEvent{}},
@@ -19,37 +22,37 @@ func TestRecord(t *testing.T) {
 		{kind: opState, id: "e", payload: &protos.WorkflowRuntimeState{InstanceId: "e"}},
 	}
 	record, err := encodeRecord(1<<40, ops...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	seq, got, err := decodeRecord(record)
 	if err != nil || seq != 1<<40 || len(got) != len(ops) {
-		t.Fatal(seq, len(got), err)
+		t.Fatalf("decoded sequence number %d and %d operations (%v), want %d and %d", seq, len(got), err, 1<<40, len(ops))
 	}
 	for n, o := range ops {
-		if g := got[n]; g.kind != o.kind || g.id != o.id || g.prev != o.prev || (o.payload != nil) != (g.payload != nil) || (o.payload != nil && !proto.Equal(g.payload, o.payload)) {
+		g := got[n]
+		same := g.kind == o.kind && g.id == o.id && g.prev == o.prev && (o.payload != nil) == (g.payload != nil)
+		if !same || (o.payload != nil && !proto.Equal(g.payload, o.payload)) {
 			t.Errorf("operation %d: %+v, want %+v", n, g, o)
 		}
 	}
 	whole := 0
-	for end := range record { // no cut panics; one between operations is whole again
+	for end := range record { // no cut panics; a record cut between operations is valid
 		if _, some, err := decodeRecord(record[:end]); err == nil {
-			if whole++; len(some) >= len(ops) {
-				t.Errorf("cut at %d of %d has all operations", end, len(record))
+			whole++
+			if len(some) >= len(ops) {
+				t.Errorf("a record cut at %d of %d bytes has %d operations, want fewer than %d", end, len(record), len(some), len(ops))
 			}
 		}
 	}
 	if whole != len(ops) {
-		t.Errorf("%d cuts decode, want those before each operation", whole)
+		t.Errorf("%d cuts decode, want %d: one before each operation", whole, len(ops))
 	}
 }
 
-func TestRecordOfANewerVersionIsRefused(t *testing.T) {
+func TestRecordOfANewerVersionIsRejected(t *testing.T) {
+	t.Parallel()
 	record, err := encodeRecord(1, op{kind: 77, id: "a"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	if _, _, err := decodeRecord(record); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf("%v", err)
+		t.Errorf("decodeRecord = %v, want an error that names a newer version", err)
 	}
 }

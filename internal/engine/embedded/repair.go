@@ -13,35 +13,39 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Report is what Verify found, or Repair left.
+// Report describes the state of an engine, as Verify found it or as Repair found
+// it before the repair.
 type Report struct {
 	Files  []journal.FileInfo
 	Damage []journal.Damage // in the order of the files
-	// Live sagas, those of them that wait, and ended ones that can be read.
+	// Live counts running sagas, Waiting those of them that are idle, and Ended
+	// the readable ended ones.
 	Live, Waiting, Ended int
-	Archive              ArchiveReport // in which most of the ended are
+	Archive              ArchiveReport // has most of the ended sagas
 
-	LostBytes   int64 // in damage, but for a torn end, and in no record that could be saved
-	LostRecords int   // missing from the logs, as far as the numbers of those around them tell
-	// Behind are sagas that go on from before the damage, as their records
-	// behind it build on lost ones; they repeat steps that they have done, and
-	// wait anew for events that they have had.
+	LostBytes   int64 // in damage other than a torn end, and in no record that could be saved
+	LostRecords int   // missing from the logs, as far as their sequence numbers show
+	// Behind lists sagas that continue from before the damage, because their
+	// records behind it build on lost ones. They repeat steps that they have done,
+	// and wait again for events that they have received.
 	Behind []string
-	// Gone are sagas of which there is something behind the damage or in it,
-	// but no beginning.
+	// Gone lists sagas of which there are records behind or in the damage, but no
+	// beginning.
 	Gone []string
-	// Named are sagas that are whole as far as can be seen, but of which a
-	// change was in the damage.
+	// Named lists sagas that appear complete, but of which a record was in the
+	// damage.
 	Named []string
 
-	Backup string // where Repair has put the files as they were; "": nothing was done
+	Backup string // directory of Repair's copy of the original files; "" if nothing was changed
 }
 
 // Intact reports whether an engine starts with this state and nothing
-// acknowledged is missing: a torn end is no damage.
-func (r Report) Intact() bool { return r.Archive.Damage == "" && !slices.ContainsFunc(r.Damage, hole) }
+// acknowledged is missing. A torn end is not damage.
+func (r Report) Intact() bool {
+	return r.Archive.Damage == "" && !slices.ContainsFunc(r.Damage, isHole)
+}
 
-// Room is how much of the disk Repair takes at most, besides what is used now.
+// MaxRepairBytes returns how much more disk space Repair needs at most.
 func (r Report) MaxRepairBytes() (bytes int64) {
 	if len(r.Damage) > 0 {
 		for _, f := range r.Files {
@@ -54,10 +58,10 @@ func (r Report) MaxRepairBytes() (bytes int64) {
 	return bytes
 }
 
-func hole(d journal.Damage) bool { return !d.Torn }
+func isHole(d journal.Damage) bool { return !d.Torn }
 
-// Verify reads the state of an engine that is not running.
-// *journal.LockedError if it runs.
+// Verify reads and checks the state of an engine in dir without changing it. The
+// error wraps a *journal.LockedError if the engine is running.
 func Verify(dir string) (Report, error) {
 	held, err := journal.Hold(dir)
 	if err != nil {
@@ -67,11 +71,11 @@ func Verify(dir string) (Report, error) {
 	return r, errors.Join(err, held.Release())
 }
 
-// Repair makes the state of an engine that is not running one that it starts
-// with: a torn end is cut off; of damage elsewhere, all records that check are
-// saved and each saga is taken to the last state from which nothing is
-// missing. The files as they were are copied beside dir before.
-// The report tells what was, with what is lost.
+// Repair makes an engine's damaged state in dir openable again. It cuts off a
+// torn end. Of other damage it saves all valid records, and restores each saga to
+// its last state without a missing record. It first copies the original files to
+// a directory next to dir. The report describes the state before the repair, and
+// what is lost. The error wraps a *journal.LockedError if the engine is running.
 func Repair(dir string) (Report, error) {
 	held, err := journal.Hold(dir)
 	if err != nil {
@@ -90,8 +94,8 @@ func repair(held *journal.Held, dir string) (Report, error) {
 		return r, err
 	}
 	switch {
-	case len(r.Damage) == 0:
-	case !slices.ContainsFunc(r.Damage, hole) && r.Damage[0].Offset > 0:
+	case len(r.Damage) == 0: // only the archive is damaged
+	case !slices.ContainsFunc(r.Damage, isHole) && r.Damage[0].Offset > 0:
 		err = held.Cut(r.Damage[0])
 	default:
 		err = held.Replace(s.snapshot)
@@ -100,38 +104,42 @@ func repair(held *journal.Held, dir string) (Report, error) {
 		err = repairArchive(dir, r.Backup)
 	}
 	if err != nil {
-		return r, fmt.Errorf("%w; the files as they were are in %s", err, r.Backup)
+		return r, fmt.Errorf("%w; the original files are in %s", err, r.Backup)
 	}
 	after, _, err := inspect(held, dir)
 	if err == nil && after.Archive.Damage != "" {
 		err = fmt.Errorf("the new archive is damaged: %s", after.Archive.Damage)
 	}
 	if err == nil && (len(after.Damage) > 0 || after.Live != r.Live || after.Ended != r.Ended) {
-		err = fmt.Errorf("repaired state differs from what was saved: %d damages, %d live and %d ended sagas; the files as they were are in %s",
+		err = fmt.Errorf("repaired state differs from what was saved: %d damages, %d live and %d ended sagas; the original files are in %s",
 			len(after.Damage), after.Live, after.Ended, r.Backup)
 	}
 	return r, err
 }
 
-// rescue replays what can be saved.
+// rescue replays into s what can be saved of a damaged journal.
 type rescue struct {
 	s                   *store
 	report              *Report
 	behind, gone, named map[string]bool
-	last                uint64 // sequence number of the log's last record; 0: not known
-	holed               bool   // damage was before
+	last                uint64 // sequence number of the log's last record; 0 if not known
+	holed               bool   // there was damage before the current record
 }
 
 func inspect(held *journal.Held, dir string) (Report, *store, error) {
 	var r Report
-	v := &rescue{s: newStore(zerolog.Nop()), report: &r, behind: map[string]bool{}, gone: map[string]bool{}, named: map[string]bool{}}
+	v := &rescue{
+		s: newStore(zerolog.Nop()), report: &r,
+		behind: map[string]bool{}, gone: map[string]bool{}, named: map[string]bool{},
+	}
 	var err error
-	if r.Files, err = held.Inspect(journal.Visitor{Record: v.record, Damage: v.damage}); err != nil {
+	r.Files, err = held.Inspect(journal.Visitor{Record: v.record, Damage: v.damage})
+	if err != nil {
 		return r, nil, err
 	}
 	v.s.instances.Scan(func(id string, i *instance) bool {
 		delete(v.gone, id)
-		i.rebuilt()
+		i.rebuildState()
 		v.s.count(i)
 		if i.ended() {
 			r.Ended++
@@ -147,8 +155,8 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		}
 	}
 	r.Live, r.Waiting = v.s.live, v.s.waiting
-	r.Archive, err = readArchive(filepath.Join(dir, archiveName), func(e ended) error {
-		if v.s.seqOf(e.id) == 0 { // else it goes over just now, or was begun anew
+	r.Archive, err = readArchive(filepath.Join(dir, archiveName), func(e archivedSaga) error {
+		if v.s.seqOf(e.id) == 0 { // otherwise it was being archived, or its id was started again
 			r.Ended++
 		}
 		return nil
@@ -156,9 +164,9 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	for ids, to := range map[*map[string]bool]*[]string{&v.behind: &r.Behind, &v.gone: &r.Gone, &v.named: &r.Named} {
-		*to = slices.Sorted(maps.Keys(*ids))
-	}
+	r.Behind = slices.Sorted(maps.Keys(v.behind))
+	r.Gone = slices.Sorted(maps.Keys(v.gone))
+	r.Named = slices.Sorted(maps.Keys(v.named))
 	return r, v.s, nil
 }
 
@@ -188,9 +196,9 @@ func (v *rescue) record(b []byte, logged bool) error {
 		v.last = seq
 	}
 	v.s.seq = max(v.s.seq, seq)
-	whole := true // a record takes effect as one: else a parent would go on without what it sent
+	whole := true // a record takes effect as a unit: otherwise a parent would continue without what it sent
 	for _, o := range ops {
-		whole = whole && !v.builtOnSand(seq, o)
+		whole = whole && !v.lacksPredecessor(seq, o)
 	}
 	for _, o := range ops {
 		switch {
@@ -210,14 +218,14 @@ func (v *rescue) record(b []byte, logged bool) error {
 	return nil
 }
 
-// builtOnSand reports whether what an operation builds on is not known to be
+// lacksPredecessor reports whether what an operation builds on is not known to be
 // there.
-func (v *rescue) builtOnSand(seq uint64, o op) bool {
+func (v *rescue) lacksPredecessor(seq uint64, o op) bool {
 	at := v.s.seqOf(o.id)
 	return v.holed && o.builds() && at > 0 && o.prev != at && !v.s.stale(seq, o)
 }
 
-// idsIn reads the ids at the beginning of a piece of a damaged file, if a
+// idsIn returns the ids at the beginning of a piece of a damaged file, if a
 // record begins there.
 func idsIn(piece []byte) []string {
 	_, n := binary.Uvarint(piece)

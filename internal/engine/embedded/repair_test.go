@@ -17,12 +17,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// lived leaves the state of an engine that has done a bit of everything: a
-// snapshot and a log after it, with sagas begun in the one and ended in the
-// other.
-func lived(t *testing.T, dir string) {
+// writeState writes the state of an engine that has done a bit of everything: a
+// snapshot and a log after it, with sagas that began in the first and ended in the
+// second.
+func writeState(t *testing.T, dir string) {
 	t.Helper()
 	e := run(t, enginetest.NewWorld(), Options{Dir: dir})
 	both := func(half string) {
@@ -38,15 +39,11 @@ func lived(t *testing.T, dir string) {
 		}
 	}
 	both("old")
-	if err := e.store.journal.Compact(e.store.snapshot); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.store.journal.Compact(e.store.snapshot))
 	both("new")
 	for n := range 3 {
 		id := fmt.Sprint("Listenold", n)
-		if err := errors.Join(e.Raise(t.Context(), id, "go", "x"), e.Purge(t.Context(), fmt.Sprint("Chainold", n))); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, errors.Join(e.Raise(t.Context(), id, "go", "x"), e.Purge(t.Context(), fmt.Sprint("Chainold", n))))
 		e.wait(t, id)
 	}
 	e.stop()
@@ -55,51 +52,41 @@ func lived(t *testing.T, dir string) {
 func copyDir(t testing.TB, from string) (to string) {
 	t.Helper()
 	to = filepath.Join(t.TempDir(), "engine")
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
 	return to
 }
 
-// states are all histories, in a form to compare.
+// states returns all histories by id, as comparable text.
 func states(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	all := map[string]string{}
 	ids, _, err := e.List(t.Context(), "", 1000)
 	for _, id := range ids {
 		h, err := e.History(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		text, err := json.Marshal(h)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		all[id] = string(text)
 	}
-	if err := errors.Join(err, e.Close()); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, errors.Join(err, e.Close()))
 	return all
 }
 
-// TestRepair damages state at random. Damage is seen; what is repaired opens;
-// each saga is as it was, or in a state that it was in before, and the report
-// tells which; and all go on.
-func TestRepair(t *testing.T) {
+// TestRepairOfRandomDamage checks for each damage: Verify detects it. After Repair
+// the engine opens. Each saga is unchanged or in an earlier state, and the report
+// lists which. All sagas can continue.
+func TestRepairOfRandomDamage(t *testing.T) {
 	src := filepath.Join(t.TempDir(), "engine")
-	lived(t, src)
+	writeState(t, src)
 	whole := states(t, src)
 	logs, err := filepath.Glob(filepath.Join(src, "*-*"))
 	if err != nil || len(logs) != 2 {
-		t.Fatal(logs, err)
+		t.Fatalf("files: %v (%v), want a snapshot and a log", logs, err)
 	}
 	if r, err := Verify(src); err != nil || len(r.Damage) > 0 || r.Live != 9 || r.Live+r.Ended != len(whole) {
-		t.Fatalf("undamaged: %+v, %v", r, err)
+		t.Fatalf("Verify of the undamaged state = %+v, %v, want 9 live of %d sagas", r, err, len(whole))
 	}
 	rounds := 300
 	if testing.Short() {
@@ -111,40 +98,39 @@ func TestRepair(t *testing.T) {
 		dir := copyDir(t, src)
 		name := filepath.Join(dir, filepath.Base(logs[rng.IntN(2)]))
 		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		at, cut := rng.IntN(len(b)), rng.IntN(4) == 0
-		if b[at] ^= byte(1 + rng.IntN(255)); cut {
+		b[at] ^= byte(1 + rng.IntN(255))
+		if cut {
 			b = b[:at]
 		}
-		if err := os.WriteFile(name, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(name, b, 0o600))
 		what := fmt.Sprintf("seed %d: %s byte %d, cut %v", seed, filepath.Base(name), at, cut)
 		found, err := Verify(dir)
 		if err != nil || len(found.Damage) == 0 && !cut {
-			t.Fatalf("%s: not seen: %v", what, err)
+			t.Fatalf("%s: Verify = %+v, %v, want damage", what, found, err)
 		}
-		if e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}); (err == nil) != found.Intact() {
-			t.Fatalf("%s: start says %v, verify %+v", what, err, found.Damage)
-		} else if err == nil {
-			if torn++; e.Close() != nil {
-				t.Error("close")
-			}
-			continue // the start has cut it off
-		} else if !strings.Contains(err.Error(), "ordersaga engine repair --data-dir "+filepath.Dir(dir)) {
-			t.Fatalf("%s: start says %v", what, err)
+		e, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
+		if (err == nil) != found.Intact() {
+			t.Fatalf("%s: Open = %v, Verify found %+v", what, err, found.Damage)
+		}
+		if err == nil {
+			torn++
+			require.NoError(t, e.Close())
+			continue // Open has cut the damage off
+		}
+		if !strings.Contains(err.Error(), "ordersaga engine repair --data-dir "+filepath.Dir(dir)) {
+			t.Fatalf("%s: Open = %v, want an error that names the repair command", what, err)
 		}
 		r, err := Repair(dir)
 		if err != nil {
-			t.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: Repair: %v", what, err)
 		}
 		if kept, err := os.ReadFile(filepath.Join(r.Backup, filepath.Base(name))); err != nil || !slices.Equal(kept, b) {
-			t.Errorf("%s: no copy is in %s: %v", what, r.Backup, err)
+			t.Errorf("%s: the backup %s does not have the damaged file (%v)", what, r.Backup, err)
 		}
 		if r, err := Verify(dir); err != nil || len(r.Damage) > 0 {
-			t.Errorf("%s: after repair %+v, %v", what, r, err)
+			t.Errorf("%s: Verify after Repair = %+v, %v, want no damage", what, r, err)
 		}
 		changed := 0
 		saved := states(t, dir)
@@ -152,19 +138,19 @@ func TestRepair(t *testing.T) {
 			switch got, ok := saved[id]; {
 			case got == h:
 				continue
-			case ok && !strings.HasPrefix(h, strings.TrimSuffix(got, "]")) && !strings.HasPrefix(id, "Again"): // those begin anew
-				t.Errorf("%s: %s was never in the state that it is in\n%s\n%s", what, id, got, h)
+			case ok && !strings.HasPrefix(h, strings.TrimSuffix(got, "]")) && !strings.HasPrefix(id, "Again"): // Again replaces its history
+				t.Errorf("%s: %s was never in its present state:\n%s\nwant a prefix of\n%s", what, id, got, h)
 			case !cut && !slices.Contains(slices.Concat(r.Behind, r.Gone, r.Named), id):
 				unnamed++
 			}
 			changed++
 		}
-		// A record is of one saga, or of a parent and its child.
+		// A record belongs to one saga, or to a parent and its child.
 		if !cut && changed > 2 {
-			t.Errorf("%s: %d sagas changed", what, changed)
+			t.Errorf("%s: %d sagas changed, want at most 2", what, changed)
 		}
 		if changed > 0 && r.LostBytes+int64(r.LostRecords) == 0 && !cut {
-			t.Errorf("%s: %d sagas changed, nothing lost", what, changed)
+			t.Errorf("%s: %d sagas changed, but the report lists nothing as lost", what, changed)
 		}
 		if seed%10 == 0 {
 			finish(t, dir, slices.Collect(maps.Keys(saved)))
@@ -172,31 +158,31 @@ func TestRepair(t *testing.T) {
 	}
 	t.Logf("%d torn, %d sagas behind a flipped byte could not be named", torn, unnamed)
 	if torn > rounds/3 || unnamed > rounds/5 {
-		t.Errorf("too much is not told: %d torn, %d unnamed", torn, unnamed)
+		t.Errorf("%d of %d rounds torn and %d sagas not named, want at most %d and %d", torn, rounds, unnamed, rounds/3, rounds/5)
 	}
 }
 
-// finish lets all sagas end.
+// finish completes all sagas.
 func finish(t *testing.T, dir string, ids []string) {
 	t.Helper()
 	e := run(t, enginetest.NewWorld(), Options{Dir: dir})
 	for _, id := range ids {
 		if err := e.Raise(t.Context(), id, "go", "x"); err != nil && !errors.Is(err, engine.ErrEnded) {
-			t.Error(err)
+			t.Errorf("Raise to %s: %v", id, err)
 		}
 	}
 	for _, id := range ids {
 		if strings.HasSuffix(id, "-child") {
-			continue // its end is its parent's, or nobody's
+			continue // its parent waits for it, or is lost
 		}
 		if i := e.wait(t, id); i.Status != engine.Completed {
-			t.Errorf("%s is %s: %s", id, i.Status, i.Failure)
+			t.Errorf("%s is %s (%s), want COMPLETED", id, i.Status, i.Failure)
 		}
 	}
 	e.stop()
 }
 
-func TestVerifyAndRepairLeaveARunningEngineAlone(t *testing.T) {
+func TestVerifyAndRepairRejectARunningEngine(t *testing.T) {
 	dir := t.TempDir()
 	run(t, enginetest.NewWorld(), Options{Dir: dir})
 	_, verified := Verify(dir)
@@ -204,49 +190,47 @@ func TestVerifyAndRepairLeaveARunningEngineAlone(t *testing.T) {
 	for _, err := range []error{verified, repaired} {
 		var locked *journal.LockedError
 		if !errors.As(err, &locked) || !strings.Contains(err.Error(), fmt.Sprint("pid ", os.Getpid())) {
-			t.Error(err)
+			t.Errorf("error %v, want a LockedError that names this process", err)
 		}
 	}
 }
 
 func TestRepairCutsATornEnd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "engine")
-	lived(t, dir)
+	writeState(t, dir)
 	whole := states(t, dir)
 	logs, err := filepath.Glob(filepath.Join(dir, "log-*"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	f, err := os.OpenFile(logs[0], os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	if _, err := f.WriteString("osjC and no more"); errors.Join(err, f.Close()) != nil {
 		t.Fatal(err)
 	}
 	r, err := Verify(dir)
 	if err != nil || !r.Intact() || len(r.Damage) != 1 || r.Damage[0].Length != 16 {
-		t.Errorf("verify: %+v, %v", r, err)
+		t.Errorf("Verify = %+v, %v, want a torn end of 16 bytes", r, err)
 	}
-	if r, err = Repair(dir); err != nil || r.Backup == "" {
-		t.Errorf("repair: %+v, %v", r, err)
+	r, err = Repair(dir)
+	if err != nil || r.Backup == "" {
+		t.Errorf("Repair = %+v, %v, want a backup", r, err)
 	}
-	if r, err = Repair(dir); err != nil || r.Backup != "" || len(r.Damage) != 0 {
-		t.Errorf("repair of what is whole: %+v, %v", r, err)
+	r, err = Repair(dir)
+	if err != nil || r.Backup != "" || len(r.Damage) != 0 {
+		t.Errorf("Repair of an intact state = %+v, %v, want no damage and no backup", r, err)
 	}
 	if !maps.Equal(states(t, dir), whole) {
-		t.Error("state changed")
+		t.Error("the repair changed a saga, want all unchanged")
 	}
 }
 
-// TestOnlyLogIsLost: what is left of the log, and that something is missing,
-// must not look like an engine that begins.
-func TestOnlyLogIsLost(t *testing.T) {
+// TestLossOfTheOnlyLogIsDetected: a lost or emptied log must not look like the
+// state of a new engine.
+func TestLossOfTheOnlyLogIsDetected(t *testing.T) {
 	src := filepath.Join(t.TempDir(), "engine")
 	e := run(t, enginetest.NewWorld(), Options{Dir: src})
 	e.start(t, "Chain", "ended", nil)
 	e.wait(t, "ended")
-	e.moveNow(t)
+	e.archiveNow(t)
 	e.start(t, "Listen", "live", nil)
 	e.stop()
 	for what, lose := range map[string]func(name string) error{
@@ -254,20 +238,20 @@ func TestOnlyLogIsLost(t *testing.T) {
 		"emptied": func(name string) error { return os.Truncate(name, 0) },
 	} {
 		dir := copyDir(t, src)
-		if err := lose(filepath.Join(dir, "log-0000000000000001")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(Options{Dir: dir, Logger: zerolog.Nop()}); err == nil || !strings.Contains(err.Error(), "log-0000000000000001") || !strings.Contains(err.Error(), "ordersaga engine repair --data-dir "+filepath.Dir(dir)) {
-			t.Errorf("%s: start says %v", what, err)
+		require.NoError(t, lose(filepath.Join(dir, "log-0000000000000001")))
+		_, err := Open(Options{Dir: dir, Logger: zerolog.Nop()})
+		if err == nil || !strings.Contains(err.Error(), "log-0000000000000001") ||
+			!strings.Contains(err.Error(), "ordersaga engine repair --data-dir "+filepath.Dir(dir)) {
+			t.Errorf("log %s: Open = %v, want an error that names the log and the repair command", what, err)
 		}
 		if r, err := Verify(dir); err != nil || r.Intact() || r.Live != 0 || r.Ended != 1 {
-			t.Errorf("%s: %+v, %v", what, r, err)
+			t.Errorf("log %s: Verify = %+v, %v, want damage and one ended saga", what, r, err)
 		}
 		if _, err := Repair(dir); err != nil {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("log %s: Repair: %v", what, err)
 		}
 		if left := states(t, dir); len(left) != 1 || left["ended"] == "" {
-			t.Errorf("%s: left are %v", what, left)
+			t.Errorf("log %s: after Repair there are %v, want the ended saga", what, left)
 		}
 	}
 }

@@ -7,38 +7,38 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Scrub takes out of the files what was purged before it was called: the journal
-// is written anew, and what the archive does not use any more is overwritten.
-// Sagas go on meanwhile. It may be called again if it was cut off.
+// Scrub erases from the files what was purged before the call: it rewrites the
+// journal, and overwrites the archive's unused pages. Sagas continue meanwhile.
+// After an interruption it can be called again.
 func (e *Engine) Scrub() error {
 	return errors.Join(e.store.journal.Compact(e.store.snapshot), e.store.archive.scrub())
 }
 
-// scrub overwrites the pages that are free: bbolt leaves in them what they had.
-// That takes a pass over all pages, and nobody reads meanwhile.
+// scrub overwrites the free pages, because bbolt does not clear their content. It
+// passes over all pages; reads wait meanwhile.
 func (a *archive) scrub() error {
 	if a == nil {
 		return nil
 	}
 	a.readers.Lock()
 	defer a.readers.Unlock()
-	return guard(a.db.Path(), func() (err error) {
+	return withDamageAsError(a.db.Path(), func() (err error) {
 		f, err := os.OpenFile(a.db.Path(), os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		// What a change gives up is only free after it; the page that says which are
-		// free is of that kind, too.
+		// Pages that a change releases, the list of free pages among them, become
+		// free only with the next change.
 		if err := a.db.Update(func(*bolt.Tx) error { return nil }); err != nil {
 			return err
 		}
-		tx, err := a.db.Begin(true) // so that nobody writes to them
+		tx, err := a.db.Begin(true) // excludes writers
 		if err != nil {
 			return err
 		}
-		// It wrote nothing. A crash in between does no harm: what is overwritten
-		// belongs to no tree that bbolt would open.
+		// The transaction writes nothing. A crash is harmless: the overwritten pages
+		// belong to no tree that bbolt would open.
 		defer func() { err = errors.Join(err, tx.Rollback()) }()
 		zeros := make([]byte, a.db.Info().PageSize)
 		for id := 0; ; id++ {

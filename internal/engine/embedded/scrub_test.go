@@ -11,10 +11,11 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// holds reports which files below dir have a text in them.
-func holds(t *testing.T, dir, text string) (files []string) {
+// filesWith returns the files below dir that contain a text.
+func filesWith(t *testing.T, dir, text string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -26,95 +27,86 @@ func holds(t *testing.T, dir, text string) (files []string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return files
 }
 
-// TestScrub: what was purged is not in the files any more, wherever it was, and
-// all else is as it was.
-func TestScrub(t *testing.T) {
+// TestScrubErasesWhatWasPurged: purged data is no longer in the files, wherever it
+// was, and everything else is unchanged.
+func TestScrubErasesWhatWasPurged(t *testing.T) {
 	const who = "Erika-Mustermann"
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir})
-	end := func(id, said string) {
-		e.start(t, "Listen", id, said)
-		if err := e.Raise(t.Context(), id, "go", said); err != nil {
-			t.Fatal(err)
-		}
-		e.want(t, id, engine.Completed, fmt.Sprintf("%q", said))
+	end := func(id, payload string) {
+		e.start(t, "Listen", id, payload)
+		require.NoError(t, e.Raise(t.Context(), id, "go", payload))
+		e.want(t, id, engine.Completed, fmt.Sprintf("%q", payload))
 	}
-	for n := range 30 { // among others, so that pages are shared and given up
-		end(fmt.Sprint("other", n), "somebody")
+	for n := range 30 { // mixed with others, so that pages are shared and released
+		end(fmt.Sprint("other", n), "Jane-Doe")
 		end(fmt.Sprint("theirs", n), who)
 		if n%10 == 9 {
-			e.moveNow(t)
+			e.archiveNow(t)
 		}
 	}
-	end("journal", who) // it has not moved yet
-	e.start(t, "Listen", "live", "somebody")
-	if files := holds(t, dir, who); len(files) < 2 {
-		t.Fatalf("it is in %v, and must be in the journal and in the archive", files)
+	end("journal", who) // not archived yet
+	e.start(t, "Listen", "live", "Jane-Doe")
+	if files := filesWith(t, dir, who); len(files) < 2 {
+		t.Fatalf("the name is in %v, want it in the journal and in the archive", files)
 	}
 	for n := range 30 {
-		if err := e.Purge(t.Context(), fmt.Sprint("theirs", n)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Purge(t.Context(), fmt.Sprint("theirs", n)))
 	}
-	if err := e.Purge(t.Context(), "journal"); err != nil {
-		t.Fatal(err)
+	require.NoError(t, e.Purge(t.Context(), "journal"))
+	if files := filesWith(t, dir, who); len(files) < 2 {
+		t.Errorf("after the purge the name is in %v, want two files, so that there is something to scrub", files)
 	}
-	if files := holds(t, dir, who); len(files) < 2 {
-		t.Errorf("purged, and in %v: then there is nothing to scrub", files)
-	}
-	// Others read, write and move meanwhile.
+	// Other sagas are read, written and archived meanwhile.
 	ctx, cancel := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
 	busy.Go(func() {
 		for n := 0; ctx.Err() == nil; n++ {
-			end(fmt.Sprint("meanwhile", n), "somebody")
-			e.moveNow(t)
-			e.want(t, "other3", engine.Completed, `"somebody"`)
+			end(fmt.Sprint("meanwhile", n), "Jane-Doe")
+			e.archiveNow(t)
+			e.want(t, "other3", engine.Completed, `"Jane-Doe"`)
 		}
 	})
 	for range 5 {
 		if err := e.Scrub(); err != nil {
-			t.Error(err)
+			t.Errorf("Scrub: %v", err)
 		}
 	}
 	cancel()
 	busy.Wait()
-	if files := holds(t, dir, who); len(files) > 0 {
-		t.Errorf("scrubbed, and in %v", files)
+	if files := filesWith(t, dir, who); len(files) > 0 {
+		t.Errorf("after Scrub the name is still in %v", files)
 	}
 	check := func(when string) {
 		for n := range 30 {
-			if i := e.wait(t, fmt.Sprint("other", n)); string(i.Output) != `"somebody"` {
-				t.Errorf("%s: %+v", when, i)
+			if i := e.wait(t, fmt.Sprint("other", n)); string(i.Output) != `"Jane-Doe"` {
+				t.Errorf("%s: other saga %d is %+v, want its output unchanged", when, n, i)
 			}
 		}
 	}
 	check("scrubbed")
 	e.stop()
 	if r, err := Verify(dir); err != nil || !r.Intact() || r.Live != 1 {
-		t.Errorf("%+v %v", r, err)
+		t.Errorf("Verify after Scrub = %+v, %v, want intact and one live saga", r, err)
 	}
 	e = run(t, w, Options{Dir: dir})
-	check("opened again")
+	check("after a restart")
 	if err := e.Raise(t.Context(), "live", "go", "x"); err != nil {
-		t.Error(err)
+		t.Errorf("Raise after Scrub and a restart: %v", err)
 	}
 	e.want(t, "live", engine.Completed, `"x"`)
 	e.stop()
-	if files := holds(t, dir, who); len(files) > 0 {
-		t.Errorf("opened again, and in %v", files)
+	if files := filesWith(t, dir, who); len(files) > 0 {
+		t.Errorf("after a restart the name is in %v again", files)
 	}
 }
 
-// TestScrubOfNothing: an engine may keep nothing.
-func TestScrubOfNothing(t *testing.T) {
+func TestScrubOfAnEngineInMemory(t *testing.T) {
 	if err := run(t, enginetest.NewWorld(), Options{}).Scrub(); err != nil {
-		t.Error(err)
+		t.Errorf("Scrub: %v", err)
 	}
 }

@@ -177,7 +177,7 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 				w.Panics.Add(1)
 				panic("workflow bug")
 			}
-			return "mended", nil
+			return "fixed", nil
 		}),
 		r.AddWorkflowN("Fail", func(ctx *task.WorkflowContext) (any, error) {
 			return nil, ctx.CallActivity("Bad").Await(nil)

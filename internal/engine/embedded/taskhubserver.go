@@ -16,21 +16,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// hubServer is the client half of the durable-task protocol: the SDK's server,
-// but for what it drops without a word, and for the worker half.
+// hubServer serves the client half of the durable-task protocol. It wraps the
+// SDK's server: it returns an error where that drops a request silently, and it
+// rejects the worker half.
 type hubServer struct {
-	protos.TaskHubSidecarServiceServer
-	engine *Engine
-	start  StartFunc
+	protos.TaskHubSidecarServiceServer // the SDK's
+	engine                             *Engine
+	start                              StartFunc
 }
 
 // StartInstance implements protos.TaskHubSidecarServiceServer. The start is
-// durable when it returns; whether the workflow has begun is not waited for.
+// durable when it returns; it does not wait until the workflow runs.
 func (s hubServer) StartInstance(ctx context.Context, req *protos.CreateInstanceRequest) (*protos.CreateInstanceResponse, error) {
 	if req.GetScheduledStartTimestamp() != nil {
-		return nil, status.Error(codes.Unimplemented, "scheduledStartTimestamp: sagas start at once")
+		return nil, status.Error(codes.Unimplemented, "scheduledStartTimestamp: not supported, sagas start at once")
 	}
-	// A client's trace goes on here, as intake's does.
+	// The saga joins the client's trace, as it joins that of a message.
 	ctx, err := helpers.ContextFromTraceContext(ctx, req.GetParentTraceContext())
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, "parentTraceContext: "+err.Error())
@@ -43,17 +44,17 @@ func (s hubServer) StartInstance(ctx context.Context, req *protos.CreateInstance
 
 // WaitForInstanceStart implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) WaitForInstanceStart(ctx context.Context, req *protos.GetInstanceRequest) (*protos.GetInstanceResponse, error) {
-	return orNone(s.TaskHubSidecarServiceServer.WaitForInstanceStart(ctx, req))
+	return foundOrEmpty(s.TaskHubSidecarServiceServer.WaitForInstanceStart(ctx, req))
 }
 
 // WaitForInstanceCompletion implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) WaitForInstanceCompletion(ctx context.Context, req *protos.GetInstanceRequest) (*protos.GetInstanceResponse, error) {
-	return orNone(s.TaskHubSidecarServiceServer.WaitForInstanceCompletion(ctx, req))
+	return foundOrEmpty(s.TaskHubSidecarServiceServer.WaitForInstanceCompletion(ctx, req))
 }
 
-// orNone says in the answer that there is no such instance: clients take an
-// error for a reason to ask again, for ever.
-func orNone(res *protos.GetInstanceResponse, err error) (*protos.GetInstanceResponse, error) {
+// foundOrEmpty returns an empty response, which means that there is no such
+// instance, in place of that error: clients would retry an error without end.
+func foundOrEmpty(res *protos.GetInstanceResponse, err error) (*protos.GetInstanceResponse, error) {
 	if errors.Is(err, api.ErrInstanceNotFound) {
 		return &protos.GetInstanceResponse{}, nil
 	}
@@ -65,35 +66,36 @@ func (s hubServer) RaiseEvent(ctx context.Context, req *protos.RaiseEventRequest
 	if req.GetName() == "" {
 		return nil, status.Error(codes.InvalidArgument, "name: must be set")
 	}
-	if err := cmp.Or(short("name", req.GetName(), text.MaxID), short("input", req.GetInput().GetValue(), maxPayload)); err != nil {
+	err := cmp.Or(limitLength("name", req.GetName(), text.MaxID), limitLength("input", req.GetInput().GetValue(), maxPayload))
+	if err != nil {
 		return nil, err
 	}
-	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
+	if err := s.checkRunning(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
 	return s.TaskHubSidecarServiceServer.RaiseEvent(ctx, req)
 }
 
-// What a client says is kept in the saga's history, and passed on with it at each
-// turn: no more than this is taken, in bytes.
+// Limits of what a client sends, in bytes: it is kept in the saga's history, which
+// is replayed at each turn.
 const (
 	maxPayload = 64 << 10
 	maxReason  = 4 * text.Max
 )
 
-func short(field, value string, most int) error {
+func limitLength(field, value string, most int) error {
 	if len(value) > most {
-		return status.Errorf(codes.InvalidArgument, "%s: has %d bytes, at most %d are taken", field, len(value), most)
+		return status.Errorf(codes.InvalidArgument, "%s: has %d bytes, must have at most %d", field, len(value), most)
 	}
 	return nil
 }
 
 // TerminateInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) TerminateInstance(ctx context.Context, req *protos.TerminateRequest) (*protos.TerminateResponse, error) {
-	if err := short("output", req.GetOutput().GetValue(), maxReason); err != nil {
+	if err := limitLength("output", req.GetOutput().GetValue(), maxReason); err != nil {
 		return nil, err
 	}
-	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
+	if err := s.checkRunning(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
 	return s.TaskHubSidecarServiceServer.TerminateInstance(ctx, req)
@@ -101,10 +103,10 @@ func (s hubServer) TerminateInstance(ctx context.Context, req *protos.TerminateR
 
 // SuspendInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) SuspendInstance(ctx context.Context, req *protos.SuspendRequest) (*protos.SuspendResponse, error) {
-	if err := short("reason", req.GetReason().GetValue(), maxReason); err != nil {
+	if err := limitLength("reason", req.GetReason().GetValue(), maxReason); err != nil {
 		return nil, err
 	}
-	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
+	if err := s.checkRunning(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
 	return s.TaskHubSidecarServiceServer.SuspendInstance(ctx, req)
@@ -112,17 +114,18 @@ func (s hubServer) SuspendInstance(ctx context.Context, req *protos.SuspendReque
 
 // ResumeInstance implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) ResumeInstance(ctx context.Context, req *protos.ResumeRequest) (*protos.ResumeResponse, error) {
-	if err := short("reason", req.GetReason().GetValue(), maxReason); err != nil {
+	if err := limitLength("reason", req.GetReason().GetValue(), maxReason); err != nil {
 		return nil, err
 	}
-	if err := s.alive(ctx, req.GetInstanceId()); err != nil {
+	if err := s.checkRunning(ctx, req.GetInstanceId()); err != nil {
 		return nil, err
 	}
 	return s.TaskHubSidecarServiceServer.ResumeInstance(ctx, req)
 }
 
-// alive is for what the store takes for an ended instance too, and drops.
-func (s hubServer) alive(ctx context.Context, id string) error {
+// checkRunning returns an error for an ended instance, for requests that the
+// store would accept and drop.
+func (s hubServer) checkRunning(ctx context.Context, id string) error {
 	i, err := s.engine.Get(ctx, id)
 	if err == nil && i.Status.Ended() {
 		err = fmt.Errorf("saga %s is %s: %w", id, i.Status, engine.ErrEnded)
@@ -133,11 +136,11 @@ func (s hubServer) alive(ctx context.Context, id string) error {
 // PurgeInstances implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) PurgeInstances(ctx context.Context, req *protos.PurgeInstancesRequest) (*protos.PurgeInstancesResponse, error) {
 	res, err := s.TaskHubSidecarServiceServer.PurgeInstances(ctx, req)
-	if errors.Is(err, api.ErrInstanceNotFound) { // or it has not begun
+	if errors.Is(err, api.ErrInstanceNotFound) { // the SDK also returns this for an instance that has not begun
 		if _, err := s.engine.Get(ctx, req.GetInstanceId()); err == nil {
 			return nil, fmt.Errorf("purge saga %s: %w", req.GetInstanceId(), engine.ErrNotCompleted)
 		}
-		return &protos.PurgeInstancesResponse{}, nil // as clients expect it
+		return &protos.PurgeInstancesResponse{}, nil // clients expect this, not an error
 	}
 	return res, err
 }

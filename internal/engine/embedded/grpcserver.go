@@ -17,40 +17,42 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
-// StartFunc starts an instance on behalf of a durable-task client. Its error
-// may be a gRPC status.
+// StartFunc starts an instance for a durable-task client. The start must be
+// durable when it returns. Its error may be a gRPC status. It is called
+// concurrently.
 type StartFunc func(ctx context.Context, workflow, id string, input []byte) error
 
-// grace is how long calls under way, and clients that say nothing, may keep
-// Serve from ending.
-const grace = 5 * time.Second
+// shutdownGrace is how long calls in progress, and connections without traffic,
+// may delay the end of Serve.
+const shutdownGrace = 5 * time.Second
 
-// Serve answers durable-task clients in their gRPC protocol on l, until ctx
-// ends. It closes l. The protocol has no passwords: l must be loopback.
+// Serve serves durable-task clients in their gRPC protocol on l, until ctx ends;
+// then it returns nil. It closes l. The protocol has no authentication, so l must
+// be loopback.
 func (e *Engine) Serve(ctx context.Context, l net.Listener, start StartFunc) error {
-	srv := grpc.NewServer(grpc.ConnectionTimeout(grace), grpc.UnaryInterceptor(
+	srv := grpc.NewServer(grpc.ConnectionTimeout(shutdownGrace), grpc.UnaryInterceptor(
 		func(call context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			// A call may wait for days; it must not keep us from ending.
+			// A call may wait for days; it must not delay the shutdown.
 			call, cancel := context.WithCancel(call)
 			defer cancel()
 			defer context.AfterFunc(ctx, cancel)()
-			res, err := checked(call, req, handle)
+			res, err := checkRequest(call, req, handle)
 			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-				return nil, status.Error(codes.Unavailable, "the engine is being stopped; sagas go on when it is back")
+				return nil, status.Error(codes.Unavailable, "the engine is being stopped; sagas continue when it is back: retry the call")
 			}
-			return res, coded(err)
+			return res, withStatusCode(err)
 		}))
-	// The SDK's server, between ours and the store.
+	// The SDK's own server sits between hubServer and the store.
 	_, register := backend.NewGrpcExecutor(e.store, engine.Logger(e.opt.Logger))
 	register(registrar(func(sdk protos.TaskHubSidecarServiceServer) {
-		protos.RegisterTaskHubSidecarServiceServer(srv, hubServer{sdk, e, start})
+		protos.RegisterTaskHubSidecarServiceServer(srv, hubServer{TaskHubSidecarServiceServer: sdk, engine: e, start: start})
 	}))
 
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		hurry := time.AfterFunc(grace, srv.Stop)
-		defer hurry.Stop()
+		forceStop := time.AfterFunc(shutdownGrace, srv.Stop)
+		defer forceStop.Stop()
 		srv.GracefulStop()
 	})
 	err := srv.Serve(l)
@@ -61,7 +63,7 @@ func (e *Engine) Serve(ctx context.Context, l net.Listener, start StartFunc) err
 	return nil
 }
 
-// registrar catches the server that the SDK registers.
+// registrar receives the server that the SDK registers.
 type registrar func(protos.TaskHubSidecarServiceServer)
 
 // RegisterService implements grpc.ServiceRegistrar.
@@ -73,15 +75,15 @@ func (r registrar) RegisterService(_ *grpc.ServiceDesc, impl any) {
 	r(sdk)
 }
 
-// checked refuses what no handler should see: a worker's answers, and requests
-// about no instance.
-func checked(ctx context.Context, req any, handle grpc.UnaryHandler) (any, error) {
+// checkRequest rejects what no handler should receive: a worker's results, and
+// requests without an instance id.
+func checkRequest(ctx context.Context, req any, handle grpc.UnaryHandler) (any, error) {
 	switch r := req.(type) {
 	case *protos.WorkflowResponse, *protos.ActivityResponse:
 		return nil, status.Error(codes.Unimplemented, noWorkers)
 	case *protos.PurgeInstancesRequest:
 		if r.GetPurgeInstanceFilter() != nil {
-			return nil, status.Error(codes.Unimplemented, "purge by a filter: sagas are purged one by one, and by age")
+			return nil, status.Error(codes.Unimplemented, "purge by a filter is not supported: sagas are purged one by one, and by age")
 		}
 	}
 	if r, ok := req.(interface{ GetInstanceId() string }); ok && r.GetInstanceId() == "" {
@@ -90,9 +92,9 @@ func checked(ctx context.Context, req any, handle grpc.UnaryHandler) (any, error
 	return handle(ctx, req)
 }
 
-// coded gives an error the gRPC code that it means.
-func coded(err error) error {
-	if _, is := status.FromError(err); is { // also nil
+// withStatusCode returns err with the gRPC code that it stands for.
+func withStatusCode(err error) error {
+	if _, is := status.FromError(err); is { // also for nil
 		return err
 	}
 	for is, code := range map[error]codes.Code{

@@ -16,10 +16,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// scanned counts from scratch, and gives the counters of the same moment.
-func scanned(s *store) (scan, counters engine.Stats) {
+// scanStats counts by a scan, and returns the counters of the same moment.
+func scanStats(s *store) (scan, counters engine.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.instances.Scan(func(_ string, i *instance) bool {
@@ -27,50 +28,51 @@ func scanned(s *store) (scan, counters engine.Stats) {
 			scan.Live++
 			if i.idle() {
 				scan.Waiting++
-				if s.rests(i.look().custom.GetValue()) {
-					scan.Resting++
+				if s.awaitsExternal(i.view().custom.GetValue()) {
+					scan.AwaitingExternal++
 				}
 			}
 		}
 		return true
 	})
-	return scan, engine.Stats{Live: s.live, Waiting: s.waiting, Resting: s.resting}
+	return scan, engine.Stats{Live: s.live, Waiting: s.waiting, AwaitingExternal: s.awaitingExternal}
 }
 
-// TestCountersAfterARandomHistory does whatever can be done to sagas, in
-// random order and from several sides, through restarts, and compares the
-// counters with a scan all the while.
-func TestCountersAfterARandomHistory(t *testing.T) {
+// TestCountersMatchAScan applies every operation to sagas, in random order, from
+// several goroutines and through restarts. It compares the counters with a scan
+// all the time.
+func TestCountersMatchAScan(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	for round := range 4 {
-		e := run(t, w, Options{Dir: dir, Rests: func(custom string) bool { return custom != "" }, Fsync: journal.SyncOff, DrainTimeout: time.Millisecond})
+		e := run(t, w, Options{
+			Dir: dir, Fsync: journal.SyncOff, DrainTimeout: time.Millisecond,
+			AwaitsExternal: func(custom string) bool { return custom != "" },
+		})
 		same := func() {
-			if scan, counters := scanned(e.store); scan != counters {
-				t.Fatalf("counted %+v, scanned %+v", counters, scan)
+			if scan, counters := scanStats(e.store); scan != counters {
+				t.Fatalf("counters are %+v, a scan finds %+v", counters, scan)
 			}
 		}
 		same()
 		var sides sync.WaitGroup
 		for side := range uint64(4) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(round)<<8|side))
-			sides.Go(func() { live(t, e.Engine, rnd, 150) })
+			sides.Go(func() { randomOperations(t, e.Engine, rnd, 150) })
 		}
-		over := make(chan struct{})
-		go func() { sides.Wait(); close(over) }()
-		for going := true; going; {
+		finished := make(chan struct{})
+		go func() { sides.Wait(); close(finished) }()
+		for running := true; running; {
 			select {
-			case <-over:
-				going = false
+			case <-finished:
+				running = false
 			default:
 				same()
 			}
 		}
 		if round%2 == 0 { // half of the restarts read a snapshot
-			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.store.journal.Compact(e.store.snapshot))
 		}
 		same()
 		e.stop() // with sagas in every state
@@ -78,9 +80,9 @@ func TestCountersAfterARandomHistory(t *testing.T) {
 	}
 }
 
-// live does n random things to random sagas; that most are refused at times is
-// part of it.
-func live(t *testing.T, e *Engine, rnd *rand.Rand, n int) {
+// randomOperations calls n random operations on random sagas. Many are rejected,
+// which is part of the test.
+func randomOperations(t *testing.T, e *Engine, rnd *rand.Rand, n int) {
 	ctx := t.Context()
 	for range n {
 		id := fmt.Sprint("s", rnd.IntN(30))
@@ -110,13 +112,13 @@ func live(t *testing.T, e *Engine, rnd *rand.Rand, n int) {
 			_, err = e.Rerun(ctx, id, 0)
 		}
 		if errors.Is(err, journal.ErrClosed) {
-			t.Error(err)
+			t.Errorf("operation on %s: %v", id, err)
 		}
 	}
 }
 
-// BenchmarkStats is what intake asks before each receive, beside a week of
-// ended sagas.
+// BenchmarkStats measures what intake calls before each receive, with a week of
+// ended sagas in memory.
 func BenchmarkStats(b *testing.B) {
 	for _, ended := range []int{0, 100_000} {
 		b.Run(fmt.Sprintf("ended=%d", ended), func(b *testing.B) {
@@ -126,6 +128,7 @@ func BenchmarkStats(b *testing.B) {
 			}
 			for n := range ended {
 				i := newInstance(fmt.Sprint("e", n))
+				i.hasEnded = true
 				i.state = &protos.WorkflowRuntimeState{CompletedEvent: &protos.ExecutionCompletedEvent{}, CompletedTime: timestamppb.Now()}
 				e.store.instances.Set(i.id, i)
 				e.store.count(i)
@@ -133,7 +136,7 @@ func BenchmarkStats(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if st, err := e.Stats(b.Context()); err != nil || st.Live != 0 {
-					b.Fatal(st, err)
+					b.Fatalf("Stats = %+v, %v, want none live", st, err)
 				}
 			}
 		})

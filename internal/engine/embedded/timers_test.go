@@ -11,33 +11,33 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	orders "github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-func (r running) alarms() int {
+func (r running) timerCount() int {
 	r.store.mu.Lock()
 	defer r.store.mu.Unlock()
-	return len(r.store.alarms)
+	return len(r.store.timers)
 }
 
-// TestEndedSagasTakeNoMemory: orders that were approved and shipped have left
-// time-outs of a day behind, which nothing cancels. (They took 4 KB each.)
+// TestEndedSagasTakeNoMemory: orders that were approved and shipped leave
+// time-outs of a day behind, which the SDK does not cancel. (They once took 4 KB
+// each.)
 func TestEndedSagasTakeNoMemory(t *testing.T) {
-	const some, most = 500, 400 // sagas; bytes each, of which some are noise
-	e := serve(t, orderSagas(t), Options{Dir: t.TempDir(), Fsync: journal.SyncOff})
+	const some, most = 500, 400 // sagas; bytes each, part of which is noise
+	e := runEngine(t, orderSagas(t), Options{Dir: t.TempDir(), Fsync: journal.SyncOff})
 	round := func(name string) (heap uint64) {
 		each := func(do func(id string) error) {
 			t.Helper()
 			for n := range some {
-				if err := do(fmt.Sprint(name, n)); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, do(fmt.Sprint(name, n)))
 			}
 		}
 		all := func(waiting int) {
 			t.Helper()
-			eventually(t, "all have gone on", func() bool {
+			waitUntil(t, "all sagas to continue and wait", func() bool {
 				st, err := e.Stats(t.Context())
 				return err == nil && st.Waiting == waiting && st.Live == waiting
 			})
@@ -48,30 +48,30 @@ func TestEndedSagasTakeNoMemory(t *testing.T) {
 			return saga.Send(t.Context(), e, id, orders.EventApproval, orders.Approval{Approved: true})
 		})
 		all(some)
-		if n := e.alarms(); n != 2*some {
-			t.Errorf("%d alarms, want approval's and carrier's of each saga", n)
+		if n := e.timerCount(); n != 2*some {
+			t.Errorf("%d timers, want %d: the approval's and the carrier's of each saga", n, 2*some)
 		}
 		each(func(id string) error {
 			return saga.Send(t.Context(), e, id, orders.EventCarrier, orders.CarrierAnswer{Dispatched: true})
 		})
 		each(func(id string) error { _, err := e.Wait(t.Context(), id); return err })
-		e.moveNow(t)
-		if m, a := e.inMemory(), e.alarms(); m+a > 0 {
-			t.Errorf("%d sagas and %d alarms are in memory when all have ended", m, a)
+		e.archiveNow(t)
+		if m, n := e.inMemory(), e.timerCount(); m+n > 0 {
+			t.Errorf("%d sagas and %d timers are in memory after all have ended, want none", m, n)
 		}
 		return heapInUse()
 	}
-	before := round("warm") // pools and maps have their size then
+	before := round("warm") // pools and maps have their final size afterwards
 	after := round("cold")
 	if grown := int64(after) - int64(before); grown > some*most {
-		t.Errorf("%d ended sagas take %d bytes", some, grown)
+		t.Errorf("%d ended sagas take %d bytes, want at most %d", some, grown, some*most)
 	}
 }
 
-// TestNoAlarmsOfThePast: neither what was purged, nor what a workflow that
-// continued as new had set, rings.
-func TestNoAlarmsOfThePast(t *testing.T) {
-	e := serve(t, workflows(t, map[string]task.Workflow{
+// TestTimersAreCanceled: timers of a terminated instance, and those set before a
+// workflow continued as new, are removed.
+func TestTimersAreCanceled(t *testing.T) {
+	e := runEngine(t, workflows(t, map[string]task.Workflow{
 		"Patient": func(ctx *task.WorkflowContext) (any, error) {
 			return nil, ctx.WaitForSingleEvent("go", 24*time.Hour).Await(nil)
 		},
@@ -84,34 +84,29 @@ func TestNoAlarmsOfThePast(t *testing.T) {
 	ctx := t.Context()
 	e.start(t, "Patient", "p", nil)
 	e.start(t, "Generations", "g", nil)
-	eventually(t, "both wait", func() bool { return e.alarms() == 2 })
+	waitUntil(t, "both instances to wait", func() bool { return e.timerCount() == 2 })
 	for range 5 {
 		was, err := e.Get(ctx, "g")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := e.Raise(ctx, "g", "go", nil); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the next waits", func() bool {
+		require.NoError(t, err)
+		require.NoError(t, e.Raise(ctx, "g", "go", nil))
+		waitUntil(t, "the next generation to wait", func() bool {
 			now, err := e.Get(ctx, "g")
 			return err == nil && now.CreatedAt.After(was.CreatedAt) && e.happened(t, "g", "TimerCreated", "")
 		})
 	}
-	if n := e.alarms(); n != 2 {
-		t.Errorf("%d alarms, for two that wait", n)
+	if n := e.timerCount(); n != 2 {
+		t.Errorf("%d timers with two waiting instances, want 2", n)
 	}
-	if err := e.Terminate(ctx, "p", ""); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Terminate(ctx, "p", ""))
 	e.wait(t, "p")
-	if n := e.alarms(); n != 1 {
-		t.Errorf("%d alarms, for one that waits", n)
+	if n := e.timerCount(); n != 1 {
+		t.Errorf("%d timers with one waiting instance, want 1", n)
 	}
 }
 
-// TestAlarmsRingInOrder adds and removes at random.
-func TestAlarmsRingInOrder(t *testing.T) {
+// TestTimerHeapOrder adds and removes entries at random.
+func TestTimerHeapOrder(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	s, base := newStore(zerolog.Nop()), time.Now()
 	var insts []*instance
@@ -121,30 +116,30 @@ func TestAlarmsRingInOrder(t *testing.T) {
 		insts = append(insts, i)
 		for range rng.IntN(8) {
 			at := rng.IntN(1000)
-			s.addAlarm(alarm{at: base.Add(time.Duration(at)), inst: i})
+			s.addTimer(timerEntry{at: base.Add(time.Duration(at)), inst: i})
 			want[i] = append(want[i], at)
 		}
 	}
 	for _, i := range insts[:100] {
-		s.silence(i)
+		s.cancelTimers(i)
 		delete(want, i)
 	}
-	var all, rung []int
+	var all, fired []int
 	for _, ats := range want {
 		all = append(all, ats...)
 	}
 	slices.Sort(all)
-	for len(s.alarms) > 0 {
-		a := s.alarms[0]
-		s.alarms.remove(a)
-		rung = append(rung, int(a.at.Sub(base)))
+	for len(s.timers) > 0 {
+		a := s.timers[0]
+		s.timers.remove(a)
+		fired = append(fired, int(a.at.Sub(base)))
 	}
-	if !slices.Equal(rung, all) {
-		t.Errorf("%d rang, want %d in order", len(rung), len(all))
+	if !slices.Equal(fired, all) {
+		t.Errorf("%d timers fired: %v, want %d in order", len(fired), fired, len(all))
 	}
 	for _, i := range insts {
-		if i.alarms != nil {
-			t.Fatal("an alarm that has rung is set")
+		if i.firstTimer != nil {
+			t.Fatal("an instance still has an entry after all were removed")
 		}
 	}
 }

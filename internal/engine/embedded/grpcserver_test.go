@@ -22,22 +22,23 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// served is an engine and durable-task clients of it.
+// served is an engine with durable-task clients.
 type served struct {
 	running
 	raw     protos.TaskHubSidecarServiceClient
 	hub     *client.TaskHubGrpcClient
 	conn    *grpc.ClientConn
 	address string
-	unserve func() error  // ends Serve; its error
-	under   chan struct{} // closed when a start of "takes long" is under way
+	unserve func() error  // stops Serve and returns its error
+	under   chan struct{} // closed when a start of "takes long" is in progress
 }
 
-// wire starts an engine with a workflow that waits for an event, "go", and
-// returns its payload, and one that calls an activity.
-func wire(t *testing.T) *served {
+// serveClients starts an engine and serves it. It has a workflow that waits for the
+// event "go" and returns its payload, and one that calls an activity.
+func serveClients(t *testing.T) *served {
 	t.Helper()
 	registry := workflows(t, map[string]task.Workflow{
 		"waits": func(ctx *task.WorkflowContext) (any, error) {
@@ -51,21 +52,17 @@ func wire(t *testing.T) *served {
 			return s, err
 		},
 	})
-	if err := registry.AddActivityN("act", func(task.ActivityContext) (any, error) { return "acted", nil }); err != nil {
-		t.Fatal(err)
-	}
-	s := &served{running: serve(t, registry, Options{}), under: make(chan struct{})}
+	require.NoError(t, registry.AddActivityN("act", func(task.ActivityContext) (any, error) { return "acted", nil }))
+	s := &served{running: runEngine(t, registry, Options{}), under: make(chan struct{})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	s.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- s.Serve(ctx, l, func(ctx context.Context, workflow, id string, input []byte) error {
 			switch workflow {
-			case "refused":
+			case "rejected":
 				return status.Error(codes.PermissionDenied, "no")
 			case "takes long":
 				close(s.under)
@@ -82,13 +79,11 @@ func wire(t *testing.T) *served {
 		return err
 	}
 	s.conn, err = grpc.NewClient(s.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	s.raw, s.hub = protos.NewTaskHubSidecarServiceClient(s.conn), client.NewTaskHubGrpcClient(s.conn, engine.Logger(zerolog.Nop()))
 	t.Cleanup(func() {
 		if err := errors.Join(s.conn.Close(), s.unserve()); err != nil {
-			t.Error(err)
+			t.Errorf("close: %v", err)
 		}
 	})
 	return s
@@ -103,49 +98,49 @@ func (s *served) schedule(t *testing.T, workflow, id string) {
 }
 
 func TestServeClients(t *testing.T) {
-	s, ctx := wire(t), t.Context()
+	s, ctx := serveClients(t), t.Context()
 	s.schedule(t, "waits", "a")
 	if m, err := s.hub.WaitForWorkflowStart(ctx, "a"); err != nil || m.Name != "waits" {
-		t.Fatalf("started: %+v, %v", m, err)
+		t.Fatalf("WaitForWorkflowStart = %+v, %v, want workflow waits", m, err)
 	}
-	must(t, s.hub.SuspendWorkflow(ctx, "a", "why"))
+	require.NoError(t, s.hub.SuspendWorkflow(ctx, "a", "why"))
 	s.becomes(t, "a", engine.Suspended)
-	must(t, s.hub.SuspendWorkflow(ctx, "a", "once more, which changes nothing"))
-	must(t, s.hub.RaiseEvent(ctx, "a", "go", api.WithEventPayload("on")))
-	must(t, s.hub.ResumeWorkflow(ctx, "a", ""))
+	require.NoError(t, s.hub.SuspendWorkflow(ctx, "a", "once more, which changes nothing"))
+	require.NoError(t, s.hub.RaiseEvent(ctx, "a", "go", api.WithEventPayload("on")))
+	require.NoError(t, s.hub.ResumeWorkflow(ctx, "a", ""))
 	m, err := s.hub.WaitForWorkflowCompletion(ctx, "a")
 	if err != nil || m.Output.GetValue() != `"on"` {
-		t.Errorf("completed: %+v, %v", m, err)
+		t.Errorf("WaitForWorkflowCompletion = %+v, %v, want output \"on\"", m, err)
 	}
 
 	s.schedule(t, "waits", "b")
-	must(t, s.hub.TerminateWorkflow(ctx, "b", api.WithOutput("enough")))
+	require.NoError(t, s.hub.TerminateWorkflow(ctx, "b", api.WithOutput("enough")))
 	s.want(t, "b", engine.Terminated, `"enough"`)
-	must(t, s.hub.PurgeWorkflowState(ctx, "b"))
+	require.NoError(t, s.hub.PurgeWorkflowState(ctx, "b"))
 	if _, err := s.hub.FetchWorkflowMetadata(ctx, "b"); !errors.Is(err, api.ErrInstanceNotFound) {
-		t.Errorf("purged, and yet %v", err)
+		t.Errorf("FetchWorkflowMetadata after the purge = %v, want ErrInstanceNotFound", err)
 	}
 
 	s.schedule(t, "acts", "c")
 	s.want(t, "c", engine.Completed, `"acted"`)
 	h, err := s.hub.GetInstanceHistory(ctx, "c")
-	must(t, err)
+	require.NoError(t, err)
 	for _, e := range h.GetEvents() {
 		if e.GetTaskScheduled() != nil {
 			id, err := s.hub.RerunWorkflowFromEvent(ctx, "c", uint32(e.GetEventId()), api.WithRerunNewInstanceID("d"))
 			if err != nil || id != "d" {
-				t.Errorf("rerun: %s, %v", id, err)
+				t.Errorf("RerunWorkflowFromEvent = %s, %v, want d", id, err)
 			}
 		}
 	}
 	s.want(t, "d", engine.Completed, `"acted"`)
 	if list, err := s.hub.ListInstanceIDs(ctx); err != nil || strings.Join(list.GetInstanceIds(), " ") != "a c d" {
-		t.Errorf("list: %v, %v", list, err)
+		t.Errorf("ListInstanceIDs = %v, %v, want a c d", list, err)
 	}
 }
 
-func TestServeRefusesClearly(t *testing.T) {
-	s, ctx := wire(t), t.Context()
+func TestServeRejectsWithCodeAndReason(t *testing.T) {
+	s, ctx := serveClients(t), t.Context()
 	s.schedule(t, "waits", "live")
 	s.schedule(t, "acts", "ended")
 	s.want(t, "ended", engine.Completed, `"acted"`)
@@ -155,17 +150,19 @@ func TestServeRefusesClearly(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func() (any, error)
 		want codes.Code
-		say  string
+		text string // part of the message
 	}{
 		"start without an id": {func() (any, error) { return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits"}) }, codes.InvalidArgument, "instanceId"},
 		"start that runs": {func() (any, error) {
 			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits", InstanceId: "live"})
 		}, codes.AlreadyExists, "live"},
-		"start that is refused": {func() (any, error) {
-			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "refused", InstanceId: "x"})
+		"start that is rejected": {func() (any, error) {
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "rejected", InstanceId: "x"})
 		}, codes.PermissionDenied, "no"},
 		"start later": {func() (any, error) {
-			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits", InstanceId: "x", ScheduledStartTimestamp: timestamppb.Now()})
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{
+				Name: "waits", InstanceId: "x", ScheduledStartTimestamp: timestamppb.Now(),
+			})
 		}, codes.Unimplemented, "at once"},
 		"get without an id":    {func() (any, error) { return s.raw.GetInstance(ctx, &protos.GetInstanceRequest{}) }, codes.InvalidArgument, "instanceId"},
 		"raise without a name": {func() (any, error) { return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "live"}) }, codes.InvalidArgument, "name"},
@@ -183,7 +180,8 @@ func TestServeRefusesClearly(t *testing.T) {
 		}, codes.FailedPrecondition, "ended"},
 		"purge, running": {func() (any, error) { return s.raw.PurgeInstances(ctx, purge("live")) }, codes.FailedPrecondition, "not yet"},
 		"purge by a filter": {func() (any, error) {
-			return s.raw.PurgeInstances(ctx, &protos.PurgeInstancesRequest{Request: &protos.PurgeInstancesRequest_PurgeInstanceFilter{PurgeInstanceFilter: &protos.PurgeInstanceFilter{}}})
+			filter := &protos.PurgeInstancesRequest_PurgeInstanceFilter{PurgeInstanceFilter: &protos.PurgeInstanceFilter{}}
+			return s.raw.PurgeInstances(ctx, &protos.PurgeInstancesRequest{Request: filter})
 		}, codes.Unimplemented, "filter"},
 		"history, unknown": {func() (any, error) {
 			return s.raw.GetInstanceHistory(ctx, &protos.GetInstanceHistoryRequest{InstanceId: "x"})
@@ -193,7 +191,7 @@ func TestServeRefusesClearly(t *testing.T) {
 		}, codes.NotFound, "no such"},
 		"a worker's work": {func() (any, error) {
 			stream, err := s.raw.GetWorkItems(ctx, &protos.GetWorkItemsRequest{})
-			must(t, err)
+			require.NoError(t, err)
 			return stream.Recv()
 		}, codes.Unimplemented, "only clients"},
 		"a worker's result": {func() (any, error) { return s.raw.CompleteWorkflowTask(ctx, &protos.WorkflowResponse{}) }, codes.Unimplemented, "only clients"},
@@ -209,71 +207,62 @@ func TestServeRefusesClearly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := c.do()
-			if got := status.Convert(err); got.Code() != c.want || !strings.Contains(got.Message(), c.say) {
-				t.Errorf("%v, want %v with %q", err, c.want, c.say)
+			if got := status.Convert(err); got.Code() != c.want || !strings.Contains(got.Message(), c.text) {
+				t.Errorf("error %v, want %v with %q", err, c.want, c.text)
 			}
 		})
 	}
 	if res, err := s.raw.WaitForInstanceCompletion(ctx, &protos.GetInstanceRequest{InstanceId: "x"}); err != nil || res.GetExists() {
-		t.Errorf("waiting for an unknown one: %v, %v", res, err)
+		t.Errorf("WaitForInstanceCompletion of an unknown id = %v, %v, want that it does not exist", res, err)
 	}
 	if res, err := s.raw.PurgeInstances(ctx, purge("x")); err != nil || res.GetDeletedInstanceCount() != 0 {
-		t.Errorf("purging an unknown one: %v, %v", res, err)
+		t.Errorf("PurgeInstances of an unknown id = %v, %v, want none deleted", res, err)
 	}
 	s.want(t, "ended", engine.Completed, `"acted"`)
 }
 
-// TestServeEnds while a client waits: it is told to come again.
-func TestServeEnds(t *testing.T) {
-	s := wire(t)
-	told := make(chan error, 1)
+// TestShutdownEndsCallsInProgress: a client that waits gets an error with which it
+// can retry.
+func TestShutdownEndsCallsInProgress(t *testing.T) {
+	s := serveClients(t)
+	result := make(chan error, 1)
 	go func() {
 		_, err := s.raw.StartInstance(context.Background(), &protos.CreateInstanceRequest{Name: "takes long", InstanceId: "a"})
-		told <- err
+		result <- err
 	}()
 	<-s.under
-	must(t, s.unserve())
-	if got := status.Convert(<-told); got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "being stopped") {
-		t.Errorf("who waited was told %v", got)
+	require.NoError(t, s.unserve())
+	if got := status.Convert(<-result); got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "being stopped") {
+		t.Errorf("the call in progress returned %v, want Unavailable with \"being stopped\"", got)
 	}
 }
 
-// TestServeEndsBesideSilence, a connection on which nothing is said.
-func TestServeEndsBesideSilence(t *testing.T) {
-	s := wire(t)
+func TestShutdownWithASilentConnection(t *testing.T) {
+	s := serveClients(t)
 	c, err := net.Dial("tcp", s.address)
-	must(t, err)
+	require.NoError(t, err)
 	defer c.Close()
 	began := time.Now()
-	must(t, s.unserve())
-	if took := time.Since(began); took > 4*grace {
-		t.Errorf("took %s", took)
+	require.NoError(t, s.unserve())
+	if took := time.Since(began); took > 4*shutdownGrace {
+		t.Errorf("Serve returned after %s, want at most %s", took, 4*shutdownGrace)
 	}
 }
 
-func TestServeSaysThatItCannot(t *testing.T) {
-	s := wire(t)
+func TestServeOnAClosedListenerFails(t *testing.T) {
+	s := serveClients(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, l.Close())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
 	if err := s.Serve(t.Context(), l, nil); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
-		t.Errorf("on a closed listener: %v", err)
+		t.Errorf("Serve on a closed listener = %v, want an error that names its address", err)
 	}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestLongWordsAreRefused: what a client says is in the history for good.
-func TestLongWordsAreRefused(t *testing.T) {
-	s := wire(t)
-	if err := s.Start(t.Context(), "waits", "o", ""); err != nil {
-		t.Fatal(err)
-	}
+// TestLongTextsAreRejected: what a client sends stays in the history.
+func TestLongTextsAreRejected(t *testing.T) {
+	s := serveClients(t)
+	require.NoError(t, s.Start(t.Context(), "waits", "o", ""))
 	long := wrapperspb.String(strings.Repeat("x", 100_000))
 	_, suspend := s.raw.SuspendInstance(t.Context(), &protos.SuspendRequest{InstanceId: "o", Reason: long})
 	_, resume := s.raw.ResumeInstance(t.Context(), &protos.ResumeRequest{InstanceId: "o", Reason: long})
@@ -282,26 +271,20 @@ func TestLongWordsAreRefused(t *testing.T) {
 	_, name := s.raw.RaiseEvent(t.Context(), &protos.RaiseEventRequest{InstanceId: "o", Name: long.GetValue()})
 	for what, err := range map[string]error{"suspend": suspend, "resume": resume, "terminate": terminate, "raise": raise, "name": name} {
 		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "has 100000 bytes") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s with 100000 bytes = %v, want InvalidArgument", what, err)
 		}
 	}
-	// Through the engine they are cut.
-	if err := s.Suspend(t.Context(), "o", long.GetValue()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Terminate(t.Context(), "o", long.GetValue()); err != nil {
-		t.Fatal(err)
-	}
+	// Calls of the engine itself shorten them.
+	require.NoError(t, s.Suspend(t.Context(), "o", long.GetValue()))
+	require.NoError(t, s.Terminate(t.Context(), "o", long.GetValue()))
 	if _, err := s.Wait(t.Context(), "o"); err != nil {
 		t.Fatal(err)
 	}
 	events, err := s.History(t.Context(), "o")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for _, e := range events {
 		if len(e.Data) > 2000 {
-			t.Errorf("%s has %d bytes", e.Type, len(e.Data))
+			t.Errorf("%s has %d bytes of data, want at most 2000", e.Type, len(e.Data))
 		}
 	}
 }

@@ -15,23 +15,31 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
+// CreateTaskHub implements backend.Backend. Opening the store has created it.
 func (s *store) CreateTaskHub(context.Context) error { return nil }
-func (s *store) DeleteTaskHub(context.Context) error {
-	return errors.New("delete the data directory instead")
-}
-func (s *store) Start(context.Context) error { return nil }
-func (s *store) Stop(context.Context) error  { return nil }
 
+// DeleteTaskHub implements backend.Backend. It always fails.
+func (s *store) DeleteTaskHub(context.Context) error {
+	return errors.New("the embedded engine cannot delete its task hub: delete the data directory instead")
+}
+
+// Start implements backend.Backend.
+func (s *store) Start(context.Context) error { return nil }
+
+// Stop implements backend.Backend.
+func (s *store) Stop(context.Context) error { return nil }
+
+// GetWorkflowMetadata implements backend.Backend. What it returns is durable.
 func (s *store) GetWorkflowMetadata(ctx context.Context, id api.InstanceID) (*protos.WorkflowMetadata, error) {
-	i, err := s.seen(ctx, string(id), false)
+	i, err := s.durableView(ctx, string(id), false)
 	if err != nil {
 		return nil, err
 	}
 	return i.meta, nil
 }
 
-// watch returns what is known of a saga, and a channel that is closed when
-// that may have changed.
+// watch returns a saga's metadata, and a channel that is closed when the
+// metadata may have changed.
 func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, error) {
 	s.mu.Lock()
 	i, ok := s.instances.Get(id)
@@ -40,21 +48,25 @@ func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, err
 		if i.changed == nil {
 			i.changed = make(chan struct{})
 		}
-		return i.look().meta, i.changed, nil
+		return i.view().meta, i.changed, nil
 	}
-	if s.born == nil {
-		s.born = make(chan struct{})
+	if s.created == nil {
+		s.created = make(chan struct{})
 	}
-	born := s.born
+	created := s.created
 	s.mu.Unlock()
 	i, err := s.archived(id)
 	if err != nil {
 		return nil, nil, err
 	}
-	return i.meta, born, nil
+	return i.meta, created, nil
 }
 
-func (s *store) WatchWorkflowRuntimeStatus(ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool) error {
+// WatchWorkflowRuntimeStatus implements backend.Backend. It waits until condition
+// holds, or ctx ends.
+func (s *store) WatchWorkflowRuntimeStatus(
+	ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool,
+) error {
 	for {
 		meta, changed, err := s.watch(string(id))
 		if err != nil {
@@ -71,12 +83,14 @@ func (s *store) WatchWorkflowRuntimeStatus(ctx context.Context, id api.InstanceI
 	}
 }
 
+// PurgeWorkflowState implements backend.Backend. It removes an ended instance, or
+// with force any instance, and returns how many were removed.
 func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router *protos.TaskRouter, force bool) (int, error) {
 	if router.GetTargetAppID() != "" {
 		return 0, fmt.Errorf("purge of app %s: %w", router.GetTargetAppID(), engine.ErrUnsupported)
 	}
-	s.moving.Lock()
-	defer s.moving.Unlock()
+	s.archiving.Lock()
+	defer s.archiving.Unlock()
 	s.mu.Lock()
 	i, ok := s.instances.Get(string(id))
 	if ok && !i.ended() && !force {
@@ -84,8 +98,8 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 		return 0, api.ErrNotCompleted
 	}
 	s.mu.Unlock()
-	// First: once memory has forgotten it, an older saga of that id would
-	// show again.
+	// The archive first: once the instance is removed from memory, an older one
+	// with its id in the archive would be visible again.
 	was, err := s.archive.remove(string(id))
 	if err != nil {
 		return 0, err
@@ -94,12 +108,13 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 		return 0, api.ErrInstanceNotFound
 	}
 	s.mu.Lock()
-	if now, _ := s.instances.Get(string(id)); now != i || i == nil { // gone over to the archive before, or begun anew just now
+	// It may have been archived before, or its id started again meanwhile.
+	if now, _ := s.instances.Get(string(id)); now != i || i == nil {
 		s.mu.Unlock()
 		return 1, nil
 	}
 	c, err := s.commit(op{kind: opPurge, id: string(id)})
-	i.tell()
+	i.notifyWatchers()
 	s.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -107,14 +122,15 @@ func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router 
 	return 1, c.Wait()
 }
 
-// RerunWorkflowFromEvent copies the history of an ended instance up to and
-// with the given scheduling event, and goes on from there as a new instance.
+// RerunWorkflowFromEvent implements backend.Backend. It copies the history of an
+// ended instance up to and including the given TaskScheduled event, and continues
+// from there as a new instance.
 func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkflowFromEventRequest) (api.InstanceID, error) {
 	newID := req.GetNewInstanceID()
 	if newID == "" {
 		newID = uuid.NewString()
 	}
-	source, err := s.find(req.GetSourceInstanceID())
+	source, err := s.read(req.GetSourceInstanceID())
 	if err != nil {
 		return "", err
 	}
@@ -140,7 +156,7 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	meta, seq := i.meta, i.seq
 	s.count(i)
 	for _, e := range copied.PendingTimers {
-		s.setAlarm(i.alarmOf(e))
+		s.scheduleTimer(i.timerEntry(e))
 	}
 	s.mu.Unlock()
 	if err := c.Wait(); err != nil {
@@ -149,15 +165,16 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	s.mu.Lock()
 	i.publish(meta, seq)
 	s.mu.Unlock()
-	for _, e := range copied.PendingTasks { // a turn in between has pushed those that it began
+	for _, e := range copied.PendingTasks { // a turn meanwhile has pushed only those that it started itself
 		s.activities.push(activity{i, e})
 	}
 	return api.InstanceID(newID), nil
 }
 
+// copyUpTo returns the state of a rerun; see RerunWorkflowFromEvent.
 func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEventRequest) (*protos.WorkflowRuntimeState, error) {
 	w := &protos.WorkflowRuntimeState{InstanceId: newID}
-	open := map[int32]*protos.HistoryEvent{} // scheduled in the copy, not answered in it
+	open := map[int32]*protos.HistoryEvent{} // scheduled in the copy, without a result in it
 	for _, e := range source.history {
 		e, _ = proto.Clone(e).(*protos.HistoryEvent)
 		if start := e.GetExecutionStarted(); start != nil {
@@ -187,7 +204,9 @@ func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEvent
 			}
 			w.PendingTimers = append(w.PendingTimers, &protos.HistoryEvent{
 				EventId: -1, Timestamp: timestamppb.Now(),
-				EventType: &protos.HistoryEvent_TimerFired{TimerFired: &protos.TimerFiredEvent{TimerId: id, FireAt: e.GetTimerCreated().GetFireAt()}},
+				EventType: &protos.HistoryEvent_TimerFired{TimerFired: &protos.TimerFiredEvent{
+					TimerId: id, FireAt: e.GetTimerCreated().GetFireAt(),
+				}},
 			})
 		}
 		return w, nil
@@ -195,12 +214,14 @@ func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEvent
 	return nil, fmt.Errorf("event %d of saga %s does not schedule an activity: %w", req.GetEventID(), source.id, api.ErrInstanceNotFound)
 }
 
+// ListInstanceIDs implements backend.Backend. It lists the ids of memory and
+// archive in ascending order.
 func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRequest) (*protos.ListInstanceIDsResponse, error) {
 	limit := int(req.GetPageSize())
 	if limit <= 0 {
 		limit = 1000
 	}
-	// Memory first: what it has then and not later is in the archive by now.
+	// Memory first: an instance that leaves it meanwhile is in the archive by then.
 	var ids []string
 	s.mu.Lock()
 	s.instances.Ascend(req.GetContinuationToken(), func(id string, _ *instance) bool {
@@ -210,13 +231,13 @@ func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRe
 		return len(ids) <= limit
 	})
 	s.mu.Unlock()
-	archived, err := s.archive.after(req.GetContinuationToken(), limit+1)
+	archived, err := s.archive.idsAfter(req.GetContinuationToken(), limit+1)
 	if err != nil {
 		return nil, err
 	}
 	ids = append(ids, archived...)
 	slices.Sort(ids)
-	ids = slices.Compact(ids) // one that goes over just now is in both, and so is one begun anew
+	ids = slices.Compact(ids) // an id is in both while it is archived, or when it was started again
 	res := &protos.ListInstanceIDsResponse{InstanceIds: ids[:min(limit, len(ids))]}
 	if len(ids) > limit {
 		res.ContinuationToken = &ids[limit-1]
@@ -224,40 +245,11 @@ func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRe
 	return res, nil
 }
 
+// GetInstanceHistory implements backend.Backend. What it returns is durable.
 func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceHistoryRequest) (*protos.GetInstanceHistoryResponse, error) {
-	i, err := s.seen(ctx, req.GetInstanceId(), true)
+	i, err := s.durableView(ctx, req.GetInstanceId(), true)
 	if err != nil {
 		return nil, err
 	}
 	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
-}
-
-func (s *store) snapshot(emit func([]byte) error) error {
-	var ids []string
-	s.mu.Lock()
-	s.instances.Scan(func(id string, _ *instance) bool { ids = append(ids, id); return true })
-	s.mu.Unlock()
-	for _, id := range ids {
-		s.mu.Lock()
-		var record []byte
-		var err error
-		if i, ok := s.instances.Get(id); ok {
-			o := op{kind: opState, id: id, raw: i.packed}
-			if o.raw == nil {
-				o.payload = i.whole()
-			}
-			record, err = encodeRecord(i.seq, o)
-		}
-		s.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		if record == nil {
-			continue
-		}
-		if err := emit(record); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,0 +1,44 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
+)
+
+// TestInstancesKeepTheirWorkflowVersion: each instance ends with the version it
+// began with, even if a program without that version ran in between.
+func TestInstancesKeepTheirWorkflowVersion(t *testing.T) {
+	ctx := context.Background()
+	dir, w := t.TempDir(), enginetest.NewWorld()
+	start := func(e running, id string) {
+		e.start(t, "Deploy", id, nil)
+		waitUntil(t, id+" to wait", func() bool { return e.happened(t, id, "TimerCreated", "") })
+	}
+	w.Versions = []string{"v1"}
+	e := run(t, w, Options{Dir: dir})
+	start(e, "old")
+	start(e, "unknown")
+	e.stop()
+
+	w.Versions = []string{"v2"} // deployed too early
+	e = run(t, w, Options{Dir: dir})
+	start(e, "new")
+	require.NoError(t, e.Raise(ctx, "unknown", "go", nil))
+	waitUntil(t, "the event to reach the instance of the unknown version", func() bool { return e.happened(t, "unknown", "EventRaised", "go") })
+	if i, err := e.Get(ctx, "unknown"); err != nil || i.Status.Ended() {
+		t.Errorf("without a program of its version, the instance is %+v (%v), want it to wait", i, err)
+	}
+	e.stop()
+
+	w.Versions = []string{"v1", "v2"}
+	e = run(t, w, Options{Dir: dir})
+	require.NoError(t, errors.Join(e.Raise(ctx, "old", "go", nil), e.Raise(ctx, "new", "go", nil), e.Raise(ctx, "unknown", "nudge", nil)))
+	e.want(t, "old", engine.Completed, `"v1"`)
+	e.want(t, "new", engine.Completed, `"v2"`)
+	e.want(t, "unknown", engine.Completed, `"v1"`)
+}
