@@ -99,7 +99,7 @@ func explained(err error, c *daprlocal.Cluster, opened <-chan struct{}) error {
 	if err == nil {
 		return nil
 	}
-	if _, unfit := errors.AsType[*dapr.UnfitError](err); unfit {
+	if _, incompatible := errors.AsType[*dapr.IncompatibleSidecarError](err); incompatible {
 		return fmt.Errorf("%w (%s; another can be named by ORDERSAGA_DAPR_BIN)", err, c.Daprd())
 	}
 	if why := c.Ended(2 * time.Second); why != nil {

@@ -217,7 +217,8 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	}
 	w.load = loadOf(p.Fleet, depthOf(p.Cloud, p.Resources.OrderQueue))
 	eng, err := dapr.Open(ctx, dapr.Options{
-		Address: w.Dapr.GRPC, Token: w.Dapr.Token, Patience: w.Dapr.Patience, Logger: w.Logger, DrainTimeout: w.drainTimeout(), Load: w.load.Stats,
+		Address: w.Dapr.GRPC, Token: w.Dapr.Token, ConnectTimeout: w.Dapr.Patience,
+		Logger: w.Logger, DrainTimeout: w.drainTimeout(), Stats: w.load.Stats,
 		Terminated: reconcile.Terminated(p.Store.SagaTerminated),
 		Needs:      w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})

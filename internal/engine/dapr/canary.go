@@ -18,38 +18,39 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
-// The canary is a workflow of one empty step. A sidecar can answer all health
-// checks and yet run nothing, after it lost scheduler or placement at a bad
-// moment (https://github.com/dapr/dapr/issues/10337); whether a saga makes
-// progress is seen only by running one.
+// The canary is a workflow of one empty step. A sidecar can pass all health checks
+// and yet run nothing, if it lost scheduler or placement at a bad moment
+// (https://github.com/dapr/dapr/issues/10337). The only way to find out whether
+// sagas make progress is to run one.
 const (
 	canaryWorkflow = "OrdersagaCanary"
 	canaryStep     = "OrdersagaCanaryStep"
-	// patience is for how many canary time-outs nothing comes back before the
-	// sidecar counts as stuck. Each canary goes to an actor on any of the
-	// workers' sidecars, so one is also lost through another's fault.
-	patience = 4
-	// longPatience is the same while the scheduler does not answer. That is
-	// seldom the sidecar's fault, and all workers would end theirs at once; but
-	// its own connection may be what is lost.
-	longPatience = 5 * patience
-	// readyTime is enough for a sidecar that is merely busy.
-	readyTime = 5 * time.Second
+	// stuckAfter is after how many canary time-outs without a success the sidecar
+	// counts as stuck. Each canary goes to an actor on any of the workers'
+	// sidecars, so another sidecar can also be the cause.
+	stuckAfter = 4
+	// stuckAfterWithoutScheduler applies while the scheduler does not respond. That
+	// is rarely the sidecar's fault, and all workers would restart theirs at once.
+	// But the cause may be the sidecar's own connection.
+	stuckAfterWithoutScheduler = 5 * stuckAfter
+	// readyTimeout is long enough for a busy sidecar.
+	readyTimeout = 5 * time.Second
 )
 
+// canary runs canaries and derives readiness from them.
 type canary struct {
 	engine  *Engine
-	restart bool
+	restart bool // see Options.RestartSidecar
 
-	mu    sync.Mutex
-	why   error     // the last one was lost; errNoCanary before the first
-	good  time.Time // when one last came back, or none could through no fault of the sidecar
-	under string    // id of the one under way; "" if none is
-	since time.Time // it is; forgetting it is part of its way, for that needs the store too
-	stale []string  // ids
+	mu       sync.Mutex
+	failure  error     // of the last canary; errNoCanary before the first
+	lastGood time.Time // when a canary last succeeded, or could not through no fault of the sidecar
+	current  string    // id of the canary in progress; "" if there is none
+	started  time.Time // of the current one; purging it is part of its run, because that needs the store too
+	unpurged []string  // ids of former canaries
 }
 
-var errNoCanary = errors.New("no saga has been seen to make progress yet")
+var errNoCanary = errors.New("no canary saga has completed yet")
 
 func registerCanary(r *task.TaskRegistry) error {
 	return errors.Join(
@@ -60,21 +61,26 @@ func registerCanary(r *task.TaskRegistry) error {
 	)
 }
 
-// run sends canaries, and looks after what the sidecar hosts, until ctx ends.
+// run runs canaries, and checks that the sidecar hosts workflows, until ctx ends.
 func (c *canary) run(ctx context.Context, every time.Duration) {
 	var both sync.WaitGroup
 	both.Go(func() { repeat(ctx, every, c.send) })
 	both.Go(func() {
 		since := time.Now()
 		repeat(ctx, every, func(ctx context.Context) {
-			if hosts, err := c.hosts(ctx); err != nil || hosts {
+			hosts, err := c.hosts(ctx)
+			if err != nil || hosts {
 				since = time.Now()
-			} else if time.Since(since) > c.engine.opt.CanaryTimeout { // a worker needs a moment to connect
-				if c.storeAway(ctx) == nil {
-					c.end(ctx, "hosts no workflows, though a worker is connected (one of its state stores must have actorStateStore: \"true\")")
-				}
-				since = time.Now()
+				return
 			}
+			if time.Since(since) <= c.engine.opt.CanaryTimeout { // a worker needs a moment to connect
+				return
+			}
+			if c.storeUnavailable(ctx) == nil {
+				c.restartSidecar(ctx, "hosts no workflows, though a worker is connected "+
+					"(one of its state stores must have actorStateStore: \"true\")")
+			}
+			since = time.Now()
 		})
 	})
 	both.Wait()
@@ -93,11 +99,11 @@ func repeat(ctx context.Context, every time.Duration, f func(context.Context)) {
 	}
 }
 
-// hosts reports whether the sidecar runs workflow actors. Dapr 1.18.2 can lose
-// them when a worker dies and another connects at once: it stays the owner of
-// its share of all sagas, and refuses their every step.
+// hosts reports whether the sidecar hosts workflow actors. Dapr 1.18.2 can lose
+// them when a worker exits and another connects at once: it remains the owner of
+// its share of all sagas, and rejects their every step.
 func (c *canary) hosts(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m, err := c.engine.client.GetMetadata(ctx)
 	if err != nil {
@@ -115,15 +121,15 @@ func isWorkflowActor(kind string) bool {
 func (c *canary) send(ctx context.Context) {
 	id := "canary-" + uuid.NewString()
 	c.mu.Lock()
-	c.under, c.since = id, time.Now()
+	c.current, c.started = id, time.Now()
 	c.mu.Unlock()
-	// Readiness does not wait for it when the cause can be seen.
+	// If the cause can be found, readiness reports it before the canary times out.
 	early := time.AfterFunc(c.engine.opt.CanaryTimeout/5, func() {
-		if err := errors.Join(c.storeAway(ctx), c.schedulerAway(ctx)); err != nil {
+		if err := errors.Join(c.storeUnavailable(ctx), c.schedulerUnavailable(ctx)); err != nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.under == id {
-				c.why = err
+			if c.current == id {
+				c.failure = err
 			}
 		}
 	})
@@ -131,40 +137,41 @@ func (c *canary) send(ctx context.Context) {
 		early.Stop()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.under = ""
+		c.current = ""
 	}()
-	err := c.fly(ctx, id)
-	blameless := err == nil || status.Code(err) == codes.Unavailable // there is no sidecar to blame
-	long := patience * c.engine.opt.CanaryTimeout
+	err := c.runOne(ctx, id)
+	blameless := err == nil || status.Code(err) == codes.Unavailable // no sidecar responds
+	stuckTime := stuckAfter * c.engine.opt.CanaryTimeout
 	if !blameless {
-		if away := c.storeAway(ctx); away != nil {
-			err, blameless = away, true
-		} else if away := c.schedulerAway(ctx); away != nil {
-			err, long = away, longPatience*c.engine.opt.CanaryTimeout
+		if cause := c.storeUnavailable(ctx); cause != nil {
+			err, blameless = cause, true
+		} else if cause := c.schedulerUnavailable(ctx); cause != nil {
+			err, stuckTime = cause, stuckAfterWithoutScheduler*c.engine.opt.CanaryTimeout
 		}
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
-	c.why = err
-	c.stale = append(c.stale, id)
-	if blameless || c.good.IsZero() {
-		c.good = time.Now()
+	c.failure = err
+	c.unpurged = append(c.unpurged, id)
+	if blameless || c.lastGood.IsZero() {
+		c.lastGood = time.Now()
 	}
-	since, stale := c.good, c.stale
+	since, stale := c.lastGood, c.unpurged
 	c.mu.Unlock()
 	if err == nil {
-		c.tidy(ctx, stale)
+		c.purge(ctx, stale)
 		return
 	}
 	c.engine.opt.Logger.Warn().Err(err).Time("since", since).Msg("a canary saga made no progress")
-	if time.Since(since) > long {
-		c.end(ctx, "runs no sagas")
+	if time.Since(since) > stuckTime {
+		c.restartSidecar(ctx, "runs no sagas")
 	}
 }
 
-func (c *canary) fly(ctx context.Context, id string) error {
+// runOne runs a canary and waits for its end.
+func (c *canary) runOne(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout)
 	defer cancel()
 	if err := c.engine.Start(ctx, canaryWorkflow, id, nil); err != nil {
@@ -177,41 +184,42 @@ func (c *canary) fly(ctx context.Context, id string) error {
 	return err
 }
 
-// storeAway returns why the state store does not answer, if it does not and the
-// sidecar does. Through the sidecar's actors the two look the same.
-func (c *canary) storeAway(ctx context.Context) error {
+// storeUnavailable returns why the state store does not respond, if the sidecar
+// does respond. Calls of the sidecar's actors fail in the same way for both.
+func (c *canary) storeUnavailable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout/3)
 	defer cancel()
 	m, err := c.engine.client.GetMetadata(ctx)
 	if err != nil {
-		return nil // that is the sidecar's fault
+		return nil // the sidecar itself does not respond
 	}
 	for _, s := range m.RegisteredComponents {
-		if !keepsWorkflows(s) {
+		if !canKeepWorkflows(s) {
 			continue
 		}
-		_, err := c.engine.client.GetState(ctx, s.Name, canaryStep, nil) // there is none
+		_, err := c.engine.client.GetState(ctx, s.Name, canaryStep, nil) // no such key exists
 		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Internal {
-			return fmt.Errorf("state store %s does not answer: %w", s.Name, err)
+			return fmt.Errorf("state store %s does not respond: %w", s.Name, err)
 		}
 	}
 	return nil
 }
 
-// schedulerAway returns why the scheduler does not answer through the sidecar,
-// if it does not and the sidecar does: no reminder fires then.
-func (c *canary) schedulerAway(ctx context.Context) error {
+// schedulerUnavailable returns why the scheduler does not respond through the
+// sidecar, if the sidecar does respond. No reminder fires then.
+func (c *canary) schedulerUnavailable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout/3)
 	defer cancel()
-	_, err := c.engine.client.GetJob(ctx, canaryStep) // there is none
-	if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Internal && strings.Contains(err.Error(), codes.DeadlineExceeded.String()) {
-		return fmt.Errorf("the scheduler does not answer: %w", err)
+	_, err := c.engine.client.GetJob(ctx, canaryStep) // no such job exists
+	code := status.Code(err)
+	if code == codes.DeadlineExceeded || code == codes.Internal && strings.Contains(err.Error(), codes.DeadlineExceeded.String()) {
+		return fmt.Errorf("the scheduler does not respond: %w", err)
 	}
 	return nil
 }
 
-// tidy forgets canaries that have ended. Those that were lost end later.
-func (c *canary) tidy(ctx context.Context, ids []string) {
+// purge purges canaries that have ended. Those that were lost end later.
+func (c *canary) purge(ctx context.Context, ids []string) {
 	ctx, cancel := context.WithTimeout(ctx, c.engine.opt.CanaryTimeout)
 	defer cancel()
 	left := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
@@ -220,40 +228,41 @@ func (c *canary) tidy(ctx context.Context, ids []string) {
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stale = left
+	c.unpurged = left
 }
 
-// end ends the sidecar: whoever started it (a kubelet, `ordersaga dev`) starts
-// it again, and what it had is taken over.
-func (c *canary) end(ctx context.Context, why string) {
+// restartSidecar shuts the sidecar down: its supervisor (a kubelet, `ordersaga
+// dev`) restarts it, and other sidecars take over its actors meanwhile.
+func (c *canary) restartSidecar(ctx context.Context, why string) {
 	if !c.restart {
 		c.engine.opt.Logger.Error().Msg("the sidecar " + why)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := c.engine.client.Shutdown(ctx)
-	c.engine.opt.Logger.Error().Err(err).Msg("the sidecar " + why + ": it was told to end, so that it is started again")
+	c.engine.opt.Logger.Error().Err(err).Msg("the sidecar " + why + ": it is shut down, so that its supervisor restarts it")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.good = time.Now()
+	c.lastGood = time.Now()
 }
 
+// ready returns why sagas make no progress, or nil.
 func (c *canary) ready() error {
 	c.mu.Lock()
-	why := c.why
-	if late := time.Since(c.since); why == nil && c.under != "" && late > c.engine.opt.CanaryTimeout*2/3 {
-		why = fmt.Errorf("a canary saga has been under way for %s", late.Round(time.Second))
+	why := c.failure
+	if late := time.Since(c.started); why == nil && c.current != "" && late > c.engine.opt.CanaryTimeout*2/3 {
+		why = fmt.Errorf("a canary saga has been in progress for %s", late.Round(time.Second))
 	}
 	c.mu.Unlock()
 	if why != nil {
 		return fmt.Errorf("sagas make no progress on Dapr: %w", why)
 	}
-	// A sidecar that has died since the last canary is seen at once.
-	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
+	// A sidecar that has exited since the last canary is detected at once.
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	if _, err := c.engine.client.GetMetadata(ctx); err != nil {
-		return fmt.Errorf("the Dapr sidecar does not answer: %w", err)
+		return fmt.Errorf("the Dapr sidecar does not respond: %w", err)
 	}
 	return nil
 }

@@ -17,16 +17,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
-// sidecar is a fake one, as far as a canary sees it.
+// sidecar is a fake sidecar with the calls that a canary makes.
 type sidecar struct {
 	daprclient.Client
 	engine.TaskHub
 
-	mu                     sync.Mutex
-	dead, stuck, storeless bool
-	unscheduled            bool
-	keeps                  bool // what is to be purged
-	told                   int  // to end
+	mu            sync.Mutex
+	down          bool // does not accept connections
+	stuck         bool // runs nothing
+	noStore       bool // its state store does not respond
+	noScheduler   bool // its scheduler does not respond
+	purgeBlocks   bool
+	shutdownCalls int
 }
 
 func (s *sidecar) set(change func()) {
@@ -41,14 +43,14 @@ func (s *sidecar) is(what *bool) bool {
 	return *what
 }
 
-func (s *sidecar) ends() int {
+func (s *sidecar) shutdowns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.told
+	return s.shutdownCalls
 }
 
 func (s *sidecar) GetMetadata(context.Context) (*daprclient.GetMetadataResponse, error) {
-	if s.is(&s.dead) {
+	if s.is(&s.down) {
 		return nil, status.Error(codes.Unavailable, "connection refused")
 	}
 	return &daprclient.GetMetadataResponse{
@@ -60,31 +62,31 @@ func (s *sidecar) GetMetadata(context.Context) (*daprclient.GetMetadataResponse,
 }
 
 func (s *sidecar) GetState(ctx context.Context, store, _ string, _ map[string]string) (*daprclient.StateItem, error) {
-	if store == "statestore" && s.is(&s.storeless) {
-		<-ctx.Done() // Dapr tries for long
+	if store == "statestore" && s.is(&s.noStore) {
+		<-ctx.Done() // Dapr retries for a long time
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	return &daprclient.StateItem{}, nil
 }
 
 func (s *sidecar) GetJob(ctx context.Context, _ string) (*daprclient.Job, error) {
-	if s.is(&s.unscheduled) {
-		<-ctx.Done() // Dapr waits for it
+	if s.is(&s.noScheduler) {
+		<-ctx.Done() // Dapr waits for the scheduler
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	return nil, status.Error(codes.Internal, "job not found")
 }
 
 func (s *sidecar) Shutdown(context.Context) error {
-	s.set(func() { s.told++ })
+	s.set(func() { s.shutdownCalls++ })
 	return nil
 }
 
 func (s *sidecar) ScheduleNewWorkflow(ctx context.Context, _ any, _ ...api.NewWorkflowOptions) (api.InstanceID, error) {
 	switch {
-	case s.is(&s.dead):
+	case s.is(&s.down):
 		return "", status.Error(codes.Unavailable, "connection refused")
-	case s.is(&s.stuck), s.is(&s.storeless), s.is(&s.unscheduled):
+	case s.is(&s.stuck), s.is(&s.noStore), s.is(&s.noScheduler):
 		<-ctx.Done()
 		return "", status.FromContextError(ctx.Err()).Err()
 	}
@@ -100,106 +102,106 @@ func (s *sidecar) WaitForWorkflowCompletion(context.Context, api.InstanceID) (*p
 }
 
 func (s *sidecar) PurgeWorkflowState(ctx context.Context, _ api.InstanceID, _ ...api.PurgeOptions) error {
-	if s.is(&s.keeps) {
+	if s.is(&s.purgeBlocks) {
 		<-ctx.Done()
 	}
 	return nil
 }
 
-// flying is an engine beside a fake sidecar, with canaries that may take
-// most of a second. It is ready.
-func flying(t *testing.T) (*sidecar, *Engine) {
+// withCanary returns a fake sidecar and an engine that is ready. Its canaries may
+// take 600 ms.
+func withCanary(t *testing.T) (*sidecar, *Engine) {
 	t.Helper()
 	s := &sidecar{}
 	e := &Engine{Client: engine.Client{Hub: s}, client: s, opt: Options{Logger: zerolog.Nop(), CanaryTimeout: 600 * time.Millisecond}}
-	e.canary = canary{engine: e, restart: true, why: errNoCanary}
+	e.canary = canary{engine: e, restart: true, failure: errNoCanary}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { e.canary.run(ctx, 10*time.Millisecond); close(done) }()
 	t.Cleanup(func() { stop(); <-done })
-	within(t, 5*time.Second, e, "")
+	readyWithin(t, 5*time.Second, e, "")
 	return s, e
 }
 
-// within waits until the engine is not ready for a reason, or ready for "".
-func within(t *testing.T, d time.Duration, e *Engine, reason string) {
+// readyWithin waits until Ready returns an error with the given reason, or nil for
+// the reason "".
+func readyWithin(t *testing.T, d time.Duration, e *Engine, reason string) {
 	t.Helper()
-	late := time.Now().Add(d)
+	deadline := time.Now().Add(d)
 	for {
 		err := e.Ready()
 		if reason == "" && err == nil || err != nil && reason != "" && strings.Contains(err.Error(), reason) {
 			return
 		}
-		if time.Now().After(late) {
-			t.Fatalf("not within %s: %q; it is %v", d, reason, err)
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s Ready = %v, want reason %q", d, err, reason)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// TestStoreAway: the state store's absence is no fault of the sidecar, and is
-// said before the canary's time is over.
-func TestStoreAway(t *testing.T) {
-	s, e := flying(t)
-	s.set(func() { s.storeless = true })
-	within(t, 580*time.Millisecond, e, "state store statestore does not answer")
-	time.Sleep((patience + 2) * e.opt.CanaryTimeout)
-	within(t, 0, e, "state store statestore does not answer")
-	s.set(func() { s.storeless = false })
-	within(t, 5*time.Second, e, "")
-	if s.ends() > 0 {
-		t.Error("the sidecar was told to end")
+// TestUnavailableStoreIsReported: the sidecar is not at fault for its state store,
+// and readiness reports the store before the canary times out.
+func TestUnavailableStoreIsReported(t *testing.T) {
+	s, e := withCanary(t)
+	s.set(func() { s.noStore = true })
+	readyWithin(t, 580*time.Millisecond, e, "state store statestore does not respond")
+	time.Sleep((stuckAfter + 2) * e.opt.CanaryTimeout)
+	readyWithin(t, 0, e, "state store statestore does not respond")
+	s.set(func() { s.noStore = false })
+	readyWithin(t, 5*time.Second, e, "")
+	if n := s.shutdowns(); n > 0 {
+		t.Errorf("the sidecar was shut down %d times, want 0", n)
 	}
 }
 
-// TestSchedulerAway: readiness says so, and the sidecar is ended only after a
-// time in which a scheduler is back.
-func TestSchedulerAway(t *testing.T) {
-	s, e := flying(t)
-	s.set(func() { s.unscheduled = true })
-	within(t, 580*time.Millisecond, e, "the scheduler does not answer")
-	time.Sleep((patience + 2) * e.opt.CanaryTimeout)
-	within(t, 0, e, "the scheduler does not answer")
-	if s.ends() > 0 {
-		t.Error("the sidecar was told to end")
+// TestUnavailableSchedulerIsReported: the sidecar is shut down only after a time
+// in which a scheduler should have restarted.
+func TestUnavailableSchedulerIsReported(t *testing.T) {
+	s, e := withCanary(t)
+	s.set(func() { s.noScheduler = true })
+	readyWithin(t, 580*time.Millisecond, e, "the scheduler does not respond")
+	time.Sleep((stuckAfter + 2) * e.opt.CanaryTimeout)
+	readyWithin(t, 0, e, "the scheduler does not respond")
+	if n := s.shutdowns(); n > 0 {
+		t.Errorf("the sidecar was shut down %d times, want 0", n)
 	}
 }
 
-// TestStuckSidecar: it is told to end, and not ready before the canary's time
-// is over.
-func TestStuckSidecar(t *testing.T) {
-	s, e := flying(t)
+// TestStuckSidecarIsShutDown: readiness reports it before the canary times out.
+func TestStuckSidecarIsShutDown(t *testing.T) {
+	s, e := withCanary(t)
 	s.set(func() { s.stuck = true })
-	within(t, 580*time.Millisecond, e, "under way")
-	within(t, 5*time.Second, e, "canary")
-	time.Sleep((patience + 2) * e.opt.CanaryTimeout)
-	if s.ends() == 0 {
-		t.Error("the sidecar was not told to end")
+	readyWithin(t, 580*time.Millisecond, e, "in progress")
+	readyWithin(t, 5*time.Second, e, "canary")
+	time.Sleep((stuckAfter + 2) * e.opt.CanaryTimeout)
+	if s.shutdowns() == 0 {
+		t.Error("the sidecar was not shut down")
 	}
 }
 
-// TestStuckAfterCanary: what gets stuck once the canary is back, and is to be
-// forgotten, is noticed as well.
-func TestStuckAfterCanary(t *testing.T) {
-	s, e := flying(t)
-	s.set(func() { s.keeps = true })
-	within(t, 580*time.Millisecond, e, "under way")
-	s.set(func() { s.keeps, s.storeless = false, true })
-	within(t, 5*time.Second, e, "state store")
-	s.set(func() { s.storeless = false })
-	within(t, 5*time.Second, e, "")
+// TestStuckPurgeIsReported: a sidecar that gets stuck while a completed canary is
+// purged is detected as well.
+func TestStuckPurgeIsReported(t *testing.T) {
+	s, e := withCanary(t)
+	s.set(func() { s.purgeBlocks = true })
+	readyWithin(t, 580*time.Millisecond, e, "in progress")
+	s.set(func() { s.purgeBlocks, s.noStore = false, true })
+	readyWithin(t, 5*time.Second, e, "state store")
+	s.set(func() { s.noStore = false })
+	readyWithin(t, 5*time.Second, e, "")
 }
 
-// TestDeadSidecar: readiness does not wait for a canary.
-func TestDeadSidecar(t *testing.T) {
-	s, e := flying(t)
-	s.set(func() { s.dead = true })
+// TestUnreachableSidecarIsReportedAtOnce: readiness does not wait for a canary.
+func TestUnreachableSidecarIsReportedAtOnce(t *testing.T) {
+	s, e := withCanary(t)
+	s.set(func() { s.down = true })
 	if err := e.Ready(); err == nil {
-		t.Error("it is ready")
+		t.Error("Ready with an unreachable sidecar = nil, want an error")
 	}
-	s.set(func() { s.dead = false })
-	within(t, 5*time.Second, e, "")
-	if s.ends() > 0 {
-		t.Error("the sidecar was told to end")
+	s.set(func() { s.down = false })
+	readyWithin(t, 5*time.Second, e, "")
+	if n := s.shutdowns(); n > 0 {
+		t.Errorf("the sidecar was shut down %d times, want 0", n)
 	}
 }

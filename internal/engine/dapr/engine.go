@@ -1,6 +1,6 @@
-// Package dapr is the engine behind a Dapr sidecar: the same registry of
-// workflows and activities, run by Dapr's workflow actors. It also gives what
-// else of the sidecar is used: pub/sub and secrets.
+// Package dapr is the engine behind a Dapr sidecar: Dapr's workflow actors run
+// the same registry of workflows and activities. It also gives access to the
+// sidecar's pub/sub and secrets.
 package dapr
 
 import (
@@ -23,33 +23,36 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Options of an Engine.
+// Options configures an Engine.
 type Options struct {
-	Address string // of the sidecar's gRPC port, such as 127.0.0.1:50001
-	Token   string // DAPR_API_TOKEN of the sidecar; "" if it has none
-	Logger  zerolog.Logger
-	// Patience is how long Open waits for a sidecar that does not answer: it may
-	// start after us, or be started again just now. 0 is the SDK's few seconds.
-	Patience time.Duration
+	Address string         // of the sidecar's gRPC port, such as 127.0.0.1:50001
+	Token   string         // DAPR_API_TOKEN of the sidecar; "" if it has none
+	Logger  zerolog.Logger // the zero value discards everything
+	// ConnectTimeout is how long Open waits for a sidecar that does not respond:
+	// it may start later than this program, or be restarting. 0 means the SDK's
+	// few seconds.
+	ConnectTimeout time.Duration
 	// DrainTimeout is how long Run waits for work in progress when its context
 	// ends; 0 means 25 s.
 	DrainTimeout time.Duration
-	// CanaryEvery is how often a tiny workflow is run to see whether any makes
-	// progress; 0 runs none.
+	// CanaryEvery is the interval at which a canary workflow is run to check that
+	// sagas make progress; 0 disables it.
 	CanaryEvery   time.Duration
-	CanaryTimeout time.Duration // how long one may take; 0 means 15 s
-	// RestartSidecar: one that runs nothing is told to end, for whoever
-	// started it to start it again.
+	CanaryTimeout time.Duration // how long a canary may take; 0 means 15 s
+	// RestartSidecar shuts a sidecar down that runs no workflows, so that its
+	// supervisor (a kubelet, `ordersaga dev`) restarts it.
 	RestartSidecar bool
-	// Needs are the components that the sidecar must have.
+	// Needs lists the names of the components that the sidecar must have.
 	Needs []string
-	// Terminated is called before a termination takes effect; may be nil.
+	// Terminated is called before a termination takes effect; nil disables it.
 	Terminated engine.OnTerminated
-	// Load counts live sagas, for Stats: Dapr itself has no such number.
-	Load func(ctx context.Context) (engine.Stats, error)
+	// Stats implements Engine.Stats, because Dapr does not count sagas itself. It
+	// must be set if Engine.Stats is called.
+	Stats func(ctx context.Context) (engine.Stats, error)
 }
 
-// Engine is the engine.Engine on Dapr.
+// Engine is the implementation of engine.Engine on Dapr. Create it with Open. It
+// is safe for concurrent use.
 type Engine struct {
 	engine.Client
 
@@ -60,9 +63,10 @@ type Engine struct {
 
 var _ engine.Engine = (*Engine)(nil)
 
-func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it announces every client on standard error
+func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it logs every client on standard error
 
-// Open connects to the sidecar.
+// Open connects to the sidecar and checks it. The error wraps an
+// *IncompatibleSidecarError if the sidecar lacks something.
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 25 * time.Second
@@ -71,71 +75,77 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		o.CanaryTimeout = 15 * time.Second
 	}
 	client, err := connect(ctx, o.Address)
-	for began := time.Now(); err != nil && time.Since(began) < o.Patience && ctx.Err() == nil; client, err = connect(ctx, o.Address) {
-		o.Logger.Warn().Err(err).Str("address", o.Address).Msg("no Dapr sidecar answers yet")
+	for began := time.Now(); err != nil && time.Since(began) < o.ConnectTimeout && ctx.Err() == nil; client, err = connect(ctx, o.Address) {
+		o.Logger.Warn().Err(err).Str("address", o.Address).Msg("no Dapr sidecar responds yet; retrying")
 		select {
 		case <-ctx.Done():
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no Dapr sidecar answers at %s: %w; in Kubernetes the pod's annotation dapr.io/enabled and Dapr's injector bring one, elsewhere start daprd (docs/dapr.md)", o.Address, err)
+		return nil, fmt.Errorf("no Dapr sidecar responds at %s: %w; in Kubernetes set the pod's annotation dapr.io/enabled "+
+			"and install Dapr's injector, elsewhere start daprd (docs/dapr.md)", o.Address, err)
 	}
 	if o.Token != "" {
 		client.WithAuthToken(o.Token)
 	}
-	if err := fit(ctx, client, o); err != nil {
+	if err := checkSidecar(ctx, client, o); err != nil {
 		client.Close()
 		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err)
 	}
-	hub := hub{taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
+	hub := taskHub{TaskHubGrpcClient: taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
 	e := &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}
 	e.canary = canary{engine: e, restart: o.RestartSidecar}
 	if o.CanaryEvery > 0 {
-		e.canary.why = errNoCanary
+		e.canary.failure = errNoCanary
 	}
 	return e, nil
 }
 
-// MaxBodySize is the largest max-body-size, in bytes, that a sidecar of a worker
-// may have: it passes a saga's history on in one message, of up to 95 % of that,
-// and a worker takes no larger ones. A saga whose history is larger is stalled
+// MaxBodySize is the largest max-body-size, in bytes, that a worker's sidecar may
+// have. A sidecar sends a saga's history in one message, of up to 95 % of that,
+// and a worker accepts no larger ones. Dapr stalls a saga whose history is larger
 // (engine.Stalled).
 const MaxBodySize = 64 << 20
 
 func connect(ctx context.Context, address string) (daprclient.Client, error) {
 	return daprclient.NewClientWithAddressContext(ctx, address,
-		// A sidecar that is gone without a word (its node died) is noticed.
+		// Detects a sidecar that has disappeared silently because its node failed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxBodySize+MaxBodySize/16)), // a history, and what is around it
-		grpc.WithChainUnaryInterceptor(bounded, traced),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxBodySize+MaxBodySize/16)), // a history, and its envelope
+		grpc.WithChainUnaryInterceptor(withTimeout, withTrace),
 	)
 }
 
-// callTime bounds a call to the sidecar: while its actors move, some of Dapr's
-// calls get no answer at all.
-const callTime = 20 * time.Second
+// callTimeout bounds a call to the sidecar: while its actors move, some of Dapr's
+// calls never return.
+const callTimeout = 20 * time.Second
 
-// bounded gives calls without a deadline one, but for those that are to wait.
-func bounded(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// withTimeout adds a deadline to calls without one, except for those that wait for
+// an instance.
+func withTimeout(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	if _, has := ctx.Deadline(); !has && !strings.Contains(method, "/WaitForInstance") {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTime)
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-// traced makes what the sidecar does for a call, and sends on, part of the
+// withTrace makes the sidecar's work for a call, and what it sends on, part of the
 // caller's trace.
-func traced(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func withTrace(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
 	if parent := tracing.Parent(ctx); parent != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, tracing.Attribute, parent)
 	}
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-// Close closes the connection.
+// Close closes the connection. Call it after Run has returned.
 func (e *Engine) Close() error {
 	e.client.Close()
 	return nil
@@ -148,8 +158,8 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	}
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	work := &drain{ClientConnInterface: e.client.GrpcClientConn(), terminated: e.terminated}
-	// At the end the SDK reports streams that break, and they are meant to.
+	work := &drainConn{ClientConnInterface: e.client.GrpcClientConn(), terminated: e.terminated}
+	// At shutdown streams break on purpose, and the SDK would log them as errors.
 	log := e.opt.Logger.Hook(zerolog.HookFunc(func(line *zerolog.Event, _ zerolog.Level, _ string) {
 		if ctx.Err() != nil {
 			line.Discard()
@@ -164,24 +174,24 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	}
 	<-ctx.Done()
 	if left := work.stop(e.opt.DrainTimeout); left > 0 {
-		e.opt.Logger.Warn().Int("items", left).Msg("work in progress was cut off; Dapr runs it again")
+		e.opt.Logger.Warn().Int("items", left).Msg("work in progress was canceled; Dapr runs it again")
 	}
 	return nil
 }
 
 // terminated calls Options.Terminated until it succeeds or ctx ends: Dapr does not
-// ask a worker again whose answer was an error.
+// repeat a turn for which a worker returned an error.
 func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 	if e.opt.Terminated == nil {
 		return nil
 	}
-	id = withoutLife(id)
+	id = withoutGeneration(id)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := e.opt.Terminated(ctx, id, reason)
 		if err == nil {
 			return nil
 		}
-		e.opt.Logger.Warn().Err(err).Str("saga", id).Msg("a terminated saga has not ended yet; it is tried again")
+		e.opt.Logger.Warn().Err(err).Str("saga", id).Msg("cannot record the termination of a saga; it ends once that succeeds, which is retried")
 		select {
 		case <-ctx.Done():
 			return err
@@ -190,14 +200,12 @@ func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 	}
 }
 
-// Ready returns why sagas make no progress, if they make none. It knows by the
-// last canary.
+// Ready returns why sagas make no progress, or nil, as the last canary showed.
 func (e *Engine) Ready() error { return e.canary.ready() }
 
-// Hosted is how many sagas this worker's sidecar has been given and has in
-// memory.
+// Hosted returns how many sagas this worker's sidecar hosts and has in memory.
 func (e *Engine) Hosted(ctx context.Context) (n int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m, err := e.client.GetMetadata(ctx)
 	if err != nil {
@@ -211,10 +219,10 @@ func (e *Engine) Hosted(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Stats implements engine.Engine.
-func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Load(ctx) }
+// Stats implements engine.Engine. It calls Options.Stats.
+func (e *Engine) Stats(ctx context.Context) (engine.Stats, error) { return e.opt.Stats(ctx) }
 
-// Publish publishes JSON to a topic of a pub/sub component.
+// Publish publishes a JSON document to a topic of a pub/sub component.
 func (e *Engine) Publish(ctx context.Context, pubsub, topic string, body []byte) error {
 	err := e.client.PublishEvent(ctx, pubsub, topic, body, daprclient.PublishEventWithContentType("application/json"))
 	if err != nil {

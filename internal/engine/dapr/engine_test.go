@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) {
@@ -22,35 +23,35 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// cluster is a real Dapr with a state store, SQLite if not said, and nothing
-// else.
-func cluster(t *testing.T, state ...daprlocal.State) *daprlocal.Cluster {
+// startCluster starts a real Dapr with SQLite as its state store.
+func startCluster(t *testing.T) *daprlocal.Cluster {
 	t.Helper()
-	state = append(state, daprlocal.State{Store: "sqlite"})
+	return startClusterOn(t, daprlocal.State{Store: "sqlite"})
+}
+
+// startClusterOn starts a real Dapr with a state store and no other component.
+func startClusterOn(t *testing.T, state daprlocal.State) *daprlocal.Cluster {
+	t.Helper()
 	testkit.NeedDapr(t)
 	dir := t.TempDir()
 	only := filepath.Join(dir, "only")
-	if err := os.Mkdir(only, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for to, from := range map[string]string{"statestore.yaml": "state/" + state[0].Store + ".yaml", "configuration.yaml": "local/configuration.yaml"} {
+	require.NoError(t, os.Mkdir(only, 0o700))
+	for to, from := range map[string]string{
+		"statestore.yaml": "state/" + state.Store + ".yaml", "configuration.yaml": "local/configuration.yaml",
+	} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "..", "components", from))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(only, to), b, 0o600)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 	}
-	c, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, Components: only, State: state[0], Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: dir, Components: only, State: state, Logger: zerolog.Nop()})
+	require.NoError(t, err)
 	t.Cleanup(c.Stop)
 	return c
 }
 
-// start runs an engine beside a sidecar of its own.
+// start runs an engine with a sidecar of its own.
 func start(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string) (e *dapr.Engine, stop func()) {
 	t.Helper()
 	return startWith(t, c, w, name, dapr.Options{})
@@ -59,14 +60,10 @@ func start(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string)
 func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name string, o dapr.Options) (e *dapr.Engine, stop func()) {
 	t.Helper()
 	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: name})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	o.Address, o.Logger = side.GRPC, zerolog.Nop()
 	e, err = dapr.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	registry := w.Registry(t)
@@ -79,7 +76,7 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 		stopped = true
 		cancel()
 		if err := errors.Join(<-ran, e.Close()); err != nil {
-			t.Error(err)
+			t.Errorf("stop the engine: %v", err)
 		}
 	}
 	t.Cleanup(stop)
@@ -88,19 +85,17 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 
 func TestConformance(t *testing.T) {
 	w := enginetest.NewWorld()
-	e, _ := startWith(t, cluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
+	e, _ := startWith(t, startCluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c")
 }
 
-// TestDrain: what is under way when the worker is told to stop is not cut off,
-// though Dapr gives it to another worker as well.
-func TestDrain(t *testing.T) {
-	c, w := cluster(t), enginetest.NewWorld()
+// TestDrainFinishesWorkInProgress: an activity in progress is not canceled when the
+// worker stops, although Dapr assigns it to another worker as well.
+func TestDrainFinishesWorkInProgress(t *testing.T) {
+	c, w := startCluster(t), enginetest.NewWorld()
 	e, stop := start(t, c, w, "one")
 	release := w.Hold()
-	if err := e.Start(t.Context(), "Chain", "a", nil); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Start(t.Context(), "Chain", "a", nil))
 	w.AwaitStep(t)
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
@@ -115,28 +110,26 @@ func TestDrain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if i, err := e.Wait(ctx, "a"); err != nil || string(i.Output) != "3" {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("the saga after the drain = %+v, %v, want output 3", i, err)
 	}
 }
 
-// TestUnfitSidecar: what a sidecar lacks is said at the start, and not by the
-// first saga that needs it.
-func TestUnfitSidecar(t *testing.T) {
-	c := cluster(t)
+// TestOpenRejectsAnIncompatibleSidecar: Open reports what a sidecar lacks, before
+// the first saga that needs it.
+func TestOpenRejectsAnIncompatibleSidecar(t *testing.T) {
+	c := startCluster(t)
 	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	_, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Needs: []string{"statestore", "orderpubsub"}})
-	if unfit, ok := errors.AsType[*dapr.UnfitError](err); !ok || !strings.Contains(unfit.Reason, "no component orderpubsub (it has: statestore)") {
-		t.Errorf("%v", err)
+	if incompatible, ok := errors.AsType[*dapr.IncompatibleSidecarError](err); !ok || !strings.Contains(incompatible.Reason, "no component orderpubsub (it has: statestore)") {
+		t.Errorf("Open = %v, want an IncompatibleSidecarError that names the component", err)
 	}
 }
 
-func TestNoSidecar(t *testing.T) {
+func TestOpenWithoutASidecarFails(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := dapr.Open(ctx, dapr.Options{Address: "127.0.0.1:1"}); err == nil {
-		t.Error("no error")
+		t.Error("Open without a sidecar = nil, want an error")
 	}
 }

@@ -16,41 +16,36 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestStalled: a saga whose history has outgrown its sidecar says so, takes
-// nothing in, and goes on beside a sidecar with room for it.
-func TestStalled(t *testing.T) {
-	c := cluster(t)
+// TestStalledSaga: a saga whose history exceeds its sidecar's limit is reported as
+// stalled, accepts nothing, and continues with a sidecar that has a larger limit.
+func TestStalledSaga(t *testing.T) {
+	c := startCluster(t)
 	grows := func(ctx *task.WorkflowContext) (any, error) {
 		for {
-			var said string
-			if err := ctx.WaitForSingleEvent("more", -1).Await(&said); err != nil || said == "enough" {
-				return said, err
+			var payload string
+			if err := ctx.WaitForSingleEvent("more", -1).Await(&payload); err != nil || payload == "enough" {
+				return payload, err
 			}
 		}
 	}
 	run := func(name string, size int) (e *dapr.Engine, stop func()) {
 		t.Helper()
 		side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga", Name: name, MaxBodySize: size})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		e, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Logger: zerolog.Nop()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		registry := task.NewTaskRegistry()
-		if err := registry.AddWorkflowN("grows", grows); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, registry.AddWorkflowN("grows", grows))
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error, 1)
 		go func() { ran <- e.Run(ctx, registry) }()
 		return e, func() {
 			cancel()
 			if err := errors.Join(<-ran, e.Close()); err != nil {
-				t.Error(err)
+				t.Errorf("stop the engine: %v", err)
 			}
 		}
 	}
@@ -66,9 +61,7 @@ func TestStalled(t *testing.T) {
 	}
 	small, stop := run("small", 64<<10)
 	for _, id := range []string{"o", "gone"} {
-		if err := small.Start(t.Context(), "grows", id, nil); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, small.Start(t.Context(), "grows", id, nil))
 		testkit.Eventually(t, "it is stalled", func() error {
 			err := small.Raise(t.Context(), id, "more", strings.Repeat("x", 15<<10))
 			if !errors.Is(err, engine.ErrStalled) {
@@ -77,43 +70,41 @@ func TestStalled(t *testing.T) {
 			return nil
 		})
 	}
-	// One whose state is gone from the store is not said to go on by itself.
-	if err := small.Hub.PurgeWorkflowState(t.Context(), "gone", api.WithForcePurge(true)); err != nil {
-		t.Error(err)
-	}
+	// The error for an instance whose state was deleted does not promise that it
+	// continues by itself.
+	require.NoError(t, small.Hub.PurgeWorkflowState(t.Context(), "gone", api.WithForcePurge(true)))
 	if err := small.Start(t.Context(), "grows", "gone", nil); !errors.Is(err, engine.ErrInMemory) || errors.Is(err, engine.ErrStalled) {
-		t.Errorf("start again: %v", err)
+		t.Errorf("Start of the id whose state was deleted = %v, want ErrInMemory", err)
 	}
 	is(small, engine.Stalled)
 	events, err := small.History(t.Context(), "o")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	why := slices.IndexFunc(events, func(e engine.Event) bool {
-		return e.Type == "ExecutionStalled" && e.Name == "PAYLOAD_SIZE_EXCEEDED" && strings.Contains(e.Error, "max gRPC body size 65536 bytes")
+		return e.Type == "ExecutionStalled" && e.Name == "PAYLOAD_SIZE_EXCEEDED" &&
+			strings.Contains(e.Error, "max gRPC body size 65536 bytes")
 	})
 	if why < 0 {
-		t.Errorf("its history does not say why: %+v", events[len(events)-1])
+		t.Errorf("last event of the history = %+v, want ExecutionStalled with the limit", events[len(events)-1])
 	}
 	for what, err := range map[string]error{
-		"suspend": small.Suspend(t.Context(), "o", "why"), "resume": small.Resume(t.Context(), "o", "why"), "terminate": small.Terminate(t.Context(), "o", "why"),
+		"Suspend":   small.Suspend(t.Context(), "o", "why"),
+		"Resume":    small.Resume(t.Context(), "o", "why"),
+		"Terminate": small.Terminate(t.Context(), "o", "why"),
 	} {
 		if !errors.Is(err, engine.ErrStalled) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s of a stalled saga = %v, want ErrStalled", what, err)
 		}
 	}
 	if err := small.Purge(t.Context(), "o"); !errors.Is(err, engine.ErrNotCompleted) {
-		t.Errorf("purge: %v", err)
+		t.Errorf("Purge of a stalled saga = %v, want ErrNotCompleted", err)
 	}
 	stop()
 	c.Quit("daprd small")
 
 	large, stop := run("large", dapr.MaxBodySize)
 	defer stop()
-	testkit.Eventually(t, "it is started again", func() error { return large.Start(t.Context(), "grows", "gone", nil) })
+	testkit.Eventually(t, "the id can be started again", func() error { return large.Start(t.Context(), "grows", "gone", nil) })
 	is(large, engine.Running)
-	if err := large.Raise(t.Context(), "o", "more", "enough"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, large.Raise(t.Context(), "o", "more", "enough"))
 	is(large, engine.Completed)
 }

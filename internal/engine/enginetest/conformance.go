@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// Conformance runs every call of engine.Engine on a running engine, on which w
-// is registered, and whose Terminated is its option: both engines must give the
-// same answers. id prefixes all ids.
+// Conformance tests every method of engine.Engine on a running engine. Both
+// engines must return the same results. The engine must run w.Registry, and
+// w.Terminated must be its option. id is the prefix of all instance ids.
 func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
-	c := client{e}
+	t.Helper()
+	c := client{Engine: e}
 	for name, test := range map[string]func(*testing.T, client, *World, string){
 		"run": workflowsRun, "unknown": unknownWorkflow, "ids": ids, "events": events,
 		"suspend": suspend, "suspended-twice": suspendedTwice, "history": history, "list": list, "wait": waitEnds,
@@ -29,9 +31,7 @@ type client struct{ engine.Engine }
 
 func (c client) start(t testing.TB, workflow, id string, input any) {
 	t.Helper()
-	if err := c.Start(t.Context(), workflow, id, input); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, c.Start(t.Context(), workflow, id, input))
 }
 
 func (c client) wait(t testing.TB, id string) engine.Instance {
@@ -40,7 +40,7 @@ func (c client) wait(t testing.TB, id string) engine.Instance {
 	defer cancel()
 	i, err := c.Wait(ctx, id)
 	if err != nil {
-		t.Fatalf("%s: %v", id, err)
+		t.Fatalf("wait for %s: %v", id, err)
 	}
 	return i
 }
@@ -52,18 +52,10 @@ func (c client) want(t testing.TB, id string, status engine.RuntimeStatus, outpu
 	}
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
+// waitUntil fails the test unless cond becomes true within 30 s.
+func waitUntil(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(30 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("never: %s", what)
-		}
-	}
+	require.Eventually(t, what, 30*time.Second, cond)
 }
 
 func workflowsRun(t *testing.T, e client, w *World, p string) {
@@ -88,14 +80,14 @@ func workflowsRun(t *testing.T, e client, w *World, p string) {
 	}
 	e.want(t, p+"Child-child", engine.Completed, "3")
 	if r := w.Repeated(p); len(r) > 0 {
-		t.Errorf("activities ran more than once: %v", r)
+		t.Errorf("activities that ran more than once: %v, want none", r)
 	}
 }
 
 func unknownWorkflow(t *testing.T, e client, _ *World, p string) {
-	e.start(t, "Nobody", p+"x", nil)
-	if i := e.wait(t, p+"x"); i.Status != engine.Failed || !strings.Contains(i.Failure, "Nobody") {
-		t.Errorf("%+v", i)
+	e.start(t, "Unknown", p+"x", nil)
+	if i := e.wait(t, p+"x"); i.Status != engine.Failed || !strings.Contains(i.Failure, "Unknown") {
+		t.Errorf("an unknown workflow ended as %+v, want FAILED with its name", i)
 	}
 }
 
@@ -104,7 +96,7 @@ func ids(t *testing.T, e client, _ *World, p string) {
 	defer cancel()
 	e.start(t, "Listen", p+"a", nil)
 	if err := e.Start(ctx, "Listen", p+"a", nil); !errors.Is(err, engine.ErrActive) {
-		t.Errorf("starting a running id: %v", err)
+		t.Errorf("Start of a running id = %v, want ErrActive", err)
 	}
 	for name, call := range map[string]func() error{
 		"Get":       func() error { _, err := e.Get(ctx, p+"nope"); return err },
@@ -118,28 +110,26 @@ func ids(t *testing.T, e client, _ *World, p string) {
 		"Rerun":     func() error { _, err := e.Rerun(ctx, p+"nope", 0); return err },
 	} {
 		if err := call(); !errors.Is(err, engine.ErrNotFound) {
-			t.Errorf("%s of an unknown id: %v", name, err)
+			t.Errorf("%s of an unknown id = %v, want ErrNotFound", name, err)
 		}
 	}
 	if err := e.Purge(ctx, p+"a"); !errors.Is(err, engine.ErrNotCompleted) {
-		t.Errorf("purging a running id: %v", err)
+		t.Errorf("Purge of a running id = %v, want ErrNotCompleted", err)
 	}
-	if err := e.Raise(ctx, p+"a", "go", "x"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Raise(ctx, p+"a", "go", "x"))
 	e.want(t, p+"a", engine.Completed, `"x"`)
 	if err := e.Raise(ctx, p+"a", "go", "x"); !errors.Is(err, engine.ErrEnded) {
-		t.Errorf("raising to an ended id: %v", err)
+		t.Errorf("Raise to an ended id = %v, want ErrEnded", err)
 	}
 	if err := e.Purge(ctx, p+"a"); err != nil {
-		t.Error(err)
+		t.Errorf("Purge of an ended id: %v", err)
 	}
 	if _, err := e.Get(ctx, p+"a"); !errors.Is(err, engine.ErrNotFound) {
-		t.Errorf("after purge: %v", err)
+		t.Errorf("Get of a purged id = %v, want ErrNotFound", err)
 	}
-	e.start(t, "Chain", p+"a", nil) // the id is free again
+	e.start(t, "Chain", p+"a", nil) // a purged id can be started
 	e.want(t, p+"a", engine.Completed, "3")
-	e.start(t, "Chain", p+"a", nil) // as Dapr: an ended id starts anew
+	e.start(t, "Chain", p+"a", nil) // so can an ended one
 	e.want(t, p+"a", engine.Completed, "3")
 }
 
@@ -147,18 +137,14 @@ func events(t *testing.T, e client, _ *World, p string) {
 	for n := range 10 { // the event races with the start
 		id := fmt.Sprint(p, n)
 		e.start(t, "Listen", id, nil)
-		if err := e.Raise(t.Context(), id, "other", "x"); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Raise(t.Context(), id, "other", "x"))
 		if n%2 == 0 {
-			eventually(t, "it waits", func() bool {
+			waitUntil(t, id+" to wait for the event", func() bool {
 				h, _ := e.History(t.Context(), id)
 				return len(h) > 2
 			})
 		}
-		if err := e.Raise(t.Context(), id, "go", id); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Raise(t.Context(), id, "go", id))
 		e.want(t, id, engine.Completed, `"`+id+`"`)
 	}
 }
@@ -167,132 +153,108 @@ func suspend(t *testing.T, e client, w *World, p string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	e.start(t, "Listen", p+"s", nil)
-	if err := e.Suspend(ctx, p+"s", "look at it"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"s"); return i.Status == engine.Suspended })
-	if err := e.Raise(ctx, p+"s", "go", "late"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the event is taken in", func() bool {
+	require.NoError(t, e.Suspend(ctx, p+"s", "look at it"))
+	waitUntil(t, "status SUSPENDED", func() bool { i, _ := e.Get(ctx, p+"s"); return i.Status == engine.Suspended })
+	require.NoError(t, e.Raise(ctx, p+"s", "go", "late"))
+	waitUntil(t, "the event to be in the history", func() bool {
 		h, _ := e.History(ctx, p+"s")
 		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "EventRaised" })
 	})
 	if i, err := e.Get(ctx, p+"s"); err != nil || i.Status != engine.Suspended {
-		t.Errorf("an event ended the suspension: %+v %v", i, err)
+		t.Errorf("after an event the suspended instance is %+v (%v), want SUSPENDED", i, err)
 	}
-	if err := e.Resume(ctx, p+"s", ""); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Resume(ctx, p+"s", ""))
 	e.want(t, p+"s", engine.Completed, `"late"`)
 
-	// The event came in time, and the time was over at the resumption.
+	// The event arrives in time; the time-out passes before the resumption.
 	e.start(t, "Expect", p+"in-time", 3000)
-	eventually(t, "it waits", func() bool {
+	waitUntil(t, "the instance to wait", func() bool {
 		h, _ := e.History(ctx, p+"in-time")
 		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "TimerCreated" })
 	})
 	over := time.After(3300 * time.Millisecond)
-	if err := e.Suspend(ctx, p+"in-time", ""); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"in-time"); return i.Status == engine.Suspended })
-	if err := e.Raise(ctx, p+"in-time", "go", "in time"); err != nil {
-		t.Fatal(err)
-	}
-	<-over // on Dapr the timer of one that is suspended fires when it is resumed
-	if err := e.Resume(ctx, p+"in-time", ""); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Suspend(ctx, p+"in-time", ""))
+	waitUntil(t, "status SUSPENDED", func() bool { i, _ := e.Get(ctx, p+"in-time"); return i.Status == engine.Suspended })
+	require.NoError(t, e.Raise(ctx, p+"in-time", "go", "in time"))
+	<-over // on Dapr, a timer of a suspended instance fires at the resumption
+	require.NoError(t, e.Resume(ctx, p+"in-time", ""))
 	e.want(t, p+"in-time", engine.Completed, `"in time"`)
 
 	e.start(t, "Listen", p+"u", nil)
-	if err := e.Suspend(ctx, p+"u", ""); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "suspended", func() bool { i, _ := e.Get(ctx, p+"u"); return i.Status == engine.Suspended })
-	if err := errors.Join(e.Raise(ctx, p+"u", "go", "late"), e.Terminate(ctx, p+"u", "enough")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Suspend(ctx, p+"u", ""))
+	waitUntil(t, "status SUSPENDED", func() bool { i, _ := e.Get(ctx, p+"u"); return i.Status == engine.Suspended })
+	require.NoError(t, errors.Join(e.Raise(ctx, p+"u", "go", "late"), e.Terminate(ctx, p+"u", "enough")))
 	e.want(t, p+"u", engine.Terminated, `"enough"`)
 
 	defer w.Hold()()
 	e.start(t, "Chain", p+"t", nil)
 	for !strings.HasPrefix(w.AwaitStep(t), p+"t") {
 	}
-	if err := e.Terminate(ctx, p+"t", "enough"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Terminate(ctx, p+"t", "enough"))
 	e.want(t, p+"t", engine.Terminated, `"enough"`)
 	for _, id := range []string{p + "u", p + "t"} {
-		if told := w.Ends(id); len(told) < 2 || told[0] != "enough" { // it failed the first time
-			t.Errorf("the termination of %s was reported as %q", id, told)
+		if calls := w.Terminations(id); len(calls) < 2 || calls[0] != "enough" { // the first call failed
+			t.Errorf("Terminated was called for %s with %q, want \"enough\" at least twice", id, calls)
 		}
 	}
 }
 
-// suspendedTwice: suspending what is suspended changes nothing, nor does resuming
-// what is not, and nothing is lost that comes between.
+// suspendedTwice checks that suspending a suspended instance has no effect, nor has
+// resuming another, and that no event in between is lost.
 func suspendedTwice(t *testing.T, e client, w *World, p string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	must := func(errs ...error) {
-		t.Helper()
-		if err := errors.Join(errs...); err != nil {
-			t.Fatal(err)
-		}
-	}
 	becomes := func(id string, want engine.RuntimeStatus) {
 		t.Helper()
-		eventually(t, id+" is "+string(want), func() bool { i, _ := e.Get(ctx, id); return i.Status == want })
+		waitUntil(t, id+" to be "+string(want), func() bool { i, _ := e.Get(ctx, id); return i.Status == want })
 	}
-	for name, play := range map[string]func(id string){
+	for name, operate := range map[string]func(id string){
 		"in turn": func(id string) {
-			must(e.Suspend(ctx, id, "one"))
+			require.NoError(t, e.Suspend(ctx, id, "one"))
 			becomes(id, engine.Suspended)
-			must(e.Suspend(ctx, id, "two"), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
+			require.NoError(t, e.Suspend(ctx, id, "two"), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
 		},
 		"racing": func(id string) {
 			errs := make(chan error, 2)
 			for range cap(errs) {
 				go func() { errs <- e.Suspend(ctx, id, "") }()
 			}
-			must(<-errs, <-errs, e.Raise(ctx, id, "go", "x"))
+			require.NoError(t, <-errs, <-errs, e.Raise(ctx, id, "go", "x"))
 			becomes(id, engine.Suspended)
-			must(e.Resume(ctx, id, ""))
+			require.NoError(t, e.Resume(ctx, id, ""))
 		},
 		"and resumed twice": func(id string) {
-			must(e.Suspend(ctx, id, ""), e.Suspend(ctx, id, ""))
+			require.NoError(t, e.Suspend(ctx, id, ""), e.Suspend(ctx, id, ""))
 			becomes(id, engine.Suspended)
-			must(e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Raise(ctx, id, "go", "x"))
+			require.NoError(t, e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Raise(ctx, id, "go", "x"))
 		},
-		"around refused resumptions": func(id string) {
-			must(e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""), e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""))
+		"with resumptions that have no effect": func(id string) {
+			require.NoError(t, e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""), e.Resume(ctx, id, ""), e.Resume(ctx, id, ""), e.Suspend(ctx, id, ""))
 			becomes(id, engine.Suspended)
-			must(e.Suspend(ctx, id, ""), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
+			require.NoError(t, e.Suspend(ctx, id, ""), e.Raise(ctx, id, "go", "x"), e.Resume(ctx, id, ""))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := p + strings.ReplaceAll(name, " ", "-")
 			e.start(t, "Listen", id, nil)
-			play(id)
+			operate(id)
 			e.want(t, id, engine.Completed, `"x"`)
 		})
 	}
 
-	release := w.Hold() // an activity's answer is one of what must not get lost
+	release := w.Hold() // the result of an activity must not be lost either
 	defer release()
 	e.start(t, "Chain", p+"c", nil)
 	for !strings.HasPrefix(w.AwaitStep(t), p+"c") {
 	}
-	must(e.Suspend(ctx, p+"c", ""), e.Suspend(ctx, p+"c", ""))
+	require.NoError(t, e.Suspend(ctx, p+"c", ""), e.Suspend(ctx, p+"c", ""))
 	becomes(p+"c", engine.Suspended)
 	release()
-	eventually(t, "the answer is taken in", func() bool {
+	waitUntil(t, "the result to be in the history", func() bool {
 		h, _ := e.History(ctx, p+"c")
 		return slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "TaskCompleted" })
 	})
-	must(e.Resume(ctx, p+"c", ""))
+	require.NoError(t, e.Resume(ctx, p+"c", ""))
 	e.want(t, p+"c", engine.Completed, "3")
 }
 
@@ -302,9 +264,7 @@ func history(t *testing.T, e client, w *World, p string) {
 	e.start(t, "Chain", p+"a", nil)
 	e.want(t, p+"a", engine.Completed, "3")
 	h, err := e.History(ctx, p+"a")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var types []string
 	last := -1
 	for _, ev := range h {
@@ -315,20 +275,19 @@ func history(t *testing.T, e client, w *World, p string) {
 			last = ev.ID
 		}
 	}
-	if s := strings.Join(types, " "); s != "ExecutionStarted TaskScheduled TaskCompleted TaskScheduled TaskCompleted TaskScheduled TaskCompleted ExecutionCompleted" {
-		t.Errorf("history: %s", s)
+	const steps = "TaskScheduled TaskCompleted TaskScheduled TaskCompleted TaskScheduled TaskCompleted"
+	if s := strings.Join(types, " "); s != "ExecutionStarted "+steps+" ExecutionCompleted" {
+		t.Errorf("history: %s, want three activities between start and end", s)
 	}
 	before := w.Calls.Load()
 	id, err := e.Rerun(ctx, p+"a", last)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	e.want(t, id, engine.Completed, "3")
 	if ran := w.Calls.Load() - before; ran != 1 {
-		t.Errorf("rerun from the last activity ran %d", ran)
+		t.Errorf("a rerun from the last activity ran %d activities, want 1", ran)
 	}
 	if _, err := e.Rerun(ctx, p+"a", 77); err == nil {
-		t.Error("rerun from an event that is none")
+		t.Error("Rerun from an unknown event = nil, want an error")
 	}
 }
 
@@ -342,20 +301,21 @@ func list(t *testing.T, e client, _ *World, p string) {
 	for cursor := ""; ; {
 		ids, next, err := e.List(t.Context(), cursor, 5)
 		if err != nil || len(ids) > 5 {
-			t.Fatal(len(ids), err)
+			t.Fatalf("List returned %d ids, %v, want at most 5", len(ids), err)
 		}
 		for _, id := range ids {
 			if strings.HasPrefix(id, p) {
 				got = append(got, id)
 			}
 		}
-		if cursor = next; cursor == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("list: %v", got)
+		t.Errorf("List = %v, want %v", got, want)
 	}
 }
 
@@ -364,6 +324,6 @@ func waitEnds(t *testing.T, e client, _ *World, p string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := e.Wait(ctx, p+"w"); err == nil {
-		t.Errorf("%v", err)
+		t.Error("Wait with a deadline = nil, want an error")
 	}
 }

@@ -1,5 +1,5 @@
-// Package enginetest is what both engines must do, as tests, and the workflows
-// they are tested with.
+// Package enginetest has the tests that both engines must pass, and the workflows
+// for them.
 package enginetest
 
 import (
@@ -13,55 +13,62 @@ import (
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// World is what the test workflows act on; it outlives engines.
+// World has the test workflows, and records what they do. One World can be used
+// by several engines in turn. Create it with NewWorld. It is safe for concurrent
+// use.
 type World struct {
-	Calls  atomic.Int64 // of Step
-	Broken atomic.Bool  // workflow Panic panics
-	Panics atomic.Int64
-	// Versions of workflow Deploy that Registry knows, the latest last.
+	Calls  atomic.Int64 // of activity Step
+	Broken atomic.Bool  // makes workflow Panic panic
+	Panics atomic.Int64 // of workflow Panic
+	// Versions lists the versions of workflow Deploy in the Registry, the latest
+	// last. Set it before Registry is called.
 	Versions []string
 
-	mu      sync.Mutex
-	ran     map[string]int      // activity inputs and how often each ran
-	ends    map[string][]string // what Terminated was told of each instance
-	held    chan struct{}       // activities wait for it, if set
-	entered chan string
+	mu           sync.Mutex
+	ran          map[string]int      // how often Step ran, by its input
+	terminations map[string][]string // reasons that Terminated got, by instance
+	held         chan struct{}       // activities wait until it is closed; nil if they need not
+	entered      chan string
 }
 
-// NewWorld makes one in which nothing has happened.
+// NewWorld returns a World without records.
 func NewWorld() *World {
-	return &World{ran: map[string]int{}, ends: map[string][]string{}, entered: make(chan string, 10_000)}
+	return &World{ran: map[string]int{}, terminations: map[string][]string{}, entered: make(chan string, 10_000)}
 }
 
-// Terminated is an engine.OnTerminated that fails at its first call for an
+// Terminated is an engine.OnTerminated that fails at the first call for each
 // instance.
 func (w *World) Terminated(_ context.Context, id, reason string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ends[id] = append(w.ends[id], reason)
-	if len(w.ends[id]) == 1 {
+	w.terminations[id] = append(w.terminations[id], reason)
+	if len(w.terminations[id]) == 1 {
 		return errors.New("not yet")
 	}
 	return nil
 }
 
-// Ends are the reasons that Terminated got for an instance.
-func (w *World) Ends(id string) []string {
+// Terminations returns the reasons that Terminated got for an instance, one per
+// call.
+func (w *World) Terminations(id string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ends[id]
+	return w.terminations[id]
 }
 
-// Ran says how often Step ran with an input.
+// Ran returns how often Step ran with an input.
 func (w *World) Ran(input string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ran[input]
 }
 
-// Repeated lists the inputs that Step ran with more than once.
+// Repeated returns the inputs with the given prefix that Step ran with more than
+// once.
 func (w *World) Repeated(prefix string) (inputs []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,7 +80,8 @@ func (w *World) Repeated(prefix string) (inputs []string) {
 	return inputs
 }
 
-// Hold makes activities wait until release is called.
+// Hold makes activities that start from now on wait until release is called.
+// release may be called more than once.
 func (w *World) Hold() (release func()) {
 	held := make(chan struct{})
 	w.mu.Lock()
@@ -87,29 +95,32 @@ func (w *World) Hold() (release func()) {
 	})
 }
 
-// AwaitStep waits until Step has been entered, and returns its input.
+// AwaitStep waits until Step has been called, and returns its input. Each call of
+// Step is returned once.
 func (w *World) AwaitStep(t testing.TB) string {
 	t.Helper()
 	select {
 	case in := <-w.entered:
 		return in
 	case <-time.After(20 * time.Second):
-		t.Fatal("no activity was called")
+		t.Fatal("activity Step was not called within 20 s")
 		return ""
 	}
 }
 
-// Registry has the workflows
+// Registry returns a registry with these workflows:
 //
-//	Chain    three activities in a row; the output is their number
-//	Fan      ten at once
-//	Listen   waits for the event "go" and returns its payload
-//	Expect   likewise, for input milliseconds: else "nothing"
-//	Nap      a timer of input milliseconds
-//	Child    starts Chain as a child
-//	Panic    panics while broken; Fail: its activity fails; FailByPanic: panics
-//	Again    continues as new until the input is 0
-//	Deploy   waits for the event "go" and returns its version
+//	Chain        runs three activities in a row and returns their number
+//	Fan          runs ten activities concurrently and returns their number
+//	Listen       waits for the event "go" and returns its payload
+//	Expect       waits for "go" for input milliseconds; returns "nothing" after that
+//	Nap          waits for a timer of input milliseconds
+//	Child        runs Chain as a child
+//	Panic        panics while Broken
+//	Fail         fails because its activity fails
+//	FailByPanic  fails because its activity panics
+//	Again        continues as new until the input is 0
+//	Deploy       waits for the event "go" and returns its version
 func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
@@ -117,9 +128,7 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 		err := r.AddVersionedWorkflowN("Deploy", v, i == len(w.Versions)-1, func(ctx *task.WorkflowContext) (any, error) {
 			return v, ctx.WaitForSingleEvent("go", -1).Await(nil)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 	}
 	err := errors.Join(
 		r.AddWorkflowN("Chain", func(ctx *task.WorkflowContext) (any, error) {
@@ -200,9 +209,7 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 		}),
 		r.AddActivityN("BadPanic", func(task.ActivityContext) (any, error) { panic("activity bug") }),
 	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return r
 }
 

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// streams remembers the contexts of the streams it is asked for.
+// streams records the contexts of the streams that are opened.
 type streams struct {
 	grpc.ClientConnInterface
 
@@ -19,11 +19,12 @@ func (s *streams) NewStream(ctx context.Context, _ *grpc.StreamDesc, _ string, _
 	return nil, nil
 }
 
-// TestReconnecting: a sidecar that comes and goes all day leaves nothing
-// behind, and the last stream is the one to end.
-func TestReconnecting(t *testing.T) {
+// TestReconnectEndsTheFormerStream: reconnections leave nothing behind, and stop
+// ends the last stream.
+func TestReconnectEndsTheFormerStream(t *testing.T) {
+	t.Parallel()
 	s := &streams{}
-	d := &drain{ClientConnInterface: s}
+	d := &drainConn{ClientConnInterface: s}
 	for range 3 {
 		if _, err := d.NewStream(t.Context(), nil, "/TaskHubSidecarService/GetWorkItems"); err != nil {
 			t.Fatal(err)
@@ -31,11 +32,11 @@ func TestReconnecting(t *testing.T) {
 	}
 	for i, ctx := range s.opened {
 		if ended := ctx.Err() != nil; ended != (i < 2) {
-			t.Errorf("stream %d of 3 has ended: %v", i+1, ended)
+			t.Errorf("stream %d of 3: ended = %v, want %v", i+1, ended, i < 2)
 		}
 	}
 	d.stop(0)
 	if s.opened[2].Err() == nil {
-		t.Error("the last stream goes on")
+		t.Error("the last stream has not ended after stop")
 	}
 }

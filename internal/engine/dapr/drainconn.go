@@ -12,32 +12,32 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
-// drain is a connection that counts the work items under way, and can stop
-// the flow of new ones while those finish. The SDK's listener knows one
-// context for both, so that stopping it cuts off what it is doing: a charge in
-// the middle of its call, say. Dapr gives what a worker had to another one as
-// soon as its stream ends; finishing here keeps outcomes known, and the step's
-// second run finds them.
-type drain struct {
+// drainConn is a connection to the sidecar that counts the work items in progress,
+// and can stop the stream of new ones while those finish. The SDK's listener has
+// one context for both, so that stopping it would cancel work in progress, such as
+// a charge in the middle of its call. Dapr assigns a worker's items to another
+// worker as soon as its stream ends. Finishing them here records their outcome,
+// and the second run of the step finds it.
+type drainConn struct {
 	grpc.ClientConnInterface
-	terminated engine.OnTerminated // called before the sidecar gets such an answer
+	terminated engine.OnTerminated // called before a termination is reported to the sidecar
 
 	mu       sync.Mutex
 	stopping bool
 	cancel   context.CancelFunc // of the stream of work items
-	items    int
-	idle     chan struct{} // closed when stopping and items is 0
+	items    int                // in progress
+	idle     chan struct{}      // closed when stopping and items is 0
 }
 
-// stop ends the flow and waits for what is under way; left is what was not
-// done in time.
-func (d *drain) stop(within time.Duration) (left int) {
+// stop ends the stream and waits for the items in progress, for at most within.
+// left is how many are still in progress then.
+func (d *drainConn) stop(within time.Duration) (left int) {
 	d.mu.Lock()
 	d.stopping, d.idle = true, make(chan struct{})
 	if d.cancel != nil {
 		d.cancel()
 	}
-	d.check()
+	d.closeIfIdle()
 	d.mu.Unlock()
 	timer := time.NewTimer(within)
 	defer timer.Stop()
@@ -50,8 +50,8 @@ func (d *drain) stop(within time.Duration) (left int) {
 	return d.items
 }
 
-// check closes idle when nothing is left; mu is held.
-func (d *drain) check() {
+// closeIfIdle closes idle when no item is left. The caller holds mu.
+func (d *drainConn) closeIfIdle() {
 	if d.stopping && d.items == 0 {
 		select {
 		case <-d.idle:
@@ -61,23 +61,23 @@ func (d *drain) check() {
 	}
 }
 
-func (d *drain) count(n int) {
+func (d *drainConn) count(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.items += n
-	d.check()
+	d.closeIfIdle()
 }
 
-func (d *drain) stopped() bool {
+func (d *drainConn) stopped() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.stopping
 }
 
 // Invoke implements grpc.ClientConnInterface.
-func (d *drain) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	if strings.HasSuffix(method, "/Hello") && d.stopped() {
-		<-ctx.Done() // the listener wants its stream back, and will not get it
+		<-ctx.Done() // the listener tries to reconnect its stream, which must not happen
 		return ctx.Err()
 	}
 	var err error
@@ -96,14 +96,14 @@ func (d *drain) Invoke(ctx context.Context, method string, args, reply any, opts
 }
 
 // NewStream implements grpc.ClientConnInterface.
-func (d *drain) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (d *drainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if !strings.HasSuffix(method, "/GetWorkItems") {
 		return d.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	d.mu.Lock()
 	if d.cancel != nil {
-		d.cancel() // of a stream that broke
+		d.cancel() // the previous stream, which broke
 	}
 	if d.stopping {
 		cancel()
@@ -115,19 +115,22 @@ func (d *drain) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 		cancel()
 		return nil, err
 	}
-	return &workItems{s, d}, nil
+	return &workItems{ClientStream: s, d: d}, nil
 }
 
+// workItems is the stream of work items to the listener.
 type workItems struct {
 	grpc.ClientStream
 
-	d *drain
+	d *drainConn
 }
 
-// RecvMsg counts what it hands to the listener.
+// RecvMsg implements grpc.ClientStream. It counts the items, and filters the
+// events of workflow items for the SDK.
 func (w *workItems) RecvMsg(m any) error {
 	err := w.ClientStream.RecvMsg(m)
-	if item, ok := m.(*protos.WorkItem); ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
+	item, ok := m.(*protos.WorkItem)
+	if ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
 		w.d.count(1)
 		if r := item.GetWorkflowRequest(); r != nil {
 			r.PastEvents, r.NewEvents, _ = engine.ForSDK(r.GetPastEvents(), r.GetNewEvents())
