@@ -71,8 +71,11 @@ func (s *server) actions(h huma.API) {
 		"One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested."), s.decide(true))
 	huma.Register(h, op("rejectSaga", "reject", "Refuse an order above the approval limit",
 		"One decision holds; see approve. The order is then cancelled."), s.decide(false))
-	huma.Register(h, op("retrySaga", "retry", "Decide about a saga that needs attention",
-		"The first decision about each standstill holds; another one answers 409 until something has come of it."), s.retry)
+	const resolving = "The first resolution of a stuck step is final. Until its result is known, a different one answers 409."
+	huma.Register(h, op("resolveSaga", "resolve", "Resolve a saga that needs attention", resolving), s.resolve)
+	alias := op("retrySaga", "retry", "Resolve a saga that needs attention (old path)", "Deprecated: use resolveSaga, which does the same. "+resolving)
+	alias.Deprecated = true
+	huma.Register(h, alias, s.resolve)
 	s.manage(h, op)
 }
 
@@ -276,7 +279,7 @@ func (s *server) decide(yes bool) func(context.Context, *actionInput) (*sagaOutp
 	}
 }
 
-func (s *server) retry(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
+func (s *server) resolve(ctx context.Context, in *resolveInput) (*sagaOutput, error) {
 	body := deref(in.Body)
 	body.Said = heard(ctx, &body.Said)
 	res := saga.Resolution{Action: cmp.Or(body.Action, saga.ActionRetry), By: body.By, Note: body.Note}

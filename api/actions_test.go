@@ -66,7 +66,7 @@ func TestRetry(t *testing.T) {
 	stuck := func(o *order.Order) { o.Payment.Token = "tok_refund_down"; shipTo("REFUSE")(o) }
 	c.place(newOrder("retry", stuck), "NEEDS_ATTENTION")
 	c.place(newOrder("byhand", stuck), "NEEDS_ATTENTION")
-	c.accepted(c.post("/v1/sagas/byhand/retry", `{"action":"resolve","by":"ann","note":"refunded at the bank"}`))
+	c.accepted(c.post("/v1/sagas/byhand/resolve", `{"action":"resolve","by":"ann","note":"refunded at the bank"}`))
 	c.until("byhand", "FAILED")
 	if rec, err := c.Store.Get(t.Context(), "byhand"); err != nil || !slices.Equal(rec.Settled, []string{workflows.StepCharge}) {
 		t.Errorf("settled: %v %v", rec.Settled, err)
@@ -74,7 +74,7 @@ func TestRetry(t *testing.T) {
 	if err := c.Simulators.HealPayments(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.accepted(c.post("/v1/sagas/retry/retry", ""))
+	c.accepted(c.post("/v1/sagas/retry/resolve", ""))
 	v := c.until("retry", "FAILED")
 	if len(v.Notes) != 2 || v.Notes[0].Actor != "carrier" || v.Notes[1].Action != "retry" || v.Notes[1].Actor != "anonymous" {
 		t.Errorf("notes: %+v", v.Notes)
@@ -110,7 +110,7 @@ func TestLastStepByHand(t *testing.T) {
 		for _, action := range []string{"skip", "resolve"} {
 			c.place(newOrder(action, shipTo("Ada")), "NEEDS_ATTENTION")
 			testkit.Eventually(t, "the saga waits for a person", func() error {
-				a := c.post("/v1/sagas/"+action+"/retry", `{"by":"ann","action":"`+action+`"}`)
+				a := c.post("/v1/sagas/"+action+"/resolve", `{"by":"ann","action":"`+action+`"}`)
 				if a.status != http.StatusAccepted {
 					return errors.New(a.body)
 				}

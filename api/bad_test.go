@@ -31,7 +31,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST /v1/sagas/unknown/cancel", "", 404, "", "unknown"},
 		{"POST /v1/sagas/unknown/approve", "", 404, "", "unknown"},
 		{"POST /v1/sagas/unknown/reject", "", 404, "", "unknown"},
-		{"POST /v1/sagas/unknown/retry", "", 404, "", "unknown"},
+		{"POST /v1/sagas/unknown/resolve", "", 404, "", "unknown"},
 		{"POST /v1/sagas/known/fly", "", 404, "", "fly"},
 		{"GET /v1/sagas?status=DONE", "", 422, "query.status[0]", ""},
 		{"GET /v1/sagas?status=PAID,DONE", "", 422, "query.status[1]", ""},
@@ -59,8 +59,8 @@ func TestBadRequests(t *testing.T) {
 		{"GET /v1/stock?sku=A", "", 422, "query.sku", "unknown"},
 		{"GET /readyz?x=1", "", 422, "query.x", "unknown"},
 		{"GET /v1/stock/unknown", "", 404, "", "unknown"},
-		{"POST /v1/sagas/known/retry", `{"action":"pray"}`, 422, "body.action", "retry"},
-		{"POST /v1/sagas/known/retry", `{"action":`, 400, "body", ""},
+		{"POST /v1/sagas/known/resolve", `{"action":"pray"}`, 422, "body.action", "retry"},
+		{"POST /v1/sagas/known/resolve", `{"action":`, 400, "body", ""},
 		{"POST /v1/sagas/known/cancel", `[]`, 422, "body", "object"},
 		{"POST /v1/sagas/known/cancel", `{} {}`, 400, "body", "after"},
 		{"POST /v1/sagas/known/cancel", "{\"by\":\"\xff\"}", 400, "body", "UTF-8"},
@@ -99,7 +99,7 @@ func TestBadIDs(t *testing.T) {
 			{"POST /v1/sagas/*/cancel", "", "path.id"},
 			{"POST /v1/sagas/*/approve", "", "path.id"},
 			{"POST /v1/sagas/*/reject", "", "path.id"},
-			{"POST /v1/sagas/*/retry", "", "path.id"},
+			{"POST /v1/sagas/*/resolve", "", "path.id"},
 			{"GET /v1/stock/*", "", "path.sku"},
 			{"PUT /v1/stock/*", `{"onHand":1}`, "path.sku"},
 		} {
@@ -212,7 +212,7 @@ func TestSizes(t *testing.T) {
 		func(method, path, body string) answer { return c.do(method, path, body) },
 		c.chunked,
 	} {
-		for _, route := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "POST /v1/sagas/x/retry", "PUT /v1/stock/A", "POST /v1/reconcile"} {
+		for _, route := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "POST /v1/sagas/x/resolve", "PUT /v1/stock/A", "POST /v1/reconcile"} {
 			method, path, _ := strings.Cut(route, " ")
 			for _, size := range []int{order.MaxEventBytes + 1, 3 * order.MaxEventBytes} {
 				send(method, path, padded("big", size)).wantProblem(t, fmt.Sprint(route, " with ", size), 413, "body", fmt.Sprint(order.MaxEventBytes))

@@ -116,12 +116,13 @@ func examples() map[string]given {
 
 	taken := given{example, accepted("o-1042", order.StatusPending).Body}
 	acts := given{said, acted}
+	resolved := given{ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted}
 	return map[string]given{
 		"placeOrder": taken, "startSaga": taken, "listSagas": {out: List{[]Saga{one}, "MToyMDI2LTExLTIz"}}, "getSaga": {out: whole}, "getHistory": {out: events},
 		"cancelSaga":     {CancelRequest{Said{"ann", "called on the phone"}, orderstore.Customer}, acted},
 		"forgetCustomer": {Said{"ann", "letter of 23 November"}, Forgotten{Erased: 12, Open: []string{"o-1042"}, Letters: 1}},
 		"approveSaga":    acts, "rejectSaga": acts, "suspendSaga": acts, "resumeSaga": acts, "terminateSaga": acts,
-		"retrySaga": {ResolveRequest{Said{"ann", "refunded at the bank"}, saga.ActionResolve}, acted},
+		"resolveSaga": resolved, "retrySaga": resolved,
 		"reconcile": {out: reconciled}, "getReconciliation": {out: reconciled},
 		"overview":       {out: view},
 		"followSaga":     {out: stream("saga", one)},

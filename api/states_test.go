@@ -319,7 +319,7 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 	} {
 		b.step, b.raised = c.step, nil
 		before := len(b.view(id).Notes)
-		a := b.post("/v1/sagas/"+id+"/retry", `{"action":"`+c.action+`"}`)
+		a := b.post("/v1/sagas/"+id+"/resolve", `{"action":"`+c.action+`"}`)
 		if c.say == "" {
 			b.accepted(a)
 			want := []raised{{workflows.EventResolve, saga.Resolution{Action: saga.Action(c.action)}}}
@@ -354,10 +354,10 @@ func TestActionsByStatus(t *testing.T) {
 		{"cancel", "{" + by + "}", "cancel", live, raised{workflows.EventCancel, workflows.Cancellation{By: "ann", Reason: "why"}}},
 		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{Approved: true, By: "ann", Note: "why"}}},
 		{"reject", "{" + by + "}", "reject", waiting, raised{workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}}},
-		{"retry", "{" + by + "}", "retry", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "retry", By: "ann", Note: "why"}}},
-		{"retry", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip", By: "ann", Note: "why"}}},
-		{"retry", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
-		{"retry", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
+		{"resolve", "{" + by + "}", "retry", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "retry", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
 	} {
 		b := newBench(t)
 		for _, status := range order.Statuses() {
@@ -528,19 +528,19 @@ func TestParkedWithoutASaga(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	b.unknown = true
-	b.accepted(b.post("/v1/sagas/"+id+"/retry", `{"action":"compensate","by":"ann"}`))
+	b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"compensate","by":"ann"}`))
 	if !slices.Equal(b.lost, []string{id + " compensate"}) || b.raised != nil || len(b.view(id).Notes) != 1 {
 		t.Errorf("%v %v", b.lost, b.raised)
 	}
 	b.failLost = fmt.Errorf("start saga %s: %w", id, engine.ErrInMemory)
-	b.post("/v1/sagas/"+id+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
+	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
 }
 
 func TestOneDecisionAtATime(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	b.busy = true
-	b.post("/v1/sagas/"+id+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
+	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
 	if b.raised != nil || b.view(id).Notes != nil {
 		t.Errorf("%v", b.raised)
 	}
@@ -555,7 +555,7 @@ func TestOneResolution(t *testing.T) {
 	for range 10 {
 		answers := make(chan answer, 2)
 		for _, action := range []string{"skip", "compensate"} {
-			go func() { answers <- b.post("/v1/sagas/"+id+"/retry", `{"by":"ann","action":"`+action+`"}`) }()
+			go func() { answers <- b.post("/v1/sagas/"+id+"/resolve", `{"by":"ann","action":"`+action+`"}`) }()
 		}
 		one, two := <-answers, <-answers
 		if one.status+two.status != http.StatusAccepted+http.StatusConflict {
@@ -565,8 +565,8 @@ func TestOneResolution(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.accepted(b.post("/v1/sagas/"+id+"/retry", `{"action":"`+rec.Resolution+`"}`)) // the saga is told again
-		b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", rec.Resolution+" was decided before by ann")
+		b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"`+rec.Resolution+`"}`)) // the saga is told again
+		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", rec.Resolution+" was decided before by ann")
 		if err := b.Store.MarkNeedsAttention(t.Context(), id, "again"); err != nil {
 			t.Fatal(err)
 		}
@@ -581,10 +581,10 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b.step = range []string{"ship", "confirm"} {
-		b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "money is going back already")
+		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "money is going back already")
 	}
 	b.unknown = true
-	b.post("/v1/sagas/"+id+"/retry", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
+	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
 	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
 		t.Errorf("%v %v", b.raised, b.lost)
 	}
@@ -599,7 +599,7 @@ func TestRaceWithTheEnd(t *testing.T) {
 		t.Error("the order, which nobody undoes but the reconciler, might ship")
 	}
 	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "ended")
-	b.post("/v1/sagas/"+stuck+"/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
+	b.post("/v1/sagas/"+stuck+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
 }
 
 // TestEndedWithoutTheOrder: a saga that was terminated by hand.
@@ -608,14 +608,14 @@ func TestEndedWithoutTheOrder(t *testing.T) {
 	b.ended = true
 	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
 	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")
-	b.post("/v1/sagas/"+stuck+"/retry", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", "only retry")
+	b.post("/v1/sagas/"+stuck+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", "only retry")
 	for _, id := range []string{waiting, stuck} {
 		if v := b.view(id); v.Notes != nil || v.Decision != "" {
 			t.Errorf("refused, and yet %+v", v)
 		}
 	}
 	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
-	b.accepted(b.post("/v1/sagas/"+stuck+"/retry", ""))
+	b.accepted(b.post("/v1/sagas/"+stuck+"/resolve", ""))
 	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
 		t.Errorf("%v %v", b.lost, b.raised)
 	}
@@ -683,10 +683,10 @@ func TestStalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.stalled = true
-	for _, action := range []string{"retry", "cancel", "approve", "reject", "suspend", "resume", "terminate"} {
+	for _, action := range []string{"resolve", "retry", "cancel", "approve", "reject", "suspend", "resume", "terminate"} {
 		b.post("/v1/sagas/o/"+action, "").wantProblem(t, action, http.StatusConflict, "", "max-body-size: raise that and restart the sidecars")
 	}
-	b.post("/v1/sagas/o/retry", `{"action":"skip"}`).wantProblem(t, "skip", http.StatusConflict, "", "stalled")
+	b.post("/v1/sagas/o/resolve", `{"action":"skip"}`).wantProblem(t, "skip", http.StatusConflict, "", "stalled")
 	rec, err := b.store.Get(t.Context(), "o")
 	if err != nil || len(rec.Notes) != 0 || len(b.raised) != 0 {
 		t.Errorf("%+v %v, raised %v", rec, err, b.raised)
@@ -706,7 +706,7 @@ func TestStalled(t *testing.T) {
 	}
 	// It stalls just now.
 	b.failRaise = engine.ErrStalled
-	b.post("/v1/sagas/o/retry", "").wantProblem(t, "retry", http.StatusConflict, "", "stalled")
+	b.post("/v1/sagas/o/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "stalled")
 }
 
 // TestStalledIsStuckWhateverItWaitsFor: nothing here has been still for long, and

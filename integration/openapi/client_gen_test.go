@@ -804,10 +804,15 @@ type CancelSagaJSONRequestBody = CancelRequest
 // RejectSagaJSONRequestBody defines body for RejectSaga for application/json ContentType.
 type RejectSagaJSONRequestBody = Said
 
+// ResolveSagaJSONRequestBody defines body for ResolveSaga for application/json ContentType.
+type ResolveSagaJSONRequestBody = ResolveRequest
+
 // ResumeSagaJSONRequestBody defines body for ResumeSaga for application/json ContentType.
 type ResumeSagaJSONRequestBody = Said
 
 // RetrySagaJSONRequestBody defines body for RetrySaga for application/json ContentType.
+//
+// Deprecated: this type has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 type RetrySagaJSONRequestBody = ResolveRequest
 
 // SuspendSagaJSONRequestBody defines body for SuspendSaga for application/json ContentType.
@@ -1266,6 +1271,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSaga(ctx context.Context, id string, body RejectSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ResolveSagaWithBody Resolve a saga that needs attention
+	//
+	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+	ResolveSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResolveSaga Resolve a saga that needs attention
+	//
+	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+	ResolveSaga(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ResumeSagaWithBody Let a suspended saga go on
 	//
 	// Takes any type of body and a specified content type.
@@ -1280,22 +1303,26 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/sagas/{id}/resume (the `ResumeSaga` operationId).
 	ResumeSaga(ctx context.Context, id string, body ResumeSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetrySagaWithBody Decide about a saga that needs attention
+	// RetrySagaWithBody Resolve a saga that needs attention (old path)
 	//
-	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetrySaga Decide about a saga that needs attention
+	// RetrySaga Resolve a saga that needs attention (old path)
 	//
-	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySaga(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SuspendSagaWithBody Hold a saga up
@@ -1898,6 +1925,44 @@ func (c *Client) RejectSaga(ctx context.Context, id string, body RejectSagaJSONR
 	return c.Client.Do(req)
 }
 
+// ResolveSagaWithBody Resolve a saga that needs attention
+//
+// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+func (c *Client) ResolveSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveSagaRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResolveSaga Resolve a saga that needs attention
+//
+// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+func (c *Client) ResolveSaga(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveSagaRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ResumeSagaWithBody Let a suspended saga go on
 //
 // Takes any type of body and a specified content type.
@@ -1932,13 +1997,14 @@ func (c *Client) ResumeSaga(ctx context.Context, id string, body ResumeSagaJSONR
 	return c.Client.Do(req)
 }
 
-// RetrySagaWithBody Decide about a saga that needs attention
+// RetrySagaWithBody Resolve a saga that needs attention (old path)
 //
-// The first decision about each standstill holds; another one answers 409 until something has come of it.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 func (c *Client) RetrySagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRetrySagaRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
@@ -1951,13 +2017,14 @@ func (c *Client) RetrySagaWithBody(ctx context.Context, id string, contentType s
 	return c.Client.Do(req)
 }
 
-// RetrySaga Decide about a saga that needs attention
+// RetrySaga Resolve a saga that needs attention (old path)
 //
-// The first decision about each standstill holds; another one answers 409 until something has come of it.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 func (c *Client) RetrySaga(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRetrySagaRequest(c.Server, id, body)
 	if err != nil {
@@ -3281,6 +3348,53 @@ func NewRejectSagaRequestWithBody(server string, id string, contentType string, 
 	return req, nil
 }
 
+// NewResolveSagaRequest calls the generic ResolveSaga builder with application/json body
+func NewResolveSagaRequest(server string, id string, body ResolveSagaJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResolveSagaRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewResolveSagaRequestWithBody constructs an http.Request for the ResolveSaga method, with any body, and a specified content type
+func NewResolveSagaRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sagas/%s/resolve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewResumeSagaRequest calls the generic ResumeSaga builder with application/json body
 func NewResumeSagaRequest(server string, id string, body ResumeSagaJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -3975,6 +4089,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSagaWithResponse(ctx context.Context, id string, body RejectSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*RejectSagaResult, error)
 
+	// ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
+	//
+	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+	ResolveSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveSagaResult, error)
+
+	// ResolveSagaWithResponse Resolve a saga that needs attention
+	//
+	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+	ResolveSagaWithResponse(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveSagaResult, error)
+
 	// ResumeSagaWithBodyWithResponse Let a suspended saga go on
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3989,22 +4121,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/sagas/{id}/resume (the `ResumeSaga` operationId).
 	ResumeSagaWithResponse(ctx context.Context, id string, body ResumeSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*ResumeSagaResult, error)
 
-	// RetrySagaWithBodyWithResponse Decide about a saga that needs attention
+	// RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 	//
-	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetrySagaResult, error)
 
-	// RetrySagaWithResponse Decide about a saga that needs attention
+	// RetrySagaWithResponse Resolve a saga that needs attention (old path)
 	//
-	// The first decision about each standstill holds; another one answers 409 until something has come of it.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+	//
+	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySagaWithResponse(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*RetrySagaResult, error)
 
 	// SuspendSagaWithBodyWithResponse Hold a saga up
@@ -5054,6 +5190,49 @@ func (r RejectSagaResult) StatusCode() int {
 	return 0
 }
 
+type ResolveSagaResult struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Saga
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *ErrorModel
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *ErrorModel
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *ErrorModel
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *ErrorModel
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *ErrorModel
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *ErrorModel
+	// ApplicationproblemJSON421 the response for an HTTP 421 `application/problem+json` response
+	ApplicationproblemJSON421 *ErrorModel
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *ErrorModel
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *ErrorModel
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *ErrorModel
+}
+
+// Status returns HTTPResponse.Status
+func (r ResolveSagaResult) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResolveSagaResult) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 type ResumeSagaResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5846,6 +6025,36 @@ func (c *ClientWithResponses) RejectSagaWithResponse(ctx context.Context, id str
 	return ParseRejectSagaResult(rsp)
 }
 
+// ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
+//
+// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+func (c *ClientWithResponses) ResolveSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveSagaResult, error) {
+	rsp, err := c.ResolveSagaWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveSagaResult(rsp)
+}
+
+// ResolveSagaWithResponse Resolve a saga that needs attention
+//
+// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
+func (c *ClientWithResponses) ResolveSagaWithResponse(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveSagaResult, error) {
+	rsp, err := c.ResolveSaga(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveSagaResult(rsp)
+}
+
 // ResumeSagaWithBodyWithResponse Let a suspended saga go on
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -5872,13 +6081,15 @@ func (c *ClientWithResponses) ResumeSagaWithResponse(ctx context.Context, id str
 	return ParseResumeSagaResult(rsp)
 }
 
-// RetrySagaWithBodyWithResponse Decide about a saga that needs attention
+// RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 //
-// The first decision about each standstill holds; another one answers 409 until something has come of it.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+//
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 func (c *ClientWithResponses) RetrySagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetrySagaResult, error) {
 	rsp, err := c.RetrySagaWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
@@ -5887,13 +6098,14 @@ func (c *ClientWithResponses) RetrySagaWithBodyWithResponse(ctx context.Context,
 	return ParseRetrySagaResult(rsp)
 }
 
-// RetrySagaWithResponse Decide about a saga that needs attention
+// RetrySagaWithResponse Resolve a saga that needs attention (old path)
 //
-// The first decision about each standstill holds; another one answers 409 until something has come of it.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/sagas/{id}/retry (the `RetrySaga` operationId).
+// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 func (c *ClientWithResponses) RetrySagaWithResponse(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*RetrySagaResult, error) {
 	rsp, err := c.RetrySaga(ctx, id, body, reqEditors...)
 	if err != nil {
@@ -8015,6 +8227,102 @@ func ParseRejectSagaResult(rsp *http.Response) (*RejectSagaResult, error) {
 	}
 
 	response := &RejectSagaResult{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Saga
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ErrorModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResolveSagaResult parses an HTTP response from a ResolveSagaWithResponse call
+func ParseResolveSagaResult(rsp *http.Response) (*ResolveSagaResult, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResolveSagaResult{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

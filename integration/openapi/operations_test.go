@@ -152,8 +152,10 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("%s", stuck.Body)
 	}
 	resolve := ResolveRequestAction("resolve")
-	must[*RetrySagaResult](t, 202)(s.RetrySagaWithResponse(ctx, "stuck", ResolveRequest{Action: &resolve, By: ann.By, Note: aws.String("refunded at the bank")}))
+	resolution := ResolveRequest{Action: &resolve, By: ann.By, Note: aws.String("refunded at the bank")}
+	must[*ResolveSagaResult](t, 202)(s.ResolveSagaWithResponse(ctx, "stuck", resolution))
 	s.until("stuck", "FAILED", "")
+	must[*RetrySagaResult](t, 409)(s.RetrySagaWithResponse(ctx, "stuck", resolution))
 	must[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
 	must[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
 	if run := must[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil || run.JSON200.Running {

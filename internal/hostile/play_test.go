@@ -735,7 +735,7 @@ func (g *game) resolve(ctx context.Context, d *rand.Rand, rec orderstore.Record)
 	if g.nothingToRefund(ctx, rec) {
 		action = saga.ActionResolve
 	}
-	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/retry", api.ResolveRequest{Action: action, Said: api.Said{By: "bob"}})
+	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/resolve", api.ResolveRequest{Action: action, Said: api.Said{By: "bob"}})
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.orders[rec.OrderID]
