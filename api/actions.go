@@ -152,7 +152,7 @@ func (s *server) act(ctx context.Context, id string, a action) (*sagaOutput, err
 	if rec, err = s.Orders.Get(ctx, id); err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	return &sagaOutput{sagaOf(rec)}, nil
+	return &sagaOutput{toSaga(rec)}, nil
 }
 
 // tellTime is how long the caller waits for the saga to hear of it.
@@ -213,13 +213,28 @@ func (s *server) again(ctx context.Context, rec orderstore.Record, a action) err
 	return nil
 }
 
+// notCancellable returns why an order cannot be cancelled, or "".
+func notCancellable(rec orderstore.Record) string {
+	switch {
+	case rec.Status == order.StatusCompleted || rec.ShipmentID != "":
+		return "the shipment has been requested; the order can no longer be cancelled"
+	case rec.Status.Terminal():
+		return "the order has ended " + string(rec.Status)
+	case !rec.Status.Allows(order.CancelRequested):
+		return "the order is being undone already and needs an operator's attention"
+	case rec.Decision != "" && rec.Decision != orderstore.Approved:
+		return rec.Decided() + "; the order is being cancelled already"
+	}
+	return ""
+}
+
 func (s *server) cancel(ctx context.Context, in *cancelInput) (*sagaOutput, error) {
 	body := deref(in.Body)
 	said := heard(ctx, &body.Said)
 	cancellation := workflows.Cancellation{By: said.By, Reason: said.Note}
 	return s.act(ctx, in.ID, action{
 		name: orderstore.NoteCancel, said: said, holds: true, tell: s.send(workflows.EventCancel, cancellation),
-		why:  func(rec orderstore.Record, _ engine.Instance) string { return cancellable(rec) },
+		why:  func(rec orderstore.Record, _ engine.Instance) string { return notCancellable(rec) },
 		done: func(rec orderstore.Record) bool { return rec.CancelRequested },
 		commit: func(ctx context.Context, id string, n orderstore.Note) error {
 			n.For = cmp.Or(body.For, orderstore.Shop)

@@ -75,23 +75,21 @@ func examples() map[string]given {
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	said := Said{By: "ann", Note: "known customer"}
 	one := Saga{
-		Record: orderstore.Record{
-			OrderID: "o-1042", CustomerID: "c-7", Status: order.StatusAwaitingApproval, Currency: "EUR", Total: 399_800,
-			Lines:     []order.Line{{SKU: "SKU-1", Quantity: 2, UnitPrice: 199_900}},
-			ShipTo:    &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
-			CreatedAt: at, UpdatedAt: at.Add(20 * time.Millisecond),
-		},
+		OrderID: "o-1042", CustomerID: "c-7", Status: order.StatusAwaitingApproval, Currency: "EUR", Total: 399_800,
+		Lines:     []order.Line{{SKU: "SKU-1", Quantity: 2, UnitPrice: 199_900}},
+		ShipTo:    &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
+		CreatedAt: at, UpdatedAt: at.Add(20 * time.Millisecond),
 		Runtime: engine.Running, Step: "approval", Cancellable: true,
 	}
 	whole := one
 	whole.Engine = "embedded"
 	acted := one
-	acted.Notes = []orderstore.Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
-	level := orderstore.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1}
+	acted.Notes = []Note{{At: "2026-11-23T10:05:00.000000000Z", Actor: "ann", Action: "approve", Text: "known customer"}}
+	level := toLevel(orderstore.Level{SKU: "SKU-1", Available: 96, Reserved: 1, Sold: 3, Received: 100, Counts: 1})
 	view := Overview{
 		At: at, Unknown: []string{}, Live: map[order.Status]int{order.StatusPaid: 3, order.StatusNeedsAttention: 1}, Low: []Level{},
-		Ended:   map[order.Status]orderstore.Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
-		Workers: []Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: orderstore.Count{N: 1},
+		Ended:   map[order.Status]Count{order.StatusCompleted: {N: 1000, More: true}, order.StatusFailed: {N: 12}},
+		Workers: []Worker{{ID: "worker-1/1", Sagas: 4, SeenAt: at}}, Stuck: Count{N: 1},
 		Queues: []Queue{{Name: "OrderProcessingQueue", Visible: 12, InFlight: 8, Dead: 1}},
 		Recent: Recent{
 			Since: at.Add(-fleet.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
@@ -107,7 +105,7 @@ func examples() map[string]given {
 	levels, letters, all, healthy, set := levelsOutput{}, lettersOutput{}, redriveAllOutput{}, healthOutput{}, setInput{}
 	queues := queuesOutput{}
 	queues.Body.Queues = view.Queues
-	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.OnHand = []Level{levelOf(level)}, []deadletter.Letter{letter}, 13, "ok", 100
+	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.OnHand = []Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
 	until := at.Add(time.Hour)
 	reconciled := reconcile.Reconciliation{
 		Report: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}, StartedAt: at, EndedAt: at.Add(time.Second),
@@ -127,7 +125,7 @@ func examples() map[string]given {
 		"overview":       {out: view},
 		"followSaga":     {out: stream("saga", one)},
 		"followOverview": {out: stream("overview", view)},
-		"listStock":      {out: levels.Body}, "getStock": {out: levelOf(level)}, "setStock": {set.Body, levelOf(level)},
+		"listStock":      {out: levels.Body}, "getStock": {out: level}, "setStock": {set.Body, level},
 		"listQueues":         {out: queues.Body},
 		"listDeadLetters":    {out: letters.Body},
 		"redriveDeadLetter":  {in: map[string]string{"body": `{"orderId":"o-1043","customerId":"c-7"}`}},

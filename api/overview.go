@@ -24,16 +24,16 @@ type Queue struct {
 
 // Overview is how things stand.
 type Overview struct {
-	At      time.Time                         `json:"at"`
-	Live    map[order.Status]int              `json:"live" doc:"Orders that have not ended, by status."`
-	Ended   map[order.Status]orderstore.Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
-	Queues  []Queue                           `json:"queues" nullable:"false"`
-	Workers []Worker                          `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
-	Recent  Recent                            `json:"recent"`
-	Stuck   orderstore.Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
-	Undoing orderstore.Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
-	Low     []Level                           `json:"low" nullable:"false" doc:"SKUs of which little is available."`
-	Unknown []string                          `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
+	At      time.Time              `json:"at"`
+	Live    map[order.Status]int   `json:"live" doc:"Orders that have not ended, by status."`
+	Ended   map[order.Status]Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
+	Queues  []Queue                `json:"queues" nullable:"false"`
+	Workers []Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
+	Recent  Recent                 `json:"recent"`
+	Stuck   Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
+	Undoing Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
+	Low     []Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
+	Unknown []string               `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
 	Engine  struct {
 		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
 		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
@@ -154,23 +154,24 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 // slow reads the rest.
 func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err error) {
 	return readParts(ctx,
-		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]orderstore.Count, error) {
-			return s.Orders.CountUpTo(ctx, countedUpTo, order.TerminalStatuses()...)
+		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]Count, error) {
+			counts, err := s.Orders.CountUpTo(ctx, countedUpTo, order.TerminalStatuses()...)
+			return toCounts(counts), err
 		})},
-		part{"stuck", set(&o.Stuck, func(ctx context.Context) (orderstore.Count, error) {
+		part{"stuck", set(&o.Stuck, func(ctx context.Context) (Count, error) {
 			stuck, more, err := s.stuck(ctx, orderstore.Query{Limit: lookedAt}, time.Now())
-			return orderstore.Count{N: len(stuck), More: more != ""}, err
+			return Count{N: len(stuck), More: more != ""}, err
 		})},
-		part{"undoing", set(&o.Undoing, func(ctx context.Context) (orderstore.Count, error) {
-			undoing, more, err := s.look(ctx, orderstore.Query{Limit: lookedAt}, lookedAt, undoable, isUndoing) // those with the carrier too: to leave them out, all would be read
-			return orderstore.Count{N: len(undoing), More: more != ""}, err
+		part{"undoing", set(&o.Undoing, func(ctx context.Context) (Count, error) {
+			undoing, more, err := s.filter(ctx, orderstore.Query{Limit: lookedAt}, lookedAt, compensatingStatuses(), isCompensating) // those with the carrier too: to leave them out, all would be read
+			return Count{N: len(undoing), More: more != ""}, err
 		})},
 		part{"low", set(&o.Low, func(ctx context.Context) ([]Level, error) {
 			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
 			low := []Level{}
 			for _, l := range levels {
 				if l.Available < lowStock {
-					low = append(low, levelOf(l))
+					low = append(low, toLevel(l))
 				}
 			}
 			return low, err

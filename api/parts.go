@@ -10,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 // part is something that the overview is made of.
@@ -66,7 +65,7 @@ func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx conte
 // unread is an overview of which nothing was read yet.
 func unread() Overview {
 	return Overview{
-		Live: map[order.Status]int{}, Ended: map[order.Status]orderstore.Count{}, Queues: []Queue{}, Workers: []Worker{}, Low: []Level{},
+		Live: map[order.Status]int{}, Ended: map[order.Status]Count{}, Queues: []Queue{}, Workers: []Worker{}, Low: []Level{},
 		Recent:  Recent{Ended: map[order.Status]int{}, Starts: []float64{}, Ends: []float64{}},
 		Unknown: []string{},
 	}

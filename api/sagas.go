@@ -14,41 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
-	"github.com/ordersaga/ordersaga/internal/reconcile"
-	"github.com/ordersaga/ordersaga/internal/tracing"
 )
-
-// Saga is an order and how its saga stands.
-type Saga struct {
-	orderstore.Record
-
-	Hold        orderstore.HoldState `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
-	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus."`
-	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
-	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
-	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
-	Engine      string               `json:"engine,omitempty" enum:"embedded,dapr" doc:"What runs it; absent in lists."`
-	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
-}
-
-func sagaOf(rec orderstore.Record) Saga {
-	return Saga{Record: rec, Cancellable: cancellable(rec) == "", TraceID: tracing.IDOf(rec.Trace)}
-}
-
-// cancellable says why an order cannot be cancelled, or "".
-func cancellable(rec orderstore.Record) string {
-	switch {
-	case rec.Status == order.StatusCompleted || rec.ShipmentID != "":
-		return "the shipment has been requested; the order can no longer be cancelled"
-	case rec.Status.Terminal():
-		return "the order has ended " + string(rec.Status)
-	case !rec.Status.Allows(order.CancelRequested):
-		return "the order is being undone already and needs an operator's attention"
-	case rec.Decision != "" && rec.Decision != orderstore.Approved:
-		return rec.Decided() + "; the order is being cancelled already"
-	}
-	return ""
-}
 
 // IDInput names a saga. It is exported because huma reads embedded parameters of
 // exported types only.
@@ -124,31 +90,17 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 	}
 	out := List{}
 	if in.Stuck || in.Undoing || len(in.Runtime) > 0 {
-		such := func(one Saga) bool {
-			return (!in.Undoing || isUndoing(one)) && (len(in.Runtime) == 0 || isOf(in.Runtime, one))
+		states, next, err := s.listByEngine(ctx, in, q)
+		if err != nil {
+			return nil, s.failed(ctx, err)
 		}
-		var next string
-		if in.Stuck {
-			out.Sagas, next, err = s.stuck(ctx, q, time.Now())
-			out.Sagas = slices.DeleteFunc(out.Sagas, func(one Saga) bool { return !such(one) })
-		} else {
-			statuses := order.Statuses()
-			if in.Undoing {
-				statuses = undoable
-				q.Here = true // what is with the carrier, and is not being refunded, goes forward
-			}
-			if len(in.Runtime) > 0 {
-				statuses = slices.DeleteFunc(slices.Clone(statuses), func(st order.Status) bool { return !mayBe(in.Runtime, st) })
-			}
-			out.Sagas, next, err = s.look(ctx, q, countedUpTo, statuses, such)
-		}
-		if err == nil && (in.Stuck || in.Undoing) {
-			err = s.blame(ctx, out.Sagas)
+		out.Sagas, out.Next = toSagas(states), encodeCursor(next)
+		if in.Stuck || in.Undoing {
+			err = s.addLastErrors(ctx, out.Sagas)
 		}
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		out.Next = encodeCursor(next)
 		return answer(ctx, s, in.Known, out)
 	}
 	page, err := s.Orders.List(ctx, q)
@@ -157,9 +109,30 @@ func (s *server) listSagas(ctx context.Context, in *listInput) (*tagged[List], e
 	}
 	out.Sagas, out.Next = make([]Saga, len(page.Records)), encodeCursor(page.Next)
 	for i, rec := range page.Records {
-		out.Sagas[i] = sagaOf(rec)
+		out.Sagas[i] = toSaga(rec)
 	}
 	return answer(ctx, s, in.Known, out)
+}
+
+// listByEngine returns a page of what q selects and that the engine knows to be stuck,
+// compensating, or of one of the runtime statuses.
+func (s *server) listByEngine(ctx context.Context, in *listInput, q orderstore.Query) ([]sagaState, string, error) {
+	matches := func(state sagaState) bool {
+		return (!in.Undoing || isCompensating(state)) && (len(in.Runtime) == 0 || hasRuntime(in.Runtime, state))
+	}
+	if in.Stuck {
+		states, next, err := s.stuck(ctx, q, time.Now())
+		return slices.DeleteFunc(states, func(state sagaState) bool { return !matches(state) }), next, err
+	}
+	statuses := order.Statuses()
+	if in.Undoing {
+		statuses = compensatingStatuses()
+		q.Here = true // an order that awaits the carrier, and is not being refunded, does not compensate
+	}
+	if len(in.Runtime) > 0 {
+		statuses = slices.DeleteFunc(statuses, func(status order.Status) bool { return !canHaveRuntime(in.Runtime, status) })
+	}
+	return s.filter(ctx, q, countedUpTo, statuses, matches)
 }
 
 func badQuery(name, message string) error {
@@ -204,48 +177,30 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 }
 
 func (s *server) getSaga(ctx context.Context, in *readInput) (*tagged[Saga], error) {
-	saga, err := s.saga(ctx, in.ID)
+	one, err := s.saga(ctx, in.ID)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	return answer(ctx, s, in.Known, saga)
+	return answer(ctx, s, in.Known, one)
 }
 
+// saga reads an order, its saga and its reservation.
 func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 	rec, err := s.Orders.Get(ctx, id)
 	if err != nil {
 		return Saga{}, err
 	}
-	saga, err := s.withEngine(ctx, rec)
+	state, err := s.stateOf(ctx, rec)
 	if err != nil {
-		return saga, err
+		return Saga{}, err
 	}
-	res, err := s.Orders.GetReservation(ctx, id)
-	if errors.Is(err, orderstore.ErrNotFound) {
-		err = nil
+	reservation, err := s.Orders.GetReservation(ctx, id)
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
+		return Saga{}, err
 	}
-	saga.Hold, saga.Engine = res.State, s.Engine
-	return saga, err
-}
-
-// withEngine adds the engine's view.
-func (s *server) withEngine(ctx context.Context, rec orderstore.Record) (Saga, error) {
-	saga := sagaOf(rec)
-	inst, err := s.instance(ctx, rec)
-	if err != nil {
-		return saga, err
-	}
-	saga.Runtime = inst.Status
-	if inst.Status != engine.Completed { // the custom status of one that is completed is its outcome
-		saga.Step = inst.CustomStatus
-	}
-	return saga, nil
-}
-
-// instance is the saga of an order; zero if the engine has lost it.
-func (s *server) instance(ctx context.Context, rec orderstore.Record) (engine.Instance, error) {
-	inst, err := s.Sagas.Get(ctx, rec.OrderID)
-	return reconcile.Found(rec, inst, err)
+	one := state.response()
+	one.Hold, one.Engine = reservation.State, s.Engine
+	return one, nil
 }
 
 func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {

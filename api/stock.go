@@ -15,22 +15,13 @@ type SKUInput struct {
 	SKU string `path:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." example:"SKU-1"`
 }
 
-// Level is the ledger of one SKU, with its version.
-type Level struct {
-	orderstore.Level
-
-	Version string `json:"version" doc:"Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
-}
-
-func levelOf(l orderstore.Level) Level { return Level{l, l.Version()} }
-
 type levelOutput struct {
 	ETag string `header:"ETag" doc:"The level's version, in quotes."`
 	Body Level
 }
 
 func levelAnswer(l orderstore.Level) *levelOutput {
-	return &levelOutput{`"` + l.Version() + `"`, levelOf(l)}
+	return &levelOutput{`"` + l.Version() + `"`, toLevel(l)}
 }
 
 type setInput struct {
@@ -84,7 +75,7 @@ func (s *server) stock(h huma.API) {
 		out := &levelsOutput{}
 		out.Body.Stock, out.Body.Next = make([]Level, len(levels)), encodeCursor(next)
 		for i, l := range levels {
-			out.Body.Stock[i] = levelOf(l)
+			out.Body.Stock[i] = toLevel(l)
 		}
 		return out, nil
 	})

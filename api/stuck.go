@@ -17,33 +17,23 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// stuck pages through the orders that need attention, those that have not
-// changed for longer than what their saga is at may take, and those whose saga is
-// stalled, newest first.
-func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (sagas []Saga, next string, err error) {
-	sagas = []Saga{} // not null in JSON
-	wanted := func(st order.Status) bool { return len(q.Statuses) == 0 || slices.Contains(q.Statuses, st) }
-	for _, st := range order.OpenStatuses() {
-		if !wanted(st) {
+// pageSize is how many orders the filters read at a time.
+const pageSize = 200
+
+// stuck returns a page of the orders that need attention, of those that have made no
+// progress for longer than their step may take, and of those whose saga is stalled,
+// newest first.
+func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (sagas []sagaState, next string, err error) {
+	for _, status := range order.OpenStatuses() {
+		if len(q.Statuses) > 0 && !slices.Contains(q.Statuses, status) {
 			continue
 		}
-		part := q
-		part.Statuses = []order.Status{st}
 		steps := []string{""}
-		if st == order.StatusPaid {
+		if status == order.StatusPaid {
 			steps = append(steps, workflows.StepCarrier)
 		}
 		for _, step := range steps {
-			// Thousands may be with the carrier, as they should be: of these only
-			// those are read that have been for too long. What fails there after
-			// its answer comes to need attention.
-			part.Here = st == order.StatusPaid && step == ""
-			// What was accepted later cannot have been still for so long.
-			part.Before = now.Add(-s.Terms.Due(st, step))
-			if !q.Before.IsZero() && q.Before.Before(part.Before) {
-				part.Before = q.Before
-			}
-			found, err := s.stuckIn(ctx, part, now)
+			found, err := s.stuckIn(ctx, narrow(q, status, step, now.Add(-s.Terms.Due(status, step))), now)
 			if err != nil {
 				return nil, "", err
 			}
@@ -55,57 +45,72 @@ func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (
 		return nil, "", err
 	}
 	sagas = append(sagas, found...)
-	slices.SortFunc(sagas, func(a, b Saga) int { return cmp.Compare(b.Placed, a.Placed) })
-	sagas = slices.CompactFunc(sagas, func(a, b Saga) bool { return a.Placed == b.Placed }) // late, and not with the carrier; or stalled
+	slices.SortFunc(sagas, func(a, b sagaState) int { return cmp.Compare(b.order.Placed, a.order.Placed) })
+	// An order can be found twice: also as stalled, or without and with StepCarrier.
+	sagas = slices.CompactFunc(sagas, func(a, b sagaState) bool { return a.order.Placed == b.order.Placed })
 	if len(sagas) >= q.Limit {
 		sagas = sagas[:q.Limit]
-		next = sagas[len(sagas)-1].Placed
+		next = sagas[len(sagas)-1].order.Placed
 	}
 	return sagas, next, nil
 }
 
-// stuckIn finds up to q.Limit of them in one status.
-func (s *server) stuckIn(ctx context.Context, q orderstore.Query, now time.Time) (found []Saga, err error) {
+// narrow returns q for one status and step, and for orders accepted before a time: an
+// order accepted later cannot be overdue yet.
+func narrow(q orderstore.Query, status order.Status, step string, before time.Time) orderstore.Query {
+	q.Statuses = []order.Status{status}
+	// Thousands of orders may rightly await the carrier, so of those only the overdue
+	// ones are read. One that fails after the carrier's answer comes to need attention.
+	q.Here = status == order.StatusPaid && step == ""
+	if q.Before.IsZero() || before.Before(q.Before) {
+		q.Before = before
+	}
+	return q
+}
+
+// stuckIn returns up to q.Limit of the stuck orders that q selects.
+func (s *server) stuckIn(ctx context.Context, q orderstore.Query, now time.Time) (found []sagaState, err error) {
+	idle := func(rec orderstore.Record) time.Duration { return now.Sub(rec.UpdatedAt) }
 	page := q
-	page.Limit = 200
+	page.Limit = pageSize
 	for len(found) < q.Limit {
 		p, err := s.Orders.List(ctx, page)
 		if err != nil {
 			return nil, err
 		}
-		still := slices.DeleteFunc(p.Records, func(rec orderstore.Record) bool { return now.Sub(rec.UpdatedAt) < s.Terms.Due(rec.Status, "") })
-		sagas, err := s.withEngines(ctx, still)
+		overdue := slices.DeleteFunc(p.Records, func(rec orderstore.Record) bool { return idle(rec) < s.Terms.Due(rec.Status, "") })
+		states, err := s.statesOf(ctx, overdue)
 		if err != nil {
 			return nil, err
 		}
-		for i, saga := range sagas {
-			if saga.Runtime == engine.Stalled || now.Sub(still[i].UpdatedAt) >= s.Terms.Due(still[i].Status, saga.Step) {
-				found = append(found, saga)
+		for _, state := range states {
+			if state.runtime == engine.Stalled || idle(state.order) >= s.Terms.Due(state.order.Status, state.step) {
+				found = append(found, state)
 			}
 		}
-		if page.Cursor = p.Next; p.Next == "" {
+		page.Cursor = p.Next
+		if p.Next == "" {
 			break
 		}
 	}
 	return found[:min(len(found), q.Limit)], nil
 }
 
-// stalled are those that the reconciler has found stalled and that still are,
-// also while their orders wait as they may: of the thousands that do only these
-// are read.
-func (s *server) stalled(ctx context.Context, q orderstore.Query) ([]Saga, error) {
+// stalled returns the sagas that the reconciler has found stalled and that still are,
+// whatever their orders wait for. It reads no other of the thousands that may wait.
+func (s *server) stalled(ctx context.Context, q orderstore.Query) ([]sagaState, error) {
 	if s.Stalled == nil {
 		return nil, nil
 	}
 	ids := s.Stalled()
-	sagas := make([]Saga, len(ids))
+	states := make([]sagaState, len(ids))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
+	g.SetLimit(engineReads)
 	for i, id := range ids {
 		g.Go(func() error {
 			rec, err := s.Orders.Get(gctx, id)
 			if err == nil && !rec.Status.Terminal() && q.Selects(rec) {
-				sagas[i], err = s.withEngine(gctx, rec)
+				states[i], err = s.stateOf(gctx, rec)
 			}
 			if errors.Is(err, orderstore.ErrNotFound) {
 				return nil
@@ -114,28 +119,13 @@ func (s *server) stalled(ctx context.Context, q orderstore.Query) ([]Saga, error
 		})
 	}
 	err := g.Wait()
-	return slices.DeleteFunc(sagas, func(one Saga) bool { return one.Runtime != engine.Stalled }), err
+	return slices.DeleteFunc(states, func(state sagaState) bool { return state.runtime != engine.Stalled }), err
 }
 
-// withEngines adds the engine's view to many; a sidecar takes milliseconds for
-// each.
-func (s *server) withEngines(ctx context.Context, records []orderstore.Record) ([]Saga, error) {
-	sagas := make([]Saga, len(records))
+// addLastErrors adds to each saga the last error in its history.
+func (s *server) addLastErrors(ctx context.Context, sagas []Saga) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for i, rec := range records {
-		g.Go(func() (err error) {
-			sagas[i], err = s.withEngine(gctx, rec)
-			return err
-		})
-	}
-	return sagas, g.Wait()
-}
-
-// blame adds to each saga the last error of its steps.
-func (s *server) blame(ctx context.Context, sagas []Saga) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
+	g.SetLimit(historyReads)
 	for i := range sagas {
 		g.Go(func() error {
 			events, err := s.Sagas.History(gctx, sagas[i].OrderID)
@@ -193,11 +183,11 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	}
 	type place struct{ status, step string }
 	counts, stalled := map[place]int{}, 0
-	for _, saga := range sagas {
-		if saga.Runtime == engine.Stalled {
+	for _, state := range sagas {
+		if state.runtime == engine.Stalled {
 			stalled++
 		}
-		counts[place{string(saga.Status), stepLabel(saga.Step)}]++
+		counts[place{string(state.order.Status), stepLabel(state.step)}]++
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, float64(stalled))
 	for p, n := range counts {

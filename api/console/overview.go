@@ -8,7 +8,6 @@ import (
 
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 type overviewPage struct {
@@ -28,7 +27,7 @@ type live struct {
 
 type ended struct {
 	Status order.Status
-	Count  orderstore.Count
+	Count  api.Count
 }
 
 // trouble is what somebody should look at, and where.

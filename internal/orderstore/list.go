@@ -142,7 +142,7 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 // Count is how many there are, or, with More, how many at least.
 type Count struct {
 	N    int  `json:"count"`
-	More bool `json:"more,omitempty" doc:"There are more than that."`
+	More bool `json:"more,omitempty"`
 }
 
 // CountUpTo is CountByStatus that stops at about so many of each status: orders

@@ -111,12 +111,12 @@ type Record struct {
 	RefundID        string         `dynamodbav:"refundId,omitempty" json:"refundId,omitempty"`
 	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
 	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
-	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty" json:"trackingIds,omitempty" doc:"Of all parcels; trackingId is the first one's."`
+	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty" json:"trackingIds,omitempty"`
 	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // its first answer, which counts
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
 	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
-	Forgotten       bool           `dynamodbav:"forgotten,omitempty" json:"forgotten,omitempty" doc:"Who placed it and where it went was erased."` // see Forget
+	Forgotten       bool           `dynamodbav:"forgotten,omitempty" json:"forgotten,omitempty"` // see Forget
 
 	Refunding   bool     `dynamodbav:"refunding,omitempty" json:"-"`         // see MarkRefunding
 	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued

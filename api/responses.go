@@ -1,0 +1,125 @@
+package api
+
+import (
+	"time"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/tracing"
+)
+
+// The response types are separate from the rows in DynamoDB. A field of a row, such as
+// the payment token, is in a response only if it is listed here and copied by the
+// mapping function below its type.
+
+// Saga is an order together with the state of its saga.
+type Saga struct {
+	OrderID         string              `json:"orderId"`
+	CustomerID      string              `json:"customerId"`
+	Status          order.Status        `json:"status"`
+	Reason          string              `json:"reason,omitempty"`
+	ShortSKUs       []string            `json:"shortSkus,omitempty"`
+	Currency        string              `json:"currency"`
+	Total           int64               `json:"total"`
+	Lines           []order.Line        `json:"lines"`
+	Shipping        int64               `json:"shipping,omitempty"`
+	Tax             int64               `json:"tax,omitempty"`
+	Discount        int64               `json:"discount,omitempty"`
+	ShipTo          *order.Address      `json:"shipTo,omitempty"`
+	CreatedAt       time.Time           `json:"createdAt"`
+	UpdatedAt       time.Time           `json:"updatedAt"`
+	ChargeID        string              `json:"chargeId,omitempty"`
+	RefundID        string              `json:"refundId,omitempty"`
+	ShipmentID      string              `json:"shipmentId,omitempty"`
+	TrackingID      string              `json:"trackingId,omitempty"`
+	TrackingIDs     []string            `json:"trackingIds,omitempty" doc:"Of all parcels; trackingId is the first one's."`
+	Carrier         orderstore.Carrier  `json:"carrier,omitempty"` // the carrier's first answer, which is final
+	CancelRequested bool                `json:"cancelRequested,omitempty"`
+	Decision        orderstore.Decision `json:"decision,omitempty"` // about the order's approval
+	Notes           []Note              `json:"notes,omitempty"`
+	Forgotten       bool                `json:"forgotten,omitempty" doc:"Who placed it and where it went was erased."`
+
+	Hold        orderstore.HoldState `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
+	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus."`
+	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
+	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
+	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
+	Engine      string               `json:"engine,omitempty" enum:"embedded,dapr" doc:"What runs it; absent in lists."`
+	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
+}
+
+// toSaga maps an order's row to the part of a Saga that does not depend on the engine.
+func toSaga(rec orderstore.Record) Saga {
+	return Saga{
+		OrderID: rec.OrderID, CustomerID: rec.CustomerID, Status: rec.Status, Reason: rec.Reason, ShortSKUs: rec.ShortSKUs,
+		Currency: rec.Currency, Total: rec.Total, Lines: rec.Lines, Shipping: rec.Shipping, Tax: rec.Tax, Discount: rec.Discount,
+		ShipTo: rec.ShipTo, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, ChargeID: rec.ChargeID, RefundID: rec.RefundID,
+		ShipmentID: rec.ShipmentID, TrackingID: rec.TrackingID, TrackingIDs: rec.TrackingIDs, Carrier: rec.Carrier,
+		CancelRequested: rec.CancelRequested, Decision: rec.Decision, Notes: toNotes(rec.Notes), Forgotten: rec.Forgotten,
+		Cancellable: notCancellable(rec) == "", TraceID: tracing.IDOf(rec.Trace),
+	}
+}
+
+// Parcels returns the tracking ids of all parcels; none before the carrier has any.
+func (s Saga) Parcels() []string {
+	if len(s.TrackingIDs) == 0 && s.TrackingID != "" {
+		return []string{s.TrackingID}
+	}
+	return s.TrackingIDs
+}
+
+// Note is an entry of an order's audit trail: who acted, and why.
+type Note struct {
+	At     string `json:"at"`
+	Actor  string `json:"actor"`
+	Action string `json:"action"`
+	Text   string `json:"text,omitempty"`
+	// Subject is the issuer's identifier of the actor; "" without authentication.
+	Subject string `json:"subject,omitempty"`
+	// For is on whose behalf a cancellation was requested; "" means the shop.
+	For orderstore.OnBehalf `json:"for,omitempty"`
+}
+
+func toNote(n orderstore.Note) Note {
+	return Note{At: n.At, Actor: n.Actor, Action: n.Action, Text: n.Text, Subject: n.Subject, For: n.For}
+}
+
+func toNotes(notes []orderstore.Note) []Note {
+	var out []Note
+	for _, n := range notes {
+		out = append(out, toNote(n))
+	}
+	return out
+}
+
+// Level is the stock of one SKU in units, with its version. Available + Reserved + Sold
+// is Received.
+type Level struct {
+	SKU       string `json:"sku"`
+	Available int64  `json:"available"`
+	Reserved  int64  `json:"reserved"`
+	Sold      int64  `json:"sold"`
+	Received  int64  `json:"received"`
+	Version   string `json:"version" doc:"Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
+}
+
+func toLevel(l orderstore.Level) Level {
+	return Level{SKU: l.SKU, Available: l.Available, Reserved: l.Reserved, Sold: l.Sold, Received: l.Received, Version: l.Version()}
+}
+
+// Count is a number of orders. With More it is a lower bound.
+type Count struct {
+	N    int  `json:"count"`
+	More bool `json:"more,omitempty" doc:"There are more than that."`
+}
+
+func toCount(c orderstore.Count) Count { return Count{N: c.N, More: c.More} }
+
+func toCounts(counts map[order.Status]orderstore.Count) map[order.Status]Count {
+	out := make(map[order.Status]Count, len(counts))
+	for status, c := range counts {
+		out[status] = toCount(c)
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/reconcile"
+)
+
+// How many sagas, and how many histories, one request reads from the engine at a time. A
+// sidecar takes milliseconds for each.
+const (
+	engineReads  = 16
+	historyReads = 8
+)
+
+// sagaState is an order's row with what the engine reports about its saga.
+type sagaState struct {
+	order   orderstore.Record
+	runtime engine.RuntimeStatus // "" if the engine does not have the saga
+	step    string               // its custom status; "" once it is completed
+}
+
+func newState(rec orderstore.Record, inst engine.Instance) sagaState {
+	state := sagaState{order: rec, runtime: inst.Status}
+	if inst.Status != engine.Completed { // then it is the saga's outcome
+		state.step = inst.CustomStatus
+	}
+	return state
+}
+
+// response maps the state to its document, without the reservation.
+func (s sagaState) response() Saga {
+	out := toSaga(s.order)
+	out.Runtime, out.Step = s.runtime, s.step
+	return out
+}
+
+func toSagas(states []sagaState) []Saga {
+	out := make([]Saga, len(states)) // not null in JSON
+	for i, state := range states {
+		out[i] = state.response()
+	}
+	return out
+}
+
+func (s *server) stateOf(ctx context.Context, rec orderstore.Record) (sagaState, error) {
+	inst, err := s.instance(ctx, rec)
+	return newState(rec, inst), err
+}
+
+// statesOf reads the sagas of many orders, several at a time.
+func (s *server) statesOf(ctx context.Context, records []orderstore.Record) ([]sagaState, error) {
+	states := make([]sagaState, len(records))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(engineReads)
+	for i, rec := range records {
+		g.Go(func() (err error) {
+			states[i], err = s.stateOf(gctx, rec)
+			return err
+		})
+	}
+	return states, g.Wait()
+}
+
+// instance returns the saga of an order. It is zero if the engine has lost it.
+func (s *server) instance(ctx context.Context, rec orderstore.Record) (engine.Instance, error) {
+	inst, err := s.Sagas.Get(ctx, rec.OrderID)
+	return reconcile.Found(rec, inst, err)
+}
