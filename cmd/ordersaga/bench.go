@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -11,36 +10,36 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
+// benchCmd benchmarks an engine without a running system.
 type benchCmd struct {
-	dataFlags
+	stateFlags
+	storeStateFlags
 
-	Engine     string `default:"embedded" enum:"embedded,dapr" help:"Which one: ${enum}."`
-	Workers    int    `default:"1" help:"Workers, each with a sidecar; for --engine dapr."`
-	State      string `default:"sqlite" enum:"sqlite,redis,postgresql" help:"Dapr's state store: ${enum}."`
-	StateAt    string `name:"state-address" help:"Of Redis: host:port; of PostgreSQL: a connection string."`
-	Components string `type:"existingdir" placeholder:"DIR" help:"Dapr's components and configuration, in place of the built-in ones."`
-	Fsync      string `default:"group" enum:"group,always,off" help:"When the embedded engine's state counts as kept: ${enum}."`
-	Sagas      int    `default:"300" help:"How many of each kind, at each number in flight."`
-	InFlight   []int  `default:"1,64,256" help:"How many at once."`
-	Header     bool   `default:"true" negatable:"" help:"Write the table's head."`
+	Engine   string `default:"embedded" enum:"embedded,dapr" help:"Engine to benchmark: ${enum}."`
+	Workers  int    `group:"dapr" default:"1" help:"Number of workers, each with its own sidecar."`
+	State    string `group:"dapr" default:"sqlite" enum:"sqlite,redis,postgresql" help:"State store: sqlite (default), redis, postgresql."`
+	Fsync    string `group:"engine" default:"group" enum:"group,always,off" help:"${fsync_help}"`
+	Sagas    int    `default:"300" help:"Number of sagas of each kind, for each value of --in-flight."`
+	InFlight []int  `default:"1,64,256" help:"Numbers of concurrent sagas to measure."`
+	Header   bool   `default:"true" negatable:"" help:"Print the header of the table."`
 }
 
 func (c benchCmd) Run(e env) error {
-	collectLess()
+	relaxGC()
 	fsync, err := journal.ParseSync(c.Fsync)
 	if err != nil {
 		return err
 	}
 	if c.Sagas < 1 {
-		return fmt.Errorf("--sagas: %d, must be 1 or more", c.Sagas)
+		return fmt.Errorf("--sagas must be 1 or more, is %d", c.Sagas)
 	}
 	for _, n := range c.InFlight {
 		if n < 1 {
-			return fmt.Errorf("--in-flight: %d, must be 1 or more", n)
+			return fmt.Errorf("--in-flight must be 1 or more, is %d", n)
 		}
 	}
-	if (c.State != "sqlite") != (c.StateAt != "") {
-		return errors.New("--state-address: goes with --state redis or postgresql, and they with it")
+	if err := c.check(c.State); err != nil {
+		return err
 	}
 	label := fmt.Sprintf("%s, fsync=%s", c.Engine, c.Fsync)
 	if c.dir() == "" {
@@ -55,12 +54,12 @@ func (c benchCmd) Run(e env) error {
 	}
 	if c.Header {
 		if _, err := io.WriteString(e.out, bench.Header); err != nil {
-			return fmt.Errorf("write table: %w", err)
+			return fmt.Errorf("write the table: %w", err)
 		}
 	}
 	d := devenv.Dev{
 		DataDir: c.dir(), Fsync: fsync, Dapr: c.Engine == "dapr", Workers: c.Workers,
-		State: daprlocal.State{Store: c.State, Address: c.StateAt}, Components: c.Components,
+		State: daprlocal.State{Store: c.State, Address: c.StateAddress}, Components: c.Components,
 		Configure: bench.Configure, Job: job, Exit: true, Out: io.Discard, Logger: e.logger,
 	}
 	return e.traced(serviceName, func() error { return d.Run(e.ctx) })

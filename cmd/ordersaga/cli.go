@@ -19,36 +19,39 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
 )
 
-// cli is the command line. Every flag can also be set in the environment, as
-// ORDERSAGA_ and the flag's name.
+// cli is the command line. Every flag can also be set in the environment: its
+// variable is ORDERSAGA_ and the flag's name, unless --help shows another one.
 type cli struct {
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least important messages to log: ${enum}."`
-	LogFormat string `default:"console" enum:"console,json" help:"Log format on standard error: ${enum}."`
+	LogLevel  string `group:"logging" default:"info" enum:"debug,info,warn,error" help:"Lowest level of log messages: ${enum}."`
+	LogFormat string `group:"logging" default:"console" enum:"console,json" help:"Format of log messages on standard error: ${enum}."`
 
-	Dev       devCmd       `cmd:"" help:"Run everything in one process on loopback: no Docker, no cloud, no sidecar."`
-	Worker    workerCmd    `cmd:"" help:"Run sagas from the queue, and the API to them."`
-	Setup     setupCmd     `cmd:"" help:"Create the queues, topics and tables that are missing."`
-	Reconcile reconcileCmd `cmd:"" help:"Compare orders, reservations and charges, mend what hangs, report the rest."`
-	Order     orderCmd     `cmd:"" help:"Turn a shop's orders into ours."`
-	Load      loadCmd      `cmd:"" help:"Place orders through the API of a running system, at a rate or so many at once, and measure."`
-	Bench     benchCmd     `cmd:"" help:"Measure an engine: its ceiling and the order saga, in one run."`
-	Saga      sagaCmd      `cmd:"" help:"Look at sagas and act on them, through the API."`
-	Customer  customerCmd  `cmd:"" help:"Forget customers, through the API."`
-	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Read dead letters and put them back, through the API."`
-	Stock     stockCmd     `cmd:"" help:"Look at stock and set it, through the API."`
-	Health    healthCmd    `cmd:"" help:"Ask a worker whether it can do its work; status 0: it can. For a container's health check."`
-	Check     checkCmd     `cmd:"" help:"Prove the invariants of a system at rest: nothing oversold, charged twice, or left reserved."`
-	Engine    engineCmd    `cmd:"" help:"Verify or repair the embedded engine's files, with the worker stopped."`
-	Data      dataCmd      `cmd:"" help:"Verify or repair all that is in a data directory: the engine's, the local AWS endpoint's and the simulators' files."`
-	LocalAWS  localAWSCmd  `cmd:"" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB, STS."`
-	Payment   paymentCmd   `cmd:"" help:"Run the payment simulator."`
-	Carrier   carrierCmd   `cmd:"" help:"Run the carrier simulator."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Dev    devCmd    `cmd:"" group:"run" help:"${dev_help}"`
+	Worker workerCmd `cmd:"" group:"run" help:"Run sagas from the order queue, with the API and the console."`
+	Setup  setupCmd  `cmd:"" group:"run" help:"Create missing queues, topics and tables."`
 
-	Completion kongcompletion.Completion `cmd:"" help:"Say how a shell (bash, zsh, fish) completes commands and flags."`
+	Saga     sagaCmd     `cmd:"" group:"operate" help:"Read sagas and act on them."`
+	DLQ      dlqCmd      `cmd:"" group:"operate" name:"dlq" help:"Read, redrive and delete dead letters."`
+	Stock    stockCmd    `cmd:"" group:"operate" help:"Read and count stock."`
+	Customer customerCmd `cmd:"" group:"operate" help:"Erase customers' personal data."`
+	Health   healthCmd   `cmd:"" group:"operate" help:"Exit 0 if the worker is ready. For container health checks."`
+
+	Check     checkCmd     `cmd:"" group:"verify" help:"${check_help}"`
+	Reconcile reconcileCmd `cmd:"" group:"verify" help:"${reconcile_help}"`
+	Engine    engineCmd    `cmd:"" group:"verify" help:"Verify or repair the embedded engine's files only."`
+	Data      dataCmd      `cmd:"" group:"verify" help:"Verify or repair all files in --data-dir: engine, local AWS and simulators."`
+	Load      loadCmd      `cmd:"" group:"verify" help:"Generate orders against a running system and measure latency and outcomes."`
+	Bench     benchCmd     `cmd:"" group:"verify" help:"Benchmark one engine by itself: empty sagas, then order sagas."`
+
+	LocalAWS localAWSCmd `cmd:"" group:"simulate" name:"local-aws" help:"Run the local AWS endpoint: SQS, SNS, DynamoDB and STS."`
+	Payment  paymentCmd  `cmd:"" group:"simulate" help:"Run the payment simulator."`
+	Carrier  carrierCmd  `cmd:"" group:"simulate" help:"Run the carrier simulator."`
+
+	Order      orderCmd                  `cmd:"" group:"other" help:"Convert the orders of other shop systems."`
+	Version    versionCmd                `cmd:"" group:"other" help:"Print the version."`
+	Completion kongcompletion.Completion `cmd:"" group:"other" help:"Print the shell completion script (bash, zsh or fish)."`
 }
 
-// env is what commands get from outside.
+// env is what a command uses of its process.
 type env struct {
 	ctx    context.Context //nolint:containedctx // kong passes values, not contexts
 	out    io.Writer
@@ -56,10 +59,25 @@ type env struct {
 	logger zerolog.Logger
 }
 
-// exited is how kong's own exits (--help) end run.
+// exited is the panic value with which kong's own exits, such as --help, end run.
 type exited int
 
-// run is main without the process: it returns the exit status.
+// newKong returns the parser of the command line into c.
+func newKong(c *cli, stdout, stderr io.Writer) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("ordersaga"),
+		kong.Description("Durable order sagas on SQS, DynamoDB and SNS. Every flag can also be set in the environment."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.DefaultEnvars("ORDERSAGA"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.ExplicitGroups(helpGroups()), helpTexts(),
+		kong.PostBuild(func(k *kong.Kong) error {
+			k.Model.HelpFlag.Help = "Show help."
+			return nil
+		}),
+	)
+}
+
+// run executes the command line and returns the process's exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -71,11 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		}
 	}()
 	var c cli
-	parser, err := kong.New(&c,
-		kong.Name("ordersaga"), kong.Description("Order sagas on SQS, DynamoDB and SNS, with compensation. Flags can be set as ORDERSAGA_… in the environment."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.DefaultEnvars("ORDERSAGA"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
+	parser, err := newKong(&c, stdout, stderr)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "ordersaga:", err)
 		return 1
@@ -94,8 +108,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	return 0
 }
 
-// traced runs f, which takes long, with its traces exported if the environment
-// says where to.
+// traced runs f and exports its traces if the environment configures an
+// exporter (OTEL_EXPORTER_OTLP_ENDPOINT).
 func (e env) traced(service string, f func() error) (err error) {
 	stop, err := otlp.Start(e.ctx, service, e.logger)
 	if err != nil {
@@ -105,7 +119,7 @@ func (e env) traced(service string, f func() error) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 5*time.Second)
 	defer cancel()
 	if err := stop(ctx); err != nil {
-		e.logger.Warn().Err(err).Msg("the last traces were not exported")
+		e.logger.Warn().Err(err).Msg("export of the last traces failed")
 	}
 	return err
 }
@@ -117,7 +131,7 @@ func (c cli) logger(w io.Writer) zerolog.Logger {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}
 	}
 	level, err := zerolog.ParseLevel(c.LogLevel)
-	if err != nil { // kong has checked it
+	if err != nil { // cannot happen: kong validates the flag
 		level = zerolog.InfoLevel
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
@@ -136,15 +150,15 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// listenLoopback refuses addresses that others can reach: the local endpoint
-// and the simulators know no passwords.
+// listenLoopback rejects addresses that other hosts can reach, unless anywhere
+// is set: the local AWS endpoint and the simulators have no authentication.
 func listenLoopback(ctx context.Context, address string, anywhere bool) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	if !anywhere && !httpserve.IsLoopback(host) {
-		return nil, fmt.Errorf("listen on %s: only loopback addresses are allowed without --anywhere, for nothing here asks for a password", address)
+		return nil, fmt.Errorf("listen on %s: not a loopback address; set --anywhere to allow it, without authentication", address)
 	}
 	return listen(ctx, address)
 }
@@ -154,7 +168,7 @@ type versionCmd struct{}
 func (versionCmd) Run(e env) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return errors.New("this binary has no build information")
+		return errors.New("print the version: this binary has no build information")
 	}
 	revision := ""
 	for _, s := range info.Settings {

@@ -10,19 +10,20 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 )
 
+// customerCmd erases personal data through the API.
 type customerCmd struct {
-	Forget customerForgetCmd `cmd:"" help:"Erase name, address and customer id from a customer's orders that have ended. It cannot be taken back."`
+	Forget customerForgetCmd `cmd:"" help:"Erase name, address and customer id from a customer's ended orders. This cannot be undone."`
 }
 
 type customerForgetCmd struct {
-	remote
-	said
+	apiFlags
+	noteFlags
 
-	ID string `arg:"" help:"The customer's id."`
+	ID string `arg:"" help:"Customer id."`
 }
 
-// Run says what was erased. It is an error if something is left: a script must
-// not take it for done.
+// Run prints what was erased. It returns an error if anything is left, so that a
+// script does not treat it as done.
 func (c customerForgetCmd) Run(e env) error {
 	var out api.Forgotten
 	if err := c.call(e, http.MethodPost, "/v1/customers/"+url.PathEscape(c.ID)+"/forget", c.body(), &out); err != nil {
@@ -32,14 +33,14 @@ func (c customerForgetCmd) Run(e env) error {
 		if err := printJSON(e.out, out); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(e.out, "%d orders erased, %d dead letters deleted, %d orders open\n", out.Erased, out.Letters, len(out.Open)); err != nil {
+	} else if _, err := fmt.Fprintf(e.out, "erased %d orders, deleted %d dead letters, %d orders still open\n", out.Erased, out.Letters, len(out.Open)); err != nil {
 		return err
 	}
 	switch {
 	case len(out.Open) > 0:
-		return fmt.Errorf("not erased, for they have not ended: %s; repeat this when they have", strings.Join(out.Open, ", "))
+		return fmt.Errorf("orders that have not ended were not erased: %s; repeat the command when they have ended", strings.Join(out.Open, ", "))
 	case !out.Complete:
-		return errors.New("there was no time for all of them; repeat this")
+		return errors.New("the time limit was reached before all orders were erased; repeat the command")
 	}
 	return nil
 }

@@ -13,10 +13,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// dataCmd looks after all files of a data directory while nobody uses them.
+// dataCmd verifies and repairs all files of a data directory. No process may use
+// the directory meanwhile.
 type dataCmd struct {
-	Verify dataVerifyCmd `cmd:"" help:"Read everything and say what is there and what is damaged. Status 0: all of it can be started with."`
-	Repair dataRepairCmd `cmd:"" help:"Save what can be saved of what is damaged, and say what is lost. Copies the files as they were beside it first."`
+	Verify dataVerifyCmd `cmd:"" help:"Read all files in --data-dir and report damage: engine, local AWS, simulators. Exit 0 if all of them can start."`
+	Repair dataRepairCmd `cmd:"" help:"Repair damaged files in --data-dir as far as possible and report what is lost. Backs up the files first."`
 }
 
 type dataVerifyCmd struct{ engineDir }
@@ -24,10 +25,10 @@ type dataVerifyCmd struct{ engineDir }
 func (c dataVerifyCmd) Run(e env) error {
 	return c.each(engineVerifyCmd(c).Run, e, journal.Verify, func(r journal.Report) (string, error) {
 		if r.Intact() {
-			return "OK: nothing acknowledged is missing.", nil
+			return "OK: no acknowledged change is missing.", nil
 		}
 		return fmt.Sprintf("Lost: %d bytes.", r.LostBytes),
-			fmt.Errorf("it is damaged: `ordersaga data repair --data-dir %s` saves the rest; it needs %d bytes of room beside it at most", c.DataDir, r.MaxRepairBytes())
+			fmt.Errorf("damaged: `ordersaga data repair --data-dir %s` recovers the rest; it needs up to %d bytes of free disk space", c.DataDir, r.MaxRepairBytes())
 	})
 }
 
@@ -37,18 +38,22 @@ func (c dataRepairCmd) Run(e env) error {
 	return c.each(engineRepairCmd(c).Run, e, journal.Repair, func(r journal.Report) (string, error) {
 		text := "Nothing to repair."
 		if r.Backup != "" {
-			text = fmt.Sprintf("Repaired. The files as they were are in %s.", r.Backup)
+			text = fmt.Sprintf("Repaired. The original files are in %s.", r.Backup)
 		}
 		if !r.Intact() {
-			text += fmt.Sprintf(" Lost: %d bytes; what they had changed is as it was before. `ordersaga check` tells whether the books still agree.", r.LostBytes)
+			text += fmt.Sprintf(" Lost: %d bytes; the changes in them are undone. Run `ordersaga check` to see whether the records still agree.", r.LostBytes)
 		}
 		return text, nil
 	})
 }
 
-// each looks at the engine's folder, if it is there, and at each of the others,
-// and joins what is wrong with them.
-func (d engineDir) each(engine func(env) error, e env, look func(dir string) (journal.Report, error), say func(journal.Report) (string, error)) error {
+// each runs engine on the engine's directory, if it exists, and inspect on each
+// of the other directories. summarize returns the last line of a directory's
+// output, and an error if the directory is damaged. each joins all errors.
+func (d engineDir) each(
+	engine func(env) error, e env,
+	inspect func(dir string) (journal.Report, error), summarize func(journal.Report) (string, error),
+) error {
 	var errs []error
 	found := false
 	if _, err := d.path(); err == nil {
@@ -61,24 +66,24 @@ func (d engineDir) each(engine func(env) error, e env, look func(dir string) (jo
 			continue
 		}
 		found = true
-		r, err := look(dir)
+		r, err := inspect(dir)
 		if err == nil || r.Backup != "" {
 			var b strings.Builder
 			fmt.Fprintf(&b, "\n%s: %d files, %d records\n", dir, len(r.Files), r.Records)
 			for _, damage := range r.Damage {
 				printDamage(&b, damage)
 			}
-			text, bad := say(r)
+			text, damaged := summarize(r)
 			fmt.Fprintln(&b, text)
-			_, written := io.WriteString(e.out, b.String())
-			err = errors.Join(err, bad, written)
+			_, writeErr := io.WriteString(e.out, b.String())
+			err = errors.Join(err, damaged, writeErr)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", dir, err))
 		}
 	}
 	if !found {
-		return fmt.Errorf("--data-dir %s: nothing has kept state there", d.DataDir)
+		return fmt.Errorf("--data-dir %s: the directory has no state", d.DataDir)
 	}
 	return errors.Join(errs...)
 }

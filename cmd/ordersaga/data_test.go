@@ -22,8 +22,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// kept fills a data directory with a bit of everything.
-func kept(t *testing.T, data string) {
+// fillDataDir writes some state of every kind to a data directory.
+func fillDataDir(t *testing.T, data string) {
 	t.Helper()
 	e, err := embedded.Open(embedded.Options{Dir: filepath.Join(data, "engine"), Logger: zerolog.Nop()})
 	if err != nil {
@@ -45,7 +45,7 @@ func kept(t *testing.T, data string) {
 		r.Header.Set("Idempotency-Key", fmt.Sprint("k", n))
 		w := httptest.NewRecorder()
 		if p.Handler().ServeHTTP(w, r); w.Code != http.StatusOK && w.Code != http.StatusCreated {
-			t.Fatal(w.Code, w.Body)
+			t.Fatalf("charge %d: status %d, %s", n, w.Code, w.Body)
 		}
 	}
 	if err := p.Close(); err != nil {
@@ -65,8 +65,8 @@ func kept(t *testing.T, data string) {
 	}
 }
 
-// opens starts what has kept a folder, and ends it again.
-func opens(t *testing.T, data, folder string) error {
+// openFolder starts the process that owns the folder and stops it again.
+func openFolder(t *testing.T, data, folder string) error {
 	t.Helper()
 	switch folder {
 	case "carrier":
@@ -76,39 +76,39 @@ func opens(t *testing.T, data, folder string) error {
 		}
 		return err
 	case "payment":
-		return starts(t, func(ctx context.Context, l net.Listener) error {
+		return startAndStop(t, func(ctx context.Context, l net.Listener) error {
 			return devenv.Payment{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
 		})
 	default:
-		return starts(t, func(ctx context.Context, l net.Listener) error {
+		return startAndStop(t, func(ctx context.Context, l net.Listener) error {
 			return devenv.LocalAWS{DataDir: data, Listener: l, Logger: zerolog.Nop()}.Run(ctx)
 		})
 	}
 }
 
-func starts(t *testing.T, run func(context.Context, net.Listener) error) error {
+func startAndStop(t *testing.T, run func(context.Context, net.Listener) error) error {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // it opens what it has kept, and ends
+	cancel() // run opens its state and returns
 	return run(ctx, l)
 }
 
-func TestDataVerifyAndRepair(t *testing.T) {
+func TestDataRepairMakesDamagedFilesUsable(t *testing.T) {
 	data := t.TempDir()
-	ordersaga := func(status int, say string, args ...string) {
+	ordersaga := func(status int, want string, args ...string) {
 		t.Helper()
 		var out strings.Builder
 		got := run(t.Context(), append(args, "--data-dir", data), &out, &out)
-		if got != status || !strings.Contains(out.String(), say) {
-			t.Errorf("%v: status %d, want %d saying %q:\n%s", args, got, status, say, out.String())
+		if got != status || !strings.Contains(out.String(), want) {
+			t.Errorf("%v: status %d, want %d and %q:\n%s", args, got, status, want, out.String())
 		}
 	}
-	ordersaga(1, "nothing has kept state there", "data", "verify")
-	kept(t, data)
+	ordersaga(1, "the directory has no state", "data", "verify")
+	fillDataDir(t, data)
 	ordersaga(0, filepath.Join(data, "carrier")+": 1 files, 5 records\nOK", "data", "verify")
 	ordersaga(0, "Engine state in "+filepath.Join(data, "engine"), "data", "verify")
 	ordersaga(0, "Nothing to repair.", "data", "repair")
@@ -122,14 +122,14 @@ func TestDataVerifyAndRepair(t *testing.T) {
 		if err := os.WriteFile(log, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := opens(t, data, folder); err == nil || folder != "carrier" && !strings.Contains(err.Error(), "ordersaga data repair --data-dir "+data) {
-			t.Errorf("%s: start says %v", folder, err)
+		if err := openFolder(t, data, folder); err == nil || folder != "carrier" && !strings.Contains(err.Error(), "ordersaga data repair --data-dir "+data) {
+			t.Errorf("start on damaged %s: error %v, want one that names data repair", folder, err)
 		}
-		ordersaga(1, filepath.Join(data, folder)+": it is damaged", "data", "verify")
-		ordersaga(0, "Repaired. The files as they were are in "+filepath.Join(data, folder)+".damaged-", "data", "repair")
+		ordersaga(1, filepath.Join(data, folder)+": damaged", "data", "verify")
+		ordersaga(0, "Repaired. The original files are in "+filepath.Join(data, folder)+".damaged-", "data", "repair")
 		ordersaga(0, "OK", "data", "verify")
-		if err := opens(t, data, folder); err != nil {
-			t.Errorf("%s: after the repair: %v", folder, err)
+		if err := openFolder(t, data, folder); err != nil {
+			t.Errorf("start on repaired %s: %v", folder, err)
 		}
 	}
 	ordersaga(0, filepath.Join(data, "carrier")+": 2 files, ", "data", "verify")

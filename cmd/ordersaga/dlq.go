@@ -13,36 +13,37 @@ import (
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 )
 
+// dlqCmd reads, redrives and deletes dead letters through the API.
 type dlqCmd struct {
 	List    dlqListCmd    `cmd:"" help:"List dead letters with their reasons."`
-	Show    dlqShowCmd    `cmd:"" help:"Show the body of one."`
-	Redrive dlqRedriveCmd `cmd:"" help:"Put one back into its queue, or all."`
-	Delete  dlqDeleteCmd  `cmd:"" help:"Forget one for good, when what it asks for was done by hand, or must not be."`
+	Show    dlqShowCmd    `cmd:"" help:"Show the body of a dead letter."`
+	Redrive dlqRedriveCmd `cmd:"" help:"Send a dead letter, or all with --all, back to its source queue."`
+	Delete  dlqDeleteCmd  `cmd:"" help:"Delete a dead letter permanently. Its message is then never processed."`
 }
 
-// queued names a queue.
-type queued struct {
-	remote
+// sourceQueueFlag names the queue whose dead letters a command is about.
+type sourceQueueFlag struct {
+	apiFlags
 
-	Queue string `default:"OrderProcessingQueue" enum:"OrderProcessingQueue,CarrierRequestsQueue,CarrierAnswersQueue" help:"The queue that the letters come from: ${enum}."`
+	Queue string `default:"OrderProcessingQueue" enum:"OrderProcessingQueue,CarrierRequestsQueue,CarrierAnswersQueue" help:"Source queue of the dead letters: ${enum}."`
 }
 
-func (q queued) at() string { return "/v1/dead-letters/" + q.Queue }
+func (f sourceQueueFlag) path() string { return "/v1/dead-letters/" + f.Queue }
 
-func (q queued) letters(e env, limit int) (letters []deadletter.Letter, err error) {
+func (f sourceQueueFlag) list(e env, limit int) ([]deadletter.Letter, error) {
 	var page struct{ Letters []deadletter.Letter }
-	err = q.call(e, http.MethodGet, q.at()+"?limit="+strconv.Itoa(limit), nil, &page)
+	err := f.call(e, http.MethodGet, f.path()+"?limit="+strconv.Itoa(limit), nil, &page)
 	return page.Letters, err
 }
 
 type dlqListCmd struct {
-	queued
+	sourceQueueFlag
 
-	Limit int `default:"20" help:"At most so many, 1 to 100."`
+	Limit int `default:"20" env:"ORDERSAGA_DLQ_LIMIT,ORDERSAGA_LIMIT" help:"Maximum number of dead letters, 1 to 100."`
 }
 
 func (c dlqListCmd) Run(e env) error {
-	letters, err := c.letters(e, c.Limit)
+	letters, err := c.list(e, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -54,13 +55,13 @@ func (c dlqListCmd) Run(e env) error {
 }
 
 type dlqShowCmd struct {
-	queued
+	sourceQueueFlag
 
-	ID string `arg:"" help:"The letter's id."`
+	ID string `arg:"" help:"Message id of the dead letter."`
 }
 
 func (c dlqShowCmd) Run(e env) error {
-	letters, err := c.letters(e, 100)
+	letters, err := c.list(e, 100)
 	if err != nil {
 		return err
 	}
@@ -73,32 +74,32 @@ func (c dlqShowCmd) Run(e env) error {
 			return err
 		}
 	}
-	return fmt.Errorf("letter %s of %s: %w", c.ID, c.Queue, deadletter.ErrNotFound)
+	return fmt.Errorf("dead letter %s of %s: %w", c.ID, c.Queue, deadletter.ErrNotFound)
 }
 
 type dlqDeleteCmd struct {
-	queued
-	said
+	sourceQueueFlag
+	noteFlags
 
-	ID string `arg:"" help:"The letter's id."`
+	ID string `arg:"" help:"Message id of the dead letter."`
 }
 
 func (c dlqDeleteCmd) Run(e env) error {
-	return c.call(e, http.MethodDelete, c.at()+"/"+url.PathEscape(c.ID)+"?"+c.query(), nil, nil)
+	return c.call(e, http.MethodDelete, c.path()+"/"+url.PathEscape(c.ID)+"?"+c.query(), nil, nil)
 }
 
 type dlqRedriveCmd struct {
-	queued
+	sourceQueueFlag
 
-	ID   string  `arg:"" optional:"" help:"The letter's id."`
-	All  bool    `help:"All that are there now."`
-	Body string  `type:"existingfile" placeholder:"FILE" help:"What to put back instead."`
-	Rate float64 `default:"10" help:"With --all: at most so many a second, 1 to 1000."`
+	ID   string  `arg:"" optional:"" help:"Message id of the dead letter."`
+	All  bool    `help:"Redrive every dead letter in the DLQ."`
+	Body string  `type:"existingfile" placeholder:"FILE" help:"Send the content of this file instead of the dead letter's body."`
+	Rate float64 `default:"10" env:"ORDERSAGA_REDRIVE_RATE" help:"Maximum messages per second with --all, 1 to 1000."`
 }
 
 func (c dlqRedriveCmd) Run(e env) error {
 	if (c.ID == "") != c.All || c.All && c.Body != "" {
-		return errors.New("name either one letter, with or without --body, or --all")
+		return errors.New("give either the id of one dead letter, optionally with --body, or --all")
 	}
 	if !c.All {
 		in := map[string]string{}
@@ -109,22 +110,31 @@ func (c dlqRedriveCmd) Run(e env) error {
 			}
 			in["body"] = string(b)
 		}
-		return c.call(e, http.MethodPost, c.at()+"/"+url.PathEscape(c.ID)+"/redrive", in, nil)
+		return c.call(e, http.MethodPost, c.path()+"/"+url.PathEscape(c.ID)+"/redrive", in, nil)
 	}
 	if math.IsNaN(c.Rate) || c.Rate < 1 || c.Rate > 1000 {
-		return fmt.Errorf("--rate: is %v, must be from 1 to 1000", c.Rate)
+		return fmt.Errorf("--rate must be 1 to 1000, is %v", c.Rate)
 	}
+	return c.redriveAll(e)
+}
+
+// redriveAll repeats the API's call, which has a time limit, until the DLQ is
+// empty.
+func (c dlqRedriveCmd) redriveAll(e env) error {
+	const callSeconds = 20 // the API's time limit of one call
+	path := c.path() + "/redrive?rate=" + strconv.FormatFloat(c.Rate, 'g', -1, 64)
 	total := 0
 	for {
 		var out struct{ Redriven int }
-		if err := c.call(e, http.MethodPost, c.at()+"/redrive?rate="+strconv.FormatFloat(c.Rate, 'g', -1, 64), nil, &out); err != nil {
+		if err := c.call(e, http.MethodPost, path, nil, &out); err != nil {
 			return err
 		}
-		if total += out.Redriven; float64(out.Redriven) < c.Rate*20 { // it did not run into its time limit
+		total += out.Redriven
+		if float64(out.Redriven) < c.Rate*callSeconds {
 			break
 		}
-		_, _ = fmt.Fprintf(e.err, "%d put back, going on\n", total) // it is for looking at
+		_, _ = fmt.Fprintf(e.err, "redriven %d dead letters so far\n", total) // progress only
 	}
-	_, err := fmt.Fprintf(e.out, "%d put back\n", total)
+	_, err := fmt.Fprintf(e.out, "redriven %d dead letters\n", total)
 	return err
 }

@@ -14,20 +14,21 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// engineCmd looks after the embedded engine's files while nobody uses them.
+// engineCmd verifies and repairs the embedded engine's files. The worker must be
+// stopped.
 type engineCmd struct {
-	Verify engineVerifyCmd `cmd:"" help:"Read all of the embedded engine's state and say what is there and what is damaged. Status 0: a worker can start with it."`
-	Repair engineRepairCmd `cmd:"" help:"Save what can be saved of damaged state, and say what is lost. Copies the files as they were beside it first."`
+	Verify engineVerifyCmd `cmd:"" help:"Read the embedded engine's files only, list the sagas and report damage. Exit 0 if a worker can start. See also data verify."`
+	Repair engineRepairCmd `cmd:"" help:"Repair the embedded engine's files as far as possible and report what is lost. Backs up the files first. See also data repair."`
 }
 
 type engineDir struct {
-	DataDir string `default:".ordersaga" help:"Where state is kept, by a worker that is not running." type:"path"`
+	DataDir string `default:".ordersaga" help:"Data directory of a stopped worker." type:"path"`
 }
 
 func (d engineDir) path() (string, error) {
 	dir := filepath.Join(d.DataDir, "engine")
 	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("--data-dir %s: no embedded engine has kept state there: %w", d.DataDir, err)
+		return "", fmt.Errorf("--data-dir %s: no state of an embedded engine: %w", d.DataDir, err)
 	}
 	return dir, nil
 }
@@ -46,7 +47,7 @@ func (c engineVerifyCmd) Run(e env) error {
 	if err := printReport(e.out, dir, r); err != nil || r.Intact() {
 		return err
 	}
-	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` saves what is listed above; it needs %d bytes of room beside it at most", dir, c.DataDir, r.MaxRepairBytes())
+	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` recovers what is listed above; it needs up to %d bytes of free disk space", dir, c.DataDir, r.MaxRepairBytes())
 }
 
 type engineRepairCmd struct{ engineDir }
@@ -65,10 +66,10 @@ func (c engineRepairCmd) Run(e env) error {
 	}
 	text := "Nothing to repair.\n"
 	if r.Backup != "" {
-		text = fmt.Sprintf("Repaired. The files as they were are in %s.\n", r.Backup)
+		text = fmt.Sprintf("Repaired. The original files are in %s.\n", r.Backup)
 	}
 	if !r.Intact() {
-		text += "Start the worker, then `ordersaga reconcile`: it starts accepted orders again that have no saga, and reports what does not fit.\n"
+		text += "Start the worker, then run `ordersaga reconcile`: it restarts accepted orders that have no saga and reports inconsistencies.\n"
 	}
 	_, err = io.WriteString(e.out, text)
 	return err
@@ -78,31 +79,31 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Engine state in %s\n\n", dir)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "file\tformat\tbytes\tbatches\trecords\t") // to memory, here and below
+	_, _ = fmt.Fprintln(w, "file\tformat\tbytes\tbatches\trecords\t") // to memory: cannot fail, here and below
 	for _, f := range r.Files {
 		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t\n", f.Name, f.Version, f.Bytes, f.Batches, f.Records)
 	}
 	_ = w.Flush()
-	fmt.Fprintf(&b, "\nSagas: %d live, of which %d wait; %d ended.\n", r.Live, r.Waiting, r.Ended)
+	fmt.Fprintf(&b, "\nSagas: %d in progress, %d of them waiting; %d ended.\n", r.Live, r.Waiting, r.Ended)
 	if a := r.Archive; a.Bytes > 0 {
 		fmt.Fprintf(&b, "Archive of ended sagas: %d bytes, %d sagas.\n", a.Bytes, a.Sagas)
 		if a.Damage != "" {
-			fmt.Fprintf(&b, "DAMAGED: %s. Only the histories of ended sagas are in it.\n", a.Damage)
+			fmt.Fprintf(&b, "DAMAGED: %s. It holds only the histories of ended sagas.\n", a.Damage)
 		}
 	}
 	for _, d := range r.Damage {
 		printDamage(&b, d)
 	}
 	if slices.ContainsFunc(r.Damage, func(d journal.Damage) bool { return !d.Torn }) {
-		fmt.Fprintf(&b, "\nLost: %d bytes, and at least %d changes that were in a log.\n", r.LostBytes, r.LostRecords)
-		printIDs(&b, "Taken back to before the damage", r.Behind)
-		printIDs(&b, "Gone", r.Gone)
-		printIDs(&b, "Possibly behind, the last change being lost", r.Named)
+		fmt.Fprintf(&b, "\nLost: %d bytes, with at least %d logged changes.\n", r.LostBytes, r.LostRecords)
+		printIDs(&b, "Sagas restored to a state before the damage", r.Behind)
+		printIDs(&b, "Lost sagas", r.Gone)
+		printIDs(&b, "Sagas that may lack their last change", r.Named)
 		if len(r.Behind)+len(r.Gone)+len(r.Named) == 0 {
-			fmt.Fprintln(&b, "No saga can be named; any may lack its last change, or be gone.")
+			fmt.Fprintln(&b, "The affected sagas are unknown: any saga may lack its last change, or be lost.")
 		}
 	} else if r.Intact() {
-		fmt.Fprintln(&b, "OK: nothing acknowledged is missing.")
+		fmt.Fprintln(&b, "OK: no acknowledged change is missing.")
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
@@ -111,13 +112,13 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 func printDamage(b *strings.Builder, d journal.Damage) {
 	kind := "DAMAGED"
 	if d.Torn {
-		kind = "Torn end, of a write before a crash that was never acknowledged"
+		kind = "Torn end of a write that a crash interrupted and that was never acknowledged"
 	}
 	fmt.Fprintf(b, "%s: %s, %d bytes at byte %d: %s\n", kind, filepath.Base(d.File), d.Length, d.Offset, d.Reason)
 }
 
-func printIDs(b *strings.Builder, what string, ids []string) {
+func printIDs(b *strings.Builder, title string, ids []string) {
 	if len(ids) > 0 {
-		fmt.Fprintf(b, "%s: %d sagas\n  %s\n", what, len(ids), strings.Join(ids, "\n  "))
+		fmt.Fprintf(b, "%s: %d\n  %s\n", title, len(ids), strings.Join(ids, "\n  "))
 	}
 }

@@ -15,15 +15,15 @@ import (
 
 func TestEngineVerifyAndRepair(t *testing.T) {
 	data := t.TempDir()
-	ordersaga := func(status int, say string, args ...string) {
+	ordersaga := func(status int, want string, args ...string) {
 		t.Helper()
 		var out strings.Builder
 		got := run(t.Context(), append(args, "--data-dir", data), &out, &out)
-		if got != status || !strings.Contains(out.String(), say) {
-			t.Errorf("%v: status %d, want %d saying %q:\n%s", args, got, status, say, out.String())
+		if got != status || !strings.Contains(out.String(), want) {
+			t.Errorf("%v: status %d, want %d and %q:\n%s", args, got, status, want, out.String())
 		}
 	}
-	ordersaga(1, "no embedded engine has kept state there", "engine", "verify")
+	ordersaga(1, "no state of an embedded engine", "engine", "verify")
 
 	e, err := embedded.Open(embedded.Options{Dir: filepath.Join(data, "engine"), Logger: zerolog.Nop()})
 	if err != nil {
@@ -39,7 +39,7 @@ func TestEngineVerifyAndRepair(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	ordersaga(0, "3 live", "engine", "verify")
+	ordersaga(0, "3 in progress", "engine", "verify")
 	ordersaga(0, "Nothing to repair", "engine", "repair")
 
 	log := filepath.Join(data, "engine", "log-0000000000000001")
@@ -52,7 +52,7 @@ func TestEngineVerifyAndRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	ordersaga(1, "DAMAGED: log-0000000000000001", "engine", "verify")
-	ordersaga(1, fmt.Sprintf("it needs %d bytes of room", 2*len(b)), "engine", "verify")
-	ordersaga(0, "Gone: 1 sagas\n  o-2\n", "engine", "repair")
-	ordersaga(0, "2 live", "engine", "verify")
+	ordersaga(1, fmt.Sprintf("it needs up to %d bytes of free disk space", 2*len(b)), "engine", "verify")
+	ordersaga(0, "Lost sagas: 1\n  o-2\n", "engine", "repair")
+	ordersaga(0, "2 in progress", "engine", "verify")
 }

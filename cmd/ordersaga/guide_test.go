@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -142,7 +141,7 @@ func follow(t *testing.T, script string) guided {
 // ordersaga: every command is one of ours, with flags that it has.
 func (g guided) ordersaga(t *testing.T) {
 	for _, c := range g.of(t, "ordersaga") {
-		parser, err := kong.New(&cli{}, kong.Name("ordersaga"), kong.Writers(io.Discard, io.Discard))
+		parser, err := newKong(&cli{}, io.Discard, io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestHealthOfAny: an image asks the server that it is, and takes its word.
-func TestHealthOfAny(t *testing.T) {
+// TestHealthAutoDetect checks that the first server that listens decides.
+func TestHealthAutoDetect(t *testing.T) {
 	serve := func(status int) healthCmd {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		t.Cleanup(s.Close)
@@ -15,18 +15,19 @@ func TestHealthOfAny(t *testing.T) {
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	nobody, well, ill := healthCmd{API: gone.URL}, serve(http.StatusNoContent), serve(http.StatusServiceUnavailable)
+	absent := healthCmd{API: gone.URL}
+	healthy, unhealthy := serve(http.StatusNoContent), serve(http.StatusServiceUnavailable)
 	for name, c := range map[string]struct {
 		servers []healthCmd
-		well    bool
+		healthy bool
 	}{
-		"the first":  {[]healthCmd{well, ill}, true},
-		"the second": {[]healthCmd{nobody, well}, true},
-		"one is ill": {[]healthCmd{nobody, ill, well}, false},
-		"nobody":     {[]healthCmd{nobody, nobody}, false},
+		"first is healthy":            {[]healthCmd{healthy, unhealthy}, true},
+		"only the second listens":     {[]healthCmd{absent, healthy}, true},
+		"first listener is unhealthy": {[]healthCmd{absent, unhealthy, healthy}, false},
+		"none listens":                {[]healthCmd{absent, absent}, false},
 	} {
-		if err := healthOfFirst(env{ctx: t.Context()}, c.servers); (err == nil) != c.well {
-			t.Errorf("%s: %v", name, err)
+		if err := checkFirstListening(env{ctx: t.Context()}, c.servers); (err == nil) != c.healthy {
+			t.Errorf("%s: error %v, want healthy = %t", name, err, c.healthy)
 		}
 	}
 }

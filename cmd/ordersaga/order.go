@@ -11,56 +11,56 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// orderCmd works on orders without a system.
+// orderCmd converts orders. It needs no running system.
 type orderCmd struct {
-	Convert orderConvertCmd `cmd:"" help:"Turn a shop's order into an OrderPlaced event, on standard output."`
+	Convert orderConvertCmd `cmd:"" help:"Convert an order of another shop system to an OrderPlaced event on standard output."`
 }
 
 type orderConvertCmd struct {
-	From         string       `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" help:"Whose order it is: ${enum}."`
-	PaymentToken string       `help:"The payment provider's token, where the shop's order has none."`
-	CustomerID   string       `name:"customer-id" help:"Of a guest, who has none in the shop."`
-	SKU          []skuMapping `name:"sku" sep:"none" placeholder:"THEIRS=OURS" help:"Our SKU for one of the shop's that has other characters than ours may have."`
-	LeaveOut     []string     `placeholder:"FIELD" help:"Do without this field, such as line_items[].properties, although it could change what is shipped."`
-	Output       string       `short:"o" default:"table" enum:"table,json" help:"table writes the event in a line, and notes on standard error; json writes the order and the notes in one document."`
-	File         string       `arg:"" default:"-" help:"One order in the shop's JSON; - is standard input."`
+	From         string       `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" help:"Shop system of the order: ${enum}."`
+	PaymentToken string       `help:"Token of the payment provider, if the shop's order has none."`
+	CustomerID   string       `name:"customer-id" help:"Customer id, if the order is a guest's and has none."`
+	SKU          []skuMapping `name:"sku" sep:"none" placeholder:"THEIRS=OURS" env:"ORDERSAGA_CONVERT_SKU" help:"${convert_sku_help}"`
+	LeaveOut     []string     `placeholder:"FIELD" help:"Ignore this field, such as line_items[].properties, even if it may change what is shipped."`
+	Output       string       `short:"o" default:"table" enum:"table,json" help:"table: the event on one line, notes on standard error. json: order and notes in one document."`
+	File         string       `arg:"" default:"-" help:"File with one order in the shop's JSON. -: standard input."`
 }
 
-// skuMapping is THEIRS=OURS. Theirs may have a = in it, ours cannot.
+// skuMapping is THEIRS=OURS. Theirs may contain =, ours cannot.
 type skuMapping struct{ theirs, ours string }
 
-// UnmarshalText makes one of a flag's value.
+// UnmarshalText implements encoding.TextUnmarshaler.
 func (m *skuMapping) UnmarshalText(text []byte) error {
 	s := string(text)
 	i := strings.LastIndexByte(s, '=')
 	if i < 1 || !order.ValidID(s[i+1:]) {
-		return fmt.Errorf("%.200q must be THEIRS=OURS, where the shop's SKU is not empty, and ours %s", s, order.IDRule)
+		return fmt.Errorf("%.200q must be THEIRS=OURS: the shop's SKU must not be empty, and ours %s", s, order.IDRule)
 	}
-	*m = skuMapping{s[:i], s[i+1:]}
+	*m = skuMapping{theirs: s[:i], ours: s[i+1:]}
 	return nil
 }
 
-// skus are ours by the shop's.
-func (c orderConvertCmd) skus() (map[string]string, error) {
+// skuMap returns our SKU for each of the shop's.
+func (c orderConvertCmd) skuMap() (map[string]string, error) {
 	all := make(map[string]string, len(c.SKU))
 	for _, m := range c.SKU {
-		ours, twice := all[m.theirs]
-		if twice && ours != m.ours {
-			return nil, fmt.Errorf("convert %s: --sku gives %.100q as %s and as %s; give one of them", c.File, m.theirs, ours, m.ours)
+		ours, exists := all[m.theirs]
+		if exists && ours != m.ours {
+			return nil, fmt.Errorf("convert %s: --sku maps %.100q to both %s and %s; give one of them", c.File, m.theirs, ours, m.ours)
 		}
 		all[m.theirs] = m.ours
 	}
 	return all, nil
 }
 
-// converted is the answer in JSON.
-type converted struct {
-	Order *order.Order    `json:"order"` // null if it is refused
+// conversion is the output in JSON.
+type conversion struct {
+	Order *order.Order    `json:"order"` // null if the order was rejected
 	Notes []importer.Note `json:"notes"`
 }
 
 func (c orderConvertCmd) Run(e env) error {
-	skus, err := c.skus()
+	skus, err := c.skuMap()
 	if err != nil {
 		return err
 	}
@@ -71,23 +71,23 @@ func (c orderConvertCmd) Run(e env) error {
 	o, notes, err := importer.Convert(c.From, raw, importer.Options{
 		PaymentToken: c.PaymentToken, CustomerID: c.CustomerID, SKUs: skus, LeaveOut: c.LeaveOut,
 	})
-	refused, is := errors.AsType[*importer.RefusedError](err)
-	if err != nil && !is {
+	refused, isRefused := errors.AsType[*importer.RefusedError](err)
+	if err != nil && !isRefused {
 		return fmt.Errorf("convert %s: %w", c.File, err)
 	}
 	if c.Output == "json" {
-		answer := converted{Notes: append([]importer.Note{}, notes...)}
+		out := conversion{Notes: append([]importer.Note{}, notes...)}
 		if refused == nil {
-			answer.Order = &o
+			out.Order = &o
 		}
-		err = printJSON(e.out, answer)
+		err = printJSON(e.out, out)
 	} else {
 		for _, n := range notes {
-			what := "note"
+			kind := "note"
 			if n.Refused {
-				what = "REFUSED"
+				kind = "REFUSED"
 			}
-			_, _ = fmt.Fprintf(e.err, "%s: %s\n", what, n) // the status tells too
+			_, _ = fmt.Fprintf(e.err, "%s: %s\n", kind, n) // the exit status reports it too
 		}
 		err = nil
 		if refused == nil {
@@ -95,7 +95,7 @@ func (c orderConvertCmd) Run(e env) error {
 		}
 	}
 	if err == nil && refused != nil {
-		err = fmt.Errorf("convert %s: %d fields are in the way; there is no order", c.File, len(refused.Notes))
+		err = fmt.Errorf("convert %s: %d fields prevent the conversion; no order was written", c.File, len(refused.Notes))
 	}
 	return err
 }
@@ -114,12 +114,14 @@ func (c orderConvertCmd) write(e env, o order.Order) error {
 func (c orderConvertCmd) read() (raw []byte, err error) {
 	in := os.Stdin
 	if c.File != "-" {
-		if in, err = os.Open(c.File); err != nil {
+		in, err = os.Open(c.File)
+		if err != nil {
 			return nil, fmt.Errorf("read the shop's order: %w", err)
 		}
 		defer func() { err = errors.Join(err, in.Close()) }()
 	}
-	if raw, err = io.ReadAll(io.LimitReader(in, importer.MaxBytes+1)); err != nil {
+	raw, err = io.ReadAll(io.LimitReader(in, importer.MaxBytes+1))
+	if err != nil {
 		return nil, fmt.Errorf("read the shop's order from %s: %w", c.File, err)
 	}
 	return raw, nil

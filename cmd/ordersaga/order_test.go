@@ -22,9 +22,9 @@ func convert(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), errs.String()
 }
 
-// TestLoadOfShopsOrders: what each shop's importer makes of its orders goes
-// through the system, and the books agree then.
-func TestLoadOfShopsOrders(t *testing.T) {
+// TestConvertedOrdersComplete checks that each shop's converted orders pass through
+// the system, and that all records agree afterwards.
+func TestConvertedOrdersComplete(t *testing.T) {
 	s := shell{t, testkit.NewSystem(t, nil, nil)}
 	args := []string{"load", "--concurrency=4", "--orders=40", "--output=json"}
 	stock := map[string]int64{}
@@ -33,7 +33,7 @@ func TestLoadOfShopsOrders(t *testing.T) {
 	} {
 		status, out, errs := convert(t, "--from="+from, "--payment-token=tok_ok", shops+fixture+".json")
 		if status != 0 {
-			t.Fatalf("%s: %d %s", fixture, status, errs)
+			t.Fatalf("convert %s: status %d, errors %s", fixture, status, errs)
 		}
 		o, err := order.Parse([]byte(out))
 		if err != nil {
@@ -52,15 +52,15 @@ func TestLoadOfShopsOrders(t *testing.T) {
 	status, out, errs := s.run(args...)
 	var r loadgen.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
-		t.Fatalf("%d %s %s %v", status, out, errs, err)
+		t.Fatalf("load: status %d, output %s, errors %s, %v", status, out, errs, err)
 	}
 	if r.Accepted != 40 || r.Ended[order.StatusCompleted] != 40 || r.Open != 0 || len(r.Unexpected) != 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("load report %+v, want 40 orders COMPLETED", r)
 	}
-	var books bytes.Buffer
-	status = run(t.Context(), []string{"check", "--aws-endpoint", s.Endpoint, "--payment-url", s.Simulators.PaymentURL, "--carrier-url", s.Simulators.CarrierURL, "--api", s.API}, &books, &books)
-	if status != 0 || !strings.Contains(books.String(), `"violations": []`) || !strings.Contains(books.String(), `"COMPLETED": 40`) {
-		t.Errorf("check: %d %s", status, &books)
+	var result bytes.Buffer
+	status = run(t.Context(), []string{"check", "--aws-endpoint", s.Endpoint, "--payment-url", s.Simulators.PaymentURL, "--carrier-url", s.Simulators.CarrierURL, "--api", s.API}, &result, &result)
+	if status != 0 || !strings.Contains(result.String(), `"violations": []`) || !strings.Contains(result.String(), `"COMPLETED": 40`) {
+		t.Errorf("check: status %d, %s, want no violations and 40 COMPLETED", status, &result)
 	}
 	charges, _, err := s.Parts.Payments.Charges(t.Context(), "", 100)
 	currencies := map[string]int64{}
@@ -68,12 +68,13 @@ func TestLoadOfShopsOrders(t *testing.T) {
 		currencies[c.Currency] += c.Amount
 	}
 	if err != nil || len(charges) != 40 || currencies["JPY"] != 8*5060 || currencies["EUR"] != 8*(5438+5901) || currencies["USD"] != 8*6688 || currencies["KWD"] != 8*26000 {
-		t.Errorf("charged %v %v", currencies, err)
+		t.Errorf("%d charges of %v, %v, want 40 with the fixtures' totals", len(charges), currencies, err)
 	}
 }
 
-// TestSKUWithEqualsSign: a shop's SKU may have a = in it, ours cannot.
-func TestSKUWithEqualsSign(t *testing.T) {
+// TestConvertMapsSKUWithEqualsSign checks that the shop's SKU may contain =, and
+// ours not.
+func TestConvertMapsSKUWithEqualsSign(t *testing.T) {
 	raw, err := os.ReadFile(shops + "woocommerce.json")
 	if err != nil {
 		t.Fatal(err)
@@ -94,17 +95,17 @@ func TestSKUWithEqualsSign(t *testing.T) {
 	}
 }
 
-// TestConvertTellsWhatHasNoPlace, on standard error or in one document.
-func TestConvertTellsWhatHasNoPlace(t *testing.T) {
+// TestConvertReportsDroppedFields checks the notes on standard error and in JSON.
+func TestConvertReportsDroppedFields(t *testing.T) {
 	status, out, errs := convert(t, "--from=shopify", "--payment-token=tok_ok", shops+"shopify.json")
 	if status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "note: tags: has no place in our order, and is left out\n") {
-		t.Errorf("%d %s %s", status, out, errs)
+		t.Errorf("convert: status %d, output %s, errors %s", status, out, errs)
 	}
 	status, out, errs = convert(t, "--from=shopify", shops+"shopify.json")
-	if status != 1 || out != "" || !strings.Contains(errs, "REFUSED: payment: the shop's order has no payment token") || !strings.Contains(errs, "1 fields are in the way") {
-		t.Errorf("%d %s %s", status, out, errs)
+	if status != 1 || out != "" || !strings.Contains(errs, "REFUSED: payment: the shop's order has no payment token") || !strings.Contains(errs, "1 fields prevent the conversion") {
+		t.Errorf("convert: status %d, output %s, errors %s", status, out, errs)
 	}
-	var answer struct {
+	var document struct {
 		Order *order.Order
 		Notes []struct {
 			Field   string
@@ -112,12 +113,12 @@ func TestConvertTellsWhatHasNoPlace(t *testing.T) {
 		}
 	}
 	status, out, _ = convert(t, "--from=shopify", "-ojson", shops+"shopify.json")
-	if err := json.Unmarshal([]byte(out), &answer); err != nil || status != 1 || answer.Order != nil || len(answer.Notes) == 0 {
-		t.Errorf("%d %s %v", status, out, err)
+	if err := json.Unmarshal([]byte(out), &document); err != nil || status != 1 || document.Order != nil || len(document.Notes) == 0 {
+		t.Errorf("convert -ojson: status %d, output %s, %v", status, out, err)
 	}
 	status, out, _ = convert(t, "--from=woocommerce", "--payment-token=tok_ok", "-ojson", shops+"woocommerce.json")
-	if err := json.Unmarshal([]byte(out), &answer); err != nil || status != 0 || answer.Order == nil || answer.Order.OrderID != "727" {
-		t.Errorf("%d %s %v", status, out, err)
+	if err := json.Unmarshal([]byte(out), &document); err != nil || status != 0 || document.Order == nil || document.Order.OrderID != "727" {
+		t.Errorf("convert -ojson: status %d, output %s, %v", status, out, err)
 	}
 	raw, err := os.ReadFile(shops + "woocommerce.json")
 	if err != nil {
@@ -128,14 +129,14 @@ func TestConvertTellsWhatHasNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status, _, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", file); status != 1 || !strings.Contains(errs, `REFUSED: line_items[1].sku: is "mug, blue; 1/2"`) {
-		t.Errorf("%d %s", status, errs)
+		t.Errorf("convert: status %d, errors %s", status, errs)
 	}
 	if status, out, errs := convert(t, "--from=woocommerce", "--payment-token=tok_ok", "--sku=mug, blue; 1/2=MUG-BLUE", file); status != 0 || !strings.Contains(out, `"MUG-BLUE"`) {
-		t.Errorf("%d %s", status, errs)
+		t.Errorf("convert: status %d, errors %s", status, errs)
 	}
 	for _, args := range [][]string{{"--from=magento"}, {}, {"--from=shopify", "no-such-file"}} {
 		if status, out, errs := convert(t, args...); status == 0 || out != "" || errs == "" {
-			t.Errorf("%s: %d %s %s", args, status, out, errs)
+			t.Errorf("convert %s: status %d, output %s, errors %s, want an error only", args, status, out, errs)
 		}
 	}
 	s := shell{t, testkit.NewSystem(t, nil, nil)}

@@ -10,23 +10,25 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
+// reconcileCmd runs the reconciler once, in a running worker or in this process.
 type reconcileCmd struct {
-	API     string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which does it."`
-	Token   string `name:"api-token" help:"Bearer token for it."`
-	Offline bool   `help:"Do it here, on the state of a worker that is not running. The flags below count only then."`
+	API     string `default:"http://127.0.0.1:8080" help:"Base URL of the API of the worker that runs the reconciler."`
+	Token   string `name:"api-token" help:"Bearer token for the API."`
+	Offline bool   `help:"Run the reconciler in this process, on the state of a worker that is stopped. All flags but --api need it."`
 
-	workerFlags
+	dataDirFlag
+	sagaFlags
 }
 
 func (c reconcileCmd) Run(e env) error {
 	if !c.Offline {
-		return c.remote(e)
+		return c.runInWorker(e)
 	}
-	w, err := c.worker(e)
+	w, err := c.worker(e, c.DataDir)
 	if err != nil {
 		return err
 	}
-	c.announce(e)
+	c.logConnecting(e)
 	if _, err := w.Open(e.ctx); err != nil {
 		return err
 	}
@@ -34,22 +36,26 @@ func (c reconcileCmd) Run(e env) error {
 	return errors.Join(err, printJSON(e.out, report), w.Close())
 }
 
-func (c reconcileCmd) remote(e env) error {
-	api := remote{API: c.API, Token: c.Token, Wait: time.Minute}
+// runInWorker starts a run through the API and follows it to its end.
+func (c reconcileCmd) runInWorker(e env) error {
+	api := apiFlags{API: c.API, Token: c.Token, Timeout: time.Minute}
 	var run reconcile.Reconciliation
 	err := api.call(e, http.MethodPost, "/v1/reconcile", nil, &run)
-	refused, ok := errors.AsType[*client.Problem](err)
-	if ok && refused.Status == http.StatusInternalServerError { // it did not finish
-		if api.call(e, http.MethodGet, "/v1/reconcile", nil, &run) == nil && run.Error != "" {
-			err = nil // the run says why
+	problem, isProblem := errors.AsType[*client.Problem](err)
+	switch {
+	case err == nil:
+	case !isProblem:
+		return fmt.Errorf("start the reconciler: no worker answers at %s (if the worker is stopped, use --offline): %w", c.API, err)
+	case problem.Status == http.StatusInternalServerError: // the run failed: it has its own error
+		readErr := api.call(e, http.MethodGet, "/v1/reconcile", nil, &run)
+		if readErr != nil || run.Error == "" {
+			return fmt.Errorf("start the reconciler: %w", err)
 		}
-	} else if err != nil && !ok {
-		return fmt.Errorf("no worker answers (with the worker stopped, use --offline): %w", err)
+	default:
+		return fmt.Errorf("start the reconciler: %w", err)
 	}
+	run, err = c.follow(e, api, run)
 	if err != nil {
-		return fmt.Errorf("the worker does not reconcile: %w", err)
-	}
-	if run, err = c.follow(e, api, run); err != nil {
 		return err
 	}
 	err = printJSON(e.out, run.Report)
@@ -59,35 +65,41 @@ func (c reconcileCmd) remote(e env) error {
 	return err
 }
 
-// reconcileLook is how often a run is looked at; tests look more often.
-var reconcileLook = 2 * time.Second
+// reconcilePoll is the time between two reads of a run's progress. Tests
+// shorten it.
+var reconcilePoll = 2 * time.Second
 
-// follow shows how far a run has got until it ends.
-func (c reconcileCmd) follow(e env, api remote, run reconcile.Reconciliation) (reconcile.Reconciliation, error) {
-	const patience = 5
-	began, failed := run.StartedAt, 0
-	tick := time.NewTicker(reconcileLook)
+// errOtherWorker reports that the API is another process than before.
+var errOtherWorker = errors.New("another worker answers now; the findings are in the log of the one that reconciles " +
+	"(in Kubernetes, port-forward to one pod)")
+
+// follow prints a run's progress until it ends.
+func (c reconcileCmd) follow(e env, api apiFlags, run reconcile.Reconciliation) (reconcile.Reconciliation, error) {
+	const maxFailures = 5
+	startedAt, failures := run.StartedAt, 0
+	tick := time.NewTicker(reconcilePoll)
 	defer tick.Stop()
 	for run.Running {
-		_, _ = fmt.Fprintf(e.err, "%s  %d orders, %d reservations, %d charges looked at, %d findings\n",
-			time.Since(began).Round(time.Second), run.Orders, run.Reservations, run.Charges, len(run.Findings)) // it is for looking at
+		_, _ = fmt.Fprintf(e.err, "%s  checked %d orders, %d reservations, %d charges; %d findings\n",
+			time.Since(startedAt).Round(time.Second), run.Orders, run.Reservations, run.Charges, len(run.Findings)) // progress only
 		select {
 		case <-e.ctx.Done():
-			return run, fmt.Errorf("it goes on without us: %w", e.ctx.Err())
+			return run, fmt.Errorf("stopped waiting; the reconciler continues in the worker: %w", e.ctx.Err())
 		case <-tick.C:
 		}
-		var now reconcile.Reconciliation
-		err := api.call(e, http.MethodGet, "/v1/reconcile", nil, &now)
-		if err == nil && !now.StartedAt.Equal(began) {
-			err = errors.New("another process answers than the one that reconciles; that one's log will have the findings, and a port-forward to one pod would lead to it alone")
+		var next reconcile.Reconciliation
+		err := api.call(e, http.MethodGet, "/v1/reconcile", nil, &next)
+		if err == nil && !next.StartedAt.Equal(startedAt) {
+			err = errOtherWorker
 		}
-		if err != nil {
-			if failed++; failed == patience {
-				return run, fmt.Errorf("see at %s how the reconciler gets on: %w", c.API, err)
-			}
+		if err == nil {
+			run, failures = next, 0
 			continue
 		}
-		run, failed = now, 0
+		failures++
+		if failures == maxFailures {
+			return run, fmt.Errorf("read the reconciler's progress from %s: %w", c.API, err)
+		}
 	}
 	return run, nil
 }

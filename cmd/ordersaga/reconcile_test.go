@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// TestReconcileFollows: the command follows a run that goes on, says how far it
-// is, and does not take what another process did for it.
-func TestReconcileFollows(t *testing.T) {
-	reconcileLook = time.Millisecond
-	t.Cleanup(func() { reconcileLook = 2 * time.Second })
+// TestReconcileFollowsOneRun checks that the command prints the progress and the
+// report of the run that it started, and rejects the report of another process.
+func TestReconcileFollowsOneRun(t *testing.T) {
+	reconcilePoll = time.Millisecond
+	t.Cleanup(func() { reconcilePoll = 2 * time.Second })
 	const (
 		mine    = `{"ordersChecked":%d,"findings":[],"running":%t,"startedAt":"2026-11-25T10:00:00Z"}`
 		failure = `{"ordersChecked":7,"findings":[],"running":false,"startedAt":"2026-11-25T10:00:00Z","error":"no charges"}`
@@ -23,21 +23,21 @@ func TestReconcileFollows(t *testing.T) {
 	)
 	going := func(n int) string { return "202 " + fmt.Sprintf(mine, n, true) }
 	for name, c := range map[string]struct {
-		answers     []string // the last one again and again
+		answers     []string // the last one repeats
 		status      int
 		says, warns string
 	}{
-		"goes on, and the API is away for a moment": {[]string{going(1), "500 " + problem, going(2), "200 " + fmt.Sprintf(mine, 3, false)}, 0, `"ordersChecked": 3`, "2 orders"},
-		"does not finish":            {[]string{going(1), "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
-		"fails at once":              {[]string{"500 " + problem, "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
-		"fails, and another answers": {[]string{"500 " + problem, "200 " + others}, 1, "", "something failed here"},
-		"another answers":            {[]string{going(1), "200 " + others}, 1, "", "another process"},
+		"continues while the API is unavailable": {[]string{going(1), "500 " + problem, going(2), "200 " + fmt.Sprintf(mine, 3, false)}, 0, `"ordersChecked": 3`, "2 orders"},
+		"does not finish":                        {[]string{going(1), "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
+		"fails at once":                          {[]string{"500 " + problem, "200 " + failure}, 1, `"ordersChecked": 7`, "no charges"},
+		"fails, and another worker answers":      {[]string{"500 " + problem, "200 " + others}, 1, "", "something failed here"},
+		"another worker answers":                 {[]string{going(1), "200 " + others}, 1, "", "another worker answers now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if (r.Method == http.MethodPost) != (asked == 0) {
-					t.Errorf("%s is request %d", r.Method, asked)
+					t.Errorf("request %d has method %s, want one POST and then GETs", asked, r.Method)
 				}
 				status, body, _ := strings.Cut(c.answers[min(asked, len(c.answers)-1)], " ")
 				asked++
@@ -48,7 +48,7 @@ func TestReconcileFollows(t *testing.T) {
 			var out, errs bytes.Buffer
 			status := run(t.Context(), []string{"reconcile", "--api", server.URL}, &out, &errs)
 			if status != c.status || !strings.Contains(out.String(), c.says) || (c.says == "") != (out.Len() == 0) || !strings.Contains(errs.String(), c.warns) {
-				t.Errorf("%d, %s%s", status, &out, &errs)
+				t.Errorf("status %d, want %d; output has %q: want %q; errors have %q: want %q", status, c.status, &out, c.says, &errs, c.warns)
 			}
 		})
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestThroughARedirect: behind a front that sends http to https, commands fail
-// and say where to go, instead of showing what is there as if they had changed
-// it.
-func TestThroughARedirect(t *testing.T) {
+// TestRedirectIsAnError checks that commands do not follow a redirect, as from
+// http to https, and that the error names its target. A followed POST would
+// become a GET and look as if it had changed something.
+func TestRedirectIsAnError(t *testing.T) {
 	s := testkit.NewSystem(t, nil, nil)
 	s.SetStock(t, map[string]int64{"A": 3})
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -21,16 +21,16 @@ func TestThroughARedirect(t *testing.T) {
 	}))
 	defer front.Close()
 	for _, command := range [][]string{
-		{"stock", "set", "A", "5"}, {"stock", "get", "A"}, {"saga", "list"}, {"saga", "approve", "o"}, {"saga", "retry", "o"}, {"reconcile"},
+		{"stock", "set", "A", "5"}, {"stock", "get", "A"}, {"saga", "list"}, {"saga", "approve", "o"}, {"saga", "resolve", "o"}, {"reconcile"},
 		{"load", "--concurrency", "1", "--orders", "1"}, {"dlq", "list"},
 	} {
 		var out, errs bytes.Buffer
 		status := run(t.Context(), append(command, "--api", front.URL), &out, &errs)
 		if status == 0 || !strings.Contains(errs.String(), s.API) {
-			t.Errorf("%v: %d\n%s%s", command, status, &out, &errs)
+			t.Errorf("%v: status %d, want an error that names %s:\n%s%s", command, status, s.API, &out, &errs)
 		}
 	}
 	if l, err := s.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 3 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("stock level of A = %+v, %v, want 3 available", l, err)
 	}
 }

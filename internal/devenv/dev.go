@@ -152,7 +152,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Installation: d.Installation, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
-		TakeOver: true, // the queues are nobody else's
+		ForceOwnership: true, // the queues are nobody else's
 	}
 	if d.Configure != nil {
 		d.Configure(&w)

@@ -199,7 +199,7 @@ func (g *game) another(ctx context.Context, began time.Time) {
 	g.stopWorker()
 	w := worker.Worker{
 		DataDir: old.DataDir, AWS: old.AWS, PaymentURL: old.PaymentURL, PaymentTimeout: old.PaymentTimeout, Terms: old.Terms,
-		MaxLive: old.MaxLive, ShutdownTimeout: old.ShutdownTimeout, TakeOver: true, Logger: old.Logger,
+		MaxLive: old.MaxLive, ShutdownTimeout: old.ShutdownTimeout, ForceOwnership: true, Logger: old.Logger,
 	}
 	var err error
 	w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", old.Listener.Addr().String())

@@ -40,7 +40,7 @@ func (w *Worker) own(ctx context.Context, registry *fleet.Registry) (*ownership,
 	if err != nil {
 		host = "unknown"
 	}
-	err = registry.AcquireOwnership(ctx, fleet.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.TakeOver)
+	err = registry.AcquireOwnership(ctx, fleet.Owner{ID: o.id, Host: host, PID: os.Getpid()}, w.ForceOwnership)
 	return o, err
 }
 

@@ -19,9 +19,9 @@ import (
 // worker runs.
 func TestOneEmbeddedWorkerPerQueue(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
-	newWorker := func(dir string, takeOver bool) *worker.Worker {
+	newWorker := func(dir string, force bool) *worker.Worker {
 		w := good()
-		w.AWS.Endpoint, w.DataDir, w.TakeOver, w.OwnedEvery = a.Endpoint, dir, takeOver, time.Millisecond
+		w.AWS.Endpoint, w.DataDir, w.ForceOwnership, w.OwnedEvery = a.Endpoint, dir, force, time.Millisecond
 		var err error
 		w.Listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		must(t, err)

@@ -80,9 +80,9 @@ type Worker struct {
 	// EngineListener is where durable-task clients are answered; nil: nowhere.
 	// On loopback, and for the embedded engine: a sidecar has a port of its own.
 	EngineListener net.Listener
-	// TakeOver starts an embedded worker although the state of another one has
-	// the sagas of these orders.
-	TakeOver bool
+	// ForceOwnership takes the sagas of these orders away from another embedded
+	// worker, which then shuts down. False refuses to start while another owns them.
+	ForceOwnership bool
 	// OwnedEvery is how often an embedded worker looks whether it still has the
 	// sagas; 0 means 15 s.
 	OwnedEvery time.Duration

@@ -5,4 +5,4 @@ LABEL org.opencontainers.image.title="ordersaga" org.opencontainers.image.versio
 COPY ordersaga /ordersaga
 USER 65532:65532
 ENTRYPOINT ["/ordersaga"]
-HEALTHCHECK --interval=15s --timeout=12s --start-period=90s CMD ["/ordersaga", "health", "--any"]
+HEALTHCHECK --interval=15s --timeout=12s --start-period=90s CMD ["/ordersaga", "health", "--auto-detect"]

@@ -118,8 +118,12 @@ func TestOperate(t *testing.T) {
 	s.says([]string{"cancel changed"}, "saga", "cancel", "held", "--note", "changed")
 	s.until("held", order.StatusCancelled)
 	s.says([]string{`"ordersChecked": 1`, `"findings": []`}, "reconcile", "--api-token=none")
-	s.says([]string{"resolve at the bank"}, "saga", "retry", "stuck", "--action", "resolve", "--note", "at the bank")
+	s.says([]string{"resolve at the bank"}, "saga", "resolve", "stuck", "--action", "resolve", "--note", "at the bank")
 	s.until("stuck", order.StatusFailed)
+	status, _, errs := s.run("saga", "retry", "good")
+	if status != 1 || !strings.Contains(errs, "saga retry is deprecated: use saga resolve") || !strings.Contains(errs, "NEEDS_ATTENTION") {
+		t.Errorf("saga retry of an order that is not stuck: status %d, %q, want 1, a warning and the reason", status, errs)
+	}
 	testkit.Eventually(t, "its saga has ended", func() error {
 		if status, _, errs := s.run("saga", "purge", "good"); status != 0 {
 			return errors.New(errs)
@@ -134,7 +138,7 @@ func TestOperate(t *testing.T) {
 		}
 		return nil
 	})
-	s.refuses("2 purged, 2 refused: live: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended; unknown: order unknown: not found", "saga", "purge", "dear", "live", "unknown", "stuck")
+	s.refuses("purged 2 sagas, 2 rejected: live: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended; unknown: order unknown: not found", "saga", "purge", "dear", "live", "unknown", "stuck")
 	s.refuses("no saga has this id", "saga", "purge", "dear")
 	s.refuses("must be AWAITING_APPROVAL", "saga", "approve", "good")
 	s.refuses("order unknown: not found", "saga", "show", "unknown")
@@ -148,7 +152,7 @@ func TestOperate(t *testing.T) {
 	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1")
 	s.says([]string{"9"}, "stock", "set", "B", "9", "--if-version", "7-0-1") // once more
 	s.refuses("as version 9-0-2: what is on hand has changed since", "stock", "set", "B", "8", "--if-version", "7-0-1")
-	s.refuses("--if-version is empty", "stock", "set", "B", "8", "--if-version", "")
+	s.refuses("--if-version must not be empty", "stock", "set", "B", "8", "--if-version", "")
 	s.says([]string{"9"}, "stock", "get", "B")
 }
 
@@ -173,13 +177,13 @@ func TestOperateDeadLetters(t *testing.T) {
 	s.refuses("no dead letter has this id", "dlq", "show", "x")
 	s.refuses("no dead letter has this id", "dlq", "redrive", "x")
 	s.refuses("no dead letter has this id", "dlq", "delete", "x", "--note", "why")
-	s.refuses("either one letter", "dlq", "redrive")
-	s.refuses("either one letter", "dlq", "redrive", "x", "--all")
+	s.refuses("either the id of one dead letter", "dlq", "redrive")
+	s.refuses("either the id of one dead letter", "dlq", "redrive", "x", "--all")
 	for _, rate := range []string{"0", "0.5", "1001", "NaN", "+Inf"} {
 		s.refuses("--rate", "dlq", "redrive", "--all", "--rate="+rate)
 	}
-	s.says([]string{"0 put back"}, "dlq", "redrive", "--all", "--queue", "CarrierAnswersQueue")
-	s.says([]string{"1 put back"}, "dlq", "redrive", "--all")
+	s.says([]string{"redriven 0 dead letters"}, "dlq", "redrive", "--all", "--queue", "CarrierAnswersQueue")
+	s.says([]string{"redriven 1 dead letters"}, "dlq", "redrive", "--all")
 	testkit.Eventually(t, "it is a dead letter again", func() error {
 		_, out, _ := s.run("dlq", "list", "-o", "json")
 		if err := json.Unmarshal([]byte(out), &letters); err != nil || len(letters) != 1 {

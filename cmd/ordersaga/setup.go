@@ -1,0 +1,22 @@
+package main
+
+// setupCmd creates the AWS resources.
+type setupCmd struct{ awsFlags }
+
+func (c setupCmd) Run(e env) error {
+	clients, store, err := c.store(e)
+	if err != nil {
+		return err
+	}
+	r, err := clients.Setup(e.ctx)
+	if err != nil {
+		return err
+	}
+	if err := store.CreateTables(e.ctx); err != nil {
+		return err
+	}
+	if err := clients.CreateCursorTable(e.ctx, c.TablePrefix); err != nil {
+		return err
+	}
+	return printJSON(e.out, r)
+}
