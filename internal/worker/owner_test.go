@@ -37,7 +37,7 @@ func TestOneEmbeddedWorkerPerQueue(t *testing.T) {
 		err := open(w)
 		host, _ := os.Hostname()
 		owned, ok := errors.AsType[*fleet.OwnedError](err)
-		if !ok || owned.Owner.Host != host || !strings.Contains(err.Error(), fmt.Sprintf("host %s, pid %d, since 20", host, os.Getpid())) || !strings.Contains(err.Error(), "--take-over") {
+		if !ok || owned.Owner.Host != host || !strings.Contains(err.Error(), fmt.Sprintf("host %s, pid %d, since 20", host, os.Getpid())) || !strings.Contains(err.Error(), "--force-ownership") {
 			t.Errorf("%v", err)
 		}
 	}
