@@ -27,8 +27,12 @@ race: ## the tests of our own code with the race detector
 faults: ## put back each fault that was fixed, and see the seeds of internal/hostile fail (ten minutes; docs/reliability.md)
 	bash internal/hostile/faults.sh
 
-generate: ## copy the Dapr components and Grafana files to where helm and `dapr run` need them
+# Golden files and recorded histories are not among them: review each difference.
+generate: ## update all generated files: copies of components, docs/order-states.md, docs/aws-fidelity.md, the OpenAPI client
 	go run ./tools/generate
+	go test -count=1 -run 'TestDiagram$$' ./internal/order -update
+	go test -count=1 -run 'TestFidelityTable$$' ./integration/conformance -update
+	go test -count=1 -run 'TestClientIsGenerated$$' ./integration/openapi -update
 
 lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
