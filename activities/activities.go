@@ -44,7 +44,7 @@ type Stock interface {
 // Payments is what the activities use of *payment.Client.
 type Payments interface {
 	Charge(ctx context.Context, c payment.Charge) (id string, err error)
-	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
+	ChargesOf(ctx context.Context, orderID string) ([]payment.Entry, error)
 	Refund(ctx context.Context, made payment.Entry) (id string, err error)
 }
 
@@ -271,7 +271,7 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec orderstore.Re
 	}
 	// None was made before the order was accepted.
 	if rec.Refunding || time.Since(rec.CreatedAt) > cmp.Or(a.KeysLast, time.Hour) {
-		before, err := a.Payments.Of(ctx, o.OrderID)
+		before, err := a.Payments.ChargesOf(ctx, o.OrderID)
 		if err != nil {
 			return "", err
 		}
@@ -300,7 +300,7 @@ func (a Activities) final(ctx context.Context, o order.Order, rec orderstore.Rec
 	if !declined && !stopped && !errors.Is(no, payment.ErrVoided) {
 		return no
 	}
-	charges, err := a.Payments.Of(ctx, o.OrderID)
+	charges, err := a.Payments.ChargesOf(ctx, o.OrderID)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func TestChargePayment(t *testing.T) {
 	b := newBench(t)
 	s := b.accept("o", "tok_flaky_1")
 	b.do(workflows.ReserveStock, s)
-	b.fails(workflows.ChargePayment, s, "provider answered 503")
+	b.fails(workflows.ChargePayment, s, "provider returned 503")
 	b.is("o", order.StatusReserved)
 	for range 2 {
 		if out := b.do(workflows.ChargePayment, s); out.Stop != (saga.Stop{}) || out.State.ChargeID != "ch_charge-o" {
@@ -703,7 +703,7 @@ func TestRefundedByHand(t *testing.T) {
 		if failure := b.undo(workflows.RefundPayment, s, order.StatusFailed, "why"); failure != "" {
 			t.Error(failure)
 		}
-		if list, err := b.payments.Of(t.Context(), "o"); err != nil || len(list) != 1 || list[0].Refunded {
+		if list, err := b.payments.ChargesOf(t.Context(), "o"); err != nil || len(list) != 1 || list[0].Refunded {
 			t.Errorf("%s: %+v %v", action, list, err)
 		}
 		if out := b.do(workflows.RequestShipment, s); out.Stop.Status != "FAILED" { // a step of an old saga
@@ -812,7 +812,7 @@ func TestChargeOfWhatNobodyApproved(t *testing.T) {
 				t.Errorf("%s: %+v", d, out)
 			}
 		}
-		if charges, err := b.payments.Of(t.Context(), never.Order.OrderID); err != nil || len(charges) != 0 {
+		if charges, err := b.payments.ChargesOf(t.Context(), never.Order.OrderID); err != nil || len(charges) != 0 {
 			t.Errorf("%s: charged: %+v %v", d, charges, err)
 		}
 		b.is(never.Order.OrderID, order.StatusAwaitingApproval)

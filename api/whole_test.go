@@ -48,7 +48,7 @@ func TestWholeOrder(t *testing.T) {
 				t.Errorf("%s: no %s in %s", path, say, a.body)
 			}
 		}
-		charges, err := payment.New(payment.Options{URL: c.Simulators.PaymentURL}).Of(t.Context(), id)
+		charges, err := payment.New(payment.Options{URL: c.Simulators.PaymentURL}).ChargesOf(t.Context(), id)
 		if err != nil || len(charges) != 1 || charges[0].Amount != 1784 {
 			t.Errorf("%s: charged %+v, %v", path, charges, err)
 		}

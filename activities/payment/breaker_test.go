@@ -12,19 +12,20 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// guarded is a client with a breaker, of the simulator behind a door that
-// counts and can be shut.
-func guarded(t *testing.T, open time.Duration) (c *payment.Client, calls *atomic.Int32, shut *atomic.Bool) {
+// clientWithBreaker returns a client with a circuit breaker, of a simulator behind a proxy. The
+// proxy counts requests, and fails them while down is set.
+func clientWithBreaker(t *testing.T, open time.Duration) (c *payment.Client, calls *atomic.Int32, down *atomic.Bool) {
 	t.Helper()
 	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
-	calls, shut = new(atomic.Int32), new(atomic.Bool)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	calls, down = new(atomic.Int32), new(atomic.Bool)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
-		if shut.Load() {
+		if down.Load() {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
@@ -33,41 +34,43 @@ func guarded(t *testing.T, open time.Duration) (c *payment.Client, calls *atomic
 	t.Cleanup(server.Close)
 	c = payment.New(payment.Options{URL: server.URL, Breaker: payment.Breaker{Failures: 3, Open: open}})
 	t.Cleanup(c.Close)
-	return c, calls, shut
+	return c, calls, down
 }
 
-// TestDeclinesDoNotTrip: however many bad cards come in a row, good ones are
-// charged.
-func TestDeclinesDoNotTrip(t *testing.T) {
-	c, _, _ := guarded(t, time.Hour)
+// TestDeclinesDoNotOpenTheBreaker: good cards are charged after any number of declines.
+func TestDeclinesDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	c, _, _ := clientWithBreaker(t, time.Hour)
 	for range 20 {
 		if _, err := c.Charge(t.Context(), of("bad", "tok_declined")); !final(err) {
-			t.Fatal(err)
+			t.Fatalf("Charge with a bad card: error = %v, want a final one", err)
 		}
 	}
 	_, err := c.Charge(t.Context(), of("good", "tok_ok"))
-	must(t, err)
+	require.NoError(t, err)
 }
 
-// TestBreaker: a provider that is down is left alone for a while, and refunds
-// are another matter than charges. A decline shows that it is up again.
-func TestBreaker(t *testing.T) {
-	c, calls, shut := guarded(t, 200*time.Millisecond)
-	shut.Store(true)
+// TestBreakerOpensAndCloses: an open breaker rejects charges without a request, and does not
+// affect refunds. A decline closes it.
+func TestBreakerOpensAndCloses(t *testing.T) {
+	t.Parallel()
+	c, calls, down := clientWithBreaker(t, 200*time.Millisecond)
+	down.Store(true)
 	for range 3 {
-		if _, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || !strings.Contains(err.Error(), "provider answered 502") {
-			t.Fatal(err)
+		if _, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || !strings.Contains(err.Error(), "provider returned 502") {
+			t.Fatalf("Charge while the provider is down: error = %v, want status 502", err)
 		}
 	}
-	if _, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || !strings.Contains(err.Error(), "charge order o: the provider fails and is left alone") {
-		t.Error(err)
+	if _, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) ||
+		!strings.Contains(err.Error(), "charge order o: the provider keeps failing") {
+		t.Errorf("Charge with an open breaker: error = %v, want the breaker's", err)
 	}
 	if n := calls.Load(); n != 3 {
-		t.Errorf("%d calls", n)
+		t.Errorf("the provider received %d requests, want 3", n)
 	}
-	shut.Store(false)
+	down.Store(false)
 	if _, err := c.Refund(t.Context(), payment.Entry{OrderID: "another"}); err != nil {
-		t.Error(err)
+		t.Errorf("Refund while the breaker of charges is open: %v", err)
 	}
 	for late := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		_, err := c.Charge(t.Context(), of("bad", "tok_declined"))
@@ -75,11 +78,11 @@ func TestBreaker(t *testing.T) {
 			break
 		}
 		if time.Now().After(late) {
-			t.Fatal(err)
+			t.Fatalf("Charge 10 s after the recovery: error = %v, want a decline", err)
 		}
 	}
 	for range 3 {
 		_, err := c.Charge(t.Context(), of("o", "tok_ok"))
-		must(t, err)
+		require.NoError(t, err)
 	}
 }

@@ -1,11 +1,10 @@
-// Package payment calls the payment provider over HTTP. Every call carries an
-// idempotency key derived from the order id, so that repeating it charges or
-// refunds once, for as long as the provider remembers the key: a day or so.
-// Whoever repeats a charge later looks into the provider's ledger first (Of);
-// Refund does.
+// Package payment is the client of the payment provider's HTTP API. Every charge and refund
+// has an idempotency key derived from the order id. A repeated request therefore has no
+// further effect, as long as the provider remembers the key: for about a day. A caller that
+// repeats a charge later must read the provider's ledger first (ChargesOf); Refund does.
 //
-// What the provider answers counts only if it proves itself (answer.go): whatever
-// stands between may answer something else, and a 200 alone moves no goods.
+// A response is accepted only if it proves that it is the provider's (response.go): a proxy
+// in between may respond with something else, and a status 200 alone ships no goods.
 package payment
 
 import (
@@ -32,15 +31,16 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Declined is the provider's final "no" to a charge.
+// Declined is the error of a charge that the provider has declined. It is final.
 type Declined struct{ Code, Message string }
 
+// Error returns the provider's code and message.
 func (e *Declined) Error() string { return "payment declined (" + e.Code + "): " + e.Message }
 
-// ErrVoided says that the charge was refunded before it was made, and will not be made.
+// ErrVoided is the error of a charge that was refunded before it was made. It is final.
 var ErrVoided = errors.New("charge was voided by a refund")
 
-// Client is the provider's API.
+// Client is a client of the provider's API. It is safe for concurrent use.
 type Client struct {
 	opt              Options
 	http             *http.Client
@@ -48,18 +48,18 @@ type Client struct {
 	charges, refunds *gobreaker.CircuitBreaker[struct{}]
 }
 
-// Options of a Client.
+// Options configure New. URL is required.
 type Options struct {
 	URL     string        // base URL; may have a path, and end with a slash
-	Timeout time.Duration // of each call, connect to last byte; 0 means ten seconds
+	Timeout time.Duration // of each request, from connecting to the last byte; 0 means 10 s
 	Key     string        // the provider's API key, sent as a bearer token; "" sends none
-	Header  http.Header   // more for each request, as a proxy on the way wants it
-	Breaker Breaker       // none by default
-	// Installation is whose orders they are, at an account that others charge to.
+	Header  http.Header   // additional headers of each request, for a proxy
+	Breaker Breaker       // circuit breaker; the zero value is none
+	// Installation separates the orders of installations that share an account.
 	Installation Installation
 }
 
-// New makes a client.
+// New returns a client. The caller must call Close.
 func New(o Options) *Client {
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
@@ -72,56 +72,58 @@ func New(o Options) *Client {
 	}
 }
 
-// Close drops idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.base.CloseIdleConnections() }
 
-// Charge is what to charge. Amount is in minor units.
+// Charge is a request to charge an order.
 type Charge struct {
 	OrderID  string `json:"orderId"`
-	Amount   int64  `json:"amount"`
+	Amount   int64  `json:"amount"` // minor units
 	Currency string `json:"currency"`
-	Token    string `json:"token"`
+	Token    string `json:"token"` // of the means of payment
 }
 
-// StepTimeouts is how many times Options.Timeout the calls of one step take at
-// most: those of a charge are the ledger, the charge, and the ledger again. Of
-// takes no longer than one, and Refund is cut off after all of them: what it has
-// given back by then, it finds in the ledger when it is called again.
+// StepTimeouts is the maximum duration of one saga step's requests, in multiples of
+// Options.Timeout. A charge reads the ledger, charges, and reads the ledger again. ChargesOf
+// takes at most one Timeout. Refund stops after StepTimeouts; when it is called again it finds
+// in the ledger what it has refunded by then.
 const StepTimeouts = 3
 
-// chargeKey is by the id that the provider has, as all that is sent to it.
+// chargeKey returns the idempotency key of a charge. orderID is the provider's id of the
+// order, as in all requests.
 func chargeKey(orderID string) string { return "charge-" + orderID }
 
-// Charge returns the charge's id. *Declined and ErrVoided are final; any other
-// error leaves the outcome unknown.
+// Charge charges an order and returns the charge's id. The errors *Declined and ErrVoided are
+// final. After any other error the outcome is unknown; repeating the charge is safe.
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
 	err = guarded(c.charges, func() error {
-		var a chargeAnswer
+		var a chargeResponse
 		asked := charge
 		asked.OrderID = c.opt.Installation.theirs(charge.OrderID)
 		err := c.call(ctx, http.MethodPost, "/v1/charges", nil, chargeKey(asked.OrderID), asked, &a)
 		if refused, ok := errors.AsType[*refusal](err); ok {
-			refused.Message = hide(refused.Message, charge.Token)
-			if refused.Code != chargeVoided { // which says what it is, whatever the token
-				refused.Code = hide(refused.Code, charge.Token)
+			refused.Message = redact(refused.Message, charge.Token)
+			if refused.Code != chargeVoided { // this code has a meaning, whatever the token
+				refused.Code = redact(refused.Code, charge.Token)
 			}
 		}
-		a.Code, a.Message = hide(a.Code, charge.Token), hide(a.Message, charge.Token)
+		a.Code, a.Message = redact(a.Code, charge.Token), redact(a.Message, charge.Token)
 		if err == nil {
 			id, err = a.charged(asked)
 		}
 		return final(err)
 	})
-	return id, wrap(discreet(err, charge.Token), "charge order "+charge.OrderID)
+	return id, wrap(redactError(err, charge.Token), "charge order "+charge.OrderID)
 }
 
-// Refund gives back all that was charged for an order, and made is the charge
-// that the order's record has, or just the order's id if it has none. A charge
-// that was made must be in the ledger, and the id is its refund's: "nothing was
-// charged" is an error then. Else, if nothing was charged, Refund makes sure that
-// nothing will be, and the id is empty. What the key does not bring to light, for
-// it was forgotten, the ledger does; and what was given back by the key must be
-// in the ledger.
+// Refund refunds everything that was charged for an order. made is the charge in the order's
+// record, or has only the order's id if the record has none.
+//
+// If made has a charge, that must be in the provider's ledger, and Refund returns the id of
+// its refund; "nothing was charged" is an error then. If it has none and nothing was charged,
+// Refund ensures that no charge will succeed later, and returns an empty id. It refunds by
+// the idempotency key of the charge, and every charge in the ledger: the provider may have
+// forgotten the key. A refund by the key must be in the ledger.
 func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, StepTimeouts*c.opt.Timeout)
 	defer cancel()
@@ -130,13 +132,13 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 	if err != nil {
 		return "", err
 	}
-	charges, err := c.Of(ctx, made.OrderID)
+	charges, err := c.ChargesOf(ctx, made.OrderID)
 	if err != nil {
 		return "", err
 	}
 	what := "refund order " + made.OrderID
 	if first.ID != "" && !slices.ContainsFunc(charges, first.of) {
-		return "", wrap(odd("refund %s gives back %s of charge %s, and no such charge is in the ledger",
+		return "", wrap(invalidf("refund %s is of %s of charge %s, which is not in the ledger",
 			cut(first.ID), amount(first.Amount, first.Currency), cut(first.ChargeID)), what)
 	}
 	id = first.ID
@@ -153,28 +155,31 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 		id = cmp.Or(id, e.RefundID)
 	}
 	if !proven {
-		return "", wrap(odd("charge %s over %s was made, and it is not in the ledger", cut(made.ID), money.Format(made.Amount, cut(made.Currency))), what)
+		return "", wrap(
+			invalidf("charge %s over %s was made, and it is not in the ledger", cut(made.ID), money.Format(made.Amount, cut(made.Currency))),
+			what,
+		)
 	}
 	return id, nil
 }
 
-// RefundCharge gives one charge back. It was made, so an answer that there is
-// nothing to give back, or that less was given back, is an error.
+// RefundCharge refunds one charge and returns the refund's id. The charge was made, so a
+// response that there is nothing to refund, or less, is an error.
 func (c *Client) RefundCharge(ctx context.Context, e Entry) (id string, err error) {
 	a, err := c.refund(ctx, "refund-"+e.ID, refund{OrderID: c.opt.Installation.theirs(e.OrderID), ChargeID: e.ID, charge: e})
 	return a.ID, err
 }
 
-// refund is what to give back: a charge by its id, or by its key.
+// refund is a request to refund a charge, by its id or by its idempotency key.
 type refund struct {
 	OrderID   string `json:"orderId"`
 	ChargeKey string `json:"chargeKey,omitempty"`
 	ChargeID  string `json:"chargeId,omitempty"`
 
-	charge Entry // with ChargeID
+	charge Entry // the charge with ChargeID
 }
 
-func (c *Client) refund(ctx context.Context, key string, r refund) (a refundAnswer, err error) {
+func (c *Client) refund(ctx context.Context, key string, r refund) (a refundResponse, err error) {
 	err = guarded(c.refunds, func() error {
 		err := c.call(ctx, http.MethodPost, "/v1/refunds", nil, key, r, &a)
 		if err == nil {
@@ -183,7 +188,7 @@ func (c *Client) refund(ctx context.Context, key string, r refund) (a refundAnsw
 		return err
 	})
 	if err != nil {
-		return refundAnswer{}, wrap(err, "refund order "+r.OrderID)
+		return refundResponse{}, wrap(err, "refund order "+r.OrderID)
 	}
 	return a, nil
 }
@@ -199,37 +204,38 @@ type Entry struct {
 
 	CreatedAt time.Time `json:"createdAt"` // by the provider's clock
 
-	// Odd is why the entry does not count; nil if it does. One that does not has
-	// no more than ID and OrderID, and may lack these.
-	Odd error `json:"-"`
+	// Invalid is why the entry is not accepted; nil if it is. An entry that is not accepted
+	// has at most ID and OrderID.
+	Invalid error `json:"-"`
 }
 
-// same reports whether it is the same charge, over the same amount.
+// same reports whether two entries are the same charge over the same amount.
 func (e Entry) same(as Entry) bool {
 	return e.ID == as.ID && e.Amount == as.Amount && e.Currency == as.Currency
 }
 
-// mostPages bounds the ledger of one order, at a thousand charges a page: one
-// that has more does not end.
-const mostPages = 10
+// maxPages is the maximum number of pages of one order's charges, at a thousand charges a
+// page. A ledger with more is considered endless.
+const maxPages = 10
 
-// Of lists the charges of one order. All pages together take no longer than
+// ChargesOf returns all charges of one order. All pages together take at most
 // Options.Timeout.
-func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err error) {
+func (c *Client) ChargesOf(ctx context.Context, orderID string) (entries []Entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
 	pages, theirs := 0, c.opt.Installation.theirs(orderID)
 	for part, err := range c.pages(ctx, theirs, url.Values{"orderId": {theirs}}, 1000) {
-		if pages++; err == nil && pages > mostPages {
-			err = odd("it does not end after %d pages", mostPages)
+		pages++
+		if err == nil && pages > maxPages {
+			err = invalidf("it does not end after %d pages", maxPages)
 		}
 		for _, e := range part {
 			switch {
 			case err != nil:
-			case e.Odd != nil:
-				err = e.Odd
+			case e.Invalid != nil:
+				err = e.Invalid
 			case slices.ContainsFunc(entries, func(b Entry) bool { return b.ID == e.ID }):
-				err = odd("charge %s is there twice", cut(e.ID))
+				err = invalidf("charge %s is listed twice", cut(e.ID))
 			}
 			entries = append(entries, e)
 		}
@@ -237,16 +243,16 @@ func (c *Client) Of(ctx context.Context, orderID string) (entries []Entry, err e
 			return nil, wrap(err, "list charges of order "+orderID)
 		}
 	}
-	return c.opt.Installation.own(entries), nil // and so all of them
+	return c.opt.Installation.own(entries), nil // all of them are the installation's
 }
 
-// Charges reads a page of all charges of the installation; an empty next ends. An
-// entry that does not count is an error.
+// Charges returns one page of the installation's charges, and the cursor of the next page; ""
+// after the last. An invalid entry is an error.
 func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
 	entries, next, err = c.list(ctx, "", url.Values{}, cursor, limit)
 	entries = c.opt.Installation.own(entries)
 	for _, e := range entries {
-		err = cmp.Or(err, e.Odd)
+		err = cmp.Or(err, e.Invalid)
 	}
 	if err != nil {
 		return nil, "", wrap(err, "list charges")
@@ -254,8 +260,8 @@ func (c *Client) Charges(ctx context.Context, cursor string, limit int) (entries
 	return entries, next, nil
 }
 
-// ChargesSince pages through the installation's charges that were made at a time
-// or later, in no order that means anything, with those that do not count among them. A
+// ChargesSince returns the pages of the installation's charges that were made at a time or
+// later; the zero time means all. Their order is undefined. Invalid entries are included. A
 // ledger that repeats itself ends with an error.
 func (c *Client) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]Entry, error] {
 	q := url.Values{}
@@ -273,13 +279,13 @@ func (c *Client) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]
 
 const pageSize = 200
 
-// pages reads a ledger: of one order, or ("") of all.
+// pages returns the pages of the ledger of one order; "" means all orders.
 func (c *Client) pages(ctx context.Context, orderID string, q url.Values, limit int) iter.Seq2[[]Entry, error] {
 	read := func(cursor string) ([]Entry, string, error) { return c.list(ctx, orderID, q, cursor, limit) }
 	return func(yield func([]Entry, error) bool) {
 		for page, err := range paging.Pages("the ledger", read, func(e Entry) string { return e.ID }) {
 			if errors.Is(err, paging.ErrRepeats) {
-				err = odd("%w", err)
+				err = invalidf("%w", err)
 			}
 			if !yield(page, err) {
 				return
@@ -288,25 +294,35 @@ func (c *Client) pages(ctx context.Context, orderID string, q url.Values, limit 
 	}
 }
 
-func (c *Client) list(ctx context.Context, orderID string, q url.Values, cursor string, limit int) (entries []Entry, next string, err error) {
+// list reads one page of the ledger.
+func (c *Client) list(
+	ctx context.Context,
+	orderID string,
+	q url.Values,
+	cursor string,
+	limit int,
+) (entries []Entry, next string, err error) {
 	q = maps.Clone(q)
 	q.Set("limit", strconv.Itoa(limit))
 	if cursor != "" {
 		q.Set("cursor", cursor)
 	}
-	var a listAnswer
+	var a listResponse
 	if err := c.call(ctx, http.MethodGet, "/v1/charges", q, "", nil, &a); err != nil {
 		return nil, "", err
 	}
-	if entries, err = a.entries(orderID); err != nil {
+	entries, err = a.entries(orderID)
+	if err != nil {
 		return nil, "", err
 	}
 	return entries, a.Next, nil
 }
 
-// most is how many bytes of an answer are read; a longer one is an error.
-const most = 8 << 20
+// maxResponse is the maximum size of a response in bytes; a larger one is an error.
+const maxResponse = 8 << 20
 
+// call sends a request and decodes the response into out. It returns a *refusal for another
+// status than success.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, key string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -338,19 +354,19 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, ke
 	if err != nil {
 		return err
 	}
-	defer func() { _ = res.Body.Close() }() // read to its end below; nothing to learn from closing
-	b, err := io.ReadAll(io.LimitReader(res.Body, most+1))
+	defer func() { _ = res.Body.Close() }() // read to its end below; an error of Close has no consequence
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxResponse+1))
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return fmt.Errorf("read response: %w", err)
 	}
-	if len(b) > most {
-		return fmt.Errorf("%w: it is longer than %d bytes", errOdd, most)
+	if len(b) > maxResponse {
+		return fmt.Errorf("%w: it is longer than %d bytes", errInvalid, maxResponse)
 	}
 	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated && method == http.MethodPost {
 		return decode(b, out)
 	}
 	r := &refusal{status: res.StatusCode, after: retryAfter(res, time.Now())}
-	if decode(b, r) != nil { // it is not the provider's word, so it has no code
+	if decode(b, r) != nil { // not the provider's response, so it has no code
 		r.Code, r.Message = "", ""
 	}
 	return r

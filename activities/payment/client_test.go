@@ -15,23 +15,17 @@ import (
 
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// provider runs the simulator and a client of it.
+// provider starts a simulator, and returns it with a client of it.
 func provider(t *testing.T, timeout time.Duration) (*payment.Client, *paymentsim.Provider) {
 	t.Helper()
 	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	return client(t, p.Handler(), timeout), p
 }
 
@@ -48,11 +42,11 @@ func of(id, token string) payment.Charge {
 	return payment.Charge{OrderID: id, Amount: 500, Currency: "EUR", Token: token}
 }
 
-// kept counts the charges of all orders, and those that stand.
-func kept(t *testing.T, c *payment.Client) (charges, standing int) {
+// count returns the number of charges of all orders, and how many are not refunded.
+func count(t *testing.T, c *payment.Client) (charges, standing int) {
 	t.Helper()
 	list, _, err := c.Charges(t.Context(), "", 1000)
-	must(t, err)
+	require.NoError(t, err)
 	for _, e := range list {
 		if !e.Refunded {
 			standing++
@@ -62,30 +56,32 @@ func kept(t *testing.T, c *payment.Client) (charges, standing int) {
 }
 
 func TestChargeAndRefundOnce(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 0)
 	var ids []string
 	for range 3 {
 		id, err := c.Charge(t.Context(), of("o", "tok_ok"))
-		must(t, err)
+		require.NoError(t, err)
 		ids = append(ids, id)
 	}
 	if ids[0] == "" || ids[0] != ids[1] || ids[0] != ids[2] {
-		t.Errorf("charges %v", ids)
+		t.Errorf("repeated charges have the ids %v, want one id", ids)
 	}
-	if n, standing := kept(t, c); n != 1 || standing != 1 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 1 || standing != 1 {
+		t.Errorf("%d charges, %d not refunded, want 1 and 1", n, standing)
 	}
 	for range 2 {
 		if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "re_charge-o" {
-			t.Errorf("%s %v", id, err)
+			t.Errorf("Refund = %q, %v, want re_charge-o", id, err)
 		}
 	}
-	if n, standing := kept(t, c); n != 1 || standing != 0 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 1 || standing != 0 {
+		t.Errorf("%d charges, %d not refunded, want 1 and 0", n, standing)
 	}
 }
 
-func TestFinalAnswers(t *testing.T) {
+func TestDeclinedAndVoidedChargesAreFinal(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 0)
 	for token, code := range map[string]string{
 		"tok_declined": "card_declined", "tok_insufficient_funds": "insufficient_funds", "tok_nonsense": "invalid_token",
@@ -93,165 +89,173 @@ func TestFinalAnswers(t *testing.T) {
 		for range 2 {
 			_, err := c.Charge(t.Context(), of(token, token))
 			if d, ok := errors.AsType[*payment.Declined](err); !ok || d.Code != code || d.Message == "" || !strings.Contains(err.Error(), token) {
-				t.Errorf("%s: %v", token, err) // the order has the token's name here
+				t.Errorf("Charge with %s: error = %v, want Declined with %s", token, err, code) // here the order id is the token
 			}
 		}
 	}
 	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "tok_declined"}); err != nil || id != "" {
-		t.Errorf("refund of what was declined: %q %v", id, err)
+		t.Errorf("Refund after a decline = %q, %v, want no id and no error", id, err)
 	}
 	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "never"}); err != nil || id != "" {
-		t.Errorf("refund of what was not charged: %q %v", id, err)
+		t.Errorf("Refund without a charge = %q, %v, want no id and no error", id, err)
 	}
 	for range 2 {
 		if _, err := c.Charge(t.Context(), of("never", "tok_ok")); !errors.Is(err, payment.ErrVoided) {
-			t.Errorf("charge after its refund: %v", err)
+			t.Errorf("Charge after its refund: error = %v, want ErrVoided", err)
 		}
 	}
-	if n, _ := kept(t, c); n != 0 {
-		t.Errorf("%d charges", n)
+	if n, _ := count(t, c); n != 0 {
+		t.Errorf("%d charges, want 0", n)
 	}
 }
 
-// final reports whether an error ends the matter.
+// final reports whether the error of a charge is final.
 func final(err error) bool {
 	_, declined := errors.AsType[*payment.Declined](err)
 	return declined || errors.Is(err, payment.ErrVoided)
 }
 
 func TestUnknownOutcomesAreNotFinal(t *testing.T) {
+	t.Parallel()
 	c, p := provider(t, 50*time.Millisecond)
 	for token, failures := range map[string]int{"tok_flaky_2": 2, "tok_rate_limited_1": 1, "tok_down": 1} {
 		for range failures {
 			_, err := c.Charge(t.Context(), of("order", token))
 			if err == nil || final(err) || strings.Contains(err.Error(), "tok_") {
-				t.Errorf("%s: %v", token, err)
+				t.Errorf("Charge with %s: error = %v, want one that is not final and without the token", token, err)
 			}
 		}
 		p.Heal("")
 		if _, err := c.Charge(t.Context(), of("order", token)); err != nil {
-			t.Errorf("%s, healed: %v", token, err)
+			t.Errorf("Charge with %s after the recovery: %v", token, err)
 		}
 		_, err := c.Refund(t.Context(), payment.Entry{OrderID: "order"})
-		must(t, err)
-		c, p = provider(t, 50*time.Millisecond) // a new book, for the same order
+		require.NoError(t, err)
+		c, p = provider(t, 50*time.Millisecond) // an empty ledger, for the same order
 	}
 }
 
-func TestNoAnswerInTime(t *testing.T) {
+func TestTimeoutIsNotFinal(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 50*time.Millisecond)
 	_, err := c.Charge(t.Context(), of("o", "tok_timeout"))
 	if err == nil || final(err) {
-		t.Errorf("%v", err)
+		t.Errorf("Charge without a response: error = %v, want one that is not final", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Charge(ctx, of("o", "tok_ok")); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("Charge with a cancelled context: error = %v, want context.Canceled", err)
 	}
 	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "" {
-		t.Errorf("%q %v", id, err)
+		t.Errorf("Refund after the timeout = %q, %v, want no id and no error", id, err)
 	}
-	if n, _ := kept(t, c); n != 0 {
-		t.Errorf("%d charges", n)
+	if n, _ := count(t, c); n != 0 {
+		t.Errorf("%d charges, want 0", n)
 	}
 }
 
-// TestLostAnswers charges and does not say so: asking again finds the charge,
-// and so does the refund when nobody can ask.
-func TestLostAnswers(t *testing.T) {
+// TestLostResponses: a repeated charge returns the charge whose response was lost, and a refund
+// refunds it.
+func TestLostResponses(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 0)
 	if _, err := c.Charge(t.Context(), of("o", "tok_lost_response")); err == nil || final(err) {
-		t.Errorf("%v", err)
+		t.Errorf("Charge with a lost response: error = %v, want one that is not final", err)
 	}
 	if id, err := c.Charge(t.Context(), of("o", "tok_lost_response")); err != nil || id != "ch_charge-o" {
-		t.Errorf("%s %v", id, err)
+		t.Errorf("repeated Charge = %q, %v, want ch_charge-o", id, err)
 	}
 	for range 3 {
 		if _, err := c.Charge(t.Context(), of("p", "tok_lost_always")); err == nil || final(err) {
-			t.Errorf("%v", err)
+			t.Errorf("Charge with a lost response: error = %v, want one that is not final", err)
 		}
 	}
-	if n, standing := kept(t, c); n != 2 || standing != 2 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 2 || standing != 2 {
+		t.Errorf("%d charges, %d not refunded, want 2 and 2", n, standing)
 	}
 	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "p"}); err != nil || id != "re_charge-p" {
-		t.Errorf("%s %v", id, err)
+		t.Errorf("Refund = %q, %v, want re_charge-p", id, err)
 	}
-	if n, standing := kept(t, c); n != 2 || standing != 1 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 2 || standing != 1 {
+		t.Errorf("%d charges, %d not refunded, want 2 and 1", n, standing)
 	}
 }
 
-// TestKeysThatAreForgotten: refunds find what was charged all the same, and all
-// of it.
-func TestKeysThatAreForgotten(t *testing.T) {
+// TestRefundAfterKeysExpired: a refund finds all charges in the ledger.
+func TestRefundAfterKeysExpired(t *testing.T) {
+	t.Parallel()
 	c, p := provider(t, 0)
 	for range 2 {
 		_, err := c.Charge(t.Context(), of("o", "tok_ok"))
-		must(t, err)
+		require.NoError(t, err)
 		_, err = c.Charge(t.Context(), of("p", "tok_ok"))
-		must(t, err)
-		must(t, p.Forget())
+		require.NoError(t, err)
+		require.NoError(t, p.Forget())
 	}
-	if list, err := c.Of(t.Context(), "o"); err != nil || len(list) != 2 || list[0].OrderID != "o" || list[0].ID == list[1].ID {
-		t.Errorf("%+v %v", list, err)
+	if list, err := c.ChargesOf(t.Context(), "o"); err != nil || len(list) != 2 || list[0].OrderID != "o" || list[0].ID == list[1].ID {
+		t.Errorf("ChargesOf = %+v, %v, want two different charges", list, err)
 	}
-	if id, err := c.RefundCharge(t.Context(), payment.Entry{OrderID: "p", ID: "ch_charge-p", Amount: 500, Currency: "EUR"}); err != nil || id != "re_charge-p" {
-		t.Errorf("%q %v", id, err)
+	if id, err := c.RefundCharge(t.Context(), payment.Entry{OrderID: "p", ID: "ch_charge-p", Amount: 500, Currency: "EUR"}); err != nil ||
+		id != "re_charge-p" {
+		t.Errorf("RefundCharge = %q, %v, want re_charge-p", id, err)
 	}
-	if n, standing := kept(t, c); n != 4 || standing != 3 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 4 || standing != 3 {
+		t.Errorf("%d charges, %d not refunded, want 4 and 3", n, standing)
 	}
 	for range 2 {
 		if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "re_charge-o" {
-			t.Errorf("%q %v", id, err)
+			t.Errorf("Refund = %q, %v, want re_charge-o", id, err)
 		}
-		must(t, p.Forget())
+		require.NoError(t, p.Forget())
 	}
-	if n, standing := kept(t, c); n != 4 || standing != 1 {
-		t.Errorf("%d charges, %d stand", n, standing)
+	if n, standing := count(t, c); n != 4 || standing != 1 {
+		t.Errorf("%d charges, %d not refunded, want 4 and 1", n, standing)
 	}
 }
 
-func TestRefundsThatAreDown(t *testing.T) {
+func TestRefundAfterRecovery(t *testing.T) {
+	t.Parallel()
 	c, p := provider(t, 0)
 	_, err := c.Charge(t.Context(), of("o", "tok_refund_down"))
-	must(t, err)
-	if _, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || !strings.Contains(err.Error(), "refund order o: provider answered 503") {
-		t.Errorf("%v", err)
+	require.NoError(t, err)
+	if _, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil ||
+		!strings.Contains(err.Error(), "refund order o: provider returned 503") {
+		t.Errorf("Refund while refunds are down: error = %v, want status 503", err)
 	}
 	p.Heal("tok_refund_down")
 	if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id == "" {
-		t.Errorf("%q %v", id, err)
+		t.Errorf("Refund after the recovery = %q, %v, want an id", id, err)
 	}
 }
 
-func TestChargesPage(t *testing.T) {
+func TestChargesReturnsAllPages(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 0)
 	for n := range 25 {
 		_, err := c.Charge(t.Context(), of(fmt.Sprint("o", n), "tok_ok"))
-		must(t, err)
+		require.NoError(t, err)
 	}
 	seen := map[string]int64{}
 	for cursor := ""; ; {
 		list, next, err := c.Charges(t.Context(), cursor, 10)
-		must(t, err)
+		require.NoError(t, err)
 		for _, e := range list {
 			seen[e.OrderID] += e.Amount
 		}
-		if cursor = next; cursor == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
 	}
 	if len(seen) != 25 || seen["o24"] != 500 {
-		t.Errorf("%v", seen)
+		t.Errorf("amounts by order = %v, want 25 orders of 500", seen)
 	}
 }
 
-// TestAnswersOfNoProvider is what proxies and misconfiguration answer: nothing
-// that is not the provider's word may end the matter.
-func TestAnswersOfNoProvider(t *testing.T) {
+// TestResponsesOfProxiesAreNotFinal: a response that is not the provider's must not be final.
+func TestResponsesOfProxiesAreNotFinal(t *testing.T) {
+	t.Parallel()
 	for name, h := range map[string]http.HandlerFunc{
 		"200, not JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
 		"502, not JSON": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>") },
@@ -268,20 +272,20 @@ func TestAnswersOfNoProvider(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := client(t, h, 0)
 			if id, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || id != "" || strings.Contains(err.Error(), "tok_ok") {
-				t.Errorf("charge: %q %v", id, err)
+				t.Errorf("Charge = %q, %v, want an error that is not final and without the token", id, err)
 			}
 			if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || id != "" {
-				t.Errorf("refund: %q %v", id, err)
+				t.Errorf("Refund = %q, %v, want an error", id, err)
 			}
 			if _, _, err := c.Charges(t.Context(), "", 1); err == nil {
-				t.Error("list: no error")
+				t.Error("Charges returned no error")
 			}
 		})
 	}
 	if _, err := payment.New(payment.Options{URL: "http://127.0.0.1:1"}).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("Charge without a server: error = %v, want one that is not final", err)
 	}
 	if _, err := payment.New(payment.Options{URL: ":"}).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
-		t.Errorf("no URL: %v", err)
+		t.Errorf("Charge with an invalid URL: error = %v, want one that is not final", err)
 	}
 }

@@ -6,22 +6,19 @@ import (
 	"strings"
 )
 
-// Installation is a name that keeps the charges of several ordersagas apart that
-// share a provider's account, such as staging and production: the provider knows
-// an order as NAME:ID. "" is an installation as well, and the provider knows its
-// orders by their ids.
-//
-// No order's id has a colon in it, so each tells the others' charges by their
-// order, the one without a name too.
+// Installation is the name of an ordersaga installation. It separates installations that share
+// an account at the provider, such as staging and production: the provider's order ids are
+// NAME:ID. The zero value is an installation too, and its order ids have no prefix. An order
+// id has no colon, so each installation can recognize the others' charges.
 type Installation string
 
-// MaxInstallation is how long a name may be: with the longest order id and
-// "charge-" an idempotency key has 104 bytes.
+// MaxInstallation is the maximum length of a name: with the longest order id and "charge-", an
+// idempotency key has 104 bytes.
 const MaxInstallation = 32
 
 var installations = regexp.MustCompile(`^[a-z0-9-]*$`)
 
-// Validate says what is wrong with a name.
+// Validate returns an error for an invalid name.
 func (n Installation) Validate() error {
 	if len(n) > MaxInstallation || !installations.MatchString(string(n)) {
 		return fmt.Errorf("installation %q must be of a-z 0-9 and -, at most %d characters", cut(string(n)), MaxInstallation)
@@ -29,7 +26,7 @@ func (n Installation) Validate() error {
 	return nil
 }
 
-// theirs is what the provider calls an order of the installation.
+// theirs returns the provider's id of an order of the installation.
 func (n Installation) theirs(orderID string) string {
 	if n == "" || orderID == "" {
 		return orderID
@@ -37,8 +34,8 @@ func (n Installation) theirs(orderID string) string {
 	return string(n) + ":" + orderID
 }
 
-// ours is the order that the provider calls so; false if it is another
-// installation's. What has no order may be anybody's.
+// ours returns the order id of the provider's id; false if it belongs to another
+// installation. A charge without an order belongs to every installation.
 func (n Installation) ours(orderID string) (string, bool) {
 	if orderID == "" {
 		return "", true
@@ -53,7 +50,7 @@ func (n Installation) ours(orderID string) (string, bool) {
 	return "", false
 }
 
-// own are the entries that are the installation's, with our ids.
+// own returns the entries of the installation, with our order ids.
 func (n Installation) own(all []Entry) []Entry {
 	var own []Entry
 	for _, e := range all {

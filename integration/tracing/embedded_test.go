@@ -52,7 +52,7 @@ POST /v1/orders
 		if ours := !strings.Contains(s.Name, "/v1/charges") && !strings.Contains(s.Name, "orchestration") && s.Name != "timer"; ours && s.Attributes["order.id"] != "flaky" {
 			t.Errorf("%s does not name the order: %v", s.Name, s.Attributes)
 		}
-		if s.Name == "ChargePayment" && s.Error != "" && (s.Attributes["saga.activity"] != s.Name || len(s.Events) != 1 || !strings.Contains(s.Events[0], "provider answered 503")) {
+		if s.Name == "ChargePayment" && s.Error != "" && (s.Attributes["saga.activity"] != s.Name || len(s.Events) != 1 || !strings.Contains(s.Events[0], "provider returned 503")) {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -755,7 +755,7 @@ func (g *game) nothingToRefund(ctx context.Context, rec orderstore.Record) bool 
 	if !rec.Refunding || rec.RefundID != "" || retries < 3 || g.Deceived(rec.OrderID) == "" {
 		return false
 	}
-	charges, err := g.books.Of(ctx, rec.OrderID)
+	charges, err := g.books.ChargesOf(ctx, rec.OrderID)
 	must(g, err)
 	return !slices.ContainsFunc(charges, func(e payment.Entry) bool { return !e.Refunded })
 }

@@ -103,7 +103,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		return res, err
 	}
 	for _, e := range odd {
-		res.bad(OneCharge, "%v", e.Odd)
+		res.bad(OneCharge, "%v", e.Invalid)
 	}
 	res.Orders = len(records)
 	res.stock(records, held)
@@ -426,7 +426,7 @@ func allCharges(ctx context.Context, c Charges) (paid map[string]account, odd []
 			return nil, nil, err
 		}
 		for _, e := range list {
-			if e.Odd != nil {
+			if e.Invalid != nil {
 				odd = append(odd, e)
 				continue
 			}

@@ -575,10 +575,10 @@ func TestOddLedger(t *testing.T) {
 	b := newBooks(t)
 	b.sound("o")
 	b.arrived()
-	all, err := b.Parts.Payments.Of(t.Context(), "o")
+	all, err := b.Parts.Payments.ChargesOf(t.Context(), "o")
 	b.must(err)
 	books := b.books()
-	books.Charges = append(lists{{Odd: errors.New("an entry without an id")}}, all...)
+	books.Charges = append(lists{{Invalid: errors.New("an entry without an id")}}, all...)
 	res, err := invariants.Run(t.Context(), books, nil)
 	if err != nil || len(res.Violations) != 1 || !strings.HasSuffix(res.Violations[0], "an entry without an id") {
 		t.Errorf("%+v %v", res.Violations, err)

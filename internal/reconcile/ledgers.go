@@ -116,7 +116,7 @@ func (r Reconciler) charges(ctx context.Context, rep *Report, alive map[string]b
 		}
 		for _, c := range page {
 			rep.Charges++
-			if c.Odd != nil {
+			if c.Invalid != nil {
 				if odd++; odd <= mostOdd && !errs.add(r.odd(ctx, rep, paid, c)) {
 					return false, errs.err()
 				}
@@ -177,7 +177,7 @@ func (r Reconciler) odd(ctx context.Context, rep *Report, paid claims, c payment
 			return wrap(err, "reconcile an odd charge of order "+c.OrderID)
 		}
 	}
-	r.found(ctx, rep, c.OrderID, "an entry of the provider's ledger does not count: "+c.Odd.Error(), "flagged", nil)
+	r.found(ctx, rep, c.OrderID, "an entry of the provider's ledger does not count: "+c.Invalid.Error(), "flagged", nil)
 	return nil
 }
 

@@ -99,7 +99,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	done("twice")
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
 	l.nothing()
-	if list, err := l.Parts.Payments.Of(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
+	if list, err := l.Parts.Payments.ChargesOf(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
 		t.Errorf("%+v %v", list, err)
 	}
 
@@ -201,7 +201,7 @@ func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
 	l.must(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
 	for standing := true; standing; { // each run looks at what is new
 		<-payments.done
-		of, err := l.Parts.Payments.Of(t.Context(), "early")
+		of, err := l.Parts.Payments.ChargesOf(t.Context(), "early")
 		l.must(err)
 		standing = len(of) == 1 && !of[0].Refunded
 	}

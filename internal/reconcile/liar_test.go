@@ -48,7 +48,7 @@ func (l *liar) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]pa
 	return func(yield func([]payment.Entry, error) bool) {
 		for page, err := range l.Payments.ChargesSince(ctx, time.Time{}) {
 			l.say(func() { page = l.says(page) })
-			page = slices.DeleteFunc(page, func(e payment.Entry) bool { return e.CreatedAt.Before(since) && e.Odd == nil })
+			page = slices.DeleteFunc(page, func(e payment.Entry) bool { return e.CreatedAt.Before(since) && e.Invalid == nil })
 			if !yield(page, errors.Join(err, l.list)) {
 				return
 			}
@@ -56,10 +56,10 @@ func (l *liar) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]pa
 	}
 }
 
-func (l *liar) Of(ctx context.Context, id string) ([]payment.Entry, error) {
+func (l *liar) ChargesOf(ctx context.Context, id string) ([]payment.Entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, err := l.Payments.Of(ctx, id)
+	list, err := l.Payments.ChargesOf(ctx, id)
 	return l.says(list), errors.Join(err, l.of[id])
 }
 
@@ -96,8 +96,8 @@ func odd(t *testing.T) error {
 	defer s.Close()
 	c := payment.New(payment.Options{URL: s.URL})
 	defer c.Close()
-	_, err := c.Of(t.Context(), "o")
-	if !payment.IsOdd(err) {
+	_, err := c.ChargesOf(t.Context(), "o")
+	if !payment.IsInvalidResponse(err) {
 		t.Fatal(err)
 	}
 	return err
@@ -113,10 +113,10 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		for i, e := range list {
 			if e.OrderID == "odd" {
-				list[i] = payment.Entry{ID: e.ID, OrderID: "odd", Odd: errors.New("it is over no amount")}
+				list[i] = payment.Entry{ID: e.ID, OrderID: "odd", Invalid: errors.New("it is over no amount")}
 			}
 		}
-		return append([]payment.Entry{{OrderID: "foreign", Odd: errors.New("it has no refund's id")}, {Odd: errors.New("it is null")}}, list...)
+		return append([]payment.Entry{{OrderID: "foreign", Invalid: errors.New("it has no refund's id")}, {Invalid: errors.New("it is null")}}, list...)
 	}
 	p.of["odd"] = odd(t)
 	for range 2 {
@@ -141,7 +141,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 	l.found("order is COMPLETED, and what the ledger says of it does not count: ", "flagged")
 	l.counts(1)
 	p.entries = func([]payment.Entry) []payment.Entry { // a flood of them
-		return slices.Repeat([]payment.Entry{{OrderID: "foreign", Odd: errors.New("odd")}}, 1000)
+		return slices.Repeat([]payment.Entry{{OrderID: "foreign", Invalid: errors.New("odd")}}, 1000)
 	}
 	if f := l.once(); len(f) > 110 || !slices.ContainsFunc(f, func(f reconcile.Finding) bool { return strings.HasPrefix(f.What, "900 more entries") }) {
 		t.Errorf("%d findings", len(f))

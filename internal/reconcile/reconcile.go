@@ -51,7 +51,7 @@ type Orders interface {
 // Payments is what the reconciler uses of *payment.Client.
 type Payments interface {
 	ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error]
-	Of(ctx context.Context, orderID string) ([]payment.Entry, error)
+	ChargesOf(ctx context.Context, orderID string) ([]payment.Entry, error)
 	RefundCharge(ctx context.Context, e payment.Entry) (string, error)
 	Refund(ctx context.Context, made payment.Entry) (string, error)
 }

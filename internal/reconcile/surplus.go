@@ -16,9 +16,9 @@ func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec o
 	if c.ID == rec.ChargeID {
 		return true, nil
 	}
-	all, err := r.Payments.Of(ctx, rec.OrderID)
+	all, err := r.Payments.ChargesOf(ctx, rec.OrderID)
 	switch {
-	case payment.IsOdd(err):
+	case payment.IsInvalidResponse(err):
 		paid.doubted[rec.OrderID] = true
 		r.found(ctx, rep, rec.OrderID, "order is COMPLETED, and what the ledger says of it does not count: "+err.Error(), "flagged", nil)
 		return true, nil

@@ -162,7 +162,7 @@ func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bo
 	ids := slices.Sorted(maps.Keys(look))
 	for i, id := range ids {
 		wrong, err := r.money(ctx, rep, c, id)
-		if walked && payment.IsOdd(err) { // a finding says so; else it is not this order's matter alone
+		if walked && payment.IsInvalidResponse(err) { // a finding says so; else it is not this order's matter alone
 			err = nil
 		}
 		if err != nil || wrong == notYet {
@@ -231,9 +231,9 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 	case c.doubted[id]: // said already
 		return yes, nil
 	}
-	charges, err := r.Payments.Of(ctx, id)
+	charges, err := r.Payments.ChargesOf(ctx, id)
 	switch {
-	case payment.IsOdd(err):
+	case payment.IsInvalidResponse(err):
 		r.found(ctx, rep, id, "order is "+string(rec.Status)+", and what the ledger says of it does not count: "+err.Error(), "flagged", nil)
 		return yes, err
 	case err != nil:

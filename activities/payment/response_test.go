@@ -17,11 +17,12 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// says answers every request so. A Location makes a redirect of it.
-func says(status int, body string, location ...string) http.HandlerFunc {
+// respond responds to every request in the same way. With a location it redirects.
+func respond(status int, body string, location ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		for _, l := range location {
@@ -34,36 +35,45 @@ func says(status int, body string, location ...string) http.HandlerFunc {
 
 const html = "<html><body>Payment Required</body></html>"
 
-// tooLong is more than is read, and would be right.
-var tooLong = `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","charges":[],"pad":"` + strings.Repeat("x", 8<<20) + `"}`
+// tooLong is a response that is valid but for its size.
+var tooLong = `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","charges":[],"pad":"` + strings.Repeat(
+	"x",
+	8<<20,
+) + `"}`
 
-// never are answers that count as nothing, whatever was asked.
-var never = map[string]http.HandlerFunc{
-	"200, empty":            says(200, ""),
-	"200, no field":         says(200, "{}"),
-	"200, null":             says(200, "null"),
-	"200, a list":           says(200, "[]"),
-	"200, a number":         says(200, "1"),
-	"200, text":             says(200, `"ch_1"`),
-	"200, HTML":             says(200, html),
-	"200, too long":         says(200, tooLong),
-	"200, error in it":      says(200, `{"code":"card_declined","message":"no"}`),
-	"204":                   says(204, ""),
-	"202, a charge":         says(202, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`),
-	"206, a charge":         says(206, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`),
-	"402, HTML":             says(402, html),
-	"402, empty":            says(402, ""),
-	"402, no code":          says(402, `{"message":"pay the proxy"}`),
-	"402, code is a number": says(402, `{"code":7}`),
-	"402, code twice":       says(402, `{"code":"","code":"card_declined"}`),
-	"409, HTML":             says(409, html),
-	"400, voided":           says(400, `{"code":"charge_voided"}`),
-	"500, voided":           says(500, `{"code":"charge_voided"}`),
-	"500, declined":         says(500, `{"code":"card_declined"}`),
-	"404, HTML":             says(404, html),
-	"418":                   says(418, `{"id":"ch_1","status":"succeeded"}`),
-	"301 without Location":  says(301, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`),
-	"304":                   says(304, ""),
+// invalidAlways are responses that are invalid for every request.
+var invalidAlways = map[string]http.HandlerFunc{
+	"200, empty":       respond(200, ""),
+	"200, no field":    respond(200, "{}"),
+	"200, null":        respond(200, "null"),
+	"200, a list":      respond(200, "[]"),
+	"200, a number":    respond(200, "1"),
+	"200, text":        respond(200, `"ch_1"`),
+	"200, HTML":        respond(200, html),
+	"200, too long":    respond(200, tooLong),
+	"200, error in it": respond(200, `{"code":"card_declined","message":"no"}`),
+	"204":              respond(204, ""),
+	"202, a charge": respond(
+		202,
+		`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`,
+	),
+	"206, a charge": respond(
+		206,
+		`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR","chargeId":"ch_1","charges":[]}`,
+	),
+	"402, HTML":             respond(402, html),
+	"402, empty":            respond(402, ""),
+	"402, no code":          respond(402, `{"message":"pay the proxy"}`),
+	"402, code is a number": respond(402, `{"code":7}`),
+	"402, code twice":       respond(402, `{"code":"","code":"card_declined"}`),
+	"409, HTML":             respond(409, html),
+	"400, voided":           respond(400, `{"code":"charge_voided"}`),
+	"500, voided":           respond(500, `{"code":"charge_voided"}`),
+	"500, declined":         respond(500, `{"code":"card_declined"}`),
+	"404, HTML":             respond(404, html),
+	"418":                   respond(418, `{"id":"ch_1","status":"succeeded"}`),
+	"301 without Location":  respond(301, `{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`),
+	"304":                   respond(304, ""),
 	"cut off": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, `{"id":"ch_1","status":"succeeded"`)
@@ -75,36 +85,37 @@ var never = map[string]http.HandlerFunc{
 	"connection closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 }
 
-// made is the charge that the answers here are about.
+// made is the charge of the responses in these tests.
 var made = payment.Entry{OrderID: "o", ID: "ch_1", Amount: 500, Currency: "EUR"}
 
-// TestNothingThatDoesNotProveItself: what proxies, misconfiguration and a
-// provider that lies may answer is no charge, no refund, no list, and ends
-// nothing.
-func TestNothingThatDoesNotProveItself(t *testing.T) {
-	for name, h := range never {
+// TestInvalidResponsesAreNotAccepted: responses of proxies, of misconfigured servers and of a
+// faulty provider are not a charge, a refund or a list, and never final.
+func TestInvalidResponsesAreNotAccepted(t *testing.T) {
+	t.Parallel()
+	for name, h := range invalidAlways {
 		t.Run(name, func(t *testing.T) {
 			c := client(t, h, 0)
 			if id, err := c.Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) || id != "" {
-				t.Errorf("charge: %q %v", id, err)
+				t.Errorf("Charge = %q, %v, want an error that is not final", id, err)
 			}
 			if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err == nil || final(err) || id != "" {
-				t.Errorf("refund: %q %v", id, err)
+				t.Errorf("Refund = %q, %v, want an error that is not final", id, err)
 			}
 			if id, err := c.RefundCharge(t.Context(), made); err == nil || final(err) || id != "" {
-				t.Errorf("refund of a charge: %q %v", id, err)
+				t.Errorf("RefundCharge = %q, %v, want an error that is not final", id, err)
 			}
-			if list, err := c.Of(t.Context(), "o"); err == nil || final(err) || len(list) > 0 {
-				t.Errorf("charges of the order: %v %v", list, err)
+			if list, err := c.ChargesOf(t.Context(), "o"); err == nil || final(err) || len(list) > 0 {
+				t.Errorf("ChargesOf = %v, %v, want an error that is not final", list, err)
 			}
 			if list, _, err := c.Charges(t.Context(), "", 10); err == nil || final(err) || len(list) > 0 {
-				t.Errorf("charges: %v %v", list, err)
+				t.Errorf("Charges = %v, %v, want an error that is not final", list, err)
 			}
 		})
 	}
 }
 
-func TestWhatIsACharge(t *testing.T) {
+func TestValidateChargeResponse(t *testing.T) {
+	t.Parallel()
 	const unknown, declined = "unknown", "declined"
 	for _, c := range []struct{ body, want string }{
 		{`{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`, "ch_1"},
@@ -144,46 +155,53 @@ func TestWhatIsACharge(t *testing.T) {
 		{`{"charges":[{"id":"ch_1","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}],"next":""}`, unknown},
 	} {
 		for _, status := range []int{200, 201} {
-			id, err := client(t, says(status, c.body), 0).Charge(t.Context(), of("o", "tok_ok"))
+			id, err := client(t, respond(status, c.body), 0).Charge(t.Context(), of("o", "tok_ok"))
 			got := id
 			if _, no := errors.AsType[*payment.Declined](err); no {
 				got = declined
 			} else if err != nil {
 				got = unknown
 			}
-			if got != c.want || id != "" && err != nil || err != nil && (errors.Is(err, payment.ErrVoided) || strings.Contains(err.Error(), "tok_ok") || strings.Contains(err.Error(), "Go struct")) {
-				t.Errorf("%d %s: %q %v, want %s", status, c.body, id, err, c.want)
+			if got != c.want || id != "" && err != nil ||
+				err != nil &&
+					(errors.Is(err, payment.ErrVoided) || strings.Contains(err.Error(), "tok_ok") || strings.Contains(err.Error(), "Go struct")) {
+				t.Errorf("Charge with response %d %s = %q, %v, want %s", status, c.body, id, err, c.want)
 			}
 		}
 	}
 }
 
-func TestWhatEndsACharge(t *testing.T) {
-	_, err := client(t, says(402, `{"code":"card_declined","message":"no"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
+func TestFinalRefusalsOfCharges(t *testing.T) {
+	t.Parallel()
+	_, err := client(t, respond(402, `{"code":"card_declined","message":"no"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
 	if d, ok := errors.AsType[*payment.Declined](err); !ok || *d != (payment.Declined{Code: "card_declined", Message: "no"}) {
-		t.Error(err)
+		t.Errorf("Charge with status 402: error = %v, want Declined", err)
 	}
-	for _, token := range []string{"tok_ok", "charge_voided", "e"} { // that the code has it in it does not change what it says
-		if _, err := client(t, says(409, `{"code":"charge_voided"}`), 0).Charge(t.Context(), of("o", token)); !errors.Is(err, payment.ErrVoided) {
-			t.Errorf("%s: %v", token, err)
+	for _, token := range []string{"tok_ok", "charge_voided", "e"} { // also if the code contains the token
+		if _, err := client(t, respond(409, `{"code":"charge_voided"}`), 0).Charge(t.Context(), of("o", token)); !errors.Is(
+			err,
+			payment.ErrVoided,
+		) {
+			t.Errorf("Charge with token %s and status 409: error = %v, want ErrVoided", token, err)
 		}
 	}
-	// Neither says anything of a refund, or of the ledger.
-	for _, h := range []http.HandlerFunc{says(402, `{"code":"card_declined","message":"no"}`), says(409, `{"code":"charge_voided"}`)} {
+	// Neither is final for a refund or the ledger.
+	for _, h := range []http.HandlerFunc{respond(402, `{"code":"card_declined","message":"no"}`), respond(409, `{"code":"charge_voided"}`)} {
 		c := client(t, h, 0)
 		_, refund := c.Refund(t.Context(), payment.Entry{OrderID: "o"})
-		_, list := c.Of(t.Context(), "o")
+		_, list := c.ChargesOf(t.Context(), "o")
 		if refund == nil || list == nil || final(refund) || final(list) {
-			t.Errorf("%v; %v", refund, list)
+			t.Errorf("Refund: %v, ChargesOf: %v, want errors that are not final", refund, list)
 		}
 	}
 }
 
-func TestWhatIsARefund(t *testing.T) {
+func TestValidateRefundResponse(t *testing.T) {
+	t.Parallel()
 	const list = `{"charges":[{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_1","createdAt":"2026-11-23T10:00:00Z"}]}`
 	for _, c := range []struct {
 		body, ledger      string
-		byKey, byID       bool // whether it counts
+		byKey, byID       bool // whether it is accepted
 		withoutIDOfRefund bool
 	}{
 		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, true, true, false},
@@ -211,22 +229,27 @@ func TestWhatIsARefund(t *testing.T) {
 		{`{"status":"voided","orderId":"p"}`, `{"charges":[]}`, false, false, false},
 	} {
 		c1 := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			says(200, map[string]string{http.MethodPost: c.body, http.MethodGet: c.ledger}[r.Method])(w, r)
+			body := c.body
+			if r.Method == http.MethodGet {
+				body = c.ledger
+			}
+			respond(200, body)(w, r)
 		}), 0)
 		id, err := c1.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		if (err == nil) != c.byKey || (id != "") != (c.byKey && !c.withoutIDOfRefund) {
-			t.Errorf("by key: %s: %q %v", c.body, id, err)
+			t.Errorf("Refund by key with response %s = %q, %v, want accepted = %v", c.body, id, err, c.byKey)
 		}
 		id, err = c1.RefundCharge(t.Context(), made)
 		if (err == nil) != c.byID || (id != "") != c.byID {
-			t.Errorf("by id: %s: %q %v", c.body, id, err)
+			t.Errorf("RefundCharge with response %s = %q, %v, want accepted = %v", c.body, id, err, c.byID)
 		}
 	}
 }
 
-// TestWhatGivesAChargeBack: a refund of an order that was charged is one of that
-// charge, whatever else the provider says.
-func TestWhatGivesAChargeBack(t *testing.T) {
+// TestRefundMustBeOfTheCharge: a refund of a charged order is accepted only if it refunds that
+// charge.
+func TestRefundMustBeOfTheCharge(t *testing.T) {
+	t.Parallel()
 	const (
 		byKey  = `{"id":"re_k","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
 		byID   = `{"id":"re_i","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
@@ -250,12 +273,16 @@ func TestWhatGivesAChargeBack(t *testing.T) {
 		p := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body := `{"charges":[` + c.ledger + `]}`
 			if r.Method == http.MethodPost {
-				body = map[bool]string{true: c.key, false: c.id}[r.Header.Get("Idempotency-Key") == "refund-o"]
+				body = c.id
+				if r.Header.Get("Idempotency-Key") == "refund-o" {
+					body = c.key
+				}
 			}
-			says(200, body)(w, r)
+			respond(200, body)(w, r)
 		}), 0)
-		if id, err := p.Refund(t.Context(), made); id != c.want || (err == nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), "does not count") {
-			t.Errorf("%s: %q %v, want %q", name, id, err, c.want)
+		if id, err := p.Refund(t.Context(), made); id != c.want || (err == nil) != (c.want != "") ||
+			err != nil && !payment.IsInvalidResponse(err) {
+			t.Errorf("%s: Refund = %q, %v, want %q", name, id, err, c.want)
 		}
 	}
 }
@@ -263,6 +290,7 @@ func TestWhatGivesAChargeBack(t *testing.T) {
 // TestStepsAreBounded: neither a ledger of many pages nor an order of many charges
 // takes longer than StepTimeouts.
 func TestStepsAreBounded(t *testing.T) {
+	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	slowly := func(body func(n int64) string) *payment.Client {
 		var calls atomic.Int64
@@ -270,14 +298,14 @@ func TestStepsAreBounded(t *testing.T) {
 			n := calls.Add(1)
 			select {
 			case <-time.After(timeout / 2):
-				says(200, body(n))(w, r)
+				respond(200, body(n))(w, r)
 			case <-r.Context().Done():
 			}
 		}), timeout)
 	}
 	const charge = `{"id":"ch_%d","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	pages := slowly(func(n int64) string { return fmt.Sprintf(`{"charges":[`+charge+`],"next":"%d"}`, n, n) })
-	if _, err := pages.Of(t.Context(), "o"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := pages.ChargesOf(t.Context(), "o"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	const many = 20
@@ -300,8 +328,14 @@ func TestStepsAreBounded(t *testing.T) {
 }
 
 func TestWhatIsALedger(t *testing.T) {
+	t.Parallel()
 	entry := func(was, is string) string {
-		return `{"charges":[` + strings.Replace(`{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`, was, is, 1) + `]}`
+		return `{"charges":[` + strings.Replace(
+			`{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`,
+			was,
+			is,
+			1,
+		) + `]}`
 	}
 	for body, ok := range map[string]bool{
 		entry("", ""):                                       true,
@@ -321,45 +355,56 @@ func TestWhatIsALedger(t *testing.T) {
 		entry(`500`, `-1`):                                  false,
 		entry(`"currency":"EUR",`, ""):                      false,
 		entry(`"refunded":false,`, ""):                      false,
-		entry(`false`, `true`):                              false, // and no refund's id
+		entry(`false`, `true`):                              false, // without the id of the refund
 		entry(`false`, `true,"refundId":"r"`):               true,
 		entry(`,"createdAt":"2026-11-23T10:00:00Z"`, ""):    false,
 		entry(`"createdAt":`, `"refunded":true,"created":`): false,
 	} {
-		c := client(t, says(200, body), 0)
-		if _, err := c.Of(t.Context(), "o"); (err == nil) != ok {
-			t.Errorf("%s: %v", body, err)
+		c := client(t, respond(200, body), 0)
+		if _, err := c.ChargesOf(t.Context(), "o"); (err == nil) != ok {
+			t.Errorf("ChargesOf with response %s: error = %v, want accepted = %v", body, err, ok)
 		}
 		if _, _, err := c.Charges(t.Context(), "", 10); (err == nil) != ok {
-			t.Errorf("all: %s: %v", body, err)
+			t.Errorf("Charges with response %s: error = %v, want accepted = %v", body, err, ok)
 		}
 	}
-	if list, err := client(t, says(200, entry("", "")), 0).Of(t.Context(), "p"); err == nil || len(list) > 0 {
-		t.Errorf("another order's charge: %+v", list)
+	if list, err := client(t, respond(200, entry("", "")), 0).ChargesOf(t.Context(), "p"); err == nil || len(list) > 0 {
+		t.Errorf("ChargesOf with another order's charge = %+v, %v, want an error", list, err)
 	}
-	if list, err := client(t, says(201, entry("", "")), 0).Of(t.Context(), "o"); err == nil || len(list) > 0 {
-		t.Errorf("201 to a GET: %+v", list)
+	if list, err := client(t, respond(201, entry("", "")), 0).ChargesOf(t.Context(), "o"); err == nil || len(list) > 0 {
+		t.Errorf("ChargesOf with status 201 = %+v, %v, want an error", list, err)
 	}
-	twice := strings.Replace(entry("", ""), "}]}", `},{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"r","createdAt":"2026-11-23T10:00:00Z"}]}`, 1)
-	if list, err := client(t, says(200, twice), 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "the ledger repeats itself") {
-		t.Errorf("the same charge twice: %+v %v", list, err)
+	twice := strings.Replace(
+		entry("", ""),
+		"}]}",
+		`},{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"r","createdAt":"2026-11-23T10:00:00Z"}]}`,
+		1,
+	)
+	if list, err := client(t, respond(200, twice), 0).ChargesOf(t.Context(), "o"); err == nil ||
+		!strings.Contains(err.Error(), "the ledger repeats itself") {
+		t.Errorf("ChargesOf with a repeated charge = %+v, %v, want an error", list, err)
 	}
 	var pages atomic.Int64
 	endless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := pages.Add(1)
 		body := strings.Replace(entry("ch_1", fmt.Sprint("ch_", n)), "]}", fmt.Sprintf(`],"next":"%d"}`, n), 1)
-		says(200, body)(w, r)
+		respond(200, body)(w, r)
 	})
-	if _, err := client(t, endless, 0).Of(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "does not end") {
-		t.Error(err)
+	if _, err := client(t, endless, 0).ChargesOf(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Errorf("ChargesOf with an endless ledger: error = %v, want one about that", err)
 	}
 }
 
-// TestLedgerThatRepeatsItself: the walk through all charges ends, whether it goes
-// round by its cursors or shows the same charges behind new ones.
+// TestLedgerThatRepeatsItself: ChargesSince ends if a ledger goes round with its cursors, or
+// returns the same charges behind new ones.
 func TestLedgerThatRepeatsItself(t *testing.T) {
+	t.Parallel()
 	page := func(n int64, next string) string {
-		return fmt.Sprintf(`{"charges":[{"id":"ch_%d","orderId":"o%[1]d","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}],"next":%q}`, n, next)
+		return fmt.Sprintf(
+			`{"charges":[{"id":"ch_%d","orderId":"o%[1]d","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}],"next":%q}`,
+			n,
+			next,
+		)
 	}
 	next := map[string]string{"": "a", "a": "b", "b": "a"}
 	for what, answer := range map[string]func(n int64, cursor string) string{
@@ -371,23 +416,24 @@ func TestLedgerThatRepeatsItself(t *testing.T) {
 		c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n := asked.Add(1)
 			if n > 50 {
-				t.Error(what, "goes on")
-				says(500, "")(w, r)
+				t.Errorf("%s: still reading after 50 pages, want an error", what)
+				respond(500, "")(w, r)
 				return
 			}
-			says(200, answer(n, r.URL.Query().Get("cursor")))(w, r)
+			respond(200, answer(n, r.URL.Query().Get("cursor")))(w, r)
 		}), 0)
 		var err error
 		for _, err = range c.ChargesSince(t.Context(), time.Time{}) {
 		}
-		if err == nil || !payment.IsOdd(err) || !strings.Contains(err.Error(), "the ledger repeats itself") {
-			t.Errorf("%s: %v", what, err)
+		if err == nil || !payment.IsInvalidResponse(err) || !strings.Contains(err.Error(), "the ledger repeats itself") {
+			t.Errorf("%s: error = %v, want an invalid response that repeats itself", what, err)
 		}
 	}
 }
 
-// TestOddEntries: an entry that does not count is marked Odd, and the others count.
-func TestOddEntries(t *testing.T) {
+// TestInvalidEntries: an invalid entry is marked as Invalid; the others are accepted.
+func TestInvalidEntries(t *testing.T) {
+	t.Parallel()
 	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	for odd, want := range map[string]payment.Entry{
 		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {ID: "ch_2", OrderID: "o2"},
@@ -398,27 +444,30 @@ func TestOddEntries(t *testing.T) {
 		`null`: {},
 		`[1]`:  {},
 	} {
-		c := client(t, says(200, `{"charges":[`+odd+`,`+good+`]}`), 0)
+		c := client(t, respond(200, `{"charges":[`+odd+`,`+good+`]}`), 0)
 		var all []payment.Entry
 		for page, err := range c.ChargesSince(t.Context(), time.Time{}) {
 			if err != nil {
-				t.Error(odd, err)
+				t.Errorf("ChargesSince with entry %s: %v, want no error", odd, err)
 			}
 			all = append(all, page...)
 		}
-		if len(all) != 2 || !payment.IsOdd(all[0].Odd) || all[0].ID != want.ID || all[0].OrderID != want.OrderID || all[1].Odd != nil || all[1].ID != "ch_1" {
-			t.Errorf("%s: %+v", odd, all)
+		if len(all) != 2 || !payment.IsInvalidResponse(all[0].Invalid) || all[0].ID != want.ID || all[0].OrderID != want.OrderID ||
+			all[1].Invalid != nil ||
+			all[1].ID != "ch_1" {
+			t.Errorf("ChargesSince with entry %s = %+v, want the invalid entry marked, and the valid one", odd, all)
 		}
 	}
 }
 
-// TestNoRedirectIsFollowed: behind a front that sends http to https, a POST
-// would become a GET, whose list is no charge; and a 308 would give the key and
-// the token to an address that nobody configured.
+// TestNoRedirectIsFollowed: a proxy that redirects http to https would turn a POST into a GET,
+// whose response is a list and not a charge. A 308 would send the API key and the token to an
+// address that is not configured.
 func TestNoRedirectIsFollowed(t *testing.T) {
+	t.Parallel()
 	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	var arrived atomic.Int32
 	real := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived.Add(1)
@@ -430,24 +479,25 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		c := client(t, front, 0)
 		_, charge := c.Charge(t.Context(), of("o", "tok_ok"))
 		_, refund := c.Refund(t.Context(), payment.Entry{OrderID: "o"})
-		_, of := c.Of(t.Context(), "o")
+		_, of := c.ChargesOf(t.Context(), "o")
 		_, _, all := c.Charges(t.Context(), "", 10)
 		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
 			if r, ok := errors.AsType[*httpcall.Redirected](err); !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, real.URL) {
-				t.Errorf("%s, %d: %v", what, status, err)
+				t.Errorf("%s with status %d: error = %v, want a Redirected that is not final", what, status, err)
 			}
 		}
 	}
 	if n := arrived.Load(); n != 0 {
-		t.Errorf("%d requests went on to where the redirect points", n)
+		t.Errorf("%d requests followed a redirect, want 0", n)
 	}
 }
 
-// TestBaseURL may end with a slash and have a path.
-func TestBaseURL(t *testing.T) {
+// TestBaseURLWithPathAndSlash: the base URL may have a path and end with slashes.
+func TestBaseURLWithPathAndSlash(t *testing.T) {
+	t.Parallel()
 	p, err := paymentsim.Open(paymentsim.Options{Logger: zerolog.Nop()})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	server := httptest.NewServer(http.StripPrefix("/pay/v9", p.Handler()))
 	t.Cleanup(server.Close)
 	for n, base := range []string{server.URL + "/pay/v9", server.URL + "/pay/v9/", server.URL + "/pay/v9//"} {
@@ -455,29 +505,30 @@ func TestBaseURL(t *testing.T) {
 		t.Cleanup(c.Close)
 		id := fmt.Sprint("o", n)
 		if _, err := c.Charge(t.Context(), of(id, "tok_ok")); err != nil {
-			t.Errorf("%s: %v", base, err)
+			t.Errorf("request with base URL %s: %v", base, err)
 		}
-		if list, err := c.Of(t.Context(), id); err != nil || len(list) != 1 || list[0].Currency != "EUR" {
-			t.Errorf("%s: %v %v", base, list, err)
+		if list, err := c.ChargesOf(t.Context(), id); err != nil || len(list) != 1 || list[0].Currency != "EUR" {
+			t.Errorf("ChargesOf with base URL %s = %v, %v, want one charge", base, list, err)
 		}
 		if _, err := c.Refund(t.Context(), payment.Entry{OrderID: id}); err != nil {
-			t.Errorf("%s: %v", base, err)
+			t.Errorf("request with base URL %s: %v", base, err)
 		}
 	}
 }
 
-// TestOddAnswersTrip: who answers what does not count is as good as down.
-func TestOddAnswersTrip(t *testing.T) {
+// TestInvalidResponsesOpenTheBreaker: a provider with invalid responses is down.
+func TestInvalidResponsesOpenTheBreaker(t *testing.T) {
+	t.Parallel()
 	for name, h := range map[string]http.HandlerFunc{
-		"200, no field": says(200, "{}"), "301": says(301, "", "https://elsewhere.example/"), "402, HTML": says(402, html), "404, HTML": says(404, html),
-		"pending": says(200, `{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`),
+		"200, no field": respond(200, "{}"), "301": respond(301, "", "https://elsewhere.example/"), "402, HTML": respond(402, html), "404, HTML": respond(404, html),
+		"pending": respond(200, `{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`),
 	} {
 		server := httptest.NewServer(h)
 		c := payment.New(payment.Options{URL: server.URL, Breaker: payment.Breaker{Failures: 3, Open: time.Hour}})
 		for n := range 4 {
 			_, err := c.Charge(t.Context(), of("o", "tok_ok"))
-			if err == nil || strings.Contains(err.Error(), "left alone") != (n == 3) {
-				t.Errorf("%s, call %d: %v", name, n, err)
+			if err == nil || strings.Contains(err.Error(), "circuit breaker") != (n == 3) {
+				t.Errorf("%s: error of call %d = %v, want one of the circuit breaker only for the fourth", name, n, err)
 			}
 		}
 		c.Close()
@@ -485,56 +536,67 @@ func TestOddAnswersTrip(t *testing.T) {
 	}
 }
 
-// TestReplay: the answer to a repeated charge, and to a repeated refund, proves
-// itself as the first one does.
-func TestReplay(t *testing.T) {
+// TestRepeatedRequestsReturnTheSame: a repeated charge and a repeated refund return the first
+// one's id.
+func TestRepeatedRequestsReturnTheSame(t *testing.T) {
+	t.Parallel()
 	c, _ := provider(t, 0)
 	var ids, refunds [2]string
 	for n := range ids {
 		var err error
 		ids[n], err = c.Charge(t.Context(), of("o", "tok_ok"))
-		must(t, err)
+		require.NoError(t, err)
 	}
 	for n := range refunds {
 		var err error
 		refunds[n], err = c.RefundCharge(t.Context(), payment.Entry{OrderID: "o", ID: ids[0], Amount: 500, Currency: "EUR"})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	if ids[0] == "" || ids[0] != ids[1] || refunds[0] == "" || refunds[0] != refunds[1] {
-		t.Error(ids, refunds)
+		t.Errorf("charges %q and refunds %q, want the same id for each repetition", ids, refunds)
 	}
 }
 
-// TestLongWords: a refusal's are cut, and an id that is too long is none.
-func TestLongWords(t *testing.T) {
+// TestLongTexts: a refusal's texts are cut, and an id that is too long is invalid.
+func TestLongTexts(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat(`no\u0000`, 60_000)
 	for status, body := range map[int]string{
 		402: `{"code":"card_declined","message":"` + long + `"}`,
 		201: `{"id":"ch_1","status":"failed","orderId":"o","amount":500,"currency":"EUR","code":"` + long + `","message":"` + long + `"}`,
 	} {
-		_, err := client(t, says(status, body), 0).Charge(t.Context(), of("o", "tok_ok"))
+		_, err := client(t, respond(status, body), 0).Charge(t.Context(), of("o", "tok_ok"))
 		d, ok := errors.AsType[*payment.Declined](err)
 		if !ok || len(d.Code) > 4*text.MaxID || utf8.RuneCountInString(d.Message) != text.Max || strings.Contains(d.Message, "\x00") {
-			t.Errorf("%d: %.200v", status, err)
+			t.Errorf("status %d: error = %.200v, want Declined with short texts", status, err)
 		}
 	}
-	_, err := client(t, says(500, `{"code":"`+long+`","message":"`+long+`"}`), 0).Refund(t.Context(), payment.Entry{OrderID: "o"})
+	_, err := client(t, respond(500, `{"code":"`+long+`","message":"`+long+`"}`), 0).Refund(t.Context(), payment.Entry{OrderID: "o"})
 	if err == nil || utf8.RuneCountInString(err.Error()) > text.Max {
-		t.Errorf("%.200v", err)
+		t.Errorf("error = %.200v, want at most %d characters", err, text.Max)
 	}
 	id := strings.Repeat("x", text.MaxID+1)
-	charge, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
+	charge, err := client(
+		t,
+		respond(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","amount":500,"currency":"EUR"}`),
+		0,
+	).Charge(t.Context(), of("o", "tok_ok"))
 	if charge != "" || err == nil || final(err) {
-		t.Errorf("%q %v", charge, err)
+		t.Errorf("Charge with a long id = %q, %v, want an error that is not final", charge, err)
 	}
-	refund, err := client(t, says(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`), 0).RefundCharge(t.Context(), made)
+	refund, err := client(
+		t,
+		respond(200, `{"id":"`+id+`","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`),
+		0,
+	).RefundCharge(t.Context(), made)
 	if refund != "" || err == nil {
-		t.Errorf("%q %v", refund, err)
+		t.Errorf("RefundCharge with a long id = %q, %v, want an error", refund, err)
 	}
 }
 
-// TestRetryAfter is read of what says "not now", and of nothing else.
+// TestRetryAfter: the header is used with status 429 and 503 only.
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	date := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC) // the provider's clock may be wrong
 	for _, c := range []struct {
@@ -564,7 +626,7 @@ func TestRetryAfter(t *testing.T) {
 				RetryAfter() time.Duration
 			}](err)
 			if err == nil || ok && asks.RetryAfter() != c.want || !ok && c.want > 0 {
-				t.Errorf("%d with %q: %v", c.status, c.value, err)
+				t.Errorf("status %d with Retry-After %q: error = %v, want a delay of %s", c.status, c.value, err, c.want)
 			}
 		}
 	}
