@@ -18,7 +18,7 @@ func (b *bench) charged(c payment.Charge) {
 	c.Token = "tok_ok"
 	_, err := b.payments.Charge(b.Context(), c)
 	b.must(err)
-	b.must(b.provider.Forget())
+	b.must(b.provider.ExpireKeys())
 }
 
 // TestAnotherAmountIsNotTheOrders: what stands in the ledger counts as the

@@ -182,7 +182,7 @@ func TestChargePaymentWhenKeysAreForgotten(t *testing.T) {
 	undone := b.accept("undone", "tok_ok") // before it was charged
 	b.do(workflows.ReserveStock, undone)
 	for range 2 {
-		b.must(b.provider.Forget())
+		b.must(b.provider.ExpireKeys())
 		for _, s := range []workflows.State{charged, lost} {
 			if out := b.do(workflows.ChargePayment, s); out.Stop != (saga.Stop{}) || out.State.ChargeID != "ch_charge-"+s.Order.OrderID {
 				t.Errorf("%+v", out)

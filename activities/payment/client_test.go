@@ -191,7 +191,7 @@ func TestRefundAfterKeysExpired(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Charge(t.Context(), of("p", "tok_ok"))
 		require.NoError(t, err)
-		require.NoError(t, p.Forget())
+		require.NoError(t, p.ExpireKeys())
 	}
 	if list, err := c.ChargesOf(t.Context(), "o"); err != nil || len(list) != 2 || list[0].OrderID != "o" || list[0].ID == list[1].ID {
 		t.Errorf("ChargesOf = %+v, %v, want two different charges", list, err)
@@ -207,7 +207,7 @@ func TestRefundAfterKeysExpired(t *testing.T) {
 		if id, err := c.Refund(t.Context(), payment.Entry{OrderID: "o"}); err != nil || id != "re_charge-o" {
 			t.Errorf("Refund = %q, %v, want re_charge-o", id, err)
 		}
-		require.NoError(t, p.Forget())
+		require.NoError(t, p.ExpireKeys())
 	}
 	if n, standing := count(t, c); n != 4 || standing != 1 {
 		t.Errorf("%d charges, %d not refunded, want 4 and 1", n, standing)

@@ -1,12 +1,12 @@
-// Package carriersim is a carrier to develop and test against: it takes
-// shipment requests from a queue, keeps a book of parcels, and answers each
-// request on another queue. The name of the recipient decides what happens:
+// Package carriersim simulates a carrier, for development and tests. It consumes shipment
+// requests from a queue, records parcels, and sends an answer to each request to another
+// queue. The name of the recipient selects the answer:
 //
 //	REFUSE   the request is refused
-//	SILENT   taken, and never answered
-//	else     dispatched
+//	SILENT   the request is accepted and never answered
+//	else     the parcel is dispatched
 //
-// A repeated request (same shipmentId) is one parcel and gets the same answer.
+// A repeated request (same shipmentId) is the same parcel and gets the same answer.
 package carriersim
 
 import (
@@ -37,80 +37,88 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Options of a Carrier.
+// Options configure Open. SQS and the three URLs are required.
 type Options struct {
-	Dir         string // of the book; "" keeps it in memory only
+	Dir         string // directory of the records; "" keeps them in memory only
 	SQS         sqsconsumer.SQS
 	RequestsURL string // queue of shipment requests
-	AnswersURL  string // queue of the carrier's answers
-	DLQURL      string // for requests that cannot be read
-	// Token is what a Dapr sidecar shows with what it delivers (its
-	// APP_API_TOKEN); "" wants none.
+	AnswersURL  string // queue for the answers
+	DLQURL      string // dead-letter queue for invalid requests
+	// Token is the APP_API_TOKEN that a Dapr sidecar must send with requests; "" requires
+	// none.
 	Token  string
 	Logger zerolog.Logger
-	// CompactAfter: see journal.Options.
+	// CompactAfter is as in journal.Options.
 	CompactAfter int64
 }
 
-// Carrier is the simulator.
+// Carrier is a simulated carrier. It is safe for concurrent use.
 type Carrier struct {
 	opt      Options
 	consumer *sqsconsumer.Consumer
 
 	mu      sync.Mutex
-	book    btree.Map[string, Parcel] // by shipment id
+	parcels btree.Map[string, Parcel] // by shipment id
 	journal *journal.Journal
 }
 
-// Parcel is one entry of the book.
+// Parcel is the record of one shipment request.
 type Parcel struct {
 	ShipmentID string    `json:"shipmentId"`
 	OrderID    string    `json:"orderId"`
 	Outcome    string    `json:"outcome"` // Dispatched, Refused or Silent
 	TrackingID string    `json:"trackingId,omitempty"`
-	Requests   int       `json:"requests"` // how often it was asked for
+	Requests   int       `json:"requests"` // number of requests, repetitions included
 	CreatedAt  time.Time `json:"createdAt"`
 }
 
-// Outcomes of a request.
+// Outcomes of a shipment request.
 const (
 	Dispatched = "dispatched"
 	Refused    = "refused"
 	Silent     = "silent"
 )
 
-// Open reads the book.
+// Open returns a carrier with the records in Options.Dir. The caller must call Close.
 func Open(o Options) (*Carrier, error) {
 	c := &Carrier{opt: o}
-	c.consumer = sqsconsumer.New(sqsconsumer.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger})
-	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
-		var p Parcel
-		if err := json.Unmarshal(rec, &p); err != nil {
-			return fmt.Errorf("decode carrier's book: %w", err)
-		}
-		c.book.Set(p.ShipmentID, p)
-		return nil
-	})
+	c.consumer = sqsconsumer.New(
+		sqsconsumer.Options{SQS: o.SQS, QueueURL: o.RequestsURL, DLQURL: o.DLQURL, Handle: c.handle, Logger: o.Logger},
+	)
+	j, err := journal.Open(
+		o.Dir,
+		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter},
+		func(rec []byte) error {
+			var p Parcel
+			if err := json.Unmarshal(rec, &p); err != nil {
+				return fmt.Errorf("decode a record of the carrier: %w", err)
+			}
+			c.parcels.Set(p.ShipmentID, p)
+			return nil
+		},
+	)
 	if err != nil {
-		return nil, fmt.Errorf("open carrier's book: %w", err)
+		return nil, fmt.Errorf("open the carrier's records: %w", err)
 	}
 	c.journal = j
 	return c, nil
 }
 
-// Close closes the book.
+// Close closes the records.
 func (c *Carrier) Close() error { return c.journal.Close() }
 
-// Run handles requests until ctx ends. A full disk does not hold it up then.
+// Run consumes requests until ctx ends. It then stops waiting for space on a full disk.
 func (c *Carrier) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, c.journal.StopWaiting)()
 	return c.consumer.Run(ctx)
 }
 
+// handle processes one message.
 func (c *Carrier) handle(ctx context.Context, m events.Message) error {
 	return sqsconsumer.HandleEvent(ctx, events.TopicShipmentEvents, m, c.request, events.TypeShipmentRequested)
 }
 
+// request processes one shipment request.
 func (c *Carrier) request(ctx context.Context, e events.Event) error {
 	var r struct {
 		Type, ShipmentID, OrderID string
@@ -123,17 +131,17 @@ func (c *Carrier) request(ctx context.Context, e events.Event) error {
 		return &sqsconsumer.PermanentError{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	tracing.Concerns(ctx, r.OrderID)
-	p, err := c.take(r.ShipmentID, r.OrderID, r.ShipTo)
+	p, err := c.record(r.ShipmentID, r.OrderID, r.ShipTo)
 	if err != nil || p.Outcome == Silent {
 		return err
 	}
 	return c.answer(ctx, p)
 }
 
-// take books a request.
-func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, error) {
+// record records a request, and returns its parcel.
+func (c *Carrier) record(shipmentID, orderID string, to *order.Address) (Parcel, error) {
 	c.mu.Lock()
-	p, known := c.book.Get(shipmentID)
+	p, known := c.parcels.Get(shipmentID)
 	if !known {
 		p = Parcel{ShipmentID: shipmentID, OrderID: orderID, Outcome: Dispatched, TrackingID: "trk-" + orderID, CreatedAt: time.Now().UTC()}
 		switch {
@@ -149,20 +157,22 @@ func (c *Carrier) take(shipmentID, orderID string, to *order.Address) (Parcel, e
 		c.mu.Unlock()
 		return p, fmt.Errorf("encode parcel %s: %w", shipmentID, err)
 	}
-	c.book.Set(shipmentID, p)
+	c.parcels.Set(shipmentID, p)
 	commit := c.journal.Append(b)
 	c.mu.Unlock()
 	c.journal.CompactIfNeeded(c.snapshot)
 	return p, commit.Wait()
 }
 
+// snapshot emits all parcels, for the journal's compaction.
 func (c *Carrier) snapshot(emit func([]byte) error) (err error) {
 	c.mu.Lock()
-	book := c.book.Copy() // on write: cheap
+	parcels := c.parcels.Copy() // cheap: it copies on write
 	c.mu.Unlock()
-	book.Scan(func(_ string, p Parcel) bool {
+	parcels.Scan(func(_ string, p Parcel) bool {
 		var b []byte
-		if b, err = json.Marshal(p); err == nil {
+		b, err = json.Marshal(p)
+		if err == nil {
 			err = emit(b)
 		}
 		return err == nil
@@ -170,34 +180,45 @@ func (c *Carrier) snapshot(emit func([]byte) error) (err error) {
 	return err
 }
 
+// answer sends the answer to a request.
 func (c *Carrier) answer(ctx context.Context, p Parcel) error {
-	a := events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentDispatched", ShipmentID: p.ShipmentID, OrderID: p.OrderID, TrackingID: p.TrackingID}
+	a := events.CarrierAnswer{
+		SpecVersion: 1,
+		Type:        "ShipmentDispatched",
+		ShipmentID:  p.ShipmentID,
+		OrderID:     p.OrderID,
+		TrackingID:  p.TrackingID,
+	}
 	if p.Outcome == Refused {
 		a.Type, a.Reason = "ShipmentRefused", "the carrier does not deliver there"
 	}
 	b, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("encode answer for shipment %s: %w", p.ShipmentID, err)
+		return fmt.Errorf("encode the answer to shipment %s: %w", p.ShipmentID, err)
 	}
 	ctx, span := tracing.Send(ctx, intake.AnswersOfCarrier, p.OrderID)
 	attributes := map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: &a.Type}}
 	if parent := tracing.Parent(ctx); parent != "" {
 		attributes[tracing.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &parent}
 	}
-	_, err = c.opt.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &c.opt.AnswersURL, MessageBody: aws.String(string(b)), MessageAttributes: attributes})
+	_, err = c.opt.SQS.SendMessage(
+		ctx,
+		&sqs.SendMessageInput{QueueUrl: &c.opt.AnswersURL, MessageBody: aws.String(string(b)), MessageAttributes: attributes},
+	)
 	tracing.End(span, err)
 	if err != nil {
-		return fmt.Errorf("answer shipment %s: %w", p.ShipmentID, err)
+		return fmt.Errorf("send the answer to shipment %s: %w", p.ShipmentID, err)
 	}
 	return nil
 }
 
-// Parcels pages through the book; orderID "" is all, an empty next ends.
+// Parcels returns one page of the parcels of an order, or of all orders for "", and the cursor
+// of the next page; "" after the last.
 func (c *Carrier) Parcels(orderID, cursor string, limit int) (out []Parcel, next string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out = []Parcel{}
-	c.book.Ascend(cursor, func(id string, p Parcel) bool {
+	c.parcels.Ascend(cursor, func(id string, p Parcel) bool {
 		if id == cursor || (orderID != "" && p.OrderID != orderID) {
 			return true
 		}
@@ -225,40 +246,40 @@ func (c *Carrier) Handler() http.Handler {
 			return
 		}
 		list, next := c.Parcels(q.Get("orderId"), q.Get("cursor"), limit)
-		reply(w, map[string]any{"shipments": list, "next": next})
+		respond(w, map[string]any{"shipments": list, "next": next})
 	})
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]string{"status": "ok"}) })
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, map[string]string{"status": "ok"}) })
 	return r
 }
 
-// deliver answers as Dapr wants: what failed is delivered again. What can
-// never be handled goes to the dead-letter queue with its reason; Dapr's own
-// would not say why.
+// deliver handles a request from a Dapr sidecar. Dapr delivers it again after a failure. An
+// invalid request is dead-lettered here, with its reason: Dapr's own dead letters have none.
 // https://docs.dapr.io/reference/api/pubsub_api/#expected-http-response
 func (c *Carrier) deliver(w http.ResponseWriter, r *http.Request) {
 	if c.opt.Token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Dapr-Api-Token")), []byte(c.opt.Token)) == 0 {
-		http.Error(w, "the token is missing or wrong", http.StatusUnauthorized)
+		http.Error(w, "header Dapr-Api-Token: missing or wrong", http.StatusUnauthorized)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	log := c.opt.Logger.With().Logger() // a context of its own, to which the order is added
+	log := c.opt.Logger.With().Logger() // a logger of its own, to which the order id is added
 	ctx := log.WithContext(r.Context())
 	if err == nil {
 		err = c.handle(ctx, events.Message{Body: body})
 	}
 	if poison, ok := errors.AsType[*sqsconsumer.PermanentError](err); ok {
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request goes to the dead letters")
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request is invalid and is dead-lettered")
 		err = c.consumer.DeadLetter(r.Context(), types.Message{Body: aws.String(string(body))}, poison.Reason)
 	}
 	status := "SUCCESS"
 	if err != nil {
 		status = "RETRY"
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request not taken; it will be delivered again")
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("shipment request failed; it will be delivered again")
 	}
-	reply(w, map[string]string{"status": status})
+	respond(w, map[string]string{"status": status})
 }
 
-func reply(w http.ResponseWriter, body any) {
+// respond writes a JSON response.
+func respond(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has disconnected
 }

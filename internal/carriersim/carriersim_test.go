@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const token = "the sidecar's"
+const token = "sidecar-token"
 
 type sim struct {
 	*testing.T
@@ -66,7 +66,7 @@ func open(t *testing.T, a testkit.AWS, dir string) *sim {
 	return s
 }
 
-// request publishes as the saga does.
+// request publishes a shipment request, as the saga does.
 func (s *sim) request(orderID, name string) {
 	s.Helper()
 	o := order.Order{OrderID: orderID, Lines: []order.Line{{SKU: "A", Quantity: 1}}}
@@ -79,13 +79,16 @@ func (s *sim) request(orderID, name string) {
 	}
 }
 
-// receive waits for n messages of a queue and takes them out.
+// receive waits for n messages of a queue and deletes them.
 func (s *sim) receive(url string, n int) (bodies []string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
 	defer cancel()
 	for len(bodies) < n {
-		out, err := s.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"}})
+		out, err := s.Clients.SQS.ReceiveMessage(
+			ctx,
+			&sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"}},
+		)
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -131,13 +134,13 @@ func (s *sim) list(query string) (status int, p page) {
 	return res.StatusCode, p
 }
 
-// parcel waits until the book has a parcel that was asked for so often.
+// parcel waits until the carrier has recorded so many requests of an order.
 func (s *sim) parcel(orderID string, requests int) (p carriersim.Parcel) {
 	s.Helper()
-	testkit.Eventually(s, orderID+" is booked", func() error {
+	testkit.Eventually(s, orderID+" is recorded", func() error {
 		_, l := s.list("orderId=" + orderID)
 		if len(l.Shipments) != 1 || l.Shipments[0].Requests != requests {
-			return fmt.Errorf("%+v", l.Shipments)
+			return fmt.Errorf("shipments = %+v, want one with %d requests", l.Shipments, requests)
 		}
 		p = l.Shipments[0]
 		return nil
@@ -145,7 +148,7 @@ func (s *sim) parcel(orderID string, requests int) (p carriersim.Parcel) {
 	return p
 }
 
-func TestNamesDecide(t *testing.T) {
+func TestNameSelectsTheAnswer(t *testing.T) {
 	s := open(t, testkit.NewAWS(t, nil), "")
 	for _, c := range []struct{ id, name, outcome, answer, tracking, reason string }{
 		{"o-1", "Ann", carriersim.Dispatched, "ShipmentDispatched", "trk-o-1", ""},
@@ -155,36 +158,44 @@ func TestNamesDecide(t *testing.T) {
 	} {
 		for n := range 2 { // a repeated request is one parcel with the same answer
 			s.request(c.id, c.name)
-			want := events.CarrierAnswer{SpecVersion: 1, Type: c.answer, ShipmentID: "shp-" + c.id, OrderID: c.id, TrackingID: c.tracking, Reason: c.reason}
-			if a := s.answer(); a != want {
-				t.Errorf("answer %+v, want %+v", a, want)
+			want := events.CarrierAnswer{
+				SpecVersion: 1,
+				Type:        c.answer,
+				ShipmentID:  "shp-" + c.id,
+				OrderID:     c.id,
+				TrackingID:  c.tracking,
+				Reason:      c.reason,
 			}
-			if p := s.parcel(c.id, n+1); p.Outcome != c.outcome || p.TrackingID != c.tracking || p.ShipmentID != "shp-"+c.id || p.CreatedAt.IsZero() {
-				t.Errorf("%+v", p)
+			if a := s.answer(); a != want {
+				t.Errorf("answer = %+v, want %+v", a, want)
+			}
+			if p := s.parcel(c.id, n+1); p.Outcome != c.outcome || p.TrackingID != c.tracking || p.ShipmentID != "shp-"+c.id ||
+				p.CreatedAt.IsZero() {
+				t.Errorf("parcel(c.id, n+1) = %+v, want Outcome c.outcome, TrackingID c.tracking, ShipmentID shp-+c.id", p)
 			}
 		}
 	}
 	s.request("o-5", "SILENT")
 	if p := s.parcel("o-5", 1); p.Outcome != carriersim.Silent {
-		t.Errorf("%+v", p)
+		t.Errorf("parcel(o-5, 1) = %+v, want Outcome carriersim.Silent", p)
 	}
 	s.request("o-6", "")
 	if a := s.answer(); a.OrderID != "o-6" {
-		t.Errorf("the silent one was answered: %+v", a)
+		t.Errorf("answer = %+v, want that of o-6: o-5 gets none", a)
 	}
 }
 
-func TestTheFirstRequestDecides(t *testing.T) {
+func TestRepeatedRequestGetsTheFirstAnswer(t *testing.T) {
 	s := open(t, testkit.NewAWS(t, nil), "")
 	s.request("o", "REFUSE")
 	first := s.answer()
 	s.request("o", "Ann")
 	if again := s.answer(); again != first {
-		t.Errorf("%+v, then %+v", first, again)
+		t.Errorf("second answer = %+v, want the first: %+v", again, first)
 	}
 }
 
-func TestTheBookOutlivesTheProcess(t *testing.T) {
+func TestRecordsSurviveRestart(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, testkit.NewAWS(t, nil), dir)
 	s.request("o", "REFUSE")
@@ -192,20 +203,20 @@ func TestTheBookOutlivesTheProcess(t *testing.T) {
 	before := s.parcel("o", 1)
 	s.stop()
 
-	// An endpoint of its own: a poll that was just given up may still be given
-	// a message, as on AWS.
+	// Another endpoint: a poll that was just cancelled may still receive a message, as on
+	// AWS.
 	s = open(t, testkit.NewAWS(t, nil), dir)
 	if p := s.parcel("o", 1); !p.CreatedAt.Equal(before.CreatedAt) {
-		t.Errorf("%+v, then %+v", before, p)
+		t.Errorf("parcel after the restart = %+v, want %+v", p, before)
 	}
 	s.request("o", "Ann")
 	if got := s.answer(); got.Type != "ShipmentRefused" {
-		t.Errorf("%+v", got)
+		t.Errorf("answer after the restart = %+v, want ShipmentRefused", got)
 	}
 	s.parcel("o", 2)
 }
 
-func TestTheBookIsCompacted(t *testing.T) {
+func TestRecordsAreCompacted(t *testing.T) {
 	dir, a := t.TempDir(), testkit.NewAWS(t, nil)
 	s := open(t, a, dir)
 	for range 20 {
@@ -213,13 +224,13 @@ func TestTheBookIsCompacted(t *testing.T) {
 	}
 	s.stop()
 	if found, err := filepath.Glob(filepath.Join(dir, "snapshot-*")); err != nil || len(found) != 1 {
-		t.Error(found, err)
+		t.Errorf("snapshots = %v, error %v, want one", found, err)
 	}
 	s = open(t, a, dir)
 	s.parcel("o", 20)
 }
 
-func TestWhatIsNoRequest(t *testing.T) {
+func TestInvalidRequestsAreDeadLettered(t *testing.T) {
 	s := open(t, testkit.NewAWS(t, nil), "")
 	bad := map[string]string{
 		`{`:                            "is not a shipment request",
@@ -231,7 +242,7 @@ func TestWhatIsNoRequest(t *testing.T) {
 		`{"type":"ShipmentRequested","shipmentId":7,"orderId":"o"}`:                                  "is not a shipment request",
 		`{"specversion":"1.0","type":"ShipmentRequested","source":"s","id":"1","data_base64":"%%%"}`: "data_base64",
 	}
-	queued := func(body string) { // not by the topic: SNS would keep some from the queue
+	queued := func(body string) { // not through the topic, whose filter drops some of them
 		b, err := json.Marshal(map[string]string{"Type": "Notification", "TopicArn": "a", "Message": body})
 		if err != nil {
 			t.Fatal(err)
@@ -242,7 +253,7 @@ func TestWhatIsNoRequest(t *testing.T) {
 	}
 	pushed := func(body string) {
 		if status, answer := s.push(body, token); status != http.StatusOK || !strings.Contains(answer, "SUCCESS") {
-			t.Fatal(status, answer)
+			t.Fatalf("deliver %s = %d %s, want 200 SUCCESS", body, status, answer)
 		}
 	}
 	for _, send := range []func(string){queued, pushed} {
@@ -256,20 +267,20 @@ func TestWhatIsNoRequest(t *testing.T) {
 				body = sns.Message
 			}
 			if want, ok := bad[body]; !ok || !strings.Contains(reason, want) {
-				t.Errorf("%s", got)
+				t.Errorf("dead letter = %s, want one of the invalid requests with its reason", got)
 			}
 		}
 		send(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"good"}`)
 		if a := s.answer(); a.OrderID != "good" {
-			t.Errorf("%+v", a)
+			t.Errorf("answer() = %+v, want OrderID good", a)
 		}
 	}
 	if _, p := s.list(""); len(p.Shipments) != 1 {
-		t.Errorf("%+v", p)
+		t.Errorf("shipments = %+v, want one", p)
 	}
 }
 
-// push delivers as a Dapr sidecar does.
+// push delivers a request, as a Dapr sidecar does.
 func (s *sim) push(body, token string) (status int, answer string) {
 	s.Helper()
 	req, err := http.NewRequestWithContext(s.Context(), http.MethodPost, s.url+"/v1/shipment-events", strings.NewReader(body))
@@ -289,30 +300,31 @@ func (s *sim) push(body, token string) (status int, answer string) {
 	return res.StatusCode, string(b)
 }
 
-func TestOnlyTheSidecarDelivers(t *testing.T) {
+func TestDeliveryRequiresTheToken(t *testing.T) {
 	s := open(t, testkit.NewAWS(t, nil), "")
 	for _, wrong := range []string{"", "guess"} {
 		if status, _ := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, wrong); status != http.StatusUnauthorized {
-			t.Errorf("%q: %d", wrong, status)
+			t.Errorf("delivery with token %q = %d, want 401", wrong, status)
 		}
 	}
 	if _, p := s.list(""); len(p.Shipments) != 0 {
-		t.Errorf("%+v", p)
+		t.Errorf("shipments = %+v, want none", p)
 	}
 }
 
-func TestWhatFailedIsDeliveredAgain(t *testing.T) {
+func TestFailedRequestIsDeliveredAgain(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	s := open(t, a, "")
 	if _, err := a.Clients.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &a.Resources.CarrierAnswers}); err != nil {
 		t.Fatal(err)
 	}
-	if status, answer := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, token); status != http.StatusOK || !strings.Contains(answer, "RETRY") {
-		t.Error(status, answer)
+	if status, answer := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, token); status != http.StatusOK ||
+		!strings.Contains(answer, "RETRY") {
+		t.Errorf("delivery without a queue for answers = %d %s, want 200 RETRY", status, answer)
 	}
 }
 
-func TestListPages(t *testing.T) {
+func TestListHasPages(t *testing.T) {
 	s := open(t, testkit.NewAWS(t, nil), "")
 	var want []string
 	for n := range 25 {
@@ -321,7 +333,7 @@ func TestListPages(t *testing.T) {
 		want = append(want, id)
 	}
 	s.parcel("o24", 1)
-	for _, id := range want { // they are handled side by side
+	for _, id := range want { // they are processed concurrently
 		s.parcel(id, 1)
 	}
 	for _, limit := range []int{1, 7, 25, 1000} {
@@ -329,30 +341,31 @@ func TestListPages(t *testing.T) {
 		for cursor := ""; ; {
 			_, p := s.list(fmt.Sprintf("limit=%d&cursor=%s", limit, cursor))
 			if len(p.Shipments) == 0 || len(p.Shipments) > limit {
-				t.Fatalf("a page of %d", len(p.Shipments))
+				t.Fatalf("a page has %d shipments, want 1 to %d", len(p.Shipments), limit)
 			}
 			for _, x := range p.Shipments {
 				got = append(got, x.OrderID)
 			}
-			if cursor = p.Next; cursor == "" {
+			cursor = p.Next
+			if cursor == "" {
 				break
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("limit %d: %v", limit, got)
+			t.Errorf("orders with limit %d = %v, want %v", limit, got, want)
 		}
 	}
 	for _, limit := range []string{"0", "-1", "1001", "x"} {
 		if status, _ := s.list("limit=" + limit); status != http.StatusBadRequest {
-			t.Errorf("limit %s: %d", limit, status)
+			t.Errorf("limit %s: status %d, want 400", limit, status)
 		}
 	}
 	if status, p := s.list("orderId=nobody"); status != 200 || p.Shipments == nil || len(p.Shipments) != 0 {
-		t.Errorf("%d %+v", status, p)
+		t.Errorf("shipments of an unknown order = %d %+v, want 200 and an empty list", status, p)
 	}
 	res, err := http.Get(s.url + "/healthz")
 	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatal(res, err)
+		t.Fatalf("GET /healthz = %v, %v, want 200", res, err)
 	}
 	res.Body.Close()
 }

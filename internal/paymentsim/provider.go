@@ -1,20 +1,19 @@
-// Package paymentsim is a payment provider to develop and test against, over
-// HTTP, in the manner of a provider's test mode: the token decides what
-// happens.
+// Package paymentsim simulates a payment provider over HTTP, for development and tests. As in
+// a provider's test mode, the payment token selects the outcome:
 //
 //	tok_ok                  charges
 //	tok_declined            402 card_declined
 //	tok_insufficient_funds  402 insufficient_funds
-//	tok_flaky_N             503 for the first N tries, then charges
-//	tok_rate_limited_N      429 for the first N tries, then charges
-//	tok_timeout             no answer in time, and no charge
-//	tok_lost_response       charges; the first answer is lost
-//	tok_lost_always         charges; every answer is lost
+//	tok_flaky_N             503 for the first N attempts, then charges
+//	tok_rate_limited_N      429 for the first N attempts, then charges
+//	tok_timeout             no response in time, and no charge
+//	tok_lost_response       charges; the first response is lost
+//	tok_lost_always         charges; every response is lost
 //	tok_down                503 until healed
-//	tok_refund_down         charges; refunds answer 503 until healed
+//	tok_refund_down         charges; refunds get 503 until healed
 //
-// Any other token is 402 invalid_token. POST /v1/heal ends tok_down and
-// tok_refund_down for good; POST /v1/forget makes it forget idempotency keys.
+// Any other token gets 402 invalid_token. POST /v1/heal ends the outages of tok_down and
+// tok_refund_down permanently. POST /v1/forget expires all idempotency keys.
 package paymentsim
 
 import (
@@ -33,34 +32,36 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// Options of a Provider.
+// Options configure Open.
 type Options struct {
-	Dir    string // of the book; "" keeps it in memory only
+	Dir    string // directory of the ledger; "" keeps it in memory only
 	Logger zerolog.Logger
-	// CompactAfter: see journal.Options.
+	// CompactAfter is as in journal.Options.
 	CompactAfter int64
-	Key          string // API key that charges and refunds must bring as a bearer token; "" wants none
-	// HangFor is how long tok_timeout holds a request; 0 means a minute.
+	// Key is the API key that charges and refunds must send as a bearer token; "" requires
+	// none.
+	Key string
+	// HangFor is how long a request with tok_timeout is delayed; 0 means a minute.
 	HangFor time.Duration
 }
 
-// Provider is the simulator.
+// Provider is a simulated payment provider with a ledger. It is safe for concurrent use.
 type Provider struct {
 	opt Options
 
 	mu      sync.Mutex
-	book    btree.Map[string, entry] // by id
+	ledger  btree.Map[string, entry] // by id
 	keys    map[string]string        // ids by idempotency key
 	orders  map[string][]string      // ids by order
-	tries   map[string]int           // by idempotency key; not kept over restarts
-	healed  map[string]bool
+	tries   map[string]int           // attempts by idempotency key; a restart resets them
+	healed  map[string]bool          // tokens whose outage has ended
 	journal *journal.Journal
 }
 
-// entry is all that is known of a charge.
+// entry is a charge in the ledger. Its JSON is the journal's format.
 type entry struct {
 	Key       string    `json:"key"`
-	Forgotten bool      `json:"forgotten,omitempty"` // the key
+	Forgotten bool      `json:"forgotten,omitempty"` // the key has expired
 	ID        string    `json:"id"`
 	OrderID   string    `json:"orderId"`
 	Amount    int64     `json:"amount"` // minor units
@@ -73,37 +74,46 @@ type entry struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
+// charged reports whether the charge was made.
 func (e entry) charged() bool { return e.Declined == "" && !e.Voided }
 
-// Open reads the book.
+// Open returns a provider with the ledger in Options.Dir. The caller must call Close.
 func Open(o Options) (*Provider, error) {
 	if o.HangFor == 0 {
 		o.HangFor = time.Minute
 	}
 	p := &Provider{opt: o, keys: map[string]string{}, orders: map[string][]string{}, tries: map[string]int{}, healed: map[string]bool{}}
-	j, err := journal.Open(o.Dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, func(rec []byte) error {
-		var e entry
-		if err := json.Unmarshal(rec, &e); err != nil {
-			return fmt.Errorf("decode payment book: %w", err)
-		}
-		p.know(e)
-		return nil
-	})
+	j, err := journal.Open(
+		o.Dir,
+		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter},
+		func(rec []byte) error {
+			var e entry
+			if err := json.Unmarshal(rec, &e); err != nil {
+				return fmt.Errorf("decode an entry of the payment ledger: %w", err)
+			}
+			p.apply(e)
+			return nil
+		},
+	)
 	if err != nil {
-		return nil, fmt.Errorf("open payment book: %w", err)
+		return nil, fmt.Errorf("open the payment ledger: %w", err)
 	}
 	p.journal = j
 	return p, nil
 }
 
-// Close closes the book.
+// Close closes the ledger.
 func (p *Provider) Close() error { return p.journal.Close() }
 
-// failure is an answer other than 200.
+// failure is a response other than 200.
 type failure struct {
 	status  int
 	Code    string `json:"code"`
 	Message string `json:"message"`
+}
+
+func newFailure(status int, code, message string) *failure {
+	return &failure{status: status, Code: code, Message: message}
 }
 
 // chargeRequest is the body of POST /v1/charges.
@@ -121,7 +131,7 @@ type refundRequest struct {
 	ChargeID  string `json:"chargeId"`
 }
 
-// charge decides and books. lost says that the answer must not arrive.
+// charge charges once for each idempotency key. lost means that the response must be lost.
 func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *failure) {
 	p.mu.Lock()
 	p.tries[key]++
@@ -131,9 +141,9 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 		p.mu.Unlock()
 		switch {
 		case e.Voided:
-			return e, false, &failure{409, "charge_voided", "a refund came first"}
+			return e, false, newFailure(409, "charge_voided", "the charge was refunded before it was made")
 		case e.OrderID != r.OrderID || e.Amount != r.Amount || e.Currency != r.Currency:
-			return e, false, &failure{409, "idempotency_mismatch", "the key was used for another charge"}
+			return e, false, newFailure(409, "idempotency_mismatch", "the key was used for another charge")
 		case e.Declined != "":
 			return e, false, declined(e.Declined)
 		}
@@ -157,7 +167,7 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 		err = commit.Wait()
 	}
 	if err != nil {
-		return e, false, &failure{500, "book_not_written", err.Error()}
+		return e, false, newFailure(500, "book_not_written", err.Error())
 	}
 	if e.Declined != "" {
 		return e, false, declined(e.Declined)
@@ -165,9 +175,10 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 	return e, r.Token == "tok_lost_response" || r.Token == "tok_lost_always", nil
 }
 
-func declined(code string) *failure { return &failure{402, code, "the card was refused"} }
+// declined returns the response to a declined charge.
+func declined(code string) *failure { return newFailure(402, code, "the card was declined") }
 
-// refusal is how a token fails before anything is booked; mu is held.
+// refusal returns the failure of an attempt that charges nothing, or nil. The caller holds mu.
 func (p *Provider) refusal(token string, try int) *failure {
 	switch token {
 	case "tok_ok", "tok_declined", "tok_insufficient_funds", "tok_lost_response", "tok_lost_always", "tok_refund_down":
@@ -176,23 +187,24 @@ func (p *Provider) refusal(token string, try int) *failure {
 		if p.healed[token] {
 			return nil
 		}
-		return &failure{503, "down", "the provider is down"}
+		return newFailure(503, "down", "the provider is down")
 	}
 	if n, ok := count(token, "tok_flaky_"); ok {
 		if try > n {
 			return nil
 		}
-		return &failure{503, "unavailable", "try again"}
+		return newFailure(503, "unavailable", "temporarily unavailable")
 	}
 	if n, ok := count(token, "tok_rate_limited_"); ok {
 		if try > n {
 			return nil
 		}
-		return &failure{429, "rate_limited", "slow down"}
+		return newFailure(429, "rate_limited", "too many requests")
 	}
-	return &failure{402, "invalid_token", "the token is unknown"}
+	return newFailure(402, "invalid_token", "the token is unknown")
 }
 
+// count parses a token with a number.
 func count(token, prefix string) (int, bool) {
 	rest, ok := strings.CutPrefix(token, prefix)
 	if !ok {
@@ -202,24 +214,25 @@ func count(token, prefix string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// refund pays back a charge, by its id or its key, or voids the key before the
-// charge is made: else one that is still on its way would stand.
+// refund refunds a charge, by its id or its key. If no charge has the key, it voids the key: a
+// charge that is still on its way must fail.
 func (p *Provider) refund(r refundRequest) (entry, *failure) {
 	p.mu.Lock()
 	e, known := p.byKey(r.ChargeKey)
 	if r.ChargeID != "" {
-		if e, known = p.book.Get(r.ChargeID); !known || !e.charged() {
+		e, known = p.ledger.Get(r.ChargeID)
+		if !known || !e.charged() {
 			p.mu.Unlock()
-			return e, &failure{404, "no_such_charge", "no charge has this id"}
+			return e, newFailure(404, "no_such_charge", "no charge has this id")
 		}
 	}
 	if known && e.OrderID != r.OrderID {
 		p.mu.Unlock()
-		return e, &failure{409, "order_mismatch", "the charge belongs to another order"}
+		return e, newFailure(409, "order_mismatch", "the charge belongs to another order")
 	}
 	if e.RefundBad && !e.Refunded && !p.healed["tok_refund_down"] {
 		p.mu.Unlock()
-		return e, &failure{503, "refunds_down", "refunds are down"}
+		return e, newFailure(503, "refunds_down", "refunds are down")
 	}
 	if !known {
 		e = entry{Key: r.ChargeKey, ID: p.newID("void_" + r.ChargeKey), OrderID: r.OrderID, Voided: true, CreatedAt: time.Now().UTC()}
@@ -232,29 +245,32 @@ func (p *Provider) refund(r refundRequest) (entry, *failure) {
 		err = commit.Wait()
 	}
 	if err != nil {
-		return e, &failure{500, "book_not_written", err.Error()}
+		return e, newFailure(500, "book_not_written", err.Error())
 	}
 	return e, nil
 }
 
+// put adds or replaces an entry. The caller holds mu.
 func (p *Provider) put(e entry) (journal.Commit, error) {
 	b, err := json.Marshal(e)
 	if err != nil {
-		return journal.Commit{}, fmt.Errorf("encode book entry: %w", err)
+		return journal.Commit{}, fmt.Errorf("encode a ledger entry: %w", err)
 	}
-	p.know(e)
+	p.apply(e)
 	c := p.journal.Append(b)
 	p.journal.CompactIfNeeded(p.snapshot)
 	return c, nil
 }
 
+// snapshot emits all entries, for the journal's compaction.
 func (p *Provider) snapshot(emit func([]byte) error) (err error) {
 	p.mu.Lock()
-	book := p.book.Copy() // on write: cheap
+	ledger := p.ledger.Copy() // cheap: it copies on write
 	p.mu.Unlock()
-	book.Scan(func(_ string, e entry) bool {
+	ledger.Scan(func(_ string, e entry) bool {
 		var b []byte
-		if b, err = json.Marshal(e); err == nil {
+		b, err = json.Marshal(e)
+		if err == nil {
 			err = emit(b)
 		}
 		return err == nil
@@ -262,12 +278,12 @@ func (p *Provider) snapshot(emit func([]byte) error) (err error) {
 	return err
 }
 
-// know takes an entry into the book.
-func (p *Provider) know(e entry) {
-	if e.ID == "" { // voided, and written before such entries had one
+// apply adds or replaces an entry in memory. The caller holds mu.
+func (p *Provider) apply(e entry) {
+	if e.ID == "" { // voided, and written before such entries had an id
 		e.ID = "void_" + e.Key
 	}
-	if _, known := p.book.Set(e.ID, e); !known {
+	if _, known := p.ledger.Set(e.ID, e); !known {
 		p.orders[e.OrderID] = append(p.orders[e.OrderID], e.ID)
 	}
 	if e.Forgotten {
@@ -277,31 +293,31 @@ func (p *Provider) know(e entry) {
 	}
 }
 
+// byKey returns the entry of an idempotency key that has not expired.
 func (p *Provider) byKey(key string) (entry, bool) {
 	id, known := p.keys[key]
 	if !known {
 		return entry{}, false
 	}
-	return p.book.Get(id)
+	return p.ledger.Get(id)
 }
 
-// newID is id, or one made from it if it is taken: keys are forgotten.
+// newID returns id, or a variant of it if that is taken by a charge whose key has expired.
 func (p *Provider) newID(id string) string {
 	for n := 2; ; n++ {
-		if _, taken := p.book.Get(id); !taken {
+		if _, taken := p.ledger.Get(id); !taken {
 			return id
 		}
 		id = strings.TrimSuffix(id, "."+strconv.Itoa(n-1)) + "." + strconv.Itoa(n)
 	}
 }
 
-// Forget makes the provider forget all idempotency keys, as real ones do with
-// those that are older than a day or so.
-func (p *Provider) Forget() error {
+// ExpireKeys expires all idempotency keys, as providers do after about a day.
+func (p *Provider) ExpireKeys() error {
 	p.mu.Lock()
 	var last journal.Commit
 	for _, id := range slices.Sorted(maps.Values(p.keys)) {
-		e, _ := p.book.Get(id)
+		e, _ := p.ledger.Get(id)
 		e.Forgotten = true
 		commit, err := p.put(e)
 		if err != nil {
@@ -314,7 +330,7 @@ func (p *Provider) Forget() error {
 	return last.Wait()
 }
 
-// Heal ends the outage that a token stands for; "" ends all.
+// Heal ends the outage that a token simulates; "" ends all.
 func (p *Provider) Heal(token string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -325,7 +341,8 @@ func (p *Provider) Heal(token string) {
 	}
 }
 
-// list pages through the entries that keep admits, of one order or ("") of all.
+// list returns one page of the entries that keep accepts, of one order or of all (""), and
+// the cursor of the next page.
 func (p *Provider) list(orderID, cursor string, limit int, keep func(entry) bool) (out []entry, next string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -342,11 +359,11 @@ func (p *Provider) list(orderID, cursor string, limit int, keep func(entry) bool
 		return true
 	}
 	if orderID == "" {
-		p.book.Ascend(cursor, take)
+		p.ledger.Ascend(cursor, take)
 		return out, next
 	}
 	for _, id := range slices.Sorted(slices.Values(p.orders[orderID])) {
-		if e, _ := p.book.Get(id); id >= cursor && !take(id, e) {
+		if e, _ := p.ledger.Get(id); id >= cursor && !take(id, e) {
 			break
 		}
 	}
