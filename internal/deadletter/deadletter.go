@@ -1,6 +1,6 @@
-// Package deadletter reads the dead-letter queues and puts letters back where
-// they came from. SQS has no way to look at messages without receiving them:
-// while a queue is read, others do not see what lies in it, for seconds.
+// Package deadletter lists, redrives and deletes the messages of dead-letter queues. SQS has no
+// way to read a message without receiving it. While one client reads a queue, its messages
+// are invisible to others for some seconds.
 package deadletter
 
 import (
@@ -22,56 +22,61 @@ import (
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
-// SQS is what is used of the SDK's client.
+// SQS is the part of *sqs.Client that this package needs.
 type SQS interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
-	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	ChangeMessageVisibilityBatch(
+		context.Context,
+		*sqs.ChangeMessageVisibilityBatchInput,
+		...func(*sqs.Options),
+	) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
 }
 
-// ErrNotFound says that no letter has the id, or that somebody else is reading
-// it right now.
-var ErrNotFound = errors.New("no dead letter has this id, or it is being read by somebody else right now")
+// ErrNotFound is the error if no dead letter has the id, or if another client is reading it.
+var ErrNotFound = errors.New("no dead letter has this id, or another client is reading it; retry in 20 s")
 
-// ErrUnread says that there are more letters than could be read, and that the
-// one that is looked for is not among those that were.
-var ErrUnread = errors.New("there are more letters than can be read in the time")
+// ErrUnread is the error if there are more dead letters than could be read in the time, and
+// none of those that were read is the right one.
+var ErrUnread = errors.New("the queue has more dead letters than can be read in 10 s; retry")
 
-// Letter is a message that could not be processed.
+// Letter is a dead letter: a message that could not be processed.
 type Letter struct {
 	ID     string    `json:"id"`
-	Queue  string    `json:"queue"` // that it came from
+	Queue  string    `json:"queue"` // source queue
 	SentAt time.Time `json:"sentAt"`
 	Reason string    `json:"reason,omitempty"`
 	Body   string    `json:"body"`
-	// Masking says that what is about people is left out: see Masked.
-	Masking bool `json:"masked,omitempty" doc:"What is about people is left out of body and reason: payment tokens, addresses, the customer. Operators see it."`
+	// Masking is true if personal data is removed: see Masked.
+	Masking bool `json:"masked,omitempty" doc:"Whether personal data is removed from body and reason. Operators see it."`
 }
 
-// Pair is a queue with its dead-letter queue.
+// Pair addresses a source queue and its dead-letter queue.
 type Pair struct{ Name, URL, DeadURL string }
 
-// hidden is for how long letters that are read are out of others' sight, should
-// the reader die.
+// hidden is the visibility timeout of messages that are read: how long they stay invisible if
+// the reader crashes.
 const hidden = 20 * time.Second
 
-// scan receives each letter once and gives it to f, until f says stop or there
-// are no more; if there are after some seconds, the error is ErrUnread. Letters
-// that f does not keep are put back, also those that f was not given.
+// scan receives each message of the dead-letter queue once and passes it to f, until f returns
+// stop or an error, or there are no more. If there still are after 10 s, the error is
+// ErrUnread. It makes all messages visible again that f does not keep.
 func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep, stop bool, err error)) (err error) {
 	var seen []types.Message
 	defer func() {
-		for part := range slices.Chunk(seen, 10) { // at most, SQS says
+		for part := range slices.Chunk(seen, 10) { // the maximum of a batch in SQS
 			err = errors.Join(err, p.show(context.WithoutCancel(ctx), client, part))
 		}
 	}()
-	until := time.Now().Add(hidden / 2) // later the first ones would come again
+	until := time.Now().Add(hidden / 2) // later, SQS would deliver the first ones again
 	for time.Now().Before(until) {
 		out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &p.DeadURL, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()), WaitTimeSeconds: 1,
-			MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
+			MessageAttributeNames: []string{
+				"All",
+			}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
 		})
 		if err != nil {
 			return fmt.Errorf("read dead letters of %s: %w", p.Name, err)
@@ -90,28 +95,28 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 			}
 		}
 	}
-	return fmt.Errorf("%d letters of %s were read: %w", len(seen), p.Name, ErrUnread)
+	return fmt.Errorf("read %d dead letters of %s: %w", len(seen), p.Name, ErrUnread)
 }
 
-// show puts letters back into others' sight.
-func (p Pair) show(ctx context.Context, client SQS, letters []types.Message) error {
+// show makes messages visible again.
+func (p Pair) show(ctx context.Context, client SQS, messages []types.Message) error {
 	in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &p.DeadURL}
-	for i, m := range letters {
+	for i, m := range messages {
 		id := strconv.Itoa(i)
 		in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle})
 	}
 	out, err := client.ChangeMessageVisibilityBatch(ctx, in)
 	if err != nil {
-		return fmt.Errorf("put dead letters of %s back: %w", p.Name, err)
+		return fmt.Errorf("make dead letters of %s visible again: %w", p.Name, err)
 	}
 	for _, f := range out.Failed {
-		i, _ := strconv.Atoi(aws.ToString(f.Id)) // our own
-		err = errors.Join(err, fmt.Errorf("put dead letter %s back: %s", *letters[i].MessageId, aws.ToString(f.Message)))
+		i, _ := strconv.Atoi(aws.ToString(f.Id)) // an id from above
+		err = errors.Join(err, fmt.Errorf("make dead letter %s visible again: %s", *messages[i].MessageId, aws.ToString(f.Message)))
 	}
 	return err
 }
 
-// List returns up to limit letters.
+// List returns up to limit dead letters, in no particular order.
 func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter, err error) {
 	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
 		l := p.letter(m)
@@ -122,69 +127,72 @@ func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter
 		return false, len(letters) >= limit, nil
 	})
 	if errors.Is(err, ErrUnread) {
-		err = nil // those that were are what was asked for
+		err = nil // a part of them is a valid result
 	}
 	return letters, err
 }
 
-// moved is the reason of a letter that SQS has moved by itself: a message has no
-// more to say then than that.
+// moved returns the reason of a message that SQS itself has moved: such a message has none.
 func (p Pair) moved(ctx context.Context, client SQS) string {
 	var policy struct{ MaxReceiveCount json.Number }
-	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.URL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy}})
+	out, err := client.GetQueueAttributes(
+		ctx,
+		&sqs.GetQueueAttributesInput{QueueUrl: &p.URL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy}},
+	)
 	if err == nil {
-		// Some write the number as text, which a Number takes too.
+		// Some emulators encode the number as a string, which a Number accepts too.
 		err = json.Unmarshal([]byte(out.Attributes[string(types.QueueAttributeNameRedrivePolicy)]), &policy)
 	}
 	times := policy.MaxReceiveCount.String() + " times"
 	if err != nil {
 		times = "as often as the queue allows"
 	}
-	return "received " + times + " without success, and moved here by SQS; the worker's log has each failure, under this id"
+	return "received " + times + " without success, then moved here by SQS; the worker's log has each failure under this id"
 }
 
+// letter converts a received message.
 func (p Pair) letter(m types.Message) Letter {
 	in, err := sqsconsumer.Content(m)
 	if err != nil {
 		in.Body = []byte(aws.ToString(m.Body))
 	}
-	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator does not say
+	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator has no timestamp
 	return Letter{
 		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(in.Body),
 		Reason: aws.ToString(m.MessageAttributes[sqsconsumer.AttributeReason].StringValue),
 	}
 }
 
-// Redrive puts a letter back into its queue, with another body if one is
-// given, or ErrNotFound, or ErrUnread. Another body that states the event's type
-// replaces the message's attributes that do.
+// Redrive sends a dead letter back to its source queue. body replaces its body, unless it is
+// nil. If the new body states the event's type, the message's attributes that state it are
+// removed. The error may be ErrNotFound or ErrUnread.
 func (p Pair) Redrive(ctx context.Context, client SQS, id string, body *string) error {
 	return p.one(ctx, client, id, func(m types.Message) error {
-		_, err := p.putBack(ctx, client, m, body)
+		_, err := p.redrive(ctx, client, m, body)
 		return err
 	})
 }
 
-// Delete forgets a letter for good, or returns ErrNotFound, or ErrUnread.
+// Delete deletes a dead letter permanently. The error may be ErrNotFound or ErrUnread.
 func (p Pair) Delete(ctx context.Context, client SQS, id string) error {
 	return p.one(ctx, client, id, func(m types.Message) error {
 		_, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle})
 		if err != nil {
-			return fmt.Errorf("delete letter %s of %s: %w", id, p.Name, err)
+			return fmt.Errorf("delete dead letter %s of %s: %w", id, p.Name, err)
 		}
 		return nil
 	})
 }
 
-// Forget deletes all letters that are such, and says how many, or ErrUnread: there
-// may be more. Those that somebody else is reading right now are not seen.
-func (p Pair) Forget(ctx context.Context, client SQS, such func(Letter) bool) (n int, err error) {
+// Forget deletes all dead letters that match, and returns how many. With ErrUnread there may be
+// more. It does not see those that another client is reading.
+func (p Pair) Forget(ctx context.Context, client SQS, matches func(Letter) bool) (n int, err error) {
 	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-		if !such(p.letter(m)) {
+		if !matches(p.letter(m)) {
 			return false, false, nil
 		}
 		if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
-			return false, true, fmt.Errorf("delete letter %s of %s: %w", *m.MessageId, p.Name, err)
+			return false, true, fmt.Errorf("delete dead letter %s of %s: %w", *m.MessageId, p.Name, err)
 		}
 		n++
 		return true, false, nil
@@ -192,8 +200,8 @@ func (p Pair) Forget(ctx context.Context, client SQS, such func(Letter) bool) (n
 	return n, err
 }
 
-// one gives a letter to f, which takes it out of the dead-letter queue, unless
-// it fails.
+// one passes one dead letter to f, which removes it from the dead-letter queue unless it
+// returns an error.
 func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Message) error) error {
 	found := false
 	err := p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
@@ -205,17 +213,17 @@ func (p Pair) one(ctx context.Context, client SQS, id string, f func(types.Messa
 		return err == nil, true, err
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("letter %s of %s: %w", id, p.Name, ErrNotFound)
+		err = fmt.Errorf("dead letter %s of %s: %w", id, p.Name, ErrNotFound)
 	}
 	return err
 }
 
-// RedriveAll puts all letters back that are there now, at most so many a
-// second, and says how many.
+// RedriveAll sends all present dead letters back to their source queue, at a limited rate, and
+// returns how many. It does not redrive messages that are dead-lettered meanwhile.
 func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n int, err error) {
 	pause := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
 	defer pause.Stop()
-	began, err := p.clock(ctx, client)
+	start, err := p.clock(ctx, client)
 	if err != nil {
 		return 0, err
 	}
@@ -223,7 +231,7 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 	for more := true; more && err == nil; {
 		more = false
 		err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-			if came(m, sent) || !began.IsZero() && p.letter(m).SentAt.After(began) {
+			if wasRedriven(m, sent) || !start.IsZero() && p.letter(m).SentAt.After(start) {
 				return false, false, nil
 			}
 			more = true
@@ -232,7 +240,7 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 				return false, true, ctx.Err()
 			case <-pause.C:
 			}
-			id, err := p.putBack(ctx, client, m, nil)
+			id, err := p.redrive(ctx, client, m, nil)
 			if err != nil {
 				return false, true, err
 			}
@@ -241,19 +249,25 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 			return true, false, nil
 		})
 		if errors.Is(err, ErrUnread) {
-			err = nil // the next round reads on
+			err = nil // the next round continues
 		}
 	}
 	return n, err
 }
 
-// clock is when it is now by SQS's clock, which says when letters were sent, and
-// which need not be ours: the last moment of the second that it tells. Zero if
-// whoever answers does not tell.
+// clock returns the current time by SQS's clock, which timestamps messages and may differ from
+// this machine's: the last millisecond of its current second. It returns the zero time if the
+// response has none.
 func (p Pair) clock(ctx context.Context, client SQS) (time.Time, error) {
-	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &p.DeadURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages}})
+	out, err := client.GetQueueAttributes(
+		ctx,
+		&sqs.GetQueueAttributesInput{
+			QueueUrl:       &p.DeadURL,
+			AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages},
+		},
+	)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask for the time of dead letters of %s: %w", p.Name, err)
+		return time.Time{}, fmt.Errorf("read the clock of the dead-letter queue of %s: %w", p.Name, err)
 	}
 	now, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
 	if !ok {
@@ -262,17 +276,17 @@ func (p Pair) clock(ctx context.Context, client SQS) (time.Time, error) {
 	return now.Truncate(time.Second).Add(time.Second - time.Millisecond), nil
 }
 
-// came reports whether a letter is a message that was put back, by the ids that
-// those had then: a consumer says it of what it buries, and what SQS moves keeps
-// its id.
-func came(m types.Message, sent map[string]bool) bool {
+// wasRedriven reports whether a dead letter is a message with one of the ids in sent. A consumer
+// records the original id of a message that it dead-letters; SQS keeps the id of one that it
+// moves.
+func wasRedriven(m types.Message, sent map[string]bool) bool {
 	return sent[aws.ToString(m.MessageId)] || sent[aws.ToString(m.MessageAttributes[sqsconsumer.AttributeOriginal].StringValue)]
 }
 
-// putBack sends a letter to its queue, and deletes it then: whatever happens in
-// between, it is in one of them. Nobody who goes away comes in between.
-// id is what the message has now.
-func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *string) (id string, err error) {
+// redrive sends a message to the source queue and then deletes it from the dead-letter queue:
+// after a crash in between it is in both. A client that disconnects does not interrupt it. It
+// returns the message's new id.
+func (p Pair) redrive(ctx context.Context, client SQS, m types.Message, body *string) (id string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	attrs := m.MessageAttributes
@@ -291,25 +305,25 @@ func (p Pair) putBack(ctx context.Context, client SQS, m types.Message, body *st
 	}
 	out, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &p.URL, MessageBody: body, MessageAttributes: attrs})
 	if err != nil {
-		return "", fmt.Errorf("put dead letter %s back into %s: %w", *m.MessageId, p.Name, err)
+		return "", fmt.Errorf("redrive dead letter %s to %s: %w", *m.MessageId, p.Name, err)
 	}
 	if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
-		return "", fmt.Errorf("delete dead letter %s, which was put back: %w", *m.MessageId, err)
+		return "", fmt.Errorf("delete dead letter %s after its redrive: %w", *m.MessageId, err)
 	}
 	return aws.ToString(out.MessageId), nil
 }
 
-// Depth is a queue's load, as SQS estimates it.
+// Depth is the approximate number of messages in a queue, as SQS reports it.
 type Depth struct{ Visible, InFlight int }
 
-// Depths reads the loads of a queue and of its dead-letter queue.
+// Depths returns the depths of the source queue and of the dead-letter queue.
 func (p Pair) Depths(ctx context.Context, client SQS) (queue, dead Depth, err error) {
 	queue, err1 := DepthOf(ctx, client, p.URL)
 	dead, err2 := DepthOf(ctx, client, p.DeadURL)
 	return queue, dead, errors.Join(err1, err2)
 }
 
-// DepthOf reads the load of the queue at a URL.
+// DepthOf returns the depth of the queue with a URL.
 func DepthOf(ctx context.Context, client SQS, url string) (d Depth, err error) {
 	out, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{
 		types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,

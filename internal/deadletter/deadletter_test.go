@@ -26,8 +26,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestLettersThatSQSMoved say so, and how often they were tried.
-func TestLettersThatSQSMoved(t *testing.T) {
+// TestReasonOfMessagesMovedBySQS: it has the number of receives.
+func TestReasonOfMessagesMovedBySQS(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	q := a.Resources.OrderQueue
 	if _, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q, MessageBody: aws.String("fails")}); err != nil {
@@ -36,7 +37,7 @@ func TestLettersThatSQSMoved(t *testing.T) {
 	for n := range 61 {
 		out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &q})
 		if err != nil || len(out.Messages) != map[bool]int{true: 1}[n < 60] {
-			t.Fatalf("receive %d: %+v %v", n+1, out.Messages, err)
+			t.Fatalf("receive %d = %+v, %v, want one message", n+1, out.Messages, err)
 		}
 		for _, m := range out.Messages {
 			if _, err := a.Clients.SQS.ChangeMessageVisibility(t.Context(), &sqs.ChangeMessageVisibilityInput{QueueUrl: &q, ReceiptHandle: m.ReceiptHandle}); err != nil {
@@ -45,13 +46,14 @@ func TestLettersThatSQSMoved(t *testing.T) {
 		}
 	}
 	letters, err := deadletter.Pair{Name: "orders", URL: q, DeadURL: a.Resources.OrderDLQ}.List(t.Context(), a.Clients.SQS, 10)
-	if err != nil || len(letters) != 1 || letters[0].Body != "fails" || !strings.HasPrefix(letters[0].Reason, "received 60 times without success, and moved here by SQS") {
-		t.Errorf("%+v %v", letters, err)
+	if err != nil || len(letters) != 1 || letters[0].Body != "fails" ||
+		!strings.HasPrefix(letters[0].Reason, "received 60 times without success, then moved here by SQS") {
+		t.Errorf("List = %+v, %v, want one dead letter with the number of receives", letters, err)
 	}
 }
 
-// bury puts letters into the dead-letter queue of orders.
-func bury(t *testing.T, a testkit.AWS, bodies ...string) deadletter.Pair {
+// send sends messages to the dead-letter queue of orders.
+func send(t *testing.T, a testkit.AWS, bodies ...string) deadletter.Pair {
 	t.Helper()
 	for _, body := range bodies {
 		if _, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderDLQ, MessageBody: &body}); err != nil {
@@ -63,8 +65,8 @@ func bury(t *testing.T, a testkit.AWS, bodies ...string) deadletter.Pair {
 
 var sentAt = regexp.MustCompile(`"SentTimestamp":"(\d+)"`)
 
-// clockOff is the endpoint with a clock that is so far before ours.
-func clockOff(t *testing.T, a testkit.AWS, by time.Duration) *sqs.Client {
+// clientWithClock returns a client of the endpoint whose clock differs from ours.
+func clientWithClock(t *testing.T, a testkit.AWS, by time.Duration) *sqs.Client {
 	t.Helper()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()
@@ -88,7 +90,7 @@ func clockOff(t *testing.T, a testkit.AWS, by time.Duration) *sqs.Client {
 	return c.SQS
 }
 
-// watched calls sent before each message that is sent.
+// watched is a client that calls sent before each message that it sends.
 type watched struct {
 	*sqs.Client
 
@@ -102,30 +104,30 @@ func (w watched) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ..
 	return w.Client.SendMessage(ctx, in, o...)
 }
 
-// TestPoisonIsPutBackOnce: a worker gives back at once what nobody can process,
-// whatever the clocks of SQS and of this machine say.
-func TestPoisonIsPutBackOnce(t *testing.T) {
+// TestRedriveAllRedrivesOnce: a worker dead-letters an invalid message again at once. RedriveAll
+// does not redrive it twice, whatever the clocks of SQS and of this machine are.
+func TestRedriveAllRedrivesOnce(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, 0, time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
 			s := testkit.NewSystem(t, nil, nil)
-			pair := bury(t, s.AWS, "no order", "nor this", "nor this")
+			pair := send(t, s.AWS, "no order", "nor this", "nor this")
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			sent := 0
-			client := watched{clockOff(t, s.AWS, off), func() error {
+			client := watched{clientWithClock(t, s.AWS, off), func() error {
 				if sent++; sent > 30 {
 					stop()
 				}
 				return nil
 			}}
 			if n, err := pair.RedriveAll(ctx, client, 100); err != nil || n != 3 || sent != 3 {
-				t.Errorf("%d were put back, %d sent: %v", n, sent, err)
+				t.Errorf("RedriveAll = %d, %v, and %d messages were sent; want each once", n, err, sent)
 			}
 			testkit.Eventually(t, "they are back", func() error {
 				_, dead, err := pair.Depths(t.Context(), s.Clients.SQS)
 				if err == nil && dead.Visible != 3 {
-					err = fmt.Errorf("%+v", dead)
+					err = fmt.Errorf("depth of the dead-letter queue = %+v, want other numbers", dead)
 				}
 				return err
 			})
@@ -133,9 +135,9 @@ func TestPoisonIsPutBackOnce(t *testing.T) {
 	}
 }
 
-// TestMendedType: a mended body that states the event's type replaces the attribute
-// that made the message a dead letter. One that does not state it changes nothing.
-func TestMendedType(t *testing.T) {
+// TestRedriveWithCorrectedType: a corrected body that states the event's type replaces the
+// attributes that state it. A body without a type does not.
+func TestRedriveWithCorrectedType(t *testing.T) {
 	const order = `{"orderId":"o-1","lines":[]`
 	notification := `{"Type":"Notification","TopicArn":"arn:aws:sns:us-east-1:000000000000:OrderEvents","Message":"{}"}`
 	for body, want := range map[string][]string{
@@ -148,9 +150,16 @@ func TestMendedType(t *testing.T) {
 		attribute := func(value string) types.MessageAttributeValue {
 			return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
 		}
-		letter, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderDLQ, MessageBody: aws.String(order + `}`), MessageAttributes: map[string]types.MessageAttributeValue{
-			"ce_type": attribute("OrderCancelled"), "source": attribute("shop"),
-		}})
+		letter, err := a.Clients.SQS.SendMessage(
+			t.Context(),
+			&sqs.SendMessageInput{
+				QueueUrl:    &a.Resources.OrderDLQ,
+				MessageBody: aws.String(order + `}`),
+				MessageAttributes: map[string]types.MessageAttributeValue{
+					"ce_type": attribute("OrderCancelled"), "source": attribute("shop"),
+				},
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,18 +167,20 @@ func TestMendedType(t *testing.T) {
 		if err := pair.Redrive(t.Context(), a.Clients.SQS, *letter.MessageId, &body); err != nil {
 			t.Fatal(err)
 		}
-		out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &pair.URL, MessageAttributeNames: []string{"All"}})
+		out, err := a.Clients.SQS.ReceiveMessage(
+			t.Context(),
+			&sqs.ReceiveMessageInput{QueueUrl: &pair.URL, MessageAttributeNames: []string{"All"}},
+		)
 		if err != nil || len(out.Messages) != 1 {
-			t.Fatalf("received %+v, %v", out, err)
+			t.Fatalf("receive = %+v, %v, want one message", out, err)
 		}
 		if got := slices.Sorted(maps.Keys(out.Messages[0].MessageAttributes)); !slices.Equal(got, want) {
-			t.Errorf("redriven as %s: has the attributes %v, want %v", body, got, want)
+			t.Errorf("after a redrive with body %s the attributes = %v, want %v", body, got, want)
 		}
 	}
 }
 
-// TestFailedRedriveHidesNothing: what was read and not put back can be read by
-// others at once.
+// TestFailedRedriveHidesNothing: messages that were read and not redriven are visible at once.
 func TestFailedRedriveHidesNothing(t *testing.T) {
 	down := errors.New("down")
 	for name, redrive := range map[string]func(deadletter.Pair, deadletter.SQS, string) error{
@@ -183,17 +194,17 @@ func TestFailedRedriveHidesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := testkit.NewAWS(t, nil)
-			pair := bury(t, a, "1", "2", "3", "4", "5")
+			pair := send(t, a, "1", "2", "3", "4", "5")
 			letters, err := pair.List(t.Context(), a.Clients.SQS, 10)
 			if err != nil || len(letters) != 5 {
-				t.Fatal(letters, err)
+				t.Fatalf("List = %v, %v, want all dead letters", letters, err)
 			}
 			if err := redrive(pair, watched{a.Clients.SQS, func() error { return down }}, letters[2].ID); !errors.Is(err, down) {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("the redrive returned %v, want the error of the send", err)
 			}
 			out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &pair.DeadURL, MaxNumberOfMessages: 10})
 			if err != nil || len(out.Messages) != 5 {
-				t.Errorf("%d can be read: %v", len(out.Messages), err)
+				t.Errorf("%d messages are visible (%v), want all", len(out.Messages), err)
 			}
 		})
 	}

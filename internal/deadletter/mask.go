@@ -17,17 +17,15 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// hiddenText is in the place of what is not shown.
+// hiddenText replaces masked text.
 const hiddenText = "•••"
 
-// others is the name that stands for the fields whose names are not known: a name
-// may be anything, too.
+// others replaces the names of unknown fields: a name may contain personal data too.
 const others = "other fields"
 
-// shown are the fields of the messages and of their envelopes whose values say
-// nothing about a person, as long as they are what they should be: a number, an
-// id, a time, or objects, of which each field is judged by itself. A token or a
-// name may be spelled like an id, so a text that should be none is not shown.
+// shown are the fields of messages and envelopes whose values contain no personal data, if they
+// have the right form: a number, an id, a time, or objects, whose fields are checked on their
+// own. A token or a name may look like an id, so strings are hidden where none belongs.
 var shown = known(map[string]func(any) bool{
 	`specVersion quantity unitPrice shipping tax discount total`:                     number,
 	`orderId shipmentId sku id MessageId specversion type Type detail-type currency`: id,
@@ -36,6 +34,7 @@ var shown = known(map[string]func(any) bool{
 	`lines data detail Message data_base64`: none,
 })
 
+// setOf returns words as a set.
 func setOf(words []string) map[string]bool {
 	all := make(map[string]bool, len(words))
 	for _, w := range words {
@@ -44,12 +43,13 @@ func setOf(words []string) map[string]bool {
 	return all
 }
 
-// named are the fields whose names may be shown, and their values not.
+// named are the fields whose names are shown and whose values are hidden.
 var named = known(map[string]func(any) bool{
 	`customerId payment token shipTo name line1 line2 city postalCode region country phone
 	reason trackingId source Source Subject account`: none,
 })
 
+// known indexes the checks by field name.
 func known(kinds map[string]func(any) bool) map[string]func(any) bool {
 	all := map[string]func(any) bool{}
 	for names, is := range kinds {
@@ -60,6 +60,7 @@ func known(kinds map[string]func(any) bool) map[string]func(any) bool {
 	return all
 }
 
+// none accepts no value; number, id, moment and topic accept values of their form.
 func none(any) bool { return false }
 
 func number(v any) bool {
@@ -87,16 +88,14 @@ var digits = regexp.MustCompile(`^-?[0-9]{1,16}(\.[0-9]{1,4})?$`)
 
 var arn = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[A-Za-z0-9-]*:[0-9]*:[A-Za-z0-9_.-]+$`)
 
-// Masked is the letter as it is shown to those who may look and not act: without
-// payment tokens, addresses, and who is the customer. Only what is known to say
-// nothing about a person is left, of whatever comes: a letter is one because
-// something is wrong with it. Of a body that is not a JSON object only the length
-// is. In the reason, words that are hidden in the body are hidden as well, and
-// phone numbers however they are spelled.
+// Masked returns the dead letter as viewers see it: without payment tokens, addresses and the
+// customer. It keeps only what is known to contain no personal data: a dead letter may contain
+// anything. Of a body that is not a JSON object it keeps only the length. In the reason it
+// hides the words that are hidden in the body, and phone numbers in every spelling.
 func (l Letter) Masked() Letter {
 	l.Masking = true
 	v, err := l.content()
-	body, open := fmt.Sprintf("%d bytes that are not a JSON object; operators can read them", len(l.Body)), []string(nil)
+	body, open := fmt.Sprintf("%d bytes that are not a JSON object; visible to operators", len(l.Body)), []string(nil)
 	if _, object := v.(map[string]any); err == nil && object {
 		body = encode(mask(v, none))
 		open = words(body)
@@ -110,6 +109,7 @@ func (l Letter) Masked() Letter {
 	return l
 }
 
+// parse decodes one JSON value, with numbers as json.Number.
 func parse(b []byte) (v any, err error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
@@ -122,6 +122,7 @@ func parse(b []byte) (v any, err error) {
 	return v, nil
 }
 
+// encode returns v as JSON.
 func encode(v any) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -132,8 +133,8 @@ func encode(v any) string {
 	return strings.TrimSpace(b.String())
 }
 
-// mask hides what is in an object; a value outside of one is of the field above,
-// and is shown if that says so.
+// mask hides values in an object. A value outside of an object belongs to the field above and
+// is shown if shows accepts it.
 func mask(v any, shows func(any) bool) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -166,7 +167,7 @@ func mask(v any, shows func(any) bool) any {
 	return v
 }
 
-// hide hides all values, and keeps the names that may be shown.
+// hide hides all values and keeps the names that may be shown.
 func hide(v any) any {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -183,20 +184,21 @@ func hide(v any) any {
 	return out
 }
 
-// words are those of a text, of three letters or more.
+// words returns the words of a text with three bytes or more.
 func words(s string) []string {
-	return slices.DeleteFunc(strings.FieldsFunc(s, between), func(w string) bool { return len(w) < 3 })
+	return slices.DeleteFunc(strings.FieldsFunc(s, separates), func(w string) bool { return len(w) < 3 })
 }
 
-func between(c rune) bool {
+// separates reports whether c is not part of a word.
+func separates(c rune) bool {
 	return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-_@.+", c)
 }
 
-// withoutWords hides words in a text, unless they are shown anyway. The last one
-// of a text that was cut goes with them, for it may be a part of one: before an
-// ellipsis whatever it is, and before a quotation mark if one begins so.
+// withoutWords hides words in a text, unless they are shown anyway. It also hides the last word
+// of a text that was cut, which may be a part of a hidden one: always before an ellipsis, and
+// before a quotation mark if a hidden word starts with it.
 func withoutWords(text string, hidden, shown []string) string {
-	// A letter may have a hundred thousand words, and be read over and over.
+	// A message may have a hundred thousand words, and be read repeatedly.
 	open, secret := setOf(shown), map[string]bool{}
 	for _, w := range hidden {
 		if !open[w] {
@@ -204,19 +206,19 @@ func withoutWords(text string, hidden, shown []string) string {
 		}
 	}
 	inOrder := slices.Sorted(maps.Keys(secret))
-	begins := func(word string) bool { // one of them does with it
+	startsHidden := func(word string) bool { // a hidden word starts with it
 		i, _ := slices.BinarySearch(inOrder, word)
 		return i < len(inOrder) && strings.HasPrefix(inOrder[i], word)
 	}
 	var out strings.Builder
 	for len(text) > 0 {
-		end := strings.IndexFunc(text, between)
+		end := strings.IndexFunc(text, separates)
 		switch {
 		case end < 0:
 			end = len(text)
 		case end == 0:
 			for i, c := range text {
-				if i > 0 || !between(c) {
+				if i > 0 || !separates(c) {
 					end = i
 					break
 				}
@@ -225,8 +227,8 @@ func withoutWords(text string, hidden, shown []string) string {
 		}
 		word := text[:end]
 		text = text[end:]
-		cut := strings.HasPrefix(text, `"`) && begins(word) ||
-			strings.HasPrefix(text, "…") && !strings.ContainsFunc(word, between)
+		cut := strings.HasPrefix(text, `"`) && startsHidden(word) ||
+			strings.HasPrefix(text, "…") && !strings.ContainsFunc(word, separates)
 		if cut || secret[strings.Trim(word, ".-")] {
 			word = hiddenText
 		}
@@ -235,8 +237,8 @@ func withoutWords(text string, hidden, shown []string) string {
 	return out.String()
 }
 
-// withoutPhones hides the phone numbers in a text that others have, unless their
-// digits are shown anyway.
+// withoutPhones hides the phone numbers of others in a text, unless their digits are shown
+// anyway.
 func withoutPhones(s string, others, shown []string) string {
 	open := map[string]bool{"": true}
 	for _, w := range shown {
@@ -246,14 +248,13 @@ func withoutPhones(s string, others, shown []string) string {
 	return text.HidePhones(s, others, hiddenText)
 }
 
-// messages are the fields that have a whole message in a text.
+// messages are the fields that contain a whole message as a string.
 var messages = setOf([]string{"data", "detail", "Message"})
 
-// Concerns reports whether a letter is about a customer, or about one of the
-// orders of theirs that are given, and not about another order that is: kept.
-// JSON in a text is looked into. What cannot be read as JSON, and should be, is
-// about them if one of these ids is a word of it. A field of another name may have
-// the same text and mean something else.
+// Concerns reports whether a dead letter is about a customer or one of the customer's orders,
+// and not about one of the orders in kept. It decodes JSON in strings. A text that should be
+// JSON and is not valid concerns the customer if one of the ids is a word of it. Other fields
+// are ignored: the same text may mean something else there.
 func (l Letter) Concerns(customer string, orders, kept map[string]bool) bool {
 	var about, not bool
 	is := func(id string) { about, not = about || orders[id], not || kept[id] }

@@ -11,7 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 )
 
-// secrets are what a viewer must not see, in a body or a reason.
+// secrets are texts that a viewer must not see in a body or a reason.
 var secrets = []string{"tok_s3cret", "Erika", "Müller", "Heidestr", "Köln", "51147", "c-4711", "+49", "17b"}
 
 const placed = `{"specVersion":1,"orderId":"o-1","customerId":"c-4711","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":100,"Erika":1}],` +
@@ -27,7 +27,7 @@ func wrapped(t *testing.T, format map[string]any) string {
 	return string(b)
 }
 
-// encoded is a text in JSON, once more.
+// encoded returns a text as a JSON string.
 func encoded(t *testing.T, text string) string {
 	t.Helper()
 	b, err := json.Marshal(text)
@@ -37,8 +37,17 @@ func encoded(t *testing.T, text string) string {
 	return string(b)
 }
 
-func TestMasked(t *testing.T) {
-	sns := wrapped(t, map[string]any{"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:123456789012:OrderEvents", "Message": placed, "Subject": "Erika"})
+func TestMaskedHidesPersonalData(t *testing.T) {
+	t.Parallel()
+	sns := wrapped(
+		t,
+		map[string]any{
+			"Type":     "Notification",
+			"TopicArn": "arn:aws:sns:eu-central-1:123456789012:OrderEvents",
+			"Message":  placed,
+			"Subject":  "Erika",
+		},
+	)
 	for name, c := range map[string]struct {
 		body  string
 		shows []string
@@ -76,41 +85,49 @@ func TestMasked(t *testing.T) {
 		"a text":              {wrapped(t, map[string]any{"x": placed})[5:], []string{"bytes that are not a JSON object"}},
 		"packed, and damaged": {base64.StdEncoding.EncodeToString([]byte(placed)), []string{"bytes that are not a JSON object"}},
 	} {
-		l := deadletter.Letter{ID: "1", Body: c.body, Reason: `shipTo.name: "Erika Müller" of Heidestr 17b, Köln. 51147 for c-4711: tok_s3cret`}.Masked()
+		l := deadletter.Letter{
+			ID:     "1",
+			Body:   c.body,
+			Reason: `shipTo.name: "Erika Müller" of Heidestr 17b, Köln. 51147 for c-4711: tok_s3cret`,
+		}.Masked()
 		for _, s := range secrets {
 			if strings.Contains(l.Body, s) {
-				t.Errorf("%s: %s shows %s", name, l.Body, s)
+				t.Errorf("%s: masked body = %s, want it without %s", name, l.Body, s)
 			}
 			if strings.Contains(c.body, s) && strings.Contains(l.Reason, s) {
-				t.Errorf("%s: the reason %s shows %s", name, l.Reason, s)
+				t.Errorf("%s: masked reason = %s, want it without %s", name, l.Reason, s)
 			}
 		}
 		for _, s := range c.shows {
 			if !strings.Contains(l.Body, s) {
-				t.Errorf("%s: %s does not show %s", name, l.Body, s)
+				t.Errorf("%s: masked body = %s, want it with %s", name, l.Body, s)
 			}
 		}
 		if !l.Masking || !strings.HasPrefix(l.Reason, "shipTo.name: ") {
-			t.Errorf("%s: %+v", name, l)
+			t.Errorf("%s: masked = %+v, want another one", name, l)
 		}
 	}
 	// Escaped in the text, and not in the reason.
 	for _, body := range []string{`"{\"shipTo\":{\"city\":\"K\\u00f6ln\"}}"`, `{"event":"[\"K\\u00f6ln\"]"}`, `["\"K\\u00f6ln\""]`} {
 		if l := (deadletter.Letter{Body: body, Reason: "the city is Köln"}).Masked(); l.Reason != "the city is •••" {
-			t.Errorf("%s: %s", body, l.Reason)
+			t.Errorf("masked reason with body %s = %s, want another one", body, l.Reason)
 		}
 	}
-	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" && l.Reason != "orderId o-1: it is ••• •••…" {
-		t.Errorf("%q", l.Reason)
+	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" &&
+		l.Reason != "orderId o-1: it is ••• •••…" {
+		t.Errorf("masked reason = %q, want another one", l.Reason)
 	}
 	for _, reason := range []string{`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`, `tok_s3…: is unexpected`, `is "tok_s3", only`} {
-		if l := (deadletter.Letter{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") || strings.Contains(l.Reason, "tok") || !strings.Contains(l.Reason, "is ") {
-			t.Errorf("%q of %q", l.Reason, reason)
+		if l := (deadletter.Letter{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") ||
+			strings.Contains(l.Reason, "tok") ||
+			!strings.Contains(l.Reason, "is ") {
+			t.Errorf("masked reason of %q = %q, want another one", reason, l.Reason)
 		}
 	}
 }
 
 func TestConcerns(t *testing.T) {
+	t.Parallel()
 	ended, open := map[string]bool{"o-1": true}, map[string]bool{"o-2": true}
 	for body, want := range map[string]bool{
 		placed: true, `{"orderId":"o-1","type":"ShipmentRefused"}`: true, `{"orderId":"o-9","customerId":"c-4711"}`: true,
@@ -134,12 +151,12 @@ func TestConcerns(t *testing.T) {
 		`{"customerId":"c-4711"`: true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
 	} {
 		if got := (deadletter.Letter{Body: body}).Concerns("c-4711", ended, open); got != want {
-			t.Errorf("%s: %v", body, got)
+			t.Errorf("Concerns of %s = %v, want the opposite", body, got)
 		}
 	}
 }
 
-// nested is an order in so many texts.
+// nested returns an order that is encoded as a JSON string n times.
 func nested(t *testing.T, n int) string {
 	t.Helper()
 	body := `{"customerId":"c-4711"}`
@@ -149,8 +166,9 @@ func nested(t *testing.T, n int) string {
 	return body
 }
 
-// TestMaskedPhone: a reason may spell it in another way than the body.
+// TestMaskedPhone: a reason may spell a phone number in another way than the body.
 func TestMaskedPhone(t *testing.T) {
+	t.Parallel()
 	order := `{"orderId":"4934251","shipTo":{"phone":"+49 3425 123123"},"note":"of 4934251","lines":[{"unitPrice":1231231}]}`
 	for _, body := range []string{order, encoded(t, order), order[:len(order)-1], `{"phone":493425123123}`} {
 		for reason, want := range map[string]string{
@@ -159,19 +177,19 @@ func TestMaskedPhone(t *testing.T) {
 			"it costs 9231231, not 815": "it costs 9231231, not 815",
 		} {
 			if l := (deadletter.Letter{Body: body, Reason: reason}).Masked(); l.Reason != want {
-				t.Errorf("%s: %q, want %q", body, l.Reason, want)
+				t.Errorf("masked reason with body %s = %q, want %q", body, l.Reason, want)
 			}
 		}
 	}
 	if l := (deadletter.Letter{Body: order, Reason: "order 4934251"}).Masked(); l.Reason != "order 4934251" {
-		t.Error(l.Reason)
+		t.Errorf("masked reason = %q, want another one", l.Reason)
 	}
 }
 
-// TestMaskedOfManyWords: whoever may send a message decides how many words it has,
-// and whoever looks at it must not wait for each to be compared with all others.
-// That took 20 seconds of this one, which takes a tenth of one.
-func TestMaskedOfManyWords(t *testing.T) {
+// TestMaskedWithManyWords: the sender of a message decides how many words it has, and a viewer
+// must not wait until each was compared with all others. That took 20 s for this message; now
+// it takes a tenth of a second.
+func TestMaskedWithManyWords(t *testing.T) {
 	var body strings.Builder
 	body.WriteString(`{"lines":[`)
 	for n := range 30_000 {
@@ -181,9 +199,9 @@ func TestMaskedOfManyWords(t *testing.T) {
 	began := time.Now()
 	l := deadletter.Letter{Body: body.String(), Reason: "sku7 is for name7"}.Masked()
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %s", took)
+		t.Errorf("Masked took %s, want less", took)
 	}
 	if l.Reason != "sku7 is for •••" {
-		t.Errorf("the reason is %q", l.Reason)
+		t.Errorf("masked reason = %q, want another one", l.Reason)
 	}
 }
