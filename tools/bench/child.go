@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// child starts a program and waits until it listens on a port of loopback.
+// child starts a program, and waits up to 30 s until it listens on a port of 127.0.0.1. The
+// caller must call stop, also after an error.
 func child(ctx context.Context, port string, cmd *exec.Cmd) (stop func(), err error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -24,15 +25,15 @@ func child(ctx context.Context, port string, cmd *exec.Cmd) (stop func(), err er
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // what it has to say is in its output
+		_ = cmd.Wait() // its output explains a failure
 		close(ended)
 	}()
 	stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; it may have ended by itself
+		_ = cmd.Process.Signal(syscall.SIGINT) // for PostgreSQL a fast shutdown; fails only if the process has exited
 		select {
 		case <-ended:
 		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill() // as above
+			_ = cmd.Process.Kill() // fails only if the process has exited
 			<-ended
 		}
 	}
@@ -44,66 +45,72 @@ func child(ctx context.Context, port string, cmd *exec.Cmd) (stop func(), err er
 		}
 		select {
 		case <-ended:
-			return stop, fmt.Errorf("%s ended: %s", cmd.Path, out.Bytes()[max(0, out.Len()-500):])
+			return stop, fmt.Errorf("%s exited: %s", cmd.Path, out.Bytes()[max(0, out.Len()-500):])
 		case <-ctx.Done():
-			return stop, fmt.Errorf("%s does not listen: %w", cmd.Path, ctx.Err())
+			return stop, fmt.Errorf("%s does not listen on its port: %w", cmd.Path, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
+// freePort returns a free port of 127.0.0.1.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // listening on loopback does not block
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
-	defer func() { _ = l.Close() }() // only its number was wanted
+	defer func() { _ = l.Close() }() // only its number is needed
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return port, err
 }
 
-// missing says how to get what is not there.
-type missing string
+// missingError reports that a program is not installed. It is the command that installs it.
+type missingError string
 
-func (m missing) Error() string { return "not here: " + string(m) }
+// Error returns the command.
+func (m missingError) Error() string { return "not installed: " + string(m) }
 
-// redis keeps an append-only file, which it syncs every second.
+// redis starts a Redis with an append-only file, which it syncs every second. The caller must
+// call stop, also after an error.
 func redis(ctx context.Context, dir string) (address string, stop func(), err error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
-		return "", func() {}, missing("`apt-get install redis-server`")
+		return "", func() {}, missingError("`apt-get install redis-server`")
 	}
 	port, err := freePort()
 	if err != nil {
 		return "", func() {}, err
 	}
-	stop, err = child(ctx, port, exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, //nolint:gosec,noctx // stop ends it
-		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec"))
+	serve := exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, //nolint:gosec,noctx // stop terminates it
+		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
+	stop, err = child(ctx, port, serve)
 	return "127.0.0.1:" + port, stop, err
 }
 
-// postgresql starts Debian's PostgreSQL with its defaults.
+// postgresql starts Debian's PostgreSQL with its default settings. The caller must call stop,
+// also after an error.
 func postgresql(ctx context.Context, dir string) (url string, stop func(), err error) {
-	initdbs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // its only error is a bad pattern
+	initdbs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // fails only for an invalid pattern
 	if len(initdbs) == 0 {
-		return "", func() {}, missing("`apt-get install postgresql`")
+		return "", func() {}, missingError("`apt-get install postgresql`")
 	}
 	initdb := initdbs[len(initdbs)-1]
 	as := &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // as whom PostgreSQL refuses to run
+	if os.Geteuid() == 0 { // PostgreSQL does not run as root
 		u, err := user.Lookup("postgres")
 		if err != nil {
-			return "", func() {}, fmt.Errorf("find PostgreSQL's user: %w", err)
+			return "", func() {}, fmt.Errorf("look up the user postgres: %w", err)
 		}
 		uid, err1 := strconv.Atoi(u.Uid)
 		gid, err2 := strconv.Atoi(u.Gid)
 		if err := errors.Join(err1, err2, os.Chown(dir, uid, gid)); err != nil {
-			return "", func() {}, fmt.Errorf("give PostgreSQL its folder: %w", err)
+			return "", func() {}, fmt.Errorf("give PostgreSQL its data directory: %w", err)
 		}
 		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data := filepath.Join(dir, "data")
-	create := exec.CommandContext(ctx, initdb, "-D", data, "-A", "trust", "-U", "bench", "--no-sync") //nolint:gosec // Debian's
+	create := exec.CommandContext(ctx, initdb, //nolint:gosec // the path of a Debian package
+		"-D", data, "-A", "trust", "-U", "bench", "--no-sync")
 	create.SysProcAttr, create.Dir = as, dir
 	if out, err := create.CombinedOutput(); err != nil {
 		return "", func() {}, fmt.Errorf("initdb: %w: %s", err, out)
@@ -112,15 +119,17 @@ func postgresql(ctx context.Context, dir string) (url string, stop func(), err e
 	if err != nil {
 		return "", func() {}, err
 	}
-	serve := exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1") //nolint:gosec,noctx // stop ends it
+	postgres := filepath.Join(filepath.Dir(initdb), "postgres")
+	serve := exec.Command(postgres, "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1") //nolint:gosec,noctx // stop terminates it
 	serve.SysProcAttr, serve.Dir = as, dir
-	if stop, err = child(ctx, port, serve); err != nil {
+	stop, err = child(ctx, port, serve)
+	if err != nil {
 		return "", stop, err
 	}
-	ready := filepath.Join(filepath.Dir(initdb), "pg_isready")                              // it listens before it is
-	for exec.CommandContext(ctx, ready, "-q", "-h", "127.0.0.1", "-p", port).Run() != nil { //nolint:gosec // Debian's
+	isReady := filepath.Join(filepath.Dir(initdb), "pg_isready")                              // PostgreSQL listens before it is ready
+	for exec.CommandContext(ctx, isReady, "-q", "-h", "127.0.0.1", "-p", port).Run() != nil { //nolint:gosec // the path of a Debian package
 		if ctx.Err() != nil {
-			return "", stop, fmt.Errorf("PostgreSQL does not get ready: %w", ctx.Err())
+			return "", stop, fmt.Errorf("PostgreSQL is not ready: %w", ctx.Err())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

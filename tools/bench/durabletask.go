@@ -21,7 +21,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// registry has the saga that all systems built on durabletask-go run.
+// registry returns the saga of the systems that are built on durabletask-go: three empty
+// activities.
 func registry() (*task.TaskRegistry, error) {
 	r := task.NewTaskRegistry()
 	return r, errors.Join(
@@ -37,6 +38,7 @@ func registry() (*task.TaskRegistry, error) {
 	)
 }
 
+// embeddedEngine starts the embedded engine, in memory or with a journal on disk.
 func embeddedEngine(onDisk bool, sync journal.Sync) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (peer, error) {
 		o := embedded.Options{Fsync: sync, Logger: zerolog.Nop()}
@@ -47,13 +49,13 @@ func embeddedEngine(onDisk bool, sync journal.Sync) func(ctx context.Context, di
 		if err != nil {
 			return peer{}, err
 		}
-		return runEngine(ctx, e, func() { _ = e.Close() }) // its folder goes next
+		return runEngine(ctx, e, func() { _ = e.Close() }) // its directory is removed next
 	}
 }
 
-// runEngine makes an engine work until the peer stops.
-func runEngine(ctx context.Context, e engine.Engine, closes func()) (p peer, err error) {
-	p.atStop(closes)
+// runEngine runs an engine until the peer stops. The peer then calls closeEngine.
+func runEngine(ctx context.Context, e engine.Engine, closeEngine func()) (p peer, err error) {
+	p.atStop(closeEngine)
 	r, err := registry()
 	if err != nil {
 		return p, err
@@ -61,7 +63,7 @@ func runEngine(ctx context.Context, e engine.Engine, closes func()) (p peer, err
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
-		_ = e.Run(ctx, r) // a saga that fails tells
+		_ = e.Run(ctx, r) // a failed saga is reported by p.saga
 		close(ended)
 	}()
 	p.atStop(func() {
@@ -74,15 +76,15 @@ func runEngine(ctx context.Context, e engine.Engine, closes func()) (p peer, err
 		}
 		i, err := e.Wait(ctx, id)
 		if err == nil && i.Status != engine.Completed {
-			err = fmt.Errorf("saga ended %s: %s", i.Status, i.Failure)
+			err = fmt.Errorf("saga ended with status %s: %s", i.Status, i.Failure)
 		}
 		return err
 	}
 	return p, nil
 }
 
-// daprOnRedis has the components of the order saga, but for those that need
-// AWS and other apps.
+// daprOnRedis starts Dapr with the components of the order saga, except those that require AWS
+// or other apps.
 func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
 		if os.Getenv("ORDERSAGA_DAPR_BIN") == "" {
@@ -91,7 +93,7 @@ func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error)
 			}
 		}
 		if _, err := daprlocal.Find(); err != nil {
-			return p, missing("`make dapr` (ten minutes the first time)")
+			return p, missingError("`make dapr` (takes ten minutes the first time)")
 		}
 		address, stop, err := redis(ctx, dir)
 		p.atStop(stop)
@@ -106,7 +108,9 @@ func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error)
 		if err != nil {
 			return p, err
 		}
-		c, err := daprlocal.Start(ctx, daprlocal.Options{Dir: dir, Components: only, State: daprlocal.State{Store: "redis", Address: address}, Logger: zerolog.Nop()})
+		c, err := daprlocal.Start(ctx, daprlocal.Options{
+			Dir: dir, Components: only, State: daprlocal.State{Store: "redis", Address: address}, Logger: zerolog.Nop(),
+		})
 		if err != nil {
 			return p, err
 		}
@@ -119,13 +123,14 @@ func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error)
 		if err != nil {
 			return p, err
 		}
-		running, err := runEngine(ctx, e, func() { _ = e.Close() }) // the sidecar ends anyway
+		running, err := runEngine(ctx, e, func() { _ = e.Close() }) // the sidecar is stopped next
 		running.stops = append(p.stops, running.stops...)
 		return running, err
 	}
 }
 
-// sqliteBackend is durabletask-go's own, as its documentation sets it up.
+// sqliteBackend starts durabletask-go's SQLite backend, as its documentation describes.
+// settings are appended to the file name.
 func sqliteBackend(settings string) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
 		r, err := registry()
@@ -141,7 +146,7 @@ func sqliteBackend(settings string) func(ctx context.Context, dir string) (peer,
 		if err := hub.Start(ctx); err != nil {
 			return p, fmt.Errorf("start SQLite backend: %w", err)
 		}
-		p.atStop(func() { _ = hub.Shutdown(context.WithoutCancel(ctx)) }) // its file goes next
+		p.atStop(func() { _ = hub.Shutdown(context.WithoutCancel(ctx)) }) // its file is removed next
 		c := backend.NewTaskHubClient(be)
 		p.saga = func(ctx context.Context, id string) error {
 			if _, err := c.ScheduleNewWorkflow(ctx, "chain", api.WithInstanceID(api.InstanceID(id))); err != nil {
@@ -149,7 +154,7 @@ func sqliteBackend(settings string) func(ctx context.Context, dir string) (peer,
 			}
 			m, err := c.WaitForWorkflowCompletion(ctx, api.InstanceID(id))
 			if err == nil && !api.WorkflowMetadataIsComplete(m) {
-				err = fmt.Errorf("saga ended %s", m.GetRuntimeStatus())
+				err = fmt.Errorf("saga ended with status %s", m.GetRuntimeStatus())
 			}
 			return err
 		}

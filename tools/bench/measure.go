@@ -12,21 +12,24 @@ import (
 	"time"
 )
 
-// plan says what to measure: after the first sagas, so many more and so long.
+// plan is the plan of a measurement.
 type plan struct {
-	inFlight, warm, sagas int
-	least                 time.Duration
+	inFlight int           // concurrent sagas
+	warmUp   int           // sagas that are not counted
+	sagas    int           // the least number of counted sagas
+	least    time.Duration // the shortest time over which they are counted
 }
 
+// measured is the result of a measurement.
 type measured struct {
-	rate float64 // sagas per second
-	took []time.Duration
+	rate float64         // sagas per second
+	took []time.Duration // latency of each counted saga
 }
 
-// measure keeps so many sagas in flight until it has seen enough of them. What
-// is then in flight is given up.
+// measure keeps p.inFlight sagas in flight until enough have ended. It then abandons those in
+// flight. The first saga that fails ends it.
 func measure(ctx context.Context, saga func(ctx context.Context, id string) error, p plan) (m measured, err error) {
-	runtime.GC() // of what the system before has left
+	runtime.GC() // collects the garbage of the previous system
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan time.Duration)
@@ -36,7 +39,7 @@ func measure(ctx context.Context, saga func(ctx context.Context, id string) erro
 			for i := 0; ctx.Err() == nil; i++ {
 				at := time.Now()
 				if err := saga(ctx, fmt.Sprintf("%d-%d-%d", p.inFlight, w, i)); err != nil {
-					cancel(err) // the first is kept, and ours when all is over
+					cancel(err) // the first cause counts; later ones are ignored
 					return
 				}
 				select {
@@ -54,15 +57,15 @@ func measure(ctx context.Context, saga func(ctx context.Context, id string) erro
 			return m, context.Cause(ctx)
 		case took := <-ended:
 			switch {
-			case n < p.warm:
-			case n == p.warm:
+			case n < p.warmUp:
+			case n == p.warmUp:
 				began = time.Now()
 			default:
 				m.took = append(m.took, took)
 			}
 		}
 		if all := time.Since(began); len(m.took) >= p.sagas && all >= p.least {
-			cancel(errEnough)
+			cancel(errDone)
 			workers.Wait()
 			m.rate = float64(len(m.took)) / all.Seconds()
 			return m, nil
@@ -70,9 +73,9 @@ func measure(ctx context.Context, saga func(ctx context.Context, id string) erro
 	}
 }
 
-var errEnough = errors.New("enough seen")
+var errDone = errors.New("the measurement is complete")
 
-// fsyncs is how many single fsynced writes of 4 KiB the disk does in a second.
+// fsyncs measures how many writes of 4 KiB, each with an fsync, the disk makes per second.
 func fsyncs(dir string) (rate float64, err error) {
 	f, err := os.CreateTemp(dir, "ordersaga-bench-")
 	if err != nil {
@@ -89,6 +92,7 @@ func fsyncs(dir string) (rate float64, err error) {
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
+// percentile returns the p-th percentile, p between 0 and 1; 0 without values.
 func percentile(took []time.Duration, p float64) time.Duration {
 	if len(took) == 0 {
 		return 0
@@ -97,11 +101,13 @@ func percentile(took []time.Duration, p float64) time.Duration {
 	return sorted[int(p*float64(len(sorted)-1))]
 }
 
+// median returns the median of at least one value.
 func median(v []float64) float64 {
 	sorted := slices.Sorted(slices.Values(v))
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
+// short formats a duration with three significant digits, in ms or s.
 func short(d time.Duration) string {
 	switch {
 	case d >= time.Second:

@@ -14,32 +14,34 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// bar is one system's: its length, and how far the rounds were apart.
+// bar is the bar of one system with its whiskers.
 type bar struct {
-	name          string
-	length        float64
-	lowest, above float64
+	name      string
+	length    float64
+	low, high float64 // ends of the whiskers
 }
 
+// plotRates writes the chart of sagas per second.
 func (r report) plotRates(file string) error {
 	var bars []bar
 	for _, s := range r.results {
 		if len(s.rates) > 0 {
-			bars = append(bars, bar{s.name, median(s.rates), slices.Min(s.rates), slices.Max(s.rates)})
+			bars = append(bars, bar{name: s.name, length: median(s.rates), low: slices.Min(s.rates), high: slices.Max(s.rates)})
 		}
 	}
-	return draw(file, fmt.Sprintf("Sagas of three empty activities a second, %d in flight (median, from–to)", r.inFlight), "", bars)
+	return draw(file, fmt.Sprintf("Sagas of three empty activities per second, %d in flight (median, min–max)", r.inFlight), "", bars)
 }
 
+// plotLatency writes the chart of a single saga's latency.
 func (r report) plotLatency(file string) error {
 	var bars []bar
 	for _, s := range r.results {
 		if len(s.rates) > 0 {
 			ms := func(p float64) float64 { return float64(percentile(s.lone, p)) / float64(time.Millisecond) }
-			bars = append(bars, bar{s.name, ms(.5), ms(.5), ms(.99)})
+			bars = append(bars, bar{name: s.name, length: ms(.5), low: ms(.5), high: ms(.99)})
 		}
 	}
-	return draw(file, "A lone saga of three empty activities, ms (p50, whisker to p99)", " ms", bars)
+	return draw(file, "Latency of a single saga of three empty activities, ms (p50, whisker to p99)", " ms", bars)
 }
 
 // draw writes horizontal bars, the first on top, on a logarithmic scale.
@@ -53,7 +55,7 @@ func draw(file, title, unit string, bars []bar) error {
 	whiskers := struct {
 		plotter.XYs
 		plotter.XErrors
-	}{make(plotter.XYs, len(bars)), make(plotter.XErrors, len(bars))}
+	}{XYs: make(plotter.XYs, len(bars)), XErrors: make(plotter.XErrors, len(bars))}
 	labels := plotter.XYLabels{XYs: make(plotter.XYs, len(bars)), Labels: make([]string, len(bars))}
 	for i, b := range bars {
 		one, err := plotter.NewBarChart(plotter.Values{b.length}, vg.Points(14))
@@ -66,12 +68,12 @@ func draw(file, title, unit string, bars []bar) error {
 			one.Color = color.RGBA{R: 0x2f, G: 0x6f, B: 0xb7, A: 0xff}
 		}
 		low, high := p.X.Min, p.X.Max
-		p.Add(one) // makes the axis begin at 0
-		p.X.Min, p.X.Max = min(low, b.lowest/2), max(high, b.above*2.5)
+		p.Add(one) // lets the axis begin at 0
+		p.X.Min, p.X.Max = min(low, b.low/2), max(high, b.high*2.5)
 		names[i] = strings.Trim(b.name, "*")
 		whiskers.XYs[i] = plotter.XY{X: b.length, Y: float64(i)}
-		whiskers.XErrors[i].Low, whiskers.XErrors[i].High = b.lowest-b.length, b.above-b.length
-		labels.XYs[i] = plotter.XY{X: b.above, Y: float64(i)}
+		whiskers.XErrors[i].Low, whiskers.XErrors[i].High = b.low-b.length, b.high-b.length
+		labels.XYs[i] = plotter.XY{X: b.high, Y: float64(i)}
 		labels.Labels[i] = fmt.Sprintf("%.3g%s", b.length, unit)
 		if b.length >= 100 {
 			labels.Labels[i] = fmt.Sprintf("%.0f%s", b.length, unit)
@@ -94,7 +96,7 @@ func draw(file, title, unit string, bars []bar) error {
 	return nil
 }
 
-// logScale is plot.LogScale for bars, which begin at 0: at the axis, then.
+// logScale is plot.LogScale for bars. A bar begins at 0, which it draws at the axis.
 type logScale struct{}
 
 // Normalize implements plot.Normalizer.

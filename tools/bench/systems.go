@@ -26,30 +26,31 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// system is something that runs sagas.
+// system is a workflow system that is measured.
 type system struct {
-	name  string
-	syncs string // what is on disk when a step or a saga is acknowledged
-	where string // that says so
-	start func(ctx context.Context, dir string) (peer, error)
+	name   string
+	syncs  string // what is on disk when a step or a saga is acknowledged
+	source string // the evidence for syncs
+	start  func(ctx context.Context, dir string) (peer, error)
 }
 
-// peer is a system that runs: saga starts one of three activities that do
-// nothing and waits for its end.
+// peer is a running system.
 type peer struct {
-	saga  func(ctx context.Context, id string) error
+	saga  func(ctx context.Context, id string) error // runs a saga of three empty activities to its end
 	stops []func()
 }
 
+// stop stops the system, in the reverse order of its start.
 func (p *peer) stop() {
 	for i := len(p.stops) - 1; i >= 0; i-- {
 		p.stops[i]()
 	}
 }
 
+// atStop adds a function for stop to call.
 func (p *peer) atStop(f func()) { p.stops = append(p.stops, f) }
 
-// Names that ratios are made of.
+// Names of the systems for which there are targets.
 const (
 	ours       = "**embedded, fsync=group**"
 	dbosName   = "DBOS Go 0.8.0, PostgreSQL"
@@ -57,22 +58,59 @@ const (
 	sqliteName = "durabletask-go 0.12.1, SQLite"
 )
 
+// systems returns the systems in the order of the report. bin is the directory with their
+// programs.
 func systems(bin string) []system {
 	return []system{
-		{ours, "each step, many in one fsync", "`internal/journal`", embeddedEngine(true, journal.SyncGroup)},
-		{"embedded, fsync=always", "each step, an fsync each", "`internal/journal`", embeddedEngine(true, journal.SyncAlways)},
-		{"embedded, fsync=off", "nothing; written, so it survives the process, not the power", "`internal/journal`", embeddedEngine(true, journal.SyncOff)},
-		{"embedded, memory", "nothing", "", embeddedEngine(false, journal.SyncOff)},
-		{dbosName, "each step, by PostgreSQL's group commit", "`fsync` and `synchronous_commit` are on by default", dbosOnPostgreSQL},
-		{dtmName, "the saga's start and end; its steps up to 200 ms later", "`bolt.Open` without `NoSync` in `dtmsvr/storage/boltdb/boltdb.go`; `updateBranchAsync` in `dtmsvr/svr.go`", dtm(bin)},
-		{sqliteName + " (WAL, synchronous=NORMAL)", "nothing until a checkpoint of the WAL", "the pragmas", sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")},
-		{sqliteName, "each step, two or more fsyncs each", "no pragmas in `backend/sqlite/sqlite.go`, so SQLite's defaults: `journal_mode=DELETE`, `synchronous=FULL`", sqliteBackend("")},
-		{"Dapr 1.18.2, Redis", "Redis: within a second; the scheduler's etcd: each reminder", "Redis runs with `--appendfsync everysec`; etcd's default", daprOnRedis(bin)},
-		{"Temporal dev server (CLI 1.5.0), SQLite", "each transition, two or more fsyncs each", "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, so SQLite's defaults: `journal_mode=DELETE`, `synchronous=FULL`", temporal(bin)},
+		{
+			name: ours, start: embeddedEngine(true, journal.SyncGroup),
+			syncs: "each step, several steps per fsync", source: "`internal/journal`",
+		},
+		{
+			name: "embedded, fsync=always", start: embeddedEngine(true, journal.SyncAlways),
+			syncs: "each step, one fsync per step", source: "`internal/journal`",
+		},
+		{
+			name: "embedded, fsync=off", start: embeddedEngine(true, journal.SyncOff),
+			syncs:  "nothing; it is written, so it survives a crash of the process but not a power failure",
+			source: "`internal/journal`",
+		},
+		{name: "embedded, memory", start: embeddedEngine(false, journal.SyncOff), syncs: "nothing"},
+		{
+			name: dbosName, start: dbosOnPostgreSQL,
+			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default",
+		},
+		{
+			name: dtmName, start: dtm(bin),
+			syncs: "the start and the end of a saga; its steps up to 200 ms later",
+			source: "`bolt.Open` without `NoSync` in `dtmsvr/storage/boltdb/boltdb.go`; " +
+				"`updateBranchAsync` in `dtmsvr/svr.go`",
+		},
+		{
+			name: sqliteName + " (WAL, synchronous=NORMAL)", start: sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"),
+			syncs: "nothing until a checkpoint of the WAL", source: "the pragmas",
+		},
+		{
+			name: sqliteName, start: sqliteBackend(""),
+			syncs: "each step, two or more fsyncs per step",
+			source: "no pragmas in `backend/sqlite/sqlite.go`, so SQLite's defaults apply: " +
+				"`journal_mode=DELETE`, `synchronous=FULL`",
+		},
+		{
+			name: "Dapr 1.18.2, Redis", start: daprOnRedis(bin),
+			syncs:  "Redis: within a second; etcd of the scheduler: each reminder",
+			source: "Redis runs with `--appendfsync everysec`; etcd's default",
+		},
+		{
+			name: "Temporal dev server (CLI 1.5.0), SQLite", start: temporal(bin),
+			syncs: "each transition, two or more fsyncs per transition",
+			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, so SQLite's defaults apply: " +
+				"`journal_mode=DELETE`, `synchronous=FULL`",
+		},
 	}
 }
 
-// pick keeps those whose name contains a word.
+// pick returns the systems whose name contains a word, in any case.
 func pick(all []system, word string) (picked []system) {
 	for _, s := range all {
 		if strings.Contains(strings.ToLower(s.name), strings.ToLower(word)) {
@@ -82,6 +120,7 @@ func pick(all []system, word string) (picked []system) {
 	return picked
 }
 
+// dbosOnPostgreSQL starts DBOS on a PostgreSQL of its own.
 func dbosOnPostgreSQL(ctx context.Context, dir string) (p peer, err error) {
 	url, stop, err := postgresql(ctx, dir)
 	p.atStop(stop)
@@ -116,39 +155,42 @@ func dbosOnPostgreSQL(ctx context.Context, dir string) (p peer, err error) {
 	return p, nil
 }
 
-// dtm calls each of the three steps by HTTP: it has no other activities.
+// dtm starts DTM with bolt storage, and an HTTP server for its three steps: DTM has no other
+// kind of activity.
 func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
 		binary := filepath.Join(bin, "dtm")
 		if _, err := os.Stat(binary); err != nil {
-			return p, missing("`make bin/dtm`")
+			return p, missingError("`make bin/dtm`")
 		}
 		var ports [3]string
 		for i := range ports {
-			if ports[i], err = freePort(); err != nil {
+			ports[i], err = freePort()
+			if err != nil {
 				return p, err
 			}
 		}
-		cmd := exec.Command(binary) //nolint:gosec,noctx // stop ends it
-		cmd.Dir = dir               // where it puts dtm.bolt
+		cmd := exec.Command(binary) //nolint:gosec,noctx // stop terminates it
+		cmd.Dir = dir               // DTM writes dtm.bolt into it
 		cmd.Env = append(os.Environ(), "LOG_LEVEL=error", "HTTP_PORT="+ports[0], "GRPC_PORT="+ports[1], "JSON_RPC_PORT="+ports[2])
 		stop, err := child(ctx, ports[0], cmd)
 		p.atStop(stop)
 		if err != nil {
 			return p, err
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // listening on loopback does not block
 		if err != nil {
 			return p, fmt.Errorf("listen for DTM's steps: %w", err)
 		}
 		steps := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `{"dtm_result":"SUCCESS"}`) // DTM tries again without it
+			_, _ = io.WriteString(w, `{"dtm_result":"SUCCESS"}`) // DTM retries a step without it
 		})}
-		go func() { _ = steps.Serve(l) }()     // ends with the next line
-		p.atStop(func() { _ = steps.Close() }) // nobody waits for an answer
+		go func() { _ = steps.Serve(l) }()     // returns when the server is closed
+		p.atStop(func() { _ = steps.Close() }) // no request is in progress
 		web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 		p.atStop(web.CloseIdleConnections)
-		step := map[string]string{"action": "http://" + l.Addr().String() + "/do", "compensate": "http://" + l.Addr().String() + "/undo"}
+		url := "http://" + l.Addr().String()
+		step := map[string]string{"action": url + "/do", "compensate": url + "/undo"}
 		p.saga = func(ctx context.Context, id string) error {
 			body, err := json.Marshal(map[string]any{
 				"gid": id, "trans_type": "saga", "wait_result": true,
@@ -157,7 +199,8 @@ func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 			if err != nil {
 				return err
 			}
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+ports[0]+"/api/dtmsvr/submit", bytes.NewReader(body))
+			submit := "http://127.0.0.1:" + ports[0] + "/api/dtmsvr/submit"
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, submit, bytes.NewReader(body))
 			if err != nil {
 				return err
 			}
@@ -166,10 +209,10 @@ func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 			if err != nil {
 				return err
 			}
-			answer, err := io.ReadAll(res.Body)
+			response, err := io.ReadAll(res.Body)
 			err = errors.Join(err, res.Body.Close())
-			if err == nil && !bytes.Contains(answer, []byte("SUCCESS")) {
-				err = fmt.Errorf("DTM answers %s: %s", res.Status, answer)
+			if err == nil && !bytes.Contains(response, []byte("SUCCESS")) {
+				err = fmt.Errorf("DTM returned %s: %s", res.Status, response)
 			}
 			return err
 		}
@@ -177,23 +220,27 @@ func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 	}
 }
 
+// temporal starts the Temporal dev server on SQLite.
 func temporal(bin string) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
 		binary := filepath.Join(bin, "temporal")
 		if _, err := os.Stat(binary); err != nil {
-			return p, missing("`make bin/temporal`")
+			return p, missingError("`make bin/temporal`")
 		}
 		port, err := freePort()
 		if err != nil {
 			return p, err
 		}
-		stop, err := child(ctx, port, exec.Command(binary, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", port, //nolint:gosec,noctx // stop ends it
-			"--db-filename", filepath.Join(dir, "temporal.db"), "--log-level", "error"))
+		server := exec.Command(binary, "server", "start-dev", "--headless", //nolint:gosec,noctx // stop terminates it
+			"--ip", "127.0.0.1", "--port", port, "--db-filename", filepath.Join(dir, "temporal.db"), "--log-level", "error")
+		stop, err := child(ctx, port, server)
 		p.atStop(stop)
 		if err != nil {
 			return p, err
 		}
-		c, err := client.Dial(client.Options{HostPort: "127.0.0.1:" + port, Logger: tlog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+		c, err := client.Dial(client.Options{
+			HostPort: "127.0.0.1:" + port, Logger: tlog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+		})
 		if err != nil {
 			return p, fmt.Errorf("connect to Temporal: %w", err)
 		}

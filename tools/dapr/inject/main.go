@@ -1,6 +1,6 @@
-// inject does to a pod what Dapr's injector does when it comes to a cluster: it
-// reads the pod's JSON, and writes it with the sidecar that the annotations ask
-// for. The settings are those of Dapr's Helm chart.
+// Command inject applies Dapr's sidecar injector to a pod, without a cluster. It reads the pod
+// as JSON from standard input, adds the sidecar that the pod's annotations request, and writes
+// the result to standard output. The injector's settings are those of Dapr's Helm chart.
 package main
 
 import (
@@ -22,14 +22,15 @@ func main() {
 	}
 }
 
+// run injects the sidecar into one pod.
 func run(in io.Reader, out io.Writer) error {
 	raw, err := io.ReadAll(in)
 	if err != nil {
-		return fmt.Errorf("read pod: %w", err)
+		return fmt.Errorf("read the pod: %w", err)
 	}
 	var pod corev1.Pod
 	if err := json.Unmarshal(raw, &pod); err != nil {
-		return fmt.Errorf("decode pod: %w", err)
+		return fmt.Errorf("decode the pod: %w", err)
 	}
 	const system, domain = "dapr-system", "cluster.local"
 	c := patcher.NewSidecarConfig(&pod)
@@ -45,11 +46,12 @@ func run(in io.Reader, out io.Writer) error {
 	c.SetFromPodAnnotations()
 	ops, err := c.GetPatch()
 	if err != nil {
-		return fmt.Errorf("inject: %w", err)
+		return fmt.Errorf("create the injector's patch: %w", err)
 	}
-	if raw, err = ops.Apply(raw); err != nil {
+	injected, err := ops.Apply(raw)
+	if err != nil {
 		return fmt.Errorf("apply the injector's patch: %w", err)
 	}
-	_, err = out.Write(raw)
+	_, err = out.Write(injected)
 	return err
 }

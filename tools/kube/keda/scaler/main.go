@@ -1,6 +1,6 @@
-// Command scaler asks KEDA's own scalers, without Kubernetes: it reads triggers
-// as a ScaledObject has them, a JSON list, from standard input and writes what
-// each measures to standard output.
+// Command scaler runs KEDA's own scalers without Kubernetes. It reads the triggers of a
+// ScaledObject from standard input, as a JSON list, and writes the measurement of each to
+// standard output.
 package main
 
 import (
@@ -20,27 +20,26 @@ import (
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
 )
 
-// Trigger is one of a ScaledObject's; Auth is what its TriggerAuthentication
-// would resolve to.
+// Trigger is a trigger of a ScaledObject.
 type Trigger struct {
 	Name       string            `json:"name"`
 	Type       string            `json:"type"`
 	MetricType string            `json:"metricType"`
 	Metadata   map[string]string `json:"metadata"`
-	Auth       map[string]string `json:"auth"`
+	Auth       map[string]string `json:"auth"` // what the TriggerAuthentication would resolve to
 }
 
-// Measured is what a trigger says, or why it cannot.
+// Measured is the measurement of a trigger, or the error.
 type Measured struct {
 	Name   string  `json:"name"`
 	Metric string  `json:"metric,omitempty"`
 	Value  float64 `json:"value"`
-	Target float64 `json:"target"` // for each replica
-	Active bool    `json:"active"` // whether it alone keeps the last replica
+	Target float64 `json:"target"` // per replica
+	Active bool    `json:"active"` // the trigger alone keeps one replica running
 	Error  string  `json:"error,omitempty"`
 }
 
-// timeout is KEDA's usual one for a call to a metric's source.
+// timeout is KEDA's default for a request to a metric's source.
 const timeout = 3 * time.Second
 
 func main() {
@@ -51,10 +50,11 @@ func main() {
 	}
 }
 
+// run measures all triggers.
 func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	var triggers []Trigger
 	if err := json.NewDecoder(in).Decode(&triggers); err != nil {
-		return fmt.Errorf("read triggers from standard input: %w", err)
+		return fmt.Errorf("read the triggers from standard input: %w", err)
 	}
 	all := make([]Measured, len(triggers))
 	for i, t := range triggers {
@@ -68,6 +68,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(all)
 }
 
+// measure runs the scaler of one trigger. index is its index in the ScaledObject.
 func measure(ctx context.Context, index int, t Trigger) (m Measured, err error) {
 	s, err := open(ctx, &scalersconfig.ScalerConfig{
 		ScalableObjectName: "ordersaga", ScalableObjectNamespace: "default", ScalableObjectType: "ScaledObject",
@@ -79,7 +80,7 @@ func measure(ctx context.Context, index int, t Trigger) (m Measured, err error) 
 	if err != nil {
 		return m, err
 	}
-	defer func() { _ = s.Close(ctx) }() // the process ends here
+	defer func() { _ = s.Close(ctx) }() // the process exits after it
 	target := s.GetMetricSpecForScaling(ctx)[0].External
 	m.Metric = target.Metric.Name
 	if q := target.Target.AverageValue; q != nil {
@@ -93,7 +94,7 @@ func measure(ctx context.Context, index int, t Trigger) (m Measured, err error) 
 	return m, nil
 }
 
-// open knows the scalers that the chart uses.
+// open returns the scaler of a trigger. It supports the types that the Helm chart uses.
 func open(ctx context.Context, c *scalersconfig.ScalerConfig) (scalers.Scaler, error) {
 	switch c.TriggerType {
 	case "aws-sqs-queue":
@@ -101,5 +102,5 @@ func open(ctx context.Context, c *scalersconfig.ScalerConfig) (scalers.Scaler, e
 	case "metrics-api":
 		return scalers.NewMetricsAPIScaler(c, nil)
 	}
-	return nil, fmt.Errorf("trigger %s is of type %q, of which this program knows nothing", c.TriggerName, c.TriggerType)
+	return nil, fmt.Errorf("trigger %s has the type %q, which this program does not support", c.TriggerName, c.TriggerType)
 }
