@@ -116,7 +116,7 @@ func (a Activities) undo(name string, fn func(context.Context, workflows.State, 
 }
 
 func (a Activities) parked(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
-	return saga.Parked(func(ctx context.Context, s workflows.State, step, cause string) error {
+	return saga.OnStuck(func(ctx context.Context, s workflows.State, step, cause string) error {
 		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, step, cause) })
 	})
 }

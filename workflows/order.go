@@ -179,7 +179,7 @@ func OrderV2(ctx *task.WorkflowContext) (any, error) {
 // OrderV1 is the workflow function of VersionV1.
 func OrderV1(ctx *task.WorkflowContext) (any, error) {
 	punctual := carrier
-	punctual.Verify, punctual.Late = "", false
+	punctual.Verify, punctual.AcceptLate = "", false
 	return run(ctx, approvalV2, punctual)
 }
 
@@ -199,25 +199,25 @@ func orderSaga(t Terms, approval, carrier saga.Wait[State]) saga.Saga[State] {
 	forward := t.forward()
 	patient := saga.Policy{First: t.scale(time.Second), Max: t.scale(10 * time.Minute), Factor: 2, Jitter: 0.3, Budget: patience, MinAttempts: 3}
 
-	ship := saga.Step[State]{Name: StepShip, Do: RequestShipment, Retry: patient, NoReturn: true, Began: shipped}
+	ship := saga.Step[State]{Name: StepShip, Do: RequestShipment, Retry: patient, PointOfNoReturn: true, AlreadyStarted: shipped}
 	if !t.AwaitCarrier { // it is the last step, which completes the order
-		ship.ByHand, ship.HandRetry = CompleteByHand, forward
+		ship.Manual, ship.ManualRetry = CompleteByHand, forward
 	}
 
 	return saga.Saga[State]{
-		Done:      string(order.StatusCompleted),
-		Failed:    string(order.StatusFailed),
-		Cancelled: string(order.StatusCancelled),
-		Park:      ParkSaga,
-		Numbered:  func(s *State, attempt int) { s.Attempt = attempt },
-		Brief:     (*State).brief,
+		Done:        string(order.StatusCompleted),
+		Failed:      string(order.StatusFailed),
+		Cancelled:   string(order.StatusCancelled),
+		OnStuck:     ParkSaga,
+		WithAttempt: func(s *State, attempt int) { s.Attempt = attempt },
+		Brief:       (*State).brief,
 		Steps: []saga.Step[State]{
 			{Name: "reserve", Do: ReserveStock, Undo: ReleaseStock, Retry: forward, UndoRetry: patient},
 			{Name: StepApprove, Wait: &approval, When: State.NeedsApproval},
-			{Name: StepCharge, Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, Began: charged},
+			{Name: StepCharge, Do: ChargePayment, Undo: RefundPayment, Retry: forward, UndoRetry: patient, AlreadyStarted: charged},
 			ship,
 			{Name: StepCarrier, Wait: &carrier, When: awaitsCarrier},
-			{Name: StepConfirm, Do: ConfirmShipment, ByHand: CompleteByHand, HandRetry: forward, Retry: patient, When: awaitsCarrier},
+			{Name: StepConfirm, Do: ConfirmShipment, Manual: CompleteByHand, ManualRetry: forward, Retry: patient, When: awaitsCarrier},
 		},
 	}
 }
@@ -296,8 +296,8 @@ var carrier = saga.Wait[State]{
 	},
 	// The parcel may be on its way: neither shipping again nor refunding is
 	// safe, so a person finds out, or the carrier answers after all.
-	TimedOut: func(State) *saga.Stop { return nil },
-	Late:     true,
+	TimedOut:   func(State) *saga.Stop { return nil },
+	AcceptLate: true,
 	// The refund of what is on its way is not safe either.
 	Verify: VerifyRefusal,
 }

@@ -100,7 +100,7 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	errs = append(errs, r.AddActivityN(workflows.VerifyRefusal, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 		return workflows.State{}, s.call(ctx, workflows.VerifyRefusal)
 	})))
-	errs = append(errs, r.AddActivityN(workflows.ParkSaga, saga.Parked(func(ctx context.Context, _ workflows.State, _, _ string) error {
+	errs = append(errs, r.AddActivityN(workflows.ParkSaga, saga.OnStuck(func(ctx context.Context, _ workflows.State, _, _ string) error {
 		return s.call(ctx, workflows.ParkSaga)
 	})))
 	if err := errors.Join(errs...); err != nil {

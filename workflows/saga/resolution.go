@@ -2,15 +2,15 @@ package saga
 
 import "strings"
 
-// Action is what an operator decides for a parked saga.
+// Action is an operator's decision about a parked saga.
 type Action string
 
 // Actions on a parked step or compensation.
 const (
-	ActionRetry      Action = "retry"      // try again, with a fresh budget
-	ActionSkip       Action = "skip"       // leave it out and go on
-	ActionResolve    Action = "resolve"    // the operator has done it by hand; go on
-	ActionCompensate Action = "compensate" // give up a step after the point of no return: undo what was done
+	ActionRetry      Action = "retry"      // retry, with a fresh budget
+	ActionSkip       Action = "skip"       // leave it out and continue
+	ActionResolve    Action = "resolve"    // the operator has done it manually: continue
+	ActionCompensate Action = "compensate" // give up a step after the point of no return, and compensate
 )
 
 // Valid reports whether a is one of the actions.
@@ -18,33 +18,36 @@ func (a Action) Valid() bool {
 	return a == ActionRetry || a == ActionSkip || a == ActionResolve || a == ActionCompensate
 }
 
-// Resolution is an operator's answer to a saga that needs attention.
+// Resolution is the payload of a "resolve" signal: an operator's decision about a
+// saga that needs attention.
 type Resolution struct {
 	Action Action `json:"action"`
-	By     string `json:"by,omitempty"`
-	Note   string `json:"note,omitempty"`
+	By     string `json:"by,omitempty"`   // the operator
+	Note   string `json:"note,omitempty"` // why
 }
 
-// Reason is why an order ended that was given up.
+// Reason returns the reason in the report of a saga that an operator gave up.
 func (r Resolution) Reason() string { return Reason("compensated", r.By, r.Note) }
 
-// parkedStatus begins the custom status of a saga that waits for a Resolution.
+// parkedStatus is the prefix of the custom status of a parked saga: one that needs
+// an operator's attention and waits for a Resolution.
 const parkedStatus = "needs attention: "
 
 // IsParked reports, by its custom status, whether a saga waits for a Resolution.
 func IsParked(customStatus string) bool { return strings.HasPrefix(customStatus, parkedStatus) }
 
-// settleStatus begins the custom status of a saga whose wait is over, while
-// Wait.Settle decides.
+// settleStatus is the prefix of the custom status of a saga whose wait has ended,
+// while Wait.Settle or Wait.Verify decides.
 const settleStatus = "settle "
 
-// undoStatus begins the custom status of a saga that compensates a step.
+// undoStatus is the prefix of the custom status of a saga that compensates a step.
 const undoStatus = "undo "
 
-// IsUndoing reports, by its custom status, whether a saga compensates.
+// IsUndoing reports, by its custom status, whether a saga is compensating.
 func IsUndoing(customStatus string) bool { return strings.HasPrefix(customStatus, undoStatus) }
 
-// ParkedAt is the step at which a saga waits for a Resolution, or "".
+// ParkedAt returns, by its custom status, the name of the step at which a saga
+// waits for a Resolution, or "".
 func ParkedAt(customStatus string) string {
 	if step, parked := strings.CutPrefix(customStatus, parkedStatus); parked {
 		return step

@@ -21,14 +21,15 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The second saga of this repository: booking a trip. The order saga is not
-// special to the builder.
+// Trip is the state of the second saga in this repository, which books a trip:
+// the package is not specific to orders.
 type Trip struct {
 	Traveller string `json:"traveller,omitempty"`
 	Flight    string `json:"flight,omitempty"`
@@ -46,7 +47,7 @@ var (
 
 func booking() saga.Saga[Trip] {
 	return saga.Saga[Trip]{
-		Done: "BOOKED", Failed: "FAILED", Cancelled: "CANCELLED", Park: "Park",
+		Done: "BOOKED", Failed: "FAILED", Cancelled: "CANCELLED", OnStuck: "Park",
 		Steps: []saga.Step[Trip]{
 			{Name: "flight", Do: "BookFlight", Undo: "CancelFlight", Retry: budgeted, UndoRetry: quick},
 			{Name: "hotel", Do: "BookHotel", Undo: "CancelHotel", Retry: quick, UndoRetry: quick},
@@ -68,24 +69,24 @@ func booking() saga.Saga[Trip] {
 				Received: func(t *Trip, payload json.RawMessage) *saga.Stop { t.Visa = string(payload); return nil },
 				Settle:   "SettleVisa",
 			}},
-			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick, Began: func(t Trip) bool { return t.Paid }},
-			{Name: "ticket", Do: "IssueTicket", Retry: quick, NoReturn: true, Began: func(t Trip) bool { return t.Issued }},
+			{Name: "pay", Do: "Pay", Undo: "Refund", Retry: quick, UndoRetry: quick, AlreadyStarted: func(t Trip) bool { return t.Paid }},
+			{Name: "ticket", Do: "IssueTicket", Retry: quick, PointOfNoReturn: true, AlreadyStarted: func(t Trip) bool { return t.Issued }},
 		},
 	}
 }
 
-// agency is the world the saga acts on: it counts effects, and each activity
-// can be told how to behave.
+// agency implements the activities. It records their effects, and each activity can
+// be made to fail, stop or wait.
 type agency struct {
 	mu      sync.Mutex
 	log     []string
-	failing map[string]int // activity: how many more calls fail
-	stops   map[string]*saga.Stop
-	entered chan string // every call, as it begins
-	hold    map[string]chan struct{}
-	mended  atomic.Bool // the program
-	visa    atomic.Bool // was granted by the embassy, whether the saga has heard or not
-	down    error       // what a call that fails says; nil means errDown
+	failing map[string]int           // how many more calls fail, by activity; negative: all
+	stops   map[string]*saga.Stop    // what an activity returns
+	entered chan string              // every call, as it begins
+	hold    map[string]chan struct{} // an activity waits until it is closed
+	fixed   atomic.Bool              // the workflow code no longer panics
+	visa    atomic.Bool              // granted, whether or not the saga has received the signal
+	down    error                    // error of a call that fails; nil means errDown
 }
 
 var errDown = errors.New("service is down")
@@ -121,7 +122,7 @@ func (a *agency) effects() []string {
 	return slices.Clone(a.log)
 }
 
-func (a *agency) heal(name string) {
+func (a *agency) stopFailing(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.failing, name)
@@ -132,7 +133,7 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 	r := task.NewTaskRegistry()
 	sg := booking()
 	sg.Steps[1].When = func(t Trip) bool {
-		if strings.HasPrefix(t.Traveller, "bug") && !a.mended.Load() {
+		if strings.HasPrefix(t.Traveller, "bug") && !a.fixed.Load() {
 			panic(t.Traveller)
 		}
 		return true
@@ -149,7 +150,9 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 		})))
 	}
 	undo := func(name string) {
-		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ Trip, _ saga.Stop) error { return a.call(ctx, name) })))
+		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ Trip, _ saga.Stop) error {
+			return a.call(ctx, name)
+		})))
 	}
 	errs = append(errs, r.AddActivityN("SettleVisa", saga.Do(func(ctx context.Context, trip Trip) (Trip, error) {
 		if err := a.call(ctx, "SettleVisa"+trip.Visa); err != nil {
@@ -167,30 +170,27 @@ func (a *agency) registry(t *testing.T) *task.TaskRegistry {
 	undo("CancelFlight")
 	undo("CancelHotel")
 	undo("Refund")
-	errs = append(errs, r.AddActivityN("Park", saga.Parked(func(ctx context.Context, _ Trip, step, _ string) error {
+	errs = append(errs, r.AddActivityN("Park", saga.OnStuck(func(ctx context.Context, _ Trip, step, _ string) error {
 		return a.call(ctx, "Park "+step)
 	})))
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, errors.Join(errs...))
 	return r
 }
 
-type bench struct {
+// env is an engine that runs the booking saga with an agency.
+type env struct {
 	*agency
 	engine *embedded.Engine
 }
 
-func start(t *testing.T, a *agency) bench {
+func start(t *testing.T, a *agency) env {
 	t.Helper()
 	a.entered = make(chan string, 1000)
 	if a.failing == nil {
 		a.failing = map[string]int{}
 	}
 	e, err := embedded.Open(embedded.Options{Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	registry := a.registry(t)
@@ -198,28 +198,24 @@ func start(t *testing.T, a *agency) bench {
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-ran, e.Close()); err != nil {
-			t.Error(err)
+			t.Errorf("stop the engine: %v", err)
 		}
 	})
-	return bench{a, e}
+	return env{agency: a, engine: e}
 }
 
-func (b bench) book(t *testing.T, trip Trip) {
+func (b env) book(t *testing.T, trip Trip) {
 	t.Helper()
-	if err := b.engine.Start(t.Context(), "Booking", "trip", trip); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, b.engine.Start(t.Context(), "Booking", "trip", trip))
 }
 
-func (b bench) send(t *testing.T, kind string, payload any) {
+func (b env) send(t *testing.T, kind string, payload any) {
 	t.Helper()
-	if err := saga.Send(t.Context(), b.engine, "trip", kind, payload); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, saga.Send(t.Context(), b.engine, "trip", kind, payload))
 }
 
-// until waits until an activity has been entered.
-func (b bench) until(t *testing.T, name string) {
+// until waits until an activity is called.
+func (b env) until(t *testing.T, name string) {
 	t.Helper()
 	for {
 		select {
@@ -228,33 +224,29 @@ func (b bench) until(t *testing.T, name string) {
 				return
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%s was not called; effects so far: %v", name, b.effects())
+			t.Fatalf("%s was not called within 10 s; effects so far: %v", name, b.effects())
 		}
 	}
 }
 
-func (b bench) report(t *testing.T) saga.Report {
+func (b env) report(t *testing.T) saga.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	i, err := b.engine.Wait(ctx, "trip")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	if i.Status != engine.Completed {
-		t.Fatalf("workflow ended %s: %s", i.Status, i.Failure)
+		t.Fatalf("the workflow ended as %s (%s), want COMPLETED", i.Status, i.Failure)
 	}
 	var r saga.Report
-	if err := json.Unmarshal(i.Output, &r); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(i.Output, &r))
 	return r
 }
 
 func expect(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
-		t.Errorf("%s: %s, want %s", what, g, w)
+		t.Errorf("%s = %s, want %s", what, g, w)
 	}
 }
 
@@ -265,7 +257,7 @@ func TestHappyPathRunsEachStepOnce(t *testing.T) {
 	expect(t, "effects", b.effects(), "[BookFlight BookHotel Pay IssueTicket]")
 }
 
-func TestEachStepThatFailsIsUndoneToo_InReverse(t *testing.T) {
+func TestAFailedStepIsCompensatedToo(t *testing.T) {
 	for _, tt := range []struct{ fails, want string }{
 		{"BookFlight", "[CancelFlight]"},
 		{"BookHotel", "[BookFlight CancelHotel CancelFlight]"},
@@ -280,7 +272,7 @@ func TestEachStepThatFailsIsUndoneToo_InReverse(t *testing.T) {
 	}
 }
 
-func TestBusinessOutcomeIsNotRetriedAndItsOwnStepNotUndone(t *testing.T) {
+func TestBusinessOutcomeIsNeitherRetriedNorCompensated(t *testing.T) {
 	b := start(t, &agency{stops: map[string]*saga.Stop{"Pay": {Status: "DECLINED", Reason: "no money"}}})
 	b.book(t, Trip{})
 	r := b.report(t)
@@ -302,7 +294,7 @@ func TestStopAfterThePointOfNoReturnIsCompensated(t *testing.T) {
 	expect(t, "effects", b.effects(), "[BookFlight BookHotel Pay Refund CancelHotel CancelFlight]")
 }
 
-func TestCompensationThatKeepsFailingParksUntilAnOperatorDecides(t *testing.T) {
+func TestFailingCompensationParksUntilAResolution(t *testing.T) {
 	for action, want := range map[saga.Action]string{
 		saga.ActionRetry:   "[BookFlight Park hotel CancelHotel CancelFlight]",
 		saga.ActionSkip:    "[BookFlight Park hotel CancelFlight]",
@@ -312,19 +304,19 @@ func TestCompensationThatKeepsFailingParksUntilAnOperatorDecides(t *testing.T) {
 			b := start(t, &agency{failing: map[string]int{"BookHotel": -1, "CancelHotel": -1}})
 			b.book(t, Trip{})
 			b.until(t, "Park hotel")
-			b.heal("CancelHotel")
-			b.send(t, "resolve", "not a resolution") // and is not taken for one
+			b.stopFailing("CancelHotel")
+			b.send(t, "resolve", "not a resolution") // is ignored
 			b.send(t, "resolve", saga.Resolution{Action: action})
 			r := b.report(t)
 			expect(t, "effects", b.effects(), want)
 			if skipped := len(r.Skipped) == 1; skipped != (action != saga.ActionRetry) {
-				t.Errorf("skipped: %v", r.Skipped)
+				t.Errorf("Skipped after %s = %v, want the step unless it was retried", action, r.Skipped)
 			}
 		})
 	}
 }
 
-func TestStepPastThePointOfNoReturnParksInsteadOfGoingBack(t *testing.T) {
+func TestFailingStepAfterThePointOfNoReturnParks(t *testing.T) {
 	for action, want := range map[saga.Action]string{
 		saga.ActionRetry:      "BOOKED [BookFlight BookHotel Pay Park ticket IssueTicket]",
 		saga.ActionSkip:       "BOOKED [BookFlight BookHotel Pay Park ticket]",
@@ -334,14 +326,14 @@ func TestStepPastThePointOfNoReturnParksInsteadOfGoingBack(t *testing.T) {
 			b := start(t, &agency{failing: map[string]int{"IssueTicket": -1}})
 			b.book(t, Trip{})
 			b.until(t, "Park ticket")
-			b.heal("IssueTicket")
+			b.stopFailing("IssueTicket")
 			b.send(t, "resolve", saga.Resolution{Action: action})
 			expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), want)
 		})
 	}
 }
 
-func TestCancelIsHonouredBetweenStepsUntilThePointOfNoReturn(t *testing.T) {
+func TestCancelTakesEffectUntilThePointOfNoReturn(t *testing.T) {
 	for _, tt := range []struct{ during, want string }{
 		{"BookFlight", "CANCELLED [BookFlight CancelFlight]"},
 		{"Pay", "CANCELLED [BookFlight BookHotel Pay Refund CancelHotel CancelFlight]"},
@@ -363,9 +355,10 @@ func TestCancelIsHonouredBetweenStepsUntilThePointOfNoReturn(t *testing.T) {
 	}
 }
 
-// TestSagaBegunAgain: what an earlier run has begun is undone though this one
-// did not come to it, and its point of no return holds.
-func TestSagaBegunAgain(t *testing.T) {
+// TestRestartedSagaCompensatesStepsOfAnEarlierRun: a step that an earlier run has
+// started is compensated even if this run does not reach it. The earlier run's
+// point of no return holds.
+func TestRestartedSagaCompensatesStepsOfAnEarlierRun(t *testing.T) {
 	b := start(t, &agency{failing: map[string]int{"BookHotel": -1}})
 	b.book(t, Trip{Paid: true})
 	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "FAILED [BookFlight Refund CancelHotel CancelFlight]")
@@ -379,25 +372,25 @@ func TestSagaBegunAgain(t *testing.T) {
 	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "BOOKED [BookFlight BookHotel Pay IssueTicket]")
 }
 
-// TestPanicLeavesTheSagaWhereItStands until the program is mended.
-func TestPanicLeavesTheSagaWhereItStands(t *testing.T) {
+// TestPanicStopsTheSagaUntilTheProgramIsFixed also checks the custom status.
+func TestPanicStopsTheSagaUntilTheProgramIsFixed(t *testing.T) {
 	b := start(t, &agency{})
 	b.book(t, Trip{Traveller: "bug"})
-	testkit.Eventually(t, "it says so", func() error {
+	testkit.Eventually(t, "the custom status shows the panic", func() error {
 		i, err := b.engine.Get(t.Context(), "trip")
 		if err != nil || i.Status != engine.Running || i.CustomStatus != "panicked: bug" {
-			return fmt.Errorf("%+v %w", i, err)
+			return fmt.Errorf("the saga is %+v: %w", i, err)
 		}
 		return nil
 	})
-	b.mended.Store(true)
+	b.fixed.Store(true)
 	b.send(t, saga.Nudge, nil)
 	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "BOOKED [BookFlight BookHotel Pay IssueTicket]")
 }
 
-// TestDecisionIsForThePresentPark: one too many for an earlier park does not
-// answer the next.
-func TestDecisionIsForThePresentPark(t *testing.T) {
+// TestResolutionAppliesToOnePark: a surplus resolution of an earlier park does not
+// resolve the next.
+func TestResolutionAppliesToOnePark(t *testing.T) {
 	held := make(chan struct{})
 	b := start(t, &agency{
 		failing: map[string]int{"BookHotel": -1, "CancelHotel": -1, "CancelFlight": -1},
@@ -409,7 +402,7 @@ func TestDecisionIsForThePresentPark(t *testing.T) {
 	b.send(t, "resolve", saga.Resolution{Action: saga.ActionSkip})
 	close(held)
 	b.until(t, "Park flight")
-	b.heal("CancelFlight")
+	b.stopFailing("CancelFlight")
 	b.send(t, "resolve", saga.Resolution{Action: saga.ActionRetry})
 	expect(t, "skipped", b.report(t).Skipped, []string{"hotel"})
 	expect(t, "effects", b.effects(), "[BookFlight Park hotel Park flight CancelFlight]")
@@ -424,19 +417,18 @@ func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
 	expect(t, "effects", b.effects(), "[BookFlight BookHotel CancelHotel CancelFlight]")
 }
 
-// TestWaitIsSettledByWhatStands: neither the signal nor the end of the time
-// decides by itself, and that the activity which does cannot be reached decides
-// nothing.
-func TestWaitIsSettledByWhatStands(t *testing.T) {
+// TestSettleDecidesAWait: neither the signal nor the time-out decides by itself,
+// and an unreachable Settle activity decides nothing.
+func TestSettleDecidesAWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		signal, granted bool
 		down            int
 		want            string
 	}{
-		"the signal, and it stands":          {true, true, 0, "BOOKED [BookFlight BookHotel SettleVisa1 Pay IssueTicket]"},
-		"the signal, and something else won": {true, false, 0, "REFUSED [BookFlight BookHotel SettleVisa1 CancelHotel CancelFlight]"},
-		"too late, and it stands":            {false, false, 0, "REFUSED [BookFlight BookHotel SettleVisa CancelHotel CancelFlight]"},
-		"too late, and the signal was lost":  {false, true, 1, "BOOKED [BookFlight BookHotel SettleVisa Pay IssueTicket]"},
+		"signal, granted":                {true, true, 0, "BOOKED [BookFlight BookHotel SettleVisa1 Pay IssueTicket]"},
+		"signal, refused elsewhere":      {true, false, 0, "REFUSED [BookFlight BookHotel SettleVisa1 CancelHotel CancelFlight]"},
+		"time-out, not granted":          {false, false, 0, "REFUSED [BookFlight BookHotel SettleVisa CancelHotel CancelFlight]"},
+		"time-out, granted, signal lost": {false, true, 1, "BOOKED [BookFlight BookHotel SettleVisa Pay IssueTicket]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, &agency{failing: map[string]int{"SettleVisa": c.down}})
@@ -466,18 +458,19 @@ func TestSignalBeforeItsWaitIsKept(t *testing.T) {
 	expect(t, "status", b.report(t).Status, "BOOKED")
 }
 
-func TestPolicyDelaysGrowToTheirCapAndAreTheSameOnReplay(t *testing.T) {
+func TestPolicyValidate(t *testing.T) {
+	t.Parallel()
 	if err := (saga.Policy{First: -1, Max: -2, Factor: 0, Jitter: 2, Budget: -1, MaxAttempts: -1}).Validate(); err == nil {
-		t.Error("a policy with six faults passed")
+		t.Error("Validate of a policy with six faults = nil, want an error")
 	}
 	if err := quick.Validate(); err != nil {
-		t.Error(err)
+		t.Errorf("Validate of a valid policy = %v, want nil", err)
 	}
 }
 
-// TestStandstillUsesUpNoTries: the first attempt outlasts the budget, as when
-// the worker was down meanwhile, and is not the last.
-func TestStandstillUsesUpNoTries(t *testing.T) {
+// TestDowntimeDoesNotUseUpAttempts: the first attempt takes longer than the
+// budget, as if the worker had been down. It is not the last.
+func TestDowntimeDoesNotUseUpAttempts(t *testing.T) {
 	held := make(chan struct{})
 	b := start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}, failing: map[string]int{"BookFlight": 2}})
 	b.book(t, Trip{})
@@ -487,33 +480,32 @@ func TestStandstillUsesUpNoTries(t *testing.T) {
 	expect(t, "status", b.report(t).Status, "BOOKED")
 }
 
-func TestTableWithFaultsIsRefused(t *testing.T) {
+func TestValidateRejectsAFaultyTable(t *testing.T) {
+	t.Parallel()
 	bad := saga.Saga[Trip]{Steps: []saga.Step[Trip]{{}, {Name: "a", Do: "A"}, {Name: "a", Do: "A", Retry: quick, Undo: "B"}}}
 	if err := bad.Validate(); err == nil {
-		t.Error("passed")
+		t.Error("Validate of a table with an empty and a repeated name = nil, want an error")
 	}
 }
 
-// TestForeignTextStaysSmall: what an error, a business outcome or an operator
-// says at length is in no history, status or report at that length.
-func TestForeignTextStaysSmall(t *testing.T) {
+// TestLongTextsAreCut: a long text of an error, a business outcome or an operator
+// is shortened in history, status and report.
+func TestLongTextsAreCut(t *testing.T) {
 	long := strings.Repeat("long \xff\x00", 60_000)
-	small := func(t *testing.T, b bench, r saga.Report) {
+	small := func(t *testing.T, b env, r saga.Report) {
 		t.Helper()
 		if n := utf8.RuneCountInString(r.Reason); n > text.Max || !utf8.ValidString(r.Reason) || strings.Contains(r.Reason, "\x00") {
-			t.Errorf("the report's reason has %d characters", n)
+			t.Errorf("the report's reason has %d characters, want at most %d of valid UTF-8 without NUL", n, text.Max)
 		}
 		i, err := b.engine.Get(t.Context(), "trip")
 		if n := utf8.RuneCountInString(i.CustomStatus); err != nil || n > text.Max || !strings.HasPrefix(i.CustomStatus, r.Status+": ") {
-			t.Errorf("the custom status has %d characters (%v)", n, err)
+			t.Errorf("the custom status has %d characters (%v), want at most %d after the status", n, err, text.Max)
 		}
 		events, err := b.engine.History(t.Context(), "trip")
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		for _, e := range events {
 			if e.Type != "EventRaised" && len(e.Data)+len(e.Error) > 12*text.Max {
-				t.Errorf("%s %s has %d bytes", e.Type, e.Name, len(e.Data)+len(e.Error))
+				t.Errorf("%s %s has %d bytes, want at most %d", e.Type, e.Name, len(e.Data)+len(e.Error), 12*text.Max)
 			}
 		}
 	}
@@ -539,14 +531,14 @@ func TestForeignTextStaysSmall(t *testing.T) {
 	t.Run("panic", func(t *testing.T) {
 		b := start(t, &agency{})
 		b.book(t, Trip{Traveller: "bug" + long})
-		testkit.Eventually(t, "it says so", func() error {
+		testkit.Eventually(t, "the custom status shows the panic", func() error {
 			i, err := b.engine.Get(t.Context(), "trip")
 			if err != nil || !strings.HasPrefix(i.CustomStatus, "panicked: bug") || utf8.RuneCountInString(i.CustomStatus) > text.Max {
 				return fmt.Errorf("%d bytes of custom status, %w", len(i.CustomStatus), err)
 			}
 			return nil
 		})
-		b.mended.Store(true)
+		b.fixed.Store(true)
 		b.send(t, saga.Nudge, nil)
 		b.report(t)
 	})
