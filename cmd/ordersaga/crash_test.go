@@ -125,8 +125,8 @@ func daprSystem(t *testing.T) *system {
 		redis.Start()
 	}}
 	add := func(name string) {
-		s.parts = append(s.parts, part{name, func() { cluster.Kill(name) }, func() { cluster.Quit(name) }, func() {
-			if err := cluster.Again(t.Context(), name); err != nil {
+		s.parts = append(s.parts, part{name, func() { cluster.Kill(name) }, func() { cluster.Shutdown(name) }, func() {
+			if err := cluster.Restart(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
 		}})

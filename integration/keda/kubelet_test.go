@@ -164,7 +164,7 @@ func (k *kubelet) live(ctx context.Context, r *running) {
 		k.t.Errorf("sidecar of pod %s: %v", name, err)
 		return
 	}
-	defer k.dapr.Quit("daprd " + name) // ends after the app, as a native sidecar does
+	defer k.dapr.Shutdown("daprd " + name) // ends after the app, as a native sidecar does
 	port := k.ports[r.pod.component()]
 	if port == 0 {
 		port = freePort(k.t)
@@ -256,7 +256,7 @@ func (k *kubelet) probe(ctx context.Context, r *running, c Container, port int, 
 		}
 		if err := answers(ctx, side.HTTP+"/v1.0/healthz/outbound"); errors.Is(err, syscall.ECONNREFUSED) {
 			k.note(&k.ended, "daprd of "+r.pod.Metadata.Name)
-			if err := k.dapr.Again(ctx, "daprd "+r.pod.Metadata.Name); err != nil && ctx.Err() == nil {
+			if err := k.dapr.Restart(ctx, "daprd "+r.pod.Metadata.Name); err != nil && ctx.Err() == nil {
 				k.t.Errorf("sidecar of %s: %v", r.pod.Metadata.Name, err)
 			}
 		}

@@ -1,5 +1,5 @@
-// Package daprlocal runs Dapr's own processes on this machine, for development
-// and tests: placement, scheduler, and a sidecar for each app.
+// Package daprlocal runs Dapr's processes on this machine, for development and
+// tests: placement, scheduler, and a sidecar for each app.
 package daprlocal
 
 import (
@@ -23,38 +23,40 @@ import (
 	"github.com/ordersaga/ordersaga/components"
 )
 
-// Options of a Cluster.
+// Options configures a Cluster.
 type Options struct {
-	Dir         string // for etcd's data, the state database and the components
-	AWSEndpoint string
-	Logger      zerolog.Logger // gets the processes' lines, at debug level
-	Out         io.Writer      // gets them too, each with the process's name; may be nil
-	// Components overrides the built-in ones of components/local: a folder, with
-	// a configuration.yaml. In it the payment provider's app id is "payment".
-	// Resources and Configs do so with several: folders,
-	// and configuration files of which a later one wins.
-	Components         string
+	Dir         string         // for etcd's data, the state database and the components; must exist
+	AWSEndpoint string         // URL, for the components
+	Logger      zerolog.Logger // gets the processes' output at debug level
+	Out         io.Writer      // gets the output too, with each process's name; nil disables it
+	// Components is a folder that replaces the built-in components/local. It must
+	// have a configuration.yaml. The payment provider's app id is then "payment".
+	Components string
+	// Resources and Configs do the same with several folders, and with several
+	// configuration files, of which a later one overrides an earlier one.
 	Resources, Configs []string
-	Env                []string // more of it, KEY=value, for the processes
-	MTLS               bool     // certificates for all of them, from Dapr's sentry
-	State              State
-	// Token is what callers must show a sidecar, AppToken what a sidecar shows
-	// its app; "" is none.
+	Env                []string // additional environment of the processes, as KEY=value
+	MTLS               bool     // mutual TLS, with certificates from Dapr's sentry
+	State              State    // where workflow state is kept
+	// Token authenticates callers to a sidecar, and AppToken a sidecar to its app;
+	// "" disables either.
 	Token, AppToken string
-	Secrets         map[string]string // for the secret store
+	Secrets         map[string]string // content of the secret store
 }
 
-// State says where workflow state is: the zero value is SQLite in Dir.
+// State configures the store of workflow state. The zero value is SQLite in
+// Options.Dir.
 type State struct {
-	Store   string // sqlite, redis, postgresql
-	Address string // of Redis: host:port; of PostgreSQL: a connection string
+	Store   string // sqlite, redis or postgresql
+	Address string // of Redis host:port, of PostgreSQL a connection string
 }
 
-// Cluster is a control plane and its sidecars.
+// Cluster is a control plane and its sidecars. Create it with Start, and Stop it
+// after use. It is safe for concurrent use.
 type Cluster struct {
-	// Payment is the app id of the payment provider, unlike that of any other
-	// cluster: outside of Kubernetes Dapr finds apps by multicast on the whole
-	// network, and would take a stranger's for ours.
+	// Payment is the app id of the payment provider. It is unique among clusters:
+	// outside of Kubernetes Dapr finds apps by multicast on the whole network, and
+	// would call the provider of another cluster.
 	Payment string
 
 	opt                          Options
@@ -67,22 +69,25 @@ type Cluster struct {
 }
 
 const (
-	startTime = 60 * time.Second
-	stopTime  = 10 * time.Second
+	startTimeout = 60 * time.Second
+	stopTimeout  = 10 * time.Second
 )
 
-// Start starts placement and scheduler and waits until they are healthy.
+// Start starts placement and scheduler, and sentry with MTLS, and waits until they
+// are healthy. The error is a *MissingError if a program is not installed.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	c := &Cluster{opt: o, Payment: "payment"}
-	if c.bin, err = Find(); err != nil {
+	c.bin, err = Find()
+	if err != nil {
 		return nil, err
 	}
 	if o.Out != nil {
 		c.out = log.New(o.Out, "", 0)
 	}
 	if o.State.Address == "" {
-		if c.opt.State.Address, err = filepath.Abs(filepath.Join(o.Dir, "state.db")); err != nil {
-			return nil, fmt.Errorf("find the state database: %w", err)
+		c.opt.State.Address, err = filepath.Abs(filepath.Join(o.Dir, "state.db"))
+		if err != nil {
+			return nil, fmt.Errorf("locate the state database: %w", err)
 		}
 	}
 	if o.Components == "" && len(o.Resources) == 0 {
@@ -95,12 +100,13 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Components != "" {
 		c.opt.Resources, c.opt.Configs = []string{o.Components}, []string{filepath.Join(o.Components, "configuration.yaml")}
 	}
-	hidden, err := check(c.opt.Resources, o.Components != "")
+	hidden, err := checkResources(c.opt.Resources, o.Components != "")
 	if err != nil {
 		return nil, err
 	}
 	if hidden != "" && o.Components != "" {
-		o.Logger.Warn().Str("file", hidden).Msg("the state store has an envRef, which other programs that read it, such as a dashboard, do not know: they know value and secretKeyRef")
+		o.Logger.Warn().Str("file", hidden).Msg("the state store has an envRef, which other programs that read it, such as a dashboard, " +
+			"do not support: use value or secretKeyRef for them")
 	}
 	secrets := filepath.Join(o.Dir, "secrets.json")
 	b, err := json.Marshal(o.Secrets)
@@ -122,7 +128,8 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	c.placement, c.scheduler = loopback(p[0]), loopback(p[3])
 	var tls []string
 	if o.MTLS {
-		if tls, err = c.startSentry(ctx); err != nil {
+		tls, err = c.startSentry(ctx)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +139,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	id := "s0"
-	if o.MTLS { // a name that sentry certifies, and not a folder that all schedulers of the machine share
+	if o.MTLS { // a name that sentry certifies, and a folder that is not shared by all schedulers of the machine
 		id, tls = "dapr-scheduler-server-0", append(tls, "--identity-directory-write", filepath.Join(o.Dir, "identity"))
 	}
 	return c, c.run(ctx, Scheduler, p[4], "/healthz", c.bin.Scheduler,
@@ -141,26 +148,27 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 			"--etcd-data-dir", filepath.Join(o.Dir, "scheduler"), "--etcd-client-port", p[6], "--id", id, "--etcd-initial-cluster", id+"=http://"+loopback(p[8]))...)
 }
 
-// ControlPlane is where placement and scheduler listen.
+// ControlPlane returns the addresses (host:port) of placement and scheduler.
 func (c *Cluster) ControlPlane() (placement, scheduler string) { return c.placement, c.scheduler }
 
-// Sidecar is a running daprd.
+// Sidecar has the addresses of a running daprd.
 type Sidecar struct {
 	GRPC string // host:port
 	HTTP string // base URL
 }
 
-// App describes what a sidecar stands beside.
+// App describes the app of a sidecar.
 type App struct {
 	ID   string
-	Port int    // that the app serves HTTP on; 0: it serves nothing to Dapr
-	Name string // tells several of one ID apart in logs; ID if empty
+	Port int    // on which the app serves HTTP; 0 if it serves nothing to Dapr
+	Name string // distinguishes several apps with the same ID in logs; "" means ID
 	// MaxBodySize is the sidecar's max-body-size in bytes, rounded down to KiB; 0
-	// is daprd's own, 4 MiB.
+	// means daprd's default of 4 MiB.
 	MaxBodySize int
 }
 
-// Sidecar starts a sidecar and waits until it is ready to be used.
+// Sidecar starts a sidecar and waits until it is ready. Its process is named
+// "daprd " and the app's name.
 func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	if app.Name == "" {
 		app.Name = app.ID
@@ -171,7 +179,7 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	}
 	args := []string{
 		"--app-id", app.ID, "--dapr-http-port", p[0], "--dapr-grpc-port", p[1], "--dapr-internal-grpc-port", p[2], "--metrics-port", p[3],
-		// By default all but the second are open to the network, and the first asks for no token.
+		// By default all but the second are open to the network, and the first requires no token.
 		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-listen-addresses", "127.0.0.1", "--metrics-listen-address", "127.0.0.1",
 		"--placement-host-address", c.placement, "--scheduler-host-address", c.scheduler,
 		"--dapr-graceful-shutdown-seconds", "5", "--log-level", "info",
@@ -191,7 +199,7 @@ func (c *Cluster) Sidecar(ctx context.Context, app App) (*Sidecar, error) {
 	if app.Port != 0 {
 		args = append(args, "--app-port", strconv.Itoa(app.Port), "--app-protocol", "http")
 	}
-	// Outbound health does not wait for the app, which itself waits for us.
+	// Outbound health does not wait for the app, which itself waits for the sidecar.
 	if err := c.run(ctx, "daprd "+app.Name, p[0], "/v1.0/healthz/outbound", c.bin.Daprd, args...); err != nil {
 		return nil, err
 	}
@@ -205,38 +213,39 @@ const (
 	Sentry    = "sentry"
 )
 
-// Kill kills a process as a crash would.
+// Kill kills a process as a crash does. It panics for an unknown name.
 func (c *Cluster) Kill(name string) { c.named(name).kill() }
 
-// Quit ends a process in good order, as a scale-in does.
-func (c *Cluster) Quit(name string) { c.named(name).stop(stopTime) }
+// Shutdown stops a process gracefully, as a scale-in does. It panics for an unknown
+// name.
+func (c *Cluster) Shutdown(name string) { c.named(name).stop(stopTimeout) }
 
-// Again starts a process that has ended where it was, and waits until it is
-// healthy.
-func (c *Cluster) Again(ctx context.Context, name string) error {
+// Restart starts a process that has exited with the same ports and data, and waits
+// until it is healthy. It panics for an unknown name.
+func (c *Cluster) Restart(ctx context.Context, name string) error {
 	p := c.named(name)
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
 	}
-	return p.healthyWithin(ctx, startTime)
+	return p.healthyWithin(ctx, startTimeout)
 }
 
-// Daprd is the program that sidecars run.
+// Daprd returns the path of the program that sidecars run.
 func (c *Cluster) Daprd() string { return c.bin.Daprd }
 
-// Ended returns why a process has ended by itself, or does within a time; nil
-// if none does.
-func (c *Cluster) Ended(within time.Duration) error {
+// UnexpectedExit returns why a process has exited by itself, or does so within the
+// given time. It returns nil if none does.
+func (c *Cluster) UnexpectedExit(within time.Duration) error {
 	c.mu.Lock()
 	procs := c.procs[:len(c.procs):len(c.procs)]
 	c.mu.Unlock()
 	for late := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		for _, p := range procs {
-			l := p.now()
+			l := p.current()
 			select {
 			case <-l.ended:
-				if p.wants(l) {
-					return fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(atStart), ended(l.err))
+				if p.shouldRestart(l) {
+					return fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(startMarks), exitError(l.err))
 				}
 			default:
 			}
@@ -247,8 +256,9 @@ func (c *Cluster) Ended(within time.Duration) error {
 	}
 }
 
-// PID is the id of a process.
-func (c *Cluster) PID(name string) int { return c.named(name).now().cmd.Process.Pid }
+// PID returns the operating system's id of a process. It panics for an unknown
+// name.
+func (c *Cluster) PID(name string) int { return c.named(name).current().cmd.Process.Pid }
 
 // named panics if there is no such process: names are written in code.
 func (c *Cluster) named(name string) *process {
@@ -261,55 +271,64 @@ func (c *Cluster) named(name string) *process {
 	return c.procs[i]
 }
 
+// run starts a process and waits until it is healthy.
 func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary string, args ...string) error {
 	env := append(os.Environ(),
 		"ORDERSAGA_AWS_ENDPOINT="+c.opt.AWSEndpoint, "DAPR_API_TOKEN="+c.opt.Token, "APP_API_TOKEN="+c.opt.AppToken,
 		"ORDERSAGA_STATE_ADDRESS="+c.opt.State.Address,
 		"ORDERSAGA_SECRETS_FILE="+filepath.Join(c.opt.Dir, "secrets.json"),
-		"DAPR_HOST_IP=127.0.0.1", // what sidecars call each other by, and they listen nowhere else
-		// For daprd it is grpc if not said, and for us and the specification this.
+		"DAPR_HOST_IP=127.0.0.1", // sidecars call each other on it, and listen on no other address
+		// daprd's default is grpc; ours, and that of the specification, is http/protobuf.
 		"OTEL_EXPORTER_OTLP_PROTOCOL="+cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf"))
 	env = append(env, c.opt.Env...)
-	p := &process{name: name, health: "http://" + loopback(healthPort) + healthPath, binary: binary, args: args, env: env, out: c.out}
+	health := "http://" + loopback(healthPort) + healthPath
+	p := &process{name: name, health: health, binary: binary, args: args, env: env, out: c.out}
 	if err := p.start(c.opt.Logger); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	c.procs = append(c.procs, p)
 	c.mu.Unlock()
-	return p.healthyWithin(ctx, startTime)
+	return p.healthyWithin(ctx, startTimeout)
 }
 
-// Watch starts processes that end by themselves again, as a kubelet does,
-// until ctx ends. It never gives up: daprd ends at once while its state store
-// is away, and that may be for long.
+// Watch restarts processes that exit by themselves, as a kubelet does, until ctx
+// ends. It does not give up: daprd exits at once while its state store is
+// unavailable, which may take long.
 func (c *Cluster) Watch(ctx context.Context) {
 	c.mu.Lock()
 	procs := c.procs[:len(c.procs):len(c.procs)]
 	c.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range procs {
-		all.Go(func() { c.watch(ctx, p, pauses{time.Second, 30 * time.Second, time.Minute, startTime}) })
+		all.Go(func() {
+			c.watch(ctx, p, restartPolicy{
+				minPause: time.Second, maxPause: 30 * time.Second, resetAfter: time.Minute, startTimeout: startTimeout,
+			})
+		})
 	}
 	all.Wait()
 }
 
-// pauses are before a process that ended is started again: the least at first,
-// and twice as long each time, until it has been up for calm. It counts as
-// ended when it is not up within start.
-type pauses struct{ least, most, calm, start time.Duration }
+// restartPolicy configures the back-off before restarts.
+type restartPolicy struct {
+	minPause, maxPause time.Duration // the pause doubles each time
+	resetAfter         time.Duration // an uptime after which the pause is minPause again
+	startTimeout       time.Duration // a process that is not up by then is killed
+}
 
-func (c *Cluster) watch(ctx context.Context, p *process, w pauses) {
+// watch restarts one process until ctx ends.
+func (c *Cluster) watch(ctx context.Context, p *process, w restartPolicy) {
 	var err error // why it is not up
-	pause, since := w.least, time.Now()
+	pause, since := w.minPause, time.Now()
 	for {
-		l := p.now()
+		l := p.current()
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.ended:
 		}
-		if !p.wants(l) { // that was somebody's doing, who may start it again
+		if !p.shouldRestart(l) { // the exit was requested; the caller may restart it
 			if !sleep(ctx, 100*time.Millisecond) {
 				return
 			}
@@ -317,32 +336,33 @@ func (c *Cluster) watch(ctx context.Context, p *process, w pauses) {
 			continue
 		}
 		if err == nil {
-			err = fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(later), ended(l.err))
+			err = fmt.Errorf("%s ended: %s (%w)", p.name, p.tail.reason(exitMarks), exitError(l.err))
 		}
-		if time.Since(since) > w.calm {
-			pause = w.least
+		if time.Since(since) > w.resetAfter {
+			pause = w.minPause
 		}
 		c.opt.Logger.Warn().Err(err).Stringer("again_in", pause).Msg("one of Dapr's processes is not up")
 		if !sleep(ctx, pause) {
 			return
 		}
-		pause = min(2*pause, w.most)
-		if l, err = p.restart(c.opt.Logger, l); l != nil {
-			err = p.healthyWithin(ctx, w.start)
+		pause = min(2*pause, w.maxPause)
+		l, err = p.restart(c.opt.Logger, l)
+		if l != nil {
+			err = p.healthyWithin(ctx, w.startTimeout)
 			if ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				_ = l.cmd.Process.Kill() // one that hangs; the others have ended
+				_ = l.cmd.Process.Kill() // it may hang, or have exited
 			} else {
-				c.opt.Logger.Info().Str("process", p.name).Msg("started again")
+				c.opt.Logger.Info().Str("process", p.name).Msg("restarted")
 			}
 		}
 		since = time.Now()
 	}
 }
 
-// sleep reports whether ctx has not ended meanwhile.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -354,12 +374,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Stop ends all processes, the last started first.
+// Stop stops all processes, in the reverse order of their start.
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := len(c.procs) - 1; i >= 0; i-- {
-		c.procs[i].stop(stopTime)
+		c.procs[i].stop(stopTimeout)
 	}
 	c.procs = nil
 }

@@ -1,7 +1,6 @@
 package daprlocal
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,13 +8,12 @@ import (
 	"sync"
 )
 
-// Ports for Dapr's processes are below those that systems give out by
-// themselves (from 32768 on Linux, 49152 elsewhere): between the moment that one
-// is found free and the moment that a process listens on it, any connection of
-// the machine could take it. So could another process that looks for ports in
-// the same way, as many tests do at a time. Therefore each takes a block of
-// ports for itself, by listening on the block's first one until it ends, and
-// gives out the block's others in turn.
+// Ports for Dapr's processes are below the ephemeral range (from 32768 on Linux,
+// 49152 elsewhere). Otherwise any connection of the machine could take a port
+// between the moment it is found free and the moment a process listens on it. So
+// could another process that looks for ports in the same way, as concurrent tests
+// do. Therefore each process claims a block of ports, by listening on the block's
+// first port until it exits, and returns the block's other ports in turn.
 const firstPort, lastPort, blockSize = 20_000, 32_000, 200
 
 var block struct {
@@ -26,8 +24,9 @@ var block struct {
 	next  int
 }
 
-// FreePorts finds ports that are free now, and that this process gives out
-// again only when it has given out all others of its block.
+// FreePorts returns n TCP ports of the loopback interface that are free now. It
+// returns a port again only after it has returned all others of its block. It is
+// safe for concurrent use.
 func FreePorts(n int) ([]string, error) {
 	block.Lock()
 	defer block.Unlock()
@@ -44,14 +43,14 @@ func FreePorts(n int) ([]string, error) {
 		block.next = block.next%(blockSize-1) + 1
 		port := strconv.Itoa(block.first + block.next)
 		if l, err := net.Listen("tcp", loopback(port)); err == nil { //nolint:noctx // it does not block
-			_ = l.Close() // only its number was wanted
+			_ = l.Close() // only its number is needed
 			out = append(out, port)
 		}
 	}
 	if len(out) == n {
 		return out, nil
 	}
-	return nil, fmt.Errorf("find %d free ports: %d are free of %d to %d", n, len(out), block.first+1, block.first+blockSize-1)
+	return nil, fmt.Errorf("find %d free ports: only %d of %d to %d are free", n, len(out), block.first+1, block.first+blockSize-1)
 }
 
 func claimBlock() error {
@@ -63,5 +62,5 @@ func claimBlock() error {
 			return nil
 		}
 	}
-	return errors.New("find free ports: other processes have all blocks between " + strconv.Itoa(firstPort) + " and " + strconv.Itoa(lastPort))
+	return fmt.Errorf("find free ports: other processes have claimed all blocks between %d and %d", firstPort, lastPort)
 }

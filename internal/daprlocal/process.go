@@ -21,67 +21,68 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
-// process is one of Dapr's, as a child.
+// process is a child process that runs one of Dapr's programs.
 type process struct {
 	name   string
-	health string // URL that answers 2xx when it is up
+	health string // URL that returns 2xx when the process is up
 	binary string
 	args   []string
 	env    []string
-	out    *log.Logger // for its lines; may be nil
+	out    *log.Logger // gets its output lines; may be nil
 
-	mu     sync.Mutex
-	life   *life
-	wanted bool // when it ends by itself, it is started again
-	tail   tail
+	mu       sync.Mutex
+	run      *processRun // the latest
+	restarts bool        // restart it when it exits by itself
+	tail     tail
 }
 
-// life is one run of a process.
-type life struct {
+// processRun is one run of a process.
+type processRun struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended
-	err   error         // why; valid once ended is closed
+	ended chan struct{} // closed when the process has exited
+	err   error         // of cmd.Wait; valid once ended is closed
 }
 
-// start starts the process; it is killed when this one dies, however it dies.
+// start starts the process. The kernel kills it when this program exits, for
+// whatever reason (on Linux).
 func (p *process) start(logger zerolog.Logger) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.begin(logger)
+	return p.launch(logger)
 }
 
-// restart starts it again after a life that ended by itself; it does nothing,
-// and returns nil, if that was somebody's doing.
-func (p *process) restart(logger zerolog.Logger, after *life) (*life, error) {
+// restart starts the process again after a run that ended by itself. It does
+// nothing and returns nil if that exit was requested, or if it runs again already.
+func (p *process) restart(logger zerolog.Logger, after *processRun) (*processRun, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.wanted || p.life != after {
+	if !p.restarts || p.run != after {
 		return nil, nil
 	}
-	if err := p.begin(logger); err != nil {
+	if err := p.launch(logger); err != nil {
 		return nil, err
 	}
-	return p.life, nil
+	return p.run, nil
 }
 
-// wants reports whether it is to be started again after that life.
-func (p *process) wants(after *life) bool {
+// shouldRestart reports whether the process is to be restarted after that run.
+func (p *process) shouldRestart(after *processRun) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wanted && p.life == after
+	return p.restarts && p.run == after
 }
 
-func (p *process) begin(logger zerolog.Logger) error {
+func (p *process) launch(logger zerolog.Logger) error {
 	cmd := exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are ours, and stop ends it in order
 	cmd.Env = p.env
-	dieWithParent(cmd)
+	killWithParent(cmd)
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	l := &life{cmd: cmd, ended: make(chan struct{})}
-	p.life, p.wanted = l, true
+	l := &processRun{cmd: cmd, ended: make(chan struct{})}
+	p.run, p.restarts = l, true
 	p.tail.clear()
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -94,7 +95,7 @@ func (p *process) begin(logger zerolog.Logger) error {
 				p.out.Printf("%-18s| %s", p.name, lines.Text())
 			}
 		}
-		_, _ = io.Copy(io.Discard, r) // after a line that is too long: the child must not block
+		_, _ = io.Copy(io.Discard, r) // after a line that is too long, so that the child does not block
 	})
 	go func() {
 		l.err = cmd.Wait()
@@ -105,37 +106,38 @@ func (p *process) begin(logger zerolog.Logger) error {
 	return nil
 }
 
-// now is the process's latest life.
-func (p *process) now() *life {
+// current returns the latest run.
+func (p *process) current() *processRun {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.life
+	return p.run
 }
 
-// unwanted says that the process's end is meant.
-func (p *process) unwanted() *life {
+// expectExit marks the process's exit as requested, and returns the latest run.
+func (p *process) expectExit() *processRun {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted = false
-	return p.life
+	p.restarts = false
+	return p.run
 }
 
-// kill is kill -9.
+// kill sends SIGKILL and waits for the exit.
 func (p *process) kill() {
-	l := p.unwanted()
-	_ = l.cmd.Process.Kill() // it may have ended by itself
+	l := p.expectExit()
+	_ = l.cmd.Process.Kill() // it may have exited by itself
 	<-l.ended
 }
 
-// healthyWithin waits until the process answers.
+// healthyWithin waits until the process's health check succeeds. It fails if the
+// process exits, or has reported a file that it cannot use.
 func (p *process) healthyWithin(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, errors.New("not within "+within.String()))
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	l := p.now()
+	l := p.current()
 	for {
-		if answers(ctx, p.health) {
+		if responds(ctx, p.health) {
 			if fault := p.tail.fault(); fault != "" {
 				return fmt.Errorf("%s: %s", p.name, fault)
 			}
@@ -144,33 +146,33 @@ func (p *process) healthyWithin(ctx context.Context, within time.Duration) error
 		select {
 		case <-tick.C:
 		case <-l.ended:
-			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(atStart), ended(l.err))
+			return fmt.Errorf("%s ended before it was up: %s (%w)", p.name, p.tail.reason(startMarks), exitError(l.err))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(atStart), context.Cause(ctx))
+			return fmt.Errorf("%s is not healthy: %s (%w)", p.name, p.tail.reason(startMarks), context.Cause(ctx))
 		}
 	}
 }
 
-func answers(ctx context.Context, url string) bool {
+func responds(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return false
 	}
-	res, err := httpcall.Do(probe, req)
+	res, err := httpcall.Do(probeClient, req)
 	if err != nil {
 		return false
 	}
-	_ = res.Body.Close() // its status is all that counts
+	_ = res.Body.Close() // only the status matters
 	return res.StatusCode < 300
 }
 
-var probe = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+var probeClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// stop asks the process to end, and makes it after a while.
+// stop sends SIGTERM, and kills the process if it has not exited within the time.
 func (p *process) stop(within time.Duration) {
-	l := p.unwanted()
+	l := p.expectExit()
 	if err := terminate(l.cmd.Process); err == nil {
 		timer := time.NewTimer(within)
 		defer timer.Stop()
@@ -187,7 +189,7 @@ func (p *process) stop(within time.Duration) {
 type tail struct {
 	mu     sync.Mutex
 	lines  []string
-	faults []string // all of those lines that speak of a file that is passed over
+	faults []string // all lines that report an ignored file
 }
 
 func (t *tail) clear() {
@@ -199,7 +201,7 @@ func (t *tail) clear() {
 func (t *tail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if unread.MatchString(line) {
+	if unreadableFile.MatchString(line) {
 		t.faults = append(t.faults, line)
 	}
 	t.lines = append(t.lines, line)
@@ -208,21 +210,21 @@ func (t *tail) add(line string) {
 	}
 }
 
-// atStart mark the lines that say why a process did not come up: what it says
-// of a component, its fatal line repeats at length. Later on, errors are what it
-// has lived with.
+// Marks of the log lines that explain an exit, the most specific first. A process
+// that did not start repeats its component's error at length in its fatal line.
+// Later in its run, lines of level error are not why it exited.
 var (
-	atStart = []string{"Failed to init component", "level=fatal", "panic:", "level=error"}
-	later   = []string{"level=fatal", "panic:"}
+	startMarks = []string{"Failed to init component", "level=fatal", "panic:", "level=error"}
+	exitMarks  = []string{"level=fatal", "panic:"}
 )
 
-// reason says, in one line, why a process ended: by the line with the first of
-// the marks that is there, or by the last one.
+// reason returns the log line that explains why a process exited: the one with the
+// first of the marks that occurs, or else the last line.
 func (t *tail) reason(marks []string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) == 0 {
-		return "it said nothing"
+		return "it wrote no log"
 	}
 	why := t.lines[len(t.lines)-1]
 	for _, mark := range marks {
@@ -231,11 +233,11 @@ func (t *tail) reason(marks []string) string {
 			break
 		}
 	}
-	return text(why)
+	return messageOf(why)
 }
 
-// fault is what daprd says of a file that it cannot use. It says it, and goes
-// on without that file's policies or components.
+// fault returns daprd's report of a file that it cannot use, or "". daprd only logs
+// it, and continues without that file's policies or components.
 func (t *tail) fault() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -243,13 +245,13 @@ func (t *tail) fault() string {
 		return ""
 	}
 	i := slices.IndexFunc(t.faults, func(l string) bool { return strings.Contains(l, "daprd load") }) // names the file
-	return text(t.faults[max(i, 0)])
+	return messageOf(t.faults[max(i, 0)])
 }
 
-var unread = regexp.MustCompile(`msg="(Could not (read|parse|determine) (resiliency|resource type)|daprd load \w+ error when )`)
+var unreadableFile = regexp.MustCompile(`msg="(Could not (read|parse|determine) (resiliency|resource type)|daprd load \w+ error when )`)
 
-// text is what a line of a log says.
-func text(line string) string {
+// messageOf returns the message of a line of a log, without passwords.
+func messageOf(line string) string {
 	if m := message.FindStringSubmatch(line); m != nil {
 		if text, err := strconv.Unquote(m[1]); err == nil {
 			line = text
@@ -259,15 +261,16 @@ func text(line string) string {
 	return strings.Join(strings.Fields(line), " ")
 }
 
-// password is one in a connection string, which a driver repeats when it cannot
-// read it.
+// password matches a password in a connection string, which drivers repeat when
+// they cannot parse it.
 var password = regexp.MustCompile(`(://[^:/@\s]*:|password=)[^@\s]+`)
 
-// message is the text in a line of Dapr's logs.
+// message matches the text in a line of Dapr's logs.
 var message = regexp.MustCompile(`msg=("(?:[^"\\]|\\.)*")`)
 
-// ended is how a process that should run on has ended.
-func ended(err error) error {
+// exitError returns why a process that should not exit has exited; err is that of
+// cmd.Wait.
+func exitError(err error) error {
 	if err == nil {
 		return errors.New("exit status 0")
 	}

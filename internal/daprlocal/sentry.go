@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// startSentry starts Dapr's certificate authority, which makes its root when
-// its folder has none. It returns the flags with which the other processes of
-// the control plane use it.
+// startSentry starts Dapr's certificate authority, which creates its root
+// certificate if its folder has none. It returns the flags with which the other
+// processes of the control plane use it.
 func (c *Cluster) startSentry(ctx context.Context) (flags []string, err error) {
 	binary, err := FindOne(Sentry)
 	if err != nil {
@@ -17,14 +17,19 @@ func (c *Cluster) startSentry(ctx context.Context) (flags []string, err error) {
 	}
 	dir := filepath.Join(c.opt.Dir, "sentry")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("folder for sentry: %w", err)
+		return nil, fmt.Errorf("create the folder for sentry: %w", err)
 	}
 	p, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--port", p[0], "--listen-address", "127.0.0.1", "--healthz-port", p[1], "--healthz-listen-address", "127.0.0.1", "--metrics-port", p[2], "--metrics-listen-address", "127.0.0.1", "--issuer-credentials", dir}
-	for _, file := range c.opt.Configs[:min(1, len(c.opt.Configs))] { // it takes one: the first has what is for it
+	args := []string{
+		"--port", p[0], "--listen-address", "127.0.0.1",
+		"--healthz-port", p[1], "--healthz-listen-address", "127.0.0.1",
+		"--metrics-port", p[2], "--metrics-listen-address", "127.0.0.1",
+		"--issuer-credentials", dir,
+	}
+	for _, file := range c.opt.Configs[:min(1, len(c.opt.Configs))] { // it accepts one: the first has its settings
 		args = append(args, "--config", file)
 	}
 	if err := c.run(ctx, Sentry, p[1], "/healthz", binary, args...); err != nil {

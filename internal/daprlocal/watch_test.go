@@ -3,7 +3,6 @@ package daprlocal
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,10 +14,12 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// fakeIn makes the test binary be a process of Dapr's: the folder in it says
-// how it is doing.
+// fakeIn is a variable that makes the test binary act as one of Dapr's processes.
+// The files in the folder that it names control the process.
 const fakeIn = "ORDERSAGA_TEST_FAKE_DAPR"
 
 func TestMain(m *testing.M) {
@@ -29,8 +30,11 @@ func TestMain(m *testing.M) {
 }
 
 func fake(dir, address string) {
-	is := func(what string) bool { _, err := os.Stat(filepath.Join(dir, what)); return err == nil }
-	if is("storeless") {
+	is := func(what string) bool {
+		_, err := os.Stat(filepath.Join(dir, what))
+		return err == nil
+	}
+	if is("no-store") {
 		fmt.Println(`level=fatal msg="Failed to init component statestore: connection refused" scope=dapr`)
 		os.Exit(1)
 	}
@@ -43,43 +47,32 @@ func fake(dir, address string) {
 	panic(http.ListenAndServe(address, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 }
 
-// watched is a fake process that is watched, with short pauses.
-func watched(t *testing.T, w pauses) (p *process, set func(how string, is bool), log *lines) {
+// watchFake starts and watches a fake process. set switches a fault of it on or off.
+func watchFake(t *testing.T, w restartPolicy) (p *process, set func(how string, is bool), log *lines) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	address, dir, log := l.Addr().String(), t.TempDir(), new(lines)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, l.Close())
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	require.NoError(t, err)
+	p = &process{
+		name: "daprd one", health: "http://" + address, binary: self, args: []string{address},
+		env: append(os.Environ(), fakeIn+"="+dir),
 	}
-	p = &process{name: "daprd one", health: "http://" + address, binary: self, args: []string{address}, env: append(os.Environ(), fakeIn+"="+dir)}
 	c := &Cluster{opt: Options{Logger: zerolog.New(log).Level(zerolog.InfoLevel)}}
-	if err := p.start(c.opt.Logger); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, p.start(c.opt.Logger))
 	t.Cleanup(func() { p.stop(time.Second) })
-	if err := p.healthyWithin(t.Context(), 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, p.healthyWithin(t.Context(), 10*time.Second))
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { c.watch(ctx, p, w); close(done) }()
 	t.Cleanup(func() { stop(); <-done })
 	return p, func(how string, is bool) {
 		file := filepath.Join(dir, how)
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
 		if !is {
-			if err := os.Remove(file); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, os.Remove(file))
 		}
 	}, log
 }
@@ -102,110 +95,96 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-func eventually(t *testing.T, what string, f func() error) {
+// await waits until the log contains a text n times.
+func (l *lines) await(t *testing.T, n int, text string) {
 	t.Helper()
-	late := time.Now().Add(20 * time.Second)
-	for err := f(); err != nil; err = f() {
-		if time.Now().After(late) {
-			t.Fatalf("%s: %v", what, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", l)
 		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// says waits until the log has said it n times.
-func (l *lines) says(t *testing.T, n int, what string) {
-	t.Helper()
-	eventually(t, "the log says "+what, func() error {
-		if got := strings.Count(l.String(), what); got < n {
-			return fmt.Errorf("%d times of %d:\n%s", got, n, l)
-		}
-		return nil
+	})
+	require.Eventually(t, fmt.Sprintf("%d log lines with %q", n, text), 20*time.Second, func() bool {
+		return strings.Count(l.String(), text) >= n
 	})
 }
 
 func crash(t *testing.T, p *process) {
 	t.Helper()
-	if err := p.now().cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, p.current().cmd.Process.Kill())
 }
 
-// TestWatchGoesOn: a sidecar that ends at once for as long as its store is
-// away is up again when that is back, and not tried all the time.
-func TestWatchGoesOn(t *testing.T) {
-	p, set, log := watched(t, pauses{time.Millisecond, 8 * time.Millisecond, time.Minute, 10 * time.Second})
-	set("storeless", true)
+// TestWatchBacksOffAndDoesNotGiveUp: a sidecar that exits at once while its store
+// is unavailable is restarted with growing pauses, and is up when the store is.
+func TestWatchBacksOffAndDoesNotGiveUp(t *testing.T) {
+	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: 8 * time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
+	set("no-store", true)
 	crash(t, p)
-	log.says(t, 10, "daprd one ended before it was up: Failed to init component statestore: connection refused")
+	log.await(t, 10, "daprd one ended before it was up: Failed to init component statestore: connection refused")
 	for _, pause := range []string{"1ms", "2ms", "4ms"} {
 		if strings.Count(log.String(), `"again_in":"`+pause) != 1 {
-			t.Errorf("not one pause of %s:\n%s", pause, log)
+			t.Errorf("want one pause of %s in the log:\n%s", pause, log)
 		}
 	}
-	set("storeless", false)
-	log.says(t, 1, "started again")
-	eventually(t, "it is up", func() error {
-		if !answers(t.Context(), p.health) {
-			return errors.New("it does not answer")
-		}
-		return nil
-	})
+	set("no-store", false)
+	log.await(t, 1, "restarted")
+	require.Eventually(t, "the process to be up", 20*time.Second, func() bool { return responds(t.Context(), p.health) })
 }
 
-// TestWatchForgets: one that has been up for long is started again soon.
-func TestWatchForgets(t *testing.T) {
-	p, _, log := watched(t, pauses{time.Millisecond, time.Hour, 0, 10 * time.Second})
+// TestWatchResetsThePause: a process that has been up for long is restarted soon.
+func TestWatchResetsThePause(t *testing.T) {
+	p, _, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Hour, resetAfter: 0, startTimeout: 10 * time.Second})
 	for n := range 5 {
 		crash(t, p)
-		log.says(t, n+1, "started again")
+		log.await(t, n+1, "restarted")
 	}
 	if strings.Count(log.String(), `"again_in":"1ms"`) != 5 {
-		t.Errorf("pauses:\n%s", log)
+		t.Errorf("want five pauses of 1ms in the log:\n%s", log)
 	}
 }
 
-// TestWatchEndsWhatHangs: one that does not come up is ended and started anew.
-func TestWatchEndsWhatHangs(t *testing.T) {
-	p, set, log := watched(t, pauses{time.Millisecond, time.Millisecond, time.Minute, 500 * time.Millisecond})
+// TestWatchKillsAHangingProcess: a process that does not come up is killed and
+// restarted.
+func TestWatchKillsAHangingProcess(t *testing.T) {
+	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 500 * time.Millisecond})
 	set("hanging", true)
 	crash(t, p)
-	log.says(t, 1, "daprd one is not healthy: it said nothing (not within 500ms)")
+	log.await(t, 1, "daprd one is not healthy: it wrote no log (not within 500ms)")
 	set("hanging", false)
-	log.says(t, 1, "started again")
+	log.await(t, 1, "restarted")
 }
 
-// TestWatchLeavesAlone: what was meant to end stays so.
-func TestWatchLeavesAlone(t *testing.T) {
-	p, _, log := watched(t, pauses{time.Millisecond, time.Millisecond, time.Minute, 10 * time.Second})
+// TestWatchDoesNotRestartAfterKill: a requested exit is final.
+func TestWatchDoesNotRestartAfterKill(t *testing.T) {
+	p, _, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
 	p.kill()
-	time.Sleep(300 * time.Millisecond) // the watch looks every 100 ms
-	if answers(t.Context(), p.health) || log.String() != "" {
-		t.Errorf("it runs:\n%s", log)
+	time.Sleep(300 * time.Millisecond) // watch checks every 100 ms
+	if responds(t.Context(), p.health) || log.String() != "" {
+		t.Errorf("the killed process runs again, or was logged:\n%s", log)
 	}
 }
 
-// TestMisreadFile: daprd says that it cannot use a file, and goes on without.
-func TestMisreadFile(t *testing.T) {
-	p, set, log := watched(t, pauses{time.Millisecond, time.Millisecond, time.Minute, 10 * time.Second})
+// TestUnusableFileIsAnError: daprd only logs that it cannot use a file, and
+// continues without it.
+func TestUnusableFileIsAnError(t *testing.T) {
+	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
 	set("misread", true)
 	crash(t, p)
-	log.says(t, 2, `daprd one: Could not read resiliency policy ordersaga: invalid duration \"payment\", 10 parsecs`)
+	log.await(t, 2, `daprd one: Could not read resiliency policy ordersaga: invalid duration \"payment\", 10 parsecs`)
 	set("misread", false)
-	log.says(t, 1, "started again")
+	log.await(t, 1, "restarted")
 }
 
-// TestEnded: a sidecar that answers and then ends says why.
-func TestEnded(t *testing.T) {
-	p, set, log := watched(t, pauses{time.Hour, time.Hour, time.Minute, 10 * time.Second})
+// TestUnexpectedExit: a sidecar that exits after it was up reports why.
+func TestUnexpectedExit(t *testing.T) {
+	p, set, log := watchFake(t, restartPolicy{minPause: time.Hour, maxPause: time.Hour, resetAfter: time.Minute, startTimeout: 10 * time.Second})
 	c := &Cluster{procs: []*process{p}}
-	if err := c.Ended(0); err != nil {
-		t.Error(err)
+	if err := c.UnexpectedExit(0); err != nil {
+		t.Errorf("UnexpectedExit of a running process = %v, want nil", err)
 	}
-	set("storeless", true)
+	set("no-store", true)
 	crash(t, p)
-	log.says(t, 1, "is not up")
-	if err := c.Ended(time.Second); err == nil || !strings.Contains(err.Error(), "daprd one ended: ") {
-		t.Error(err)
+	log.await(t, 1, "is not up")
+	if err := c.UnexpectedExit(time.Second); err == nil || !strings.Contains(err.Error(), "daprd one ended: ") {
+		t.Errorf("UnexpectedExit = %v, want the reason", err)
 	}
 }

@@ -102,7 +102,7 @@ func explained(err error, c *daprlocal.Cluster, opened <-chan struct{}) error {
 	if _, incompatible := errors.AsType[*dapr.IncompatibleSidecarError](err); incompatible {
 		return fmt.Errorf("%w (%s; another can be named by ORDERSAGA_DAPR_BIN)", err, c.Daprd())
 	}
-	if why := c.Ended(2 * time.Second); why != nil {
+	if why := c.UnexpectedExit(2 * time.Second); why != nil {
 		return why
 	}
 	return err

@@ -41,7 +41,7 @@ func TestIDOfACorruptInstanceCanBeUsed(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(out)) != "1" {
 		t.Fatalf("redis-cli: %v %s", err, out)
 	}
-	require.NoError(t, c.Again(t.Context(), "daprd one"))
+	require.NoError(t, c.Restart(t.Context(), "daprd one"))
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -78,7 +78,7 @@ func TestReadinessWithoutAScheduler(t *testing.T) {
 		}
 		return nil
 	})
-	require.NoError(t, c.Again(t.Context(), daprlocal.Scheduler))
+	require.NoError(t, c.Restart(t.Context(), daprlocal.Scheduler))
 	testkit.Within(t, 2*time.Minute, "it is ready again", e.Ready) // etcd waits until the killed scheduler's lease expires
 }
 

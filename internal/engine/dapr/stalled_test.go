@@ -99,7 +99,7 @@ func TestStalledSaga(t *testing.T) {
 		t.Errorf("Purge of a stalled saga = %v, want ErrNotCompleted", err)
 	}
 	stop()
-	c.Quit("daprd small")
+	c.Shutdown("daprd small")
 
 	large, stop := run("large", dapr.MaxBodySize)
 	defer stop()

@@ -6,13 +6,15 @@ import (
 	"testing"
 )
 
-// TestProbe: what answers elsewhere is not the process that is looked at.
-func TestProbe(t *testing.T) {
+// TestHealthCheckDoesNotFollowRedirects: a response from another address is not
+// one of the process.
+func TestHealthCheckDoesNotFollowRedirects(t *testing.T) {
+	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer up.Close()
 	away := httptest.NewServer(http.RedirectHandler(up.URL, http.StatusFound))
 	defer away.Close()
-	if !answers(t.Context(), up.URL) || answers(t.Context(), away.URL) {
+	if !responds(t.Context(), up.URL) || responds(t.Context(), away.URL) {
 		t.Error("a redirect is taken for an answer, or an answer for none")
 	}
 }

@@ -7,32 +7,35 @@ import (
 	"path/filepath"
 )
 
-// Binaries are the paths of Dapr's programs.
+// Binaries has the absolute paths of Dapr's programs.
 type Binaries struct{ Daprd, Placement, Scheduler string }
 
-// MissingError says how to get what is not there.
+// MissingError means that one of Dapr's programs was not found. Its text names the
+// command that installs it.
 type MissingError struct {
-	Name string
-	Dir  string // where the environment says it is; "" if that says nothing
+	Name string // of the program
+	Dir  string // value of ORDERSAGA_DAPR_BIN, or ""
 }
 
+// Error implements error.
 func (e *MissingError) Error() string {
 	if e.Dir != "" {
 		return binEnv + " is " + e.Dir + ", and there is no program " + e.Name + " in it"
 	}
 	why := "Dapr's " + e.Name + " is not here: `make dapr` builds it into bin/"
-	if e.Name != Sentry { // which that leaves out
+	if e.Name != Sentry { // `dapr init --slim` does not install it
 		why += ", or install Dapr and run `dapr init --slim`"
 	}
 	return why
 }
 
-// binEnv names the one folder to look in.
+// binEnv is the variable with the only folder to look in.
 const binEnv = "ORDERSAGA_DAPR_BIN"
 
-// Find looks for the programs in ORDERSAGA_DAPR_BIN and, without that, where
-// `dapr init --slim` puts them, in bin/, and on the PATH. They come from the
-// first place that has all three: they should be of one version.
+// Find returns Dapr's programs. It looks in the folder ORDERSAGA_DAPR_BIN only, if
+// that is set; otherwise where `dapr init --slim` installs them, in bin/, and on
+// the PATH. All three come from the first place that has all of them, so that
+// they have the same version. The error is a *MissingError.
 func Find() (b Binaries, err error) {
 	for _, dir := range dirs() {
 		if b, err = findIn(dir); err == nil {
@@ -47,27 +50,30 @@ func findIn(dir string) (b Binaries, err error) {
 		name string
 		to   *string
 	}{{"daprd", &b.Daprd}, {Placement, &b.Placement}, {Scheduler, &b.Scheduler}} {
-		if *p.to, err = look(dir, p.name); err != nil {
+		*p.to, err = lookIn(dir, p.name)
+		if err != nil {
 			return b, err
 		}
 	}
 	return b, nil
 }
 
-// FindOne looks for one of Dapr's programs.
+// FindOne returns the absolute path of one of Dapr's programs. It looks in the same
+// places as Find. The error is a *MissingError.
 func FindOne(name string) (at string, err error) {
 	for _, dir := range dirs() {
-		if at, err = look(dir, name); err == nil {
+		at, err = lookIn(dir, name)
+		if err == nil {
 			return at, nil
 		}
 	}
 	return "", err
 }
 
-// dirs are where to look; "" is the PATH.
+// dirs returns the folders to look in; "" is the PATH.
 func dirs() (dirs []string) {
 	if d := os.Getenv(binEnv); d != "" {
-		return []string{d} // others may be of another version than the one that was asked for
+		return []string{d} // other folders may have another version
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		dirs = append(dirs, filepath.Join(home, ".dapr", "bin"))
@@ -75,12 +81,13 @@ func dirs() (dirs []string) {
 	return append(dirs, "bin", "")
 }
 
-func look(dir, name string) (string, error) {
+func lookIn(dir, name string) (string, error) {
 	at, err := exec.LookPath(filepath.Join(dir, name))
 	if err != nil {
-		return "", &MissingError{name, os.Getenv(binEnv)}
+		return "", &MissingError{Name: name, Dir: os.Getenv(binEnv)}
 	}
-	if at, err = filepath.Abs(at); err != nil {
+	at, err = filepath.Abs(at)
+	if err != nil {
 		return "", fmt.Errorf("find %s: %w", name, err)
 	}
 	return at, nil

@@ -12,15 +12,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// kinds are those of https://docs.dapr.io/reference/resource-specs/ that a
-// sidecar reads.
+// kinds lists the resource kinds that a sidecar reads
+// (https://docs.dapr.io/reference/resource-specs/).
 var kinds = []string{"Component", "Configuration", "HTTPEndpoint", "MCPServer", "Resiliency", "Subscription", "WorkflowAccessPolicy"}
 
-// versions of Dapr's kinds.
+// versions lists the API versions of Dapr's kinds.
 var versions = []string{"v1alpha1", "v2alpha1"}
 
-// resource is what is checked of a file. What is wrong with the rest of it
-// daprd says.
+// resource has the checked part of a file. daprd reports faults of the rest.
 type resource struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string `yaml:"kind"`
@@ -30,7 +29,7 @@ type resource struct {
 	Spec yaml.Node `yaml:"spec"`
 }
 
-type component struct {
+type componentSpec struct {
 	Type     string `yaml:"type"`
 	Metadata []struct {
 		Name   string `yaml:"name"`
@@ -39,9 +38,9 @@ type component struct {
 	} `yaml:"metadata"`
 }
 
-// keepsWorkflows is for a state store: it can be one that keeps them and not be
-// told to.
-func (c component) keepsWorkflows() bool {
+// keepsWorkflows reports whether a state store is configured to keep workflows. It
+// may be able to without being configured to.
+func (c componentSpec) keepsWorkflows() bool {
 	for _, m := range c.Metadata {
 		if on, err := strconv.ParseBool(m.Value); strings.EqualFold(m.Name, "actorStateStore") && err == nil && on {
 			return true
@@ -72,13 +71,13 @@ type policies struct {
 	CircuitBreaker string `yaml:"circuitBreaker"`
 }
 
-// check finds in folders of resources what daprd passes over without a word: a
-// kind or version that it does not know, a target that wants a policy or is a
-// component that is not there, a subscription to a pub/sub that is not there. Folders that
-// are a whole have a state store that keeps workflows, too. The file whose store
-// does with an envRef in it is hidden from programs without the sidecars'
-// environment.
-func check(folders []string, whole bool) (hidden string, err error) {
+// checkResources returns an error for what daprd ignores silently in folders of
+// resources: an unknown kind or version, a resiliency target with a missing policy
+// or component, a subscription to a missing pub/sub. If the folders are whole, that
+// is, all that the sidecar reads, they must also have a state store that keeps
+// workflows. hidden is the file of that store if it contains an envRef: programs
+// without the sidecars' environment cannot read it.
+func checkResources(folders []string, whole bool) (hidden string, err error) {
 	c := checker{known: map[string]bool{}}
 	for _, folder := range folders {
 		files, _ := filepath.Glob(filepath.Join(folder, "*.y*ml")) // its only error is a bad pattern
@@ -94,11 +93,12 @@ func check(folders []string, whole bool) (hidden string, err error) {
 			continue
 		}
 		if !c.known[u.what] && !strings.Contains(u.what, " DaprBuiltIn") {
-			faults = append(faults, fmt.Sprintf("Dapr resources in %s: %s wants the %s, which is not there", u.file, u.by, u.what))
+			faults = append(faults, fmt.Sprintf("Dapr resources in %s: %s needs the %s, which does not exist", u.file, u.by, u.what))
 		}
 	}
 	if whole && !c.keepsWorkflows {
-		faults = append(faults, fmt.Sprintf("Dapr resources in %s: no state store has the metadata actorStateStore: \"true\", so that none keeps workflows", strings.Join(folders, ", ")))
+		faults = append(faults, fmt.Sprintf("Dapr resources in %s: no state store has the metadata actorStateStore: \"true\", "+
+			"so none keeps workflows", strings.Join(folders, ", ")))
 	}
 	if len(faults) > 0 {
 		return "", errors.New(slices.Min(faults))
@@ -106,15 +106,16 @@ func check(folders []string, whole bool) (hidden string, err error) {
 	return c.hidden, nil
 }
 
-// checker has the resiliency policies and components of all files, each with its
-// kind before its name, and the uses of them.
+// checker collects the resiliency policies and components of all files, and the
+// references to them.
 type checker struct {
-	known          map[string]bool
+	known          map[string]bool // policies and components, as "kind name"
 	used           []use
-	keepsWorkflows bool
-	hidden         string
+	keepsWorkflows bool   // one of the state stores does
+	hidden         string // see checkResources
 }
 
+// use is a reference to a policy or component.
 type use struct{ what, by, file string }
 
 func (c *checker) file(file string) error {
@@ -122,10 +123,10 @@ func (c *checker) file(file string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }() // only read
+	defer func() { _ = f.Close() }() // read only
 	for d := yaml.NewDecoder(f); ; {
 		var r resource
-		if d.Decode(&r) != nil { // it has ended; or daprd says what is wrong
+		if d.Decode(&r) != nil { // the end of the file, or a fault that daprd reports
 			return nil
 		}
 		if strings.HasPrefix(r.APIVersion, "dapr.io/") && !slices.Contains(kinds, r.Kind) {
@@ -147,7 +148,7 @@ func (c *checker) file(file string) error {
 
 func (c *checker) component(file string, r resource) {
 	c.known["component "+r.Metadata.Name] = true
-	var spec component
+	var spec componentSpec
 	if r.Spec.Decode(&spec) == nil && strings.HasPrefix(spec.Type, "state.") && spec.keepsWorkflows() {
 		c.keepsWorkflows = true
 		for _, m := range spec.Metadata {
@@ -163,26 +164,32 @@ func (c *checker) subscription(file string, r resource) {
 		PubSub string `yaml:"pubsubname"`
 	}
 	if r.Spec.Decode(&spec) == nil {
-		c.used = append(c.used, use{"component " + spec.PubSub, "subscription " + r.Metadata.Name, file})
+		c.used = append(c.used, use{what: "component " + spec.PubSub, by: "subscription " + r.Metadata.Name, file: file})
 	}
 }
 
 func (c *checker) resiliency(file string, r resource) {
 	var spec resiliency
-	if r.Spec.Decode(&spec) != nil { // daprd says what is wrong
+	if r.Spec.Decode(&spec) != nil { // daprd reports the fault
 		return
 	}
-	for kind, names := range map[string]map[string]any{"timeout": spec.Policies.Timeouts, "retry": spec.Policies.Retries, "circuit breaker": spec.Policies.CircuitBreakers} {
-		for name := range names {
+	know := func(kind string, policies map[string]any) {
+		for name := range policies {
 			c.known[kind+" "+name] = true
 		}
 	}
-	uses := func(target string, p policies) {
-		for kind, name := range map[string]string{"timeout": p.Timeout, "retry": p.Retry, "circuit breaker": p.CircuitBreaker} {
-			if name != "" {
-				c.used = append(c.used, use{kind + " " + name, target, file})
-			}
+	know("timeout", spec.Policies.Timeouts)
+	know("retry", spec.Policies.Retries)
+	know("circuit breaker", spec.Policies.CircuitBreakers)
+	reference := func(what, name, target string) {
+		if name != "" {
+			c.used = append(c.used, use{what: what + " " + name, by: target, file: file})
 		}
+	}
+	uses := func(target string, p policies) {
+		reference("timeout", p.Timeout, target)
+		reference("retry", p.Retry, target)
+		reference("circuit breaker", p.CircuitBreaker, target)
 	}
 	for name, p := range spec.Targets.Apps {
 		uses("app "+name, p)
@@ -191,7 +198,7 @@ func (c *checker) resiliency(file string, r resource) {
 		uses("actor "+name, p)
 	}
 	for name, p := range spec.Targets.Components {
-		c.used = append(c.used, use{"component " + name, "a resiliency target", file})
+		reference("component", name, "a resiliency target")
 		uses("component "+name, p.Outbound)
 		uses("component "+name, p.Inbound)
 	}
