@@ -239,7 +239,7 @@ func TestDaprBadInput(t *testing.T) {
 		}, want: "error loading configuration"},
 		"unknown policy": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "timeout: store\n", "timeout: shop\n")
-		}, want: "resiliency.yaml: component statestore wants the timeout shop"},
+		}, want: "resiliency.yaml: component statestore needs the timeout shop"},
 		"unknown kind": {edit: func(text string) string {
 			return strings.ReplaceAll(text, "kind: Resiliency", "kind: Resilience")
 		}, want: `resiliency.yaml: kind "Resilience" is none of`},
