@@ -184,25 +184,6 @@ func (s *server) getSaga(ctx context.Context, in *readInput) (*tagged[Saga], err
 	return answer(ctx, s, in.Known, one)
 }
 
-// saga reads an order, its saga and its reservation.
-func (s *server) saga(ctx context.Context, id string) (Saga, error) {
-	rec, err := s.Orders.Get(ctx, id)
-	if err != nil {
-		return Saga{}, err
-	}
-	state, err := s.stateOf(ctx, rec)
-	if err != nil {
-		return Saga{}, err
-	}
-	reservation, err := s.Orders.GetReservation(ctx, id)
-	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
-		return Saga{}, err
-	}
-	one := state.response()
-	one.Hold, one.Engine = reservation.State, s.Engine
-	return one, nil
-}
-
 func (s *server) getHistory(ctx context.Context, in *readInput) (*tagged[History], error) {
 	events, err := s.Sagas.History(ctx, in.ID)
 	if err != nil {

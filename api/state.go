@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -70,4 +72,40 @@ func (s *server) statesOf(ctx context.Context, records []orderstore.Record) ([]s
 func (s *server) instance(ctx context.Context, rec orderstore.Record) (engine.Instance, error) {
 	inst, err := s.Sagas.Get(ctx, rec.OrderID)
 	return reconcile.Found(rec, inst, err)
+}
+
+// saga reads an order, its saga and its reservation, all three at the same time. Of
+// several errors it returns the one of the order, then the one of the engine.
+func (s *server) saga(ctx context.Context, id string) (Saga, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		rec                                 orderstore.Record
+		inst                                engine.Instance
+		reservation                         orderstore.Reservation
+		orderErr, engineErr, reservationErr error
+		reads                               sync.WaitGroup
+	)
+	reads.Go(func() {
+		rec, orderErr = s.Orders.Get(ctx, id)
+		if orderErr != nil {
+			cancel() // without the order the other two are not needed
+		}
+	})
+	reads.Go(func() { inst, engineErr = s.Sagas.Get(ctx, id) })
+	reads.Go(func() { reservation, reservationErr = s.Orders.GetReservation(ctx, id) })
+	reads.Wait()
+	if orderErr != nil {
+		return Saga{}, orderErr
+	}
+	inst, engineErr = reconcile.Found(rec, inst, engineErr)
+	if engineErr != nil {
+		return Saga{}, engineErr
+	}
+	if reservationErr != nil && !errors.Is(reservationErr, orderstore.ErrNotFound) {
+		return Saga{}, reservationErr
+	}
+	one := newState(rec, inst).response()
+	one.Hold, one.Engine = reservation.State, s.Engine
+	return one, nil
 }
