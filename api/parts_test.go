@@ -42,9 +42,13 @@ func behindConsole(t *testing.T, letters api.DeadLetters) client {
 	t.Helper()
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"FEW": 3})
-	server := httptest.NewServer(console.New(api.New(api.Options{
+	handler := api.New(api.Options{
 		Orders: aws.Store, Fleet: aws.Fleet, Sagas: noStats{}, DeadLetters: letters, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
-	}), nil))
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/", console.New(handler, nil))
+	mux.Handle("/v1/", handler)
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return newClient(t, testkit.System{AWS: aws, API: server.URL})
 }

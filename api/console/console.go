@@ -31,8 +31,9 @@ import (
 //go:embed pages assets
 var files embed.FS
 
-// New puts the console in front of the API: / and what is below /console.
-// issuer is nil where nobody has to sign in.
+// New returns the console's pages, which call the API in this process. Mount it at the
+// paths that Serves reports. issuer is nil without authentication; with one, apply
+// auth.UseSession to every request, also to those for the API.
 func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	c := console{apiHandler, issuer}
 	assets, err := fs.Sub(files, "assets")
@@ -66,16 +67,13 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Get("/console", toOverview)
 	r.Get("/console/", toOverview)
 	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if issuer != nil {
-			auth.UseSession(req)
-		}
-		if req.URL.Path == "/" || req.URL.Path == "/console" || strings.HasPrefix(req.URL.Path, "/console/") {
-			r.ServeHTTP(w, req)
-		} else {
-			apiHandler.ServeHTTP(w, req)
-		}
-	})
+	return r
+}
+
+// Serves reports whether a path is one of the console's: / and those below /console. All
+// others are the API's.
+func Serves(path string) bool {
+	return path == "/" || path == "/console" || strings.HasPrefix(path, "/console/")
 }
 
 func toOverview(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }

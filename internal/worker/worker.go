@@ -475,7 +475,11 @@ func (w *Worker) api(starter intake.Starter, later errands, asked *reconcile.OnD
 	if w.Auth != nil {
 		options.Auth = w.Auth
 	}
-	handler := console.New(api.New(options), w.Auth)
+	apiHandler := api.New(options)
+	handler := routes(apiHandler, console.New(apiHandler, w.Auth))
+	if w.Auth != nil {
+		handler = withSession(handler)
+	}
 	if at, ok := w.Listener.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() && w.Auth == nil {
 		return api.OnLoopback(w.PublicURL, handler)
 	}
