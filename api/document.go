@@ -94,6 +94,7 @@ func examples() map[string]given {
 		Recent: Recent{
 			Since: at.Add(-fleet.RecentTime), Started: 40, Ended: map[order.Status]int{order.StatusCompleted: 35},
 			P50: 0.24, P99: 1.9, Starts: []float64{0.6, 1}, Ends: []float64{0.4, 1},
+			EndsByStatus: map[order.Status][]float64{order.StatusCompleted: {0.4, 1}}, Latency: []LatencyBucket{{UpTo: 0.5, Count: 30}, {UpTo: 2, Count: 5}},
 		},
 	}
 	letter := deadletter.Letter{ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at, Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`}

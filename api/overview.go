@@ -59,6 +59,9 @@ type Recent struct {
 	P99     float64              `json:"p99Seconds"`
 	Starts  []float64            `json:"startedPerSecond" doc:"Sagas that began, per second, in each five seconds since then, oldest first. The last five to ten seconds, of which not all workers have told yet, are not among them."`
 	Ends    []float64            `json:"endedPerSecond" doc:"Orders that ended, likewise."`
+
+	EndsByStatus map[order.Status][]float64 `json:"endedPerSecondByStatus" doc:"endedPerSecond for each status in which an order ended."`
+	Latency      []LatencyBucket            `json:"latency" nullable:"false" doc:"Histogram of the times of which p50Seconds is the median: from acceptance to the end of the saga."`
 }
 
 const (
@@ -193,7 +196,7 @@ func recent(workers []fleet.Worker, now time.Time) Recent {
 	const told = int(fleet.RecentTime/fleet.HeartbeatInterval) - 2 // the last two spans may yet grow
 	r := Recent{
 		Since: now.Add(-fleet.RecentTime).Truncate(fleet.HeartbeatInterval).Add(fleet.HeartbeatInterval), Ended: map[order.Status]int{},
-		Starts: make([]float64, told), Ends: make([]float64, told),
+		Starts: make([]float64, told), Ends: make([]float64, told), EndsByStatus: map[order.Status][]float64{},
 	}
 	took := hdrhistogram.New(1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)
 	for _, w := range workers {
@@ -203,8 +206,15 @@ func recent(workers []fleet.Worker, now time.Time) Recent {
 				continue
 			}
 			before := ended
+			at := int((s.At - r.Since.Unix()) / int64(fleet.HeartbeatInterval.Seconds()))
 			for st, n := range s.Ended {
 				ended += n
+				if r.EndsByStatus[st] == nil {
+					r.EndsByStatus[st] = make([]float64, told)
+				}
+				if at < told {
+					r.EndsByStatus[st][at] += float64(n) / fleet.HeartbeatInterval.Seconds()
+				}
 				r.Ended[st] += n
 				if st != order.StatusCompleted && st != order.StatusRejected { // nothing was held then
 					r.Undone += n
@@ -212,7 +222,7 @@ func recent(workers []fleet.Worker, now time.Time) Recent {
 			}
 			r.Started += s.Started
 			r.Refunds += s.Refunded
-			if at := int((s.At - r.Since.Unix()) / int64(fleet.HeartbeatInterval.Seconds())); at < told {
+			if at < told {
 				r.Starts[at] += float64(s.Started) / fleet.HeartbeatInterval.Seconds()
 				r.Ends[at] += float64(ended-before) / fleet.HeartbeatInterval.Seconds()
 			}
@@ -222,5 +232,6 @@ func recent(workers []fleet.Worker, now time.Time) Recent {
 		}
 	}
 	r.P50, r.P99 = float64(took.ValueAtQuantile(50))/1000, float64(took.ValueAtQuantile(99))/1000
+	r.Latency = latencyBuckets(took)
 	return r
 }

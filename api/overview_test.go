@@ -49,6 +49,12 @@ func TestRecent(t *testing.T) {
 		t.Errorf("p50 %g s, p99 %g s", r.P50, r.P99)
 	}
 	last := len(r.Starts) - 1
+	if failed := r.EndsByStatus[order.StatusFailed]; len(failed) != last+1 || failed[last] != 0.4 || r.EndsByStatus[order.StatusCompleted][0] != 1 {
+		t.Errorf("ends by status %v, want 0.4 FAILED a second at the end, 1 COMPLETED at the start", r.EndsByStatus)
+	}
+	if n := len(r.Latency); n != 9 || r.Latency[0] != (LatencyBucket{UpTo: 0.1, Count: 3}) || r.Latency[n-1] != (LatencyBucket{UpTo: 60, Count: 1}) || r.Latency[1].Count != 0 {
+		t.Errorf("latency %v, want 3 orders up to 0.1 s and 1 up to 60 s", r.Latency)
+	}
 	if last != 57 || r.Starts[0] != 2 || r.Ends[0] != 1 || r.Starts[last] != 3 || r.Ends[last] != 1 || r.Starts[1] != 0 {
 		t.Errorf("starts %v\nends %v", r.Starts, r.Ends)
 	}

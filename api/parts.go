@@ -66,7 +66,10 @@ func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx conte
 func unread() Overview {
 	return Overview{
 		Live: map[order.Status]int{}, Ended: map[order.Status]Count{}, Queues: []Queue{}, Workers: []Worker{}, Low: []Level{},
-		Recent:  Recent{Ended: map[order.Status]int{}, Starts: []float64{}, Ends: []float64{}},
+		Recent: Recent{
+			Ended: map[order.Status]int{}, Starts: []float64{}, Ends: []float64{},
+			EndsByStatus: map[order.Status][]float64{}, Latency: []LatencyBucket{},
+		},
 		Unknown: []string{},
 	}
 }

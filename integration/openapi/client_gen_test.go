@@ -266,6 +266,19 @@ type History struct {
 	Events []Event `json:"events"`
 }
 
+// LatencyBucket defines model for LatencyBucket.
+type LatencyBucket struct {
+	// Count Orders that took no longer than this and longer than the bucket before.
+	//
+	// Examples: 12
+	Count int64 `json:"count"`
+
+	// UpToSeconds Upper bound, included.
+	//
+	// Examples: 0.05
+	UpToSeconds float64 `json:"upToSeconds"`
+}
+
 // Letter defines model for Letter.
 type Letter struct {
 	Body string `json:"body"`
@@ -306,7 +319,7 @@ type LevelsOutputBody struct {
 
 // Line defines model for Line.
 type Line struct {
-	// Quantity Pieces.
+	// Quantity Units.
 	//
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
@@ -359,7 +372,7 @@ type Order struct {
 	// CustomerId Examples: c-7
 	CustomerId string `json:"customerId"`
 
-	// Discount What is taken off, in minor units; at most the sum of the others.
+	// Discount Discount, in minor units; at most the sum of the lines, shipping and tax.
 	//
 	// Examples: 0
 	Discount *int64 `json:"discount,omitempty"`
@@ -380,7 +393,7 @@ type Order struct {
 	PlacedAt *time.Time `json:"placedAt,omitempty"`
 	ShipTo   *Address   `json:"shipTo,omitempty"`
 
-	// Shipping What the customer pays for shipping, in minor units.
+	// Shipping Price of shipping, in minor units.
 	//
 	// Examples: 490
 	Shipping *int64 `json:"shipping,omitempty"`
@@ -388,12 +401,12 @@ type Order struct {
 	// SpecVersion Version of this event; 1 when absent.
 	SpecVersion *OrderSpecVersion `json:"specVersion,omitempty"`
 
-	// Tax Tax that the prices do not include, in minor units.
+	// Tax Tax that is not included in the prices, in minor units.
 	//
 	// Examples: 0
 	Tax *int64 `json:"tax,omitempty"`
 
-	// Total What the customer agreed to pay, in minor units. If it is there, it must be what will be charged: the lines, plus shipping and tax, less the discount.
+	// Total Total that the customer agreed to, in minor units. If present, it must equal the lines plus shipping and tax, less the discount.
 	//
 	// Examples: 4488
 	Total *int64 `json:"total,omitempty"`
@@ -479,6 +492,12 @@ type Recent struct {
 
 	// EndedPerSecond Orders that ended, likewise.
 	EndedPerSecond *[]float64 `json:"endedPerSecond"`
+
+	// EndedPerSecondByStatus endedPerSecond for each status in which an order ended.
+	EndedPerSecondByStatus map[string]*[]float64 `json:"endedPerSecondByStatus"`
+
+	// Latency Histogram of the times of which p50Seconds is the median: from acceptance to the end of the saga.
+	Latency []LatencyBucket `json:"latency"`
 
 	// P50Seconds Median of the time from when those that ended were accepted.
 	P50Seconds float64 `json:"p50Seconds"`
