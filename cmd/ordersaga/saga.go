@@ -259,7 +259,7 @@ type sagaResolveCmd struct {
 func (c sagaResolveCmd) Run(e env) error {
 	in := api.ResolveRequest{Said: api.Said{By: c.body()["by"], Note: c.Note}, Action: saga.Action(c.Action)}
 	var s api.Saga
-	if err := c.call(e, http.MethodPost, c.path()+"/retry", in, &s); err != nil {
+	if err := c.call(e, http.MethodPost, c.path()+"/resolve", in, &s); err != nil {
 		return err
 	}
 	return c.show(e, s)
