@@ -115,6 +115,21 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestDocumentedFilesExist verifies that the documents that lead a reader to the
+// code name files that exist.
+func TestDocumentedFilesExist(t *testing.T) {
+	root := filepath.Join("..", "..")
+	file := regexp.MustCompile("`([a-z][a-zA-Z0-9_./-]*/[a-zA-Z0-9_-]+\\.(?:go|tpl|yaml|json))`")
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/extend.md", "docs/invariants.md"} {
+		found := file.FindAllStringSubmatch(read(t, filepath.Join(root, doc)), -1)
+		for _, f := range found {
+			if _, err := os.Stat(filepath.Join(root, f[1])); err != nil {
+				t.Errorf("%s names %s: %v", doc, f[1], err)
+			}
+		}
+	}
+}
+
 // markdownFiles are the Markdown files at the root and below docs.
 func markdownFiles(t *testing.T, root string) []string {
 	t.Helper()
