@@ -71,7 +71,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(b.payments.Close)
 
 	b.parts = activities.Activities{
-		Stock: b.Store, Payments: b.payments,
+		Store: b.Store, Payments: b.payments,
 		Shipments: shipment.New(b.Clients.SNS, b.Resources.ShipmentTopic, b.Resources.CustomerTopic),
 	}
 	b.registry = task.NewTaskRegistry()

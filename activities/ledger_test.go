@@ -25,7 +25,7 @@ func (b *bench) charged(c payment.Charge) {
 // order's charge only if it is over the order's total.
 func TestAnotherAmountIsNotTheOrders(t *testing.T) {
 	b := newBench(t)
-	b.parts.KeysLast = time.Nanosecond
+	b.parts.KeyTTL = time.Nanosecond
 	b.registry = task.NewTaskRegistry()
 	b.must(b.parts.Register(b.registry))
 	b.exec = task.NewTaskExecutor(b.registry)
@@ -48,7 +48,7 @@ func TestADeclineThatTheLedgerContradicts(t *testing.T) {
 	s := b.accept("o", "tok_declined")
 	b.do(workflows.ReserveStock, s)
 	b.charged(payment.Charge{OrderID: "o", Amount: 200, Currency: "EUR"})
-	b.fails(workflows.ChargePayment, s, "charge ch_charge-o stands in the provider's ledger, although the answer is: charge order o: payment declined")
+	b.fails(workflows.ChargePayment, s, "charge ch_charge-o stands in the provider's ledger, although the response is: charge order o: payment declined")
 	b.is("o", order.StatusReserved)
 	_, err := b.payments.Refund(t.Context(), payment.Entry{OrderID: "o"})
 	b.must(err)

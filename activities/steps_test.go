@@ -164,7 +164,7 @@ func TestChargeOfWhatAnOlderWorkerPassedOn(t *testing.T) {
 // a refund.
 func TestChargePaymentWhenKeysAreForgotten(t *testing.T) {
 	b := newBench(t)
-	b.parts.KeysLast = time.Nanosecond
+	b.parts.KeyTTL = time.Nanosecond
 	b.registry = task.NewTaskRegistry()
 	b.must(b.parts.Register(b.registry))
 	b.exec = task.NewTaskExecutor(b.registry)
@@ -820,7 +820,7 @@ func TestChargeOfWhatNobodyApproved(t *testing.T) {
 		meanwhile := waiting("meanwhile-" + action)
 		b.charged(payment.Charge{OrderID: meanwhile.Order.OrderID, Amount: 200, Currency: "EUR"})
 		decide(meanwhile.Order.OrderID)
-		b.fails(workflows.ChargePayment, meanwhile, "stands in the provider's ledger, although the answer is: "+want)
+		b.fails(workflows.ChargePayment, meanwhile, "stands in the provider's ledger, although the response is: "+want)
 		if failure := b.undo(workflows.RefundPayment, meanwhile, order.StatusFailed, "why"); failure != "" {
 			t.Error(failure)
 		}

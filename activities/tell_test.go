@@ -81,7 +81,12 @@ func TestCustomersGetACode(t *testing.T) {
 		if c.status == order.StatusRejected { // by the reservation, not by ReleaseStock
 			wanted.Lines, reason = []order.Line{{SKU: "none", Quantity: 1, UnitPrice: 100}}, "out of stock: none"
 		}
-		_, err := b.Store.Reserve(t.Context(), wanted, next)
+		var err error
+		if next == order.StatusAwaitingApproval {
+			_, err = b.Store.ReserveForApproval(t.Context(), wanted, 0)
+		} else {
+			_, err = b.Store.Reserve(t.Context(), wanted)
+		}
 		b.must(err)
 		if c.happens != nil {
 			c.happens(b, name)

@@ -90,7 +90,7 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 	o := order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}}
 	_, _, err := aws.Store.Accept(t.Context(), o)
 	if err == nil {
-		_, err = aws.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval, time.Hour)
+		_, err = aws.Store.ReserveForApproval(t.Context(), o, time.Hour)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestDecidedWithoutASaga(t *testing.T) {
 	b.begun = nil
 	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
 	for _, id := range []string{pending, held, waiting} {
-		if err := b.Store.SagaTerminated(t.Context(), id, "enough"); err != nil {
+		if err := b.Store.MarkTerminated(t.Context(), id, "enough"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/engine"
-	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -81,7 +80,7 @@ func TestGetSagaReadsItsThreeSourcesAtTheSameTime(t *testing.T) {
 	o := mustParse(t, newOrder("o", nil))
 	_, _, err := aws.Store.Accept(t.Context(), o)
 	if err == nil {
-		_, err = aws.Store.Reserve(t.Context(), o, order.StatusReserved)
+		_, err = aws.Store.Reserve(t.Context(), o)
 	}
 	if err != nil {
 		t.Fatalf("accept and reserve an order: %v", err)

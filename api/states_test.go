@@ -269,7 +269,12 @@ func (b bench) put(status order.Status) (id string) {
 		}
 	}
 	reserve := func(next order.Status) error {
-		_, err := b.Store.Reserve(b.t.Context(), o, next)
+		var err error
+		if next == order.StatusAwaitingApproval {
+			_, err = b.Store.ReserveForApproval(b.t.Context(), o, 0)
+		} else {
+			_, err = b.Store.Reserve(b.t.Context(), o)
+		}
 		return err
 	}
 	_, _, err := b.Store.Accept(b.t.Context(), o)

@@ -164,7 +164,7 @@ func TestTriggers(t *testing.T) {
 	})
 	wants("two sagas wait for persons", 7, 0)
 	must(t, s.Store.MarkNeedsAttention(t.Context(), "dear", "by hand")) // which does not tell its saga
-	_, err := s.Store.Reserve(t.Context(), accepted(t, s, "backoff"), order.StatusReserved)
+	_, err := s.Store.Reserve(t.Context(), accepted(t, s, "backoff"))
 	must(t, err)
 	wants("one goes on by itself", 7, 1)
 

@@ -32,9 +32,15 @@ func TestBacklog(t *testing.T) {
 			t.Errorf("%+v makes %d work, want %+v and %d", l, l.Work(), want, work)
 		}
 	}
-	reserved := func(id string, next order.Status, asleep ...time.Duration) string {
+	reserved := func(id string) string {
 		t.Helper()
-		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)), next, asleep...)
+		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)))
+		do(err)
+		return id
+	}
+	awaiting := func(id string, idleFor time.Duration) string {
+		t.Helper()
+		_, err := s.ReserveForApproval(t.Context(), accept(t, s, newOrder(id)), idleFor)
 		do(err)
 		return id
 	}
@@ -48,12 +54,12 @@ func TestBacklog(t *testing.T) {
 	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
 	accept(t, s, newOrder("pending"))
 	is(now, 1, 0, 0, 1)
-	reserved("backoff", order.StatusReserved)
+	reserved("backoff")
 	is(now, 2, 0, 0, 2)
 
-	approve := reserved("approve", order.StatusAwaitingApproval, time.Hour)
-	reject := reserved("cancel", order.StatusAwaitingApproval, 2*time.Hour)
-	reserved("unmarked", order.StatusAwaitingApproval) // by a release that knew nothing of this
+	approve := awaiting("approve", time.Hour)
+	reject := awaiting("cancel", 2*time.Hour)
+	awaiting("unmarked", 0) // by a release that knew nothing of this
 	is(now, 5, 2, 0, 3)
 	is(now.Add(time.Hour), 5, 1, 0, 4) // its wait is over
 	do(s.Decide(t.Context(), approve, orderstore.Approved, ann))
@@ -62,7 +68,7 @@ func TestBacklog(t *testing.T) {
 	is(now, 5, 0, 0, 5)
 
 	for _, id := range []string{"ship1", "ship2", "parked"} {
-		reserved(id, order.StatusReserved)
+		reserved(id)
 		do(s.MarkPaid(t.Context(), id, "ch"))
 	}
 	is(now, 8, 0, 0, 8)
@@ -81,7 +87,7 @@ func TestBacklog(t *testing.T) {
 	}
 	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck again"))
 	is(now, 8, 1, 2, 6)
-	do(s.GiveUp(t.Context(), "parked")) // and now it is undone
+	do(s.MarkAbandoned(t.Context(), "parked")) // and now it is undone
 	is(now, 8, 0, 2, 7)
 	do(s.Release(t.Context(), "parked", order.StatusFailed, "given up"))
 	is(now, 7, 0, 2, 6)

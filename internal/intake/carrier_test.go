@@ -199,7 +199,11 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 		return func(id string) error {
 			o, err := order.Parse([]byte(event(t, id)))
 			check(t, err)
-			_, err = s.Reserve(t.Context(), o, to)
+			if to == order.StatusAwaitingApproval {
+				_, err = s.ReserveForApproval(t.Context(), o, 0)
+			} else {
+				_, err = s.Reserve(t.Context(), o)
+			}
 			return err
 		}
 	}
@@ -207,11 +211,11 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 	sent := then(paid, func(id string) error { return s.MarkShipmentRequested(t.Context(), id, "shp-"+id) })
 	parked := func(id string) error { return s.MarkNeedsAttention(t.Context(), id, "x") }
 	refunding := func(id string) error { _, err := s.MarkRefunding(t.Context(), id); return err }
-	givenUp := func(id string) error { return s.GiveUp(t.Context(), id) }
+	givenUp := func(id string) error { return s.MarkAbandoned(t.Context(), id) }
 	resolved := func(id string) error {
 		return s.AddNote(t.Context(), id, orderstore.Note{Actor: "ann", Action: "resolve"})
 	}
-	sold := func(id string) error { return s.Sell(t.Context(), id, "shp-"+id, "") }
+	sold := func(id string) error { return s.Complete(t.Context(), id, "shp-"+id, "") }
 	ended := func(final order.Status) step {
 		return func(id string) error { return s.Release(t.Context(), id, final, "x") }
 	}
@@ -411,8 +415,8 @@ func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
 	check(t, err)
 	id, err := w.payments.Charge(t.Context(), payment.Charge{OrderID: "o", Amount: o.Total(), Currency: o.Currency, Token: "tok_ok"})
 	check(t, err)
-	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
-	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Sell(t.Context(), "o", "shp-o", "")))
+	_, err = w.Store.Reserve(t.Context(), o)
+	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	// It runs until the event comes.
 	check(t, w.engine.Start(t.Context(), "lingers", "o", nil))
 	handled := make(chan error, 1)
@@ -440,7 +444,7 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	check(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
 	check(t, err)
-	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+	_, err = w.Store.Reserve(t.Context(), o)
 	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
 	err = w.says(t, dispatchedBy("o", "trk"))
 	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
@@ -465,9 +469,9 @@ func TestAnswerAboutATerminatedSaga(t *testing.T) {
 		check(t, err)
 		_, _, err = w.Store.Accept(t.Context(), o)
 		check(t, err)
-		_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
+		_, err = w.Store.Reserve(t.Context(), o)
 		check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(), o.OrderID, "shp-"+o.OrderID),
-			w.Store.SagaTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID, "its saga has ended TERMINATED")))
+			w.Store.MarkTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID, "its saga has ended TERMINATED")))
 		check(t, w.says(t, a))
 		if rec := w.record(t, o.OrderID); rec.Carrier == "" || rec.Status != order.StatusNeedsAttention {
 			t.Errorf("%+v", rec)
@@ -484,8 +488,8 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	check(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
 	check(t, err)
-	_, err = w.Store.Reserve(t.Context(), o, order.StatusReserved)
-	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Sell(t.Context(), "o", "shp-o", "")))
+	_, err = w.Store.Reserve(t.Context(), o)
+	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	_, _, err = w.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
 	check(t, err)
 	for range 2 {

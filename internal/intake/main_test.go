@@ -69,7 +69,7 @@ func newWorld(t testing.TB, terms workflows.Terms) world {
 	t.Cleanup(func() { check(t, w.engine.Close()) })
 	registry := task.NewTaskRegistry()
 	check(t, activities.Activities{
-		Stock: w.Store, Payments: w.payments,
+		Store: w.Store, Payments: w.payments,
 		Shipments: shipment.New(w.Clients.SNS, w.Resources.ShipmentTopic, w.Resources.CustomerTopic),
 	}.Register(registry))
 	check(t, registry.AddWorkflowN("lingers", lingers))

@@ -220,7 +220,7 @@ func TestTerminatedIsNotBroughtBack(t *testing.T) {
 	check(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
 	check(t, err)
-	check(t, w.Store.SagaTerminated(t.Context(), "o", "enough"))
+	check(t, w.Store.MarkTerminated(t.Context(), "o", "enough"))
 	if _, created, err := w.starter.Start(t.Context(), o); err != nil || created {
 		t.Errorf("%v %v", created, err)
 	}

@@ -72,7 +72,7 @@ func (b *books) accept(id string) {
 
 func (b *books) reserve(id string) {
 	b.Helper()
-	_, err := b.Store.Reserve(b.Context(), newOrder(id), order.StatusReserved)
+	_, err := b.Store.Reserve(b.Context(), newOrder(id))
 	b.must(err)
 }
 
@@ -115,7 +115,7 @@ func (b *books) pay(id string) {
 
 func (b *books) sell(id string) {
 	b.Helper()
-	b.must(b.Store.Sell(b.Context(), id, "shp-"+id, ""))
+	b.must(b.Store.Complete(b.Context(), id, "shp-"+id, ""))
 }
 
 // edit sets one attribute of one item, as a person at the console may do.
@@ -530,7 +530,7 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 	free.Lines[0].UnitPrice = 0
 	_, _, err = b.Store.Accept(t.Context(), free)
 	b.must(err)
-	_, err = b.Store.Reserve(t.Context(), free, order.StatusReserved)
+	_, err = b.Store.Reserve(t.Context(), free)
 	b.must(err)
 	b.must(b.Store.MarkPaid(t.Context(), "free", ""))
 	b.ship("free", "shp-free", "")

@@ -136,7 +136,7 @@ func TestCompletedByHand(t *testing.T) {
 			b.must(b.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 			b.must(b.Store.MarkNeedsAttention(t.Context(), id, step+": stuck"))
 			b.must(b.Store.Resolve(t.Context(), id, step, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
-			b.must(b.Store.Sell(t.Context(), id, "shp-"+id, ""))
+			b.must(b.Store.Complete(t.Context(), id, "shp-"+id, ""))
 		}
 		b.charge("x", "charge-x", 200)
 		want := []string{"I3 one charge: order unpaid is COMPLETED with 0 charges that stand"}
@@ -177,7 +177,7 @@ func TestByHand(t *testing.T) {
 		"given up":         {decide(workflows.StepCarrier, "compensate"), []string{charge}, 1},
 		"given up without a saga": {func(b *books) {
 			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", "carrier: silent"))
-			b.must(b.Store.GiveUp(b.Context(), "x"))
+			b.must(b.Store.MarkAbandoned(b.Context(), "x"))
 		}, []string{charge}, 1},
 		"given up and not refunded": {func(b *books) {
 			decide(workflows.StepShip, "compensate")(b)

@@ -42,7 +42,7 @@ const (
 	ResumedAwaitingApproval Event = "resumed, approval pending"
 	ResumedPaid             Event = "resumed, charged"
 
-	SagaTerminated Event = "saga terminated"
+	MarkTerminated Event = "saga terminated"
 	SagaRestarted  Event = "saga restarted"
 	CustomerErased Event = "customer erased"
 )
@@ -126,7 +126,7 @@ var transitions = []Transition{
 	{Event: ResumedAwaitingApproval, From: []Status{StatusNeedsAttention}, To: StatusAwaitingApproval, Also: "not abandoned"},
 	{Event: ResumedPaid, From: []Status{StatusNeedsAttention}, To: StatusPaid, Also: "not abandoned"},
 
-	{Event: SagaTerminated, From: OpenStatuses()},
+	{Event: MarkTerminated, From: OpenStatuses()},
 	{Event: SagaRestarted, From: Statuses()},
 	{Event: CustomerErased, From: TerminalStatuses()},
 }

@@ -51,13 +51,13 @@ func BenchmarkSteps(b *testing.B) {
 				if _, _, err := a.Store.Accept(ctx, o); err != nil {
 					return err
 				}
-				if res, err := a.Store.Reserve(ctx, o, order.StatusReserved); err != nil || !res.Held {
+				if res, err := a.Store.Reserve(ctx, o); err != nil || !res.Held {
 					return fmt.Errorf("%+v: %w", res, err)
 				}
 				if err := a.Store.MarkPaid(ctx, id, "ch"); err != nil {
 					return err
 				}
-				return a.Store.Sell(ctx, id, "shp", "", o.Demand()...)
+				return a.Store.CompleteHolding(ctx, id, "shp", "", o.Demand())
 			})
 		})
 	}

@@ -72,7 +72,7 @@ func TestListsMissNothingThatChanges(t *testing.T) {
 						id := all[rand.IntN(orders/writers)*writers+w]
 						err := a.Store.MarkNeedsAttention(ctx, id, "x")
 						if err == nil {
-							err = a.Store.Unpark(ctx, id, open[rand.IntN(3)])
+							err = a.Store.ResumeFromAttention(ctx, id, open[rand.IntN(3)])
 						}
 						if err != nil && ctx.Err() == nil {
 							t.Errorf("change %s: %v", id, err)

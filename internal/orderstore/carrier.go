@@ -42,7 +42,7 @@ type CarrierAnswer struct {
 // Whether the answer fits what has become of the order is for the caller to
 // see, who has it in the record. Keeping an answer again changes nothing.
 //
-// It and Sell exclude each other: a refusal comes before the order is COMPLETED,
+// It and Complete exclude each other: a refusal comes before the order is COMPLETED,
 // and keeps it from being, or after. One that comes after, and is the first
 // word of the carrier, reopens the order: it is PAID again, what it bought is
 // held again, and reopened is true. Its saga, which has ended or is about to,

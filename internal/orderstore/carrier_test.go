@@ -31,7 +31,7 @@ func dispatch(id, tracking string) orderstore.CarrierAnswer {
 func requested(t *testing.T, s *orderstore.Store, id string) order.Order {
 	t.Helper()
 	o := accept(t, s, newOrder(id))
-	_, err := s.Reserve(t.Context(), o, order.StatusReserved)
+	_, err := s.Reserve(t.Context(), o)
 	if err = errors.Join(err, s.MarkPaid(t.Context(), id, "ch"), s.MarkShipmentRequested(t.Context(), id, "shp-"+id)); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func requested(t *testing.T, s *orderstore.Store, id string) order.Order {
 func completed(t *testing.T, s *orderstore.Store, id string) {
 	t.Helper()
 	o := requested(t, s, id)
-	if err := s.Sell(t.Context(), id, "shp-"+id, "", o.Demand()...); err != nil {
+	if err := s.CompleteHolding(t.Context(), id, "shp-"+id, "", o.Demand()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -69,7 +69,7 @@ func TestCarrierAnswered(t *testing.T) {
 	if rec := answer(dispatch("o", "trk")); rec.TrackingID != "" { // the first word counts
 		t.Errorf("%+v", rec)
 	}
-	if err := s.Sell(t.Context(), "o", "shp-o", "", o.Demand()...); !errors.Is(err, orderstore.ErrFinished) {
+	if err := s.CompleteHolding(t.Context(), "o", "shp-o", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
 		t.Errorf("sold what the carrier does not take: %v", err)
 	}
 	if err := s.MarkShipmentRequested(t.Context(), "o", "shp-o"); !errors.Is(err, orderstore.ErrFinished) {

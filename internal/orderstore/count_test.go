@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -34,7 +33,7 @@ func TestCount(t *testing.T) {
 	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
 	check(t, err)
 	old := level(t, s, "A", 10, 0, 0)
-	_, err = s.Reserve(ctx, accept(t, s, newOrder("o")), order.StatusReserved) // 2
+	_, err = s.Reserve(ctx, accept(t, s, newOrder("o"))) // 2
 	check(t, err)
 	if l := level(t, s, "A", 8, 2, 0); l.Version() != old.Version() {
 		t.Errorf("what is reserved has left the shelf: %s, was %s", l.Version(), old.Version())
@@ -128,11 +127,11 @@ func check(t *testing.T, err error) {
 // sold sells an order of two pieces of A.
 func sold(t *testing.T, s *orderstore.Store, id string) {
 	t.Helper()
-	_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)), order.StatusReserved)
+	_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)))
 	check(t, err)
 	check(t, s.MarkPaid(t.Context(), id, "ch"))
 	check(t, s.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-	check(t, s.Sell(t.Context(), id, "shp-"+id, ""))
+	check(t, s.Complete(t.Context(), id, "shp-"+id, ""))
 }
 
 // TestCountIsRepeated, after an answer that was lost, while the shop goes on.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -19,7 +18,7 @@ func TestOneDecisionHolds(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 1000})
 	waiting := func(id string) string {
 		t.Helper()
-		if _, err := a.Store.Reserve(t.Context(), accept(t, a.Store, newOrder(id)), order.StatusAwaitingApproval); err != nil {
+		if _, err := a.Store.ReserveForApproval(t.Context(), accept(t, a.Store, newOrder(id)), 0); err != nil {
 			t.Fatal(err)
 		}
 		return id

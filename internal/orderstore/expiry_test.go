@@ -45,13 +45,13 @@ func TestReservationsExpire(t *testing.T) {
 	orders := map[string]order.Order{}
 	for _, id := range []string{"sold", "released"} {
 		orders[id] = accept(t, s, newOrder(id))
-		_, err := s.Reserve(t.Context(), orders[id], order.StatusReserved)
+		_, err := s.Reserve(t.Context(), orders[id])
 		must(err)
 		must(s.MarkPaid(t.Context(), id, "ch"))
 		expires(id, time.Time{})
 	}
 	now = now.Add(time.Hour)
-	must(s.Sell(t.Context(), "sold", "shp", ""))
+	must(s.Complete(t.Context(), "sold", "shp", ""))
 	must(s.Release(t.Context(), "released", order.StatusFailed, "why"))
 	accept(t, s, newOrder("early"))
 	must(s.Release(t.Context(), "early", order.StatusCancelled, "why"))
@@ -63,10 +63,10 @@ func TestReservationsExpire(t *testing.T) {
 		must(err)
 	}
 	for id, o := range orders {
-		if res, err := s.Reserve(t.Context(), o, order.StatusReserved); err != nil || res.Held || !res.Status.Terminal() {
+		if res, err := s.Reserve(t.Context(), o); err != nil || res.Held || !res.Status.Terminal() {
 			t.Errorf("%s: reserved again: %+v %v", id, res, err)
 		}
-		if err := s.Sell(t.Context(), id, "shp", "", o.Demand()...); !errors.Is(err, orderstore.ErrFinished) {
+		if err := s.CompleteHolding(t.Context(), id, "shp", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
 			t.Errorf("%s: sold again: %v", id, err)
 		}
 	}

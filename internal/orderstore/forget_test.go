@@ -31,7 +31,7 @@ func TestForget(t *testing.T) {
 	}
 	check(t, s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "called", Text: "Erika was at Heidestr 17"}))
 	check(t, s.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "Erika", Action: orderstore.NoteCancel, Text: "Erika wants this", For: orderstore.Customer}))
-	check(t, s.SagaTerminated(t.Context(), "o", "for Erika"))
+	check(t, s.MarkTerminated(t.Context(), "o", "for Erika"))
 	check(t, s.Release(t.Context(), "o", order.StatusCancelled, "cancelled by Erika"))
 	before := wantStatus(t, s, "o", order.StatusCancelled)
 	theirs("open")

@@ -26,7 +26,7 @@ func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
 				a.SetStock(t, map[string]int64{sku: 10})
 				o := accept(t, s, newOrder(sku, order.Line{SKU: sku, Quantity: 2, UnitPrice: 1}))
 				if holds {
-					if _, err := s.Reserve(ctx, o, order.StatusReserved); err != nil {
+					if _, err := s.Reserve(ctx, o); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -59,7 +59,7 @@ func TestLeakIsReleasedOnce(t *testing.T) {
 	rightly := accept(t, s, newOrder("rightly", order.Line{SKU: "A", Quantity: 90, UnitPrice: 1}))
 	leak := accept(t, s, newOrder("leak"))
 	for _, o := range []order.Order{rightly, leak} {
-		if _, err := s.Reserve(ctx, o, order.StatusReserved); err != nil {
+		if _, err := s.Reserve(ctx, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestReleaseLeavesWhatIsCompleted(t *testing.T) {
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 10})
 	held := accept(t, s, newOrder("held"))
-	if _, err := s.Reserve(ctx, held, order.StatusReserved); err != nil {
+	if _, err := s.Reserve(ctx, held); err != nil {
 		t.Fatal(err)
 	}
 	accept(t, s, newOrder("bare"))
@@ -102,7 +102,7 @@ func TestReleaseLeavesWhatIsCompleted(t *testing.T) {
 func TestSellWithoutReservationIsFinal(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
-	if err := s.Sell(t.Context(), "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
+	if err := s.Complete(t.Context(), "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
 		t.Errorf("%v", err)
 	}
 	wantStatus(t, s, "o", order.StatusPending)
@@ -113,13 +113,13 @@ func TestGivenUpIsNotSold(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 10})
-	if _, err := s.Reserve(ctx, accept(t, s, newOrder("o")), order.StatusReserved); err != nil {
+	if _, err := s.Reserve(ctx, accept(t, s, newOrder("o"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.MarkPaid(ctx, "o", "ch"), s.MarkShipmentRequested(ctx, "o", "shp"), s.MarkNeedsAttention(ctx, "o", "stuck"), s.GiveUp(ctx, "o")); err != nil {
+	if err := errors.Join(s.MarkPaid(ctx, "o", "ch"), s.MarkShipmentRequested(ctx, "o", "shp"), s.MarkNeedsAttention(ctx, "o", "stuck"), s.MarkAbandoned(ctx, "o")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Sell(ctx, "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
+	if err := s.Complete(ctx, "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
 		t.Errorf("%v", err)
 	}
 	wantStatus(t, s, "o", order.StatusNeedsAttention)
@@ -133,7 +133,7 @@ func TestRefundOrComplete(t *testing.T) {
 	for i, holds := range [][]order.Demand{nil, {{SKU: "A", Quantity: 2}}} {
 		refunded, sold := fmt.Sprint("refunded-", i), fmt.Sprint("sold-", i)
 		for _, id := range []string{refunded, sold} {
-			if _, err := s.Reserve(ctx, accept(t, s, newOrder(id)), order.StatusReserved); err != nil {
+			if _, err := s.Reserve(ctx, accept(t, s, newOrder(id))); err != nil {
 				t.Fatal(err)
 			}
 			if err := errors.Join(s.MarkPaid(ctx, id, "ch"), s.MarkShipmentRequested(ctx, id, "shp")); err != nil {
@@ -143,10 +143,10 @@ func TestRefundOrComplete(t *testing.T) {
 		if _, err := s.MarkRefunding(ctx, refunded); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Sell(ctx, refunded, "shp", "", holds...); !errors.Is(err, orderstore.ErrFinished) {
+		if err := s.CompleteHolding(ctx, refunded, "shp", "", holds); !errors.Is(err, orderstore.ErrFinished) {
 			t.Errorf("refunded and sold: %v", err)
 		}
-		if err := s.Sell(ctx, sold, "shp", "", holds...); err != nil {
+		if err := s.CompleteHolding(ctx, sold, "shp", "", holds); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.MarkRefunding(ctx, sold); !errors.Is(err, orderstore.ErrFinished) {
@@ -196,7 +196,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 	reserve := func(o order.Order, held bool) func(*orderstore.Store) error {
 		return func(s *orderstore.Store) error {
-			res, err := s.Reserve(ctx, o, order.StatusReserved)
+			res, err := s.Reserve(ctx, o)
 			if err == nil && res.Held != held {
 				err = fmt.Errorf("%+v", res)
 			}
@@ -207,7 +207,7 @@ func TestLostAnswers(t *testing.T) {
 	twice("reserve", reserve(sold, true))
 	twice("pay", func(s *orderstore.Store) error { return s.MarkPaid(ctx, "sold", "ch") })
 	twice("request", func(s *orderstore.Store) error { return s.MarkShipmentRequested(ctx, "sold", "shp") })
-	twice("sell", func(s *orderstore.Store) error { return s.Sell(ctx, "sold", "shp", "trk", sold.Demand()...) })
+	twice("sell", func(s *orderstore.Store) error { return s.CompleteHolding(ctx, "sold", "shp", "trk", sold.Demand()) })
 	twice("reserve", reserve(released, true))
 	twice("park", func(s *orderstore.Store) error { return s.MarkNeedsAttention(ctx, "released", "stuck") })
 	twice("release", func(s *orderstore.Store) error { return s.Release(ctx, "released", order.StatusFailed, "why") })

@@ -27,7 +27,7 @@ func TestList(t *testing.T) {
 		}
 		accept(t, s, o)
 		if n%2 == 0 {
-			if _, err := s.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+			if _, err := s.Reserve(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -125,7 +125,7 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 		sku := fmt.Sprintf("S%02d", n)
 		a.SetStock(t, map[string]int64{sku: 1})
 		o := accept(t, a.Store, newOrder(sku, order.Line{SKU: sku, Quantity: 1}))
-		if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		if _, err := a.Store.Reserve(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}

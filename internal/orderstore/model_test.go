@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 			},
 			"reserve": func(rt *rapid.T) {
 				o := pick(rt)
-				res, err := s.Reserve(ctx, o, order.StatusReserved)
+				res, err := s.Reserve(ctx, o)
 				known(err)
 				if _, ok := held[o.OrderID]; res.Held && !ok {
 					held[o.OrderID] = hold{o: o}
@@ -68,7 +68,7 @@ func TestModel(t *testing.T) {
 				// What a caller believes of the reservation, if anything, is a
 				// hint, and may be wrong.
 				believed := rapid.SampledFrom([][]order.Demand{nil, o.Demand(), {{SKU: sku(0), Quantity: 1}}}).Draw(rt, "believed")
-				err := s.Sell(ctx, o.OrderID, "shp", "", believed...)
+				err := s.CompleteHolding(ctx, o.OrderID, "shp", "", believed)
 				known(err)
 				if err == nil {
 					held[o.OrderID] = hold{o: o, sold: true}

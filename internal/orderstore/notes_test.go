@@ -25,7 +25,7 @@ func TestForeignTextFitsIntoAnOrder(t *testing.T) {
 	s := a.Store
 	long := strings.Repeat("\U0001F4E6\xff\x00", 80_000) // 480 KB
 	o := accept(t, s, newOrder("o"))
-	_, err := s.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	_, err := s.ReserveForApproval(t.Context(), o, 0)
 	err = errors.Join(err,
 		s.Decide(t.Context(), "o", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve", Text: long}),
 		s.RequestCancel(t.Context(), "o", orderstore.Note{Actor: long, Action: orderstore.NoteCancel, Text: long, Subject: long}),
@@ -141,7 +141,7 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 				must(s.AddNote(t.Context(), action, orderstore.Note{Actor: "eve", Action: "say"}))
 			}
 		}
-		_, err := s.Reserve(t.Context(), accept(t, s, newOrder(action)), order.StatusAwaitingApproval)
+		_, err := s.ReserveForApproval(t.Context(), accept(t, s, newOrder(action)), 0)
 		must(err)
 		say(10)
 		must(s.Decide(t.Context(), action, d, orderstore.Note{Actor: "ann", Action: action, Text: "why"}))
@@ -164,7 +164,7 @@ func TestTransactionThatDynamoDBRefuses(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	o := accept(t, a.Store, newOrder("o"))
-	if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+	if _, err := a.Store.Reserve(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	table := orderstore.TablesWithPrefix("").Stock

@@ -57,7 +57,7 @@ func TestReadsTogether(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 100})
 	for n := range 10 {
 		o := accept(t, a.Store, newOrder(fmt.Sprintf("o-%d", n)))
-		if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		if _, err := a.Store.Reserve(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}

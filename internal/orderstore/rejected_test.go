@@ -36,7 +36,7 @@ func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
 			}
 		}
 		o := accept(t, s.Store, newOrder(id, order.Line{SKU: "A", Quantity: 2, UnitPrice: 100}))
-		_, err := s.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+		_, err := s.Store.ReserveForApproval(t.Context(), o, 0)
 		must(err)
 		if d != "" {
 			must(s.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann"}))
@@ -52,7 +52,7 @@ func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
 		})
 		must(err)
 		want("request shipment", s.Store.MarkShipmentRequested(t.Context(), id, "sh"))
-		want("sell", s.Store.Sell(t.Context(), id, "sh", "", o.Demand()...))
+		want("sell", s.Store.CompleteHolding(t.Context(), id, "sh", "", o.Demand()))
 	}
 	wantLevel(t, s.Store, "A", 92, 4, 4)
 }

@@ -53,31 +53,37 @@ type Reserved struct {
 }
 
 // Reserve holds stock for all SKUs of the order or for none, and moves the
-// order to next (RESERVED or AWAITING_APPROVAL). If stock is short, the order
-// becomes REJECTED. Running it again returns the same outcome; running it
-// after the order was released holds nothing. asleep is for how long the saga
-// then does nothing by itself; without it, it goes on.
-func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, asleep ...time.Duration) (Reserved, error) {
+// order to RESERVED. If stock is short, the order becomes REJECTED. A repeated
+// call returns the same outcome; a call after the order was released holds
+// nothing.
+func (s *Store) Reserve(ctx context.Context, o order.Order) (Reserved, error) {
+	return s.reserve(ctx, o, order.StockReserved, nil)
+}
+
+// ReserveForApproval is Reserve for an order that a person must approve: it moves
+// the order to AWAITING_APPROVAL. The backlog does not count the order as work
+// for idleFor; 0 counts it.
+func (s *Store) ReserveForApproval(ctx context.Context, o order.Order, idleFor time.Duration) (Reserved, error) {
+	var idle map[string]types.AttributeValue
+	if idleFor > 0 {
+		idle = nonEmpty(IdleUntil, s.now().UTC().Add(idleFor).Format(TimeFormat))
+	}
+	return s.reserve(ctx, o, order.ApprovalRequested, idle)
+}
+
+func (s *Store) reserve(ctx context.Context, o order.Order, event order.Event, set map[string]types.AttributeValue) (Reserved, error) {
 	demand := o.Demand()
 	at := s.stamp()
 	res, err := s.reservation(o.OrderID, HoldHeld, demand, at)
 	if err != nil {
 		return Reserved{}, err
 	}
-	reserved := order.StockReserved
-	if next == order.StatusAwaitingApproval {
-		reserved = order.ApprovalRequested
-	}
-	var sleeps map[string]types.AttributeValue
-	for _, d := range asleep {
-		sleeps = nonEmpty(IdleUntil, s.now().UTC().Add(d).Format(TimeFormat))
-	}
 	items := []types.TransactWriteItem{
 		{Put: &types.Put{
 			TableName: &s.tables.Reservations, Item: res,
 			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
 		}},
-		{Update: s.statusUpdate(o.OrderID, reserved, at, sleeps)},
+		{Update: s.statusUpdate(o.OrderID, event, at, set)},
 	}
 	for _, d := range demand {
 		items = append(items, types.TransactWriteItem{Update: &types.Update{
@@ -92,7 +98,7 @@ func (s *Store) Reserve(ctx context.Context, o order.Order, next order.Status, a
 	case err != nil:
 		return Reserved{}, err
 	case len(failed) == 0:
-		return Reserved{Held: true, Status: order.To(reserved)}, nil
+		return Reserved{Held: true, Status: order.To(event)}, nil
 	case failed[0] || failed[1]:
 		return s.reservedBefore(ctx, o.OrderID)
 	}
@@ -134,24 +140,11 @@ func (s *Store) reject(ctx context.Context, orderID string, short []string) (Res
 	return Reserved{ShortSKUs: short, Status: order.StatusRejected}, nil
 }
 
-// Sell moves what the order holds from reserved to sold and completes the
+// Complete moves what the order holds from reserved to sold and completes the
 // order. ErrFinished if it is not held and paid (of its status and its charge
 // both), or is refunded, or its approval was refused or has expired, or the
-// carrier has refused it. A caller that knows what the order holds spares a read;
-// that it holds just this is then a condition.
-func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error {
-	if len(holds) > 0 {
-		held, err := encodeDemand(holds)
-		if err != nil {
-			return err
-		}
-		hold := s.holdUpdate(orderID, HoldSold, s.stamp())
-		*hold.ConditionExpression += " AND #items = :items"
-		hold.ExpressionAttributeNames["#items"], hold.ExpressionAttributeValues[":items"] = "items", str(held)
-		if failed, err := s.sell(ctx, orderID, shipmentID, trackingID, hold, holds); err != nil || len(failed) == 0 {
-			return err
-		}
-	}
+// carrier has refused it.
+func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	if errors.Is(err, ErrNotFound) {
 		err = fmt.Errorf("nothing was reserved: %w", ErrFinished)
@@ -171,6 +164,24 @@ func (s *Store) Sell(ctx context.Context, orderID, shipmentID, trackingID string
 		err = s.whyNot(ctx, orderID, s.settled(ctx, orderID, HoldSold))
 	}
 	return err
+}
+
+// CompleteHolding is Complete for a caller that has what the order holds. It
+// saves a read: the transaction requires that the order holds just that, and if
+// it does not, Complete decides.
+func (s *Store) CompleteHolding(ctx context.Context, orderID, shipmentID, trackingID string, holds []order.Demand) error {
+	held, err := encodeDemand(holds)
+	if err != nil {
+		return err
+	}
+	hold := s.holdUpdate(orderID, HoldSold, s.stamp())
+	*hold.ConditionExpression += " AND #items = :items"
+	hold.ExpressionAttributeNames["#items"], hold.ExpressionAttributeValues[":items"] = "items", str(held)
+	failed, err := s.sell(ctx, orderID, shipmentID, trackingID, hold, holds)
+	if err != nil || len(failed) == 0 {
+		return err
+	}
+	return s.Complete(ctx, orderID, shipmentID, trackingID)
 }
 
 func (s *Store) sell(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand) (failed []bool, err error) {

@@ -209,9 +209,9 @@ func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Not
 	return wrap(err, "decide how order %s goes on", orderID)
 }
 
-// Unpark lets an order that needed attention go on, as far as it was.
+// ResumeFromAttention lets an order that needed attention go on, as far as it was.
 // ErrFinished if it does not need any, or was given up.
-func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) error {
+func (s *Store) ResumeFromAttention(ctx context.Context, orderID string, to order.Status) error {
 	resumed, ok := order.ResumedAs(to)
 	if !ok {
 		return fmt.Errorf("unpark order %s: no order goes on as %q after it needed attention", orderID, to)
@@ -222,23 +222,23 @@ func (s *Store) Unpark(ctx context.Context, orderID string, to order.Status) err
 	return wrap(s.update(ctx, u), "unpark order %s", orderID)
 }
 
-// SagaTerminated records that the saga of an order was terminated, and why: the
+// MarkTerminated records that the saga of an order was terminated, and why: the
 // engine's record of that can be purged. The reconciler then undoes the order or
-// parks it, unless Unpark or SagaBegun takes the mark back. ErrFinished if there
+// parks it, unless ResumeFromAttention or ClearTerminated takes the mark back. ErrFinished if there
 // is no such order or it has ended.
-func (s *Store) SagaTerminated(ctx context.Context, orderID, reason string) error {
+func (s *Store) MarkTerminated(ctx context.Context, orderID, reason string) error {
 	values := map[string]types.AttributeValue{":why": str(reason), ":at": str(s.stamp())}
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET sagaTerminated = :why, updatedAt = :at"),
-		ConditionExpression:      aws.String(allows(order.SagaTerminated, values)),
+		ConditionExpression:      aws.String(allows(order.MarkTerminated, values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	return wrap(err, "note that the saga of order %s was terminated", orderID)
 }
 
-// SagaBegun takes back SagaTerminated: the order has another saga, or is about to.
-func (s *Store) SagaBegun(ctx context.Context, orderID string) error {
+// ClearTerminated takes back MarkTerminated: the order has another saga, or is about to.
+func (s *Store) ClearTerminated(ctx context.Context, orderID string) error {
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression: aws.String("REMOVE sagaTerminated"), ConditionExpression: aws.String("attribute_exists(sagaTerminated)"),
@@ -249,9 +249,9 @@ func (s *Store) SagaBegun(ctx context.Context, orderID string) error {
 	return wrap(err, "note that order %s has another saga", orderID)
 }
 
-// GiveUp records that an order that needs attention is undone, and excludes
-// Unpark: whichever comes first holds. ErrFinished if it does not need any.
-func (s *Store) GiveUp(ctx context.Context, orderID string) error {
+// MarkAbandoned records that an order that needs attention is undone, and excludes
+// ResumeFromAttention: whichever comes first holds. ErrFinished if it does not need any.
+func (s *Store) MarkAbandoned(ctx context.Context, orderID string) error {
 	u := s.statusUpdate(orderID, order.Abandoned, s.stamp(),
 		map[string]types.AttributeValue{"givenUp": &types.AttributeValueMemberBOOL{Value: true}})
 	return wrap(s.update(ctx, u), "give up order %s", orderID)

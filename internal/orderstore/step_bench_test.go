@@ -29,7 +29,7 @@ func benchmarkReserve(b *testing.B, skus int) {
 	a := testkit.NewAWS(b, nil)
 	next := prepared(b, a, skus)
 	perCall(b, a, func(string) error {
-		res, err := a.Store.Reserve(context.Background(), next(), order.StatusReserved)
+		res, err := a.Store.Reserve(context.Background(), next())
 		if err == nil && !res.Held {
 			err = fmt.Errorf("not held: %+v", res)
 		}
@@ -48,7 +48,7 @@ func BenchmarkSell(b *testing.B) {
 	ids := make(chan string, b.N)
 	for range b.N {
 		o := next()
-		if _, err := a.Store.Reserve(context.Background(), o, order.StatusReserved); err != nil {
+		if _, err := a.Store.Reserve(context.Background(), o); err != nil {
 			b.Fatal(err)
 		}
 		if err := a.Store.MarkPaid(context.Background(), o.OrderID, "ch"); err != nil {
@@ -56,5 +56,5 @@ func BenchmarkSell(b *testing.B) {
 		}
 		ids <- o.OrderID
 	}
-	perCall(b, a, func(string) error { return a.Store.Sell(context.Background(), <-ids, "shp", "") })
+	perCall(b, a, func(string) error { return a.Store.Complete(context.Background(), <-ids, "shp", "") })
 }

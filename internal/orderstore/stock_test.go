@@ -93,7 +93,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 10, "B": 1, "C": 0})
 	o := accept(t, s, newOrder("short", order.Line{SKU: "A", Quantity: 1}, order.Line{SKU: "C", Quantity: 1}, order.Line{SKU: "B", Quantity: 2}, order.Line{SKU: "unknown", Quantity: 1}))
 	for range 2 { // the second time it finds the outcome
-		res, err := s.Reserve(t.Context(), o, order.StatusReserved)
+		res, err := s.Reserve(t.Context(), o)
 		if err != nil || res.Held || !slices.Equal(res.ShortSKUs, []string{"B", "C", "unknown"}) || res.Status != order.StatusRejected {
 			t.Errorf("%+v %v", res, err)
 		}
@@ -105,7 +105,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	wantLevel(t, s, "A", 10, 0, 0)
 
 	o = accept(t, s, newOrder("merged", order.Line{SKU: "A", Quantity: 4}, order.Line{SKU: "A", Quantity: 6}))
-	if res, err := s.Reserve(t.Context(), o, order.StatusAwaitingApproval); err != nil || !res.Held {
+	if res, err := s.ReserveForApproval(t.Context(), o, 0); err != nil || !res.Held {
 		t.Errorf("%+v %v", res, err)
 	}
 	wantStatus(t, s, "merged", order.StatusAwaitingApproval)
@@ -121,10 +121,10 @@ func TestFiftyLines(t *testing.T) {
 		lines = append(lines, order.Line{SKU: sku, Quantity: 3, UnitPrice: 1})
 	}
 	o := accept(t, a.Store, newOrder("big", lines...))
-	if res, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil || !res.Held {
+	if res, err := a.Store.Reserve(t.Context(), o); err != nil || !res.Held {
 		t.Fatal(res, err)
 	}
-	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"), a.Store.Sell(t.Context(), "big", "shp", "trk", o.Demand()...)); err != nil {
+	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"), a.Store.CompleteHolding(t.Context(), "big", "shp", "trk", o.Demand())); err != nil {
 		t.Fatal(err)
 	}
 	wantLevel(t, a.Store, "S49", 0, 0, 3)
@@ -139,10 +139,10 @@ func TestEveryOrderOfSteps(t *testing.T) {
 	ctx := t.Context()
 	var o order.Order
 	steps := map[string]func() error{
-		"reserve":  func() error { _, err := s.Reserve(ctx, o, order.StatusReserved); return err },
+		"reserve":  func() error { _, err := s.Reserve(ctx, o); return err },
 		"pay":      func() error { return s.MarkPaid(ctx, o.OrderID, "ch") },
 		"request":  func() error { return s.MarkShipmentRequested(ctx, o.OrderID, "shp") },
-		"sell":     func() error { return s.Sell(ctx, o.OrderID, "shp", "trk", o.Demand()...) },
+		"sell":     func() error { return s.CompleteHolding(ctx, o.OrderID, "shp", "trk", o.Demand()) },
 		"release":  func() error { return s.Release(ctx, o.OrderID, order.StatusFailed, "why") },
 		"park":     func() error { return s.MarkNeedsAttention(ctx, o.OrderID, "stuck") },
 		"refund":   func() error { return s.MarkRefunded(ctx, o.OrderID, "re") },
@@ -195,9 +195,9 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"reserve": func() error { _, err := s.Reserve(ctx, newOrder("x"), order.StatusReserved); return err }(),
-		"sell":    s.Sell(ctx, "x", "", ""), "pay": s.MarkPaid(ctx, "x", "ch"), "refund": s.MarkRefunded(ctx, "x", "re"),
-		"note": s.AddNote(ctx, "x", orderstore.Note{}), "unpark": s.Unpark(ctx, "x", order.StatusPaid),
+		"reserve": func() error { _, err := s.Reserve(ctx, newOrder("x")); return err }(),
+		"sell":    s.Complete(ctx, "x", "", ""), "pay": s.MarkPaid(ctx, "x", "ch"), "refund": s.MarkRefunded(ctx, "x", "re"),
+		"note": s.AddNote(ctx, "x", orderstore.Note{}), "unpark": s.ResumeFromAttention(ctx, "x", order.StatusPaid),
 	} {
 		if !errors.Is(err, orderstore.ErrNotFound) && !errors.Is(err, orderstore.ErrFinished) {
 			t.Errorf("%s: %v", name, err)
@@ -225,7 +225,7 @@ func TestRace(t *testing.T) {
 				return
 			}
 			for range 2 { // each buyer's step runs twice
-				res, err := a.Store.Reserve(context.Background(), o, order.StatusReserved)
+				res, err := a.Store.Reserve(context.Background(), o)
 				if err != nil {
 					t.Error(err)
 					return
@@ -251,7 +251,7 @@ func TestThrottlingIsSatOut(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 100})
 	for n := range 5 {
 		o := accept(t, a.Store, newOrder(fmt.Sprint("t", n)))
-		if _, err := a.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		if _, err := a.Store.Reserve(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -264,13 +264,13 @@ func TestConflictsThatDoNotEnd(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 100})
 	o := accept(t, a.Store, newOrder("o"))
 	conflict.Store(true)
-	_, err := a.Store.Reserve(t.Context(), o, order.StatusReserved)
+	_, err := a.Store.Reserve(t.Context(), o)
 	if _, ok := errors.AsType[*types.TransactionCanceledException](err); !ok || !strings.Contains(err.Error(), "10 attempts") {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.Store.Reserve(ctx, o, order.StatusReserved); !errors.Is(err, context.Canceled) {
+	if _, err := a.Store.Reserve(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

@@ -121,8 +121,8 @@ type Record struct {
 	Refunding   bool     `dynamodbav:"refunding,omitempty" json:"-"`         // see MarkRefunding
 	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued
 	Resolution  string   `dynamodbav:"resolution,omitempty" json:"-"`        // see Resolve
-	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see GiveUp
-	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see SagaTerminated
+	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see MarkAbandoned
+	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see MarkTerminated
 	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
 	AsleepUntil string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
 	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also Settle

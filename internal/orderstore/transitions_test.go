@@ -45,7 +45,12 @@ func storeEvents() map[order.Event]storeEvent {
 	requested := map[string]types.AttributeValue{"chargeId": attr("ch"), "shipmentId": attr("shp")}
 	reserve := func(next order.Status) func(context.Context, *orderstore.Store, order.Order) error {
 		return func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			_, err := s.Reserve(ctx, o, next)
+			var err error
+			if next == order.StatusAwaitingApproval {
+				_, err = s.ReserveForApproval(ctx, o, 0)
+			} else {
+				_, err = s.Reserve(ctx, o)
+			}
 			return err
 		}
 	}
@@ -67,7 +72,7 @@ func storeEvents() map[order.Event]storeEvent {
 	}
 	resume := func(to order.Status) storeEvent {
 		return storeEvent{given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			return s.Unpark(ctx, o.OrderID, to)
+			return s.ResumeFromAttention(ctx, o.OrderID, to)
 		}}
 	}
 	return map[order.Event]storeEvent{
@@ -79,7 +84,7 @@ func storeEvents() map[order.Event]storeEvent {
 		order.ApprovalRequested: {do: reserve(order.StatusAwaitingApproval)},
 		order.OutOfStock: {do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			o.Lines = []order.Line{{SKU: "none", Quantity: 1, UnitPrice: 100}}
-			_, err := s.Reserve(ctx, o, order.StatusReserved)
+			_, err := s.Reserve(ctx, o)
 			return err
 		}},
 		order.Approved: decide(orderstore.Approved), order.ApprovalRejected: decide(orderstore.Rejected), order.ApprovalExpired: decide(orderstore.Expired),
@@ -92,7 +97,7 @@ func storeEvents() map[order.Event]storeEvent {
 		order.Dispatched: {given: holdsStock, sets: requested, do: answer(orderstore.Dispatched)},
 		order.Refused:    {given: holdsStock, sets: requested, do: answer(orderstore.Refused)},
 		order.Completed: {given: holdsStock, sets: requested, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			return s.Sell(ctx, o.OrderID, "shp", "")
+			return s.Complete(ctx, o.OrderID, "shp", "")
 		}},
 		order.SaleReopened: {given: hasSold, sets: requested, do: answer(orderstore.Refused), writes: true}, // else order.Refused
 		order.CancelRequested: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
@@ -116,17 +121,17 @@ func storeEvents() map[order.Event]storeEvent {
 			return s.Settle(ctx, o.OrderID, "ship")
 		}},
 		order.Abandoned: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			return s.GiveUp(ctx, o.OrderID)
+			return s.MarkAbandoned(ctx, o.OrderID)
 		}},
 		order.ResumedUnreserved: resume(order.StatusPending), order.ResumedReserved: resume(order.StatusReserved),
 		order.ResumedAwaitingApproval: resume(order.StatusAwaitingApproval), order.ResumedPaid: resume(order.StatusPaid),
-		order.SagaTerminated: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			return s.SagaTerminated(ctx, o.OrderID, "why")
+		order.MarkTerminated: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
+			return s.MarkTerminated(ctx, o.OrderID, "why")
 		}},
 		order.SagaRestarted: {
 			given: holdsStock, sets: map[string]types.AttributeValue{"sagaTerminated": attr("why")},
 			do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-				return s.SagaBegun(ctx, o.OrderID)
+				return s.ClearTerminated(ctx, o.OrderID)
 			},
 		},
 		order.CustomerErased: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
@@ -188,12 +193,12 @@ func inStatus(t *testing.T, a testkit.AWS, o order.Order, status order.Status, e
 	accept(t, s, o)
 	var err error
 	if e.given != holdsNothing {
-		_, err = s.Reserve(ctx, o, order.StatusReserved)
+		_, err = s.Reserve(ctx, o)
 	}
 	if err == nil && e.given == hasSold {
 		err = s.MarkPaid(ctx, o.OrderID, "ch")
 		if err == nil {
-			err = s.Sell(ctx, o.OrderID, "shp", "")
+			err = s.Complete(ctx, o.OrderID, "shp", "")
 		}
 	}
 	if err != nil {

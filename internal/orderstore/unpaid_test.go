@@ -23,7 +23,7 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 	reserve := func(id string, price int64) order.Order {
 		t.Helper()
 		o := accept(t, s.Store, newOrder(id, order.Line{SKU: "A", Quantity: 2, UnitPrice: price}))
-		if _, err := s.Store.Reserve(t.Context(), o, order.StatusReserved); err != nil {
+		if _, err := s.Store.Reserve(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 		return o
@@ -59,8 +59,8 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused("request shipment", s.Store.MarkShipmentRequested(t.Context(), "o", "sh"))
-		refused("sell", s.Store.Sell(t.Context(), "o", "sh", "", o.Demand()...))
-		refused("sell, without knowing what", s.Store.Sell(t.Context(), "o", "sh", ""))
+		refused("sell", s.Store.CompleteHolding(t.Context(), "o", "sh", "", o.Demand()))
+		refused("sell, without knowing what", s.Store.Complete(t.Context(), "o", "sh", ""))
 		wantStatus(t, s.Store, "o", status)
 	}
 	wantLevel(t, s.Store, "A", 98, 2, 0)
@@ -68,7 +68,7 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 	free := reserve("free", 0)
 	for what, err := range map[string]error{
 		"1 mark paid": s.Store.MarkPaid(t.Context(), "free", ""), "2 request shipment": s.Store.MarkShipmentRequested(t.Context(), "free", "sh"),
-		"3 sell": s.Store.Sell(t.Context(), "free", "sh", "", free.Demand()...),
+		"3 sell": s.Store.CompleteHolding(t.Context(), "free", "sh", "", free.Demand()),
 	} {
 		if err != nil {
 			t.Errorf("free: %s: %v", what, err)

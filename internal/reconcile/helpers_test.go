@@ -55,7 +55,7 @@ func (l leaky) accepted(id, token string) order.Order {
 func (l leaky) reserved(id, token string) order.Order {
 	l.Helper()
 	o := l.accepted(id, token)
-	_, err := l.Store.Reserve(l.Context(), o, order.StatusReserved)
+	_, err := l.Store.Reserve(l.Context(), o)
 	l.must(err)
 	return o
 }

@@ -94,7 +94,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 		l.must(l.Simulators.ForgetPayments(t.Context()))
 		l.charged(o)
 		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-		l.must(l.Store.Sell(t.Context(), id, "shp-"+id, ""))
+		l.must(l.Store.Complete(t.Context(), id, "shp-"+id, ""))
 	}
 	done("twice")
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")

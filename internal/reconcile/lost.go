@@ -58,7 +58,7 @@ func (r Reconciler) restart(ctx context.Context, rec orderstore.Record) error {
 		return err
 	}
 	if rec.Terminated != "" {
-		if err := r.Orders.SagaBegun(ctx, rec.OrderID); err != nil {
+		if err := r.Orders.ClearTerminated(ctx, rec.OrderID); err != nil {
 			return err
 		}
 	}
@@ -239,10 +239,10 @@ func (r Reconciler) Lost(ctx context.Context, rec orderstore.Record, d saga.Reso
 		if err := r.Orders.Settle(ctx, rec.OrderID, workflows.StepShip); err != nil {
 			return err
 		}
-		return r.Orders.Sell(ctx, rec.OrderID, shipment.ID(rec.OrderID), "")
+		return r.Orders.Complete(ctx, rec.OrderID, shipment.ID(rec.OrderID), "")
 	}
 	if d.Action == saga.ActionCompensate || rec.GivenUp || settledRefund(rec) {
-		if err := r.Orders.GiveUp(ctx, rec.OrderID); err != nil {
+		if err := r.Orders.MarkAbandoned(ctx, rec.OrderID); err != nil {
 			return err
 		}
 		if err := r.undo(ctx, rec.OrderID, d.Reason()); err != nil {
@@ -267,7 +267,7 @@ func (r Reconciler) Lost(ctx context.Context, rec orderstore.Record, d saga.Reso
 			return err
 		}
 	}
-	if err := r.Orders.Unpark(ctx, rec.OrderID, to); err != nil {
+	if err := r.Orders.ResumeFromAttention(ctx, rec.OrderID, to); err != nil {
 		return err
 	}
 	if err = r.start(ctx, rec); errors.Is(err, engine.ErrActive) {

@@ -108,7 +108,7 @@ func TestSecondSaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_ok")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	l.must(l.Store.Sell(t.Context(), "o", "shp-o", ""))
+	l.must(l.Store.Complete(t.Context(), "o", "shp-o", ""))
 	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
@@ -183,27 +183,27 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	o := l.accepted("charged", "tok_ok")
-	_, err := l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	_, err := l.Store.ReserveForApproval(t.Context(), o, 0)
 	l.must(err)
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
 	l.found("order is PAID and has no saga", "saga started again")
 
 	o = l.accepted("approved", "tok_ok")
-	_, err = l.Store.Reserve(t.Context(), o, order.StatusAwaitingApproval)
+	_, err = l.Store.ReserveForApproval(t.Context(), o, 0)
 	l.must(err)
 	l.must(l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
 	l.once()
 
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired} {
-		_, err = l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
+		_, err = l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
 		l.must(err)
 		l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d], Text: string(d)}))
 		l.once()
 	}
 
 	o = l.accepted("cancelled", "tok_ok")
-	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
+	_, err = l.Store.Reserve(t.Context(), o)
 	l.must(err)
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
@@ -227,7 +227,7 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired, "approved": orderstore.Approved, "undecided": ""} {
-		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval, time.Hour)
+		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), time.Hour)
 		l.must(err)
 		if d != "" {
 			l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
@@ -279,7 +279,7 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 func TestRetriedUnderOtherTerms(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove = 0
-	_, err := l.Store.Reserve(t.Context(), l.accepted("o", "tok_ok"), order.StatusAwaitingApproval)
+	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("o", "tok_ok"), 0)
 	l.must(err)
 	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
@@ -352,7 +352,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	l.must(l.Store.GiveUp(t.Context(), "given up"))
+	l.must(l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
 		l.must(l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {

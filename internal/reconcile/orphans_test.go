@@ -53,7 +53,7 @@ func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
 	l.accepted("works", "tok_ok")
 	l.paid("shipped", "tok_ok")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
-	_, err := l.Store.Reserve(t.Context(), l.accepted("asleep", "tok_ok"), order.StatusAwaitingApproval, time.Hour)
+	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("asleep", "tok_ok"), time.Hour)
 	l.must(err)
 	asked := 0
 	l.Room = func(_ context.Context, lost int) int { asked = lost; return 0 }

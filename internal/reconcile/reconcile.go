@@ -41,11 +41,11 @@ type Orders interface {
 	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
-	Unpark(ctx context.Context, orderID string, to order.Status) error
-	GiveUp(ctx context.Context, orderID string) error
+	ResumeFromAttention(ctx context.Context, orderID string, to order.Status) error
+	MarkAbandoned(ctx context.Context, orderID string) error
 	Settle(ctx context.Context, orderID, step string) error
-	SagaBegun(ctx context.Context, orderID string) error
-	Sell(ctx context.Context, orderID, shipmentID, trackingID string, holds ...order.Demand) error
+	ClearTerminated(ctx context.Context, orderID string) error
+	Complete(ctx context.Context, orderID, shipmentID, trackingID string) error
 }
 
 // Payments is what the reconciler uses of *payment.Client.

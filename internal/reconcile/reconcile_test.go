@@ -59,7 +59,7 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
 	_, _, err := l.Store.Accept(t.Context(), o)
 	l.must(err)
-	_, err = l.Store.Reserve(t.Context(), o, order.StatusReserved)
+	_, err = l.Store.Reserve(t.Context(), o)
 	l.must(err)
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
@@ -224,7 +224,7 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	listings := 0
 	l.Orders = late{l.Store, func() {
 		if listings++; listings == 2 { // the reservations, after the orders
-			l.must(l.Store.Sell(t.Context(), "p", "shp-p", ""))
+			l.must(l.Store.Complete(t.Context(), "p", "shp-p", ""))
 		}
 	}}
 	l.Sagas = busy{l.Parts.Engine}

@@ -67,8 +67,8 @@ func TestTerminatedAfterADecision(t *testing.T) {
 			return l.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
 		},
 	} {
-		_, err := l.Store.Reserve(t.Context(), l.accepted(id, "tok_ok"), order.StatusAwaitingApproval)
-		l.must(errors.Join(err, decide(id), l.Store.SagaTerminated(t.Context(), id, "enough")))
+		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
+		l.must(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
 	}
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
 		t.Errorf("%+v", f)
@@ -88,7 +88,7 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	o := l.paid("o", "tok_refund_down")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err := l.Store.CarrierAnswered(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Refused, Reason: "island"})
-	l.must(errors.Join(err, l.Store.SagaTerminated(t.Context(), "o", "enough")))
+	l.must(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
 		t.Errorf("%s %v", rec.Terminated, err)

@@ -16,7 +16,7 @@ import (
 func (l leaky) sold(o order.Order) {
 	l.Helper()
 	l.must(l.Store.MarkShipmentRequested(l.Context(), o.OrderID, shipment.ID(o.OrderID)))
-	l.must(l.Store.Sell(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()...))
+	l.must(l.Store.CompleteHolding(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()))
 }
 
 // givenBack refunds an order's charge at the provider, behind the system's back.
@@ -140,7 +140,7 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	l.nothing()
 	o, err := l.Store.Get(t.Context(), "waits")
 	l.must(err)
-	l.must(l.Store.Sell(t.Context(), "waits", o.ShipmentID, "t"))
+	l.must(l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
 	l.givenBack("waits")
 	for range 2 {
 		l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")

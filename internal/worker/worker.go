@@ -200,7 +200,7 @@ var paymentBreaker = payment.Breaker{Failures: 10, Open: 5 * time.Second}
 func (w *Worker) open(ctx context.Context, p *Parts) error {
 	pay := payment.Options{URL: w.PaymentURL, Timeout: w.PaymentTimeout, Key: w.PaymentKey, Installation: w.Installation}
 	if w.Dapr == nil {
-		eng, err := embedded.Open(embedded.Options{Dir: Folder(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, AwaitsExternal: workflows.AwaitsExternal, Terminated: reconcile.Terminated(p.Store.SagaTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
+		eng, err := embedded.Open(embedded.Options{Dir: Folder(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, AwaitsExternal: workflows.AwaitsExternal, Terminated: reconcile.Terminated(p.Store.MarkTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout()})
 		if err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (w *Worker) open(ctx context.Context, p *Parts) error {
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, ConnectTimeout: w.Dapr.Patience,
 		Logger: w.Logger, DrainTimeout: w.drainTimeout(), Stats: w.load.Stats,
-		Terminated: reconcile.Terminated(p.Store.SagaTerminated),
+		Terminated: reconcile.Terminated(p.Store.MarkTerminated),
 		Needs:      w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
@@ -281,7 +281,7 @@ func (w *Worker) run(ctx context.Context, stopAll func()) error {
 	p := w.parts
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
-		Stock: p.Store, Payments: p.Payments, Shipments: p.Shipments, Logger: w.Logger,
+		Store: p.Store, Payments: p.Payments, Shipments: p.Shipments, Logger: w.Logger,
 		Observe: w.metrics.attempt, Ended: w.metrics.end,
 	}
 	if err := acts.Register(registry); err != nil {

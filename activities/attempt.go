@@ -86,7 +86,7 @@ func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.Sta
 	if s.OrderID == "" || s.Order.OrderID != "" {
 		return s, nil
 	}
-	rec, err := a.Stock.Get(ctx, s.OrderID)
+	rec, err := a.Store.Get(ctx, s.OrderID)
 	if errors.Is(err, orderstore.ErrNotFound) { // it was never accepted, or somebody has deleted it
 		s.Order = order.Order{OrderID: s.OrderID}
 		return s, nil

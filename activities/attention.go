@@ -1,0 +1,26 @@
+package activities
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/events"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// ParkSaga marks an order whose saga needs an operator. A notification of the
+// customer that fails does not prevent that.
+func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
+	zerolog.Ctx(ctx).Error().Str("step", step).Str("cause", cause).Msg("a saga needs attention")
+	err := a.Store.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause)
+	if err != nil && !errors.Is(err, orderstore.ErrFinished) {
+		return err
+	}
+	if err := a.notifyUnread(ctx, s.Order, events.NotifyDelayed, ""); err != nil {
+		return a.noteNotNotified(ctx, s, events.NotifyDelayed, err)
+	}
+	return nil
+}
