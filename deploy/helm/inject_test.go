@@ -183,7 +183,7 @@ func pipe(t *testing.T, in []byte, program string, args ...string) []byte {
 	c := exec.CommandContext(t.Context(), program, args...)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(in), &out, &errs
 	if err := c.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s%s\n%s", program, err, out.String(), errs.String(), in)
+		t.Fatalf("%s failed: %v; output:\n%s%s\ninput:\n%s", program, err, out.String(), errs.String(), in)
 	}
 	return out.Bytes()
 }

@@ -120,7 +120,7 @@ func (c *checker) markdown(name, text string) {
 			continue
 		}
 		bare := inlineCode.ReplaceAllString(line, "")
-		c.prose(name, n, bare)
+		c.prose(name, n, link.ReplaceAllString(bare, "]")) // targets are names, not prose
 		for _, l := range link.FindAllStringSubmatch(bare, -1) {
 			c.link(name, n, l[1])
 		}
