@@ -155,7 +155,7 @@ func (c *checker) sizes(files []string) {
 		case name == "README.md":
 			c.readme(name)
 		case name == "docs/glossary.md":
-			text, _ := os.ReadFile(filepath.Join(c.root, name)) // its absence is no term
+			text, _ := os.ReadFile(filepath.Join(c.root, name))                                               // its absence is no term
 			c.counts["glossary"] = strings.Count(string(text), "\n| ") - strings.Count(string(text), "\n|--") // less each table's head
 		}
 	}
