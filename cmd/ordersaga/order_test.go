@@ -98,7 +98,7 @@ func TestConvertMapsSKUWithEqualsSign(t *testing.T) {
 // TestConvertReportsDroppedFields checks the notes on standard error and in JSON.
 func TestConvertReportsDroppedFields(t *testing.T) {
 	status, out, errs := convert(t, "--from=shopify", "--payment-token=tok_ok", shops+"shopify.json")
-	if status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "note: tags: has no place in our order, and is left out\n") {
+	if status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "note: tags: has no counterpart and is left out\n") {
 		t.Errorf("convert: status %d, output %s, errors %s", status, out, errs)
 	}
 	status, out, errs = convert(t, "--from=shopify", shops+"shopify.json")

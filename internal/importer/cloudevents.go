@@ -8,13 +8,12 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// fromCloudEvents takes our own event out of its envelope: a CloudEvent of type
-// OrderPlaced, or an SNS notification or an EventBridge event. The options fill
-// in what it lacks.
+// fromCloudEvents unwraps an OrderPlaced event from its envelope: a CloudEvent, an SNS
+// notification or an EventBridge event. The options replace missing fields.
 func fromCloudEvents(raw []byte, o Options) (order.Order, []Note, error) {
 	refuse := func(field, message string) (order.Order, []Note, error) {
-		n := []Note{{field, message, true}}
-		return order.Order{}, n, &RefusedError{n}
+		n := []Note{{Field: field, Message: message, Refused: true}}
+		return order.Order{}, n, &RefusedError{Notes: n}
 	}
 	e, err := events.Unwrap(events.Message{Body: raw}, events.TypeOrderPlaced)
 	if err != nil {
@@ -24,17 +23,17 @@ func fromCloudEvents(raw []byte, o Options) (order.Order, []Note, error) {
 		return refuse("body", err.Error())
 	}
 	if e.Kind == events.EnvelopeNone {
-		return refuse("body", "is no CloudEvent: specversion 1.0, id and source must be there")
+		return refuse("body", "is not a CloudEvent: specversion 1.0, id and source are required")
 	}
 	payload := e.Payload
 	var all map[string]json.RawMessage
-	if json.Unmarshal(payload, &all) == nil && len(all) > 0 { // else Parse says what is wrong
+	if json.Unmarshal(payload, &all) == nil && len(all) > 0 { // otherwise Parse reports what is wrong
 		fill := func(key, with string, value any) {
 			if _, there := all[key]; there || with == "" {
 				return
 			}
-			b, _ := json.Marshal(value) // text
-			// In the text and not in the map: a field that is there twice must stay so.
+			b, _ := json.Marshal(value) // strings only: no error
+			// In the text and not in the map: a repeated field must stay repeated.
 			payload = append([]byte(`{"`+key+`":`+string(b)+`,`), trimOpen(payload)...)
 		}
 		fill("payment", o.PaymentToken, order.Payment{Token: o.PaymentToken})
@@ -44,23 +43,23 @@ func fromCloudEvents(raw []byte, o Options) (order.Order, []Note, error) {
 	if invalid, ok := errors.AsType[*order.InvalidError](err); ok {
 		var notes []Note
 		for _, f := range invalid.Fields {
-			notes = append(notes, Note{"data." + f.Field, f.Message, true})
+			notes = append(notes, Note{Field: "data." + f.Field, Message: f.Message, Refused: true})
 		}
-		return order.Order{}, notes, &RefusedError{notes}
+		return order.Order{}, notes, &RefusedError{Notes: notes}
 	}
 	if err != nil {
 		return refuse("data", err.Error())
 	}
 	var notes []Note
 	if m := all["metadata"]; m != nil && !zero.Match(m) {
-		notes = append(notes, Note{"data.metadata", "has no place in our order, and is left out", false})
+		notes = append(notes, Note{Field: "data.metadata", Message: "has no counterpart and is left out"})
 	}
-	total := out.Total() // what the event itself says it is, if it does
+	total := out.Total() // equal to the event's own total, if it has one
 	out.Agreed = &total
 	return out, notes, nil
 }
 
-// trimOpen is a JSON object without what opens it.
+// trimOpen returns a JSON object without its opening brace.
 func trimOpen(object []byte) []byte {
 	for i, b := range object {
 		if b == '{' {

@@ -7,14 +7,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// commercetools reads an Order of commercetools' HTTP API:
-// https://docs.commercetools.com/api/projects/orders#order. What the customer
-// pays is taxedPrice.totalGross; totalPrice has the tax only where the prices
-// include it.
+// commercetools converts an Order of commercetools' HTTP API:
+// https://docs.commercetools.com/api/projects/orders#order. The customer pays
+// taxedPrice.totalGross; totalPrice contains the tax only if the prices include it.
 type commercetools struct{ *conversion }
 
+// fromCommercetools converts one order.
 func fromCommercetools(c *conversion, f *fields) {
-	t := commercetools{c}
+	t := commercetools{conversion: c}
 	total := f.object("totalPrice")
 	c.out.Currency = total.text("currencyCode")
 	c.out.OrderID = c.id("id", f.text("id"))
@@ -26,7 +26,7 @@ func fromCommercetools(c *conversion, f *fields) {
 		c.out.Discount += t.item(l)
 	}
 	for _, l := range f.list("customLineItems") {
-		t.noPlace(l.at[:len(l.at)-1], "it is in no stock, and would not be shipped or charged")
+		t.noPlace(l.at[:len(l.at)-1], "it is not a stock item and would be neither shipped nor charged")
 		l.skipAll()
 	}
 	if s := f.object("shippingInfo"); s != nil {
@@ -37,8 +37,8 @@ func fromCommercetools(c *conversion, f *fields) {
 			d.skipAll()
 		}
 		c.out.Shipping = t.money(price)
-		s.noPlace("some of it has been shipped, and would be again", "deliveries")
-		s.noPlace("by it the parcel may go elsewhere than to the address", "custom")
+		s.noPlace("a part of the order is shipped and would be shipped again", "deliveries")
+		s.noPlace("it may change the destination of the parcel", "custom")
 		s.skip("shippingRate", "taxedPrice", "taxRate", "taxCategory", "shippingMethod", "shippingMethodState")
 	}
 	if d := f.object("discountOnTotalPrice"); d != nil {
@@ -57,36 +57,65 @@ func fromCommercetools(c *conversion, f *fields) {
 		}
 		c.out.Tax = max(c.total-net, 0)
 	} else if f.text("taxMode") != "Disabled" {
-		c.wrong("taxedPrice", "is missing: what the customer pays is not known before the tax is")
+		c.wrong("taxedPrice", "is missing: without the tax, the total is unknown")
 	}
 	unpaid := []string{"", "BalanceDue", "Pending"}
 	if c.total == 0 { // nothing is charged again
 		unpaid = append(unpaid, "Paid")
 	}
-	f.only("paymentState", "what the shop has been paid would be charged again", unpaid...)
+	f.only("paymentState", "the order is paid and would be charged again", unpaid...)
 	t.address(f)
-	f.only("type", "only an Order is taken", "", "Order")
-	f.skip("version", "lastModifiedAt", "orderNumber", "anonymousId", "customerEmail", "customerGroup", "store", "businessUnit", "billingAddress", "cart", "quote", "country", "locale",
-		"origin", "lastMessageSequenceNumber", "inventoryMode", "taxMode", "taxRoundingMode", "taxCalculationMode", "priceRoundingMode", "taxedShippingPrice", "paymentInfo", "createdBy", "lastModifiedBy",
-		"discountCodes", "directDiscounts", "refusedGifts", "shippingRateInput", "shippingMode", "discountTypeCombination", "shippingKey")
+	f.only("type", "only type Order is accepted", "", "Order")
+	f.skip(
+		"version",
+		"lastModifiedAt",
+		"orderNumber",
+		"anonymousId",
+		"customerEmail",
+		"customerGroup",
+		"store",
+		"businessUnit",
+		"billingAddress",
+		"cart",
+		"quote",
+		"country",
+		"locale",
+		"origin",
+		"lastMessageSequenceNumber",
+		"inventoryMode",
+		"taxMode",
+		"taxRoundingMode",
+		"taxCalculationMode",
+		"priceRoundingMode",
+		"taxedShippingPrice",
+		"paymentInfo",
+		"createdBy",
+		"lastModifiedBy",
+		"discountCodes",
+		"directDiscounts",
+		"refusedGifts",
+		"shippingRateInput",
+		"shippingMode",
+		"discountTypeCombination",
+		"shippingKey",
+	)
 }
 
-// state refuses an order that the shop has gone on with, or that has more than
-// one parcel's address.
+// state refuses an order that the shop has processed, or that has several addresses.
 func (t commercetools) state(f *fields) {
-	f.only("orderState", "only Open and Confirmed orders are taken", "Open", "Confirmed")
-	f.only("shipmentState", "what has been shipped would be shipped again", "", "Ready", "Pending", "Delayed", "Backorder")
-	f.noPlace("an order of ours has one address and one shipping price", "itemShippingAddresses", "shipping")
+	f.only("orderState", "only Open and Confirmed orders are accepted", "Open", "Confirmed")
+	f.only("shipmentState", "the order is shipped and would be shipped again", "", "Ready", "Pending", "Delayed", "Backorder")
+	f.noPlace("an order has one address and one shipping price", "itemShippingAddresses", "shipping")
 	if f.has("completedAt") {
-		t.wrong("completedAt", "what has been shipped would be shipped again")
+		t.wrong("completedAt", "the order is shipped and would be shipped again")
 	}
 	if f.has("returnInfo") {
-		t.wrong("returnInfo", "some of it has come back: what is left of the order is not known here")
+		t.wrong("returnInfo", "a part of the order is returned, and the rest is unknown")
 	}
-	f.noPlace("what it says of the order is not known here", "custom", "recurringOrder", "recurrenceInfo")
+	f.noPlace("its meaning for the order is unknown", "custom", "recurringOrder", "recurrenceInfo")
 }
 
-// item adds a line, and says how much is taken off it.
+// item adds a line and returns its discount.
 func (t commercetools) item(l *fields) (off int64) {
 	v := l.object("variant")
 	sku := t.sku(l.at+"variant.sku", v.text("sku"))
@@ -105,9 +134,10 @@ func (t commercetools) item(l *fields) (off int64) {
 		d.skipAll()
 	}
 	p.skipAll()
-	// A price of more digits than the currency has, or one that others have set
-	// for the whole line, is no price of a piece.
-	if value != nil && value.text("type") != "highPrecision" && l.text("priceMode") != "ExternalTotal" && 0 < quantity && quantity <= order.MaxQuantity {
+	// A price with more decimals than the currency, or one that was set for the whole line, is
+	// not the price of one unit.
+	if value != nil && value.text("type") != "highPrecision" && l.text("priceMode") != "ExternalTotal" && 0 < quantity &&
+		quantity <= order.MaxQuantity {
 		if each := t.money(value); each <= order.MaxUnitPrice && each*quantity >= all {
 			off, all = each*quantity-all, each*quantity
 		}
@@ -115,40 +145,62 @@ func (t commercetools) item(l *fields) (off int64) {
 	value.skipAll()
 	t.line(sku, quantity, all)
 	if d := l.object("shippingDetails"); d != nil {
-		d.noPlace("an order of ours has one address", "targets")
+		d.noPlace("an order has one address", "targets")
 		d.skipAll()
 	}
-	l.noPlace("the piece may be made to order, which would be forgotten", "custom")
-	l.noPlace("it is ordered again and again, and would be shipped once", "recurrenceInfo")
-	l.skip("id", "key", "productId", "productKey", "productSlug", "productType", "name", "taxRate", "taxedPrice", "taxedPricePortions", "perMethodTaxRate", "state", "priceMode", "lineItemMode", "discountedPrice",
-		"discountedPricePerQuantity", "distributionChannel", "inventoryMode", "addedAt", "lastModifiedAt", "priceRoundingMode")
+	l.noPlace("the item may be made to order, which would be lost", "custom")
+	l.noPlace("it is a recurring order and would be shipped once", "recurrenceInfo")
+	l.skip(
+		"id",
+		"key",
+		"productId",
+		"productKey",
+		"productSlug",
+		"productType",
+		"name",
+		"taxRate",
+		"taxedPrice",
+		"taxedPricePortions",
+		"perMethodTaxRate",
+		"state",
+		"priceMode",
+		"lineItemMode",
+		"discountedPrice",
+		"discountedPricePerQuantity",
+		"distributionChannel",
+		"inventoryMode",
+		"addedAt",
+		"lastModifiedAt",
+		"priceRoundingMode",
+	)
 	return off
 }
 
-// money is an amount in minor units; 0 if it is not there.
+// money reads an amount in minor units; 0 if it is absent.
 func (t commercetools) money(m *fields) int64 {
 	if m == nil {
 		return 0
 	}
 	defer m.skipAll()
 	if code := m.text("currencyCode"); code != t.out.Currency {
-		t.wrong(m.at+"currencyCode", "is %.10q, and totalPrice's is %.10q", code, t.out.Currency)
+		t.wrong(m.at+"currencyCode", "is %.10q, but that of totalPrice is %.10q", code, t.out.Currency)
 		return 0
 	}
 	digits, known := money.Digits(t.out.Currency)
 	if n := m.value("fractionDigits"); known && m.text("type") != "highPrecision" && n != nil && m.whole("fractionDigits") != int64(digits) {
-		t.wrong(m.at+"fractionDigits", "is %s, and %s has %d", n, t.out.Currency, digits)
+		t.wrong(m.at+"fractionDigits", "is %s, but %s has %d", n, t.out.Currency, digits)
 	}
 	if m.value("centAmount") == nil {
 		t.wrong(m.at+"centAmount", "is missing")
 	}
 	cents := m.whole("centAmount")
 	if cents < 0 {
-		t.wrong(m.at+"centAmount", "is %d; an amount of ours is 0 or more", cents)
+		t.wrong(m.at+"centAmount", "is %d, but an amount must be 0 or more", cents)
 	}
 	return max(cents, 0)
 }
 
+// address converts the shipping address.
 func (t commercetools) address(f *fields) {
 	a := f.object("shippingAddress")
 	if a == nil {
@@ -157,15 +209,24 @@ func (t commercetools) address(f *fields) {
 	t.out.ShipTo = &order.Address{
 		Name:  join(" ", a.text("firstName"), a.text("lastName")),
 		Line1: join(" ", a.text("streetName"), a.text("streetNumber")),
-		Line2: join(", ", a.text("company"), a.text("department"), a.text("building"), a.text("apartment"), a.text("pOBox"), a.text("additionalStreetInfo"), a.text("additionalAddressInfo")),
-		City:  a.text("city"), Region: cmp.Or(a.text("region"), a.text("state")),
+		Line2: join(
+			", ",
+			a.text("company"),
+			a.text("department"),
+			a.text("building"),
+			a.text("apartment"),
+			a.text("pOBox"),
+			a.text("additionalStreetInfo"),
+			a.text("additionalAddressInfo"),
+		),
+		City: a.text("city"), Region: cmp.Or(a.text("region"), a.text("state")),
 		PostalCode: a.text("postalCode"), Country: a.text("country"), Phone: cmp.Or(a.text("mobile"), a.text("phone")),
 	}
 	for taken, other := range map[string]string{"region": "state", "mobile": "phone"} {
 		if s := a.text(other); a.has(taken) && s != "" && s != a.text(taken) {
-			t.note(a.at+other, "has no place in our order, and is left out: %s is taken", taken)
+			t.note(a.at+other, "has no counterpart and is left out: %s is used", taken)
 		}
 	}
-	a.noPlace("by it the parcel may go elsewhere than to the address", "custom")
+	a.noPlace("it may change the destination of the parcel", "custom")
 	a.skip("id", "key", "externalId", "email", "fax")
 }

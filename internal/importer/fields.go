@@ -16,17 +16,17 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// fields is an object of the shop's order, and which of its fields have been
-// read. All its methods may be called on nil: an object that is not there.
+// fields is an object of the shop's order. It records which of its fields have been read. A nil
+// *fields is an absent object; all methods accept it.
 type fields struct {
-	c    *conversion
-	at   string // its path, with the dot
-	raw  map[string]json.RawMessage
-	read map[string]bool
-	kids []*fields
+	c        *conversion
+	at       string // its path, with a final dot
+	raw      map[string]json.RawMessage
+	read     map[string]bool
+	children []*fields
 }
 
-// parse reads a whole document, which must be one object.
+// parse parses a document, which must be one object.
 func (c *conversion) parse(raw []byte, at string) *fields {
 	if !utf8.Valid(raw) {
 		c.wrong("body", "is not UTF-8")
@@ -37,7 +37,7 @@ func (c *conversion) parse(raw []byte, at string) *fields {
 	err := dec.Decode(&one)
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("there is something after the JSON value; give one order at a time")
+			err = errors.New("there is data after the JSON value; convert one order at a time")
 		}
 	}
 	var f *fields
@@ -51,6 +51,7 @@ func (c *conversion) parse(raw []byte, at string) *fields {
 	return f
 }
 
+// object parses one object.
 func (c *conversion) object(raw json.RawMessage, at string) (*fields, error) {
 	f := &fields{c: c, at: at, raw: map[string]json.RawMessage{}, read: map[string]bool{}}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -64,7 +65,7 @@ func (c *conversion) object(raw json.RawMessage, at string) (*fields, error) {
 		if err = errors.Join(err, dec.Decode(&value)); err != nil {
 			return nil, fmt.Errorf("%s%s: %w", at, key, err)
 		}
-		if _, twice := f.raw[key]; twice { // readers differ in which of them they take
+		if _, twice := f.raw[key]; twice { // readers differ in which one they use
 			c.wrong(at+key, "appears more than once")
 		}
 		f.raw[key] = value
@@ -72,7 +73,7 @@ func (c *conversion) object(raw json.RawMessage, at string) (*fields, error) {
 	return f, nil
 }
 
-// value takes a field; nil if it is not there, or null.
+// value reads a field; nil if it is absent or null.
 func (f *fields) value(key string) json.RawMessage {
 	if f == nil {
 		return nil
@@ -84,32 +85,32 @@ func (f *fields) value(key string) json.RawMessage {
 	return nil
 }
 
+// decode reads a field into a value. kind describes the type in the error.
 func (f *fields) decode(key, kind string, into any) {
 	if v := f.value(key); v != nil && json.Unmarshal(v, into) != nil {
 		f.c.wrong(f.at+key, "must be %s", kind)
 	}
 }
 
-// text is a string, "" if it is not there.
+// text reads a string; "" if it is absent.
 func (f *fields) text(key string) (s string) {
 	f.decode(key, "a string", &s)
 	return s
 }
 
-// number is one, or a string that has one, as shops write amounts and ids.
+// number reads a number, or a string with one: shops write amounts and ids either way.
 func (f *fields) number(key string) string {
 	if v := f.value(key); len(v) > 0 && v[0] == '"' {
 		return f.text(key)
 	}
 	var n json.Number
-	f.decode(key, "a number, or one in a string", &n)
+	f.decode(key, "a number, or a string with one", &n)
 	return n.String()
 }
 
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
 
-// digits writes a whole number without fraction and exponent, and anything else
-// as it is.
+// digits returns a whole number without fraction and exponent, and anything else unchanged.
 func digits(number string) string {
 	if jsonNumber.MatchString(number) {
 		number, _ = order.Whole(number)
@@ -117,19 +118,18 @@ func digits(number string) string {
 	return number
 }
 
-// id is a numeric one in digits, so that 7, 7.0 and 7e0 are the same order; "" if
-// it is not there.
+// id reads a numeric id as digits, so that 7, 7.0 and 7e0 are the same order; "" if it is absent.
 func (f *fields) id(key string) string {
-	is := f.number(key)
-	id := digits(is)
+	number := f.number(key)
+	id := digits(number)
 	n, err := strconv.ParseInt(id, 10, 64)
-	if is != "" && (err != nil || n < 1 || strconv.FormatInt(n, 10) != id) {
-		f.c.wrong(f.at+key, "is %.100q, and must be a whole number above 0", is)
+	if number != "" && (err != nil || n < 1 || strconv.FormatInt(n, 10) != id) {
+		f.c.wrong(f.at+key, "is %.100q, must be a whole number above 0", number)
 	}
 	return id
 }
 
-// idOrZero is an id, or "" where the shop writes 0 for none.
+// idOrZero reads an id; "" for 0, with which the shop means none.
 func (f *fields) idOrZero(key string) string {
 	if digits(f.number(key)) == "0" {
 		return ""
@@ -137,7 +137,7 @@ func (f *fields) idOrZero(key string) string {
 	return f.id(key)
 }
 
-// whole is a whole number, which may be written as 2.0.
+// whole reads a whole number, which may be written as 2.0.
 func (f *fields) whole(key string) (n int64) {
 	v := f.value(key)
 	if len(v) > 0 && (v[0] == '-' || '0' <= v[0] && v[0] <= '9') {
@@ -151,21 +151,22 @@ func (f *fields) whole(key string) (n int64) {
 	return n
 }
 
+// flag reads a boolean; false if it is absent.
 func (f *fields) flag(key string) (b bool) {
 	f.decode(key, "true or false", &b)
 	return b
 }
 
-// time is RFC 3339, or zero.
+// time reads an RFC 3339 time; zero if it is absent.
 func (f *fields) time(key string) (t time.Time) {
 	f.decode(key, "a time such as 2026-11-23T10:00:00Z", &t)
 	return t
 }
 
-// object is nil if it is not there.
+// object reads an object; nil if it is absent.
 func (f *fields) object(key string) *fields {
 	v := f.value(key)
-	if v == nil || string(v) == "[]" { // PHP writes an empty object so
+	if v == nil || string(v) == "[]" { // PHP encodes an empty object like this
 		return nil
 	}
 	o, err := f.c.object(v, f.at+key+".")
@@ -173,12 +174,11 @@ func (f *fields) object(key string) *fields {
 		f.c.wrong(f.at+key, "%v", err)
 		return nil
 	}
-	f.kids = append(f.kids, o)
+	f.children = append(f.children, o)
 	return o
 }
 
-// wrapped is the object in a field of that name, if it is there, as if it were the
-// whole order.
+// wrapped returns the object in a field as if it were the whole order, or f if it is absent.
 func (f *fields) wrapped(key string) *fields {
 	v := f.value(key)
 	if v == nil {
@@ -189,11 +189,11 @@ func (f *fields) wrapped(key string) *fields {
 		f.c.wrong(key, "%v", err)
 		return f
 	}
-	f.kids = append(f.kids, inner)
+	f.children = append(f.children, inner)
 	return inner
 }
 
-// list are the objects of an array.
+// list reads the objects of an array.
 func (f *fields) list(key string) (list []*fields) {
 	var all []json.RawMessage
 	f.decode(key, "a list", &all)
@@ -206,20 +206,20 @@ func (f *fields) list(key string) (list []*fields) {
 		list = append(list, o)
 	}
 	if f != nil {
-		f.kids = append(f.kids, list...)
+		f.children = append(f.children, list...)
 	}
 	return list
 }
 
-// skip passes over what says nothing that an order of ours could: the shop's own
-// ids and times, copies, and what the read fields are computed from.
+// skip ignores fields without a note: ids and times of the shop, copies of other fields, and what
+// other fields are computed from.
 func (f *fields) skip(keys ...string) {
 	for _, key := range keys {
 		f.value(key)
 	}
 }
 
-// skipAll passes over what has not been read.
+// skipAll ignores all fields that have not been read.
 func (f *fields) skipAll() {
 	if f != nil {
 		f.skip(slices.Collect(maps.Keys(f.raw))...)
@@ -228,14 +228,14 @@ func (f *fields) skipAll() {
 
 var zero = regexp.MustCompile(`^("?[-+]?0*(\.0*)?"?|false|null|\[\s*\]|\{\s*\})$`)
 
-// has reports whether a field says something: not null, empty, 0 or false.
+// has reports whether a field has a value other than null, an empty one, 0 and false.
 func (f *fields) has(key string) bool {
 	v := f.value(key)
 	return v != nil && !zero.Match(v)
 }
 
-// written reports whether a field has something that somebody may have written: the
-// number on a shirt may be 0, which has takes for nothing.
+// written reports whether a field has a value that a customer may have entered: unlike for has,
+// 0 is one, such as the number on a shirt.
 func (f *fields) written(key string) bool {
 	switch string(f.value(key)) {
 	case "", `""`, "[]", "{}", "false":
@@ -244,7 +244,7 @@ func (f *fields) written(key string) bool {
 	return true
 }
 
-// noPlace refuses what a field says, if it says something.
+// noPlace refuses the order because of fields that have a value.
 func (f *fields) noPlace(why string, keys ...string) {
 	for _, key := range keys {
 		if f.has(key) {
@@ -253,21 +253,21 @@ func (f *fields) noPlace(why string, keys ...string) {
 	}
 }
 
-// only refuses a text that is none of those, "" being one if it is given.
+// only refuses the order if a text is not among those allowed.
 func (f *fields) only(key, why string, allowed ...string) {
 	if s := f.text(key); !slices.Contains(allowed, s) {
 		f.c.wrong(f.at+key, "is %.100q: %s", s, why)
 	}
 }
 
-// rest notes what nobody has read.
+// rest notes all fields with a value that were not read.
 func (f *fields) rest() {
 	for _, key := range slices.Sorted(maps.Keys(f.raw)) {
 		if !f.read[key] && f.has(key) {
-			f.c.note(f.at+key, "has no place in our order, and is left out")
+			f.c.note(f.at+key, "has no counterpart and is left out")
 		}
 	}
-	for _, kid := range f.kids {
-		kid.rest()
+	for _, child := range f.children {
+		child.rest()
 	}
 }

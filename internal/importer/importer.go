@@ -1,5 +1,5 @@
-// Package importer turns an order as a shop's software writes it into ours, or
-// says of each field that has no place why not. It does no I/O.
+// Package importer converts orders in the formats of shop software to ordersaga's format. It
+// reports each field that it cannot convert, with the reason. It does no I/O.
 package importer
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Shops are the names that Convert knows.
+// Formats that Convert supports.
 const (
 	Shopify       = "shopify"
 	WooCommerce   = "woocommerce"
@@ -23,34 +23,37 @@ const (
 	CloudEvents   = "cloudevents"
 )
 
-// MaxBytes is more than any shop's order has, with all its texts and pictures.
+// MaxBytes is the maximum size of an order to convert. The shops' formats have no limit; no real
+// order comes near it.
 const MaxBytes = 4 << 20
 
-// Options are what a shop's order does not say.
+// Options has what a shop's order lacks.
 type Options struct {
-	PaymentToken string // the payment provider's; "" if the order has it
-	CustomerID   string // of a guest; what the order says counts more
-	// SKUs are ours, by the shop's: for those that have other characters.
+	PaymentToken string // token of the payment provider; "" if the order contains it
+	CustomerID   string // for orders of guests; the order's own customer takes precedence
+	// SKUs are ordersaga's SKUs by the shop's, for SKUs with characters that are invalid here.
 	SKUs map[string]string
-	// LeaveOut are fields to do without, although they have no place and could
-	// change what is shipped or charged, such as "line_items[].properties".
+	// LeaveOut are fields to ignore although they could change what is shipped or charged,
+	// such as "line_items[].properties".
 	LeaveOut []string
 }
 
-// Note is about a field of the shop's order.
+// Note is a remark about a field of the shop's order.
 type Note struct {
-	Field   string `json:"field"` // its path
+	Field   string `json:"field"` // JSON path
 	Message string `json:"message"`
-	// Refused says that without it, or with it, something else would be shipped
-	// or charged than the customer ordered: there is no order then.
+	// Refused is true if the order cannot be converted because of the field: something else
+	// would be shipped or charged than the customer ordered.
 	Refused bool `json:"refused"`
 }
 
+// String returns the field and the message.
 func (n Note) String() string { return n.Field + ": " + n.Message }
 
-// RefusedError is why there is no order.
-type RefusedError struct{ Notes []Note } // those that are refused
+// RefusedError is the error of an order that cannot be converted.
+type RefusedError struct{ Notes []Note } // those with Refused
 
+// Error lists the notes.
 func (e *RefusedError) Error() string {
 	parts := make([]string, len(e.Notes))
 	for i, n := range e.Notes {
@@ -59,21 +62,27 @@ func (e *RefusedError) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// Convert turns one order of a shop, as JSON, into a valid one of ours, whose
-// Agreed is the shop's total. The notes say what was left out, and what is wrong;
-// if any is refused, the error is a *RefusedError.
+// Convert converts one order in JSON from one of the formats to a valid order, whose Agreed is
+// the shop's total. The notes list what was left out and what is wrong. If any of them is
+// refused, the error is a *RefusedError.
 func Convert(from string, raw []byte, o Options) (order.Order, []Note, error) {
-	shops := map[string]func(*conversion, *fields){
-		Shopify: fromShopify, WooCommerce: fromWooCommerce, Commercetools: fromCommercetools,
-	}
-	c := &conversion{opt: o, out: order.Order{SpecVersion: order.SpecVersion, CustomerID: o.CustomerID, Payment: order.Payment{Token: o.PaymentToken}}}
-	read, known := shops[from]
-	switch {
-	case from == CloudEvents:
+	var read func(*conversion, *fields)
+	switch from {
+	case CloudEvents:
 		return fromCloudEvents(raw, o)
-	case !known:
+	case Shopify:
+		read = fromShopify
+	case WooCommerce:
+		read = fromWooCommerce
+	case Commercetools:
+		read = fromCommercetools
+	default:
 		return order.Order{}, nil, fmt.Errorf("shop %q: must be %s, %s, %s or %s", from, Shopify, WooCommerce, Commercetools, CloudEvents)
-	case len(raw) > MaxBytes:
+	}
+	c := &conversion{opt: o, out: order.Order{
+		SpecVersion: order.SpecVersion, CustomerID: o.CustomerID, Payment: order.Payment{Token: o.PaymentToken},
+	}}
+	if len(raw) > MaxBytes {
 		return order.Order{}, nil, fmt.Errorf("the order has %d bytes, at most %d are allowed", len(raw), MaxBytes)
 	}
 	top := c.parse(raw, "")
@@ -86,16 +95,17 @@ func Convert(from string, raw []byte, o Options) (order.Order, []Note, error) {
 	return c.result()
 }
 
-// conversion is the work on one order.
+// conversion is the conversion of one order.
 type conversion struct {
 	opt   Options
 	out   order.Order
 	notes []Note
-	// total is the shop's, and where it says so; "" if that could not be read.
+	// total is the shop's total, and totalAt its field.
 	total   int64
 	totalAt string
 }
 
+// result returns the results of Convert.
 func (c *conversion) result() (order.Order, []Note, error) {
 	slices.SortStableFunc(c.notes, func(a, b Note) int { return cmp.Compare(a.Field, b.Field) })
 	if err := c.refused(); err != nil {
@@ -104,76 +114,77 @@ func (c *conversion) result() (order.Order, []Note, error) {
 	return c.out, c.notes, nil
 }
 
+// refused returns a *RefusedError if any note is refused.
 func (c *conversion) refused() error {
 	bad := slices.DeleteFunc(slices.Clone(c.notes), func(n Note) bool { return !n.Refused })
 	if len(bad) == 0 {
 		return nil
 	}
-	return &RefusedError{bad}
+	return &RefusedError{Notes: bad}
 }
 
-// wrong refuses the order for a field.
+// wrong refuses the order because of a field.
 func (c *conversion) wrong(field, format string, args ...any) {
-	c.notes = append(c.notes, Note{field, fmt.Sprintf(format, args...), true})
+	c.notes = append(c.notes, Note{Field: field, Message: fmt.Sprintf(format, args...), Refused: true})
 }
 
-// note says what becomes of a field that changes nothing that matters.
+// note adds a note about a field that does not change what is shipped or charged.
 func (c *conversion) note(field, format string, args ...any) {
-	c.notes = append(c.notes, Note{field, fmt.Sprintf(format, args...), false})
+	c.notes = append(c.notes, Note{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
 var index = regexp.MustCompile(`\[[0-9]+\]`)
 
-// noPlace refuses the order for a field that has no place in ours and could
-// change what is shipped or charged, unless it is to be left out.
+// noPlace refuses the order because of a field that has no counterpart and could change what is
+// shipped or charged, unless Options.LeaveOut has the field.
 func (c *conversion) noPlace(field, why string) {
 	general := index.ReplaceAllString(field, "[]")
 	if slices.Contains(c.opt.LeaveOut, field) || slices.Contains(c.opt.LeaveOut, general) {
-		c.note(field, "has no place in our order, and is left out as you wish: %s", why)
+		c.note(field, "has no counterpart and is left out as requested: %s", why)
 		return
 	}
-	c.wrong(field, "has no place in our order: %s", why)
+	c.wrong(field, "has no counterpart: %s", why)
 }
 
-// id makes one of ours of a shop's. It is never changed: two of the shop's could
-// become the same.
+// id checks an id of the shop. It never changes one: two of the shop's ids could become equal.
 func (c *conversion) id(field, id string) string {
 	switch {
 	case id == "":
 		c.wrong(field, "is missing")
 	case !order.ValidID(id):
-		c.wrong(field, "is %.100q, and an id of ours %s", id, order.IDRule)
+		c.wrong(field, "is %.100q, but an id %s", id, order.IDRule)
 	}
 	return id
 }
 
+// sku returns the SKU for one of the shop's.
 func (c *conversion) sku(field, sku string) string {
 	if ours, ok := c.opt.SKUs[sku]; ok {
 		return c.id(field, ours)
 	}
 	if sku != "" && !order.ValidID(sku) {
-		c.wrong(field, "is %.100q, and a SKU of ours %s; say which of ours it is", sku, order.IDRule)
+		c.wrong(field, "is %.100q, but a SKU %s; map it with --sku", sku, order.IDRule)
 		return sku
 	}
 	return c.id(field, sku)
 }
 
-// amount reads a decimal number of the order's currency.
+// amount parses a decimal number in the order's currency.
 func (c *conversion) amount(field, number string) int64 {
 	minor, err := money.Parse(number, c.out.Currency)
 	switch {
 	case err != nil:
 		c.wrong(field, "%v", err)
 	case minor < 0:
-		c.wrong(field, "is %s; an amount of ours is 0 or more", number)
+		c.wrong(field, "is %s, but an amount must be 0 or more", number)
 	}
 	return max(minor, 0)
 }
 
-// line adds pieces that cost so much in all. Where that is no whole number each,
-// it is two lines: some pieces cost the smallest unit more than the others.
+// line adds units that cost all minor units together. If the price of one is not a whole number,
+// it adds two lines: some units cost one minor unit more than the others.
 func (c *conversion) line(sku string, quantity, all int64) {
-	if quantity < 1 || quantity > order.MaxQuantity { // Validate says so
+	if quantity < 1 || quantity > order.MaxQuantity { // Validate reports it
 		c.out.Lines = append(c.out.Lines, order.Line{SKU: sku, Quantity: quantity})
 		return
 	}
@@ -184,23 +195,24 @@ func (c *conversion) line(sku string, quantity, all int64) {
 	c.out.Lines = append(c.out.Lines, order.Line{SKU: sku, Quantity: quantity - more, UnitPrice: each})
 }
 
-// finish holds our order against the shop's.
+// finish adds what the shop's order lacks, compares the totals and validates the result.
 func (c *conversion) finish() {
 	if c.refused() != nil {
-		return // sums of what could not be read say nothing
+		return // without valid parts there is no sum to compare
 	}
 	if c.out.Payment.Token == "" {
-		c.wrong("payment", "the shop's order has no payment token: give the payment provider's, with --payment-token")
+		c.wrong("payment", "the shop's order has no payment token; set it with --payment-token")
 	}
 	if c.out.CustomerID == "" {
-		c.wrong("customer", "the order is a guest's: say whose it is, with --customer-id")
+		c.wrong("customer", "the order is a guest's; set the customer with --customer-id")
 	}
 	if c.out.ShipTo == nil || *c.out.ShipTo == (order.Address{}) {
 		c.wrong("shipTo", "the shop's order has no shipping address")
 	}
 	c.out.Agreed = &c.total
 	if sum := c.out.Total(); sum != c.total {
-		c.wrong(c.totalAt, "is %s, and lines, shipping and tax, less the discount, are %s", money.Format(c.total, c.out.Currency), money.Format(sum, c.out.Currency))
+		c.wrong(c.totalAt, "is %s, and lines, shipping and tax, less the discount, are %s",
+			money.Format(c.total, c.out.Currency), money.Format(sum, c.out.Currency))
 	}
 	if c.refused() != nil {
 		return
@@ -212,12 +224,12 @@ func (c *conversion) finish() {
 	}
 }
 
-// join puts the parts that are there into one text.
+// join joins the parts that are not empty.
 func join(sep string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
 }
 
-// Encode is an order as it is published: one line of JSON.
+// Encode returns an order as it is published: one line of JSON.
 func Encode(o order.Order) ([]byte, error) {
 	b, err := json.Marshal(o)
 	if err != nil {

@@ -23,9 +23,10 @@ func fixture(t testing.TB, name string) []byte {
 
 var options = Options{PaymentToken: "tok_ok"}
 
-// TestConvert: each shop's order is one of ours, of the shop's own total, and
-// what is left out is told.
+// TestConvert: each shop's order is converted with the shop's total, and there is a note about
+// each field that is left out.
 func TestConvert(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]struct {
 		from, order, notes string
 	}{
@@ -45,29 +46,30 @@ func TestConvert(t *testing.T) {
 	} {
 		o, notes, err := Convert(want.from, fixture(t, name), options)
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("Convert %s: %v", name, err)
 			continue
 		}
 		b, err := Encode(o)
 		if err != nil || string(b) != want.order {
-			t.Errorf("%s: %v\n%s, want\n%s", name, err, b, want.order)
+			t.Errorf("Convert %s = %s, error %v, want %s", name, b, err, want.order)
 		}
 		if again, err := order.Parse(b); err != nil || again.Fingerprint() != o.Fingerprint() {
-			t.Errorf("%s: intake takes it as %+v, %v", name, again, err)
+			t.Errorf("%s: order.Parse of the result = %+v, %v, want the same order", name, again, err)
 		}
-		var told []string
+		var noted []string
 		for _, n := range notes {
-			told = append(told, n.Field)
+			noted = append(noted, n.Field)
 		}
-		if strings.Join(told, " ") != want.notes {
-			t.Errorf("%s: told of %v, want %s", name, notes, want.notes)
+		if strings.Join(noted, " ") != want.notes {
+			t.Errorf("%s: notes = %v, want notes about %s", name, notes, want.notes)
 		}
 	}
 }
 
-// TestIDsInOtherSpellings: an id that is written otherwise is the same id, or one
-// order would be shipped and charged as several.
+// TestIDsInOtherSpellings: 7, 7.0 and "7" are the same id. Otherwise one order would be shipped and
+// charged as several.
 func TestIDsInOtherSpellings(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ from, id, order, customerID, customer string }{
 		{Shopify, `"id": %s,`, "5390211007", `"customer": {"id": %s,`, "7001"},
 		{WooCommerce, `"id": %s,`, "727", `"customer_id": %s,`, "26"},
@@ -77,24 +79,25 @@ func TestIDsInOtherSpellings(t *testing.T) {
 			for field, id := range map[string]string{c.id: c.order, c.customerID: c.customer} {
 				was := fmt.Sprintf(field, id)
 				if !strings.Contains(raw, was) {
-					t.Fatalf("%s: the fixture has no %s", c.from, was)
+					t.Fatalf("the fixture of %s does not contain %s", c.from, was)
 				}
 				raw = strings.Replace(raw, was, fmt.Sprintf(field, fmt.Sprintf(as, id)), 1)
 			}
 			if o, _, err := Convert(c.from, []byte(raw), options); err != nil || o.OrderID != c.order || o.CustomerID != c.customer {
-				t.Errorf("%s, %s: order %q of %q, %v", c.from, as, o.OrderID, o.CustomerID, err)
+				t.Errorf("%s with ids like %s: order %q of customer %q, error %v, want the same ids", c.from, as, o.OrderID, o.CustomerID, err)
 			}
 		}
 	}
 }
 
-// TestRefused: what would be shipped or charged otherwise than was ordered is
-// refused, naming the field.
+// TestRefused: an order that would be shipped or charged differently than it was ordered is
+// refused, with a note about the field.
 func TestRefused(t *testing.T) {
-	type change struct{ old, with, field, says string }
+	t.Parallel()
+	type change struct{ old, with, field, message string }
 	for from, changes := range map[string][]change{
 		Shopify: {
-			{`"current_total_price": "54.38"`, `"current_total_price": "34.38"`, "current_total_price", "changed or paid in part"},
+			{`"current_total_price": "54.38"`, `"current_total_price": "34.38"`, "current_total_price", "changed or partly paid"},
 			{`"amount": "4.90"`, `"amount": "4.91"`, "total_price", "is 54.38 EUR, and lines, shipping and tax, less the discount, are 54.39 EUR"},
 			{`"id": 5390211007`, `"name2": "#1042"`, "id", "is missing"},
 			{`"id": 5390211007`, `"id": "#1042"`, "id", `is "#1042"`},
@@ -113,34 +116,34 @@ func TestRefused(t *testing.T) {
 			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "success", "line_items": [{"id": 11}]}],`, "fulfillments[0].status", "shipped again"},
 			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "cancelled"}, {"status": null}],`, "fulfillments[1].status", "shipped again"},
 			{`"current_quantity": 2`, `"fulfillable_quantity": 0`, "line_items[0].fulfillable_quantity", "is 0 of 2"},
-			{`"shipping_lines": [{`, `"shipping_lines": [{"delivery_category": "pickup", `, "shipping_lines[0].delivery_category", "fetches it"},
+			{`"shipping_lines": [{`, `"shipping_lines": [{"delivery_category": "pickup", `, "shipping_lines[0].delivery_category", "collects it"},
 			{`"shipping_lines": [{`, `"shipping_lines": [{"requested_fulfillment_service_id": 7, `, "shipping_lines[0].requested_fulfillment_service_id", "another service"},
-			{`"shipping_lines": [{`, `"shipping_lines": [{"is_removed": true, `, "shipping_lines[0].is_removed", "changed since"},
+			{`"shipping_lines": [{`, `"shipping_lines": [{"is_removed": true, `, "shipping_lines[0].is_removed", "changed later"},
 			{`"name": "_bundle", "value": "a1"`, `"name": "number", "value": "0"`, "line_items[1].properties", "made to order"},
 			{`"name": "_bundle"`, `"name": ""`, "line_items[1].properties", "made to order"},
 			{`"test": false`, `"test": true`, "test", "a test"},
 			{`"total_tip_received": "0.00"`, `"total_tip_received": "1.00"`, "total_tip_received", "a tip"},
-			{`"total_outstanding": "54.38"`, `"total_outstanding": "4.38"`, "total_outstanding", "is 4.38, and total_price 54.38"},
+			{`"total_outstanding": "54.38"`, `"total_outstanding": "4.38"`, "total_outstanding", "is 4.38, and total_price is 54.38"},
 			{`"quantity": 1,`, `"quantity": 1.5,`, "line_items[1].quantity", "a whole number"},
 			{`"quantity": 1,`, `"quantity": "1",`, "line_items[1].quantity", "a whole number"},
 			{`"current_quantity": 2`, `"current_quantity": 1`, "line_items[0].current_quantity", "is 1 of 2"},
 			{`"gift_card": false, "fulfillment_service"`, `"gift_card": true, "fulfillment_service"`, "line_items[0].gift_card", "gift card"},
 			{`"requires_shipping": true, "gift_card": false,
      "properties"`, `"requires_shipping": false, "gift_card": false,
-     "properties"`, "line_items[1].requires_shipping", "not to be shipped"},
+     "properties"`, "line_items[1].requires_shipping", "must not be shipped"},
 			{`"name": "_bundle"`, `"name": "engraving"`, "line_items[1].properties", "made to order"},
-			{`"fulfillment_service": "manual"`, `"fulfillment_service": "elsewhere"`, "line_items[0].fulfillment_service", "another service"},
+			{`"fulfillment_service": "manual"`, `"fulfillment_service": "destination"`, "line_items[0].fulfillment_service", "another service"},
 			{`"sku": "SHOPIFY-TEA"`, `"sku": "TEA 1/2"`, "line_items[1].sku", `is "TEA 1/2"`},
 			{`"sku": "SHOPIFY-TEA"`, `"sku": null`, "line_items[1].sku", "is missing"},
-			{`"total_price": "54.38"`, `"total_price": "54.39"`, "total_price", "is 54.39, and its total_price_set 54.38"},
+			{`"total_price": "54.38"`, `"total_price": "54.39"`, "total_price", "is 54.39, and its total_price_set is 54.38"},
 			{`"price": "14.50"`, `"price": "14.505"`, "line_items[1].price", "more decimals"},
 			{`"price": "14.50"`, `"price": "-14.50"`, "line_items[1].price", "0 or more"},
 			{`"price": "14.50"`, `"price": "14.50", "price": "1.00"`, "line_items[1].price", "more than once"},
 			{`"taxes_included": true`, `"taxes_included": false`, "total_price", "is 54.38 EUR, and lines, shipping and tax, less the discount, are 63.06 EUR"},
 			{`"taxes_included": true`, `"taxes_included": "yes"`, "taxes_included", "true or false"},
-			{`"shipping_address": {`, `"elsewhere": {`, "shipTo", "no shipping address"},
+			{`"shipping_address": {`, `"destination": {`, "shipTo", "no shipping address"},
 			{`"country_code": "DE", "phone"`, `"country_code": "Germany", "phone"`, "our shipTo.country", "capital"},
-			{`"country_code": "DE", "phone"`, `"phone"`, "shipping_address.country_code", `its country is "Germany"`},
+			{`"country_code": "DE", "phone"`, `"phone"`, "shipping_address.country_code", `the country is "Germany"`},
 			{`"customer": {"id": 7001,`, `"customer": {`, "customer", "--customer-id"},
 			{`"presentment_currency": "EUR"`, `"presentment_currency": "USD"`, "line_items[0].price_set.presentment_money.currency_code", `is "EUR"`},
 		},
@@ -157,16 +160,16 @@ func TestRefused(t *testing.T) {
 			{`"id": 727`, `"id": -1`, "id", "above 0"},
 			{`"id": 727`, `"id": "wc-727"`, "id", `is "wc-727"`},
 			{`"variation_id": 23`, `"variation_id": -1`, "line_items[1].variation_id", "above 0"},
-			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "fetches it"},
+			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "collects it"},
 			{`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": "5.76", "taxes": [], "meta_data": []`,
 				`"variation_id": 0, "quantity": 3, "subtotal": "35.29", "total": "30.29", "meta_data": [{"key":"engraving","value":"Ada"}]`, "line_items[0].meta_data", "made to order"},
 			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"pa_engraving","value":"Bob"}]`, "line_items[0].meta_data", `by "pa_engraving"`},
 			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"_wcpa_engraving","value":"Bob"}]`, "line_items[0].meta_data", `by "_wcpa_engraving"`},
 			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"number","value":"0"}]`, "line_items[0].meta_data", `by "number"`},
 			{`"key": "pa_color"`, `"key": "_wcpa_engraving"`, "line_items[1].meta_data", `by "_wcpa_engraving"`},
-			{`"taxes": [], "meta_data": []}]`, `"meta_data": [{"key":"Pickup point","value":"LOCKER-77 Main St"}]}]`, "shipping_lines[0].meta_data", `by "Pickup point"`},
-			{`"method_id": "flat_rate", "total": "4.20", "total_tax": "0.80", "taxes": [], "meta_data": []`, `"method_id": "inpost", "meta_data": [{"key":"_locker","value":"77"}]`, "shipping_lines[0].meta_data", `by "_locker"`},
-			{`"method_id": "flat_rate"`, `"method_id": "legacy_local_pickup:3"`, "shipping_lines[0].method_id", "fetches it"},
+			{`"taxes": [], "meta_data": []}]`, `"meta_data": [{"key":"Pickup point","value":"LOCKER-77 Main St"}]}]`, "shipping_lines[0].meta_data", `"Pickup point" may change`},
+			{`"method_id": "flat_rate", "total": "4.20", "total_tax": "0.80", "taxes": [], "meta_data": []`, `"method_id": "inpost", "meta_data": [{"key":"_locker","value":"77"}]`, "shipping_lines[0].meta_data", `"_locker" may change`},
+			{`"method_id": "flat_rate"`, `"method_id": "legacy_local_pickup:3"`, "shipping_lines[0].method_id", "collects it"},
 			{`"total": "30.29"`, `"total": "36.29"`, "line_items[0].total", "more than its subtotal"},
 			{`"address_1": "1 Loopback Lane", "address_2": "Flat 3"`, `"address_1": "", "address_2": ""`, "shipTo", "no shipping address"},
 			{`"date_created_gmt": "2026-11-23T10:00:00"`, `"date_created_gmt": "today"`, "date_created_gmt", "must be a time"},
@@ -174,28 +177,28 @@ func TestRefused(t *testing.T) {
 		Commercetools: {
 			{`"orderState": "Open"`, `"orderState": "Cancelled"`, "orderState", `is "Cancelled"`},
 			{`"paymentState": "BalanceDue"`, `"paymentState": "Paid"`, "paymentState", "charged again"},
-			{`"customLineItems": []`, `"customLineItems": [{"id":"1","slug":"wrap"}]`, "customLineItems[0]", "in no stock"},
+			{`"customLineItems": []`, `"customLineItems": [{"id":"1","slug":"wrap"}]`, "customLineItems[0]", "not a stock item"},
 			{`"shipping": []`, `"shipping": [{"shippingKey":"a"}]`, "shipping", "one address"},
 			{`"deliveries": []`, `"deliveries": [{"id":"1"}]`, "shippingInfo.deliveries", "shipped"},
-			{`"returnInfo": []`, `"returnInfo": [{"items":[]}]`, "returnInfo", "come back"},
+			{`"returnInfo": []`, `"returnInfo": [{"items":[]}]`, "returnInfo", "returned"},
 			{`"centAmount": 6688`, `"centAmount": 6100`, "taxedPrice.totalGross", "less than totalPrice"},
 			{`"centAmount": 144`, `"centAmount": 145`, "taxedPrice.totalGross", "is 66.88 USD, and lines, shipping and tax, less the discount, are 66.87 USD"},
 			{`"taxedPrice": {
     "totalNet"`, `"other": {
     "totalNet"`, "taxedPrice", "is missing"},
 			{`"currencyCode": "USD", "centAmount": 3600`, `"currencyCode": "EUR", "centAmount": 3600`, "lineItems[0].totalPrice.currencyCode", `is "EUR"`},
-			{`"centAmount": 3600, "fractionDigits": 2`, `"centAmount": 3600, "fractionDigits": 3`, "lineItems[0].totalPrice.fractionDigits", "is 3, and USD has 2"},
+			{`"centAmount": 3600, "fractionDigits": 2`, `"centAmount": 3600, "fractionDigits": 3`, "lineItems[0].totalPrice.fractionDigits", "is 3, but USD has 2"},
 			{`"sku": "CT-MUG", `, ``, "lineItems[0].variant.sku", "is missing"},
-			{`"type": "Order"`, `"type": "OrderDeleted"`, "type", "only an Order"},
-			{`"origin": "Customer"`, `"custom": {"fields":{"engraving":"Ada"}}`, "custom", "not known here"},
+			{`"type": "Order"`, `"type": "OrderDeleted"`, "type", "only type Order"},
+			{`"origin": "Customer"`, `"custom": {"fields":{"engraving":"Ada"}}`, "custom", "unknown"},
 			{`"origin": "Customer"`, `"completedAt": "2026-11-24T10:00:00.000Z"`, "completedAt", "shipped again"},
-			{`"deliveries": []`, `"custom": {"fields":{"locker":"77"}}`, "shippingInfo.custom", "elsewhere"},
-			{`"firstName": "Ada"`, `"custom": {"fields":{"locker":"77"}}`, "shippingAddress.custom", "elsewhere"},
-			{`"quantity": 60,`, `"quantity": 60, "recurrenceInfo": {"recurringOrder": {"id": "r1"}},`, "lineItems[1].recurrenceInfo", "again and again"},
+			{`"deliveries": []`, `"custom": {"fields":{"locker":"77"}}`, "shippingInfo.custom", "destination"},
+			{`"firstName": "Ada"`, `"custom": {"fields":{"locker":"77"}}`, "shippingAddress.custom", "destination"},
+			{`"quantity": 60,`, `"quantity": 60, "recurrenceInfo": {"recurringOrder": {"id": "r1"}},`, "lineItems[1].recurrenceInfo", "recurring order"},
 		},
 		CloudEvents: {
 			{`"type": "OrderPlaced"`, `"type": "OrderCancelled"`, "type", "only OrderPlaced"},
-			{`"specversion": "1.0",`, ``, "body", "is no CloudEvent"},
+			{`"specversion": "1.0",`, ``, "body", "is not a CloudEvent"},
 			{`"total": 26000`, `"total": 26001`, "data.total", "is 26001 (26.001 KWD)"},
 			{`"shipping": 1500`, `"postage": 1500`, "data.postage", ""},
 			{`"data": {`, `"data": {"orderId":"x",`, "data.orderId", "more than once"},
@@ -205,34 +208,34 @@ func TestRefused(t *testing.T) {
 			was := fixture(t, from)
 			is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
 			if bytes.Equal(was, is) {
-				t.Errorf("%s: the fixture has no %s", from, c.old)
+				t.Errorf("the fixture of %s does not contain %s", from, c.old)
 				continue
 			}
 			o, _, err := Convert(from, is, options)
 			refused, ok := errors.AsType[*RefusedError](err)
 			if !ok || o.OrderID != "" {
-				t.Errorf("%s, %s: %+v, %v", from, c.with, o, err)
+				t.Errorf("Convert %s with %s = %+v, %v, want a RefusedError", from, c.with, o, err)
 				continue
 			}
 			found := false
 			for _, n := range refused.Notes {
-				found = found || n.Field == c.field && strings.Contains(n.Message, c.says)
+				found = found || n.Field == c.field && strings.Contains(n.Message, c.message)
 			}
 			if !found {
-				t.Errorf("%s, %s: %v, want %s: %s", from, c.with, err, c.field, c.says)
+				t.Errorf("Convert %s with %s: error = %v, want a note about %s with %q", from, c.with, err, c.field, c.message)
 			}
 		}
 		for _, body := range []string{"", "[]", "null", "{", `"x"`, "\xff", "{}", `{"id":1}{}`} {
 			if o, _, err := Convert(from, []byte(body), options); err == nil || o.OrderID != "" {
-				t.Errorf("%s: %q: %+v", from, body, o)
+				t.Errorf("Convert %s of %q = %+v, %v, want an error", from, body, o, err)
 			}
 		}
 	}
 }
 
-// TestNothingToPay: shops call an order paid that costs nothing. Nobody is
-// charged again, so it is taken.
+// TestNothingToPay: shops mark an order of 0 as paid. It is accepted, for nothing is charged again.
 func TestNothingToPay(t *testing.T) {
+	t.Parallel()
 	for from, body := range map[string]string{
 		Shopify: `{"id":1,"currency":"EUR","financial_status":"paid","customer":{"id":7},"line_items":[{"sku":"TEA","quantity":2,"price":"24.99"}],
 			"total_discounts":"49.98","total_price":"0.00","total_outstanding":"0.00","shipping_address":{"name":"Ada Example"}}`,
@@ -243,15 +246,16 @@ func TestNothingToPay(t *testing.T) {
 	} {
 		o, _, err := Convert(from, []byte(strings.Replace(body, `"quantity":2,`, `"quantity":2.0,`, 1)), options) // a whole number
 		if err != nil || o.Total() != 0 || o.Discount != 4998 || len(o.Lines) != 1 {
-			t.Errorf("%s: %+v, %v", from, o, err)
+			t.Errorf("Convert %s = %+v, %v, want one line with a discount of its price", from, o, err)
 		}
 	}
 }
 
-// TestTold: what has no place and changes nothing that is shipped or charged is
-// told of, wherever in the order it is.
-func TestTold(t *testing.T) {
-	for _, c := range []struct{ from, old, with, field string }{ // field is "" if it is passed over
+// TestNotesAboutIgnoredFields: there is a note about each field that has no counterpart and does not
+// change what is shipped or charged, wherever it is.
+func TestNotesAboutIgnoredFields(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, old, with, field string }{ // field is "" if there is no note
 		{Shopify, `"customer": {"id": 7001,`, `"customer": {"id": 7001, "note": "leave it at the door",`, "customer.note"},
 		{Shopify, `"_bundle", "value": "a1"`, `"_engraving", "value": "0"`, "line_items[1].properties[0].name"},
 		{Shopify, `"refunds": [],`, `"refunds": [], "fulfillments": [{"id": 1, "status": "cancelled"}],`, "fulfillments[0].status"},
@@ -280,36 +284,56 @@ func TestTold(t *testing.T) {
 		was := fixture(t, c.from)
 		is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
 		if bytes.Equal(was, is) {
-			t.Errorf("%s: the fixture has no %s", c.from, c.old)
+			t.Errorf("the fixture of %s does not contain %s", c.from, c.old)
 			continue
 		}
 		_, before, err1 := Convert(c.from, was, options)
 		_, notes, err2 := Convert(c.from, is, options)
-		told := false
+		noted := false
 		for _, n := range notes {
-			told = told || n.Field == c.field
+			noted = noted || n.Field == c.field
 		}
-		if err := errors.Join(err1, err2); err != nil || told != (c.field != "") || c.field == "" && len(notes) > len(before) {
-			t.Errorf("%s, %s: told of %v, want %q; %v", c.from, c.with, notes, c.field, err)
+		if err := errors.Join(err1, err2); err != nil || noted != (c.field != "") || c.field == "" && len(notes) > len(before) {
+			t.Errorf("%s with %s: notes = %v, error %v, want a note about %q", c.from, c.with, notes, err, c.field)
 		}
 	}
 }
 
-// TestMetaData: what plugins add to a WooCommerce order is told of, and what a
-// customer has written to a variation, which looks like one of its attributes.
-func TestMetaData(t *testing.T) {
-	body := bytes.Replace(fixture(t, "woocommerce"), []byte(`"meta_data": [{"id": 2095,`), []byte(`"meta_data": [{"id": 2094, "key": "Engraving", "value": "Ada"}, {"id": 2095,`), 1)
-	body = bytes.Replace(body, []byte(`"key": "_source", "value": "web"}`), []byte(`"key": "_source", "value": "web"}, {"id": 2, "key": "locker", "value": "107"}`), 1)
+// TestNotesAboutMetaData: there are notes about the data of plugins in a WooCommerce order, and about
+// text of the customer for a variation, which looks like one of its attributes.
+func TestNotesAboutMetaData(t *testing.T) {
+	t.Parallel()
+	body := bytes.Replace(
+		fixture(t, "woocommerce"),
+		[]byte(`"meta_data": [{"id": 2095,`),
+		[]byte(`"meta_data": [{"id": 2094, "key": "Engraving", "value": "Ada"}, {"id": 2095,`),
+		1,
+	)
+	body = bytes.Replace(
+		body,
+		[]byte(`"key": "_source", "value": "web"}`),
+		[]byte(`"key": "_source", "value": "web"}, {"id": 2, "key": "locker", "value": "107"}`),
+		1,
+	)
 	_, notes, err := Convert(WooCommerce, body, options)
-	if told := fmt.Sprint(notes); err != nil || !strings.Contains(told, ` meta_data[1].key: "locker" has no place`) || !strings.Contains(told, ` meta_data[0].key: "_source" has no place`) || !strings.Contains(told, `line_items[1].meta_data[0].key: "Engraving" has no place`) || !strings.Contains(told, `line_items[1].meta_data[1].key: "pa_color" has no place`) {
-		t.Errorf("%s, %v", told, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		` meta_data[1].key: "locker" has no counterpart`, ` meta_data[0].key: "_source" has no counterpart`,
+		`line_items[1].meta_data[0].key: "Engraving" has no counterpart`, `line_items[1].meta_data[1].key: "pa_color" has no counterpart`,
+	} {
+		if got := fmt.Sprint(notes); !strings.Contains(got, want) {
+			t.Errorf("notes = %s, want one with %s", got, want)
+		}
 	}
 }
 
-// TestTaxOfLines: where the prices of WooCommerce include the tax, that of each
-// line is rounded by itself. Three different pieces for 9.99 are 25.17 and 4.79
-// of tax without it, which is not 29.97; elsewhere the lines are exact.
+// TestTaxOfLines: if WooCommerce's prices include the tax, it is rounded for each line. Three
+// different items of 9.99 are 25.17 without their tax of 4.79, which is not 29.97. If the prices
+// exclude the tax, the lines are exact.
 func TestTaxOfLines(t *testing.T) {
+	t.Parallel()
 	const body = `{"id":1,"currency":"EUR","status":"on-hold","prices_include_tax":INCLUDED,"customer_id":7,"total_tax":"5.59","shipping_total":"4.20","shipping_tax":"0.80","total":"34.97",
 		"line_items":[LINES],"shipping":{"first_name":"Ada","last_name":"Example","address_1":"1 Loopback Lane"}}`
 	line := func(sku string) string {
@@ -318,20 +342,23 @@ func TestTaxOfLines(t *testing.T) {
 	in := strings.NewReplacer("INCLUDED", "true", "LINES", line("A")+","+line("B")+","+line("C")).Replace(body)
 	o, _, err := Convert(WooCommerce, []byte(in), options)
 	if err != nil || o.Lines[0].UnitPrice != 999 || o.Shipping != 420 || o.Tax != 80 || o.Total() != 3497 {
-		t.Errorf("%+v, %v", o, err)
+		t.Errorf("Convert = %+v, %v, want a total of 34.97", o, err)
 	}
-	in = strings.NewReplacer("INCLUDED", "false", "LINES", `{"sku":"A","quantity":3,"subtotal":"25.18","subtotal_tax":"4.78","total":"25.18","total_tax":"4.78"}`).Replace(body)
-	if o, _, err = Convert(WooCommerce, []byte(in), options); err != nil || o.Tax != 559 || o.Total() != 3497 {
-		t.Errorf("%+v, %v", o, err)
+	in = strings.NewReplacer("INCLUDED", "false", "LINES", `{"sku":"A","quantity":3,"subtotal":"25.18","subtotal_tax":"4.78","total":"25.18","total_tax":"4.78"}`).
+		Replace(body)
+	o, _, err = Convert(WooCommerce, []byte(in), options)
+	if err != nil || o.Tax != 559 || o.Total() != 3497 {
+		t.Errorf("Convert = %+v, %v, want a total of 34.97", o, err)
 	}
 }
 
-// TestWhatTheShopDoesNotSay is given: the payment's token, a guest's id, our
-// names of SKUs, and what may be left out.
-func TestWhatTheShopDoesNotSay(t *testing.T) {
+// TestOptions: the options have what the order lacks: the payment token, a guest's id, other SKUs, and
+// the fields to leave out.
+func TestOptions(t *testing.T) {
+	t.Parallel()
 	_, _, err := Convert(Shopify, fixture(t, Shopify), Options{})
-	if err == nil || err.Error() != "payment: the shop's order has no payment token: give the payment provider's, with --payment-token" {
-		t.Errorf("%v", err)
+	if err == nil || err.Error() != "payment: the shop's order has no payment token; set it with --payment-token" {
+		t.Errorf("Convert without a token: error = %v, want one about the token", err)
 	}
 	raw := bytes.Replace(fixture(t, Shopify), []byte(`"customer": {"id": 7001,`), []byte(`"customer": {`), 1)
 	raw = bytes.Replace(raw, []byte(`"SHOPIFY-TEA"`), []byte(`"tea, loose"`), 1)
@@ -340,15 +367,21 @@ func TestWhatTheShopDoesNotSay(t *testing.T) {
 	o, notes, err := Convert(Shopify, raw, Options{
 		PaymentToken: "tok_ok", CustomerID: "guest-1", SKUs: map[string]string{"tea, loose": "TEA-LOOSE"}, LeaveOut: []string{"line_items[].properties"},
 	})
-	if err != nil || o.CustomerID != "guest-1" || o.ShipTo.Region != "BE" || o.Lines[1].SKU != "TEA-LOOSE" || !strings.Contains(fmt.Sprint(notes), "line_items[1].properties: has no place in our order, and is left out as you wish") {
-		t.Errorf("%+v %v %v", o, notes, err)
+	if err != nil || o.CustomerID != "guest-1" || o.ShipTo.Region != "BE" || o.Lines[1].SKU != "TEA-LOOSE" {
+		t.Errorf("Convert = %+v, %v, want what the options have", o, err)
+	}
+	if got, want := fmt.Sprint(notes), "line_items[1].properties: has no counterpart and is left out as requested"; !strings.Contains(
+		got,
+		want,
+	) {
+		t.Errorf("notes = %s, want one with %s", got, want)
 	}
 	if _, _, err := Convert("magento", nil, options); err == nil || !strings.Contains(err.Error(), "must be shopify") {
-		t.Error(err)
+		t.Errorf("Convert from an unknown shop: error = %v, want one that lists the formats", err)
 	}
 }
 
-// FuzzConvert: whatever a shop writes is refused, or an order that intake takes.
+// FuzzConvert: Convert returns an error or a valid order.
 func FuzzConvert(f *testing.F) {
 	shops := []string{Shopify, WooCommerce, Commercetools, CloudEvents}
 	for i, from := range shops {
@@ -364,7 +397,7 @@ func FuzzConvert(f *testing.F) {
 			t.Fatal(err)
 		}
 		if again, err := order.Parse(b); err != nil || *again.Agreed != o.Total() {
-			t.Errorf("%s: %v", b, err)
+			t.Errorf("order.Parse(%s) = %+v, %v, want the same total", b, again, err)
 		}
 	})
 }
