@@ -13,7 +13,10 @@ var deviations = map[string][]deviation{
 			behaviour: "SQS: dead letters", does: "moves it without DeadLetterQueueSourceArn",
 			reports: reports{"DeadLetterQueueSourceArn: got nothing"},
 		},
-		{behaviour: "SQS: redrive", does: "internal error", reports: reports{"start: " + failed + "SQS: StartMessageMoveTask" + html}},
+		{
+			behaviour: "SQS: redrive", does: "internal error",
+			reports: reports{"start: unexpected error: " + failed + "SQS: StartMessageMoveTask" + html},
+		},
 		{
 			behaviour: "SQS: redrive, other source", does: "internal error",
 			reports: reports{"start: " + failed + "SQS: StartMessageMoveTask" + html},
@@ -35,7 +38,7 @@ var deviations = map[string][]deviation{
 		{behaviour: "SQS: create queue, just deleted", does: "accepts it", reports: reports{"again: accepted"}},
 		{
 			behaviour: "SNS: raw delivery", does: "a receive of a message with a Binary attribute is an internal error",
-			reports: reports{"receive: " + failed + "SQS: ReceiveMessage" + html},
+			reports: reports{"receive: unexpected error: " + failed + "SQS: ReceiveMessage" + html},
 		},
 		{behaviour: "SNS: subscribe again, other attributes", does: "accepts it", reports: reports{"subscribe: accepted"}},
 		{behaviour: "SNS: message size, attributes", does: "does not count them", reports: reports{"above the limit: accepted"}},

@@ -418,7 +418,7 @@ func (t dbTable) wantQueries(queries ...query) {
 			for pages.HasMorePages() {
 				page, err := pages.NextPage(t.ctx)
 				if err != nil {
-					t.Errorf("%s: %v", c.key, err)
+					t.Errorf("%s: query failed: %v", c.key, err)
 					break
 				}
 				if page.ScannedCount > limit || int(page.Count) != len(page.Items) {

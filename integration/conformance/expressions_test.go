@@ -320,7 +320,7 @@ func applies(changes ...change) func(*T) {
 			out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("u", n)), UpdateExpression: &c.expr,
 				ExpressionAttributeValues: tb.values(c.values), ReturnValues: "ALL_NEW"})
 			if err != nil {
-				t.Errorf("%s: %v", c.expr, err)
+				t.Errorf("%s: update failed: %v", c.expr, err)
 				continue
 			}
 			equal(t, c.expr, tb.get(key("u", n)), full(c.after))

@@ -142,7 +142,7 @@ func conform(t *testing.T, emulator string, at endpoints) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			found := failuresOf(t, b, cfg)
-			for range 3 { // a broken connection is not a deviation: try again
+			for range 3 { // a broken connection is not a deviation: retry
 				if !connectionError.MatchString(strings.Join(found, "\n")) {
 					break
 				}
@@ -221,14 +221,14 @@ func (t *T) Errorf(format string, args ...any) {
 
 // Fatalf adds a failure and stops the check.
 func (t *T) Fatalf(format string, args ...any) {
-	t.Errorf(format, args...)
+	t.failures = append(t.failures, fmt.Sprintf(format, args...))
 	panic(errStopped)
 }
 
 // noError stops the check if err is not nil.
 func (t *T) noError(what string, err error) {
 	if err != nil {
-		t.Fatalf("%s: %v", what, err)
+		t.Fatalf("%s: unexpected error: %v", what, err)
 	}
 }
 

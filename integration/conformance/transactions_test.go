@@ -170,7 +170,7 @@ func transactionSize(t *T) {
 	tb := newTable(t)
 	t.wantError("101", tb.transact("", tb.puts(101, item{})...), "ValidationException", "100")
 	if err := tb.transact("", tb.puts(100, item{})...); err != nil {
-		t.Errorf("100: %v", err)
+		t.Errorf("transaction with 100 items failed: %v", err)
 	}
 }
 
