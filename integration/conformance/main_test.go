@@ -127,6 +127,7 @@ func TestConformance(t *testing.T) {
 
 // conform runs the check of every behaviour as a subtest.
 func conform(t *testing.T, emulator string, at endpoints) {
+	t.Helper()
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	for _, b := range behaviours() {
@@ -185,6 +186,7 @@ func compare(t *testing.T, emulator string, b behaviour, found []string) {
 
 // failuresOf runs a check and returns the failures that it reports.
 func failuresOf(t *testing.T, b behaviour, cfg aws.Config) []string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := &T{T: t, ctx: ctx, cfg: cfg}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/expr"
@@ -28,14 +29,14 @@ func notFound(table string) *wire.Error {
 	return awsError("ResourceNotFoundException", "Requested resource not found: Table: %s not found", table)
 }
 
-// conditionFailed is a ConditionalCheckFailedException. item is the item that did not meet the
+// conditionFailedError is a ConditionalCheckFailedException. item is the item that did not meet the
 // condition, if the request wants it returned.
-type conditionFailed struct{ item attr.Item }
+type conditionFailedError struct{ item attr.Item }
 
-func (*conditionFailed) Error() string { return "The conditional request failed" }
+func (*conditionFailedError) Error() string { return "The conditional request failed" }
 
-// cancelled is a TransactionCanceledException with the reason for each action.
-type cancelled struct{ reasons []reason }
+// cancelledError is a TransactionCanceledException with the reason for each action.
+type cancelledError struct{ reasons []reason }
 
 // reason is one of a transaction's CancellationReasons.
 type reason struct {
@@ -43,15 +44,12 @@ type reason struct {
 	item          attr.Item
 }
 
-func (c *cancelled) Error() string {
-	s := "Transaction cancelled, please refer cancellation reasons for specific reasons ["
+func (c *cancelledError) Error() string {
+	codes := make([]string, len(c.reasons))
 	for i, r := range c.reasons {
-		if i > 0 {
-			s += ", "
-		}
-		s += r.code
+		codes[i] = r.code
 	}
-	return s + "]"
+	return "Transaction cancelled, please refer cancellation reasons for specific reasons [" + strings.Join(codes, ", ") + "]"
 }
 
 // Conflict returns the error with which Options.Fault cancels a transaction, as AWS does while
@@ -79,7 +77,7 @@ func inExpression(kind string, err error) error {
 // writeError writes err as an error response.
 func writeError(w http.ResponseWriter, err error) {
 	err = asAWS(err)
-	if f, ok := errors.AsType[*conditionFailed](err); ok {
+	if f, ok := errors.AsType[*conditionFailedError](err); ok {
 		b := []byte(`{"__type":"` + namespace + `ConditionalCheckFailedException","message":"The conditional request failed"`)
 		if f.item != nil {
 			b = append(b, `,"Item":`...)
@@ -88,7 +86,7 @@ func writeError(w http.ResponseWriter, err error) {
 		writeBody(w, http.StatusBadRequest, append(b, '}'))
 		return
 	}
-	if c, ok := errors.AsType[*cancelled](err); ok {
+	if c, ok := errors.AsType[*cancelledError](err); ok {
 		b := []byte(`{"__type":"` + namespace + `TransactionCanceledException","Message":`)
 		b = wire.AppendString(b, c.Error())
 		b = append(b, `,"CancellationReasons":[`...)

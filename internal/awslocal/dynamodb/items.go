@@ -96,7 +96,7 @@ func (s *Service) prepare(kind string, w write) (*prepared, error) {
 	return p, nil
 }
 
-// checkCondition returns a *conditionFailed if the old item does not meet the condition.
+// checkCondition returns a *conditionFailedError if the old item does not meet the condition.
 func (p *prepared) checkCondition(old attr.Item) error {
 	if p.condition == nil {
 		return nil
@@ -105,7 +105,7 @@ func (p *prepared) checkCondition(old attr.Item) error {
 	if err != nil || ok {
 		return err
 	}
-	f := &conditionFailed{}
+	f := &conditionFailedError{}
 	if p.ReturnValuesOnConditionCheckFailure == "ALL_OLD" {
 		f.item = old
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +140,7 @@ func TestTransfersConserveTheSum(t *testing.T) {
 	request(t, s, "CreateTable", createAccounts)
 	const accounts, each = 8, 100
 	for n := range accounts {
-		request(t, s, "PutItem", put(fmt.Sprint(n), each))
+		request(t, s, "PutItem", put(strconv.Itoa(n), each))
 	}
 	var g sync.WaitGroup
 	for w := range 16 {
@@ -149,7 +150,7 @@ func TestTransfersConserveTheSum(t *testing.T) {
 				if from == to {
 					continue
 				}
-				code, out := call(s, "TransactWriteItems", transfer(fmt.Sprint(from), fmt.Sprint(to), n%30, ""))
+				code, out := call(s, "TransactWriteItems", transfer(strconv.Itoa(from), strconv.Itoa(to), n%30, ""))
 				if code != http.StatusOK && !strings.Contains(out, "ConditionalCheckFailed") {
 					t.Errorf("transfer failed with %d %s, want success or ConditionalCheckFailed", code, out)
 				}
@@ -159,7 +160,7 @@ func TestTransfersConserveTheSum(t *testing.T) {
 	g.Wait()
 	sum := 0
 	for n := range accounts {
-		b := balance(t, s, fmt.Sprint(n))
+		b := balance(t, s, strconv.Itoa(n))
 		if b < 0 {
 			t.Errorf("balance of account %d = %d, want at least 0", n, b)
 		}
@@ -262,7 +263,7 @@ func BenchmarkService(b *testing.B) {
 	s := open(b, b.TempDir(), nil)
 	request(b, s, "CreateTable", createAccounts)
 	for n := range 100 {
-		request(b, s, "PutItem", put(fmt.Sprint(n), 1_000_000_000))
+		request(b, s, "PutItem", put(strconv.Itoa(n), 1_000_000_000))
 	}
 	run := func(name, op string, body func(n int) string) {
 		b.Run(name, func(b *testing.B) {
@@ -277,7 +278,7 @@ func BenchmarkService(b *testing.B) {
 	run("GetItem", "GetItem", func(n int) string { return fmt.Sprintf(`{"TableName":"accounts","Key":{"id":{"S":"%d"}}}`, n%100) })
 	run("PutItem", "PutItem", func(n int) string { return put(fmt.Sprint("p", n), n) })
 	run("TransactWriteItems of 2", "TransactWriteItems", func(n int) string {
-		return transfer(fmt.Sprint(n%100), fmt.Sprint((n+1)%100), 1, fmt.Sprint("t", n))
+		return transfer(strconv.Itoa(n%100), strconv.Itoa((n+1)%100), 1, fmt.Sprint("t", n))
 	})
 }
 

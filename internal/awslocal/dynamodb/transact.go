@@ -144,7 +144,7 @@ func (s *Service) transaction(writes []*prepared) error {
 	}
 	if failed {
 		unlock()
-		return &cancelled{reasons: reasons}
+		return &cancelledError{reasons: reasons}
 	}
 	if size > maxTransactionBytes {
 		unlock()
@@ -176,7 +176,7 @@ func (s *Service) transactionFault(op string, tables []*table, n int) error {
 			reasons[i].code = "None"
 		}
 		reasons[0] = reason{code: "TransactionConflict", message: "Transaction is ongoing for the item"}
-		return &cancelled{reasons: reasons}
+		return &cancelledError{reasons: reasons}
 	}
 	return err
 }
@@ -186,7 +186,7 @@ func reasonOf(err error) reason {
 	if err == nil {
 		return reason{code: "None"}
 	}
-	if f, ok := errors.AsType[*conditionFailed](err); ok {
+	if f, ok := errors.AsType[*conditionFailedError](err); ok {
 		return reason{code: "ConditionalCheckFailed", message: f.Error(), item: f.item}
 	}
 	r := reason{code: "ValidationError", message: err.Error()}

@@ -3,6 +3,7 @@ package sqs
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -142,7 +143,7 @@ func TestEachArrivalWakesOnePoll(t *testing.T) {
 		}
 		synctest.Wait()
 		for i := range polls {
-			b.send(q, fmt.Sprint(i))
+			b.send(q, strconv.Itoa(i))
 		}
 		wg.Wait()
 		close(got)
@@ -208,7 +209,7 @@ func TestMoveTaskKeepsItsRateAndCanBeCancelled(t *testing.T) {
 		dlq := b.queue("dlq", nil)
 		q := b.queue("q", map[string]string{"RedrivePolicy": redriveAfterOne(b.s.arn("dlq"))})
 		for i := range 100 {
-			b.send(dlq, fmt.Sprint(i))
+			b.send(dlq, strconv.Itoa(i))
 		}
 		rate := int32(10)
 		task, err := b.s.startMove(b.c, &startMoveInput{
@@ -260,7 +261,7 @@ func TestReopenKeepsQueuesAndMessages(t *testing.T) {
 	b.send(q, "in flight")
 	handle := b.receive(q, 0)[0].ReceiptHandle
 	for i := range 2_000 { // enough for several compactions of the journal
-		b.send(q, fmt.Sprint(i))
+		b.send(q, strconv.Itoa(i))
 		got := b.receive(q, 0)
 		if len(got) != 1 {
 			t.Fatalf("received %d messages in round %d, want 1", len(got), i)
