@@ -106,7 +106,8 @@ func New(ctx context.Context, o Options) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
-	// Only now: the SDK adds the certificates of AWS_CA_BUNDLE to its own type of client.
+	// Not before the configuration is loaded: the SDK adds the certificates of AWS_CA_BUNDLE
+	// to its own type of client.
 	sdk := cfg.HTTPClient.(*awshttp.BuildableClient) //nolint:forcetypeassert // the one above, with those certificates
 	cfg.HTTPClient = bufferedClient{client: &http.Client{Timeout: sdk.GetTimeout(), Transport: sdk.GetTransport()}}
 	c.DynamoDB = dynamodb.NewFromConfig(cfg)
@@ -128,8 +129,11 @@ func (c *Clients) count(observe func(Call)) func(*middleware.Stack) error {
 			) {
 				c.calls.Add(1)
 				out, meta, err := next.HandleDeserialize(ctx, in)
-				if observe != nil && !errors.Is(context.Cause(ctx), context.Canceled) { // not a result: a long poll that the shutdown cancels
-					observe(Call{Service: awsmiddleware.GetServiceID(ctx), Operation: awsmiddleware.GetOperationName(ctx), Outcome: outcome(err)})
+				// A long poll that the shutdown cancels has no result to observe.
+				if observe != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+					observe(Call{
+						Service: awsmiddleware.GetServiceID(ctx), Operation: awsmiddleware.GetOperationName(ctx), Outcome: outcome(err),
+					})
 				}
 				return out, meta, err
 			}), middleware.Before) // outside the SDK's middleware that turns a response into an error
@@ -144,7 +148,7 @@ func outcome(err error) Outcome {
 	if throttles.IsErrorThrottle(err) == aws.TrueTernary {
 		return Throttled
 	}
-	if answer, ok := errors.AsType[smithy.APIError](err); ok && answer.ErrorFault() != smithy.FaultServer {
+	if apiErr, ok := errors.AsType[smithy.APIError](err); ok && apiErr.ErrorFault() != smithy.FaultServer {
 		return Refused
 	}
 	return Failed

@@ -53,9 +53,10 @@ func TestFindReportsMissingResources(t *testing.T) {
 	c := newClients(t, nil)
 	_, err := c.Find(t.Context())
 	at := *c.SQS.Options().BaseEndpoint
-	want := "missing in AWS (region us-east-1 at " + at + "): queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, queue CarrierRequestsQueue, " +
-		"queue CarrierRequestsQueue-dlq, queue OrderProcessingQueue, queue OrderProcessingQueue-dlq, " +
-		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; create them with `ordersaga setup`, or the stack of deploy/cloudformation"
+	want := "missing in AWS (region us-east-1 at " + at + "): queue CarrierAnswersQueue, queue CarrierAnswersQueue-dlq, " +
+		"queue CarrierRequestsQueue, queue CarrierRequestsQueue-dlq, queue OrderProcessingQueue, queue OrderProcessingQueue-dlq, " +
+		"topic CustomerNotifications, topic OrderEvents, topic ShipmentEvents; " +
+		"create them with `ordersaga setup`, or the stack of deploy/cloudformation"
 	if err == nil || err.Error() != want {
 		t.Errorf("Find on an empty endpoint: error = %v, want %s", err, want)
 	}
@@ -88,7 +89,11 @@ func TestSetupIsIdempotent(t *testing.T) {
 	}
 	deliversOnce(t, c, first.OrderTopic, first.OrderQueue, events.EnvelopeNone)
 	deliversOnce(t, c, first.ShipmentTopic, first.CarrierRequests, events.EnvelopeSNS)
-	for queue, dlq := range map[string]string{first.OrderQueue: "OrderProcessingQueue-dlq", first.CarrierAnswers: "CarrierAnswersQueue-dlq", first.CarrierRequests: "CarrierRequestsQueue-dlq"} {
+	for queue, dlq := range map[string]string{
+		first.OrderQueue:      "OrderProcessingQueue-dlq",
+		first.CarrierAnswers:  "CarrierAnswersQueue-dlq",
+		first.CarrierRequests: "CarrierRequestsQueue-dlq",
+	} {
 		out, err := c.SQS.GetQueueAttributes(
 			t.Context(),
 			&sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
@@ -135,7 +140,8 @@ func TestSetupUpdatesOldSubscriptions(t *testing.T) {
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.ShipmentTopic})
 	testkit.Must(t, err)
 	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{
-		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn, AttributeName: aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
+		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn,
+		AttributeName:   aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
 	})
 	testkit.Must(t, err)
 	deliversOnce(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeNone)
@@ -169,8 +175,10 @@ func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
 	}
 	dropped := []string{`{"type":"OrderCancelled"}`, `{"specversion":"1.0","type":"OrderCancelled","data":{}}`, `no JSON`}
 	taken := []string{
-		`{"orderId":"plain"}`, `{"type":null,"orderId":"no type"}`, `{"type":"OrderPlaced","orderId":"typed"}`, `{"specversion":"1.0","type":"OrderPlaced","data":{}}`,
-		`{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`, `{"detail-type":"OrderPlaced","detail":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`, `{"Type":"Notification","Message":"{}"}`,
+		`{"orderId":"plain"}`, `{"type":null,"orderId":"no type"}`, `{"type":"OrderPlaced","orderId":"typed"}`,
+		`{"specversion":"1.0","type":"OrderPlaced","data":{}}`, `{"specversion":"1.0","type":"com.dapr.event.sent","data":{}}`,
+		`{"detail-type":"OrderPlaced","detail":{}}`, `{"detail-type":"OrderCancelled","detail":{}}`,
+		`{"Type":"Notification","Message":"{}"}`,
 	}
 	for _, body := range append(dropped, taken...) {
 		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &body})
@@ -281,7 +289,9 @@ func TestSetupContinuesAfterFailure(t *testing.T) {
 // TestFindDoesNotReportDeniedAsMissing: creating the resources would not help.
 func TestFindDoesNotReportDeniedAsMissing(t *testing.T) {
 	t.Parallel()
-	for operation, want := range map[string]string{"GetQueueUrl": "find queue ", "GetTopicAttributes": "find topic ", "GetCallerIdentity": "find topics: "} {
+	for operation, want := range map[string]string{
+		"GetQueueUrl": "find queue ", "GetTopicAttributes": "find topic ", "GetCallerIdentity": "find topics: ",
+	} {
 		c := newClients(t, func(_, op string) error {
 			if op == operation {
 				return denied()
@@ -348,7 +358,8 @@ func TestBodiesArriveComplete(t *testing.T) {
 		for range 4 {
 			g.Go(func() {
 				// The SDK compares the checksum in the response with the body's.
-				if _, err := c.SQS.SendMessage(context.Background(), &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", n))}); err != nil {
+				in := &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", n))}
+				if _, err := c.SQS.SendMessage(context.Background(), in); err != nil {
 					t.Errorf("send %d bytes: %v", n, err)
 				}
 			})
@@ -390,7 +401,9 @@ func TestBackOffAfterThrottling(t *testing.T) {
 		if !at.retryer.IsErrorRetryable(at.err) {
 			t.Fatalf("%s: %v is not retried, want a retry", name, at.err)
 		}
-		for attempt, most := range map[int]time.Duration{1: 50 * time.Millisecond, 2: 200 * time.Millisecond, 3: 800 * time.Millisecond, 4: 2 * time.Second, 99: 2 * time.Second} {
+		for attempt, most := range map[int]time.Duration{
+			1: 50 * time.Millisecond, 2: 200 * time.Millisecond, 3: 800 * time.Millisecond, 4: 2 * time.Second, 99: 2 * time.Second,
+		} {
 			for range 100 {
 				if wait, err := at.retryer.RetryDelay(attempt, at.err); err != nil || wait < most/2 || wait > most {
 					t.Fatalf("%s: delay after attempt %d = %s (error %v), want %s to %s", name, attempt, wait, err, most/2, most)

@@ -12,11 +12,11 @@ import (
 // IsAccessDenied reports whether AWS rejected a request because the caller has no
 // permission. A retry does not help then.
 func IsAccessDenied(err error) bool {
-	answer, ok := errors.AsType[smithy.APIError](err)
+	apiErr, ok := errors.AsType[smithy.APIError](err)
 	return ok && slices.Contains([]string{
 		"AccessDenied", "AccessDeniedException", // SQS and STS; DynamoDB, and SQS in JSON
 		"AuthorizationError", "AuthorizationErrorException", // SNS
-	}, answer.ErrorCode())
+	}, apiErr.ErrorCode())
 }
 
 // WithHint adds to an error of a starting process how to fix the cause, if the error is
@@ -28,10 +28,8 @@ func WithHint(err error) error {
 	case IsAccessDenied(err):
 		return fmt.Errorf("%w; the roles in deploy/cloudformation grant all permissions that are needed", err)
 	case strings.Contains(err.Error(), "get credentials"): // the SDK has no error type for it
-		return fmt.Errorf(
-			"%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID",
-			err,
-		)
+		return fmt.Errorf("%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn "+
+			"of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID", err)
 	}
 	return err
 }

@@ -111,13 +111,13 @@ func (c *Clients) Find(ctx context.Context) (Resources, error) {
 // topicPrefix returns the common start of the topics' ARNs. It needs the account id, which
 // STS returns to every caller: listing topics needs permission for all topics.
 func (c *Clients) topicPrefix(ctx context.Context) (string, error) {
-	who, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	identity, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return "", fmt.Errorf("find topics: read the AWS account id: %w", err)
 	}
-	caller, err := arn.Parse(aws.ToString(who.Arn))
+	caller, err := arn.Parse(aws.ToString(identity.Arn))
 	if err != nil {
-		return "", fmt.Errorf("find topics: parse the caller's ARN %q: %w", aws.ToString(who.Arn), err)
+		return "", fmt.Errorf("find topics: parse the caller's ARN %q: %w", aws.ToString(identity.Arn), err)
 	}
 	return fmt.Sprintf("arn:%s:sns:%s:%s:", caller.Partition, c.region, caller.AccountID), nil
 }

@@ -117,7 +117,9 @@ func (c *Clients) subscribe(ctx context.Context, topic, queueURL string, raw boo
 	}
 	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},` +
 		`"Action":"sqs:SendMessage","Resource":"` + queue + `","Condition":{"ArnEquals":{"aws:SourceArn":"` + topic + `"}}}]}`
-	_, err = c.SQS.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &queueURL, Attributes: map[string]string{"Policy": policy}})
+	_, err = c.SQS.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{
+		QueueUrl: &queueURL, Attributes: map[string]string{"Policy": policy},
+	})
 	if err != nil {
 		return fmt.Errorf("allow topic %s to send to queue %s: %w", topic, queue, err)
 	}

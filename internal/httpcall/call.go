@@ -20,7 +20,7 @@ type Redirected struct {
 
 // Error names the request and where the redirect points.
 func (e *Redirected) Error() string {
-	s := e.Method + " " + e.URL + " was answered with " + strconv.Itoa(e.Status)
+	s := e.Method + " " + e.URL + " returned " + strconv.Itoa(e.Status)
 	if e.To != "" {
 		s += ", a redirect to " + strconv.Quote(e.To)
 	}
@@ -68,6 +68,7 @@ func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 // would contain an address that it cannot parse in full length.
 type transport struct{ next http.RoundTripper } // nil means http.DefaultTransport
 
+// RoundTrip implements http.RoundTripper.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	next := t.next
 	if next == nil {

@@ -91,6 +91,8 @@ type connections struct {
 	closed bool // new connections are closed too
 }
 
+// watch is the server's ConnState: it adds new connections, and removes those that have had a
+// request.
 func (c *connections) watch(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,6 +110,7 @@ func (c *connections) watch(conn net.Conn, state http.ConnState) {
 	c.conns[conn] = struct{}{}
 }
 
+// close closes the connections, and those that are added later.
 func (c *connections) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

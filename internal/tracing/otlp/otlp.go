@@ -88,10 +88,11 @@ type provider struct {
 	sdk *sdk.TracerProvider
 }
 
+// Tracer implements trace.TracerProvider.
 func (p provider) Tracer(name string, o ...trace.TracerOption) trace.Tracer {
 	t := p.sdk.Tracer(name, o...)
 	if name == "durabletask" {
-		return engineTracer{t}
+		return engineTracer{Tracer: t}
 	}
 	return t
 }
@@ -101,6 +102,7 @@ func (p provider) Tracer(name string, o ...trace.TracerOption) trace.Tracer {
 // omits the SDK's span of an activity, which has less information than BeginAttempt's.
 type engineTracer struct{ trace.Tracer }
 
+// Start implements trace.Tracer.
 func (t engineTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if !trace.SpanContextFromContext(ctx).IsValid() || strings.HasPrefix(name, "activity||") {
 		return noop.Tracer{}.Start(ctx, name, o...)
