@@ -651,7 +651,7 @@ func TestFailures(t *testing.T) {
 		t.Errorf("metrics without an engine: %s", m)
 	}
 	b.fail = fmt.Errorf("read: %w", engine.ErrAway)
-	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not respond at the moment; try again")
+	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not respond at the moment; retry later")
 	b.fail = context.DeadlineExceeded
 	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "try again")
 

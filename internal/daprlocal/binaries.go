@@ -38,7 +38,8 @@ const binEnv = "ORDERSAGA_DAPR_BIN"
 // they have the same version. The error is a *MissingError.
 func Find() (b Binaries, err error) {
 	for _, dir := range dirs() {
-		if b, err = findIn(dir); err == nil {
+		b, err = findIn(dir)
+		if err == nil {
 			return b, nil
 		}
 	}

@@ -133,9 +133,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	if err := c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
+	err = c.run(ctx, Placement, p[1], "/healthz", c.bin.Placement,
 		append(tls, "--port", p[0], "--healthz-port", p[1], "--metrics-port", p[2], "--listen-address", "127.0.0.1",
-			"--healthz-listen-address", "127.0.0.1", "--metrics-listen-address", "127.0.0.1", "--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...); err != nil {
+			"--healthz-listen-address", "127.0.0.1", "--metrics-listen-address", "127.0.0.1",
+			"--id", "p0", "--initial-cluster", "p0="+loopback(p[7]))...)
+	if err != nil {
 		return nil, err
 	}
 	id := "s0"

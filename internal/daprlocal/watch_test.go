@@ -116,7 +116,9 @@ func crash(t *testing.T, p *process) {
 // TestWatchBacksOffAndDoesNotGiveUp: a sidecar that exits at once while its store
 // is unavailable is restarted with growing pauses, and is up when the store is.
 func TestWatchBacksOffAndDoesNotGiveUp(t *testing.T) {
-	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: 8 * time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
+	p, set, log := watchFake(t, restartPolicy{
+		minPause: time.Millisecond, maxPause: 8 * time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second,
+	})
 	set("no-store", true)
 	crash(t, p)
 	log.await(t, 10, "daprd one ended before it was up: Failed to init component statestore: connection refused")
@@ -132,7 +134,9 @@ func TestWatchBacksOffAndDoesNotGiveUp(t *testing.T) {
 
 // TestWatchResetsThePause: a process that has been up for long is restarted soon.
 func TestWatchResetsThePause(t *testing.T) {
-	p, _, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Hour, resetAfter: 0, startTimeout: 10 * time.Second})
+	p, _, log := watchFake(t, restartPolicy{
+		minPause: time.Millisecond, maxPause: time.Hour, resetAfter: 0, startTimeout: 10 * time.Second,
+	})
 	for n := range 5 {
 		crash(t, p)
 		log.await(t, n+1, "restarted")
@@ -145,7 +149,9 @@ func TestWatchResetsThePause(t *testing.T) {
 // TestWatchKillsAHangingProcess: a process that does not come up is killed and
 // restarted.
 func TestWatchKillsAHangingProcess(t *testing.T) {
-	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 500 * time.Millisecond})
+	p, set, log := watchFake(t, restartPolicy{
+		minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 500 * time.Millisecond,
+	})
 	set("hanging", true)
 	crash(t, p)
 	log.await(t, 1, "daprd one is not healthy: it wrote no log (not within 500ms)")
@@ -155,7 +161,9 @@ func TestWatchKillsAHangingProcess(t *testing.T) {
 
 // TestWatchDoesNotRestartAfterKill: a requested exit is final.
 func TestWatchDoesNotRestartAfterKill(t *testing.T) {
-	p, _, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
+	p, _, log := watchFake(t, restartPolicy{
+		minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second,
+	})
 	p.kill()
 	time.Sleep(300 * time.Millisecond) // watch checks every 100 ms
 	if responds(t.Context(), p.health) || log.String() != "" {
@@ -166,7 +174,9 @@ func TestWatchDoesNotRestartAfterKill(t *testing.T) {
 // TestUnusableFileIsAnError: daprd only logs that it cannot use a file, and
 // continues without it.
 func TestUnusableFileIsAnError(t *testing.T) {
-	p, set, log := watchFake(t, restartPolicy{minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second})
+	p, set, log := watchFake(t, restartPolicy{
+		minPause: time.Millisecond, maxPause: time.Millisecond, resetAfter: time.Minute, startTimeout: 10 * time.Second,
+	})
 	set("misread", true)
 	crash(t, p)
 	log.await(t, 2, `daprd one: Could not read resiliency policy ordersaga: invalid duration \"payment\", 10 parsecs`)
@@ -176,7 +186,9 @@ func TestUnusableFileIsAnError(t *testing.T) {
 
 // TestUnexpectedExit: a sidecar that exits after it was up reports why.
 func TestUnexpectedExit(t *testing.T) {
-	p, set, log := watchFake(t, restartPolicy{minPause: time.Hour, maxPause: time.Hour, resetAfter: time.Minute, startTimeout: 10 * time.Second})
+	p, set, log := watchFake(t, restartPolicy{
+		minPause: time.Hour, maxPause: time.Hour, resetAfter: time.Minute, startTimeout: 10 * time.Second,
+	})
 	c := &Cluster{procs: []*process{p}}
 	if err := c.UnexpectedExit(0); err != nil {
 		t.Errorf("UnexpectedExit of a running process = %v, want nil", err)

@@ -116,7 +116,8 @@ func createFile(fs FS, path string, seq uint64) (File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal file: %w", err)
 	}
-	if _, err = f.WriteAt(emptyFile(seq), 0); err == nil {
+	_, err = f.WriteAt(emptyFile(seq), 0)
+	if err == nil {
 		err = f.Sync()
 	}
 	if err != nil {

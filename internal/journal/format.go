@@ -105,7 +105,7 @@ func nextRecord(payload []byte, magic uint32) (record, rest []byte, err error) {
 // looks like a length there is not one.
 const maxSalvage = 64 << 10
 
-// salvage finds the valid records in a damaged stretch; lost are the pieces
+// salvage finds the valid records in a damaged stretch; lost are the fragments
 // between them.
 func salvage(b []byte) (records, lost [][]byte) {
 	from, known := 0, true // known: a record begins at pos, because a valid one ends there

@@ -44,9 +44,9 @@ type Visitor struct {
 	// follow the damage. logged is true for a record of a log and false for one
 	// of a snapshot. The record is valid only during the call.
 	Record func(record []byte, logged bool) error
-	// Damage gets the damage and the pieces of it from which no record could be
-	// saved. Each piece begins where a record does or did, except for the header
-	// of a batch, which is a piece of its own.
+	// Damage gets the damage and the fragments of it from which no record could be
+	// saved. Each fragment begins where a record does or did, except for the header
+	// of a batch, which is a fragment of its own.
 	Damage func(d Damage, lost [][]byte)
 }
 

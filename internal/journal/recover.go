@@ -9,7 +9,10 @@ import (
 // walk reads the files of a journal in the order of replay, and checks that they
 // belong together. See scan for record and damage; found is called after each
 // file with what scan returned.
-func walk(dir string, files []journalFile, record func(f journalFile, record []byte) error, damage func(Damage) error, found func(journalFile, scanned)) error {
+func walk(
+	dir string, files []journalFile,
+	record func(f journalFile, record []byte) error, damage func(Damage) error, found func(journalFile, scanned),
+) error {
 	report := func(name string, at int64, reason string) error {
 		return damage(Damage{File: filepath.Join(dir, name), Offset: at, Reason: reason})
 	}

@@ -60,7 +60,8 @@ func Repair(dir string) (r Report, err error) {
 	if err != nil || len(r.Damage) == 0 {
 		return r, err
 	}
-	if r.Backup, err = h.Backup(); err != nil {
+	r.Backup, err = h.Backup()
+	if err != nil {
 		return r, err
 	}
 	if r.Intact() && r.Damage[0].Offset > 0 {

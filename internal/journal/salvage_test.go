@@ -184,7 +184,8 @@ func TestFailedBackupLeavesNothing(t *testing.T) {
 	}
 	h, err := Hold(dir)
 	require.NoError(t, err)
-	if _, err = h.Backup(); err == nil || !strings.Contains(err.Error(), "bytes, to "+dir+".damaged-") {
+	_, err = h.Backup()
+	if err == nil || !strings.Contains(err.Error(), "bytes, to "+dir+".damaged-") {
 		t.Errorf("Backup = %v, want an error that names size and target", err)
 	}
 	if left, err := filepath.Glob(dir + ".damaged-*"); err != nil || len(left) > 0 {

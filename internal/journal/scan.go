@@ -83,7 +83,8 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 			}
 			pos, in = at, s.from(at)
 			// The batches between are reported with this damage.
-			if _, _, seq, err = s.batch(s.from(at), s.size-at); err == nil {
+			_, _, seq, err = s.batch(s.from(at), s.size-at)
+			if err == nil {
 				res.next = seq
 			}
 			continue
@@ -95,7 +96,8 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 		pos += batchHeader + int64(len(payload))
 		for len(payload) > 0 {
 			var r []byte
-			if r, payload, err = nextRecord(payload, magic); err == nil {
+			r, payload, err = nextRecord(payload, magic)
+			if err == nil {
 				err = record(r)
 			}
 			if err != nil {

@@ -111,7 +111,9 @@ func runVirtual(t *testing.T, r *task.TaskRegistry, workflow string) (pauses []t
 				return pauses, report
 			case a.GetScheduleTask() != nil:
 				s := a.GetScheduleTask()
-				decided.EventType = &protos.HistoryEvent_TaskScheduled{TaskScheduled: &protos.TaskScheduledEvent{Name: s.GetName(), Input: s.GetInput()}}
+				decided.EventType = &protos.HistoryEvent_TaskScheduled{
+					TaskScheduled: &protos.TaskScheduledEvent{Name: s.GetName(), Input: s.GetInput()},
+				}
 				came, err = exec.ExecuteActivity(t.Context(), "trip", decided, backend.ExecuteOptions{})
 				require.NoError(t, err)
 			case a.GetCreateTimer() != nil:

@@ -69,7 +69,7 @@ const maxRequestedPause = time.Minute
 func (p Policy) delay(key string, n int, w requestedPause) time.Duration {
 	d := min(float64(p.First)*math.Pow(p.Factor, float64(n-1)), float64(p.Max))
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(key + strconv.Itoa(n))) // never fails, says hash.Hash
+	_, _ = h.Write([]byte(key + strconv.Itoa(n))) // never fails: see hash.Hash
 	share := float64(h.Sum32()) / math.MaxUint32
 	own := time.Duration(d * (1 - p.Jitter*share))
 	later := func(d time.Duration) time.Duration { // so that not all sagas retry at the same moment

@@ -96,7 +96,9 @@ func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, 
 }
 
 // NewStream implements grpc.ClientConnInterface.
-func (d *drainConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (d *drainConn) NewStream(
+	ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	if !strings.HasSuffix(method, "/GetWorkItems") {
 		return d.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 	}

@@ -121,7 +121,8 @@ func TestOpenRejectsAnIncompatibleSidecar(t *testing.T) {
 	side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga"})
 	require.NoError(t, err)
 	_, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Needs: []string{"statestore", "orderpubsub"}})
-	if incompatible, ok := errors.AsType[*dapr.IncompatibleSidecarError](err); !ok || !strings.Contains(incompatible.Reason, "no component orderpubsub (it has: statestore)") {
+	incompatible, ok := errors.AsType[*dapr.IncompatibleSidecarError](err)
+	if !ok || !strings.Contains(incompatible.Reason, "no component orderpubsub (it has: statestore)") {
 		t.Errorf("Open = %v, want an IncompatibleSidecarError that names the component", err)
 	}
 }

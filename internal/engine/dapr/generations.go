@@ -88,8 +88,8 @@ func retryUnreachable(ctx context.Context, f func() error) error {
 }
 
 // unreachable reports whether Dapr could not deliver a call to the workflow's
-// actor. When a sidecar starts or stops it takes a moment until all of them know
-// which hosts what. Dapr 1.18.2 returns all of these errors but the last before
+// actor. When a sidecar starts or stops it takes a moment until all of them
+// have the new assignment of actors. Dapr 1.18.2 returns all of these errors but the last before
 // the actor does anything. With the last, a start has not been stored; an event
 // has, but wakes the saga only with the next event, so that it must be sent
 // again.

@@ -54,7 +54,8 @@ func TestOpenRejectsAnOldSidecar(t *testing.T) {
 	require.NoError(t, err)
 	serve(t, l)
 	_, err = Open(t.Context(), Options{Address: l.Addr().String()})
-	if incompatible, ok := errors.AsType[*IncompatibleSidecarError](err); !ok || incompatible.Reason != `is Dapr "1.14.4", and must be 1.18.0 or later` {
+	incompatible, ok := errors.AsType[*IncompatibleSidecarError](err)
+	if !ok || incompatible.Reason != `is Dapr "1.14.4", and must be 1.18.0 or later` {
 		t.Errorf("Open = %v, want an IncompatibleSidecarError that names both versions", err)
 	}
 }
@@ -66,7 +67,8 @@ func TestOpenWaitsForALateSidecar(t *testing.T) {
 	require.NoError(t, err)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
-	if _, err := Open(t.Context(), Options{Address: address}); err == nil || !strings.Contains(err.Error(), "no Dapr sidecar responds at "+address) {
+	_, err = Open(t.Context(), Options{Address: address})
+	if err == nil || !strings.Contains(err.Error(), "no Dapr sidecar responds at "+address) {
 		t.Fatalf("Open without a ConnectTimeout = %v, want an error that names the address", err)
 	}
 	opened := make(chan error, 1)

@@ -81,7 +81,8 @@ func callsWhileActorsMove(t *testing.T) {
 		for _, text := range []string{
 			"error invoke actor method: failed to create actor: actor type dapr.internal.default.ordersaga.workflow not registered",
 			"failed to lookup actor: did not find address for actor 'dapr.internal.default.ordersaga.workflow||a'",
-			"failed to invoke target 127.0.0.1:1 after 5 retries. Error: rpc error: code = Internal desc = error invoke actor method: remote actor moved",
+			"failed to invoke target 127.0.0.1:1 after 5 retries. Error: rpc error: code = Internal desc = " +
+				"error invoke actor method: remote actor moved",
 			"failed to invoke method for workflow 'a': actor is closed, cannot handle lock",
 			"error invoke actor method: operations on actor reminders are only possible on hosted actor types",
 		} {
@@ -127,7 +128,8 @@ func TestRetriesAreBounded(t *testing.T) {
 // because it changes while it is read.
 func TestMomentaryCorruptionStartsNoGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		corruption := status.Error(codes.Unknown, "inbox key declared in metadata but missing from state store: transient store read failure or partial save?")
+		corruption := status.Error(codes.Unknown,
+			"inbox key declared in metadata but missing from state store: transient store read failure or partial save?")
 		for errors, want := range map[int]string{0: "a", 2: "a", 4: "a", 5: "a~2"} {
 			m := &failingConn{err: corruption, errors: errors}
 			if _, err := hubOn(m).ScheduleNewWorkflow(t.Context(), "W", api.WithInstanceID("a")); err != nil || m.id != want {

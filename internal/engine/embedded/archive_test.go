@@ -38,9 +38,10 @@ func (r running) ids(t testing.TB) (all []string) {
 		ids, next, err := r.List(t.Context(), cursor, 2)
 		require.NoError(t, err)
 		all = append(all, ids...)
-		if cursor = next; next == "" {
+		if next == "" {
 			return all
 		}
+		cursor = next
 	}
 }
 

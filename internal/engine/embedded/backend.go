@@ -128,7 +128,7 @@ func openStore(dir string, awaitsExternal func(string) bool, opt journal.Options
 // process exited.
 func (s *store) resume(i *instance) {
 	for _, e := range i.tasks {
-		s.activities.push(activity{i, e})
+		s.activities.push(activity{inst: i, task: e})
 	}
 	for _, a := range append(i.timerEntries(), i.replayTimers...) {
 		s.scheduleTimer(a)
@@ -441,7 +441,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	for _, e := range wi.State.PendingTasks {
 		if !ended {
-			s.activities.push(activity{i, e})
+			s.activities.push(activity{inst: i, task: e})
 		}
 	}
 	s.mu.Lock()
@@ -510,7 +510,8 @@ func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWork
 	var id api.InstanceID
 	for wanted := false; !wanted; {
 		var err error
-		if a, err = s.activities.pop(ctx); err != nil {
+		a, err = s.activities.pop(ctx)
+		if err != nil {
 			return nil, err
 		}
 		s.mu.Lock()

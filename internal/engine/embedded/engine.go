@@ -65,7 +65,8 @@ func open(opt Options, fs journal.FS) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{Client: engine.Client{Hub: taskHub{backend.NewTaskHubClient(s), s}}, store: s, opt: opt}, nil
+	hub := taskHub{TaskHubClient: backend.NewTaskHubClient(s), s: s}
+	return &Engine{Client: engine.Client{Hub: hub}, store: s, opt: opt}, nil
 }
 
 func setDefault[T int | time.Duration](v *T, d T) {

@@ -53,7 +53,7 @@ func TestManySagasConcurrently(t *testing.T) {
 				return
 			}
 			if i := e.wait(t, id); i.Status != engine.Completed {
-				t.Errorf("%s: %s %s", id, i.Status, i.Failure)
+				t.Errorf("%s is %s (%s), want COMPLETED", id, i.Status, i.Failure)
 			}
 		})
 	}

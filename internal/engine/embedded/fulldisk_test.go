@@ -47,7 +47,9 @@ func (d failingFile) WriteAt(b []byte, at int64) (int, error) {
 
 // runOnFailingDisk runs an engine on a disk whose writes fail while writeErr has
 // an error.
-func runOnFailingDisk(t *testing.T, dir string, w *enginetest.World) (e *Engine, writeErr *atomic.Pointer[error], stop func(), ran chan error) {
+func runOnFailingDisk(
+	t *testing.T, dir string, w *enginetest.World,
+) (e *Engine, writeErr *atomic.Pointer[error], stop func(), ran chan error) {
 	t.Helper()
 	writeErr = &atomic.Pointer[error]{}
 	e, err := open(Options{Dir: dir, Logger: zerolog.Nop(), DrainTimeout: time.Minute}, failingDisk{err: writeErr})

@@ -152,7 +152,9 @@ func TestServeRejectsWithCodeAndReason(t *testing.T) {
 		want codes.Code
 		text string // part of the message
 	}{
-		"start without an id": {func() (any, error) { return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits"}) }, codes.InvalidArgument, "instanceId"},
+		"start without an id": {func() (any, error) {
+			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits"})
+		}, codes.InvalidArgument, "instanceId"},
 		"start that runs": {func() (any, error) {
 			return s.raw.StartInstance(ctx, &protos.CreateInstanceRequest{Name: "waits", InstanceId: "live"})
 		}, codes.AlreadyExists, "live"},
@@ -164,21 +166,33 @@ func TestServeRejectsWithCodeAndReason(t *testing.T) {
 				Name: "waits", InstanceId: "x", ScheduledStartTimestamp: timestamppb.Now(),
 			})
 		}, codes.Unimplemented, "at once"},
-		"get without an id":    {func() (any, error) { return s.raw.GetInstance(ctx, &protos.GetInstanceRequest{}) }, codes.InvalidArgument, "instanceId"},
-		"raise without a name": {func() (any, error) { return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "live"}) }, codes.InvalidArgument, "name"},
+		"get without an id": {func() (any, error) {
+			return s.raw.GetInstance(ctx, &protos.GetInstanceRequest{})
+		}, codes.InvalidArgument, "instanceId"},
+		"raise without a name": {func() (any, error) {
+			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "live"})
+		}, codes.InvalidArgument, "name"},
 		"raise, unknown": {func() (any, error) {
 			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "x", Name: "go"})
 		}, codes.NotFound, "x"},
 		"raise, ended": {func() (any, error) {
 			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "ended", Name: "go"})
 		}, codes.FailedPrecondition, "COMPLETED"},
-		"suspend, ended":     {func() (any, error) { return s.raw.SuspendInstance(ctx, &protos.SuspendRequest{InstanceId: "ended"}) }, codes.FailedPrecondition, "ended"},
-		"resume, ended":      {func() (any, error) { return s.raw.ResumeInstance(ctx, &protos.ResumeRequest{InstanceId: "ended"}) }, codes.FailedPrecondition, "ended"},
-		"terminate, unknown": {func() (any, error) { return s.raw.TerminateInstance(ctx, &protos.TerminateRequest{InstanceId: "x"}) }, codes.NotFound, "x"},
+		"suspend, ended": {func() (any, error) {
+			return s.raw.SuspendInstance(ctx, &protos.SuspendRequest{InstanceId: "ended"})
+		}, codes.FailedPrecondition, "ended"},
+		"resume, ended": {func() (any, error) {
+			return s.raw.ResumeInstance(ctx, &protos.ResumeRequest{InstanceId: "ended"})
+		}, codes.FailedPrecondition, "ended"},
+		"terminate, unknown": {func() (any, error) {
+			return s.raw.TerminateInstance(ctx, &protos.TerminateRequest{InstanceId: "x"})
+		}, codes.NotFound, "x"},
 		"terminate, ended": {func() (any, error) {
 			return s.raw.TerminateInstance(ctx, &protos.TerminateRequest{InstanceId: "ended"})
 		}, codes.FailedPrecondition, "ended"},
-		"purge, running": {func() (any, error) { return s.raw.PurgeInstances(ctx, purge("live")) }, codes.FailedPrecondition, "not yet"},
+		"purge, running": {func() (any, error) {
+			return s.raw.PurgeInstances(ctx, purge("live"))
+		}, codes.FailedPrecondition, "not yet"},
 		"purge by a filter": {func() (any, error) {
 			filter := &protos.PurgeInstancesRequest_PurgeInstanceFilter{PurgeInstanceFilter: &protos.PurgeInstanceFilter{}}
 			return s.raw.PurgeInstances(ctx, &protos.PurgeInstancesRequest{Request: filter})
@@ -194,7 +208,9 @@ func TestServeRejectsWithCodeAndReason(t *testing.T) {
 			require.NoError(t, err)
 			return stream.Recv()
 		}, codes.Unimplemented, "only clients"},
-		"a worker's result": {func() (any, error) { return s.raw.CompleteWorkflowTask(ctx, &protos.WorkflowResponse{}) }, codes.Unimplemented, "only clients"},
+		"a worker's result": {func() (any, error) {
+			return s.raw.CompleteWorkflowTask(ctx, &protos.WorkflowResponse{})
+		}, codes.Unimplemented, "only clients"},
 		"an activity's result": {func() (any, error) {
 			return s.raw.CompleteActivityTask(ctx, &protos.ActivityResponse{InstanceId: "live"})
 		}, codes.Unimplemented, "only clients"},

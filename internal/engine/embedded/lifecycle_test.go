@@ -242,9 +242,8 @@ func TestStats(t *testing.T) {
 		var got engine.Stats
 		waitUntil(t, fmt.Sprintf("%s: %+v", when, want), func() bool {
 			var err error
-			if got, err = e.Stats(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			got, err = e.Stats(t.Context())
+			require.NoError(t, err)
 			return got == want
 		})
 	}
@@ -285,7 +284,8 @@ func TestListPages(t *testing.T) {
 			ids, next, err := e.List(t.Context(), cursor, limit)
 			require.NoError(t, err)
 			got, pages = append(got, ids...), append(pages, len(ids))
-			if cursor = next; cursor == "" {
+			cursor = next
+			if cursor == "" {
 				break
 			}
 		}

@@ -166,7 +166,7 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	i.publish(meta, seq)
 	s.mu.Unlock()
 	for _, e := range copied.PendingTasks { // a turn meanwhile has pushed only those that it started itself
-		s.activities.push(activity{i, e})
+		s.activities.push(activity{inst: i, task: e})
 	}
 	return api.InstanceID(newID), nil
 }

@@ -30,7 +30,9 @@ func orderSagas(t testing.TB) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	err := r.AddWorkflowN(orders.OrderSaga, orders.Order)
-	for _, name := range []string{orders.ReserveStock, orders.SettleApproval, orders.ChargePayment, orders.RequestShipment, orders.ConfirmShipment} {
+	for _, name := range []string{
+		orders.ReserveStock, orders.SettleApproval, orders.ChargePayment, orders.RequestShipment, orders.ConfirmShipment,
+	} {
 		noop := saga.Do(func(context.Context, orders.State) (orders.State, error) { return orders.State{}, nil })
 		err = errors.Join(err, r.AddActivityN(name, noop))
 	}
@@ -50,7 +52,10 @@ func waiting(id string) orders.State {
 		ShipTo: &order.Address{Name: "Erika Mustermann", Line1: "Heidestraße 17", City: "Köln", PostalCode: "51147", Country: "DE"},
 	}}
 	s.Order.Payment.Token = "tok_ok"
-	s.Terms = orders.Terms{ApprovalAbove: 100_000, ApprovalTimeout: 24 * time.Hour, AwaitCarrier: true, CarrierTimeout: 24 * time.Hour, Patience: 24 * time.Hour, Pace: 1}
+	s.Terms = orders.Terms{
+		ApprovalAbove: 100_000, ApprovalTimeout: 24 * time.Hour,
+		AwaitCarrier: true, CarrierTimeout: 24 * time.Hour, Patience: 24 * time.Hour, Pace: 1,
+	}
 	return s
 }
 
@@ -101,7 +106,9 @@ func TestMillion(t *testing.T) {
 	e = runEngine(t, orderSagas(t), Options{Dir: dir})
 	last := fmt.Sprintf("o-%07d", *waitingSagas-1)
 	require.NoError(t, saga.Send(t.Context(), e, last, orders.EventApproval, orders.Approval{Approved: true}))
-	waitUntil(t, "the last saga to continue after its approval", func() bool { return e.happened(t, last, "TaskScheduled", orders.ChargePayment) })
+	waitUntil(t, "the last saga to continue after its approval", func() bool {
+		return e.happened(t, last, "TaskScheduled", orders.ChargePayment)
+	})
 	if st, err := e.Stats(t.Context()); err != nil || st.Live != *waitingSagas {
 		t.Errorf("Stats = %+v, %v, want %d live", st, err, *waitingSagas)
 	}

@@ -90,7 +90,8 @@ func repair(held *journal.Held, dir string) (Report, error) {
 	if err != nil || len(r.Damage) == 0 && r.Archive.Damage == "" {
 		return r, err
 	}
-	if r.Backup, err = held.Backup(); err != nil {
+	r.Backup, err = held.Backup()
+	if err != nil {
 		return r, err
 	}
 	switch {
@@ -225,7 +226,7 @@ func (v *rescue) lacksPredecessor(seq uint64, o op) bool {
 	return v.holed && o.builds() && at > 0 && o.prev != at && !v.s.stale(seq, o)
 }
 
-// idsIn returns the ids at the beginning of a piece of a damaged file, if a
+// idsIn returns the ids at the beginning of a fragment of a damaged file, if a
 // record begins there.
 func idsIn(piece []byte) []string {
 	_, n := binary.Uvarint(piece)
@@ -260,7 +261,8 @@ func operationIDs(b []byte) (ids []string) {
 			break
 		}
 		ids, b = append(ids, id), b[size:]
-		if size, ok = number(); !ok || size > uint64(len(b)) {
+		size, ok = number()
+		if !ok || size > uint64(len(b)) {
 			break
 		}
 		b = b[size:]

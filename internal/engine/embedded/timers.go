@@ -21,7 +21,7 @@ type timerEntry struct {
 	prev, next *timerEntry // of the same instance
 }
 
-// timerHeap is a heap with the earliest entry on top. Each entry knows its
+// timerHeap is a heap with the earliest entry on top. Each entry has its
 // index, so that it can be removed: most entries are time-outs longer than the
 // saga that sets them, and must not stay in memory when the saga has ended.
 type timerHeap []*timerEntry

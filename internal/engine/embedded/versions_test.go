@@ -29,7 +29,9 @@ func TestInstancesKeepTheirWorkflowVersion(t *testing.T) {
 	e = run(t, w, Options{Dir: dir})
 	start(e, "new")
 	require.NoError(t, e.Raise(ctx, "unknown", "go", nil))
-	waitUntil(t, "the event to reach the instance of the unknown version", func() bool { return e.happened(t, "unknown", "EventRaised", "go") })
+	waitUntil(t, "the event to reach the instance of the unknown version", func() bool {
+		return e.happened(t, "unknown", "EventRaised", "go")
+	})
 	if i, err := e.Get(ctx, "unknown"); err != nil || i.Status.Ended() {
 		t.Errorf("without a program of its version, the instance is %+v (%v), want it to wait", i, err)
 	}

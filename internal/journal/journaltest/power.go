@@ -71,7 +71,7 @@ func (p *Power) Create(path string) (journal.File, error) {
 	n := &inode{}
 	p.name(path, n)
 	f, err := p.Disk.Create(path)
-	return &file{f, p, n}, err
+	return &file{File: f, p: p, n: n}, err
 }
 
 // Open implements journal.FS.
@@ -79,7 +79,7 @@ func (p *Power) Open(path string) (journal.File, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, err := p.Disk.Open(path)
-	return &file{f, p, p.now[path]}, err
+	return &file{File: f, p: p, n: p.now[path]}, err
 }
 
 // Rename implements journal.FS.
@@ -130,7 +130,7 @@ func (f *file) change(c change) {
 
 // WriteAt implements io.WriterAt.
 func (f *file) WriteAt(b []byte, at int64) (int, error) {
-	f.change(change{at, slices.Clone(b)})
+	f.change(change{at: at, data: slices.Clone(b)})
 	return f.File.WriteAt(b, at)
 }
 
@@ -184,7 +184,7 @@ func (n *inode) survivor(rng *rand.Rand) []byte {
 			const sector = 512
 			for from := 0; from < len(c.data); from += sector {
 				if rng.IntN(2) == 0 {
-					b = change{c.at + int64(from), c.data[from:min(from+sector, len(c.data))]}.apply(b)
+					b = change{at: c.at + int64(from), data: c.data[from:min(from+sector, len(c.data))]}.apply(b)
 				}
 			}
 		}
