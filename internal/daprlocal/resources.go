@@ -83,7 +83,7 @@ func checkResources(folders []string, whole bool) (hidden string, err error) {
 		files, _ := filepath.Glob(filepath.Join(folder, "*.y*ml")) // its only error is a bad pattern
 		for _, file := range files {
 			if err := c.file(file); err != nil {
-				return "", fmt.Errorf("Dapr resources in %s: %w", file, err)
+				return "", fmt.Errorf("read the Dapr resources in %s: %w", file, err)
 			}
 		}
 	}

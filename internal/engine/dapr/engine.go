@@ -91,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	if err := checkSidecar(ctx, client, o); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("Dapr sidecar at %s: %w", o.Address, err)
+		return nil, fmt.Errorf("check the Dapr sidecar at %s: %w", o.Address, err)
 	}
 	hub := taskHub{TaskHubGrpcClient: taskhub.NewTaskHubGrpcClient(client.GrpcClientConn(), engine.Logger(o.Logger))}
 	e := &Engine{Client: engine.Client{Hub: hub}, opt: o, client: client}
