@@ -13,47 +13,48 @@ import (
 	"github.com/ordersaga/ordersaga/api/client"
 )
 
-// here is a transport to the API in this process.
-type here struct {
-	handler http.Handler
-	from    string // address of whoever asks
+// inProcess is an HTTP transport that calls a handler in this process.
+type inProcess struct {
+	handler    http.Handler
+	remoteAddr string // of the browser
 }
 
 // RoundTrip implements http.RoundTripper.
-func (h here) RoundTrip(req *http.Request) (*http.Response, error) {
-	// chi keeps where the console's request has gone in its context.
+func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	// chi would continue with the route of the console's request, which is in the
+	// context.
 	req = req.WithContext(context.WithValue(req.Context(), chi.RouteCtxKey, (*chi.Context)(nil)))
-	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), h.from
-	w := answer{header: http.Header{}, status: http.StatusOK}
-	h.handler.ServeHTTP(&w, req)
+	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), t.remoteAddr
+	w := bufferedResponse{header: http.Header{}, status: http.StatusOK}
+	t.handler.ServeHTTP(&w, req)
 	return &http.Response{
 		StatusCode: w.status, Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), Header: w.header,
 		Body: io.NopCloser(&w.body), Request: req, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil
 }
 
-// answer is an http.ResponseWriter that keeps what is written.
-type answer struct {
+// bufferedResponse is an http.ResponseWriter that keeps what is written.
+type bufferedResponse struct {
 	header http.Header
 	status int
 	wrote  bool
 	body   bytes.Buffer
 }
 
-func (a *answer) Header() http.Header { return a.header }
+func (w *bufferedResponse) Header() http.Header { return w.header }
 
-func (a *answer) WriteHeader(status int) {
-	if !a.wrote {
-		a.status, a.wrote = status, true
+func (w *bufferedResponse) WriteHeader(status int) {
+	if !w.wrote {
+		w.status, w.wrote = status, true
 	}
 }
 
-func (a *answer) Write(b []byte) (int, error) {
-	a.wrote = true
-	return a.body.Write(b)
+func (w *bufferedResponse) Write(b []byte) (int, error) {
+	w.wrote = true
+	return w.body.Write(b)
 }
 
-// client asks the API on behalf of whoever has sent r.
+// client returns a client of the API with the credentials of r.
 func (c console) client(r *http.Request) client.Client {
 	header := http.Header{}
 	for _, name := range []string{"Authorization", "Cookie", "X-Request-Id"} {
@@ -61,7 +62,7 @@ func (c console) client(r *http.Request) client.Client {
 			header.Set(name, v)
 		}
 	}
-	return client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: here{c.api, r.RemoteAddr}}, Header: header}
+	return client.Client{Base: "http://" + r.Host, HTTP: &http.Client{Transport: inProcess{handler: c.api, remoteAddr: r.RemoteAddr}}, Header: header}
 }
 
 func (c console) call(r *http.Request, method, path string, in, out any) error {
@@ -72,7 +73,7 @@ func (c console) get(r *http.Request, path string, out any) error {
 	return c.call(r, http.MethodGet, path, nil, out)
 }
 
-// statusOf is the status of a page that says err.
+// statusOf returns the HTTP status of the page that shows err.
 func statusOf(err error) int {
 	if p, ok := errors.AsType[*client.Problem](err); ok {
 		return p.Status

@@ -9,59 +9,68 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 )
 
-// command is one for a shell.
-type command struct{ Text, What string }
+// command is a shell command with its description.
+type command struct{ Text, Description string }
 
-// addressOf is where the browser finds the API, "" if that is where this
-// program's commands look by themselves.
-func addressOf(r *http.Request) string {
+// commands are the shell commands for a saga.
+type commands struct {
+	Read []command // of this program, that only read
+	Act  []command // of this program, for each of the page's buttons
+	Dapr []command // of Dapr's command line, if Dapr runs the saga
+}
+
+// apiAddress returns the API's base URL as the browser uses it, or "" if that is
+// the default of --api.
+func apiAddress(r *http.Request) string {
 	scheme := "http"
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
-	at := scheme + "://" + r.Host
-	if at == "http://127.0.0.1:8080" || at == "http://localhost:8080" {
+	address := scheme + "://" + r.Host
+	if address == "http://127.0.0.1:8080" || address == "http://localhost:8080" {
 		return ""
 	}
-	return at
+	return address
 }
 
-// commandsOf are commands that look at a saga and those that do what the page's
-// buttons do; and, where Dapr runs it, what Dapr's own program has.
-func commandsOf(s api.Saga, buttons []button, address string) (looks, acts, dapr []command) {
-	our := func(what string, words ...string) command {
+func commandsOf(s api.Saga, buttons []button, address string) commands {
+	ours := func(description string, words ...string) command {
 		if address != "" {
 			words = append(words, "--api", address)
 		}
-		return command{shell(append([]string{"ordersaga", "saga"}, words...), s.OrderID), what}
+		return command{Text: shell(append([]string{"ordersaga", "saga"}, words...), s.OrderID), Description: description}
 	}
-	looks = []command{our("The order and how its saga stands.", "show"), our("All its events.", "history"), our("With their data.", "history", "--output", "json")}
+	all := commands{Read: []command{
+		ours("Order and saga.", "show"), ours("All events.", "history"), ours("All events with their data.", "history", "--output", "json"),
+	}}
 	for _, b := range buttons {
-		switch d := deeds[b.Action]; {
-		case d.resolution != "":
-			acts = append(acts, our(b.Title+".", "retry", "--action", string(d.resolution)))
-		case d.behalf != "":
-			acts = append(acts, our(b.Title+".", "cancel", "--for", string(d.behalf)))
+		call := actions[b.Action]
+		switch {
+		case call.resolution != "":
+			all.Act = append(all.Act, ours(b.Title+".", "resolve", "--action", string(call.resolution)))
+		case call.behalf != "":
+			all.Act = append(all.Act, ours(b.Title+".", "cancel", "--for", string(call.behalf)))
 		default:
-			acts = append(acts, our(b.Title+".", b.Action))
+			all.Act = append(all.Act, ours(b.Title+".", b.Action))
 		}
 	}
 	if s.Engine != "dapr" {
-		return looks, acts, nil
+		return all
 	}
-	their := func(what, verb string, id ...string) command {
-		return command{shell([]string{"dapr", "workflow", verb, "--app-id", "ordersaga"}, id...), what}
+	daprs := func(description, verb string, id ...string) command {
+		return command{Text: shell([]string{"dapr", "workflow", verb, "--app-id", "ordersaga"}, id...), Description: description}
 	}
-	dapr = []command{their("All sagas.", "list"), their("The same events, as Dapr names them.", "history", s.OrderID)}
+	all.Dapr = []command{daprs("All sagas.", "list"), daprs("All events, with Dapr's names.", "history", s.OrderID)}
 	for _, b := range buttons {
 		if slices.Contains([]string{"suspend", "resume", "terminate", "purge"}, b.Action) {
-			dapr = append(dapr, their("Past the API: it keeps no note of this.", b.Action, s.OrderID))
+			all.Dapr = append(all.Dapr, daprs("Bypasses the API: not audited.", b.Action, s.OrderID))
 		}
 	}
-	return looks, acts, dapr
+	return all
 }
 
-// shell writes a command; the last words may begin like flags.
+// shell quotes the words of a command for a POSIX shell. The last words may begin
+// with - without being flags.
 func shell(words []string, last ...string) string {
 	if slices.ContainsFunc(last, func(w string) bool { return strings.HasPrefix(w, "-") }) {
 		words = append(words, "--")

@@ -1,13 +1,14 @@
-// Package console is the web console: pages over the API, of which it is a
-// client like any other, so that what it does is checked and noted in the same
-// way. Pages are made here and work without a script; with one they follow the
-// API's streams.
+// Package console serves the web console. Its pages use only the API, so that
+// actions from the console are checked and audited like those of any client.
+// Pages are rendered on the server and work without JavaScript; with it they
+// follow the API's event streams.
 package console
 
 import (
 	"bytes"
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
@@ -35,15 +36,15 @@ var files embed.FS
 // paths that Serves reports. issuer is nil without authentication; with one, apply
 // auth.UseSession to every request, also to those for the API.
 func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
-	c := console{apiHandler, issuer}
+	c := console{api: apiHandler, issuer: issuer}
 	assets, err := fs.Sub(files, "assets")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // cannot happen: the directory is embedded
 	}
 	r := chi.NewRouter()
-	foreign := http.NewCrossOriginProtection()
-	foreign.SetDenyHandler(apiHandler) // it refuses it as well, and notes that
-	r.Use(secured, foreign.Handler, middleware.GetHead)
+	crossOrigin := http.NewCrossOriginProtection()
+	crossOrigin.SetDenyHandler(apiHandler) // which rejects and audits the request
+	r.Use(securityHeaders, crossOrigin.Handler, middleware.GetHead)
 	r.Get("/", c.page("overview", c.overview))
 	r.Get("/console/sagas", c.page("sagas", c.sagas))
 	r.Post("/console/sagas", c.bulk)
@@ -57,16 +58,16 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Post("/console/dead-letters/{queue}/{id}", c.redrive)
 	r.Post("/console/dead-letters/{queue}/{id}/delete", c.deleteLetter)
 	if c.signsIn() {
-		r.Get(auth.SignInPath, c.signing(issuer.SignIn))
-		r.Get(auth.SignedInPath, c.signing(issuer.SignedIn))
+		r.Get(auth.SignInPath, c.signInStep(issuer.SignIn))
+		r.Get(auth.SignedInPath, c.signInStep(issuer.SignedIn))
 		r.Post(auth.SignOutPath, c.signOut)
 	}
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		view{Page: "problem", Data: "There is no page at " + r.URL.Path + "."}.write(w, "problem", http.StatusNotFound)
 	})
-	r.Get("/console", toOverview)
-	r.Get("/console/", toOverview)
-	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cached(http.FileServerFS(assets))))
+	r.Get("/console", redirectToOverview)
+	r.Get("/console/", redirectToOverview)
+	r.Handle("/console/assets/*", http.StripPrefix("/console/assets/", cacheable(http.FileServerFS(assets))))
 	return r
 }
 
@@ -76,46 +77,49 @@ func Serves(path string) bool {
 	return path == "/" || path == "/console" || strings.HasPrefix(path, "/console/")
 }
 
-func toOverview(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }
+func redirectToOverview(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/", http.StatusFound)
+}
 
 type console struct {
 	api    http.Handler
 	issuer *auth.Issuer
 }
 
-func secured(next http.Handler) http.Handler {
+func securityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		r.Body = http.MaxBytesReader(w, r.Body, 7*order.MaxEventBytes) // a letter as it was and as it was mended, and escaped in a form
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
+			"img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		r.Body = http.MaxBytesReader(w, r.Body, 7*order.MaxEventBytes) // a dead letter twice, before and after editing, escaped in a form
 		next.ServeHTTP(w, r)
 	})
 }
 
-func cached(next http.Handler) http.Handler {
+func cacheable(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=300")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// view is what every page gets.
+// view is the data of every page.
 type view struct {
 	Page   string
-	Stream string // of events; "" for a page that does not change by itself
-	Said   string // what came of an action
-	Failed bool
+	Stream string // URL of the event stream; "" if the page does not change by itself
+	Result string // of the action before; "" if there was none
+	Failed bool   // the action before failed
 	Who    api.Who
-	// SignIn is where to do that, if it can be done here.
+	// SignIn is the URL to sign in at; "" if that does not help.
 	SignIn   string
 	SignsOut bool
 	Data     any
 }
 
-// Acts reports whether whoever looks may also act.
+// Acts reports whether the user may act.
 func (v view) Acts() bool { return v.Who.Open || slices.Contains(v.Who.Roles, auth.Operator) }
 
 var pages = func() map[string]*template.Template {
@@ -130,19 +134,14 @@ var pages = func() map[string]*template.Template {
 var functions = template.FuncMap{
 	"money":   money.Format,
 	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
-	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"moment":  momentOf,
 	"seconds": func(s float64) string { return short(time.Duration(s * float64(time.Second))) },
-	"took":    took,
-	"lower":   func(s any) string { return strings.ToLower(strings.ReplaceAll(toString(s), "_", "-")) },
+	"took":    func(s api.Saga) string { return took(s.CreatedAt, s.UpdatedAt, s.Status.Terminal()) },
+	"class":   statusClass,
 }
 
-// took is how long an order took, or how old it is that has not ended.
-func took(s api.Saga) string {
-	if s.Status.Terminal() {
-		return short(s.UpdatedAt.Sub(s.CreatedAt))
-	}
-	return short(time.Since(s.CreatedAt)) + " so far"
-}
+// statusClass returns a status as a CSS class.
+func statusClass(s any) string { return strings.ToLower(strings.ReplaceAll(toString(s), "_", "-")) }
 
 func toString(v any) string {
 	switch v := v.(type) {
@@ -156,7 +155,7 @@ func toString(v any) string {
 	return ""
 }
 
-// page answers with a page of what get finds.
+// page returns a handler that renders the page with the data that get returns.
 func (c console) page(name string, get func(r *http.Request) (data any, stream string, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		data, stream, err := get(r)
@@ -168,22 +167,23 @@ func (c console) page(name string, get func(r *http.Request) (data any, stream s
 			c.problem(w, r, err)
 			return
 		}
-		v.Said, v.Failed = c.said(w, r)
+		v.Result, v.Failed = c.takeResult(w, r)
 		v.write(w, name, http.StatusOK)
 	}
 }
 
-// problem says what went wrong, or asks to sign in if that is what is missing.
+// problem renders an error, with a link to sign in if that is what is missing.
 func (c console) problem(w http.ResponseWriter, r *http.Request, err error) {
-	status, v := statusOf(err), view{Page: "problem", Data: err.Error()}
-	v.Said, v.Failed = c.said(w, r)
+	status := statusOf(err)
+	v := view{Page: "problem", Data: err.Error()}
+	v.Result, v.Failed = c.takeResult(w, r)
 	if c.signsIn() && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
 		v.SignIn = auth.SignInPath + "?" + url.Values{"to": {r.URL.RequestURI()}}.Encode()
-		// Nothing here can follow to the issuer: not a page that fetches itself,
-		// and not a form, whose redirects the policy keeps on this site
-		// (form-action), the one after an action too. There it takes a link.
-		here := r.Header.Get("Sec-Fetch-Mode") == "cors" || r.Header.Get("Sec-Fetch-Site") == "same-origin"
-		if status == http.StatusUnauthorized && !here {
+		// Neither fetch nor a form can follow a redirect to the issuer: the content
+		// security policy keeps a form's redirects on this site (form-action), the
+		// one after an action too. Those get a page with a link.
+		cannotFollow := r.Header.Get("Sec-Fetch-Mode") == "cors" || r.Header.Get("Sec-Fetch-Site") == "same-origin"
+		if status == http.StatusUnauthorized && !cannotFollow {
 			http.Redirect(w, r, v.SignIn, http.StatusFound)
 			return
 		}
@@ -194,19 +194,19 @@ func (c console) problem(w http.ResponseWriter, r *http.Request, err error) {
 func (v view) write(w http.ResponseWriter, name string, status int) {
 	var b bytes.Buffer
 	if err := pages[name].Execute(&b, v); err != nil {
-		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "render the page: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = b.WriteTo(w) // the client may be gone
+	_, _ = b.WriteTo(w) // the client may have disconnected
 }
 
 func (c console) signsIn() bool { return c.issuer != nil && c.issuer.SignsIn() }
 
-// signing is a step of the sign-in.
-func (c console) signing(step func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+// signInStep returns a handler of a step of the sign-in.
+func (c console) signInStep(step func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if err := step(w, r); err != nil {
@@ -221,7 +221,7 @@ func (c console) signing(step func(http.ResponseWriter, *http.Request) error) ht
 
 func (c console) signOut(w http.ResponseWriter, r *http.Request) {
 	c.issuer.SignOut(w, r)
-	view{Page: "problem", Data: "You have signed out here; the issuer may remember you.", SignIn: auth.SignInPath}.write(w, "problem", http.StatusOK)
+	view{Page: "problem", Data: "You have signed out of the console. You may still be signed in at the issuer.", SignIn: auth.SignInPath}.write(w, "problem", http.StatusOK)
 }
 
 func (c console) overview(r *http.Request) (any, string, error) {
@@ -230,13 +230,13 @@ func (c console) overview(r *http.Request) (any, string, error) {
 	return overviewOf(o), "/v1/overview/events", err
 }
 
-// runtimes are what the API can be asked for as runtimeStatus.
-var runtimes = []string{"PENDING", "RUNNING", "SUSPENDED", "STALLED", "COMPLETED", "FAILED", "TERMINATED", "NONE"}
+// runtimeStatuses are the values of the API's runtimeStatus parameter.
+var runtimeStatuses = []string{"PENDING", "RUNNING", "SUSPENDED", "STALLED", "COMPLETED", "FAILED", "TERMINATED", "NONE"}
 
 type sagasPage struct {
 	Sagas    []api.Saga
-	Next     string // address of the next page, "" if there is none
-	First    string // and of the first
+	Next     string // URL of the next page, "" if there is none
+	First    string // URL of the first page
 	Statuses []order.Status
 	Runtimes []string
 	Query    url.Values
@@ -244,39 +244,73 @@ type sagasPage struct {
 
 func (p sagasPage) Has(name string, s any) bool { return slices.Contains(p.Query[name], toString(s)) }
 
-func (c console) sagas(r *http.Request) (any, string, error) {
+// Summary describes the choice in a menu of checkboxes.
+func (p sagasPage) Summary(name string) string {
+	chosen := withoutEmpty(p.Query[name])
+	switch len(chosen) {
+	case 0:
+		return "any"
+	case 1:
+		return chosen[0]
+	}
+	return fmt.Sprintf("%d selected", len(chosen))
+}
+
+// defaultSince is the filter of a list that is opened without any: a day's
+// orders.
+const defaultSince = "24h"
+
+// filters returns the filters of a request for the list of sagas.
+func filters(r *http.Request) url.Values {
 	q := r.URL.Query()
-	ask := url.Values{"limit": {"50"}}
+	if len(q) == 0 {
+		q.Set("since", defaultSince)
+	}
+	return q
+}
+
+func withoutEmpty(values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(s string) bool { return strings.TrimSpace(s) == "" })
+}
+
+// apiQuery returns the API's query for the console's filters.
+func apiQuery(q url.Values) url.Values {
+	query := url.Values{"limit": {"50"}}
 	for _, name := range []string{"customer", "sku", "since", "before", "stuck", "undoing", "cursor"} {
 		if v := strings.TrimSpace(q.Get(name)); v != "" {
-			ask.Set(name, v)
+			query.Set(name, v)
 		}
 	}
 	for _, name := range []string{"status", "runtimeStatus"} {
-		if st := slices.DeleteFunc(slices.Clone(q[name]), func(s string) bool { return s == "" }); len(st) > 0 {
-			ask.Set(name, strings.Join(st, ","))
+		if chosen := withoutEmpty(q[name]); len(chosen) > 0 {
+			query.Set(name, strings.Join(chosen, ","))
 		}
 	}
+	return query
+}
+
+func (c console) sagas(r *http.Request) (any, string, error) {
+	q := filters(r)
 	var list struct {
 		Sagas []api.Saga
 		Next  string
 	}
 	if id := strings.TrimSpace(q.Get("id")); id != "" {
-		var one api.Saga
-		if err := c.get(r, "/v1/sagas/"+url.PathEscape(id), &one); err != nil {
+		var found api.Saga
+		if err := c.get(r, "/v1/sagas/"+url.PathEscape(id), &found); err != nil {
 			return nil, "", err
 		}
-		list.Sagas = []api.Saga{one}
-	} else if err := c.get(r, "/v1/sagas?"+ask.Encode(), &list); err != nil {
+		list.Sagas = []api.Saga{found}
+	} else if err := c.get(r, "/v1/sagas?"+apiQuery(q).Encode(), &list); err != nil {
 		return nil, "", err
 	}
-	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Runtimes: runtimes, Query: q}
-	other := r.URL.Query()
-	other.Del("cursor")
-	p.First = "/console/sagas?" + other.Encode()
+	p := sagasPage{Sagas: list.Sagas, Statuses: order.Statuses(), Runtimes: runtimeStatuses, Query: q}
+	link := filters(r)
+	link.Del("cursor")
+	p.First = "/console/sagas?" + link.Encode()
 	if list.Next != "" {
-		other.Set("cursor", list.Next)
-		p.Next = "/console/sagas?" + other.Encode()
+		link.Set("cursor", list.Next)
+		p.Next = "/console/sagas?" + link.Encode()
 	}
 	return p, "", nil
 }
@@ -285,30 +319,29 @@ type sagaPage struct {
 	api.Saga
 
 	Timeline      timeline
-	Happenings    []happening
+	EventRows     []eventRow
 	Events        int // in the history
 	Input, Output string
 	Actions       []button
-	Looks, Acts   []command // this program's
-	Dapr          []command
+	Commands      commands
 }
 
 func (c console) saga(r *http.Request) (any, string, error) {
-	at := "/v1/sagas/" + url.PathEscape(chi.URLParam(r, "id"))
+	path := "/v1/sagas/" + url.PathEscape(chi.URLParam(r, "id"))
 	var p sagaPage
-	if err := c.get(r, at, &p.Saga); err != nil {
+	if err := c.get(r, path, &p.Saga); err != nil {
 		return nil, "", err
 	}
 	var history struct{ Events []engine.Event }
-	if err := c.get(r, at+"/history", &history); err != nil && !client.IsNotFound(err) {
+	if err := c.get(r, path+"/history", &history); err != nil && !client.IsNotFound(err) {
 		return nil, "", err
 	}
 	now := time.Now()
-	p.Timeline, p.Happenings, p.Events = timelineOf(history.Events, now), happeningsOf(history.Events, now), len(history.Events)
+	p.Timeline, p.EventRows, p.Events = timelineOf(history.Events, now), eventRows(history.Events, now), len(history.Events)
 	p.Input, p.Output = payloads(history.Events)
 	p.Actions = buttonsOf(p.Saga)
-	p.Looks, p.Acts, p.Dapr = commandsOf(p.Saga, p.Actions, addressOf(r))
-	return p, at + "/events", nil
+	p.Commands = commandsOf(p.Saga, p.Actions, apiAddress(r))
+	return p, path + "/events", nil
 }
 
 type stockPage struct {
@@ -319,17 +352,17 @@ type stockPage struct {
 
 func (c console) stock(r *http.Request) (any, string, error) {
 	q := r.URL.Query()
-	if p := (stockPage{SKU: strings.TrimSpace(q.Get("sku"))}); p.SKU != "" {
+	p := stockPage{SKU: strings.TrimSpace(q.Get("sku"))}
+	if p.SKU != "" {
 		p.Stock = make([]api.Level, 1)
 		err := c.get(r, "/v1/stock/"+url.PathEscape(p.SKU), &p.Stock[0])
 		return p, "", err
 	}
-	ask := url.Values{"limit": {"200"}}
+	query := url.Values{"limit": {"200"}}
 	if cursor := q.Get("cursor"); cursor != "" {
-		ask.Set("cursor", cursor)
+		query.Set("cursor", cursor)
 	}
-	var p stockPage
-	err := c.get(r, "/v1/stock?"+ask.Encode(), &p)
+	err := c.get(r, "/v1/stock?"+query.Encode(), &p)
 	return p, "", err
 }
 

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// browser is a person's, without a script.
+// browser is a browser without JavaScript.
 type browser struct {
 	*testing.T
 	testkit.System
@@ -68,16 +68,16 @@ func (b browser) send(method, path string, form url.Values, header ...string) (i
 func (b browser) sees(status int, page string, got int, parts ...string) {
 	b.Helper()
 	if got != status {
-		b.Errorf("answers %d, want %d: %s", got, status, page)
+		b.Errorf("status %d, want %d: %s", got, status, page)
 	}
 	for _, p := range parts {
 		if !strings.Contains(page, p) {
-			b.Errorf("does not show %q: %s", p, page)
+			b.Errorf("the page does not show %q: %s", p, page)
 		}
 	}
 }
 
-func TestWithoutAScript(t *testing.T) {
+func TestActionsWorkWithoutJavaScript(t *testing.T) {
 	b := newBrowser(t)
 	post := func(path string, form url.Values) (int, string) {
 		status, page, _ := b.send("POST", path, form)
@@ -85,20 +85,21 @@ func TestWithoutAScript(t *testing.T) {
 	}
 	status, page := post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"7"}})
 	b.sees(200, page, status, "B: 7 counted, 7 available", `<td class="n">7`, `name="version" value="7-0-1"`)
-	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"9"}}) // it is not new any more
-	b.sees(200, page, status, `class="said failed"`, "has changed since")
+	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"9"}}) // the SKU is not new any more
+	b.sees(200, page, status, `class="result failed"`, "has changed since")
 	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"9"}, "version": {"7-0-1"}})
 	b.sees(200, page, status, "B: 9 counted, 9 available")
 	status, page, _ = b.send("GET", "/console/stock", nil)
-	if b.sees(200, page, status); strings.Contains(page, "9 available") {
-		t.Error("it is said again")
+	b.sees(200, page, status)
+	if strings.Contains(page, "9 available") {
+		t.Error("the result of the action is shown twice")
 	}
 	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"many"}})
-	b.sees(200, page, status, `class="said failed"`, "is not a number")
+	b.sees(200, page, status, `class="result failed"`, "is not a number")
 	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"-1"}})
-	b.sees(200, page, status, `class="said failed"`, "body.onHand")
+	b.sees(200, page, status, `class="result failed"`, "body.onHand")
 	status, page = post("/console/sagas", url.Values{"action": {"cancel"}, "id": {"no-1", "no-2"}, "query": {"status=FAILED"}})
-	b.sees(200, page, status, `class="said failed"`, "0 done, 2 refused", "no-2", `value="FAILED" checked`)
+	b.sees(200, page, status, `class="result failed"`, "0 done, 2 rejected", "no-2", `value="FAILED" checked`)
 	status, page = post("/console/sagas/x/explode", url.Values{})
 	b.sees(404, page, status, "there is no action", "order x")
 	status, page = post("/console/dead-letters/OrderProcessingQueue/x", url.Values{"body": {"a"}, "before": {"a"}})
@@ -109,16 +110,15 @@ func TestWithoutAScript(t *testing.T) {
 	b.sees(200, page, status, "query.rate")
 }
 
-// TestSagaPageWithoutAScript: what the workflow was given and left, what
-// happened, and what to do about it in a shell; and sagas by what the engine says.
-func TestSagaPageWithoutAScript(t *testing.T) {
+// TestSagaPageHasDataEventsAndCommands also filters the list by engine status.
+func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 	b := newBrowser(t)
 	place := func(id string, price int64, want order.Status) {
 		t.Helper()
 		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":"tok_ok"}}`, id, price)
 		res, err := b.http.Post(b.at+"/v1/orders", "application/json", strings.NewReader(body))
 		if err != nil || res.StatusCode != http.StatusAccepted {
-			t.Fatal(res, err)
+			t.Fatalf("place order %s: %v, %v", id, res, err)
 		}
 		_ = res.Body.Close()
 		testkit.Eventually(t, id+" is "+string(want), func() error {
@@ -142,9 +142,9 @@ func TestSagaPageWithoutAScript(t *testing.T) {
 	})
 	b.sees(200, page, status, "<h2>Input</h2>", "&#34;orderId&#34;: &#34;good&#34;", "<h2>Output</h2>", "&#34;status&#34;: &#34;COMPLETED&#34;",
 		"TaskScheduled → TaskCompleted", "ReserveStock", "ordersaga saga show --api "+b.at+" good", "ordersaga saga purge --api "+b.at+" good")
-	for _, no := range []string{"tok_ok", "dapr workflow", "At: <b>", "saga suspend"} {
+	for _, no := range []string{"tok_ok", "dapr workflow", "Current step: <b>", "saga suspend"} {
 		if strings.Contains(page, no) {
-			t.Errorf("it has %q: %s", no, page)
+			t.Errorf("the page of an ended saga has %q: %s", no, page)
 		}
 	}
 	testkit.Eventually(t, "it is suspended", func() error {
@@ -156,7 +156,7 @@ func TestSagaPageWithoutAScript(t *testing.T) {
 	})
 	b.sees(200, page, 200, `value="SUSPENDED" checked`, `value="NONE" checked`, "/console/sagas/dear")
 	if strings.Contains(page, "/console/sagas/good") {
-		t.Errorf("others are listed, too: %s", page)
+		t.Errorf("the list has a saga that is not suspended: %s", page)
 	}
 	testkit.Eventually(t, "both sagas have ended", func() error {
 		if _, page, _ = b.send("GET", "/console/sagas?runtimeStatus=COMPLETED", nil); !strings.Contains(page, "/console/sagas/good") || !strings.Contains(page, "/console/sagas/better") {
@@ -165,13 +165,13 @@ func TestSagaPageWithoutAScript(t *testing.T) {
 		return nil
 	})
 	status, page, _ = b.send("POST", "/console/sagas", url.Values{"action": {"purge"}, "id": {"good", "dear", "better"}, "note": {"tidied"}})
-	b.sees(200, page, status, "purge: 2 done, 1 refused: dear: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended")
+	b.sees(200, page, status, "purge: 2 done, 1 rejected: dear: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended")
 	status, page, _ = b.send("GET", "/console/sagas/good", nil)
 	b.sees(200, page, status, "its history was purged", "tidied")
 }
 
-// TestOlderSagas follows the links as they are on the page.
-func TestOlderSagas(t *testing.T) {
+// TestListLinksToOlderAndNewestSagas follows the links of the page.
+func TestListLinksToOlderAndNewestSagas(t *testing.T) {
 	b := newBrowser(t)
 	for n := range 60 {
 		o := order.Order{OrderID: fmt.Sprintf("o-%02d", n), CustomerID: "c-1", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}}
@@ -199,14 +199,14 @@ func TestOlderSagas(t *testing.T) {
 	b.sees(200, follow(older, `class="pages"><a href="/console/sagas?`), 200, "o-59", `value="c-1"`)
 }
 
-func TestBadPages(t *testing.T) {
+func TestBadRequestsGetAnErrorPage(t *testing.T) {
 	b := newBrowser(t)
-	for path, want := range map[string]struct {
+	for path, c := range map[string]struct {
 		status int
-		say    string
+		want   string
 	}{
 		"/console/sagas/unknown":               {404, "unknown"},
-		"/console/sagas/" + "%3Cscript%3E":     {422, "That did not work"},
+		"/console/sagas/" + "%3Cscript%3E":     {422, "Request failed"},
 		"/console/sagas?cursor=%00":            {400, "cursor"},
 		"/console/sagas?since=yesterday":       {400, "since"},
 		"/console/sagas?status=%3Cb%3E":        {422, "query.status"},
@@ -215,14 +215,14 @@ func TestBadPages(t *testing.T) {
 		"/console/%3Cscript%3E":                {404, `<a href="/">Overview</a>`},
 	} {
 		status, page, _ := b.send("GET", path, nil)
-		b.sees(want.status, page, status, want.say)
+		b.sees(c.status, page, status, c.want)
 		if strings.Contains(page, "<script>") || strings.Contains(page, "<b>") {
-			t.Errorf("%s gives back what it was given: %s", path, page)
+			t.Errorf("%s returns its input unescaped: %s", path, page)
 		}
 	}
 }
 
-func TestTheConsoleIsAtTheTop(t *testing.T) {
+func TestConsolePathsRedirectToOverview(t *testing.T) {
 	b := newBrowser(t)
 	for _, path := range []string{"/console", "/console/"} {
 		status, page, _ := b.send("GET", path, nil)
@@ -230,15 +230,15 @@ func TestTheConsoleIsAtTheTop(t *testing.T) {
 	}
 }
 
-// TestForeignPagesCannotAct: a form on another site, sent by an operator's
+// TestCrossSiteFormIsRejected sends a form of another site from an operator's
 // browser.
-func TestForeignPagesCannotAct(t *testing.T) {
+func TestCrossSiteFormIsRejected(t *testing.T) {
 	b := newBrowser(t)
 	status, page, _ := b.send("POST", "/console/stock", url.Values{"sku": {"A"}, "onHand": {"0"}}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
 	b.sees(403, page, status)
 	_, page, header := b.send("GET", "/console/stock", nil)
 	b.sees(200, page, 200, `<td class="n">100`)
 	if csp := header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(page, "<style") || strings.Contains(page, "onclick") {
-		t.Error(csp)
+		t.Errorf("content security policy %q, or inline code on the page: %s", csp, page)
 	}
 }

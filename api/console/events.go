@@ -10,29 +10,29 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
-// happening is one thing that a saga did or that came to it: an event, and with
-// it the one that ended it, if any did.
-type happening struct {
-	ID    string // number of the action in the history, "" for what is none
+// eventRow is a row of the page's table of events: an event, together with the
+// one that completed it, if any.
+type eventRow struct {
+	ID    string // number of the action in the history, "" if the event is none
 	Types string // of both events
 	Name  string
 	From  time.Time
-	To    time.Time // zero if no event has ended it
+	To    time.Time // zero if no event has completed it
 	Due   *time.Time
-	Took  string // or why it is not known
+	Took  string // duration, or why it is unknown
 	Input, Output,
 	Error string
 }
 
-// happeningsOf pairs the events of a history: what was scheduled with what
-// became of it. They are in the order in which they began. Those that say only
-// that the workflow's code ran again are left out.
-func happeningsOf(events []engine.Event, now time.Time) (all []happening) {
+// eventRows pairs each event that scheduled something with the event of its
+// result, in the order of the first ones. It omits WorkflowStarted, which only
+// records that the workflow's code ran again.
+func eventRows(events []engine.Event, now time.Time) (all []eventRow) {
 	_, over := endOf(events, now)
-	began, ends := map[int]bool{}, map[int]engine.Event{}
+	started, ends := map[int]bool{}, map[int]engine.Event{}
 	for _, e := range events {
-		if scheduled(e) { // others have numbers, too: the end's may be that of an action
-			began[e.ID] = true
+		if scheduled(e) { // other events have ids too; the last one's may equal an action's
+			started[e.ID] = true
 		}
 		if e.RelatesTo != nil {
 			ends[*e.RelatesTo] = e
@@ -51,10 +51,10 @@ func happeningsOf(events []engine.Event, now time.Time) (all []happening) {
 		if e.Type == "WorkflowStarted" {
 			continue
 		}
-		h := happening{Types: e.Type, Name: e.Name, From: e.At, Due: e.FireAt, Error: e.Error}
+		h := eventRow{Types: e.Type, Name: e.Name, From: e.At, Due: e.FireAt, Error: e.Error}
 		if e.RelatesTo != nil {
-			if began[*e.RelatesTo] {
-				continue // it is beside its beginning
+			if started[*e.RelatesTo] {
+				continue // it is in the row of the event that it completes
 			}
 			h.Types += " of " + strconv.Itoa(*e.RelatesTo)
 		}
@@ -90,8 +90,8 @@ func happeningsOf(events []engine.Event, now time.Time) (all []happening) {
 
 func scheduled(e engine.Event) bool { return e.Type == "TaskScheduled" || e.Type == "TimerCreated" }
 
-// payloads are what the workflow was given and what it left: its result, or the
-// reason for which it was terminated.
+// payloads returns the workflow's input and its output: its result, or the
+// reason why it was terminated.
 func payloads(events []engine.Event) (input, output string) {
 	for _, e := range events {
 		switch e.Type {
@@ -105,13 +105,13 @@ func payloads(events []engine.Event) (input, output string) {
 }
 
 const (
-	maxPanes = 2 << 20  // of all events together: a history may have tens of MiB
-	maxPane  = 64 << 10 // what is longer is cut: somebody may have sent anything
-	maxDepth = 32       // what is deeper stays on its line: indenting it would make much out of little
-	cut      = "… cut: ordersaga saga history -o json has all of it"
+	maxPanes = 2 << 20  // bytes of all events together: a history may have tens of MiB
+	maxPane  = 64 << 10 // bytes of one event, which may have data of any size
+	maxDepth = 32       // deeper JSON is not indented, because indentation multiplies its size
+	cut      = "… truncated: ordersaga saga history -o json prints all of it"
 )
 
-// pretty is JSON with a line for each of its parts.
+// pretty returns indented JSON, truncated to maxPane.
 func pretty(data json.RawMessage) string {
 	var b bytes.Buffer
 	text := string(data)
@@ -124,7 +124,7 @@ func pretty(data json.RawMessage) string {
 	return text
 }
 
-// depthOf is how deep JSON goes. Brackets in texts do not count.
+// depthOf returns how deeply JSON is nested. It ignores brackets in strings.
 func depthOf(data json.RawMessage) (deepest int) {
 	depth, quoted := 0, false
 	for i := 0; i < len(data); i++ {

@@ -11,8 +11,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// TestHappenings: each thing that happened is one row, with what became of it.
-func TestHappenings(t *testing.T) {
+// TestEventRowsPairEventsWithTheirResults checks that an event and its result are
+// one row.
+func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
 	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
 	at := began.Add
 	of := func(id int) *int { return &id }
@@ -29,57 +30,57 @@ func TestHappenings(t *testing.T) {
 		{ID: -1, At: at(6 * time.Second), Type: "TaskCompleted", RelatesTo: of(9)},
 		{ID: 3, At: at(6 * time.Second), Type: "TaskScheduled", Name: "RefundPayment"},
 	}
-	want := []happening{
+	want := []eventRow{
 		{Types: "ExecutionStarted", Name: "OrderSaga", Input: "{\n  \"order\": {\n    \"lines\": []\n  }\n}"},
 		{ID: "0", Types: "TaskScheduled → TaskCompleted", Name: "ReserveStock", Took: "3s", Input: "[\n  1\n]", Output: "{\n  \"held\": true\n}"},
 		{ID: "1", Types: "TaskScheduled → TaskFailed", Name: "ChargePayment", Took: "1s", Error: "down"},
 		{ID: "2", Types: "TimerCreated", Name: "signal", Took: "has not fired"},
 		{Types: "EventRaised", Name: "signal: carrier", Input: "{\n  \"kind\": \"carrier\"\n}"},
-		{Types: "TaskCompleted of 9"}, // of what nothing is known
-		{ID: "3", Types: "TaskScheduled", Name: "RefundPayment", Took: "under way"},
+		{Types: "TaskCompleted of 9"}, // its action is unknown
+		{ID: "3", Types: "TaskScheduled", Name: "RefundPayment", Took: "in progress"},
 	}
-	check := func(got []happening) {
+	check := func(got []eventRow) {
 		t.Helper()
 		if len(got) != len(want) {
-			t.Fatalf("%+v", got)
+			t.Fatalf("%d rows %+v, want %d", len(got), got, len(want))
 		}
 		for i, h := range got {
 			h.From, h.To, h.Due = time.Time{}, time.Time{}, nil
 			if h != want[i] {
-				t.Errorf("row %d is %+v, want %+v", i, h, want[i])
+				t.Errorf("row %d = %+v, want %+v", i, h, want[i])
 			}
 		}
 	}
-	check(happeningsOf(events, at(time.Minute)))
+	check(eventRows(events, at(time.Minute)))
 
 	events = append(events, engine.Event{ID: -1, At: at(7 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"by ann"`)},
 		engine.Event{ID: 0, At: at(7 * time.Second), Type: "ExecutionCompleted", Data: []byte(`"by ann"`)})
-	want[3].Took, want[6].Took = "did not fire", "no answer before the saga ended"
-	want = append(want, happening{Types: "ExecutionTerminated", Input: `"by ann"`}, happening{ID: "0", Types: "ExecutionCompleted", Output: `"by ann"`})
-	check(happeningsOf(events, at(time.Minute)))
+	want[3].Took, want[6].Took = "did not fire", "no result before the saga ended"
+	want = append(want, eventRow{Types: "ExecutionTerminated", Input: `"by ann"`}, eventRow{ID: "0", Types: "ExecutionCompleted", Output: `"by ann"`})
+	check(eventRows(events, at(time.Minute)))
 	if in, out := payloads(events); !strings.Contains(in, "lines") || out != `"by ann"` {
-		t.Errorf("%s %s", in, out)
+		t.Errorf("payloads = %s and %s, want the order and \"by ann\"", in, out)
 	}
-	if all := happeningsOf(nil, began); len(all) != 0 {
-		t.Errorf("%+v", all)
+	if all := eventRows(nil, began); len(all) != 0 {
+		t.Errorf("rows of no events = %+v, want none", all)
 	}
 }
 
-// TestPretty: what somebody has sent is not made larger than it may be.
-func TestPretty(t *testing.T) {
+// TestPrettyTruncates checks that data of a client cannot make a page huge.
+func TestPrettyTruncates(t *testing.T) {
 	for _, data := range []string{strings.Repeat("[", 9000) + strings.Repeat("]", 9000), `"` + strings.Repeat("ä", maxPane) + `"`, `[` + strings.Repeat("1,", maxPane/3) + `1]`, "not JSON"} {
-		if got := pretty([]byte(data)); len(got) > maxPane+100 || !strings.HasPrefix(got, data[:1]) || len(data) > maxPane && !strings.Contains(got, "… cut") {
-			t.Errorf("%d bytes become %d: %.50s", len(data), len(got), got)
+		if got := pretty([]byte(data)); len(got) > maxPane+100 || !strings.HasPrefix(got, data[:1]) || len(data) > maxPane && !strings.Contains(got, "… truncated") {
+			t.Errorf("pretty of %d bytes has %d bytes, want at most %d: %.50s", len(data), len(got), maxPane+100, got)
 		}
 	}
 }
 
-// TestCommands: they can be pasted as they are, whatever the id and wherever the
-// API is, and there are those that do something now.
-func TestCommands(t *testing.T) {
-	lines := func(lists ...[]command) string {
+// TestCommandsCanBePasted checks that commands are quoted for a shell, use the
+// API's address, and are only those that are possible now.
+func TestCommandsCanBePasted(t *testing.T) {
+	lines := func(cs commands) string {
 		var all []string
-		for _, list := range lists {
+		for _, list := range [][]command{cs.Read, cs.Act, cs.Dapr} {
 			for _, c := range list {
 				all = append(all, c.Text)
 			}
@@ -100,10 +101,10 @@ ordersaga saga terminate o-1`},
 		"stuck, elsewhere": {sagaOf("-rf", order.StatusNeedsAttention, engine.Suspended, "dapr"), "https://x$(id)'", `ordersaga saga show --api 'https://x$(id)'\''' -- -rf
 ordersaga saga history --api 'https://x$(id)'\''' -- -rf
 ordersaga saga history --output json --api 'https://x$(id)'\''' -- -rf
-ordersaga saga retry --action retry --api 'https://x$(id)'\''' -- -rf
-ordersaga saga retry --action compensate --api 'https://x$(id)'\''' -- -rf
-ordersaga saga retry --action skip --api 'https://x$(id)'\''' -- -rf
-ordersaga saga retry --action resolve --api 'https://x$(id)'\''' -- -rf
+ordersaga saga resolve --action retry --api 'https://x$(id)'\''' -- -rf
+ordersaga saga resolve --action compensate --api 'https://x$(id)'\''' -- -rf
+ordersaga saga resolve --action skip --api 'https://x$(id)'\''' -- -rf
+ordersaga saga resolve --action resolve --api 'https://x$(id)'\''' -- -rf
 ordersaga saga resume --api 'https://x$(id)'\''' -- -rf
 ordersaga saga terminate --api 'https://x$(id)'\''' -- -rf
 dapr workflow list --app-id ordersaga
@@ -118,8 +119,7 @@ dapr workflow list --app-id ordersaga
 dapr workflow history --app-id ordersaga o.2
 dapr workflow purge --app-id ordersaga o.2`},
 	} {
-		looks, acts, dapr := commandsOf(c.saga, buttonsOf(c.saga), c.address)
-		if got := lines(looks, acts, dapr); got != c.want {
+		if got := lines(commandsOf(c.saga, buttonsOf(c.saga), c.address)); got != c.want {
 			t.Errorf("%s:\n%s\nwant\n%s", name, got, c.want)
 		}
 	}
@@ -130,27 +130,29 @@ func sagaOf(id string, status order.Status, runtime engine.RuntimeStatus, runs s
 	return s
 }
 
-// TestDeepData: indenting makes little of what looks flat.
-func TestDeepData(t *testing.T) {
+// TestPrettyDoesNotIndentDeepData checks that indentation cannot multiply the
+// size of deeply nested data.
+func TestPrettyDoesNotIndentDeepData(t *testing.T) {
 	deep := strings.Repeat("[", 9990) + strings.Repeat("]", 9990)
 	for _, data := range []string{deep, `["` + strings.Repeat("}", 20000) + `",` + deep + `]`, `["\"` + strings.Repeat("}", 20000) + `\\",` + deep + `]`} {
 		if text := pretty([]byte(data)); text != data {
-			t.Errorf("%d bytes became %d", len(data), len(text))
+			t.Errorf("pretty of %d deep bytes has %d bytes, want them unchanged", len(data), len(text))
 		}
 	}
 	if text := pretty([]byte(`{"text":"[[{\"","list":[1]}`)); strings.Count(text, "\n") != 5 {
-		t.Error(text)
+		t.Errorf("pretty = %q, want 5 line breaks", text)
 	}
 }
 
-// TestHugeHistory: a page of tens of MiB is no page.
-func TestHugeHistory(t *testing.T) {
+// TestEventRowsLimitTheirData checks that a history of tens of MiB does not make
+// a page of that size.
+func TestEventRowsLimitTheirData(t *testing.T) {
 	event := engine.Event{ID: -1, Type: "EventRaised", Data: []byte(`"` + strings.Repeat("x", maxPane/2) + `"`)}
 	size := 0
-	for _, h := range happeningsOf(slices.Repeat([]engine.Event{event}, 1000), time.Now()) {
+	for _, h := range eventRows(slices.Repeat([]engine.Event{event}, 1000), time.Now()) {
 		size += len(h.Input)
 	}
 	if size > maxPanes+maxPane+1000*len(cut) {
-		t.Errorf("%d bytes of data are on the page", size)
+		t.Errorf("the page has %d bytes of data, want about %d at most", size, maxPanes)
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// timeline is a saga's history as a picture: a row for each step, a bar for
-// each attempt at it. A compensation is in the row of what it undoes and points
-// back. Lengths are in the picture's units.
+// timeline is the chart of a saga's history: a row for each step, a bar for each
+// attempt. A compensation is in the row of the step that it undoes, with an arrow
+// back. Lengths are in the units of the chart's viewBox.
 type timeline struct {
 	Rows   []row
 	Bars   []bar
@@ -38,15 +38,15 @@ type bar struct {
 	Title   string
 }
 
-// arrowhead is that of a compensation, with what it is called.
+// arrowhead marks a compensation and has its name.
 type arrowhead struct {
 	Points string
 	X, Y   float64
 	Label  string
 }
 
-// fail is a try that failed: a numbered tick at the end of its bar, and its
-// error beneath the picture.
+// fail is a failed attempt: a numbered mark at the end of its bar, with its error
+// below the chart.
 type fail struct {
 	X, Y            float64
 	N               int
@@ -71,35 +71,35 @@ const (
 	barHeight    = 18.0
 	headHeight   = 26.0
 	arrowWidth   = 9.0
-	least        = 4.0 // width of what took no time
+	minWidth     = 4.0 // of a bar
 	tickDistance = 70.0
 )
 
-// span is something that takes time, before it is drawn.
+// span is an attempt or a wait, before it is drawn.
 type span struct {
 	row, activity, class, title string
 	from, to                    time.Time
 	err                         string
 }
 
-// undoes says what compensations undo.
+// undoes has the step that each compensation undoes.
 var undoes = map[string]string{workflows.ReleaseStock: workflows.ReserveStock, workflows.RefundPayment: workflows.ChargePayment}
 
-const rowSignals, rowWaits = "signals", "waits"
+const rowSignals, rowWaits = "signals", "waiting"
 
-// unanswered is what is said of an activity whose answer is not in the history.
+// unanswered describes an activity without a result in the history.
 func unanswered(over bool) string {
 	if over {
-		return "no answer before the saga ended"
+		return "no result before the saga ended"
 	}
-	return "under way"
+	return "in progress"
 }
 
-// endOf is when an execution ended, or now: nothing that was open then lasts
-// longer.
+// endOf returns when an execution ended, or now if it has not. Nothing in the
+// chart lasts longer.
 func endOf(events []engine.Event, now time.Time) (at time.Time, over bool) {
 	for _, e := range events {
-		if e.At.After(at) && e.Type != "WorkflowStarted" { // that is after what it was started for
+		if e.At.After(at) && e.Type != "WorkflowStarted" { // its time is later than that of the event that caused it
 			at = e.At
 		}
 		if e.Type == "ExecutionCompleted" || e.Type == "ExecutionTerminated" {
@@ -109,8 +109,8 @@ func endOf(events []engine.Event, now time.Time) (at time.Time, over bool) {
 	return now, false
 }
 
-// timelineOf draws a history; what is open lasts until now, or until the
-// execution has ended.
+// timelineOf draws a history. Open spans last until now, or until the execution
+// ended.
 func timelineOf(events []engine.Event, now time.Time) timeline {
 	spans, signals := spansOf(events, now)
 	var at []time.Time
@@ -135,12 +135,12 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 	}
 	for _, s := range spans {
 		x, top := scale.x(s.from), y(s.row)
-		w := max(scale.x(s.to)-x, least)
+		w := max(scale.x(s.to)-x, minWidth)
 		t.Bars = append(t.Bars, bar{x, top, w, s.class, s.title})
 		if undoes[s.activity] != "" {
 			b := arrowhead{fmt.Sprintf("%.1f,%.1f %.1f,%.1f %.1f,%.1f", x-arrowWidth, top+barHeight/2, x+.5, top-2, x+.5, top+barHeight+2), x + w + 6, top + barHeight/2 + 4, s.activity}
 			if n := len(t.Backs); n > 0 && t.Backs[n-1].Label == b.Label {
-				t.Backs[n-1].Label = "" // the last of its tries says it
+				t.Backs[n-1].Label = "" // only its last attempt is labelled
 			}
 			t.Backs = append(t.Backs, b)
 		}
@@ -156,8 +156,9 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 	return t
 }
 
-// spansOf finds attempts and waits. A wait ends with its timer or with the
-// first signal; a wait without a limit has no timer and is not seen here.
+// spansOf returns attempts and waits, and the events to mark. A wait ends with its
+// timer or with the first signal. A wait without a time limit has no timer and is
+// not found.
 func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engine.Event) {
 	now, over := endOf(events, now)
 	ends := map[int]engine.Event{}
@@ -166,7 +167,7 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 			ends[*e.RelatesTo] = e
 		}
 	}
-	var lastFailed string // activity that backs off
+	var lastFailed string // activity whose retry is next
 	for i, e := range events {
 		switch e.Type {
 		case "TaskScheduled":
@@ -192,9 +193,9 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 			}
 			spans = append(spans, s)
 		case "TimerCreated":
-			s := span{row: rowWaits, class: "wait", from: e.At, to: now, title: "waits"}
+			s := span{row: rowWaits, class: "wait", from: e.At, to: now, title: "waiting"}
 			if lastFailed != "" {
-				s.row, s.title = lastFailed, "waits to try again"
+				s.row, s.title = lastFailed, "waiting to retry"
 			}
 			if end, ended := ends[e.ID]; ended {
 				s.to = end.At
@@ -218,8 +219,8 @@ func spansOf(events []engine.Event, now time.Time) (spans []span, signals []engi
 	return spans, signals
 }
 
-// signalOf says what a mark is of: a signal, or what was done to the saga as a
-// workflow, with the reason for it.
+// signalOf returns the label of a mark and its data: a signal, or an operation on
+// the workflow with its reason.
 func signalOf(e engine.Event) (kind, data string) {
 	switch e.Type {
 	case "ExecutionCompleted":
@@ -241,9 +242,9 @@ func signalOf(e engine.Event) (kind, data string) {
 	return s.Kind, string(s.Data)
 }
 
-// scale is a time axis on which each stretch between two things that happened
-// has the logarithm of its time: a saga is milliseconds of work and days of
-// waiting, and both should be seen.
+// scale is a time axis on which the distance of two successive events is the
+// logarithm of the time between them: a saga has milliseconds of work and days of
+// waiting, and both must be visible.
 type scale struct {
 	at []time.Time
 	xs []float64
@@ -273,7 +274,7 @@ func (s scale) x(at time.Time) float64 {
 	return s.xs[min(i, len(s.xs)-1)]
 }
 
-// ticks say how long after the beginning, where there is room.
+// ticks returns labels with the time since the start, where there is room.
 func (s scale) ticks() (ticks []tick) {
 	last := math.Inf(-1)
 	for i, x := range s.xs {
@@ -285,7 +286,7 @@ func (s scale) ticks() (ticks []tick) {
 	return ticks
 }
 
-// short is a duration in three digits or so.
+// short formats a duration with about three digits.
 func short(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

@@ -27,15 +27,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// operator is a person at a browser. What the page complains about in the
-// browser's console fails the test.
+// The screen for which pages are made, and the width of a phone.
+const screenWidth, screenHeight, phoneWidth = 1280, 800, 390
+
+// operator uses the console in a browser. An error in the browser's console fails
+// the test.
 type operator struct {
 	*testing.T
 	testkit.System
 
 	ctx context.Context
 	dir string // for screenshots
-	// token is what orders are placed with, where one is wanted.
+	// token authenticates requests that place orders; "" sends none.
 	token string
 }
 
@@ -55,7 +58,7 @@ func newOperator(t *testing.T, system func() testkit.System) operator {
 		t.Fatal(err)
 	}
 	o.SetStock(t, map[string]int64{"A": 1000, "NONE": 0, "FEW": 3})
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(1280, 900), chromedp.DisableGPU)
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(screenWidth, screenHeight), chromedp.DisableGPU)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
 	tab, stop := chromedp.NewContext(alloc)
@@ -63,24 +66,24 @@ func newOperator(t *testing.T, system func() testkit.System) operator {
 	ctx, stop := context.WithTimeout(tab, 3*time.Minute)
 	t.Cleanup(stop)
 	o.ctx = ctx
-	o.do(chromedp.Navigate("about:blank")) // starts it
+	o.do(chromedp.Navigate("about:blank")) // starts the browser
 	o.listen()
 	return o
 }
 
-// listen answers the page's questions with yes, and hears its complaints.
+// listen accepts the page's confirmations and fails the test on its errors.
 func (o operator) listen() {
 	o.Helper()
 	err := chromedp.Listen(o.ctx, func(ev any) {
 		switch ev := ev.(type) {
 		case *page.EventJavascriptDialogOpening:
 			go func() {
-				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true}) // seen by what does not happen then
+				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true}) // the test notices that nothing happens
 			}()
 		case *runtime.EventExceptionThrown:
 			o.Errorf("the page's script failed: %+v", ev.ExceptionDetails)
 		case *runtime.EventConsoleAPICalled:
-			o.Errorf("the page says %s: %+v", ev.Type, ev.Args)
+			o.Errorf("the page logs %s: %+v", ev.Type, ev.Args)
 		}
 	})
 	if err != nil {
@@ -111,7 +114,7 @@ func (o operator) text() string {
 	return strings.Join(strings.Fields(get(o, chromedp.Evaluate[string](`document.body?.innerText ?? ""`))), " ")
 }
 
-// sees waits until the page shows all of it, without being loaded again.
+// sees waits until the page shows all parts, without loading it again.
 func (o operator) sees(parts ...string) {
 	o.Helper()
 	testkit.Eventually(o, fmt.Sprint("the page shows ", parts), func() error {
@@ -125,8 +128,28 @@ func (o operator) sees(parts ...string) {
 	})
 }
 
-// picture keeps a screenshot, in light and dark.
+// picture keeps screenshots in light and dark, and fails if the page is wider
+// than a phone.
 func (o operator) picture(name string) {
+	o.Helper()
+	o.screenshots(name)
+	o.resize(phoneWidth)
+	if width := get(o, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)); width > phoneWidth {
+		o.Errorf("page %s is %d px wide on a screen of %d px", name, width, phoneWidth)
+	}
+	o.screenshots(name + "-narrow")
+	o.resize(screenWidth)
+}
+
+func (o operator) resize(width int64) {
+	o.Helper()
+	metrics := emulation.SetDeviceMetricsOverrideParams{Width: width, Height: screenHeight, DeviceScaleFactor: 1}
+	if _, err := chromedp.Call(o.ctx, emulation.SetDeviceMetricsOverride, metrics); err != nil {
+		o.Fatal(err)
+	}
+}
+
+func (o operator) screenshots(name string) {
 	o.Helper()
 	for _, scheme := range []string{"light", "dark"} {
 		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
@@ -140,18 +163,18 @@ func (o operator) picture(name string) {
 	}
 }
 
-// write types into a field; a page that follows its stream is not renewed while
-// somebody is at one.
+// write types into a field. A page does not update itself while a field has the
+// focus.
 func (o operator) write(field, text string) {
 	o.Helper()
 	get(o, chromedp.Evaluate[bool](`(document.querySelector("main form[method=post] input[name=`+field+`]").focus(), true)`))
 	o.do(chromedp.KeyEvent(text))
 }
 
-// press clicks a button, which may be renewed just then.
+// press clicks a button, again if the page replaces it at that moment.
 func (o operator) press(label string) {
 	o.Helper()
-	testkit.Eventually(o, label+" is pressed", func() error {
+	testkit.Eventually(o, label+" was clicked", func() error {
 		return chromedp.Do(o.ctx, chromedp.Click(`//main//button[normalize-space()="`+label+`"]`))
 	})
 }
@@ -169,7 +192,7 @@ func (o operator) place(id, token, name string, price int64) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil || res.StatusCode != http.StatusAccepted {
-		o.Fatal(res, err)
+		o.Fatalf("place order %s: %v, %v", id, res, err)
 	}
 	_ = res.Body.Close()
 }
@@ -185,9 +208,9 @@ func (o operator) until(id string, want order.Status) (rec orderstore.Record) {
 	return rec
 }
 
-// TestOperator: which orders failed and why, what was undone, what is stuck,
-// from the console alone, and what can be done about it; on both engines.
-func TestOperator(t *testing.T) {
+// TestOperatorResolvesEverythingInTheConsole finds failed, compensated and stuck
+// orders in the console and acts on them, on both engines.
+func TestOperatorResolvesEverythingInTheConsole(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).operates("")
 	})
@@ -196,7 +219,7 @@ func TestOperator(t *testing.T) {
 	})
 }
 
-// operates is what a person does. The pictures' names begin with engine.
+// operates runs the scenario. The screenshots' names begin with engine.
 func (o operator) operates(engine string) {
 	evil := `<img src=x onerror=alert(1)><script>document.title="owned"</script>`
 	o.place("good", "tok_ok", "Ann", 100)
@@ -213,34 +236,38 @@ func (o operator) operates(engine string) {
 	}
 
 	o.open("/")
-	o.sees("1 saga needs a decision", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED", "1 FAILED", "Undone 2", "Refunded 1", "NONE", "FEW", "2 live sagas in all")
+	o.sees("1 saga needs attention", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED",
+		"1 FAILED", "Compensated 2", "Refunded 1", "Median", "NONE", "FEW", "2 open sagas in total")
+	if height := get(o, chromedp.Evaluate[int](`document.documentElement.scrollHeight`)); height > screenHeight {
+		o.Errorf("the overview is %d px high, want at most %d", height, screenHeight)
+	}
 	o.picture(engine + "overview")
 	get(o, chromedp.Evaluate[bool](`(document.querySelector("main a.tile.failed").focus(), true)`))
 	o.place("later", "tok_ok", "Ann", 100)
-	o.sees("Ended 5") // it follows, and the keyboard stays where it was
+	o.sees("Ended 5") // the page updates itself and keeps the focus
 	if at := get(o, chromedp.Evaluate[string](`document.activeElement.getAttribute("href")`)); at != "/console/sagas?status=FAILED" {
-		o.Errorf("the focus went to %q", at)
+		o.Errorf("the focus moved to %q", at)
 	}
 
 	o.open("/console/sagas?status=FAILED&status=DECLINED")
 	o.sees("refused by the carrier", "declined")
 	if text := o.text(); strings.Contains(text, "flaky") {
-		o.Error("the filter lets others through:", text)
+		o.Errorf("the list has orders that do not match the filter: %s", text)
 	}
 	o.picture(engine + "sagas")
 
 	o.open("/console/sagas/flaky")
 	o.sees("COMPLETED", "ChargePayment", evil)
-	o.sees("2 tries failed", "ChargePayment after +")
+	o.sees("2 failed attempts", "ChargePayment after +")
 	failed := get(o, chromedp.Evaluate[int](`document.querySelectorAll("rect.failed").length`))
 	if title := get(o, chromedp.Title()); failed != 2 || title != "flaky · ordersaga" {
-		o.Errorf("%d failed tries are drawn, the title is %s", failed, title)
+		o.Errorf("the timeline has %d failed attempts and the title is %q, want 2 and %q", failed, title, "flaky · ordersaga")
 	}
 	o.picture(engine + "flaky")
 	o.open("/console/sagas/refused")
 	o.sees("RefundPayment", "ReleaseStock", "refused by the carrier", "Stock is RELEASED.")
 	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("polygon.undo").length`)); n != 2 {
-		o.Errorf("%d compensations point back", n)
+		o.Errorf("the timeline has %d compensations, want 2", n)
 	}
 	o.picture(engine + "refused")
 
@@ -268,7 +295,7 @@ func (o operator) operates(engine string) {
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
 	o.sees("quantity: is 0", "lines[0].sku")
 	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("main img").length`)); n != 0 {
-		o.Error("a SKU became a part of the page")
+		o.Errorf("the page has %d images, want the SKU as text", n)
 	}
 	o.picture(engine + "dead-letters")
 	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderDLQ, MessageBody: aws.String("junk")}); err != nil {
@@ -279,8 +306,8 @@ func (o operator) operates(engine string) {
 	o.do(chromedp.Click(`//form[.//textarea[contains(., "junk")]]//button[normalize-space()="Delete"]`))
 	o.sees("deleted", "quantity: is 0")
 	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
-	o.press("Put back")
-	o.sees("put back")
+	o.press("Redrive")
+	o.sees("redriven")
 	o.until("mendable", order.StatusCompleted)
 
 	o.open("/console/stock?sku=NONE")
@@ -290,5 +317,5 @@ func (o operator) operates(engine string) {
 	o.picture(engine + "stock")
 
 	o.open("/console/sagas/nobody")
-	o.sees("That did not work", "nobody")
+	o.sees("Request failed", "nobody")
 }

@@ -12,10 +12,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestWorkflow: a saga as a workflow: found by what the engine says of it, with
-// its data, events and commands, by mouse and by keyboard, while the page follows
-// what happens; on both engines.
-func TestWorkflow(t *testing.T) {
+// TestOperatorManagesSagasAsWorkflows suspends, finds, follows, terminates and
+// purges sagas in the console, by mouse and keyboard, on both engines.
+func TestOperatorManagesSagasAsWorkflows(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).manages("")
 	})
@@ -28,7 +27,7 @@ func TestWorkflow(t *testing.T) {
 	})
 }
 
-// manages is what a person does. The pictures' names begin with engine.
+// manages runs the scenario. The screenshots' names begin with engine.
 func (o operator) manages(engine string) {
 	o.place("refused", "tok_ok", "REFUSE", 100)
 	o.until("refused", order.StatusFailed)
@@ -43,16 +42,17 @@ func (o operator) manages(engine string) {
 	o.sees("suspend: done", "SUSPENDED", "suspended")
 	o.picture(engine + "suspended")
 	o.open("/console/sagas")
-	o.do(chromedp.Click(`//label[normalize-space()="SUSPENDED"]`))
+	o.do(chromedp.Click(`//summary[contains(., "Engine")]`), chromedp.Click(`//label[normalize-space()="SUSPENDED"]`))
+	o.screenshots(engine + "sagas-menu")
 	o.press("Show")
 	o.sees("held", "AWAITING_APPROVAL SUSPENDED")
 	if others := get(o, chromedp.Evaluate[int](`document.querySelectorAll("tbody tr").length`)); others != 1 {
-		o.Errorf("%d sagas are listed", others)
+		o.Errorf("the list has %d sagas, want the suspended one", others)
 	}
 	o.picture(engine + "sagas-suspended")
 
-	// What was opened stays open, and the keyboard where it is, though the saga
-	// goes on and its buttons go.
+	// Open details and the focus stay while the saga continues and its buttons
+	// change.
 	o.open("/console/sagas/followed")
 	o.sees("Input", `"orderId": "followed"`, "TaskScheduled → TaskCompleted", "ordersaga saga approve --api "+o.API+" followed")
 	get(o, chromedp.Evaluate[bool](`(document.querySelectorAll("details.event summary")[1].focus(), true)`))
@@ -60,23 +60,23 @@ func (o operator) manages(engine string) {
 	opened := `[...document.querySelectorAll("details.event")].findIndex(d => d.open) + " " + document.querySelectorAll("details.event[open]").length + " " + [...document.querySelectorAll("summary")].indexOf(document.activeElement)`
 	before := get(o, chromedp.Evaluate[string](opened))
 	if before != "1 1 1" {
-		o.Errorf("opened: %s", before)
+		o.Errorf("open details, their number and the focus are %s, want 1 1 1", before)
 	}
 	res, err := http.Post(o.API+"/v1/sagas/followed/approve", "application/json", strings.NewReader("{}"))
 	if err != nil || res.StatusCode != http.StatusAccepted {
-		o.Fatal(res, err)
+		o.Fatalf("approve: %v, %v", res, err)
 	}
 	_ = res.Body.Close()
 	o.sees("COMPLETED", "Purge history", "ExecutionCompleted")
 	if after := get(o, chromedp.Evaluate[string](opened)); after != before {
-		o.Errorf("opened: %s, and before the page was renewed %s", after, before)
+		o.Errorf("open details, their number and the focus are %s after the update, want %s", after, before)
 	}
 
-	// Copying, as far as the browser lets one.
+	// Copying, as far as the browser allows it.
 	o.do(chromedp.Click(`#payloads [data-copy]`))
 	o.sees("Copied")
 	if copied := get(o, chromedp.Evaluate[string](`getSelection().toString()`)); copied != get(o, chromedp.Evaluate[string](`document.querySelector("#payloads pre").innerText`)) {
-		o.Errorf("%q is chosen", copied)
+		o.Errorf("%q is selected, want the first pane", copied)
 	}
 	o.picture(engine + "followed")
 
@@ -86,7 +86,7 @@ func (o operator) manages(engine string) {
 	o.picture(engine + "events")
 
 	o.open("/console/sagas/lost")
-	o.write("note", "nobody knows it")
+	o.write("note", "cause unknown")
 	o.press("Terminate")
 	o.sees("terminate: done", "Its saga was TERMINATED.", "terminated", "did not fire")
 	drawn := `document.querySelector("svg.timeline").outerHTML`
@@ -94,16 +94,16 @@ func (o operator) manages(engine string) {
 	o.open("/console/sagas/lost")
 	o.sees("Its saga was TERMINATED.")
 	if second := get(o, chromedp.Evaluate[string](drawn)); second != first {
-		o.Errorf("the picture of what has ended changes:\n%s\n%s", first, second)
+		o.Errorf("the timeline of an ended saga changes:\n%s\n%s", first, second)
 	}
 	o.picture(engine + "terminated")
 
-	// Those that have ended are purged together; one that may not be says why.
+	// Ended sagas are purged together; the list shows why one is not.
 	o.open("/console/sagas?runtimeStatus=COMPLETED&runtimeStatus=TERMINATED")
 	o.sees("followed", "lost", "refused")
 	o.do(chromedp.Click(`[data-all=id]`))
 	get(o, chromedp.Evaluate[string](`document.querySelector("select[name=action]").value = "purge"`))
-	o.press("Do it")
-	o.sees("purge: 2 done, 1 refused: lost: the order is AWAITING_APPROVAL")
+	o.press("Apply")
+	o.sees("purge: 2 done, 1 rejected: lost: the order is AWAITING_APPROVAL")
 	o.picture(engine + "purged")
 }

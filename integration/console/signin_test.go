@@ -13,9 +13,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestSignIn: a person signs in at the issuer, and the console follows what
-// happens under that session.
-func TestSignIn(t *testing.T) {
+// TestOperatorSignsIn signs in at the issuer, uses the console with that session,
+// and signs in again when the session has ended.
+func TestOperatorSignsIn(t *testing.T) {
 	var issuer *authtest.Issuer
 	o := newOperator(t, func() testkit.System {
 		return testkit.NewSystem(t, func(w *worker.Worker) {
@@ -29,7 +29,7 @@ func TestSignIn(t *testing.T) {
 		o.do(chromedp.Click(`input[name=username]`), chromedp.KeyEvent("ann"), chromedp.Click(`input[name=password]`), chromedp.KeyEvent(authtest.Password+"\r"))
 	}
 	signIn()
-	o.sees("ann · operator", "Sign out", "There are none.")
+	o.sees("ann · operator", "Sign out", "No sagas match.")
 	o.open("/")
 	o.place("good", "tok_ok", "Ann", 100)
 	o.until("good", order.StatusCompleted)
@@ -42,11 +42,11 @@ func TestSignIn(t *testing.T) {
 	o.press("Approve")
 	o.sees("approve: done", "it is fine", "ann")
 	if rec := o.until("dear", order.StatusCompleted); len(rec.Notes) != 1 || rec.Notes[0].Actor != "ann" {
-		t.Errorf("noted as %+v", rec.Notes)
+		t.Errorf("notes = %+v, want one by ann", rec.Notes)
 	}
 
-	// The session ends while she looks at a page: its forms lead to the issuer
-	// by a link, and back.
+	// The session ends while a page is open: its forms lead to the issuer by a
+	// link, and back.
 	o.place("dearer", "tok_ok", "Ann", 100_000)
 	o.until("dearer", order.StatusAwaitingApproval)
 	for page, press := range map[string]string{"/console/sagas": "Show", "/console/sagas/dearer": "Approve"} {
