@@ -5,7 +5,7 @@ FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test race faults generate lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test test-short race faults generate lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,12 @@ dev: ## everything in one process, until Ctrl-C
 
 test: ## all tests
 	go test -timeout 30m ./...
+
+# Without the packages whose tests start processes or take long. The others'
+# results are cached: an unchanged package costs nothing.
+LONG := /(integration|deploy|tools)/|/cmd/ordersaga$$|/internal/(daprlocal|devenv|hostile|journal|worker)(/|$$)|/internal/engine/(dapr|embedded)$$
+test-short: ## the inner loop, under a minute: starts no processes, needs no tools
+	go test -short -timeout 5m $$(go list ./... | grep -Ev '$(LONG)')
 
 # Without what mostly drives other programs: nothing in those is built for it,
 # and `make test` has run it.
