@@ -77,7 +77,7 @@ func (c checkCmd) Run(e env) error {
 	}
 	payments := payment.New(payment.Options{URL: c.PaymentURL, Key: c.PaymentKey, Installation: installation})
 	defer payments.Close()
-	books := invariants.Books{
+	books := invariants.Sources{
 		Orders: store, Charges: payments, Settled: devenv.CheckSettled,
 		Shipments: devenv.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
 	}

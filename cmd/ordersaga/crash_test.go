@@ -365,7 +365,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
 	sims := devenv.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := invariants.Run(t.Context(), invariants.Books{Orders: store, Charges: payments, Shipments: sims}, ids)
+	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: store, Charges: payments, Shipments: sims}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -270,5 +270,5 @@ func TestCheckCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(1, "A: 7 pieces are reserved, and orders hold 2", "--offline")
+	check(1, "A: 7 units are reserved, and orders hold 2", "--offline")
 }

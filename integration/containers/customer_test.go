@@ -199,7 +199,7 @@ func allHolds(t *testing.T) {
 	p := payment.New(payment.Options{URL: system.sims.PaymentURL, Key: paymentKey})
 	defer p.Close()
 	s.eventually("all invariants hold", func() error {
-		res, err := invariants.Run(t.Context(), invariants.Books{Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour}, nil)
+		res, err := invariants.Run(t.Context(), invariants.Sources{Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour}, nil)
 		if err == nil && len(res.Violations) > 0 {
 			err = errors.New(strings.Join(res.Violations, "; "))
 		}

@@ -135,7 +135,7 @@ func (l *timeline) ends(t *testing.T, want order.Status, id string) {
 func (w *world) check(t *testing.T, ids []string, want map[order.Status]int) {
 	t.Helper()
 	sims := devenv.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := invariants.Run(t.Context(), invariants.Books{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
+	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
 	must(t, err)
 	for _, v := range res.Violations {
 		t.Error(v)

@@ -301,7 +301,7 @@ func (d Demo) verify(ctx context.Context, p worker.Parts, sims Simulators, want 
 	}
 	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey, Installation: sims.Installation}) // not the worker's way: that may have a circuit breaker in it
 	defer books.Close()
-	res, err := invariants.Run(ctx, invariants.Books{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
+	res, err := invariants.Run(ctx, invariants.Sources{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -26,7 +26,7 @@ func (g *game) verify(ctx context.Context) {
 			accepted = append(accepted, id)
 		}
 	}
-	res, err := invariants.Run(ctx, invariants.Books{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
+	res, err := invariants.Run(ctx, invariants.Sources{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
 	must(g, err)
 	for _, v := range g.Broken() {
 		g.violated("%s", v)

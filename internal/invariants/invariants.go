@@ -1,7 +1,8 @@
-// Package invariants proves the invariants of the design from outside: it reads
-// the stock ledger, the orders, the provider's and the carrier's books, and
-// reports every contradiction. It is for a system at rest: what is under way
-// is allowed to be half done.
+// Package invariants verifies the invariants I1 to I5 from outside. It reads the
+// stock ledger, the orders, the reservations and the ledgers of the payment
+// provider and the carrier, and reports every contradiction. It is for a system
+// at rest: in a system that is working, an order may be half done.
+// docs/invariants.md defines the invariants.
 package invariants
 
 import (
@@ -26,70 +27,76 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Orders is what the check reads of *stock.Store.
+// Orders is the part of *orderstore.Store that Run reads.
 type Orders interface {
 	CheckLedger(ctx context.Context) (orderstore.Ledger, error)
 	Scan(ctx context.Context, cursor string, limit int) ([]orderstore.Record, string, error)
 	ListReservations(ctx context.Context, cursor string, limit int) ([]orderstore.Reservation, string, error)
 }
 
-// Charges lists the payment provider's book.
+// Charges lists the payment provider's ledger.
 type Charges interface {
 	ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error]
 }
 
-// Shipment is one entry of the carrier's book.
+// Shipment is one entry of the carrier's ledger.
 type Shipment struct {
 	ShipmentID, OrderID string
 	Refused             bool
 }
 
-// Shipments lists the carrier's book.
+// Shipments lists the carrier's ledger.
 type Shipments interface {
 	Shipments(ctx context.Context) ([]Shipment, error)
 }
 
-// Sagas is what the check reads of an engine.
+// Sagas is the part of an engine that Run reads.
 type Sagas interface {
-	// Get reads an instance, or engine.ErrNotFound.
+	// Get returns an instance, or engine.ErrNotFound.
 	Get(ctx context.Context, id string) (engine.Instance, error)
 }
 
-// Books is what the check compares.
-type Books struct {
+// Sources are the ledgers and records that Run compares.
+type Sources struct {
 	Orders    Orders
 	Charges   Charges
 	Shipments Shipments
-	// Sagas says which orders still have a saga; nil: no engine runs. Then each
-	// order that has not ended, and is not with a person or the carrier, is a
+	// Sagas reports which orders have a saga. Nil means that no engine runs: then
+	// each open order that does not wait for an operator or the carrier is a
 	// violation.
 	Sagas Sagas
-	// Settled is for how long an order that has not ended must not have changed
-	// before it is judged.
+	// Settled is how long an open order must be unchanged before it is judged.
+	// The zero value judges every order.
 	Settled time.Duration
 }
 
-// Result is what was counted and what contradicts.
+// Result is what Run counted, and the violations that it found.
 type Result struct {
-	Ledger     orderstore.Ledger    `json:"ledger"`
-	ByStatus   map[order.Status]int `json:"byStatus"`
-	Orders     int                  `json:"orders"`
-	ByHand     int                  `json:"byHand"`    // of those that ended, of how many an operator settled the refund, which then is not judged, or the shipment, whose parcels then are not
-	Unsettled  int                  `json:"unsettled"` // that have not ended and changed less than Settled ago: they were not judged
-	Violations []string             `json:"violations"`
+	Ledger   orderstore.Ledger    `json:"ledger"`
+	ByStatus map[order.Status]int `json:"byStatus"`
+	Orders   int                  `json:"orders"`
+	// ByHand is the number of ended orders whose refund or shipment an operator
+	// settled. That refund or shipment is not judged.
+	ByHand int `json:"byHand"`
+	// Unsettled is the number of open orders that changed within Sources.Settled.
+	// They are not judged.
+	Unsettled  int      `json:"unsettled"`
+	Violations []string `json:"violations"`
 }
 
 func (r *Result) bad(invariant, format string, args ...any) {
 	r.Violations = append(r.Violations, invariant+": "+fmt.Sprintf(format, args...))
 }
 
-// Run checks I1 to I5. Each of the accepted orders must have a record and have
-// ended; of the others each must have ended, or have a saga, or wait for a
-// person.
-func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
+// Run verifies I1 to I5, and that ended orders store no payment token. Each order
+// in accepted must have a record and have ended. Every other order must have
+// ended, have a saga, or wait for an operator. Run changes nothing. An error
+// means that a source could not be read, not that a violation was found.
+func Run(ctx context.Context, b Sources, accepted []string) (Result, error) {
 	res := Result{ByStatus: map[order.Status]int{}, Violations: []string{}}
 	var err error
-	if res.Ledger, err = b.Orders.CheckLedger(ctx); err != nil {
+	res.Ledger, err = b.Orders.CheckLedger(ctx)
+	if err != nil {
 		return res, err
 	}
 	for _, v := range res.Ledger.Violations {
@@ -150,7 +157,9 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 		rec := records[id]
 		res.ByStatus[rec.Status]++
 		if !rec.Listed() {
-			res.bad(NothingLost, "order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed", id, rec.Status)
+			res.bad(NothingLost,
+				"order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed",
+				id, rec.Status)
 		}
 		if !slices.Contains(order.Statuses(), rec.Status) {
 			res.bad(NothingLost, "order %s has the status %q, which is none", id, rec.Status)
@@ -177,7 +186,7 @@ func Run(ctx context.Context, b Books, accepted []string) (Result, error) {
 }
 
 // stock compares the ledger with what orders hold and have bought. Reservations
-// expire; then the order's lines say what was sold.
+// expire; for those, the order's lines are what was sold.
 func (r *Result) stock(records map[string]orderstore.Record, reservations map[string]orderstore.Reservation) {
 	held, sold, skus := map[string]int64{}, map[string]int64{}, map[string]bool{}
 	add := func(to map[string]int64, demand []order.Demand) {
@@ -206,15 +215,15 @@ func (r *Result) stock(records map[string]orderstore.Record, reservations map[st
 	for _, sku := range slices.Sorted(maps.Keys(skus)) {
 		l := r.Ledger.Levels[sku]
 		if l.Reserved != held[sku] {
-			r.bad(NeverOversold, "%s: %d pieces are reserved, and orders hold %d", sku, l.Reserved, held[sku])
+			r.bad(NeverOversold, "%s: %d units are reserved, and orders hold %d", sku, l.Reserved, held[sku])
 		}
 		if l.Sold != sold[sku] {
-			r.bad(NeverOversold, "%s: %d pieces are sold, and orders have bought %d", sku, l.Sold, sold[sku])
+			r.bad(NeverOversold, "%s: %d units are sold, and orders have bought %d", sku, l.Sold, sold[sku])
 		}
 	}
 }
 
-// open looks for what brings the orders on that have not ended.
+// open verifies that each open order has a saga, or waits for an operator.
 func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]orderstore.Record) error {
 	var mu sync.Mutex
 	var lost []string
@@ -245,10 +254,10 @@ func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]ordersto
 	return nil
 }
 
-// goesOn says what keeps an order from ending, or "".
+// goesOn returns why an open order cannot end, or "".
 func goesOn(ctx context.Context, sagas Sagas, rec orderstore.Record) (what string, err error) {
 	if sagas == nil {
-		if rec.Status == order.StatusAwaitingApproval || rec.ShipmentID != "" { // with a person, or the carrier
+		if rec.Status == order.StatusAwaitingApproval || rec.ShipmentID != "" { // an operator or the carrier decides
 			return "", nil
 		}
 		return "has not ended", nil
@@ -263,9 +272,9 @@ func goesOn(ctx context.Context, sagas Sagas, rec orderstore.Record) (what strin
 	return "", err
 }
 
-// refunds compares the refund that an order's record has with the provider's. One
-// that was charged and has ended without completing must have one: that no charge
-// stands is not enough, for the provider may not know of it any more.
+// refunds compares the refund in an order's record with the provider's ledger. An
+// order that was charged and ended without completing must have one. It is not
+// enough that no charge stands: the provider may have lost the charge.
 func (r *Result) refunds(rec orderstore.Record, a account) {
 	var refunds []string
 	for _, e := range a {
@@ -278,7 +287,8 @@ func (r *Result) refunds(rec orderstore.Record, a account) {
 	switch {
 	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
 		if undone && rec.ChargeID != "" && !known {
-			r.bad(OneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another", rec.OrderID, rec.ChargeID, rec.RefundID)
+			r.bad(OneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another",
+				rec.OrderID, rec.ChargeID, rec.RefundID)
 		}
 	case rec.RefundID != "":
 		r.bad(OneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
@@ -289,21 +299,22 @@ func (r *Result) refunds(rec orderstore.Record, a account) {
 	}
 }
 
-// charged demands one charge that stands, over the order's total, and that it
-// is the one in the record.
+// charged verifies that exactly one charge stands, that it is over the order's
+// total, and that the record has its id.
 func (r *Result) charged(rec orderstore.Record, charges account) {
 	id := rec.OrderID
 	switch {
 	case len(charges) != 1 && rec.Total > 0:
 		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
-		r.bad(OneCharge, "order %s cost %s and was charged %s", id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
+		r.bad(OneCharge, "order %s cost %s and was charged %s",
+			id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
 	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
 		r.bad(OneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
 	}
 }
 
-// holds demands that a reservation that is HELD or SOLD is of the order's lines.
+// holds verifies that a HELD or SOLD reservation is over the order's lines.
 func (r *Result) holds(rec orderstore.Record, res orderstore.Reservation) {
 	want := order.Order{Lines: rec.Lines}.Demand()
 	if (res.State == orderstore.HoldHeld || res.State == orderstore.HoldSold) && !slices.Equal(res.Items, want) {
@@ -311,9 +322,9 @@ func (r *Result) holds(rec orderstore.Record, res orderstore.Reservation) {
 	}
 }
 
-// live looks at an order that has not ended. Each status is written together
-// with its reservation, and after its charge; what is being refunded may have
-// none any more. One that needs attention may have been stuck anywhere.
+// live verifies an open order. Each status is written together with its
+// reservation, and after its charge. An order that is being refunded may have no
+// charge. An order that needs attention may be stuck at any step.
 func (r *Result) live(rec orderstore.Record, charges account, res orderstore.Reservation) {
 	r.holds(rec, res)
 	switch rec.Status { //nolint:exhaustive // the others hold nothing yet, or may not any more
@@ -331,14 +342,14 @@ func (r *Result) live(rec orderstore.Record, charges account, res orderstore.Res
 	}
 }
 
-// moneyByHand reports whether an operator has settled the order's refund: left it
-// out, or done it elsewhere.
+// moneyByHand reports whether an operator has settled the order's refund: skipped
+// it, or made it outside the system.
 func moneyByHand(rec orderstore.Record) bool {
 	return slices.Contains(rec.Settled, workflows.StepCharge)
 }
 
 // parcelsByHand reports whether an operator has settled the order's shipment, or
-// given it up.
+// abandoned it.
 func parcelsByHand(rec orderstore.Record) bool {
 	return rec.GivenUp || slices.ContainsFunc(rec.Settled, workflows.Shipping)
 }
@@ -361,7 +372,7 @@ func (r *Result) completed(rec orderstore.Record, charges account, parcels int, 
 	}
 }
 
-// ended looks at an order that has ended, and did not complete.
+// ended verifies an order that ended without completing.
 func (r *Result) ended(rec orderstore.Record, charges account, parcels int, state orderstore.HoldState) {
 	id := rec.OrderID
 	if moneyByHand(rec) || parcelsByHand(rec) {

@@ -129,8 +129,8 @@ func (b *books) edit(table, key, id, name string, v types.AttributeValue) {
 	b.must(err)
 }
 
-func (b *books) books() invariants.Books {
-	books := invariants.Books{Orders: b.Store, Charges: b.Parts.Payments, Shipments: b.Simulators, Sagas: b.Parts.Engine, Settled: b.settled}
+func (b *books) books() invariants.Sources {
+	books := invariants.Sources{Orders: b.Store, Charges: b.Parts.Payments, Shipments: b.Simulators, Sagas: b.Parts.Engine, Settled: b.settled}
 	if b.offline {
 		books.Sagas = nil
 	}
@@ -371,9 +371,9 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			[]string{"no token kept: order x has ended and its payment token is still stored"}},
 		"under way": {(*books).awaiting, nil},
 		"leaked from the shelf": {func(b *books, id string) { b.sound(id); b.leak("available", "reserved") },
-			[]string{"I1 never oversold: A: 5 pieces are reserved, and orders hold 0"}},
+			[]string{"I1 never oversold: A: 5 units are reserved, and orders hold 0"}},
 		"leaked from what was sold": {func(b *books, id string) { b.sound(id); b.leak("available", "sold") },
-			[]string{"I1 never oversold: A: 7 pieces are sold, and orders have bought 2"}},
+			[]string{"I1 never oversold: A: 7 units are sold, and orders have bought 2"}},
 		"never begun": {(*books).accept, []string{"I2 nothing is lost: order x is PENDING and has no saga"}},
 		"reserved and lost": {func(b *books, id string) { b.accept(id); b.reserve(id) },
 			[]string{"I2 nothing is lost: order x is RESERVED and has no saga"}},
@@ -502,12 +502,12 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 		}
 	})
 	b := newBooks(t)
-	if _, err := invariants.Run(t.Context(), invariants.Books{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
+	if _, err := invariants.Run(t.Context(), invariants.Sources{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
 		t.Error("no table, no error")
 	}
 	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
 	defer away.Close()
-	if _, err := invariants.Run(t.Context(), invariants.Books{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
+	if _, err := invariants.Run(t.Context(), invariants.Sources{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
 		t.Error("no payment provider, no error")
 	}
 	b.Simulators.CarrierURL = "http://127.0.0.1:1"

@@ -99,7 +99,7 @@ func TestOrdersThatWait(t *testing.T) {
 		"sold while a person decides": {func(b *books, id string) {
 			b.parked(id)
 			b.edit("reservations", "orderId", id, "state", &types.AttributeValueMemberS{Value: "SOLD"})
-		}, []string{"I1 never oversold: A: 2 pieces are reserved, and orders hold 0", "I1 never oversold: A: 0 pieces are sold, and orders have bought 2",
+		}, []string{"I1 never oversold: A: 2 units are reserved, and orders hold 0", "I1 never oversold: A: 0 units are sold, and orders have bought 2",
 			`I1 never oversold: order x is NEEDS_ATTENTION and its reservation "SOLD"`}},
 		"in no list": {func(b *books, id string) {
 			b.waiting(id)

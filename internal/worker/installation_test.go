@@ -55,7 +55,7 @@ func TestTwoInstallationsAtOneProvider(t *testing.T) {
 	for name, s := range systems {
 		books := payment.New(payment.Options{URL: production.Simulators.PaymentURL, Installation: s.Worker.Installation})
 		defer books.Close()
-		res, err := invariants.Run(t.Context(), invariants.Books{Orders: s.Store, Charges: books, Shipments: s.Simulators, Sagas: s.Parts.Engine}, []string{"ok", "refused"})
+		res, err := invariants.Run(t.Context(), invariants.Sources{Orders: s.Store, Charges: books, Shipments: s.Simulators, Sagas: s.Parts.Engine}, []string{"ok", "refused"})
 		if err != nil || res.Orders != 2 || len(res.Violations) > 0 {
 			t.Errorf("check of %s: %+v %v", name, res, err)
 		}
