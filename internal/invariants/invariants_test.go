@@ -137,7 +137,7 @@ func (b *books) books() invariants.Sources {
 	return books
 }
 
-// leak moves pieces of A without an order, as a bug would.
+// leak moves units of A without an order, as a bug would.
 func (b *books) leak(from, to string) {
 	b.Helper()
 	l, err := b.Store.GetLevel(b.Context(), "A")
@@ -184,7 +184,7 @@ func (b *books) refund(id string) {
 	b.must(err)
 }
 
-// refunded has an order that was undone; the record says by which refund.
+// refunded has a compensated order whose record names the refund.
 func (b *books) refunded(id, refundID string) {
 	b.Helper()
 	b.accept(id)
@@ -234,11 +234,11 @@ func TestForgottenOrdersAreSound(t *testing.T) {
 	b.refunded("r", "re_charge-r")
 	for _, id := range []string{"o", "r"} {
 		if erased, err := b.Store.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget}); !erased || err != nil {
-			t.Fatalf("%s: %v %v", id, erased, err)
+			t.Fatalf("erase the customer of order %s: erased = %t, error %v", id, erased, err)
 		}
 	}
 	if res := b.check("o", "r"); len(res.Violations) > 0 {
-		t.Errorf("%+v", res)
+		t.Errorf("violations = %q, want none", res.Violations)
 	}
 }
 
@@ -298,7 +298,8 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.ship(id, "shp-"+id, "REFUSE")
 		}, []string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
 		"shipped twice": {func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
-			[]string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`, "I4 one shipment: order x is COMPLETED with 2 shipments"}},
+			[]string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`,
+				"I4 one shipment: order x is COMPLETED with 2 shipments"}},
 		"shipped in vain": {func(b *books, id string) {
 			b.accept(id)
 			b.ship(id, "shp-"+id, "SILENT")
@@ -328,7 +329,8 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.pay(id)
 			b.sell(id)
 			b.edit("orders", "orderId", id, "status", text("FAILED"))
-		}, []string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund", "I5 no reservation left: order x is FAILED and its reservation SOLD"}},
+		}, []string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund",
+			"I5 no reservation left: order x is FAILED and its reservation SOLD"}},
 		"charged, and forgotten by the provider": {func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.undo(id) },
 			[]string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund"}},
 		"charged, and settled by hand": {func(b *books, id string) {
@@ -359,7 +361,9 @@ func TestEveryContradictionIsReported(t *testing.T) {
 		"reservation of no order": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
-			_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": text(id)}})
+			_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{
+				TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": text(id)},
+			})
 			b.must(err)
 		}, []string{"I5 no reservation left: reservation HELD of order x, which does not exist"}},
 		"token of a failed order": {func(b *books, id string) {
@@ -419,8 +423,12 @@ func TestLostOrdersAreReported(t *testing.T) {
 	b.sound("here")
 	b.awaiting("open")
 	res := b.check("here", "gone", "open")
-	if want := []string{"I2 nothing is lost: order gone was accepted and has no record", "I2 nothing is lost: order open was accepted and has no outcome: it is AWAITING_APPROVAL"}; !slices.Equal(res.Violations, want) {
-		t.Errorf("%q", res.Violations)
+	want := []string{
+		"I2 nothing is lost: order gone was accepted and has no record",
+		"I2 nothing is lost: order open was accepted and has no outcome: it is AWAITING_APPROVAL",
+	}
+	if !slices.Equal(res.Violations, want) {
+		t.Errorf("violations = %q, want %q", res.Violations, want)
 	}
 }
 
@@ -464,7 +472,7 @@ func TestARealRunIsClean(t *testing.T) {
 		t.Errorf("%+v, want %v", res, want)
 	}
 	if u := res.Ledger.Units; u.Sold != 2 || u.Reserved != 0 || u.Received != 1000 {
-		t.Errorf("%+v", res.Ledger)
+		t.Errorf("units = %+v, want 2 sold, 0 reserved, 1000 received", u)
 	}
 }
 
@@ -476,18 +484,19 @@ func TestManyPages(t *testing.T) {
 	for i := range n {
 		id := fmt.Sprint("o", i)
 		b.accept(id)
-		if i < 500 { // the shelf's all
+		if i < 500 { // all units on hand
 			b.reserve(id)
 		}
 		b.charge(id, "charge-"+id, 200)
 	}
 	res := b.check()
 	if len(res.Violations) != 0 || res.Orders != n || res.ByStatus[order.StatusReserved] != 500 {
-		t.Errorf("%+v", res)
+		t.Errorf("result = %+v, want no violations in %d orders, 500 of them RESERVED", res, n)
 	}
 	b.charge("o3", "other", 200)
-	if res := b.check(); !slices.Equal(res.Violations, []string{"I3 one charge: order o3 has 2 charges that stand"}) {
-		t.Errorf("%q", res.Violations)
+	want := []string{"I3 one charge: order o3 has 2 charges that stand"}
+	if res := b.check(); !slices.Equal(res.Violations, want) {
+		t.Errorf("violations = %q, want %q", res.Violations, want)
 	}
 }
 
@@ -496,13 +505,16 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 	denied := testkit.NewAWS(t, func(o *awslocal.Options) {
 		o.Fault = func(_, op string) error {
 			if op == "Scan" {
-				return &awslocal.Error{Status: 400, Code: "AccessDeniedException", Shape: "com.amazon.coral.service#AccessDeniedException", Message: "no"}
+				return &awslocal.Error{
+					Status: 400, Code: "AccessDeniedException", Shape: "com.amazon.coral.service#AccessDeniedException", Message: "no",
+				}
 			}
 			return nil
 		}
 	})
 	b := newBooks(t)
-	if _, err := invariants.Run(t.Context(), invariants.Sources{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}, nil); err == nil {
+	unreadable := invariants.Sources{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}
+	if _, err := invariants.Run(t.Context(), unreadable, nil); err == nil {
 		t.Error("no table, no error")
 	}
 	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
@@ -521,7 +533,8 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 func TestWhatIsMissingForAReason(t *testing.T) {
 	b := newBooks(t)
 	b.sound("old")
-	b.edit("orders", "orderId", "old", "createdAt", &types.AttributeValueMemberS{Value: time.Now().Add(-91 * 24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+	longAgo := time.Now().Add(-91 * 24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000000000Z")
+	b.edit("orders", "orderId", "old", "createdAt", &types.AttributeValueMemberS{Value: longAgo})
 	_, err := b.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
 		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
 	})
@@ -536,7 +549,7 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 	b.ship("free", "shp-free", "")
 	b.sell("free")
 	if res := b.check(); len(res.Violations) > 0 || res.ByStatus[order.StatusCompleted] != 2 {
-		t.Errorf("%+v", res)
+		t.Errorf("result = %+v, want no violations and 2 COMPLETED orders", res)
 	}
 }
 
@@ -549,7 +562,7 @@ func TestWithoutAnEngine(t *testing.T) {
 	books.Sagas = nil
 	res, err := invariants.Run(t.Context(), books, nil)
 	if want := []string{"I2 nothing is lost: order pending is PENDING and has not ended"}; err != nil || !slices.Equal(res.Violations, want) {
-		t.Errorf("%q %v", res.Violations, err)
+		t.Errorf("violations = %q, error %v, want %q", res.Violations, err, want)
 	}
 }
 
@@ -557,12 +570,14 @@ func TestWithoutAnEngine(t *testing.T) {
 func TestJSON(t *testing.T) {
 	b := newBooks(t)
 	out, err := json.Marshal(b.check())
-	if want := `{"ledger":{"skus":1,"units":{"available":1000,"reserved":0,"sold":0,"received":1000},"violations":[]},"byStatus":{},"orders":0,"byHand":0,"unsettled":0,"violations":[]}`; err != nil || string(out) != want {
-		t.Errorf("%s %v", out, err)
+	want := `{"ledger":{"skus":1,"units":{"available":1000,"reserved":0,"sold":0,"received":1000},"violations":[]},` +
+		`"byStatus":{},"orders":0,"byHand":0,"unsettled":0,"violations":[]}`
+	if err != nil || string(out) != want {
+		t.Errorf("result as JSON = %s, error %v, want %s", out, err, want)
 	}
 }
 
-// lists is a ledger that says what a test likes.
+// lists is a ledger with the entries that a test chooses.
 type lists []payment.Entry
 
 func (l lists) ChargesSince(context.Context, time.Time) iter.Seq2[[]payment.Entry, error] {
@@ -581,10 +596,11 @@ func TestOddLedger(t *testing.T) {
 	books.Charges = append(lists{{Invalid: errors.New("an entry without an id")}}, all...)
 	res, err := invariants.Run(t.Context(), books, nil)
 	if err != nil || len(res.Violations) != 1 || !strings.HasSuffix(res.Violations[0], "an entry without an id") {
-		t.Errorf("%+v %v", res.Violations, err)
+		t.Errorf("violations = %q, error %v, want one about an entry without an id", res.Violations, err)
 	}
 	books.Charges = append(lists(all), all...)
-	if _, err := invariants.Run(t.Context(), books, nil); err == nil || !strings.Contains(err.Error(), "the provider's ledger repeats itself") {
-		t.Error(err)
+	_, err = invariants.Run(t.Context(), books, nil)
+	if want := "the provider's ledger repeats itself"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error = %v, want one with %q", err, want)
 	}
 }

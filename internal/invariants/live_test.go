@@ -35,7 +35,7 @@ func (b *books) parked(id string) {
 	b.must(b.Store.MarkNeedsAttention(b.Context(), id, "carrier: silent"))
 }
 
-// unreserved has lost its reservation, and the shelf has the pieces again.
+// unreserved has lost its reservation; its units are available again.
 func (b *books) unreserved(id string) {
 	b.Helper()
 	_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{
@@ -46,7 +46,7 @@ func (b *books) unreserved(id string) {
 	b.pieces("reserved", 0)
 }
 
-// greedy has a reservation of four pieces that are reserved, or sold.
+// greedy has a reservation of four units, which are reserved or sold.
 func (b *books) greedy(id, as string) {
 	b.Helper()
 	b.edit("reservations", "orderId", id, "items", &types.AttributeValueMemberS{Value: `[{"sku":"A","quantity":4}]`})
@@ -99,12 +99,14 @@ func TestOrdersThatWait(t *testing.T) {
 		"sold while a person decides": {func(b *books, id string) {
 			b.parked(id)
 			b.edit("reservations", "orderId", id, "state", &types.AttributeValueMemberS{Value: "SOLD"})
-		}, []string{"I1 never oversold: A: 2 units are reserved, and orders hold 0", "I1 never oversold: A: 0 units are sold, and orders have bought 2",
+		}, []string{"I1 never oversold: A: 2 units are reserved, and orders hold 0",
+			"I1 never oversold: A: 0 units are sold, and orders have bought 2",
 			`I1 never oversold: order x is NEEDS_ATTENTION and its reservation "SOLD"`}},
 		"in no list": {func(b *books, id string) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "statusShard", &types.AttributeValueMemberS{Value: "PAID"})
-		}, []string{"I2 nothing is lost: order x is PAID and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed"}},
+		}, []string{"I2 nothing is lost: order x is PAID and in no list, so the reconciler does not find it: " +
+			"its record has no right statusShard, or no placed"}},
 		"of an unknown status": {func(b *books, id string) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "status", &types.AttributeValueMemberS{Value: "LIMBO"})
