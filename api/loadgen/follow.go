@@ -9,42 +9,43 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// lookEvery is how often it is looked at what has ended. When it did is in the
-// record, so that this does not show in the latencies of an open loop; in a
-// closed one it is a pause before the next order.
-const lookEvery = 50 * time.Millisecond
+// pollInterval is the time between two lists of a customer's orders. The records
+// have the time of their end, so the latencies of an open loop do not include the
+// interval. In a closed loop it delays the next order.
+const pollInterval = 50 * time.Millisecond
 
-// An order is accepted a moment before it can be seen, so one may show up late
-// among others that were accepted after it.
+// The index is eventually consistent: an order may appear in a list after others
+// that were accepted later. Every overlapEvery-th poll therefore starts earlier,
+// by overlap.
 const (
-	lateBy    = 10 * time.Second
-	lateEvery = 20 // looks
+	overlap      = 10 * time.Second
+	overlapEvery = 20 // polls
 )
 
-// seen is what of a saga counts here.
-type seen struct {
+// listedSaga has the fields of a listed saga that a run needs.
+type listedSaga struct {
 	OrderID              string
 	Status               order.Status
 	CreatedAt, UpdatedAt time.Time
 }
 
-// follow notes what has become of one customer's orders.
+// follow records the ends of one customer's orders until ctx ends.
 func (r *run) follow(ctx context.Context, customer int) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	since := r.began.Add(-time.Minute) // clocks differ
+	since := r.start.Add(-time.Minute) // clocks differ
 	for n := 1; ; n++ {
 		from := since
-		if n%lateEvery == 0 {
-			from = since.Add(-lateBy)
+		if n%overlapEvery == 0 {
+			from = since.Add(-overlap)
 		}
-		oldest, err := r.look(ctx, customer, from)
+		oldest, err := r.poll(ctx, customer, from)
 		if err == nil && !oldest.IsZero() {
 			since = oldest
 		}
 		if err != nil && ctx.Err() == nil {
 			r.mu.Lock()
-			r.lastSeen = err.Error()
+			r.lastErr = err.Error()
 			r.mu.Unlock()
 		}
 		select {
@@ -55,14 +56,14 @@ func (r *run) follow(ctx context.Context, customer int) {
 	}
 }
 
-// look reads all of a customer's orders since then, and returns when the oldest
-// of them was accepted that is still under way; or the latest, if none is.
-func (r *run) look(ctx context.Context, customer int, since time.Time) (oldest time.Time, err error) {
+// poll lists a customer's orders since then. It returns when the oldest open one
+// was accepted, or the latest one if all have ended.
+func (r *run) poll(ctx context.Context, customer int, since time.Time) (oldest time.Time, err error) {
 	q := url.Values{"customer": {r.customer(customer)}, "since": {since.UTC().Format(time.RFC3339Nano)}, "limit": {"1000"}}
 	var latest time.Time
 	for {
 		var page struct {
-			Sagas []seen
+			Sagas []listedSaga
 			Next  string
 		}
 		if err := r.Client.Call(ctx, http.MethodGet, "/v1/sagas?"+q.Encode(), nil, &page); err != nil {
@@ -72,7 +73,7 @@ func (r *run) look(ctx context.Context, customer int, since time.Time) (oldest t
 			if s.CreatedAt.After(latest) {
 				latest = s.CreatedAt
 			}
-			if !r.note(s) && (oldest.IsZero() || s.CreatedAt.Before(oldest)) {
+			if !r.recordEnd(s) && (oldest.IsZero() || s.CreatedAt.Before(oldest)) {
 				oldest = s.CreatedAt
 			}
 		}
@@ -87,33 +88,33 @@ func (r *run) look(ctx context.Context, customer int, since time.Time) (oldest t
 	return oldest, nil
 }
 
-// note reports whether a saga has ended, or waits for a person, which is an end
-// for who measures.
-func (r *run) note(s seen) bool {
+// recordEnd records that a saga has ended, and reports whether it has. A saga that
+// waits for an operator counts as ended.
+func (r *run) recordEnd(s listedSaga) bool {
 	if !s.Status.Terminal() && s.Status != order.StatusNeedsAttention && s.Status != order.StatusAwaitingApproval {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, ok := r.open[s.OrderID]
+	p, ok := r.open[s.OrderID]
 	if !ok {
 		return true
 	}
-	if f.wait == 0 { // its answer is still on its way
+	if p.wait == 0 { // the response to its request has not arrived
 		return false
 	}
 	delete(r.open, s.OrderID)
-	close(f.ended)
+	close(p.ended)
 	r.report.Ended[s.Status]++
-	if s.Status != f.kind.want {
-		r.report.Unexpected[f.kind.Name+": "+string(s.Status)]++
+	if s.Status != p.kind.want {
+		r.report.Unexpected[p.kind.Name+": "+string(s.Status)]++
 	}
-	record(r.ends, f.wait+s.UpdatedAt.Sub(s.CreatedAt))
+	record(r.ends, p.wait+s.UpdatedAt.Sub(s.CreatedAt))
 	return true
 }
 
-// tell says every second how it goes.
-func (r *run) tell(ctx context.Context) {
+// reportProgress calls Progress every second until ctx ends.
+func (r *run) reportProgress(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -121,7 +122,7 @@ func (r *run) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			r.Progress(r.result(time.Since(r.began)))
+			r.Progress(r.result(time.Since(r.start)))
 		}
 	}
 }

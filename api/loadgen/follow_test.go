@@ -16,25 +16,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestLateOrdersAreSeen: one is accepted before another, and can be seen after
-// that has ended.
-func TestLateOrdersAreSeen(t *testing.T) {
+// TestFollowFindsOrdersThatAreListedLate lists an order after a later one has
+// ended.
+func TestFollowFindsOrdersThatAreListedLate(t *testing.T) {
 	began := time.Now()
-	ended := func(id string, after time.Duration) seen {
+	ended := func(id string, after time.Duration) listedSaga {
 		at := began.Add(after)
-		return seen{OrderID: id, Status: order.StatusCompleted, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond)}
+		return listedSaga{OrderID: id, Status: order.StatusCompleted, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond)}
 	}
-	all := []seen{ended("late", 10*time.Millisecond), ended("early", 20*time.Millisecond)}
-	looks := 0
+	all := []listedSaga{ended("late", 10*time.Millisecond), ended("early", 20*time.Millisecond)}
+	polls := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		since, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("since"))
 		if err != nil {
 			t.Error(err)
 		}
-		looks++
-		sagas := []seen{}
+		polls++
+		sagas := []listedSaga{}
 		for _, s := range all {
-			if !s.CreatedAt.Before(since) && (s.OrderID == "early" || looks > 2) {
+			if !s.CreatedAt.Before(since) && (s.OrderID == "early" || polls > 2) {
 				sagas = append(sagas, s)
 			}
 		}
@@ -47,12 +47,12 @@ func TestLateOrdersAreSeen(t *testing.T) {
 	defer transport.CloseIdleConnections()
 
 	r := &run{
-		Load: Load{Client: client.Client{Base: server.URL, HTTP: &http.Client{Transport: transport}}}, began: began,
-		open: map[string]*flight{}, ends: newHistogram(),
+		Generator: Generator{Client: client.Client{Base: server.URL, HTTP: &http.Client{Transport: transport}}}, start: began,
+		open: map[string]*placement{}, ends: newHistogram(),
 		report: Report{Ended: map[order.Status]int{}, Unexpected: map[string]int{}},
 	}
 	for _, s := range all {
-		r.open[s.OrderID] = &flight{id: s.OrderID, kind: &kind{want: order.StatusCompleted}, wait: time.Millisecond, ended: make(chan struct{})}
+		r.open[s.OrderID] = &placement{id: s.OrderID, kind: &kind{want: order.StatusCompleted}, wait: time.Millisecond, ended: make(chan struct{})}
 	}
 	late := r.open["late"].ended
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
@@ -65,11 +65,11 @@ func TestLateOrdersAreSeen(t *testing.T) {
 	select {
 	case <-late:
 	case <-ctx.Done():
-		t.Error("it was not looked for again")
+		t.Error("the late order was not found")
 	}
 	stop()
 	<-followed
 	if r.report.Ended[order.StatusCompleted] != 2 || len(r.open) != 0 {
-		t.Errorf("%+v, %d open", r.report, len(r.open))
+		t.Errorf("report %+v with %d open, want 2 COMPLETED and none open", r.report, len(r.open))
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Mix is how many shares of the orders are of each kind.
+// Mix has the shares of the kinds of orders.
 type Mix map[string]int
 
-// kind is a kind of order, and what must become of it with the simulators of
+// kind is a kind of order, with its expected outcome with the simulators of
 // `ordersaga dev`.
 type kind struct {
 	Name    string
 	want    order.Status
-	refused string // the status with which the API must refuse it
+	refused string // HTTP status with which the API must reject it; "" if it must accept it
 	twice   bool   // it is sent twice
 	make    func(*order.Order)
 }
@@ -38,7 +38,7 @@ func kinds() []kind {
 	}
 }
 
-// Kinds are the names that a mix may have.
+// Kinds returns the names that a mix may have, separated by commas.
 func Kinds() string {
 	names := make([]string, 0, 8)
 	for _, k := range kinds() {
@@ -47,7 +47,7 @@ func Kinds() string {
 	return strings.Join(names, ", ")
 }
 
-// deck has each kind as often as it has shares.
+// deck returns each kind as often as it has shares.
 func (m Mix) deck() (deck []*kind, err error) {
 	all := map[string]*kind{}
 	for _, k := range kinds() {
@@ -56,14 +56,14 @@ func (m Mix) deck() (deck []*kind, err error) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		k, ok := all[name]
 		if !ok || m[name] < 0 || m[name] > 10_000 {
-			return nil, fmt.Errorf("mix: %s=%d, must be one of %s, with 0 to 10000 shares", name, m[name], Kinds())
+			return nil, fmt.Errorf("mix: %s=%d must be one of %s, with 0 to 10000 shares", name, m[name], Kinds())
 		}
 		for range m[name] {
 			deck = append(deck, k)
 		}
 	}
 	if len(deck) == 0 {
-		return nil, fmt.Errorf("mix: no shares; give some of %s", Kinds())
+		return nil, fmt.Errorf("mix must have a share of at least one of %s", Kinds())
 	}
 	return deck, nil
 }

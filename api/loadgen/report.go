@@ -14,26 +14,25 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Report is what came of a load.
+// Report is the result of a run.
 type Report struct {
 	Loop        string               `json:"loop"` // open or closed
 	Rate        float64              `json:"rate,omitempty"`
 	Concurrency int                  `json:"concurrency,omitempty"`
-	Mix         Mix                  `json:"mix"`     // null if the orders were given
+	Mix         Mix                  `json:"mix"`     // null for Templates
 	Seconds     float64              `json:"seconds"` // until the last order was sent
 	All         float64              `json:"allSeconds"`
 	Sent        int                  `json:"sent"`
 	Accepted    int                  `json:"accepted"`
-	Refused     map[string]int       `json:"refused"` // by status
+	Refused     map[string]int       `json:"refused"` // by HTTP status, "no answer" without one
 	Ended       map[order.Status]int `json:"ended"`
 	Open        int                  `json:"open"`
-	// Unexpected is what should not have become of an order of its kind.
+	// Unexpected counts orders whose outcome is not that of their kind.
 	Unexpected map[string]int `json:"unexpected"`
 	SentRate   float64        `json:"sentPerSecond"`
 	EndRate    float64        `json:"endedPerSecond"`
-	// Accept is from when an order was due until the API had taken it; End until
-	// its saga had ended: that wait, and the time between the two by the system's
-	// own clock.
+	// Accept is the time from when an order was due until the API had accepted it.
+	// End adds the time until its saga ended, by the system's clock.
 	Accept Latency `json:"accept"`
 	End    Latency `json:"end"`
 	Last   string  `json:"lastError,omitempty"`
@@ -51,7 +50,7 @@ type Latency struct {
 	Buckets []Bucket `json:"buckets"`
 }
 
-// Bucket counts latencies up to Le, and above the bucket before.
+// Bucket counts the latencies up to Le that are above the previous bucket's Le.
 type Bucket struct {
 	Le    float64 `json:"le"`
 	Count int64   `json:"count"`
@@ -62,7 +61,7 @@ func newHistogram() *hdrhistogram.Histogram {
 }
 
 func record(h *hdrhistogram.Histogram, d time.Duration) {
-	_ = h.RecordValue(min(max(d.Microseconds(), 1), time.Hour.Microseconds())) // it is in range
+	_ = h.RecordValue(min(max(d.Microseconds(), 1), time.Hour.Microseconds())) // cannot fail: the value is in range
 }
 
 func latencyOf(h *hdrhistogram.Histogram) Latency {
@@ -71,7 +70,7 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 		Count: h.TotalCount(), Mean: h.Mean() / 1e6, Max: s(h.Max()), Buckets: []Bucket{},
 		P50: s(h.ValueAtQuantile(50)), P90: s(h.ValueAtQuantile(90)), P99: s(h.ValueAtQuantile(99)), P999: s(h.ValueAtQuantile(99.9)),
 	}
-	var counts []int64 // by the upper limit's number
+	var counts []int64 // by the number of the bucket's limit
 	for _, bar := range h.Distribution() {
 		if bar.Count == 0 {
 			continue
@@ -84,38 +83,39 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 		counts[n] += bar.Count
 	}
 	for n, c := range counts {
-		if c > 0 || len(l.Buckets) > 0 { // from the first that has some
-			l.Buckets = append(l.Buckets, Bucket{s(limit(n)), c})
+		if c > 0 || len(l.Buckets) > 0 { // from the first bucket that is not empty
+			l.Buckets = append(l.Buckets, Bucket{Le: s(limit(n)), Count: c})
 		}
 	}
 	return l
 }
 
-// limit is a bucket's upper limit in microseconds: three to a decade.
+// limit returns the upper limit of the n-th bucket in microseconds, three per
+// decade.
 func limit(n int) int64 {
 	return []int64{1, 2, 5}[n%3] * int64(math.Pow10(n/3))
 }
 
-// result is how it stands.
+// result returns the report so far.
 func (r *run) result(placing time.Duration) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rep := r.report
 	rep.Refused, rep.Ended, rep.Unexpected = maps.Clone(rep.Refused), maps.Clone(rep.Ended), maps.Clone(rep.Unexpected)
-	rep.Seconds, rep.All, rep.Open, rep.Last = placing.Seconds(), time.Since(r.began).Seconds(), len(r.open), r.lastSeen
+	rep.Seconds, rep.All, rep.Open, rep.Last = placing.Seconds(), time.Since(r.start).Seconds(), len(r.open), r.lastErr
 	rep.SentRate = float64(rep.Sent) / rep.Seconds
 	rep.Accept, rep.End = latencyOf(r.accepts), latencyOf(r.ends)
 	rep.EndRate = float64(rep.End.Count) / rep.All
 	return rep
 }
 
-// Line is the report in a line, for who watches.
+// Line returns the report on one line, to show progress.
 func (r Report) Line() string {
 	return fmt.Sprintf("%5.0fs  %6d sent  %6.1f/s  %6d ended  %6.1f/s  %5d open  p50 %-8s p99 %-8s %s",
 		r.All, r.Sent, r.SentRate, r.End.Count, r.EndRate, r.Open, seconds(r.End.P50), seconds(r.End.P99), spark(r.End.Buckets))
 }
 
-// spark draws a histogram in as many characters as it has buckets.
+// spark draws a histogram with one character per bucket.
 func spark(buckets []Bucket) string {
 	most := int64(1)
 	for _, b := range buckets {
@@ -128,18 +128,18 @@ func spark(buckets []Bucket) string {
 	return s.String()
 }
 
-// Text writes the report for people.
+// Text writes the report as text.
 func (r Report) Text(w io.Writer) error {
 	var s strings.Builder
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(&s, format, args...) } // never fails
-	how := fmt.Sprintf("open loop, %g orders/s", r.Rate)
+	loop := fmt.Sprintf("open loop, %g orders/s", r.Rate)
 	if r.Loop == "closed" {
-		how = fmt.Sprintf("closed loop, %d at once", r.Concurrency)
+		loop = fmt.Sprintf("closed loop, %d concurrent", r.Concurrency)
 	}
-	p("%s: %d orders in %.1fs, %.1f/s; %d sagas ended in %.1fs, %.1f/s; %d open\n", how, r.Sent, r.Seconds, r.SentRate, r.End.Count, r.All, r.EndRate, r.Open)
-	counts := func(what string, m map[string]int) {
+	p("%s: %d orders in %.1fs, %.1f/s; %d sagas ended in %.1fs, %.1f/s; %d open\n", loop, r.Sent, r.Seconds, r.SentRate, r.End.Count, r.All, r.EndRate, r.Open)
+	counts := func(label string, m map[string]int) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			p("  %-12s %-24s %7d\n", what, k, m[k])
+			p("  %-12s %-24s %7d\n", label, k, m[k])
 		}
 	}
 	for _, st := range order.Statuses() {
@@ -166,10 +166,10 @@ func (r Report) Text(w io.Writer) error {
 		}
 	}
 	if r.Last != "" {
-		p("\nlast refusal: %s\n", r.Last)
+		p("\nlast error: %s\n", r.Last)
 	}
 	if _, err := io.WriteString(w, s.String()); err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
 }

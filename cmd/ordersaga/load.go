@@ -87,21 +87,21 @@ func (c loadCmd) Run(e env) error {
 	const connections = 256
 	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}
 	defer transport.CloseIdleConnections()
-	l := loadgen.Load{
+	g := loadgen.Generator{
 		Client: client.Client{Base: c.API, HTTP: &http.Client{Timeout: c.Timeout, Transport: transport}, Header: c.header()},
 		Rate:   c.Rate, Concurrency: c.Concurrency, Orders: c.Orders, Duration: c.Duration, Patience: c.Patience,
-		Mix: c.Mix, From: orders, SKUs: c.SKU, Seed: c.Seed,
+		Mix: c.Mix, Templates: orders, SKUs: c.SKU, Seed: c.Seed,
 		Progress: func(r loadgen.Report) { _, _ = fmt.Fprintln(e.err, r.Line()) }, // progress only
 	}
 	if isTerminal(e.err) {
-		l.Progress = func(r loadgen.Report) { _, _ = fmt.Fprintf(e.err, "\r%s\x1b[K", r.Line()) } // progress only, on one line
+		g.Progress = func(r loadgen.Report) { _, _ = fmt.Fprintf(e.err, "\r%s\x1b[K", r.Line()) } // progress only, on one line
 		defer func() { _, _ = fmt.Fprintln(e.err) }()
 	}
 	// A wrong address or token is an error before the first order is placed.
 	if err := c.call(e, http.MethodGet, "/v1/whoami", nil, nil); err != nil {
 		return err
 	}
-	report, err := l.Run(e.ctx)
+	report, err := g.Run(e.ctx)
 	if report.Sent == 0 {
 		return err
 	}

@@ -40,7 +40,7 @@ func TestLoadCountsEveryOutcome(t *testing.T) {
 		}
 	}
 	_, out, _ := s.run("load", "--concurrency=2", "--orders=10", "--sku=A", "--mix=ok=1")
-	for _, part := range []string{"closed loop, 2 at once: 10 orders", "COMPLETED", "until ended: p50", "█"} {
+	for _, part := range []string{"closed loop, 2 concurrent: 10 orders", "COMPLETED", "until ended: p50", "█"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("the report has no %q: %s", part, out)
 		}
