@@ -18,7 +18,7 @@ import (
 // DeadLetters is what the API uses of the queues.
 type DeadLetters interface {
 	Queues(ctx context.Context) ([]Queue, error)
-	List(ctx context.Context, queue string, limit int) ([]deadletter.Letter, error)
+	List(ctx context.Context, queue string, limit int) ([]deadletter.Message, error)
 	// Redrive puts a letter back, with another body unless that is nil;
 	// deadletter.ErrNotFound.
 	Redrive(ctx context.Context, queue, id string, body *string) error
@@ -26,7 +26,7 @@ type DeadLetters interface {
 	// Delete forgets a letter for good; deadletter.ErrNotFound.
 	Delete(ctx context.Context, queue, id string) error
 	// Forget deletes all letters that are such, of all queues; deadletter.ErrUnread.
-	Forget(ctx context.Context, such func(deadletter.Letter) bool) (int, error)
+	Forget(ctx context.Context, such func(deadletter.Message) bool) (int, error)
 }
 
 // QueueInput names a queue. It is exported because huma reads embedded
@@ -43,7 +43,7 @@ type lettersInput struct {
 
 type lettersOutput struct {
 	Body struct {
-		Letters []deadletter.Letter `json:"letters"`
+		Letters []deadletter.Message `json:"letters"`
 	}
 }
 
@@ -131,7 +131,7 @@ func (s *server) deadLetters(h huma.API) {
 			return nil, s.failed(ctx, err)
 		}
 		out := &lettersOutput{}
-		out.Body.Letters = append([]deadletter.Letter{}, letters...)
+		out.Body.Letters = append([]deadletter.Message{}, letters...)
 		if p, ok := auth.FromContext(ctx); ok && !p.May(auth.Operator) {
 			for i, l := range letters {
 				out.Body.Letters[i] = l.Masked()

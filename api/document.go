@@ -97,7 +97,7 @@ func examples() map[string]given {
 			EndsByStatus: map[order.Status][]float64{order.StatusCompleted: {0.4, 1}}, Latency: []LatencyBucket{{UpTo: 0.5, Count: 30}, {UpTo: 2, Count: 5}},
 		},
 	}
-	letter := deadletter.Letter{ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at, Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`}
+	letter := deadletter.Message{ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at, Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`}
 	zero := 0
 	events := History{[]engine.Event{
 		{ID: 0, At: at, Type: "TaskScheduled", Name: workflows.ReserveStock},
@@ -106,7 +106,7 @@ func examples() map[string]given {
 	levels, letters, all, healthy, set := levelsOutput{}, lettersOutput{}, redriveAllOutput{}, healthOutput{}, setInput{}
 	queues := queuesOutput{}
 	queues.Body.Queues = view.Queues
-	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.OnHand = []Level{level}, []deadletter.Letter{letter}, 13, "ok", 100
+	levels.Body.Stock, letters.Body.Letters, all.Body.Redriven, healthy.Body.Status, set.Body.OnHand = []Level{level}, []deadletter.Message{letter}, 13, "ok", 100
 	until := at.Add(time.Hour)
 	reconciled := reconcile.Reconciliation{
 		Report: reconcile.Report{Orders: 12, Reservations: 9, Charges: 9, Findings: []reconcile.Finding{}}, StartedAt: at, EndedAt: at.Add(time.Second),

@@ -68,7 +68,7 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 		cursor = page.Next
 	}
 	var err error
-	out.Letters, err = s.DeadLetters.Forget(within, func(l deadletter.Letter) bool { return l.Concerns(in.ID, ended, open) })
+	out.Letters, err = s.DeadLetters.Forget(within, func(l deadletter.Message) bool { return l.Concerns(in.ID, ended, open) })
 	if err != nil {
 		return nil, s.noLetter(ctx, err)
 	}

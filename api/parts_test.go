@@ -29,7 +29,7 @@ func (someQueues) Queues(context.Context) ([]api.Queue, error) {
 	return []api.Queue{{Name: "OrderProcessingQueue", Dead: 3}}, nil
 }
 
-func (someQueues) List(context.Context, string, int) ([]deadletter.Letter, error) { return nil, nil }
+func (someQueues) List(context.Context, string, int) ([]deadletter.Message, error) { return nil, nil }
 
 // noStats is an engine that does not answer.
 type noStats struct{ engine.Engine }

@@ -109,7 +109,7 @@ func newBench(t *testing.T) bench {
 type noLetters struct{}
 
 func (noLetters) Queues(context.Context) ([]api.Queue, error) { return nil, nil }
-func (noLetters) List(context.Context, string, int) ([]deadletter.Letter, error) {
+func (noLetters) List(context.Context, string, int) ([]deadletter.Message, error) {
 	return nil, nil
 }
 func (noLetters) Redrive(context.Context, string, string, *string) error {
@@ -117,7 +117,7 @@ func (noLetters) Redrive(context.Context, string, string, *string) error {
 }
 func (noLetters) RedriveAll(context.Context, string, float64) (int, error) { return 0, nil }
 func (noLetters) Delete(context.Context, string, string) error             { return deadletter.ErrNotFound }
-func (noLetters) Forget(context.Context, func(deadletter.Letter) bool) (int, error) {
+func (noLetters) Forget(context.Context, func(deadletter.Message) bool) (int, error) {
 	return 0, nil
 }
 

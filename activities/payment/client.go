@@ -145,7 +145,8 @@ func (c *Client) Refund(ctx context.Context, made Entry) (id string, err error) 
 	proven := made.ID == ""
 	for _, e := range charges {
 		if !e.Refunded {
-			if e.RefundID, err = c.RefundCharge(ctx, e); err != nil {
+			e.RefundID, err = c.RefundCharge(ctx, e)
+			if err != nil {
 				return "", err
 			}
 		}

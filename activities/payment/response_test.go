@@ -198,7 +198,8 @@ func TestFinalRefusalsOfCharges(t *testing.T) {
 
 func TestValidateRefundResponse(t *testing.T) {
 	t.Parallel()
-	const list = `{"charges":[{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_1","createdAt":"2026-11-23T10:00:00Z"}]}`
+	const list = `{"charges":[{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_1",` +
+		`"createdAt":"2026-11-23T10:00:00Z"}]}`
 	for _, c := range []struct {
 		body, ledger      string
 		byKey, byID       bool // whether it is accepted
@@ -208,7 +209,8 @@ func TestValidateRefundResponse(t *testing.T) {
 		{`{"id":"re_1","status":"refunded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, true, true, false},
 		{`{"status":"voided","orderId":"o"}`, `{"charges":[]}`, true, false, true},
 		{`{"id":"","status":"voided","orderId":"o"}`, `{"charges":[],"next":""}`, true, false, true},
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{"charges":[]}`, false, true, false},
+		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{"charges":[]}`, false, true,
+			false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{}`, false, true, false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_2","amount":500,"currency":"EUR"}`, list, false, false, false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o"}`, list, false, false, false},
@@ -254,7 +256,8 @@ func TestRefundMustBeOfTheCharge(t *testing.T) {
 		byKey  = `{"id":"re_k","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
 		byID   = `{"id":"re_i","status":"succeeded","orderId":"o","chargeId":"ch_%d","amount":500,"currency":"EUR"}`
 		voided = `{"status":"voided","orderId":"o"}`
-		one    = `{"id":"ch_%d","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_%d","createdAt":"2026-11-23T10:00:00Z"}`
+		one    = `{"id":"ch_%d","orderId":"o","amount":500,"currency":"EUR","refunded":true,"refundId":"re_%d",` +
+			`"createdAt":"2026-11-23T10:00:00Z"}`
 		stands = `{"id":"ch_1","orderId":"o","amount":500,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	)
 	ch1, ch2 := fmt.Sprintf(one, 1, 1), fmt.Sprintf(one, 2, 2)
@@ -401,7 +404,8 @@ func TestLedgerThatRepeatsItself(t *testing.T) {
 	t.Parallel()
 	page := func(n int64, next string) string {
 		return fmt.Sprintf(
-			`{"charges":[{"id":"ch_%d","orderId":"o%[1]d","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}],"next":%q}`,
+			`{"charges":[{"id":"ch_%d","orderId":"o%[1]d","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}],`+
+				`"next":%q}`,
 			n,
 			next,
 		)
@@ -436,7 +440,8 @@ func TestInvalidEntries(t *testing.T) {
 	t.Parallel()
 	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	for odd, want := range map[string]payment.Entry{
-		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {ID: "ch_2", OrderID: "o2"},
+		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {ID: "ch_2",
+			OrderID: "o2"},
 		`{"id":"ch_2","orderId":"o2","amount":"5"}`:           {ID: "ch_2", OrderID: "o2"},
 		`{"id":"ch_2","orderId":"o2","createdAt":"long ago"}`: {ID: "ch_2", OrderID: "o2"},
 		`{"id":7,"orderId":"o2"}`:                             {OrderID: "o2"},
@@ -520,8 +525,9 @@ func TestBaseURLWithPathAndSlash(t *testing.T) {
 func TestInvalidResponsesOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.HandlerFunc{
-		"200, no field": respond(200, "{}"), "301": respond(301, "", "https://elsewhere.example/"), "402, HTML": respond(402, html), "404, HTML": respond(404, html),
-		"pending": respond(200, `{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`),
+		"200, no field": respond(200, "{}"), "301": respond(301, "", "https://elsewhere.example/"), "402, HTML": respond(402, html),
+		"404, HTML": respond(404, html),
+		"pending":   respond(200, `{"id":"ch_1","status":"pending","orderId":"o","amount":500,"currency":"EUR"}`),
 	} {
 		server := httptest.NewServer(h)
 		c := payment.New(payment.Options{URL: server.URL, Breaker: payment.Breaker{Failures: 3, Open: time.Hour}})

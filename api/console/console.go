@@ -369,7 +369,7 @@ func (c console) stock(r *http.Request) (any, string, error) {
 type lettersPage struct {
 	Queues  []api.Queue
 	Queue   string              `json:"-"`
-	Letters []deadletter.Letter `json:"-"`
+	Letters []deadletter.Message `json:"-"`
 }
 
 func (c console) letters(r *http.Request) (any, string, error) {
@@ -381,7 +381,7 @@ func (c console) letters(r *http.Request) (any, string, error) {
 	if p.Queue == "" {
 		return p, "", nil
 	}
-	var list struct{ Letters []deadletter.Letter }
+	var list struct{ Letters []deadletter.Message }
 	err := c.get(r, "/v1/dead-letters/"+url.PathEscape(p.Queue)+"?limit=50", &list)
 	p.Letters = list.Letters
 	return p, "", err

@@ -30,8 +30,8 @@ type sourceQueueFlag struct {
 
 func (f sourceQueueFlag) path() string { return "/v1/dead-letters/" + f.Queue }
 
-func (f sourceQueueFlag) list(e env, limit int) ([]deadletter.Letter, error) {
-	var page struct{ Letters []deadletter.Letter }
+func (f sourceQueueFlag) list(e env, limit int) ([]deadletter.Message, error) {
+	var page struct{ Letters []deadletter.Message }
 	err := f.call(e, http.MethodGet, f.path()+"?limit="+strconv.Itoa(limit), nil, &page)
 	return page.Letters, err
 }

@@ -151,9 +151,9 @@ func poison(s shop) {
 	s.send(text(good1), "{", text(mendable), `{"orderId":"`+s.sku+`-x","version":"99"}`, text(good2))
 	s.until(good1.OrderID, order.StatusCompleted)
 	s.until(good2.OrderID, order.StatusCompleted)
-	var found deadletter.Letter
+	var found deadletter.Message
 	s.eventually("the dead letters are there, with their reasons", func() error {
-		var list struct{ Letters []deadletter.Letter }
+		var list struct{ Letters []deadletter.Message }
 		if err := s.call(http.MethodGet, "/v1/dead-letters/OrderProcessingQueue?limit=50", nil, &list); err != nil {
 			return err
 		}

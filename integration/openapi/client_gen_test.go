@@ -279,21 +279,9 @@ type LatencyBucket struct {
 	UpToSeconds float64 `json:"upToSeconds"`
 }
 
-// Letter defines model for Letter.
-type Letter struct {
-	Body string `json:"body"`
-	Id   string `json:"id"`
-
-	// Masked What is about people is left out of body and reason: payment tokens, addresses, the customer. Operators see it.
-	Masked *bool     `json:"masked,omitempty"`
-	Queue  string    `json:"queue"`
-	Reason *string   `json:"reason,omitempty"`
-	SentAt time.Time `json:"sentAt"`
-}
-
 // LettersOutputBody defines model for LettersOutputBody.
 type LettersOutputBody struct {
-	Letters *[]Letter `json:"letters"`
+	Letters *[]Message `json:"letters"`
 }
 
 // Level defines model for Level.
@@ -350,6 +338,18 @@ type Load struct {
 
 	// Work Sagas that can go on by themselves, or whose person has answered, or whose wait ends within a minute. Orders that are with the carrier count as one in all.
 	Work int64 `json:"work"`
+}
+
+// Message defines model for Message.
+type Message struct {
+	Body string `json:"body"`
+	Id   string `json:"id"`
+
+	// Masked Whether personal data is removed from body and reason. Operators see it.
+	Masked *bool     `json:"masked,omitempty"`
+	Queue  string    `json:"queue"`
+	Reason *string   `json:"reason,omitempty"`
+	SentAt time.Time `json:"sentAt"`
 }
 
 // Note defines model for Note.

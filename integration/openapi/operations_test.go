@@ -202,7 +202,7 @@ func (s shop) deadLetters(ctx context.Context) {
 	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
 		s.Fatal(err)
 	}
-	var letter Letter
+	var letter Message
 	testkit.Eventually(s, "it is a dead letter", func() error {
 		l, err := s.ListDeadLettersWithResponse(ctx, queue, &ListDeadLettersParams{Limit: aws.Int64(10)})
 		if err != nil {

@@ -150,7 +150,7 @@ func New(o Options) (*Issuer, error) {
 	}
 	return &Issuer{
 		options: o,
-		client:  &http.Client{Timeout: issuerTimeout, Transport: errorTransport{&http.Transport{Proxy: http.ProxyFromEnvironment}}},
+		client:  &http.Client{Timeout: issuerTimeout, Transport: errorTransport{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}},
 	}, nil
 }
 

@@ -69,7 +69,8 @@ func TestInvalidTokensAreRejected(t *testing.T) {
 	none := "eyJhbGciOiJub25lIn0." + payload + "."
 	for name, token := range map[string]string{
 		"expired": issuer.Token("late"), "for another audience": issuer.Token("stranger"), "of another issuer": other.Token("operator"),
-		"changed": header + "." + strings.Replace(payload, payload[10:12], "AA", 1) + "." + signature, "not signed": none, "no token": "x", "empty": "",
+		"changed": header + "." + strings.Replace(payload, payload[10:12], "AA", 1) + "." + signature, "not signed": none, "no token": "x",
+		"empty": "",
 	} {
 		if p, err := i.Authenticate(context.Background(), token); !errors.Is(err, auth.ErrToken) {
 			t.Errorf("token that is %s: principal %+v, error %v, want ErrToken", name, p, err)

@@ -235,7 +235,8 @@ func TestInvalidRequestsAreDeadLettered(t *testing.T) {
 	bad := map[string]string{
 		`{`:                            "is not a shipment request",
 		`{"type":"ShipmentRequested"}`: "not those of a shipment request",
-		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`:                                `the body's is "ShipmentCancelled", only ShipmentRequested`,
+		`{"type":"ShipmentCancelled","shipmentId":"s","orderId":"o"}`: `the body's is "ShipmentCancelled", ` +
+			`only ShipmentRequested`,
 		`{"shipmentId":"s","orderId":"o"}`:                                                           "not those of a shipment request",
 		`{"type":"ShipmentRequested","shipmentId":"","orderId":"o"}`:                                 "not those of a shipment request",
 		`{"type":"ShipmentRequested","shipmentId":"s","orderId":"a b"}`:                              "not those of a shipment request",
@@ -247,7 +248,8 @@ func TestInvalidRequestsAreDeadLettered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierRequests, MessageBody: aws.String(string(b))}); err != nil {
+		if _, err := s.Clients.SQS.SendMessage(t.Context(),
+			&sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierRequests, MessageBody: aws.String(string(b))}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,8 +42,8 @@ var ErrNotFound = errors.New("no dead letter has this id, or another client is r
 // none of those that were read is the right one.
 var ErrUnread = errors.New("the queue has more dead letters than can be read in 10 s; retry")
 
-// Letter is a dead letter: a message that could not be processed.
-type Letter struct {
+// Message is a dead letter: a message that could not be processed.
+type Message struct {
 	ID     string    `json:"id"`
 	Queue  string    `json:"queue"` // source queue
 	SentAt time.Time `json:"sentAt"`
@@ -76,7 +76,8 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 			QueueUrl: &p.DeadURL, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()), WaitTimeSeconds: 1,
 			MessageAttributeNames: []string{
 				"All",
-			}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
+			}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp,
+				types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
 		})
 		if err != nil {
 			return fmt.Errorf("read dead letters of %s: %w", p.Name, err)
@@ -117,19 +118,19 @@ func (p Pair) show(ctx context.Context, client SQS, messages []types.Message) er
 }
 
 // List returns up to limit dead letters, in no particular order.
-func (p Pair) List(ctx context.Context, client SQS, limit int) (letters []Letter, err error) {
+func (p Pair) List(ctx context.Context, client SQS, limit int) (messages []Message, err error) {
 	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-		l := p.letter(m)
+		l := p.message(m)
 		if l.Reason == "" && m.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)] != "" {
 			l.Reason = p.moved(ctx, client)
 		}
-		letters = append(letters, l)
-		return false, len(letters) >= limit, nil
+		messages = append(messages, l)
+		return false, len(messages) >= limit, nil
 	})
 	if errors.Is(err, ErrUnread) {
 		err = nil // a part of them is a valid result
 	}
-	return letters, err
+	return messages, err
 }
 
 // moved returns the reason of a message that SQS itself has moved: such a message has none.
@@ -150,14 +151,14 @@ func (p Pair) moved(ctx context.Context, client SQS) string {
 	return "received " + times + " without success, then moved here by SQS; the worker's log has each failure under this id"
 }
 
-// letter converts a received message.
-func (p Pair) letter(m types.Message) Letter {
+// message converts a received message.
+func (p Pair) message(m types.Message) Message {
 	in, err := sqsconsumer.Content(m)
 	if err != nil {
 		in.Body = []byte(aws.ToString(m.Body))
 	}
 	ms, _ := strconv.ParseInt(m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64) // 0 if an emulator has no timestamp
-	return Letter{
+	return Message{
 		ID: *m.MessageId, Queue: p.Name, SentAt: time.UnixMilli(ms).UTC(), Body: string(in.Body),
 		Reason: aws.ToString(m.MessageAttributes[sqsconsumer.AttributeReason].StringValue),
 	}
@@ -186,9 +187,9 @@ func (p Pair) Delete(ctx context.Context, client SQS, id string) error {
 
 // Forget deletes all dead letters that match, and returns how many. With ErrUnread there may be
 // more. It does not see those that another client is reading.
-func (p Pair) Forget(ctx context.Context, client SQS, matches func(Letter) bool) (n int, err error) {
+func (p Pair) Forget(ctx context.Context, client SQS, matches func(Message) bool) (n int, err error) {
 	err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-		if !matches(p.letter(m)) {
+		if !matches(p.message(m)) {
 			return false, false, nil
 		}
 		if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &p.DeadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
@@ -231,7 +232,7 @@ func (p Pair) RedriveAll(ctx context.Context, client SQS, perSecond float64) (n 
 	for more := true; more && err == nil; {
 		more = false
 		err = p.scan(ctx, client, func(m types.Message) (keep, stop bool, err error) {
-			if wasRedriven(m, sent) || !start.IsZero() && p.letter(m).SentAt.After(start) {
+			if wasRedriven(m, sent) || !start.IsZero() && p.message(m).SentAt.After(start) {
 				return false, false, nil
 			}
 			more = true
@@ -277,7 +278,7 @@ func (p Pair) clock(ctx context.Context, client SQS) (time.Time, error) {
 }
 
 // wasRedriven reports whether a dead letter is a message with one of the ids in sent. A consumer
-// records the original id of a message that it dead-letters; SQS keeps the id of one that it
+// records the original id of a message that it dead-messages; SQS keeps the id of one that it
 // moves.
 func wasRedriven(m types.Message, sent map[string]bool) bool {
 	return sent[aws.ToString(m.MessageId)] || sent[aws.ToString(m.MessageAttributes[sqsconsumer.AttributeOriginal].StringValue)]

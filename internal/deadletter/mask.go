@@ -92,7 +92,7 @@ var arn = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[A-Za-z0-9-]*:[0-9]*:[A-Za-z0-
 // customer. It keeps only what is known to contain no personal data: a dead letter may contain
 // anything. Of a body that is not a JSON object it keeps only the length. In the reason it
 // hides the words that are hidden in the body, and phone numbers in every spelling.
-func (l Letter) Masked() Letter {
+func (l Message) Masked() Message {
 	l.Masking = true
 	v, err := l.content()
 	body, open := fmt.Sprintf("%d bytes that are not a JSON object; visible to operators", len(l.Body)), []string(nil)
@@ -255,7 +255,7 @@ var messages = setOf([]string{"data", "detail", "Message"})
 // and not about one of the orders in kept. It decodes JSON in strings. A text that should be
 // JSON and is not valid concerns the customer if one of the ids is a word of it. Other fields
 // are ignored: the same text may mean something else there.
-func (l Letter) Concerns(customer string, orders, kept map[string]bool) bool {
+func (l Message) Concerns(customer string, orders, kept map[string]bool) bool {
 	var about, not bool
 	is := func(id string) { about, not = about || orders[id], not || kept[id] }
 	within := func(text string) {

@@ -14,8 +14,10 @@ import (
 // secrets are texts that a viewer must not see in a body or a reason.
 var secrets = []string{"tok_s3cret", "Erika", "Müller", "Heidestr", "Köln", "51147", "c-4711", "+49", "17b"}
 
-const placed = `{"specVersion":1,"orderId":"o-1","customerId":"c-4711","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":100,"Erika":1}],` +
-	`"payment":{"token":"tok_s3cret","more":{"tok_s3cret":true}},"shipTo":{"name":"Erika Müller","line1":"Heidestr 17b","city":"Köln","postalCode":"51147","phone":"+49221"},` +
+const placed = `{"specVersion":1,"orderId":"o-1","customerId":"c-4711","currency":"EUR","lines":[{"sku":"A","quantity":2,` +
+	`"unitPrice":100,"Erika":1}],` +
+	`"payment":{"token":"tok_s3cret","more":{"tok_s3cret":true}},"shipTo":{"name":"Erika Müller","line1":"Heidestr 17b","city":"Köln",` +
+	`"postalCode":"51147","phone":"+49221"},` +
 	`"note":"for Erika","placedAt":"2026-11-29T10:00:00Z"}`
 
 func wrapped(t *testing.T, format map[string]any) string {
@@ -52,40 +54,50 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 		body  string
 		shows []string
 	}{
-		"order":               {placed, []string{`"orderId":"o-1"`, `"quantity":2`, `"token":"•••"`, `"line1":"•••"`, `"placedAt":"2026-11-29T10:00:00Z"`, `"other fields":"1 •••"`}},
-		"SNS":                 {sns, []string{`"orderId":"o-1"`, "arn:aws:sns:eu-central-1:123456789012:OrderEvents"}},
-		"CloudEvent":          {wrapped(t, map[string]any{"specversion": "1.0", "id": "e-1", "source": "/Erika", "type": "OrderPlaced", "data": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, "OrderPlaced"}},
-		"CloudEvent, text":    {wrapped(t, map[string]any{"data": placed}), []string{`"orderId":"o-1"`}},
-		"CloudEvent, base64":  {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte(placed))}), []string{`"orderId":"o-1"`}},
-		"base64 of no JSON":   {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte("Erika tok_s3cret"))}), nil},
-		"EventBridge":         {wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`}},
-		"twice":               {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
-		"encoded twice":       {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
-		"thrice, spaces":      {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
-		"thrice in data":      {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
-		"list in data":        {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
-		"text in data":        {wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}), []string{`"orderId":"o-1"`}},
-		"in any text":         {wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}), []string{`"other fields":"1 •••"`}},
-		"text of a list":      {encoded(t, "["+encoded(t, placed)+"]"), []string{"bytes that are not a JSON object"}},
-		"text, not JSON":      {encoded(t, "Erika Müller"), []string{"bytes that are not a JSON object"}},
-		"text, broken":        {encoded(t, placed[:len(placed)-1]), []string{"bytes that are not a JSON object"}},
-		"wrong fields":        {`{"orderId":"Erika Müller","type":"Heidestr 17b","currency":["tok_s3cret !"],"sku":{"Köln":"51147"}}`, nil},
-		"a field twice":       {`{"orderId":"Erika Müller","orderId":"o-1"}`, []string{`"orderId":"o-1"`}},
-		"other spelling":      {`{"ShipTo":{"Name":"Erika Müller"},"PAYMENT":{"TOKEN":"tok_s3cret"},"customerid":"c-4711"}`, nil},
-		"address in a list":   {`{"shipTo":["Erika","Köln"],"lines":["Erika Müller"]}`, nil},
-		"person in a number":  {`{"customerId":4711,"phone":51147}`, nil},
-		"escaped":             {`{"shipTo":{"city":"K\u00f6ln","name":"Erika"},"payment":{"token":"\u0074ok_s3cret"}}`, nil},
-		"carrier's answer":    {`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`, []string{"ShipmentRefused", `"reason":"•••"`}},
-		"like ids":            {`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`, []string{`"quantity":"2"`}},
-		"a text in SNS":       {`{"Type":"Notification","Message":"Erika"}`, []string{"Notification"}},
-		"broken, in base64":   {`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`, []string{`"data_base64":"•••"`}}, // {"name":"Erika"
+		"order": {placed, []string{`"orderId":"o-1"`, `"quantity":2`, `"token":"•••"`, `"line1":"•••"`,
+			`"placedAt":"2026-11-29T10:00:00Z"`, `"other fields":"1 •••"`}},
+		"SNS": {sns, []string{`"orderId":"o-1"`, "arn:aws:sns:eu-central-1:123456789012:OrderEvents"}},
+		"CloudEvent": {wrapped(t,
+			map[string]any{"specversion": "1.0", "id": "e-1", "source": "/Erika", "type": "OrderPlaced",
+				"data": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, "OrderPlaced"}},
+		"CloudEvent, text": {wrapped(t, map[string]any{"data": placed}), []string{`"orderId":"o-1"`}},
+		"CloudEvent, base64": {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte(placed))}),
+			[]string{`"orderId":"o-1"`}},
+		"base64 of no JSON": {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte("Erika tok_s3cret"))}), nil},
+		"EventBridge": {wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}),
+			[]string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`}},
+		"twice":          {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
+		"encoded twice":  {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
+		"thrice, spaces": {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
+		"thrice in data": {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
+		"list in data":   {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
+		"text in data": {wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}),
+			[]string{`"orderId":"o-1"`}},
+		"in any text": {wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}),
+			[]string{`"other fields":"1 •••"`}},
+		"text of a list":     {encoded(t, "["+encoded(t, placed)+"]"), []string{"bytes that are not a JSON object"}},
+		"text, not JSON":     {encoded(t, "Erika Müller"), []string{"bytes that are not a JSON object"}},
+		"text, broken":       {encoded(t, placed[:len(placed)-1]), []string{"bytes that are not a JSON object"}},
+		"wrong fields":       {`{"orderId":"Erika Müller","type":"Heidestr 17b","currency":["tok_s3cret !"],"sku":{"Köln":"51147"}}`, nil},
+		"a field twice":      {`{"orderId":"Erika Müller","orderId":"o-1"}`, []string{`"orderId":"o-1"`}},
+		"other spelling":     {`{"ShipTo":{"Name":"Erika Müller"},"PAYMENT":{"TOKEN":"tok_s3cret"},"customerid":"c-4711"}`, nil},
+		"address in a list":  {`{"shipTo":["Erika","Köln"],"lines":["Erika Müller"]}`, nil},
+		"person in a number": {`{"customerId":4711,"phone":51147}`, nil},
+		"escaped":            {`{"shipTo":{"city":"K\u00f6ln","name":"Erika"},"payment":{"token":"\u0074ok_s3cret"}}`, nil},
+		"carrier's answer": {`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`,
+			[]string{"ShipmentRefused", `"reason":"•••"`}},
+		"like ids": {`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`,
+			[]string{`"quantity":"2"`}},
+		"a text in SNS": {`{"Type":"Notification","Message":"Erika"}`, []string{"Notification"}},
+		"broken, in base64": {`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`,
+			[]string{`"data_base64":"•••"`}}, // {"name":"Erika"
 		"no JSON":             {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
 		"broken JSON":         {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
 		"two values":          {placed + placed, []string{"bytes that are not a JSON object"}},
 		"a text":              {wrapped(t, map[string]any{"x": placed})[5:], []string{"bytes that are not a JSON object"}},
 		"packed, and damaged": {base64.StdEncoding.EncodeToString([]byte(placed)), []string{"bytes that are not a JSON object"}},
 	} {
-		l := deadletter.Letter{
+		l := deadletter.Message{
 			ID:     "1",
 			Body:   c.body,
 			Reason: `shipTo.name: "Erika Müller" of Heidestr 17b, Köln. 51147 for c-4711: tok_s3cret`,
@@ -109,16 +121,17 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 	}
 	// Escaped in the text, and not in the reason.
 	for _, body := range []string{`"{\"shipTo\":{\"city\":\"K\\u00f6ln\"}}"`, `{"event":"[\"K\\u00f6ln\"]"}`, `["\"K\\u00f6ln\""]`} {
-		if l := (deadletter.Letter{Body: body, Reason: "the city is Köln"}).Masked(); l.Reason != "the city is •••" {
+		if l := (deadletter.Message{Body: body, Reason: "the city is Köln"}).Masked(); l.Reason != "the city is •••" {
 			t.Errorf("masked reason with body %s = %s, want another one", body, l.Reason)
 		}
 	}
-	if l := (deadletter.Letter{Body: placed, Reason: "orderId o-1: it is for Eri…"}).Masked(); l.Reason != "orderId o-1: it is •••…" &&
-		l.Reason != "orderId o-1: it is ••• •••…" {
-		t.Errorf("masked reason = %q, want another one", l.Reason)
+	cut := deadletter.Message{Body: placed, Reason: "orderId o-1: it is for Eri…"}.Masked()
+	if cut.Reason != "orderId o-1: it is •••…" && cut.Reason != "orderId o-1: it is ••• •••…" {
+		t.Errorf("masked reason of a cut text = %q, want it without the last word", cut.Reason)
 	}
-	for _, reason := range []string{`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`, `tok_s3…: is unexpected`, `is "tok_s3", only`} {
-		if l := (deadletter.Letter{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") ||
+	for _, reason := range []string{`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`,
+		`tok_s3…: is unexpected`, `is "tok_s3", only`} {
+		if l := (deadletter.Message{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") ||
 			strings.Contains(l.Reason, "tok") ||
 			!strings.Contains(l.Reason, "is ") {
 			t.Errorf("masked reason of %q = %q, want another one", reason, l.Reason)
@@ -136,21 +149,33 @@ func TestConcerns(t *testing.T) {
 		`{"Message":"{\"CustomerID\":\"c-4711\"}"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed)) + `"}`: true,
 		`{"customer":{"id":"c-4711"}}`: true, `{"customer_id":"c-4711"}`: true, `{"order":{"id":"o-1"}}`: true, `{"id":"c-4711"}`: false,
 		`{"Message":"c-4711, but cut"}`: true, `{"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(placed[:99])) + `"}`: true,
-		`{"customerId":"c-4711","orderId":"o-2"`: false, // likewise
-		encoded(t, placed):                       true, encoded(t, encoded(t, placed)): true, wrapped(t, map[string]any{"event": placed}): true, wrapped(t, map[string]any{"payload": placed}): true,
-		"[" + encoded(t, placed) + "]": true, wrapped(t, map[string]any{"specversion": "1.0", "data": map[string]any{"order": placed}}): true,
+		`{"customerId":"c-4711","orderId":"o-2"`: false, // it is open too
+		encoded(t, placed):                       true, encoded(t, encoded(t, placed)): true, wrapped(t, map[string]any{"event": placed}): true,
+		wrapped(t, map[string]any{"payload": placed}):                                                                           true,
+		"[" + encoded(t, placed) + "]":                                                                                          true,
+		wrapped(t, map[string]any{"specversion": "1.0", "data": map[string]any{"order": placed}}):                               true,
 		wrapped(t, map[string]any{"Records": []any{map[string]any{"body": placed}}}):                                            true,
 		wrapped(t, map[string]any{"Records": []any{map[string]any{"data": base64.StdEncoding.EncodeToString([]byte(placed))}}}): true,
-		base64.StdEncoding.EncodeToString([]byte(placed)):                                                                       true, // packed, and damaged
-		`{"customer":"c-4711","shipTo":{}}`:                                                                                     true, `{"customerId":" c-4711"}`: true, `{"customerId":"\"c-4711\""}`: true, `{"orderId":"o-1\n"}`: true, `{"Customer":{"ID":"c-4711"}}`: true,
-		encoded(t, "c-4711 wants his money"): true, encoded(t, placed[:99]): true, wrapped(t, map[string]any{"event": placed[:99]}): true, `["c-4711","Erika"]`: true,
-		nested(t, 12):                          true, // too deep to be read, and words are found
-		encoded(t, `{"customerId":"c-47110"}`): false, wrapped(t, map[string]any{"event": `{"customerId":"c-47110"}`}): false, `{"customer":"c-47110"}`: false,
-		encoded(t, `{"customerId":"c-1","sku":"c-4711","metadata":{"note":"c-4711"},"orderId":"c-4711"}`): false, `{"customer":{"name":"c-4711"},"event":"c-4711"}`: false,
-		encoded(t, `{"orderId":"o-2","customerId":"c-4711"}`): false, `{"note":"[c-4711]"}`: false, `{"note":"\"Erika\" c-4711"}`: false, `{"note":"[{c-4711"}`: true, `{"note":"for c-4711"}`: false,
-		`{"customerId":"c-4711"`: true, "c-4711 wants his money": true, `{"customerId":"c-47112"`: false, "": false,
+
+		// In base64, compressed or damaged.
+		base64.StdEncoding.EncodeToString([]byte(placed)): true,
+		`{"customer":"c-4711","shipTo":{}}`:               true,
+		`{"customerId":" c-4711"}`:                        true,
+		`{"customerId":"\"c-4711\""}`:                     true,
+		`{"orderId":"o-1\n"}`:                             true, `{"Customer":{"ID":"c-4711"}}`: true,
+		encoded(t, "c-4711 wants a refund"): true, encoded(t, placed[:99]): true, wrapped(t, map[string]any{"event": placed[:99]}): true,
+		`["c-4711","Erika"]`:                   true,
+		nested(t, 12):                          true, // nested too deeply: words are compared
+		encoded(t, `{"customerId":"c-47110"}`): false, wrapped(t, map[string]any{"event": `{"customerId":"c-47110"}`}): false,
+		`{"customer":"c-47110"}`: false,
+		encoded(t, `{"customerId":"c-1","sku":"c-4711","metadata":{"note":"c-4711"},"orderId":"c-4711"}`): false,
+		`{"customer":{"name":"c-4711"},"event":"c-4711"}`:                                                 false,
+		encoded(t, `{"orderId":"o-2","customerId":"c-4711"}`):                                             false, `{"note":"[c-4711]"}`: false,
+		`{"note":"\"Erika\" c-4711"}`: false,
+		`{"note":"[{c-4711"}`:         true, `{"note":"for c-4711"}`: false,
+		`{"customerId":"c-4711"`: true, "c-4711 wants a refund": true, `{"customerId":"c-47112"`: false, "": false,
 	} {
-		if got := (deadletter.Letter{Body: body}).Concerns("c-4711", ended, open); got != want {
+		if got := (deadletter.Message{Body: body}).Concerns("c-4711", ended, open); got != want {
 			t.Errorf("Concerns of %s = %v, want the opposite", body, got)
 		}
 	}
@@ -176,12 +201,12 @@ func TestMaskedPhone(t *testing.T) {
 			"called 03425/123 123":      "called •••",
 			"it costs 9231231, not 815": "it costs 9231231, not 815",
 		} {
-			if l := (deadletter.Letter{Body: body, Reason: reason}).Masked(); l.Reason != want {
+			if l := (deadletter.Message{Body: body, Reason: reason}).Masked(); l.Reason != want {
 				t.Errorf("masked reason with body %s = %q, want %q", body, l.Reason, want)
 			}
 		}
 	}
-	if l := (deadletter.Letter{Body: order, Reason: "order 4934251"}).Masked(); l.Reason != "order 4934251" {
+	if l := (deadletter.Message{Body: order, Reason: "order 4934251"}).Masked(); l.Reason != "order 4934251" {
 		t.Errorf("masked reason = %q, want another one", l.Reason)
 	}
 }
@@ -197,7 +222,7 @@ func TestMaskedWithManyWords(t *testing.T) {
 	}
 	body.WriteString(`{}]}`)
 	began := time.Now()
-	l := deadletter.Letter{Body: body.String(), Reason: "sku7 is for name7"}.Masked()
+	l := deadletter.Message{Body: body.String(), Reason: "sku7 is for name7"}.Masked()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Masked took %s, want less", took)
 	}

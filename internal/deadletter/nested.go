@@ -12,7 +12,7 @@ const maxDepth = 10
 
 // content returns the body with all nested JSON decoded: see decodeNested. If the body is not
 // JSON, v is the text or what is nested in it, and err is why.
-func (l Letter) content() (v any, err error) {
+func (l Message) content() (v any, err error) {
 	v, err = parse([]byte(l.Body))
 	if err != nil {
 		v = l.Body

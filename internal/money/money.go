@@ -45,7 +45,8 @@ func Parse(number, code string) (minor int64, err error) {
 		digits, _ := Digits(code)
 		return 0, fmt.Errorf("%s has more decimals than %s, which has %d", number, code, digits)
 	}
-	if minor, err = a.Int64(); err != nil {
+	minor, err = a.Int64()
+	if err != nil {
 		return 0, fmt.Errorf("%s %s is too large", number, code)
 	}
 	return minor, nil

@@ -54,7 +54,8 @@ func TestParse(t *testing.T) {
 		{"1200", "JPY", 1200, ""}, {"1200.00", "JPY", 1200, ""}, {"1.234", "KWD", 1234, ""},
 		{"92233720368547758.07", "EUR", 1<<63 - 1, ""},
 		{"19.999", "EUR", 0, "more decimals"}, {"1200.5", "JPY", 0, "more decimals"}, {"92233720368547758.08", "EUR", 0, "too large"},
-		{"", "EUR", 0, "decimal number"}, {"1e3", "EUR", 0, "decimal number"}, {"NaN", "EUR", 0, "decimal number"}, {"1,000.00", "EUR", 0, "decimal number"},
+		{"", "EUR", 0, "decimal number"}, {"1e3", "EUR", 0, "decimal number"}, {"NaN", "EUR", 0, "decimal number"},
+		{"1,000.00", "EUR", 0, "decimal number"},
 		{" 1", "EUR", 0, "decimal number"}, {".5", "EUR", 0, "decimal number"}, {"5.", "EUR", 0, "decimal number"},
 		{"1", "ABC", 0, "ISO 4217"}, {"1", "", 0, "ISO 4217"},
 	} {
@@ -98,8 +99,9 @@ func TestLimits(t *testing.T) {
 	}
 	for text, wantErr := range map[string]string{
 		"100000": "names no currency", "EUR": "names no currency", "EUR=1,EUR=2": "two limits", "*=1,*=2": "two limits",
-		"EUR=": "decimal", "EUR=x": "decimal", "EUR=1.001": "more decimals", "JPY=1.5": "more decimals", "EUR=0": "more than 0", "EUR=-1": "more than 0",
-		"DEM=1": "ISO 4217", "eur=1": "ISO 4217", "*=": "decimal", "*=0": "more than 0", "*=0.99": "more than 0", "EUR=1,": "names no currency",
+		"EUR=": "decimal", "EUR=x": "decimal", "EUR=1.001": "more decimals", "JPY=1.5": "more decimals", "EUR=0": "more than 0",
+		"EUR=-1": "more than 0",
+		"DEM=1":  "ISO 4217", "eur=1": "ISO 4217", "*=": "decimal", "*=0": "more than 0", "*=0.99": "more than 0", "EUR=1,": "names no currency",
 		"*=999999999999999999": "too large",
 	} {
 		var l Limits

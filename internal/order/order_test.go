@@ -20,7 +20,8 @@ func valid() Order {
 		Payment:  Payment{Token: "tok_ok"},
 		Shipping: 490, Tax: 310, Discount: 100, Agreed: new(int64(4698)),
 		ShipTo: &Address{
-			Name: "Ada", Line1: "1 Lane", Line2: "Flat 2", City: "Berlin", Region: "Berlin", PostalCode: "10115", Country: "DE", Phone: "+49 30 000000",
+			Name: "Ada", Line1: "1 Lane", Line2: "Flat 2", City: "Berlin", Region: "Berlin", PostalCode: "10115", Country: "DE",
+			Phone: "+49 30 000000",
 		},
 		PlacedAt: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
 	}
@@ -346,7 +347,8 @@ func TestFingerprint(t *testing.T) {
 func TestDifferences(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Order){
-		"nothing": func(*Order) {}, "placedAt": func(o *Order) { o.PlacedAt = o.PlacedAt.Add(time.Hour) }, "no placedAt": func(o *Order) { o.PlacedAt = time.Time{} },
+		"nothing": func(*Order) {}, "placedAt": func(o *Order) { o.PlacedAt = o.PlacedAt.Add(time.Hour) },
+		"no placedAt": func(o *Order) { o.PlacedAt = time.Time{} },
 		"specVersion": func(o *Order) { o.SpecVersion = 0 }, "total": func(o *Order) { o.Agreed = nil },
 	} {
 		o := valid()
@@ -442,7 +444,8 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		string(b), "", "null", "{", `{"lines":[{}]}`, `{"lines":[7]}`, `{"Lines":[{"SKU":"A","sku":"B"}],"type":7}`, `{"shipTo":{"name":"\ud800"}}`,
+		string(b), "", "null", "{", `{"lines":[{}]}`, `{"lines":[7]}`, `{"Lines":[{"SKU":"A","sku":"B"}],"type":7}`,
+		`{"shipTo":{"name":"\ud800"}}`,
 		strings.Replace(string(b), "00Z", "00+24:00", 1), strings.Replace(string(b), "2026-11-23T10:00:00Z", "9999-12-31T23:59:59-23:59", 1),
 	} {
 		f.Add([]byte(seed))

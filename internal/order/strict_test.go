@@ -98,7 +98,8 @@ func TestWholeNumbers(t *testing.T) {
 
 // FuzzWhole compares Whole with arbitrary precision.
 func FuzzWhole(f *testing.F) {
-	for _, s := range []string{"0", "-0", "1", "-10", "2.0", "2.5", "20e-1", "1e0", "0.00001e5", "0.000015e5", "123456789012345678901", "9223372036854775807.000", "1E+3", "1e19", "1e20"} {
+	for _, s := range []string{"0", "-0", "1", "-10", "2.0", "2.5", "20e-1", "1e0", "0.00001e5", "0.000015e5", "123456789012345678901",
+		"9223372036854775807.000", "1E+3", "1e19", "1e20"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

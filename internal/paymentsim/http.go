@@ -70,7 +70,7 @@ func (p *Provider) postCharge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if body.OrderID == "" || body.Amount < 0 || len(body.Currency) != 3 || body.Token == "" {
-		fail(w, newFailure(400, "invalid_request", "orderId, amount (0 or more), currency (3 letters) and token are required"))
+		fail(w, newFailure(400, "invalid_request", "orderId, amount (0 or more), currency (3 characters) and token are required"))
 		return
 	}
 	if body.Token == "tok_timeout" {

@@ -350,7 +350,8 @@ func TestInvalidRequests(t *testing.T) {
 	if a := s.call(http.MethodGet, "/v1/charges", "", ""); len(a.Charges) != 0 {
 		t.Errorf("charges after invalid requests = %+v, want none", a.Charges)
 	}
-	if a := s.call(http.MethodPost, "/v1/charges", strings.Repeat("k", 128), `{"orderId":"o","amount":0,"currency":"EUR","token":"tok_ok"}`); a.status != 200 {
+	if a := s.call(http.MethodPost, "/v1/charges", strings.Repeat("k", 128),
+		`{"orderId":"o","amount":0,"currency":"EUR","token":"tok_ok"}`); a.status != 200 {
 		t.Errorf("charge of 0 = %+v, want status 200", a)
 	}
 	if a := s.call(http.MethodGet, "/healthz", "", ""); a.status != 200 || a.Status != "ok" {
@@ -422,7 +423,8 @@ func TestLedgerSurvivesRestart(t *testing.T) {
 	s.stop()
 
 	s = open(t, paymentsim.Options{Dir: dir})
-	for id, want := range map[string]string{"paid": "200 ", "refunded": "200 ", "voided": "409 charge_voided", "declined": "402 card_declined"} {
+	for id, want := range map[string]string{"paid": "200 ", "refunded": "200 ", "voided": "409 charge_voided",
+		"declined": "402 card_declined"} {
 		token := "tok_ok"
 		if id == "declined" {
 			token = "tok_declined"

@@ -46,7 +46,7 @@ func (l letters) Queues(ctx context.Context) (all []api.Queue, err error) {
 }
 
 // List implements api.DeadLetters.
-func (l letters) List(ctx context.Context, queue string, limit int) ([]deadletter.Letter, error) {
+func (l letters) List(ctx context.Context, queue string, limit int) ([]deadletter.Message, error) {
 	p, err := l.pair(queue)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (l letters) RedriveAll(ctx context.Context, queue string, perSecond float64
 }
 
 // Forget implements api.DeadLetters.
-func (l letters) Forget(ctx context.Context, such func(deadletter.Letter) bool) (total int, err error) {
+func (l letters) Forget(ctx context.Context, such func(deadletter.Message) bool) (total int, err error) {
 	for _, p := range l.pairs {
 		n, err := p.Forget(ctx, l.client, such)
 		total += n

@@ -56,9 +56,8 @@ func New(t testing.TB, redirect string) *Issuer {
 		t.Fatal(err)
 	}
 	i.URL = "http://" + l.Addr().String()
-	s := store{storage.NewStorageWithClients(users{}, map[string]*storage.Client{
-		ClientID: storage.WebClient(ClientID, Secret, redirect),
-	}), i}
+	clients := map[string]*storage.Client{ClientID: storage.WebClient(ClientID, Secret, redirect)}
+	s := store{Storage: storage.NewStorageWithClients(users{}, clients), issuer: i}
 	i.server = httptest.NewUnstartedServer(exampleop.SetupServer(i.URL, s, slog.New(slog.DiscardHandler), false))
 	_ = i.server.Listener.Close() // replaced by l, whose address is in URL
 	i.server.Listener = l
@@ -79,7 +78,7 @@ func (i *Issuer) Rotate() {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.keys = append(i.keys[max(0, len(i.keys)-1):], key{rand.Text(), private})
+	i.keys = append(i.keys[max(0, len(i.keys)-1):], key{id: rand.Text(), private: private})
 }
 
 // Fetches returns the number of requests for the keys so far.
@@ -90,8 +89,8 @@ func (i *Issuer) Fetches() int {
 }
 
 // Token returns a bearer token of a program. The program's name is its role: viewer, shop
-// or operator. Three more are nobody, which has no role; late, whose tokens have expired;
-// and stranger, whose tokens are for another audience.
+// or operator. Three more are late, whose tokens have expired; stranger, whose tokens are for
+// another audience; and one without a role, see roles.
 func (i *Issuer) Token(program string) string {
 	i.t.Helper()
 	// Without a client library: those reject expired tokens.
@@ -174,7 +173,7 @@ func (s store) KeySet(context.Context) (all []op.Key, err error) {
 	defer s.issuer.mu.Unlock()
 	s.issuer.fetches++
 	for _, k := range s.issuer.keys {
-		all = append(all, published{k})
+		all = append(all, published{key: k})
 	}
 	return all, nil
 }
@@ -203,7 +202,7 @@ func (s store) GetPrivateClaimsFromScopes(_ context.Context, user, _ string, _ [
 
 func (s store) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
 	c, err := s.Storage.GetClientByClientID(ctx, id)
-	return console{c}, err
+	return console{Client: c}, err
 }
 
 // console is a client whose ID tokens contain the roles.
@@ -226,7 +225,7 @@ func (s store) ClientCredentials(ctx context.Context, id, secret string) (op.Cli
 		return nil, errors.New("wrong secret")
 	}
 	c, err := s.Storage.ClientCredentials(ctx, "sid1", "verysecret")
-	return program{c, id}, err
+	return program{Client: c, id: id}, err
 }
 
 func (s store) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
