@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/sagastart"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -54,11 +55,10 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Recor
 	if rec.Status != order.StatusPending || rec.Terminated != "" {
 		return rec, false, nil
 	}
-	state := workflows.NewState(o, s.Terms)
-	state.Trace, state.Accepted = cmp.Or(rec.Trace, tracing.Parent(ctx)), rec.CreatedAt.UnixMilli()
-	err = s.Sagas.Start(ctx, workflows.OrderSaga, o.OrderID, state)
+	rec.Trace = cmp.Or(rec.Trace, tracing.Parent(ctx)) // a record from before orders were traced has none
+	err = sagastart.Start(ctx, s.Sagas, rec, s.Terms)
 	if err != nil && !errors.Is(err, engine.ErrActive) {
-		return rec, created, fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
+		return rec, created, err
 	}
 	return rec, created, nil
 }

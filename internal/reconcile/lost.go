@@ -14,6 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/sagastart"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -65,22 +66,14 @@ func (r Reconciler) restart(ctx context.Context, rec orderstore.Record) error {
 	return r.start(ctx, rec)
 }
 
-// start begins the order's saga from its first step, knowing what another
-// one has done: nobody is asked for approval twice, and what was charged is
-// refunded whenever it ends. Whether somebody must approve it at all is as it was
-// when the order was reserved (see ReserveStock), whatever the terms are now. It tells it what the carrier has answered, which may
-// not answer twice, and that it is to be cancelled; should that get lost, the
-// order does not ship all the same. engine.ErrActive: another reconciler was
-// quicker, and tells it the same.
+// start restarts the order's saga at its first step, with what an earlier saga has
+// recorded (see sagastart.State). Whether the order needs approval at all was decided
+// when its stock was reserved (see ReserveStock), whatever the terms are now. start also
+// sends the carrier's answer, which the carrier may not repeat, and a requested
+// cancellation. If that signal is lost, the order is not shipped all the same.
+// engine.ErrActive: another reconciler was quicker and sends the same.
 func (r Reconciler) start(ctx context.Context, rec orderstore.Record) error {
-	o, err := rec.Order()
-	if err != nil {
-		return err
-	}
-	s := workflows.NewState(o, r.Terms)
-	s.ChargeID, s.ShipmentID, s.Approved = rec.ChargeID, rec.ShipmentID, rec.Decision == orderstore.Approved || rec.ChargeID != ""
-	s.Trace, s.Accepted = rec.Trace, rec.CreatedAt.UnixMilli()
-	err = r.Sagas.Start(tracing.Continue(ctx, rec.Trace), workflows.OrderSaga, rec.OrderID, s)
+	err := sagastart.Start(tracing.Continue(ctx, rec.Trace), r.Sagas, rec, r.Terms)
 	if err == nil && rec.Carrier != "" && rec.ShipmentID != "" {
 		err = saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		if errors.Is(err, engine.ErrEnded) { // it has found the answer in the order's record
@@ -278,9 +271,8 @@ func (r Reconciler) Lost(ctx context.Context, rec orderstore.Record, d saga.Reso
 
 // held is the status of an order that holds its stock and is not paid.
 func (r Reconciler) held(rec orderstore.Record) (order.Status, error) {
-	o, err := rec.Order()
-	s := workflows.NewState(o, r.Terms)
-	if s.Approved = rec.Decision == orderstore.Approved; s.NeedsApproval() {
+	s, err := sagastart.State(rec, r.Terms)
+	if s.NeedsApproval() {
 		return order.StatusAwaitingApproval, err
 	}
 	return order.StatusReserved, err
