@@ -221,9 +221,9 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error412PreconditionFailed(err.Error() + "; read it and count again")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return huma.Error503ServiceUnavailable("the answer took too long; try again")
-	case errors.Is(err, engine.ErrAway):
+	case errors.Is(err, engine.ErrUnavailable):
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("the engine does not answer")
-		return huma.Error503ServiceUnavailable(engine.ErrAway.Error())
+		return huma.Error503ServiceUnavailable(engine.ErrUnavailable.Error())
 	}
 	if later, ok := errors.AsType[*reconcile.LaterError](err); ok {
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("a decision cannot be carried out yet")

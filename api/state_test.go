@@ -95,9 +95,9 @@ func TestGetSagaReadsItsThreeSourcesAtTheSameTime(t *testing.T) {
 		"no saga":                          {engineErr: engine.ErrNotFound, want: http.StatusOK},
 		"no reservation":                   {reservationErr: orderstore.ErrNotFound, want: http.StatusOK},
 		"no order":                         {orderErr: orderstore.ErrNotFound, engineErr: fails, want: http.StatusNotFound},
-		"the engine is unreachable":        {engineErr: engine.ErrAway, reservationErr: fails, want: http.StatusServiceUnavailable},
+		"the engine is unreachable":        {engineErr: engine.ErrUnavailable, reservationErr: fails, want: http.StatusServiceUnavailable},
 		"the reservation cannot be read":   {reservationErr: fails, want: http.StatusInternalServerError},
-		"the order cannot be read":         {orderErr: fails, engineErr: engine.ErrAway, want: http.StatusInternalServerError},
+		"the order cannot be read":         {orderErr: fails, engineErr: engine.ErrUnavailable, want: http.StatusInternalServerError},
 		"no saga, the reservation is lost": {engineErr: engine.ErrNotFound, reservationErr: fails, want: http.StatusInternalServerError},
 	} {
 		t.Run(name, func(t *testing.T) {

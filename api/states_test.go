@@ -650,7 +650,7 @@ func TestFailures(t *testing.T) {
 	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m, "\nordersaga_sagas_waiting -1\n") {
 		t.Errorf("metrics without an engine: %s", m)
 	}
-	b.fail = fmt.Errorf("read: %w", engine.ErrAway)
+	b.fail = fmt.Errorf("read: %w", engine.ErrUnavailable)
 	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not respond at the moment; retry later")
 	b.fail = context.DeadlineExceeded
 	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "try again")

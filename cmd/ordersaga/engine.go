@@ -96,10 +96,10 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 	}
 	if slices.ContainsFunc(r.Damage, func(d journal.Damage) bool { return !d.Torn }) {
 		fmt.Fprintf(&b, "\nLost: %d bytes, with at least %d logged changes.\n", r.LostBytes, r.LostRecords)
-		printIDs(&b, "Sagas restored to a state before the damage", r.Behind)
-		printIDs(&b, "Lost sagas", r.Gone)
-		printIDs(&b, "Sagas that may lack their last change", r.Named)
-		if len(r.Behind)+len(r.Gone)+len(r.Named) == 0 {
+		printIDs(&b, "Sagas restored to a state before the damage", r.RolledBack)
+		printIDs(&b, "Lost sagas", r.Lost)
+		printIDs(&b, "Sagas that may lack their last change", r.Uncertain)
+		if len(r.RolledBack)+len(r.Lost)+len(r.Uncertain) == 0 {
 			fmt.Fprintln(&b, "The affected sagas are unknown: any saga may lack its last change, or be lost.")
 		}
 	} else if r.Intact() {

@@ -183,7 +183,7 @@ func mapError(err error, what, id string) error {
 		}
 	}
 	if status.Code(err) == codes.Unavailable {
-		return fmt.Errorf("%s saga %s: %w: %w", what, id, ErrAway, err)
+		return fmt.Errorf("%s saga %s: %w: %w", what, id, ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s saga %s: %w", what, id, err)
 }

@@ -28,7 +28,7 @@ func TestErrorsOfBothEngines(t *testing.T) {
 		{api.ErrNotCompleted, ErrNotCompleted},
 		{status.Error(codes.AlreadyExists, "x"), ErrActive},
 		{status.Error(codes.NotFound, "x"), ErrNotFound},
-		{status.Error(codes.Unavailable, "x"), ErrAway},
+		{status.Error(codes.Unavailable, "x"), ErrUnavailable},
 		{status.Error(codes.DeadlineExceeded, "x"), context.DeadlineExceeded},
 		{status.Error(codes.Unknown, "rpc: "+api.ErrNotCompleted.Error()), ErrNotCompleted},
 		{status.Error(codes.Internal, "failed to add event: actor is stalled"), ErrStalled},

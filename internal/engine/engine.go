@@ -24,8 +24,8 @@ var (
 	ErrEnded = errors.New("the saga has ended")
 	// ErrBadCursor means that List was called with a cursor it did not return.
 	ErrBadCursor = errors.New("the cursor was not returned by a list call")
-	// ErrAway means that the engine cannot be reached at the moment.
-	ErrAway = errors.New("the engine does not respond at the moment; retry later")
+	// ErrUnavailable means that the engine cannot be reached at the moment.
+	ErrUnavailable = errors.New("the engine does not respond at the moment; retry later")
 	// ErrUnsupported means that this engine does not implement the operation.
 	ErrUnsupported = errors.New("the engine does not support this")
 	// ErrInMemory means that a Dapr sidecar has an instance in memory whose state

@@ -25,16 +25,16 @@ type Report struct {
 
 	LostBytes   int64 // in damage other than a torn end, and in no record that could be saved
 	LostRecords int   // missing from the logs, as far as their sequence numbers show
-	// Behind lists sagas that continue from before the damage, because their
+	// RolledBack lists sagas that continue from before the damage, because their
 	// records behind it build on lost ones. They repeat steps that they have done,
 	// and wait again for events that they have received.
-	Behind []string
-	// Gone lists sagas of which there are records behind or in the damage, but no
+	RolledBack []string
+	// Lost lists sagas of which there are records behind or in the damage, but no
 	// beginning.
-	Gone []string
-	// Named lists sagas that appear complete, but of which a record was in the
+	Lost []string
+	// Uncertain lists sagas that appear complete, but of which a record was in the
 	// damage.
-	Named []string
+	Uncertain []string
 
 	Backup string // directory of Repair's copy of the original files; "" if nothing was changed
 }
@@ -122,7 +122,7 @@ func repair(held *journal.Held, dir string) (Report, error) {
 type rescue struct {
 	s                   *store
 	report              *Report
-	behind, gone, named map[string]bool
+	rolledBack, lost, uncertain map[string]bool
 	last                uint64 // sequence number of the log's last record; 0 if not known
 	holed               bool   // there was damage before the current record
 }
@@ -131,7 +131,7 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 	var r Report
 	v := &rescue{
 		s: newStore(zerolog.Nop()), report: &r,
-		behind: map[string]bool{}, gone: map[string]bool{}, named: map[string]bool{},
+		rolledBack: map[string]bool{}, lost: map[string]bool{}, uncertain: map[string]bool{},
 	}
 	var err error
 	r.Files, err = held.Inspect(journal.Visitor{Record: v.record, Damage: v.damage})
@@ -139,7 +139,7 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		return r, nil, err
 	}
 	v.s.instances.Scan(func(id string, i *instance) bool {
-		delete(v.gone, id)
+		delete(v.lost, id)
 		i.rebuildState()
 		v.s.count(i)
 		if i.ended() {
@@ -147,12 +147,12 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		}
 		return true
 	})
-	for id := range v.named {
+	for id := range v.uncertain {
 		if v.s.seqOf(id) == 0 {
-			v.gone[id] = true
+			v.lost[id] = true
 		}
-		if v.gone[id] || v.behind[id] {
-			delete(v.named, id)
+		if v.lost[id] || v.rolledBack[id] {
+			delete(v.uncertain, id)
 		}
 	}
 	r.Live, r.Waiting = v.s.live, v.s.waiting
@@ -165,9 +165,9 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	r.Behind = slices.Sorted(maps.Keys(v.behind))
-	r.Gone = slices.Sorted(maps.Keys(v.gone))
-	r.Named = slices.Sorted(maps.Keys(v.named))
+	r.RolledBack = slices.Sorted(maps.Keys(v.rolledBack))
+	r.Lost = slices.Sorted(maps.Keys(v.lost))
+	r.Uncertain = slices.Sorted(maps.Keys(v.uncertain))
 	return r, v.s, nil
 }
 
@@ -180,7 +180,7 @@ func (v *rescue) damage(d journal.Damage, lost [][]byte) {
 	for _, piece := range lost {
 		v.report.LostBytes += int64(len(piece))
 		for _, id := range idsIn(piece) {
-			v.named[id] = true
+			v.uncertain[id] = true
 		}
 	}
 }
@@ -204,13 +204,13 @@ func (v *rescue) record(b []byte, logged bool) error {
 	for _, o := range ops {
 		switch {
 		case whole && !o.builds():
-			delete(v.behind, o.id)
-			delete(v.gone, o.id)
-			delete(v.named, o.id)
+			delete(v.rolledBack, o.id)
+			delete(v.lost, o.id)
+			delete(v.uncertain, o.id)
 		case v.holed && v.s.seqOf(o.id) == 0:
-			v.gone[o.id] = true
+			v.lost[o.id] = true
 		case !whole && o.builds() && !v.s.stale(seq, o):
-			v.behind[o.id] = true
+			v.rolledBack[o.id] = true
 		}
 	}
 	if whole {

@@ -140,7 +140,7 @@ func TestRepairOfRandomDamage(t *testing.T) {
 				continue
 			case ok && !strings.HasPrefix(h, strings.TrimSuffix(got, "]")) && !strings.HasPrefix(id, "Again"): // Again replaces its history
 				t.Errorf("%s: %s was never in its present state:\n%s\nwant a prefix of\n%s", what, id, got, h)
-			case !cut && !slices.Contains(slices.Concat(r.Behind, r.Gone, r.Named), id):
+			case !cut && !slices.Contains(slices.Concat(r.RolledBack, r.Lost, r.Uncertain), id):
 				unnamed++
 			}
 			changed++

@@ -22,11 +22,11 @@ func TestRestartContinuesSagasInEveryState(t *testing.T) {
 	e.start(t, "Chain", "activity in progress", nil)
 	w.AwaitStep(t)
 	e.start(t, "Listen", "waiting", nil)
-	e.start(t, "Listen", "told and suspended", nil)
+	e.start(t, "Listen", "signaled and suspended", nil)
 	e.start(t, "Nap", "napping", 50)
 	e.start(t, "Nap", "napping long", 3_600_000)
 	ctx := context.Background()
-	require.NoError(t, errors.Join(e.Suspend(ctx, "told and suspended", ""), e.Raise(ctx, "told and suspended", "go", "x")))
+	require.NoError(t, errors.Join(e.Suspend(ctx, "signaled and suspended", ""), e.Raise(ctx, "signaled and suspended", "go", "x")))
 	e.stop()
 	release()
 
@@ -34,10 +34,10 @@ func TestRestartContinuesSagasInEveryState(t *testing.T) {
 	if st, err := e.Stats(ctx); err != nil || st.Live < 4 {
 		t.Errorf("Stats after the restart = %+v, %v, want at least 4 live", st, err)
 	}
-	require.NoError(t, errors.Join(e.Raise(ctx, "waiting", "go", "y"), e.Resume(ctx, "told and suspended", "")))
+	require.NoError(t, errors.Join(e.Raise(ctx, "waiting", "go", "y"), e.Resume(ctx, "signaled and suspended", "")))
 	e.want(t, "activity in progress", engine.Completed, "3")
 	e.want(t, "waiting", engine.Completed, `"y"`)
-	e.want(t, "told and suspended", engine.Completed, `"x"`)
+	e.want(t, "signaled and suspended", engine.Completed, `"x"`)
 	e.want(t, "napping", engine.Completed, "")
 	if n := w.Ran("activity in progress/0"); n != 2 {
 		t.Errorf("the activity that the shutdown canceled ran %d times, want 2", n)
