@@ -97,7 +97,7 @@ func retryUnreachable(ctx context.Context, f func() error) error {
 // So an event may arrive twice. It also may when a connection breaks during a
 // call and Dapr itself repeats it. Sagas tolerate that: a signal that no step
 // waits for any more is dropped, and a resolution of an earlier park is discarded
-// at the next (workflows/saga/inbox.go). Suspending, resuming, terminating and
+// at the next (workflows/saga/signals.go). Suspending, resuming, terminating and
 // purging are idempotent. A start also waits for the first step. If that wait
 // fails the start is not repeated: the saga may have ended meanwhile, and would
 // be started a second time.

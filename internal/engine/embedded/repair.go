@@ -58,6 +58,7 @@ func (r Report) MaxRepairBytes() (bytes int64) {
 	return bytes
 }
 
+// isHole reports whether damage is more than a torn end.
 func isHole(d journal.Damage) bool { return !d.Torn }
 
 // Verify reads and checks the state of an engine in dir without changing it. The
@@ -120,11 +121,11 @@ func repair(held *journal.Held, dir string) (Report, error) {
 
 // rescue replays into s what can be saved of a damaged journal.
 type rescue struct {
-	s                   *store
-	report              *Report
+	s                           *store
+	report                      *Report
 	rolledBack, lost, uncertain map[string]bool
-	last                uint64 // sequence number of the log's last record; 0 if not known
-	holed               bool   // there was damage before the current record
+	last                        uint64 // sequence number of the log's last record; 0 if not known
+	holed                       bool   // there was damage before the current record
 }
 
 func inspect(held *journal.Held, dir string) (Report, *store, error) {
