@@ -10,7 +10,7 @@ import (
 // BenchmarkEngines prints the tables of docs/benchmarks.md: each engine's
 // ceiling and the order saga, in one run. `make bench-engines` runs it.
 func BenchmarkEngines(b *testing.B) {
-	testkit.NeedDapr(b)
+	testkit.RequireDapr(b)
 	redis, postgresql := testkit.Redis(b), testkit.PostgreSQL(b)
 	for b.Loop() {
 		for i, args := range [][]string{

@@ -127,7 +127,7 @@ func TestDemo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "embedded" {
-				testkit.NeedDapr(t)
+				testkit.RequireDapr(t)
 			}
 			args := free(append(flags(t), "--exit", "--data-dir="+t.TempDir())...)
 			for _, orders := range []string{"40", "20"} { // the second finds the first one's state
@@ -171,7 +171,7 @@ func TestDevServes(t *testing.T) {
 // TestPublishThroughDapr is the article's way in: an app publishes to
 // OrderEvents through its sidecar, in a CloudEvent, and a saga begins.
 func TestPublishThroughDapr(t *testing.T) {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
@@ -212,7 +212,7 @@ func TestPublishThroughDapr(t *testing.T) {
 
 // TestDaprBadInput: one line that says what is wrong, and nothing left running.
 func TestDaprBadInput(t *testing.T) {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	for name, c := range map[string]struct {
 		edit func(text string) string
 		args []string

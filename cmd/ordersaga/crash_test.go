@@ -94,7 +94,7 @@ func embeddedSystem(t *testing.T) *system {
 // daprSystem is three workers, each with a sidecar, and workflow state in
 // Redis with an append-only file.
 func daprSystem(t *testing.T) *system {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	dir := t.TempDir()
 	s := newSystem(t, dir, "--pushed", "--app-api-token="+appToken)
 	s.pace = 25 * time.Millisecond // what Dapr keeps up with

@@ -58,7 +58,7 @@ func read(t *testing.T, file string) string {
 // TestDeployRuns does by hand what `dapr run -f deploy/dapr.yaml` does, on
 // other ports, for tests share the machine.
 func TestDeployRuns(t *testing.T) {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	root := deployCopy(t)
 	var f runFile
 	d := yaml.NewDecoder(strings.NewReader(read(t, filepath.Join(root, "deploy", "dapr.yaml"))))

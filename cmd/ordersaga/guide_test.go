@@ -290,7 +290,7 @@ func daprChart(t *testing.T) string {
 	out, err := cmd.Output()
 	dir := strings.TrimSpace(string(out))
 	if err != nil || dir == "" {
-		testkit.LeaveOut(t, "Dapr's module is not there: make dapr")
+		testkit.SkipOrFail(t, "Dapr's module is not there: make dapr")
 	}
 	return filepath.Join(dir, "charts", "dapr")
 }
@@ -298,7 +298,7 @@ func daprChart(t *testing.T) string {
 // aws: the command's own models say whether an operation is there, and its
 // parameters well formed: else it asks nobody.
 func (g guided) aws(t *testing.T) {
-	program := testkit.NeedTool(t, "aws", "apt-get install awscli")
+	program := testkit.RequireTool(t, "aws", "apt-get install awscli")
 	var asked sync.Map // by the first part of the path, a subtest's name
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(strings.Split(r.URL.Path, "/")[1], true)

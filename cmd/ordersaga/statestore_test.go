@@ -30,8 +30,8 @@ import (
 // there to the store, by that store's own client, and to all that a saga has in
 // it. The sidecars run meanwhile.
 func TestOthersReadSagas(t *testing.T) {
-	testkit.NeedDapr(t)
-	testkit.NeedTool(t, "sqlite3", "apt-get install sqlite3")
+	testkit.RequireDapr(t)
+	testkit.RequireTool(t, "sqlite3", "apt-get install sqlite3")
 	for store, flags := range map[string]func(*testing.T) []string{
 		"sqlite": func(*testing.T) []string { return nil },
 		"redis": func(t *testing.T) []string {
@@ -198,7 +198,7 @@ func rows(decode func(string) ([]byte, error), cmd *exec.Cmd) (map[string][]byte
 // TestOpenSidecars: they answer without a token, and the greeting says so. Without
 // the flag they refuse, which TestPublishThroughDapr has.
 func TestOpenSidecars(t *testing.T) {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan int, 1)

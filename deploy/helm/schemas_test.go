@@ -43,7 +43,7 @@ func (s source) glob(t *testing.T) []string {
 	out, err := c.Output()
 	var module struct{ Dir, Error string }
 	if bad := json.Unmarshal(out, &module); err != nil || bad != nil {
-		testkit.LeaveOut(t, fmt.Sprintf("%s cannot be downloaded: %v %s", s.module, err, module.Error))
+		testkit.SkipOrFail(t, fmt.Sprintf("%s cannot be downloaded: %v %s", s.module, err, module.Error))
 	}
 	found, err := filepath.Glob(filepath.Join(module.Dir, filepath.FromSlash(s.files)))
 	if err != nil || len(found) == 0 {

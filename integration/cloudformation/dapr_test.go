@@ -23,7 +23,7 @@ import (
 // TestDaprsRoles: real sidecars with components/aws stay within the roles, too,
 // and use what those have for them.
 func TestDaprsRoles(t *testing.T) {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	w := newWorld(t, testkit.MiniStack)
 	for _, name := range []string{"ordersaga/payment-api-key", "ordersaga/redis-password"} {
 		w.run(nil, "secretsmanager", "put-secret-value", "--secret-id", name, "--secret-string", "s")

@@ -56,7 +56,7 @@ func newWorld(t *testing.T, emulator func(testing.TB) *testkit.Server) world {
 
 func begin(t *testing.T, emulator func(testing.TB) *testkit.Server) world {
 	t.Helper()
-	return world{t, emulator(t).Address, testkit.NeedTool(t, "aws", "apt-get install awscli")}
+	return world{t, emulator(t).Address, testkit.RequireTool(t, "aws", "apt-get install awscli")}
 }
 
 // create creates the stack as the guide does.

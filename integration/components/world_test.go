@@ -39,7 +39,7 @@ type world struct {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	testkit.NeedSentry(t)
+	testkit.RequireSentry(t)
 	w := world{endpoint: testkit.Moto(t).Address}
 	testkit.Eventually(t, "moto answers", func() error {
 		_, err := fetch(http.MethodGet, w.endpoint+"/moto-api/", "")

@@ -206,9 +206,9 @@ func clean(env []string) (out []string) {
 // needDocker leaves a test out where no Docker engine answers.
 func needDocker(t *testing.T) {
 	t.Helper()
-	testkit.NeedTool(t, "docker", "https://docs.docker.com/engine/install/")
+	testkit.RequireTool(t, "docker", "https://docs.docker.com/engine/install/")
 	if out, err := exec.Command("docker", "info").CombinedOutput(); err != nil {
-		testkit.LeaveOut(t, "no Docker engine answers: "+strings.TrimSpace(string(out)))
+		testkit.SkipOrFail(t, "no Docker engine answers: "+strings.TrimSpace(string(out)))
 	}
 }
 
@@ -216,8 +216,8 @@ func needDocker(t *testing.T) {
 // names it by the file's variables.
 func localImages(t *testing.T) (env []string) {
 	t.Helper()
-	testkit.NeedTool(t, "redis-server", "apt-get install redis-server")
-	testkit.NeedTool(t, "prometheus", "apt-get install prometheus")
+	testkit.RequireTool(t, "redis-server", "apt-get install redis-server")
+	testkit.RequireTool(t, "prometheus", "apt-get install prometheus")
 	env, err := built()
 	if err != nil {
 		t.Fatal(err)

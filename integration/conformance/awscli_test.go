@@ -21,7 +21,7 @@ type awsCLI struct {
 
 func newCLI(t *testing.T) *awsCLI {
 	t.Helper()
-	path := testkit.NeedTool(t, "aws", "apt-get install awscli")
+	path := testkit.RequireTool(t, "aws", "apt-get install awscli")
 	endpoint := testkit.NewAWS(t, func(o *awslocal.Options) { o.Dir = t.TempDir() }).Endpoint
 	return &awsCLI{T: t, path: path, url: endpoint}
 }

@@ -44,7 +44,7 @@ type world struct {
 
 // newWorld brings up all but the chart.
 func newWorld(t *testing.T) *world {
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	helm := kube.Helm(t)
 	_ = helm
 	began := time.Now()

@@ -11,7 +11,7 @@ import (
 // TestFaultsFit: each patch of faults.sh can still be applied. That a seed fails
 // then takes ten minutes, and is for `make faults`.
 func TestFaultsFit(t *testing.T) {
-	git := testkit.NeedTool(t, "git", "apt-get install git")
+	git := testkit.RequireTool(t, "git", "apt-get install git")
 	patches, err := filepath.Glob("testdata/faults/*.patch")
 	must(t, err)
 	if len(patches) == 0 {

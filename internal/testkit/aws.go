@@ -17,18 +17,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
-// AWS is a local endpoint with all resources made.
+// AWS is a local AWS endpoint in which all resources exist.
 type AWS struct {
-	Endpoint  string
-	Handler   http.Handler // answers as Endpoint does, for who stands before it
+	Endpoint  string       // URL
+	Handler   http.Handler // serves the same as Endpoint, for a test's own server
 	Clients   *cloud.Clients
 	Resources cloud.Resources
 	Store     *orderstore.Store
 	Fleet     *fleet.Registry
 }
 
-// NewAWS starts a local endpoint that keeps nothing and ends with the test.
-// change may be nil; faults it sets count from the first request on.
+// NewAWS starts a local endpoint in memory, and stops it at the end of the test. change may be
+// nil. Faults that it sets apply from the first request on, so also while resources are created.
 func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	t.Helper()
 	o := awslocal.Options{Logger: zerolog.Nop()}
@@ -53,7 +53,7 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 	return a
 }
 
-// Listen subscribes a new queue to a topic, without SNS's envelope.
+// Listen subscribes a new queue to a topic, with raw delivery, and returns the queue's URL.
 func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 	t.Helper()
 	ctx := context.Background()
@@ -67,18 +67,19 @@ func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 	return *q.QueueUrl
 }
 
-// SetStock puts pieces on the shelf.
+// SetStock sets the available units of SKUs in the endpoint's store.
 func (a AWS) SetStock(t testing.TB, available map[string]int64) {
 	t.Helper()
 	SetStock(t, a.Store, available)
 }
 
-// SetStock makes so many pieces of each SKU available, whatever there was.
+// SetStock sets the available units of SKUs. The units on hand become these and the reserved
+// ones.
 func SetStock(t testing.TB, s *orderstore.Store, available map[string]int64) {
 	t.Helper()
 	ctx := context.Background()
 	for sku, n := range available {
-		Eventually(t, sku+" is counted", func() error {
+		Eventually(t, "the count of "+sku+" is accepted", func() error {
 			l, err := s.GetLevel(ctx, sku)
 			against := orderstore.NewSKU
 			if err == nil {

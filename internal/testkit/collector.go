@@ -17,27 +17,27 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Collector receives traces as an OpenTelemetry collector does, by OTLP over
-// HTTP, and keeps them.
+// Collector receives and keeps traces, as an OpenTelemetry collector does, by OTLP over HTTP.
+// It is safe for concurrent use.
 type Collector struct {
-	URL string
+	URL string // base URL
 
 	server *httptest.Server
 	mu     sync.Mutex
 	spans  []Span
 }
 
-// Span is what a test wants to know of one.
+// Span is a span with the properties that tests use.
 type Span struct {
 	Service, Name     string
 	Trace, ID, Parent string // hex
 	Attributes        map[string]string
-	Error             string   // of its status
-	Events            []string // their names; of an exception its message
-	started           uint64
+	Error             string   // the message of an error status; "" without an error
+	Events            []string // names of the events; for an exception its message
+	started           uint64   // Unix nanoseconds
 }
 
-// NewCollector starts one; Close stops it.
+// NewCollector starts a collector. The caller must Close it.
 func NewCollector() *Collector {
 	c := &Collector{}
 	c.server = httptest.NewServer(c)
@@ -48,6 +48,7 @@ func NewCollector() *Collector {
 // Close stops the collector.
 func (c *Collector) Close() { c.server.Close() }
 
+// ServeHTTP receives traces.
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var req collectorpb.ExportTraceServiceRequest
@@ -68,7 +69,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	w.Header().Set("Content-Type", "application/x-protobuf") // an empty answer is "all taken"
+	w.Header().Set("Content-Type", "application/x-protobuf") // an empty response means that all spans were accepted
 }
 
 func spanOf(service string, s *tracepb.Span) Span {
@@ -94,20 +95,20 @@ func attributes(list []*commonpb.KeyValue) map[string]string {
 		case *commonpb.AnyValue_IntValue:
 			m[kv.GetKey()] = fmt.Sprint(v.IntValue)
 		default:
-			m[kv.GetKey()] = v.(fmt.Stringer).String() //nolint:forcetypeassert // as protobuf's are
+			m[kv.GetKey()] = v.(fmt.Stringer).String() //nolint:forcetypeassert // protobuf's types have the method
 		}
 	}
 	return m
 }
 
-// Spans are all that have come so far.
+// Spans returns all spans received so far.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.spans)
 }
 
-// Of are the spans of the traces in which an order appears.
+// Of returns the spans of all traces that have a span with the order's id.
 func (c *Collector) Of(orderID string) (out []Span) {
 	all, traces := c.Spans(), map[string]bool{}
 	for _, s := range all {
@@ -123,10 +124,10 @@ func (c *Collector) Of(orderID string) (out []Span) {
 	return out
 }
 
-// Tree writes spans one a line, in the order they began, each below its parent
-// and further in. say adds to a line. What has a parent that is not there is
-// marked.
-func Tree(spans []Span, say func(Span) string) string {
+// Tree formats spans as a tree: one line for each span in the order of their start, indented
+// below its parent. detail returns the text after a span's name. A span whose parent is missing
+// is marked as ORPHAN.
+func Tree(spans []Span, detail func(Span) string) string {
 	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.started, b.started) })
 	known, below := map[string]bool{}, map[string][]Span{}
 	for _, s := range spans {
@@ -142,7 +143,7 @@ func Tree(spans []Span, say func(Span) string) string {
 	var write func(parent string, depth int)
 	write = func(parent string, depth int) {
 		for _, s := range below[parent] {
-			fmt.Fprintln(&b, strings.TrimRight(strings.Repeat("  ", depth)+s.Name+" "+say(s), " "))
+			fmt.Fprintln(&b, strings.TrimRight(strings.Repeat("  ", depth)+s.Name+" "+detail(s), " "))
 			write(s.ID, depth+1)
 		}
 	}

@@ -14,13 +14,12 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// NewDaprSystem is NewSystem on real Dapr, by `ordersaga dev`'s own rules and
-// with its catalogue. Parts and StopWorker are left out. The logger gets the
-// lines of Dapr's processes, too.
+// NewDaprSystem is NewSystem on real Dapr, as `ordersaga dev` starts it and with its catalogue.
+// Parts and StopWorker are not set. The logger also receives the output of Dapr's processes.
 func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.Dev)) System {
 	t.Helper()
 	UseBuiltDapr()
-	NeedDapr(t)
+	RequireDapr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	up, ended := make(chan System, 1), make(chan error, 1)
 	d := devenv.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *worker.Worker, sims devenv.Simulators) {
@@ -35,7 +34,7 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.D
 	case s = <-up:
 	case err := <-ended:
 		stop()
-		t.Fatalf("dev is not up: %v", err)
+		t.Fatalf("ordersaga dev exited before it was ready: %v", err)
 	}
 	t.Cleanup(func() {
 		stop()
@@ -45,15 +44,17 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.D
 	var err error
 	s.Clients, err = cloud.New(ctx, s.Worker.AWS)
 	Must(t, err)
-	s.Resources, err = s.Clients.Setup(ctx) // which it has, and so only names them
+	s.Resources, err = s.Clients.Setup(ctx) // all of them exist, so it only looks up their names
 	Must(t, err)
 	s.Store = orderstore.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	s.Fleet = fleet.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return s
 }
 
+// job is a devenv.Job that is a function.
 type job func(*worker.Worker, devenv.Simulators)
 
+// Run calls the function.
 func (j job) Run(_ context.Context, w *worker.Worker, sims devenv.Simulators) error {
 	j(w, sims)
 	return nil

@@ -58,7 +58,9 @@ func WantOutcomes(t testing.TB, outcomes <-chan string, want string, n int) {
 // Send sends a message to the order queue.
 func (a AWS) Send(t testing.TB, body string, attrs map[string]types.MessageAttributeValue) (id string) {
 	t.Helper()
-	out, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderQueue, MessageBody: &body, MessageAttributes: attrs})
+	out, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &a.Resources.OrderQueue, MessageBody: &body, MessageAttributes: attrs,
+	})
 	Must(t, err)
 	return *out.MessageId
 }
@@ -82,12 +84,14 @@ func (a AWS) Receive(t testing.TB, url string, n int) (out []types.Message) {
 // flight.
 func (a AWS) Depth(t testing.TB, url string) (visible, hidden string) {
 	t.Helper()
-	out, err := a.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	out, err := a.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
 	Must(t, err)
 	return out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]
 }
 
-// StringAttribute is a message attribute of type String.
+// StringAttribute returns a message attribute of type String.
 func StringAttribute(s string) types.MessageAttributeValue {
 	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &s}
 }

@@ -18,45 +18,44 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
 
-// Redis starts a Redis with an append-only file. With TLS among its arguments
-// it speaks nothing else.
+// Redis starts a Redis with an append-only file. If args configure TLS, it accepts only TLS.
 func Redis(t testing.TB, args ...string) *Server {
 	t.Helper()
-	binary := NeedTool(t, "redis-server", "apt-get install redis-server")
+	binary := RequireTool(t, "redis-server", "apt-get install redis-server")
 	port, dir := freePort(t), t.TempDir()
 	s := &Server{Address: "127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
 		all := []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--save", ""}
 		if slices.Contains(args, "--tls-cert-file") {
 			all = append(all, "--port", "0", "--tls-port", port)
 		}
-		return exec.Command(binary, append(all, args...)...) //nolint:gosec,noctx // a test's own paths; stopped by the test's end
+		return exec.Command(binary, append(all, args...)...) //nolint:gosec,noctx // the test's own paths; the end of the test stops it
 	}}
 	s.begin()
 	return s
 }
 
-// Moto starts a third-party AWS emulator. Its Address is an endpoint's URL.
+// Moto starts the AWS emulator moto. Its Address is a URL.
 func Moto(t testing.TB) *Server {
 	t.Helper()
 	binary := Pinned(t, "moto/bin/moto_server", "moto")
 	port := freePort(t)
 	s := &Server{Address: "http://127.0.0.1:" + port, t: t, port: port, command: func() *exec.Cmd {
-		return exec.Command(binary, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // stopped by the test's end
+		return exec.Command(binary, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // the end of the test stops it
 	}}
 	s.begin()
 	return s
 }
 
-// PostgreSQL starts a PostgreSQL on a data directory of its own.
+// PostgreSQL starts a PostgreSQL with its own data directory.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
-	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // its only error is a bad pattern
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails only for an invalid pattern
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+strings.Join(dirs, ":")); err != nil {
 		t.Fatal(err)
 	}
-	initdb := NeedTool(t, "initdb", "apt-get install postgresql")
-	postgres := NeedTool(t, "postgres", "apt-get install postgresql")
-	dir, err := os.MkdirTemp("", "ordersaga-pg-") // t.TempDir's parents are root's alone
+	initdb := RequireTool(t, "initdb", "apt-get install postgresql")
+	postgres := RequireTool(t, "postgres", "apt-get install postgresql")
+	dir, err := os.MkdirTemp("", "ordersaga-pg-") // only root can read the parents of t.TempDir
 	Must(t, err)
 	t.Cleanup(func() { Must(t, os.RemoveAll(dir)) })
 	as := &syscall.SysProcAttr{}
@@ -69,7 +68,8 @@ func PostgreSQL(t testing.TB) *Server {
 		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data, port := filepath.Join(dir, "data"), freePort(t)
-	create := exec.CommandContext(t.Context(), initdb, "-D", data, "-A", "trust", "-U", "ordersaga", "--no-sync") //nolint:gosec // a test's own paths
+	create := exec.CommandContext(t.Context(), initdb, //nolint:gosec // the test's own paths
+		"-D", data, "-A", "trust", "-U", "ordersaga", "--no-sync")
 	create.SysProcAttr, create.Dir = as, dir
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
@@ -77,7 +77,8 @@ func PostgreSQL(t testing.TB) *Server {
 	s := &Server{
 		Address: "host=127.0.0.1 port=" + port + " user=ordersaga dbname=postgres sslmode=disable", t: t, port: port,
 		command: func() *exec.Cmd {
-			c := exec.Command(postgres, "-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1", "-c", "max_connections=200") //nolint:gosec,noctx // as above
+			c := exec.Command(postgres, //nolint:gosec,noctx // the test's own paths; the end of the test stops it
+				"-D", data, "-p", port, "-k", dir, "-h", "127.0.0.1", "-c", "max_connections=200")
 			c.SysProcAttr, c.Dir = as, "/"
 			return c
 		},
@@ -86,9 +87,9 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
-// Server is a store that runs until the test ends.
+// Server is a third-party server that runs until the end of the test.
 type Server struct {
-	Address string // as a Dapr component wants it
+	Address string // in the format of a Dapr component, or a URL
 
 	t       testing.TB
 	port    string
@@ -100,11 +101,11 @@ type Server struct {
 func (s *Server) begin() {
 	s.t.Helper()
 	s.t.Cleanup(func() {
-		if s.cmd.Process == nil { // it could not be started, which the test has said
+		if s.cmd.Process == nil { // Start has failed
 			return
 		}
 		_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL's fast shutdown; Redis's usual one
-		_ = s.cmd.Wait()                         // its status is of no interest
+		_ = s.cmd.Wait()                         // the exit status does not matter
 		if s.t.Failed() {
 			out := s.out.String()
 			s.t.Logf("--- %s\n%s", s.cmd.Path, out[max(0, len(out)-4000):])
@@ -113,26 +114,26 @@ func (s *Server) begin() {
 	s.Start()
 }
 
-// Start starts a server that was killed, and waits until it answers.
+// Start starts a server that was killed, and waits until it accepts connections.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = s.command()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	Must(s.t, s.cmd.Start())
-	// Two Java machines beside a full test run have taken more than half a minute.
-	Within(s.t, 3*time.Minute, s.cmd.Path+" answers", func() error { return dial("127.0.0.1:" + s.port) })
+	// Two Java virtual machines have taken more than 30 s during a full test run.
+	Within(s.t, 3*time.Minute, s.cmd.Path+" accepts connections", func() error { return dial("127.0.0.1:" + s.port) })
 }
 
-// Kill is kill -9.
+// Kill kills the server with SIGKILL.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill() // it may have ended by itself
+	_ = s.cmd.Process.Kill() // fails only if the process has exited
 	_ = s.cmd.Wait()         // reports the kill
 }
 
 func dial(address string) error {
 	c, err := net.Dial("tcp", address) //nolint:noctx // loopback
 	if err != nil {
-		return fmt.Errorf("not yet: %w", err)
+		return fmt.Errorf("it does not accept connections: %w", err)
 	}
 	return c.Close()
 }

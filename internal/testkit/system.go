@@ -17,8 +17,8 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// System is everything at once, as `ordersaga dev` runs it: a worker with its
-// API, the simulators and a local AWS endpoint.
+// System is a complete system, as `ordersaga dev` runs it: a worker with its API, the
+// simulators and a local AWS endpoint.
 type System struct {
 	AWS
 
@@ -26,12 +26,13 @@ type System struct {
 	Simulators devenv.Simulators
 	Worker     *worker.Worker
 	Parts      worker.Parts
-	// StopWorker ends the worker and waits for it; the test's end does it too.
+	// StopWorker stops the worker and waits until it has ended. The end of the test does the
+	// same. It may be called more than once.
 	StopWorker func()
 }
 
-// NewSystem starts a system that keeps nothing and ends with the test. change
-// may be nil.
+// NewSystem starts a system in memory, and stops it at the end of the test. change and
+// changeAWS may be nil.
 func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awslocal.Options)) System {
 	t.Helper()
 	s := System{AWS: NewAWS(t, changeAWS)}
@@ -60,7 +61,7 @@ func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awsloc
 	return s
 }
 
-// background runs f until stop, or the end of the test.
+// background runs f until stop is called or the test ends, whichever is first.
 func background(t testing.TB, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -69,13 +70,14 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Error(err)
+			t.Errorf("a part of the system failed: %v", err)
 		}
 	})
 	t.Cleanup(stop)
 	return stop
 }
 
+// listen listens on a free port of 127.0.0.1.
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")

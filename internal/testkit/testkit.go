@@ -1,4 +1,6 @@
-// Package testkit holds what tests of several packages share.
+// Package testkit has the helpers that tests of several packages share: a local AWS endpoint, a
+// complete system, third-party servers and a collector of traces. Package require has the
+// assertions; it imports nothing of this module.
 package testkit
 
 import (
@@ -11,32 +13,31 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
-// NeedTool gives the path of a program of this machine that a test drives, of
-// whatever version is on the PATH. Without it the test is skipped with the way
-// to get it; with CI=true it fails, because there a skipped test is one that
-// nobody runs.
-func NeedTool(t testing.TB, name, howToGet string) string {
+// RequireTool returns the path of a program on the PATH, of any version. If the program is not
+// installed it skips the test with howToGet as the reason. With CI=true it fails the test,
+// because a test that CI skips would never run.
+func RequireTool(t testing.TB, name, howToGet string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		LeaveOut(t, name+" is not installed: "+howToGet)
+		SkipOrFail(t, name+" is not installed: "+howToGet)
 	}
 	return path
 }
 
-// Pinned is NeedTool for what `make TARGET` puts into the repository's bin/, at
-// the version that tools/ pins: program is its path there. One of the same name
-// on the PATH does not count, for it may be of any version.
+// Pinned is RequireTool for a program that `make TARGET` builds or downloads into the
+// repository's bin/, at the version that tools/ pins. program is its path in bin/. A program of
+// the same name on the PATH is not used, because it may have another version.
 func Pinned(t testing.TB, program, target string) string {
 	t.Helper()
 	path := filepath.Join(Root(t), "bin", program)
 	if _, err := os.Stat(path); err != nil {
-		LeaveOut(t, "bin/"+program+" is not there: `make "+target+"` puts it there")
+		SkipOrFail(t, "bin/"+program+" does not exist: run `make "+target+"`")
 	}
 	return path
 }
 
-// Root is the checkout.
+// Root returns the root of the checkout.
 func Root(t testing.TB) string {
 	t.Helper()
 	root, err := images.Root()
@@ -44,44 +45,43 @@ func Root(t testing.TB) string {
 	return root
 }
 
-// UseBuiltDapr lets tests find Dapr's programs in bin/, where `make dapr` puts
-// them, and nowhere else, unless ORDERSAGA_DAPR_BIN names others. It is for
-// TestMain.
+// UseBuiltDapr makes tests use only Dapr's programs in bin/, which `make dapr` builds, unless
+// ORDERSAGA_DAPR_BIN is set. Call it in TestMain.
 func UseBuiltDapr() {
-	const named = "ORDERSAGA_DAPR_BIN"
-	if os.Getenv(named) != "" {
+	const env = "ORDERSAGA_DAPR_BIN"
+	if os.Getenv(env) != "" {
 		return
 	}
 	root, err := images.Root()
 	if err == nil {
-		err = os.Setenv(named, filepath.Join(root, "bin"))
+		err = os.Setenv(env, filepath.Join(root, "bin"))
 	}
 	if err != nil {
 		panic(err)
 	}
 }
 
-// NeedDapr is Pinned for Dapr's programs.
-func NeedDapr(t testing.TB) {
+// RequireDapr is Pinned for Dapr's programs.
+func RequireDapr(t testing.TB) {
 	t.Helper()
 	if _, err := daprlocal.Find(); err != nil {
-		LeaveOut(t, err.Error()+": "+daprIs)
+		SkipOrFail(t, err.Error()+": "+howToGetDapr)
 	}
 }
 
-// NeedSentry is NeedDapr with its certificate authority.
-func NeedSentry(t testing.TB) {
+// RequireSentry is RequireDapr, and also requires Dapr's certificate authority, sentry.
+func RequireSentry(t testing.TB) {
 	t.Helper()
-	NeedDapr(t)
+	RequireDapr(t)
 	if _, err := daprlocal.FindOne(daprlocal.Sentry); err != nil {
-		LeaveOut(t, err.Error()+": "+daprIs)
+		SkipOrFail(t, err.Error()+": "+howToGetDapr)
 	}
 }
 
-const daprIs = "`make dapr` builds it into bin/"
+const howToGetDapr = "`make dapr` builds it into bin/"
 
-// LeaveOut skips a test with the reason, and fails it with CI=true.
-func LeaveOut(t testing.TB, why string) {
+// SkipOrFail skips the test for a reason. With CI=true it fails the test.
+func SkipOrFail(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(why)

@@ -12,7 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 )
 
-// TestMain also is the servers of the tests: this program under their names.
+// TestMain makes this program act as a server if it is run under the server's name.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "moto_server" {
 		os.Exit(m.Run())
@@ -22,15 +22,15 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-// TestPinnedOnly: what is in bin/ is taken, and what has its name on the PATH is
-// not, be the other there or not.
-func TestPinnedOnly(t *testing.T) {
+// TestOnlyPinnedProgramsAreUsed checks that programs in bin/ are used, and that programs of the
+// same name on the PATH never are.
+func TestOnlyPinnedProgramsAreUsed(t *testing.T) {
 	checkout, elsewhere := t.TempDir(), t.TempDir()
 	here := filepath.Join(checkout, "internal", "some")
 	makeAll(t, here, filepath.Join(checkout, "deploy", "docker"))
 	Must(t, os.WriteFile(filepath.Join(checkout, "deploy", "docker", "Dockerfile"), nil, 0o600))
 	for _, name := range []string{"moto_server", "helm", "daprd", "placement", "scheduler", "sentry"} {
-		be(t, filepath.Join(elsewhere, name))
+		install(t, filepath.Join(elsewhere, name))
 	}
 	t.Chdir(here)
 	t.Setenv("PATH", elsewhere+":"+os.Getenv("PATH"))
@@ -39,34 +39,34 @@ func TestPinnedOnly(t *testing.T) {
 	UseBuiltDapr()
 
 	for want, need := range map[string]func(testing.TB){
-		"bin/moto/bin/moto_server is not there: `make moto`": func(t testing.TB) { Moto(t) },
-		"bin/helm is not there: `make helm`":                 func(t testing.TB) { Pinned(t, "helm", "helm") },
-		"no program daprd in it: `make dapr`":                NeedDapr,
+		"bin/moto/bin/moto_server does not exist: run `make moto`": func(t testing.TB) { Moto(t) },
+		"bin/helm does not exist: run `make helm`":                 func(t testing.TB) { Pinned(t, "helm", "helm") },
+		"no program daprd in it: `make dapr`":                      RequireDapr,
 	} {
-		if said := leftOut(t, need); !strings.Contains(said, want) {
-			t.Errorf("%q, want %q", said, want)
+		if reason := failureOf(t, need); !strings.Contains(reason, want) {
+			t.Errorf("failure = %q, want one with %q", reason, want)
 		}
 	}
 
 	pinned := filepath.Join(checkout, "bin", "moto", "bin", "moto_server")
-	be(t, pinned)
+	install(t, pinned)
 	if got := Moto(t).cmd.Path; got != pinned {
-		t.Errorf("started %s, want %s", got, pinned)
+		t.Errorf("program that Moto started = %s, want %s", got, pinned)
 	}
 	for _, name := range []string{"daprd", "placement", "scheduler"} {
-		be(t, filepath.Join(checkout, "bin", name))
+		install(t, filepath.Join(checkout, "bin", name))
 	}
 	got, err := daprlocal.Find()
 	if want := filepath.Join(checkout, "bin", "daprd"); err != nil || got.Daprd != want {
-		t.Errorf("daprd is %s (%v), want %s", got.Daprd, err, want)
+		t.Errorf("daprd = %s (error %v), want %s", got.Daprd, err, want)
 	}
-	if said, want := leftOut(t, NeedSentry), "no program sentry in it: `make dapr`"; !strings.Contains(said, want) {
-		t.Errorf("%q, want %q", said, want)
+	if reason, want := failureOf(t, RequireSentry), "no program sentry in it: `make dapr`"; !strings.Contains(reason, want) {
+		t.Errorf("failure = %q, want one with %q", reason, want)
 	}
 }
 
-// be puts this program under a name.
-func be(t *testing.T, path string) {
+// install links this program under a name.
+func install(t *testing.T, path string) {
 	t.Helper()
 	program, err := os.Executable()
 	Must(t, err)
@@ -81,27 +81,27 @@ func makeAll(t *testing.T, dirs ...string) {
 	}
 }
 
-// leftOut is what a test says that cannot run in CI, or "".
-func leftOut(t *testing.T, need func(testing.TB)) string {
+// failureOf returns the reason with which need fails a test in CI, or "".
+func failureOf(t *testing.T, need func(testing.TB)) string {
 	t.Helper()
 	r := &recorder{TB: t}
 	done := make(chan struct{})
-	go func() { // Fatal ends it
+	go func() { // Fatal exits the goroutine
 		defer close(done)
 		need(r)
 	}()
 	<-done
-	return r.said
+	return r.reason
 }
 
 type recorder struct {
 	testing.TB
-	said string
+	reason string
 }
 
 func (r *recorder) Helper() {}
 
 func (r *recorder) Fatal(what ...any) {
-	r.said = fmt.Sprint(what...)
+	r.reason = fmt.Sprint(what...)
 	runtime.Goexit()
 }

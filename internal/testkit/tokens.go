@@ -10,8 +10,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// RequireTokens makes a worker that has not started refuse whoever has no token of the
-// issuer that it returns. People sign in at that one, too. Both end with the test.
+// RequireTokens makes a worker, which must not have started, require tokens of the issuer that
+// it returns. Users of the console sign in at that issuer. It ends with the test.
 func RequireTokens(t testing.TB, w *worker.Worker) *authtest.Issuer {
 	t.Helper()
 	home := "http://" + w.Listener.Addr().String()

@@ -65,7 +65,7 @@ func TestNoSagas(t *testing.T) {
 }
 
 func TestAlerts(t *testing.T) {
-	promtool := testkit.NeedTool(t, "promtool", "apt-get install prometheus")
+	promtool := testkit.RequireTool(t, "promtool", "apt-get install prometheus")
 	for _, read := range []string{"testdata/alerts.test.yaml", "../../deploy/grafana/alerts.yaml"} { // go's cache of results goes by what the test opens
 		if _, err := os.ReadFile(read); err != nil {
 			t.Fatal(err)

@@ -32,7 +32,7 @@ func startCluster(t *testing.T) *daprlocal.Cluster {
 // startClusterOn starts a real Dapr with a state store and no other component.
 func startClusterOn(t *testing.T, state daprlocal.State) *daprlocal.Cluster {
 	t.Helper()
-	testkit.NeedDapr(t)
+	testkit.RequireDapr(t)
 	dir := t.TempDir()
 	only := filepath.Join(dir, "only")
 	require.NoError(t, os.Mkdir(only, 0o700))

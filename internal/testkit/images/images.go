@@ -1,5 +1,5 @@
-// Package images makes the Docker images that tests run where none can be
-// pulled, of this machine's programs.
+// Package images builds the Docker images for tests from this machine's programs, for machines
+// that cannot pull images.
 package images
 
 import (
@@ -14,14 +14,15 @@ import (
 	"strings"
 )
 
-// Env chooses where images come from: "public" pulls those of Dapr, Redis and
-// so on, "local" builds them from bin/ (make dapr) and this machine's programs.
+// Env is the environment variable that selects the source of images. With "public" those of
+// Dapr, Redis and others are pulled. With "local" they are built from bin/ (make dapr) and this
+// machine's programs.
 const Env = "ORDERSAGA_IMAGES"
 
-// Local says whether no image can be pulled.
+// Local reports whether images are built locally.
 func Local() bool { return os.Getenv(Env) == "local" }
 
-// Root is the checkout.
+// Root returns the root of the checkout that contains the working directory.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -32,10 +33,10 @@ func Root() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", errors.New("the tests run outside the checkout")
+	return "", errors.New("the working directory is not in a checkout of ordersaga")
 }
 
-// Program builds the image of one of our own programs.
+// Program builds an image of the Go program in the package source, and returns its tag.
 func Program(ctx context.Context, name, source string) (tag string, err error) {
 	root, err := Root()
 	if err != nil {
@@ -46,7 +47,7 @@ func Program(ctx context.Context, name, source string) (tag string, err error) {
 	})
 }
 
-// Dapr builds one image of what make dapr has built.
+// Dapr builds one image of the programs that `make dapr` builds, and returns its tag.
 func Dapr(ctx context.Context) (tag string, err error) {
 	root, err := Root()
 	if err != nil {
@@ -55,28 +56,28 @@ func Dapr(ctx context.Context) (tag string, err error) {
 	return build(ctx, "dapr", func(at string) error {
 		for _, name := range []string{"daprd", "placement", "scheduler"} {
 			if err := CopyFile(filepath.Join(at, name), filepath.Join(root, "bin", name)); err != nil {
-				return fmt.Errorf("make dapr first: %w", err)
+				return fmt.Errorf("run `make dapr` first: %w", err)
 			}
 		}
 		return nil
 	})
 }
 
-// Redis builds an image of this machine's redis-server and redis-cli.
+// Redis builds an image of this machine's redis-server and redis-cli, and returns its tag.
 func Redis(ctx context.Context) (tag string, err error) {
 	return build(ctx, "redis", func(at string) error {
 		return errors.Join(copyProgram(ctx, at, "redis-server", "usr/bin"), copyProgram(ctx, at, "redis-cli", "usr/bin"))
 	})
 }
 
-// Prometheus builds an image of this machine's prometheus and promtool.
+// Prometheus builds an image of this machine's prometheus and promtool, and returns its tag.
 func Prometheus(ctx context.Context) (tag string, err error) {
 	return build(ctx, "prometheus", func(at string) error {
 		return errors.Join(copyProgram(ctx, at, "prometheus", "bin"), copyProgram(ctx, at, "promtool", "bin"))
 	})
 }
 
-// build builds ordersaga-test/NAME around a folder that fill fills.
+// build builds the image ordersaga-test/NAME from a directory that fill has filled.
 func build(ctx context.Context, name string, fill func(at string) error) (tag string, err error) {
 	root, err := Root()
 	if err != nil {
@@ -86,15 +87,15 @@ func build(ctx context.Context, name string, fill func(at string) error) (tag st
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(at) }() // what is left is in the temporary directory
+	defer func() { _ = os.RemoveAll(at) }() // in the system's directory for temporary files
 	if err := fill(at); err != nil {
-		return "", fmt.Errorf("the image %s: %w", name, err)
+		return "", fmt.Errorf("build image %s: %w", name, err)
 	}
 	tag = "ordersaga-test/" + name
 	file := filepath.Join(root, "integration/containers/images", name+".Dockerfile")
 	var env []string
 	if Local() {
-		env = []string{"DOCKER_BUILDKIT=0"} // Debian's docker.io has no other builder
+		env = []string{"DOCKER_BUILDKIT=0"} // Debian's docker.io has only the old builder
 	}
 	return tag, run(ctx, root, env, "docker", "build", "-q", "-t", tag, "-f", file, at)
 }
@@ -108,16 +109,15 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	return nil
 }
 
-// copyProgram copies a program of this machine with the libraries that it
-// wants.
+// copyProgram copies a program of this machine and the libraries that it needs.
 func copyProgram(ctx context.Context, at, name, to string) error {
 	program, err := exec.LookPath(name)
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "ldd", program).Output() //nolint:gosec // a program of this machine, by its name here
+	out, err := exec.CommandContext(ctx, "ldd", program).Output() //nolint:gosec // the path of a program of this machine
 	if err != nil {
-		return fmt.Errorf("libraries of %s: %w", program, err)
+		return fmt.Errorf("list the libraries of %s: %w", program, err)
 	}
 	if err := CopyFile(filepath.Join(at, to, name), program); err != nil {
 		return err
@@ -130,9 +130,9 @@ func copyProgram(ctx context.Context, at, name, to string) error {
 	return nil
 }
 
-// CopyFile follows links.
+// CopyFile copies a file as an executable, and creates the directory for it. It follows links.
 func CopyFile(to, from string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // in an image everybody reads
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // every user of the image may read it
 		return err
 	}
 	in, err := os.Open(from)
@@ -140,7 +140,7 @@ func CopyFile(to, from string) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()                                      // read only
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // and runs
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // and run it
 	if err != nil {
 		return err
 	}

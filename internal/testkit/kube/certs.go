@@ -18,7 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// authority is a certificate authority of this cluster's own.
+// authority is the certificate authority of a cluster.
 type authority struct {
 	t    testing.TB
 	dir  string
@@ -26,6 +26,7 @@ type authority struct {
 	key  crypto.Signer
 }
 
+// newAuthority creates an authority whose files are in dir.
 func newAuthority(t testing.TB, dir string) authority {
 	t.Helper()
 	a := authority{t: t, dir: dir}
@@ -37,7 +38,8 @@ func newAuthority(t testing.TB, dir string) authority {
 	return a
 }
 
-// issue writes NAME.crt and NAME.key, for a server on loopback and a client.
+// issue writes a certificate for a server on loopback and for a client, with its key, and
+// returns the names of both files.
 func (a authority) issue(name string) (cert, key string) {
 	a.t.Helper()
 	a.sign(name+".crt", a.newKey(name+".key"), &x509.Certificate{
@@ -51,6 +53,7 @@ func (a authority) issue(name string) (cert, key string) {
 
 func (a authority) file(name string) string { return filepath.Join(a.dir, name) }
 
+// newKey writes a new private key.
 func (a authority) newKey(file string) crypto.Signer {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,6 +64,7 @@ func (a authority) newKey(file string) crypto.Signer {
 	return key
 }
 
+// sign writes the certificate c, signed by the authority or, for its own, by itself.
 func (a authority) sign(file string, key crypto.Signer, c *x509.Certificate) *x509.Certificate {
 	a.t.Helper()
 	var err error
@@ -74,9 +78,9 @@ func (a authority) sign(file string, key crypto.Signer, c *x509.Certificate) *x5
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), a.key)
 	require.NoError(a.t, err)
 	a.write(file, "CERTIFICATE", der)
-	made, err := x509.ParseCertificate(der)
+	signed, err := x509.ParseCertificate(der)
 	require.NoError(a.t, err)
-	return made
+	return signed
 }
 
 func (a authority) write(file, kind string, der []byte) {

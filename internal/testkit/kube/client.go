@@ -21,20 +21,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// StatusError is what the API server says to a request that it refuses.
+// StatusError is an error response of the API server.
 type StatusError struct {
-	Code int
-	Said string
+	Code int    // HTTP status
+	Body string // usually a Status object as JSON
 }
 
-func (e *StatusError) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Said) }
+// Error returns the status and the body.
+func (e *StatusError) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Body) }
 
-// IsStatus reports whether an error is the API server's, with that code.
+// IsStatus reports whether err is an error response of the API server with that HTTP status.
 func IsStatus(err error, code int) bool {
 	e, ok := errors.AsType[*StatusError](err)
 	return ok && e.Code == code
 }
 
+// newHTTP returns an HTTP client that trusts the cluster's authority.
 func (c *Cluster) newHTTP() *http.Client {
 	c.t.Helper()
 	pem, err := os.ReadFile(c.ca.file("ca.crt"))
@@ -46,22 +48,22 @@ func (c *Cluster) newHTTP() *http.Client {
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
-// Get reads an object into out, which may be nil.
+// Get reads the object at a path of the API into out, which may be nil.
 func (c *Cluster) Get(ctx context.Context, path string, out any) error {
 	return c.do(ctx, http.MethodGet, path, "", nil, out)
 }
 
-// Post makes an object.
+// Post creates an object.
 func (c *Cluster) Post(ctx context.Context, path string, in any) error {
 	return c.send(ctx, http.MethodPost, path, "application/json", in)
 }
 
-// Patch merges into an object.
+// Patch changes an object by a JSON merge patch.
 func (c *Cluster) Patch(ctx context.Context, path string, in any) error {
 	return c.send(ctx, http.MethodPatch, path, "application/merge-patch+json", in)
 }
 
-// Delete deletes an object; options may be nil.
+// Delete deletes an object. options are DeleteOptions, or nil.
 func (c *Cluster) Delete(ctx context.Context, path string, options any) error {
 	return c.send(ctx, http.MethodDelete, path, "application/json", options)
 }
@@ -93,7 +95,7 @@ func (c *Cluster) do(ctx context.Context, method, path, kind string, body []byte
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	if res.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("%s %s: %w", method, path, &StatusError{res.StatusCode, string(b)})
+		return fmt.Errorf("%s %s: %w", method, path, &StatusError{Code: res.StatusCode, Body: string(b)})
 	}
 	if out == nil {
 		return nil
@@ -104,14 +106,14 @@ func (c *Cluster) do(ctx context.Context, method, path, kind string, body []byte
 	return nil
 }
 
-// CRDs applies all custom resource definitions of a folder, and waits until
-// the API server serves them.
+// CRDs applies all custom resource definitions in a directory, and waits until the API server
+// serves them.
 func (c *Cluster) CRDs(folder string) {
 	c.t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	require.NoError(c.t, err)
 	if len(files) == 0 {
-		c.t.Fatalf("there are no CRDs in %s", folder)
+		c.t.Fatalf("no CRDs in %s", folder)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
@@ -126,7 +128,8 @@ func (c *Cluster) CRDs(folder string) {
 				continue
 			}
 			at := "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + crd.Metadata.Name
-			require.NoError(c.t, c.do(c.t.Context(), http.MethodPatch, at+"?fieldManager=test&force=true", "application/apply-patch+yaml", []byte(doc), nil))
+			apply := at + "?fieldManager=test&force=true"
+			require.NoError(c.t, c.do(c.t.Context(), http.MethodPatch, apply, "application/apply-patch+yaml", []byte(doc), nil))
 			testkit.Within(c.t, slowest, crd.Metadata.Name+" is established", func() error {
 				var is struct {
 					Status struct {
@@ -141,7 +144,7 @@ func (c *Cluster) CRDs(folder string) {
 						return nil
 					}
 				}
-				return errors.New("not yet")
+				return errors.New("its condition Established is not true")
 			})
 		}
 	}

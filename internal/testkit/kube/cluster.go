@@ -1,6 +1,6 @@
-// Package kube runs a Kubernetes control plane for tests: etcd, kube-apiserver
-// and kube-controller-manager, and if wanted the real KEDA, as plain processes
-// on loopback. There are no nodes: who needs pods to run plays the kubelet.
+// Package kube runs a Kubernetes control plane for tests: etcd, kube-apiserver and
+// kube-controller-manager, and optionally KEDA, as processes on loopback. There are no nodes: a
+// test that needs running pods must act as the kubelet.
 package kube
 
 import (
@@ -18,9 +18,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// Cluster is a control plane that ends with the test.
+// Cluster is a control plane that runs until the end of the test.
 type Cluster struct {
-	Kubeconfig string // a file, for helm and others
+	Kubeconfig string // path of a file, for helm and other clients
 
 	t    testing.TB
 	dir  string
@@ -31,26 +31,27 @@ type Cluster struct {
 
 const (
 	token   = "the-test"
-	target  = "kube-tools"     // of the Makefile
-	slowest = 90 * time.Second // to come up, on a busy machine
+	target  = "kube-tools"     // of the Makefile, which builds the programs
+	slowest = 90 * time.Second // for a program to be ready, on a busy machine
 )
 
-// Helm is the path of the helm program.
+// Helm returns the path of helm.
 func Helm(t testing.TB) string {
 	t.Helper()
 	return testkit.Pinned(t, "helm", "helm")
 }
 
-// Scaler is the path of the program that asks KEDA's scalers.
+// Scaler returns the path of the program that runs KEDA's scalers.
 func Scaler(t testing.TB) string {
 	t.Helper()
 	return testkit.Pinned(t, "keda-scaler", target)
 }
 
-// ModuleDir is where a module's files are that a folder's go.mod requires.
+// ModuleDir returns the directory of a module that the go.mod in a folder of the repository
+// requires.
 func ModuleDir(t testing.TB, folder, module string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module) //nolint:gosec // a test's own arguments
+	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module) //nolint:gosec // the test's own arguments
 	cmd.Dir = filepath.Join(testkit.Root(t), folder)
 	out, err := cmd.Output()
 	if err != nil {
@@ -64,7 +65,7 @@ func ModuleDir(t testing.TB, folder, module string) string {
 // Start starts a control plane and waits until it is ready.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
-	etcd := testkit.NeedTool(t, "etcd", "apt-get install etcd-server")
+	etcd := testkit.RequireTool(t, "etcd", "apt-get install etcd-server")
 	server, manager := testkit.Pinned(t, "kube-apiserver", target), testkit.Pinned(t, "kube-controller-manager", target)
 	dir := t.TempDir()
 	ports, err := daprlocal.FreePorts(4)
@@ -101,9 +102,11 @@ current-context: test
 	c.http = c.newHTTP()
 	testkit.Within(t, slowest, "kube-apiserver is ready", func() error { return c.Get(t.Context(), "/readyz", nil) })
 
-	run(t, dir, "kube-controller-manager", nil, manager, "--kubeconfig", c.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", ports[3],
-		"--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig, "--leader-elect=false",
-		"--controllers", "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller,garbage-collector-controller,namespace-controller",
+	controllers := "deployment-controller,replicaset-controller,horizontal-pod-autoscaler-controller," +
+		"garbage-collector-controller,namespace-controller"
+	run(t, dir, "kube-controller-manager", nil, manager, "--kubeconfig", c.Kubeconfig,
+		"--bind-address", "127.0.0.1", "--secure-port", ports[3], "--leader-elect=false",
+		"--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig, "--controllers", controllers,
 		"--horizontal-pod-autoscaler-sync-period", "5s")
 	return c
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// kedaFolder pins KEDA.
+// kedaFolder has the go.mod that pins KEDA.
 const kedaFolder, kedaModule = "tools/kube/keda", "github.com/kedacore/keda/v2"
 
-// StartKEDA starts KEDA's operator and metrics adapter, and waits until the API
-// server has external metrics from them.
+// StartKEDA starts KEDA's operator and metrics adapter, and waits until the API server serves
+// their external metrics.
 func (c *Cluster) StartKEDA() {
 	t := c.t
 	t.Helper()
@@ -38,7 +38,8 @@ func (c *Cluster) StartKEDA() {
 		"--metrics-service-bind-address", at(0), "--metrics-bind-address", at(1), "--health-probe-bind-address", at(2))
 	run(t, c.dir, "keda-adapter", env, adapter, "--secure-port", p[3], "--bind-address", "127.0.0.1", "--cert-dir", certs, "--port", p[4],
 		"--metrics-service-address", at(0), "--metrics-service-grpc-authority", "localhost",
-		"--kubeconfig", c.Kubeconfig, "--lister-kubeconfig", c.Kubeconfig, "--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig)
+		"--kubeconfig", c.Kubeconfig, "--lister-kubeconfig", c.Kubeconfig,
+		"--authentication-kubeconfig", c.Kubeconfig, "--authorization-kubeconfig", c.Kubeconfig)
 
 	port, err := strconv.Atoi(p[3])
 	require.NoError(t, err)
@@ -55,7 +56,7 @@ func (c *Cluster) StartKEDA() {
 			"service":               object{"namespace": "keda", "name": "keda-metrics-apiserver", "port": port},
 		},
 	}))
-	testkit.Within(t, 2*slowest, "external metrics are there", func() error {
+	testkit.Within(t, 2*slowest, "the API server serves external metrics", func() error {
 		var is struct {
 			Status struct {
 				Conditions []struct{ Type, Status, Message string }
@@ -70,7 +71,7 @@ func (c *Cluster) StartKEDA() {
 			}
 			err = errors.New(s.Message)
 		}
-		return errors.Join(errors.New("not yet"), err)
+		return errors.Join(errors.New("its condition Available is not true"), err)
 	})
 }
 

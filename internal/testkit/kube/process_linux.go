@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// dieWithParent leaves no control plane behind when a test is killed.
-func dieWithParent(cmd *exec.Cmd) {
+// killWithParent makes the kernel kill the process when the test process is killed.
+func killWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,4 +4,5 @@ package kube
 
 import "os/exec"
 
-func dieWithParent(*exec.Cmd) {}
+// killWithParent does nothing: only Linux kills a process with its parent.
+func killWithParent(*exec.Cmd) {}
