@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -32,10 +33,10 @@ func TestDaprsRoles(t *testing.T) {
 	worker := w.record()
 	cluster := w.dapr(worker)
 	side, err := cluster.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga"})
-	must(t, err)
+	require.NoError(t, err)
 	call := func(method, path, body string) {
 		t.Helper()
-		must(t, fetch(t, method, side.HTTP+path, body))
+		require.NoError(t, fetch(t, method, side.HTTP+path, body))
 	}
 	call(http.MethodGet, "/v1.0/secrets/secretstore/ordersaga%2Fpayment-api-key", "")
 	call(http.MethodGet, "/v1.0/secrets/secretstore/ordersaga%2Fredis-password", "")
@@ -57,12 +58,12 @@ func TestDaprsRoles(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	u, err := url.Parse(app.URL)
-	must(t, err)
+	require.NoError(t, err)
 	port, err := strconv.Atoi(u.Port())
-	must(t, err)
+	require.NoError(t, err)
 	cluster = w.dapr(carrier)
 	_, err = cluster.Sidecar(t.Context(), daprlocal.App{ID: "carrier", Port: port})
-	must(t, err)
+	require.NoError(t, err)
 	<-delivered
 	testkit.Eventually(t, "the message is deleted", func() error {
 		carrier.mu.Lock()
@@ -80,12 +81,12 @@ func TestDaprsRoles(t *testing.T) {
 func (w world) dapr(r *recorder) *daprlocal.Cluster {
 	w.Helper()
 	components, err := filepath.Abs(filepath.Join(root, "components", "aws"))
-	must(w, err)
+	require.NoError(w, err)
 	c, err := daprlocal.Start(w.Context(), daprlocal.Options{
 		Dir: w.TempDir(), AWSEndpoint: r.URL, Logger: zerolog.Nop(), Resources: []string{components},
 		Env: []string{"AWS_ENDPOINT_URL=" + r.URL, "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=role", "AWS_SECRET_ACCESS_KEY=role", "AWS_EC2_METADATA_DISABLED=true"},
 	})
-	must(w, err)
+	require.NoError(w, err)
 	w.Cleanup(c.Stop)
 	return c
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
@@ -44,7 +45,7 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	api := listen(t)
 	system, sims := w.system(recorder.URL, carrier.URL, api)
 	parts, err := system.Open(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	stop := background(t, system.Run)
 
 	var out bytes.Buffer
@@ -58,7 +59,7 @@ func TestRolesAreEnoughAndNoMore(t *testing.T) {
 	operate(t, parts)
 	for _, url := range []string{parts.Resources.OrderQueue, parts.Resources.CarrierAnswers} { // as KEDA's scaler does
 		_, err = w.clients(keda.URL, region).SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	stop()
 
@@ -92,7 +93,7 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	t.Helper()
 	call := func(method, path, body string) {
 		t.Helper()
-		must(t, fetch(t, method, base+path, body))
+		require.NoError(t, fetch(t, method, base+path, body))
 	}
 	placed := `{"orderId":"%s","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 	call("POST", "/v1/orders", fmt.Sprintf(placed, "by-topic"))
@@ -101,12 +102,12 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	call("GET", "/v1/sagas?customer=c", "")
 	call("GET", "/v1/overview", "")
 	call("GET", "/v1/stock", "")
-	must(t, client.Client{Base: base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-NEW", map[string]int{"onHand": 100}, nil))
+	require.NoError(t, client.Client{Base: base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-NEW", map[string]int{"onHand": 100}, nil))
 	call("POST", "/v1/reconcile", "")
 	call("GET", "/readyz", "")
 	for _, q := range r.Queues() {
 		_, err := plain.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.DeadURL, MessageBody: aws.String("{}")})
-		must(t, err)
+		require.NoError(t, err)
 		call("GET", "/v1/dead-letters/"+q.Name, "")
 		call("POST", "/v1/dead-letters/"+q.Name+"/redrive", `{}`)
 	}
@@ -130,9 +131,9 @@ func operate(t *testing.T, p worker.Parts) {
 	t.Helper()
 	o := order.Order{OrderID: "leak", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "SKU-1", Quantity: 1}}, Payment: order.Payment{Token: "t"}}
 	_, _, err := p.Store.Accept(t.Context(), o)
-	must(t, err)
-	must(t, p.Store.End(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
-	must(t, p.Store.Release(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
+	require.NoError(t, err)
+	require.NoError(t, p.Store.End(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
+	require.NoError(t, p.Store.Release(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
 	var reads errgroup.Group
 	for range 50 {
 		reads.Go(func() error {
@@ -140,7 +141,7 @@ func operate(t *testing.T, p worker.Parts) {
 			return err
 		})
 	}
-	must(t, reads.Wait())
+	require.NoError(t, reads.Wait())
 }
 
 // TestFunctions runs the zips of `make lambda` on the stack's functions and event
@@ -162,7 +163,7 @@ func TestFunctions(t *testing.T) {
 	system, _ := w.system(w.endpoint, w.endpoint, api)
 	system.NoIntake, system.Terms.AwaitCarrier = true, false
 	parts, err := system.Open(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	background(t, system.Run)
 	w.function("ordersaga-stock", stocks)
 	w.function("ordersaga-intake", intake)
@@ -170,7 +171,7 @@ func TestFunctions(t *testing.T) {
 	plain := w.clients(w.endpoint, region)
 	publish := func(topic, body string) {
 		_, err := plain.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: aws.String(arn("sns", topic)), Message: &body})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	delivery := `{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":9}]}`
 	publish(lambda.TopicStockEvents, delivery)
@@ -230,7 +231,7 @@ func (w world) function(name string, r *recorder) {
 	w.run(&f, "lambda", "get-function-configuration", "--function-name", name)
 	f.Environment.Variables["AWS_ENDPOINT_URL"] = r.URL
 	env, err := json.Marshal(f.Environment)
-	must(w, err)
+	require.NoError(w, err)
 	w.run(nil, "lambda", "update-function-configuration", "--function-name", name, "--environment", string(env))
 	var sources struct {
 		EventSourceMappings []struct {
@@ -247,7 +248,7 @@ func (w world) function(name string, r *recorder) {
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	return l
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 var (
@@ -30,13 +31,6 @@ const (
 func TestMain(m *testing.M) {
 	testkit.UseBuiltDapr()
 	os.Exit(m.Run())
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // world is an AWS with the stack in it.
@@ -105,6 +99,6 @@ func (w world) resources() map[string]string {
 func (w world) clients(endpoint, region string) *cloud.Clients {
 	w.Helper()
 	c, err := cloud.New(w.Context(), cloud.Options{Region: region, Endpoint: endpoint})
-	must(w, err)
+	require.NoError(w, err)
 	return c
 }

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // right is an action on a resource.
@@ -51,7 +53,7 @@ func (w world) record() *recorder {
 func (w world) recordLater() *recorder {
 	w.Helper()
 	target, err := url.Parse(w.endpoint)
-	must(w, err)
+	require.NoError(w, err)
 	r := &recorder{used: map[right]bool{}}
 	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(target)

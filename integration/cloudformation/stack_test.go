@@ -23,6 +23,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/lambda"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
@@ -41,14 +42,14 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	w := newWorld(t, testkit.MiniStack)
 	ours, theirs := w.clients(w.endpoint, setupRegion), w.clients(w.endpoint, region)
 	made, err := ours.Setup(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	store := orderstore.New(ours.DynamoDB, orderstore.TablesWithPrefix(""), nil)
-	must(t, store.CreateTables(t.Context()))
-	must(t, orderstore.NewAdjuster(store, "").CreateTable(t.Context()))
-	must(t, ours.CreateCursorTable(t.Context(), ""))
+	require.NoError(t, store.CreateTables(t.Context()))
+	require.NoError(t, orderstore.NewAdjuster(store, "").CreateTable(t.Context()))
+	require.NoError(t, ours.CreateCursorTable(t.Context(), ""))
 
 	found, err := theirs.Find(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	same(t, "what Find finds", elsewhere(found), made)
 
 	queues := map[string]bool{}
@@ -61,7 +62,7 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 		same(t, "subscriptions of "+topic, subscriptions(t, theirs, topic), subscriptions(t, ours, elsewhere(topic)))
 	}
 	tables, err := ours.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
-	must(t, err)
+	require.NoError(t, err)
 	if len(tables.TableNames) != 5 {
 		t.Errorf("setup makes %v, 5 tables were expected here", tables.TableNames)
 	}
@@ -71,7 +72,7 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 
 	// Beyond setup there are the stock function's, and nothing else.
 	url, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEvents)})
-	must(t, err)
+	require.NoError(t, err)
 	q := queue(t, theirs, *url.QueueUrl, queues)
 	if !strings.Contains(fmt.Sprint(q), lambda.QueueStockEventsDLQ) || !strings.Contains(fmt.Sprint(q), ":"+lambda.TopicStockEvents) {
 		t.Errorf("%s: %v", lambda.QueueStockEvents, q)
@@ -80,10 +81,10 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents), []string{lambda.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(events.TypeStockAdjusted)})})
 	same(t, "stock levels", subscriptions(t, theirs, prefix+lambda.TopicStockLevels), []string(nil))
 	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEventsDLQ)})
-	must(t, err)
+	require.NoError(t, err)
 	same(t, lambda.QueueStockEventsDLQ, queue(t, theirs, *dlq.QueueUrl, queues), queue(t, ours, made.OrderDLQ, nil))
 	all, err := theirs.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-	must(t, err)
+	require.NoError(t, err)
 	if len(all.QueueUrls) != len(queues) {
 		t.Errorf("queues %v; compared were %v", all.QueueUrls, queues)
 	}
@@ -105,9 +106,9 @@ func elsewhere[T any](v T) (moved T) {
 func same(t *testing.T, what string, got, want any) {
 	t.Helper()
 	g, err := json.MarshalIndent(got, "", " ")
-	must(t, err)
+	require.NoError(t, err)
 	w, err := json.MarshalIndent(want, "", " ")
-	must(t, err)
+	require.NoError(t, err)
 	if string(g) != string(w) {
 		t.Errorf("%s: the stack has\n%s\nand not\n%s", what, g, w)
 	}
@@ -118,7 +119,7 @@ func same(t *testing.T, what string, got, want any) {
 func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any {
 	t.Helper()
 	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
-	must(t, err)
+	require.NoError(t, err)
 	if all != nil {
 		all[url[strings.LastIndex(url, "/")+1:]] = true
 		if key := out.Attributes["KmsMasterKeyId"]; !strings.HasPrefix(key, "arn:aws:kms:") {
@@ -132,7 +133,7 @@ func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any 
 	for _, name := range []string{"Policy", "RedrivePolicy"} {
 		var v map[string]any
 		if doc := out.Attributes[name]; doc != "" {
-			must(t, json.Unmarshal([]byte(elsewhere(doc)), &v))
+			require.NoError(t, json.Unmarshal([]byte(elsewhere(doc)), &v))
 			if n, ok := v["maxReceiveCount"]; ok {
 				v["maxReceiveCount"] = fmt.Sprint(n) // AWS takes a number and its text
 			}
@@ -145,10 +146,10 @@ func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any 
 func subscriptions(t *testing.T, c *cloud.Clients, topic string) (all []string) {
 	t.Helper()
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
-	must(t, err)
+	require.NoError(t, err)
 	for _, s := range subs.Subscriptions {
 		a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
-		must(t, err)
+		require.NoError(t, err)
 		all = append(all, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]+" raw="+a.Attributes["RawMessageDelivery"]+" "+filter(t, a.Attributes))
 	}
 	return all
@@ -158,16 +159,16 @@ func subscriptions(t *testing.T, c *cloud.Clients, topic string) (all []string) 
 func filter(t *testing.T, attributes map[string]string) string {
 	t.Helper()
 	var policy map[string]any
-	must(t, json.Unmarshal([]byte(attributes["FilterPolicy"]), &policy))
+	require.NoError(t, json.Unmarshal([]byte(attributes["FilterPolicy"]), &policy))
 	b, err := json.Marshal(policy)
-	must(t, err)
+	require.NoError(t, err)
 	return attributes["FilterPolicyScope"] + " " + string(b)
 }
 
 func table(t *testing.T, c *cloud.Clients, name string) any {
 	t.Helper()
 	out, err := c.DynamoDB.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &name})
-	must(t, err)
+	require.NoError(t, err)
 	byName := func(a, b dynamotypes.AttributeDefinition) int {
 		return strings.Compare(*a.AttributeName, *b.AttributeName)
 	}
@@ -186,7 +187,7 @@ func table(t *testing.T, c *cloud.Clients, name string) any {
 // backups, encryption or times to live.
 func TestTablesAreKept(t *testing.T) {
 	file, err := os.ReadFile(template)
-	must(t, err)
+	require.NoError(t, err)
 	type properties struct {
 		TableName string `yaml:"TableName"`
 		Backups   struct {
@@ -206,14 +207,14 @@ func TestTablesAreKept(t *testing.T) {
 			Properties yaml.Node `yaml:"Properties"`
 		} `yaml:"Resources"`
 	}
-	must(t, yaml.Unmarshal(file, &doc))
+	require.NoError(t, yaml.Unmarshal(file, &doc))
 	tables := 0
 	for name, r := range doc.Resources {
 		var p properties
 		if !strings.HasSuffix(name, "Table") {
 			continue
 		}
-		must(t, r.Properties.Decode(&p))
+		require.NoError(t, r.Properties.Decode(&p))
 		tables++
 		if !p.Backups.On || !p.Encrypt.SSEEnabled || p.Encrypt.SSEType != "KMS" {
 			t.Errorf("%s: %+v", name, p)
@@ -233,7 +234,7 @@ func TestMotoTakesIt(t *testing.T) {
 	w := newWorld(t, testkit.Moto)
 	c := w.clients(w.endpoint, region)
 	_, err := c.Find(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	tables, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil || len(tables.TableNames) != 5 {
 		t.Errorf("tables %v %v", tables, err)
@@ -254,13 +255,13 @@ func (w world) alarms(queues map[string]bool) {
 	// Not by the aws command: Debian's asks for XML, in which ministack has no
 	// dimensions.
 	req, err := http.NewRequestWithContext(w.Context(), http.MethodPost, w.endpoint, strings.NewReader("{}"))
-	must(w, err)
+	require.NoError(w, err)
 	req.Header.Set("X-Amz-Target", "GraniteServiceVersion20100801.DescribeAlarms")
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/"+region+"/monitoring/aws4_request, SignedHeaders=host, Signature=0")
 	res, err := http.DefaultClient.Do(req)
-	must(w, err)
-	must(w, errors.Join(json.NewDecoder(res.Body).Decode(&out), res.Body.Close()))
+	require.NoError(w, err)
+	require.NoError(w, errors.Join(json.NewDecoder(res.Body).Decode(&out), res.Body.Close()))
 	got := map[string]string{}
 	for _, a := range out.MetricAlarms {
 		if len(a.Dimensions) != 1 {

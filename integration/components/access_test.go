@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestWhoMayCallPayment: by certificate, only ordersaga, and only what it needs.
@@ -26,7 +27,7 @@ func TestWhoMayCallPayment(t *testing.T) {
 		if status, ok := errors.AsType[*statusError](err); ok {
 			return status.code
 		}
-		must(t, err)
+		require.NoError(t, err)
 		return http.StatusOK
 	}
 	testkit.Eventually(t, "the worker finds payment", func() error {

@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestBadComponents: one wrong field, and the sidecar says which and ends, or
@@ -29,14 +30,14 @@ func TestBadComponents(t *testing.T) {
 			dir := t.TempDir()
 			for _, from := range []string{"cursorstore.yaml", "orderpubsub.yaml", "secretstore.yaml", x.file} {
 				b, err := os.ReadFile(filepath.Join(shipped(t, ""), from))
-				must(t, err)
+				require.NoError(t, err)
 				text := string(b)
 				if from == x.file {
 					if text = strings.Replace(text, x.old, x.new, 1); text == string(b) {
 						t.Fatal("nothing changed")
 					}
 				}
-				must(t, os.WriteFile(filepath.Join(dir, filepath.Base(from)), []byte(text), 0o600))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(from)), []byte(text), 0o600))
 			}
 			var log logged
 			c := w.dapr(t, into(&log), func(o *daprlocal.Options) { o.Resources = []string{dir} })

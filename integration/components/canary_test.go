@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestStateStoreWithoutItsSecrets: Dapr passes over one whose secret store is
@@ -23,19 +24,19 @@ func TestStateStoreWithoutItsSecrets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b, err := os.ReadFile(filepath.Join(shipped(t, "redis"), "statestore.yaml"))
-	must(t, err)
+	require.NoError(t, err)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(strings.ReplaceAll(string(b), "secretStore: secretstore", "secretStore: elsewhere")), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(strings.ReplaceAll(string(b), "secretStore: secretstore", "secretStore: elsewhere")), 0o600))
 	side := sidecar(t, w.dapr(t, with(dir)), daprlocal.App{ID: "ordersaga"})
 	e, err := dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Logger: zerolog.Nop(), Needs: needs, CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second})
-	must(t, err)
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx, task.NewTaskRegistry()) }()
 	t.Cleanup(func() {
 		cancel()
 		<-ran // how it ended is not what this is about
-		must(t, e.Close())
+		require.NoError(t, e.Close())
 	})
 	first := e.Ready()
 	testkit.Eventually(t, "the canary is lost", func() error {

@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestWorkflowsOnDynamoDB shows why components/aws has no workflow state there:
@@ -19,18 +21,18 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b, err := os.ReadFile(filepath.Join(shipped(t, ""), "cursorstore.yaml"))
-	must(t, err)
+	require.NoError(t, err)
 	text := strings.ReplaceAll(string(b), "name: cursorstore", "name: statestore")
 	text = strings.Replace(text, "  metadata:\n    - ", "  metadata:\n    - name: actorStateStore\n      value: \"true\"\n    - ", 1)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(text), 0o600))
 	var log logged
 	e := newWorker(t, w.dapr(t, with(dir), into(&log)))
 
 	const tooMany = "the transaction contains more operations than supported by the state store"
 
 	// A small one works, which is what misleads.
-	must(t, e.Start(t.Context(), "wide", "small", waves{1, 5}))
+	require.NoError(t, e.Start(t.Context(), "wide", "small", waves{1, 5}))
 	if got, err := e.Wait(t.Context(), "small"); err != nil || string(got.Output) != "5" {
 		t.Errorf("%s %v", got.Output, err)
 	}
@@ -40,7 +42,7 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 
 	// One whose history has grown beyond that ends well, and can never be purged:
 	// retention would try for ever.
-	must(t, e.Start(t.Context(), "wide", "longer", waves{2, 26}))
+	require.NoError(t, e.Start(t.Context(), "wide", "longer", waves{2, 26}))
 	if got, err := e.Wait(t.Context(), "longer"); err != nil || string(got.Output) != "52" {
 		t.Errorf("%s %v", got.Output, err)
 	}

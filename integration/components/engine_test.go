@@ -11,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // waves is the input of workflow wide: N times, Width steps at once.
@@ -27,10 +28,10 @@ func newWorker(t *testing.T, c *daprlocal.Cluster) *dapr.Engine {
 		Address: side.GRPC, Logger: zerolog.Nop(), DrainTimeout: time.Second, CanaryEvery: 100 * time.Millisecond,
 		Needs: needs,
 	})
-	must(t, err)
+	require.NoError(t, err)
 	r := task.NewTaskRegistry()
-	must(t, r.AddActivityN("step", func(task.ActivityContext) (any, error) { return "a result", nil }))
-	must(t, r.AddWorkflowN("wide", func(ctx *task.WorkflowContext) (any, error) {
+	require.NoError(t, r.AddActivityN("step", func(task.ActivityContext) (any, error) { return "a result", nil }))
+	require.NoError(t, r.AddWorkflowN("wide", func(ctx *task.WorkflowContext) (any, error) {
 		var in waves
 		if err := ctx.GetInput(&in); err != nil {
 			return nil, err
@@ -53,8 +54,8 @@ func newWorker(t *testing.T, c *daprlocal.Cluster) *dapr.Engine {
 	go func() { ran <- e.Run(ctx, r) }()
 	t.Cleanup(func() {
 		cancel()
-		must(t, <-ran)
-		must(t, e.Close())
+		require.NoError(t, <-ran)
+		require.NoError(t, e.Close())
 	})
 	testkit.Eventually(t, "a workflow makes progress", e.Ready)
 	return e

@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestShipmentsReachTheCarrier through the topic and the queue that setup has
@@ -37,7 +38,7 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 	sidecar(t, c, daprlocal.App{ID: "carrier", Port: carrier})
 
 	_, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
-	must(t, err)
+	require.NoError(t, err)
 	got, err := events.Unwrap(events.Message{Body: <-delivered}, "ShipmentRequested")
 	if err != nil || got.Kind != events.EnvelopeCloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
 		t.Errorf("%+v %v", got, err)
@@ -61,27 +62,27 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 func (w world) entities(t *testing.T) (all []string) {
 	t.Helper()
 	queues, err := w.clients.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-	must(t, err)
+	require.NoError(t, err)
 	for _, q := range queues.QueueUrls {
 		a := w.attributes(t, q)
 		all = append(all, "queue "+q+" "+a["RedrivePolicy"]+" "+a["Policy"]+" "+a["VisibilityTimeout"])
 	}
 	topics, err := w.clients.SNS.ListTopics(t.Context(), &sns.ListTopicsInput{})
-	must(t, err)
+	require.NoError(t, err)
 	for _, topic := range topics.Topics {
 		all = append(all, "topic "+*topic.TopicArn)
 	}
 	subs, err := w.clients.SNS.ListSubscriptions(t.Context(), &sns.ListSubscriptionsInput{})
-	must(t, err)
+	require.NoError(t, err)
 	for _, s := range subs.Subscriptions {
 		a, err := w.clients.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
-		must(t, err)
+		require.NoError(t, err)
 		b, err := json.Marshal(a.Attributes)
-		must(t, err)
+		require.NoError(t, err)
 		all = append(all, "subscription "+string(b))
 	}
 	tables, err := w.clients.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
-	must(t, err)
+	require.NoError(t, err)
 	for _, n := range tables.TableNames {
 		all = append(all, "table "+n)
 	}
@@ -92,6 +93,6 @@ func (w world) entities(t *testing.T) (all []string) {
 func (w world) attributes(t *testing.T, queue string) map[string]string {
 	t.Helper()
 	out, err := w.clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
-	must(t, err)
+	require.NoError(t, err)
 	return out.Attributes
 }

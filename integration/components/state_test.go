@@ -20,6 +20,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -46,7 +47,7 @@ func TestStateStores(t *testing.T) {
 			c := w.dapr(t, with(shipped(t, store)), func(o *daprlocal.Options) { o.Env = append(o.Env, env...) })
 			e := newWorker(t, c)
 
-			must(t, e.Start(t.Context(), "wide", "w-1", waves{1, 3}))
+			require.NoError(t, e.Start(t.Context(), "wide", "w-1", waves{1, 3}))
 			if got, err := e.Wait(t.Context(), "w-1"); err != nil || string(got.Output) != "3" {
 				t.Errorf("%s %v", got.Output, err)
 			}
@@ -69,19 +70,19 @@ func TestStateStores(t *testing.T) {
 func certificate(t *testing.T) (ca, cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	c, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
-	must(t, err)
+	require.NoError(t, err)
 	private, err := x509.MarshalECPrivateKey(k)
-	must(t, err)
+	require.NoError(t, err)
 	dir := t.TempDir()
 	write := func(name, kind string, b []byte) string {
 		file := filepath.Join(dir, name)
-		must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600))
+		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600))
 		return file
 	}
 	cert = write("cert.pem", "CERTIFICATE", c)
@@ -107,18 +108,18 @@ func TestCursors(t *testing.T) {
 	}
 	read := func() (value, etag string) {
 		res, err := client.Get(url + "/reconciler?consistency=strong")
-		must(t, err)
+		require.NoError(t, err)
 		defer res.Body.Close()
 		b := make([]byte, 100)
 		n, _ := res.Body.Read(b) // a few bytes, or none
 		return string(b[:n]), res.Header.Get("ETag")
 	}
-	must(t, save("page-1", ""))
+	require.NoError(t, save("page-1", ""))
 	value, etag := read()
 	if value != `"page-1"` || etag == "" {
 		t.Fatalf("%s, ETag %q", value, etag)
 	}
-	must(t, save("page-2", etag))
+	require.NoError(t, save("page-2", etag))
 	var conflict *statusError
 	if err := save("page-3", etag); !errors.As(err, &conflict) || conflict.code != http.StatusConflict {
 		t.Errorf("saved with an old ETag: %v", err)
@@ -127,7 +128,7 @@ func TestCursors(t *testing.T) {
 		t.Errorf("%s", value)
 	}
 	_, err := fetch(http.MethodDelete, url+"/reconciler", "")
-	must(t, err)
+	require.NoError(t, err)
 	if value, etag := read(); value != "" || etag != "" {
 		t.Errorf("deleted, and %s is there", value)
 	}

@@ -19,16 +19,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 const region = "eu-central-1" // not the one that emulators take for granted
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // world is an AWS in which `ordersaga setup` has run.
 type world struct {
@@ -47,10 +41,10 @@ func newWorld(t *testing.T) world {
 	})
 	var err error
 	w.clients, err = cloud.New(t.Context(), cloud.Options{Region: region, Endpoint: w.endpoint})
-	must(t, err)
+	require.NoError(t, err)
 	w.resources, err = w.clients.Setup(t.Context())
-	must(t, err)
-	must(t, w.clients.CreateCursorTable(t.Context(), ""))
+	require.NoError(t, err)
+	require.NoError(t, w.clients.CreateCursorTable(t.Context(), ""))
 	return w
 }
 
@@ -66,12 +60,12 @@ func (w world) env() []string {
 func (w world) putSecret(t *testing.T, name, value string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, w.endpoint, strings.NewReader(fmt.Sprintf(`{"Name":%q,"SecretString":%q,"ClientRequestToken":%q}`, name, value, uuid.NewString())))
-	must(t, err)
+	require.NoError(t, err)
 	req.Header.Set("X-Amz-Target", "secretsmanager.CreateSecret")
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=k/20260101/"+region+"/secretsmanager/aws4_request, SignedHeaders=host, Signature=0")
 	_, err = send(req)
-	must(t, err)
+	require.NoError(t, err)
 }
 
 // shipped is a folder of components/aws as it is in the repository; "" is the
@@ -79,7 +73,7 @@ func (w world) putSecret(t *testing.T, name, value string) {
 func shipped(t *testing.T, folder string) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(root, "components", "aws", folder))
-	must(t, err)
+	require.NoError(t, err)
 	return dir
 }
 
@@ -89,8 +83,8 @@ func (w world) dapr(t *testing.T, more ...func(*daprlocal.Options)) *daprlocal.C
 	t.Helper()
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "dapr.log"))
-	must(t, err)
-	t.Cleanup(func() { must(t, log.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, log.Close()) })
 	o := daprlocal.Options{
 		Dir: dir, AWSEndpoint: w.endpoint, Logger: zerolog.New(log), MTLS: true, Env: w.env(),
 		Resources: []string{shipped(t, "")}, Configs: []string{filepath.Join(shipped(t, ""), "configuration.yaml"), aloneOnTheNetwork(t, dir)},
@@ -105,7 +99,7 @@ func (w world) dapr(t *testing.T, more ...func(*daprlocal.Options)) *daprlocal.C
 		}
 	})
 	c, err := daprlocal.Start(t.Context(), o)
-	must(t, err)
+	require.NoError(t, err)
 	t.Cleanup(c.Stop)
 	return c
 }
@@ -125,7 +119,7 @@ func with(folder string) func(*daprlocal.Options) {
 func aloneOnTheNetwork(t *testing.T, dir string) string {
 	t.Helper()
 	file := filepath.Join(dir, "alone.yaml")
-	must(t, os.WriteFile(file, []byte(`apiVersion: dapr.io/v1alpha1
+	require.NoError(t, os.WriteFile(file, []byte(`apiVersion: dapr.io/v1alpha1
 kind: Configuration
 metadata: {name: alone}
 spec:
@@ -140,7 +134,7 @@ spec:
 func sidecar(t *testing.T, c *daprlocal.Cluster, a daprlocal.App) *daprlocal.Sidecar {
 	t.Helper()
 	s, err := c.Sidecar(t.Context(), a)
-	must(t, err)
+	require.NoError(t, err)
 	return s
 }
 
@@ -151,7 +145,7 @@ func serve(t *testing.T, h http.Handler) int {
 	t.Cleanup(s.Close)
 	var port int
 	_, err := fmt.Sscanf(s.URL, "http://127.0.0.1:%d", &port)
-	must(t, err)
+	require.NoError(t, err)
 	return port
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -32,12 +33,12 @@ func TestIntakeFunction(t *testing.T) {
 		"VisibilityTimeout": "2",
 		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s","maxReceiveCount":"%d"}`, events.QueueOrderProcessingDLQ, receives),
 	}})
-	must(t, err)
+	require.NoError(t, err)
 
 	var running atomic.Pointer[function]
 	var calls atomic.Int32
 	target, err := url.Parse(s.API)
-	must(t, err)
+	require.NoError(t, err)
 	forward := httputil.NewSingleHostReverseProxy(target)
 	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch calls.Add(1) {
@@ -69,10 +70,10 @@ func TestIntakeFunction(t *testing.T) {
 	bodies = append(bodies, bodies[0], bodies[n-1]) // twice
 	bodies = append(bodies, placed("no sku", "A"))
 	_, err = s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":`)}) // SNS would keep it from the queue
-	must(t, err)
+	require.NoError(t, err)
 	for _, b := range bodies {
 		_, err := s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.OrderTopic, Message: &b})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	background(t, source.run)
 	testkit.Within(t, 2*time.Minute, "all orders complete", func() error {
@@ -89,7 +90,7 @@ func TestIntakeFunction(t *testing.T) {
 	})
 	other := placed("o-0", "B") // another order under a used id
 	_, err = s.Clients.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &s.Resources.OrderTopic, Message: &other})
-	must(t, err)
+	require.NoError(t, err)
 	testkit.Within(t, 2*time.Minute, "three dead letters", func() error {
 		live, err := depth(t.Context(), s.Clients, s.Resources.OrderQueue)
 		dead, err2 := depth(t.Context(), s.Clients, s.Resources.OrderDLQ)

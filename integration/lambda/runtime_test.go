@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 var binaries string // folder of the compiled functions
@@ -60,13 +61,6 @@ func build(name string) error {
 		return fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return nil
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // function is a Lambda function with one execution environment at a time, which
@@ -334,12 +328,12 @@ func depth(ctx context.Context, c *cloud.Clients, url string) (int, error) {
 func queue(t testing.TB, c *cloud.Clients, name string, receives int) (url, dlq string) {
 	t.Helper()
 	d, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(name + "-dlq")})
-	must(t, err)
+	require.NoError(t, err)
 	q, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
 		"VisibilityTimeout": "3",
 		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s-dlq","maxReceiveCount":"%d"}`, name, receives),
 	}})
-	must(t, err)
+	require.NoError(t, err)
 	return *q.QueueUrl, *d.QueueUrl
 }
 

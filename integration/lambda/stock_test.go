@@ -22,6 +22,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // shop is the stock function on a local AWS, with somebody who listens.
@@ -43,10 +44,10 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 			o.Fault = fault(s)
 		}
 	})
-	must(t, orderstore.NewAdjuster(s.Store, "").CreateTable(t.Context()))
+	require.NoError(t, orderstore.NewAdjuster(s.Store, "").CreateTable(t.Context()))
 	topic := func(name string) string {
 		out, err := s.Clients.SNS.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name})
-		must(t, err)
+		require.NoError(t, err)
 		return *out.TopicArn
 	}
 	levels := topic(lambda.TopicStockLevels)
@@ -57,7 +58,7 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 		TopicArn: &s.topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + lambda.QueueStockEvents),
 		Attributes: map[string]string{"RawMessageDelivery": "true"},
 	})
-	must(t, err)
+	require.NoError(t, err)
 	s.f = newFunction(t, "stock-lambda", s.Endpoint, 30*time.Second, "STOCK_LEVELS_TOPIC_ARN="+levels)
 	s.source = &source{clients: s.Clients, queue: s.queue, f: s.f, seen: map[string]int{}}
 	s.ready.Store(true)
@@ -76,7 +77,7 @@ func (s *shop) publish(bodies ...string) {
 	s.t.Helper()
 	for _, b := range bodies {
 		_, err := s.Clients.SNS.Publish(s.t.Context(), &sns.PublishInput{TopicArn: &s.topic, Message: &b})
-		must(s.t, err)
+		require.NoError(s.t, err)
 	}
 }
 
@@ -99,13 +100,13 @@ func (s *shop) heard() (available map[string]int64, times map[string]int) {
 	available, times = map[string]int64{}, map[string]int{}
 	for {
 		out, err := s.Clients.SQS.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.listener, MaxNumberOfMessages: 10, VisibilityTimeout: 60})
-		must(s.t, err)
+		require.NoError(s.t, err)
 		if len(out.Messages) == 0 {
 			return available, times
 		}
 		for _, m := range out.Messages {
 			var e events.StockChanged // LowStock has these fields too
-			must(s.t, json.Unmarshal([]byte(*m.Body), &e))
+			require.NoError(s.t, json.Unmarshal([]byte(*m.Body), &e))
 			id := e.Type + " " + e.EventID
 			times[id]++
 			available[id] = e.Available
@@ -222,7 +223,7 @@ func BenchmarkColdStart(b *testing.B) {
 			event.Records = []awsevents.SQSMessage{{MessageId: "m", Body: body}}
 		}
 		payload, err := json.Marshal(event)
-		must(b, err)
+		require.NoError(b, err)
 		b.Run(name, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
@@ -230,16 +231,16 @@ func BenchmarkColdStart(b *testing.B) {
 				began := time.Now()
 				_, err := s.f.invoke(payload)
 				took = append(took, time.Since(began))
-				must(b, err)
+				require.NoError(b, err)
 			}
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/cold-p50")
 			began := time.Now()
 			_, err := s.f.invoke(payload)
-			must(b, err)
+			require.NoError(b, err)
 			b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "ms/warm")
 			info, err := os.Stat(filepath.Join(binaries, "stock-lambda"))
-			must(b, err)
+			require.NoError(b, err)
 			b.ReportMetric(float64(info.Size())/1e6, "MB/binary")
 		})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -126,10 +127,10 @@ func TestTraceSurvivesARestart(t *testing.T) {
 
 	again := *s.Worker
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	again.Listener = l
 	_, err = again.Open(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	background(t, again.Run)
 	api := "http://" + l.Addr().String()
 	call(t, http.MethodPost, api+"/v1/sagas/waits/approve", map[string]string{"by": "ann"}, nil)

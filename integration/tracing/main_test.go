@@ -19,6 +19,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
 )
 
@@ -54,13 +55,6 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // background runs f until the test's end.
 func background(t *testing.T, f func(context.Context) error) {
 	t.Helper()
@@ -69,7 +63,7 @@ func background(t *testing.T, f func(context.Context) error) {
 	go func() { ended <- f(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		must(t, <-ended)
+		require.NoError(t, <-ended)
 	})
 }
 
@@ -85,24 +79,24 @@ func callIn(t *testing.T, parent, method, url string, in, out any) {
 	if in != nil {
 		var err error
 		b, err = json.Marshal(in)
-		must(t, err)
+		require.NoError(t, err)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(b))
-	must(t, err)
+	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	if parent != "" {
 		req.Header.Set("Traceparent", parent)
 	}
 	res, err := http.DefaultClient.Do(req)
-	must(t, err)
+	require.NoError(t, err)
 	defer res.Body.Close()
 	b, err = io.ReadAll(res.Body)
-	must(t, err)
+	require.NoError(t, err)
 	if res.StatusCode >= 300 {
 		t.Fatalf("%s %s: %s %s", method, url, res.Status, b)
 	}
 	if out != nil {
-		must(t, json.Unmarshal(b, out))
+		require.NoError(t, json.Unmarshal(b, out))
 	}
 }
 
@@ -188,7 +182,7 @@ var secrets = []string{"tok_", "Ada Example", "Loopback Lane", "D-10115", "Beare
 func withoutSecrets(t *testing.T, said any) {
 	t.Helper()
 	b, err := json.Marshal(said)
-	must(t, err)
+	require.NoError(t, err)
 	for _, secret := range secrets {
 		if at := bytes.Index(b, []byte(secret)); at >= 0 {
 			t.Errorf("%s is in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -41,7 +42,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	t.Helper()
 	say := func(queue, body string) {
 		_, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	dear := func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }
 	silent := func(o *order.Order) { o.ShipTo.Name = "SILENT" }
@@ -91,7 +92,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	whole := order.Order{OrderID: prefix + "done", Currency: "EUR", Payment: order.Payment{Token: "tok_other"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 1}}}
 	marked(func(o *order.Order) { o.ShipTo.Line1 = "Heidestrasse 18" })(&whole)
 	differs, err := json.Marshal(whole)
-	must(t, err)
+	require.NoError(t, err)
 	for _, body := range []string{
 		string(differs), // under an id that is taken
 		strings.Replace(string(differs), `"EUR"`, `"XXL"`, 1),
@@ -132,10 +133,10 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	}
 	read := func(path string) []byte {
 		res, err := http.Get(s.API + path)
-		must(t, err)
+		require.NoError(t, err)
 		defer res.Body.Close()
 		b, err := io.ReadAll(res.Body)
-		must(t, err)
+		require.NoError(t, err)
 		return b
 	}
 	for id := range ids {
@@ -153,7 +154,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 		return nil
 	})
 	spans, err := json.Marshal(collector.Spans())
-	must(t, err)
+	require.NoError(t, err)
 	without("the spans", spans)
 }
 
@@ -164,7 +165,7 @@ func TestNobodyIsInLogsSpansMetricsAndHistories(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		w.Logger = zerolog.New(log).Level(zerolog.DebugLevel)
 		at, err := url.Parse(w.PaymentURL)
-		must(t, err)
+		require.NoError(t, err)
 		proxy := httputil.NewSingleHostReverseProxy(at)
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			var asked struct{ Token string }

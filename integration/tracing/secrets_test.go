@@ -9,20 +9,21 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/devenv"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestLogOfADemo: what the log says of activities names order and trace, and
 // nothing in it or in any span is secret.
 func TestLogOfADemo(t *testing.T) {
 	log := &logged{}
-	must(t, devenv.Dev{
+	require.NoError(t, devenv.Dev{
 		Exit: true, Out: io.Discard, Logger: zerolog.New(log).Level(zerolog.DebugLevel),
 		Job: devenv.Demo{Orders: 40, Seed: 1, Out: io.Discard},
 	}.Run(t.Context()))
 	said := map[string]int{}
 	for line := range strings.Lines(log.String()) {
 		var l struct{ Message, Order, Trace, Activity, Reason, Error string }
-		must(t, json.Unmarshal([]byte(line), &l))
+		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		said[l.Message]++
 		if l.Order != "" && len(l.Trace) != 32 || l.Activity != "" && l.Order == "" {
 			t.Errorf("without order or trace: %s", line)

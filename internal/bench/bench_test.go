@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestJob writes a row for each number in flight, and runs more sagas than it
@@ -17,14 +18,14 @@ func TestJob(t *testing.T) {
 	s := testkit.NewSystem(t, bench.Configure, nil)
 	s.SetStock(t, devenv.Catalogue())
 	var out bytes.Buffer
-	must(t, bench.Job{Sagas: 20, InFlight: []int{1, 8}, Label: "here", Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+	require.NoError(t, bench.Job{Sagas: 20, InFlight: []int{1, 8}, Label: "here", Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
 	for _, row := range []string{"| here | 1 | ", "| here | 8 | "} {
 		if !strings.Contains(out.String(), row) {
 			t.Errorf("no row %q in\n%s", row, &out)
 		}
 	}
 	page, err := s.Store.List(t.Context(), orderstore.Query{Limit: 1000})
-	must(t, err)
+	require.NoError(t, err)
 	if n := len(page.Records); n != 20+2+20+8 {
 		t.Errorf("%d orders", n)
 	}

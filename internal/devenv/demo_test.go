@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestSmallestDemo has one saga, and not one malformed message.
@@ -23,7 +24,7 @@ func TestSmallestDemo(t *testing.T) {
 	s.SetStock(t, devenv.Catalogue())
 	for seed := range uint64(3) {
 		var out bytes.Buffer
-		must(t, devenv.Demo{Orders: 1, Seed: seed, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+		require.NoError(t, devenv.Demo{Orders: 1, Seed: seed, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
 		if !strings.Contains(out.String(), "1 sagas: 90% had ended after") || strings.Contains(out.String(), "NaN") {
 			t.Error(out.String())
 		}
@@ -36,10 +37,10 @@ func TestDemoBesideOlderSagas(t *testing.T) {
 	s.SetStock(t, devenv.Catalogue())
 	old := order.Order{OrderID: "old", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 200_000}}}
 	_, _, err := intake.Starter{Orders: s.Store, Sagas: s.Parts.Engine, Terms: s.Worker.Terms}.Start(t.Context(), old)
-	must(t, err)
+	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	must(t, devenv.Demo{Orders: 15, Out: io.Discard}.Run(ctx, s.Worker, s.Simulators))
+	require.NoError(t, devenv.Demo{Orders: 15, Out: io.Discard}.Run(ctx, s.Worker, s.Simulators))
 	if rec, err := s.Store.Get(t.Context(), "old"); err != nil || rec.Status != order.StatusAwaitingApproval {
 		t.Errorf("%+v %v", rec, err)
 	}
@@ -52,10 +53,10 @@ func TestDemoAmongOldLetters(t *testing.T) {
 	s.SetStock(t, devenv.Catalogue())
 	for range 12 { // more than are read at once
 		_, err := s.Parts.Cloud.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Parts.Resources.OrderDLQ, MessageBody: aws.String("from another day")})
-		must(t, err)
+		require.NoError(t, err)
 	}
 	var out bytes.Buffer
-	must(t, devenv.Demo{Orders: 15, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+	require.NoError(t, devenv.Demo{Orders: 15, Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
 	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "malformed or invalid 2 dead letter") {
 		t.Error(out.String())
 	}

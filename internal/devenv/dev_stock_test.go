@@ -19,6 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/lambda"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -29,7 +30,7 @@ func (j job) Run(ctx context.Context, w *worker.Worker, _ devenv.Simulators) err
 // TestDevTakesStockEvents: each counts once, and a bad one is a dead letter with
 // its reason.
 func TestDevTakesStockEvents(t *testing.T) {
-	must(t, devenv.Dev{Exit: true, Out: io.Discard, Logger: zerolog.Nop(), Job: job(func(ctx context.Context, w *worker.Worker) error {
+	require.NoError(t, devenv.Dev{Exit: true, Out: io.Discard, Logger: zerolog.Nop(), Job: job(func(ctx context.Context, w *worker.Worker) error {
 		clients, err := cloud.New(ctx, w.AWS)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestFaultsFit: each patch of faults.sh can still be applied. That a seed fails
@@ -13,7 +14,7 @@ import (
 func TestFaultsFit(t *testing.T) {
 	git := testkit.RequireTool(t, "git", "apt-get install git")
 	patches, err := filepath.Glob("testdata/faults/*.patch")
-	must(t, err)
+	require.NoError(t, err)
 	if len(patches) == 0 {
 		t.Fatal("there are none")
 	}

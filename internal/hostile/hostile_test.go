@@ -45,11 +45,4 @@ func TestHostile(t *testing.T) {
 	g.Wait()
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func orderName(seed uint64, n int) string { return fmt.Sprintf("s%d-o%d", seed, n) }

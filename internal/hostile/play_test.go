@@ -36,6 +36,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
@@ -141,8 +142,8 @@ func begin(t testing.TB, seed uint64) *game {
 	g.SetStock(t, stockOf)
 
 	book, err := paymentsim.Open(paymentsim.Options{HangFor: 2 * time.Second, Logger: zerolog.Nop()})
-	must(t, err)
-	t.Cleanup(func() { must(t, book.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, book.Close()) })
 	g.provider = httptest.NewServer(hostile.Provider(g.World, book.Handler()))
 	t.Cleanup(g.provider.Close)
 	g.books = payment.New(payment.Options{URL: g.provider.URL, Timeout: 10 * time.Second})
@@ -152,14 +153,14 @@ func begin(t testing.TB, seed uint64) *game {
 	g.carrier, err = carriersim.Open(carriersim.Options{
 		SQS: g.answers, RequestsURL: g.Resources.CarrierRequests, AnswersURL: g.Resources.CarrierAnswers, DLQURL: g.Resources.CarrierRequestsDLQ, Logger: zerolog.Nop(),
 	})
-	must(t, err)
+	require.NoError(t, err)
 	g.background(g.carrier.Run)
 
 	g.proxy = &hostile.AWS{World: g.World, Truth: g.Handler, Hold: g.clientsLeave}
 	front := httptest.NewServer(g.proxy)
 	t.Cleanup(front.Close)
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	pick := func(of ...time.Duration) time.Duration { return of[g.dice.IntN(len(of))] }
 	g.worker = &worker.Worker{
 		AWS: cloud.Options{Region: "us-east-1", Endpoint: front.URL}, PaymentURL: g.provider.URL, PaymentTimeout: 250 * time.Millisecond,
@@ -179,7 +180,7 @@ func begin(t testing.TB, seed uint64) *game {
 		g.worker.DataDir = t.TempDir() // else all that the engine knew is lost with it
 	}
 	g.parts, err = g.worker.Open(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	g.stopWorker = g.background(g.worker.Run)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -203,12 +204,12 @@ func (g *game) another(ctx context.Context, began time.Time) {
 	}
 	var err error
 	w.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", old.Listener.Addr().String())
-	must(g, err)
+	require.NoError(g, err)
 	g.worker = &w
 	for g.parts, err = w.Open(ctx); err != nil && ctx.Err() == nil; { // AWS lies to it from the beginning
 		g.parts, err = w.Open(ctx)
 	}
-	must(g, err)
+	require.NoError(g, err)
 	g.stopWorker = g.background(w.Run)
 	g.Note(hostile.Exchange{With: "people", Orders: slices.Collect(maps.Keys(g.orders)), Asked: "another worker", Said: fmt.Sprintf("it runs; the engine's state is kept: %t", w.DataDir != "")})
 }
@@ -310,9 +311,9 @@ func (g *game) tell(ctx context.Context) {
 func (g *game) records(ctx context.Context) map[string]orderstore.Record {
 	table := orderstore.TablesWithPrefix("").Orders
 	out, err := g.Clients.DynamoDB.Scan(ctx, &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true)})
-	must(g, err)
+	require.NoError(g, err)
 	var list []orderstore.Record
-	must(g, attributevalue.UnmarshalListOfMaps(out.Items, &list))
+	require.NoError(g, attributevalue.UnmarshalListOfMaps(out.Items, &list))
 	all := make(map[string]orderstore.Record, len(list))
 	for _, rec := range list {
 		if g.orders[rec.OrderID] != nil { // the table has the workers, too
@@ -518,7 +519,7 @@ func (g *game) slander(ctx context.Context, id string) {
 		g.Deceive(id, "the carrier answers before it is asked, or just then")
 	}
 	g.Note(hostile.Exchange{With: "carrier", Orders: []string{id}, Asked: "(nothing)", Said: text, Truth: "nobody asked"})
-	must(g, g.answers.Say(ctx, text))
+	require.NoError(g, g.answers.Say(ctx, text))
 }
 
 // stocktakes count what is scarce: what has not been sold lies on the shelf.
@@ -538,7 +539,7 @@ func (g *game) stocktakes(ctx context.Context, began time.Time) {
 // is done twice, as by somebody who has not seen the first answer.
 func (g *game) count(ctx context.Context, sku string) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.api.Base+"/v1/stock/"+sku, http.NoBody)
-	must(g, err)
+	require.NoError(g, err)
 	res, err := g.api.HTTP.Do(r)
 	if err != nil {
 		return // the worker is away
@@ -567,7 +568,7 @@ func (g *game) watchLive(ctx context.Context, over <-chan struct{}) {
 	})
 	for every(over, 5*time.Millisecond) {
 		st, err := g.parts.Engine.Stats(ctx)
-		must(g, err)
+		require.NoError(g, err)
 		// Intake and the reconciler may both take the same room, and no more.
 		if live := st.Live - st.AwaitingExternal; live > 2*g.worker.MaxLive {
 			g.violated("max live: more than twice %d sagas are live", g.worker.MaxLive)
@@ -615,7 +616,7 @@ func (g *game) reconcile(ctx context.Context) reconcile.Report {
 func (g *game) rest(ctx context.Context) {
 	g.rests = max(g.rests, 1)
 	_, err := g.redrive(ctx)
-	must(g, err)
+	require.NoError(g, err)
 	g.clerk(ctx)
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
@@ -625,7 +626,7 @@ func (g *game) rest(ctx context.Context) {
 		records := g.records(ctx)
 		open := g.care(ctx, records)
 		stats, err := g.parts.Engine.Stats(ctx)
-		must(g, err)
+		require.NoError(g, err)
 		queued := g.queued(ctx)
 		if is := state(records, queued); is != was {
 			was, changed = is, time.Now()
@@ -693,7 +694,7 @@ func (g *game) care(ctx context.Context, records map[string]orderstore.Record) (
 		}
 		inst, err := g.parts.Engine.Get(ctx, id)
 		if err != nil && !errors.Is(err, engine.ErrNotFound) {
-			must(g, err)
+			require.NoError(g, err)
 		}
 		d := g.Dice("care", id, len(s.decided))
 		switch {
@@ -756,7 +757,7 @@ func (g *game) nothingToRefund(ctx context.Context, rec orderstore.Record) bool 
 		return false
 	}
 	charges, err := g.books.ChargesOf(ctx, rec.OrderID)
-	must(g, err)
+	require.NoError(g, err)
 	return !slices.ContainsFunc(charges, func(e payment.Entry) bool { return !e.Refunded })
 }
 
@@ -780,8 +781,8 @@ func (g *game) sayTruth(ctx context.Context, p carriersim.Parcel) {
 		a.Type, a.TrackingID, a.Reason = "ShipmentRefused", "", "the carrier does not deliver there"
 	}
 	b, err := json.Marshal(a)
-	must(g, err)
-	must(g, g.answers.Say(ctx, string(b)))
+	require.NoError(g, err)
+	require.NoError(g, g.answers.Say(ctx, string(b)))
 	g.Note(hostile.Exchange{With: "carrier", Orders: []string{p.OrderID}, Asked: "(after the lies)", Said: string(b)})
 }
 
@@ -798,7 +799,7 @@ func (g *game) pairs() (all []deadletter.Pair) {
 func (g *game) dead(ctx context.Context) (some []deadletter.Pair) {
 	for _, p := range g.pairs() {
 		_, dead, err := p.Depths(ctx, g.Clients.SQS)
-		must(g, err)
+		require.NoError(g, err)
 		if dead.Visible+dead.InFlight > 0 {
 			some = append(some, p)
 		}
@@ -819,7 +820,7 @@ func (g *game) redrive(ctx context.Context) (n int, err error) {
 func (g *game) queued(ctx context.Context) (n int) {
 	for _, p := range g.pairs() {
 		live, _, err := p.Depths(ctx, g.Clients.SQS)
-		must(g, err)
+		require.NoError(g, err)
 		n += live.Visible + live.InFlight
 	}
 	return n

@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // verify looks at a system at rest from outside.
@@ -27,7 +28,7 @@ func (g *game) verify(ctx context.Context) {
 		}
 	}
 	res, err := invariants.Run(ctx, invariants.Sources{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
-	must(g, err)
+	require.NoError(g, err)
 	for _, v := range g.Broken() {
 		g.violated("%s", v)
 	}
@@ -39,7 +40,7 @@ func (g *game) verify(ctx context.Context) {
 	}
 	for sku, n := range stockOf {
 		level, err := g.Store.GetLevel(ctx, sku)
-		must(g, err)
+		require.NoError(g, err)
 		if level.Received != n {
 			g.violated("I1 never oversold: %d pieces of %s ever came, and the ledger has %+v", n, sku, level)
 		}
@@ -78,7 +79,7 @@ func (g *game) told(violation string, letters []string) bool {
 func (g *game) letters(ctx context.Context) (all []string) {
 	for _, p := range g.dead(ctx) {
 		list, err := p.List(ctx, g.Clients.SQS, 100)
-		must(g, err)
+		require.NoError(g, err)
 		for _, l := range list {
 			if l.Reason == "" {
 				g.violated("I2 nothing is lost: a dead letter of %s without a reason: %s", p.Name, l.Body)
@@ -151,18 +152,18 @@ func changes(f reconcile.Finding) bool { return f.Action != "flagged" }
 func (g *game) again(ctx context.Context, before map[string]orderstore.Record) {
 	books := func() string {
 		list, _, err := g.books.Charges(ctx, "", 1000)
-		must(g, err)
+		require.NoError(g, err)
 		shipments, err := g.Shipments(ctx)
-		must(g, err)
+		require.NoError(g, err)
 		level, err := g.Store.GetLevel(ctx, "SCARCE")
-		must(g, err)
+		require.NoError(g, err)
 		return fmt.Sprintf("%+v\n%+v\n%+v", list, shipments, level)
 	}
 	was := books()
 	pub := intake.Publisher{Topic: snspublisher.New(g.Clients.SNS, g.Resources.OrderTopic)}
 	for id, s := range g.orders {
 		if before[id].OrderID != "" { // else it would be new
-			must(g, pub.PublishOrder(ctx, s.order))
+			require.NoError(g, pub.PublishOrder(ctx, s.order))
 		}
 	}
 	g.clerk(ctx)
