@@ -30,7 +30,7 @@ test-short: ## the inner loop, under a minute: starts no processes, needs no too
 race: ## the tests of our own code with the race detector
 	go test -race -count=1 -timeout 20m -skip 'TestOthersReadSagas|TestOpenSidecars|TestOperatorManagesSagasAsWorkflows/dapr|TestSchemathesis' $$(go list ./... | grep -Ev '/integration/(containers|compose|cloudformation|keda)$$|/deploy/helm$$')
 
-faults: ## put back each fault that was fixed, and see the seeds of internal/hostile fail (ten minutes; docs/reliability.md)
+faults: ## reintroduce each fault that was fixed, and expect the seeds of internal/hostile to fail (ten minutes; docs/reliability.md)
 	bash internal/hostile/faults.sh
 
 # Golden files and recorded histories are not among them: review each difference.
@@ -107,7 +107,7 @@ helm: bin/helm bin/kubeconform bin/dapr-inject ## helm, kubeconform, and Dapr's 
 
 bin/helm: MAIN = helm.sh/helm/v3/cmd/helm
 bin/kubeconform: MAIN = github.com/yannh/kubeconform/cmd/kubeconform
-# Its releases are built with these: the Kubernetes that it knows without a cluster.
+# Its releases are built with these: the Kubernetes version that it assumes without a cluster.
 bin/helm: LDFLAGS = $(foreach p,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(p).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(p).k8sVersionMinor=36)
 bin/helm bin/kubeconform: bin/%: tools/helm/go.mod tools/helm/go.sum Makefile
 	cd tools/helm && CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o ../../bin/$* $(MAIN)
@@ -152,7 +152,7 @@ bench-engines: ## the engines' ceilings and the order saga on each (ten minutes)
 	go test -run '^$$' -bench BenchmarkEngines -benchtime 1x -timeout 60m -v ./cmd/ordersaga
 
 bench-engine: ## the embedded engine beside DBOS, DTM, Dapr, Temporal and SQLite, into docs/ (ten minutes; more the first time)
-	-@$(MAKE) --no-print-directory -k bin/dtm bin/temporal bin/daprd bin/placement bin/scheduler # the run says what is missing
+	-@$(MAKE) --no-print-directory -k bin/dtm bin/temporal bin/daprd bin/placement bin/scheduler # the run reports what is missing
 	cd tools/bench && go run . -docs ../../docs
 
 bin/dtm: MODULE = github.com/dtm-labs/dtm@v1.18.0
@@ -161,8 +161,8 @@ bin/temporal: MODULE = github.com/temporalio/cli@v1.5.0
 bin/temporal: MAIN = ./cmd/temporal
 
 # A copy of the module is built, and not the module as a dependency: its own
-# go.sum then says what its dependencies are, of which the checksum database
-# does not know all. DTM has no setting that keeps it to loopback.
+# go.sum then has the sums of its dependencies; the checksum database lacks
+# some of them. DTM has no setting that keeps it to loopback.
 bin/dtm bin/temporal: bin/%: Makefile
 	@echo "building $(MODULE) (a few minutes the first time)"
 	rm -rf bin/src-$*
