@@ -73,7 +73,7 @@ func (p *process) shouldRestart(after *processRun) bool {
 }
 
 func (p *process) launch(logger zerolog.Logger) error {
-	cmd := exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are ours, and stop ends it in order
+	cmd := exec.Command(p.binary, p.args...) //nolint:gosec,noctx // the paths are from Find, and stop ends it gracefully
 	cmd.Env = p.env
 	killWithParent(cmd)
 	r, w := io.Pipe()

@@ -173,14 +173,14 @@ func (c *checker) resiliency(file string, r resource) {
 	if r.Spec.Decode(&spec) != nil { // daprd reports the fault
 		return
 	}
-	know := func(kind string, policies map[string]any) {
+	define := func(kind string, policies map[string]any) {
 		for name := range policies {
 			c.known[kind+" "+name] = true
 		}
 	}
-	know("timeout", spec.Policies.Timeouts)
-	know("retry", spec.Policies.Retries)
-	know("circuit breaker", spec.Policies.CircuitBreakers)
+	define("timeout", spec.Policies.Timeouts)
+	define("retry", spec.Policies.Retries)
+	define("circuit breaker", spec.Policies.CircuitBreakers)
 	reference := func(what, name, target string) {
 		if name != "" {
 			c.used = append(c.used, use{what: what + " " + name, by: target, file: file})
