@@ -196,13 +196,13 @@ func (c console) redrive(w http.ResponseWriter, r *http.Request) {
 		in["body"] = body
 	}
 	err := c.call(r, http.MethodPost, deadLetterPath(queue, chi.URLParam(r, "id"))+"/redrive", in, nil)
-	c.redirect(w, r, deadLettersPage(queue), "redriven", err)
+	c.redirect(w, r, deadLettersURL(queue), "redriven", err)
 }
 
-func (c console) deleteLetter(w http.ResponseWriter, r *http.Request) {
+func (c console) deleteDeadLetter(w http.ResponseWriter, r *http.Request) {
 	queue := chi.URLParam(r, "queue")
 	err := c.call(r, http.MethodDelete, deadLetterPath(queue, chi.URLParam(r, "id")), nil, nil)
-	c.redirect(w, r, deadLettersPage(queue), "deleted", err)
+	c.redirect(w, r, deadLettersURL(queue), "deleted", err)
 }
 
 func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
@@ -213,7 +213,7 @@ func (c console) redriveAll(w http.ResponseWriter, r *http.Request) {
 		rate.Set("rate", v)
 	}
 	err := c.call(r, http.MethodPost, "/v1/dead-letters/"+url.PathEscape(queue)+"/redrive?"+rate.Encode(), nil, &out)
-	c.redirect(w, r, deadLettersPage(queue), strconv.Itoa(out.Redriven)+" redriven", err)
+	c.redirect(w, r, deadLettersURL(queue), strconv.Itoa(out.Redriven)+" redriven", err)
 }
 
 // deadLetterPath returns the API's path of a dead letter.
@@ -221,8 +221,8 @@ func deadLetterPath(queue, id string) string {
 	return "/v1/dead-letters/" + url.PathEscape(queue) + "/" + url.PathEscape(id)
 }
 
-// deadLettersPage returns the console's page of a queue's dead letters.
-func deadLettersPage(queue string) string {
+// deadLettersURL returns the path and query of the page of a queue's dead letters.
+func deadLettersURL(queue string) string {
 	return "/console/dead-letters?queue=" + url.QueryEscape(queue)
 }
 

@@ -26,7 +26,7 @@ func momentOf(v any) moment {
 	return moment{At: at.UTC(), Age: age(time.Since(at))}
 }
 
-// age says how long ago something was, in one unit.
+// age describes in one unit how long ago something was.
 func age(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

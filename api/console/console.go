@@ -53,10 +53,10 @@ func New(apiHandler http.Handler, issuer *auth.Issuer) http.Handler {
 	r.Post("/console/sagas/{id}/{action}", c.act)
 	r.Get("/console/stock", c.page("stock", c.stock))
 	r.Post("/console/stock", c.setStock)
-	r.Get("/console/dead-letters", c.page("letters", c.letters))
+	r.Get("/console/dead-letters", c.page("dead-letters", c.deadLetters))
 	r.Post("/console/dead-letters/{queue}/redrive", c.redriveAll)
 	r.Post("/console/dead-letters/{queue}/{id}", c.redrive)
-	r.Post("/console/dead-letters/{queue}/{id}/delete", c.deleteLetter)
+	r.Post("/console/dead-letters/{queue}/{id}/delete", c.deleteDeadLetter)
 	if c.signsIn() {
 		r.Get(auth.SignInPath, c.signInStep(issuer.SignIn))
 		r.Get(auth.SignedInPath, c.signInStep(issuer.SignedIn))
@@ -125,7 +125,7 @@ func (v view) Acts() bool { return v.Who.Open || slices.Contains(v.Who.Roles, au
 var pages = func() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html"))
 	all := map[string]*template.Template{}
-	for _, name := range []string{"overview", "sagas", "saga", "stock", "letters", "problem"} {
+	for _, name := range []string{"overview", "sagas", "saga", "stock", "dead-letters", "problem"} {
 		all[name] = template.Must(template.Must(layout.Clone()).ParseFS(files, "pages/"+name+".html"))
 	}
 	return all
@@ -366,14 +366,14 @@ func (c console) stock(r *http.Request) (any, string, error) {
 	return p, "", err
 }
 
-type lettersPage struct {
-	Queues  []api.Queue
-	Queue   string              `json:"-"`
-	Letters []deadletter.Message `json:"-"`
+type deadLettersPage struct {
+	Queues   []api.Queue
+	Queue    string               `json:"-"`
+	Messages []deadletter.Message `json:"-"`
 }
 
-func (c console) letters(r *http.Request) (any, string, error) {
-	var p lettersPage
+func (c console) deadLetters(r *http.Request) (any, string, error) {
+	var p deadLettersPage
 	if err := c.get(r, "/v1/dead-letters", &p); err != nil {
 		return nil, "", err
 	}
@@ -383,6 +383,6 @@ func (c console) letters(r *http.Request) (any, string, error) {
 	}
 	var list struct{ Letters []deadletter.Message }
 	err := c.get(r, "/v1/dead-letters/"+url.PathEscape(p.Queue)+"?limit=50", &list)
-	p.Letters = list.Letters
+	p.Messages = list.Letters
 	return p, "", err
 }

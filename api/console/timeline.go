@@ -129,28 +129,34 @@ func timelineOf(events []engine.Event, now time.Time) timeline {
 	y := func(label string) float64 {
 		if _, ok := rows[label]; !ok {
 			rows[label] = headHeight + float64(len(rows))*rowHeight
-			t.Rows = append(t.Rows, row{label, rows[label] + barHeight/2 + 5})
+			t.Rows = append(t.Rows, row{Label: label, Y: rows[label] + barHeight/2 + 5})
 		}
 		return rows[label]
 	}
 	for _, s := range spans {
 		x, top := scale.x(s.from), y(s.row)
 		w := max(scale.x(s.to)-x, minWidth)
-		t.Bars = append(t.Bars, bar{x, top, w, s.class, s.title})
+		t.Bars = append(t.Bars, bar{X: x, Y: top, W: w, Class: s.class, Title: s.title})
 		if undoes[s.activity] != "" {
-			b := arrowhead{fmt.Sprintf("%.1f,%.1f %.1f,%.1f %.1f,%.1f", x-arrowWidth, top+barHeight/2, x+.5, top-2, x+.5, top+barHeight+2), x + w + 6, top + barHeight/2 + 4, s.activity}
+			points := fmt.Sprintf("%.1f,%.1f %.1f,%.1f %.1f,%.1f",
+				x-arrowWidth, top+barHeight/2, x+.5, top-2, x+.5, top+barHeight+2)
+			b := arrowhead{Points: points, X: x + w + 6, Y: top + barHeight/2 + 4, Label: s.activity}
 			if n := len(t.Backs); n > 0 && t.Backs[n-1].Label == b.Label {
 				t.Backs[n-1].Label = "" // only its last attempt is labelled
 			}
 			t.Backs = append(t.Backs, b)
 		}
 		if s.err != "" {
-			t.Fails = append(t.Fails, fail{x + w, top, len(t.Fails) + 1, s.activity, s.err, "+" + short(s.to.Sub(scale.at[0]))})
+			t.Fails = append(t.Fails, fail{
+				X: x + w, Y: top, N: len(t.Fails) + 1, Activity: s.activity, Error: s.err, After: "+" + short(s.to.Sub(scale.at[0])),
+			})
 		}
 	}
 	for _, e := range signals {
 		kind, data := signalOf(e)
-		t.Marks = append(t.Marks, mark{scale.x(e.At), y(rowSignals) + barHeight/2, kind, strings.TrimSpace(kind + " " + data)})
+		t.Marks = append(t.Marks, mark{
+			X: scale.x(e.At), Y: y(rowSignals) + barHeight/2, Label: kind, Title: strings.TrimSpace(kind + " " + data),
+		})
 	}
 	t.Height = headHeight + float64(len(rows))*rowHeight + 6
 	return t
@@ -279,7 +285,7 @@ func (s scale) ticks() (ticks []tick) {
 	last := math.Inf(-1)
 	for i, x := range s.xs {
 		if x-last >= tickDistance {
-			ticks = append(ticks, tick{x, "+" + short(s.at[i].Sub(s.at[0]))})
+			ticks = append(ticks, tick{X: x, Label: "+" + short(s.at[i].Sub(s.at[0]))})
 			last = x
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"path/filepath"
@@ -9,17 +8,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
 )
 
-// TestChartEnvironment: each ORDERSAGA_… in the chart's manifests is a flag of
-// the command that gets it, with a value that it takes. Others would be passed
-// over in silence.
-func TestChartEnvironment(t *testing.T) {
+// TestChartEnvironmentSetsFlags checks that each ORDERSAGA_… variable in the
+// chart's manifests sets a flag of its command, with a valid value. Unknown
+// variables would be ignored.
+func TestChartEnvironmentSetsFlags(t *testing.T) {
 	files, err := filepath.Glob("../../deploy/helm/testdata/*.golden.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+		t.Fatalf("%d golden files, %v, want some", len(files), err)
 	}
 	seen := map[string]bool{}
 	for _, file := range files {
@@ -64,7 +62,7 @@ func (c container) check(t *testing.T, file string) {
 		t.Setenv(e.Name, e.Value)
 	}
 	var flags cli
-	parser, err := kong.New(&flags, kong.Name("ordersaga"), kong.DefaultEnvars("ORDERSAGA"), kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
+	parser, err := newKong(&flags, io.Discard, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +78,7 @@ func (c container) check(t *testing.T, file string) {
 	}
 	for _, e := range c.Env {
 		if strings.HasPrefix(e.Name, "ORDERSAGA_") && !slices.Contains(known, e.Name) {
-			t.Errorf("%s is no flag of %v", e.Name, c.Args)
+			t.Errorf("variable %s sets no flag of %v", e.Name, c.Args)
 		}
 	}
 	if c.Args[0] != "worker" {
@@ -88,17 +86,17 @@ func (c container) check(t *testing.T, file string) {
 	}
 	w := flags.Worker
 	if w.Engine != "dapr" || w.Listen != ":8080" || w.NoSagas == (c.Name == "worker") {
-		t.Errorf("%s: --engine %s --listen %s --no-sagas=%t", c.Name, w.Engine, w.Listen, w.NoSagas)
+		t.Errorf("container %s has --engine %s --listen %s --no-sagas=%t, want dapr, :8080 and %t", c.Name, w.Engine, w.Listen, w.NoSagas, c.Name != "worker")
 	}
-	// One process looks after all orders: the reconciler, or else the workers.
+	// The reconciler runs in one deployment: reconciler, or else worker.
 	if (w.ReconcileEvery > 0) != (c.Name == "reconciler" || c.Name == "worker" && file == "elsewhere.golden.yaml") {
-		t.Errorf("%s: --reconcile-every %s", c.Name, w.ReconcileEvery)
+		t.Errorf("container %s of %s has --reconcile-every %s", c.Name, file, w.ReconcileEvery)
 	}
 	if got, want := [3]string{w.PaymentApp, w.PaymentURL, w.SecretStore}, map[string][3]string{
 		"first.golden.yaml":      {"payment", "http://127.0.0.1:8090", "secretstore"},
 		"production.golden.yaml": {"", "https://payments.example.com", "secretstore"},
 		"elsewhere.golden.yaml":  {"till", "http://127.0.0.1:8090", ""},
 	}[file]; got != want {
-		t.Errorf("%s: payment by %q, want %q", c.Name, got, want)
+		t.Errorf("container %s: payment app, URL and secret store = %q, want %q", c.Name, got, want)
 	}
 }

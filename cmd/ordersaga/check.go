@@ -82,7 +82,7 @@ func (c checkCmd) Run(e env) error {
 		Shipments: devenv.Simulators{PaymentURL: c.PaymentURL, CarrierURL: c.CarrierURL, PaymentKey: c.PaymentKey},
 	}
 	if !c.Offline {
-		books.Sagas = apiSagas{apiFlags{API: c.API, Token: c.Token, Timeout: 30 * time.Second}, e}
+		books.Sagas = apiSagas{apiFlags: apiFlags{API: c.API, Token: c.Token, Timeout: 30 * time.Second}, env: e}
 	}
 	res, err := invariants.Run(e.ctx, books, accepted)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/components"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestBadCommandLineIsRejected(t *testing.T) {
@@ -161,7 +162,7 @@ func TestDevServes(t *testing.T) {
 	api := between(t, greeting, "API        ", " ")
 	body := between(t, greeting, "-d '", "'")
 	post(t, api+"/v1/orders", body)
-	eventually(t, 20*time.Second, "order completes", func() error { return sagaIs(api, "o-1042", "COMPLETED") })
+	require.EventuallyNoError(t, "order completes", 20*time.Second, func() error { return sagaIs(api, "o-1042", "COMPLETED") })
 	stop()
 	if status := <-ended; status != 0 {
 		t.Errorf("dev ended with status %d", status)
@@ -202,8 +203,8 @@ func TestPublishThroughDapr(t *testing.T) {
 			t.Errorf("publish: %s, want %d", res.Status, want)
 		}
 	}
-	eventually(t, 30*time.Second, "order completes", func() error { return sagaIs(api, "o-1044", "COMPLETED") })
-	eventually(t, 30*time.Second, "worker is ready", func() error { return get(api+"/readyz", io.Discard) })
+	require.EventuallyNoError(t, "order completes", 30*time.Second, func() error { return sagaIs(api, "o-1044", "COMPLETED") })
+	require.EventuallyNoError(t, "worker is ready", 30*time.Second, func() error { return get(api+"/readyz", io.Discard) })
 	stop()
 	if status := <-ended; status != 0 {
 		t.Errorf("dev ended with status %d", status)

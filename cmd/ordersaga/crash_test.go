@@ -30,6 +30,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -314,7 +315,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 		before, atLeast := sent.Load(), int64(1+rng.IntN(40))
 		until.Store(before + 100)
 		moment := time.After(rand.N(300 * time.Millisecond))
-		eventually(t, 60*time.Second, "orders flow", func() error {
+		require.EventuallyNoError(t, "orders flow", 60*time.Second, func() error {
 			if sent.Load() < before+atLeast {
 				return errors.New("not enough orders yet")
 			}
@@ -335,7 +336,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	for i := range n {
 		o, want := crashOrder(i)
 		ids[i] = o.OrderID
-		eventually(t, 4*time.Minute, "order "+o.OrderID+" ends", func() error {
+		require.EventuallyNoError(t, "order "+o.OrderID+" ends", 4*time.Minute, func() error {
 			rec, err := store.Get(t.Context(), o.OrderID)
 			if err != nil {
 				return err
@@ -352,7 +353,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 			return nil
 		})
 	}
-	eventually(t, time.Minute, "no saga is left running", func() error {
+	require.EventuallyNoError(t, "no saga is left running", time.Minute, func() error {
 		var b strings.Builder
 		if err := get(s.apiURL+"/metrics", &b); err != nil {
 			return err

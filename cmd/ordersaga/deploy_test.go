@@ -20,6 +20,7 @@ import (
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // Keys of a run file, as far as deploy/dapr.yaml has them.
@@ -79,12 +80,12 @@ func TestDeployRuns(t *testing.T) {
 	}
 
 	api := "http://" + apiOf(f)
-	eventually(t, time.Minute, "the worker is ready", func() error { return get(api+"/readyz", io.Discard) })
+	require.EventuallyNoError(t, "the worker is ready", time.Minute, func() error { return get(api+"/readyz", io.Discard) })
 	if err := (client.Client{Base: api, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}).On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"onHand": 10}, nil); err != nil {
 		t.Fatal(err)
 	}
 	post(t, api+"/v1/orders", `{"orderId":"o-1","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`)
-	eventually(t, time.Minute, "the saga completes", func() error {
+	require.EventuallyNoError(t, "the saga completes", time.Minute, func() error {
 		var b strings.Builder
 		if err := get(api+"/v1/sagas/o-1", &b); err != nil {
 			return err

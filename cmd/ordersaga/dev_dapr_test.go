@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestDevEndedAtOnce ends dev while it waits for Dapr, as Ctrl-C does: that is
@@ -39,7 +41,7 @@ func TestDevEndedAtOnce(t *testing.T) {
 			var out, errs bytes.Buffer
 			go func() { ended <- run(ctx, free(append(c.args, "--engine=dapr", "--ephemeral")...), &out, &errs) }()
 			var pid int
-			eventually(t, 20*time.Second, "the first of Dapr's programs runs", func() error {
+			require.EventuallyNoError(t, "the first of Dapr's programs runs", 20*time.Second, func() error {
 				b, err := os.ReadFile(filepath.Join(bin, "pid"))
 				if err == nil {
 					pid, err = strconv.Atoi(strings.TrimSpace(string(b)))

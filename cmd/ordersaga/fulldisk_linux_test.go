@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // tinyDisk names the directory on which a process under test gets a file
@@ -63,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 
 	orders := 0
 	ready := "http://" + at(port) + "/readyz"
-	eventually(t, time.Minute, "worker is not ready", func() error {
+	require.EventuallyNoError(t, "worker is not ready", time.Minute, func() error {
 		if err := get(ready, &strings.Builder{}); err != nil && strings.Contains(err.Error(), fmt.Sprint(http.StatusServiceUnavailable)) {
 			return nil
 		}

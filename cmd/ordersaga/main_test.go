@@ -20,6 +20,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // asOrdersaga makes the test binary be the program under test, so that tests
@@ -89,7 +90,7 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	if p.url != "" {
-		eventually(p.t, 2*time.Minute, p.args[0]+" answers", func() error { return get(p.url, io.Discard) })
+		require.EventuallyNoError(p.t, p.args[0]+" answers", 2*time.Minute, func() error { return get(p.url, io.Discard) })
 	}
 }
 
@@ -129,25 +130,6 @@ func get(url string, body io.Writer) error {
 		return errors.New(res.Status)
 	}
 	return nil
-}
-
-// eventually polls until f succeeds.
-func eventually(t *testing.T, within time.Duration, what string, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(within)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-late:
-			t.Fatalf("%s: not within %s: %v", what, within, err)
-		case <-tick.C:
-		}
-	}
 }
 
 // freePort finds a port that is free now and likely to stay so.

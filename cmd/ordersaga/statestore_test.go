@@ -23,6 +23,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestOthersReadSagas goes the way of a dashboard, which knows nothing of us but
@@ -59,11 +60,11 @@ func TestOthersReadSagas(t *testing.T) {
 				"waiting":  {"tok_ok", "99999", "AWAITING_APPROVAL"},
 			} {
 				post(t, api+"/v1/orders", `{"orderId":"`+id+`","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":`+o.price+`}],"payment":{"token":"`+o.token+`"}}`)
-				eventually(t, time.Minute, id+" is "+o.status, func() error { return sagaIs(api, id, o.status) })
+				require.EventuallyNoError(t, id+" is "+o.status, time.Minute, func() error { return sagaIs(api, id, o.status) })
 			}
 
 			// The orders' records can be ahead of their sagas for a moment.
-			eventually(t, 30*time.Second, "all is in the store", func() error {
+			require.EventuallyNoError(t, "all is in the store", 30*time.Second, func() error {
 				found, err := sagasIn(t.Context(), filepath.Join("it's here: 1", "dapr", "components"))
 				if err != nil {
 					return err
@@ -217,7 +218,7 @@ func TestOpenSidecars(t *testing.T) {
 	url := between(t, dapr, "curl -i ", " ")
 	post(t, url, between(t, dapr, "-d '", "'"))
 	api := between(t, greeting, "API        ", " ")
-	eventually(t, 30*time.Second, "order completes", func() error { return sagaIs(api, "o-1044", "COMPLETED") })
+	require.EventuallyNoError(t, "order completes", 30*time.Second, func() error { return sagaIs(api, "o-1044", "COMPLETED") })
 	sidecar, _, _ := strings.Cut(url, "/v1.0/")
 	var saga strings.Builder
 	if err := get(sidecar+"/v1.0/workflows/dapr/o-1044", &saga); err != nil || !strings.Contains(saga.String(), `"workflowName":"OrderSaga"`) {
