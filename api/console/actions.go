@@ -53,12 +53,18 @@ func buttonsOf(s api.Saga) (all []button) {
 	running := s.Runtime != "" && !s.Runtime.Ended()
 	if s.Status.Allows(order.Approved) && s.Decision == "" && !s.CancelRequested {
 		all = append(all,
-			button{Action: "approve", Label: "Approve", Title: "Charge and ship the order", Confirm: "Approve this order? It is then charged and shipped."},
+			button{
+				Action: "approve", Label: "Approve", Title: "Charge and ship the order",
+				Confirm: "Approve this order? It is then charged and shipped.",
+			},
 			button{Action: "reject", Label: "Reject", Title: "Release the stock and end the order", Confirm: "Reject this order?"})
 	}
 	if s.Cancellable && !s.CancelRequested {
 		all = append(all,
-			button{Action: "cancel", Label: "Cancel", Title: "Undo the order for the shop", Confirm: "Cancel this order? The customer is notified that the shop cancelled it."},
+			button{
+				Action: "cancel", Label: "Cancel", Title: "Undo the order for the shop",
+				Confirm: "Cancel this order? The customer is notified that the shop cancelled it.",
+			},
 			button{
 				Action: "cancel-asked", Label: "Cancel for customer", Title: "Undo the order at the customer's request",
 				Confirm: "Cancel this order? The customer is notified that they cancelled it.",
@@ -67,7 +73,10 @@ func buttonsOf(s api.Saga) (all []button) {
 	if s.Status.Allows(order.Resolved) {
 		all = append(all,
 			button{Action: "retry", Label: "Retry", Title: "Retry the stuck step", Confirm: "Retry the stuck step?"},
-			button{Action: "compensate", Label: "Compensate", Title: "Give up and undo the order", Confirm: "Give up this order, refund it and release its stock?"})
+			button{
+				Action: "compensate", Label: "Compensate", Title: "Give up and undo the order",
+				Confirm: "Give up this order, refund it and release its stock?",
+			})
 		shipmentRequested := s.ShipmentID != "" // then the API completes the order without the saga
 		if running || shipmentRequested {
 			all = append(all,
@@ -89,7 +98,10 @@ func buttonsOf(s api.Saga) (all []button) {
 		})
 	}
 	if s.Runtime.Ended() && s.Status.Terminal() {
-		all = append(all, button{Action: "purge", Label: "Purge history", Title: "Delete the saga's history; the order remains", Confirm: "Delete the history of this saga?"})
+		all = append(all, button{
+			Action: "purge", Label: "Purge history", Title: "Delete the saga's history; the order remains",
+			Confirm: "Delete the history of this saga?",
+		})
 	}
 	return all
 }
@@ -246,7 +258,8 @@ func (c console) redirect(w http.ResponseWriter, r *http.Request, to, result str
 
 func (c console) setResult(w http.ResponseWriter, r *http.Request, value string, seconds int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // dev is served without TLS
-		Name: resultCookie, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: c.issuer.Secure(r),
+		Name: resultCookie, Value: value, Path: "/", MaxAge: seconds,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: c.issuer.Secure(r),
 	})
 }
 

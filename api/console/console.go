@@ -221,7 +221,8 @@ func (c console) signInStep(step func(http.ResponseWriter, *http.Request) error)
 
 func (c console) signOut(w http.ResponseWriter, r *http.Request) {
 	c.issuer.SignOut(w, r)
-	view{Page: "problem", Data: "You have signed out of the console. You may still be signed in at the issuer.", SignIn: auth.SignInPath}.write(w, "problem", http.StatusOK)
+	v := view{Page: "problem", Data: "You have signed out of the console. You may still be signed in at the issuer.", SignIn: auth.SignInPath}
+	v.write(w, "problem", http.StatusOK)
 }
 
 func (c console) overview(r *http.Request) (any, string, error) {

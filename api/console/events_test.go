@@ -56,7 +56,8 @@ func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
 	events = append(events, engine.Event{ID: -1, At: at(7 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"by ann"`)},
 		engine.Event{ID: 0, At: at(7 * time.Second), Type: "ExecutionCompleted", Data: []byte(`"by ann"`)})
 	want[3].Took, want[6].Took = "did not fire", "no result before the saga ended"
-	want = append(want, eventRow{Types: "ExecutionTerminated", Input: `"by ann"`}, eventRow{ID: "0", Types: "ExecutionCompleted", Output: `"by ann"`})
+	want = append(want, eventRow{Types: "ExecutionTerminated", Input: `"by ann"`},
+		eventRow{ID: "0", Types: "ExecutionCompleted", Output: `"by ann"`})
 	check(eventRows(events, at(time.Minute)))
 	if in, out := payloads(events); !strings.Contains(in, "lines") || out != `"by ann"` {
 		t.Errorf("payloads = %s and %s, want the order and \"by ann\"", in, out)
@@ -68,8 +69,15 @@ func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
 
 // TestPrettyTruncates checks that data of a client cannot make a page huge.
 func TestPrettyTruncates(t *testing.T) {
-	for _, data := range []string{strings.Repeat("[", 9000) + strings.Repeat("]", 9000), `"` + strings.Repeat("ä", maxPane) + `"`, `[` + strings.Repeat("1,", maxPane/3) + `1]`, "not JSON"} {
-		if got := pretty([]byte(data)); len(got) > maxPane+100 || !strings.HasPrefix(got, data[:1]) || len(data) > maxPane && !strings.Contains(got, "… truncated") {
+	for _, data := range []string{
+		strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+		`"` + strings.Repeat("ä", maxPane) + `"`,
+		`[` + strings.Repeat("1,", maxPane/3) + `1]`,
+		"not JSON",
+	} {
+		got := pretty([]byte(data))
+		truncated := strings.Contains(got, "… truncated")
+		if len(got) > maxPane+100 || !strings.HasPrefix(got, data[:1]) || len(data) > maxPane && !truncated {
 			t.Errorf("pretty of %d bytes has %d bytes, want at most %d: %.50s", len(data), len(got), maxPane+100, got)
 		}
 	}
@@ -134,7 +142,8 @@ func sagaOf(id string, status order.Status, runtime engine.RuntimeStatus, runs s
 // size of deeply nested data.
 func TestPrettyDoesNotIndentDeepData(t *testing.T) {
 	deep := strings.Repeat("[", 9990) + strings.Repeat("]", 9990)
-	for _, data := range []string{deep, `["` + strings.Repeat("}", 20000) + `",` + deep + `]`, `["\"` + strings.Repeat("}", 20000) + `\\",` + deep + `]`} {
+	brackets := strings.Repeat("}", 20000)
+	for _, data := range []string{deep, `["` + brackets + `",` + deep + `]`, `["\"` + brackets + `\\",` + deep + `]`} {
 		if text := pretty([]byte(data)); text != data {
 			t.Errorf("pretty of %d deep bytes has %d bytes, want them unchanged", len(data), len(text))
 		}

@@ -27,7 +27,8 @@ func TestListOfACustomerErasesTheirData(t *testing.T) {
 	status, page, _ := b.send("GET", "/console/sagas?customer=c-7", nil)
 	b.sees(200, page, status, `action="/console/customers/c-7/forget"`, `data-confirm="Erase this customer's data?`)
 	status, page, _ = b.send("POST", "/console/customers/c-7/forget", url.Values{"by": {"ann"}, "note": {"by letter"}})
-	b.sees(200, page, status, "erased the customer&#39;s data: 1 orders, 0 dead letters; not complete, repeat it when these orders have ended: open")
+	b.sees(200, page, status,
+		"erased the customer&#39;s data: 1 orders, 0 dead letters; not complete, repeat it when these orders have ended: open")
 	status, page, _ = b.send("GET", "/console/sagas/ended", nil)
 	b.sees(200, page, status, "<dt>Customer<dd>erased", "by letter")
 	status, page, _ = b.send("GET", "/console/sagas", nil)
@@ -44,12 +45,16 @@ func TestListOfACustomerErasesTheirData(t *testing.T) {
 // customer's notification.
 func TestCancelNamesWhoCancels(t *testing.T) {
 	b := newBrowser(t)
-	o := order.Order{OrderID: "o", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 5_000_000}}}
+	o := order.Order{
+		OrderID: "o", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+		Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 5_000_000}},
+	}
 	if _, _, err := b.Parts.Store.Accept(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	status, page, _ := b.send("GET", "/console/sagas/o", nil)
-	b.sees(200, page, status, "The customer is notified that the shop cancelled it.", "The customer is notified that they cancelled it.", "saga cancel --for customer")
+	b.sees(200, page, status, "The customer is notified that the shop cancelled it.",
+		"The customer is notified that they cancelled it.", "saga cancel --for customer")
 	b.send("POST", "/console/sagas/o/cancel-asked", url.Values{"by": {"ann"}})
 	testkit.Eventually(t, "it was cancelled for the customer", func() error {
 		rec, err := b.Store.Get(t.Context(), "o")

@@ -36,7 +36,8 @@ func TestTimelineDrawsAttemptsAndWaits(t *testing.T) {
 		{"ChargePayment", "open undo", "RefundPayment: in progress"},
 	}
 	if len(got.Bars) != len(want) || len(got.Rows) != 3 || len(got.Marks) != 1 || got.Marks[0].Label != "carrier" {
-		t.Fatalf("timeline has %d bars, %d rows, marks %+v, want %d bars, 3 rows, a mark for carrier", len(got.Bars), len(got.Rows), got.Marks, len(want))
+		t.Fatalf("timeline has %d bars, %d rows, marks %+v, want %d bars, 3 rows, a mark for carrier",
+			len(got.Bars), len(got.Rows), got.Marks, len(want))
 	}
 	end := labelWidth
 	for i, b := range got.Bars {
@@ -80,13 +81,23 @@ func TestTimelineStopsAtTheEnd(t *testing.T) {
 		{ID: 1, At: at(time.Second), Type: "TimerCreated", Name: "signal", FireAt: &fires},
 		{ID: -1, At: at(2 * time.Second), Type: "ExecutionSuspended", Data: []byte(`"suspend by ann"`)},
 	}
+	suspended := mark{Title: "suspended suspend by ann"}
 	for name, c := range map[string]struct {
 		end   engine.Event
 		marks []mark
 	}{
-		"terminated": {engine.Event{ID: -1, At: at(3 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"terminate by bob: lost"`)}, []mark{{Title: "suspended suspend by ann"}, {Title: "terminated terminate by bob: lost"}}},
-		"completed":  {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Data: []byte(`{}`)}, []mark{{Title: "suspended suspend by ann"}}},
-		"failed":     {engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Error: "panicked"}, []mark{{Title: "suspended suspend by ann"}, {Title: "failed panicked"}}},
+		"terminated": {
+			engine.Event{ID: -1, At: at(3 * time.Second), Type: "ExecutionTerminated", Data: []byte(`"terminate by bob: lost"`)},
+			[]mark{suspended, {Title: "terminated terminate by bob: lost"}},
+		},
+		"completed": {
+			engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Data: []byte(`{}`)},
+			[]mark{suspended},
+		},
+		"failed": {
+			engine.Event{ID: 2, At: at(3 * time.Second), Type: "ExecutionCompleted", Error: "panicked"},
+			[]mark{suspended, {Title: "failed panicked"}},
+		},
 	} {
 		events := append(slices.Clone(waits), engine.Event{ID: -1, At: at(3*time.Second + time.Microsecond), Type: "WorkflowStarted"}, c.end)
 		if name == "terminated" { // the engines record both events

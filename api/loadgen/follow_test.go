@@ -52,7 +52,9 @@ func TestFollowFindsOrdersThatAreListedLate(t *testing.T) {
 		report: Report{Ended: map[order.Status]int{}, Unexpected: map[string]int{}},
 	}
 	for _, s := range all {
-		r.open[s.OrderID] = &placement{id: s.OrderID, kind: &kind{want: order.StatusCompleted}, wait: time.Millisecond, ended: make(chan struct{})}
+		r.open[s.OrderID] = &placement{
+			id: s.OrderID, kind: &kind{want: order.StatusCompleted}, wait: time.Millisecond, ended: make(chan struct{}),
+		}
 	}
 	late := r.open["late"].ended
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)

@@ -88,7 +88,10 @@ func (g Generator) Run(ctx context.Context) (Report, error) {
 		Generator: g, prefix: "load-" + uuid.NewString()[:8], deck: deck, start: time.Now(),
 		rng:  rand.New(rand.NewPCG(g.Seed, 1)), //nolint:gosec // selects kinds of orders, not secrets
 		open: map[string]*placement{}, accepts: newHistogram(), ends: newHistogram(),
-		report: Report{Loop: "closed", Concurrency: g.Concurrency, Mix: g.Mix, Refused: map[string]int{}, Ended: map[order.Status]int{}, Unexpected: map[string]int{}},
+		report: Report{
+			Loop: "closed", Concurrency: g.Concurrency, Mix: g.Mix,
+			Refused: map[string]int{}, Ended: map[order.Status]int{}, Unexpected: map[string]int{},
+		},
 	}
 	if g.Rate > 0 {
 		r.report.Loop, r.report.Rate, r.report.Concurrency = "open", g.Rate, 0
@@ -219,7 +222,8 @@ func (r *run) order(n int, p *placement) order.Order {
 		return o
 	}
 	o := order.Order{
-		SpecVersion: order.SpecVersion, OrderID: p.id, CustomerID: r.customer(n % customers), Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+		SpecVersion: order.SpecVersion, OrderID: p.id, CustomerID: r.customer(n % customers),
+		Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
 		Lines:  []order.Line{{SKU: r.SKUs[n%len(r.SKUs)], Quantity: 1, UnitPrice: 1999}},
 		ShipTo: &order.Address{Name: "Ada Example", Line1: "1 Loopback Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
 	}

@@ -136,7 +136,8 @@ func (r Report) Text(w io.Writer) error {
 	if r.Loop == "closed" {
 		loop = fmt.Sprintf("closed loop, %d concurrent", r.Concurrency)
 	}
-	p("%s: %d orders in %.1fs, %.1f/s; %d sagas ended in %.1fs, %.1f/s; %d open\n", loop, r.Sent, r.Seconds, r.SentRate, r.End.Count, r.All, r.EndRate, r.Open)
+	p("%s: %d orders in %.1fs, %.1f/s; %d sagas ended in %.1fs, %.1f/s; %d open\n",
+		loop, r.Sent, r.Seconds, r.SentRate, r.End.Count, r.All, r.EndRate, r.Open)
 	counts := func(label string, m map[string]int) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
 			p("  %-12s %-24s %7d\n", label, k, m[k])
@@ -156,7 +157,8 @@ func (r Report) Text(w io.Writer) error {
 		if l.Count == 0 {
 			continue
 		}
-		p("\n%s: p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\n", l.name, seconds(l.P50), seconds(l.P90), seconds(l.P99), seconds(l.P999), seconds(l.Max))
+		p("\n%s: p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\n",
+			l.name, seconds(l.P50), seconds(l.P90), seconds(l.P99), seconds(l.P999), seconds(l.Max))
 		most := int64(1)
 		for _, b := range l.Buckets {
 			most = max(most, b.Count)

@@ -46,7 +46,8 @@ func (f authFlags) issuer(e env, listenAddress string) (*auth.Issuer, error) {
 	}
 	if !httpserve.IsLoopback(host) {
 		if !f.Open {
-			return nil, fmt.Errorf("--listen %s is not loopback and requests are not authenticated: set --oidc-issuer, or --open to allow it", listenAddress)
+			return nil, fmt.Errorf("--listen %s is not loopback and requests are not authenticated: set --oidc-issuer, or --open to allow it",
+				listenAddress)
 		}
 		e.logger.Warn().Str("listen", listenAddress).Msg("no authentication: anyone who can reach the API and the console can act")
 	}

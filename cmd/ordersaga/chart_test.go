@@ -86,7 +86,8 @@ func (c container) check(t *testing.T, file string) {
 	}
 	w := flags.Worker
 	if w.Engine != "dapr" || w.Listen != ":8080" || w.NoSagas == (c.Name == "worker") {
-		t.Errorf("container %s has --engine %s --listen %s --no-sagas=%t, want dapr, :8080 and %t", c.Name, w.Engine, w.Listen, w.NoSagas, c.Name != "worker")
+		t.Errorf("container %s has --engine %s --listen %s --no-sagas=%t, want dapr, :8080 and %t",
+			c.Name, w.Engine, w.Listen, w.NoSagas, c.Name != "worker")
 	}
 	// The reconciler runs in one deployment: reconciler, or else worker.
 	if (w.ReconcileEvery > 0) != (c.Name == "reconciler" || c.Name == "worker" && file == "elsewhere.golden.yaml") {

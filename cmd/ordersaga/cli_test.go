@@ -42,8 +42,10 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 		{"dev --exit", 1, "--exit"},
 		{"dev --workers 2", 1, "--workers"},
 		{"dev --engine dapr --state redis", 1, "--state-address"},
-		{"dev --engine dapr --dapr-max-body-size 65", 1, "--dapr-max-body-size must be 4 to 64 MiB, is 65; 64 MiB is the most that a worker receives"},
-		{"dev --engine dapr --components . --state redis --state-address 127.0.0.1:1", 1, "--components is not allowed with --state and --state-address"},
+		{"dev --engine dapr --dapr-max-body-size 65", 1,
+			"--dapr-max-body-size must be 4 to 64 MiB, is 65; 64 MiB is the most that a worker receives"},
+		{"dev --engine dapr --components . --state redis --state-address 127.0.0.1:1", 1,
+			"--components is not allowed with --state and --state-address"},
 		{"dev --engine dapr --components . --state sqlite", 1, "--components"},
 		{"dev --engine dapr --state sqlite --state-address x", 1, "--state-address"},
 		{"dev --engine dapr --state mysql", 2, "--state"},
@@ -60,7 +62,8 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 		{"worker --await-carrier --carrier-timeout 0s --listen 127.0.0.1:0 --ephemeral", 1, "carrier timeout"},
 		{"worker --patience=-5s --payment-url nonsense --payment-timeout=-1s --listen 127.0.0.1:0 --ephemeral", 1,
 			`ordersaga: worker settings: payment URL "nonsense" must be an http or https URL, such as http://127.0.0.1:8090; payment timeout must be positive, is -1s; patience must not be negative, is -5s` + "\n"},
-		{"worker --approval-above 100000 --listen 127.0.0.1:0 --ephemeral", 2, `"100000" names no currency: use EUR=1000.00, and *=1000.00 for all others`},
+		{"worker --approval-above 100000 --listen 127.0.0.1:0 --ephemeral", 2,
+			`"100000" names no currency: use EUR=1000.00, and *=1000.00 for all others`},
 		{"worker --approval-above EUR=1000.005 --listen 127.0.0.1:0 --ephemeral", 2, "1000.005 has more decimals than EUR, which has 2"},
 		{"worker --approval-above ABC=1 --listen 127.0.0.1:0 --ephemeral", 2, "ISO 4217"},
 		{"saga list --customer=", 2, "--customer: must not be empty; omit the flag"},
@@ -108,13 +111,12 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 	}
 }
 
-// free are flags that let dev run beside anything.
-func free(more ...string) []string {
+// devArgs returns dev's arguments with free ports.
+func devArgs(more ...string) []string {
 	return append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error"}, more...)
 }
 
-// TestDemo is the main job, end to end, on both engines, and on Dapr with each
-// of its state stores.
+// TestDemo runs the demo on both engines, and on Dapr with each state store.
 func TestDemo(t *testing.T) {
 	for name, flags := range map[string]func(t *testing.T) []string{
 		"embedded":    func(*testing.T) []string { return nil },
@@ -130,15 +132,15 @@ func TestDemo(t *testing.T) {
 			if name != "embedded" {
 				testkit.RequireDapr(t)
 			}
-			args := free(append(flags(t), "--exit", "--data-dir="+t.TempDir())...)
-			for _, orders := range []string{"40", "20"} { // the second finds the first one's state
+			args := devArgs(append(flags(t), "--exit", "--data-dir="+t.TempDir())...)
+			for _, orders := range []string{"40", "20"} { // the second starts with the state of the first
 				status, out, stderr := ordersaga(t, append(args, "--demo="+orders)...)
 				if status != 0 || !strings.Contains(out, "All invariants held") {
-					t.Fatalf("status %d\n%s\n%s", status, out, stderr)
+					t.Fatalf("demo of %s orders: status %d, want 0 and all invariants\n%s\n%s", orders, status, out, stderr)
 				}
-				for _, say := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
-					if !strings.Contains(out, say) {
-						t.Errorf("output does not contain %q:\n%s", say, out)
+				for _, want := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
+					if !strings.Contains(out, want) {
+						t.Errorf("output does not contain %q:\n%s", want, out)
 					}
 				}
 			}
@@ -146,14 +148,14 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestDevServes places an order the two ways that the greeting shows, and
-// ends dev as Ctrl-C does.
-func TestDevServes(t *testing.T) {
+// TestDevServesUntilInterrupted places an order as the greeting shows, and ends
+// dev as Ctrl-C does.
+func TestDevServesUntilInterrupted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, free("--ephemeral"), w, io.Discard)
+		ended <- run(ctx, devArgs("--ephemeral"), w, io.Discard)
 		_ = w.Close()
 	}()
 	greeting := readUntil(t, r, "/v1/sagas/o-1043")
@@ -169,15 +171,15 @@ func TestDevServes(t *testing.T) {
 	}
 }
 
-// TestPublishThroughDapr is the article's way in: an app publishes to
-// OrderEvents through its sidecar, in a CloudEvent, and a saga begins.
+// TestPublishThroughDapr publishes to OrderEvents through a sidecar, in a
+// CloudEvent, and expects a saga.
 func TestPublishThroughDapr(t *testing.T) {
 	testkit.RequireDapr(t)
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, free("--ephemeral", "--engine=dapr"), w, io.Discard)
+		ended <- run(ctx, devArgs("--ephemeral", "--engine=dapr"), w, io.Discard)
 		_ = w.Close()
 	}()
 	greeting := readUntil(t, r, "/v1/sagas/o-1044")
@@ -191,7 +193,10 @@ func TestPublishThroughDapr(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	for token, want := range map[string]int{"": http.StatusUnauthorized, "guess": http.StatusUnauthorized, between(t, dapr, "dapr-api-token: ", "'"): http.StatusNoContent} {
+	for token, want := range map[string]int{
+		"": http.StatusUnauthorized, "guess": http.StatusUnauthorized,
+		between(t, dapr, "dapr-api-token: ", "'"): http.StatusNoContent,
+	} {
 		req.Header.Set("dapr-api-token", token)
 		again := req.Clone(ctx)
 		again.Body, _ = req.GetBody() // a string never fails
@@ -199,8 +204,9 @@ func TestPublishThroughDapr(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _ = res.Body.Close(); res.StatusCode != want {
-			t.Errorf("publish: %s, want %d", res.Status, want)
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("publish: status %s, want %d", res.Status, want)
 		}
 	}
 	require.EventuallyNoError(t, "order completes", 30*time.Second, func() error { return sagaIs(api, "o-1044", "COMPLETED") })
@@ -211,8 +217,9 @@ func TestPublishThroughDapr(t *testing.T) {
 	}
 }
 
-// TestDaprBadInput: one line that says what is wrong, and nothing left running.
-func TestDaprBadInput(t *testing.T) {
+// TestBadDaprComponentIsOneLineOfError also checks, with goleak, that nothing is
+// left running.
+func TestBadDaprComponentIsOneLineOfError(t *testing.T) {
 	testkit.RequireDapr(t)
 	for name, c := range map[string]struct {
 		edit func(text string) string
@@ -255,19 +262,19 @@ func TestDaprBadInput(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"--engine=dapr", "--ephemeral", "--demo=1", "--exit"}, c.args...)
 			if c.edit != nil {
-				args = append(args, "--components="+edited(t, c.edit))
+				args = append(args, "--components="+editedComponents(t, c.edit))
 			}
-			status, _, stderr := ordersaga(t, free(args...)...)
+			status, _, stderr := ordersaga(t, devArgs(args...)...)
 			ok, err := regexp.MatchString("^ordersaga: [^\n]*"+c.want, stderr)
 			if status != 1 || !ok || err != nil || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("status %d: %s", status, stderr)
+				t.Errorf("status %d, want 1 and one line with %q: %s", status, c.want, stderr)
 			}
 		})
 	}
 }
 
-// edited is a folder with the local components, changed.
-func edited(t *testing.T, edit func(text string) string) string {
+// editedComponents returns a directory with the local components, each edited.
+func editedComponents(t *testing.T, edit func(text string) string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := components.WriteLocal(dir, "sqlite", "", "payment"); err != nil {
@@ -275,7 +282,7 @@ func edited(t *testing.T, edit func(text string) string) string {
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+		t.Fatalf("%d component files, %v, want some", len(files), err)
 	}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -289,20 +296,20 @@ func edited(t *testing.T, edit func(text string) string) string {
 	return dir
 }
 
-func TestOneDevPerDataDir(t *testing.T) {
+func TestSecondDevOnADataDirFails(t *testing.T) {
 	dir := t.TempDir()
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, free("--data-dir="+dir), w, io.Discard)
+		ended <- run(ctx, devArgs("--data-dir="+dir), w, io.Discard)
 		_ = w.Close()
 	}()
 	readUntil(t, r, "ordersaga is up")
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	status, _, stderr := ordersaga(t, free("--data-dir="+dir)...)
+	status, _, stderr := ordersaga(t, devArgs("--data-dir="+dir)...)
 	if status != 1 || !strings.Contains(stderr, "in use") {
-		t.Errorf("second dev: status %d, %s", status, stderr)
+		t.Errorf("second dev: status %d, %s, want 1 and that the directory is in use", status, stderr)
 	}
 	stop()
 	if status := <-ended; status != 0 {
@@ -344,11 +351,11 @@ func sagaIs(api, id, want string) error {
 		return err
 	}
 	if saga.Status != want {
-		return &wrongStatus{saga.Status}
+		return &wrongStatusError{status: saga.Status}
 	}
 	return nil
 }
 
-type wrongStatus struct{ is string }
+type wrongStatusError struct{ status string }
 
-func (w *wrongStatus) Error() string { return "status is " + w.is }
+func (e *wrongStatusError) Error() string { return "status is " + e.status }

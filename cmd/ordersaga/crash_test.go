@@ -40,15 +40,14 @@ type system struct {
 	awsURL, paymentURL, carrierURL, apiURL string
 	parts                                  []part        // in the order in which they start
 	pace                                   time.Duration // between two orders
-	quiet                                  atomic.Bool   // no orders flow
-	outage                                 event         // of what can be away for long
+	quiet                                  atomic.Bool   // no orders are published
+	outage                                 event         // of the state store
 }
 
-// Who may talk to whom.
+// Credentials of the payment provider, the app and the sidecars.
 const providerKey, appToken, sidecarToken = "provider's", "app's", "sidecar's"
 
-// part is a process that can be killed, or told to end, and started again
-// where it was.
+// part is a process that can be killed or stopped, and restarted on its state.
 type part struct {
 	name              string
 	kill, quit, start func()
@@ -59,7 +58,7 @@ func (s *system) add(p *process) {
 	s.parts = append(s.parts, part{p.name, p.kill, p.stop, p.start})
 }
 
-// newSystem starts the world and, on the embedded engine, the worker.
+// newSystem starts everything but the workers.
 func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	t.Helper()
 	aws, pay, car, api := at(freePort(t)), at(freePort(t)), at(freePort(t)), at(freePort(t))
@@ -70,17 +69,18 @@ func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	if status, _, stderr := ordersaga(t, "setup", "--aws-endpoint="+s.awsURL); status != 0 {
 		t.Fatalf("setup: %s", stderr)
 	}
-	s.add(newProcess(t, dir, "carrier", s.carrierURL+"/healthz", append([]string{"carrier", "--listen=" + car, data, "--aws-endpoint=" + s.awsURL}, carrierArgs...)...))
+	carrier := append([]string{"carrier", "--listen=" + car, data, "--aws-endpoint=" + s.awsURL}, carrierArgs...)
+	s.add(newProcess(t, dir, "carrier", s.carrierURL+"/healthz", carrier...))
 	return s
 }
 
-// worker adds one, with its API at a base URL.
+// worker starts a worker with its API at a base URL.
 func (s *system) worker(dir, name, api string, more ...string) {
 	s.t.Helper()
 	s.add(newProcess(s.t, dir, name, api+"/healthz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
 		"--payment-timeout=1s", "--carrier-timeout=1h", "--patience=1h",
-		"--pace=0.4", // a step is tried for two minutes: Dapr, or a busy machine, may need one to catch up
+		"--pace=0.4", // a step is retried for two minutes: Dapr, or a busy machine, may need one to catch up
 		"--reconcile-every=2s", "--reconcile-grace=4s",
 	}, more...)...))
 }
@@ -92,7 +92,7 @@ func embeddedSystem(t *testing.T) *system {
 	return s
 }
 
-// daprSystem is three workers, each with a sidecar, and workflow state in
+// daprSystem starts three workers, each with a sidecar, and workflow state in
 // Redis with an append-only file.
 func daprSystem(t *testing.T) *system {
 	testkit.RequireDapr(t)
@@ -105,24 +105,25 @@ func daprSystem(t *testing.T) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = log.Close() }) // it is for looking at
+	t.Cleanup(func() { _ = log.Close() }) // for debugging only
 	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{
-		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.New(log).With().Timestamp().Logger(), State: daprlocal.State{Store: "redis", Address: redis.Address},
+		Dir: dir, AWSEndpoint: s.awsURL, Logger: zerolog.New(log).With().Timestamp().Logger(),
+		State: daprlocal.State{Store: "redis", Address: redis.Address},
 		Token: sidecarToken, AppToken: appToken, Secrets: map[string]string{worker.PaymentKeySecret: providerKey},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Stop)
-	s.outage = event{"redis is away for more than a minute, and a sidecar ends meanwhile", func(flow func()) {
+	s.outage = event{"redis is down for more than a minute, and a sidecar is killed meanwhile", func(flow func()) {
 		redis.Kill()
 		flow()
-		s.quiet.Store(true) // else what has to be caught up with takes minutes
+		s.quiet.Store(true) // otherwise the backlog takes minutes
 		defer s.quiet.Store(false)
 		if err := syscall.Kill(cluster.PID("daprd ordersaga-2"), syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(65 * time.Second) // longer than the patience of whoever gives up
+		time.Sleep(65 * time.Second) // longer than any client retries
 		redis.Start()
 	}}
 	add := func(name string) {
@@ -152,13 +153,14 @@ func daprSystem(t *testing.T) *system {
 	sidecar(daprlocal.App{ID: "carrier", Name: "carrier", Port: portIn(s.carrierURL)})
 	for n, api := range []string{s.apiURL, "http://" + at(freePort(t)), "http://" + at(freePort(t))} {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
-		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken, fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
+		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken,
+			fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
 	}
 	go func() { cluster.Watch(ctx); close(watching) }()
 	return s
 }
 
-// event is something that happens to a system while orders flow.
+// event happens to a system while orders flow.
 type event struct {
 	name   string
 	happen func(flow func())
@@ -166,7 +168,7 @@ type event struct {
 
 func killing(p part) event { return event{p.name + " is killed", func(func()) { p.kill(); p.start() }} }
 
-// killingAll is what a power cut does.
+// killingAll kills all processes, as a power cut does.
 func (s *system) killingAll() event {
 	return event{"everything is killed", func(func()) {
 		for _, p := range s.parts {
@@ -178,23 +180,23 @@ func (s *system) killingAll() event {
 	}}
 }
 
-// scaling takes all workers but one away, with their sidecars, and brings them
-// back after some more orders.
+// scaling stops all workers but one, with their sidecars, and restarts them after
+// some more orders.
 func (s *system) scaling() event {
 	return event{"scaled from 3 to 1 and back", func(flow func()) {
-		away := s.parts[len(s.parts)-4:]
-		for i := len(away) - 1; i >= 0; i-- {
-			away[i].quit()
+		stopped := s.parts[len(s.parts)-4:]
+		for i := len(stopped) - 1; i >= 0; i-- {
+			stopped[i].quit()
 		}
 		flow()
-		for _, p := range away {
+		for _, p := range stopped {
 			p.start()
 		}
 	}}
 }
 
 func portIn(address string) int {
-	n, _ := strconv.Atoi(address[strings.LastIndex(address, ":")+1:]) // 0 is refused by whoever gets it
+	n, _ := strconv.Atoi(address[strings.LastIndex(address, ":")+1:]) // 0 is rejected when it is used
 	return n
 }
 
@@ -207,7 +209,7 @@ func (s *system) clients(t *testing.T) (*cloud.Clients, *orderstore.Store) {
 	return clients, orderstore.New(clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 }
 
-// crashOrder is the n-th order and how it must end; "" is any end.
+// crashOrder returns the n-th order and its expected status; "" is any.
 func crashOrder(n int) (order.Order, order.Status) {
 	o := order.Order{
 		OrderID: fmt.Sprintf("crash-%04d", n), CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
@@ -227,7 +229,7 @@ func crashOrder(n int) (order.Order, order.Status) {
 		o.Payment.Token = "tok_lost_response"
 	case 5:
 		o.Lines = append(o.Lines, order.Line{SKU: "SCARCE", Quantity: 1, UnitPrice: 10})
-		return o, "" // some get one
+		return o, "" // some are in stock
 	case 6:
 		o.Lines = append(o.Lines, order.Line{SKU: "NONE", Quantity: 1, UnitPrice: 10})
 		return o, order.StatusRejected
@@ -235,8 +237,8 @@ func crashOrder(n int) (order.Order, order.Status) {
 	return o, order.StatusCompleted
 }
 
-// TestCrash kills processes with SIGKILL at random moments while orders flow:
-// every order must end as it would have without, and all books must agree.
+// TestCrash kills processes with SIGKILL at random moments while orders flow.
+// Every order must end as it would without crashes, and all records must agree.
 func TestCrash(t *testing.T) {
 	s := embeddedSystem(t)
 	worker := s.parts[len(s.parts)-1]
@@ -252,9 +254,9 @@ func TestCrash(t *testing.T) {
 	crash(t, s, rng, events)
 }
 
-// TestCrashDapr does so on Dapr, and kills each process in turn: workers,
-// sidecars, scheduler, placement, the state store, the world around, and all
-// of them at once. The state store is also away for long.
+// TestCrashDapr does the same on Dapr and kills each process in turn: workers,
+// sidecars, scheduler, placement, state store, simulators, and all of them at
+// once. The state store also has a long outage.
 func TestCrashDapr(t *testing.T) {
 	s := daprSystem(t)
 	rng := random(t)
@@ -276,8 +278,8 @@ func random(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// crash lets orders flow, has things happen, and checks that nothing came of
-// it.
+// crash publishes orders while the events happen, and checks all invariants
+// afterwards.
 func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	t.Helper()
 	clients, store := s.clients(t)
@@ -291,7 +293,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 	publishing, stop := context.WithCancel(t.Context())
 	defer stop()
 	published := make(chan int)
-	var sent, until atomic.Int64 // orders; those between two events fit any machine
+	var sent, until atomic.Int64 // orders: a bounded number between two events, for slow machines
 	go func() {
 		pub := intake.Publisher{Topic: snspublisher.New(clients.SNS, resources.OrderTopic)}
 		n := 0
@@ -303,7 +305,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 				continue
 			}
 			o, _ := crashOrder(n)
-			if err := pub.PublishOrder(t.Context(), o); err == nil { // else the same again
+			if err := pub.PublishOrder(t.Context(), o); err == nil { // otherwise it is published again
 				n++
 				sent.Store(int64(n))
 			}
@@ -348,7 +350,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 				return fmt.Errorf("is %s: %s %s", rec.Status, saga.String(), history.String())
 			}
 			if want != "" && rec.Status != want {
-				t.Errorf("order %s ended %s (%s), must be %s", o.OrderID, rec.Status, rec.Reason, want)
+				t.Errorf("order %s ended %s (%s), want %s", o.OrderID, rec.Status, rec.Reason, want)
 			}
 			return nil
 		})
@@ -359,19 +361,21 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 			return err
 		}
 		if !strings.Contains(b.String(), "\nordersaga_sagas_live 0\n") {
-			return errors.New("some still run")
+			return errors.New("some sagas still run")
 		}
 		return nil
 	})
 	payments := payment.New(payment.Options{URL: s.paymentURL, Key: providerKey})
 	defer payments.Close()
-	sims := devenv.Simulators{PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	sims := devenv.Simulators{
+		PaymentURL: s.paymentURL, CarrierURL: s.carrierURL, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
 	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: store, Charges: payments, Shipments: sims}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range res.Violations {
-		t.Error(v)
+		t.Errorf("violation: %v", v)
 	}
 	t.Logf("outcomes: %v", res.ByStatus)
 	for i := len(s.parts) - 1; i >= 0; i-- {
@@ -387,7 +391,7 @@ func fromEnv(t *testing.T, name string, usual int) int {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("environment variable %s: %v", name, err)
 	}
 	return n
 }

@@ -29,11 +29,7 @@ func (c customerForgetCmd) Run(e env) error {
 	if err := c.call(e, http.MethodPost, "/v1/customers/"+url.PathEscape(c.ID)+"/forget", c.body(), &out); err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		if err := printJSON(e.out, out); err != nil {
-			return err
-		}
-	} else if _, err := fmt.Fprintf(e.out, "erased %d orders, deleted %d dead letters, %d orders still open\n", out.Erased, out.Letters, len(out.Open)); err != nil {
+	if err := c.print(e, out); err != nil {
 		return err
 	}
 	switch {
@@ -43,4 +39,13 @@ func (c customerForgetCmd) Run(e env) error {
 		return errors.New("the time limit was reached before all orders were erased; repeat the command")
 	}
 	return nil
+}
+
+func (c customerForgetCmd) print(e env, out api.Forgotten) error {
+	if c.Output == "json" {
+		return printJSON(e.out, out)
+	}
+	_, err := fmt.Fprintf(e.out, "erased %d orders, deleted %d dead letters, %d orders still open\n",
+		out.Erased, out.Letters, len(out.Open))
+	return err
 }

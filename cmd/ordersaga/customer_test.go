@@ -18,7 +18,8 @@ func TestCustomerForgetReportsOpenOrders(t *testing.T) {
 	}
 	// An open order remains, so the command fails.
 	status, out, errs := s.run("customer", "forget", "c-1", "--by", "ann", "--note", "by letter")
-	if status != 1 || out != "erased 1 orders, deleted 0 dead letters, 1 orders still open\n" || !strings.Contains(errs, "were not erased: asked; repeat") {
+	const want = "erased 1 orders, deleted 0 dead letters, 1 orders still open\n"
+	if status != 1 || out != want || !strings.Contains(errs, "were not erased: asked; repeat") {
 		t.Errorf("forget c-1: status %d, output %q, errors %q, want 1 and the open order asked", status, out, errs)
 	}
 	if out := s.says([]string{"ann: forget by letter"}, "saga", "show", "done"); strings.Contains(out, "c-1") {

@@ -28,7 +28,8 @@ func (c dataVerifyCmd) Run(e env) error {
 			return "OK: no acknowledged change is missing.", nil
 		}
 		return fmt.Sprintf("Lost: %d bytes.", r.LostBytes),
-			fmt.Errorf("damaged: `ordersaga data repair --data-dir %s` recovers the rest; it needs up to %d bytes of free disk space", c.DataDir, r.MaxRepairBytes())
+			fmt.Errorf("damaged: `ordersaga data repair --data-dir %s` recovers the rest; it needs up to %d bytes of free disk space",
+				c.DataDir, r.MaxRepairBytes())
 	})
 }
 
@@ -41,7 +42,8 @@ func (c dataRepairCmd) Run(e env) error {
 			text = fmt.Sprintf("Repaired. The original files are in %s.", r.Backup)
 		}
 		if !r.Intact() {
-			text += fmt.Sprintf(" Lost: %d bytes; the changes in them are undone. Run `ordersaga check` to see whether the records still agree.", r.LostBytes)
+			text += fmt.Sprintf(" Lost: %d bytes; the changes in them are undone. "+
+				"Run `ordersaga check` to see whether the records still agree.", r.LostBytes)
 		}
 		return text, nil
 	})

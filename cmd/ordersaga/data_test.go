@@ -41,10 +41,12 @@ func fillDataDir(t *testing.T, data string) {
 		t.Fatal(err)
 	}
 	for n := range 5 {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/charges", strings.NewReader(fmt.Sprintf(`{"orderId":"o-%d","amount":1,"currency":"EUR","token":"tok_ok"}`, n)))
+		charge := fmt.Sprintf(`{"orderId":"o-%d","amount":1,"currency":"EUR","token":"tok_ok"}`, n)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/charges", strings.NewReader(charge))
 		r.Header.Set("Idempotency-Key", fmt.Sprint("k", n))
 		w := httptest.NewRecorder()
-		if p.Handler().ServeHTTP(w, r); w.Code != http.StatusOK && w.Code != http.StatusCreated {
+		p.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusOK && w.Code != http.StatusCreated {
 			t.Fatalf("charge %d: status %d, %s", n, w.Code, w.Body)
 		}
 	}
@@ -122,7 +124,8 @@ func TestDataRepairMakesDamagedFilesUsable(t *testing.T) {
 		if err := os.WriteFile(log, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := openFolder(t, data, folder); err == nil || folder != "carrier" && !strings.Contains(err.Error(), "ordersaga data repair --data-dir "+data) {
+		err = openFolder(t, data, folder)
+		if err == nil || folder != "carrier" && !strings.Contains(err.Error(), "ordersaga data repair --data-dir "+data) {
 			t.Errorf("start on damaged %s: error %v, want one that names data repair", folder, err)
 		}
 		ordersaga(1, filepath.Join(data, folder)+": damaged", "data", "verify")

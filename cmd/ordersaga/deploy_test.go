@@ -56,8 +56,8 @@ func read(t *testing.T, file string) string {
 	return string(b)
 }
 
-// TestDeployRuns does by hand what `dapr run -f deploy/dapr.yaml` does, on
-// other ports, for tests share the machine.
+// TestDeployRuns starts the processes of `dapr run -f deploy/dapr.yaml`, on free
+// ports.
 func TestDeployRuns(t *testing.T) {
 	testkit.RequireDapr(t)
 	root := deployCopy(t)
@@ -68,7 +68,7 @@ func TestDeployRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.Version != 1 || len(f.Apps) != 4 {
-		t.Fatalf("%+v", f)
+		t.Fatalf("run file has version %d and %d apps, want 1 and 4", f.Version, len(f.Apps))
 	}
 	cluster, err := daprlocal.Start(t.Context(), daprlocal.Options{Dir: t.TempDir(), Logger: zerolog.Nop()})
 	if err != nil {
@@ -81,10 +81,12 @@ func TestDeployRuns(t *testing.T) {
 
 	api := "http://" + apiOf(f)
 	require.EventuallyNoError(t, "the worker is ready", time.Minute, func() error { return get(api+"/readyz", io.Discard) })
-	if err := (client.Client{Base: api, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}).On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"onHand": 10}, nil); err != nil {
+	stock := client.Client{Base: api, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}.On("")
+	if err := stock.Call(t.Context(), http.MethodPut, "/v1/stock/SKU-1", map[string]int{"onHand": 10}, nil); err != nil {
 		t.Fatal(err)
 	}
-	post(t, api+"/v1/orders", `{"orderId":"o-1","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`)
+	post(t, api+"/v1/orders", `{"orderId":"o-1","customerId":"c-7","currency":"EUR",
+		"lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`)
 	require.EventuallyNoError(t, "the saga completes", time.Minute, func() error {
 		var b strings.Builder
 		if err := get(api+"/v1/sagas/o-1", &b); err != nil {
@@ -97,8 +99,8 @@ func TestDeployRuns(t *testing.T) {
 	})
 }
 
-// deployCopy puts what the run file speaks of into a folder, with free ports.
-// The binary is this test's.
+// deployCopy copies the files that the run file names into a directory, with free
+// ports. The binary is this test's.
 func deployCopy(t *testing.T) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -122,11 +124,19 @@ func deployCopy(t *testing.T) (root string) {
 	}
 	self, err := os.Executable()
 	err = errors.Join(err, os.Mkdir(filepath.Join(root, "bin"), 0o700), os.Symlink(self, filepath.Join(root, "bin", "ordersaga")),
-		os.Mkdir(filepath.Join(root, ".dapr"), 0o700)) // the CLI makes it, for its logs
+		os.Mkdir(filepath.Join(root, ".dapr"), 0o700)) // the CLI creates it for its logs
 	if err != nil {
 		t.Fatal(err)
 	}
-	alone := "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: alone}\nspec:\n  nameResolution:\n    component: sqlite\n    version: v1\n    configuration: {connectionString: .dapr/names.db}\n"
+	const alone = `apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: alone}
+spec:
+  nameResolution:
+    component: sqlite
+    version: v1
+    configuration: {connectionString: .dapr/names.db}
+`
 	if err := os.WriteFile(filepath.Join(root, "alone.yaml"), []byte(alone), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +190,7 @@ func child(t *testing.T, dir string, env, command []string) {
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // it may have ended by itself
 		kill := time.AfterFunc(15*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-		_ = cmd.Wait() // its status is of no interest
+		_ = cmd.Wait() // its status does not matter
 		kill.Stop()
 		if t.Failed() {
 			t.Logf("--- %s\n%s", strings.Join(command, " "), tail([]byte(out.String()), 3000))
@@ -188,7 +198,7 @@ func child(t *testing.T, dir string, env, command []string) {
 	})
 }
 
-// apiOf is where the worker listens.
+// apiOf returns the worker's listen address.
 func apiOf(f runFile) string {
 	words := strings.Fields(strings.Join(f.Apps[len(f.Apps)-1].Command, " "))
 	return words[slices.Index(words, "--listen")+1]

@@ -48,7 +48,8 @@ func (c devCmd) check() error {
 	case c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr":
 		return fmt.Errorf("--workers must be 1, or more with --engine dapr, is %d", c.Workers)
 	case c.MaxBodySize < 4 || c.MaxBodySize > maxBodySize:
-		return fmt.Errorf("--dapr-max-body-size must be 4 to %d MiB, is %d; %[1]d MiB is the most that a worker receives", maxBodySize, c.MaxBodySize)
+		return fmt.Errorf("--dapr-max-body-size must be 4 to %d MiB, is %d; %[1]d MiB is the most that a worker receives",
+			maxBodySize, c.MaxBodySize)
 	case c.Components != "" && (c.State != "" || c.StateAddress != ""):
 		return errors.New("--components is not allowed with --state and --state-address: the state store must be a file in that directory")
 	case c.OpenSidecars && c.Engine != "dapr":

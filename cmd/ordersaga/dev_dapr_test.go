@@ -15,16 +15,16 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestDevEndedAtOnce ends dev while it waits for Dapr, as Ctrl-C does: that is
-// no failure, and neither files nor processes are left. Its Dapr is fake, and
-// never gets up.
-func TestDevEndedAtOnce(t *testing.T) {
+// TestInterruptedDevLeavesNothing interrupts dev while it waits for Dapr: this is
+// not a failure, and no files or processes remain. Its Dapr is a fake that never
+// becomes healthy.
+func TestInterruptedDevLeavesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		args   []string
 		status int
 	}{
 		"dev":             {nil, 0},
-		"demo and --exit": {[]string{"--demo=1", "--exit"}, 1}, // 0 would say that it has passed
+		"demo and --exit": {[]string{"--demo=1", "--exit"}, 1}, // 0 would mean that it passed
 	} {
 		t.Run(name, func(t *testing.T) {
 			bin, tmp := t.TempDir(), t.TempDir()
@@ -39,7 +39,7 @@ func TestDevEndedAtOnce(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan int, 1)
 			var out, errs bytes.Buffer
-			go func() { ended <- run(ctx, free(append(c.args, "--engine=dapr", "--ephemeral")...), &out, &errs) }()
+			go func() { ended <- run(ctx, devArgs(append(c.args, "--engine=dapr", "--ephemeral")...), &out, &errs) }()
 			var pid int
 			require.EventuallyNoError(t, "the first of Dapr's programs runs", 20*time.Second, func() error {
 				b, err := os.ReadFile(filepath.Join(bin, "pid"))
@@ -50,13 +50,13 @@ func TestDevEndedAtOnce(t *testing.T) {
 			})
 			stop()
 			if status := <-ended; status != c.status || bytes.Contains(errs.Bytes(), []byte("healthy")) || c.status == 0 && errs.Len() > 0 {
-				t.Errorf("status %d: %s", status, errs.String())
+				t.Errorf("status %d, want %d and no error: %s", status, c.status, errs.String())
 			}
 			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-				t.Errorf("process %d is left: %v", pid, err)
+				t.Errorf("process %d still runs: %v", pid, err)
 			}
 			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-				t.Errorf("files are left: %v %v", left, err)
+				t.Errorf("files remain: %v, %v", left, err)
 			}
 		})
 	}

@@ -47,7 +47,9 @@ func (c engineVerifyCmd) Run(e env) error {
 	if err := printReport(e.out, dir, r); err != nil || r.Intact() {
 		return err
 	}
-	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` recovers what is listed above; it needs up to %d bytes of free disk space", dir, c.DataDir, r.MaxRepairBytes())
+	return fmt.Errorf("%s is damaged: `ordersaga engine repair --data-dir %s` recovers what is listed above; "+
+		"it needs up to %d bytes of free disk space",
+		dir, c.DataDir, r.MaxRepairBytes())
 }
 
 type engineRepairCmd struct{ engineDir }

@@ -74,7 +74,8 @@ func (f engineListenFlag) listen(e env, engine string) (net.Listener, error) {
 		return nil, fmt.Errorf("--engine-listen: %w", err)
 	}
 	if !httpserve.IsLoopback(host) {
-		return nil, fmt.Errorf("--engine-listen %s: only loopback addresses are allowed, because the protocol has no authentication", f.EngineListen)
+		return nil, fmt.Errorf("--engine-listen %s: only loopback addresses are allowed, because the protocol has no authentication",
+			f.EngineListen)
 	}
 	l, err := listen(e.ctx, f.EngineListen)
 	if err != nil {

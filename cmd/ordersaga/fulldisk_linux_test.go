@@ -17,8 +17,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// tinyDisk names the directory on which a process under test gets a file
-// system of its own, with very little room.
+// tinyDisk is the variable with the directory on which a process under test
+// mounts a very small file system of its own.
 const tinyDisk = "ORDERSAGA_TEST_TINY_DISK"
 
 func init() {
@@ -34,7 +34,7 @@ func init() {
 	}
 }
 
-// ownMounts lets a process mount, without privileges, what nobody else sees.
+// ownMounts gives a process its own mount namespace, without privileges.
 func ownMounts() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -43,8 +43,8 @@ func ownMounts() *syscall.SysProcAttr {
 	}
 }
 
-// TestFullDisk fills a worker's disk with orders: it says that it is not
-// ready, and ends in time when it is told to, with the reason.
+// TestFullDisk fills a worker's disk with orders. The worker is then not ready,
+// shuts down in time, and logs the reason.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{tinyDisk + "=" + dir}
@@ -72,10 +72,12 @@ func TestFullDisk(t *testing.T) {
 		for range 10 {
 			orders++
 			id := fmt.Sprint("o-", orders)
-			body := `{"orderId":"` + id + `","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
+			body := `{"orderId":"` + id + `","customerId":"c","currency":"EUR",
+				"lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 			some = append(some, types.SendMessageBatchRequestEntry{Id: &id, MessageBody: &body})
 		}
-		if _, err := a.Clients.SQS.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: &a.Resources.OrderQueue, Entries: some}); err != nil {
+		batch := &sqs.SendMessageBatchInput{QueueUrl: &a.Resources.OrderQueue, Entries: some}
+		if _, err := a.Clients.SQS.SendMessageBatch(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
 		return fmt.Errorf("after %d orders", orders)
@@ -88,17 +90,17 @@ func TestFullDisk(t *testing.T) {
 	go func() { ended <- w.cmd.Wait() }()
 	select {
 	case err := <-ended:
-		if err == nil || time.Since(began) > 15*time.Second { // five, and some for a busy machine
-			t.Errorf("after %s: %v", time.Since(began), err)
+		if err == nil || time.Since(began) > 15*time.Second { // five, and more for a busy machine
+			t.Errorf("the worker exited after %s with %v, want an error within 15 s", time.Since(began), err)
 		}
 	case <-time.After(40 * time.Second):
-		t.Error("it does not end")
-		_ = w.cmd.Process.Kill() // it has to
+		t.Error("the worker does not exit")
+		_ = w.cmd.Process.Kill() // so that the test can go on
 		<-ended
 	}
 	w.cmd = nil
-	said, err := os.ReadFile(w.log)
-	if err != nil || !strings.Contains(string(tail(said, 1000)), "no space left on device") {
-		t.Errorf("its last words (%v): %s", err, tail(said, 1000))
+	log, err := os.ReadFile(w.log)
+	if err != nil || !strings.Contains(string(tail(log, 1000)), "no space left on device") {
+		t.Errorf("the log has no reason (%v): %s", err, tail(log, 1000))
 	}
 }

@@ -48,7 +48,7 @@ func TestOthersReadSagas(t *testing.T) {
 			r, w := io.Pipe()
 			ended := make(chan int, 1)
 			go func() {
-				ended <- run(ctx, free(append(flags(t), "--engine=dapr", "--workers=2", "--data-dir=it's here: 1")...), w, io.Discard)
+				ended <- run(ctx, devArgs(append(flags(t), "--engine=dapr", "--workers=2", "--data-dir=it's here: 1")...), w, io.Discard)
 				_ = w.Close()
 			}()
 			greeting := readUntil(t, r, "/v1/sagas/o-1044")
@@ -204,7 +204,7 @@ func TestOpenSidecars(t *testing.T) {
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, free("--ephemeral", "--engine=dapr", "--open-sidecars"), w, io.Discard)
+		ended <- run(ctx, devArgs("--ephemeral", "--engine=dapr", "--open-sidecars"), w, io.Discard)
 		_ = w.Close()
 	}()
 	greeting := readUntil(t, r, "\n  grpc ")
