@@ -11,6 +11,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/internal/backoff"
 )
 
 // stockCmd reads and counts stock through the API.
@@ -109,10 +110,9 @@ func (c stockSetCmd) Run(e env) error {
 	conditional := c.client().On(version)
 	var l api.Level
 	for attempt := range attempts {
-		select {
-		case <-e.ctx.Done():
-			return e.ctx.Err()
-		case <-time.After(time.Duration(attempt) * time.Second):
+		err = backoff.Sleep(e.ctx, time.Duration(attempt)*time.Second)
+		if err != nil {
+			return err
 		}
 		err = conditional.Call(e.ctx, http.MethodPut, c.path(), map[string]int64{"onHand": c.OnHand}, &l)
 		if err == nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/components"
+	"github.com/ordersaga/ordersaga/internal/backoff"
 )
 
 // Options configures a Cluster.
@@ -331,7 +332,7 @@ func (c *Cluster) watch(ctx context.Context, p *process, w restartPolicy) {
 		case <-l.ended:
 		}
 		if !p.shouldRestart(l) { // the exit was requested; the caller may restart it
-			if !sleep(ctx, 100*time.Millisecond) {
+			if backoff.Sleep(ctx, 100*time.Millisecond) != nil {
 				return
 			}
 			err = nil
@@ -344,7 +345,7 @@ func (c *Cluster) watch(ctx context.Context, p *process, w restartPolicy) {
 			pause = w.minPause
 		}
 		c.opt.Logger.Warn().Err(err).Stringer("again_in", pause).Msg("one of Dapr's processes is not up")
-		if !sleep(ctx, pause) {
+		if backoff.Sleep(ctx, pause) != nil {
 			return
 		}
 		pause = min(2*pause, w.maxPause)
@@ -361,18 +362,6 @@ func (c *Cluster) watch(ctx context.Context, p *process, w restartPolicy) {
 			}
 		}
 		since = time.Now()
-	}
-}
-
-// sleep waits for d. It returns false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

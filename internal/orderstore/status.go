@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/ordersaga/ordersaga/internal/backoff"
 	"github.com/ordersaga/ordersaga/internal/money"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/text"
@@ -432,16 +433,11 @@ func named(item types.TransactWriteItem) string {
 	return aws.ToString(table)
 }
 
-// backOff waits before what is too much for DynamoDB at the moment is asked for
-// again: up to 5 ms, then twice as long each time, up to half a second.
+// backOff waits before a throttled request is retried: a random delay of up to 5 ms, of twice
+// as much after each further attempt, and of at most 500 ms.
 func backOff(ctx context.Context, attempt int) error {
 	const base, longest = 5 * time.Millisecond, 500 * time.Millisecond
-	select {
-	case <-time.After(rand.N(min(base<<min(attempt, 7), longest))): //nolint:gosec // jitter needs no secrecy
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return backoff.Sleep(ctx, rand.N(min(base<<min(attempt, 7), longest))) //nolint:gosec // jitter needs no secrecy
 }
 
 func wrap(err error, format string, args ...any) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ordersaga/ordersaga/internal/backoff"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/text"
@@ -147,7 +148,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 		}
 		room := c.claim(ctx)
 		if room == 0 {
-			pause(ctx, 20*time.Millisecond)
+			_ = backoff.Sleep(ctx, 20*time.Millisecond)
 			continue
 		}
 		out, err := c.o.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
@@ -164,7 +165,7 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 			if ctx.Err() == nil { // else it was cut off
 				delay := rand.N(min(time.Second<<min(failures, 5), 15*time.Second)) //nolint:gosec // jitter needs no secrecy
 				c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", delay).Msg("cannot receive messages")
-				pause(ctx, delay)
+				_ = backoff.Sleep(ctx, delay)
 			}
 			continue
 		}
@@ -207,7 +208,7 @@ func (c *Consumer) well(ctx context.Context) bool {
 	}
 	if ctx.Err() == nil {
 		c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", c.o.ProbeEvery).Msg("messages cannot be handled now; none are received")
-		pause(ctx, c.o.ProbeEvery)
+		_ = backoff.Sleep(ctx, c.o.ProbeEvery)
 	}
 	return false
 }
@@ -354,13 +355,4 @@ func (b *batch) still() map[string]string {
 		m[k] = v
 	}
 	return m
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/ordersaga/ordersaga/internal/backoff"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -77,10 +78,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	client, err := connect(ctx, o.Address)
 	for began := time.Now(); err != nil && time.Since(began) < o.ConnectTimeout && ctx.Err() == nil; client, err = connect(ctx, o.Address) {
 		o.Logger.Warn().Err(err).Str("address", o.Address).Msg("no Dapr sidecar responds yet; retrying")
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
+		_ = backoff.Sleep(ctx, 500*time.Millisecond) // the loop checks ctx
 	}
 	if err != nil {
 		return nil, fmt.Errorf("no Dapr sidecar responds at %s: %w; in Kubernetes set the pod's annotation dapr.io/enabled "+
@@ -192,10 +190,8 @@ func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 			return nil
 		}
 		e.opt.Logger.Warn().Err(err).Str("saga", id).Msg("cannot record the termination of a saga; it ends once that succeeds, which is retried")
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, pause) != nil {
 			return err
-		case <-time.After(pause):
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
+
+	"github.com/ordersaga/ordersaga/internal/backoff"
 )
 
 // Dapr 1.18.2 can corrupt a workflow's state so that it can be neither read nor
@@ -60,10 +62,8 @@ func retryCorrupt(ctx context.Context, f func() error) (err error) {
 		if err == nil || !corrupt(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, 20*time.Millisecond<<attempt) != nil {
 			return err
-		case <-time.After(20 * time.Millisecond << attempt):
 		}
 	}
 	return err
@@ -79,10 +79,8 @@ func retryUnreachable(ctx context.Context, f func() error) error {
 		if err == nil || !unreachable(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-time.After(pause):
+		if late := backoff.Sleep(ctx, pause); late != nil {
+			return fmt.Errorf("%w: %w", late, err)
 		}
 	}
 }

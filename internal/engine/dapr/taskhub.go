@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ordersaga/ordersaga/internal/backoff"
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
 
@@ -50,10 +51,8 @@ func (h taskHub) ScheduleNewWorkflow(ctx context.Context, workflow any, opts ...
 		err := start()
 		active := func() bool { return status.Code(err) == codes.AlreadyExists }
 		for pause := 10 * time.Millisecond; pause < time.Second && active() && h.evictFromMemory(ctx, instance); pause *= 2 {
-			select { // the sidecar drops the instance a moment after its response
-			case <-ctx.Done():
+			if backoff.Sleep(ctx, pause) != nil { // the sidecar drops the instance a moment after its response
 				return err
-			case <-time.After(pause):
 			}
 			err = start()
 		}
@@ -110,10 +109,8 @@ func (h taskHub) fetch(ctx context.Context, id api.InstanceID) (m *protos.Workfl
 		if status.Code(err) != codes.Unknown || errors.Is(err, api.ErrInstanceNotFound) {
 			return m, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Millisecond << attempt * 5):
+		if late := backoff.Sleep(ctx, time.Millisecond<<attempt*5); late != nil {
+			return nil, late
 		}
 	}
 	return m, err
