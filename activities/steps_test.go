@@ -217,7 +217,7 @@ func TestRefusedMeanwhile(t *testing.T) {
 	for _, step := range []string{workflows.RequestShipment, workflows.ConfirmShipment} {
 		s := b.paid(step)
 		b.must(b.Store.MarkShipmentRequested(t.Context(), step, shipment.ID(step)))
-		_, _, err := b.Store.CarrierAnswered(t.Context(), step, orderstore.CarrierAnswer{ShipmentID: shipment.ID(step), Said: orderstore.Refused, Reason: "island"})
+		_, _, err := b.Store.RecordCarrierAnswer(t.Context(), step, orderstore.CarrierAnswer{ShipmentID: shipment.ID(step), Answer: orderstore.Refused, Reason: "island"})
 		b.must(err)
 		for range 2 {
 			if out := b.do(step, s); out.Stop != (saga.Stop{Status: "FAILED", Reason: "refused by the carrier: island"}) {
@@ -238,7 +238,7 @@ func TestVerifyRefusal(t *testing.T) {
 		s := b.paid(id)
 		b.must(b.Store.MarkShipmentRequested(t.Context(), id, shipment.ID(id)))
 		if said != "" {
-			_, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Said: said, Reason: "island"})
+			_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Answer: said, Reason: "island"})
 			b.must(err)
 		}
 		for range 2 {
@@ -256,7 +256,7 @@ func TestBegunAgainAfterARefusal(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
 	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
-	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Refused, Reason: "island"})
+	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Answer: orderstore.Refused, Reason: "island"})
 	b.must(err)
 	_, err = b.Store.MarkRefunding(t.Context(), "o")
 	b.must(err)
@@ -273,8 +273,8 @@ func TestRefusedAfterItCompleted(t *testing.T) {
 	b.do(workflows.RequestShipment, s)
 	b.is("o", order.StatusCompleted)
 	b.heard("confirmed")
-	refusal := orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Refused, Reason: "island"}
-	if _, reopened, err := b.Store.CarrierAnswered(t.Context(), "o", refusal); err != nil || !reopened {
+	refusal := orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Answer: orderstore.Refused, Reason: "island"}
+	if _, reopened, err := b.Store.RecordCarrierAnswer(t.Context(), "o", refusal); err != nil || !reopened {
 		t.Fatalf("%v %v", reopened, err)
 	}
 	for range 2 {
@@ -299,7 +299,7 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	b := newBench(t)
 	s := b.paid("o")
 	b.must(b.Store.MarkShipmentRequested(t.Context(), "o", shipment.ID("o")))
-	_, _, err := b.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Said: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: shipment.ID("o"), Answer: orderstore.Dispatched, TrackingID: "trk"})
 	b.must(err)
 	for range 2 {
 		b.undo(workflows.RefundPayment, s, order.StatusFailed, "")
@@ -661,7 +661,7 @@ func TestCompleteByHand(t *testing.T) {
 	sent := b.paid("sent")
 	sent.Terms.AwaitCarrier = true
 	b.do(workflows.RequestShipment, sent)
-	_, _, err = b.Store.CarrierAnswered(t.Context(), "sent", orderstore.CarrierAnswer{ShipmentID: "shp-sent", Said: orderstore.Refused, Reason: "island"})
+	_, _, err = b.Store.RecordCarrierAnswer(t.Context(), "sent", orderstore.CarrierAnswer{ShipmentID: "shp-sent", Answer: orderstore.Refused, Reason: "island"})
 	b.must(err)
 	if out := b.do(workflows.CompleteByHand, sent); out.Stop.Reason != "refused by the carrier: island" {
 		t.Errorf("%+v", out)

@@ -49,7 +49,7 @@ func TestCustomersGetACode(t *testing.T) {
 	refuse := func(b *bench, id string) {
 		b.must(b.Store.MarkPaid(b.Context(), id, "ch"))
 		b.must(b.Store.MarkShipmentRequested(b.Context(), id, shipment.ID(id)))
-		_, _, err := b.Store.CarrierAnswered(b.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Said: orderstore.Refused, Reason: inside})
+		_, _, err := b.Store.RecordCarrierAnswer(b.Context(), id, orderstore.CarrierAnswer{ShipmentID: shipment.ID(id), Answer: orderstore.Refused, Reason: inside})
 		b.must(err)
 	}
 	b := newBench(t)

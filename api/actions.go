@@ -329,7 +329,7 @@ func (s *server) resolve(ctx context.Context, in *resolveInput) (*sagaOutput, er
 		done: func(rec orderstore.Record) bool { return !lost && rec.Resolution == string(res.Action) },
 		commit: func(ctx context.Context, id string, n orderstore.Note) error {
 			if lost { // Lost has conditions of its own
-				return s.Orders.Answer(ctx, id, n)
+				return s.Orders.RecordOperatorReply(ctx, id, n)
 			}
 			return s.Orders.Resolve(ctx, id, step, string(res.Action), n)
 		},

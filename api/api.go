@@ -32,7 +32,7 @@ type Orders interface {
 	AcceptQueued(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	List(ctx context.Context, q orderstore.Query) (orderstore.Page, error)
-	Answer(ctx context.Context, orderID string, n orderstore.Note) error
+	RecordOperatorReply(ctx context.Context, orderID string, n orderstore.Note) error
 	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
 	Forget(ctx context.Context, orderID string, n orderstore.Note) (erased bool, err error)
 	RequestCancel(ctx context.Context, orderID string, n orderstore.Note) error

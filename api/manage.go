@@ -76,7 +76,7 @@ func (s *server) managed(name string, why func(orderstore.Record, engine.Instanc
 	return func(ctx context.Context, in *actionInput) (*sagaOutput, error) {
 		said := heard(ctx, in.Body)
 		return s.act(ctx, in.ID, action{
-			name: name, said: said, why: why, done: never, commit: s.Orders.Answer,
+			name: name, said: said, why: why, done: never, commit: s.Orders.RecordOperatorReply,
 			tell: func(ctx context.Context, id string) error {
 				return do(ctx, id, saga.Reason(name, said.By, said.Note))
 			},

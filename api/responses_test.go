@@ -14,7 +14,7 @@ import (
 
 // rowOnly are the fields of an order's row that are in no response.
 var rowOnly = []string{
-	"Refunding", "Queued", "Resolution", "GivenUp", "Terminated", "Token", "AsleepUntil", "Settled", "Trace", "Fingerprint", "Content",
+	"Refunding", "Queued", "Resolution", "GivenUp", "Terminated", "Token", "IdleUntil", "Settled", "Trace", "Fingerprint", "Content",
 	"Created", "Updated", "Placed", "StatusShard", "TimeShard",
 }
 

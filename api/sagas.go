@@ -127,7 +127,7 @@ func (s *server) listByEngine(ctx context.Context, in *listInput, q orderstore.Q
 	statuses := order.Statuses()
 	if in.Undoing {
 		statuses = compensatingStatuses()
-		q.Here = true // an order that awaits the carrier, and is not being refunded, does not compensate
+		q.ExcludeShipping = true // an order that awaits the carrier, and is not being refunded, does not compensate
 	}
 	if len(in.Runtime) > 0 {
 		statuses = slices.DeleteFunc(statuses, func(status order.Status) bool { return !canHaveRuntime(in.Runtime, status) })

@@ -148,11 +148,11 @@ type noting struct {
 	on *behind
 }
 
-func (n noting) Answer(ctx context.Context, id string, note orderstore.Note) error {
+func (n noting) RecordOperatorReply(ctx context.Context, id string, note orderstore.Note) error {
 	if n.on.failNote != nil {
 		return n.on.failNote
 	}
-	return n.Store.Answer(ctx, id, note)
+	return n.Store.RecordOperatorReply(ctx, id, note)
 }
 
 func (n noting) Resolve(ctx context.Context, id, step, action string, note orderstore.Note) error {
@@ -301,14 +301,14 @@ func (b bench) put(status order.Status) (id string) {
 func TestDecisionsThatDoNotFit(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
-	_, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Said: orderstore.Refused, Reason: "island"})
+	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: orderstore.Refused, Reason: "island"})
 	if !errors.Is(err, orderstore.ErrNotRequested) {
 		t.Fatalf("no shipment was requested: %v", err)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Said: orderstore.Refused, Reason: "island"}); err != nil {
+	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: orderstore.Refused, Reason: "island"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {

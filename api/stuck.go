@@ -61,7 +61,7 @@ func narrow(q orderstore.Query, status order.Status, step string, before time.Ti
 	q.Statuses = []order.Status{status}
 	// Thousands of orders may rightly await the carrier, so of those only the overdue
 	// ones are read. One that fails after the carrier's answer comes to need attention.
-	q.Here = status == order.StatusPaid && step == ""
+	q.ExcludeShipping = status == order.StatusPaid && step == ""
 	if q.Before.IsZero() || before.Before(q.Before) {
 		q.Before = before
 	}

@@ -82,7 +82,7 @@ func TestBacklog(t *testing.T) {
 	do(s.AddNote(t.Context(), "parked", orderstore.Note{Actor: "saga", Action: "customer not told"}))
 	is(now, 8, 1, 2, 6)
 	for range 2 { // the second finds it awake
-		do(s.Answer(t.Context(), "parked", ann))
+		do(s.RecordOperatorReply(t.Context(), "parked", ann))
 		is(now, 8, 0, 2, 7)
 	}
 	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck again"))

@@ -490,7 +490,7 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	check(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
 	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
-	_, _, err = w.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err = w.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 	check(t, err)
 	for range 2 {
 		if err := w.says(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {

@@ -84,7 +84,7 @@ const AnswersOfCarrier = "CarrierAnswers"
 
 // Answered is what the carrier's answers are kept with, of *stock.Store.
 type Answered interface {
-	CarrierAnswered(ctx context.Context, orderID string, a orderstore.CarrierAnswer) (rec orderstore.Record, reopened bool, err error)
+	RecordCarrierAnswer(ctx context.Context, orderID string, a orderstore.CarrierAnswer) (rec orderstore.Record, reopened bool, err error)
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 }
@@ -112,11 +112,11 @@ func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 		return &sqsconsumer.PermanentError{Reason: err}
 	}
 	tracing.Concerns(ctx, in.OrderID)
-	a := orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Refused, Reason: in.Reason}
+	a := orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Answer: orderstore.Refused, Reason: in.Reason}
 	if in.Type == events.TypeShipmentDispatched {
-		a = orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Said: orderstore.Dispatched, TrackingID: in.TrackingID}
+		a = orderstore.CarrierAnswer{ShipmentID: in.ShipmentID, Answer: orderstore.Dispatched, TrackingID: in.TrackingID}
 	}
-	rec, reopened, err := c.Orders.CarrierAnswered(ctx, in.OrderID, a)
+	rec, reopened, err := c.Orders.RecordCarrierAnswer(ctx, in.OrderID, a)
 	switch {
 	case errors.Is(err, orderstore.ErrNotFound):
 		return &sqsconsumer.PermanentError{Reason: err}
@@ -142,15 +142,15 @@ func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 // send passes an answer that was kept to the order's saga.
 func (c CarrierAnswers) send(ctx context.Context, rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
-		Dispatched: a.Said == orderstore.Dispatched, TrackingID: a.TrackingID, Reason: rec.Discreet(a.Reason),
+		Dispatched: a.Answer == orderstore.Dispatched, TrackingID: a.TrackingID, Reason: rec.Redact(a.Reason),
 	})
 	gone := errors.Is(err, engine.ErrNotFound) && rec.Terminated == ""
 	ended := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) && !gone // and purged
 	switch {
-	case (ended || gone) && a.Said == orderstore.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
+	case (ended || gone) && a.Answer == orderstore.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
 		return c.Undo(ctx, rec.OrderID)
 	case gone: // another worker has it, or the reconciler begins it again
-		return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", a.Said, rec.OrderID, rec.Status, err)
+		return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", a.Answer, rec.OrderID, rec.Status, err)
 	case !ended:
 		return err
 	}
@@ -168,30 +168,30 @@ func (c CarrierAnswers) send(ctx context.Context, rec orderstore.Record, a order
 // notRequested says how far an answer is from what was asked of the carrier.
 func notRequested(rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	if rec.ShipmentID == "" {
-		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested", a.Said, a.ShipmentID, rec.OrderID, rec.Status)
+		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested", a.Answer, a.ShipmentID, rec.OrderID, rec.Status)
 	}
-	return fmt.Errorf("the carrier has %s shipment %.100q of order %s, whose shipment is %s", a.Said, a.ShipmentID, rec.OrderID, rec.ShipmentID)
+	return fmt.Errorf("the carrier has %s shipment %.100q of order %s, whose shipment is %s", a.Answer, a.ShipmentID, rec.OrderID, rec.ShipmentID)
 }
 
 // contradiction says what does not fit between the carrier's answer and the
 // order, as it was when the answer was kept; "" if all does.
 func contradiction(rec orderstore.Record, a orderstore.CarrierAnswer) string {
 	// What others have written comes last: a text that is too long is cut.
-	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Said)
-	said := ": " + detail(a.Said, a.TrackingID, rec.Discreet(a.Reason))
+	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Answer)
+	said := ": " + detail(a.Answer, a.TrackingID, rec.Redact(a.Reason))
 	ended := rec.Status.Terminal()
 	switch {
-	case rec.Carrier != "" && rec.Carrier != a.Said:
+	case rec.Carrier != "" && rec.Carrier != a.Answer:
 		before := ": " + detail(rec.Carrier, rec.TrackingID, rec.RefusedFor())
 		if rec.Carrier == orderstore.Dispatched { // an id, which is short
 			said, before = before, said
 		}
 		return now + ", which it had " + string(rec.Carrier) + " before" + said + before
-	case a.Said == orderstore.Refused && rec.Status == order.StatusCompleted:
+	case a.Answer == orderstore.Refused && rec.Status == order.StatusCompleted:
 		return now + "; it could not be undone by itself, and nothing was refunded or released" + said
-	case a.Said == orderstore.Dispatched && ended && rec.Status != order.StatusCompleted:
+	case a.Answer == orderstore.Dispatched && ended && rec.Status != order.StatusCompleted:
 		return now + "; the parcel may have to come back" + said
-	case a.Said == orderstore.Dispatched && (rec.Refunding || rec.GivenUp):
+	case a.Answer == orderstore.Dispatched && (rec.Refunding || rec.GivenUp):
 		return now + ", while it is being refunded; the parcel may have to come back" + said
 	}
 	return ""

@@ -75,9 +75,9 @@ type Result struct {
 	Ledger   orderstore.Ledger    `json:"ledger"`
 	ByStatus map[order.Status]int `json:"byStatus"`
 	Orders   int                  `json:"orders"`
-	// ByHand is the number of ended orders whose refund or shipment an operator
+	// ManuallyResolved is the number of ended orders whose refund or shipment an operator
 	// settled. That refund or shipment is not judged.
-	ByHand int `json:"byHand"`
+	ManuallyResolved int `json:"byHand"`
 	// Unsettled is the number of open orders that changed within Sources.Settled.
 	// They are not judged.
 	Unsettled  int      `json:"unsettled"`
@@ -362,11 +362,11 @@ func (r *Result) completed(rec orderstore.Record, charges account, parcels int, 
 		r.bad(OneCharge, "order %s is COMPLETED and marked to be refunded", id)
 	}
 	if parcelsByHand(rec) {
-		r.ByHand++
+		r.ManuallyResolved++
 	} else if parcels != 1 {
 		r.bad(OneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
-	expired := res.State == "" && time.Since(rec.CreatedAt) > orderstore.ReservationsLast
+	expired := res.State == "" && time.Since(rec.CreatedAt) > orderstore.ReservationTTL
 	if res.State != orderstore.HoldSold && !expired {
 		r.bad(NothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
 	}
@@ -376,7 +376,7 @@ func (r *Result) completed(rec orderstore.Record, charges account, parcels int, 
 func (r *Result) ended(rec orderstore.Record, charges account, parcels int, state orderstore.HoldState) {
 	id := rec.OrderID
 	if moneyByHand(rec) || parcelsByHand(rec) {
-		r.ByHand++
+		r.ManuallyResolved++
 	}
 	if len(charges) != 0 && !moneyByHand(rec) {
 		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))

@@ -142,8 +142,8 @@ func TestCompletedByHand(t *testing.T) {
 		}
 		b.charge("x", "charge-x", 200)
 		want := []string{"I3 one charge: order unpaid is COMPLETED with 0 charges that stand"}
-		if got := b.check(); !slices.Equal(got.Violations, want) || got.ByHand != 2 {
-			t.Errorf("%s: %d by hand: %q", step, got.ByHand, got.Violations)
+		if got := b.check(); !slices.Equal(got.Violations, want) || got.ManuallyResolved != 2 {
+			t.Errorf("%s: %d by hand: %q", step, got.ManuallyResolved, got.Violations)
 		}
 	}
 }
@@ -197,8 +197,8 @@ func TestByHand(t *testing.T) {
 			b.ship("x", "shp-other", "SILENT")
 			c.decide(b)
 			b.must(b.Store.Release(t.Context(), "x", order.StatusFailed, "by hand"))
-			if got := b.check(); !slices.Equal(got.Violations, c.want) || got.ByHand != c.byHand {
-				t.Errorf("%d by hand: got  %q\nwant %d, %q", got.ByHand, got.Violations, c.byHand, c.want)
+			if got := b.check(); !slices.Equal(got.Violations, c.want) || got.ManuallyResolved != c.byHand {
+				t.Errorf("%d by hand: got  %q\nwant %d, %q", got.ManuallyResolved, got.Violations, c.byHand, c.want)
 			}
 		})
 	}

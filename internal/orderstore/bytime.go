@@ -51,7 +51,7 @@ func (s *Store) listByTime(ctx context.Context, q Query, unknown error) (p Page,
 			return Page{}, err
 		}
 		for _, r := range found {
-			if !q.Selects(r) || q.Here && r.ShipmentID != "" && !r.Refunding {
+			if !q.Selects(r) || q.ExcludeShipping && r.ShipmentID != "" && !r.Refunding {
 				continue
 			}
 			p.Records = append(p.Records, r)
@@ -186,7 +186,7 @@ func (s *Store) keepDated(ctx context.Context) error {
 // not have been seen then: workers' clocks differ, and an index is behind.
 const lookBack = time.Hour
 
-// BackFill gives orders that a release before this one accepted their place in
+// BackfillTimeIndex gives orders that a release before this one accepted their place in
 // the index by time, and says how many there were. Lists use that index once a
 // run has found none: an old worker that is still there may accept some after
 // the first run. The store looks until a run has found none, so each process
@@ -195,7 +195,7 @@ const lookBack = time.Hour
 //
 // The whole table, which grows for ever, is read only until a run has found none;
 // afterwards what was accepted since then, or on the day before the last run.
-func (s *Store) BackFill(ctx context.Context) (n int, err error) {
+func (s *Store) BackfillTimeIndex(ctx context.Context) (n int, err error) {
 	if s.filled.Load() {
 		return 0, s.keepDated(ctx)
 	}

@@ -224,7 +224,7 @@ func TestUpgradeToTheIndexByTime(t *testing.T) {
 	}
 	fill := func(want int) {
 		t.Helper()
-		n, err := s.BackFill(t.Context())
+		n, err := s.BackfillTimeIndex(t.Context())
 		if err != nil || n != want {
 			t.Errorf("back-filled %d, %d were expected: %v", n, want, err)
 		}
@@ -298,7 +298,7 @@ func TestBackFillReadsHistoryOnce(t *testing.T) {
 		t.Helper()
 		db := &counting{DynamoDB: a.Clients.DynamoDB}
 		s := orderstore.New(db, orderstore.TablesWithPrefix(""), nil) // a process
-		n, err := s.BackFill(t.Context())
+		n, err := s.BackfillTimeIndex(t.Context())
 		if err != nil || n != orders || db.scans != scans {
 			t.Errorf("%d orders with %d scans: %v; want %d with %d", n, db.scans, err, orders, scans)
 		}
@@ -328,14 +328,14 @@ func TestBackFillLooksADayBack(t *testing.T) {
 		if run == 2 {
 			now = began.Add(30*24*time.Hour + time.Minute)
 		}
-		if n, err := s.BackFill(t.Context()); err != nil || n != want {
+		if n, err := s.BackfillTimeIndex(t.Context()); err != nil || n != want {
 			t.Fatal(run, n, err)
 		}
 	}
 	noPlace(t, a, "old")
 	noPlace(t, a, "new")
 	next := orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
-	if n, err := next.BackFill(t.Context()); err != nil || n != 1 {
+	if n, err := next.BackfillTimeIndex(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d orders: %v, want that of the last day alone", n, err)
 	}
 }

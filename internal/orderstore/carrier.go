@@ -20,7 +20,7 @@ const carrier = "carrier" // as an actor of notes
 // sends more has lost count, and the record has only so much room.
 const maxParcels = 20
 
-// Errors of CarrierAnswered.
+// Errors of RecordCarrierAnswer.
 var (
 	// ErrNotRequested: the answer is about a shipment that the order has not.
 	ErrNotRequested = errors.New("no such shipment was requested")
@@ -31,12 +31,12 @@ var (
 // CarrierAnswer is what the carrier says about one shipment.
 type CarrierAnswer struct {
 	ShipmentID string
-	Said       Carrier
+	Answer     Carrier
 	TrackingID string // of a parcel that was dispatched; may be ""
 	Reason     string // of a refusal
 }
 
-// CarrierAnswered keeps a carrier's answer with the order, and returns the order
+// RecordCarrierAnswer keeps a carrier's answer with the order, and returns the order
 // as it was just then. The first answer counts; another one leaves the record
 // as it is, except that a further parcel's tracking id is added to the others.
 // Whether the answer fits what has become of the order is for the caller to
@@ -53,7 +53,7 @@ type CarrierAnswer struct {
 // ErrNotFound if there is no such order. ErrFinished says that the order was
 // changed at the same time: try again. The tracking id and the reason are cut. Of
 // an order whose customer was forgotten no reason is kept: it may quote them.
-func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a CarrierAnswer) (rec Record, reopened bool, err error) {
+func (s *Store) RecordCarrierAnswer(ctx context.Context, orderID string, a CarrierAnswer) (rec Record, reopened bool, err error) {
 	a.TrackingID = text.Cut(a.TrackingID, text.MaxID)
 	rec, err = s.keepAnswer(ctx, orderID, a, false)
 	if !errors.Is(err, ErrFinished) {
@@ -67,10 +67,10 @@ func (s *Store) CarrierAnswered(ctx context.Context, orderID string, a CarrierAn
 		return rec, false, ErrNotRequested
 	case rec.Forgotten && a.Reason != "":
 		a.Reason = ""
-		return s.CarrierAnswered(ctx, orderID, a)
-	case rec.Carrier == Dispatched && a.Said == Dispatched:
+		return s.RecordCarrierAnswer(ctx, orderID, a)
+	case rec.Carrier == Dispatched && a.Answer == Dispatched:
 		rec, err = s.addParcel(ctx, rec, a.TrackingID)
-	case rec.Carrier == "" && a.Said == Refused && rec.Status.Allows(order.SaleReopened):
+	case rec.Carrier == "" && a.Answer == Refused && rec.Status.Allows(order.SaleReopened):
 		return s.refusedLate(ctx, rec, a)
 	case rec.Carrier == "":
 		err = fmt.Errorf("keep the carrier's answer about order %s, which has changed meanwhile: %w", orderID, ErrFinished)
@@ -89,15 +89,15 @@ func (s *Store) keepAnswer(ctx context.Context, orderID string, a CarrierAnswer,
 		ConditionExpression:      aws.String("shipmentId = :shipment AND attribute_not_exists(#carrier)"),
 		ExpressionAttributeNames: map[string]string{"#carrier": "carrier"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":said": str(string(a.Said)), ":at": str(at), ":shipment": str(a.ShipmentID),
+			":said": str(string(a.Answer)), ":at": str(at), ":shipment": str(a.ShipmentID),
 		},
 	}
-	if a.Said == Dispatched && a.TrackingID != "" {
+	if a.Answer == Dispatched && a.TrackingID != "" {
 		*u.UpdateExpression += ", trackingId = :tracking, trackingIds = :trackings"
 		u.ExpressionAttributeValues[":tracking"] = str(a.TrackingID)
 		u.ExpressionAttributeValues[":trackings"] = strs([]string{a.TrackingID})
 	}
-	if a.Said == Refused {
+	if a.Answer == Refused {
 		if err := appendRefusal(u, a, at); err != nil {
 			return Record{}, err
 		}
@@ -154,7 +154,7 @@ func (r Record) Parcels() []string {
 // carrier had not said anything.
 func (s *Store) refusedLate(ctx context.Context, rec Record, a CarrierAnswer) (_ Record, reopened bool, err error) {
 	// A tracking id came from the carrier too, by way of a durable-task client.
-	if !rec.ByHand() && rec.TrackingID == "" {
+	if !rec.ManuallyResolved() && rec.TrackingID == "" {
 		reopened, err = s.reopen(ctx, rec.OrderID, a)
 	}
 	if err == nil && !reopened {

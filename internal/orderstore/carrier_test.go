@@ -20,11 +20,11 @@ import (
 )
 
 func refusal(id string) orderstore.CarrierAnswer {
-	return orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Refused, Reason: "island"}
+	return orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"}
 }
 
 func dispatch(id, tracking string) orderstore.CarrierAnswer {
-	return orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Dispatched, TrackingID: tracking}
+	return orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Dispatched, TrackingID: tracking}
 }
 
 // requested is an order whose shipment was requested.
@@ -51,14 +51,14 @@ func TestCarrierAnswered(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
-	if _, _, err := s.CarrierAnswered(t.Context(), "nobody", refusal("nobody")); !errors.Is(err, orderstore.ErrNotFound) {
+	if _, _, err := s.RecordCarrierAnswer(t.Context(), "nobody", refusal("nobody")); !errors.Is(err, orderstore.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 	o := requested(t, s, "o")
 	answer := func(a orderstore.CarrierAnswer) orderstore.Record {
 		t.Helper()
 		for range 2 {
-			rec, reopened, err := s.CarrierAnswered(t.Context(), "o", a)
+			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", a)
 			if err != nil || reopened || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 || rec.OrderID != "o" {
 				t.Errorf("%+v %v %v", rec, reopened, err)
 			}
@@ -91,7 +91,7 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 	}{
 		{"early", refusal("early")}, // no shipment was requested yet
 		{"early", dispatch("early", "trk")},
-		{"early", orderstore.CarrierAnswer{Said: orderstore.Refused}},
+		{"early", orderstore.CarrierAnswer{Answer: orderstore.Refused}},
 		{"o", refusal("other")},
 		{"o", dispatch("other", "trk")},
 	} {
@@ -99,7 +99,7 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := s.CarrierAnswered(t.Context(), c.id, c.answer); !errors.Is(err, orderstore.ErrNotRequested) {
+		if _, _, err := s.RecordCarrierAnswer(t.Context(), c.id, c.answer); !errors.Is(err, orderstore.ErrNotRequested) {
 			t.Errorf("%+v: %v", c, err)
 		}
 		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 || rec.Updated != before.Updated {
@@ -115,7 +115,7 @@ func TestParcels(t *testing.T) {
 	s := a.Store
 	answer := func(id, tracking string, want ...string) {
 		t.Helper()
-		rec, _, err := s.CarrierAnswered(t.Context(), id, dispatch(id, tracking))
+		rec, _, err := s.RecordCarrierAnswer(t.Context(), id, dispatch(id, tracking))
 		if err != nil || !slices.Equal(rec.TrackingIDs, want) || rec.TrackingID != append(want, "")[0] {
 			t.Errorf("%s %q: %v %q %v, want %v", id, tracking, rec.TrackingIDs, rec.TrackingID, err, want)
 		}
@@ -128,11 +128,11 @@ func TestParcels(t *testing.T) {
 	answer("o", "b", "a", "b")
 	answer("o", "a", "a", "b")
 	for n := len([]string{"a", "b"}); n < 20; n++ {
-		if _, _, err := s.CarrierAnswered(t.Context(), "o", dispatch("o", fmt.Sprint("trk-", n))); err != nil {
+		if _, _, err := s.RecordCarrierAnswer(t.Context(), "o", dispatch("o", fmt.Sprint("trk-", n))); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, _, err := s.CarrierAnswered(t.Context(), "o", dispatch("o", "one too many")); !errors.Is(err, orderstore.ErrTooManyParcels) {
+	if _, _, err := s.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "one too many")); !errors.Is(err, orderstore.ErrTooManyParcels) {
 		t.Errorf("%v", err)
 	}
 	requested(t, s, "late") // first dispatched, and the tracking id afterwards
@@ -155,7 +155,7 @@ func TestParcels(t *testing.T) {
 	var g sync.WaitGroup
 	for _, id := range []string{"b", "c", "b", "c"} {
 		g.Go(func() {
-			if _, _, err := s.CarrierAnswered(context.WithoutCancel(t.Context()), "both", dispatch("both", id)); err != nil && !errors.Is(err, orderstore.ErrFinished) {
+			if _, _, err := s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "both", dispatch("both", id)); err != nil && !errors.Is(err, orderstore.ErrFinished) {
 				t.Error(err)
 			}
 		})
@@ -179,7 +179,7 @@ func TestLateRefusalReopens(t *testing.T) {
 	for i := range reopened { // the message is delivered four times at once
 		g.Go(func() {
 			var err error
-			if _, reopened[i], err = s.CarrierAnswered(context.WithoutCancel(t.Context()), "o", refusal("o")); err != nil && !errors.Is(err, orderstore.ErrFinished) {
+			if _, reopened[i], err = s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "o", refusal("o")); err != nil && !errors.Is(err, orderstore.ErrFinished) {
 				t.Error(err)
 			}
 		})
@@ -200,7 +200,7 @@ func TestLateRefusalReopens(t *testing.T) {
 		t.Error(err)
 	}
 	wantLevel(t, s, "A", 10, 0, 0)
-	if rec, reopened, err := s.CarrierAnswered(t.Context(), "o", refusal("o")); err != nil || reopened || rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
+	if rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", refusal("o")); err != nil || reopened || rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
 		t.Errorf("again: %+v %v %v", rec, reopened, err)
 	}
 }
@@ -214,7 +214,7 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	completed(t, s, "sold")
 	requested(t, s, "failed")
 	completed(t, s, "dispatched")
-	_, _, err := s.CarrierAnswered(t.Context(), "dispatched", dispatch("dispatched", "trk"))
+	_, _, err := s.RecordCarrierAnswer(t.Context(), "dispatched", dispatch("dispatched", "trk"))
 	check(t, err)
 	_, err = s.MarkRefunding(t.Context(), "failed")
 	check(t, err)
@@ -223,11 +223,11 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 		_, err := s.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget})
 		check(t, err)
 		for range 2 {
-			rec, reopened, err := s.CarrierAnswered(t.Context(), id, refusal(id))
+			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), id, refusal(id))
 			if err != nil || reopened && id != "sold" {
 				t.Errorf("%s: %v %v", id, reopened, err)
 			}
-			if rec.Discreet("island") != "" || rec.RefusedFor() != "" {
+			if rec.Redact("island") != "" || rec.RefusedFor() != "" {
 				t.Errorf("%s: %+v", id, rec)
 			}
 		}
@@ -284,7 +284,7 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				rec, reopened, err := a.Store.CarrierAnswered(t.Context(), "o", refusal("o"))
+				rec, reopened, err := a.Store.RecordCarrierAnswer(t.Context(), "o", refusal("o"))
 				if err != nil || reopened || rec.Status != order.StatusCompleted || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" {
 					t.Errorf("%+v %v %v", rec, reopened, err)
 				}
@@ -325,7 +325,7 @@ func TestCarrierAnswerWakes(t *testing.T) {
 	if err := a.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"); err != nil {
 		t.Fatal(err)
 	}
-	if rec, _, err := a.Store.CarrierAnswered(t.Context(), "o", dispatch("o", "")); err != nil || rec.AsleepUntil != "" {
+	if rec, _, err := a.Store.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "")); err != nil || rec.IdleUntil != "" {
 		t.Errorf("%+v %v", rec, err)
 	}
 }
@@ -344,15 +344,15 @@ func TestDiscreet(t *testing.T) {
 		"the parcel is damaged (b)":          "the parcel is damaged (b)",
 		"":                                   "",
 	} {
-		if got := rec.Discreet(said); got != want {
+		if got := rec.Redact(said); got != want {
 			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
 	in := orderstore.Record{ShipTo: &order.Address{Line1: "Ring 12-14", Line2: "mobile 0171 1234567"}}
-	if got := in.Discreet("+49 171/1234567 is dead, 1214 calls"); got != "(address) is dead, 1214 calls" {
+	if got := in.Redact("+49 171/1234567 is dead, 1214 calls"); got != "(address) is dead, 1214 calls" {
 		t.Error(got)
 	}
-	if got := (orderstore.Record{}).Discreet("island"); got != "island" {
+	if got := (orderstore.Record{}).Redact("island"); got != "island" {
 		t.Error(got)
 	}
 }

@@ -26,17 +26,17 @@ const (
 
 // Query selects orders, newest first. Zero fields do not restrict.
 type Query struct {
-	Statuses   []order.Status
-	CustomerID string
-	SKU        string    // one of the lines'; reads all that the others select
-	Here       bool      // leaves out what is with the carrier; reads it all the same
-	Since      time.Time // accepted at or after
-	Before     time.Time // accepted before
-	Cursor     string    // Page.Next of the page before
-	Limit      int       // 1 to 1,000
+	Statuses        []order.Status
+	CustomerID      string
+	SKU             string    // one of the lines'; reads all that the others select
+	ExcludeShipping bool      // leaves out what is with the carrier; reads it all the same
+	Since           time.Time // accepted at or after
+	Before          time.Time // accepted before
+	Cursor          string    // Page.Next of the page before
+	Limit           int       // 1 to 1,000
 }
 
-// Selects reports whether an order is one of those; Here and Limit aside.
+// Selects reports whether an order is one of those; ExcludeShipping and Limit aside.
 func (q Query) Selects(r Record) bool {
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) &&
 		(q.CustomerID == "" || r.CustomerID == q.CustomerID) && (q.SKU == "" || r.has(q.SKU)) &&
@@ -233,7 +233,7 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		sieves = append(sieves, "contains(content, :sku)")
 		in.ExpressionAttributeValues[":sku"] = str(`"sku":` + strconv.Quote(q.SKU))
 	}
-	if q.Here {
+	if q.ExcludeShipping {
 		sieves = append(sieves, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
 	}
 	if len(sieves) > 0 {

@@ -144,7 +144,7 @@ func thinned(notes []Note) []Note {
 }
 
 // decides are the actions of notes that are read again: see RefusedFor,
-// CancelledBy, DecidedBy, ResolvedBy and ByHand.
+// CancelledBy, DecidedBy, ResolvedBy and ManuallyResolved.
 var decides = map[string]bool{
 	NoteCancel: true, NoteApprove: true, NoteReject: true, NoteExpire: true, noteRefused: true,
 	"retry": true, "skip": true, "resolve": true, "compensate": true,

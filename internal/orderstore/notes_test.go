@@ -39,8 +39,8 @@ func TestForeignTextFitsIntoAnOrder(t *testing.T) {
 	requested(t, s, "sent")
 	refusal, dispatch := refusal("refused"), dispatch("sent", long)
 	refusal.Reason = long
-	refused, _, err1 := s.CarrierAnswered(t.Context(), "refused", refusal)
-	sent, _, err2 := s.CarrierAnswered(t.Context(), "sent", dispatch)
+	refused, _, err1 := s.RecordCarrierAnswer(t.Context(), "refused", refusal)
+	sent, _, err2 := s.RecordCarrierAnswer(t.Context(), "sent", dispatch)
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,8 @@ func TestNotesAreBounded(t *testing.T) {
 		t.Errorf("%d notes of %d bytes, %v", len(rec.Notes), len(b), err)
 	}
 	by, why := rec.CancelledBy()
-	if !rec.ByHand() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
-		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ByHand(), by, why, rec.RefusedFor())
+	if !rec.ManuallyResolved() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
+		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ManuallyResolved(), by, why, rec.RefusedFor())
 	}
 	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") || !strings.HasPrefix(last, "200 ") {
 		t.Errorf("the first is %.10q, the last %.10q", first, last)

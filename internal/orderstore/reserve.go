@@ -39,10 +39,10 @@ type Reservation struct {
 	ExpiresAt int64  `dynamodbav:"expiresAt,omitempty" json:"-"` // Unix seconds: the table's time to live
 }
 
-// ReservationsLast is for how long a reservation is kept that is not HELD any
+// ReservationTTL is for how long a reservation is kept that is not HELD any
 // more. By then no message and no step of its order can still be under way
 // (see remembered), and the order's own record guards what is begun again.
-const ReservationsLast = remembered
+const ReservationTTL = remembered
 
 // Reserved is the outcome of Reserve: held, or which SKUs are short.
 type Reserved struct {
@@ -308,7 +308,7 @@ func (s *Store) holdUpdate(orderID string, to HoldState, at string) *types.Updat
 		ConditionExpression:      aws.String("#state = :held"),
 		ExpressionAttributeNames: map[string]string{"#state": "state"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at), ":expires": num(s.now().Add(ReservationsLast).Unix()),
+			":to": str(string(to)), ":held": str(string(HoldHeld)), ":at": str(at), ":expires": num(s.now().Add(ReservationTTL).Unix()),
 		},
 	}
 }
@@ -316,7 +316,7 @@ func (s *Store) holdUpdate(orderID string, to HoldState, at string) *types.Updat
 func (s *Store) reservation(orderID string, state HoldState, demand []order.Demand, at string) (map[string]types.AttributeValue, error) {
 	r := Reservation{OrderID: orderID, State: state, UpdatedAt: at}
 	if state != HoldHeld {
-		r.ExpiresAt = s.now().Add(ReservationsLast).Unix()
+		r.ExpiresAt = s.now().Add(ReservationTTL).Unix()
 	}
 	var err error
 	if r.ItemsJSON, err = encodeDemand(demand); err != nil {

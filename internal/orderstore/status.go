@@ -205,7 +205,7 @@ func (s *Store) Resolve(ctx context.Context, orderID, step, action string, n Not
 	}
 	err := s.update(ctx, u)
 	if err == nil {
-		err = s.Answer(ctx, orderID, n)
+		err = s.RecordOperatorReply(ctx, orderID, n)
 	}
 	return wrap(err, "decide how order %s goes on", orderID)
 }
@@ -258,10 +258,10 @@ func (s *Store) MarkAbandoned(ctx context.Context, orderID string) error {
 	return wrap(s.update(ctx, u), "give up order %s", orderID)
 }
 
-// Settle records that an operator has done a step of an order by hand that needs
+// MarkStepDone records that an operator has done a step of an order by hand that needs
 // attention and has no saga any more. ErrFinished if it does not need any, was
 // given up or refused by the carrier, or is refunded.
-func (s *Store) Settle(ctx context.Context, orderID, step string) error {
+func (s *Store) MarkStepDone(ctx context.Context, orderID, step string) error {
 	u := s.statusUpdate(orderID, order.StepDoneByHand, s.stamp(), nil)
 	*u.UpdateExpression += " ADD settled :step"
 	u.ExpressionAttributeValues[":step"] = &types.AttributeValueMemberSS{Value: []string{step}}
@@ -334,7 +334,7 @@ func (s *Store) End(ctx context.Context, orderID string, final order.Status, rea
 
 // Answer is AddNote for what a person does that the saga will hear of: if it
 // slept, somebody must run it now.
-func (s *Store) Answer(ctx context.Context, orderID string, n Note) error {
+func (s *Store) RecordOperatorReply(ctx context.Context, orderID string, n Note) error {
 	if err := s.AddNote(ctx, orderID, n); err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ type Store struct {
 	tables Tables
 	now    func() time.Time
 	dated  atomic.Bool // datedItem is there, and never goes again
-	filled atomic.Bool // see BackFill
+	filled atomic.Bool // see BackfillTimeIndex
 }
 
 // Tables names the tables.
@@ -124,8 +124,8 @@ type Record struct {
 	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see MarkAbandoned
 	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see MarkTerminated
 	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
-	AsleepUntil string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
-	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also Settle
+	IdleUntil   string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
+	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also MarkStepDone
 	Trace       string   `dynamodbav:"trace,omitempty" json:"-"`             // W3C trace context of what accepted it
 	Fingerprint string   `dynamodbav:"fingerprint" json:"-"`
 	Content     string   `dynamodbav:"content" json:"-"` // the order without its token, JSON
@@ -133,7 +133,7 @@ type Record struct {
 	Updated     string   `dynamodbav:"updatedAt" json:"-"`
 	Placed      string   `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
 	StatusShard string   `dynamodbav:"statusShard" json:"-"`
-	TimeShard   string   `dynamodbav:"timeShard,omitempty" json:"-"` // "": see BackFill
+	TimeShard   string   `dynamodbav:"timeShard,omitempty" json:"-"` // "": see BackfillTimeIndex
 }
 
 // Note is what an operator did and why.
@@ -192,11 +192,11 @@ const (
 	Refused    Carrier = "refused"
 )
 
-// Discreet leaves out of what a carrier says where the order goes, and to whom: it
+// Redact leaves out of what a carrier says where the order goes, and to whom: it
 // may quote the address or a word of it, in capitals as on a label, or the phone
 // number in another spelling, and its words end in logs and in the saga's history.
 // Once that was forgotten, nobody can say what is one.
-func (r Record) Discreet(said string) string {
+func (r Record) Redact(said string) string {
 	if r.Forgotten {
 		return ""
 	}
@@ -243,7 +243,7 @@ func (r Record) Discreet(said string) string {
 	return out.String()
 }
 
-// hiddenAddress is in the place of what Discreet leaves out.
+// hiddenAddress is in the place of what Redact leaves out.
 const hiddenAddress = "(address)"
 
 func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) }
@@ -252,7 +252,7 @@ func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) &&
 func (r Record) RefusedFor() (why string) {
 	for _, n := range r.Notes {
 		if n.Actor == carrier && n.Action == noteRefused {
-			why = r.Discreet(n.Text)
+			why = r.Redact(n.Text)
 		}
 	}
 	return why
@@ -310,10 +310,10 @@ func (r Record) note(actions ...string) Note {
 	return Note{}
 }
 
-// ByHand reports whether an operator has decided, or tried to, about a parked
+// ManuallyResolved reports whether an operator has decided, or tried to, about a parked
 // step: money or parcels may then be right though the ledgers alone do not say
 // so.
-func (r Record) ByHand() bool {
+func (r Record) ManuallyResolved() bool {
 	return slices.ContainsFunc(r.Notes, func(n Note) bool {
 		return n.Action == "skip" || n.Action == "resolve" || n.Action == "compensate"
 	})

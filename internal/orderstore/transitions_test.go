@@ -61,7 +61,7 @@ func storeEvents() map[order.Event]storeEvent {
 	}
 	answer := func(said orderstore.Carrier) func(context.Context, *orderstore.Store, order.Order) error {
 		return func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			_, _, err := s.CarrierAnswered(ctx, o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp", Said: said})
+			_, _, err := s.RecordCarrierAnswer(ctx, o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: said})
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func storeEvents() map[order.Event]storeEvent {
 			return s.Resolve(ctx, o.OrderID, "ship", "skip", orderstore.Note{Actor: "ann", Action: "skip"})
 		}},
 		order.StepDoneByHand: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
-			return s.Settle(ctx, o.OrderID, "ship")
+			return s.MarkStepDone(ctx, o.OrderID, "ship")
 		}},
 		order.Abandoned: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkAbandoned(ctx, o.OrderID)

@@ -199,7 +199,7 @@ func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c paym
 		return false, nil
 	case rec.Status == order.StatusCompleted:
 		return r.surplus(ctx, rep, paid, rec, c)
-	case rec.ByHand():
+	case rec.ManuallyResolved():
 		r.found(ctx, rep, c.OrderID, "order is "+string(rec.Status)+", its charge "+c.ID+" was kept, and an operator has had a hand in it", "flagged", nil)
 		return true, nil
 	case rec.RefundID != "" && c.ID == rec.ChargeID, gaveBack(rec, what):

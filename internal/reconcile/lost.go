@@ -229,7 +229,7 @@ func (r Reconciler) Lost(ctx context.Context, rec orderstore.Record, d saga.Reso
 		return err
 	}
 	if d.Action == saga.ActionSkip || d.Action == saga.ActionResolve {
-		if err := r.Orders.Settle(ctx, rec.OrderID, workflows.StepShip); err != nil {
+		if err := r.Orders.MarkStepDone(ctx, rec.OrderID, workflows.StepShip); err != nil {
 			return err
 		}
 		return r.Orders.Complete(ctx, rec.OrderID, shipment.ID(rec.OrderID), "")

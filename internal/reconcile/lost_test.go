@@ -337,7 +337,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 		l.paid(id, "tok_ok")
 		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 		if id == "refused" {
-			_, _, err := l.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Refused, Reason: "island"})
+			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
 			l.must(err)
 		}
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))

@@ -246,7 +246,7 @@ func (r Reconciler) tell(ctx context.Context, rep *Report, rec orderstore.Record
 	case rec.Decision == orderstore.Expired: // which the saga reads in the order's record
 		what = "order's approval has expired"
 	case rec.Decision == "":
-		what, event, payload = "order was to be approved until "+rec.AsleepUntil, saga.Nudge, nil
+		what, event, payload = "order was to be approved until "+rec.IdleUntil, saga.Nudge, nil
 	}
 	r.found(ctx, rep, rec.OrderID, what+" and its saga waits on", "saga told again", func() error {
 		return saga.Send(ctx, r.Sagas, rec.OrderID, event, payload)
@@ -272,7 +272,7 @@ func (r Reconciler) waitsAsItMay(rec orderstore.Record, inst engine.Instance) bo
 // overdue is for an order that waits for its approval: the saga should have seen
 // by now that the time for it is over.
 func (r Reconciler) overdue(rec orderstore.Record) bool {
-	until, err := time.Parse(time.RFC3339Nano, rec.AsleepUntil)
+	until, err := time.Parse(time.RFC3339Nano, rec.IdleUntil)
 	return err == nil && r.settled(until)
 }
 

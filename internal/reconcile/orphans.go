@@ -51,7 +51,7 @@ func (r Reconciler) begin(ctx context.Context, rep *Report, lost []orderstore.Re
 // stock.Load counts.
 func awake(lost []orderstore.Record) (n int) {
 	for _, rec := range lost {
-		if rec.ShipmentID == "" && rec.AsleepUntil == "" {
+		if rec.ShipmentID == "" && rec.IdleUntil == "" {
 			n++
 		}
 	}

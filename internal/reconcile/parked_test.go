@@ -62,7 +62,7 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 			l.paid("o", "tok_ok")
 			l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 			l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
-			_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
+			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 			l.must(err)
 			if c.decided != "" {
 				l.must(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}))

@@ -29,7 +29,7 @@ import (
 type Orders interface {
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
-	BackFill(ctx context.Context) (int, error)
+	BackfillTimeIndex(ctx context.Context) (int, error)
 	Walk(ctx context.Context, statuses []order.Status, limit int, f func([]orderstore.Record) error) error
 	WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]orderstore.Record) error) error
 	ListLevels(ctx context.Context, cursor string, limit int) ([]orderstore.Level, string, error)
@@ -43,7 +43,7 @@ type Orders interface {
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	ResumeFromAttention(ctx context.Context, orderID string, to order.Status) error
 	MarkAbandoned(ctx context.Context, orderID string) error
-	Settle(ctx context.Context, orderID, step string) error
+	MarkStepDone(ctx context.Context, orderID, step string) error
 	ClearTerminated(ctx context.Context, orderID string) error
 	Complete(ctx context.Context, orderID, shipmentID, trackingID string) error
 }
@@ -159,7 +159,7 @@ func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err err
 
 // listed brings what an older release accepted into the lists of all orders.
 func (r Reconciler) listed(ctx context.Context) error {
-	n, err := r.Orders.BackFill(ctx)
+	n, err := r.Orders.BackfillTimeIndex(ctx)
 	if n > 0 {
 		r.Logger.Info().Int("orders", n).Msg("orders of an older release were added to the index by time")
 	}

@@ -64,7 +64,7 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	l.charged(o)
 	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err = l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Refused, Reason: "island"})
+	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
 	l.must(err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -86,7 +86,7 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		l.is(id, order.StatusCompleted)
-		_, reopened, err := l.Store.CarrierAnswered(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Said: orderstore.Refused, Reason: "island"})
+		_, reopened, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
 		if err != nil || !reopened {
 			t.Fatalf("%v %v", reopened, err)
 		}
@@ -114,7 +114,7 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	l.killed("o")
 	l.paid("o", "tok_ok")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 	l.must(err)
 	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)

@@ -52,7 +52,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.CarrierTimeout = time.Hour
 	l.silent("o")
-	_, _, err := l.Store.CarrierAnswered(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 	l.must(err)
 	l.found("the carrier has dispatched the order and its saga waits on", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -69,7 +69,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, err = l.Store.CarrierAnswered(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Said: orderstore.Refused, Reason: "island"})
+	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"})
 	l.must(err)
 	l.found("the carrier has refused the order and its saga waits on", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")

@@ -31,7 +31,7 @@ func (r Reconciler) surplus(ctx context.Context, rep *Report, paid claims, rec o
 	case !slices.ContainsFunc(all, stands):
 		r.found(ctx, rep, rec.OrderID, "order is COMPLETED with charge "+rec.ChargeID+", which does not stand; charge "+c.ID+" does", "flagged", nil)
 		return true, nil
-	case rec.ByHand():
+	case rec.ManuallyResolved():
 		r.found(ctx, rep, rec.OrderID, what+"; an operator has had a hand in it", "flagged", nil)
 		return true, nil
 	case gaveBack(rec, what):

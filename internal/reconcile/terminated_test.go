@@ -87,7 +87,7 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.CarrierAnswered(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Said: orderstore.Refused, Reason: "island"})
+	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
 	l.must(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {

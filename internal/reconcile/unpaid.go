@@ -74,7 +74,7 @@ func (c claims) add(rec orderstore.Record) {
 // may have paid back elsewhere.
 func claimed(rec orderstore.Record) bool {
 	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
-	return paid || kept(rec) && !rec.ByHand()
+	return paid || kept(rec) && !rec.ManuallyResolved()
 }
 
 func (c claims) seen(e payment.Entry) {
@@ -214,7 +214,7 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 	ctx = tracing.Continue(ctx, rec.Trace)
 	claim := claimed(rec)
 	switch {
-	case !claim && (rec.ByHand() || !rec.Status.Terminal()):
+	case !claim && (rec.ManuallyResolved() || !rec.Status.Terminal()):
 		return no, nil
 	case !r.settled(rec.UpdatedAt):
 		return notYet, nil
