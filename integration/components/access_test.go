@@ -12,8 +12,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestWhoMayCallPayment: by certificate, only ordersaga, and only what it needs.
-func TestWhoMayCallPayment(t *testing.T) {
+// TestOnlyOrdersagaMayCallPayment checks that Dapr's access rules, which are by certificate, admit
+// only ordersaga, and only the methods that it needs.
+func TestOnlyOrdersagaMayCallPayment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var calls atomic.Int64

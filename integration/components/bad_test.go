@@ -12,19 +12,30 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestBadComponents: one wrong field, and the sidecar says which and ends, or
-// the worker will not have it.
-func TestBadComponents(t *testing.T) {
+// TestInvalidComponentsAreReported checks that, for each invalid field, the sidecar names it and
+// exits, or the worker rejects the sidecar.
+func TestInvalidComponentsAreReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for name, x := range map[string]struct{ file, old, new, want string }{
-		"no table":           {"cursorstore.yaml", "value: cursors", `value: ""`, "missing dynamodb table name"},
-		"table not made":     {"cursorstore.yaml", "value: cursors", "value: cursor", "table 'cursor'"},
-		"unknown type":       {"cursorstore.yaml", "state.aws.dynamodb", "state.aws.dynamo", "state.aws.dynamo"},
-		"two receives":       {"orderpubsub.yaml", `value: "10"`, `value: "11"`, "messageMaxNumber must be less than or equal to 10"},
-		"half a dead letter": {"orderpubsub.yaml", `value: CarrierRequestsQueue-dlq`, `value: ""`, "messageReceiveLimit and sqsDeadLettersQueueName must both be set"},
-		"no secret":          {"redis/statestore.yaml", "name: ordersaga/redis-password", "name: ordersaga/redis-passwort", "can't find the specified secret"},
-		"no YAML":            {"secretstore.yaml", "metadata:", "metadata", "secretstore.yaml: error converting YAML to JSON"},
+	type fault struct{ file, old, new, want string }
+	for name, x := range map[string]fault{
+		"no table":      {file: "cursorstore.yaml", old: "value: cursors", new: `value: ""`, want: "missing dynamodb table name"},
+		"missing table": {file: "cursorstore.yaml", old: "value: cursors", new: "value: cursor", want: "table 'cursor'"},
+		"unknown type":  {file: "cursorstore.yaml", old: "state.aws.dynamodb", new: "state.aws.dynamo", want: "state.aws.dynamo"},
+		"eleven messages": {
+			file: "orderpubsub.yaml", old: `value: "10"`, new: `value: "11"`, want: "messageMaxNumber must be less than or equal to 10",
+		},
+		"no dead-letter queue": {
+			file: "orderpubsub.yaml", old: `value: CarrierRequestsQueue-dlq`, new: `value: ""`,
+			want: "messageReceiveLimit and sqsDeadLettersQueueName must both be set",
+		},
+		"missing secret": {
+			file: "redis/statestore.yaml", old: "name: ordersaga/redis-password", new: "name: ordersaga/redis-passwort",
+			want: "can't find the specified secret",
+		},
+		"invalid YAML": {
+			file: "secretstore.yaml", old: "metadata:", new: "metadata", want: "secretstore.yaml: error converting YAML to JSON",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -33,8 +44,9 @@ func TestBadComponents(t *testing.T) {
 				require.NoError(t, err)
 				text := string(b)
 				if from == x.file {
-					if text = strings.Replace(text, x.old, x.new, 1); text == string(b) {
-						t.Fatal("nothing changed")
+					text = strings.Replace(text, x.old, x.new, 1)
+					if text == string(b) {
+						t.Fatalf("%s does not contain %q", from, x.old)
 					}
 				}
 				require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(from)), []byte(text), 0o600))
@@ -42,7 +54,7 @@ func TestBadComponents(t *testing.T) {
 			var log logged
 			c := w.dapr(t, into(&log), func(o *daprlocal.Options) { o.Resources = []string{dir} })
 			side, err := c.Sidecar(t.Context(), daprlocal.App{ID: "ordersaga"})
-			if err == nil { // Dapr passes it over, or is healthy for a moment more: the worker will not have it
+			if err == nil { // Dapr ignores the fault, or has not failed yet: the worker must reject the sidecar
 				_, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Needs: needs})
 			}
 			if err == nil {

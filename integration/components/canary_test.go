@@ -18,24 +18,27 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestStateStoreWithoutItsSecrets: Dapr passes over one whose secret store is
-// not there, and lists it among its components; only a canary finds out.
+// TestStateStoreWithoutItsSecrets uses a state store whose secret store does not exist. Dapr lists
+// it among its components nevertheless; only the canary detects the fault.
 func TestStateStoreWithoutItsSecrets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	b, err := os.ReadFile(filepath.Join(shipped(t, "redis"), "statestore.yaml"))
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(strings.ReplaceAll(string(b), "secretStore: secretstore", "secretStore: elsewhere")), 0o600))
+	text := strings.ReplaceAll(string(b), "secretStore: secretstore", "secretStore: elsewhere")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "statestore.yaml"), []byte(text), 0o600))
 	side := sidecar(t, w.dapr(t, with(dir)), daprlocal.App{ID: "ordersaga"})
-	e, err := dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Logger: zerolog.Nop(), Needs: needs, CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second})
+	e, err := dapr.Open(t.Context(), dapr.Options{
+		Address: side.GRPC, Logger: zerolog.Nop(), Needs: needs, CanaryEvery: 100 * time.Millisecond, CanaryTimeout: time.Second,
+	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx, task.NewTaskRegistry()) }()
 	t.Cleanup(func() {
 		cancel()
-		<-ran // how it ended is not what this is about
+		<-ran // its result does not matter here
 		require.NoError(t, e.Close())
 	})
 	first := e.Ready()

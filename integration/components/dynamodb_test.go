@@ -31,34 +31,35 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 
 	const tooMany = "the transaction contains more operations than supported by the state store"
 
-	// A small one works, which is what misleads.
-	require.NoError(t, e.Start(t.Context(), "wide", "small", waves{1, 5}))
+	// A small workflow works.
+	require.NoError(t, e.Start(t.Context(), "wide", "small", waves{N: 1, Width: 5}))
 	if got, err := e.Wait(t.Context(), "small"); err != nil || string(got.Output) != "5" {
-		t.Errorf("%s %v", got.Output, err)
+		t.Errorf("output of the small workflow = %s (error %v), want 5", got.Output, err)
 	}
 	if ids, _, err := e.List(t.Context(), "", 10); err == nil || !strings.Contains(err.Error(), "does not support listing keys") {
-		t.Errorf("%v %v: sagas can be listed by now", ids, err)
+		t.Errorf("List = %v (error %v), want the error that this state store cannot list", ids, err)
 	}
 
-	// One whose history has grown beyond that ends well, and can never be purged:
-	// retention would try for ever.
-	require.NoError(t, e.Start(t.Context(), "wide", "longer", waves{2, 26}))
+	// A workflow with a longer history completes, but can never be purged: retention would retry
+	// indefinitely.
+	require.NoError(t, e.Start(t.Context(), "wide", "longer", waves{N: 2, Width: 26}))
 	if got, err := e.Wait(t.Context(), "longer"); err != nil || string(got.Output) != "52" {
-		t.Errorf("%s %v", got.Output, err)
+		t.Errorf("output of the longer workflow = %s (error %v), want 52", got.Output, err)
 	}
 	if err := e.Purge(t.Context(), "longer"); err == nil || !strings.Contains(err.Error(), tooMany) {
-		t.Errorf("purged: %v", err)
+		t.Errorf("purge of the longer workflow: %v, want an error with %q", err, tooMany)
 	}
 
-	// DynamoDB changes at most 100 items at once, and a workflow is one item for
-	// each event of its history. One of more steps at once never gets on, and
-	// whoever waits learns nothing of it.
+	// A transaction of DynamoDB changes at most 100 items, and a workflow has one item for each
+	// event of its history. A workflow with more concurrent steps makes no progress, and its
+	// client receives no error.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if err := e.Start(ctx, "wide", "wider", waves{1, 120}); !errors.Is(err, context.DeadlineExceeded) && status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("started: %v", err)
+	err = e.Start(ctx, "wide", "wider", waves{N: 1, Width: 120})
+	if !errors.Is(err, context.DeadlineExceeded) && status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("start of the wider workflow: %v, want a deadline exceeded", err)
 	}
 	if !log.has(tooMany) {
-		t.Error("nor does Dapr's log say why")
+		t.Errorf("Dapr's log does not have %q", tooMany)
 	}
 }

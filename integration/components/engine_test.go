@@ -14,10 +14,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// waves is the input of workflow wide: N times, Width steps at once.
+// waves is the input of the workflow wide: N times, it runs Width steps concurrently.
 type waves struct{ N, Width int }
 
-// needs are the components that the worker asks its sidecar for, and one more.
+// needs are the components that the worker requires of its sidecar, and one more.
 var needs = []string{"orderpubsub", "secretstore", "cursorstore"}
 
 // newWorker runs workflows on a sidecar with app id ordersaga, as the worker does.

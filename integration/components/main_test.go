@@ -1,5 +1,5 @@
-// Package components tests the files that are shipped for Dapr as they are,
-// with the real Dapr and an AWS that is not our own.
+// Package components tests the component files for Dapr exactly as they are shipped, with Dapr
+// itself and a third-party AWS emulator.
 package components
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// root is the module's, from here.
+// root is the root of the module, relative to this package.
 var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) {

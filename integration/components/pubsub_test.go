@@ -28,7 +28,7 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 	before := w.entities(t)
 	delivered := make(chan []byte, 10)
 	carrier := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body) // the test looks at what there is
+		b, _ := io.ReadAll(r.Body) // an incomplete body fails the test below
 		if r.URL.Path == "/v1/shipment-events" {
 			delivered <- b
 		}
@@ -37,28 +37,30 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 	worker := sidecar(t, c, daprlocal.App{ID: "ordersaga"})
 	sidecar(t, c, daprlocal.App{ID: "carrier", Port: carrier})
 
-	_, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
+	publish := worker.HTTP + "/v1.0/publish/orderpubsub/"
+	_, err := fetch(http.MethodPost, publish+"ShipmentEvents", `{"type":"ShipmentRequested","shipmentId":"s-1"}`)
 	require.NoError(t, err)
 	got, err := events.Unwrap(events.Message{Body: <-delivered}, "ShipmentRequested")
 	if err != nil || got.Kind != events.EnvelopeCloudEvent || string(got.Payload) != `{"shipmentId":"s-1","type":"ShipmentRequested"}` {
-		t.Errorf("%+v %v", got, err)
+		t.Errorf("delivered event = %+v (error %v), want the published one as a CloudEvent", got, err)
 	}
-	testkit.Eventually(t, "the message is gone from its queue", func() error {
-		if n := w.attributes(t, w.resources.CarrierRequests); n["ApproximateNumberOfMessages"] != "0" || n["ApproximateNumberOfMessagesNotVisible"] != "0" {
-			return errors.New("it is there")
+	testkit.Eventually(t, "the message is deleted from its queue", func() error {
+		n := w.attributes(t, w.resources.CarrierRequests)
+		if n["ApproximateNumberOfMessages"] != "0" || n["ApproximateNumberOfMessagesNotVisible"] != "0" {
+			return errors.New("the queue is not empty")
 		}
 		return nil
 	})
 
-	if _, err := fetch(http.MethodPost, worker.HTTP+"/v1.0/publish/orderpubsub/ShipmentEvent", `{}`); err == nil {
-		t.Error("a misspelt topic was published to")
+	if _, err := fetch(http.MethodPost, publish+"ShipmentEvent", `{}`); err == nil {
+		t.Error("publishing to a misspelt topic succeeded, want an error")
 	}
 	if after := w.entities(t); !slices.Equal(before, after) {
-		t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+		t.Errorf("Dapr has changed resources in AWS; before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 }
 
-// entities is all there is in AWS, with what matters of it.
+// entities lists all resources in AWS with their important attributes.
 func (w world) entities(t *testing.T) (all []string) {
 	t.Helper()
 	queues, err := w.clients.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
@@ -75,7 +77,8 @@ func (w world) entities(t *testing.T) (all []string) {
 	subs, err := w.clients.SNS.ListSubscriptions(t.Context(), &sns.ListSubscriptionsInput{})
 	require.NoError(t, err)
 	for _, s := range subs.Subscriptions {
-		a, err := w.clients.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
+		in := &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn}
+		a, err := w.clients.SNS.GetSubscriptionAttributes(t.Context(), in)
 		require.NoError(t, err)
 		b, err := json.Marshal(a.Attributes)
 		require.NoError(t, err)
@@ -92,7 +95,9 @@ func (w world) entities(t *testing.T) (all []string) {
 
 func (w world) attributes(t *testing.T, queue string) map[string]string {
 	t.Helper()
-	out, err := w.clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	out, err := w.clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
 	require.NoError(t, err)
 	return out.Attributes
 }

@@ -31,7 +31,8 @@ func TestStateStores(t *testing.T) {
 	for store, start := range map[string]func(*testing.T, world) []string{
 		"redis": func(t *testing.T, w world) []string {
 			ca, cert, key := certificate(t)
-			s := testkit.Redis(t, "--requirepass", "redis's", "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
+			s := testkit.Redis(t, "--requirepass", "redis's",
+				"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
 			w.putSecret(t, "ordersaga/redis-password", "redis's")
 			return []string{"ORDERSAGA_STATE_ADDRESS=" + s.Address, "SSL_CERT_FILE=" + ca}
 		},
@@ -47,15 +48,15 @@ func TestStateStores(t *testing.T) {
 			c := w.dapr(t, with(shipped(t, store)), func(o *daprlocal.Options) { o.Env = append(o.Env, env...) })
 			e := newWorker(t, c)
 
-			require.NoError(t, e.Start(t.Context(), "wide", "w-1", waves{1, 3}))
+			require.NoError(t, e.Start(t.Context(), "wide", "w-1", waves{N: 1, Width: 3}))
 			if got, err := e.Wait(t.Context(), "w-1"); err != nil || string(got.Output) != "3" {
-				t.Errorf("%s %v", got.Output, err)
+				t.Errorf("output = %s (error %v), want 3", got.Output, err)
 			}
 			if ids, _, err := e.List(t.Context(), "", 1000); err != nil || !slices.Contains(ids, "w-1") {
-				t.Errorf("%v %v", ids, err)
+				t.Errorf("List = %v (error %v), want w-1 in it", ids, err)
 			}
 			if key, err := e.Secret(t.Context(), "secretstore", worker.PaymentKeySecret); err != nil || key != "the provider's key" {
-				t.Errorf("%q %v", key, err)
+				t.Errorf("secret = %q (error %v), want the provider's key", key, err)
 			}
 			for _, secret := range []string{"ordersaga/redis-password", "ordersaga/postgresql"} {
 				if v, err := e.Secret(t.Context(), "secretstore", secret); err == nil || !strings.Contains(err.Error(), "access denied") {
@@ -117,15 +118,15 @@ func TestCursors(t *testing.T) {
 	require.NoError(t, save("page-1", ""))
 	value, etag := read()
 	if value != `"page-1"` || etag == "" {
-		t.Fatalf("%s, ETag %q", value, etag)
+		t.Fatalf("value = %s with ETag %q, want page-1 with an ETag", value, etag)
 	}
 	require.NoError(t, save("page-2", etag))
 	var conflict *statusError
 	if err := save("page-3", etag); !errors.As(err, &conflict) || conflict.code != http.StatusConflict {
-		t.Errorf("saved with an old ETag: %v", err)
+		t.Errorf("save with an old ETag: %v, want a conflict", err)
 	}
 	if value, _ := read(); value != `"page-2"` {
-		t.Errorf("%s", value)
+		t.Errorf("value after the conflict = %s, want page-2", value)
 	}
 	_, err := fetch(http.MethodDelete, url+"/reconciler", "")
 	require.NoError(t, err)

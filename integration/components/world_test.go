@@ -22,9 +22,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-const region = "eu-central-1" // not the one that emulators take for granted
+const region = "eu-central-1" // not the default of emulators
 
-// world is an AWS in which `ordersaga setup` has run.
+// world is an AWS emulator in which `ordersaga setup` has run.
 type world struct {
 	endpoint  string
 	clients   *cloud.Clients
@@ -35,7 +35,7 @@ func newWorld(t *testing.T) world {
 	t.Helper()
 	testkit.RequireSentry(t)
 	w := world{endpoint: testkit.Moto(t).Address}
-	testkit.Eventually(t, "moto answers", func() error {
+	testkit.Eventually(t, "moto accepts requests", func() error {
 		_, err := fetch(http.MethodGet, w.endpoint+"/moto-api/", "")
 		return err
 	})
@@ -48,7 +48,7 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
-// env is what a pod has from its role and its deployment.
+// env returns the environment that a pod has from its role and its deployment.
 func (w world) env() []string {
 	return []string{
 		"AWS_ENDPOINT_URL=" + w.endpoint, "AWS_REGION=" + region,
@@ -56,20 +56,23 @@ func (w world) env() []string {
 	}
 }
 
-// putSecret calls Secrets Manager without its SDK, which nothing else needs.
+// putSecret stores a secret in Secrets Manager. It does not use the SDK, because nothing else
+// needs that part of it.
 func (w world) putSecret(t *testing.T, name, value string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, w.endpoint, strings.NewReader(fmt.Sprintf(`{"Name":%q,"SecretString":%q,"ClientRequestToken":%q}`, name, value, uuid.NewString())))
+	body := fmt.Sprintf(`{"Name":%q,"SecretString":%q,"ClientRequestToken":%q}`, name, value, uuid.NewString())
+	req, err := http.NewRequest(http.MethodPost, w.endpoint, strings.NewReader(body))
 	require.NoError(t, err)
 	req.Header.Set("X-Amz-Target", "secretsmanager.CreateSecret")
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=k/20260101/"+region+"/secretsmanager/aws4_request, SignedHeaders=host, Signature=0")
+	req.Header.Set("Authorization",
+		"AWS4-HMAC-SHA256 Credential=k/20260101/"+region+"/secretsmanager/aws4_request, SignedHeaders=host, Signature=0")
 	_, err = send(req)
 	require.NoError(t, err)
 }
 
-// shipped is a folder of components/aws as it is in the repository; "" is the
-// one that all share.
+// shipped returns a directory of components/aws in the repository; "" is the one with the
+// components that all state stores share.
 func shipped(t *testing.T, folder string) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(root, "components", "aws", folder))
@@ -77,8 +80,8 @@ func shipped(t *testing.T, folder string) string {
 	return dir
 }
 
-// dapr starts a control plane for sidecars with the shipped components and
-// configuration, and with certificates, which the latter's rules are about.
+// dapr starts a control plane for sidecars with the shipped components and configuration. It uses
+// mTLS, because the rules in the configuration refer to certificates.
 func (w world) dapr(t *testing.T, more ...func(*daprlocal.Options)) *daprlocal.Cluster {
 	t.Helper()
 	dir := t.TempDir()

@@ -13,15 +13,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// dev runs everything with Dapr until the test's end, and gives the API's URL
-// and what is logged.
+// dev runs a system on Dapr until the end of the test. It returns the API's URL and the log.
 func dev(t *testing.T) (url string, log *logged) {
 	t.Helper()
 	log = &logged{}
 	return testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel)).API, log
 }
 
-// logged keeps what is written to it.
+// logged collects a log. It is safe for concurrent use.
 type logged struct {
 	mu sync.Mutex
 	b  []byte
@@ -40,8 +39,8 @@ func (l *logged) String() string {
 	return string(l.b)
 }
 
-// onDapr waits for an order's trace, less the sidecar's leaves: its workers'
-// calls, of which some are made again.
+// onDapr is trace without the spans of the sidecar's calls to its workers, because it repeats
+// some of them.
 func onDapr(t *testing.T, id, want string) []testkit.Span {
 	t.Helper()
 	app := regexp.MustCompile(`payment-[0-9a-f]{8}`)
@@ -54,8 +53,8 @@ func onDapr(t *testing.T, id, want string) []testkit.Span {
 	})
 }
 
-// TestOneOrderIsOneTraceOnDapr, with what the sidecars export in it. A 503 of
-// the provider is passed on: the saga tries again, not the sidecar.
+// TestOneOrderIsOneTraceOnDapr includes the spans that the sidecars export. The sidecar passes on
+// a 503 of the provider: the saga retries it, not the sidecar.
 func TestOneOrderIsOneTraceOnDapr(t *testing.T) {
 	api, log := dev(t)
 	const unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-00"

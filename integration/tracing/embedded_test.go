@@ -12,8 +12,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestOneOrderIsOneTrace from the API through topics, queues and the engine to
-// payment and carrier, and back; with each try of a payment that fails twice.
+// TestOneOrderIsOneTrace follows an order from the API through topics, queues and the engine to
+// payment and carrier, and back, with each attempt of a payment that fails twice.
 func TestOneOrderIsOneTrace(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewSystem(t, nil, nil)
@@ -48,13 +48,15 @@ POST /v1/orders
 `)
 	for _, s := range spans {
 		if s.Trace != got.TraceID || s.Service != "ordersaga-test" {
-			t.Errorf("%+v, want it in trace %s", s, got.TraceID)
+			t.Errorf("span %+v, want it in trace %s", s, got.TraceID)
 		}
-		if ours := !strings.Contains(s.Name, "/v1/charges") && !strings.Contains(s.Name, "orchestration") && s.Name != "timer"; ours && s.Attributes["order.id"] != "flaky" {
-			t.Errorf("%s does not name the order: %v", s.Name, s.Attributes)
+		ours := !strings.Contains(s.Name, "/v1/charges") && !strings.Contains(s.Name, "orchestration") && s.Name != "timer"
+		if ours && s.Attributes["order.id"] != "flaky" {
+			t.Errorf("span %s has the attributes %v, want the order's id", s.Name, s.Attributes)
 		}
-		if s.Name == "ChargePayment" && s.Error != "" && (s.Attributes["saga.activity"] != s.Name || len(s.Events) != 1 || !strings.Contains(s.Events[0], "provider returned 503")) {
-			t.Errorf("%+v", s)
+		if s.Name == "ChargePayment" && s.Error != "" && (s.Attributes["saga.activity"] != s.Name ||
+			len(s.Events) != 1 || !strings.Contains(s.Events[0], "provider returned 503")) {
+			t.Errorf("span of a failed charge = %+v, want the activity and one event with the provider's error", s)
 		}
 	}
 	withoutSecrets(t, spans)
@@ -110,7 +112,7 @@ POST /v1/orders
             send CustomerNotifications
 `) {
 		if s.Name == "ChargePayment" && (len(s.Events) != 1 || !strings.HasPrefix(s.Events[0], "DECLINED: ")) {
-			t.Errorf("%+v", s)
+			t.Errorf("span of the declined charge = %+v, want one event that begins with DECLINED", s)
 		}
 	}
 }
@@ -166,7 +168,7 @@ func TestNoSpansOfWhatIsNotSampled(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	placeIn(t, s.API, "00-"+id+"-00f067aa0ba902b7-00", "unsampled", "tok_flaky_2", nil)
 	if got := ended(t, s.API, "unsampled", order.StatusCompleted); got.TraceID != id {
-		t.Errorf("trace %s, want %s", got.TraceID, id)
+		t.Errorf("trace of the saga = %s, want that of the request, %s", got.TraceID, id)
 	}
 	placeIn(t, s.API, "00-"+id+"-00f067aa0ba902b8-01", "sampled", "tok_ok", nil)
 	ended(t, s.API, "sampled", order.StatusCompleted)
@@ -175,7 +177,7 @@ func TestNoSpansOfWhatIsNotSampled(t *testing.T) {
 	})
 	for _, span := range collector.Spans() {
 		if span.Attributes["order.id"] == "unsampled" || span.Parent == "00f067aa0ba902b7" {
-			t.Errorf("%+v", span)
+			t.Errorf("span %+v was exported, want none of a trace that is not sampled", span)
 		}
 	}
 }

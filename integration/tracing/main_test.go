@@ -1,5 +1,4 @@
-// Package tracing follows orders by what an OpenTelemetry collector receives
-// of them.
+// Package tracing tests the spans of orders that an OpenTelemetry collector receives.
 package tracing
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing/otlp"
 )
 
-// collector is one for all tests, for a process has one exporter.
+// collector receives the spans of all tests, because a process has only one exporter.
 var collector *testkit.Collector
 
 func TestMain(m *testing.M) {
@@ -55,7 +54,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// background runs f until the test's end.
+// background runs f until the end of the test.
 func background(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -67,15 +66,16 @@ func background(t *testing.T, f func(context.Context) error) {
 	})
 }
 
+// call sends a request to the API and decodes the response into out, which may be nil.
 func call(t *testing.T, method, url string, in, out any) {
 	t.Helper()
 	callIn(t, "", method, url, in, out)
 }
 
-// callIn calls as part of a trace.
+// callIn is call with a parent span; "" has none.
 func callIn(t *testing.T, parent, method, url string, in, out any) {
 	t.Helper()
-	var b []byte // nil for what takes no body
+	var b []byte // nil for a request without a body
 	if in != nil {
 		var err error
 		b, err = json.Marshal(in)
@@ -93,18 +93,20 @@ func callIn(t *testing.T, parent, method, url string, in, out any) {
 	b, err = io.ReadAll(res.Body)
 	require.NoError(t, err)
 	if res.StatusCode >= 300 {
-		t.Fatalf("%s %s: %s %s", method, url, res.Status, b)
+		t.Fatalf("%s %s returned %s, want success: %s", method, url, res.Status, b)
 	}
 	if out != nil {
 		require.NoError(t, json.Unmarshal(b, out))
 	}
 }
 
+// place places an order; change may be nil.
 func place(t *testing.T, api, id, token string, change func(*order.Order)) {
 	t.Helper()
 	placeIn(t, api, "", id, token, change)
 }
 
+// placeIn is place with a parent span.
 func placeIn(t *testing.T, api, parent, id, token string, change func(*order.Order)) {
 	t.Helper()
 	o := order.Order{
@@ -123,20 +125,21 @@ type saga struct {
 	TraceID string
 }
 
+// ended waits until an order has the wanted status.
 func ended(t *testing.T, api, id string, want order.Status) (s saga) {
 	t.Helper()
 	testkit.Eventually(t, "order "+id+" is "+string(want), func() error {
 		call(t, http.MethodGet, api+"/v1/sagas/"+id, nil, &s)
 		if s.Status != want {
-			return fmt.Errorf("it is %s", s.Status)
+			return fmt.Errorf("its status is %s", s.Status)
 		}
 		return nil
 	})
 	return s
 }
 
-// say is what a line of a tree tells of a span.
-func say(s testkit.Span) (text string) {
+// detail returns the text after a span's name in a tree.
+func detail(s testkit.Span) (text string) {
 	if n := s.Attributes["saga.attempt"]; n != "" {
 		text = n + " " + s.Attributes["saga.outcome"]
 	}
@@ -146,25 +149,26 @@ func say(s testkit.Span) (text string) {
 	return strings.TrimSpace(text)
 }
 
-// trace waits for an order's trace to be as it is wanted.
+// trace waits until the tree of an order's trace equals want.
 func trace(t *testing.T, id, want string) []testkit.Span {
 	t.Helper()
 	return traceOf(t, id, want, func(spans []testkit.Span) []testkit.Span { return spans })
 }
 
-// traceOf is trace of some of the spans.
-func traceOf(t *testing.T, id, want string, some func([]testkit.Span) []testkit.Span) (spans []testkit.Span) {
+// traceOf is trace for the spans that filter returns.
+func traceOf(t *testing.T, id, want string, filter func([]testkit.Span) []testkit.Span) (spans []testkit.Span) {
 	t.Helper()
 	testkit.Eventually(t, "the trace of order "+id, func() error {
-		spans = some(collector.Of(id))
-		if got := testkit.Tree(spans, say); got != want[1:] {
-			return fmt.Errorf("it is\n%swant%s", got, want)
+		spans = filter(collector.Of(id))
+		if got := testkit.Tree(spans, detail); got != want[1:] {
+			return fmt.Errorf("trace is\n%swant%s", got, want)
 		}
 		return nil
 	})
 	return spans
 }
 
+// has returns an error if no span has the name.
 func has(spans []testkit.Span, name string) error {
 	for _, s := range spans {
 		if s.Name == name {
@@ -174,18 +178,18 @@ func has(spans []testkit.Span, name string) error {
 	return fmt.Errorf("no span %s", name)
 }
 
-// secrets are what orders of tests and of the demo have in them that is
-// nobody's business, and how credentials look. (A postal code of five digits
-// alone is found in the fractions of a time.)
+// secrets are texts in the orders of the tests and of the demo that are private, and parts of
+// credentials. (Five digits of a postal code would also occur in the fractions of a time.)
 var secrets = []string{"tok_", "Ada Example", "Loopback Lane", "D-10115", "Bearer", "dev-payment-key"}
 
-func withoutSecrets(t *testing.T, said any) {
+// withoutSecrets checks that a value, encoded as JSON, has no secret.
+func withoutSecrets(t *testing.T, v any) {
 	t.Helper()
-	b, err := json.Marshal(said)
+	b, err := json.Marshal(v)
 	require.NoError(t, err)
 	for _, secret := range secrets {
 		if at := bytes.Index(b, []byte(secret)); at >= 0 {
-			t.Errorf("%s is in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])
+			t.Errorf("the secret %s occurs in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])
 		}
 	}
 }

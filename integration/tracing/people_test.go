@@ -22,29 +22,32 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// marks are in the orders of this test, and must be nowhere but in the orders
-// table, the queues, and what is asked of the provider and the carrier.
+// marks are personal data in the orders of this test. They may occur only in the orders table,
+// in the queues, and in requests to the provider and the carrier.
 var marks = []string{"tok_", "c-erika", "Erika Markus", "Heidestrasse", "Hinterhaus", "Kölle", "D-50667", "+49221"}
 
 func marked(change func(*order.Order)) func(*order.Order) {
 	return func(o *order.Order) {
 		o.CustomerID, o.Lines[0].SKU = "c-erika", "SKU-1"
-		o.ShipTo = &order.Address{Name: "Erika Markus", Line1: "Heidestrasse 17", Line2: "Hinterhaus", City: "Kölle", PostalCode: "D-50667", Country: "DE", Phone: "+49221"}
+		o.ShipTo = &order.Address{
+			Name: "Erika Markus", Line1: "Heidestrasse 17", Line2: "Hinterhaus",
+			City: "Kölle", PostalCode: "D-50667", Country: "DE", Phone: "+49221",
+		}
 		if change != nil {
 			change(o)
 		}
 	}
 }
 
-// nowhere runs orders of many kinds and looks for the marks in what logs, spans,
-// metrics and histories have of them.
+// nowhere runs orders of many kinds, and checks that logs, spans, metrics and histories have no
+// marks.
 func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	t.Helper()
-	say := func(queue, body string) {
+	send := func(queue, body string) {
 		_, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body})
 		require.NoError(t, err)
 	}
-	dear := func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }
+	expensive := func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }
 	silent := func(o *order.Order) { o.ShipTo.Name = "SILENT" }
 	ids := map[string]order.Status{}
 	begin := func(id, token string, first, last order.Status, change func(*order.Order)) string {
@@ -65,36 +68,43 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	begin("short", "tok_ok", "", order.StatusRejected, func(o *order.Order) { o.Lines[0].Quantity = 10_000 })
 	begin("refused", "tok_ok", "", order.StatusFailed, func(o *order.Order) { o.ShipTo.Name = "REFUSE" })
 	begin("stuck", "tok_refund_down", "", order.StatusNeedsAttention, func(o *order.Order) { o.ShipTo.Name = "REFUSE" })
-	act(begin("cancelled", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, dear), "cancel", map[string]string{"for": "customer"})
-	act(begin("rejected", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, dear), "reject", map[string]string{})
+	cancelled := begin("cancelled", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, expensive)
+	act(cancelled, "cancel", map[string]string{"for": "customer"})
+	rejected := begin("rejected", "tok_ok", order.StatusAwaitingApproval, order.StatusCancelled, expensive)
+	act(rejected, "reject", map[string]string{})
 	quoted := begin("quoted", "tok_ok", order.StatusPaid, order.StatusFailed, silent)
 	twice := begin("twice", "tok_ok", order.StatusPaid, order.StatusCompleted, silent)
 	for _, id := range []string{quoted, twice} {
-		testkit.Eventually(t, "its shipment is requested", func() error {
+		testkit.Eventually(t, "the shipment of "+id+" is requested", func() error {
 			rec, err := s.Store.Get(t.Context(), id)
 			if err == nil && rec.ShipmentID == "" {
-				err = errors.New("not yet")
+				err = errors.New("it has no shipment")
 			}
 			return err
 		})
 	}
 	refusal := func(id string) string {
-		return `{"type":"ShipmentRefused","orderId":"` + id + `","shipmentId":"shp-` + id + `","reason":"nobody at Heidestrasse 17, Hinterhaus, D-50667 Kölle, call +49221"}`
+		return `{"type":"ShipmentRefused","orderId":"` + id + `","shipmentId":"shp-` + id + `",` +
+			`"reason":"no one at Heidestrasse 17, Hinterhaus, D-50667 Kölle, call +49221"}`
 	}
-	say(s.Resources.CarrierAnswers, refusal(quoted))
-	say(s.Resources.CarrierAnswers, `{"type":"ShipmentDispatched","orderId":"`+twice+`","shipmentId":"shp-`+twice+`","trackingId":"trk-1"}`)
+	send(s.Resources.CarrierAnswers, refusal(quoted))
+	send(s.Resources.CarrierAnswers,
+		`{"type":"ShipmentDispatched","orderId":"`+twice+`","shipmentId":"shp-`+twice+`","trackingId":"trk-1"}`)
 	for id, want := range ids {
 		ended(t, s.API, id, want)
 	}
-	say(s.Resources.CarrierAnswers, refusal(twice)) // it contradicts itself
+	send(s.Resources.CarrierAnswers, refusal(twice)) // contradicts the answer before
 
-	// What cannot be processed, each in its own way.
-	whole := order.Order{OrderID: prefix + "done", Currency: "EUR", Payment: order.Payment{Token: "tok_other"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 1}}}
+	// Messages that cannot be processed, each for another reason.
+	whole := order.Order{
+		OrderID: prefix + "done", Currency: "EUR", Payment: order.Payment{Token: "tok_other"},
+		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 1}},
+	}
 	marked(func(o *order.Order) { o.ShipTo.Line1 = "Heidestrasse 18" })(&whole)
 	differs, err := json.Marshal(whole)
 	require.NoError(t, err)
 	for _, body := range []string{
-		string(differs), // under an id that is taken
+		string(differs), // with the id of another order
 		strings.Replace(string(differs), `"EUR"`, `"XXL"`, 1),
 		strings.Replace(string(differs), `"token":"tok_other"`, `"token":["tok_other"]`, 1),
 		strings.Replace(string(differs), `"name":"Erika Markus"`, `"name":"Erika Markus\u0000"`, 1),
@@ -103,7 +113,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 		string(differs[:len(differs)-1]),
 		"Erika Markus, Heidestrasse 17, tok_other",
 	} {
-		say(s.Resources.OrderQueue, body)
+		send(s.Resources.OrderQueue, body)
 	}
 	testkit.Eventually(t, "there are nine dead letters", func() error {
 		var queues struct {
