@@ -1,5 +1,5 @@
-// Package lambda runs the compiled functions as AWS Lambda does: fed through
-// the Runtime API by an SQS event source.
+// Package lambda runs the compiled functions as AWS Lambda does: through the Runtime API, with
+// events of an SQS event source.
 package lambda
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-var binaries string // folder of the compiled functions
+var binaries string // directory of the compiled functions
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "ordersaga-lambda-")
@@ -41,13 +41,15 @@ func TestMain(m *testing.M) {
 		}
 	}
 	status := 1
+	if err == nil {
+		status = m.Run()
+	}
+	if err == nil && status == 0 {
+		err = goleak.Find()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-	} else if status = m.Run(); status == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			status = 1
-		}
+		status = 1
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(status)
@@ -55,16 +57,17 @@ func TestMain(m *testing.M) {
 
 // build compiles a function as `make lambda` does.
 func build(name string) error {
-	cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(binaries, name), "../../cmd/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=") // not -race, not -cover
+	cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w",
+		"-o", filepath.Join(binaries, name), "../../cmd/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=") // without -race and -cover
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return nil
 }
 
-// function is a Lambda function with one execution environment at a time, which
-// is started when an event is there and none runs. It serves the Runtime API:
+// function is a Lambda function with at most one execution environment, which is started when
+// an event arrives and none runs. It serves the Runtime API; see
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 type function struct {
 	t       testing.TB
@@ -73,9 +76,9 @@ type function struct {
 	timeout time.Duration
 	api     *httptest.Server
 
-	invoking sync.Mutex // one event at a time, as in one environment
+	invoking sync.Mutex // held during an invocation, because an environment processes one event at a time
 	next     chan invocation
-	answers  chan answer
+	results  chan result
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -84,7 +87,7 @@ type function struct {
 	log    logged
 }
 
-// logged is what the process writes while it runs.
+// logged collects the output of a process. It is safe for concurrent use.
 type logged struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -102,41 +105,44 @@ func (l *logged) String() string {
 	return l.b.String()
 }
 
+// invocation is an event for the function.
 type invocation struct {
-	id    string
-	event []byte
-	ends  time.Time
+	id       string
+	event    []byte
+	deadline time.Time
 }
 
-type answer struct {
+// result is the function's response or error.
+type result struct {
 	id   string
 	ok   bool
 	body []byte
 }
 
+// newFunction returns a function that is killed at the end of the test.
 func newFunction(t testing.TB, name, endpoint string, timeout time.Duration, env ...string) *function {
-	f := &function{t: t, name: name, timeout: timeout, next: make(chan invocation), answers: make(chan answer, 1)}
+	f := &function{t: t, name: name, timeout: timeout, next: make(chan invocation), results: make(chan result, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case i := <-f.next:
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Lambda-Runtime-Aws-Request-Id", i.id)
-			w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(i.ends.UnixMilli(), 10))
+			w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(i.deadline.UnixMilli(), 10))
 			w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:"+name)
 			_, _ = w.Write(i.event)
 		case <-r.Context().Done():
 		}
 	})
-	settle := func(ok bool) http.HandlerFunc {
+	complete := func(ok bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			f.answers <- answer{r.PathValue("id"), ok, body}
+			f.results <- result{id: r.PathValue("id"), ok: ok, body: body}
 			w.WriteHeader(http.StatusAccepted)
 		}
 	}
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", settle(true))
-	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", settle(false))
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", complete(true))
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", complete(false))
 	f.api = httptest.NewServer(mux)
 	f.env = append([]string{
 		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(f.api.URL, "http://"), "AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=us-east-1",
@@ -152,7 +158,7 @@ func newFunction(t testing.TB, name, endpoint string, timeout time.Duration, env
 	return f
 }
 
-// start begins an environment, unless one runs.
+// start starts an environment, unless one runs.
 func (f *function) start() (exited chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,25 +183,25 @@ func (f *function) start() (exited chan struct{}, err error) {
 	return exited, nil
 }
 
-// started is how many environments there were.
+// started returns how many environments have been started.
 func (f *function) started() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.starts
 }
 
-// kill is what becomes of a function that crashes, or runs out of memory or time.
+// kill kills the environment, as a crash, an exhausted memory or a timeout does.
 func (f *function) kill() {
 	f.mu.Lock()
 	cmd, exited := f.cmd, f.exited
 	f.mu.Unlock()
 	if cmd != nil {
-		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Process.Kill() // fails only if the process has exited
 		<-exited
 	}
 }
 
-// invoke gives the function an event and returns its answer.
+// invoke sends the function an event and returns its response.
 func (f *function) invoke(event []byte) ([]byte, error) {
 	f.invoking.Lock()
 	defer f.invoking.Unlock()
@@ -203,17 +209,17 @@ func (f *function) invoke(event []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := invocation{strconv.FormatInt(time.Now().UnixNano(), 36), event, time.Now().Add(f.timeout)}
-	late := time.NewTimer(f.timeout)
-	defer late.Stop()
+	i := invocation{id: strconv.FormatInt(time.Now().UnixNano(), 36), event: event, deadline: time.Now().Add(f.timeout)}
+	timeout := time.NewTimer(f.timeout)
+	defer timeout.Stop()
 	next := f.next
 	for {
 		select {
 		case next <- i:
 			next = nil
-		case a := <-f.answers:
+		case a := <-f.results:
 			if a.id != i.id {
-				continue // of one that was killed just then
+				continue // of an environment that has just been killed
 			}
 			if !a.ok {
 				return nil, fmt.Errorf("function failed: %s", a.body)
@@ -221,15 +227,14 @@ func (f *function) invoke(event []byte) ([]byte, error) {
 			return a.body, nil
 		case <-exited:
 			return nil, errors.New("function exited")
-		case <-late.C:
+		case <-timeout.C:
 			f.kill()
 			return nil, errors.New("function timed out")
 		}
 	}
 }
 
-// source is an SQS event source with FunctionResponseTypes:
-// ReportBatchItemFailures. See
+// source is an SQS event source with the function response type ReportBatchItemFailures; see
 // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 type source struct {
 	clients *cloud.Clients
@@ -238,8 +243,8 @@ type source struct {
 
 	mu      sync.Mutex
 	seen    map[string]int // deliveries by body
-	partial int            // batches of which some messages failed and some did not
-	broken  int            // invocations without an answer
+	partial int            // batches in which only some messages failed
+	broken  int            // invocations without a response
 }
 
 // run polls until ctx ends.
@@ -247,7 +252,8 @@ func (s *source) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		out, err := s.clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &s.queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 1,
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+			MessageAttributeNames:       []string{"All"},
 		})
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -261,6 +267,7 @@ func (s *source) run(ctx context.Context) error {
 	return nil
 }
 
+// batch invokes the function with messages, and deletes those that it has processed.
 func (s *source) batch(ctx context.Context, messages []types.Message) error {
 	var event awsevents.SQSEvent
 	s.mu.Lock()
@@ -271,8 +278,9 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 			attributes[name] = awsevents.SQSMessageAttribute{DataType: *a.DataType, StringValue: a.StringValue, BinaryValue: a.BinaryValue}
 		}
 		event.Records = append(event.Records, awsevents.SQSMessage{
-			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Md5OfBody: *m.MD5OfBody, Attributes: m.Attributes, MessageAttributes: attributes,
-			EventSource: "aws:sqs", EventSourceARN: "arn:aws:sqs:us-east-1:000000000000:" + s.queue[strings.LastIndex(s.queue, "/")+1:], AWSRegion: "us-east-1",
+			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Md5OfBody: *m.MD5OfBody,
+			Attributes: m.Attributes, MessageAttributes: attributes, EventSource: "aws:sqs", AWSRegion: "us-east-1",
+			EventSourceARN: "arn:aws:sqs:us-east-1:000000000000:" + s.queue[strings.LastIndex(s.queue, "/")+1:],
 		})
 	}
 	s.mu.Unlock()
@@ -280,18 +288,18 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 	if err != nil {
 		return err
 	}
-	answered, err := s.f.invoke(body)
-	var answer awsevents.SQSEventResponse
+	raw, err := s.f.invoke(body)
+	var response awsevents.SQSEventResponse
 	if err == nil {
-		err = json.Unmarshal(answered, &answer)
+		err = json.Unmarshal(raw, &response)
 	}
 	failed := map[string]bool{}
-	for _, f := range answer.BatchItemFailures {
+	for _, f := range response.BatchItemFailures {
 		failed[f.ItemIdentifier] = true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil { // all come again
+	if err != nil { // all messages are delivered again
 		s.broken++
 		return nil
 	}
@@ -303,19 +311,22 @@ func (s *source) batch(ctx context.Context, messages []types.Message) error {
 			delete(failed, *m.MessageId)
 			continue
 		}
-		if _, err := s.clients.SQS.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &s.queue, ReceiptHandle: m.ReceiptHandle}); err != nil {
+		in := &sqs.DeleteMessageInput{QueueUrl: &s.queue, ReceiptHandle: m.ReceiptHandle}
+		if _, err := s.clients.SQS.DeleteMessage(ctx, in); err != nil {
 			return err
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%s answers failures of messages that it did not get: %v", s.f.name, failed)
+		return fmt.Errorf("%s reports failures of messages that were not in the batch: %v", s.f.name, failed)
 	}
 	return nil
 }
 
-// depth is how many messages a queue has, seen or hidden.
+// depth returns the number of messages in a queue, visible or in flight.
 func depth(ctx context.Context, c *cloud.Clients, url string) (int, error) {
-	out, err := c.SQS.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	out, err := c.SQS.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -324,17 +335,21 @@ func depth(ctx context.Context, c *cloud.Clients, url string) (int, error) {
 	return visible + hidden, errors.Join(err1, err2)
 }
 
-// queue makes a queue with dead letters, whose failures come again at once.
+// queue creates a queue with a dead-letter queue, and a visibility timeout of only 3 s.
 func queue(t testing.TB, c *cloud.Clients, name string, receives int) (url, dlq string) {
 	t.Helper()
 	d, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(name + "-dlq")})
 	require.NoError(t, err)
 	q, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
-		"VisibilityTimeout": "3",
-		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s-dlq","maxReceiveCount":"%d"}`, name, receives),
+		"VisibilityTimeout": "3", "RedrivePolicy": redrivePolicy(name+"-dlq", receives),
 	}})
 	require.NoError(t, err)
 	return *q.QueueUrl, *d.QueueUrl
+}
+
+// redrivePolicy returns a policy that dead-letters a message after so many receives.
+func redrivePolicy(dlq string, receives int) string {
+	return fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:%s","maxReceiveCount":"%d"}`, dlq, receives)
 }
 
 // background runs f until the end of the test.
@@ -345,7 +360,7 @@ func background(t testing.TB, f func(context.Context) error) {
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Error(err)
+			t.Errorf("background goroutine failed: %v", err)
 		}
 	})
 }

@@ -25,15 +25,16 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// shop is the stock function on a local AWS, with somebody who listens.
+// shop is the stock function on a local AWS endpoint, with a queue that receives its events.
 type shop struct {
 	testkit.AWS
+
 	t                    testing.TB
 	f                    *function
 	source               *source
 	topic                string
 	queue, dlq, listener string
-	ready                atomic.Bool // made, and what is below may be used by others
+	ready                atomic.Bool // newShop has finished, so the fault function may use the fields
 }
 
 func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop {
@@ -65,6 +66,7 @@ func newShop(t testing.TB, receives int, fault func(*shop) awslocal.Fault) *shop
 	return s
 }
 
+// adjusted returns a StockAdjusted event.
 func adjusted(id string, reason events.StockReason, lines ...events.StockLine) string {
 	b, err := json.Marshal(events.StockAdjusted{Type: events.TypeStockAdjusted, EventID: id, Reason: reason, Lines: lines})
 	if err != nil {
@@ -81,10 +83,10 @@ func (s *shop) publish(bodies ...string) {
 	}
 }
 
-// settled waits until all messages are done, or dead.
+// settled waits until all messages are processed or, so many of them, dead-lettered.
 func (s *shop) settled(dead int) {
 	s.t.Helper()
-	testkit.Within(s.t, time.Minute, "queue is empty", func() error {
+	testkit.Within(s.t, time.Minute, "the queue is empty", func() error {
 		n, err := depth(s.t.Context(), s.Clients, s.queue)
 		d, err2 := depth(s.t.Context(), s.Clients, s.dlq)
 		if n != 0 || d != dead {
@@ -94,12 +96,15 @@ func (s *shop) settled(dead int) {
 	})
 }
 
-// heard is what the listener was told: available pieces by the event's id.
-func (s *shop) heard() (available map[string]int64, times map[string]int) {
+// published returns the events that the function has published: by type and event id, the
+// available units, and how often the event was received.
+func (s *shop) published() (available map[string]int64, times map[string]int) {
 	s.t.Helper()
 	available, times = map[string]int64{}, map[string]int{}
 	for {
-		out, err := s.Clients.SQS.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.listener, MaxNumberOfMessages: 10, VisibilityTimeout: 60})
+		out, err := s.Clients.SQS.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: &s.listener, MaxNumberOfMessages: 10, VisibilityTimeout: 60,
+		})
 		require.NoError(s.t, err)
 		if len(out.Messages) == 0 {
 			return available, times
@@ -118,7 +123,7 @@ func (s *shop) wantLevels(want ...orderstore.Level) {
 	s.t.Helper()
 	for _, w := range want {
 		if got, err := s.Store.GetLevel(s.t.Context(), w.SKU); err != nil || got != w {
-			s.t.Errorf("%+v %v, want %+v", got, err, w)
+			s.t.Errorf("stock level = %+v (error %v), want %+v", got, err, w)
 		}
 	}
 }
@@ -127,58 +132,69 @@ func TestStockFunction(t *testing.T) {
 	const receives = 3
 	s := newShop(t, receives, nil)
 	s.SetStock(t, map[string]int64{"A": 20, "B": 5})
-	delivery := adjusted("dn-1", events.Delivery, events.StockLine{SKU: "A", Quantity: 100}, events.StockLine{SKU: "NEW", Quantity: 7})
-	bad := []string{
-		adjusted("lost-2", events.Correction, events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: -60}), // below zero
-		adjusted("dn-1", events.Delivery, events.StockLine{SKU: "A", Quantity: 999}),                                              // another event under a used id
+	line := func(sku string, quantity int64) events.StockLine {
+		return events.StockLine{SKU: sku, Quantity: quantity}
+	}
+	delivery := adjusted("dn-1", events.Delivery, line("A", 100), line("NEW", 7))
+	invalid := []string{
+		adjusted("lost-2", events.Correction, line("A", 1), line("B", -60)), // below zero
+		adjusted("dn-1", events.Delivery, line("A", 999)),                   // another event with a used id
 		`{"type":"StockAdjusted","eventId":"?"`,
-		adjusted("typo", "gift", events.StockLine{SKU: "A", Quantity: 1}),
+		adjusted("typo", "gift", line("A", 1)),
 	}
 	s.publish(delivery, delivery)
-	s.publish(bad...)
+	s.publish(invalid...)
 	s.publish(delivery,
-		adjusted("back-1", events.Restock, events.StockLine{SKU: "B", Quantity: 4}),
-		adjusted("lost-1", events.Correction, events.StockLine{SKU: "B", Quantity: -3}))
+		adjusted("back-1", events.Restock, line("B", 4)),
+		adjusted("lost-1", events.Correction, line("B", -3)))
 	background(t, s.source.run)
-	s.settled(len(bad))
+	s.settled(len(invalid))
 
-	s.wantLevels(orderstore.Level{SKU: "A", Available: 120, Received: 120, Counts: 1}, orderstore.Level{SKU: "B", Available: 6, Received: 6, Counts: 1}, orderstore.Level{SKU: "NEW", Available: 7, Received: 7})
-	available, times := s.heard()
+	s.wantLevels(
+		orderstore.Level{SKU: "A", Available: 120, Received: 120, Counts: 1},
+		orderstore.Level{SKU: "B", Available: 6, Received: 6, Counts: 1},
+		orderstore.Level{SKU: "NEW", Available: 7, Received: 7},
+	)
+	available, times := s.published()
 	want := map[string]int64{
 		"StockChanged dn-1/A": 120, "StockChanged dn-1/NEW": 7, "LowStock dn-1/NEW/low": 7,
 		"StockChanged back-1/B": 9, "LowStock back-1/B/low": 9, "StockChanged lost-1/B": 6, "LowStock lost-1/B/low": 6,
 	}
 	for id, n := range want {
 		if available[id] != n || times[id] != 1 {
-			t.Errorf("%s: %d pieces, told %d times; want %d, once", id, available[id], times[id], n)
+			t.Errorf("%s: %d units available, published %d times; want %d units, once", id, available[id], times[id], n)
 		}
 	}
 	if len(available) != len(want) {
-		t.Errorf("told %v", available)
+		t.Errorf("published %v, want only %v", available, want)
 	}
 	s.source.mu.Lock()
 	defer s.source.mu.Unlock()
-	for _, b := range bad {
+	for _, b := range invalid {
 		if n := s.source.seen[b]; n != receives {
-			t.Errorf("%s: tried %d times, want %d", b, n, receives)
+			t.Errorf("%s: delivered %d times, want %d", b, n, receives)
 		}
 	}
 	if n := s.source.seen[delivery]; n != 3 || s.source.partial == 0 || s.source.broken != 0 || s.f.started() != 1 {
-		t.Errorf("three messages were delivered %d times; %d partial batches, %d broken, %d starts", n, s.source.partial, s.source.broken, s.f.started())
+		t.Errorf("3 messages: %d deliveries, %d partial batches, %d without response, %d starts; want 3, some, 0, 1",
+			n, s.source.partial, s.source.broken, s.f.started())
 	}
-	for _, reason := range []string{"lines[1].quantity: is -60, and B has fewer pieces available", "already used by a different stock event", "unexpected EOF", `reason: is \"gift\"`} {
+	for _, reason := range []string{
+		"lines[1].quantity: is -60, and B has fewer pieces available", "already used by a different stock event",
+		"unexpected EOF", `reason: is \"gift\"`,
+	} {
 		if !strings.Contains(s.f.log.String(), reason) {
-			t.Errorf("the log does not say %s", reason)
+			t.Errorf("the log does not contain %s", reason)
 		}
 	}
 	if strings.Contains(s.f.log.String(), `\"eventId\":`) {
-		t.Error("the log has bodies of messages")
+		t.Error("the log contains bodies of messages")
 	}
 }
 
-// TestStockFunctionCrashes kills it in the middle of batches: between the ledger
-// and the announcements, before the ledger, and before the last word.
-func TestStockFunctionCrashes(t *testing.T) {
+// TestStockFunctionSurvivesCrashes kills the function in the middle of batches: before the
+// ledger's transaction, between it and the published events, and before the batch's response.
+func TestStockFunctionSurvivesCrashes(t *testing.T) {
 	var calls, crashes atomic.Int32
 	s := newShop(t, 20, func(s *shop) awslocal.Fault {
 		return func(service, operation string) error {
@@ -189,35 +205,40 @@ func TestStockFunctionCrashes(t *testing.T) {
 			if n := calls.Add(1); n >= 30 && n%13 == 0 && crashes.Add(1) <= 4 {
 				s.f.kill()
 			}
-			return nil // the call has its effect, and nobody hears of it
+			return nil // the request has its effect, but the function does not receive the response
 		}
 	})
 	const n = 20
 	for i := range n {
-		s.publish(adjusted(fmt.Sprintf("dn-%d", i), events.Delivery, events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: 100}))
+		s.publish(adjusted(fmt.Sprintf("dn-%d", i), events.Delivery,
+			events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: 100}))
 	}
 	background(t, s.source.run)
 	s.settled(0)
-	s.wantLevels(orderstore.Level{SKU: "A", Available: n, Received: n}, orderstore.Level{SKU: "B", Available: 100 * n, Received: 100 * n})
-	_, times := s.heard()
+	s.wantLevels(
+		orderstore.Level{SKU: "A", Available: n, Received: n},
+		orderstore.Level{SKU: "B", Available: 100 * n, Received: 100 * n},
+	)
+	_, times := s.published()
 	for i := range n {
 		for _, sku := range []string{"A", "B"} {
 			if id := fmt.Sprintf("StockChanged dn-%d/%s", i, sku); times[id] == 0 {
-				t.Errorf("%s: not told", id)
+				t.Errorf("%s was not published", id)
 			}
 		}
 	}
 	if s.f.started() < 3 {
-		t.Errorf("it was killed %d times only", s.f.started()-1)
+		t.Errorf("the function was killed %d times, want at least 2", s.f.started()-1)
 	}
-	t.Logf("%d starts, %d batches unanswered", s.f.started(), s.source.broken)
+	t.Logf("%d starts, %d batches without response", s.f.started(), s.source.broken)
 }
 
-// BenchmarkColdStart is from the start of the process to its first answer: an
-// empty batch, and one event.
+// BenchmarkColdStart measures the time from the start of the process to its first response, for
+// an empty batch and for one event.
 func BenchmarkColdStart(b *testing.B) {
 	s := newShop(b, 20, nil)
-	for name, body := range map[string]string{"no messages": "", "one message": adjusted("e", events.Restock, events.StockLine{SKU: "A", Quantity: 1})} {
+	one := adjusted("e", events.Restock, events.StockLine{SKU: "A", Quantity: 1})
+	for name, body := range map[string]string{"no messages": "", "one message": one} {
 		var event awsevents.SQSEvent
 		if body != "" {
 			event.Records = []awsevents.SQSMessage{{MessageId: "m", Body: body}}
