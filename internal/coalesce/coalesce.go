@@ -1,8 +1,8 @@
-// Package coalesce makes one request of calls that are made at the same time. It
-// never waits for more to come: a call that is alone goes out at once, and those
-// that are made meanwhile go out together when all that is under way has been
-// answered, or as soon as they are as many as fit into a request. So batches
-// grow with the load, and an idle system answers as fast as before.
+// Package coalesce combines concurrent calls into one request. A call that is
+// alone is sent at once, so an idle system has no extra latency. Calls that arrive
+// while a request is in flight gather, and are sent together when every request in
+// flight has returned, or as soon as they fill a request. So batches grow with the
+// load.
 package coalesce
 
 import (
@@ -11,161 +11,164 @@ import (
 	"time"
 )
 
-// patience is how long calls wait for the answers to others. What has not been
-// answered by then may be stuck, and nothing waits for it any more.
-const patience = 50 * time.Millisecond
+// maxWait is how long calls gather behind requests in flight. A request that has
+// not returned by then may be stuck, and later calls no longer wait for it.
+const maxWait = 50 * time.Millisecond
 
-// Caller makes the calls. It is safe for concurrent use; its fields must not
-// change any more once it is used.
-type Caller[In, Out any] struct {
-	// Max is how many fit into a request, 2 or more.
+// Batcher combines calls. It is safe for concurrent use. Its fields must be set
+// before the first call, and must not change afterwards.
+type Batcher[In, Out any] struct {
+	// Max is the number of calls that fit into a request. It must be at least 2.
 	Max int
-	// One makes a call alone.
-	One func(context.Context, In) (Out, error)
-	// Many makes 2 to Max calls in one request; answers are in the order of the
-	// calls. What it leaves out, and everything if it fails, is asked for again
-	// by One, so that no call fails for its neighbour's sake: it need not try
-	// again itself. Its context is that of the first call, but ends when nobody
-	// waits any more, and not before.
-	Many func(context.Context, []In) ([]Answer[Out], error)
+	// Single makes one call by itself.
+	Single func(context.Context, In) (Out, error)
+	// Batch makes 2 to Max calls in one request, and returns their results in the
+	// order of the calls. A call that it leaves out, and every call if it fails, is
+	// made again by Single, so that no call fails because of another one. Batch
+	// therefore need not retry. Its context has the values of the first call's, and
+	// ends when no caller waits any more.
+	Batch func(context.Context, []In) ([]Result[Out], error)
 
 	mu       sync.Mutex
-	turn     int // begins anew when what is under way no longer counts
-	underWay int // requests of this turn
+	epoch    int // incremented when requests in flight are no longer waited for
+	inFlight int // requests of this epoch
 	next     *request[In, Out]
 }
 
-// Answer is what came of a call that was made with others.
-type Answer[Out any] struct {
+// Result is the result of one call of a batch. The zero value means that the batch
+// did not make the call.
+type Result[Out any] struct {
 	Out  Out
 	Done bool
 }
 
-// request is calls that gather, and then are under way.
+// request holds calls that gather, and then are in flight.
 type request[In, Out any] struct {
 	ctx      context.Context //nolint:containedctx // of the request, not of any one call
 	cancel   context.CancelCauseFunc
-	overdue  *time.Timer // sends it after patience
+	overdue  *time.Timer // sends the request after maxWait
 	calls    []In
 	waiting  int
-	turn     int // in which it went out
-	answered chan struct{}
-	// Once answered:
-	alone    bool // its one call is to be made by who waits for it
-	answers  []Answer[Out]
+	epoch    int // in which it was sent
+	returned chan struct{}
+	// Valid once returned is closed:
+	alone    bool // its caller makes its only call by itself
+	results  []Result[Out]
 	panicked any
 }
 
-// Do makes a call, alone or with others.
-func (c *Caller[In, Out]) Do(ctx context.Context, in In) (out Out, err error) {
+// Do makes a call, by itself or in a batch.
+func (b *Batcher[In, Out]) Do(ctx context.Context, in In) (out Out, err error) {
 	if err := ctx.Err(); err != nil {
 		return out, err
 	}
-	c.mu.Lock()
-	if c.underWay == 0 {
-		c.underWay++
-		turn := c.turn
-		c.mu.Unlock()
-		defer c.landed(turn)
-		return c.One(ctx, in)
+	b.mu.Lock()
+	if b.inFlight == 0 {
+		b.inFlight++
+		epoch := b.epoch
+		b.mu.Unlock()
+		defer b.done(epoch)
+		return b.Single(ctx, in)
 	}
-	if c.next == nil {
-		c.next = c.gather(ctx)
+	if b.next == nil {
+		b.next = b.gather(ctx)
 	}
-	r, place := c.next, len(c.next.calls)
+	r, place := b.next, len(b.next.calls)
 	r.calls = append(r.calls, in)
 	r.waiting++
-	if len(r.calls) == c.Max {
-		c.start()
+	if len(r.calls) == b.Max {
+		b.send()
 	}
-	c.mu.Unlock()
+	b.mu.Unlock()
 
 	select {
-	case <-r.answered:
+	case <-r.returned:
 	case <-ctx.Done():
-		c.leave(r, ctx.Err())
+		b.abandon(r, ctx.Err())
 		return out, ctx.Err()
 	}
-	switch a := r.answers; {
+	switch {
 	case r.panicked != nil:
 		panic(r.panicked)
 	case r.alone:
-		defer c.landed(r.turn)
-	case len(a) > place && a[place].Done:
-		return a[place].Out, nil
+		defer b.done(r.epoch)
+	case len(r.results) > place && r.results[place].Done:
+		return r.results[place].Out, nil
 	}
-	return c.One(ctx, in)
+	return b.Single(ctx, in)
 }
 
-func (c *Caller[In, Out]) gather(ctx context.Context) *request[In, Out] {
-	r := &request[In, Out]{answered: make(chan struct{})}
+func (b *Batcher[In, Out]) gather(ctx context.Context) *request[In, Out] {
+	r := &request[In, Out]{returned: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	r.overdue = time.AfterFunc(patience, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.next == r {
-			c.turn, c.underWay = c.turn+1, 0
-			c.start()
+	r.overdue = time.AfterFunc(maxWait, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.next == r {
+			b.epoch, b.inFlight = b.epoch+1, 0
+			b.send()
 		}
 	})
 	return r
 }
 
-// start sends what has gathered. The goroutine ends with the request, and the
-// request at the latest when nobody waits for it.
-func (c *Caller[In, Out]) start() {
-	r := c.next
+// send sends the calls that have gathered. The goroutine ends with the request, and
+// the request at the latest when no caller waits for it.
+func (b *Batcher[In, Out]) send() {
+	r := b.next
 	r.overdue.Stop()
-	r.turn = c.turn
-	c.next = nil
-	c.underWay++
+	r.epoch = b.epoch
+	b.next = nil
+	b.inFlight++
 	if len(r.calls) == 1 {
 		r.alone = true
 		r.cancel(nil)
-		close(r.answered)
+		close(r.returned)
 		return
 	}
 	go func() {
-		defer c.landed(r.turn)
+		defer b.done(r.epoch)
 		defer r.cancel(nil)
-		defer close(r.answered)
-		defer func() { r.panicked = recover() }() // for whoever waits, as if it had made the call itself
-		if answers, err := c.Many(r.ctx, r.calls); err == nil {
-			r.answers = answers
+		defer close(r.returned)
+		defer func() { r.panicked = recover() }() // each caller panics with it, as if it had made the call itself
+		if results, err := b.Batch(r.ctx, r.calls); err == nil {
+			r.results = results
 		}
 	}()
 }
 
-// landed sends what has gathered behind a request, if that was the last one.
-func (c *Caller[In, Out]) landed(turn int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.land(turn)
+// done ends a request. If it was the last one in flight, done sends the calls that
+// have gathered behind it.
+func (b *Batcher[In, Out]) done(epoch int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doneLocked(epoch)
 }
 
-func (c *Caller[In, Out]) land(turn int) {
-	if turn != c.turn {
+func (b *Batcher[In, Out]) doneLocked(epoch int) {
+	if epoch != b.epoch {
 		return
 	}
-	c.underWay--
-	if c.underWay == 0 && c.next != nil {
-		c.start()
+	b.inFlight--
+	if b.inFlight == 0 && b.next != nil {
+		b.send()
 	}
 }
 
-// leave ends a request for which nobody waits any more.
-func (c *Caller[In, Out]) leave(r *request[In, Out], why error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// abandon removes a caller from a request, and cancels the request if no caller is
+// left.
+func (b *Batcher[In, Out]) abandon(r *request[In, Out], why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	r.waiting--
 	if r.waiting > 0 {
 		return
 	}
 	r.cancel(why)
-	if r.alone { // and was not made
-		c.land(r.turn)
-	} else if c.next == r {
+	if r.alone { // its call was not made
+		b.doneLocked(r.epoch)
+	} else if b.next == r {
 		r.overdue.Stop()
-		c.next = nil
+		b.next = nil
 	}
 }

@@ -26,18 +26,18 @@ type gate struct {
 
 func newGate() gate { return gate{make(chan struct{}), make(chan int, 100)} }
 
-func (g gate) caller(maximum int) *coalesce.Caller[int, int] {
-	return &coalesce.Caller[int, int]{
+func (g gate) caller(maximum int) *coalesce.Batcher[int, int] {
+	return &coalesce.Batcher[int, int]{
 		Max: maximum,
-		One: func(ctx context.Context, n int) (int, error) {
+		Single: func(ctx context.Context, n int) (int, error) {
 			g.sizes <- 1
 			return 2 * n, g.wait(ctx)
 		},
-		Many: func(ctx context.Context, ns []int) ([]coalesce.Answer[int], error) {
+		Batch: func(ctx context.Context, ns []int) ([]coalesce.Result[int], error) {
 			g.sizes <- len(ns)
-			answers := make([]coalesce.Answer[int], len(ns))
+			answers := make([]coalesce.Result[int], len(ns))
 			for i, n := range ns {
-				answers[i] = coalesce.Answer[int]{Out: 2 * n, Done: true}
+				answers[i] = coalesce.Result[int]{Out: 2 * n, Done: true}
 			}
 			return answers, g.wait(ctx)
 		},
@@ -79,7 +79,7 @@ func TestGathers(t *testing.T) {
 				for n := range tt.calls {
 					go func() {
 						if got, err := c.Do(t.Context(), n); got != 2*n || err != nil {
-							t.Errorf("%d: %d %v", n, got, err)
+							t.Errorf("Do(%d) = %d, error %v, want %d", n, got, err, 2*n)
 						}
 					}()
 					synctest.Wait()
@@ -96,23 +96,23 @@ func TestGathers(t *testing.T) {
 	}
 }
 
-// TestPatience: a request that is stuck keeps those that have gathered behind it
-// for a moment, and nobody after them.
-func TestPatience(t *testing.T) {
+// A request that is stuck delays the calls that have gathered behind it for a moment,
+// and no call after them.
+func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
-		one := c.One
-		c.One = func(ctx context.Context, n int) (int, error) {
+		one := c.Single
+		c.Single = func(ctx context.Context, n int) (int, error) {
 			if n == 0 { // is stuck until the test ends
 				return one(ctx, n)
 			}
 			g.sizes <- 1
 			return 2 * n, nil
 		}
-		c.Many = func(_ context.Context, ns []int) ([]coalesce.Answer[int], error) {
+		c.Batch = func(_ context.Context, ns []int) ([]coalesce.Result[int], error) {
 			g.sizes <- len(ns)
-			return []coalesce.Answer[int]{{Out: 2 * ns[0], Done: true}, {Out: 2 * ns[1], Done: true}}, nil
+			return []coalesce.Result[int]{{Out: 2 * ns[0], Done: true}, {Out: 2 * ns[1], Done: true}}, nil
 		}
 		go c.Do(t.Context(), 0)
 		synctest.Wait()
@@ -137,7 +137,7 @@ func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
-		c.Many = func(context.Context, []int) ([]coalesce.Answer[int], error) { panic("broken") }
+		c.Batch = func(context.Context, []int) ([]coalesce.Result[int], error) { panic("broken") }
 		go c.Do(t.Context(), 0) // in the others' way
 		synctest.Wait()
 		for range 4 {
@@ -159,8 +159,7 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// TestTooLate: what nobody wants any more is not asked for.
-func TestTooLate(t *testing.T) {
+func TestCallOfAnEndedContextIsNotMade(t *testing.T) {
 	g := newGate()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -172,13 +171,13 @@ func TestTooLate(t *testing.T) {
 // TestNeighbours: what fails in a request with others is asked for by itself.
 func TestNeighbours(t *testing.T) {
 	bad := errors.New("not this one")
-	for what, many := range map[string]func([]int) ([]coalesce.Answer[int], error){
-		"all":     func([]int) ([]coalesce.Answer[int], error) { return nil, bad },
-		"nothing": func([]int) ([]coalesce.Answer[int], error) { return nil, nil },
-		"one": func(ns []int) ([]coalesce.Answer[int], error) {
-			answers := make([]coalesce.Answer[int], len(ns))
+	for what, many := range map[string]func([]int) ([]coalesce.Result[int], error){
+		"all":     func([]int) ([]coalesce.Result[int], error) { return nil, bad },
+		"nothing": func([]int) ([]coalesce.Result[int], error) { return nil, nil },
+		"one": func(ns []int) ([]coalesce.Result[int], error) {
+			answers := make([]coalesce.Result[int], len(ns))
 			for i, n := range ns {
-				answers[i] = coalesce.Answer[int]{Out: n, Done: n != 2}
+				answers[i] = coalesce.Result[int]{Out: n, Done: n != 2}
 			}
 			return answers, nil
 		},
@@ -186,22 +185,22 @@ func TestNeighbours(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				open := make(chan struct{})
-				c := &coalesce.Caller[int, int]{
+				c := &coalesce.Batcher[int, int]{
 					Max: 10,
-					One: func(_ context.Context, n int) (int, error) {
+					Single: func(_ context.Context, n int) (int, error) {
 						<-open
 						if n == 2 {
 							return 0, bad
 						}
 						return n, nil
 					},
-					Many: func(_ context.Context, ns []int) ([]coalesce.Answer[int], error) { return many(ns) },
+					Batch: func(_ context.Context, ns []int) ([]coalesce.Result[int], error) { return many(ns) },
 				}
 				for n := range 4 {
 					go func() {
 						got, err := c.Do(t.Context(), n)
 						if n == 2 && !errors.Is(err, bad) || n != 2 && (got != n || err != nil) {
-							t.Errorf("%d: %d %v", n, got, err)
+							t.Errorf("Do(%d) = %d, error %v, want %d", n, got, err, 2*n)
 						}
 					}()
 					synctest.Wait()
@@ -213,10 +212,9 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// TestLeaving: who gives up goes at once; the others get their answers, also
-// those that joined a request which the one that left had begun, and a request
-// for which nobody waits ends.
-func TestLeaving(t *testing.T) {
+// A caller that gives up returns at once. The others get their results, also those
+// that joined a request which that caller had started. A request without a caller ends.
+func TestCallersThatGiveUp(t *testing.T) {
 	for leavers := range 4 {
 		t.Run(fmt.Sprint(leavers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -238,10 +236,10 @@ func TestLeaving(t *testing.T) {
 						if n < leavers {
 							left.Add(1)
 							if !errors.Is(err, context.Canceled) {
-								t.Errorf("%d left: %d %v", n, got, err)
+								t.Errorf("Do(%d) of a caller that gave up = %d, error %v, want its context's error", n, got, err)
 							}
 						} else if got != 2*n || err != nil {
-							t.Errorf("%d: %d %v", n, got, err)
+							t.Errorf("Do(%d) = %d, error %v, want %d", n, got, err, 2*n)
 						}
 					}()
 					synctest.Wait()
@@ -280,7 +278,7 @@ func TestLeftBehind(t *testing.T) {
 		synctest.Wait()
 		close(g.open)
 		if got, err := c.Do(t.Context(), 2); got != 4 || err != nil {
-			t.Errorf("%d %v", got, err)
+			t.Errorf("Do(2) = %d, error %v, want 4", got, err)
 		}
 		if got := fmt.Sprint(g.seen()); got != "[1 1]" {
 			t.Errorf("requests of %s calls", got)
@@ -293,7 +291,7 @@ func TestLeftBehind(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	g := newGate()
 	close(g.open)
-	go func() { // nobody looks
+	go func() { // the sizes do not matter here
 		for range g.sizes {
 		}
 	}()
@@ -309,7 +307,7 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			got, err := c.Do(ctx, n)
 			if err == nil && got != 2*n || err != nil && n%3 != 0 {
-				t.Errorf("%d: %d %v", n, got, err)
+				t.Errorf("Do(%d) = %d, error %v, want %d", n, got, err, 2*n)
 			}
 		})
 	}

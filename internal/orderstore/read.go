@@ -33,11 +33,11 @@ func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
 }
 
 // readOrders reads what is asked for at the same time in batches.
-func readOrders(db DynamoDB, table string) *coalesce.Caller[string, item] {
-	return &coalesce.Caller[string, item]{
-		Max: maxReads,
-		One: func(ctx context.Context, id string) (item, error) { return read(ctx, db, table, "orderId", id) },
-		Many: func(ctx context.Context, ids []string) ([]coalesce.Answer[item], error) {
+func readOrders(db DynamoDB, table string) *coalesce.Batcher[string, item] {
+	return &coalesce.Batcher[string, item]{
+		Max:    maxReads,
+		Single: func(ctx context.Context, id string) (item, error) { return read(ctx, db, table, "orderId", id) },
+		Batch: func(ctx context.Context, ids []string) ([]coalesce.Result[item], error) {
 			asked := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
 			for i, id := range ids {
 				if !slices.Contains(ids[:i], id) { // DynamoDB refuses a key that comes twice
@@ -65,9 +65,9 @@ func readOrders(db DynamoDB, table string) *coalesce.Caller[string, item] {
 					}
 				}
 			}
-			answers := make([]coalesce.Answer[item], len(ids))
+			answers := make([]coalesce.Result[item], len(ids))
 			for i, id := range ids {
-				answers[i] = coalesce.Answer[item]{Out: found[id], Done: true}
+				answers[i] = coalesce.Result[item]{Out: found[id], Done: true}
 			}
 			return answers, nil
 		},

@@ -68,7 +68,7 @@ func (e *ConflictError) Unwrap() error { return ErrConflict }
 // Store is the three tables. It is safe for concurrent use.
 type Store struct {
 	db     DynamoDB
-	orders *coalesce.Caller[string, item]
+	orders *coalesce.Batcher[string, item]
 	tables Tables
 	now    func() time.Time
 	dated  atomic.Bool // datedItem is there, and never goes again

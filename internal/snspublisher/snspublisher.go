@@ -1,4 +1,5 @@
-// Package snspublisher publishes to SNS, what is said at the same time in batches.
+// Package snspublisher publishes messages to SNS topics. It combines concurrent calls
+// into batches.
 package snspublisher
 
 import (
@@ -13,23 +14,23 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Limits of a batch: ten messages, and 256 KiB with their attributes, so that
-// larger ones than a tenth of that, less what attributes take, go alone:
+// Limits of a batch: ten messages, and 256 KiB with their attributes. A message
+// larger than a tenth of that, minus room for attributes, is sent by itself:
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 const (
 	maxInBatch      = 10
 	maxBytesInBatch = 24 << 10
 )
 
-// SNS is what is used of *sns.Client.
+// SNS is the part of *sns.Client that a Topic uses.
 type SNS interface {
 	Publish(context.Context, *sns.PublishInput, ...func(*sns.Options)) (*sns.PublishOutput, error)
 	PublishBatch(context.Context, *sns.PublishBatchInput, ...func(*sns.Options)) (*sns.PublishBatchOutput, error)
 }
 
-// Topic is a topic to publish to. It is safe for concurrent use.
+// Topic publishes to one SNS topic. It is safe for concurrent use.
 type Topic struct {
-	messages coalesce.Caller[message, struct{}]
+	messages coalesce.Batcher[message, struct{}]
 }
 
 type message struct {
@@ -37,26 +38,26 @@ type message struct {
 	attributes map[string]types.MessageAttributeValue
 }
 
-// New publishes to the topic with this ARN.
+// New returns the topic with an ARN.
 func New(client SNS, arn string) *Topic {
-	return &Topic{coalesce.Caller[message, struct{}]{
+	return &Topic{messages: coalesce.Batcher[message, struct{}]{
 		Max: maxInBatch,
-		One: func(ctx context.Context, m message) (struct{}, error) {
+		Single: func(ctx context.Context, m message) (struct{}, error) {
 			_, err := client.Publish(ctx, &sns.PublishInput{TopicArn: &arn, Message: &m.body, MessageAttributes: m.attributes})
 			return struct{}{}, err
 		},
-		Many: func(ctx context.Context, ms []message) ([]coalesce.Answer[struct{}], error) {
+		Batch: func(ctx context.Context, ms []message) ([]coalesce.Result[struct{}], error) {
 			in := &sns.PublishBatchInput{TopicArn: &arn}
 			for i, m := range ms {
 				in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
 					Id: aws.String(strconv.Itoa(i)), Message: &m.body, MessageAttributes: m.attributes,
 				})
 			}
-			out, err := client.PublishBatch(ctx, in, func(o *sns.Options) { o.RetryMaxAttempts = 1 }) // see batch.Caller
+			out, err := client.PublishBatch(ctx, in, func(o *sns.Options) { o.RetryMaxAttempts = 1 }) // see coalesce.Batcher
 			if err != nil {
 				return nil, err
 			}
-			answers := make([]coalesce.Answer[struct{}], len(ms))
+			answers := make([]coalesce.Result[struct{}], len(ms))
 			for _, e := range out.Successful {
 				if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil && 0 <= i && i < len(answers) {
 					answers[i].Done = true
@@ -70,7 +71,7 @@ func New(client SNS, arn string) *Topic {
 // Publish publishes a message with text attributes, and with the trace context
 // of ctx as one more.
 func (t *Topic) Publish(ctx context.Context, body []byte, attributes map[string]string) error {
-	m := message{string(body), make(map[string]types.MessageAttributeValue, len(attributes)+1)}
+	m := message{body: string(body), attributes: make(map[string]types.MessageAttributeValue, len(attributes)+1)}
 	set := func(name, value string) {
 		m.attributes[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
 	}
@@ -82,7 +83,7 @@ func (t *Topic) Publish(ctx context.Context, body []byte, attributes map[string]
 	}
 	publish := t.messages.Do
 	if len(body) > maxBytesInBatch {
-		publish = t.messages.One
+		publish = t.messages.Single
 	}
 	_, err := publish(ctx, m)
 	return err

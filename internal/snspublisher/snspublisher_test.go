@@ -57,9 +57,8 @@ func (b *busy) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts
 	return out, err
 }
 
-// TestPublishesTogether what is published while SNS has not answered: each with
-// its own attributes, and none twice or never, also those that fail in a batch
-// and those that are too large for one.
+// TestPublishesTogether publishes messages while a request is in flight. Each arrives
+// once, with its own attributes, also if it fails in a batch or is too large for one.
 func TestPublishesTogether(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
@@ -79,7 +78,7 @@ func TestPublishesTogether(t *testing.T) {
 	publish := func(body string) {
 		wg.Go(func() {
 			if err := to.Publish(t.Context(), []byte(body), map[string]string{"own": own(body)}); err != nil {
-				t.Errorf("%.20s: %v", body, err)
+				t.Errorf("publish %.20s: %v", body, err)
 			}
 		})
 	}
@@ -119,7 +118,7 @@ func TestLargestBatch(t *testing.T) {
 	}
 	out, err := a.Clients.SNS.PublishBatch(t.Context(), in)
 	if err != nil || len(out.Successful) != snspublisher.MaxInBatch {
-		t.Errorf("%+v %v", out, err)
+		t.Errorf("PublishBatch of the largest messages = %+v, error %v, want %d successful", out, err, snspublisher.MaxInBatch)
 	}
 }
 
@@ -130,13 +129,15 @@ func received(t *testing.T, a testkit.AWS, queue string, want int) map[string]st
 	defer cancel()
 	got := map[string]string{}
 	for len(got) < want {
-		out, err := a.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"}})
+		out, err := a.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"},
+		})
 		if err != nil {
-			t.Fatalf("after %d of %d: %v", len(got), want, err)
+			t.Fatalf("receive, after %d of %d messages: %v", len(got), want, err)
 		}
 		for _, m := range out.Messages {
 			if _, twice := got[*m.Body]; twice {
-				t.Errorf("twice: %.20s", *m.Body)
+				t.Errorf("message %.20s arrived twice", *m.Body)
 			}
 			got[*m.Body] = aws.ToString(m.MessageAttributes["own"].StringValue)
 		}
