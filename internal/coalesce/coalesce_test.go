@@ -164,12 +164,12 @@ func TestCallOfAnEndedContextIsNotMade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got, err := g.caller(2).Do(ctx, 1); !errors.Is(err, context.Canceled) || len(g.sizes) > 0 {
-		t.Errorf("%d %v, %d requests", got, err, len(g.sizes))
+		t.Errorf("Do = %d, error %v after %d requests, want context.Canceled and none", got, err, len(g.sizes))
 	}
 }
 
-// TestNeighbours: what fails in a request with others is asked for by itself.
-func TestNeighbours(t *testing.T) {
+// A call that fails in a batch is made again by itself.
+func TestFailedBatchIsMadeCallByCall(t *testing.T) {
 	bad := errors.New("not this one")
 	for what, many := range map[string]func([]int) ([]coalesce.Result[int], error){
 		"all":     func([]int) ([]coalesce.Result[int], error) { return nil, bad },
@@ -200,7 +200,7 @@ func TestNeighbours(t *testing.T) {
 					go func() {
 						got, err := c.Do(t.Context(), n)
 						if n == 2 && !errors.Is(err, bad) || n != 2 && (got != n || err != nil) {
-							t.Errorf("Do(%d) = %d, error %v, want %d", n, got, err, 2*n)
+							t.Errorf("Do(%d) = %d, error %v, want %d; only call 2 fails", n, got, err, n)
 						}
 					}()
 					synctest.Wait()
