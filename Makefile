@@ -5,7 +5,7 @@ FUZZ ?= 1
 LINT := $(CURDIR)/bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-short race faults generate lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
+.PHONY: help demo dev test test-short race faults house generate lint dapr kube-tools moto emulators cfn-lint schemathesis helm lambda compose interop images containers autoscaling bench bench-engines bench-engine bench-million fuzz crash ci
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ lint: $(LINT) ## golangci-lint, at the version tools/lint pins
 	$(LINT) run ./...
 	cd integration/interop && $(LINT) run ./...
 	cd tools/bench && $(LINT) run ./...
+
+house: ## the counts that no linter has: words, control flow, failure messages, sizes of docs (CONTRIBUTING.md)
+	go run ./tools/house
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

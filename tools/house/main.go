@@ -65,21 +65,29 @@ func main() {
 
 // run checks the files that git has in these directories of root; none means all.
 func run(root string, dirs []string, verbose bool) (ok bool, err error) {
-	files, err := tracked(root, dirs)
+	c, err := check(root, dirs)
 	if err != nil {
 		return false, err
+	}
+	return report(c, verbose), nil
+}
+
+func check(root string, dirs []string) (*checker, error) {
+	files, err := tracked(root, dirs)
+	if err != nil {
+		return nil, err
 	}
 	c, err := newChecker(root)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, f := range files {
 		if err := c.file(f); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
 	c.sizes(files)
-	return report(c, verbose), nil
+	return c, nil
 }
 
 // tracked lists the files that git tracks or would add.
