@@ -141,15 +141,6 @@ func (s *Store) addParcel(ctx context.Context, rec Record, trackingID string) (R
 	return now, wrap(err, "add a parcel to order %s", rec.OrderID)
 }
 
-// Parcels is the tracking ids of an order; a record from before there could be
-// several has one.
-func (r Record) Parcels() []string {
-	if len(r.TrackingIDs) == 0 && r.TrackingID != "" {
-		return []string{r.TrackingID}
-	}
-	return r.TrackingIDs
-}
-
 // refusedLate takes the refusal of an order that is COMPLETED and of which the
 // carrier had not said anything.
 func (s *Store) refusedLate(ctx context.Context, rec Record, a CarrierAnswer) (_ Record, reopened bool, err error) {
@@ -203,25 +194,12 @@ func (s *Store) reopen(ctx context.Context, orderID string, a CarrierAnswer) (bo
 	return err == nil && len(failed) == 0, err
 }
 
-// RefundedThoughDispatched is what an order is flagged with whose money goes back
-// after the carrier took it: an operator gave it up, say.
-const RefundedThoughDispatched = "the order is refunded although the carrier has dispatched it: the parcel may have to come back"
-
-// maxFlags is how many notes of Flag an order's record keeps: there is no end to
-// what others may say, and the saga needs room to write, too.
-const maxFlags = 10
-
-// Flag adds a note for a person to the order, unless rec, the order as it was
-// just read, has it, or has too many.
-func (s *Store) Flag(ctx context.Context, rec Record, actor, what string) error {
-	flags, what := 0, text.Cut(what, text.Max) // as the note is
-	for _, n := range rec.Notes {
-		if n.Action != noteFlagged {
-			continue
-		}
-		if flags++; flags >= maxFlags || n.Actor == actor && n.Text == what {
-			return nil
+// RefusedFor is the carrier's reason for its latest refusal, discreet.
+func (r Record) RefusedFor() (why string) {
+	for _, n := range r.Notes {
+		if n.Actor == carrier && n.Action == noteRefused {
+			why = r.Redact(n.Text)
 		}
 	}
-	return s.AddNote(ctx, rec.OrderID, Note{Actor: actor, Action: noteFlagged, Text: what})
+	return why
 }

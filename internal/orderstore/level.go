@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/paging"
 )
@@ -26,6 +23,13 @@ type Level struct {
 
 // MaxLevel bounds what one SKU can have on the shelf.
 const MaxLevel = 1_000_000_000_000
+
+// Version changes with what is on hand: with each delivery, sale and
+// stocktake. What is reserved is still on hand, so reserving does not change it.
+func (l Level) Version() string { return fmt.Sprintf("%d-%d-%d", l.Received, l.Sold, l.Counts) }
+
+// NewSKU is the version against which a SKU is counted that has no level yet.
+const NewSKU = ""
 
 // GetLevel reads one SKU, or ErrNotFound.
 func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
@@ -48,36 +52,8 @@ func (s *Store) ListLevels(ctx context.Context, cursor string, limit int) (level
 	return levels, next, nil
 }
 
-// ListReservations pages through all reservations; an empty next ends.
-func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) (out []Reservation, next string, err error) {
-	items, next, err := s.scan(ctx, s.tables.Reservations, "orderId", cursor, limit)
-	if err != nil {
-		return nil, "", err
-	}
-	for _, item := range items {
-		r, err := decodeReservation(item)
-		if err != nil {
-			return nil, "", err
-		}
-		out = append(out, r)
-	}
-	return out, next, nil
-}
-
-func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) ([]map[string]types.AttributeValue, string, error) {
-	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)}
-	if cursor != "" {
-		in.ExclusiveStartKey = map[string]types.AttributeValue{key: str(cursor)}
-	}
-	out, err := s.db.Scan(ctx, in)
-	if err != nil {
-		return nil, "", fmt.Errorf("scan table %s: %w", table, err)
-	}
-	var next string
-	if last, ok := out.LastEvaluatedKey[key].(*types.AttributeValueMemberS); ok {
-		next = last.Value
-	}
-	return out.Items, next, nil
+func decodeLevel(sku string, found item) (l Level, err error) {
+	return l, wrap(attributevalue.UnmarshalMap(found, &l), "decode stock of %s", sku)
 }
 
 // Ledger sums up a check of I1 over all SKUs.

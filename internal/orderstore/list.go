@@ -3,12 +3,9 @@ package orderstore
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -125,73 +122,6 @@ func inTurn(statuses []order.Status) []order.Status {
 	return slices.DeleteFunc(append(turns, order.Statuses()...), func(st order.Status) bool { return !slices.Contains(statuses, st) })
 }
 
-// CountByStatus counts orders by the index, for each of the given statuses. It
-// is eventually consistent.
-func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error) {
-	counts, err := s.CountUpTo(ctx, math.MaxInt32, statuses...)
-	if err != nil {
-		return nil, err
-	}
-	ns := map[order.Status]int{}
-	for st, c := range counts {
-		ns[st] = c.N
-	}
-	return ns, nil
-}
-
-// Count is how many there are, or, with More, how many at least.
-type Count struct {
-	N    int  `json:"count"`
-	More bool `json:"more,omitempty"`
-}
-
-// CountUpTo is CountByStatus that stops at about so many of each status: orders
-// that have ended are kept for ever, and counting reads them.
-func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]Count, error) {
-	var mu sync.Mutex
-	counts := map[order.Status]Count{}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for _, st := range statuses {
-		for n := range uint32(statusShards) {
-			g.Go(func() error {
-				in, err := s.countShard(gctx, shardKey(st, n), max(most/statusShards, 1))
-				mu.Lock()
-				defer mu.Unlock()
-				counts[st] = Count{counts[st].N + in.N, counts[st].More || in.More}
-				return err
-			})
-		}
-	}
-	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("count orders: %w", err)
-	}
-	return counts, nil
-}
-
-func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, err error) {
-	in := &dynamodb.QueryInput{
-		TableName: &s.tables.Orders, IndexName: aws.String(StatusIndex), Select: types.SelectCount,
-		KeyConditionExpression:    aws.String("statusShard = :k"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":k": str(key)},
-	}
-	for {
-		in.Limit = aws.Int32(int32(most - c.N))
-		page, err := s.db.Query(ctx, in)
-		if err != nil {
-			return c, err
-		}
-		c.N += int(page.Count)
-		if in.ExclusiveStartKey = page.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
-			return c, nil
-		}
-		if c.N >= most {
-			c.More = true
-			return c, nil
-		}
-	}
-}
-
 // span is between which sort keys to read; false if there are none, which
 // BETWEEN refuses.
 func (q Query) span() (from, to string, some bool) {
@@ -259,68 +189,4 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		}
 		in.ExclusiveStartKey = page.LastEvaluatedKey
 	}
-}
-
-// Walk gives f all orders in some statuses, up to limit at a time, in no order
-// that means anything: pages of List are read from all of the index's shards
-// and thrown away but for the newest, and here each is read once. Pages are f's
-// to change. It is eventually consistent.
-func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
-	return s.WalkSince(ctx, time.Time{}, statuses, limit, f)
-}
-
-// Scan pages through all orders as the table has them, in no order; an empty
-// next ends. It finds those, too, that have fallen out of the indexes.
-func (s *Store) Scan(ctx context.Context, cursor string, limit int) (records []Record, next string, err error) {
-	items, next, err := s.scan(ctx, s.tables.Orders, "orderId", cursor, limit)
-	if err != nil {
-		return nil, "", err
-	}
-	for _, i := range items {
-		r, err := decodeRecord(i)
-		if err != nil {
-			return nil, "", err
-		}
-		if !strings.HasPrefix(r.OrderID, "#") { // workers, and what is like them
-			records = append(records, r)
-		}
-	}
-	return records, next, nil
-}
-
-// Listed reports whether lists and walks find the order: it has its place in the
-// index, if perhaps under another status.
-func (r Record) Listed() bool {
-	return r.Placed != "" && slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return r.StatusShard == statusShard(st, r.OrderID) })
-}
-
-// WalkSince is Walk for orders that were accepted at a time or later: others are
-// not read.
-func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {
-	for _, st := range statuses {
-		for _, shard := range StatusKeys(st) {
-			key := indexKey{StatusIndex, "statusShard", shard}
-			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // one edited by hand may be under another status
-				page, err := s.queryIndex(ctx, key, q)
-				if err != nil {
-					return fmt.Errorf("walk orders that are %s: %w", st, err)
-				}
-				last := len(page) < limit
-				if !last {
-					q.Cursor = page[limit-1].Placed // before f changes it
-				}
-				if err := f(page); err != nil {
-					return err
-				}
-				if last {
-					break
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (r Record) has(sku string) bool {
-	return slices.ContainsFunc(r.Lines, func(l order.Line) bool { return l.SKU == sku })
 }

@@ -14,6 +14,53 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
+// Note is what an operator did and why.
+type Note struct {
+	At     string `dynamodbav:"at" json:"at"`
+	Actor  string `dynamodbav:"actor" json:"actor"`
+	Action string `dynamodbav:"action" json:"action"`
+	Text   string `dynamodbav:"text" json:"text,omitempty"`
+	// Subject is the issuer's name for the actor, which never changes; "" for who
+	// did not have to say.
+	Subject string `dynamodbav:"subject,omitempty" json:"subject,omitempty"`
+	// For is on whose behalf a cancel was requested; "" is Shop.
+	For OnBehalf `dynamodbav:"for,omitempty" json:"for,omitempty"`
+}
+
+// OnBehalf is for whom an order is cancelled.
+type OnBehalf string
+
+// For whom.
+const (
+	Customer OnBehalf = "customer"
+	Shop     OnBehalf = "shop"
+)
+
+// NoteCancel is the action of the note of RequestCancel, NoteApprove, NoteReject
+// and NoteExpire are those of the notes of Decide, noteRefused that of the note
+// of a refusal, and noteFlagged that of Flag.
+const (
+	NoteCancel  = "cancel"
+	NoteApprove = "approve"
+	NoteReject  = "reject"
+	NoteExpire  = "expire"
+	noteRefused = "refuse"
+	noteFlagged = "flagged"
+)
+
+// Anonymous is the actor of a note of which nobody said whose it is.
+const Anonymous = "anonymous"
+
+// note is the first of one of the actions.
+func (r Record) note(actions ...string) Note {
+	for _, n := range r.Notes {
+		if slices.Contains(actions, n.Action) {
+			return n
+		}
+	}
+	return Note{}
+}
+
 // An order's audit trail is bounded, for its item must stay below DynamoDB's
 // 400 KB beside an order of 256 KB: a carrier that changes its mind for ever, or
 // an operator's script, would fill it. Of more than maxNotes the first and the

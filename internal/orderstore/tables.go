@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/smithy-go"
 )
 
 // Find says which tables are missing, or that it may not read them.
@@ -30,21 +29,6 @@ func (s *Store) Find(ctx context.Context) error {
 	}
 	_, err := s.hasByTime(ctx) // while it is being built, lists do without it
 	return err
-}
-
-// hasByTime tells whether the index can be read. It is an error if there is none.
-func (s *Store) hasByTime(ctx context.Context) (ready bool, err error) {
-	_, err = s.db.Query(ctx, &dynamodb.QueryInput{
-		TableName: &s.tables.Orders, IndexName: aws.String(indexByTime), Limit: aws.Int32(1),
-		KeyConditionExpression: aws.String("timeShard = :k"), ExpressionAttributeValues: item{":k": str(timeShard(""))},
-	})
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationException" {
-		if strings.Contains(api.ErrorMessage(), "backfilling") {
-			return false, nil
-		}
-		return false, fmt.Errorf("table %s has no index %s, which lists need: add it with `ordersaga setup` and the same --table-prefix, or update the stack of deploy/cloudformation (%w)", s.tables.Orders, indexByTime, err)
-	}
-	return err == nil, wrap(err, "read index %s of table %s", indexByTime, s.tables.Orders)
 }
 
 // CreateTables makes the tables if they are missing, for development and

@@ -15,13 +15,6 @@ import (
 // against any more.
 var ErrChanged = errors.New("what is on hand has changed since")
 
-// NewSKU is the version against which a SKU is counted that has no level yet.
-const NewSKU = ""
-
-// Version changes with what is on hand: with each delivery, sale and
-// stocktake. What is reserved is still on hand, so reserving does not change it.
-func (l Level) Version() string { return fmt.Sprintf("%d-%d-%d", l.Received, l.Sold, l.Counts) }
-
 // ReservedError says that more is reserved than was counted.
 type ReservedError struct {
 	SKU               string
@@ -112,8 +105,4 @@ func (s *Store) counted(ctx context.Context, sku string, counted int64, against 
 		return l, &ReservedError{sku, counted, l.Reserved}
 	}
 	return l, fmt.Errorf("count stock of %s: %d on hand, of which %d are reserved, as version %s: %w", sku, l.Available+l.Reserved, l.Reserved, l.Version(), ErrChanged)
-}
-
-func decodeLevel(sku string, found item) (l Level, err error) {
-	return l, wrap(attributevalue.UnmarshalMap(found, &l), "decode stock of %s", sku)
 }

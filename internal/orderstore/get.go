@@ -93,3 +93,19 @@ func read(ctx context.Context, db DynamoDB, table, key, value string) (item, err
 	}
 	return out.Item, nil
 }
+
+func (s *Store) scan(ctx context.Context, table, key, cursor string, limit int) ([]map[string]types.AttributeValue, string, error) {
+	in := &dynamodb.ScanInput{TableName: &table, Limit: aws.Int32(int32(limit)), ConsistentRead: aws.Bool(true)}
+	if cursor != "" {
+		in.ExclusiveStartKey = map[string]types.AttributeValue{key: str(cursor)}
+	}
+	out, err := s.db.Scan(ctx, in)
+	if err != nil {
+		return nil, "", fmt.Errorf("scan table %s: %w", table, err)
+	}
+	var next string
+	if last, ok := out.LastEvaluatedKey[key].(*types.AttributeValueMemberS); ok {
+		next = last.Value
+	}
+	return out.Items, next, nil
+}

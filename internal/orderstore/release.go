@@ -1,0 +1,80 @@
+package orderstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Release gives back what the order holds, if anything, and ends the order as
+// final. Without a reservation it leaves one that says RELEASED, so that a
+// Reserve that comes late finds the door closed. An order that has ended
+// otherwise keeps its status, and what it still held is given back; one that
+// is COMPLETED is ErrFinished.
+func (s *Store) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
+	res, err := s.GetReservation(ctx, orderID)
+	missing := errors.Is(err, ErrNotFound)
+	if err != nil && !missing {
+		return fmt.Errorf("release stock of order %s: %w", orderID, err)
+	}
+	if res.State == HoldSold {
+		return fmt.Errorf("release stock of order %s: it is sold: %w", orderID, ErrFinished)
+	}
+	ended, ok := order.EndedAs(final)
+	if !ok {
+		return fmt.Errorf("release stock of order %s: no order ends %q without its stock: %w", orderID, final, ErrFinished)
+	}
+	at := s.stamp()
+	end := s.statusUpdate(orderID, ended, at, nonEmpty("reason", reason))
+	if res.State == HoldReleased {
+		err := s.update(ctx, end)
+		if errors.Is(err, ErrFinished) {
+			return nil
+		}
+		return err
+	}
+	var items []types.TransactWriteItem
+	if missing {
+		tombstone, err := s.reservation(orderID, HoldReleased, nil, at)
+		if err != nil {
+			return err
+		}
+		items = append(items, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.tables.Reservations, Item: tombstone,
+			ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+		}})
+	} else {
+		items = append(items, types.TransactWriteItem{Update: s.holdUpdate(orderID, HoldReleased, at)})
+	}
+	items = append(items, types.TransactWriteItem{Update: end})
+	items = append(items, s.moveStock(res.Items, "reserved", "available")...)
+	what := "release stock of order " + orderID
+	failed, err := s.transact(ctx, what, items)
+	if err == nil && len(failed) > 0 && !failed[0] && failed[1] {
+		// It has ended without this release, as one that is REJECTED has, or
+		// with stock in hand: a leak. What it holds goes back.
+		items[1] = types.TransactWriteItem{ConditionCheck: s.endedInVain(orderID)}
+		failed, err = s.transact(ctx, what, items)
+	}
+	if err == nil && len(failed) > 0 {
+		err = s.settled(ctx, orderID, HoldReleased)
+	}
+	return err
+}
+
+// endedInVain is the condition that the order has ended and not COMPLETED.
+func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
+	in := slices.DeleteFunc(order.TerminalStatuses(), func(st order.Status) bool { return st == order.StatusCompleted })
+	values := map[string]types.AttributeValue{}
+	return &types.ConditionCheck{
+		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
+		ConditionExpression:      aws.String(statusIn(in, values)),
+		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
+	}
+}
