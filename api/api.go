@@ -1,11 +1,10 @@
-// Package api is the HTTP API: it places orders, starts, reads and steers
-// sagas, and reads and sets stock. OpenAPI and validation are derived from the
-// handlers' types; errors are RFC 9457 problem documents that name the field.
+// Package api implements the HTTP API. Clients place orders, read sagas, act on them, and
+// read and set stock. The OpenAPI document and the validation are derived from the
+// handlers' types. Errors are RFC 9457 problem documents that name the faulty field.
 package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -27,7 +26,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// Orders is what the API uses of *stock.Store.
+// Orders is what the API uses of *orderstore.Store.
 type Orders interface {
 	AcceptQueued(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
@@ -46,14 +45,14 @@ type Orders interface {
 	ListLevels(ctx context.Context, cursor string, limit int) ([]orderstore.Level, string, error)
 }
 
-// Fleet is what the API reads about the workers.
+// Fleet is what the API uses of *fleet.Registry.
 type Fleet interface {
 	Workers(ctx context.Context) ([]fleet.Worker, error)
 	Backlog(ctx context.Context, at time.Time) (fleet.Backlog, error)
 }
 
-// Sagas is what the API uses of an engine. Raise takes one of the events of
-// package workflows.
+// Sagas is what the API uses of an engine. The events of Raise are those of package
+// workflows.
 type Sagas interface {
 	Get(ctx context.Context, id string) (engine.Instance, error)
 	History(ctx context.Context, id string) ([]engine.Event, error)
@@ -70,7 +69,7 @@ type Starter interface {
 	Start(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 }
 
-// Publisher publishes OrderPlaced.
+// Publisher publishes OrderPlaced events.
 type Publisher interface {
 	PublishOrder(ctx context.Context, o order.Order) error
 }
@@ -81,38 +80,42 @@ type Reconciler interface {
 	Latest() reconcile.Reconciliation
 }
 
-// Options are what the API works with.
+// Options are the dependencies and the settings of the API.
 type Options struct {
 	Orders      Orders
 	Fleet       Fleet
 	Sagas       Sagas
-	Engine      string // what runs them: embedded or dapr
+	Engine      string // which engine runs the sagas: embedded or dapr
 	Starter     Starter
-	Terms       workflows.Terms // by which it is said what takes too long
+	Terms       workflows.Terms // until when a step counts as progressing
 	Publisher   Publisher
 	DeadLetters DeadLetters
 	Reconciler  Reconciler
-	// ReconcileWait is for how long the answer to POST /v1/reconcile waits for the
-	// run's end; 0 means 20 s.
+	// ReconcileWait is how long POST /v1/reconcile waits for the end of the run; 0 means
+	// 20 s.
 	ReconcileWait time.Duration
-	// Lost carries out what was decided about an order that needs attention
-	// and whose saga is lost or has ended.
+	// Lost carries out the resolution of an order that needs attention and whose saga
+	// is lost or has ended.
 	Lost func(ctx context.Context, rec orderstore.Record, d saga.Resolution) error
-	// Begin starts the saga of an order again that the engine does not know;
-	// nil: the reconciler does, later.
+	// Begin restarts the saga of an order that the engine has lost. nil leaves that to
+	// the reconciler.
 	Begin func(ctx context.Context, rec orderstore.Record) error
-	// Scrub takes out of the engine's files what was purged; nil: to purge it was
-	// enough.
+	// Scrub removes purged histories from the engine's files. nil means that purging
+	// does so.
 	Scrub func() error
-	// Stalled are the ids of the orders whose sagas the reconciler has found
-	// stalled; nil: it finds none.
+	// Stalled returns the ids of the orders whose sagas the reconciler has found
+	// stalled. nil means none.
 	Stalled func() []string
-	// Later runs an errand that outlives the request, until it has succeeded or
-	// is given up; nil: there are none.
-	Later func(what string, errand func(context.Context) error)
-	Ready func(ctx context.Context) error // says what is missing
-	Auth  Auth                            // nil: whoever reaches the API may do everything
-	// RateLimit is how many requests a second one client may make; 0: any number.
+	// Later retries a task after the request has ended, until it succeeds or is given
+	// up. nil means that such a task runs in the request.
+	Later func(what string, task func(context.Context) error)
+	// Ready returns an error that names what is missing until requests can be served.
+	Ready func(ctx context.Context) error
+	// Auth authenticates clients. nil lets every client that reaches the API do
+	// everything.
+	Auth Auth
+	// RateLimit is the number of requests per second that one client may make; 0 means
+	// no limit.
 	RateLimit int
 	Registry  *prometheus.Registry
 	Logger    zerolog.Logger
@@ -121,65 +124,66 @@ type Options struct {
 type server struct {
 	Options
 
-	cache overviewCache
-	limit limiter
-	loads loadCache
-	feeds feeds
+	cache    overviewCache
+	limit    rateLimiter
+	backlogs backlogCache
+	feeds    feeds
 }
+
+// description introduces the OpenAPI document.
+const description = "Each order runs as a durable saga: reserve stock, charge the payment, request the shipment. " +
+	"If a step fails, completed steps are compensated in reverse order. " +
+	"Amounts are in minor units of the order's currency. Errors are RFC 9457 problem documents. " +
+	"Unknown fields and query parameters are rejected. So are those given twice, and query parameters without a value. " +
+	"Whole numbers may be written as 2.0. " +
+	"A request that takes longer than 30 seconds answers 503; an action that it has started by then is carried out. " +
+	"A body that has not arrived within a minute answers 400."
 
 const (
 	maxBody        = order.MaxEventBytes
 	requestTimeout = 30 * time.Second
 )
 
-// carriedOut is the context of what must not stop half way though the client
-// has gone away: one that was recorded is to be published, and what was
-// committed is to be told.
-func carriedOut(ctx context.Context) (context.Context, context.CancelFunc) {
+// detached returns a context for what must not stop half way when the client
+// disconnects: a recorded order is to be published, and of a persisted action the saga is
+// to be notified.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 }
 
-// New makes the handler.
+// New returns the API. It panics if o.Registry already has its metrics.
 func New(o Options) http.Handler {
-	s := &server{Options: o, limit: newLimiter(o.RateLimit)}
-	m := newMetrics(o.Registry, o.Sagas, func(ctx context.Context) (int, error) {
-		n, err := o.Orders.CountByStatus(ctx, order.StatusNeedsAttention)
-		return n[order.StatusNeedsAttention], err
-	})
-
-	o.Registry.MustRegister(stuckMetric{s})
-
+	s := &server{Options: o, limit: newRateLimiter(o.RateLimit)}
+	m := newMetrics(s)
 	r := chi.NewRouter()
-	r.Use(tracing.Route, discreetly, s.requestID, m.observe, s.recover, secured, s.sameOrigin(), s.authenticated, s.limited, bounded, s.streamed, s.audited, middleware.GetHead)
+	r.Use(tracing.Route, withoutPersonalPath, s.requestID, m.observe, s.recover, secured, s.sameOrigin(), s.authenticated, s.limited,
+		bounded, s.streamed, s.audited, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "", "there is nothing at "+r.URL.Path+"; see /docs")
+		problem(w, http.StatusNotFound, "", "no such path: "+r.URL.Path+"; GET /docs lists the operations")
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allowed(r))
-		problem(w, http.StatusMethodNotAllowed, "", r.Method+" is not possible at "+r.URL.Path)
+		problem(w, http.StatusMethodNotAllowed, "", "method "+r.Method+" is not allowed at "+r.URL.Path)
 	})
 	r.Get("/metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{}).ServeHTTP)
 
 	config := huma.DefaultConfig("ordersaga", "1")
-	config.Info.Description = "Order sagas: reserve stock, charge, ship, and compensate in reverse on any failure. " +
-		"Money is in minor units of the order's currency. Errors are RFC 9457 problem documents. " +
-		"Fields and query parameters that an operation does not have, or that are given twice, are refused, and so are query parameters without a value; whole numbers may be written as 2.0. " +
-		"A request that takes longer than 30 seconds is answered 503; what an action has begun by then is carried out. A body that has not arrived within a minute is refused with 400."
-	config.DocsPath = ""                       // huma's page loads scripts from elsewhere; ours does not
-	config.CreateHooks = nil                   // no $schema fields in answers
+	config.Info.Description = description
+	config.DocsPath = ""                       // huma's page loads scripts from other sites; ours does not
+	config.CreateHooks = nil                   // no $schema fields in responses
 	config.SchemasPath = ""                    // /openapi.json has them all
 	config.RejectUnknownQueryParameters = true // a misspelt filter must not list everything
-	config.Transformers = []huma.Transformer{tidied}
+	config.Transformers = []huma.Transformer{withoutValues}
 	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: decode}
 	config.Formats = map[string]huma.Format{"application/json": json, "json": json}
 	s.secure(&config)
 	config.OnAddOperation = append(config.OnAddOperation, s.document, func(_ *huma.OpenAPI, op *huma.Operation) {
-		// bounded has read the body. Huma's own 5 s would go on, and end the
-		// connection's next request before it begins.
+		// bounded has read the body. Huma's own timeout of 5 s would continue, and end
+		// the connection's next request before it starts.
 		op.BodyReadTimeout = -1
 	})
 	h := humachi.New(r, config)
-	h.UseMiddleware(onceEach(h), concerning, strict(h))
+	h.UseMiddleware(checkQuery(h), annotate, strict(h))
 	s.orders(h)
 	s.sagas(h)
 	s.actions(h)
@@ -190,60 +194,9 @@ func New(o Options) http.Handler {
 	s.customers(h)
 	s.reconcile(h)
 	s.health(h)
-	s.load(h)
-	s.who(h)
+	s.backlog(h)
+	s.whoAmI(h)
+	describeStatus(h.OpenAPI())
 	r.Get("/docs", docs(h.OpenAPI()))
 	return r
-}
-
-// conflict names the fields in which an order differs from the one that has its
-// id.
-func conflict(err error) error {
-	details := []error{&huma.ErrorDetail{Location: "body.orderId", Message: "is already used by a different order"}}
-	if differs, ok := errors.AsType[*orderstore.ConflictError](err); ok {
-		for _, field := range differs.Fields {
-			details = append(details, &huma.ErrorDetail{Location: "body." + field, Message: "is different in the order that has this id"})
-		}
-	}
-	return huma.Error409Conflict(err.Error(), details...)
-}
-
-// failed maps an error to a problem document. It is the one place that does.
-func (s *server) failed(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, orderstore.ErrNotFound), errors.Is(err, engine.ErrNotFound):
-		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, orderstore.ErrConflict):
-		return conflict(err)
-	case errors.Is(err, engine.ErrEnded), errors.Is(err, engine.ErrActive), errors.Is(err, engine.ErrNotCompleted), errors.Is(err, engine.ErrStalled), errors.Is(err, engine.ErrInMemory), errors.Is(err, reconcile.ErrNoSaga), errors.Is(err, orderstore.ErrFinished):
-		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, orderstore.ErrChanged):
-		return huma.Error412PreconditionFailed(err.Error() + "; read it and count again")
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return huma.Error503ServiceUnavailable("the answer took too long; try again")
-	case errors.Is(err, engine.ErrUnavailable):
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("the engine does not answer")
-		return huma.Error503ServiceUnavailable(engine.ErrUnavailable.Error())
-	}
-	if later, ok := errors.AsType[*reconcile.LaterError](err); ok {
-		zerolog.Ctx(ctx).Warn().Err(err).Msg("a decision cannot be carried out yet")
-		return huma.Error503ServiceUnavailable(later.Error())
-	}
-	if held, ok := errors.AsType[*orderstore.ReservedError](err); ok {
-		return huma.Error409Conflict(held.Error(), &huma.ErrorDetail{Location: "body.onHand", Message: held.Error()})
-	}
-	if told, ok := errors.AsType[huma.StatusError](err); ok {
-		return told
-	}
-	if invalid, ok := errors.AsType[*order.InvalidError](err); ok {
-		faults := details(invalid.Fields)
-		for i, f := range invalid.Fields {
-			if f.Field == "body" { // all of it: an order has no field of this name
-				faults[i] = &huma.ErrorDetail{Location: f.Field, Message: f.Message}
-			}
-		}
-		return huma.Error422UnprocessableEntity("the order is not valid", faults...)
-	}
-	zerolog.Ctx(ctx).Error().Err(err).Msg("request failed")
-	return huma.Error500InternalServerError("something failed here; the log has the reason under request " + requestIDOf(ctx))
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,39 +15,38 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/order"
-	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/text"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// acts reports whether r is an operator's action: placing orders is none.
-func acts(r *http.Request) bool {
+// isOperatorAction reports whether r is an operator's action. Placing an order is none.
+func isOperatorAction(r *http.Request) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-	return !reads && !places(r) && (guarded(r.URL.Path) || strings.HasPrefix(r.URL.Path, "/console/"))
+	return !reads && !placesOrder(r) && (isProtected(r.URL.Path) || strings.HasPrefix(r.URL.Path, "/console/"))
 }
 
-// audited logs what operators do.
+// audited writes operators' actions to the audit log.
 func (s *server) audited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !acts(r) {
+		if !isOperatorAction(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		said, err := io.ReadAll(r.Body)
+		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			problem(w, http.StatusBadRequest, "body", "the body cannot be read to its end")
+			problem(w, http.StatusBadRequest, "body", unreadableBody)
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(said))
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		next.ServeHTTP(ww, r)
-		audit(r, cmp.Or(ww.Status(), http.StatusOK), said)
+		audit(r, cmp.Or(ww.Status(), http.StatusOK), body)
 	})
 }
 
-// refused logs an action that comes no further than here.
+// refused writes an action to the audit log that is rejected before it reaches its handler.
 func (s *server) refused(r *http.Request, status int) {
-	if !acts(r) {
+	if !isOperatorAction(r) {
 		return
 	}
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/sagas/"); ok {
@@ -58,31 +56,31 @@ func (s *server) refused(r *http.Request, status int) {
 	audit(r, status, nil)
 }
 
-// maxSaid is how many characters of a request are in the audit log. What an
-// action takes is shorter.
-const maxSaid = 2 << 10
+// maxAudited is how many characters of a request's query and of its body are in the
+// audit log. A valid action is shorter.
+const maxAudited = 2 << 10
 
-// audit writes one line that says who asked for what, and what came of it. What
-// was said with it is there too, but for what may be of a customer: see heardAs.
-// What is longer than maxSaid is cut, and the line says so.
-func audit(r *http.Request, status int, said []byte) {
+// audit writes one line to the audit log: the caller, the request, its status and its
+// body without personal data (see redacted). It cuts what is longer than maxAudited and
+// marks the line as cut.
+func audit(r *http.Request, status int, body []byte) {
 	line := zerolog.Ctx(r.Context()).Info().Bool("audit", true).Str("method", r.Method).Str("path", loggedPath(r)).
 		Int("status", status)
 	if p, ok := auth.FromContext(r.Context()); ok {
 		line = line.Str("subject", p.Subject).Str("name", p.Name)
 	}
-	long := func(s string) bool { return utf8.RuneCountInString(s) > maxSaid }
+	long := func(s string) bool { return utf8.RuneCountInString(s) > maxAudited }
 	cut := long(r.URL.RawQuery)
 	if q := r.URL.RawQuery; q != "" {
-		line = line.Str("query", text.Cut(q, maxSaid))
+		line = line.Str("query", text.Cut(q, maxAudited))
 	}
-	letters := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
-	if json.Valid(said) && !letters {
-		said = heardAs(said)
-		if long(string(said)) {
-			cut, line = true, line.Str("said", text.Cut(string(said), maxSaid)) // it is no JSON any more
+	deadLetter := strings.HasPrefix(r.URL.Path, "/v1/dead-letters/")
+	if json.Valid(body) && !deadLetter {
+		body = redacted(body)
+		if long(string(body)) {
+			cut, line = true, line.Str("said", text.Cut(string(body), maxAudited)) // cut JSON is not valid
 		} else {
-			line = line.RawJSON("said", said)
+			line = line.RawJSON("said", body)
 		}
 	}
 	if cut {
@@ -91,8 +89,8 @@ func audit(r *http.Request, status int, said []byte) {
 	line.Str("from", r.RemoteAddr).Msg("operator action")
 }
 
-// loggedPath is a request's path without the id of a customer: that it was to be
-// forgotten is what such a request says.
+// loggedPath returns a request's path without the id of a customer, whose data the
+// request is to erase.
 func loggedPath(r *http.Request) string {
 	for _, before := range []string{customersPath, "/console" + strings.TrimPrefix(customersPath, "/v1")} {
 		if rest, ok := strings.CutPrefix(r.URL.Path, before); ok {
@@ -103,11 +101,11 @@ func loggedPath(r *http.Request) string {
 	return r.URL.Path
 }
 
-// hidden is in the audit log in the place of what may be of a customer.
+// hidden replaces in the audit log what may be personal data.
 const hidden = `"…"`
 
-// private are the names of what an order has about whoever pays and gets it.
-var private = func() map[string]bool {
+// personal are the names of an order's fields about the payer and the recipient.
+var personal = func() map[string]bool {
 	names := map[string]bool{}
 	for _, t := range []reflect.Type{reflect.TypeFor[order.Payment](), reflect.TypeFor[order.Address]()} {
 		for i := range t.NumField() {
@@ -118,14 +116,15 @@ var private = func() map[string]bool {
 	return names
 }()
 
-// heardAs is the body of an action as it is logged: compact, however it was padded
-// or escaped. An order may be sent to any address, by mistake or inside of
-// something else. Actions have only short texts and numbers, so objects and lists
-// are hidden, texts that are one too, and fields that have the name of a payment's
-// or an address's. said must be valid JSON.
-func heardAs(said []byte) []byte {
-	dec := json.NewDecoder(bytes.NewReader(said))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+// redacted returns the body of an action as it is logged: compact, whatever its padding
+// and escapes. A client may send an order to any path, by mistake or inside another
+// value. Actions have only short texts and numbers. So redacted hides objects and lists,
+// texts that contain one, and fields with the name of a payment's or an address's. body
+// must be valid JSON.
+func redacted(body []byte) []byte {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	open, err := dec.Token()
+	if err != nil || open != json.Delim('{') {
 		return []byte(hidden)
 	}
 	var b bytes.Buffer
@@ -140,18 +139,18 @@ func heardAs(said []byte) []byte {
 			b.WriteByte(',')
 		}
 		key, _ := name.(string)
-		b.Write(plain(key))
+		b.Write(encoded(key))
 		b.WriteByte(':')
 		var s string
 		switch {
-		case private[strings.ToLower(key)], structured(value):
+		case personal[strings.ToLower(key)], structured(value):
 			b.WriteString(hidden)
 		case value[0] != '"':
 			b.Write(value)
 		case json.Unmarshal(value, &s) != nil, structured([]byte(s)):
 			b.WriteString(hidden)
 		default:
-			b.Write(plain(s))
+			b.Write(encoded(s))
 		}
 	}
 	b.WriteByte('}')
@@ -164,30 +163,11 @@ func structured(raw []byte) bool {
 	return len(raw) > 0 && (raw[0] == '{' || raw[0] == '[')
 }
 
-// plain is text as JSON, with no more escapes than it needs.
-func plain(s string) []byte {
+// encoded returns text as JSON, with no more escapes than necessary.
+func encoded(s string) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(s) // a string can always be encoded
 	return bytes.TrimSpace(b.Bytes())
-}
-
-// heard is what somebody says with an action. Who has signed in cannot act in
-// another's name.
-func heard(ctx context.Context, in *Said) Said {
-	said := deref(in)
-	if p, ok := auth.FromContext(ctx); ok {
-		said.By = p.Name
-	}
-	return said
-}
-
-// noteOf is what is kept with the order of an action.
-func noteOf(ctx context.Context, action string, said Said) orderstore.Note {
-	n := orderstore.Note{Actor: cmp.Or(said.By, orderstore.Anonymous), Action: action, Text: said.Note}
-	if p, ok := auth.FromContext(ctx); ok {
-		n.Subject = p.Subject
-	}
-	return n
 }

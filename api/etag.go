@@ -12,36 +12,37 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// Known is what a client has already. It is exported because huma reads
-// embedded parameters of exported types only.
+// Known has the ETags of the responses that a client has. It is exported because huma
+// reads embedded parameters of exported types only.
 type Known struct {
-	Tags []string `header:"If-None-Match" doc:"ETag of an answer that the client has: if it still holds, the answer is 304 without a body."`
+	Tags []string `header:"If-None-Match" doc:"ETag of a response that the client has. If it is still current, the response is 304 without a body."`
 }
 
-// tagged is an answer with its tag.
+// tagged is a response with its ETag.
 type tagged[T any] struct {
-	ETag string `header:"ETag" doc:"Changes with the answer."`
+	ETag string `header:"ETag" doc:"Changes with the response."`
 	Body T
 }
 
-// answer tags body, or answers 304 to a client that has it. The work of reading
-// is done in any case; what is saved is the transport.
-func answer[T any](ctx context.Context, s *server, k Known, body T) (*tagged[T], error) {
+// conditional returns body with its ETag, or 304 if the client has it. That saves the
+// transfer, not the reads.
+func conditional[T any](ctx context.Context, s *server, k Known, body T) (*tagged[T], error) {
 	b, err := json.Marshal(body)
 	if err != nil {
-		return nil, s.failed(ctx, fmt.Errorf("encode answer: %w", err))
+		return nil, s.failed(ctx, fmt.Errorf("encode response: %w", err))
 	}
 	sum := sha256.Sum256(b)
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	for _, t := range k.Tags {
-		if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == tag || t == "*" {
+		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
+		if t == tag || t == "*" {
 			return nil, huma.ErrorWithHeaders(huma.Status304NotModified(), http.Header{"Etag": {tag}})
 		}
 	}
-	return &tagged[T]{tag, body}, nil
+	return &tagged[T]{ETag: tag, Body: body}, nil
 }
 
-// unchanged documents the answer without a body.
-func unchanged() map[string]*huma.Response {
-	return map[string]*huma.Response{"304": {Description: "What the client has still holds."}}
+// notModified documents the response without a body.
+func notModified() map[string]*huma.Response {
+	return map[string]*huma.Response{"304": {Description: "The client's copy is current."}}
 }

@@ -17,22 +17,30 @@ type healthOutput struct {
 	}
 }
 
-// readyTimeout: who asks wants to know soon, also when nothing answers.
+// readyTimeout is how long /readyz waits for dependencies that do not respond.
 const readyTimeout = 5 * time.Second
 
-// noToken says in the document that an operation asks for none.
+// noToken marks an operation that requires no token in the OpenAPI document.
 var noToken = []map[string][]string{}
 
 func (s *server) health(h huma.API) {
 	ok := &healthOutput{}
 	ok.Body.Status = "ok"
-	huma.Register(h, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Security: noToken, Summary: "Says whether the process lives"},
+	op := func(id, path, summary string) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: http.MethodGet, Path: path, Tags: []string{"health"}, Security: noToken, Summary: summary,
+		}
+	}
+	huma.Register(h, op("healthz", "/healthz", "Check that the process runs"),
 		func(context.Context, *struct{}) (*healthOutput, error) { return ok, nil })
-	huma.Register(h, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"}, Security: noToken, Summary: "Says whether it can do its work", Errors: []int{http.StatusServiceUnavailable}},
+	readyz := op("readyz", "/readyz", "Check that the process can do its work")
+	readyz.Errors = []int{http.StatusServiceUnavailable}
+	huma.Register(h, readyz,
 		func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 			ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 			defer cancel()
-			if err := s.Ready(ctx); err != nil {
+			err := s.Ready(ctx)
+			if err != nil {
 				s.Logger.Warn().Err(err).Msg("not ready")
 				return nil, huma.Error503ServiceUnavailable("not ready: " + err.Error())
 			}
@@ -41,12 +49,12 @@ func (s *server) health(h huma.API) {
 }
 
 var page = template.Must(template.New("docs").Parse(`<!doctype html><html lang="en"><meta charset="utf-8"><title>ordersaga API</title>
-<h1>ordersaga API</h1><p>{{.Info.Description}}</p><p>The whole document: <a href="/openapi.json">/openapi.json</a></p>
+<h1>ordersaga API</h1><p>{{.Info.Description}}</p><p>The OpenAPI document: <a href="/openapi.json">/openapi.json</a></p>
 <table><thead><tr><th>Operation<th>What it does</tr></thead><tbody>
 {{range .Rows}}<tr><td><code>{{.Method}} {{.Path}}</code><td>{{.Summary}}. {{.Description}}</tr>
 {{end}}</tbody></table></html>`))
 
-// docs lists the operations, without anything from elsewhere.
+// docs returns a page that lists the operations. It loads nothing from other sites.
 func docs(doc *huma.OpenAPI) http.HandlerFunc {
 	var rows []*huma.Operation
 	for _, item := range doc.Paths {

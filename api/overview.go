@@ -6,117 +6,115 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
-// Queue is the load of one SQS queue, as SQS estimates it.
+// Queue is the number of messages of an SQS queue, as SQS estimates them.
 type Queue struct {
 	Name     string `json:"name" example:"OrderProcessingQueue"`
-	Visible  int    `json:"visible" doc:"Messages that wait."`
-	InFlight int    `json:"inFlight" doc:"Messages that somebody works on."`
+	Visible  int    `json:"visible" doc:"Messages that wait for a consumer."`
+	InFlight int    `json:"inFlight" doc:"Messages that a consumer has received and not deleted."`
 	Dead     int    `json:"dead" doc:"Messages in its dead-letter queue."`
 }
 
-// Overview is how things stand.
+// Overview is the state of the whole system.
 type Overview struct {
 	At      time.Time              `json:"at"`
 	Live    map[order.Status]int   `json:"live" doc:"Orders that have not ended, by status."`
-	Ended   map[order.Status]Count `json:"ended" doc:"Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old."`
+	Ended   map[order.Status]Count `json:"ended" doc:"Orders that have ended, by status, up to about a thousand each. Like stuck, undoing and low, it can be 15 seconds old."`
 	Queues  []Queue                `json:"queues" nullable:"false"`
-	Workers []Worker               `json:"workers" nullable:"false" doc:"Those that live, with their sagas."`
+	Workers []Worker               `json:"workers" nullable:"false" doc:"Workers that are alive."`
 	Recent  Recent                 `json:"recent"`
-	Stuck   Count                  `json:"stuck" doc:"Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them."`
-	Undoing Count                  `json:"undoing" doc:"Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them."`
-	Low     []Level                `json:"low" nullable:"false" doc:"SKUs of which little is available."`
-	Unknown []string               `json:"unknown" nullable:"false" doc:"Which of the others could not be read just now: they are as they last were, or empty."`
+	Stuck   Count                  `json:"stuck" doc:"Sagas that GET /v1/sagas?stuck=true lists: they need an operator or make no progress."`
+	Undoing Count                  `json:"undoing" doc:"Sagas that GET /v1/sagas?undoing=true lists: they compensate, or need an operator to do so."`
+	Low     []Level                `json:"low" nullable:"false" doc:"SKUs with fewer than 10 units available."`
+	Unknown []string               `json:"unknown" nullable:"false" doc:"Names of the fields that could not be read now. They have their last values, or are empty."`
 	Engine  struct {
-		Live    int `json:"live" doc:"Sagas of this process (embedded) or of all (Dapr) that have not ended."`
-		Waiting int `json:"waiting" doc:"Of those, sagas that wait for an event or a timer."`
+		Live    int `json:"live" doc:"Sagas that have not ended: of this process (embedded) or of all workers (Dapr)."`
+		Waiting int `json:"waiting" doc:"Live sagas that wait for an event or a timer."`
 	} `json:"engine"`
 }
 
 // Worker is a worker that is alive.
 type Worker struct {
 	ID     string    `json:"id" example:"ordersaga-worker-5d9c-x2x7k/1"`
-	Sagas  int       `json:"sagas" doc:"Sagas that it runs and that have not ended."`
-	SeenAt time.Time `json:"seenAt" doc:"When it wrote its latest heartbeat."`
+	Sagas  int       `json:"sagas" doc:"Sagas that it runs."`
+	SeenAt time.Time `json:"seenAt" doc:"Time of its latest heartbeat."`
 }
 
-// Recent is what the workers did lately. Each says so every five seconds, and
-// when it ends; what one that was killed did since it last said so is not known.
+// Recent is what the workers did in the last five minutes. Each worker records it every
+// five seconds and when it stops; what a killed worker did after its last record is lost.
 type Recent struct {
-	Since   time.Time            `json:"since" doc:"From when on: five minutes ago."`
-	Started int                  `json:"started" doc:"Sagas that began: their stock was reserved, or found to be short."`
-	Ended   map[order.Status]int `json:"ended" doc:"Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended, and what a worker did in the seconds before it was killed, is not among them."`
-	Undone  int                  `json:"undone" doc:"How many of those were undone: stock released, and what was charged refunded."`
-	Refunds int                  `json:"refunds" doc:"How many of those had been charged."`
-	P50     float64              `json:"p50Seconds" doc:"Median of the time from when those that ended were accepted."`
-	P99     float64              `json:"p99Seconds"`
-	Starts  []float64            `json:"startedPerSecond" doc:"Sagas that began, per second, in each five seconds since then, oldest first. The last five to ten seconds, of which not all workers have told yet, are not among them."`
-	Ends    []float64            `json:"endedPerSecond" doc:"Orders that ended, likewise."`
+	Since   time.Time            `json:"since" doc:"Start of the period: five minutes ago."`
+	Started int                  `json:"started" doc:"Sagas that started: their stock was reserved or not available."`
+	Ended   map[order.Status]int `json:"ended" doc:"Orders that their sagas ended, by status. It includes neither orders that the reconciler ended nor the last seconds of a killed worker."`
+	Undone  int                  `json:"undone" doc:"Ended orders that were compensated: stock released and charges refunded."`
+	Refunds int                  `json:"refunds" doc:"Compensated orders that had been charged."`
+	P50     float64              `json:"p50Seconds" doc:"Median time from acceptance to the end of an order."`
+	P99     float64              `json:"p99Seconds" doc:"99th percentile of that time."`
+	Starts  []float64            `json:"startedPerSecond" doc:"Sagas started per second, in each five seconds of the period, oldest first. The last five to ten seconds are left out, as not all workers have recorded them."`
+	Ends    []float64            `json:"endedPerSecond" doc:"Orders ended per second, in each five seconds of the period, oldest first."`
 
 	EndsByStatus map[order.Status][]float64 `json:"endedPerSecondByStatus" doc:"endedPerSecond for each status in which an order ended."`
-	Latency      []LatencyBucket            `json:"latency" nullable:"false" doc:"Histogram of the times of which p50Seconds is the median: from acceptance to the end of the saga."`
+	Latency      []LatencyBucket            `json:"latency" nullable:"false" doc:"Histogram of the time from acceptance to the end of an order."`
 }
 
-const (
-	lowStock     = 10          // pieces
-	clocksDiffer = time.Minute // at most; what was done later is not believed
-)
+// lowStock is how many available units are few.
+const lowStock = 10
 
 type overviewOutput struct{ Body Overview }
 
-// An answer is given to all who ask for as long: it costs dozens of reads, and
-// streams ask every second. What costs the most, or changes little, lasts longer.
+// An overview is reused for all clients: it takes dozens of reads, and streams read it every
+// second. The parts that are expensive or change little are reused for longer.
 const (
-	overviewAge = 2 * time.Second
-	slowAge     = 15 * time.Second
-	countedUpTo = 1000
-	lookedAt    = 100
+	overviewAge   = 2 * time.Second
+	slowPartsAge  = 15 * time.Second
+	countedUpTo   = 1000 // orders, also the most that a filter reads
+	overviewReads = 100  // orders that the counts of stuck and undoing read
 )
 
 type overviewCache struct {
 	mu     sync.Mutex
 	last   Overview
 	slowAt time.Time
-	// slowUnknown is what could not be read then.
+	// slowUnknown names the slow parts that could not be read at slowAt.
 	slowUnknown []string
 }
 
 func (s *server) overviews(h huma.API) {
 	huma.Register(h, huma.Operation{
-		OperationID: "overview", Method: http.MethodGet, Path: "/v1/overview", Tags: []string{"sagas"}, Summary: "Read how things stand",
-		Description: "Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.",
+		OperationID: "overview", Method: http.MethodGet, Path: "/v1/overview", Tags: []string{"sagas"}, Summary: "Read the overview",
+		Description: "Numbers of orders, the workers and their last five minutes, queues, and SKUs with little stock. " +
+			"The response can be two seconds old.",
 	}, func(ctx context.Context, _ *struct{}) (*overviewOutput, error) {
 		o, err := s.overviewNow(ctx)
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}
-		return &overviewOutput{o}, nil
+		return &overviewOutput{Body: o}, nil
 	})
 }
 
+// overviewNow returns the overview, from the cache if it is recent.
 func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	if time.Since(s.cache.last.At) > overviewAge {
 		o := s.cache.last
 		if o.At.IsZero() {
-			o = unread()
+			o = emptyOverview()
 		}
-		if time.Since(s.cache.slowAt) > slowAge {
-			unknown, err := s.slow(ctx, &o)
+		if time.Since(s.cache.slowAt) > slowPartsAge {
+			unknown, err := s.readSlowParts(ctx, &o)
 			if err != nil {
 				return o, err
 			}
 			s.cache.slowAt, s.cache.slowUnknown = time.Now(), unknown
 		}
-		unknown, err := s.overview(ctx, &o)
+		unknown, err := s.readFastParts(ctx, &o)
 		if err != nil {
 			return o, err
 		}
@@ -126,24 +124,24 @@ func (s *server) overviewNow(ctx context.Context) (Overview, error) {
 	return s.cache.last, nil
 }
 
-// overview reads what changes all the time.
-func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, err error) {
+// readFastParts reads what changes all the time.
+func (s *server) readFastParts(ctx context.Context, o *Overview) (unknown []string, err error) {
 	at := time.Now().UTC()
 	unknown, err = readParts(ctx,
-		part{"live", set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
+		part{name: "live", read: set(&o.Live, func(ctx context.Context) (map[order.Status]int, error) {
 			return s.Orders.CountByStatus(ctx, order.OpenStatuses()...)
 		})},
-		part{"queues", set(&o.Queues, s.DeadLetters.Queues)},
-		part{"workers", func(ctx context.Context) error {
+		part{name: "queues", read: set(&o.Queues, s.DeadLetters.Queues)},
+		part{name: "workers", read: func(ctx context.Context) error {
 			all, err := s.Fleet.Workers(ctx)
 			if err != nil {
 				return err
 			}
-			o.Recent = recent(all, at)
+			o.Recent = newRecent(all, at)
 			o.Workers = alive(all, at)
 			return nil
 		}},
-		part{"engine", func(ctx context.Context) error {
+		part{name: "engine", read: func(ctx context.Context) error {
 			st, err := s.Sagas.Stats(ctx)
 			if err == nil {
 				o.Engine.Live, o.Engine.Waiting = st.Live, st.Waiting
@@ -154,22 +152,24 @@ func (s *server) overview(ctx context.Context, o *Overview) (unknown []string, e
 	return unknown, err
 }
 
-// slow reads the rest.
-func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err error) {
+// readSlowParts reads the rest.
+func (s *server) readSlowParts(ctx context.Context, o *Overview) (unknown []string, err error) {
 	return readParts(ctx,
-		part{"ended", set(&o.Ended, func(ctx context.Context) (map[order.Status]Count, error) {
+		part{name: "ended", read: set(&o.Ended, func(ctx context.Context) (map[order.Status]Count, error) {
 			counts, err := s.Orders.CountUpTo(ctx, countedUpTo, order.TerminalStatuses()...)
 			return toCounts(counts), err
 		})},
-		part{"stuck", set(&o.Stuck, func(ctx context.Context) (Count, error) {
-			stuck, more, err := s.stuck(ctx, orderstore.Query{Limit: lookedAt}, time.Now())
+		part{name: "stuck", read: set(&o.Stuck, func(ctx context.Context) (Count, error) {
+			stuck, more, err := s.stuck(ctx, orderstore.Query{Limit: overviewReads}, time.Now())
 			return Count{N: len(stuck), More: more != ""}, err
 		})},
-		part{"undoing", set(&o.Undoing, func(ctx context.Context) (Count, error) {
-			undoing, more, err := s.filter(ctx, orderstore.Query{Limit: lookedAt}, lookedAt, compensatingStatuses(), isCompensating) // those with the carrier too: to leave them out, all would be read
+		part{name: "undoing", read: set(&o.Undoing, func(ctx context.Context) (Count, error) {
+			// It includes orders that await the carrier: to leave them out, all would be read.
+			q := orderstore.Query{Limit: overviewReads}
+			undoing, more, err := s.filter(ctx, q, overviewReads, compensatingStatuses(), isCompensating)
 			return Count{N: len(undoing), More: more != ""}, err
 		})},
-		part{"low", set(&o.Low, func(ctx context.Context) ([]Level, error) {
+		part{name: "low", read: set(&o.Low, func(ctx context.Context) ([]Level, error) {
 			levels, _, err := s.Orders.ListLevels(ctx, "", 1000)
 			low := []Level{}
 			for _, l := range levels {
@@ -179,59 +179,4 @@ func (s *server) slow(ctx context.Context, o *Overview) (unknown []string, err e
 			}
 			return low, err
 		})})
-}
-
-func alive(workers []fleet.Worker, at time.Time) []Worker {
-	all := []Worker{}
-	for _, w := range workers {
-		if w.Alive(at) {
-			all = append(all, Worker{ID: w.ID, Sagas: w.Sagas, SeenAt: w.LastSeen})
-		}
-	}
-	return all
-}
-
-// recent sums up what workers did lately.
-func recent(workers []fleet.Worker, now time.Time) Recent {
-	const told = int(fleet.RecentTime/fleet.HeartbeatInterval) - 2 // the last two spans may yet grow
-	r := Recent{
-		Since: now.Add(-fleet.RecentTime).Truncate(fleet.HeartbeatInterval).Add(fleet.HeartbeatInterval), Ended: map[order.Status]int{},
-		Starts: make([]float64, told), Ends: make([]float64, told), EndsByStatus: map[order.Status][]float64{},
-	}
-	took := hdrhistogram.New(1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)
-	for _, w := range workers {
-		ended := 0
-		for _, s := range w.Recent {
-			if s.At < r.Since.Unix() || s.At > now.Add(clocksDiffer).Unix() {
-				continue
-			}
-			before := ended
-			at := int((s.At - r.Since.Unix()) / int64(fleet.HeartbeatInterval.Seconds()))
-			for st, n := range s.Ended {
-				ended += n
-				if r.EndsByStatus[st] == nil {
-					r.EndsByStatus[st] = make([]float64, told)
-				}
-				if at < told {
-					r.EndsByStatus[st][at] += float64(n) / fleet.HeartbeatInterval.Seconds()
-				}
-				r.Ended[st] += n
-				if st != order.StatusCompleted && st != order.StatusRejected { // nothing was held then
-					r.Undone += n
-				}
-			}
-			r.Started += s.Started
-			r.Refunds += s.Refunded
-			if at < told {
-				r.Starts[at] += float64(s.Started) / fleet.HeartbeatInterval.Seconds()
-				r.Ends[at] += float64(ended-before) / fleet.HeartbeatInterval.Seconds()
-			}
-		}
-		if ended > 0 && w.Durations != nil { // of one that has left it may be of some minutes before, too
-			took.Merge(w.Durations)
-		}
-	}
-	r.P50, r.P99 = float64(took.ValueAtQuantile(50))/1000, float64(took.ValueAtQuantile(99))/1000
-	r.Latency = latencyBuckets(took)
-	return r
 }

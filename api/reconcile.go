@@ -17,7 +17,7 @@ const (
 	reconcileWait = 20 * time.Second
 )
 
-// reconcileOutput has a Location while the run goes on.
+// reconcileOutput has a Location while the run continues.
 type reconcileOutput struct {
 	Status   int
 	Location string `header:"Location" hidden:"true"`
@@ -30,11 +30,14 @@ func (s *server) reconcile(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "reconcile", Method: http.MethodPost, Path: reconcilePath, Tags: []string{"actions"},
 		Summary: "Run the reconciler now",
-		Description: "Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. " +
-			"A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.",
+		Description: "Compares orders, reservations and charges, repairs what is inconsistent and reports the rest. " +
+			"It skips what has changed within the grace period (--reconcile-grace, five minutes). The worker also runs it periodically. " +
+			"A run that takes longer than twenty seconds continues. GET returns its progress, or its error, in the process that runs it.",
 		Responses: map[string]*huma.Response{"202": {
-			Description: "It goes on.", Headers: map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: "string"}}},
-			Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Reconciliation"}}},
+			Description: "The run continues.", Headers: map[string]*huma.Param{"Location": {Schema: &huma.Schema{Type: "string"}}},
+			Content: map[string]*huma.MediaType{
+				"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Reconciliation"}},
+			},
 		}},
 	}, func(ctx context.Context, _ *struct{}) (*reconcileOutput, error) {
 		late := time.NewTimer(cmp.Or(s.ReconcileWait, reconcileWait))
@@ -51,15 +54,15 @@ func (s *server) reconcile(h huma.API) {
 		case out.Body.Running:
 			out.Status, out.Location = http.StatusAccepted, reconcilePath
 		case out.Body.Error != "":
-			zerolog.Ctx(ctx).Error().Str("error", out.Body.Error).Msg("the reconciler did not finish")
-			return nil, huma.Error500InternalServerError("the reconciler did not finish (request " + requestIDOf(ctx) + "): " + out.Body.Error)
+			zerolog.Ctx(ctx).Error().Str("error", out.Body.Error).Msg("reconciliation failed")
+			return nil, huma.Error500InternalServerError("the reconciliation failed (request " + requestIDOf(ctx) + "): " + out.Body.Error)
 		}
 		return out, nil
 	})
 	huma.Register(h, huma.Operation{
 		OperationID: "getReconciliation", Method: http.MethodGet, Path: reconcilePath, Tags: []string{"actions"},
-		Summary: "Read the reconciler's run", Description: "The one that was asked for last, of this process.",
+		Summary: "Read the last reconciliation", Description: "The last run that was requested, in this process.",
 	}, func(context.Context, *struct{}) (*reconciliationOutput, error) {
-		return &reconciliationOutput{s.Reconciler.Latest()}, nil
+		return &reconciliationOutput{Body: s.Reconciler.Latest()}, nil
 	})
 }

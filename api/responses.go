@@ -33,20 +33,20 @@ type Saga struct {
 	RefundID        string              `json:"refundId,omitempty"`
 	ShipmentID      string              `json:"shipmentId,omitempty"`
 	TrackingID      string              `json:"trackingId,omitempty"`
-	TrackingIDs     []string            `json:"trackingIds,omitempty" doc:"Of all parcels; trackingId is the first one's."`
+	TrackingIDs     []string            `json:"trackingIds,omitempty" doc:"Tracking ids of all parcels; trackingId is the first one."`
 	Carrier         orderstore.Carrier  `json:"carrier,omitempty"` // the carrier's first answer, which is final
 	CancelRequested bool                `json:"cancelRequested,omitempty"`
 	Decision        orderstore.Decision `json:"decision,omitempty"` // about the order's approval
 	Notes           []Note              `json:"notes,omitempty"`
-	Forgotten       bool                `json:"forgotten,omitempty" doc:"Who placed it and where it went was erased."`
+	Forgotten       bool                `json:"forgotten,omitempty" doc:"Whether the customer and the address were erased."`
 
-	Hold        orderstore.HoldState `json:"reservation,omitempty" doc:"HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held."`
-	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus."`
-	Step        string               `json:"step,omitempty" doc:"What the saga is at, or was when it ended early."`
-	LastError   string               `json:"lastError,omitempty" doc:"Of its steps, the last one that failed said; only with stuck or undoing."`
-	Cancellable bool                 `json:"cancellable" doc:"Whether cancelling is still possible."`
-	Engine      string               `json:"engine,omitempty" enum:"embedded,dapr" doc:"What runs it; absent in lists."`
-	TraceID     string               `json:"traceId,omitempty" doc:"Of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
+	Hold        orderstore.HoldState `json:"reservation,omitempty" doc:"State of the reservation: HELD, SOLD or RELEASED. Absent in lists, and if no stock was ever reserved."`
+	Runtime     engine.RuntimeStatus `json:"runtimeStatus,omitempty" doc:"Status in the workflow engine. Absent if the engine has no such saga, and in lists without stuck, undoing or runtimeStatus. A saga that was terminated before its order ended stays TERMINATED."`
+	Step        string               `json:"step,omitempty" doc:"The saga's step, or its last one if it ended early."`
+	LastError   string               `json:"lastError,omitempty" doc:"Error of the most recent failed step. Set only when stuck or undoing is requested."`
+	Cancellable bool                 `json:"cancellable" doc:"Whether the order can still be cancelled."`
+	Engine      string               `json:"engine,omitempty" enum:"embedded,dapr" doc:"Engine that runs the saga. Absent in lists."`
+	TraceID     string               `json:"traceId,omitempty" doc:"Id of the order's OpenTelemetry trace, if it was traced." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 }
 
 // toSaga maps an order's row to the part of a Saga that does not depend on the engine.
@@ -101,7 +101,7 @@ type Level struct {
 	Reserved  int64  `json:"reserved"`
 	Sold      int64  `json:"sold"`
 	Received  int64  `json:"received"`
-	Version   string `json:"version" doc:"Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
+	Version   string `json:"version" doc:"Changes with the stock on hand (available and reserved): with each delivery, sale and count. In quotes it is the level's ETag, for If-Match." example:"120-7-3"`
 }
 
 func toLevel(l orderstore.Level) Level {
@@ -111,7 +111,7 @@ func toLevel(l orderstore.Level) Level {
 // Count is a number of orders. With More it is a lower bound.
 type Count struct {
 	N    int  `json:"count"`
-	More bool `json:"more,omitempty" doc:"There are more than that."`
+	More bool `json:"more,omitempty" doc:"Whether count is a lower bound."`
 }
 
 func toCount(c orderstore.Count) Count { return Count{N: c.N, More: c.More} }

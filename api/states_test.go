@@ -315,9 +315,9 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ step, action, say string }{
-		{"charge", "compensate", "undoing charge is what is stuck: retry, skip or resolve"},
-		{"carrier", "resolve", "the carrier has refused the shipment: island; retry"},
-		{"confirm", "skip", "the carrier has refused the shipment: island; retry"},
+		{"charge", "compensate", "the compensation of charge is stuck: use retry, skip or resolve"},
+		{"carrier", "resolve", "the carrier has refused the shipment: island: use retry"},
+		{"confirm", "skip", "the carrier has refused the shipment: island: use retry"},
 		{"charge", "resolve", ""}, // refunded at the bank, say
 		{"carrier", "retry", ""},
 		{"ship", "compensate", ""},
@@ -586,7 +586,7 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b.step = range []string{"ship", "confirm"} {
-		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "money is going back already")
+		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "a refund has started")
 	}
 	b.unknown = true
 	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
@@ -653,7 +653,7 @@ func TestFailures(t *testing.T) {
 	b.fail = fmt.Errorf("read: %w", engine.ErrUnavailable)
 	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not respond at the moment; retry later")
 	b.fail = context.DeadlineExceeded
-	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "try again")
+	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "took too long; retry")
 
 	// What was recorded and not published is published by the repetition.
 	b.fail = nil

@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// streamTime ends streams; clients come back by themselves. The server's
-	// write time-out would cut them off a little later.
-	streamTime = 90 * time.Second
-	lookEvery  = time.Second // as orders have no feed of changes
-	streamPath = "/events"
-	// streamsEach is how many streams one client may have open, and streamRetry
-	// for how many seconds one is told to wait that has them.
-	streamsEach = 50
+	// streamDuration ends streams; clients reconnect. The server's write timeout would
+	// cut them off a little later.
+	streamDuration = 90 * time.Second
+	pollInterval   = time.Second // orders have no feed of changes
+	streamPath     = "/events"
+	// maxStreams is how many streams one client may have open, and streamRetry the
+	// Retry-After of the response to one more, in seconds.
+	maxStreams  = 50
 	streamRetry = 10
 )
 
-// isStream reports whether r asks for a stream, which has its own time.
+// isStream reports whether r opens a stream, which has a time limit of its own.
 func isStream(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -40,8 +40,8 @@ func isStream(r *http.Request) bool {
 	return r.URL.Path == "/v1/overview"+streamPath || ok && "/"+rest == streamPath
 }
 
-// streamed bounds how many streams a client has open. To HEAD it answers at once:
-// nobody reads what would follow.
+// streamed limits how many streams a client has open. It ends a HEAD request at once: no
+// client reads the events.
 func (s *server) streamed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -49,61 +49,63 @@ func (s *server) streamed(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		case r.Method == http.MethodHead:
-			ctx, end := context.WithCancel(r.Context())
-			end()
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
 			next.ServeHTTP(w, r.WithContext(ctx))
 			return
 		}
-		leave, ok := s.feeds.admit(asker(r), streamsEach)
+		leave, ok := s.feeds.admit(clientOf(r), maxStreams)
 		if !ok {
 			w.Header().Set("Retry-After", strconv.Itoa(streamRetry))
-			problem(w, http.StatusTooManyRequests, "", "this client has "+strconv.Itoa(streamsEach)+" streams open; close one, or wait as long as Retry-After says")
+			problem(w, http.StatusTooManyRequests, "",
+				"this client has "+strconv.Itoa(maxStreams)+" streams open; close one, or retry after the seconds in Retry-After")
 			return
 		}
 		defer leave()
 		next.ServeHTTP(w, r)
-		// The last event may be long ago, and the time to send it over: the end is
-		// sent, too.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sse.WriteTimeout)) // else the client sees it cut off
+		// The deadline is that of the last event, which may have passed. Without a new one
+		// the client would see the stream cut off.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sse.WriteTimeout))
 	})
 }
 
-// streams are server-sent events: an event when something has changed.
+// streams registers the streams of server-sent events: one event for each change.
 func (s *server) streams(h huma.API) {
 	op := func(id, path, summary, description string) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: http.MethodGet, Path: path + streamPath, Tags: []string{"sagas"}, Summary: summary,
-			Description: description + " The stream ends after a minute and a half; come back, as browsers do. One client may have " + strconv.Itoa(streamsEach) + " streams open.",
+			Description: "Server-sent events: " + description + " An error to read it is sent as `problem`. " +
+				"The stream ends after 90 seconds; reconnect, as browsers do. One client may have " + strconv.Itoa(maxStreams) + " streams open.",
 		}
 	}
-	sse.Register(h, op("followSaga", "/v1/sagas/{id}", "Follow one saga", "Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`."),
+	sse.Register(h, op("followSaga", "/v1/sagas/{id}", "Follow one saga", "the saga now, and again after each change, as `saga`."),
 		map[string]any{"saga": Saga{}, "problem": huma.ErrorModel{}},
 		func(ctx context.Context, in *IDInput, send sse.Sender) {
 			s.stream(ctx, send, "saga "+in.ID, func(ctx context.Context) (any, error) { return s.saga(ctx, in.ID) })
 		})
-	sse.Register(h, op("followOverview", "/v1/overview", "Follow how things stand", "Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`."),
+	sse.Register(h, op("followOverview", "/v1/overview", "Follow the overview", "the overview now, and again every second, as `overview`."),
 		map[string]any{"overview": Overview{}, "problem": huma.ErrorModel{}},
 		func(ctx context.Context, _ *struct{}, send sse.Sender) {
 			s.stream(ctx, send, "overview", func(ctx context.Context) (any, error) { return s.overviewNow(ctx) })
 		})
 }
 
-// stream sends what look sees each time it has changed, until nobody listens
-// or the server goes down.
-func (s *server) stream(ctx context.Context, send sse.Sender, what string, look func(context.Context) (any, error)) {
-	ctx, cancel := context.WithTimeout(ctx, streamTime)
+// stream sends what read returns each time it has changed, until the client disconnects
+// or the server shuts down.
+func (s *server) stream(ctx context.Context, send sse.Sender, what string, read func(context.Context) (any, error)) {
+	ctx, cancel := context.WithTimeout(ctx, streamDuration)
 	defer cancel()
 	if ctx.Err() != nil {
 		return
 	}
 	if p, ok := auth.FromContext(ctx); ok {
-		what += " as " + roles(p.Roles) // who may see less shares with nobody who may see more
+		what += " as " + joined(p.Roles, " or ") // clients with other roles may see other things
 	}
-	f, leave := s.feeds.follow(ctx, what, lookEvery, func(ctx context.Context) any { return s.seen(ctx, look) })
+	f, leave := s.feeds.follow(ctx, what, pollInterval, func(ctx context.Context) any { return s.readForStream(ctx, read) })
 	defer leave()
 	for sent := 0; ; {
-		seen, n, changed := f.now()
-		if n != sent && send.Data(seen) != nil {
+		last, n, changed := f.now()
+		if n != sent && send.Data(last) != nil {
 			return
 		}
 		sent = n
@@ -117,9 +119,9 @@ func (s *server) stream(ctx context.Context, send sse.Sender, what string, look 
 	}
 }
 
-// seen is what look sees, or the problem that it has. It runs outside of any
+// readForStream returns what read returns, or a problem document. It runs outside of any
 // request.
-func (s *server) seen(ctx context.Context, look func(context.Context) (any, error)) (v any) {
+func (s *server) readForStream(ctx context.Context, read func(context.Context) (any, error)) (v any) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	failed := func(err error) any {
@@ -130,11 +132,11 @@ func (s *server) seen(ctx context.Context, look func(context.Context) (any, erro
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			zerolog.Ctx(ctx).Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("what a stream follows panicked")
+			zerolog.Ctx(ctx).Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("read for a stream panicked")
 			v = failed(fmt.Errorf("panicked: %v", p))
 		}
 	}()
-	v, err := look(ctx)
+	v, err := read(ctx)
 	if err != nil {
 		return failed(err)
 	}

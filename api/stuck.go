@@ -144,17 +144,20 @@ func (s *server) addLastErrors(ctx context.Context, sagas []Saga) error {
 	return g.Wait()
 }
 
-// stuckMetric counts them when it is asked for.
+// stuckMetric counts the stuck sagas when it is collected.
 type stuckMetric struct{ server *server }
 
 var (
-	stuckDesc   = prometheus.NewDesc("ordersaga_sagas_stuck", "Sagas without progress for longer than what they are at may take, and those that need attention, by step; up to 1,000. -1 if they cannot be counted.", []string{"status", "step"}, nil)
-	stalledDesc = prometheus.NewDesc("ordersaga_sagas_stalled", "Of the stuck sagas, those that Dapr has stalled: it runs them no more until the cause is gone. -1 if they cannot be counted.", nil, nil)
-	stuckLimit  = 1000
+	stuckDesc = prometheus.NewDesc("ordersaga_sagas_stuck",
+		"Sagas that need attention or have made no progress within the time limit of their step, by step; up to 1,000. "+
+			"-1 if they cannot be counted.", []string{"status", "step"}, nil)
+	stalledDesc = prometheus.NewDesc("ordersaga_sagas_stalled",
+		"Stuck sagas that Dapr has stalled: it does not run them until the cause is removed. -1 if they cannot be counted.", nil, nil)
+	stuckLimit = 1000
 )
 
-// stepLabel is a saga's custom status as a label. One that has panicked says why
-// in it, and whoever speaks to the engine may have written anything.
+// stepLabel returns a saga's custom status as a label. That of a saga that panicked has
+// the reason in it, and another client of the engine can set any text.
 func stepLabel(customStatus string) string {
 	step := customStatus
 	for _, prefix := range []string{"needs attention: ", "undo ", "settle "} {
@@ -164,13 +167,18 @@ func stepLabel(customStatus string) string {
 	case "", "reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm:
 		return customStatus
 	}
-	return otherwise
+	return otherLabel
 }
 
-func (stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- stuckDesc; ch <- stalledDesc }
+// Describe implements prometheus.Collector.
+func (stuckMetric) Describe(ch chan<- *prometheus.Desc) {
+	ch <- stuckDesc
+	ch <- stalledDesc
+}
 
+// Collect implements prometheus.Collector.
 func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout)
 	defer cancel()
 	send := func(n float64, status, step string) {
 		ch <- prometheus.MustNewConstMetric(stuckDesc, prometheus.GaugeValue, n, status, step)
@@ -187,7 +195,7 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 		if state.runtime == engine.Stalled {
 			stalled++
 		}
-		counts[place{string(state.order.Status), stepLabel(state.step)}]++
+		counts[place{status: string(state.order.Status), step: stepLabel(state.step)}]++
 	}
 	ch <- prometheus.MustNewConstMetric(stalledDesc, prometheus.GaugeValue, float64(stalled))
 	for p, n := range counts {

@@ -1,4 +1,4 @@
-// Package client calls the HTTP API.
+// Package client implements a client of the HTTP API.
 package client
 
 import (
@@ -14,20 +14,23 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
-// Client is one user of the API.
+// Client sends requests to the API. It is safe for concurrent use.
 type Client struct {
-	Base   string // such as http://127.0.0.1:8080
-	HTTP   *http.Client
-	Header http.Header // sent with every request
+	// Base is the API's address, such as http://127.0.0.1:8080.
+	Base string
+	HTTP *http.Client
+	// Header is sent with every request.
+	Header http.Header
 }
 
-// Problem is the API's refusal, an RFC 9457 problem document.
+// Problem is an error response of the API: an RFC 9457 problem document. It is an error.
 type Problem struct {
 	Status        int
 	Title, Detail string
 	Errors        []struct{ Message, Location string }
 }
 
+// Error returns the detail and the faulty fields.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	b.WriteString(p.Detail)
@@ -39,18 +42,18 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// IsNotFound reports whether err says that what was asked for is not there.
+// IsNotFound reports whether err is a Problem with status 404.
 func IsNotFound(err error) bool {
 	p, ok := errors.AsType[*Problem](err)
 	return ok && p.Status == http.StatusNotFound
 }
 
-// maxAnswer bounds an answer; a page of 1,000 sagas with all that they can have
-// is smaller.
-const maxAnswer = 64 << 20
+// maxResponse is the maximum size of a response in bytes. A page of 1,000 sagas of the
+// largest size is smaller.
+const maxResponse = 64 << 20
 
-// On returns a client whose requests are carried out only on what has this
-// version, or, if it is "", on what does not exist yet.
+// On returns a client whose requests change a resource only if it has this version. With ""
+// they only create it.
 func (c Client) On(version string) Client {
 	c.Header = c.Header.Clone()
 	if c.Header == nil {
@@ -64,21 +67,54 @@ func (c Client) On(version string) Client {
 	return c
 }
 
-// Call sends in, if not nil, as JSON and decodes the answer into out, if not
-// nil. A refusal is a *Problem. No redirect is followed: it is an error that says
-// where it points.
+// Call sends in as JSON unless it is nil, and decodes the response into out unless it is
+// nil. An error response is a *Problem. Call follows no redirect: its error names the target.
 func (c Client) Call(ctx context.Context, method, path string, in, out any) error {
+	what := method + " " + path
+	req, err := c.request(ctx, method, path, in)
+	if err != nil {
+		return fmt.Errorf("%s: create the request: %w", what, err)
+	}
+	res, err := httpcall.Do(c.HTTP, req)
+	if r, ok := errors.AsType[*httpcall.Redirected](err); ok {
+		return fmt.Errorf("%s: the server is not the API: %w", what, r)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: the API does not respond: %w", what, err)
+	}
+	defer func() { _ = res.Body.Close() }() // it has been read
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxResponse))
+	if err != nil {
+		return fmt.Errorf("%s: read the response: %w", what, err)
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return newProblem(what, res, body)
+	}
+	if out == nil {
+		if len(body) == 0 {
+			return nil
+		}
+		out = &json.RawMessage{} // another server's page is an error also where the response is not used
+	}
+	err = json.Unmarshal(body, out)
+	if err != nil {
+		return fmt.Errorf("%s: decode the response: %w", what, err)
+	}
+	return nil
+}
+
+func (c Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader = http.NoBody
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encode request for %s: %w", path, err)
+			return nil, fmt.Errorf("encode the body: %w", err)
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Base, "/")+path, body)
 	if err != nil {
-		return fmt.Errorf("make request for %s: %w", path, err)
+		return nil, err
 	}
 	for name, values := range c.Header {
 		req.Header[name] = values
@@ -86,34 +122,17 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := httpcall.Do(c.HTTP, req)
-	if r, ok := errors.AsType[*httpcall.Redirected](err); ok {
-		return fmt.Errorf("this is not the API: %w", r)
+	return req, nil
+}
+
+// newProblem returns the problem document of an error response. If the body is none, it has
+// only the status.
+func newProblem(what string, res *http.Response, body []byte) *Problem {
+	p := &Problem{Title: http.StatusText(res.StatusCode)}
+	_ = json.Unmarshal(body, p) // p keeps what could be decoded
+	p.Status = res.StatusCode
+	if p.Detail == "" {
+		p.Detail = what + ": " + res.Status
 	}
-	if err != nil {
-		return fmt.Errorf("the API does not answer: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }() // it was read
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the API's answer to %s %s: %w", method, path, err)
-	}
-	if res.StatusCode < 200 || res.StatusCode > 299 {
-		p := &Problem{Title: http.StatusText(res.StatusCode)}
-		_ = json.Unmarshal(answer, p) // what is no problem document has its status at least
-		if p.Status = res.StatusCode; p.Detail == "" {
-			p.Detail = fmt.Sprintf("%s %s: %s", method, path, res.Status)
-		}
-		return p
-	}
-	if out == nil {
-		if len(answer) == 0 {
-			return nil
-		}
-		out = &json.RawMessage{} // a page of somebody else is no answer, also where nobody wants to know what it says
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("decode the API's answer to %s %s: %w", method, path, err)
-	}
-	return nil
+	return p
 }

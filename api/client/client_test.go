@@ -15,41 +15,48 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestRedirectsAreErrors: a PUT that becomes a GET changes nothing, and its
-// answer looks as if it had.
+// TestRedirectsAreErrors: a PUT that is redirected becomes a GET. It changes nothing, and
+// its response looks as if it had.
 func TestRedirectsAreErrors(t *testing.T) {
-	real := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t.Errorf("%s %s was followed", r.Method, r.URL)
+	t.Parallel()
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("the redirect to %s %s was followed, want an error", r.Method, r.URL)
 		_, _ = w.Write([]byte(`{"sku":"A","available":1}`))
 	}))
-	defer real.Close()
+	defer target.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, real.URL+r.URL.Path, status)
+			http.Redirect(w, r, target.URL+r.URL.Path, status)
 		}))
 		c := client.Client{Base: front.URL, HTTP: front.Client()}
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 			var out map[string]any
 			err := c.Call(t.Context(), method, "/v1/stock/A", map[string]int{"available": 5}, &out)
-			if r, ok := errors.AsType[*httpcall.Redirected](err); !ok || r.Status != status || !strings.Contains(err.Error(), real.URL) || out != nil {
-				t.Errorf("%s %d: %v %v", method, status, out, err)
+			r, ok := errors.AsType[*httpcall.Redirected](err)
+			if !ok || r.Status != status || !strings.Contains(err.Error(), target.URL) {
+				t.Errorf("%s with redirect %d: error = %v, want a redirect to %s", method, status, err, target.URL)
 			}
-			if err := c.Call(t.Context(), method, "/v1/stock/A", nil, nil); err == nil {
-				t.Errorf("%s %d, of which the answer does not matter: no error", method, status)
+			if out != nil {
+				t.Errorf("%s with redirect %d: response = %v, want none", method, status, out)
+			}
+			err = c.Call(t.Context(), method, "/v1/stock/A", nil, nil)
+			if err == nil {
+				t.Errorf("%s with redirect %d, response not used: no error, want one", method, status)
 			}
 		}
 		front.Close()
 	}
 }
 
-// TestOtherPages: a page of somebody else is no answer.
-func TestOtherPages(t *testing.T) {
+func TestAnotherServersPageIsAnError(t *testing.T) {
+	t.Parallel()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<html>Sign in to this network</html>"))
 	}))
 	defer front.Close()
 	c := client.Client{Base: front.URL, HTTP: front.Client()}
-	if err := c.Call(t.Context(), http.MethodPost, "/v1/sagas/o/approve", nil, nil); err == nil || !strings.Contains(err.Error(), "decode the API's answer") {
-		t.Error(err)
+	err := c.Call(t.Context(), http.MethodPost, "/v1/sagas/o/approve", nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "decode the response") {
+		t.Errorf("error = %v, want one about decoding the response", err)
 	}
 }

@@ -202,7 +202,7 @@ func TestOperateDeadLetters(t *testing.T) {
 func TestOperateWithoutAnAPI(t *testing.T) {
 	s := shell{T: t}
 	s.API = "http://127.0.0.1:1"
-	s.refuses("the API does not answer", "saga", "list")
+	s.refuses("the API does not respond", "saga", "list")
 }
 
 // TestCountWhoseAnswerIsLost is sent once more, and recorded once.

@@ -257,7 +257,7 @@ type sagaResolveCmd struct {
 }
 
 func (c sagaResolveCmd) Run(e env) error {
-	in := api.ResolveRequest{Said: api.Said{By: c.body()["by"], Note: c.Note}, Action: saga.Action(c.Action)}
+	in := api.ResolveRequest{ActionNote: api.ActionNote{By: c.body()["by"], Note: c.Note}, Action: saga.Action(c.Action)}
 	var s api.Saga
 	if err := c.call(e, http.MethodPost, c.path()+"/resolve", in, &s); err != nil {
 		return err

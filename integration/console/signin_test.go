@@ -55,7 +55,7 @@ func TestOperatorSignsIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.press(press)
-		o.sees("token is missing")
+		o.sees("token is required")
 		o.do(chromedp.Click(`//main//a[.="Sign in"]`))
 		signIn()
 		o.sees("ann · operator", "dearer", "AWAITING_APPROVAL")

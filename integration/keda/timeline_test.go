@@ -98,7 +98,7 @@ func (l *timeline) look(ctx context.Context) sample {
 }
 
 // load asks the API what KEDA asks it.
-func (w *world) load(ctx context.Context) (l api.Load, err error) {
+func (w *world) load(ctx context.Context) (l api.Backlog, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.apiURL+"/load", http.NoBody)

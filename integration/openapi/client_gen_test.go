@@ -116,13 +116,26 @@ type Accepted struct {
 	// OrderId Examples: o-1042
 	OrderId string `json:"orderId"`
 
-	// Saga Where to follow it.
+	// Saga Path of the saga.
 	//
 	// Examples: /v1/sagas/o-1042
 	Saga string `json:"saga"`
 
-	// Status Examples: PENDING
+	// Status Status of the order. COMPLETED, REJECTED, DECLINED, CANCELLED, FAILED are terminal. Transitions: PENDING -> RESERVED, AWAITING_APPROVAL, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; RESERVED -> PAID, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; AWAITING_APPROVAL -> PAID, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; PAID -> COMPLETED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; COMPLETED -> PAID; NEEDS_ATTENTION -> PENDING, RESERVED, AWAITING_APPROVAL, PAID, COMPLETED, DECLINED, CANCELLED, FAILED.
+	//
+	// Examples: PENDING
 	Status string `json:"status"`
+}
+
+// ActionNote defines model for ActionNote.
+type ActionNote struct {
+	// By Name of the operator. Ignored with authentication, which has the name.
+	//
+	// Examples: ann
+	By *string `json:"by,omitempty"`
+
+	// Note Reason of the action.
+	Note *string `json:"note,omitempty"`
 }
 
 // Address defines model for Address.
@@ -149,29 +162,46 @@ type Address struct {
 	Region *string `json:"region,omitempty"`
 }
 
+// Backlog defines model for Backlog.
+type Backlog struct {
+	// Asleep Sagas that only await an operator or an approval. They need no worker.
+	Asleep int64 `json:"asleep"`
+
+	// Live Sagas that have not ended.
+	Live int64 `json:"live"`
+
+	// Work Sagas with work to do now or within a minute. All orders that await the carrier count as one.
+	Work int64 `json:"work"`
+}
+
 // CancelRequest defines model for CancelRequest.
 type CancelRequest struct {
-	// By Who acts.
+	// By Name of the operator. Ignored with authentication, which has the name.
 	//
 	// Examples: ann
 	By *string `json:"by,omitempty"`
 
-	// For On whose behalf: the customer is told that they, or that the shop, has cancelled the order. By and note stay inside.
+	// For On whose behalf: the customer's notification names the customer or the shop as the one who cancelled. It contains neither by nor note.
 	For *CancelRequestFor `json:"for,omitempty"`
 
-	// Note Why.
+	// Note Reason of the action.
 	Note *string `json:"note,omitempty"`
 }
 
-// CancelRequestFor On whose behalf: the customer is told that they, or that the shop, has cancelled the order. By and note stay inside.
+// CancelRequestFor On whose behalf: the customer's notification names the customer or the shop as the one who cancelled. It contains neither by nor note.
 type CancelRequestFor string
 
 // Count defines model for Count.
 type Count struct {
 	Count int64 `json:"count"`
 
-	// More There are more than that.
+	// More Whether count is a lower bound.
 	More *bool `json:"more,omitempty"`
+}
+
+// DeadLettersOutputBody defines model for DeadLettersOutputBody.
+type DeadLettersOutputBody struct {
+	Letters *[]Message `json:"letters"`
 }
 
 // ErrorDetail defines model for ErrorDetail.
@@ -242,16 +272,16 @@ type Finding struct {
 
 // Forgotten defines model for Forgotten.
 type Forgotten struct {
-	// Complete Nothing of theirs is left. Otherwise there are open orders, or there was no time for more: repeat this.
+	// Complete Nothing about the customer is left. Otherwise there are open orders, or the time was over: repeat the request.
 	Complete bool `json:"complete"`
 
-	// DeadLetters So many dead letters about them were deleted. Those that are about an open order stay with it.
+	// DeadLetters Number of dead letters about the customer that were deleted. Those about an open order stay.
 	DeadLetters int64 `json:"deadLetters"`
 
-	// Erased So many orders that have ended were theirs, and are nobody's now.
+	// Erased Number of orders that were erased. They have ended.
 	Erased int64 `json:"erased"`
 
-	// Open Ids of their orders that have not ended, and are as they were. Repeat this when they have.
+	// Open Ids of the customer's orders that have not ended. They are unchanged; repeat the request when they have ended.
 	Open []string `json:"open"`
 }
 
@@ -279,11 +309,6 @@ type LatencyBucket struct {
 	UpToSeconds float64 `json:"upToSeconds"`
 }
 
-// LettersOutputBody defines model for LettersOutputBody.
-type LettersOutputBody struct {
-	Letters *[]Message `json:"letters"`
-}
-
 // Level defines model for Level.
 type Level struct {
 	Available int64  `json:"available"`
@@ -292,7 +317,7 @@ type Level struct {
 	Sku       string `json:"sku"`
 	Sold      int64  `json:"sold"`
 
-	// Version Changes with what is on hand, which is what is available and what is reserved: with each delivery, sale and stocktake. In quotes it is the level's ETag, for If-Match.
+	// Version Changes with the stock on hand (available and reserved): with each delivery, sale and count. In quotes it is the level's ETag, for If-Match.
 	//
 	// Examples: 120-7-3
 	Version string `json:"version"`
@@ -326,18 +351,6 @@ type List struct {
 	// Next Cursor of the next page; absent on the last.
 	Next  *string `json:"next,omitempty"`
 	Sagas []Saga  `json:"sagas"`
-}
-
-// Load defines model for Load.
-type Load struct {
-	// Asleep Sagas that only wait for a person; no worker has to be there for them.
-	Asleep int64 `json:"asleep"`
-
-	// Live Sagas that have not ended.
-	Live int64 `json:"live"`
-
-	// Work Sagas that can go on by themselves, or whose person has answered, or whose wait ends within a minute. Orders that are with the carrier count as one in all.
-	Work int64 `json:"work"`
 }
 
 // Message defines model for Message.
@@ -380,7 +393,7 @@ type Order struct {
 	// Lines A SKU may appear on several lines.
 	Lines []Line `json:"lines"`
 
-	// Metadata For the producer's own use: neither read nor kept.
+	// Metadata For the producer's own use: neither read nor stored.
 	Metadata *map[string]interface{} `json:"metadata,omitempty"`
 
 	// OrderId Also the saga's id.
@@ -411,51 +424,51 @@ type Order struct {
 	// Examples: 4488
 	Total *int64 `json:"total,omitempty"`
 
-	// Type May be left out.
+	// Type Optional.
 	Type *OrderType `json:"type,omitempty"`
 }
 
 // OrderSpecVersion Version of this event; 1 when absent.
 type OrderSpecVersion int64
 
-// OrderType May be left out.
+// OrderType Optional.
 type OrderType string
 
 // Overview defines model for Overview.
 type Overview struct {
 	At time.Time `json:"at"`
 
-	// Ended Orders that have ended, by status, up to a thousand or so of each. Like stuck, undoing and low, up to fifteen seconds old.
+	// Ended Orders that have ended, by status, up to about a thousand each. Like stuck, undoing and low, it can be 15 seconds old.
 	Ended  map[string]Count     `json:"ended"`
 	Engine OverviewEngineStruct `json:"engine"`
 
 	// Live Orders that have not ended, by status.
 	Live map[string]int64 `json:"live"`
 
-	// Low SKUs of which little is available.
+	// Low SKUs with fewer than 10 units available.
 	Low    []Level `json:"low"`
 	Queues []Queue `json:"queues"`
 	Recent Recent  `json:"recent"`
 
-	// Stuck Sagas that need attention or have not moved for longer than they may; GET /v1/sagas?stuck=true has them.
+	// Stuck Sagas that GET /v1/sagas?stuck=true lists: they need an operator or make no progress.
 	Stuck Count `json:"stuck"`
 
-	// Undoing Sagas that are being undone, or need a person for that; GET /v1/sagas?undoing=true has them.
+	// Undoing Sagas that GET /v1/sagas?undoing=true lists: they compensate, or need an operator to do so.
 	Undoing Count `json:"undoing"`
 
-	// Unknown Which of the others could not be read just now: they are as they last were, or empty.
+	// Unknown Names of the fields that could not be read now. They have their last values, or are empty.
 	Unknown []string `json:"unknown"`
 
-	// Workers Those that live, with their sagas.
+	// Workers Workers that are alive.
 	Workers []Worker `json:"workers"`
 }
 
 // OverviewEngineStruct defines model for OverviewEngineStruct.
 type OverviewEngineStruct struct {
-	// Live Sagas of this process (embedded) or of all (Dapr) that have not ended.
+	// Live Sagas that have not ended: of this process (embedded) or of all workers (Dapr).
 	Live int64 `json:"live"`
 
-	// Waiting Of those, sagas that wait for an event or a timer.
+	// Waiting Live sagas that wait for an event or a timer.
 	Waiting int64 `json:"waiting"`
 }
 
@@ -470,13 +483,13 @@ type Queue struct {
 	// Dead Messages in its dead-letter queue.
 	Dead int64 `json:"dead"`
 
-	// InFlight Messages that somebody works on.
+	// InFlight Messages that a consumer has received and not deleted.
 	InFlight int64 `json:"inFlight"`
 
 	// Name Examples: OrderProcessingQueue
 	Name string `json:"name"`
 
-	// Visible Messages that wait.
+	// Visible Messages that wait for a consumer.
 	Visible int64 `json:"visible"`
 }
 
@@ -487,35 +500,37 @@ type QueuesOutputBody struct {
 
 // Recent defines model for Recent.
 type Recent struct {
-	// Ended Orders that their sagas ended, whenever they were accepted, by status. What the reconciler ended, and what a worker did in the seconds before it was killed, is not among them.
+	// Ended Orders that their sagas ended, by status. It includes neither orders that the reconciler ended nor the last seconds of a killed worker.
 	Ended map[string]int64 `json:"ended"`
 
-	// EndedPerSecond Orders that ended, likewise.
+	// EndedPerSecond Orders ended per second, in each five seconds of the period, oldest first.
 	EndedPerSecond *[]float64 `json:"endedPerSecond"`
 
 	// EndedPerSecondByStatus endedPerSecond for each status in which an order ended.
 	EndedPerSecondByStatus map[string]*[]float64 `json:"endedPerSecondByStatus"`
 
-	// Latency Histogram of the times of which p50Seconds is the median: from acceptance to the end of the saga.
+	// Latency Histogram of the time from acceptance to the end of an order.
 	Latency []LatencyBucket `json:"latency"`
 
-	// P50Seconds Median of the time from when those that ended were accepted.
+	// P50Seconds Median time from acceptance to the end of an order.
 	P50Seconds float64 `json:"p50Seconds"`
+
+	// P99Seconds 99th percentile of that time.
 	P99Seconds float64 `json:"p99Seconds"`
 
-	// Refunds How many of those had been charged.
+	// Refunds Compensated orders that had been charged.
 	Refunds int64 `json:"refunds"`
 
-	// Since From when on: five minutes ago.
+	// Since Start of the period: five minutes ago.
 	Since time.Time `json:"since"`
 
-	// Started Sagas that began: their stock was reserved, or found to be short.
+	// Started Sagas that started: their stock was reserved or not available.
 	Started int64 `json:"started"`
 
-	// StartedPerSecond Sagas that began, per second, in each five seconds since then, oldest first. The last five to ten seconds, of which not all workers have told yet, are not among them.
+	// StartedPerSecond Sagas started per second, in each five seconds of the period, oldest first. The last five to ten seconds are left out, as not all workers have recorded them.
 	StartedPerSecond *[]float64 `json:"startedPerSecond"`
 
-	// Undone How many of those were undone: stock released, and what was charged refunded.
+	// Undone Ended orders that were compensated: stock released and charges refunded.
 	Undone int64 `json:"undone"`
 }
 
@@ -545,32 +560,32 @@ type RedriveAllOutputBody struct {
 
 // RedriveInputBody defines model for RedriveInputBody.
 type RedriveInputBody struct {
-	// Body What to put back instead, at most 256 KiB of UTF-8: nothing reads more. SQS takes no control characters but tabs and ends of lines, and neither U+FFFE nor U+FFFF.
+	// Body Corrected message, at most 256 KiB of UTF-8. SQS does not accept control characters other than tabs and line ends, nor U+FFFE and U+FFFF.
 	Body *string `json:"body,omitempty"`
 }
 
 // ResolveRequest defines model for ResolveRequest.
 type ResolveRequest struct {
-	// Action retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. Both complete the order if the step was its last, or if its saga is lost and its shipment was requested. compensate: give up a step after the point of no return and undo the others.
+	// Action retry: run the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and compensate the others. Skip and resolve complete the order if the step was its last, or if its saga is lost and its shipment was requested.
 	Action *ResolveRequestAction `json:"action,omitempty"`
 
-	// By Who acts.
+	// By Name of the operator. Ignored with authentication, which has the name.
 	//
 	// Examples: ann
 	By *string `json:"by,omitempty"`
 
-	// Note Why.
+	// Note Reason of the action.
 	Note *string `json:"note,omitempty"`
 }
 
-// ResolveRequestAction retry: try the stuck step again. skip: leave it out. resolve: it was done by hand. Both complete the order if the step was its last, or if its saga is lost and its shipment was requested. compensate: give up a step after the point of no return and undo the others.
+// ResolveRequestAction retry: run the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and compensate the others. Skip and resolve complete the order if the step was its last, or if its saga is lost and its shipment was requested.
 type ResolveRequestAction string
 
 // Saga defines model for Saga.
 type Saga struct {
 	CancelRequested *bool `json:"cancelRequested,omitempty"`
 
-	// Cancellable Whether cancelling is still possible.
+	// Cancellable Whether the order can still be cancelled.
 	Cancellable bool      `json:"cancellable"`
 	Carrier     *string   `json:"carrier,omitempty"`
 	ChargeId    *string   `json:"chargeId,omitempty"`
@@ -580,13 +595,13 @@ type Saga struct {
 	Decision    *string   `json:"decision,omitempty"`
 	Discount    *int64    `json:"discount,omitempty"`
 
-	// Engine What runs it; absent in lists.
+	// Engine Engine that runs the saga. Absent in lists.
 	Engine *SagaEngine `json:"engine,omitempty"`
 
-	// Forgotten Who placed it and where it went was erased.
+	// Forgotten Whether the customer and the address were erased.
 	Forgotten *bool `json:"forgotten,omitempty"`
 
-	// LastError Of its steps, the last one that failed said; only with stuck or undoing.
+	// LastError Error of the most recent failed step. Set only when stuck or undoing is requested.
 	LastError *string `json:"lastError,omitempty"`
 	Lines     *[]Line `json:"lines"`
 	Notes     *[]Note `json:"notes,omitempty"`
@@ -594,50 +609,41 @@ type Saga struct {
 	Reason    *string `json:"reason,omitempty"`
 	RefundId  *string `json:"refundId,omitempty"`
 
-	// Reservation HELD, SOLD or RELEASED; absent in lists, and if nothing was ever held.
+	// Reservation State of the reservation: HELD, SOLD or RELEASED. Absent in lists, and if no stock was ever reserved.
 	Reservation *string `json:"reservation,omitempty"`
 
-	// RuntimeStatus The workflow engine's view; absent if the engine does not know the saga (one that was terminated before its order had ended stays TERMINATED), and in lists that are not of stuck, undoing or runtimeStatus.
+	// RuntimeStatus Status in the workflow engine. Absent if the engine has no such saga, and in lists without stuck, undoing or runtimeStatus. A saga that was terminated before its order ended stays TERMINATED.
 	RuntimeStatus *string   `json:"runtimeStatus,omitempty"`
 	ShipTo        *Address  `json:"shipTo,omitempty"`
 	ShipmentId    *string   `json:"shipmentId,omitempty"`
 	Shipping      *int64    `json:"shipping,omitempty"`
 	ShortSkus     *[]string `json:"shortSkus,omitempty"`
-	Status        string    `json:"status"`
 
-	// Step What the saga is at, or was when it ended early.
+	// Status Status of the order. COMPLETED, REJECTED, DECLINED, CANCELLED, FAILED are terminal. Transitions: PENDING -> RESERVED, AWAITING_APPROVAL, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; RESERVED -> PAID, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; AWAITING_APPROVAL -> PAID, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; PAID -> COMPLETED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; COMPLETED -> PAID; NEEDS_ATTENTION -> PENDING, RESERVED, AWAITING_APPROVAL, PAID, COMPLETED, DECLINED, CANCELLED, FAILED.
+	Status string `json:"status"`
+
+	// Step The saga's step, or its last one if it ended early.
 	Step  *string `json:"step,omitempty"`
 	Tax   *int64  `json:"tax,omitempty"`
 	Total int64   `json:"total"`
 
-	// TraceId Of the order's OpenTelemetry trace, if it was traced.
+	// TraceId Id of the order's OpenTelemetry trace, if it was traced.
 	//
 	// Examples: 4bf92f3577b34da6a3ce929d0e0e4736
 	TraceId    *string `json:"traceId,omitempty"`
 	TrackingId *string `json:"trackingId,omitempty"`
 
-	// TrackingIds Of all parcels; trackingId is the first one's.
+	// TrackingIds Tracking ids of all parcels; trackingId is the first one.
 	TrackingIds *[]string `json:"trackingIds,omitempty"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 }
 
-// SagaEngine What runs it; absent in lists.
+// SagaEngine Engine that runs the saga. Absent in lists.
 type SagaEngine string
-
-// Said defines model for Said.
-type Said struct {
-	// By Who acts.
-	//
-	// Examples: ann
-	By *string `json:"by,omitempty"`
-
-	// Note Why.
-	Note *string `json:"note,omitempty"`
-}
 
 // SetInputBody defines model for SetInputBody.
 type SetInputBody struct {
-	// OnHand Pieces on the shelf, as counted, with those that orders hold.
+	// OnHand Counted units on hand, including reserved ones.
 	//
 	// Examples: 100
 	OnHand int64 `json:"onHand"`
@@ -645,18 +651,18 @@ type SetInputBody struct {
 
 // Who defines model for Who.
 type Who struct {
-	// Name What actions are noted under.
+	// Name Name that the caller's actions are noted under.
 	//
 	// Examples: ann
 	Name *string `json:"name,omitempty"`
 
-	// Open Nobody needs a token: whoever reaches this address can act.
+	// Open No authentication: any client that reaches this address can act.
 	Open bool `json:"open"`
 
-	// Roles viewer: looks. shop: places orders. operator: acts.
+	// Roles viewer: may read. shop: may place orders. operator: may act.
 	Roles *[]string `json:"roles,omitempty"`
 
-	// Subject The issuer's name for them.
+	// Subject The issuer's identifier of the caller.
 	Subject *string `json:"subject,omitempty"`
 
 	// Until When the token expires.
@@ -668,10 +674,10 @@ type Worker struct {
 	// Id Examples: ordersaga-worker-5d9c-x2x7k/1
 	Id string `json:"id"`
 
-	// Sagas Sagas that it runs and that have not ended.
+	// Sagas Sagas that it runs.
 	Sagas int64 `json:"sagas"`
 
-	// SeenAt When it wrote its latest heartbeat.
+	// SeenAt Time of its latest heartbeat.
 	SeenAt time.Time `json:"seenAt"`
 }
 
@@ -685,7 +691,7 @@ type ListDeadLettersParamsQueue string
 
 // RedriveDeadLettersParams defines parameters for RedriveDeadLetters.
 type RedriveDeadLettersParams struct {
-	// Rate At most so many a second.
+	// Rate Highest number of messages per second.
 	Rate *float64 `form:"rate,omitempty" json:"rate,omitempty"`
 }
 
@@ -694,10 +700,10 @@ type RedriveDeadLettersParamsQueue string
 
 // DeleteDeadLetterParams defines parameters for DeleteDeadLetter.
 type DeleteDeadLetterParams struct {
-	// By Who acts.
+	// By Name of the operator. Ignored with authentication, which has the name.
 	By *string `form:"by,omitempty" json:"by,omitempty"`
 
-	// Note Why.
+	// Note Reason of the action.
 	Note *string `form:"note,omitempty" json:"note,omitempty"`
 }
 
@@ -709,7 +715,7 @@ type RedriveDeadLetterParamsQueue string
 
 // PlaceOrderParams defines parameters for PlaceOrder.
 type PlaceOrderParams struct {
-	// CeType The event's type, of a CloudEvent in binary mode. May be left out.
+	// CeType Type of the event, for a CloudEvent in binary mode. Optional.
 	CeType *PlaceOrderParamsCeType `json:"ce-type,omitempty"`
 }
 
@@ -718,35 +724,35 @@ type PlaceOrderParamsCeType string
 
 // ListSagasParams defines parameters for ListSagas.
 type ListSagasParams struct {
-	// Status Only these, separated by commas.
+	// Status Only orders with one of these statuses, separated by commas.
 	Status *[]ListSagasParamsStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Customer Only this customer's.
+	// Customer Only orders of this customer.
 	Customer *string `form:"customer,omitempty" json:"customer,omitempty"`
 
-	// Sku Only orders for this. It reads every order that the others select, so say since when, too.
+	// Sku Only orders with this SKU. It reads every order that the other parameters select, so combine it with since.
 	Sku *string `form:"sku,omitempty" json:"sku,omitempty"`
 
 	// Since Accepted at or after: RFC 3339, or a duration back from now such as 15m.
 	Since *string `form:"since,omitempty" json:"since,omitempty"`
 
-	// Before Accepted before: likewise.
+	// Before Accepted before: RFC 3339, or a duration back from now such as 5m.
 	Before *string `form:"before,omitempty" json:"before,omitempty"`
 
-	// Stuck Only those that need attention, are stalled, or have not moved for longer than what they are at may take, each with its step and last error.
+	// Stuck Only sagas that need an operator, are stalled, or have made no progress within the time limit of their step. Each with its step and last error.
 	Stuck *bool `form:"stuck,omitempty" json:"stuck,omitempty"`
 
-	// Undoing Only those that are being undone, or need a person for that, each with its step and last error. A page may be short, or empty, and yet not be the last.
+	// Undoing Only sagas that compensate, or need an operator to do so. Each with its step and last error. A page can be short or empty and not the last.
 	Undoing *bool `form:"undoing,omitempty" json:"undoing,omitempty"`
 
-	// RuntimeStatus Only those whose saga has one of these in the workflow engine, separated by commas, each with its own and its step. NONE: the order has not ended, and the engine knows no saga of it: it has not begun, or is lost. Only the engine knows, of one at a time, so up to a thousand orders are looked at: a page may be short, or empty, and yet not be the last. COMPLETED, FAILED and TERMINATED are looked for among all orders that the others select, so say since when, too; the rest among those that have not ended.
+	// RuntimeStatus Only sagas with one of these statuses in the workflow engine, separated by commas. Each with its status there and its step. NONE: the order has not ended and the engine has no saga of it, because it has not started or is lost. A request reads up to a thousand orders, so a page can be short or empty and not the last. For COMPLETED, FAILED and TERMINATED it reads all orders that the other parameters select, so combine them with since; otherwise only those that have not ended.
 	RuntimeStatus *[]ListSagasParamsRuntimeStatus `form:"runtimeStatus,omitempty" json:"runtimeStatus,omitempty"`
 
-	// Cursor The next of the page before.
+	// Cursor The next of the previous page.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// IfNoneMatch ETag of an answer that the client has: if it still holds, the answer is 304 without a body.
+	// IfNoneMatch ETag of a response that the client has. If it is still current, the response is 304 without a body.
 	IfNoneMatch *[]string `json:"If-None-Match,omitempty"`
 }
 
@@ -758,7 +764,7 @@ type ListSagasParamsRuntimeStatus string
 
 // StartSagaParams defines parameters for StartSaga.
 type StartSagaParams struct {
-	// CeType The event's type, of a CloudEvent in binary mode. May be left out.
+	// CeType Type of the event, for a CloudEvent in binary mode. Optional.
 	CeType *StartSagaParamsCeType `json:"ce-type,omitempty"`
 }
 
@@ -767,35 +773,35 @@ type StartSagaParamsCeType string
 
 // PurgeSagaParams defines parameters for PurgeSaga.
 type PurgeSagaParams struct {
-	// By Who acts.
+	// By Name of the operator. Ignored with authentication, which has the name.
 	By *string `form:"by,omitempty" json:"by,omitempty"`
 
-	// Note Why.
+	// Note Reason of the action.
 	Note *string `form:"note,omitempty" json:"note,omitempty"`
 }
 
 // GetSagaParams defines parameters for GetSaga.
 type GetSagaParams struct {
-	// IfNoneMatch ETag of an answer that the client has: if it still holds, the answer is 304 without a body.
+	// IfNoneMatch ETag of a response that the client has. If it is still current, the response is 304 without a body.
 	IfNoneMatch *[]string `json:"If-None-Match,omitempty"`
 }
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
-	// IfNoneMatch ETag of an answer that the client has: if it still holds, the answer is 304 without a body.
+	// IfNoneMatch ETag of a response that the client has. If it is still current, the response is 304 without a body.
 	IfNoneMatch *[]string `json:"If-None-Match,omitempty"`
 }
 
 // ListStockParams defines parameters for ListStock.
 type ListStockParams struct {
-	// Cursor The next of the page before.
+	// Cursor The next of the previous page.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // SetStockParams defines parameters for SetStock.
 type SetStockParams struct {
-	// IfMatch ETag of the level that was counted.
+	// IfMatch ETag of the level that the count is about.
 	IfMatch *string `json:"If-Match,omitempty"`
 
 	// IfNoneMatch * for a SKU that has no level yet.
@@ -803,7 +809,7 @@ type SetStockParams struct {
 }
 
 // ForgetCustomerJSONRequestBody defines body for ForgetCustomer for application/json ContentType.
-type ForgetCustomerJSONRequestBody = Said
+type ForgetCustomerJSONRequestBody = ActionNote
 
 // RedriveDeadLetterJSONRequestBody defines body for RedriveDeadLetter for application/json ContentType.
 type RedriveDeadLetterJSONRequestBody = RedriveInputBody
@@ -815,19 +821,19 @@ type PlaceOrderJSONRequestBody = Order
 type StartSagaJSONRequestBody = Order
 
 // ApproveSagaJSONRequestBody defines body for ApproveSaga for application/json ContentType.
-type ApproveSagaJSONRequestBody = Said
+type ApproveSagaJSONRequestBody = ActionNote
 
 // CancelSagaJSONRequestBody defines body for CancelSaga for application/json ContentType.
 type CancelSagaJSONRequestBody = CancelRequest
 
 // RejectSagaJSONRequestBody defines body for RejectSaga for application/json ContentType.
-type RejectSagaJSONRequestBody = Said
+type RejectSagaJSONRequestBody = ActionNote
 
 // ResolveSagaJSONRequestBody defines body for ResolveSaga for application/json ContentType.
 type ResolveSagaJSONRequestBody = ResolveRequest
 
 // ResumeSagaJSONRequestBody defines body for ResumeSaga for application/json ContentType.
-type ResumeSagaJSONRequestBody = Said
+type ResumeSagaJSONRequestBody = ActionNote
 
 // RetrySagaJSONRequestBody defines body for RetrySaga for application/json ContentType.
 //
@@ -835,10 +841,10 @@ type ResumeSagaJSONRequestBody = Said
 type RetrySagaJSONRequestBody = ResolveRequest
 
 // SuspendSagaJSONRequestBody defines body for SuspendSaga for application/json ContentType.
-type SuspendSagaJSONRequestBody = Said
+type SuspendSagaJSONRequestBody = ActionNote
 
 // TerminateSagaJSONRequestBody defines body for TerminateSaga for application/json ContentType.
-type TerminateSagaJSONRequestBody = Said
+type TerminateSagaJSONRequestBody = ActionNote
 
 // SetStockJSONRequestBody defines body for SetStock for application/json ContentType.
 type SetStockJSONRequestBody = SetInputBody
@@ -1060,79 +1066,79 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// Healthz Says whether the process lives
+	// Healthz Check that the process runs
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Load Say how much there is to do for workers
+	// Load Read the backlog of the workers
 	//
-	// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+	// KEDA scales the workers by it and by the queue. It needs no token: it contains no order.
 	//
 	// Corresponds with GET /load (the `Load` operationId).
 	Load(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Readyz Says whether it can do its work
+	// Readyz Check that the process can do its work
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ForgetCustomerWithBody Forget a customer
+	// ForgetCustomerWithBody Erase a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/customers/{id}/forget (the `ForgetCustomer` operationId).
 	ForgetCustomerWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ForgetCustomer Forget a customer
+	// ForgetCustomer Erase a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/customers/{id}/forget (the `ForgetCustomer` operationId).
 	ForgetCustomer(ctx context.Context, id string, body ForgetCustomerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListQueues List the queues, and how many dead letters each has
+	// ListQueues List the queues with the number of their dead letters
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListQueues` operationId).
 	ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDeadLetters Read messages that could not be processed
 	//
-	// While they are read, and for up to 20 seconds if the reader dies, other readers do not see them. Who may look and not act sees neither payment tokens nor addresses nor who is the customer.
+	// While they are read, other clients do not see them; for up to 20 seconds if the reader exits. For a caller who may not act, payment tokens, addresses and the customer are masked.
 	//
 	// Corresponds with GET /v1/dead-letters/{queue} (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, queue ListDeadLettersParamsQueue, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RedriveDeadLetters Put all back that are there now
+	// RedriveDeadLetters Redrive all dead letters of a queue
 	//
-	// It ends after 25 seconds with what it has done; repeat it for the rest.
+	// Redrives those that are there when it starts. It stops after 25 seconds; repeat it for the rest.
 	//
 	// Corresponds with POST /v1/dead-letters/{queue}/redrive (the `RedriveDeadLetters` operationId).
 	RedriveDeadLetters(ctx context.Context, queue RedriveDeadLettersParamsQueue, params *RedriveDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteDeadLetter Forget one for good
+	// DeleteDeadLetter Delete a dead letter permanently
 	//
-	// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+	// For a message whose request was carried out by hand, or must not be carried out. The audit log keeps who deleted it and why, but not the message.
 	//
 	// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
 	DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RedriveDeadLetterWithBody Put one back into its queue
+	// RedriveDeadLetterWithBody Redrive a dead letter
 	//
-	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/dead-letters/{queue}/{id}/redrive (the `RedriveDeadLetter` operationId).
 	RedriveDeadLetterWithBody(ctx context.Context, queue RedriveDeadLetterParamsQueue, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RedriveDeadLetter Put one back into its queue
+	// RedriveDeadLetter Redrive a dead letter
 	//
-	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1141,7 +1147,7 @@ type ClientInterface interface {
 
 	// PlaceOrderWithBody Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1150,51 +1156,51 @@ type ClientInterface interface {
 
 	// PlaceOrder Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
 	PlaceOrder(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Overview Read how things stand
+	// Overview Read the overview
 	//
-	// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
+	// Numbers of orders, the workers and their last five minutes, queues, and SKUs with little stock. The response can be two seconds old.
 	//
 	// Corresponds with GET /v1/overview (the `Overview` operationId).
 	Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// FollowOverview Follow how things stand
+	// FollowOverview Follow the overview
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReconciliation Read the reconciler's run
+	// GetReconciliation Read the last reconciliation
 	//
-	// The one that was asked for last, of this process.
+	// The last run that was requested, in this process.
 	//
 	// Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
 	GetReconciliation(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Reconcile Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+	// Compares orders, reservations and charges, repairs what is inconsistent and reports the rest. It skips what has changed within the grace period (--reconcile-grace, five minutes). The worker also runs it periodically. A run that takes longer than twenty seconds continues. GET returns its progress, or its error, in the process that runs it.
 	//
 	// Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 	Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSagas List sagas, newest first
 	//
-	// Pages stay stable while sagas arrive.
+	// Pages stay stable while orders arrive.
 	//
 	// Corresponds with GET /v1/sagas (the `ListSagas` operationId).
 	ListSagas(ctx context.Context, params *ListSagasParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartSagaWithBody Start the saga of an order directly
 	//
-	// Does not go through the queue. Repeating the request with the same content gives the same answer.
+	// Does not use the queue. A repetition with the same content returns the same response.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1203,14 +1209,14 @@ type ClientInterface interface {
 
 	// StartSaga Start the saga of an order directly
 	//
-	// Does not go through the queue. Repeating the request with the same content gives the same answer.
+	// Does not use the queue. A repetition with the same content returns the same response.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
 	StartSaga(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PurgeSaga Forget the history of a saga that has ended
+	// PurgeSaga Delete the history of a saga that has ended
 	//
 	// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 	//
@@ -1224,7 +1230,7 @@ type ClientInterface interface {
 
 	// ApproveSagaWithBody Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1233,7 +1239,7 @@ type ClientInterface interface {
 
 	// ApproveSaga Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1242,7 +1248,7 @@ type ClientInterface interface {
 
 	// CancelSagaWithBody Cancel an order
 	//
-	// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+	// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1251,7 +1257,7 @@ type ClientInterface interface {
 
 	// CancelSaga Cancel an order
 	//
-	// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+	// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1260,30 +1266,30 @@ type ClientInterface interface {
 
 	// FollowSaga Follow one saga
 	//
-	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 	FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHistory Read a saga's history
 	//
-	// Every durable event, oldest first.
+	// All durable events, oldest first.
 	//
 	// Corresponds with GET /v1/sagas/{id}/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, id string, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RejectSagaWithBody Refuse an order above the approval limit
+	// RejectSagaWithBody Reject an order above the approval limit
 	//
-	// One decision holds; see approve. The order is then cancelled.
+	// The first decision is final; see approve. The order is then cancelled.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RejectSaga Refuse an order above the approval limit
+	// RejectSaga Reject an order above the approval limit
 	//
-	// One decision holds; see approve. The order is then cancelled.
+	// The first decision is final; see approve. The order is then cancelled.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1292,7 +1298,7 @@ type ClientInterface interface {
 
 	// ResolveSagaWithBody Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1301,21 +1307,21 @@ type ClientInterface interface {
 
 	// ResolveSaga Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
 	ResolveSaga(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResumeSagaWithBody Let a suspended saga go on
+	// ResumeSagaWithBody Continue a paused saga
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/resume (the `ResumeSaga` operationId).
 	ResumeSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResumeSaga Let a suspended saga go on
+	// ResumeSaga Continue a paused saga
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1324,7 +1330,7 @@ type ClientInterface interface {
 
 	// RetrySagaWithBody Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1335,7 +1341,7 @@ type ClientInterface interface {
 
 	// RetrySaga Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1344,77 +1350,77 @@ type ClientInterface interface {
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySaga(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SuspendSagaWithBody Hold a saga up
+	// SuspendSagaWithBody Pause a saga
 	//
-	// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+	// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/suspend (the `SuspendSaga` operationId).
 	SuspendSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SuspendSaga Hold a saga up
+	// SuspendSaga Pause a saga
 	//
-	// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+	// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/suspend (the `SuspendSaga` operationId).
 	SuspendSaga(ctx context.Context, id string, body SuspendSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// TerminateSagaWithBody End a saga where it stands
+	// TerminateSagaWithBody Stop a saga without compensating
 	//
-	// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+	// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/terminate (the `TerminateSaga` operationId).
 	TerminateSagaWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// TerminateSaga End a saga where it stands
+	// TerminateSaga Stop a saga without compensating
 	//
-	// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+	// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sagas/{id}/terminate (the `TerminateSaga` operationId).
 	TerminateSaga(ctx context.Context, id string, body TerminateSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListStock List the stock ledger
+	// ListStock List the stock of all SKUs
 	//
 	// Corresponds with GET /v1/stock (the `ListStock` operationId).
 	ListStock(ctx context.Context, params *ListStockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetStock Read the ledger of one SKU
+	// GetStock Read the stock of one SKU
 	//
 	// Corresponds with GET /v1/stock/{sku} (the `GetStock` operationId).
 	GetStock(ctx context.Context, sku string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetStockWithBody Record a stocktake
+	// SetStockWithBody Set the counted stock of a SKU
 	//
-	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
 	SetStockWithBody(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetStock Record a stocktake
+	// SetStock Set the counted stock of a SKU
 	//
-	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
 	SetStock(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// WhoAmI Says whose token it is and what it allows
+	// WhoAmI Read the caller's identity and roles
 	//
 	// Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// Healthz Says whether the process lives
+// Healthz Check that the process runs
 //
 // Corresponds with GET /healthz (the `Healthz` operationId).
 func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1429,9 +1435,9 @@ func (c *Client) Healthz(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// Load Say how much there is to do for workers
+// Load Read the backlog of the workers
 //
-// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+// KEDA scales the workers by it and by the queue. It needs no token: it contains no order.
 //
 // Corresponds with GET /load (the `Load` operationId).
 func (c *Client) Load(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1446,7 +1452,7 @@ func (c *Client) Load(ctx context.Context, reqEditors ...RequestEditorFn) (*http
 	return c.Client.Do(req)
 }
 
-// Readyz Says whether it can do its work
+// Readyz Check that the process can do its work
 //
 // Corresponds with GET /readyz (the `Readyz` operationId).
 func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1461,9 +1467,9 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// ForgetCustomerWithBody Forget a customer
+// ForgetCustomerWithBody Erase a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1480,9 +1486,9 @@ func (c *Client) ForgetCustomerWithBody(ctx context.Context, id string, contentT
 	return c.Client.Do(req)
 }
 
-// ForgetCustomer Forget a customer
+// ForgetCustomer Erase a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1499,7 +1505,7 @@ func (c *Client) ForgetCustomer(ctx context.Context, id string, body ForgetCusto
 	return c.Client.Do(req)
 }
 
-// ListQueues List the queues, and how many dead letters each has
+// ListQueues List the queues with the number of their dead letters
 //
 // Corresponds with GET /v1/dead-letters (the `ListQueues` operationId).
 func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1516,7 +1522,7 @@ func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) 
 
 // ListDeadLetters Read messages that could not be processed
 //
-// While they are read, and for up to 20 seconds if the reader dies, other readers do not see them. Who may look and not act sees neither payment tokens nor addresses nor who is the customer.
+// While they are read, other clients do not see them; for up to 20 seconds if the reader exits. For a caller who may not act, payment tokens, addresses and the customer are masked.
 //
 // Corresponds with GET /v1/dead-letters/{queue} (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, queue ListDeadLettersParamsQueue, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1531,9 +1537,9 @@ func (c *Client) ListDeadLetters(ctx context.Context, queue ListDeadLettersParam
 	return c.Client.Do(req)
 }
 
-// RedriveDeadLetters Put all back that are there now
+// RedriveDeadLetters Redrive all dead letters of a queue
 //
-// It ends after 25 seconds with what it has done; repeat it for the rest.
+// Redrives those that are there when it starts. It stops after 25 seconds; repeat it for the rest.
 //
 // Corresponds with POST /v1/dead-letters/{queue}/redrive (the `RedriveDeadLetters` operationId).
 func (c *Client) RedriveDeadLetters(ctx context.Context, queue RedriveDeadLettersParamsQueue, params *RedriveDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1548,9 +1554,9 @@ func (c *Client) RedriveDeadLetters(ctx context.Context, queue RedriveDeadLetter
 	return c.Client.Do(req)
 }
 
-// DeleteDeadLetter Forget one for good
+// DeleteDeadLetter Delete a dead letter permanently
 //
-// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+// For a message whose request was carried out by hand, or must not be carried out. The audit log keeps who deleted it and why, but not the message.
 //
 // Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
 func (c *Client) DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1565,9 +1571,9 @@ func (c *Client) DeleteDeadLetter(ctx context.Context, queue DeleteDeadLetterPar
 	return c.Client.Do(req)
 }
 
-// RedriveDeadLetterWithBody Put one back into its queue
+// RedriveDeadLetterWithBody Redrive a dead letter
 //
-// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1584,9 +1590,9 @@ func (c *Client) RedriveDeadLetterWithBody(ctx context.Context, queue RedriveDea
 	return c.Client.Do(req)
 }
 
-// RedriveDeadLetter Put one back into its queue
+// RedriveDeadLetter Redrive a dead letter
 //
-// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1605,7 +1611,7 @@ func (c *Client) RedriveDeadLetter(ctx context.Context, queue RedriveDeadLetterP
 
 // PlaceOrderWithBody Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1624,7 +1630,7 @@ func (c *Client) PlaceOrderWithBody(ctx context.Context, params *PlaceOrderParam
 
 // PlaceOrder Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1641,9 +1647,9 @@ func (c *Client) PlaceOrder(ctx context.Context, params *PlaceOrderParams, body 
 	return c.Client.Do(req)
 }
 
-// Overview Read how things stand
+// Overview Read the overview
 //
-// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
+// Numbers of orders, the workers and their last five minutes, queues, and SKUs with little stock. The response can be two seconds old.
 //
 // Corresponds with GET /v1/overview (the `Overview` operationId).
 func (c *Client) Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1658,9 +1664,9 @@ func (c *Client) Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*
 	return c.Client.Do(req)
 }
 
-// FollowOverview Follow how things stand
+// FollowOverview Follow the overview
 //
-// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 func (c *Client) FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1675,9 +1681,9 @@ func (c *Client) FollowOverview(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
-// GetReconciliation Read the reconciler's run
+// GetReconciliation Read the last reconciliation
 //
-// The one that was asked for last, of this process.
+// The last run that was requested, in this process.
 //
 // Corresponds with GET /v1/reconcile (the `GetReconciliation` operationId).
 func (c *Client) GetReconciliation(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1694,7 +1700,7 @@ func (c *Client) GetReconciliation(ctx context.Context, reqEditors ...RequestEdi
 
 // Reconcile Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+// Compares orders, reservations and charges, repairs what is inconsistent and reports the rest. It skips what has changed within the grace period (--reconcile-grace, five minutes). The worker also runs it periodically. A run that takes longer than twenty seconds continues. GET returns its progress, or its error, in the process that runs it.
 //
 // Corresponds with POST /v1/reconcile (the `Reconcile` operationId).
 func (c *Client) Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1711,7 +1717,7 @@ func (c *Client) Reconcile(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // ListSagas List sagas, newest first
 //
-// Pages stay stable while sagas arrive.
+// Pages stay stable while orders arrive.
 //
 // Corresponds with GET /v1/sagas (the `ListSagas` operationId).
 func (c *Client) ListSagas(ctx context.Context, params *ListSagasParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1728,7 +1734,7 @@ func (c *Client) ListSagas(ctx context.Context, params *ListSagasParams, reqEdit
 
 // StartSagaWithBody Start the saga of an order directly
 //
-// Does not go through the queue. Repeating the request with the same content gives the same answer.
+// Does not use the queue. A repetition with the same content returns the same response.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1747,7 +1753,7 @@ func (c *Client) StartSagaWithBody(ctx context.Context, params *StartSagaParams,
 
 // StartSaga Start the saga of an order directly
 //
-// Does not go through the queue. Repeating the request with the same content gives the same answer.
+// Does not use the queue. A repetition with the same content returns the same response.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1764,7 +1770,7 @@ func (c *Client) StartSaga(ctx context.Context, params *StartSagaParams, body St
 	return c.Client.Do(req)
 }
 
-// PurgeSaga Forget the history of a saga that has ended
+// PurgeSaga Delete the history of a saga that has ended
 //
 // The order and its notes stay, with the customer in them: forgetCustomer erases those.
 //
@@ -1798,7 +1804,7 @@ func (c *Client) GetSaga(ctx context.Context, id string, params *GetSagaParams, 
 
 // ApproveSagaWithBody Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1817,7 +1823,7 @@ func (c *Client) ApproveSagaWithBody(ctx context.Context, id string, contentType
 
 // ApproveSaga Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1836,7 +1842,7 @@ func (c *Client) ApproveSaga(ctx context.Context, id string, body ApproveSagaJSO
 
 // CancelSagaWithBody Cancel an order
 //
-// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1855,7 +1861,7 @@ func (c *Client) CancelSagaWithBody(ctx context.Context, id string, contentType 
 
 // CancelSaga Cancel an order
 //
-// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1874,7 +1880,7 @@ func (c *Client) CancelSaga(ctx context.Context, id string, body CancelSagaJSONR
 
 // FollowSaga Follow one saga
 //
-// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 func (c *Client) FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1891,7 +1897,7 @@ func (c *Client) FollowSaga(ctx context.Context, id string, reqEditors ...Reques
 
 // GetHistory Read a saga's history
 //
-// Every durable event, oldest first.
+// All durable events, oldest first.
 //
 // Corresponds with GET /v1/sagas/{id}/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, id string, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1906,9 +1912,9 @@ func (c *Client) GetHistory(ctx context.Context, id string, params *GetHistoryPa
 	return c.Client.Do(req)
 }
 
-// RejectSagaWithBody Refuse an order above the approval limit
+// RejectSagaWithBody Reject an order above the approval limit
 //
-// One decision holds; see approve. The order is then cancelled.
+// The first decision is final; see approve. The order is then cancelled.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1925,9 +1931,9 @@ func (c *Client) RejectSagaWithBody(ctx context.Context, id string, contentType 
 	return c.Client.Do(req)
 }
 
-// RejectSaga Refuse an order above the approval limit
+// RejectSaga Reject an order above the approval limit
 //
-// One decision holds; see approve. The order is then cancelled.
+// The first decision is final; see approve. The order is then cancelled.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1946,7 +1952,7 @@ func (c *Client) RejectSaga(ctx context.Context, id string, body RejectSagaJSONR
 
 // ResolveSagaWithBody Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1965,7 +1971,7 @@ func (c *Client) ResolveSagaWithBody(ctx context.Context, id string, contentType
 
 // ResolveSaga Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1982,7 +1988,7 @@ func (c *Client) ResolveSaga(ctx context.Context, id string, body ResolveSagaJSO
 	return c.Client.Do(req)
 }
 
-// ResumeSagaWithBody Let a suspended saga go on
+// ResumeSagaWithBody Continue a paused saga
 //
 // Takes any type of body and a specified content type.
 //
@@ -1999,7 +2005,7 @@ func (c *Client) ResumeSagaWithBody(ctx context.Context, id string, contentType 
 	return c.Client.Do(req)
 }
 
-// ResumeSaga Let a suspended saga go on
+// ResumeSaga Continue a paused saga
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2018,7 +2024,7 @@ func (c *Client) ResumeSaga(ctx context.Context, id string, body ResumeSagaJSONR
 
 // RetrySagaWithBody Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2038,7 +2044,7 @@ func (c *Client) RetrySagaWithBody(ctx context.Context, id string, contentType s
 
 // RetrySaga Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2056,9 +2062,9 @@ func (c *Client) RetrySaga(ctx context.Context, id string, body RetrySagaJSONReq
 	return c.Client.Do(req)
 }
 
-// SuspendSagaWithBody Hold a saga up
+// SuspendSagaWithBody Pause a saga
 //
-// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2075,9 +2081,9 @@ func (c *Client) SuspendSagaWithBody(ctx context.Context, id string, contentType
 	return c.Client.Do(req)
 }
 
-// SuspendSaga Hold a saga up
+// SuspendSaga Pause a saga
 //
-// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2094,9 +2100,9 @@ func (c *Client) SuspendSaga(ctx context.Context, id string, body SuspendSagaJSO
 	return c.Client.Do(req)
 }
 
-// TerminateSagaWithBody End a saga where it stands
+// TerminateSagaWithBody Stop a saga without compensating
 //
-// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2113,9 +2119,9 @@ func (c *Client) TerminateSagaWithBody(ctx context.Context, id string, contentTy
 	return c.Client.Do(req)
 }
 
-// TerminateSaga End a saga where it stands
+// TerminateSaga Stop a saga without compensating
 //
-// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2132,7 +2138,7 @@ func (c *Client) TerminateSaga(ctx context.Context, id string, body TerminateSag
 	return c.Client.Do(req)
 }
 
-// ListStock List the stock ledger
+// ListStock List the stock of all SKUs
 //
 // Corresponds with GET /v1/stock (the `ListStock` operationId).
 func (c *Client) ListStock(ctx context.Context, params *ListStockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2147,7 +2153,7 @@ func (c *Client) ListStock(ctx context.Context, params *ListStockParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// GetStock Read the ledger of one SKU
+// GetStock Read the stock of one SKU
 //
 // Corresponds with GET /v1/stock/{sku} (the `GetStock` operationId).
 func (c *Client) GetStock(ctx context.Context, sku string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2162,9 +2168,9 @@ func (c *Client) GetStock(ctx context.Context, sku string, reqEditors ...Request
 	return c.Client.Do(req)
 }
 
-// SetStockWithBody Record a stocktake
+// SetStockWithBody Set the counted stock of a SKU
 //
-// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2181,9 +2187,9 @@ func (c *Client) SetStockWithBody(ctx context.Context, sku string, params *SetSt
 	return c.Client.Do(req)
 }
 
-// SetStock Record a stocktake
+// SetStock Set the counted stock of a SKU
 //
-// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2200,7 +2206,7 @@ func (c *Client) SetStock(ctx context.Context, sku string, params *SetStockParam
 	return c.Client.Do(req)
 }
 
-// WhoAmI Says whose token it is and what it allows
+// WhoAmI Read the caller's identity and roles
 //
 // Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 func (c *Client) WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3846,48 +3852,48 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// HealthzWithResponse Says whether the process lives
+	// HealthzWithResponse Check that the process runs
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `Healthz` operationId).
 	HealthzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HealthzResult, error)
 
-	// LoadWithResponse Say how much there is to do for workers
+	// LoadWithResponse Read the backlog of the workers
 	//
-	// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+	// KEDA scales the workers by it and by the queue. It needs no token: it contains no order.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /load (the `Load` operationId).
 	LoadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LoadResult, error)
 
-	// ReadyzWithResponse Says whether it can do its work
+	// ReadyzWithResponse Check that the process can do its work
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /readyz (the `Readyz` operationId).
 	ReadyzWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReadyzResult, error)
 
-	// ForgetCustomerWithBodyWithResponse Forget a customer
+	// ForgetCustomerWithBodyWithResponse Erase a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/customers/{id}/forget (the `ForgetCustomer` operationId).
 	ForgetCustomerWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgetCustomerResult, error)
 
-	// ForgetCustomerWithResponse Forget a customer
+	// ForgetCustomerWithResponse Erase a customer
 	//
-	// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/customers/{id}/forget (the `ForgetCustomer` operationId).
 	ForgetCustomerWithResponse(ctx context.Context, id string, body ForgetCustomerJSONRequestBody, reqEditors ...RequestEditorFn) (*ForgetCustomerResult, error)
 
-	// ListQueuesWithResponse List the queues, and how many dead letters each has
+	// ListQueuesWithResponse List the queues with the number of their dead letters
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3896,43 +3902,43 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeadLettersWithResponse Read messages that could not be processed
 	//
-	// While they are read, and for up to 20 seconds if the reader dies, other readers do not see them. Who may look and not act sees neither payment tokens nor addresses nor who is the customer.
+	// While they are read, other clients do not see them; for up to 20 seconds if the reader exits. For a caller who may not act, payment tokens, addresses and the customer are masked.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/dead-letters/{queue} (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, queue ListDeadLettersParamsQueue, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResult, error)
 
-	// RedriveDeadLettersWithResponse Put all back that are there now
+	// RedriveDeadLettersWithResponse Redrive all dead letters of a queue
 	//
-	// It ends after 25 seconds with what it has done; repeat it for the rest.
+	// Redrives those that are there when it starts. It stops after 25 seconds; repeat it for the rest.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/dead-letters/{queue}/redrive (the `RedriveDeadLetters` operationId).
 	RedriveDeadLettersWithResponse(ctx context.Context, queue RedriveDeadLettersParamsQueue, params *RedriveDeadLettersParams, reqEditors ...RequestEditorFn) (*RedriveDeadLettersResult, error)
 
-	// DeleteDeadLetterWithResponse Forget one for good
+	// DeleteDeadLetterWithResponse Delete a dead letter permanently
 	//
-	// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+	// For a message whose request was carried out by hand, or must not be carried out. The audit log keeps who deleted it and why, but not the message.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/dead-letters/{queue}/{id} (the `DeleteDeadLetter` operationId).
 	DeleteDeadLetterWithResponse(ctx context.Context, queue DeleteDeadLetterParamsQueue, id string, params *DeleteDeadLetterParams, reqEditors ...RequestEditorFn) (*DeleteDeadLetterResult, error)
 
-	// RedriveDeadLetterWithBodyWithResponse Put one back into its queue
+	// RedriveDeadLetterWithBodyWithResponse Redrive a dead letter
 	//
-	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/dead-letters/{queue}/{id}/redrive (the `RedriveDeadLetter` operationId).
 	RedriveDeadLetterWithBodyWithResponse(ctx context.Context, queue RedriveDeadLetterParamsQueue, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResult, error)
 
-	// RedriveDeadLetterWithResponse Put one back into its queue
+	// RedriveDeadLetterWithResponse Redrive a dead letter
 	//
-	// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+	// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3941,7 +3947,7 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithBodyWithResponse Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3950,34 +3956,34 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithResponse Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/orders (the `PlaceOrder` operationId).
 	PlaceOrderWithResponse(ctx context.Context, params *PlaceOrderParams, body PlaceOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceOrderResult, error)
 
-	// OverviewWithResponse Read how things stand
+	// OverviewWithResponse Read the overview
 	//
-	// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
+	// Numbers of orders, the workers and their last five minutes, queues, and SKUs with little stock. The response can be two seconds old.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/overview (the `Overview` operationId).
 	OverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*OverviewResult, error)
 
-	// FollowOverviewWithResponse Follow how things stand
+	// FollowOverviewWithResponse Follow the overview
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*FollowOverviewResult, error)
 
-	// GetReconciliationWithResponse Read the reconciler's run
+	// GetReconciliationWithResponse Read the last reconciliation
 	//
-	// The one that was asked for last, of this process.
+	// The last run that was requested, in this process.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3986,7 +3992,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReconcileWithResponse Run the reconciler now
 	//
-	// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+	// Compares orders, reservations and charges, repairs what is inconsistent and reports the rest. It skips what has changed within the grace period (--reconcile-grace, five minutes). The worker also runs it periodically. A run that takes longer than twenty seconds continues. GET returns its progress, or its error, in the process that runs it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3995,7 +4001,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListSagasWithResponse List sagas, newest first
 	//
-	// Pages stay stable while sagas arrive.
+	// Pages stay stable while orders arrive.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4004,7 +4010,7 @@ type ClientWithResponsesInterface interface {
 
 	// StartSagaWithBodyWithResponse Start the saga of an order directly
 	//
-	// Does not go through the queue. Repeating the request with the same content gives the same answer.
+	// Does not use the queue. A repetition with the same content returns the same response.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4013,14 +4019,14 @@ type ClientWithResponsesInterface interface {
 
 	// StartSagaWithResponse Start the saga of an order directly
 	//
-	// Does not go through the queue. Repeating the request with the same content gives the same answer.
+	// Does not use the queue. A repetition with the same content returns the same response.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas (the `StartSaga` operationId).
 	StartSagaWithResponse(ctx context.Context, params *StartSagaParams, body StartSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSagaResult, error)
 
-	// PurgeSagaWithResponse Forget the history of a saga that has ended
+	// PurgeSagaWithResponse Delete the history of a saga that has ended
 	//
 	// The order and its notes stay, with the customer in them: forgetCustomer erases those.
 	//
@@ -4038,7 +4044,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4047,7 +4053,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithResponse Approve an order above the approval limit
 	//
-	// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4056,7 +4062,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelSagaWithBodyWithResponse Cancel an order
 	//
-	// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+	// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4065,7 +4071,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelSagaWithResponse Cancel an order
 	//
-	// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+	// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4074,7 +4080,7 @@ type ClientWithResponsesInterface interface {
 
 	// FollowSagaWithResponse Follow one saga
 	//
-	// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4083,25 +4089,25 @@ type ClientWithResponsesInterface interface {
 
 	// GetHistoryWithResponse Read a saga's history
 	//
-	// Every durable event, oldest first.
+	// All durable events, oldest first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/sagas/{id}/history (the `GetHistory` operationId).
 	GetHistoryWithResponse(ctx context.Context, id string, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResult, error)
 
-	// RejectSagaWithBodyWithResponse Refuse an order above the approval limit
+	// RejectSagaWithBodyWithResponse Reject an order above the approval limit
 	//
-	// One decision holds; see approve. The order is then cancelled.
+	// The first decision is final; see approve. The order is then cancelled.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/reject (the `RejectSaga` operationId).
 	RejectSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RejectSagaResult, error)
 
-	// RejectSagaWithResponse Refuse an order above the approval limit
+	// RejectSagaWithResponse Reject an order above the approval limit
 	//
-	// One decision holds; see approve. The order is then cancelled.
+	// The first decision is final; see approve. The order is then cancelled.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4110,7 +4116,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4119,21 +4125,21 @@ type ClientWithResponsesInterface interface {
 
 	// ResolveSagaWithResponse Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/resolve (the `ResolveSaga` operationId).
 	ResolveSagaWithResponse(ctx context.Context, id string, body ResolveSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveSagaResult, error)
 
-	// ResumeSagaWithBodyWithResponse Let a suspended saga go on
+	// ResumeSagaWithBodyWithResponse Continue a paused saga
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/resume (the `ResumeSaga` operationId).
 	ResumeSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResumeSagaResult, error)
 
-	// ResumeSagaWithResponse Let a suspended saga go on
+	// ResumeSagaWithResponse Continue a paused saga
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4142,7 +4148,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4153,7 +4159,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetrySagaWithResponse Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4162,75 +4168,75 @@ type ClientWithResponsesInterface interface {
 	// Deprecated: this operation has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	RetrySagaWithResponse(ctx context.Context, id string, body RetrySagaJSONRequestBody, reqEditors ...RequestEditorFn) (*RetrySagaResult, error)
 
-	// SuspendSagaWithBodyWithResponse Hold a saga up
+	// SuspendSagaWithBodyWithResponse Pause a saga
 	//
-	// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+	// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/suspend (the `SuspendSaga` operationId).
 	SuspendSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SuspendSagaResult, error)
 
-	// SuspendSagaWithResponse Hold a saga up
+	// SuspendSagaWithResponse Pause a saga
 	//
-	// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+	// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/suspend (the `SuspendSaga` operationId).
 	SuspendSagaWithResponse(ctx context.Context, id string, body SuspendSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*SuspendSagaResult, error)
 
-	// TerminateSagaWithBodyWithResponse End a saga where it stands
+	// TerminateSagaWithBodyWithResponse Stop a saga without compensating
 	//
-	// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+	// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/terminate (the `TerminateSaga` operationId).
 	TerminateSagaWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TerminateSagaResult, error)
 
-	// TerminateSagaWithResponse End a saga where it stands
+	// TerminateSagaWithResponse Stop a saga without compensating
 	//
-	// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+	// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sagas/{id}/terminate (the `TerminateSaga` operationId).
 	TerminateSagaWithResponse(ctx context.Context, id string, body TerminateSagaJSONRequestBody, reqEditors ...RequestEditorFn) (*TerminateSagaResult, error)
 
-	// ListStockWithResponse List the stock ledger
+	// ListStockWithResponse List the stock of all SKUs
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/stock (the `ListStock` operationId).
 	ListStockWithResponse(ctx context.Context, params *ListStockParams, reqEditors ...RequestEditorFn) (*ListStockResult, error)
 
-	// GetStockWithResponse Read the ledger of one SKU
+	// GetStockWithResponse Read the stock of one SKU
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/stock/{sku} (the `GetStock` operationId).
 	GetStockWithResponse(ctx context.Context, sku string, reqEditors ...RequestEditorFn) (*GetStockResult, error)
 
-	// SetStockWithBodyWithResponse Record a stocktake
+	// SetStockWithBodyWithResponse Set the counted stock of a SKU
 	//
-	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
 	SetStockWithBodyWithResponse(ctx context.Context, sku string, params *SetStockParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetStockResult, error)
 
-	// SetStockWithResponse Record a stocktake
+	// SetStockWithResponse Set the counted stock of a SKU
 	//
-	// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/stock/{sku} (the `SetStock` operationId).
 	SetStockWithResponse(ctx context.Context, sku string, params *SetStockParams, body SetStockJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStockResult, error)
 
-	// WhoAmIWithResponse Says whose token it is and what it allows
+	// WhoAmIWithResponse Read the caller's identity and roles
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4279,7 +4285,7 @@ type LoadResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Load
+	JSON200 *Backlog
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationproblemJSON400 *ErrorModel
 	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
@@ -4431,7 +4437,7 @@ type ListDeadLettersResult struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *LettersOutputBody
+	JSON200 *DeadLettersOutputBody
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationproblemJSON400 *ErrorModel
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
@@ -5602,7 +5608,7 @@ func (r WhoAmIResult) StatusCode() int {
 	return 0
 }
 
-// HealthzWithResponse Says whether the process lives
+// HealthzWithResponse Check that the process runs
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5615,9 +5621,9 @@ func (c *ClientWithResponses) HealthzWithResponse(ctx context.Context, reqEditor
 	return ParseHealthzResult(rsp)
 }
 
-// LoadWithResponse Say how much there is to do for workers
+// LoadWithResponse Read the backlog of the workers
 //
-// What KEDA scales them by, beside the queue. It needs no token: it says nothing about any order.
+// KEDA scales the workers by it and by the queue. It needs no token: it contains no order.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5630,7 +5636,7 @@ func (c *ClientWithResponses) LoadWithResponse(ctx context.Context, reqEditors .
 	return ParseLoadResult(rsp)
 }
 
-// ReadyzWithResponse Says whether it can do its work
+// ReadyzWithResponse Check that the process can do its work
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5643,9 +5649,9 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 	return ParseReadyzResult(rsp)
 }
 
-// ForgetCustomerWithBodyWithResponse Forget a customer
+// ForgetCustomerWithBodyWithResponse Erase a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5658,9 +5664,9 @@ func (c *ClientWithResponses) ForgetCustomerWithBodyWithResponse(ctx context.Con
 	return ParseForgetCustomerResult(rsp)
 }
 
-// ForgetCustomerWithResponse Forget a customer
+// ForgetCustomerWithResponse Erase a customer
 //
-// Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5673,7 +5679,7 @@ func (c *ClientWithResponses) ForgetCustomerWithResponse(ctx context.Context, id
 	return ParseForgetCustomerResult(rsp)
 }
 
-// ListQueuesWithResponse List the queues, and how many dead letters each has
+// ListQueuesWithResponse List the queues with the number of their dead letters
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5688,7 +5694,7 @@ func (c *ClientWithResponses) ListQueuesWithResponse(ctx context.Context, reqEdi
 
 // ListDeadLettersWithResponse Read messages that could not be processed
 //
-// While they are read, and for up to 20 seconds if the reader dies, other readers do not see them. Who may look and not act sees neither payment tokens nor addresses nor who is the customer.
+// While they are read, other clients do not see them; for up to 20 seconds if the reader exits. For a caller who may not act, payment tokens, addresses and the customer are masked.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5701,9 +5707,9 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, q
 	return ParseListDeadLettersResult(rsp)
 }
 
-// RedriveDeadLettersWithResponse Put all back that are there now
+// RedriveDeadLettersWithResponse Redrive all dead letters of a queue
 //
-// It ends after 25 seconds with what it has done; repeat it for the rest.
+// Redrives those that are there when it starts. It stops after 25 seconds; repeat it for the rest.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5716,9 +5722,9 @@ func (c *ClientWithResponses) RedriveDeadLettersWithResponse(ctx context.Context
 	return ParseRedriveDeadLettersResult(rsp)
 }
 
-// DeleteDeadLetterWithResponse Forget one for good
+// DeleteDeadLetterWithResponse Delete a dead letter permanently
 //
-// When what it asks for was done by hand, or must not be done. The audit log keeps who did it and why, not the message.
+// For a message whose request was carried out by hand, or must not be carried out. The audit log keeps who deleted it and why, but not the message.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5731,9 +5737,9 @@ func (c *ClientWithResponses) DeleteDeadLetterWithResponse(ctx context.Context, 
 	return ParseDeleteDeadLetterResult(rsp)
 }
 
-// RedriveDeadLetterWithBodyWithResponse Put one back into its queue
+// RedriveDeadLetterWithBodyWithResponse Redrive a dead letter
 //
-// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5746,9 +5752,9 @@ func (c *ClientWithResponses) RedriveDeadLetterWithBodyWithResponse(ctx context.
 	return ParseRedriveDeadLetterResult(rsp)
 }
 
-// RedriveDeadLetterWithResponse Put one back into its queue
+// RedriveDeadLetterWithResponse Redrive a dead letter
 //
-// As it is, or with another body. One that states the event's type replaces the message attributes that do. Processing it twice is harmless.
+// Returns the message to its queue, unchanged or with a corrected body. An event type in the corrected body replaces the message attributes with the type. Processing a message twice is harmless.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5763,7 +5769,7 @@ func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context,
 
 // PlaceOrderWithBodyWithResponse Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5778,7 +5784,7 @@ func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context
 
 // PlaceOrderWithResponse Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. Repeating the request with the same content gives the same answer, and is the right thing to do after no answer or one of 500 and above: the order may be recorded, and then its saga runs sooner or later also without a repetition. Another order under the same id is a conflict, told at once.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5791,9 +5797,9 @@ func (c *ClientWithResponses) PlaceOrderWithResponse(ctx context.Context, params
 	return ParsePlaceOrderResult(rsp)
 }
 
-// OverviewWithResponse Read how things stand
+// OverviewWithResponse Read the overview
 //
-// Counts of orders, what the workers did in the last five minutes, queues and short stock. An answer may be two seconds old.
+// Numbers of orders, the workers and their last five minutes, queues, and SKUs with little stock. The response can be two seconds old.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5806,9 +5812,9 @@ func (c *ClientWithResponses) OverviewWithResponse(ctx context.Context, reqEdito
 	return ParseOverviewResult(rsp)
 }
 
-// FollowOverviewWithResponse Follow how things stand
+// FollowOverviewWithResponse Follow the overview
 //
-// Server-sent events: the overview now, and again every second, as `overview`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5821,9 +5827,9 @@ func (c *ClientWithResponses) FollowOverviewWithResponse(ctx context.Context, re
 	return ParseFollowOverviewResult(rsp)
 }
 
-// GetReconciliationWithResponse Read the reconciler's run
+// GetReconciliationWithResponse Read the last reconciliation
 //
-// The one that was asked for last, of this process.
+// The last run that was requested, in this process.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5838,7 +5844,7 @@ func (c *ClientWithResponses) GetReconciliationWithResponse(ctx context.Context,
 
 // ReconcileWithResponse Run the reconciler now
 //
-// Compares orders, reservations and charges, mends what hangs and reports the rest. What has changed within the grace period (--reconcile-grace, five minutes) is left alone. The worker also does it by itself. A run that takes longer than twenty seconds goes on; GET shows how far it has got, in the process that runs it, and what became of one that failed.
+// Compares orders, reservations and charges, repairs what is inconsistent and reports the rest. It skips what has changed within the grace period (--reconcile-grace, five minutes). The worker also runs it periodically. A run that takes longer than twenty seconds continues. GET returns its progress, or its error, in the process that runs it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5853,7 +5859,7 @@ func (c *ClientWithResponses) ReconcileWithResponse(ctx context.Context, reqEdit
 
 // ListSagasWithResponse List sagas, newest first
 //
-// Pages stay stable while sagas arrive.
+// Pages stay stable while orders arrive.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5868,7 +5874,7 @@ func (c *ClientWithResponses) ListSagasWithResponse(ctx context.Context, params 
 
 // StartSagaWithBodyWithResponse Start the saga of an order directly
 //
-// Does not go through the queue. Repeating the request with the same content gives the same answer.
+// Does not use the queue. A repetition with the same content returns the same response.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5883,7 +5889,7 @@ func (c *ClientWithResponses) StartSagaWithBodyWithResponse(ctx context.Context,
 
 // StartSagaWithResponse Start the saga of an order directly
 //
-// Does not go through the queue. Repeating the request with the same content gives the same answer.
+// Does not use the queue. A repetition with the same content returns the same response.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5896,7 +5902,7 @@ func (c *ClientWithResponses) StartSagaWithResponse(ctx context.Context, params 
 	return ParseStartSagaResult(rsp)
 }
 
-// PurgeSagaWithResponse Forget the history of a saga that has ended
+// PurgeSagaWithResponse Delete the history of a saga that has ended
 //
 // The order and its notes stay, with the customer in them: forgetCustomer erases those.
 //
@@ -5926,7 +5932,7 @@ func (c *ClientWithResponses) GetSagaWithResponse(ctx context.Context, id string
 
 // ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5941,7 +5947,7 @@ func (c *ClientWithResponses) ApproveSagaWithBodyWithResponse(ctx context.Contex
 
 // ApproveSagaWithResponse Approve an order above the approval limit
 //
-// One decision holds: the first of approve, reject, cancel and the end of the time for it. Those that come later answer 409 with the one that does. Only a cancel still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5956,7 +5962,7 @@ func (c *ClientWithResponses) ApproveSagaWithResponse(ctx context.Context, id st
 
 // CancelSagaWithBodyWithResponse Cancel an order
 //
-// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5971,7 +5977,7 @@ func (c *ClientWithResponses) CancelSagaWithBodyWithResponse(ctx context.Context
 
 // CancelSagaWithResponse Cancel an order
 //
-// Honoured until the shipment is requested; what was done is undone. The answer shows the order as it is; follow it to see it end.
+// Accepted until the shipment is requested. Completed steps are compensated. The response shows the order as it is now; follow the order to see it end.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5986,7 +5992,7 @@ func (c *ClientWithResponses) CancelSagaWithResponse(ctx context.Context, id str
 
 // FollowSagaWithResponse Follow one saga
 //
-// Server-sent events: the saga now, and again whenever it has changed, as `saga`. What keeps it from being read comes as `problem`. The stream ends after a minute and a half; come back, as browsers do. One client may have 50 streams open.
+// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6001,7 +6007,7 @@ func (c *ClientWithResponses) FollowSagaWithResponse(ctx context.Context, id str
 
 // GetHistoryWithResponse Read a saga's history
 //
-// Every durable event, oldest first.
+// All durable events, oldest first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6014,9 +6020,9 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, id str
 	return ParseGetHistoryResult(rsp)
 }
 
-// RejectSagaWithBodyWithResponse Refuse an order above the approval limit
+// RejectSagaWithBodyWithResponse Reject an order above the approval limit
 //
-// One decision holds; see approve. The order is then cancelled.
+// The first decision is final; see approve. The order is then cancelled.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6029,9 +6035,9 @@ func (c *ClientWithResponses) RejectSagaWithBodyWithResponse(ctx context.Context
 	return ParseRejectSagaResult(rsp)
 }
 
-// RejectSagaWithResponse Refuse an order above the approval limit
+// RejectSagaWithResponse Reject an order above the approval limit
 //
-// One decision holds; see approve. The order is then cancelled.
+// The first decision is final; see approve. The order is then cancelled.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6046,7 +6052,7 @@ func (c *ClientWithResponses) RejectSagaWithResponse(ctx context.Context, id str
 
 // ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6061,7 +6067,7 @@ func (c *ClientWithResponses) ResolveSagaWithBodyWithResponse(ctx context.Contex
 
 // ResolveSagaWithResponse Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6074,7 +6080,7 @@ func (c *ClientWithResponses) ResolveSagaWithResponse(ctx context.Context, id st
 	return ParseResolveSagaResult(rsp)
 }
 
-// ResumeSagaWithBodyWithResponse Let a suspended saga go on
+// ResumeSagaWithBodyWithResponse Continue a paused saga
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6087,7 +6093,7 @@ func (c *ClientWithResponses) ResumeSagaWithBodyWithResponse(ctx context.Context
 	return ParseResumeSagaResult(rsp)
 }
 
-// ResumeSagaWithResponse Let a suspended saga go on
+// ResumeSagaWithResponse Continue a paused saga
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6102,7 +6108,7 @@ func (c *ClientWithResponses) ResumeSagaWithResponse(ctx context.Context, id str
 
 // RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6119,7 +6125,7 @@ func (c *ClientWithResponses) RetrySagaWithBodyWithResponse(ctx context.Context,
 
 // RetrySagaWithResponse Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is known, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6133,9 +6139,9 @@ func (c *ClientWithResponses) RetrySagaWithResponse(ctx context.Context, id stri
 	return ParseRetrySagaResult(rsp)
 }
 
-// SuspendSagaWithBodyWithResponse Hold a saga up
+// SuspendSagaWithBodyWithResponse Pause a saga
 //
-// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6148,9 +6154,9 @@ func (c *ClientWithResponses) SuspendSagaWithBodyWithResponse(ctx context.Contex
 	return ParseSuspendSagaResult(rsp)
 }
 
-// SuspendSagaWithResponse Hold a saga up
+// SuspendSagaWithResponse Pause a saga
 //
-// It takes no further step until it is resumed; one that is under way is finished. Its order stays as it is, stock and all.
+// A step that runs is finished; no other one starts until the saga is resumed. The order and its reservation stay as they are.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6163,9 +6169,9 @@ func (c *ClientWithResponses) SuspendSagaWithResponse(ctx context.Context, id st
 	return ParseSuspendSagaResult(rsp)
 }
 
-// TerminateSagaWithBodyWithResponse End a saga where it stands
+// TerminateSagaWithBodyWithResponse Stop a saga without compensating
 //
-// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6178,9 +6184,9 @@ func (c *ClientWithResponses) TerminateSagaWithBodyWithResponse(ctx context.Cont
 	return ParseTerminateSagaResult(rsp)
 }
 
-// TerminateSagaWithResponse End a saga where it stands
+// TerminateSagaWithResponse Stop a saga without compensating
 //
-// The last resort: it undoes nothing. The reconciler then refunds and releases the order, or parks it for an operator if its shipment was requested.
+// A last resort. The reconciler then compensates the order, or, if its shipment was requested, marks it as needing attention.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6193,7 +6199,7 @@ func (c *ClientWithResponses) TerminateSagaWithResponse(ctx context.Context, id 
 	return ParseTerminateSagaResult(rsp)
 }
 
-// ListStockWithResponse List the stock ledger
+// ListStockWithResponse List the stock of all SKUs
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6206,7 +6212,7 @@ func (c *ClientWithResponses) ListStockWithResponse(ctx context.Context, params 
 	return ParseListStockResult(rsp)
 }
 
-// GetStockWithResponse Read the ledger of one SKU
+// GetStockWithResponse Read the stock of one SKU
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6219,9 +6225,9 @@ func (c *ClientWithResponses) GetStockWithResponse(ctx context.Context, sku stri
 	return ParseGetStockResult(rsp)
 }
 
-// SetStockWithBodyWithResponse Record a stocktake
+// SetStockWithBodyWithResponse Set the counted stock of a SKU
 //
-// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6234,9 +6240,9 @@ func (c *ClientWithResponses) SetStockWithBodyWithResponse(ctx context.Context, 
 	return ParseSetStockResult(rsp)
 }
 
-// SetStockWithResponse Record a stocktake
+// SetStockWithResponse Set the counted stock of a SKU
 //
-// What was counted is on hand: what orders hold of it stays reserved, the rest becomes available, and the difference counts as received. It is refused with 409 if orders hold more than was counted, and with 412 if what is on hand is not what was counted against any more: then count again. Repeating the request after a lost answer changes nothing, and answers with the level as it is now.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6249,7 +6255,7 @@ func (c *ClientWithResponses) SetStockWithResponse(ctx context.Context, sku stri
 	return ParseSetStockResult(rsp)
 }
 
-// WhoAmIWithResponse Says whose token it is and what it allows
+// WhoAmIWithResponse Read the caller's identity and roles
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6352,7 +6358,7 @@ func ParseLoadResult(rsp *http.Response) (*LoadResult, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Load
+		var dest Backlog
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6666,7 +6672,7 @@ func ParseListDeadLettersResult(rsp *http.Response) (*ListDeadLettersResult, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest LettersOutputBody
+		var dest DeadLettersOutputBody
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func (s shop) first(res *http.Response, err error) (event string) {
 // client; the judge holds both directions against the document.
 func TestEveryOperation(t *testing.T) {
 	s := open(t)
-	ctx, ann := t.Context(), Said{By: aws.String("ann"), Note: aws.String("known customer")}
+	ctx, ann := t.Context(), ActionNote{By: aws.String("ann"), Note: aws.String("known customer")}
 
 	must[*HealthzResult](t, 200)(s.HealthzWithResponse(ctx))
 	must[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))

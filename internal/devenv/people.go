@@ -33,18 +33,18 @@ func (p *people) leave() { p.api.HTTP.CloseIdleConnections() }
 
 // does is what somebody does about an order that waits for one: an action of
 // the API, or "" if it waits for nobody, and what is said with it.
-func (s *scenario) does(rec orderstore.Record) (action string, say api.Said) {
+func (s *scenario) does(rec orderstore.Record) (action string, say api.ActionNote) {
 	switch {
 	case rec.Status == order.StatusNeedsAttention:
-		return "retry", api.Said{By: "demo operator", Note: "provider is up again"}
+		return "retry", api.ActionNote{By: "demo operator", Note: "provider is up again"}
 	case rec.Status != order.StatusAwaitingApproval:
 		return "", say
 	case s.person == "cancel":
-		return s.person, api.Said{By: "demo customer", Note: "changed my mind"}
+		return s.person, api.ActionNote{By: "demo customer", Note: "changed my mind"}
 	case s.person == "reject":
-		return s.person, api.Said{By: "demo approver", Note: "too expensive"}
+		return s.person, api.ActionNote{By: "demo approver", Note: "too expensive"}
 	}
-	return s.person, api.Said{By: "demo approver"}
+	return s.person, api.ActionNote{By: "demo approver"}
 }
 
 // act does it.

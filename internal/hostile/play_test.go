@@ -491,7 +491,7 @@ func (g *game) call(ctx context.Context, method, path string, in any) error {
 // act does something about a saga.
 func (g *game) act(ctx context.Context, id, action string) {
 	d := decision{action: action, asked: time.Now(), status: http.StatusAccepted}
-	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+id+"/"+action, api.Said{By: "ann", Note: "seed"})
+	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+id+"/"+action, api.ActionNote{By: "ann", Note: "seed"})
 	d.heard = time.Now()
 	if err != nil {
 		d.status = 0
@@ -736,7 +736,7 @@ func (g *game) resolve(ctx context.Context, d *rand.Rand, rec orderstore.Record)
 	if g.nothingToRefund(ctx, rec) {
 		action = saga.ActionResolve
 	}
-	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/resolve", api.ResolveRequest{Action: action, Said: api.Said{By: "bob"}})
+	err := g.call(ctx, http.MethodPost, "/v1/sagas/"+rec.OrderID+"/resolve", api.ResolveRequest{Action: action, ActionNote: api.ActionNote{By: "bob"}})
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.orders[rec.OrderID]

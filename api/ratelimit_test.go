@@ -24,7 +24,7 @@ func (c client) asks(path string, most int, header ...string) (passed int, refus
 func TestRateLimit(t *testing.T) {
 	c := newClient(t, testkit.NewSystem(t, func(w *worker.Worker) { w.RateLimit = 2 }, nil))
 	n, a := c.asks("/v1/whoami", 100)
-	a.wantProblem(t, "too many", 429, "", "2 times a second")
+	a.wantProblem(t, "too many", 429, "", "2 requests per second")
 	if wait, err := strconv.Atoi(a.header.Get("Retry-After")); n != 20 || err != nil || wait < 1 {
 		t.Errorf("after %d requests: Retry-After: %s", n, a.header.Get("Retry-After"))
 	}

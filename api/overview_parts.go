@@ -12,23 +12,23 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// part is something that the overview is made of.
+// part is a part of the overview that is read on its own.
 type part struct {
 	name string
-	read func(ctx context.Context) error // leaves the overview as it was if it fails
+	read func(ctx context.Context) error // leaves the overview unchanged if it fails
 }
 
-// partTime bounds how long others wait for a part.
-const partTime = 4 * time.Second
+// partTimeout is how long the other parts wait for one.
+const partTimeout = 4 * time.Second
 
-// readParts reads them at the same time and names those that cannot be read. It
-// is an error if that is all of them, or if nobody waits any more.
+// readParts reads the parts at the same time and returns the names of those that cannot be
+// read. It returns an error if all of them fail, or if ctx ends.
 func readParts(ctx context.Context, parts ...part) (unknown []string, err error) {
 	faults := make([]error, len(parts))
 	var all sync.WaitGroup
 	for i, p := range parts {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, partTime)
+			ctx, cancel := context.WithTimeout(ctx, partTimeout)
 			defer cancel()
 			if err := p.read(ctx); err != nil {
 				faults[i] = fmt.Errorf("read %s: %w", p.name, err)
@@ -38,12 +38,12 @@ func readParts(ctx context.Context, parts ...part) (unknown []string, err error)
 	all.Wait()
 	for i, err := range faults {
 		if err != nil {
-			zerolog.Ctx(ctx).Warn().Err(err).Msg("the overview lacks a part")
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("a part of the overview cannot be read")
 			unknown = append(unknown, parts[i].name)
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("read how things stand: %w", ctx.Err())
+		return nil, fmt.Errorf("read the overview: %w", ctx.Err())
 	}
 	if len(unknown) == len(parts) {
 		return nil, errors.Join(faults...)
@@ -51,7 +51,7 @@ func readParts(ctx context.Context, parts ...part) (unknown []string, err error)
 	return unknown, nil
 }
 
-// set reads one value, and keeps what was there if it cannot be read.
+// set returns a read that replaces one value, and keeps the old one if it fails.
 func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		v, err := read(ctx)
@@ -62,8 +62,8 @@ func set[T any](to *T, read func(ctx context.Context) (T, error)) func(ctx conte
 	}
 }
 
-// unread is an overview of which nothing was read yet.
-func unread() Overview {
+// emptyOverview is an overview before the first read.
+func emptyOverview() Overview {
 	return Overview{
 		Live: map[order.Status]int{}, Ended: map[order.Status]Count{}, Queues: []Queue{}, Workers: []Worker{}, Low: []Level{},
 		Recent: Recent{

@@ -9,10 +9,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
-// OnLoopback lets only requests through whose Host is loopback's, or that of
-// publicURL if it is not "". It is for an API that asks nobody who they are: a
-// web page whose name is made to lead to loopback (DNS rebinding) is of the same
-// origin as the API for the browser, and only the name in Host tells.
+// OnLoopback rejects requests whose Host is neither loopback nor the host of publicURL,
+// which may be "". It protects an API without authentication from DNS rebinding: to the
+// browser, a page whose name resolves to loopback has the API's origin. Only the Host
+// header shows the difference.
 func OnLoopback(publicURL string, next http.Handler) http.Handler {
 	public := ""
 	if u, err := url.Parse(publicURL); err == nil {
@@ -21,16 +21,18 @@ func OnLoopback(publicURL string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := hostname(r.Host)
 		if !httpserve.IsLoopback(host) && (public == "" || !strings.EqualFold(host, public)) {
-			problem(w, http.StatusMisdirectedRequest, "header.Host", "nothing here asks who one is, so it answers only as localhost, or under the name given with --public-url")
+			problem(w, http.StatusMisdirectedRequest, "header.Host",
+				"this server has no authentication, so it accepts only requests for localhost or for the host of --public-url")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// hostname is a Host header's name or address.
+// hostname returns the name or the address in a Host header.
 func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	name, _, err := net.SplitHostPort(host)
+	if err == nil {
 		return name
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")

@@ -13,42 +13,45 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
-// customersPath is before what is about one customer.
+// customersPath precedes the id of a customer.
 const customersPath = "/v1/customers/"
 
-// CustomerInput names a customer; exported as IDInput is.
+// CustomerInput is the path parameter of a customer. It is exported for the same reason as
+// IDInput.
 type CustomerInput struct {
-	ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"The customer's id." example:"c-7"`
+	ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"Id of the customer." example:"c-7"`
 }
 
 type forgetInput struct {
 	CustomerInput
 
-	Body *Said `required:"false"`
+	Body *ActionNote `required:"false"`
 }
 
-// Forgotten is what came of forgetting a customer.
+// Forgotten is the result of erasing a customer.
 type Forgotten struct {
-	Erased   int      `json:"erased" doc:"So many orders that have ended were theirs, and are nobody's now."`
-	Open     []string `json:"open" nullable:"false" doc:"Ids of their orders that have not ended, and are as they were. Repeat this when they have."`
-	Letters  int      `json:"deadLetters" doc:"So many dead letters about them were deleted. Those that are about an open order stay with it."`
-	Complete bool     `json:"complete" doc:"Nothing of theirs is left. Otherwise there are open orders, or there was no time for more: repeat this."`
+	Erased   int      `json:"erased" doc:"Number of orders that were erased. They have ended."`
+	Open     []string `json:"open" nullable:"false" doc:"Ids of the customer's orders that have not ended. They are unchanged; repeat the request when they have ended."`
+	Letters  int      `json:"deadLetters" doc:"Number of dead letters about the customer that were deleted. Those about an open order stay."`
+	Complete bool     `json:"complete" doc:"Nothing about the customer is left. Otherwise there are open orders, or the time was over: repeat the request."`
 }
 
 func (s *server) customers(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "forgetCustomer", Method: http.MethodPost, Path: customersPath + "{id}/forget", Tags: []string{"actions"},
-		Summary: "Forget a customer",
-		Description: "Erases name, address and customer id from their orders that have ended: from the orders table, from the sagas' histories, which are purged, and with the dead letters about them, which are deleted. " +
-			"What was ordered, paid and shipped stays, with a note that this has happened. It cannot be taken back, may be repeated, and docs/personal-data.md says what it does not reach.",
+		Summary: "Erase a customer",
+		Description: "Erases name, address and customer id from the customer's orders that have ended. " +
+			"It deletes the histories of their sagas and the dead letters about the customer. " +
+			"What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. " +
+			"docs/personal-data.md lists what it does not reach.",
 		Errors: []int{http.StatusUnprocessableEntity},
 	}, s.forget)
 }
 
-// forget erases dead letters first: once an order is nobody's, they would not be
-// found by the customer any more. Whatever it gets through stays done.
+// forget deletes dead letters first: once an order has no customer, they can no longer be
+// found. An interrupted run keeps what it has erased.
 func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body Forgotten }, error) {
-	said := heard(ctx, in.Body)
+	note := withActor(ctx, in.Body)
 	within, cancel := context.WithTimeout(ctx, requestTimeout*5/6)
 	defer cancel()
 	out := Forgotten{Open: []string{}}
@@ -70,14 +73,14 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 	var err error
 	out.Letters, err = s.DeadLetters.Forget(within, func(l deadletter.Message) bool { return l.Concerns(in.ID, ended, open) })
 	if err != nil {
-		return nil, s.noLetter(ctx, err)
+		return nil, s.failedDeadLetter(ctx, err)
 	}
 	for id := range ended {
-		erased, err := s.forgetOrder(within, id, noteOf(ctx, orderstore.NoteForget, said))
+		erased, err := s.forgetOrder(within, id, newNote(ctx, orderstore.NoteForget, note))
 		switch {
 		case errors.Is(err, orderstore.ErrOpen):
 			open[id] = true
-		case within.Err() != nil && ctx.Err() == nil: // there is no more time
+		case within.Err() != nil && ctx.Err() == nil: // the time is over
 			return s.forgotten(ctx, out, open, false)
 		case err != nil:
 			return nil, s.failed(ctx, err)
@@ -88,12 +91,12 @@ func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body For
 	return s.forgotten(ctx, out, open, true)
 }
 
-// forgetOrder erases the history first: the order is found by its customer until
-// the end.
+// forgetOrder erases the history first: as long as the order has its customer, a retry
+// finds it.
 func (s *server) forgetOrder(ctx context.Context, id string, n orderstore.Note) (erased bool, err error) {
 	err = s.Sagas.Purge(ctx, id)
 	switch {
-	case errors.Is(err, engine.ErrNotCompleted): // it is about to, or somebody has begun another
+	case errors.Is(err, engine.ErrNotCompleted): // it is about to complete, or another saga was started
 		return false, orderstore.ErrOpen
 	case err != nil && !errors.Is(err, engine.ErrNotFound):
 		return false, err
@@ -101,8 +104,9 @@ func (s *server) forgetOrder(ctx context.Context, id string, n orderstore.Note) 
 	return s.Orders.Forget(ctx, id, n)
 }
 
+// forgotten returns the result of forget. done is false if the time was over.
 func (s *server) forgotten(ctx context.Context, out Forgotten, open map[string]bool, done bool) (*struct{ Body Forgotten }, error) {
-	if s.Scrub != nil { // also of what a process has purged that died before this
+	if s.Scrub != nil { // also what a process purged that exited before this
 		if err := s.Scrub(); err != nil {
 			return nil, s.failed(ctx, err)
 		}
@@ -112,6 +116,6 @@ func (s *server) forgotten(ctx context.Context, out Forgotten, open map[string]b
 	}
 	slices.Sort(out.Open)
 	out.Complete = done && len(open) == 0
-	s.Logger.Info().Int("orders", out.Erased).Int("open", len(out.Open)).Int("letters", out.Letters).Msg("a customer was forgotten")
-	return &struct{ Body Forgotten }{out}, nil
+	s.Logger.Info().Int("orders", out.Erased).Int("open", len(out.Open)).Int("letters", out.Letters).Msg("customer erased")
+	return &struct{ Body Forgotten }{Body: out}, nil
 }

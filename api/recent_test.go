@@ -26,7 +26,7 @@ func TestRecent(t *testing.T) {
 		}
 		return h
 	}
-	r := recent([]fleet.Worker{
+	r := newRecent([]fleet.Worker{
 		{Recent: []fleet.Interval{
 			span(5*time.Minute, 1000, nil, 0), // is not recent any more
 			span(5*time.Minute-fleet.HeartbeatInterval, 10, map[order.Status]int{order.StatusCompleted: 5}, 0),

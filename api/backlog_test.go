@@ -19,10 +19,10 @@ import (
 )
 
 // wantLoad waits for an answer: one may be given twice within a second.
-func (c client) wantLoad(want api.Load) {
+func (c client) wantLoad(want api.Backlog) {
 	c.t.Helper()
 	testkit.Eventually(c.t, "the load is known", func() error {
-		var l api.Load
+		var l api.Backlog
 		a := c.get("/load")
 		if a.json(c.t, &l); a.status != http.StatusOK || l != want {
 			return errors.New(a.body)
@@ -33,14 +33,14 @@ func (c client) wantLoad(want api.Load) {
 
 func TestLoad(t *testing.T) {
 	c := start(t)
-	c.wantLoad(api.Load{})
+	c.wantLoad(api.Backlog{})
 	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
-	c.wantLoad(api.Load{Live: 1, Asleep: 1})
+	c.wantLoad(api.Backlog{Live: 1, Asleep: 1})
 	if a := c.post("/v1/sagas/"+id+"/approve", ""); a.status != http.StatusAccepted {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	c.until(id, "COMPLETED")
-	c.wantLoad(api.Load{})
+	c.wantLoad(api.Backlog{})
 }
 
 // TestLoadIsOpen: an autoscaler has no token, and learns nothing of any order.
@@ -95,7 +95,7 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wantLoad(api.Load{Live: 1, Asleep: 1})
+	c.wantLoad(api.Backlog{Live: 1, Asleep: 1})
 	a := c.post("/v1/sagas/o/approve", `{"by":"ann"}`)
 	var v sagaView
 	a.json(t, &v)
@@ -105,5 +105,5 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 	if what := <-later; what != "approve order o" {
 		t.Errorf("told later: %s", what)
 	}
-	c.wantLoad(api.Load{Live: 1, Work: 1})
+	c.wantLoad(api.Backlog{Live: 1, Work: 1})
 }
