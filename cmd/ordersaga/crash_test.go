@@ -154,7 +154,8 @@ func daprSystem(t *testing.T) *system {
 	for n, api := range []string{s.apiURL, "http://" + at(freePort(t)), "http://" + at(freePort(t))} {
 		side := sidecar(daprlocal.App{ID: "ordersaga", Name: fmt.Sprint("ordersaga-", n+1)})
 		s.worker(dir, fmt.Sprint("worker-", n+1), api, "--engine=dapr", "--dapr-api-token="+sidecarToken,
-			fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)), "--payment-app="+cluster.Payment, "--canary-every=3s")
+			fmt.Sprint("--dapr-grpc-port=", portIn(side.GRPC)), fmt.Sprint("--dapr-http-port=", portIn(side.HTTP)),
+			"--payment-app="+cluster.Payment, "--canary-every=3s")
 	}
 	go func() { cluster.Watch(ctx); close(watching) }()
 	return s

@@ -22,10 +22,10 @@ func TestCustomerForgetReportsOpenOrders(t *testing.T) {
 	if status != 1 || out != want || !strings.Contains(errs, "were not erased: asked; repeat") {
 		t.Errorf("forget c-1: status %d, output %q, errors %q, want 1 and the open order asked", status, out, errs)
 	}
-	if out := s.says([]string{"ann: forget by letter"}, "saga", "show", "done"); strings.Contains(out, "c-1") {
+	if out := s.prints([]string{"ann: forget by letter"}, "saga", "show", "done"); strings.Contains(out, "c-1") {
 		t.Errorf("the order still has its customer: %s", out)
 	}
-	s.says([]string{"cancel he called"}, "saga", "cancel", "asked", "--for", "customer", "--note", "he called")
+	s.prints([]string{"cancel he called"}, "saga", "cancel", "asked", "--for", "customer", "--note", "he called")
 	s.until("asked", order.StatusCancelled)
 	if rec, err := s.Store.Get(t.Context(), "asked"); err != nil || rec.CancelledFor() != "customer" {
 		t.Errorf("order asked = %+v, %v, want it cancelled for the customer", rec, err)
@@ -33,6 +33,6 @@ func TestCustomerForgetReportsOpenOrders(t *testing.T) {
 	if _, err := s.Parts.Engine.Wait(t.Context(), "asked"); err != nil {
 		t.Fatal(err)
 	}
-	s.says([]string{`"erased": 1`, `"open": []`, `"complete": true`}, "customer", "forget", "c-1", "-o", "json")
-	s.says([]string{"erased 0 orders"}, "customer", "forget", "c-1")
+	s.prints([]string{`"erased": 1`, `"open": []`, `"complete": true`}, "customer", "forget", "c-1", "-o", "json")
+	s.prints([]string{"erased 0 orders"}, "customer", "forget", "c-1")
 }

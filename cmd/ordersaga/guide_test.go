@@ -24,8 +24,8 @@ import (
 
 const guide = "../../docs/deploy-eks.md"
 
-// standIn is each program of the guide's: it writes down what it was asked, and
-// answers as the real one would.
+// standIn replaces each program of the guide. It records its arguments and prints
+// what the real program would.
 const standIn = `#!/bin/bash
 f=$(mktemp "$GUIDE_CALLS/$(date +%s%N)-XXXX")
 printf '%s\0' "${0##*/}" "$@" >"$f"
@@ -45,7 +45,7 @@ aws*) echo an-answer ;;
 esac
 `
 
-// call is one that the guide made.
+// call is a command that the guide ran.
 type call struct {
 	program string
 	args    []string
@@ -54,7 +54,7 @@ type call struct {
 
 func (c call) String() string { return c.program + " " + strings.Join(c.args, " ") }
 
-// flag returns what follows a flag.
+// flag returns the value of a flag.
 func (c call) flag(name string) string {
 	if i := slices.Index(c.args, name); i >= 0 && i+1 < len(c.args) {
 		return c.args[i+1]
@@ -62,12 +62,12 @@ func (c call) flag(name string) string {
 	return ""
 }
 
-// TestGuide runs the guide for EKS with stand-ins, and holds what they were
-// asked against the real programs, charts and templates, without a cloud.
+// TestGuide runs the guide for EKS with stand-ins, and checks their arguments
+// against the real programs, charts and templates, without a cloud.
 func TestGuide(t *testing.T) {
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(read(t, guide), -1)
 	if len(blocks) < 20 {
-		t.Fatalf("%d blocks", len(blocks))
+		t.Fatalf("the guide has %d blocks of commands, want 20 or more", len(blocks))
 	}
 	script := "set -eu -o pipefail\n"
 	for _, b := range blocks {
@@ -86,7 +86,7 @@ type guided struct {
 	calls []call
 }
 
-// of are the calls of a program.
+// of returns the calls of a program.
 func (g guided) of(t *testing.T, program string) (calls []call) {
 	t.Helper()
 	for _, c := range g.calls {
@@ -105,7 +105,8 @@ func follow(t *testing.T, script string) guided {
 	g := guided{dir: t.TempDir()}
 	made := filepath.Join(g.dir, "calls")
 	root, err := filepath.Abs("../..")
-	err = errors.Join(err, os.Mkdir(made, 0o700), os.Mkdir(filepath.Join(g.dir, "bin"), 0o700), os.Symlink(filepath.Join(root, "deploy"), filepath.Join(g.dir, "deploy")))
+	err = errors.Join(err, os.Mkdir(made, 0o700), os.Mkdir(filepath.Join(g.dir, "bin"), 0o700),
+		os.Symlink(filepath.Join(root, "deploy"), filepath.Join(g.dir, "deploy")))
 	for _, name := range []string{"aws", "docker", "eksctl", "git", "go", "helm", "kubectl", "openssl", "ordersaga"} {
 		err = errors.Join(err, os.WriteFile(filepath.Join(g.dir, "bin", name), []byte(standIn), 0o700))
 	}
@@ -118,7 +119,7 @@ func follow(t *testing.T, script string) guided {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 1 // port-forwards live on and hold the pipe
+	cmd.WaitDelay = 1 // port-forwards keep running and hold the pipe
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		t.Fatalf("the guide stops: %v: %s", err, tail(out.Bytes(), 2000))
 	}
@@ -138,7 +139,7 @@ func follow(t *testing.T, script string) guided {
 	return g
 }
 
-// ordersaga: every command is one of ours, with flags that it has.
+// ordersaga checks that every command and flag exists.
 func (g guided) ordersaga(t *testing.T) {
 	for _, c := range g.of(t, "ordersaga") {
 		parser, err := newKong(&cli{}, io.Discard, io.Discard)
@@ -146,13 +147,13 @@ func (g guided) ordersaga(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := parser.Parse(c.args); err != nil {
-			t.Errorf("%s: %v", c, err)
+			t.Errorf("the guide runs %s, which is not valid: %v", c, err)
 		}
 	}
 }
 
-// files that the guide writes or pipes are YAML, and those it builds from are
-// there.
+// files checks that files which the guide writes or pipes are YAML, and that its
+// sources exist.
 func (g guided) files(t *testing.T) {
 	for _, name := range []string{"cluster.yaml", "first.yaml", "production.yaml"} {
 		documents(t, []byte(read(t, filepath.Join(g.dir, name))))
@@ -171,7 +172,7 @@ func (g guided) files(t *testing.T) {
 	}
 }
 
-// object is what kubectl may name.
+// object is a Kubernetes object that kubectl may name.
 type object struct {
 	Kind     string
 	Metadata struct{ Name string }
@@ -193,7 +194,7 @@ func documents(t *testing.T, b []byte) (all []object) {
 	}
 }
 
-// stack: parameters and outputs are those of the template.
+// stack checks that parameters and outputs are those of the template.
 func (g guided) stack(t *testing.T) {
 	var template struct {
 		Parameters map[string]yaml.Node `yaml:"Parameters"`
@@ -209,13 +210,13 @@ func (g guided) stack(t *testing.T) {
 			for _, p := range c.args[i+1:] {
 				name, value, _ := strings.Cut(p, "=")
 				if _, ok := template.Parameters[name]; !ok || value == "" {
-					t.Errorf("%s is no parameter of the stack's", p)
+					t.Errorf("the stack has no parameter %s", p)
 				}
 			}
 		}
 		for _, of := range regexp.MustCompile(`OutputKey=='(\w+)'`).FindAllStringSubmatch(c.String(), -1) {
 			if _, ok := template.Outputs[of[1]]; !ok {
-				t.Errorf("%s is no output of the stack's", of[1])
+				t.Errorf("the stack has no output %s", of[1])
 			}
 		}
 	}
@@ -224,8 +225,8 @@ func (g guided) stack(t *testing.T) {
 	}
 }
 
-// charts take the values that they are given, and make what kubectl is asked
-// for by name.
+// charts checks that charts render with the guide's values and have the objects
+// that kubectl names.
 func (g guided) charts(t *testing.T) {
 	helm := testkit.Pinned(t, "helm", "helm")
 	made := []string{"service/monitoring-grafana"} // of a chart that is not here
@@ -237,7 +238,8 @@ func (g guided) charts(t *testing.T) {
 		args := []string{"template"}
 		for i := 1; i < len(c.args); i++ {
 			switch c.args[i] {
-			case "--install", "--wait", "--atomic", "--create-namespace", "--reset-then-reuse-values": // --reuse-values leaves out what is new in a chart
+			// Not --reuse-values, which lacks a chart's new values.
+			case "--install", "--wait", "--atomic", "--create-namespace", "--reset-then-reuse-values":
 			case "--version", "--timeout":
 				i++
 			case "dapr/dapr":
@@ -260,7 +262,7 @@ func (g guided) charts(t *testing.T) {
 		cmd.Stderr = &complaints
 		out, err := cmd.Output()
 		if err != nil {
-			t.Errorf("%s: %v: %s", c, err, complaints.String())
+			t.Errorf("the guide runs %s, and the chart does not render: %v: %s", c, err, complaints.String())
 		}
 		installed[c.args[1]] = c
 		for _, o := range documents(t, out) {
@@ -268,21 +270,21 @@ func (g guided) charts(t *testing.T) {
 		}
 	}
 	if len(installed) < 2 {
-		t.Errorf("only %v", installed)
+		t.Errorf("the guide installs only %v, want two charts or more", installed)
 	}
 	for _, c := range g.of(t, "kubectl") {
 		for i, a := range c.args {
 			if regexp.MustCompile(`^(deployment|service|statefulset)/`).MatchString(a) && !slices.Contains(made, a) {
-				t.Errorf("%s: no chart makes it", c)
+				t.Errorf("the guide runs %s, and no chart has the object", c)
 			}
 			if a == "scaledobject" && !slices.Contains(made, a+"/"+c.args[i+1]) {
-				t.Errorf("%s: no chart makes it", c)
+				t.Errorf("the guide runs %s, and no chart has the object", c)
 			}
 		}
 	}
 }
 
-// daprChart is in the module that make dapr builds from.
+// daprChart returns the chart in the module that make dapr builds from.
 func daprChart(t *testing.T) string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
@@ -295,8 +297,8 @@ func daprChart(t *testing.T) string {
 	return filepath.Join(dir, "charts", "dapr")
 }
 
-// aws: the command's own models say whether an operation is there, and its
-// parameters well formed: else it asks nobody.
+// aws checks operations and parameters with the AWS CLI's own models: it sends a
+// request only if they are valid.
 func (g guided) aws(t *testing.T) {
 	program := testkit.RequireTool(t, "aws", "apt-get install awscli")
 	var asked sync.Map // by the first part of the path, a subtest's name
@@ -305,12 +307,13 @@ func (g guided) aws(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 	}))
 	t.Cleanup(server.Close) // after the parallel subtests
-	env := append(os.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "AWS_MAX_ATTEMPTS=1", "AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1", "NO_PROXY=127.0.0.1")
+	env := append(os.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "AWS_MAX_ATTEMPTS=1",
+		"AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1", "NO_PROXY=127.0.0.1")
 	seen := map[string]bool{}
 	for _, c := range g.of(t, "aws") {
 		shape := strings.Join(c.args[:2], " ")
 		if shape == "cloudformation deploy" || shape == "ecr get-login-password" {
-			continue // no API's, but the command's own
+			continue // commands of the CLI itself, without a model
 		}
 		for _, a := range c.args {
 			if strings.HasPrefix(a, "--") {
@@ -318,7 +321,7 @@ func (g guided) aws(t *testing.T) {
 			}
 		}
 		if seen[shape] {
-			continue // the same with other names
+			continue // the same flags with other values
 		}
 		seen[shape] = true
 		t.Run(strings.Join(c.args[:2], " "), func(t *testing.T) {
@@ -326,12 +329,12 @@ func (g guided) aws(t *testing.T) {
 			name := strings.ReplaceAll(t.Name(), "/", ".")
 			cmd := exec.Command(program, append([]string{"--endpoint-url", server.URL + "/" + url.PathEscape(name)}, c.args...)...)
 			cmd.Env = env
-			out, _ := cmd.CombinedOutput() // it is refused at best
+			out, _ := cmd.CombinedOutput() // the server rejects every request
 			if strings.Contains(string(out), "Unknown options: --warm-throughput") {
 				t.Skip("this aws is older than --warm-throughput")
 			}
 			if _, ok := asked.Load(name); !ok {
-				t.Errorf("%s: %s", c, out)
+				t.Errorf("the AWS CLI rejects %s: %s", c, out)
 			}
 		})
 	}

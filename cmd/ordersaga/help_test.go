@@ -36,7 +36,9 @@ func TestHelpShowsOnlyFlagsThatApply(t *testing.T) {
 		}
 	}
 	_, out, _ = ordersaga(t, "worker", "--help")
-	for _, heading := range []string{"Embedded engine:", "Dapr (only with --engine dapr):", "AWS:", "Payment provider:", "Orders:", "Access:"} {
+	for _, heading := range []string{
+		"Embedded engine:", "Dapr (only with --engine dapr):", "AWS:", "Payment provider:", "Orders:", "Access:",
+	} {
 		if !strings.Contains(out, "\n"+heading+"\n") {
 			t.Errorf("worker --help has no heading %q", heading)
 		}

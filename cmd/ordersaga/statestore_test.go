@@ -26,10 +26,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestOthersReadSagas goes the way of a dashboard, which knows nothing of us but
-// the folder that is on the sidecars' command line: from the state store's file
-// there to the store, by that store's own client, and to all that a saga has in
-// it. The sidecars run meanwhile.
+// TestOthersReadSagas reads sagas as a dashboard does, which has nothing but the
+// directory on the sidecars' command line. It reads the state store's file there,
+// then the store with its own client, and checks a saga's state. The sidecars
+// keep running.
 func TestOthersReadSagas(t *testing.T) {
 	testkit.RequireDapr(t)
 	testkit.RequireTool(t, "sqlite3", "apt-get install sqlite3")
@@ -59,7 +59,8 @@ func TestOthersReadSagas(t *testing.T) {
 				"declined": {"tok_declined", "1999", "DECLINED"},
 				"waiting":  {"tok_ok", "99999", "AWAITING_APPROVAL"},
 			} {
-				post(t, api+"/v1/orders", `{"orderId":"`+id+`","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":`+o.price+`}],"payment":{"token":"`+o.token+`"}}`)
+				post(t, api+"/v1/orders", `{"orderId":"`+id+`","customerId":"c-7","currency":"EUR",
+					"lines":[{"sku":"SKU-1","quantity":2,"unitPrice":`+o.price+`}],"payment":{"token":"`+o.token+`"}}`)
 				require.EventuallyNoError(t, id+" is "+o.status, time.Minute, func() error { return sagaIs(api, id, o.status) })
 			}
 
@@ -78,11 +79,13 @@ func TestOthersReadSagas(t *testing.T) {
 					"waiting":  {"RUNNING", "approve", ""},
 				} {
 					got := found[id]
-					in, _ := runtimestate.Input(got) // empty is said below
+					in, _ := runtimestate.Input(got) // an empty one fails below
 					out, _ := runtimestate.Output(got)
 					status := strings.TrimPrefix(runtimestate.RuntimeStatus(got).String(), "ORCHESTRATION_STATUS_")
-					if status != want.status || !strings.HasPrefix(got.GetCustomStatus().GetValue(), want.custom) || !strings.Contains(out.GetValue(), want.output) || !strings.Contains(in.GetValue(), id) {
-						return fmt.Errorf("%s: %s %q, in %s, out %s", id, status, got.GetCustomStatus().GetValue(), in.GetValue(), out.GetValue())
+					custom := got.GetCustomStatus().GetValue()
+					if status != want.status || !strings.HasPrefix(custom, want.custom) ||
+						!strings.Contains(out.GetValue(), want.output) || !strings.Contains(in.GetValue(), id) {
+						return fmt.Errorf("saga %s is %s %q, in %s, out %s", id, status, custom, in.GetValue(), out.GetValue())
 					}
 				}
 				return nil
@@ -181,7 +184,7 @@ func valuesIn(ctx context.Context, kind, address, prefix string) (map[string][]b
 		return rows(hex.DecodeString, exec.CommandContext(ctx, "psql", "-AtF\t", address, "-c",
 			"SELECT key, encode(value, 'hex') FROM state WHERE key LIKE '"+prefix+"%'"))
 	}
-	return nil, fmt.Errorf("what is %q?", kind)
+	return nil, fmt.Errorf("unknown state store type %q", kind)
 }
 
 // rows are what a command prints: key, tab, value.
@@ -190,14 +193,14 @@ func rows(decode func(string) ([]byte, error), cmd *exec.Cmd) (map[string][]byte
 	values := map[string][]byte{}
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		b, bad := decode(value)
-		values[key], err = b, errors.Join(err, bad)
+		b, decodeErr := decode(value)
+		values[key], err = b, errors.Join(err, decodeErr)
 	}
 	return values, err
 }
 
-// TestOpenSidecars: they answer without a token, and the greeting says so. Without
-// the flag they refuse, which TestPublishThroughDapr has.
+// TestOpenSidecars calls sidecars without a token and checks the warning in dev's
+// output. TestPublishThroughDapr checks sidecars that require one.
 func TestOpenSidecars(t *testing.T) {
 	testkit.RequireDapr(t)
 	ctx, stop := context.WithCancel(t.Context())
@@ -209,9 +212,13 @@ func TestOpenSidecars(t *testing.T) {
 	}()
 	greeting := readUntil(t, r, "\n  grpc ")
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	for say, want := range map[string]bool{"any program on this machine, and any web page open on it, may drive them": true, "dev-dashboard --mode dapr-run --port 9091": true, "dapr-api-token": false} {
-		if strings.Contains(greeting, say) != want {
-			t.Errorf("%q is in it: %t, want %t\n%s", say, !want, want, greeting)
+	for text, want := range map[string]bool{
+		"any program on this machine, and any web page open on it, may drive them": true,
+		"dev-dashboard --mode dapr-run --port 9091":                                true,
+		"dapr-api-token": false,
+	} {
+		if strings.Contains(greeting, text) != want {
+			t.Errorf("the output has %q: %t, want %t\n%s", text, !want, want, greeting)
 		}
 	}
 	_, dapr, _ := strings.Cut(greeting, "Or through Dapr")
@@ -222,7 +229,7 @@ func TestOpenSidecars(t *testing.T) {
 	sidecar, _, _ := strings.Cut(url, "/v1.0/")
 	var saga strings.Builder
 	if err := get(sidecar+"/v1.0/workflows/dapr/o-1044", &saga); err != nil || !strings.Contains(saga.String(), `"workflowName":"OrderSaga"`) {
-		t.Error(err, saga.String())
+		t.Errorf("workflow o-1044 from the sidecar: %v, %s, want an OrderSaga", err, saga.String())
 	}
 	stop()
 	if status := <-ended; status != 0 {

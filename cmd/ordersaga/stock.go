@@ -90,7 +90,8 @@ func (c stockSetCmd) countedVersion(e env) (string, error) {
 		return cmp.Or(l.Version, noLevel), nil
 	}
 	if *c.Version == "" { // such as a script's variable that is not set
-		return "", errors.New("--if-version must not be empty: give the version that was counted, " + noLevel + " for a new SKU, or omit the flag")
+		return "", errors.New("--if-version must not be empty: give the version that was counted, " + noLevel +
+			" for a new SKU, or omit the flag")
 	}
 	return *c.Version, nil
 }

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
@@ -58,7 +57,8 @@ func newOperator(t *testing.T, system func() testkit.System) operator {
 		t.Fatal(err)
 	}
 	o.SetStock(t, map[string]int64{"A": 1000, "NONE": 0, "FEW": 3})
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.WindowSize(screenWidth, screenHeight), chromedp.DisableGPU)
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium),
+		chromedp.NoSandbox, chromedp.WindowSize(screenWidth, screenHeight), chromedp.DisableGPU)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
 	tab, stop := chromedp.NewContext(alloc)
@@ -78,7 +78,8 @@ func (o operator) listen() {
 		switch ev := ev.(type) {
 		case *page.EventJavascriptDialogOpening:
 			go func() {
-				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true}) // the test notices that nothing happens
+				// If this fails, the action does not happen and a later assertion fails.
+				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
 			}()
 		case *runtime.EventExceptionThrown:
 			o.Errorf("the page's script failed: %+v", ev.ExceptionDetails)
@@ -181,7 +182,9 @@ func (o operator) press(label string) {
 
 func (o operator) place(id, token, name string, price int64) {
 	o.Helper()
-	body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":%q},"shipTo":{"name":%q,"country":"DE"}}`, id, price, token, name)
+	body := fmt.Sprintf(`{"orderId":%q,"customerId":"c-1","currency":"EUR",
+		"lines":[{"sku":"A","quantity":2,"unitPrice":%d}],
+		"payment":{"token":%q},"shipTo":{"name":%q,"country":"DE"}}`, id, price, token, name)
 	req, err := http.NewRequest(http.MethodPost, o.API+"/v1/orders", strings.NewReader(body))
 	if err != nil {
 		o.Fatal(err)
@@ -197,10 +200,18 @@ func (o operator) place(id, token, name string, price int64) {
 	_ = res.Body.Close()
 }
 
+func (o operator) send(queueURL, body string) {
+	o.Helper()
+	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &queueURL, MessageBody: &body}); err != nil {
+		o.Fatal(err)
+	}
+}
+
 func (o operator) until(id string, want order.Status) (rec orderstore.Record) {
 	o.Helper()
 	testkit.Eventually(o, id+" is "+string(want), func() (err error) {
-		if rec, err = o.Store.Get(o.Context(), id); err == nil && rec.Status != want {
+		rec, err = o.Store.Get(o.Context(), id)
+		if err == nil && rec.Status != want {
 			err = errors.New(string(rec.Status))
 		}
 		return err
@@ -228,12 +239,14 @@ func (o operator) operates(engine string) {
 	o.place("flaky", "tok_flaky_2", evil, 100)
 	o.place("stuck", "tok_refund_down", "REFUSE", 100)
 	o.place("dear", "tok_ok", "Ann", 100_000)
-	for id, want := range map[string]order.Status{"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed, "flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval} {
+	for id, want := range map[string]order.Status{
+		"good": order.StatusCompleted, "declined": order.StatusDeclined, "refused": order.StatusFailed,
+		"flaky": order.StatusCompleted, "stuck": order.StatusNeedsAttention, "dear": order.StatusAwaitingApproval,
+	} {
 		o.until(id, want)
 	}
-	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"mendable","customerId":"c-1","currency":"EUR","lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)}); err != nil {
-		o.Fatal(err)
-	}
+	o.send(o.Resources.OrderQueue, `{"orderId":"repairable","customerId":"c-1","currency":"EUR",`+
+		`"lines":[{"sku":"<img src=x onerror=alert(1)>","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
 
 	o.open("/")
 	o.sees("1 saga needs attention", "1 order waits for approval", "1 dead letter of OrderProcessingQueue", "1 stuck", "2 COMPLETED",
@@ -285,8 +298,8 @@ func (o operator) operates(engine string) {
 		o.Fatal(err)
 	}
 	o.press("Retry")
-	// By the stream alone. The engine's saga ends after its order, and a page is not
-	// renewed while somebody types, so the button must be there before.
+	// Only by the stream. The engine's saga ends after its order, and a page does not
+	// update itself while a field has the focus, so wait for the button first.
 	o.sees("FAILED", "refused by the carrier", "Purge history")
 	o.write("note", "over and done")
 	o.press("Purge history")
@@ -298,17 +311,16 @@ func (o operator) operates(engine string) {
 		o.Errorf("the page has %d images, want the SKU as text", n)
 	}
 	o.picture(engine + "dead-letters")
-	if _, err := o.Clients.SQS.SendMessage(o.Context(), &sqs.SendMessageInput{QueueUrl: &o.Resources.OrderDLQ, MessageBody: aws.String("junk")}); err != nil {
-		o.Fatal(err)
-	}
+	o.send(o.Resources.OrderDLQ, "junk")
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
 	o.sees("quantity: is 0", "OrderProcessingQueue 2")
 	o.do(chromedp.Click(`//form[.//textarea[contains(., "junk")]]//button[normalize-space()="Delete"]`))
 	o.sees("deleted", "quantity: is 0")
-	get(o, chromedp.Evaluate[string](`document.querySelector("textarea").value = document.querySelector("textarea").value.replace('"quantity":0', '"quantity":1').replace('<img src=x onerror=alert(1)>', 'A')`))
+	get(o, chromedp.Evaluate[string](`(area => area.value = area.value.replace('"quantity":0', '"quantity":1').`+
+		`replace('<img src=x onerror=alert(1)>', 'A'))(document.querySelector("textarea"))`))
 	o.press("Redrive")
 	o.sees("redriven")
-	o.until("mendable", order.StatusCompleted)
+	o.until("repairable", order.StatusCompleted)
 
 	o.open("/console/stock?sku=NONE")
 	o.write("onHand", "50")

@@ -57,7 +57,11 @@ func (o operator) manages(engine string) {
 	o.sees("Input", `"orderId": "followed"`, "TaskScheduled → TaskCompleted", "ordersaga saga approve --api "+o.API+" followed")
 	get(o, chromedp.Evaluate[bool](`(document.querySelectorAll("details.event summary")[1].focus(), true)`))
 	o.do(chromedp.KeyEvent("\r"))
-	opened := `[...document.querySelectorAll("details.event")].findIndex(d => d.open) + " " + document.querySelectorAll("details.event[open]").length + " " + [...document.querySelectorAll("summary")].indexOf(document.activeElement)`
+	const opened = `[
+		[...document.querySelectorAll("details.event")].findIndex(d => d.open),
+		document.querySelectorAll("details.event[open]").length,
+		[...document.querySelectorAll("summary")].indexOf(document.activeElement),
+	].join(" ")`
 	before := get(o, chromedp.Evaluate[string](opened))
 	if before != "1 1 1" {
 		o.Errorf("open details, their number and the focus are %s, want 1 1 1", before)
@@ -75,7 +79,8 @@ func (o operator) manages(engine string) {
 	// Copying, as far as the browser allows it.
 	o.do(chromedp.Click(`#payloads [data-copy]`))
 	o.sees("Copied")
-	if copied := get(o, chromedp.Evaluate[string](`getSelection().toString()`)); copied != get(o, chromedp.Evaluate[string](`document.querySelector("#payloads pre").innerText`)) {
+	copied := get(o, chromedp.Evaluate[string](`getSelection().toString()`))
+	if copied != get(o, chromedp.Evaluate[string](`document.querySelector("#payloads pre").innerText`)) {
 		o.Errorf("%q is selected, want the first pane", copied)
 	}
 	o.picture(engine + "followed")

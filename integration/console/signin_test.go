@@ -26,7 +26,8 @@ func TestOperatorSignsIn(t *testing.T) {
 
 	o.open("/console/sagas")
 	signIn := func() {
-		o.do(chromedp.Click(`input[name=username]`), chromedp.KeyEvent("ann"), chromedp.Click(`input[name=password]`), chromedp.KeyEvent(authtest.Password+"\r"))
+		o.do(chromedp.Click(`input[name=username]`), chromedp.KeyEvent("ann"),
+			chromedp.Click(`input[name=password]`), chromedp.KeyEvent(authtest.Password+"\r"))
 	}
 	signIn()
 	o.sees("ann · operator", "Sign out", "No sagas match.")
