@@ -84,7 +84,10 @@ func (w world) dapr(r *recorder) *daprlocal.Cluster {
 	require.NoError(w, err)
 	c, err := daprlocal.Start(w.Context(), daprlocal.Options{
 		Dir: w.TempDir(), AWSEndpoint: r.URL, Logger: zerolog.Nop(), Resources: []string{components},
-		Env: []string{"AWS_ENDPOINT_URL=" + r.URL, "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=role", "AWS_SECRET_ACCESS_KEY=role", "AWS_EC2_METADATA_DISABLED=true"},
+		Env: []string{
+			"AWS_ENDPOINT_URL=" + r.URL, "AWS_REGION=" + region,
+			"AWS_ACCESS_KEY_ID=role", "AWS_SECRET_ACCESS_KEY=role", "AWS_EC2_METADATA_DISABLED=true",
+		},
 	})
 	require.NoError(w, err)
 	w.Cleanup(c.Stop)

@@ -95,14 +95,16 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 		t.Helper()
 		require.NoError(t, fetch(t, method, base+path, body))
 	}
-	placed := `{"orderId":"%s","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
+	placed := `{"orderId":"%s","customerId":"c","currency":"EUR",` +
+		`"lines":[{"sku":"SKU-1","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 	call("POST", "/v1/orders", fmt.Sprintf(placed, "by-topic"))
 	call("POST", "/v1/sagas", fmt.Sprintf(placed, "direct"))
 	call("GET", "/v1/sagas", "")
 	call("GET", "/v1/sagas?customer=c", "")
 	call("GET", "/v1/overview", "")
 	call("GET", "/v1/stock", "")
-	require.NoError(t, client.Client{Base: base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-NEW", map[string]int{"onHand": 100}, nil))
+	api := client.Client{Base: base, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	require.NoError(t, api.On("").Call(t.Context(), http.MethodPut, "/v1/stock/SKU-NEW", map[string]int{"onHand": 100}, nil))
 	call("POST", "/v1/reconcile", "")
 	call("GET", "/readyz", "")
 	for _, q := range r.Queues() {
@@ -113,7 +115,9 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 	}
 	testkit.Eventually(t, "what was redriven is a dead letter again", func() error { // that of each component
 		for _, q := range r.Queues() {
-			out, err := plain.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &q.DeadURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+			out, err := plain.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+				QueueUrl: &q.DeadURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+			})
 			if err != nil {
 				return err
 			}
@@ -129,7 +133,10 @@ func work(t *testing.T, base string, plain *cloud.Clients, r cloud.Resources) {
 // has ended still holds, and on busy ones, read many orders at once.
 func operate(t *testing.T, p worker.Parts) {
 	t.Helper()
-	o := order.Order{OrderID: "leak", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "SKU-1", Quantity: 1}}, Payment: order.Payment{Token: "t"}}
+	o := order.Order{
+		OrderID: "leak", CustomerID: "c", Currency: "EUR",
+		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1}}, Payment: order.Payment{Token: "t"},
+	}
 	_, _, err := p.Store.Accept(t.Context(), o)
 	require.NoError(t, err)
 	require.NoError(t, p.Store.End(t.Context(), o.OrderID, order.StatusRejected, "by hand"))
@@ -199,8 +206,9 @@ func TestFunctions(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, "stock is delivered", level(orderstore.Level{SKU: "SKU-1", Available: 9, Received: 9}))
-	testkit.Eventually(t, "both messages are done", empty(lambda.QueueStockEvents))
-	publish(events.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
+	testkit.Eventually(t, "both messages are processed", empty(lambda.QueueStockEvents))
+	publish(events.TopicOrderEvents, `{"orderId":"by-function","customerId":"c","currency":"EUR",`+
+		`"lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1}],"payment":{"token":"tok_ok"}}`)
 	testkit.Eventually(t, "an order is sold", level(orderstore.Level{SKU: "SKU-1", Available: 7, Sold: 2, Received: 9}))
 	testkit.Eventually(t, "its message is done", empty(events.QueueOrderProcessing))
 
@@ -240,8 +248,9 @@ func (w world) function(name string, r *recorder) {
 		}
 	}
 	w.run(&sources, "lambda", "list-event-source-mappings", "--function-name", name)
-	if s := sources.EventSourceMappings; len(s) != 1 || len(s[0].FunctionResponseTypes) != 1 || s[0].FunctionResponseTypes[0] != "ReportBatchItemFailures" || s[0].BatchSize != 10 {
-		w.Errorf("%s: event sources %+v", name, s)
+	if s := sources.EventSourceMappings; len(s) != 1 || len(s[0].FunctionResponseTypes) != 1 ||
+		s[0].FunctionResponseTypes[0] != "ReportBatchItemFailures" || s[0].BatchSize != 10 {
+		w.Errorf("%s: event sources = %+v, want one with batches of 10 that reports item failures", name, s)
 	}
 }
 

@@ -68,7 +68,8 @@ func (w world) create(parameters ...string) {
 // run calls the aws command in the stack's region and decodes what it prints.
 func (w world) run(into any, args ...string) {
 	w.Helper()
-	cmd := exec.CommandContext(w.Context(), w.aws, append([]string{"--endpoint-url", w.endpoint, "--region", region, "--output", "json"}, args...)...)
+	args = append([]string{"--endpoint-url", w.endpoint, "--region", region, "--output", "json"}, args...)
+	cmd := exec.CommandContext(w.Context(), w.aws, args...)
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_PAGER=",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
 	var errOut strings.Builder

@@ -33,8 +33,8 @@ type recorder struct {
 	*httptest.Server
 	key string // ARN of the key of queues and topics
 
-	// slow delays every burial: what is handled for so long has to be kept
-	// hidden, which is a call of its own.
+	// slow delays every dead-lettering: the consumer must then extend the message's visibility
+	// timeout, which is a request of its own.
 	slow atomic.Bool
 
 	mu   sync.Mutex
@@ -115,8 +115,7 @@ func (r *recorder) note(target string, body []byte) {
 	case service == "DynamoDB_20120810" && operation == "TransactWriteItems":
 		for _, item := range in.TransactItems {
 			for kind, on := range item {
-				action := map[string]string{"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}[kind]
-				r.add("dynamodb:"+action, arn("dynamodb", "table/"+on.TableName))
+				r.add("dynamodb:"+kind+"Item", arn("dynamodb", "table/"+on.TableName))
 			}
 		}
 	case service == "DynamoDB_20120810" && operation == "BatchGetItem":
@@ -130,8 +129,8 @@ func (r *recorder) note(target string, body []byte) {
 		}
 		r.add("dynamodb:"+operation, resource)
 	case service == "secretsmanager":
-		r.add("secretsmanager:"+operation, in.SecretId) // by name; check knows the ARN
-	case form.Get("Action") == "GetCallerIdentity": // needs no right
+		r.add("secretsmanager:"+operation, in.SecretId) // by name; check adds the ARN
+	case form.Get("Action") == "GetCallerIdentity": // requires no permission
 	case form.Get("TopicArn") != "":
 		action := strings.TrimSuffix(form.Get("Action"), "Batch") // one right for both
 		r.add("sns:"+action, form.Get("TopicArn"))
@@ -147,8 +146,8 @@ func (r *recorder) note(target string, body []byte) {
 
 func (r *recorder) add(action, resource string) { r.used[right{action, resource}] = true }
 
-// rights are what a role of the stack allows. Of all that policies can say, ours
-// have only Allow, actions and resources, written out.
+// rights returns what a role of the stack allows. Its policies consist only of Allow, actions and
+// resources.
 func (w world) rights(role string, policies func(name string) bool) map[right]bool {
 	w.Helper()
 	name := w.resources()[role]
@@ -244,7 +243,8 @@ func (w world) check(role, policy string, r *recorder) {
 func TestNoteReadsCalls(t *testing.T) {
 	r := &recorder{used: map[right]bool{}, key: "k"}
 	r.note("AmazonSQS.DeleteMessageBatch", []byte(`{"QueueUrl":"http://x/1/Q"}`))
-	r.note("DynamoDB_20120810.TransactWriteItems", []byte(`{"TransactItems":[{"Put":{"TableName":"a"}},{"ConditionCheck":{"TableName":"b"}}]}`))
+	r.note("DynamoDB_20120810.TransactWriteItems",
+		[]byte(`{"TransactItems":[{"Put":{"TableName":"a"}},{"ConditionCheck":{"TableName":"b"}}]}`))
 	r.note("DynamoDB_20120810.Query", []byte(`{"TableName":"a","IndexName":"i"}`))
 	r.note("DynamoDB_20120810.BatchGetItem", []byte(`{"RequestItems":{"a":{}}}`))
 	r.note("", []byte("Action=Publish&TopicArn=t"))
@@ -256,11 +256,11 @@ func TestNoteReadsCalls(t *testing.T) {
 		{"kms:GenerateDataKey", "k"}: true, {"kms:Decrypt", "k"}: true,
 	}
 	if !maps.Equal(r.used, want) {
-		t.Errorf("%v", r.used)
+		t.Errorf("permissions used = %v, want %v", r.used, want)
 	}
 	r.note("Other.Call", []byte("{}"))
 	r.note("", []byte("Action=ListTopics"))
 	if len(r.odd) != 2 {
-		t.Errorf("%q", r.odd)
+		t.Errorf("unknown requests = %q, want two", r.odd)
 	}
 }

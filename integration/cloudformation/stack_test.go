@@ -75,10 +75,12 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	require.NoError(t, err)
 	q := queue(t, theirs, *url.QueueUrl, queues)
 	if !strings.Contains(fmt.Sprint(q), lambda.QueueStockEventsDLQ) || !strings.Contains(fmt.Sprint(q), ":"+lambda.TopicStockEvents) {
-		t.Errorf("%s: %v", lambda.QueueStockEvents, q)
+		t.Errorf("queue %s = %v, want its dead-letter queue and its topic", lambda.QueueStockEvents, q)
 	}
 	prefix := strings.TrimSuffix(found.OrderTopic, "OrderEvents")
-	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents), []string{lambda.QueueStockEvents + " raw=true " + filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(events.TypeStockAdjusted)})})
+	policy := filter(t, map[string]string{"FilterPolicyScope": "MessageBody", "FilterPolicy": cloud.FilterPolicy(events.TypeStockAdjusted)})
+	same(t, "stock events", subscriptions(t, theirs, prefix+lambda.TopicStockEvents),
+		[]string{lambda.QueueStockEvents + " raw=true " + policy})
 	same(t, "stock levels", subscriptions(t, theirs, prefix+lambda.TopicStockLevels), []string(nil))
 	dlq, err := theirs.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(lambda.QueueStockEventsDLQ)})
 	require.NoError(t, err)
@@ -118,7 +120,9 @@ func same(t *testing.T, what string, got, want any) {
 // it must be encrypted with the stack's key, and its name is added.
 func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any {
 	t.Helper()
-	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	out, err := c.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
 	require.NoError(t, err)
 	if all != nil {
 		all[url[strings.LastIndex(url, "/")+1:]] = true
@@ -127,7 +131,9 @@ func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any 
 		}
 	}
 	q := map[string]any{}
-	for _, name := range []string{"VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "DelaySeconds", "ReceiveMessageWaitTimeSeconds"} {
+	for _, name := range []string{
+		"VisibilityTimeout", "MessageRetentionPeriod", "MaximumMessageSize", "DelaySeconds", "ReceiveMessageWaitTimeSeconds",
+	} {
 		q[name] = out.Attributes[name]
 	}
 	for _, name := range []string{"Policy", "RedrivePolicy"} {
@@ -150,7 +156,8 @@ func subscriptions(t *testing.T, c *cloud.Clients, topic string) (all []string) 
 	for _, s := range subs.Subscriptions {
 		a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
 		require.NoError(t, err)
-		all = append(all, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]+" raw="+a.Attributes["RawMessageDelivery"]+" "+filter(t, a.Attributes))
+		name := (*s.Endpoint)[strings.LastIndex(*s.Endpoint, ":")+1:]
+		all = append(all, name+" raw="+a.Attributes["RawMessageDelivery"]+" "+filter(t, a.Attributes))
 	}
 	return all
 }
@@ -217,10 +224,11 @@ func TestTablesAreKept(t *testing.T) {
 		require.NoError(t, r.Properties.Decode(&p))
 		tables++
 		if !p.Backups.On || !p.Encrypt.SSEEnabled || p.Encrypt.SSEType != "KMS" {
-			t.Errorf("%s: %+v", name, p)
+			t.Errorf("table %s = %+v, want backups and encryption with a KMS key", name, p)
 		}
-		if want := slices.Contains([]string{"orders", "reservations", "stockevents"}, p.TableName); p.Expiry.On != want || want && p.Expiry.By != "expiresAt" {
-			t.Errorf("%s: time to live %+v", name, p.Expiry)
+		want := slices.Contains([]string{"orders", "reservations", "stockevents"}, p.TableName)
+		if p.Expiry.On != want || want && p.Expiry.By != "expiresAt" {
+			t.Errorf("table %s: time to live = %+v, want enabled = %v", name, p.Expiry, want)
 		}
 	}
 	if tables != 5 {
@@ -241,8 +249,8 @@ func TestMotoTakesIt(t *testing.T) {
 	}
 }
 
-// alarms checks that each queue has one, for waiting, or for dead letters, and
-// each topic with a filter, for what nobody can read.
+// alarms checks that each queue has an alarm, for old messages or for dead letters, and each topic
+// with a filter has one for messages that are not valid JSON.
 func (w world) alarms(queues map[string]bool) {
 	w.Helper()
 	var out struct {
@@ -258,7 +266,8 @@ func (w world) alarms(queues map[string]bool) {
 	require.NoError(w, err)
 	req.Header.Set("X-Amz-Target", "GraniteServiceVersion20100801.DescribeAlarms")
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/"+region+"/monitoring/aws4_request, SignedHeaders=host, Signature=0")
+	req.Header.Set("Authorization",
+		"AWS4-HMAC-SHA256 Credential=test/20260101/"+region+"/monitoring/aws4_request, SignedHeaders=host, Signature=0")
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(w, err)
 	require.NoError(w, errors.Join(json.NewDecoder(res.Body).Decode(&out), res.Body.Close()))

@@ -33,8 +33,11 @@ var (
 // program is Docker Compose.
 func program(t *testing.T) string {
 	t.Helper()
-	// What only another program reads go's test cache does not know of.
-	for _, pattern := range []string{"deploy/compose*.yaml", "deploy/compose/*.yaml", "deploy/compose/*/*/*.yaml", "deploy/grafana/*", "components/*/*.yaml", "components/*/*/*.yaml"} {
+	// Read the files that only docker compose reads, so that go's test cache depends on them.
+	for _, pattern := range []string{
+		"deploy/compose*.yaml", "deploy/compose/*.yaml", "deploy/compose/*/*/*.yaml",
+		"deploy/grafana/*", "components/*/*.yaml", "components/*/*/*.yaml",
+	} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		for _, f := range files {
 			_, readErr := os.ReadFile(f)
@@ -95,7 +98,7 @@ func TestFile(t *testing.T) {
 		}
 		for _, v := range s.Volumes {
 			if _, err := os.Stat(v.Source); v.Type == "bind" && err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("service %s: the source of a volume does not exist: %v", name, err)
 			}
 		}
 		for _, of := range []string{"daprd", "placement", "scheduler"} {
@@ -150,7 +153,8 @@ func TestDashboard(t *testing.T) {
 	args := m.Services["redis"].Command
 	_, port, _ := strings.Cut(testkit.Redis(t, args[slices.Index(args, "--user"):]...).Address, ":")
 	redis := func(as []string, command string) string {
-		out, err := exec.Command("redis-cli", slices.Concat([]string{"-p", port, "--no-auth-warning"}, as, strings.Fields(command))...).CombinedOutput()
+		args := slices.Concat([]string{"-p", port, "--no-auth-warning"}, as, strings.Fields(command))
+		out, err := exec.Command("redis-cli", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("redis-cli: %v %s", err, out)
 		}
@@ -167,11 +171,12 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"EVAL return 0", "DEL " + key, "UNLINK " + key, "HSET " + key + " data y", "HDEL " + key + " data", "SET " + key + " y", "EXPIRE " + key + " 1", "RENAME " + key + " other",
+		"EVAL return 0", "DEL " + key, "UNLINK " + key, "HSET " + key + " data y", "HDEL " + key + " data",
+		"SET " + key + " y", "EXPIRE " + key + " 1", "RENAME " + key + " other",
 		"FLUSHALL", "FUNCTION LIST", "CONFIG GET *", "CLIENT LIST", "SHUTDOWN NOW", "ACL LIST",
 	} {
 		if got := redis(look, command); !strings.HasPrefix(got, "NOPERM") {
-			t.Errorf("%s: %s", command, got)
+			t.Errorf("%s returned %s, want NOPERM", command, got)
 		}
 	}
 	if got := redis(nil, "HGET "+key+" data"); got != "x" {

@@ -36,7 +36,7 @@ type system struct {
 	ports   map[string]string
 }
 
-// TestUp is what somebody does who has just cloned: up, an order, down.
+// TestUp makes the first steps of a new user: up, an order, down.
 func TestUp(t *testing.T) {
 	needDocker(t)
 	s := newSystem(t)
@@ -51,8 +51,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestUpOnMiniStack is the same with the second file over the first, on
-// somebody else's AWS.
+// TestUpOnMiniStack is TestUp with the second file over the first, on a third-party AWS emulator.
 func TestUpOnMiniStack(t *testing.T) {
 	needDocker(t)
 	here := ""
@@ -75,7 +74,8 @@ func ministackHere(t *testing.T) string {
 	if err != nil {
 		testkit.SkipOrFail(t, "MiniStack is not there: make emulators")
 	}
-	if bin, err = filepath.Abs(bin); err != nil {
+	bin, err = filepath.Abs(bin)
+	if err != nil {
 		t.Fatal(err)
 	}
 	testkit.Pinned(t, "ministack/bin/ministack", "emulators")
@@ -83,7 +83,8 @@ func ministackHere(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	over := "services:\n  aws:\n    image: ${PAUSE_IMAGE}\n    entrypoint: [" + bin + "/ministack/bin/ministack]\n    tmpfs: [/tmp]\n    volumes:\n"
+	over := "services:\n  aws:\n    image: ${PAUSE_IMAGE}\n" +
+		"    entrypoint: [" + bin + "/ministack/bin/ministack]\n    tmpfs: [/tmp]\n    volumes:\n"
 	dirs := []string{"/usr", "/lib", "/lib64", "/etc/ssl", bin}
 	if prefix := strings.TrimSpace(string(python)); !strings.HasPrefix(prefix, "/usr") {
 		dirs = append(dirs, prefix)
@@ -96,7 +97,10 @@ func ministackHere(t *testing.T) string {
 
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	s := &system{T: t, command: []string{program(t), "-p", "ordersaga-compose-test", "-f", file}, env: clean(os.Environ()), ports: map[string]string{}}
+	s := &system{
+		T: t, command: []string{program(t), "-p", "ordersaga-compose-test", "-f", file},
+		env: clean(os.Environ()), ports: map[string]string{},
+	}
 	names := []string{"API", "AWS", "PAYMENT", "CARRIER", "PROMETHEUS", "GRAFANA", "DASHBOARD"}
 	free, err := daprlocal.FreePorts(len(names))
 	if err != nil {
@@ -134,7 +138,8 @@ func (s *system) up(services ...string) {
 	}
 	s.Cleanup(s.down)
 	began := time.Now()
-	if out, err := s.compose(s.Context(), append([]string{"up", "--detach", "--wait", "--wait-timeout", "120", "--quiet-pull", build}, services...)...); err != nil {
+	args := append([]string{"up", "--detach", "--wait", "--wait-timeout", "120", "--quiet-pull", build}, services...)
+	if out, err := s.compose(s.Context(), args...); err != nil {
 		s.Fatalf("up: %v: %s", err, out)
 	}
 	s.Logf("up and healthy after %s", time.Since(began).Round(time.Second))
@@ -160,7 +165,8 @@ func (s *system) down() {
 	if out, err := s.compose(ctx, "down", "--volumes", "--remove-orphans"); err != nil {
 		s.Errorf("down: %v: %s", err, out)
 	}
-	left, err := exec.CommandContext(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=ordersaga-compose-test").Output()
+	left, err := exec.CommandContext(ctx, "docker", "ps", "-aq",
+		"--filter", "label=com.docker.compose.project=ordersaga-compose-test").Output()
 	if err != nil || len(left) > 0 {
 		s.Errorf("left behind: %s %v", left, err)
 	}
@@ -236,7 +242,7 @@ func (s *system) prometheus(t *testing.T) {
 			return err
 		}
 		if len(got.Data.Groups) != 1 || len(got.Data.Groups[0].Rules) < 6 {
-			t.Fatalf("%+v", got)
+			t.Fatalf("Prometheus' rules = %+v, want one group with at least 6", got)
 		}
 		for _, r := range got.Data.Groups[0].Rules {
 			if r.Health != "ok" {
@@ -245,8 +251,10 @@ func (s *system) prometheus(t *testing.T) {
 		}
 		return nil
 	})
-	if out, err := s.compose(t.Context(), "exec", "-T", "prometheus", "/bin/promtool", "check", "config", "/etc/prometheus/prometheus.yaml"); err != nil {
-		t.Error(out, err)
+	out, err := s.compose(t.Context(), "exec", "-T", "prometheus",
+		"/bin/promtool", "check", "config", "/etc/prometheus/prometheus.yaml")
+	if err != nil {
+		t.Errorf("promtool rejects the configuration: %v: %s", err, out)
 	}
 }
 
