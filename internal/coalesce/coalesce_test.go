@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,6 +62,7 @@ func (g gate) seen() (sizes []int) {
 }
 
 func TestGathers(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		calls int
 		first string // requests before any answer
@@ -72,7 +74,7 @@ func TestGathers(t *testing.T) {
 		{5, "[1 4]", "[1 4]"},        // a full one does not wait
 		{12, "[1 4 4]", "[1 4 4 3]"}, // the rest does
 	} {
-		t.Run(fmt.Sprint(tt.calls), func(t *testing.T) {
+		t.Run(strconv.Itoa(tt.calls), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate()
 				c := g.caller(4)
@@ -99,6 +101,7 @@ func TestGathers(t *testing.T) {
 // A request that is stuck delays the calls that have gathered behind it for a moment,
 // and no call after them.
 func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
@@ -134,6 +137,7 @@ func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
 
 // TestPanic in a request is everybody's, and not the process's.
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(4)
@@ -160,6 +164,7 @@ func TestPanic(t *testing.T) {
 }
 
 func TestCallOfAnEndedContextIsNotMade(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -170,6 +175,7 @@ func TestCallOfAnEndedContextIsNotMade(t *testing.T) {
 
 // A call that fails in a batch is made again by itself.
 func TestFailedBatchIsMadeCallByCall(t *testing.T) {
+	t.Parallel()
 	bad := errors.New("not this one")
 	for what, many := range map[string]func([]int) ([]coalesce.Result[int], error){
 		"all":     func([]int) ([]coalesce.Result[int], error) { return nil, bad },
@@ -215,8 +221,9 @@ func TestFailedBatchIsMadeCallByCall(t *testing.T) {
 // A caller that gives up returns at once. The others get their results, also those
 // that joined a request which that caller had started. A request without a caller ends.
 func TestCallersThatGiveUp(t *testing.T) {
+	t.Parallel()
 	for leavers := range 4 {
-		t.Run(fmt.Sprint(leavers), func(t *testing.T) {
+		t.Run(strconv.Itoa(leavers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate()
 				c := g.caller(3)
@@ -266,6 +273,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 // TestLeftBehind: a call that waits behind another alone, and gives up, does
 // not keep those that come later.
 func TestLeftBehind(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := g.caller(3)
@@ -289,6 +297,7 @@ func TestLeftBehind(t *testing.T) {
 // TestManyAtOnce with some that give up at any time: every other call gets its
 // own answer, and the caller is as good as new afterwards.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	close(g.open)
 	go func() { // the sizes do not matter here

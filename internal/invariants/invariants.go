@@ -84,7 +84,7 @@ type Result struct {
 	Violations []string `json:"violations"`
 }
 
-func (r *Result) bad(invariant, format string, args ...any) {
+func (r *Result) badf(invariant, format string, args ...any) {
 	r.Violations = append(r.Violations, invariant+": "+fmt.Sprintf(format, args...))
 }
 
@@ -100,7 +100,7 @@ func Run(ctx context.Context, b Sources, accepted []string) (Result, error) {
 		return res, err
 	}
 	for _, v := range res.Ledger.Violations {
-		res.bad(NeverOversold, "%s", v)
+		res.badf(NeverOversold, "%s", v)
 	}
 	records, err1 := allOrders(ctx, b.Orders)
 	held, err2 := allReservations(ctx, b.Orders)
@@ -110,15 +110,15 @@ func Run(ctx context.Context, b Sources, accepted []string) (Result, error) {
 		return res, err
 	}
 	for _, e := range odd {
-		res.bad(OneCharge, "%v", e.Invalid)
+		res.badf(OneCharge, "%v", e.Invalid)
 	}
 	res.Orders = len(records)
 	res.stock(records, held)
 	for _, id := range accepted {
 		if rec, ok := records[id]; !ok {
-			res.bad(NothingLost, "order %s was accepted and has no record", id)
+			res.badf(NothingLost, "order %s was accepted and has no record", id)
 		} else if !rec.Status.Terminal() {
-			res.bad(NothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
+			res.badf(NothingLost, "order %s was accepted and has no outcome: it is %s", id, rec.Status)
 		}
 	}
 	live := map[string]orderstore.Record{}
@@ -140,32 +140,32 @@ func Run(ctx context.Context, b Sources, accepted []string) (Result, error) {
 			parcels[s.OrderID]++
 		}
 		if rec, ok := records[s.OrderID]; !ok {
-			res.bad(OneShipment, "shipment for order %s, which does not exist", s.OrderID)
+			res.badf(OneShipment, "shipment for order %s, which does not exist", s.OrderID)
 		} else if s.ShipmentID != rec.ShipmentID && !parcelsByHand(rec) {
-			res.bad(OneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
+			res.badf(OneShipment, "order %s has shipment %q, and the carrier %q", s.OrderID, rec.ShipmentID, s.ShipmentID)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(paid)) {
 		if n := paid[id].standing(); len(n) > 1 {
-			res.bad(OneCharge, "order %s has %d charges that stand", id, len(n))
+			res.badf(OneCharge, "order %s has %d charges that stand", id, len(n))
 		}
 		if _, ok := records[id]; !ok && len(paid[id].standing()) > 0 {
-			res.bad(OneCharge, "charge for order %s, which does not exist", id)
+			res.badf(OneCharge, "charge for order %s, which does not exist", id)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(records)) {
 		rec := records[id]
 		res.ByStatus[rec.Status]++
 		if !rec.Listed() {
-			res.bad(NothingLost,
+			res.badf(NothingLost,
 				"order %s is %s and in no list, so the reconciler does not find it: its record has no right statusShard, or no placed",
 				id, rec.Status)
 		}
 		if !slices.Contains(order.Statuses(), rec.Status) {
-			res.bad(NothingLost, "order %s has the status %q, which is none", id, rec.Status)
+			res.badf(NothingLost, "order %s has the status %q, which is none", id, rec.Status)
 		}
 		if rec.Status.Terminal() && rec.Token != "" {
-			res.bad(NoTokenKept, "order %s has ended and its payment token is still stored", id)
+			res.badf(NoTokenKept, "order %s has ended and its payment token is still stored", id)
 		}
 		res.refunds(rec, paid[id])
 		switch {
@@ -179,7 +179,7 @@ func Run(ctx context.Context, b Sources, accepted []string) (Result, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(held)) {
 		if _, ok := records[id]; !ok {
-			res.bad(NothingHeld, "reservation %s of order %s, which does not exist", held[id].State, id)
+			res.badf(NothingHeld, "reservation %s of order %s, which does not exist", held[id].State, id)
 		}
 	}
 	return res, nil
@@ -215,10 +215,10 @@ func (r *Result) stock(records map[string]orderstore.Record, reservations map[st
 	for _, sku := range slices.Sorted(maps.Keys(skus)) {
 		l := r.Ledger.Levels[sku]
 		if l.Reserved != held[sku] {
-			r.bad(NeverOversold, "%s: %d units are reserved, and orders hold %d", sku, l.Reserved, held[sku])
+			r.badf(NeverOversold, "%s: %d units are reserved, and orders hold %d", sku, l.Reserved, held[sku])
 		}
 		if l.Sold != sold[sku] {
-			r.bad(NeverOversold, "%s: %d units are sold, and orders have bought %d", sku, l.Sold, sold[sku])
+			r.badf(NeverOversold, "%s: %d units are sold, and orders have bought %d", sku, l.Sold, sold[sku])
 		}
 	}
 }
@@ -249,7 +249,7 @@ func (r *Result) open(ctx context.Context, sagas Sagas, live map[string]ordersto
 	}
 	slices.Sort(lost)
 	for _, what := range lost {
-		r.bad(NothingLost, "%s", what)
+		r.badf(NothingLost, "%s", what)
 	}
 	return nil
 }
@@ -287,15 +287,15 @@ func (r *Result) refunds(rec orderstore.Record, a account) {
 	switch {
 	case slices.Contains(refunds, rec.RefundID) && rec.RefundID != "":
 		if undone && rec.ChargeID != "" && !known {
-			r.bad(OneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another",
+			r.badf(OneCharge, "order %s has charge %s, which the provider has not, and its refund %s is of another",
 				rec.OrderID, rec.ChargeID, rec.RefundID)
 		}
 	case rec.RefundID != "":
-		r.bad(OneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
+		r.badf(OneCharge, "order %s has refund %s, and the provider has none of that id for it", rec.OrderID, rec.RefundID)
 	case undone && len(refunds) > 0:
-		r.bad(OneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
+		r.badf(OneCharge, "order %s has no refund, and the provider has %s", rec.OrderID, strings.Join(refunds, ", "))
 	case undone && rec.ChargeID != "" && !known: // a charge that stands is judged by ended
-		r.bad(OneCharge, "order %s is %s with charge %s and without a refund", rec.OrderID, rec.Status, rec.ChargeID)
+		r.badf(OneCharge, "order %s is %s with charge %s and without a refund", rec.OrderID, rec.Status, rec.ChargeID)
 	}
 }
 
@@ -305,12 +305,12 @@ func (r *Result) charged(rec orderstore.Record, charges account) {
 	id := rec.OrderID
 	switch {
 	case len(charges) != 1 && rec.Total > 0:
-		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
+		r.badf(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	case len(charges) == 1 && (charges[0].Amount != rec.Total || charges[0].Currency != rec.Currency):
-		r.bad(OneCharge, "order %s cost %s and was charged %s",
+		r.badf(OneCharge, "order %s cost %s and was charged %s",
 			id, money.Format(rec.Total, rec.Currency), money.Format(charges[0].Amount, charges[0].Currency))
 	case len(charges) == 1 && charges[0].ID != rec.ChargeID:
-		r.bad(OneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
+		r.badf(OneCharge, "order %s is %s with charge %q, and the one that stands is %q", id, rec.Status, rec.ChargeID, charges[0].ID)
 	}
 }
 
@@ -318,7 +318,7 @@ func (r *Result) charged(rec orderstore.Record, charges account) {
 func (r *Result) holds(rec orderstore.Record, res orderstore.Reservation) {
 	want := order.Order{Lines: rec.Lines}.Demand()
 	if (res.State == orderstore.HoldHeld || res.State == orderstore.HoldSold) && !slices.Equal(res.Items, want) {
-		r.bad(NeverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
+		r.badf(NeverOversold, "order %s is %s over %v, and its reservation %s over %v", rec.OrderID, rec.Status, want, res.State, res.Items)
 	}
 }
 
@@ -330,11 +330,11 @@ func (r *Result) live(rec orderstore.Record, charges account, res orderstore.Res
 	switch rec.Status { //nolint:exhaustive // the others hold nothing yet, or may not any more
 	case order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid:
 		if res.State != orderstore.HoldHeld {
-			r.bad(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+			r.badf(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	case order.StatusNeedsAttention:
 		if res.State == orderstore.HoldSold {
-			r.bad(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
+			r.badf(NeverOversold, "order %s is %s and its reservation %q", rec.OrderID, rec.Status, res.State)
 		}
 	}
 	if (rec.Status == order.StatusPaid || rec.ChargeID != "" || rec.ShipmentID != "") && !rec.Refunding {
@@ -359,16 +359,16 @@ func (r *Result) completed(rec orderstore.Record, charges account, parcels int, 
 	r.charged(rec, charges)
 	r.holds(rec, res)
 	if rec.Refunding {
-		r.bad(OneCharge, "order %s is COMPLETED and marked to be refunded", id)
+		r.badf(OneCharge, "order %s is COMPLETED and marked to be refunded", id)
 	}
 	if parcelsByHand(rec) {
 		r.ManuallyResolved++
 	} else if parcels != 1 {
-		r.bad(OneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
+		r.badf(OneShipment, "order %s is COMPLETED with %d shipments", id, parcels)
 	}
 	expired := res.State == "" && time.Since(rec.CreatedAt) > orderstore.ReservationTTL
 	if res.State != orderstore.HoldSold && !expired {
-		r.bad(NothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
+		r.badf(NothingHeld, "order %s is COMPLETED and its reservation %q", id, res.State)
 	}
 }
 
@@ -379,13 +379,13 @@ func (r *Result) ended(rec orderstore.Record, charges account, parcels int, stat
 		r.ManuallyResolved++
 	}
 	if len(charges) != 0 && !moneyByHand(rec) {
-		r.bad(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
+		r.badf(OneCharge, "order %s is %s with %d charges that stand", id, rec.Status, len(charges))
 	}
 	if parcels != 0 && !parcelsByHand(rec) {
-		r.bad(OneShipment, "order %s is %s and was shipped", id, rec.Status)
+		r.badf(OneShipment, "order %s is %s and was shipped", id, rec.Status)
 	}
 	if state == orderstore.HoldHeld || state == orderstore.HoldSold {
-		r.bad(NothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
+		r.badf(NothingHeld, "order %s is %s and its reservation %s", id, rec.Status, state)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -50,13 +52,6 @@ func newBooks(t *testing.T) *books {
 	return b
 }
 
-func (b *books) must(err error) {
-	b.Helper()
-	if err != nil {
-		b.Fatal(err)
-	}
-}
-
 func newOrder(id string) order.Order {
 	return order.Order{
 		OrderID: id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
@@ -67,26 +62,26 @@ func newOrder(id string) order.Order {
 func (b *books) accept(id string) {
 	b.Helper()
 	_, _, err := b.Store.Accept(b.Context(), newOrder(id))
-	b.must(err)
+	require.NoError(b, err)
 }
 
 func (b *books) reserve(id string) {
 	b.Helper()
 	_, err := b.Store.Reserve(b.Context(), newOrder(id))
-	b.must(err)
+	require.NoError(b, err)
 }
 
 // charge books a charge; each key is one.
 func (b *books) charge(id, key string, amount int64) {
 	b.Helper()
 	body, err := json.Marshal(payment.Charge{OrderID: id, Amount: amount, Currency: "EUR", Token: "tok_ok"})
-	b.must(err)
+	require.NoError(b, err)
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, b.Simulators.PaymentURL+"/v1/charges", bytes.NewReader(body))
-	b.must(err)
+	require.NoError(b, err)
 	req.Header.Set("Idempotency-Key", key)
 	res, err := http.DefaultClient.Do(req)
-	b.must(err)
-	b.must(res.Body.Close())
+	require.NoError(b, err)
+	require.NoError(b, res.Body.Close())
 	if res.StatusCode != http.StatusOK {
 		b.Fatalf("charge %s: %s", id, res.Status)
 	}
@@ -97,25 +92,25 @@ func (b *books) ship(id, shipmentID, name string) {
 	body, err := json.Marshal(events.ShipmentRequest{
 		SpecVersion: 1, Type: "ShipmentRequested", ShipmentID: shipmentID, OrderID: id, ShipTo: &order.Address{Name: name},
 	})
-	b.must(err)
+	require.NoError(b, err)
 	_, err = b.Clients.SNS.Publish(b.Context(), &sns.PublishInput{TopicArn: &b.Resources.ShipmentTopic, Message: aws.String(string(body))})
-	b.must(err)
+	require.NoError(b, err)
 	b.parcels++
 }
 
 func (b *books) end(id string, final order.Status) {
 	b.Helper()
-	b.must(b.Store.End(b.Context(), id, final, "by hand"))
+	require.NoError(b, b.Store.End(b.Context(), id, final, "by hand"))
 }
 
 func (b *books) pay(id string) {
 	b.Helper()
-	b.must(b.Store.MarkPaid(b.Context(), id, "ch_charge-"+id))
+	require.NoError(b, b.Store.MarkPaid(b.Context(), id, "ch_charge-"+id))
 }
 
 func (b *books) sell(id string) {
 	b.Helper()
-	b.must(b.Store.Complete(b.Context(), id, "shp-"+id, ""))
+	require.NoError(b, b.Store.Complete(b.Context(), id, "shp-"+id, ""))
 }
 
 // edit sets one attribute of one item, as a person at the console may do.
@@ -126,7 +121,7 @@ func (b *books) edit(table, key, id, name string, v types.AttributeValue) {
 		UpdateExpression: aws.String("SET #n = :v"), ExpressionAttributeNames: map[string]string{"#n": name},
 		ExpressionAttributeValues: map[string]types.AttributeValue{":v": v},
 	})
-	b.must(err)
+	require.NoError(b, err)
 }
 
 func (b *books) books() invariants.Sources {
@@ -141,10 +136,10 @@ func (b *books) books() invariants.Sources {
 func (b *books) leak(from, to string) {
 	b.Helper()
 	l, err := b.Store.GetLevel(b.Context(), "A")
-	b.must(err)
+	require.NoError(b, err)
 	now := map[string]int64{"available": l.Available, "reserved": l.Reserved, "sold": l.Sold}
-	b.edit("stock", "sku", "A", from, &types.AttributeValueMemberN{Value: fmt.Sprint(now[from] - 5)})
-	b.edit("stock", "sku", "A", to, &types.AttributeValueMemberN{Value: fmt.Sprint(now[to] + 5)})
+	b.edit("stock", "sku", "A", from, &types.AttributeValueMemberN{Value: strconv.FormatInt(now[from]-5, 10)})
+	b.edit("stock", "sku", "A", to, &types.AttributeValueMemberN{Value: strconv.FormatInt(now[to]+5, 10)})
 }
 
 // awaiting has a saga that waits for approval.
@@ -153,7 +148,8 @@ func (b *books) awaiting(id string) {
 	b.accept(id)
 	terms := b.Worker.Terms
 	terms.ApprovalAbove = 1
-	b.must(b.Parts.Engine.Start(b.Context(), workflows.OrderSaga, id, workflows.State{Order: newOrder(id).WithoutToken(), Terms: terms}))
+	state := workflows.State{Order: newOrder(id).WithoutToken(), Terms: terms}
+	require.NoError(b, b.Parts.Engine.Start(b.Context(), workflows.OrderSaga, id, state))
 	testkit.Eventually(b, "it waits", func() error {
 		rec, err := b.Store.Get(b.Context(), id)
 		if err == nil && rec.Status != order.StatusAwaitingApproval {
@@ -167,21 +163,21 @@ func (b *books) awaiting(id string) {
 func (b *books) killed(id string) {
 	b.Helper()
 	b.awaiting(id)
-	b.must(b.Parts.Engine.Terminate(b.Context(), id, "test"))
+	require.NoError(b, b.Parts.Engine.Terminate(b.Context(), id, "test"))
 	_, err := b.Parts.Engine.Wait(b.Context(), id)
-	b.must(err)
+	require.NoError(b, err)
 }
 
 // undo releases what an order holds and ends it.
 func (b *books) undo(id string) {
 	b.Helper()
-	b.must(b.Store.Release(b.Context(), id, order.StatusFailed, "by hand"))
+	require.NoError(b, b.Store.Release(b.Context(), id, order.StatusFailed, "by hand"))
 }
 
 func (b *books) refund(id string) {
 	b.Helper()
 	_, err := b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
-	b.must(err)
+	require.NoError(b, err)
 }
 
 // refunded has a compensated order whose record names the refund.
@@ -191,7 +187,7 @@ func (b *books) refunded(id, refundID string) {
 	b.charge(id, "charge-"+id, 200)
 	b.refund(id)
 	if refundID != "" {
-		b.must(b.Store.MarkRefunded(b.Context(), id, refundID))
+		require.NoError(b, b.Store.MarkRefunded(b.Context(), id, refundID))
 	}
 	b.end(id, order.StatusFailed)
 }
@@ -212,7 +208,7 @@ func (b *books) check(accepted ...string) invariants.Result {
 	b.Helper()
 	b.arrived()
 	res, err := invariants.Run(b.Context(), b.books(), accepted)
-	b.must(err)
+	require.NoError(b, err)
 	return res
 }
 
@@ -229,6 +225,7 @@ func (b *books) sound(id string) {
 
 // TestForgottenOrdersAreSound: who forgets a customer leaves what the books need.
 func TestForgottenOrdersAreSound(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.sound("o")
 	b.refunded("r", "re_charge-r")
@@ -244,26 +241,33 @@ func TestForgottenOrdersAreSound(t *testing.T) {
 
 // TestEveryContradictionIsReported breaks one thing per order.
 func TestEveryContradictionIsReported(t *testing.T) {
+	t.Parallel()
 	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 	for name, c := range map[string]struct {
 		write func(b *books, id string)
 		want  []string
 	}{
 		"nothing": {(*books).sound, nil},
-		"ledger": {func(b *books, _ string) {
-			b.edit("stock", "sku", "A", "available", &types.AttributeValueMemberN{Value: "-3"})
+		"ledger": {
+			func(b *books, _ string) {
+				b.edit("stock", "sku", "A", "available", &types.AttributeValueMemberN{Value: "-3"})
+			},
+			[]string{"I1 never oversold: A: available -3 + reserved 0 + sold 0, received 1000"},
 		},
-			[]string{"I1 never oversold: A: available -3 + reserved 0 + sold 0, received 1000"}},
-		"uncharged": {func(b *books, id string) {
-			b.accept(id)
-			b.reserve(id)
-			b.pay(id)
-			b.ship(id, "shp-"+id, "")
-			b.sell(id)
+		"uncharged": {
+			func(b *books, id string) {
+				b.accept(id)
+				b.reserve(id)
+				b.pay(id)
+				b.ship(id, "shp-"+id, "")
+				b.sell(id)
+			},
+			[]string{"I3 one charge: order x is COMPLETED with 0 charges that stand"},
 		},
-			[]string{"I3 one charge: order x is COMPLETED with 0 charges that stand"}},
-		"charged twice": {func(b *books, id string) { b.sound(id); b.charge(id, "other", 200) },
-			[]string{"I3 one charge: order x has 2 charges that stand", "I3 one charge: order x is COMPLETED with 2 charges that stand"}},
+		"charged twice": {
+			func(b *books, id string) { b.sound(id); b.charge(id, "other", 200) },
+			[]string{"I3 one charge: order x has 2 charges that stand", "I3 one charge: order x is COMPLETED with 2 charges that stand"},
+		},
 		"wrong amount": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
@@ -272,22 +276,28 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.ship(id, "shp-"+id, "")
 			b.sell(id)
 		}, []string{"I3 one charge: order x cost 2.00 EUR and was charged 1.99 EUR"}},
-		"money kept": {func(b *books, id string) {
-			b.accept(id)
-			b.charge(id, "charge-"+id, 200)
-			b.end(id, order.StatusFailed)
+		"money kept": {
+			func(b *books, id string) {
+				b.accept(id)
+				b.charge(id, "charge-"+id, 200)
+				b.end(id, order.StatusFailed)
+			},
+			[]string{"I3 one charge: order x is FAILED with 1 charges that stand"},
 		},
-			[]string{"I3 one charge: order x is FAILED with 1 charges that stand"}},
-		"charge of no order": {func(b *books, id string) { b.charge(id, id, 1) },
-			[]string{"I3 one charge: charge for order x, which does not exist"}},
-		"not shipped": {func(b *books, id string) {
-			b.accept(id)
-			b.reserve(id)
-			b.charge(id, "charge-"+id, 200)
-			b.pay(id)
-			b.sell(id)
+		"charge of no order": {
+			func(b *books, id string) { b.charge(id, id, 1) },
+			[]string{"I3 one charge: charge for order x, which does not exist"},
 		},
-			[]string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
+		"not shipped": {
+			func(b *books, id string) {
+				b.accept(id)
+				b.reserve(id)
+				b.charge(id, "charge-"+id, 200)
+				b.pay(id)
+				b.sell(id)
+			},
+			[]string{"I4 one shipment: order x is COMPLETED with 0 shipments"},
+		},
 		"refused and completed": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
@@ -297,28 +307,38 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.StopWorker() // it would undo the order
 			b.ship(id, "shp-"+id, "REFUSE")
 		}, []string{"I4 one shipment: order x is COMPLETED with 0 shipments"}},
-		"shipped twice": {func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
-			[]string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`,
-				"I4 one shipment: order x is COMPLETED with 2 shipments"}},
-		"shipped in vain": {func(b *books, id string) {
-			b.accept(id)
-			b.ship(id, "shp-"+id, "SILENT")
-			b.end(id, order.StatusCancelled)
+		"shipped twice": {
+			func(b *books, id string) { b.sound(id); b.ship(id, "shp-other", "") },
+			[]string{
+				`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`,
+				"I4 one shipment: order x is COMPLETED with 2 shipments",
+			},
 		},
-			[]string{`I4 one shipment: order x has shipment "", and the carrier "shp-x"`, "I4 one shipment: order x is CANCELLED and was shipped"}},
-		"shipment of no order": {func(b *books, id string) { b.ship(id, "shp-"+id, "") },
-			[]string{"I4 one shipment: shipment for order x, which does not exist"}},
+		"shipped in vain": {
+			func(b *books, id string) {
+				b.accept(id)
+				b.ship(id, "shp-"+id, "SILENT")
+				b.end(id, order.StatusCancelled)
+			},
+			[]string{`I4 one shipment: order x has shipment "", and the carrier "shp-x"`, "I4 one shipment: order x is CANCELLED and was shipped"},
+		},
+		"shipment of no order": {
+			func(b *books, id string) { b.ship(id, "shp-"+id, "") },
+			[]string{"I4 one shipment: shipment for order x, which does not exist"},
+		},
 		"held and completed": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
 			b.charge(id, "charge-"+id, 200)
 			b.pay(id)
-			b.must(b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
+			require.NoError(b, b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
 			b.ship(id, "shp-"+id, "")
 			b.end(id, order.StatusCompleted)
 		}, []string{`I5 no reservation left: order x is COMPLETED and its reservation "HELD"`}},
-		"held and declined": {func(b *books, id string) { b.accept(id); b.reserve(id); b.end(id, order.StatusDeclined) },
-			[]string{"I5 no reservation left: order x is DECLINED and its reservation HELD"}},
+		"held and declined": {
+			func(b *books, id string) { b.accept(id); b.reserve(id); b.end(id, order.StatusDeclined) },
+			[]string{"I5 no reservation left: order x is DECLINED and its reservation HELD"},
+		},
 		"sold, and to be refunded": {func(b *books, id string) {
 			b.sound(id)
 			b.edit("orders", "orderId", id, "refunding", &types.AttributeValueMemberBOOL{Value: true})
@@ -329,10 +349,14 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.pay(id)
 			b.sell(id)
 			b.edit("orders", "orderId", id, "status", text("FAILED"))
-		}, []string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund",
-			"I5 no reservation left: order x is FAILED and its reservation SOLD"}},
-		"charged, and forgotten by the provider": {func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.undo(id) },
-			[]string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund"}},
+		}, []string{
+			"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund",
+			"I5 no reservation left: order x is FAILED and its reservation SOLD",
+		}},
+		"charged, and forgotten by the provider": {
+			func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.undo(id) },
+			[]string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund"},
+		},
 		"charged, and settled by hand": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
@@ -343,10 +367,10 @@ func TestEveryContradictionIsReported(t *testing.T) {
 		"refunded, but not what was charged": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
-			b.must(b.Store.MarkPaid(b.Context(), id, "ch_same"))
+			require.NoError(b, b.Store.MarkPaid(b.Context(), id, "ch_same"))
 			b.charge(id, "charge-"+id, 200)
 			b.refund(id)
-			b.must(b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
+			require.NoError(b, b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
 			b.undo(id)
 		}, []string{"I3 one charge: order x has charge ch_same, which the provider has not, and its refund re_charge-x is of another"}},
 		"charged and refunded": {func(b *books, id string) {
@@ -355,7 +379,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.charge(id, "charge-"+id, 200)
 			b.pay(id)
 			b.refund(id)
-			b.must(b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
+			require.NoError(b, b.Store.MarkRefunded(b.Context(), id, "re_charge-"+id))
 			b.undo(id)
 		}, nil},
 		"reservation of no order": {func(b *books, id string) {
@@ -364,27 +388,40 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{
 				TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": text(id)},
 			})
-			b.must(err)
+			require.NoError(b, err)
 		}, []string{"I5 no reservation left: reservation HELD of order x, which does not exist"}},
 		"token of a failed order": {func(b *books, id string) {
 			b.accept(id)
 			b.end(id, order.StatusFailed)
 			b.edit("orders", "orderId", id, "token", text("tok_ok"))
 		}, []string{"no token kept: order x has ended and its payment token is still stored"}},
-		"token of a completed order": {func(b *books, id string) { b.sound(id); b.edit("orders", "orderId", id, "token", text("tok_ok")) },
-			[]string{"no token kept: order x has ended and its payment token is still stored"}},
+		"token of a completed order": {
+			func(b *books, id string) { b.sound(id); b.edit("orders", "orderId", id, "token", text("tok_ok")) },
+			[]string{"no token kept: order x has ended and its payment token is still stored"},
+		},
 		"under way": {(*books).awaiting, nil},
-		"leaked from the shelf": {func(b *books, id string) { b.sound(id); b.leak("available", "reserved") },
-			[]string{"I1 never oversold: A: 5 units are reserved, and orders hold 0"}},
-		"leaked from what was sold": {func(b *books, id string) { b.sound(id); b.leak("available", "sold") },
-			[]string{"I1 never oversold: A: 7 units are sold, and orders have bought 2"}},
+		"leaked from the shelf": {
+			func(b *books, id string) { b.sound(id); b.leak("available", "reserved") },
+			[]string{"I1 never oversold: A: 5 units are reserved, and orders hold 0"},
+		},
+		"leaked from what was sold": {
+			func(b *books, id string) { b.sound(id); b.leak("available", "sold") },
+			[]string{"I1 never oversold: A: 7 units are sold, and orders have bought 2"},
+		},
 		"never begun": {(*books).accept, []string{"I2 nothing is lost: order x is PENDING and has no saga"}},
-		"reserved and lost": {func(b *books, id string) { b.accept(id); b.reserve(id) },
-			[]string{"I2 nothing is lost: order x is RESERVED and has no saga"}},
-		"paid and lost": {func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, "charge-"+id, 200); b.pay(id) },
-			[]string{"I2 nothing is lost: order x is PAID and has no saga"}},
-		"saga killed":   {(*books).killed, []string{"I2 nothing is lost: order x is AWAITING_APPROVAL and its saga has ended TERMINATED"}},
-		"with a person": {func(b *books, id string) { b.accept(id); b.must(b.Store.MarkNeedsAttention(b.Context(), id, "stuck")) }, nil},
+		"reserved and lost": {
+			func(b *books, id string) { b.accept(id); b.reserve(id) },
+			[]string{"I2 nothing is lost: order x is RESERVED and has no saga"},
+		},
+		"paid and lost": {
+			func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, "charge-"+id, 200); b.pay(id) },
+			[]string{"I2 nothing is lost: order x is PAID and has no saga"},
+		},
+		"saga killed": {(*books).killed, []string{"I2 nothing is lost: order x is AWAITING_APPROVAL and its saga has ended TERMINATED"}},
+		"with a person": {func(b *books, id string) {
+			b.accept(id)
+			require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), id, "stuck"))
+		}, nil},
 		"another charge": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
@@ -402,10 +439,14 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.sell(id)
 		}, []string{`I4 one shipment: order x has shipment "shp-x", and the carrier "shp-other"`}},
 		"refunded": {func(b *books, id string) { b.refunded(id, "re_charge-x") }, nil},
-		"refunded by another refund": {func(b *books, id string) { b.refunded(id, "re_other") },
-			[]string{"I3 one charge: order x has refund re_other, and the provider has none of that id for it"}},
-		"refunded in secret": {func(b *books, id string) { b.refunded(id, "") },
-			[]string{"I3 one charge: order x has no refund, and the provider has re_charge-x"}},
+		"refunded by another refund": {
+			func(b *books, id string) { b.refunded(id, "re_other") },
+			[]string{"I3 one charge: order x has refund re_other, and the provider has none of that id for it"},
+		},
+		"refunded in secret": {
+			func(b *books, id string) { b.refunded(id, "") },
+			[]string{"I3 one charge: order x has no refund, and the provider has re_charge-x"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -419,6 +460,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 }
 
 func TestLostOrdersAreReported(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.sound("here")
 	b.awaiting("open")
@@ -434,6 +476,7 @@ func TestLostOrdersAreReported(t *testing.T) {
 
 // TestARealRunIsClean lets sagas do the writing.
 func TestARealRunIsClean(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	publish := intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}
 	want := map[order.Status]int{}
@@ -451,8 +494,8 @@ func TestARealRunIsClean(t *testing.T) {
 	} {
 		o := newOrder(fmt.Sprint("o", n))
 		o.Payment.Token, o.ShipTo, o.Lines[0].Quantity, o.Lines[0].UnitPrice = c.token, &order.Address{Name: c.name}, c.quantity, 1
-		b.must(publish.PublishOrder(t.Context(), o))
-		b.must(publish.PublishOrder(t.Context(), o)) // a duplicate
+		require.NoError(b, publish.PublishOrder(t.Context(), o))
+		require.NoError(b, publish.PublishOrder(t.Context(), o)) // a duplicate
 		ids = append(ids, o.OrderID)
 		want[c.want]++
 	}
@@ -465,7 +508,7 @@ func TestARealRunIsClean(t *testing.T) {
 			return err
 		})
 		_, err := b.Parts.Engine.Wait(t.Context(), id)
-		b.must(err)
+		require.NoError(b, err)
 	}
 	res := b.check(ids...)
 	if len(res.Violations) != 0 || res.Orders != len(ids) || !maps.Equal(res.ByStatus, want) {
@@ -478,6 +521,7 @@ func TestARealRunIsClean(t *testing.T) {
 
 // TestManyPages has more of everything than one page takes.
 func TestManyPages(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.settled = time.Hour // they have no sagas
 	const n = 510
@@ -502,6 +546,7 @@ func TestManyPages(t *testing.T) {
 
 // TestWhatCannotBeReadIsAnError: a ledger that is missing is not a clean one.
 func TestWhatCannotBeReadIsAnError(t *testing.T) {
+	t.Parallel()
 	denied := testkit.NewAWS(t, func(o *awslocal.Options) {
 		o.Fault = func(_, op string) error {
 			if op == "Scan" {
@@ -529,8 +574,9 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 }
 
 // TestWhatIsMissingForAReason: the reservation of an order of long ago has
-// expired, and for one that costs nothing nothing is charged.
+// expired, and an order that costs nothing is not charged.
 func TestWhatIsMissingForAReason(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.sound("old")
 	longAgo := time.Now().Add(-91 * 24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000000000Z")
@@ -538,14 +584,14 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 	_, err := b.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
 		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
 	})
-	b.must(err)
+	require.NoError(b, err)
 	free := newOrder("free")
 	free.Lines[0].UnitPrice = 0
 	_, _, err = b.Store.Accept(t.Context(), free)
-	b.must(err)
+	require.NoError(b, err)
 	_, err = b.Store.Reserve(t.Context(), free)
-	b.must(err)
-	b.must(b.Store.MarkPaid(t.Context(), "free", ""))
+	require.NoError(b, err)
+	require.NoError(b, b.Store.MarkPaid(t.Context(), "free", ""))
 	b.ship("free", "shp-free", "")
 	b.sell("free")
 	if res := b.check(); len(res.Violations) > 0 || res.ByStatus[order.StatusCompleted] != 2 {
@@ -555,6 +601,7 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 
 // TestWithoutAnEngine an order that has not ended is lost, unless it may wait.
 func TestWithoutAnEngine(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.awaiting("person")
 	b.accept("pending")
@@ -568,6 +615,7 @@ func TestWithoutAnEngine(t *testing.T) {
 
 // TestJSON: scripts read it.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	out, err := json.Marshal(b.check())
 	want := `{"ledger":{"skus":1,"units":{"available":1000,"reserved":0,"sold":0,"received":1000},"violations":[]},` +
@@ -587,11 +635,12 @@ func (l lists) ChargesSince(context.Context, time.Time) iter.Seq2[[]payment.Entr
 // TestOddLedger: an entry that does not count is a violation, and the others are
 // judged; a ledger that has a charge twice proves nothing.
 func TestOddLedger(t *testing.T) {
+	t.Parallel()
 	b := newBooks(t)
 	b.sound("o")
 	b.arrived()
 	all, err := b.Parts.Payments.ChargesOf(t.Context(), "o")
-	b.must(err)
+	require.NoError(b, err)
 	books := b.books()
 	books.Charges = append(lists{{Invalid: errors.New("an entry without an id")}}, all...)
 	res, err := invariants.Run(t.Context(), books, nil)

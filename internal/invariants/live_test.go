@@ -1,8 +1,8 @@
 package invariants_test
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -24,7 +25,7 @@ func (b *books) waiting(id string) {
 	b.reserve(id)
 	b.charge(id, "charge-"+id, 200)
 	b.pay(id)
-	b.must(b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
+	require.NoError(b, b.Store.MarkShipmentRequested(b.Context(), id, "shp-"+id))
 	b.ship(id, "shp-"+id, "SILENT")
 }
 
@@ -32,7 +33,7 @@ func (b *books) waiting(id string) {
 func (b *books) parked(id string) {
 	b.Helper()
 	b.waiting(id)
-	b.must(b.Store.MarkNeedsAttention(b.Context(), id, "carrier: silent"))
+	require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), id, "carrier: silent"))
 }
 
 // unreserved has lost its reservation; its units are available again.
@@ -41,7 +42,7 @@ func (b *books) unreserved(id string) {
 	_, err := b.Clients.DynamoDB.DeleteItem(b.Context(), &dynamodb.DeleteItemInput{
 		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
 	})
-	b.must(err)
+	require.NoError(b, err)
 	b.pieces("available", 1000)
 	b.pieces("reserved", 0)
 }
@@ -56,11 +57,12 @@ func (b *books) greedy(id, as string) {
 
 func (b *books) pieces(as string, n int64) {
 	b.Helper()
-	b.edit("stock", "sku", "A", as, &types.AttributeValueMemberN{Value: fmt.Sprint(n)})
+	b.edit("stock", "sku", "A", as, &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)})
 }
 
 // TestOrdersThatWait have their reservation and their charge.
 func TestOrdersThatWait(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		write func(b *books, id string)
 		want  []string
@@ -70,9 +72,9 @@ func TestOrdersThatWait(t *testing.T) {
 		"being refunded": {func(b *books, id string) {
 			b.waiting(id)
 			_, err := b.Store.MarkRefunding(b.Context(), id)
-			b.must(err)
+			require.NoError(b, err)
 			_, err = b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
-			b.must(err)
+			require.NoError(b, err)
 		}, nil},
 		"young": {func(b *books, id string) { b.waiting(id); b.unreserved(id); b.settled = time.Hour }, nil},
 		"another charge": {func(b *books, id string) {
@@ -86,22 +88,32 @@ func TestOrdersThatWait(t *testing.T) {
 		"refunded in secret": {func(b *books, id string) {
 			b.parked(id)
 			_, err := b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
-			b.must(err)
+			require.NoError(b, err)
 		}, []string{"I3 one charge: order x is NEEDS_ATTENTION with 0 charges that stand"}},
-		"reservation lost": {func(b *books, id string) { b.waiting(id); b.unreserved(id) },
-			[]string{`I1 never oversold: order x is PAID and its reservation ""`}},
-		"reservation lost before the approval": {func(b *books, id string) { b.awaiting(id); b.unreserved(id) },
-			[]string{`I1 never oversold: order x is AWAITING_APPROVAL and its reservation ""`}},
-		"more reserved than ordered": {func(b *books, id string) { b.waiting(id); b.greedy(id, "reserved") },
-			[]string{"I1 never oversold: order x is PAID over [{A 2}], and its reservation HELD over [{A 4}]"}},
-		"more reserved than ordered, with a person": {func(b *books, id string) { b.parked(id); b.greedy(id, "reserved") },
-			[]string{"I1 never oversold: order x is NEEDS_ATTENTION over [{A 2}], and its reservation HELD over [{A 4}]"}},
+		"reservation lost": {
+			func(b *books, id string) { b.waiting(id); b.unreserved(id) },
+			[]string{`I1 never oversold: order x is PAID and its reservation ""`},
+		},
+		"reservation lost before the approval": {
+			func(b *books, id string) { b.awaiting(id); b.unreserved(id) },
+			[]string{`I1 never oversold: order x is AWAITING_APPROVAL and its reservation ""`},
+		},
+		"more reserved than ordered": {
+			func(b *books, id string) { b.waiting(id); b.greedy(id, "reserved") },
+			[]string{"I1 never oversold: order x is PAID over [{A 2}], and its reservation HELD over [{A 4}]"},
+		},
+		"more reserved than ordered, with a person": {
+			func(b *books, id string) { b.parked(id); b.greedy(id, "reserved") },
+			[]string{"I1 never oversold: order x is NEEDS_ATTENTION over [{A 2}], and its reservation HELD over [{A 4}]"},
+		},
 		"sold while a person decides": {func(b *books, id string) {
 			b.parked(id)
 			b.edit("reservations", "orderId", id, "state", &types.AttributeValueMemberS{Value: "SOLD"})
-		}, []string{"I1 never oversold: A: 2 units are reserved, and orders hold 0",
+		}, []string{
+			"I1 never oversold: A: 2 units are reserved, and orders hold 0",
 			"I1 never oversold: A: 0 units are sold, and orders have bought 2",
-			`I1 never oversold: order x is NEEDS_ATTENTION and its reservation "SOLD"`}},
+			`I1 never oversold: order x is NEEDS_ATTENTION and its reservation "SOLD"`,
+		}},
 		"in no list": {func(b *books, id string) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "statusShard", &types.AttributeValueMemberS{Value: "PAID"})
@@ -111,8 +123,10 @@ func TestOrdersThatWait(t *testing.T) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "status", &types.AttributeValueMemberS{Value: "LIMBO"})
 		}, []string{`I2 nothing is lost: order x has the status "LIMBO", which is none`}},
-		"more sold than ordered": {func(b *books, id string) { b.sound(id); b.greedy(id, "sold") },
-			[]string{"I1 never oversold: order x is COMPLETED over [{A 2}], and its reservation SOLD over [{A 4}]"}},
+		"more sold than ordered": {
+			func(b *books, id string) { b.sound(id); b.greedy(id, "sold") },
+			[]string{"I1 never oversold: order x is COMPLETED over [{A 2}], and its reservation SOLD over [{A 4}]"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,16 +143,17 @@ func TestOrdersThatWait(t *testing.T) {
 // TestCompletedByHand: how an order went out that an operator has sent, or
 // confirmed, is not judged. The rest is.
 func TestCompletedByHand(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm} {
 		b := newBooks(t)
 		for _, id := range []string{"x", "unpaid"} {
 			b.accept(id)
 			b.reserve(id)
 			b.pay(id)
-			b.must(b.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-			b.must(b.Store.MarkNeedsAttention(t.Context(), id, step+": stuck"))
-			b.must(b.Store.Resolve(t.Context(), id, step, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
-			b.must(b.Store.Complete(t.Context(), id, "shp-"+id, ""))
+			require.NoError(b, b.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+			require.NoError(b, b.Store.MarkNeedsAttention(t.Context(), id, step+": stuck"))
+			require.NoError(b, b.Store.Resolve(t.Context(), id, step, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
+			require.NoError(b, b.Store.Complete(t.Context(), id, "shp-"+id, ""))
 		}
 		b.charge("x", "charge-x", 200)
 		want := []string{"I3 one charge: order unpaid is COMPLETED with 0 charges that stand"}
@@ -151,6 +166,7 @@ func TestCompletedByHand(t *testing.T) {
 // TestByHand: of an order that has failed with its charge and a parcel, what is
 // not judged is what an operator has decided about, and no more.
 func TestByHand(t *testing.T) {
+	t.Parallel()
 	const (
 		charge  = "I3 one charge: order x is FAILED with 1 charges that stand"
 		parcel  = "I4 one shipment: order x is FAILED and was shipped"
@@ -159,8 +175,8 @@ func TestByHand(t *testing.T) {
 	all := []string{another, charge, parcel}
 	decide := func(step, action string) func(b *books) {
 		return func(b *books) {
-			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", step+": stuck"))
-			b.must(b.Store.Resolve(b.Context(), "x", step, action, orderstore.Note{Actor: "ann", Action: action}))
+			require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), "x", step+": stuck"))
+			require.NoError(b, b.Store.Resolve(b.Context(), "x", step, action, orderstore.Note{Actor: "ann", Action: action}))
 		}
 	}
 	for name, c := range map[string]struct {
@@ -170,7 +186,7 @@ func TestByHand(t *testing.T) {
 	}{
 		"nothing": {func(*books) {}, all, 0},
 		"a note": {func(b *books) {
-			b.must(b.Store.AddNote(b.Context(), "x", orderstore.Note{Actor: "ann", Action: "skip"}))
+			require.NoError(b, b.Store.AddNote(b.Context(), "x", orderstore.Note{Actor: "ann", Action: "skip"}))
 		}, all, 0},
 		"refund tried":     {decide(workflows.StepCharge, "retry"), all, 0},
 		"refunded":         {decide(workflows.StepCharge, "resolve"), []string{another, parcel}, 1},
@@ -178,8 +194,8 @@ func TestByHand(t *testing.T) {
 		"shipped":          {decide(workflows.StepShip, "resolve"), []string{charge}, 1},
 		"given up":         {decide(workflows.StepCarrier, "compensate"), []string{charge}, 1},
 		"given up without a saga": {func(b *books) {
-			b.must(b.Store.MarkNeedsAttention(b.Context(), "x", "carrier: silent"))
-			b.must(b.Store.MarkAbandoned(b.Context(), "x"))
+			require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), "x", "carrier: silent"))
+			require.NoError(b, b.Store.MarkAbandoned(b.Context(), "x"))
 		}, []string{charge}, 1},
 		"given up and not refunded": {func(b *books) {
 			decide(workflows.StepShip, "compensate")(b)
@@ -193,10 +209,10 @@ func TestByHand(t *testing.T) {
 			b.reserve("x")
 			b.charge("x", "charge-x", 200)
 			b.pay("x")
-			b.must(b.Store.MarkShipmentRequested(t.Context(), "x", "shp-x"))
+			require.NoError(b, b.Store.MarkShipmentRequested(t.Context(), "x", "shp-x"))
 			b.ship("x", "shp-other", "SILENT")
 			c.decide(b)
-			b.must(b.Store.Release(t.Context(), "x", order.StatusFailed, "by hand"))
+			require.NoError(b, b.Store.Release(t.Context(), "x", order.StatusFailed, "by hand"))
 			if got := b.check(); !slices.Equal(got.Violations, c.want) || got.ManuallyResolved != c.byHand {
 				t.Errorf("%d by hand: got  %q\nwant %d, %q", got.ManuallyResolved, got.Violations, c.byHand, c.want)
 			}

@@ -3,6 +3,7 @@ package snspublisher_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,7 @@ func (b *busy) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts
 // TestPublishesTogether publishes messages while a request is in flight. Each arrives
 // once, with its own attributes, also if it fails in a batch or is too large for one.
 func TestPublishesTogether(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
 	client := &busy{Client: a.Clients.SNS, in: make(chan struct{}), out: make(chan struct{})}
@@ -105,6 +107,7 @@ func TestPublishesTogether(t *testing.T) {
 // TestLargestBatch is one that SNS takes: ten of the largest that go into one,
 // with the longest attributes that we send.
 func TestLargestBatch(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	in := &sns.PublishBatchInput{TopicArn: &a.Resources.CustomerTopic}
 	attributes := map[string]types.MessageAttributeValue{}
@@ -113,7 +116,7 @@ func TestLargestBatch(t *testing.T) {
 	}
 	for n := range snspublisher.MaxInBatch {
 		in.PublishBatchRequestEntries = append(in.PublishBatchRequestEntries, types.PublishBatchRequestEntry{
-			Id: aws.String(fmt.Sprint(n)), Message: aws.String(strings.Repeat("x", snspublisher.MaxBytesInBatch)), MessageAttributes: attributes,
+			Id: aws.String(strconv.Itoa(n)), Message: aws.String(strings.Repeat("x", snspublisher.MaxBytesInBatch)), MessageAttributes: attributes,
 		})
 	}
 	out, err := a.Clients.SNS.PublishBatch(t.Context(), in)
