@@ -15,6 +15,7 @@ import (
 // exists. For a test that does not exist, go test reports "no tests to run" and
 // passes.
 func TestGuaranteesNameTheirProof(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "..")
 	_, section, _ := strings.Cut(read(t, filepath.Join(root, "README.md")), "\n## Guarantees\n")
 	section, _, _ = strings.Cut(section, "\n## ")
@@ -95,6 +96,7 @@ var (
 // TestLinks verifies that every relative link in the documents leads to a file
 // of the repository and, where it names one, to a heading in it.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "..")
 	for _, doc := range markdownFiles(t, root) {
 		for _, l := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, doc), ""), -1) {
@@ -118,6 +120,7 @@ func TestLinks(t *testing.T) {
 // TestDocumentedFilesExist verifies that the documents that lead a reader to the
 // code name files that exist.
 func TestDocumentedFilesExist(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join("..", "..")
 	file := regexp.MustCompile("`([a-z][a-zA-Z0-9_./-]*/[a-zA-Z0-9_-]+\\.(?:go|tpl|yaml|json))`")
 	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/extend.md", "docs/invariants.md"} {
