@@ -10,27 +10,31 @@ import (
 	"time"
 )
 
-// answer is what a server says, kept before it is sent.
+// answer is a response that has not been sent. It is an http.ResponseWriter.
 type answer struct {
 	status int
 	header http.Header
 	body   bytes.Buffer
-	gone   bool // it closes the connection instead
+	gone   bool // the connection is closed without a response
 }
 
+// Header implements http.ResponseWriter.
 func (a *answer) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
 	}
 }
 
+// Write implements http.ResponseWriter.
 func (a *answer) Write(b []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(b)
 }
 
-// ask lets the one who has the true book answer a request with this body.
+// ask forwards a request with this body to the simulator, and returns its response.
 func ask(truth http.Handler, r *http.Request, body []byte) (a *answer) {
 	a = &answer{header: http.Header{}}
 	defer func() {
@@ -49,7 +53,7 @@ func ask(truth http.Handler, r *http.Request, body []byte) (a *answer) {
 	return a
 }
 
-// send passes an answer on.
+// send sends the response to the client.
 func (a *answer) send(w http.ResponseWriter) {
 	if a.gone {
 		panic(http.ErrAbortHandler)
@@ -58,17 +62,17 @@ func (a *answer) send(w http.ResponseWriter) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body.Bytes()) // the client may be gone
+	_, _ = w.Write(a.body.Bytes()) // fails only if the client has disconnected
 }
 
-// say makes an answer.
-func say(status int, contentType, body string) *answer {
+// respond returns a response.
+func respond(status int, contentType, body string) *answer {
 	a := &answer{status: status, header: http.Header{"Content-Type": {contentType}}}
 	a.body.WriteString(body)
 	return a
 }
 
-// cutOff sends the first bytes of an answer and closes the connection.
+// cutOff sends the first bytes of the response and closes the connection.
 func (a *answer) cutOff(w http.ResponseWriter, dice *rand.Rand) {
 	if n := a.body.Len(); n > 0 && !a.gone {
 		w.Header().Set("Content-Length", strconv.Itoa(n))
@@ -81,7 +85,7 @@ func (a *answer) cutOff(w http.ResponseWriter, dice *rand.Rand) {
 	panic(http.ErrAbortHandler)
 }
 
-// hang waits until the client has given up, or for a while.
+// hang waits until the client has disconnected, at most for most.
 func hang(r *http.Request, most time.Duration) {
 	t := time.NewTimer(most)
 	defer t.Stop()
@@ -91,8 +95,8 @@ func hang(r *http.Request, most time.Duration) {
 	}
 }
 
-// long is a text as long as a counterpart may send to do harm, in letters that
-// take more than a byte.
+// long returns a text of 100 to 400 KiB, with characters of more than one byte, as a malicious
+// counterpart may send.
 func long(dice *rand.Rand) string {
 	return strings.Repeat("žluťoučký kůň ", (100<<10+dice.IntN(300<<10))/20)
 }

@@ -14,24 +14,25 @@ import (
 	"time"
 )
 
-// AWS is a proxy before an AWS endpoint. It never says that something was done
-// that was not: AWS does not. But requests and answers get lost on the way, an
-// error may come after the effect, and SQS delivers twice and in any order.
+// AWS is a proxy in front of an AWS endpoint. Like AWS, it never reports success for a request
+// that had no effect. But requests and responses get lost, a request may fail after it had its
+// effect, and SQS delivers messages twice and in any order.
 type AWS struct {
 	World *World
 	Truth http.Handler
-	// Hold is asked about each request, before anything is done about it: true
-	// lets it wait until who asked has gone away, or for a moment; nil is never.
+	// Hold is called before each request is forwarded. If it returns true, the request waits
+	// until the client has disconnected, or for a moment. nil disables it.
 	Hold func(operation string, orders []string) bool
 
 	mu   sync.Mutex
 	seen map[string][]json.RawMessage // messages delivered before, by queue
 }
 
+// ServeHTTP forwards a request to Truth, with a lie or without.
 func (p *AWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client is gone
+		return // the client has disconnected
 	}
 	service, operation := asked(r, body)
 	text := string(body)
@@ -207,12 +208,14 @@ func (p *AWS) putBack(body []byte, a *answer) {
 	}
 }
 
-// asked names a request's service and operation.
+// asked returns a request's service and operation.
 func asked(r *http.Request, body []byte) (service, operation string) {
 	target := r.Header.Get("X-Amz-Target")
 	if before, after, ok := strings.Cut(target, "."); ok {
-		service = map[bool]string{true: "sqs", false: "dynamodb"}[before == "AmazonSQS"]
-		return service, after
+		if before == "AmazonSQS" {
+			return "sqs", after
+		}
+		return "dynamodb", after
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -221,43 +224,51 @@ func asked(r *http.Request, body []byte) (service, operation string) {
 	return "sns", form.Get("Action")
 }
 
-// failure is an error of AWS, with which the outcome is unknown.
+// failure returns a server error of AWS, after which the outcome of a request is unknown.
 func failure(service string, dice *rand.Rand, code string, status int) *answer {
-	if dice.IntN(3) == 0 { // of a load balancer before it
-		return say(502, "text/html", html)
+	if dice.IntN(3) == 0 { // from a load balancer in front of AWS
+		return respond(502, "text/html", html)
 	}
 	if service == "sns" {
-		return say(status, "text/xml", `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Receiver</Type><Code>`+code+`</Code><Message>try again</Message></Error><RequestId>0</RequestId></ErrorResponse>`)
+		return respond(status, "text/xml", snsError("Receiver", code, "retry later"))
 	}
-	return say(status, "application/x-amz-json-1.0", `{"__type":"com.amazon.coral.service#`+code+`","message":"try again"}`)
+	return respond(status, "application/x-amz-json-1.0", `{"__type":"com.amazon.coral.service#`+code+`","message":"retry later"}`)
 }
 
-// throttled is what each service says to whom asks too often.
+// snsError returns an error response of SNS.
+func snsError(fault, code, message string) string {
+	return `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>` + fault + `</Type><Code>` + code +
+		`</Code><Message>` + message + `</Message></Error><RequestId>0</RequestId></ErrorResponse>`
+}
+
+// throttled returns the error with which a service throttles a client.
 func throttled(service string) *answer {
 	switch service {
 	case "sns":
-		return say(429, "text/xml", `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type><Code>Throttled</Code><Message>Rate exceeded</Message></Error><RequestId>0</RequestId></ErrorResponse>`)
+		return respond(429, "text/xml", snsError("Sender", "Throttled", "Rate exceeded"))
 	case "sqs":
-		return say(403, "application/x-amz-json-1.0", `{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}`)
+		return respond(403, "application/x-amz-json-1.0", `{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}`)
 	}
-	return say(400, "application/x-amz-json-1.0", `{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"Rate exceeded"}`)
+	return respond(400, "application/x-amz-json-1.0",
+		`{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"Rate exceeded"}`)
 }
 
-// conflict cancels a transaction because another one is under way.
+// conflict returns the cancellation of a transaction because of another one in progress.
 func conflict(body []byte) *answer {
 	var in struct{ TransactItems []json.RawMessage }
-	_ = json.Unmarshal(body, &in) // of none there is one reason
+	_ = json.Unmarshal(body, &in) // without actions there is one reason
 	reasons := []any{fields{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}}
 	for range max(len(in.TransactItems)-1, 0) {
 		reasons = append(reasons, fields{"Code": "None"})
 	}
-	return say(400, "application/x-amz-json-1.0", fields{
+	return respond(400, "application/x-amz-json-1.0", fields{
 		"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "CancellationReasons": reasons,
-		"message": "Transaction cancelled, please refer cancellation reasons for specific reasons [TransactionConflict" + strings.Repeat(", None", len(reasons)-1) + "]",
+		"message": "Transaction cancelled, please refer cancellation reasons for specific reasons [TransactionConflict" +
+			strings.Repeat(", None", len(reasons)-1) + "]",
 	}.json())
 }
 
-// snsIsDown reports whether it is in one of the world's outages.
+// snsIsDown reports whether SNS is in an outage.
 func (w *World) snsIsDown() bool {
 	if !w.lying.Load() {
 		return false

@@ -14,17 +14,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
-// Carrier is the way on which a carrier's answers leave: the simulator keeps the
-// true book, and what it says is changed.
+// Carrier is the SQS client of the carrier simulator, which has the true records. Carrier changes
+// the answers that the simulator sends.
 type Carrier struct {
-	sqsconsumer.SQS // where the simulator really reads and writes
+	sqsconsumer.SQS // the real client
 
 	World   *World
 	Answers string // URL of the queue of answers
 }
 
-// SendMessage says what the simulator wants to say, or something else.
-func (c Carrier) SendMessage(ctx context.Context, in *sqs.SendMessageInput, more ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+// SendMessage sends the simulator's answer, or others in its place.
+func (c Carrier) SendMessage(
+	ctx context.Context, in *sqs.SendMessageInput, more ...func(*sqs.Options),
+) (*sqs.SendMessageOutput, error) {
 	var truth events.CarrierAnswer
 	if *in.QueueUrl != c.Answers || json.Unmarshal([]byte(*in.MessageBody), &truth) != nil {
 		return c.SQS.SendMessage(ctx, in, more...)
@@ -35,36 +37,36 @@ func (c Carrier) SendMessage(ctx context.Context, in *sqs.SendMessageInput, more
 		return c.SQS.SendMessage(ctx, in, more...)
 	}
 	lies := c.lies(dice, truth)
-	said, after := lies[dice.IntN(len(lies))], time.Duration(0)
+	answers, after := lies[dice.IntN(len(lies))], time.Duration(0)
 	if dice.IntN(3) == 0 {
 		after = time.Duration(dice.IntN(400)) * time.Millisecond
 	}
-	for i, text := range said {
+	for i, text := range answers {
 		c.World.Note(Exchange{
 			With: "carrier", Orders: OrdersIn(truth.OrderID + " " + cut(text)), Asked: truth.ShipmentID,
-			Said: fmt.Sprintf("%d of %d, after %s: %s", i+1, len(said), after, text), Truth: "it " + *in.MessageBody,
+			Said: fmt.Sprintf("%d of %d, after %s: %s", i+1, len(answers), after, text), Truth: "it " + *in.MessageBody,
 		})
 		if after == 0 {
-			if err := c.Say(ctx, text); err != nil {
+			if err := c.SendText(ctx, text); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		c.World.later(after, func() { _ = c.Say(context.WithoutCancel(ctx), text) }) // else it is silent
+		c.World.later(after, func() { _ = c.SendText(context.WithoutCancel(ctx), text) }) // an error means that the answer is lost
 	}
 	return &sqs.SendMessageOutput{}, nil
 }
 
-// Say puts a text into the queue of answers.
-func (c Carrier) Say(ctx context.Context, text string) error {
+// SendText sends a text to the queue of answers.
+func (c Carrier) SendText(ctx context.Context, text string) error {
 	_, err := c.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &c.Answers, MessageBody: aws.String(text)})
 	if err != nil {
-		return fmt.Errorf("say %s: %w", cut(text), err)
+		return fmt.Errorf("send %s: %w", cut(text), err)
 	}
 	return nil
 }
 
-// lies are what can be said in place of an answer; an empty one is silence.
+// lies returns what can be sent in place of an answer. An empty list sends nothing.
 func (c Carrier) lies(dice *rand.Rand, truth events.CarrierAnswer) [][]string {
 	honest := text(truth)
 	but := func(change func(*events.CarrierAnswer)) string {
@@ -98,7 +100,7 @@ func (c Carrier) lies(dice *rand.Rand, truth events.CarrierAnswer) [][]string {
 	if truth.Type == dispatched {
 		all = append(all, []string{honest, but(func(a *events.CarrierAnswer) { a.TrackingID += "-2" })})
 	}
-	if dice.IntN(3) == 0 { // under the right shipment's id: nobody can know which of the two holds
+	if dice.IntN(3) == 0 { // with the right shipment id: which of the two is true cannot be known
 		c.World.Deceive(truth.OrderID, "the carrier contradicts itself")
 		return [][]string{{opposite, honest}, {honest, opposite}, {opposite, honest, opposite}}
 	}
@@ -113,7 +115,7 @@ const (
 func text(a events.CarrierAnswer) string {
 	b, err := json.Marshal(a)
 	if err != nil {
-		panic(err) // it has only what JSON has
+		panic(err) // it always has a JSON form
 	}
 	return string(b)
 }

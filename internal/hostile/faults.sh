@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Puts back each fault of testdata/faults in turn, in a copy of this checkout, and
-# expects that a seed fails. A patch begins with what it undoes. Its line "seeds:"
-# has the first seed to run and how many, "says:" what one of them says then.
-# With arguments: only the faults of these names.
+# Applies each fault of testdata/faults in turn to a copy of this checkout, and expects that a
+# seed fails. A patch begins with the change that it reverts, a part of the expected failure, and
+# the first seed and the number of seeds to run. Arguments select faults by name.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 here=internal/hostile/testdata/faults

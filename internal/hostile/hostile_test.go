@@ -13,14 +13,14 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	seeds = flag.Int("seeds", 500, "how many seeds TestHostile runs (40 with -race)")
-	from  = flag.Uint64("from", 1, "the first of them")
+	seeds = flag.Int("seeds", 500, "number of seeds that TestHostile runs (40 with -race)")
+	from  = flag.Uint64("from", 1, "the first seed")
 	one   = flag.Uint64("seed", 0, "the only seed that TestHostile runs, to replay it")
-	side  = flag.Int("side", 24, "how many of them run side by side: most of their time they wait")
+	side  = flag.Int("side", 24, "number of seeds that run in parallel; they mostly wait")
 )
 
-// TestHostile runs the whole system among counterparts that lie, once for each
-// seed. What a failed seed prints is what was said about the orders that broke.
+// TestHostile runs the whole system against counterparts that lie, once for each seed. A failed
+// seed logs all exchanges about the orders that violate an invariant.
 func TestHostile(t *testing.T) {
 	first, n := *from, uint64(*seeds)
 	if raceDetector && n == 500 {

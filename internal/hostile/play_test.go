@@ -519,7 +519,7 @@ func (g *game) slander(ctx context.Context, id string) {
 		g.Deceive(id, "the carrier answers before it is asked, or just then")
 	}
 	g.Note(hostile.Exchange{With: "carrier", Orders: []string{id}, Asked: "(nothing)", Said: text, Truth: "nobody asked"})
-	require.NoError(g, g.answers.Say(ctx, text))
+	require.NoError(g, g.answers.SendText(ctx, text))
 }
 
 // stocktakes count what is scarce: what has not been sold lies on the shelf.
@@ -782,7 +782,7 @@ func (g *game) sayTruth(ctx context.Context, p carriersim.Parcel) {
 	}
 	b, err := json.Marshal(a)
 	require.NoError(g, err)
-	require.NoError(g, g.answers.Say(ctx, string(b)))
+	require.NoError(g, g.answers.SendText(ctx, string(b)))
 	g.Note(hostile.Exchange{With: "carrier", Orders: []string{p.OrderID}, Asked: "(after the lies)", Said: string(b)})
 }
 

@@ -1,10 +1,9 @@
-// Package hostile has counterparts that lie: a payment provider, a carrier, and
-// a proxy before an AWS endpoint. Each stands before a simulator that has the
-// true book, does or does not do what is asked there, and then says something
-// else, or nothing. A seed decides which lie is told when: the n-th request
-// about an order gets the same one each time, whatever else goes on.
+// Package hostile has counterparts that lie: a payment provider, a carrier, and a proxy in front
+// of an AWS endpoint. Each is in front of a simulator that has the true records. It forwards a
+// request or not, and then returns another response, or none. A seed decides which lie occurs
+// when: the n-th request about an order has the same lie in each run, whatever else happens.
 //
-// The package's test runs the whole system among them (docs/reliability.md).
+// The package's test runs the whole system against them (docs/reliability.md).
 package hostile
 
 import (
@@ -19,42 +18,43 @@ import (
 	"time"
 )
 
-// World is what the counterparts of one run share. It is safe for concurrent use.
+// World is the state that the counterparts of one run share. It is safe for concurrent use. The
+// fields must not change after Begin.
 type World struct {
-	// Seed decides all lies.
+	// Seed determines all lies.
 	Seed uint64
-	// Payment, Carrier and AWS are the shares of exchanges in which each of them
-	// lies, 0 to 1.
+	// Payment, Carrier and AWS are the probabilities with which each of them lies in an
+	// exchange, 0 to 1.
 	Payment, Carrier, AWS float64
-	// Slow is how long the payment provider takes for a charge, lies apart.
+	// Slow is the delay of the payment provider's responses to charges, apart from lies.
 	Slow time.Duration
-	// SNSDown are times after Begin between which SNS takes nothing.
+	// SNSDown are the outages of SNS: their start and end after Begin.
 	SNSDown [][2]time.Duration
 
 	lying atomic.Bool
-	work  sync.WaitGroup // what is done or said later
+	work  sync.WaitGroup // delayed effects and messages
 
 	mu    sync.Mutex
 	begun time.Time
-	turns map[string]int // exchanges so far, by what they are about
+	turns map[string]int // exchanges so far, by their subject
 	log   []Exchange
-	// deceived are orders about which a lie was told that has all that a true
-	// answer has: nobody can see through it at once.
+	// deceived are the orders with a lie that has everything that a true response has, so that
+	// the system cannot detect it at once.
 	deceived map[string]string
 	broken   []string
 }
 
-// Exchange is one request to a counterpart and what it said.
+// Exchange is one request to a counterpart and its response.
 type Exchange struct {
-	At     time.Duration
-	With   string // payment, carrier, aws, or who asked the API
-	Orders []string
-	Asked  string
-	Said   string
-	Truth  string // what really happened, if something else was said
+	At     time.Duration // after Begin
+	With   string        // payment, carrier, aws, or the client of the API
+	Orders []string      // ids of the orders that occur in it
+	Asked  string        // the request
+	Said   string        // the response
+	Truth  string        // what really happened; "" if the response is true
 }
 
-// Begin starts the lies; before, all are honest.
+// Begin starts the lies. Before it, all counterparts are honest.
 func (w *World) Begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,20 +62,20 @@ func (w *World) Begin() {
 	w.lying.Store(true)
 }
 
-// Heal ends the lies, and waits for what was to be done or said later.
+// Heal ends the lies, and waits for delayed effects and messages.
 func (w *World) Heal() {
 	w.lying.Store(false)
 	w.work.Wait()
 }
 
-// Dice are the seed's for one purpose.
+// Dice returns the random numbers of the seed for one purpose.
 func (w *World) Dice(purpose ...any) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintln(h, purpose...)              // a hash takes everything
-	return rand.New(rand.NewPCG(w.Seed, h.Sum64())) //nolint:gosec // a test's dice
+	_, _ = fmt.Fprintln(h, purpose...)              // a hash never returns an error
+	return rand.New(rand.NewPCG(w.Seed, h.Sum64())) //nolint:gosec // a test needs no secure source
 }
 
-// turn is the dice for the next exchange of that kind, and whether it is a lie.
+// turn returns the dice for the next exchange about a subject, and whether it is a lie.
 func (w *World) turn(rate float64, about ...any) (dice *rand.Rand, lie bool) {
 	key := fmt.Sprint(about...)
 	w.mu.Lock()
@@ -91,7 +91,7 @@ func (w *World) turn(rate float64, about ...any) (dice *rand.Rand, lie bool) {
 	return dice, dice.Float64() < rate && w.lying.Load()
 }
 
-// later does something after a while. Heal waits for it.
+// later calls f after a delay. Heal waits for it.
 func (w *World) later(after time.Duration, f func()) {
 	w.work.Add(1)
 	time.AfterFunc(after, func() {
@@ -100,7 +100,7 @@ func (w *World) later(after time.Duration, f func()) {
 	})
 }
 
-// Deceive notes that a lie about an order was told that nobody can see through.
+// Deceive records a lie about an order that the system cannot detect at once.
 func (w *World) Deceive(orderID, lie string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,27 +110,28 @@ func (w *World) Deceive(orderID, lie string) {
 	w.deceived[orderID] = lie
 }
 
-// Deceived is that lie, or "".
+// Deceived returns the lie that Deceive has recorded for an order, or "".
 func (w *World) Deceived(orderID string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.deceived[orderID]
 }
 
-// Broken is what the counterparts have seen that must not be.
+// Broken returns the violations that the counterparts have observed.
 func (w *World) Broken() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.broken)
 }
 
+// violated records a violation.
 func (w *World) violated(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.broken = append(w.broken, what)
 }
 
-// Note adds to the log.
+// Note adds an exchange to the log.
 func (w *World) Note(e Exchange) {
 	e.Asked, e.Said, e.Truth = cut(e.Asked), cut(e.Said), cut(e.Truth)
 	w.mu.Lock()
@@ -141,8 +142,7 @@ func (w *World) Note(e Exchange) {
 	w.log = append(w.log, e)
 }
 
-// About prints the exchanges about these orders: of one in which nobody lied
-// only what was asked and said.
+// About formats the exchanges about these orders. True exchanges with AWS are short.
 func (w *World) About(orders ...string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -151,7 +151,7 @@ func (w *World) About(orders ...string) string {
 		if !slices.ContainsFunc(orders, func(id string) bool { return slices.Contains(e.Orders, id) }) {
 			continue
 		}
-		if e.With == "aws" && e.Truth == "" { // nobody lied: what was asked is enough
+		if e.With == "aws" && e.Truth == "" { // no lie: one short line is enough
 			_, _ = fmt.Fprintf(&b, "%8s  %-8s %.60s -> %.60s\n", e.At.Round(time.Millisecond), e.With, e.Asked, e.Said)
 			continue
 		}
@@ -163,7 +163,7 @@ func (w *World) About(orders ...string) string {
 	return b.String()
 }
 
-// cut makes a line of what was said.
+// cut makes one line of a text, with at most 300 bytes of it.
 func cut(s string) string {
 	const most = 300
 	all := len(s)
