@@ -243,7 +243,7 @@ func TestStock(t *testing.T) {
 	put(`{"onHand":7}`, `"7-0-1"`, `{"sku":"NEW","available":5,"reserved":2,"sold":0,"received":7,"version":"7-0-2"}`) // once more
 	refused(412, "as version 7-0-2: what is on hand has changed since", "If-Match", `"7-0-1"`)
 	refused(412, "has changed since", "If-None-Match", "*")
-	refused(409, "1 pieces were counted, and orders hold 2", "If-Match", `"7-0-2"`)
+	refused(409, "1 units were counted, and orders hold 2", "If-Match", `"7-0-2"`)
 	put(`{"onHand":2}`, `"7-0-2"`, `{"sku":"NEW","available":0,"reserved":2,"sold":0,"received":2,"version":"2-0-3"}`)
 	put(`{"onHand":1000000000000}`, `"2-0-3"`, `{"sku":"NEW","available":999999999998,"reserved":2,"sold":0,"received":1000000000000,"version":"1000000000000-0-4"}`)
 

@@ -180,7 +180,7 @@ func TestStockFunction(t *testing.T) {
 			n, s.source.partial, s.source.broken, s.f.started())
 	}
 	for _, reason := range []string{
-		"lines[1].quantity: is -60, and B has fewer pieces available", "already used by a different stock event",
+		"lines[1].quantity: is -60, and B has fewer units available", "already used by a different stock event",
 		"unexpected EOF", `reason: is \"gift\"`,
 	} {
 		if !strings.Contains(s.f.log.String(), reason) {

@@ -15,25 +15,26 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// ConflictError is ErrConflict with what differs.
+// ConflictError is the ErrConflict of Accept. Fields are the paths of what differs, as in
+// the order's JSON.
 type ConflictError struct{ Fields []string } // as in the order's JSON
 
 func (e *ConflictError) Error() string {
 	return ErrConflict.Error() + ", which has another " + strings.Join(e.Fields, ", ")
 }
 
-// Unwrap makes it ErrConflict.
+// Unwrap returns ErrConflict.
 func (e *ConflictError) Unwrap() error { return ErrConflict }
 
-// Accept records a new order as PENDING. If the id is taken it returns the
-// record that has it: created is false when the content is the same (a
-// redelivery), and the error is ErrConflict when it is not.
+// Accept records a new order as PENDING. If the id is taken, it returns the record that
+// has it: created is false if the content is the same, as with a redelivery, and the
+// error is ErrConflict if it is not.
 func (s *Store) Accept(ctx context.Context, o order.Order) (rec Record, created bool, err error) {
 	return s.accept(ctx, o, false)
 }
 
-// AcceptQueued is Accept for an order whose saga somebody starts later, who
-// takes it from the queue: until then it is PENDING and has none.
+// AcceptQueued is Accept for an order whose saga is started later, by the worker that
+// receives it from the queue. Until then the order is PENDING and has no saga.
 func (s *Store) AcceptQueued(ctx context.Context, o order.Order) (rec Record, created bool, err error) {
 	return s.accept(ctx, o, true)
 }
@@ -88,14 +89,14 @@ func (r Record) repeated(o order.Order) error {
 	if err != nil {
 		return err
 	}
-	// The token is gone once the order has ended. The fingerprint knows it.
+	// The token is removed once the order has ended. The fingerprint covers it.
 	as := was
 	as.Payment = o.Payment
 	if as.Fingerprint() == r.Fingerprint {
 		was = as
 	}
 	if fields := order.Differences(was, o); len(fields) > 0 {
-		return &ConflictError{fields}
+		return &ConflictError{Fields: fields}
 	}
 	return nil
 }

@@ -16,30 +16,34 @@ import (
 	"github.com/ordersaga/ordersaga/internal/events"
 )
 
-// remembered is for how long an event's id is known. SQS keeps a message for
-// 14 days at most, and moving it to the dead letters does not start anew:
+// eventIDRetention is how long the id of an applied stock event is kept. SQS keeps a
+// message for at most 14 days, and moving it to the dead-letter queue does not reset its
+// age:
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-// The rest is for a dead letter that somebody kept in a file.
-const remembered = 90 * 24 * time.Hour
+// The rest is for dead letters that an operator kept in a file.
+const eventIDRetention = 90 * 24 * time.Hour
 
-// ErrEventConflict says that the event's id is taken by an event with other content.
+// ErrEventConflict means that the event id belongs to an event with different content.
 var ErrEventConflict = errors.New("eventId is already used by a different stock event")
 
-// RefusedError is an adjustment that cannot be made now, as a whole.
+// RefusedError means that an adjustment cannot be applied now. None of its lines was.
+// Fields names the lines and the reasons.
 type RefusedError struct{ Fields []string }
 
 func (e *RefusedError) Error() string { return "stock event refused: " + strings.Join(e.Fields, "; ") }
 
-// Adjuster applies stock events to the ledger, each once. It is safe for
-// concurrent use.
+// Adjuster applies stock events to the ledger, each exactly once. The zero value is not
+// usable: call NewAdjuster. It is safe for concurrent use.
 type Adjuster struct {
 	store *Store
 	table string
 }
 
-// NewAdjuster makes one whose own table, of the ids it has seen, has the usual
-// name behind the prefix.
-func NewAdjuster(s *Store, prefix string) *Adjuster { return &Adjuster{s, prefix + "stockevents"} }
+// NewAdjuster returns an adjuster for the stock of s. Its own table, which has the ids of
+// applied events, is called prefix + "stockevents".
+func NewAdjuster(s *Store, prefix string) *Adjuster {
+	return &Adjuster{store: s, table: prefix + "stockevents"}
+}
 
 type seenEvent struct {
 	EventID     string `dynamodbav:"eventId"`
@@ -49,13 +53,13 @@ type seenEvent struct {
 	Announced   bool   `dynamodbav:"announced"`
 }
 
-// Apply changes the ledger by a valid event, all lines or none, and records
-// the event in the same transaction. Applied before, it changes nothing;
-// announced then says whether Announced was called for it. The error is
-// ErrEventConflict or a *RefusedError if it is not to be tried again as it is.
+// Apply changes the ledger by a valid event, all lines or none, and records the event in
+// the same transaction. If the event was applied before, Apply changes nothing, and
+// announced reports whether Announced was called for it. After ErrEventConflict and
+// *RefusedError the same event must not be retried as it is.
 func (a *Adjuster) Apply(ctx context.Context, e events.StockAdjusted) (announced bool, err error) {
 	record, err := attributevalue.MarshalMap(seenEvent{
-		EventID: e.EventID, Fingerprint: e.Fingerprint(), AppliedAt: a.store.stamp(), ExpiresAt: a.store.now().Add(remembered).Unix(),
+		EventID: e.EventID, Fingerprint: e.Fingerprint(), AppliedAt: a.store.stamp(), ExpiresAt: a.store.now().Add(eventIDRetention).Unix(),
 	})
 	if err != nil {
 		return false, fmt.Errorf("encode stock event %s: %w", e.EventID, err)
@@ -90,7 +94,7 @@ func (a *Adjuster) Apply(ctx context.Context, e events.StockAdjusted) (announced
 		if !failed[i+1] {
 			continue
 		}
-		why := "has fewer pieces available"
+		why := "has fewer units available"
 		if l.Quantity > 0 {
 			why = "would have more than " + strconv.Itoa(MaxLevel) + " available"
 		}
@@ -99,7 +103,7 @@ func (a *Adjuster) Apply(ctx context.Context, e events.StockAdjusted) (announced
 	return false, refused
 }
 
-// before answers an Apply whose event's id is known.
+// before answers an Apply of an event whose id is already recorded.
 func (a *Adjuster) before(ctx context.Context, e events.StockAdjusted) (announced bool, err error) {
 	item, err := a.store.getItem(ctx, a.table, "eventId", e.EventID)
 	if err != nil {
@@ -115,8 +119,8 @@ func (a *Adjuster) before(ctx context.Context, e events.StockAdjusted) (announce
 	return seen.Announced, nil
 }
 
-// Announced records that the world was told of an event that was applied: until
-// then a repetition has to tell it.
+// Announced records that the result of an applied event was published. Until then each
+// repetition of the event must publish it.
 func (a *Adjuster) Announced(ctx context.Context, eventID string) error {
 	return wrap(a.store.update(ctx, &types.Update{
 		TableName: &a.table, Key: map[string]types.AttributeValue{"eventId": str(eventID)},
@@ -125,13 +129,13 @@ func (a *Adjuster) Announced(ctx context.Context, eventID string) error {
 	}), "record that stock event %s was announced", eventID)
 }
 
-// GetLevel is Store's.
+// GetLevel calls Store.GetLevel.
 func (a *Adjuster) GetLevel(ctx context.Context, sku string) (Level, error) {
 	return a.store.GetLevel(ctx, sku)
 }
 
-// CreateTable makes the adjuster's own table if it is missing, for development
-// and tests.
+// CreateTable creates the table of event ids if it is missing, for development and tests.
+// In a cluster CloudFormation creates it.
 func (a *Adjuster) CreateTable(ctx context.Context) error {
 	_, err := a.store.db.CreateTable(ctx, &dynamodb.CreateTableInput{
 		TableName: &a.table, BillingMode: types.BillingModePayPerRequest,

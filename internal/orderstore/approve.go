@@ -11,25 +11,25 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Decision is what was decided about an order above the approval limit.
+// Decision is the outcome of the approval of an order above the approval limit.
 type Decision string
 
 // Decisions.
 const (
 	Approved Decision = "approved"
 	Rejected Decision = "rejected"
-	Expired  Decision = "expired" // nobody decided in time
+	Expired  Decision = "expired" // no decision in time
 )
 
-// Decide records the decision about the order's approval: the first one holds.
-// ErrFinished if the order does not wait for one, or has one, or is to be
-// cancelled.
+// Decide records the decision about the order's approval; n has by whom and why. The
+// first decision holds. The error is ErrFinished if the order does not await one, has
+// one, or is to be cancelled.
 func (s *Store) Decide(ctx context.Context, orderID string, d Decision, n Note) error {
-	err := s.decide(ctx, orderID, d.event(), "decision", str(string(d)), n, "attribute_not_exists(cancelRequested)", nil)
-	return wrap(err, "decide about order %s", orderID)
+	err := s.recordOnce(ctx, orderID, d.event(), "decision", str(string(d)), n, "attribute_not_exists(cancelRequested)", nil)
+	return wrap(err, "record the approval decision of order %s", orderID)
 }
 
-// event is that of order.Transitions that records the decision.
+// event returns the event of order.Transitions that records the decision.
 func (d Decision) event() order.Event {
 	switch d {
 	case Approved:
@@ -41,9 +41,9 @@ func (d Decision) event() order.Event {
 	}
 }
 
-// decide records an event that sets an attribute once, with a note, while no shipment was
-// requested. and is a further condition, and more has its values.
-func (s *Store) decide(ctx context.Context, orderID string, e order.Event, name string, v types.AttributeValue, n Note,
+// recordOnce records an event that sets an attribute once, with a note, while no shipment was
+// requested. and is a further condition; more has its values.
+func (s *Store) recordOnce(ctx context.Context, orderID string, e order.Event, name string, v types.AttributeValue, n Note,
 	and string, more map[string]types.AttributeValue,
 ) error {
 	n.At = s.stamp()
@@ -55,30 +55,32 @@ func (s *Store) decide(ctx context.Context, orderID string, e order.Event, name 
 	maps.Copy(values, more)
 	return s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note) REMOVE asleepUntil"),
+		UpdateExpression: aws.String("SET #name = :v, updatedAt = :at, notes = list_append(if_not_exists(notes, :none), :note)" +
+			" REMOVE asleepUntil"),
 		ConditionExpression: aws.String(allows(e, values) +
 			" AND attribute_not_exists(shipmentId) AND attribute_not_exists(#name) AND " + and),
 		ExpressionAttributeNames: map[string]string{"#name": name, "#status": "status"}, ExpressionAttributeValues: values,
 	})
 }
 
-// unlessRejected adds the condition that the order's approval was neither refused
-// nor has expired: whoever answered so is held to it, whatever its saga does. One
-// without a decision needed none, or its saga is of a version that wrote none down.
+// unlessRejected adds the condition that the order's approval was neither rejected nor
+// has expired. Such a decision binds, whatever the saga does. An order without a decision
+// needed none, or its saga is of a version that recorded none.
 func unlessRejected(u *types.Update) *types.Update {
 	*u.ConditionExpression += " AND (attribute_not_exists(#decision) OR #decision = :approved)"
 	u.ExpressionAttributeNames["#decision"], u.ExpressionAttributeValues[":approved"] = "decision", str(string(Approved))
 	return u
 }
 
-// DecidedBy is what the note says with which it was decided about the approval.
+// DecidedBy returns the author and the text of the approval decision's note; by is "" if
+// anonymous.
 func (r Record) DecidedBy() (by, why string) {
 	n := r.note(NoteApprove, NoteReject, NoteExpire)
 	return strings.TrimPrefix(n.Actor, Anonymous), n.Text
 }
 
-// Decided says what was decided about the approval, when, by whom and why, or
-// "": nothing yet.
+// Decided describes the approval decision: what, when and by whom. It returns "" if there
+// is none.
 func (r Record) Decided() string {
 	n := r.note(NoteApprove, NoteReject, NoteExpire)
 	switch by := strings.TrimPrefix(n.Actor, Anonymous); {

@@ -23,8 +23,8 @@ func strs(ss []string) types.AttributeValue {
 	return &types.AttributeValueMemberL{Value: l}
 }
 
-// nonEmpty is the attributes that have a value. They are cut to text.Max: a reason
-// may be anybody's.
+// nonEmpty returns the attributes, given as name and value in turn, that have a value.
+// Values are cut to text.Max, because a reason may come from another system.
 func nonEmpty(pairs ...string) map[string]types.AttributeValue {
 	m := map[string]types.AttributeValue{}
 	for pair := range slices.Chunk(pairs, 2) {

@@ -15,9 +15,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// datedItem says that the index by time has all orders that were accepted before
-// a moment, its datedAt; like probeItem. Until it is there, lists of all orders
-// read the index by status.
+// datedItem is the id of the item which records that the index by time has all orders
+// accepted before a moment, its datedAt. Like probeItem it is not an order. Until the
+// item exists, lists of all orders read the status index.
 const datedItem = "#all-by-time"
 
 func (s *Store) isDated(ctx context.Context) (bool, error) {
@@ -29,7 +29,7 @@ func (s *Store) isDated(ctx context.Context) (bool, error) {
 	return !at.IsZero(), err
 }
 
-// datedAt is the moment; zero: there is none yet.
+// datedAt reads the moment; the zero time means that none is recorded.
 func (s *Store) datedAt(ctx context.Context) (time.Time, error) {
 	found, err := s.getItem(ctx, s.tables.Orders, "orderId", datedItem)
 	if errors.Is(err, ErrNotFound) {
@@ -40,19 +40,23 @@ func (s *Store) datedAt(ctx context.Context) (time.Time, error) {
 	}
 	text, _ := found["datedAt"].(*types.AttributeValueMemberS)
 	if text == nil {
-		return time.Time{}, fmt.Errorf("item %s of table %s has no datedAt: delete it, and it is made again", datedItem, s.tables.Orders)
+		return time.Time{}, fmt.Errorf("item %s of table %s has no datedAt: delete the item, "+
+			"and the next start of a worker creates it again", datedItem, s.tables.Orders)
 	}
 	at, err := time.Parse(TimeFormat, text.Value)
 	return at, wrap(err, "read item %s of table %s", datedItem, s.tables.Orders)
 }
 
 func (s *Store) setDated(ctx context.Context, at time.Time) error {
-	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at.UTC().Format(TimeFormat))}})
-	return wrap(err, "note that index %s has all orders", indexByTime)
+	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.tables.Orders, Item: item{"orderId": str(datedItem), "datedAt": str(at.UTC().Format(TimeFormat))},
+	})
+	return wrap(err, "record that index %s has all orders", indexByTime)
 }
 
-// keepDated lets datedAt follow a process that has found everything in its place,
-// a day behind: what the next one looks through does not grow while this one runs.
+// keepDated advances datedAt, a day behind the clock, while this process finds every
+// order indexed. So the next process does not have more to look through the longer this
+// one runs.
 func (s *Store) keepDated(ctx context.Context) error {
 	at := s.now().UTC().Add(-24 * time.Hour).Format(TimeFormat)
 	_, err := s.db.PutItem(ctx, &dynamodb.PutItemInput{
@@ -62,22 +66,21 @@ func (s *Store) keepDated(ctx context.Context) error {
 	if _, newer := errors.AsType[*types.ConditionalCheckFailedException](err); newer {
 		return nil
 	}
-	return wrap(err, "note until when index %s has all orders", indexByTime)
+	return wrap(err, "record until when index %s has all orders", indexByTime)
 }
 
-// lookBack is how long before datedAt an order may say that it was accepted and
-// not have been seen then: workers' clocks differ, and an index is behind.
+// lookBack is how long before datedAt an order may claim to be accepted without having
+// been seen then: the clocks of workers differ, and an index lags.
 const lookBack = time.Hour
 
-// BackfillTimeIndex gives orders that a release before this one accepted their place in
-// the index by time, and says how many there were. Lists use that index once a
-// run has found none: an old worker that is still there may accept some after
-// the first run. The store looks until a run has found none, so each process
-// looks once at least: an older release may have been rolled back to. Every
-// change of an order's status does the same for that one.
+// BackfillTimeIndex adds orders that an older release accepted to the index by time, and
+// returns how many there were. Lists use the index once a run has found none, because an
+// old worker that still runs may accept orders after the first run. Each process looks at
+// least once, because an older release may have been rolled back to. Every change of an
+// order's status adds that order, too.
 //
-// The whole table, which grows for ever, is read only until a run has found none;
-// afterwards what was accepted since then, or on the day before the last run.
+// The whole table, which only grows, is read until a run finds none. Later runs read what
+// was accepted since then, or on the day before the last run.
 func (s *Store) BackfillTimeIndex(ctx context.Context) (n int, err error) {
 	if s.filled.Load() {
 		return 0, s.keepDated(ctx)
@@ -114,7 +117,7 @@ func (s *Store) BackfillTimeIndex(ctx context.Context) (n int, err error) {
 	return 0, nil
 }
 
-// fillAll reads the whole table.
+// fillAll adds every order of the table that the index lacks.
 func (s *Store) fillAll(ctx context.Context) (n int, err error) {
 	pages := dynamodb.NewScanPaginator(s.db, &dynamodb.ScanInput{
 		TableName: &s.tables.Orders, ConsistentRead: aws.Bool(true), ProjectionExpression: aws.String("orderId"),
@@ -127,7 +130,8 @@ func (s *Store) fillAll(ctx context.Context) (n int, err error) {
 		}
 		var ids []string
 		for _, found := range page.Items {
-			if id, ok := found["orderId"].(*types.AttributeValueMemberS); ok && !strings.HasPrefix(id.Value, "#") { // workers, and what is like them
+			id, ok := found["orderId"].(*types.AttributeValueMemberS)
+			if ok && !strings.HasPrefix(id.Value, "#") { // items of workers and the like; see probeItem
 				ids = append(ids, id.Value)
 			}
 		}
@@ -139,8 +143,8 @@ func (s *Store) fillAll(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// fill gives orders their place in the index by time, which is no news of them:
-// updatedAt stays.
+// fill adds orders to the index by time. It keeps their updatedAt, for nothing about them
+// has changed.
 func (s *Store) fill(ctx context.Context, ids []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)

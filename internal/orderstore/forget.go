@@ -11,18 +11,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// NoteForget is the action of the note of Forget.
+// NoteForget is the action of the note that Forget adds.
 const NoteForget = "forget"
 
-// ErrOpen says that an order has not ended, so its customer cannot be forgotten:
-// its steps need them.
+// ErrOpen means that an order has not ended. Its customer cannot be erased, because its
+// steps need the data.
 var ErrOpen = errors.New("the order has not ended")
 
 // Forget erases from an order that has ended who placed it and where it went: the
-// customer, the address, the fingerprint, which is a hash over these, and what
-// people and others have written, for nobody knows what that says. What was
-// ordered, paid and shipped stays, and n, which says that it happened. To forget
-// again changes nothing, and erased is false. ErrOpen if the order has not ended, or goes on again.
+// customer, the address, the fingerprint (a hash over these), and the texts of notes,
+// because they may quote personal data. What was ordered, paid and shipped stays. n is
+// added as a note. A repetition changes nothing and returns erased false. The error is
+// ErrOpen if the order has not ended, or was reopened.
 func (s *Store) Forget(ctx context.Context, orderID string, n Note) (erased bool, err error) {
 	n.At = s.stamp()
 	for range 10 {
@@ -31,26 +31,26 @@ func (s *Store) Forget(ctx context.Context, orderID string, n Note) (erased bool
 		case err != nil:
 			return false, err
 		case !rec.Status.Allows(order.CustomerErased):
-			return false, fmt.Errorf("forget the customer of order %s, which is %s: %w", orderID, rec.Status, ErrOpen)
+			return false, fmt.Errorf("erase the customer of order %s, which is %s: %w", orderID, rec.Status, ErrOpen)
 		case rec.Forgotten:
 			return false, nil
 		}
-		u, err := s.forgetting(rec, n)
+		u, err := s.erasure(rec, n)
 		if err == nil {
 			err = s.update(ctx, u)
 		}
 		if !errors.Is(err, ErrFinished) {
-			return err == nil, wrap(err, "forget the customer of order %s", orderID)
+			return err == nil, wrap(err, "erase the customer of order %s", orderID)
 		}
 	}
-	return false, fmt.Errorf("forget the customer of order %s: it changes all the time; try again", orderID)
+	return false, fmt.Errorf("erase the customer of order %s: other calls keep changing the order; retry later", orderID)
 }
 
-// forgetting is the update that forgets, unless the order has changed since it
-// was read. It does not change when the order did last, which is when it ended.
-func (s *Store) forgetting(rec Record, n Note) (*types.Update, error) {
+// erasure returns the update that erases, on condition that the order is as it was
+// read. It keeps updatedAt, which is when the order ended.
+func (s *Store) erasure(rec Record, n Note) (*types.Update, error) {
 	o, err := decodeContent(rec.Content)
-	if err != nil { // nobody can say what is in it
+	if err != nil { // keep nothing of what cannot be decoded
 		o = order.Order{OrderID: rec.OrderID, Currency: rec.Currency}
 	}
 	content, err := encodeContent(o.ForHistory())
@@ -59,7 +59,7 @@ func (s *Store) forgetting(rec Record, n Note) (*types.Update, error) {
 	}
 	kept := make([]Note, 0, len(rec.Notes)+1)
 	for _, was := range rec.Notes {
-		if was.Action != noteLeftOut { // it counts
+		if was.Action != noteLeftOut { // it has only a number
 			was.Text = ""
 		}
 		if was.For == Customer {
@@ -81,7 +81,7 @@ func (s *Store) forgetting(rec Record, n Note) (*types.Update, error) {
 			":status": str(string(rec.Status)), ":at": str(rec.Updated),
 		},
 	}
-	if rec.Terminated != "" { // that it was stays, and not why
+	if rec.Terminated != "" { // the mark stays, the reason is erased
 		*u.UpdateExpression += ", sagaTerminated = :terminated"
 		u.ExpressionAttributeValues[":terminated"] = str("no reason given")
 	}

@@ -12,15 +12,15 @@ import (
 	"github.com/ordersaga/ordersaga/internal/coalesce"
 )
 
-// maxReads is how many orders one request reads, of the 100 that it may: at
-// 400 KiB each, the most that an item can have, they fit into the 16 MiB that an
-// answer can have.
+// maxReads is the number of orders that one request reads, of the 100 allowed. At 400 KiB
+// each, the maximum of an item, 40 fit into the 16 MiB of a response.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 const maxReads = 40
 
 type item = map[string]types.AttributeValue
 
-// Get reads one order as the latest write has left it, or ErrNotFound.
+// Get reads one order as the latest write left it. The error is ErrNotFound without such
+// an order. Concurrent calls share requests.
 func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
 	found, err := s.orders.Do(ctx, orderID)
 	if err != nil {
@@ -32,22 +32,22 @@ func (s *Store) Get(ctx context.Context, orderID string) (Record, error) {
 	return decodeRecord(found)
 }
 
-// readOrders reads what is asked for at the same time in batches.
+// readOrders returns a batcher that reads concurrently requested orders in one request.
 func readOrders(db DynamoDB, table string) *coalesce.Batcher[string, item] {
 	return &coalesce.Batcher[string, item]{
 		Max:    maxReads,
 		Single: func(ctx context.Context, id string) (item, error) { return read(ctx, db, table, "orderId", id) },
 		Batch: func(ctx context.Context, ids []string) ([]coalesce.Result[item], error) {
-			asked := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
+			request := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
 			for i, id := range ids {
-				if !slices.Contains(ids[:i], id) { // DynamoDB refuses a key that comes twice
-					asked.Keys = append(asked.Keys, item{"orderId": str(id)})
+				if !slices.Contains(ids[:i], id) { // DynamoDB rejects a repeated key
+					request.Keys = append(request.Keys, item{"orderId": str(id)})
 				}
 			}
 			found := make(map[string]item, len(ids))
-			for attempt := 0; len(asked.Keys) > 0; attempt++ {
-				out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: asked}},
-					func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }) // see batch.Caller
+			for attempt := 0; len(request.Keys) > 0; attempt++ {
+				out, err := db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: request}},
+					func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }) // see coalesce.Batcher
 				if err != nil {
 					return nil, err
 				}
@@ -56,10 +56,10 @@ func readOrders(db DynamoDB, table string) *coalesce.Batcher[string, item] {
 						found[id.Value] = it
 					}
 				}
-				// It is too much for the table at the moment, or for an answer. One
-				// of them at least is always done, so this ends.
-				asked.Keys = out.UnprocessedKeys[table].Keys
-				if len(asked.Keys) > 0 {
+				// Too much for the table at the moment, or for one response. At least one
+				// of them is always read, so this ends.
+				request.Keys = out.UnprocessedKeys[table].Keys
+				if len(request.Keys) > 0 {
 					if err := backOff(ctx, attempt); err != nil {
 						return nil, err
 					}
@@ -74,7 +74,8 @@ func readOrders(db DynamoDB, table string) *coalesce.Batcher[string, item] {
 	}
 }
 
-// getItem reads an item as the latest write has left it, or ErrNotFound.
+// getItem reads an item as the latest write left it. The error is ErrNotFound without
+// such an item.
 func (s *Store) getItem(ctx context.Context, table, key, value string) (item, error) {
 	found, err := read(ctx, s.db, table, key, value)
 	if err != nil {

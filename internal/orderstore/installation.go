@@ -12,25 +12,28 @@ import (
 
 const installationItem = "#installation" // like probeItem
 
-// OtherInstallationError says that the payment provider knows the orders under
-// another installation's name: their charges would not be found, and made again.
+// OtherInstallationError means that the payment provider has the orders under the name of
+// another installation. Their charges would not be found, and would be made again. An
+// empty name is none.
 type OtherInstallationError struct{ Want, Have string }
 
 func (e *OtherInstallationError) Error() string {
-	told := func(name string) string {
+	flag := func(name string) string {
 		if name == "" {
 			return "no --installation"
 		}
 		return "--installation " + name
 	}
-	return fmt.Sprintf("the orders in these tables were accepted with %s, and the payment provider knows them so; with %s their charges are not found, and may be made again: start with %s (ORDERSAGA_INSTALLATION), or with tables of its own (--table-prefix)",
-		told(e.Have), told(e.Want), told(e.Have))
+	return fmt.Sprintf("the orders in these tables were accepted with %s, and the payment provider has their charges under it; "+
+		"with %s the charges are not found, and may be made again: start with %s (ORDERSAGA_INSTALLATION), "+
+		"or with separate tables (--table-prefix)",
+		flag(e.Have), flag(e.Want), flag(e.Have))
 }
 
-// Install records the name under which the payment provider knows the orders, or
-// returns *OtherInstallationError: it is that of the first start, and none if
-// there were orders before anybody had recorded one. While there are no orders,
-// "" is not recorded, so that a name may still be given.
+// Install records the name under which the payment provider has the orders. The name of
+// the first start holds; it is none if there were orders before a name was recorded.
+// Another name returns *OtherInstallationError. While there are no orders, "" is not
+// recorded, so that a name can still be set.
 func (s *Store) Install(ctx context.Context, name string) error {
 	known, err := s.Installed(ctx, name)
 	if err != nil || known {
@@ -52,8 +55,8 @@ func (s *Store) Install(ctx context.Context, name string) error {
 	return wrap(err, "record the installation %q", name)
 }
 
-// Installed returns *OtherInstallationError if the orders are of an installation
-// of another name, and whether one was recorded.
+// Installed reports whether a name is recorded. It returns *OtherInstallationError if the
+// orders belong to an installation with another name.
 func (s *Store) Installed(ctx context.Context, name string) (recorded bool, err error) {
 	found, err := s.getItem(ctx, s.tables.Orders, "orderId", installationItem)
 	if err == nil {

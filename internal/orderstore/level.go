@@ -9,8 +9,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/paging"
 )
 
-// Level is the ledger of one SKU, in pieces. Available + Reserved + Sold is
-// always Received, and none of them is ever negative.
+// Level is the ledger of one SKU, in units. Available + Reserved + Sold always equals
+// Received, and none of them is ever negative.
 type Level struct {
 	SKU       string `dynamodbav:"sku" json:"sku"`
 	Available int64  `dynamodbav:"available" json:"available"`
@@ -21,17 +21,17 @@ type Level struct {
 	Counts int64 `dynamodbav:"counts,omitempty" json:"-"` // how many stocktakes there were; see Version
 }
 
-// MaxLevel bounds what one SKU can have on the shelf.
+// MaxLevel limits the available units of one SKU.
 const MaxLevel = 1_000_000_000_000
 
-// Version changes with what is on hand: with each delivery, sale and
-// stocktake. What is reserved is still on hand, so reserving does not change it.
+// Version identifies the stock on hand: it changes with each delivery, sale and
+// stocktake. Reserved units are still on hand, so a reservation does not change it.
 func (l Level) Version() string { return fmt.Sprintf("%d-%d-%d", l.Received, l.Sold, l.Counts) }
 
-// NewSKU is the version against which a SKU is counted that has no level yet.
+// NewSKU is the version to count a SKU against that has no level yet.
 const NewSKU = ""
 
-// GetLevel reads one SKU, or ErrNotFound.
+// GetLevel reads the level of one SKU. The error is ErrNotFound if it has none.
 func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
 	found, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
 	if err != nil {
@@ -40,7 +40,8 @@ func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
 	return decodeLevel(sku, found)
 }
 
-// ListLevels pages through all SKUs; an empty next ends.
+// ListLevels returns a page of up to limit levels after cursor, in no order. An empty
+// next means that it is the last page.
 func (s *Store) ListLevels(ctx context.Context, cursor string, limit int) (levels []Level, next string, err error) {
 	items, next, err := s.scan(ctx, s.tables.Stock, "sku", cursor, limit)
 	if err != nil {
@@ -56,7 +57,7 @@ func decodeLevel(sku string, found item) (l Level, err error) {
 	return l, wrap(attributevalue.UnmarshalMap(found, &l), "decode stock of %s", sku)
 }
 
-// Ledger sums up a check of I1 over all SKUs.
+// Ledger is the result of checking I1, "never oversold", over all SKUs.
 type Ledger struct {
 	SKUs       int      `json:"skus"`
 	Units      Units    `json:"units"`
@@ -65,7 +66,7 @@ type Ledger struct {
 	Levels map[string]Level `json:"-"` // by SKU
 }
 
-// Units are sums over all SKUs, in pieces.
+// Units are sums over all SKUs, in units.
 type Units struct {
 	Available int64 `json:"available"`
 	Reserved  int64 `json:"reserved"`

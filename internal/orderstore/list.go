@@ -21,19 +21,21 @@ const (
 	indexByTime     = "byTime"
 )
 
-// Query selects orders, newest first. Zero fields do not restrict.
+// Query selects orders, newest first. Zero fields do not restrict, except Limit, which is
+// required.
 type Query struct {
 	Statuses        []order.Status
 	CustomerID      string
-	SKU             string    // one of the lines'; reads all that the others select
-	ExcludeShipping bool      // leaves out what is with the carrier; reads it all the same
+	SKU             string    // of one of the lines; reads all that the other fields select
+	ExcludeShipping bool      // leaves out orders that await the carrier; reads them all the same
 	Since           time.Time // accepted at or after
 	Before          time.Time // accepted before
 	Cursor          string    // Page.Next of the page before
 	Limit           int       // 1 to 1,000
 }
 
-// Selects reports whether an order is one of those; ExcludeShipping and Limit aside.
+// Selects reports whether the order matches the query. It ignores ExcludeShipping and
+// Limit.
 func (q Query) Selects(r Record) bool {
 	return (len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) &&
 		(q.CustomerID == "" || r.CustomerID == q.CustomerID) && (q.SKU == "" || r.has(q.SKU)) &&
@@ -42,17 +44,17 @@ func (q Query) Selects(r Record) bool {
 		(q.Cursor == "" || r.Placed < q.Cursor)
 }
 
-// Page is one page of orders; an empty Next ends.
+// Page is one page of orders. An empty Next means that it is the last.
 type Page struct {
 	Records []Record
 	Next    string
 }
 
-// List reads the indexes. It is eventually consistent, and stable while orders
-// arrive: the cursor is a position in time. An order that has been such all the
-// time is there once, whatever else becomes of it meanwhile: a customer's are
-// under one key, all are under keys that never change (listByTime), and those in
-// some statuses are read as inTurn says.
+// List returns one page of orders. It reads the indexes, so it is eventually consistent.
+// It is stable while orders arrive, because the cursor is a position in time. An order
+// that matches all the time is listed once, whatever happens to it meanwhile: the orders
+// of a customer are under one key, all orders are under keys that never change
+// (listByTime), and those of some statuses are read in the order of readingOrder.
 func (s *Store) List(ctx context.Context, q Query) (Page, error) {
 	p, err := s.list(ctx, q)
 	return p, wrap(err, "list orders")
@@ -92,29 +94,29 @@ func (s *Store) list(ctx context.Context, q Query) (Page, error) {
 	return p, nil
 }
 
-// keys are those of an index that have what q selects: the first ones are to be
+// keys returns the index keys that have what q selects, in groups. Each group must be
 // read before the next.
 func (q Query) keys() (turns [][]indexKey) {
 	if q.CustomerID != "" {
-		return [][]indexKey{{{indexByCustomer, "customerId", q.CustomerID}}}
+		return [][]indexKey{{{index: indexByCustomer, attribute: "customerId", value: q.CustomerID}}}
 	}
-	for _, st := range inTurn(q.Statuses) {
+	for _, st := range readingOrder(q.Statuses) {
 		var keys []indexKey
 		for _, key := range StatusKeys(st) {
-			keys = append(keys, indexKey{StatusIndex, "statusShard", key})
+			keys = append(keys, indexKey{index: StatusIndex, attribute: "statusShard", value: key})
 		}
 		turns = append(turns, keys)
 	}
 	return turns
 }
 
-// inTurn is how statuses are to be read so that an order that goes from one to
-// another meanwhile is not missed: as they follow each other, and before that
-// those from which an order can go back. So whoever leaves a status before it is
-// read is found in the next. Who goes there and back again within one page, in
-// milliseconds, can be missed; and so can one of which DynamoDB, too, has taken
-// the old place out of the index and not put the new one in.
-func inTurn(statuses []order.Status) []order.Status {
+// readingOrder returns the statuses in the order in which they must be read, so that an
+// order that moves from one to another meanwhile is not missed: as they follow each
+// other, and before that those from which an order can go back. An order that leaves a
+// status before it is read is found in the next. Two cases can be missed: an order that
+// moves there and back within the milliseconds of one page, and one of which DynamoDB has
+// deleted the old index entry and not yet written the new one.
+func readingOrder(statuses []order.Status) []order.Status {
 	turns := []order.Status{order.StatusCompleted, order.StatusNeedsAttention}
 	if len(statuses) == 1 {
 		turns = nil
@@ -122,8 +124,8 @@ func inTurn(statuses []order.Status) []order.Status {
 	return slices.DeleteFunc(append(turns, order.Statuses()...), func(st order.Status) bool { return !slices.Contains(statuses, st) })
 }
 
-// span is between which sort keys to read; false if there are none, which
-// BETWEEN refuses.
+// span returns the range of sort keys to read. It reports false for an empty range, which
+// DynamoDB's BETWEEN rejects.
 func (q Query) span() (from, to string, some bool) {
 	from, to = "0", "9999"
 	if !q.Since.IsZero() {
@@ -157,17 +159,17 @@ func (s *Store) queryIndex(ctx context.Context, k indexKey, q Query) ([]Record, 
 		in.Limit = aws.Int32(*in.Limit + 1) // BETWEEN includes the cursor itself
 	}
 	in.ExpressionAttributeValues[":from"], in.ExpressionAttributeValues[":to"] = str(from), str(to)
-	// Sieves, so that little is sent; what is read is the same.
-	var sieves []string
+	// Filters, so that DynamoDB returns little; it reads the same.
+	var filters []string
 	if q.SKU != "" { // the start of a line in the order's JSON
-		sieves = append(sieves, "contains(content, :sku)")
+		filters = append(filters, "contains(content, :sku)")
 		in.ExpressionAttributeValues[":sku"] = str(`"sku":` + strconv.Quote(q.SKU))
 	}
 	if q.ExcludeShipping {
-		sieves = append(sieves, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
+		filters = append(filters, "(attribute_not_exists(shipmentId) OR attribute_exists(refunding))")
 	}
-	if len(sieves) > 0 {
-		in.FilterExpression, in.Limit = aws.String(strings.Join(sieves, " AND ")), nil
+	if len(filters) > 0 {
+		in.FilterExpression, in.Limit = aws.String(strings.Join(filters, " AND ")), nil
 	}
 	var out []Record
 	for {

@@ -14,31 +14,31 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// Note is what an operator did and why.
+// Note is an entry of an order's audit trail: what an operator, a customer or the system
+// did, and why.
 type Note struct {
 	At     string `dynamodbav:"at" json:"at"`
 	Actor  string `dynamodbav:"actor" json:"actor"`
 	Action string `dynamodbav:"action" json:"action"`
 	Text   string `dynamodbav:"text" json:"text,omitempty"`
-	// Subject is the issuer's name for the actor, which never changes; "" for who
-	// did not have to say.
+	// Subject is the issuer's identifier of the actor, which never changes; "" if the
+	// actor did not sign in.
 	Subject string `dynamodbav:"subject,omitempty" json:"subject,omitempty"`
 	// For is on whose behalf a cancel was requested; "" is Shop.
 	For OnBehalf `dynamodbav:"for,omitempty" json:"for,omitempty"`
 }
 
-// OnBehalf is for whom an order is cancelled.
+// OnBehalf is on whose behalf an order is cancelled.
 type OnBehalf string
 
-// For whom.
+// Parties on whose behalf an order is cancelled.
 const (
 	Customer OnBehalf = "customer"
 	Shop     OnBehalf = "shop"
 )
 
-// NoteCancel is the action of the note of RequestCancel, NoteApprove, NoteReject
-// and NoteExpire are those of the notes of Decide, noteRefused that of the note
-// of a refusal, and noteFlagged that of Flag.
+// Actions of notes: NoteCancel of RequestCancel; NoteApprove, NoteReject and NoteExpire of
+// Decide; noteRefused of a refusal by the carrier; noteFlagged of Flag.
 const (
 	NoteCancel  = "cancel"
 	NoteApprove = "approve"
@@ -48,10 +48,10 @@ const (
 	noteFlagged = "flagged"
 )
 
-// Anonymous is the actor of a note of which nobody said whose it is.
+// Anonymous is the actor of a note whose author did not sign in.
 const Anonymous = "anonymous"
 
-// note is the first of one of the actions.
+// note returns the first note with one of the actions.
 func (r Record) note(actions ...string) Note {
 	for _, n := range r.Notes {
 		if slices.Contains(actions, n.Action) {
@@ -61,18 +61,17 @@ func (r Record) note(actions ...string) Note {
 	return Note{}
 }
 
-// An order's audit trail is bounded, for its item must stay below DynamoDB's
-// 400 KB beside an order of 256 KB: a carrier that changes its mind for ever, or
-// an operator's script, would fill it. Of more than maxNotes the first and the
-// last are kept, and of those in between the last one of each decision.
+// Limits of an order's audit trail. Its item must stay below DynamoDB's 400 KB beside an
+// order of 256 KB: a carrier that keeps changing its answer, or an operator's script,
+// would fill it. Of more than maxNotes the first and the last are kept, and of those in
+// between the last one of each decision.
 const (
 	maxNotes   = 28 // with text.Max characters of four bytes each: 120 KB
 	firstNotes = 8
-	lastNotes  = 9 // with one note of each decision and one for those left out there is room
+	lastNotes  = 9 // leaves space for one note of each decision and one for those left out
 )
 
-// noteLeftOut is the action of the note that stands for those that were, and
-// leftOut its text.
+// noteLeftOut is the action of the note that replaces dropped ones, and leftOut its text.
 const (
 	noteLeftOut = "left out"
 	leftOut     = "%d notes are left out here: an order keeps its first and its latest ones"
@@ -80,7 +79,7 @@ const (
 
 var noNotes = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
 
-// encodeNotes cuts what people and others wrote in them.
+// encodeNotes encodes notes, and cuts what people and other systems wrote in them.
 func encodeNotes(notes ...Note) (*types.AttributeValueMemberL, error) {
 	list := &types.AttributeValueMemberL{Value: make([]types.AttributeValue, len(notes))}
 	for i, n := range notes {
@@ -95,7 +94,7 @@ func encodeNotes(notes ...Note) (*types.AttributeValueMemberL, error) {
 	return list, nil
 }
 
-// appendNote adds a note to what an update sets.
+// appendNote makes an update add a note.
 func appendNote(u *types.Update, n Note) error {
 	note, err := encodeNotes(n)
 	if err != nil {
@@ -106,19 +105,20 @@ func appendNote(u *types.Update, n Note) error {
 	return nil
 }
 
-// AddNote appends to the order's audit trail. Its text is cut to text.Max. When
-// the trail is full it is thinned out first.
+// AddNote appends a note to the order's audit trail and sets its time. The text is cut to
+// text.Max. A full trail is thinned out first. The error is ErrNotFound without such an
+// order.
 func (s *Store) AddNote(ctx context.Context, orderID string, n Note) error {
 	n.At = s.stamp()
 	note, err := encodeNotes(n)
 	if err != nil {
 		return err
 	}
-	err = s.withRoom(ctx, orderID, func() error {
+	err = s.withSpaceForNote(ctx, orderID, func() error {
 		return s.update(ctx, &types.Update{
 			TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 			UpdateExpression:    aws.String("SET notes = list_append(if_not_exists(notes, :none), :note), updatedAt = :at"),
-			ConditionExpression: aws.String("attribute_exists(orderId) AND " + roomForNote),
+			ConditionExpression: aws.String("attribute_exists(orderId) AND " + hasSpaceForNote),
 			ExpressionAttributeValues: map[string]types.AttributeValue{
 				":note": note, ":none": noNotes, ":at": str(n.At), ":most": num(maxNotes),
 			},
@@ -127,12 +127,13 @@ func (s *Store) AddNote(ctx context.Context, orderID string, n Note) error {
 	return wrap(err, "add a note to order %s", orderID)
 }
 
-// roomForNote is the condition of an update that adds a note; :most is maxNotes.
-const roomForNote = "(attribute_not_exists(notes) OR size(notes) < :most)"
+// hasSpaceForNote is the condition of an update that adds a note; :most is maxNotes.
+const hasSpaceForNote = "(attribute_not_exists(notes) OR size(notes) < :most)"
 
-// withRoom calls add, which returns ErrFinished if there is no room for a note
-// or no order, and makes room. The error is ErrNotFound without an order.
-func (s *Store) withRoom(ctx context.Context, orderID string, add func() error) error {
+// withSpaceForNote calls add. If add returns ErrFinished, which means that there is no
+// space for a note or no such order, it makes space and retries. The error is ErrNotFound
+// without such an order.
+func (s *Store) withSpaceForNote(ctx context.Context, orderID string, add func() error) error {
 	for range 10 {
 		err := add()
 		if !errors.Is(err, ErrFinished) {
@@ -142,10 +143,10 @@ func (s *Store) withRoom(ctx context.Context, orderID string, add func() error) 
 			return err
 		}
 	}
-	return errors.New("its notes change all the time; try again")
+	return errors.New("other calls keep changing its notes; retry later")
 }
 
-// thinNotes makes room for more notes, if there is none.
+// thinNotes makes space for more notes if there is none.
 func (s *Store) thinNotes(ctx context.Context, orderID string) error {
 	rec, err := s.Get(ctx, orderID)
 	if err != nil || len(rec.Notes) < maxNotes {
@@ -158,18 +159,18 @@ func (s *Store) thinNotes(ctx context.Context, orderID string) error {
 	err = s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:    aws.String("SET notes = :kept"),
-		ConditionExpression: aws.String("size(notes) = :n AND updatedAt = :at"), // nobody has added one
+		ConditionExpression: aws.String("size(notes) = :n AND updatedAt = :at"), // no other call has added one
 		ExpressionAttributeValues: map[string]types.AttributeValue{
 			":kept": kept, ":n": num(int64(len(rec.Notes))), ":at": str(rec.Updated),
 		},
 	})
 	if errors.Is(err, ErrFinished) {
-		return nil // somebody has changed them; look again
+		return nil // another call has changed them; look again
 	}
 	return err
 }
 
-// thinned is what is kept of notes that are too many.
+// thinned returns the notes to keep of a full trail.
 func thinned(notes []Note) []Note {
 	kept, middle := slices.Clone(notes[:firstNotes]), notes[firstNotes:len(notes)-lastNotes]
 	left := 0
@@ -178,7 +179,7 @@ func thinned(notes []Note) []Note {
 		later := slices.ContainsFunc(middle[i+1:], func(m Note) bool { return m.Action == n.Action })
 		switch {
 		case n.Action == noteLeftOut:
-			_, _ = fmt.Sscanf(n.Text, leftOut, &before) // our own
+			_, _ = fmt.Sscanf(n.Text, leftOut, &before) // written below
 			left += before
 		case decides[n.Action] && !later:
 			kept = append(kept, n)
@@ -190,8 +191,8 @@ func thinned(notes []Note) []Note {
 	return append(kept, notes[len(notes)-lastNotes:]...)
 }
 
-// decides are the actions of notes that are read again: see RefusedFor,
-// CancelledBy, DecidedBy, ResolvedBy and ManuallyResolved.
+// decides has the actions of notes that are read again: see RefusedFor, CancelledBy,
+// DecidedBy, ResolvedBy and ManuallyResolved.
 var decides = map[string]bool{
 	NoteCancel: true, NoteApprove: true, NoteReject: true, NoteExpire: true, noteRefused: true,
 	"retry": true, "skip": true, "resolve": true, "compensate": true,

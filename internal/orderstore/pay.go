@@ -11,19 +11,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// MarkPaid records the charge; an order that costs nothing needs none. ErrFinished
-// if the order is not held any more, or its approval was refused or has expired, or
-// it costs something and chargeID is empty.
+// MarkPaid records the charge; an order that costs nothing needs none. The error is
+// ErrFinished if the order is no longer held, if its approval was rejected or has
+// expired, or if it costs something and chargeID is empty.
 func (s *Store) MarkPaid(ctx context.Context, orderID, chargeID string) error {
 	u := unlessRejected(s.statusUpdate(orderID, order.Paid, s.stamp(), nonEmpty("chargeId", chargeID)))
 	if chargeID == "" {
 		u = onlyPaid(u)
 	}
-	return wrap(s.whyNot(ctx, orderID, s.update(ctx, u)), "mark order %s paid", orderID)
+	return wrap(s.explainFinished(ctx, orderID, s.update(ctx, u)), "mark order %s paid", orderID)
 }
 
-// onlyPaid adds the condition that the order has a charge, or costs nothing:
-// whoever is wrong about that, it neither counts as paid nor ships.
+// onlyPaid adds the condition that the order has a charge, or costs nothing. Whatever the
+// caller assumes, an order without a charge neither counts as paid nor ships.
 func onlyPaid(u *types.Update) *types.Update {
 	*u.ConditionExpression += " AND (attribute_exists(#chargeId) OR #total = :free)"
 	u.ExpressionAttributeNames["#chargeId"], u.ExpressionAttributeNames["#total"] = "chargeId", "total"
@@ -31,8 +31,9 @@ func onlyPaid(u *types.Update) *types.Update {
 	return u
 }
 
-// whyNot says so if an order is past a step for want of a charge or an approval.
-func (s *Store) whyNot(ctx context.Context, orderID string, err error) error {
+// explainFinished adds to ErrFinished that an order lacks its approval or its charge, if
+// it does.
+func (s *Store) explainFinished(ctx context.Context, orderID string, err error) error {
 	if !errors.Is(err, ErrFinished) {
 		return err
 	}

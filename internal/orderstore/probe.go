@@ -8,11 +8,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Items of the orders table that are no orders: their ids are none that an
-// order can have, and no index has them.
+// probeItem is the id of the item that Probe writes. An item whose id begins with # is
+// not an order: no order can have such an id, and no order index has the item.
 const probeItem = "#probe"
 
-// Probe writes to the orders table, to see whether that can be done.
+// Probe writes to the orders table, and returns an error if that is not possible.
 func (s *Store) Probe(ctx context.Context) error {
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(probeItem)},

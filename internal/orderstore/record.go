@@ -12,7 +12,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Record is an order in the read model.
+// Record is an order in the read model: a row of the orders table. Amounts are in minor
+// units of Currency.
 type Record struct {
 	OrderID         string         `dynamodbav:"orderId" json:"orderId"`
 	CustomerID      string         `dynamodbav:"customerId" json:"customerId"`
@@ -33,9 +34,9 @@ type Record struct {
 	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
 	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
 	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty" json:"trackingIds,omitempty"`
-	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // its first answer, which counts
+	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // the first answer, which counts
 	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
-	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // about its approval
+	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // on its approval
 	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
 	Forgotten       bool           `dynamodbav:"forgotten,omitempty" json:"forgotten,omitempty"` // see Forget
 
@@ -45,7 +46,7 @@ type Record struct {
 	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see MarkAbandoned
 	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see MarkTerminated
 	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
-	IdleUntil   string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see Load
+	IdleUntil   string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see IdleUntil
 	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also MarkStepDone
 	Trace       string   `dynamodbav:"trace,omitempty" json:"-"`             // W3C trace context of what accepted it
 	Fingerprint string   `dynamodbav:"fingerprint" json:"-"`
@@ -57,7 +58,7 @@ type Record struct {
 	TimeShard   string   `dynamodbav:"timeShard,omitempty" json:"-"` // "": see BackfillTimeIndex
 }
 
-// Carrier is what the carrier has answered.
+// Carrier is an answer of the carrier; "" means none yet.
 type Carrier string
 
 // Answers of the carrier.
@@ -66,16 +67,16 @@ const (
 	Refused    Carrier = "refused"
 )
 
-// Order rebuilds the order as it was accepted, with its token as long as the
-// saga lives.
+// Order rebuilds the order as it was accepted. It has its payment token until the order
+// ends.
 func (r Record) Order() (order.Order, error) {
 	o, err := decodeContent(r.Content)
 	o.Payment.Token = r.Token
 	return o, err
 }
 
-// Parcels is the tracking ids of an order; a record from before there could be
-// several has one.
+// Parcels returns the tracking ids of the order. A record from before an order could have
+// several parcels has one.
 func (r Record) Parcels() []string {
 	if len(r.TrackingIDs) == 0 && r.TrackingID != "" {
 		return []string{r.TrackingID}
@@ -83,10 +84,11 @@ func (r Record) Parcels() []string {
 	return r.TrackingIDs
 }
 
-// Listed reports whether lists and walks find the order: it has its place in the
-// index, if perhaps under another status.
+// Listed reports whether List and Walk find the order: the status index has it, even if
+// under another status.
 func (r Record) Listed() bool {
-	return r.Placed != "" && slices.ContainsFunc(order.Statuses(), func(st order.Status) bool { return r.StatusShard == statusShard(st, r.OrderID) })
+	indexed := func(st order.Status) bool { return r.StatusShard == statusShard(st, r.OrderID) }
+	return r.Placed != "" && slices.ContainsFunc(order.Statuses(), indexed)
 }
 
 func (r Record) has(sku string) bool {
@@ -101,8 +103,8 @@ func decodeRecord(item map[string]types.AttributeValue) (Record, error) {
 	return r.filled(), nil
 }
 
-// filled sets the fields that are kept in another form in the table. A value
-// that cannot be read stays zero: the record is still worth showing.
+// filled sets the fields that the table has in another form. A value that cannot be
+// decoded stays zero: the record is still worth showing.
 func (r Record) filled() Record {
 	if o, err := decodeContent(r.Content); err == nil {
 		r.Lines, r.ShipTo = o.Lines, o.ShipTo

@@ -10,10 +10,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// Redact leaves out of what a carrier says where the order goes, and to whom: it
-// may quote the address or a word of it, in capitals as on a label, or the phone
-// number in another spelling, and its words end in logs and in the saga's history.
-// Once that was forgotten, nobody can say what is one.
+// Redact removes from a carrier's text where the order goes and to whom. The text may
+// quote the address or a word of it, in capitals as on a label, or the phone number in
+// another spelling, and it ends up in logs and in the saga's history. Once the customer
+// was erased nothing can be recognized, so Redact returns "".
 func (r Record) Redact(said string) string {
 	if r.Forgotten {
 		return ""
@@ -61,7 +61,7 @@ func (r Record) Redact(said string) string {
 	return out.String()
 }
 
-// hiddenAddress is in the place of what Redact leaves out.
+// hiddenAddress replaces what Redact removes.
 const hiddenAddress = "(address)"
 
 func noWord(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) }

@@ -10,12 +10,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
+// notRefunding is the condition that the order is not being refunded.
 const notRefunding = " AND attribute_not_exists(refunding)"
 
-// MarkRefunding records that the order's money goes back, and returns the order
-// as it is then. It and what ships and completes an order exclude each other: an
-// old saga may still have a step under way when another one, or the reconciler,
-// undoes its order. ErrFinished if the order is COMPLETED.
+// MarkRefunding records that the order's money is refunded, and returns the order as it
+// is afterwards. It excludes what ships and completes an order: an old saga may still
+// have a step in flight while another saga, or the reconciler, compensates. The error is
+// ErrFinished if the order is COMPLETED.
 func (s *Store) MarkRefunding(ctx context.Context, orderID string) (Record, error) {
 	values := map[string]types.AttributeValue{":true": &types.AttributeValueMemberBOOL{Value: true}}
 	rec, err := s.updated(ctx, &types.Update{
@@ -32,7 +33,8 @@ func (s *Store) MarkRefunding(ctx context.Context, orderID string) (Record, erro
 	return rec, wrap(err, "mark order %s to be refunded", orderID)
 }
 
-// MarkRefunded records the refund's id, whatever the status.
+// MarkRefunded records the id of the refund, whatever the status. The error is
+// ErrNotFound without such an order.
 func (s *Store) MarkRefunded(ctx context.Context, orderID, refundID string) error {
 	return s.set(ctx, orderID, "refundId", str(refundID))
 }

@@ -12,11 +12,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Release gives back what the order holds, if anything, and ends the order as
-// final. Without a reservation it leaves one that says RELEASED, so that a
-// Reserve that comes late finds the door closed. An order that has ended
-// otherwise keeps its status, and what it still held is given back; one that
-// is COMPLETED is ErrFinished.
+// Release releases what the order holds, if anything, and ends the order as final.
+// Without a reservation it writes a RELEASED one, so that a late Reserve holds nothing.
+// An order that has ended otherwise keeps its status, and what it still held is released.
+// The error is ErrFinished for an order that is COMPLETED.
 func (s *Store) Release(ctx context.Context, orderID string, final order.Status, reason string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	missing := errors.Is(err, ErrNotFound)
@@ -59,17 +58,17 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 	if err == nil && len(failed) > 0 && !failed[0] && failed[1] {
 		// It has ended without this release, as one that is REJECTED has, or
 		// with stock in hand: a leak. What it holds goes back.
-		items[1] = types.TransactWriteItem{ConditionCheck: s.endedInVain(orderID)}
+		items[1] = types.TransactWriteItem{ConditionCheck: s.endedUncompleted(orderID)}
 		failed, err = s.transact(ctx, what, items)
 	}
 	if err == nil && len(failed) > 0 {
-		err = s.settled(ctx, orderID, HoldReleased)
+		err = s.confirmState(ctx, orderID, HoldReleased)
 	}
 	return err
 }
 
-// endedInVain is the condition that the order has ended and not COMPLETED.
-func (s *Store) endedInVain(orderID string) *types.ConditionCheck {
+// endedUncompleted returns the condition that the order has ended and is not COMPLETED.
+func (s *Store) endedUncompleted(orderID string) *types.ConditionCheck {
 	in := slices.DeleteFunc(order.TerminalStatuses(), func(st order.Status) bool { return st == order.StatusCompleted })
 	values := map[string]types.AttributeValue{}
 	return &types.ConditionCheck{

@@ -13,19 +13,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// HoldState is what became of a reservation.
+// HoldState is the state of a reservation.
 type HoldState string
 
-// A reservation is HELD, then SOLD or RELEASED, and stays there: it is the
-// durable guard against a step that runs again, however late. Only a late
-// refusal by the carrier makes what is SOLD HELD again, to be RELEASED.
+// States of a reservation. It is HELD, then SOLD or RELEASED, and stays so: it is the
+// durable guard against a step that runs again, however late. Only a refusal by the
+// carrier after completion makes a SOLD reservation HELD again, to be RELEASED.
 const (
 	HoldHeld     HoldState = "HELD"
 	HoldSold     HoldState = "SOLD"
 	HoldReleased HoldState = "RELEASED"
 )
 
-// Reservation is the record of what an order holds.
+// Reservation records the units that an order holds, has bought or has released.
 type Reservation struct {
 	OrderID   string         `dynamodbav:"orderId" json:"orderId"`
 	State     HoldState      `dynamodbav:"state" json:"state"`
@@ -36,12 +36,13 @@ type Reservation struct {
 	ExpiresAt int64  `dynamodbav:"expiresAt,omitempty" json:"-"` // Unix seconds: the table's time to live
 }
 
-// ReservationTTL is for how long a reservation is kept that is not HELD any
-// more. By then no message and no step of its order can still be under way
-// (see remembered), and the order's own record guards what is begun again.
-const ReservationTTL = remembered
+// ReservationTTL is how long a reservation is kept that is no longer HELD. By then no
+// message and no step of its order can still be in flight (see eventIDRetention), and the
+// order's record guards a restart.
+const ReservationTTL = eventIDRetention
 
-// GetReservation reads what an order holds, or ErrNotFound.
+// GetReservation reads the reservation of an order. The error is ErrNotFound if it has
+// none.
 func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation, error) {
 	item, err := s.getItem(ctx, s.tables.Reservations, "orderId", orderID)
 	if err != nil {
@@ -50,7 +51,8 @@ func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation
 	return decodeReservation(item)
 }
 
-// ListReservations pages through all reservations; an empty next ends.
+// ListReservations returns a page of up to limit reservations after cursor, in no order.
+// An empty next means that it is the last page.
 func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) (out []Reservation, next string, err error) {
 	items, next, err := s.scan(ctx, s.tables.Reservations, "orderId", cursor, limit)
 	if err != nil {
@@ -66,9 +68,10 @@ func (s *Store) ListReservations(ctx context.Context, cursor string, limit int) 
 	return out, next, nil
 }
 
-// settled tells a repetition (the reservation is already in the wanted state)
-// from a race that must be tried again.
-func (s *Store) settled(ctx context.Context, orderID string, want HoldState) error {
+// confirmState returns nil if the reservation is already in the wanted state, which makes
+// the call a repetition. Otherwise another call was quicker, and the error is
+// ErrFinished.
+func (s *Store) confirmState(ctx context.Context, orderID string, want HoldState) error {
 	res, err := s.GetReservation(ctx, orderID)
 	if err != nil && !errors.Is(err, ErrNotFound) { // expired: its order ended long ago
 		return err
@@ -83,7 +86,7 @@ func (s *Store) settled(ctx context.Context, orderID string, want HoldState) err
 	return fmt.Errorf("order %s is %s and its reservation %q, wanted %s: %w", orderID, rec.Status, res.State, want, ErrFinished)
 }
 
-// moveStock moves pieces from one count of their SKUs to another.
+// moveStock returns the updates that move units from one count of their SKUs to another.
 func (s *Store) moveStock(demand []order.Demand, from, to string) []types.TransactWriteItem {
 	expression := fmt.Sprintf("SET %[1]s = %[1]s - :q, %[2]s = if_not_exists(%[2]s, :zero) + :q", from, to)
 	out := make([]types.TransactWriteItem, len(demand))
@@ -115,7 +118,8 @@ func (s *Store) reservation(orderID string, state HoldState, demand []order.Dema
 		r.ExpiresAt = s.now().Add(ReservationTTL).Unix()
 	}
 	var err error
-	if r.ItemsJSON, err = encodeDemand(demand); err != nil {
+	r.ItemsJSON, err = encodeDemand(demand)
+	if err != nil {
 		return nil, err
 	}
 	item, err := attributevalue.MarshalMap(r)

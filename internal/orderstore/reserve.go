@@ -13,7 +13,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Reserved is the outcome of Reserve: held, or which SKUs are short.
+// Reserved is the outcome of Reserve: Held, or ShortSKUs with the SKUs that are out of
+// stock.
 type Reserved struct {
 	Held      bool
 	ShortSKUs []string
@@ -21,17 +22,16 @@ type Reserved struct {
 	Decision  Decision     // about its approval, if there is one
 }
 
-// Reserve holds stock for all SKUs of the order or for none, and moves the
-// order to RESERVED. If stock is short, the order becomes REJECTED. A repeated
-// call returns the same outcome; a call after the order was released holds
-// nothing.
+// Reserve holds stock for all SKUs of the order or for none, and moves the order to
+// RESERVED. If stock is short, the order becomes REJECTED. A repetition returns the same
+// outcome; after the order was released it holds nothing.
 func (s *Store) Reserve(ctx context.Context, o order.Order) (Reserved, error) {
 	return s.reserve(ctx, o, order.StockReserved, nil)
 }
 
-// ReserveForApproval is Reserve for an order that a person must approve: it moves
-// the order to AWAITING_APPROVAL. The backlog does not count the order as work
-// for idleFor; 0 counts it.
+// ReserveForApproval is Reserve for an order that a person must approve: it moves the
+// order to AWAITING_APPROVAL. The backlog does not count the order as work for idleFor; 0
+// counts it.
 func (s *Store) ReserveForApproval(ctx context.Context, o order.Order, idleFor time.Duration) (Reserved, error) {
 	var idle map[string]types.AttributeValue
 	if idleFor > 0 {
@@ -80,8 +80,8 @@ func (s *Store) reserve(ctx context.Context, o order.Order, event order.Event, s
 	return s.reject(ctx, o.OrderID, short)
 }
 
-// reservedBefore answers a Reserve whose effect, or whose undoing, is already
-// in the tables.
+// reservedBefore answers a Reserve whose effect, or whose compensation, is already in the
+// tables.
 func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, error) {
 	rec, err := s.Get(ctx, orderID)
 	if err != nil {

@@ -13,16 +13,18 @@ import (
 )
 
 // statusUpdate returns the update that records an event which sets the status, as
-// order.Transitions has it: on condition that the order is in one of the statuses in which
-// the event can happen.
+// order.Transitions has it: on condition that the order is in one of the statuses in
+// which the event can happen.
 func (s *Store) statusUpdate(orderID string, e order.Event, at string, set map[string]types.AttributeValue) *types.Update {
 	return s.setStatus(orderID, order.To(e), at, set, order.From(e))
 }
 
-// setStatus returns the update that sets the status and the attributes in set, on condition
-// that the order is in one of from. A terminal status removes the payment token from the
-// record. A saga that changes an order's status is awake, unless set has IdleUntil.
-func (s *Store) setStatus(orderID string, to order.Status, at string, set map[string]types.AttributeValue, from []order.Status) *types.Update {
+// setStatus returns the update that sets the status and the attributes in set, on
+// condition that the order is in one of from. A terminal status removes the payment token
+// from the record. The order then counts as work, unless set has IdleUntil.
+func (s *Store) setStatus(
+	orderID string, to order.Status, at string, set map[string]types.AttributeValue, from []order.Status,
+) *types.Update {
 	values := map[string]types.AttributeValue{
 		":status": str(string(to)), ":shard": str(statusShard(to, orderID)), ":time": str(timeShard(orderID)), ":at": str(at),
 	}
@@ -33,19 +35,23 @@ func (s *Store) setStatus(orderID string, to order.Status, at string, set map[st
 		names["#"+k], values[":"+k] = k, set[k]
 		expr.WriteString(", #" + k + " = :" + k)
 	}
-	gone := []string{"resolution"} // of what has just changed
-	if _, said := set[IdleUntil]; !said {
+	gone := []string{"resolution"} // it was about the status before
+	if _, given := set[IdleUntil]; !given {
 		gone = append(gone, IdleUntil)
 	}
 	if to.Terminal() {
 		gone = append(gone, "token")
-		if _, said := set["reason"]; to == order.StatusCompleted && !said { // why it was parked, say, is in the notes
+		if _, given := set["reason"]; to == order.StatusCompleted && !given { // why it was parked, for example, is in the notes
 			gone = append(gone, "reason")
 		}
 	}
 	for i, k := range gone {
 		names["#"+k] = k
-		expr.WriteString(map[bool]string{true: " REMOVE #", false: ", #"}[i == 0] + k)
+		if i == 0 {
+			expr.WriteString(" REMOVE #" + k)
+		} else {
+			expr.WriteString(", #" + k)
+		}
 	}
 	return &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
@@ -72,7 +78,7 @@ func statusIn(statuses []order.Status, values map[string]types.AttributeValue) s
 	return "#status IN (" + strings.Join(in, ", ") + ")"
 }
 
-// End sets the final status of an open order as an edit by hand would: it does not go by
+// End sets the final status of an open order as an edit by hand would: it does not follow
 // order.Transitions, and releases nothing. It is for tests of what such edits lead to. It
 // does nothing if the order has ended.
 func (s *Store) End(ctx context.Context, orderID string, final order.Status, reason string) error {

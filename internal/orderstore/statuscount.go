@@ -14,14 +14,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Count is how many there are, or, with More, how many at least.
+// Count is a number of orders. With More it is a lower bound.
 type Count struct {
 	N    int  `json:"count"`
 	More bool `json:"more,omitempty"`
 }
 
-// CountByStatus counts orders by the index, for each of the given statuses. It
-// is eventually consistent.
+// CountByStatus counts the orders of each given status in the status index. It is
+// eventually consistent.
 func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (map[order.Status]int, error) {
 	counts, err := s.CountUpTo(ctx, math.MaxInt32, statuses...)
 	if err != nil {
@@ -34,8 +34,8 @@ func (s *Store) CountByStatus(ctx context.Context, statuses ...order.Status) (ma
 	return ns, nil
 }
 
-// CountUpTo is CountByStatus that stops at about so many of each status: orders
-// that have ended are kept for ever, and counting reads them.
+// CountUpTo is CountByStatus that stops at about most orders of each status: orders that
+// have ended are kept permanently, and counting reads them.
 func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Status) (map[order.Status]Count, error) {
 	var mu sync.Mutex
 	counts := map[order.Status]Count{}
@@ -47,7 +47,7 @@ func (s *Store) CountUpTo(ctx context.Context, most int, statuses ...order.Statu
 				in, err := s.countShard(gctx, shardKey(st, n), max(most/statusShards, 1))
 				mu.Lock()
 				defer mu.Unlock()
-				counts[st] = Count{counts[st].N + in.N, counts[st].More || in.More}
+				counts[st] = Count{N: counts[st].N + in.N, More: counts[st].More || in.More}
 				return err
 			})
 		}
@@ -71,7 +71,8 @@ func (s *Store) countShard(ctx context.Context, key string, most int) (c Count, 
 			return c, err
 		}
 		c.N += int(page.Count)
-		if in.ExclusiveStartKey = page.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+		in.ExclusiveStartKey = page.LastEvaluatedKey
+		if len(in.ExclusiveStartKey) == 0 {
 			return c, nil
 		}
 		if c.N >= most {

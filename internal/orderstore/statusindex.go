@@ -7,18 +7,18 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// StatusIndex is the orders table's index by status. It is exported, with the
-// keys below, for package fleet, whose counts and items use it too.
+// StatusIndex is the name of the orders table's index by status. It is exported, with the
+// keys below, for package fleet, whose counts and items use the index too.
 const StatusIndex = "byStatus"
 
-// IdleUntil is an attribute of an order whose saga only waits for a person: the
-// time, in TimeFormat, at which the saga goes on without one. It is a hint for
-// the backlog and not for the saga: an order without it counts as work.
+// IdleUntil is an attribute of an order whose saga only waits for a person: the time, in
+// TimeFormat, at which the saga continues without one. It is a hint for the backlog and
+// not for the saga: an order without it counts as work.
 const IdleUntil = "asleepUntil"
 
 const noTimeLimit = "9999" // sorts after every time in TimeFormat
 
-// TimeFormat is how times are stored. It sorts as text; time.RFC3339Nano drops
+// TimeFormat is the format of stored times. It sorts as text; time.RFC3339Nano drops
 // trailing zeros and does not.
 const TimeFormat = "2006-01-02T15:04:05.000000000Z"
 

@@ -11,31 +11,32 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// ErrChanged says that what is on hand of a SKU is not what the stocktake was made
-// against any more.
+// ErrChanged means that the stock on hand of a SKU is no longer what the stocktake was
+// made against.
 var ErrChanged = errors.New("what is on hand has changed since")
 
-// ReservedError says that more is reserved than was counted.
+// ReservedError means that more units are reserved than were counted.
 type ReservedError struct {
 	SKU               string
 	Counted, Reserved int64
 }
 
 func (e *ReservedError) Error() string {
-	return fmt.Sprintf("stock of %s: %d pieces were counted, and orders hold %d: count again, or cancel orders first", e.SKU, e.Counted, e.Reserved)
+	return fmt.Sprintf("stock of %s: %d units were counted, and orders hold %d: count again, or cancel orders first",
+		e.SKU, e.Counted, e.Reserved)
 }
 
-// Count records a stocktake: how many pieces are on hand, which are those that
-// are available and those that are reserved. Available becomes the rest beside
-// what is reserved, and Received takes the difference.
+// Count records a stocktake: counted is the number of units on hand, available and
+// reserved together. Available becomes what is not reserved, and Received takes the
+// difference.
 //
 // against is the Version of the level that was counted, or NewSKU. The error is
-// ErrChanged if it is another one now, and *ReservedError if more is reserved
-// than was counted. The last count stays with the level, so that a repetition
-// of it changes nothing, whatever was sold since, and returns the level as it is.
+// ErrChanged if the version is a different one now, and *ReservedError if more units are
+// reserved than were counted. The level keeps its last count, so that repeating it
+// changes nothing, whatever was sold since, and returns the level as it is.
 func (s *Store) Count(ctx context.Context, sku string, counted int64, against string) (Level, error) {
 	if counted < 0 || counted > MaxLevel {
-		return Level{}, fmt.Errorf("count stock of %s: %d pieces, 0 to %d are allowed", sku, counted, int64(MaxLevel))
+		return Level{}, fmt.Errorf("count stock of %s: %d units, 0 to %d are allowed", sku, counted, int64(MaxLevel))
 	}
 	in := &dynamodb.UpdateItemInput{
 		TableName: &s.tables.Stock, Key: item{"sku": str(sku)},
@@ -43,7 +44,8 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 		ExpressionAttributeValues: item{":counted": num(counted), ":against": str(against), ":one": num(1), ":at": str(s.stamp())},
 	}
 	if against == NewSKU {
-		in.UpdateExpression = aws.String("SET available = :counted, received = :counted, reserved = :zero, sold = :zero, counts = :one, counted = :counted, countedAgainst = :against, countedAt = :at")
+		in.UpdateExpression = aws.String("SET available = :counted, received = :counted, reserved = :zero, sold = :zero, " +
+			"counts = :one, counted = :counted, countedAgainst = :against, countedAt = :at")
 		in.ConditionExpression = aws.String("attribute_not_exists(sku)")
 		in.ExpressionAttributeValues[":zero"] = num(0)
 	} else {
@@ -51,10 +53,10 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 		if _, err := fmt.Sscanf(against+"\n", "%d-%d-%d\n", &was.Received, &was.Sold, &was.Counts); err != nil || was.Version() != against {
 			return Level{}, fmt.Errorf("count stock of %s: no level has the version %q: %w", sku, against, ErrChanged)
 		}
-		// On hand is what was received and not sold. What a level has not is 0: it may
-		// have been put in by other means.
-		in.UpdateExpression = aws.String("SET available = :counted - if_not_exists(reserved, :zero), received = :counted + if_not_exists(sold, :zero), " +
-			"reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero), " +
+		// On hand is what was received and not sold. A missing attribute is 0: other means
+		// than this program may have written the level.
+		in.UpdateExpression = aws.String("SET available = :counted - if_not_exists(reserved, :zero), " +
+			"received = :counted + if_not_exists(sold, :zero), reserved = if_not_exists(reserved, :zero), sold = if_not_exists(sold, :zero), " +
 			"counts = if_not_exists(counts, :zero) + :one, counted = :counted, countedAgainst = :against, countedAt = :at")
 		in.ConditionExpression = aws.String("attribute_exists(sku) AND (attribute_not_exists(reserved) OR reserved <= :counted)")
 		in.ExpressionAttributeValues[":zero"] = num(0)
@@ -77,11 +79,12 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 	return decodeLevel(sku, out.Attributes)
 }
 
-// counted tells why a count was not taken, or that it was before. found is the
-// level; an emulator may not say it.
+// counted explains why a count was rejected, or recognizes it as a repetition. found is
+// the level; it is empty with an emulator that does not return it.
 func (s *Store) counted(ctx context.Context, sku string, counted int64, against string, found item) (l Level, err error) {
 	if len(found) == 0 {
-		if found, err = s.getItem(ctx, s.tables.Stock, "sku", sku); err != nil && !errors.Is(err, ErrNotFound) {
+		found, err = s.getItem(ctx, s.tables.Stock, "sku", sku)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return l, fmt.Errorf("count stock of %s: %w", sku, err)
 		}
 	}
@@ -95,14 +98,16 @@ func (s *Store) counted(ctx context.Context, sku string, counted int64, against 
 	if err := attributevalue.UnmarshalMap(found, &last); err != nil {
 		return l, fmt.Errorf("decode the last count of %s: %w", sku, err)
 	}
-	if l, err = decodeLevel(sku, found); err != nil {
+	l, err = decodeLevel(sku, found)
+	if err != nil {
 		return l, err
 	}
 	switch {
 	case last.Against != nil && *last.Against == against && *last.Counted == counted:
 		return l, nil
 	case l.Version() == against && l.Reserved > counted:
-		return l, &ReservedError{sku, counted, l.Reserved}
+		return l, &ReservedError{SKU: sku, Counted: counted, Reserved: l.Reserved}
 	}
-	return l, fmt.Errorf("count stock of %s: %d on hand, of which %d are reserved, as version %s: %w", sku, l.Available+l.Reserved, l.Reserved, l.Version(), ErrChanged)
+	return l, fmt.Errorf("count stock of %s: %d on hand, of which %d are reserved, as version %s: %w",
+		sku, l.Available+l.Reserved, l.Reserved, l.Version(), ErrChanged)
 }

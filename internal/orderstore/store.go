@@ -16,33 +16,38 @@ import (
 	"github.com/ordersaga/ordersaga/internal/coalesce"
 )
 
+// options is the type of the options of a request.
+type options = func(*dynamodb.Options)
+
 // DynamoDB is what the store uses of *dynamodb.Client.
 type DynamoDB interface {
-	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
-	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
-	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
-	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
-	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
-	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
-	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
-	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTableOutput, error)
-	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
-	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
-	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
-	UpdateTimeToLive(context.Context, *dynamodb.UpdateTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTimeToLiveOutput, error)
+	GetItem(context.Context, *dynamodb.GetItemInput, ...options) (*dynamodb.GetItemOutput, error)
+	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...options) (*dynamodb.BatchGetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...options) (*dynamodb.PutItemOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...options) (*dynamodb.UpdateItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...options) (*dynamodb.QueryOutput, error)
+	Scan(context.Context, *dynamodb.ScanInput, ...options) (*dynamodb.ScanOutput, error)
+	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...options) (*dynamodb.TransactWriteItemsOutput, error)
+	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...options) (*dynamodb.UpdateTableOutput, error)
+	CreateTable(context.Context, *dynamodb.CreateTableInput, ...options) (*dynamodb.CreateTableOutput, error)
+	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...options) (*dynamodb.DescribeTableOutput, error)
+	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...options) (*dynamodb.DescribeTimeToLiveOutput, error)
+	UpdateTimeToLive(context.Context, *dynamodb.UpdateTimeToLiveInput, ...options) (*dynamodb.UpdateTimeToLiveOutput, error)
 }
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
+	// ErrNotFound means that no such item exists.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: the order id is taken by an order with other content; a
-	// *ConflictError says which.
+	// ErrConflict means that the order id belongs to an order with different content;
+	// a *ConflictError names the differences.
 	ErrConflict = errors.New("order id is already used by a different order")
-	// ErrFinished: the order has ended, or is past the step that was asked for.
+	// ErrFinished means that the order has ended, or is past the requested step.
 	ErrFinished = errors.New("order is past this step")
 )
 
-// Store is the three tables. It is safe for concurrent use.
+// Store reads and writes the three tables. The zero value is not usable: call New. It is
+// safe for concurrent use.
 type Store struct {
 	db     DynamoDB
 	orders *coalesce.Batcher[string, item]
@@ -52,15 +57,15 @@ type Store struct {
 	filled atomic.Bool // see BackfillTimeIndex
 }
 
-// Tables names the tables.
+// Tables has the names of the tables.
 type Tables struct{ Stock, Reservations, Orders string }
 
-// TablesWithPrefix is the usual names behind an optional prefix.
+// TablesWithPrefix returns the standard table names behind prefix, which may be empty.
 func TablesWithPrefix(prefix string) Tables {
 	return Tables{Stock: prefix + "stock", Reservations: prefix + "reservations", Orders: prefix + "orders"}
 }
 
-// New makes a store. now is the clock that stamps records; nil means time.Now.
+// New returns a store. now is the clock that stamps records; nil means time.Now.
 func New(db DynamoDB, tables Tables, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now

@@ -13,7 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Find says which tables are missing, or that it may not read them.
+// Find checks that the tables and the index exist and can be read. Its error names the
+// missing ones.
 func (s *Store) Find(ctx context.Context) error {
 	var missing []string
 	for _, t := range [][2]string{{s.tables.Orders, "orderId"}, {s.tables.Reservations, "orderId"}, {s.tables.Stock, "sku"}} {
@@ -25,15 +26,16 @@ func (s *Store) Find(ctx context.Context) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("missing in DynamoDB: tables %s; create them with `ordersaga setup` and the same --table-prefix, or the stack of deploy/cloudformation", strings.Join(missing, ", "))
+		return fmt.Errorf("missing in DynamoDB: tables %s; create them with `ordersaga setup` and the same --table-prefix, or "+
+			"the stack of deploy/cloudformation", strings.Join(missing, ", "))
 	}
-	_, err := s.hasByTime(ctx) // while it is being built, lists do without it
+	_, err := s.hasByTime(ctx) // while DynamoDB builds it, lists use the status index
 	return err
 }
 
-// CreateTables makes the tables if they are missing, for development and
-// tests; in a cluster CloudFormation does. A table of an older release gets the
-// index that it lacks: DynamoDB needs minutes for that, and it is not waited for.
+// CreateTables creates the tables that are missing, for development and tests; in a
+// cluster CloudFormation does. To a table of an older release it adds the missing index.
+// DynamoDB needs minutes for that; CreateTables does not wait.
 func (s *Store) CreateTables(ctx context.Context) error {
 	for _, in := range []*dynamodb.CreateTableInput{
 		{TableName: &s.tables.Stock, KeySchema: keySchema("sku", "")},
@@ -66,14 +68,15 @@ func (s *Store) CreateTables(ctx context.Context) error {
 	return s.addByTime(ctx)
 }
 
-// addByTime gives the orders table of an older release its index.
+// addByTime adds the index by time to the orders table of an older release.
 func (s *Store) addByTime(ctx context.Context) error {
 	has := func() (bool, error) {
 		t, err := s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.tables.Orders})
 		if err != nil {
 			return false, fmt.Errorf("look for the indexes of table %s: %w", s.tables.Orders, err)
 		}
-		return slices.ContainsFunc(t.Table.GlobalSecondaryIndexes, func(g types.GlobalSecondaryIndexDescription) bool { return *g.IndexName == indexByTime }), nil
+		isByTime := func(g types.GlobalSecondaryIndexDescription) bool { return *g.IndexName == indexByTime }
+		return slices.ContainsFunc(t.Table.GlobalSecondaryIndexes, isByTime), nil
 	}
 	if there, err := has(); there || err != nil {
 		return err
@@ -96,11 +99,14 @@ func (s *Store) addByTime(ctx context.Context) error {
 	return errors.Join(fmt.Errorf("add index %s to table %s: %w", indexByTime, s.tables.Orders, err), readErr)
 }
 
+// index returns an index that sorts by placed. has is what it copies of an order.
 func index(name, hash string, has types.ProjectionType) types.GlobalSecondaryIndex {
-	return types.GlobalSecondaryIndex{IndexName: &name, Projection: &types.Projection{ProjectionType: has}, KeySchema: keySchema(hash, "placed")}
+	return types.GlobalSecondaryIndex{
+		IndexName: &name, Projection: &types.Projection{ProjectionType: has}, KeySchema: keySchema(hash, "placed"),
+	}
 }
 
-// keySchema is of a table or an index; rng "" is no sort key.
+// keySchema returns the keys of a table or an index. An empty rng means no sort key.
 func keySchema(hash, rng string) []types.KeySchemaElement {
 	keys := []types.KeySchemaElement{{AttributeName: &hash, KeyType: types.KeyTypeHash}}
 	if rng != "" {
@@ -109,14 +115,15 @@ func keySchema(hash, rng string) []types.KeySchemaElement {
 	return keys
 }
 
-// expire lets items of a table expire by the attribute expiresAt. To set it
-// again is an error, also where another setup did it since it was read.
+// expire makes items of a table expire by the attribute expiresAt. DynamoDB rejects
+// setting it again, also if another setup did so since it was read.
 func (s *Store) expire(ctx context.Context, table string) error {
 	if on, err := s.expires(ctx, table); on || err != nil {
 		return err
 	}
 	_, err := s.db.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
-		TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expiresAt"), Enabled: aws.Bool(true)},
+		TableName:               &table,
+		TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expiresAt"), Enabled: aws.Bool(true)},
 	})
 	if err == nil {
 		return nil
@@ -128,7 +135,7 @@ func (s *Store) expire(ctx context.Context, table string) error {
 	return errors.Join(fmt.Errorf("set the time to live of table %s: %w", table, err), readErr)
 }
 
-// expires tells whether items of a table expire, or are about to.
+// expires reports whether items of a table expire, or will shortly.
 func (s *Store) expires(ctx context.Context, table string) (bool, error) {
 	is, err := s.db.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &table})
 	if err != nil {
@@ -138,7 +145,7 @@ func (s *Store) expires(ctx context.Context, table string) (bool, error) {
 	return status == types.TimeToLiveStatusEnabled || status == types.TimeToLiveStatusEnabling, nil
 }
 
-// attributesOf are the attributes of a table's keys. All are text.
+// attributesOf returns the attributes of a table's keys. All are strings.
 func attributesOf(in *dynamodb.CreateTableInput) (all []types.AttributeDefinition) {
 	keys := slices.Clone(in.KeySchema)
 	for _, g := range in.GlobalSecondaryIndexes {

@@ -10,10 +10,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// MarkTerminated records that the saga of an order was terminated, and why: the
-// engine's record of that can be purged. The reconciler then undoes the order or
-// parks it, unless ResumeFromAttention or ClearTerminated takes the mark back. ErrFinished if there
-// is no such order or it has ended.
+// MarkTerminated records that the saga of an order was terminated, and why, because the
+// engine's record of that can be purged. The reconciler then compensates the order or
+// parks it, unless ResumeFromAttention or ClearTerminated removes the mark. The error is
+// ErrFinished without such an order, or if it has ended.
 func (s *Store) MarkTerminated(ctx context.Context, orderID, reason string) error {
 	values := map[string]types.AttributeValue{":why": str(reason), ":at": str(s.stamp())}
 	err := s.update(ctx, &types.Update{
@@ -22,17 +22,18 @@ func (s *Store) MarkTerminated(ctx context.Context, orderID, reason string) erro
 		ConditionExpression:      aws.String(allows(order.MarkTerminated, values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
-	return wrap(err, "note that the saga of order %s was terminated", orderID)
+	return wrap(err, "record that the saga of order %s was terminated", orderID)
 }
 
-// ClearTerminated takes back MarkTerminated: the order has another saga, or is about to.
+// ClearTerminated removes the mark of MarkTerminated: the order has another saga, or is
+// about to. It does nothing without a mark.
 func (s *Store) ClearTerminated(ctx context.Context, orderID string) error {
 	err := s.update(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression: aws.String("REMOVE sagaTerminated"), ConditionExpression: aws.String("attribute_exists(sagaTerminated)"),
 	})
 	if errors.Is(err, ErrFinished) {
-		return nil // nobody had
+		return nil // there was no mark
 	}
-	return wrap(err, "note that order %s has another saga", orderID)
+	return wrap(err, "record that order %s has another saga", orderID)
 }

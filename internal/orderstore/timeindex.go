@@ -17,23 +17,23 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// timeShards spreads all orders over several keys of the index by time: it is
-// written once for an order, and never again, so these take eight times a
-// partition's thousand orders a second.
+// timeShards is the number of keys over which the index by time spreads all orders. An
+// order is written there once and never again, so eight keys take eight times the 1,000
+// orders per second of one partition.
 const timeShards = 8
 
 func timeShard(orderID string) string {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(orderID)) // never fails, says hash.Hash
+	_, _ = h.Write([]byte(orderID)) // never fails, see hash.Hash
 	return timeKey(h.Sum32() % timeShards)
 }
 
 func timeKey(n uint32) string { return "t#" + strconv.Itoa(int(n)) }
 
-// listByTime is List by the index whose keys never change, so that no order is
-// missed or there twice because its status changes meanwhile. The index has
-// nothing but keys: what is selected is decided by the records, as the latest
-// write has left them. unknown is why it is not known whether the index has all.
+// listByTime lists by the index by time, whose keys never change: no order is missed or
+// listed twice because its status changes meanwhile. The index has nothing but keys, so
+// the records decide what is selected, as the latest write left them. unknown is the
+// error of finding out whether the index is complete.
 func (s *Store) listByTime(ctx context.Context, q Query, unknown error) (p Page, err error) {
 	if unknown != nil {
 		return Page{}, unknown
@@ -61,7 +61,7 @@ func (s *Store) listByTime(ctx context.Context, q Query, unknown error) (p Page,
 			return p, nil
 		}
 		step.Cursor = keys[len(keys)-1].Placed
-		step.Limit = min(2*step.Limit, 1000) // few are such, so there may be far to go
+		step.Limit = min(2*step.Limit, 1000) // few orders match, so many may have to be read
 	}
 }
 
@@ -71,15 +71,15 @@ type timeEntry struct {
 	Placed  string `dynamodbav:"placed"`
 }
 
-// keysByTime are up to q.Limit of the newest in q's time, newest first, and
-// whether there are more.
+// keysByTime returns up to q.Limit of the newest keys in the time range of q, newest
+// first, and whether there are more.
 func (s *Store) keysByTime(ctx context.Context, q Query) (keys []timeEntry, more bool, err error) {
 	from, to, some := q.span()
 	if !some {
 		return nil, false, nil
 	}
-	// Each shard has about an eighth of them. From one that had more than were
-	// read nothing is known of what is older than those.
+	// Each shard has about an eighth of them. If a shard has more than were read, its
+	// older orders are unread, so nothing older than the horizon may be returned.
 	var parts [timeShards][]timeEntry
 	var horizons [timeShards]string
 	g, gctx := errgroup.WithContext(ctx)
@@ -95,7 +95,7 @@ func (s *Store) keysByTime(ctx context.Context, q Query) (keys []timeEntry, more
 				return err
 			}
 			if err := attributevalue.UnmarshalListOfMaps(page.Items, &parts[n]); err != nil {
-				return fmt.Errorf("decode what index %s has: %w", indexByTime, err)
+				return fmt.Errorf("decode keys of index %s: %w", indexByTime, err)
 			}
 			if len(page.LastEvaluatedKey) > 0 {
 				horizons[n] = parts[n][len(parts[n])-1].Placed
@@ -112,14 +112,16 @@ func (s *Store) keysByTime(ctx context.Context, q Query) (keys []timeEntry, more
 	return keys[:min(len(keys), q.Limit)], horizon != "" || len(keys) > q.Limit, nil
 }
 
-// getAll reads orders, in the order of their keys; those that are gone are left out.
+// getAll reads the orders of keys, in their order. Orders that no longer exist are left
+// out.
 func (s *Store) getAll(ctx context.Context, keys []timeEntry) ([]Record, error) {
 	all := make([]Record, len(keys))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * maxReads)
 	for i, k := range keys {
 		g.Go(func() (err error) {
-			if all[i], err = s.Get(gctx, k.OrderID); errors.Is(err, ErrNotFound) {
+			all[i], err = s.Get(gctx, k.OrderID)
+			if errors.Is(err, ErrNotFound) {
 				return nil
 			}
 			return err
@@ -129,7 +131,8 @@ func (s *Store) getAll(ctx context.Context, keys []timeEntry) ([]Record, error) 
 	return slices.DeleteFunc(all, func(r Record) bool { return r.OrderID == "" }), err
 }
 
-// hasByTime tells whether the index can be read. It is an error if there is none.
+// hasByTime reports whether the index by time can be read; false while DynamoDB builds
+// it. It is an error if the table has no such index.
 func (s *Store) hasByTime(ctx context.Context) (ready bool, err error) {
 	_, err = s.db.Query(ctx, &dynamodb.QueryInput{
 		TableName: &s.tables.Orders, IndexName: aws.String(indexByTime), Limit: aws.Int32(1),
@@ -139,7 +142,8 @@ func (s *Store) hasByTime(ctx context.Context) (ready bool, err error) {
 		if strings.Contains(api.ErrorMessage(), "backfilling") {
 			return false, nil
 		}
-		return false, fmt.Errorf("table %s has no index %s, which lists need: add it with `ordersaga setup` and the same --table-prefix, or update the stack of deploy/cloudformation (%w)", s.tables.Orders, indexByTime, err)
+		return false, fmt.Errorf("table %s has no index %s, which lists need: add it with `ordersaga setup` and the same --table-prefix, "+
+			"or update the stack of deploy/cloudformation (%w)", s.tables.Orders, indexByTime, err)
 	}
 	return err == nil, wrap(err, "read index %s of table %s", indexByTime, s.tables.Orders)
 }

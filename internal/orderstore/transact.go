@@ -16,10 +16,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// transact runs the items as one transaction. failed is nil when it went
-// through, else it says which items' conditions did not hold. Conflicts with
-// other transactions on a hot item are retried here, in place, with jitter:
-// left to the queue they would feed the depth that the autoscaler reads.
+// transact runs the items as one transaction. failed is nil if it succeeded; otherwise it
+// has true for each item whose condition did not hold. Conflicts with other transactions
+// on a hot item are retried here, with jitter: returned to the queue they would add to
+// the depth that the autoscaler reads.
 func (s *Store) transact(ctx context.Context, what string, items []types.TransactWriteItem) (failed []bool, err error) {
 	const attempts = 10
 	for attempt := range attempts {
@@ -32,7 +32,8 @@ func (s *Store) transact(ctx context.Context, what string, items []types.Transac
 			return nil, fmt.Errorf("%s: %w", what, err) // the SDK has retried throttling already
 		}
 		var fault error
-		if failed, fault = reasons(items, cancelled.CancellationReasons); slices.Contains(failed, true) {
+		failed, fault = reasons(items, cancelled.CancellationReasons)
+		if slices.Contains(failed, true) {
 			return failed, nil
 		}
 		if fault != nil {
@@ -45,9 +46,9 @@ func (s *Store) transact(ctx context.Context, what string, items []types.Transac
 	return nil, fmt.Errorf("%s: %d attempts: %w", what, attempts, err)
 }
 
-// reasons reads why a transaction was cancelled: which items' conditions did not
-// hold, and the first fault that trying again cannot change. Nil means that all
-// others were in the way of something else, or too much at the moment.
+// reasons reads why a transaction was cancelled: which items' conditions did not hold,
+// and the first fault that a retry cannot change. A nil fault without failed items means
+// conflicts or throttling.
 func reasons(items []types.TransactWriteItem, why []types.CancellationReason) (failed []bool, fault error) {
 	failed = make([]bool, len(items))
 	for i, r := range why[:min(len(why), len(items))] {
@@ -57,16 +58,16 @@ func reasons(items []types.TransactWriteItem, why []types.CancellationReason) (f
 			failed[i] = true
 		default:
 			if fault == nil {
-				fault = fmt.Errorf("item %d of %d (%s) is refused, and will be: %s: %s",
-					i+1, len(items), named(items[i]), code, text.Cut(aws.ToString(r.Message), text.Max))
+				fault = fmt.Errorf("DynamoDB rejects item %d of %d (%s), and a retry would not help: %s: %s",
+					i+1, len(items), itemName(items[i]), code, text.Cut(aws.ToString(r.Message), text.Max))
 			}
 		}
 	}
 	return failed, fault
 }
 
-// named says which item of a transaction it is.
-func named(item types.TransactWriteItem) string {
+// itemName describes an item of a transaction by its table and key.
+func itemName(item types.TransactWriteItem) string {
 	var table *string
 	var key map[string]types.AttributeValue
 	switch {
@@ -87,8 +88,8 @@ func named(item types.TransactWriteItem) string {
 	return aws.ToString(table)
 }
 
-// backOff waits before what is too much for DynamoDB at the moment is asked for
-// again: up to 5 ms, then twice as long each time, up to half a second.
+// backOff waits before a retry of a conflicting or throttled request: up to 5 ms, doubled
+// with each attempt, at most half a second.
 func backOff(ctx context.Context, attempt int) error {
 	const base, longest = 5 * time.Millisecond, 500 * time.Millisecond
 	return backoff.Sleep(ctx, rand.N(min(base<<min(attempt, 7), longest))) //nolint:gosec // jitter needs no secrecy

@@ -10,13 +10,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// update runs one conditional update; ErrFinished when its condition fails.
+// update runs one conditional update. The error is ErrFinished if its condition fails.
 func (s *Store) update(ctx context.Context, u *types.Update) error {
 	_, err := s.write(ctx, u, types.ReturnValueNone)
 	return err
 }
 
-// updated is update, and returns the order as it is then.
+// updated is update that returns the order as it is afterwards.
 func (s *Store) updated(ctx context.Context, u *types.Update) (Record, error) {
 	now, err := s.write(ctx, u, types.ReturnValueAllNew)
 	if err != nil {
@@ -54,6 +54,7 @@ func (s *Store) set(ctx context.Context, orderID, name string, v types.Attribute
 	return wrap(err, "set %s of order %s", name, orderID)
 }
 
+// wrap adds what was attempted to an error; nil stays nil.
 func wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

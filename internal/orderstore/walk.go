@@ -9,21 +9,21 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Walk gives f all orders in some statuses, up to limit at a time, in no order
-// that means anything: pages of List are read from all of the index's shards
-// and thrown away but for the newest, and here each is read once. Pages are f's
-// to change. It is eventually consistent.
+// Walk calls f with all orders in the statuses, up to limit at a time, in no particular
+// order. It reads each order once, whereas pages of List read all shards of the index and
+// drop all but the newest. f may modify its page. Walk is eventually consistent and
+// returns the first error of f.
 func (s *Store) Walk(ctx context.Context, statuses []order.Status, limit int, f func([]Record) error) error {
 	return s.WalkSince(ctx, time.Time{}, statuses, limit, f)
 }
 
-// WalkSince is Walk for orders that were accepted at a time or later: others are
-// not read.
+// WalkSince is Walk for orders that were accepted at since or later. It does not read
+// older ones.
 func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]Record) error) error {
 	for _, st := range statuses {
 		for _, shard := range StatusKeys(st) {
-			key := indexKey{StatusIndex, "statusShard", shard}
-			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // one edited by hand may be under another status
+			key := indexKey{index: StatusIndex, attribute: "statusShard", value: shard}
+			for q := (Query{Statuses: statuses, Since: since, Limit: limit}); ; { // an order edited by hand may be under another status
 				page, err := s.queryIndex(ctx, key, q)
 				if err != nil {
 					return fmt.Errorf("walk orders that are %s: %w", st, err)
@@ -44,8 +44,9 @@ func (s *Store) WalkSince(ctx context.Context, since time.Time, statuses []order
 	return nil
 }
 
-// Scan pages through all orders as the table has them, in no order; an empty
-// next ends. It finds those, too, that have fallen out of the indexes.
+// Scan returns a page of up to limit orders of the table after cursor, in no order. An
+// empty next means that it is the last page. Unlike List it also finds orders that the
+// indexes lack.
 func (s *Store) Scan(ctx context.Context, cursor string, limit int) (records []Record, next string, err error) {
 	items, next, err := s.scan(ctx, s.tables.Orders, "orderId", cursor, limit)
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *Store) Scan(ctx context.Context, cursor string, limit int) (records []R
 		if err != nil {
 			return nil, "", err
 		}
-		if !strings.HasPrefix(r.OrderID, "#") { // workers, and what is like them
+		if !strings.HasPrefix(r.OrderID, "#") { // items of workers and the like; see probeItem
 			records = append(records, r)
 		}
 	}
