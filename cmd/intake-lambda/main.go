@@ -1,6 +1,6 @@
-// Command intake-lambda is an AWS Lambda function on provided.al2023: it takes
-// OrderPlaced events from SQS, for those who want no pollers. See
-// internal/lambda.
+// Command intake-lambda is an AWS Lambda function on provided.al2023. It receives
+// OrderPlaced events from SQS and starts their sagas through the API, as an
+// alternative to workers that poll the queue. See internal/lambda.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command ordersaga runs order sagas: everything at once for development, or
-// each part alone.
+// Command ordersaga runs and operates order sagas: everything in one process for
+// development, or each part as a process of its own.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command stock-lambda is an AWS Lambda function on provided.al2023: it takes
-// StockAdjusted events from SQS. See internal/lambda.
+// Command stock-lambda is an AWS Lambda function on provided.al2023. It applies
+// StockAdjusted events from SQS to the stock table. See internal/lambda.
 package main
 
 import (
