@@ -78,6 +78,7 @@ func (b browser) sees(status int, page string, got int, parts ...string) {
 }
 
 func TestActionsWorkWithoutJavaScript(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	post := func(path string, form url.Values) (int, string) {
 		status, page, _ := b.send("POST", path, form)
@@ -112,6 +113,7 @@ func TestActionsWorkWithoutJavaScript(t *testing.T) {
 
 // TestSagaPageHasDataEventsAndCommands also filters the list by engine status.
 func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	place := func(id string, price int64, want order.Status) {
 		t.Helper()
@@ -178,6 +180,7 @@ func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 
 // TestListLinksToOlderAndNewestSagas follows the links of the page.
 func TestListLinksToOlderAndNewestSagas(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	for n := range 60 {
 		o := order.Order{
@@ -209,6 +212,7 @@ func TestListLinksToOlderAndNewestSagas(t *testing.T) {
 }
 
 func TestBadRequestsGetAnErrorPage(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	for path, c := range map[string]struct {
 		status int
@@ -232,6 +236,7 @@ func TestBadRequestsGetAnErrorPage(t *testing.T) {
 }
 
 func TestConsolePathsRedirectToOverview(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	for _, path := range []string{"/console", "/console/"} {
 		status, page, _ := b.send("GET", path, nil)
@@ -242,6 +247,7 @@ func TestConsolePathsRedirectToOverview(t *testing.T) {
 // TestCrossSiteFormIsRejected sends a form of another site from an operator's
 // browser.
 func TestCrossSiteFormIsRejected(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	status, page, _ := b.send("POST", "/console/stock", url.Values{"sku": {"A"}, "onHand": {"0"}}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
 	b.sees(403, page, status)

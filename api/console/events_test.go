@@ -14,6 +14,7 @@ import (
 // TestEventRowsPairEventsWithTheirResults checks that an event and its result are
 // one row.
 func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
+	t.Parallel()
 	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
 	at := began.Add
 	of := func(id int) *int { return &id }
@@ -69,6 +70,7 @@ func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
 
 // TestPrettyTruncates checks that data of a client cannot make a page huge.
 func TestPrettyTruncates(t *testing.T) {
+	t.Parallel()
 	for _, data := range []string{
 		strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
 		`"` + strings.Repeat("ä", maxPane) + `"`,
@@ -86,6 +88,7 @@ func TestPrettyTruncates(t *testing.T) {
 // TestCommandsCanBePasted checks that commands are quoted for a shell, use the
 // API's address, and are only those that are possible now.
 func TestCommandsCanBePasted(t *testing.T) {
+	t.Parallel()
 	lines := func(cs commands) string {
 		var all []string
 		for _, list := range [][]command{cs.Read, cs.Act, cs.Dapr} {
@@ -141,6 +144,7 @@ func sagaOf(id string, status order.Status, runtime engine.RuntimeStatus, runs s
 // TestPrettyDoesNotIndentDeepData checks that indentation cannot multiply the
 // size of deeply nested data.
 func TestPrettyDoesNotIndentDeepData(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat("[", 9990) + strings.Repeat("]", 9990)
 	brackets := strings.Repeat("}", 20000)
 	for _, data := range []string{deep, `["` + brackets + `",` + deep + `]`, `["\"` + brackets + `\\",` + deep + `]`} {
@@ -156,6 +160,7 @@ func TestPrettyDoesNotIndentDeepData(t *testing.T) {
 // TestEventRowsLimitTheirData checks that a history of tens of MiB does not make
 // a page of that size.
 func TestEventRowsLimitTheirData(t *testing.T) {
+	t.Parallel()
 	event := engine.Event{ID: -1, Type: "EventRaised", Data: []byte(`"` + strings.Repeat("x", maxPane/2) + `"`)}
 	size := 0
 	for _, h := range eventRows(slices.Repeat([]engine.Event{event}, 1000), time.Now()) {

@@ -14,6 +14,7 @@ import (
 // TestListOfACustomerErasesTheirData uses the button of the list of a customer's
 // orders.
 func TestListOfACustomerErasesTheirData(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	for _, id := range []string{"ended", "open"} {
 		o := order.Order{OrderID: id, CustomerID: "c-7", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}}
@@ -44,6 +45,7 @@ func TestListOfACustomerErasesTheirData(t *testing.T) {
 // TestCancelNamesWhoCancels checks the two buttons, which differ in the
 // customer's notification.
 func TestCancelNamesWhoCancels(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	o := order.Order{
 		OrderID: "o", CustomerID: "c-7", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},

@@ -12,6 +12,7 @@ import (
 // TestTimelineDrawsAttemptsAndWaits has a failed attempt, a pause, a successful
 // one, a wait that a signal ended, and a compensation in progress.
 func TestTimelineDrawsAttemptsAndWaits(t *testing.T) {
+	t.Parallel()
 	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
 	at := began.Add
 	of := func(id int) *int { return &id }
@@ -72,6 +73,7 @@ func TestTimelineDrawsAttemptsAndWaits(t *testing.T) {
 // TestTimelineStopsAtTheEnd checks that nothing lasts longer than its saga,
 // however late the chart is drawn.
 func TestTimelineStopsAtTheEnd(t *testing.T) {
+	t.Parallel()
 	began := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
 	at := began.Add
 	fires := at(time.Hour)
@@ -128,6 +130,7 @@ func TestTimelineStopsAtTheEnd(t *testing.T) {
 }
 
 func TestShortHasThreeDigits(t *testing.T) {
+	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		1234 * time.Nanosecond: "1µs", 1234567 * time.Nanosecond: "1.2ms", 1234 * time.Millisecond: "1.23s",
 		5 * time.Minute: "5m", 61 * time.Second: "1m1s", 26*time.Hour + 5*time.Minute + time.Second: "26h5m", 0: "0s",

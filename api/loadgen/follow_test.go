@@ -19,6 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestFollowFindsOrdersThatAreListedLate lists an order after a later one has
 // ended.
 func TestFollowFindsOrdersThatAreListedLate(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	ended := func(id string, after time.Duration) listedSaga {
 		at := began.Add(after)

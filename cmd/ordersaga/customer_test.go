@@ -9,6 +9,7 @@ import (
 )
 
 func TestCustomerForgetReportsOpenOrders(t *testing.T) {
+	t.Parallel()
 	s := shell{t, testkit.NewSystem(t, nil, nil)}
 	s.SetStock(t, map[string]int64{"A": 100})
 	s.place("done", "tok_ok", 100, order.StatusCompleted)

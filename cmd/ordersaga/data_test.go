@@ -100,6 +100,7 @@ func startAndStop(t *testing.T, run func(context.Context, net.Listener) error) e
 }
 
 func TestDataRepairMakesDamagedFilesUsable(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	ordersaga := func(status int, want string, args ...string) {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestEngineVerifyAndRepair(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	ordersaga := func(status int, want string, args ...string) {
 		t.Helper()

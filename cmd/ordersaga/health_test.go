@@ -8,6 +8,7 @@ import (
 
 // TestHealthAutoDetect checks that the first server that listens decides.
 func TestHealthAutoDetect(t *testing.T) {
+	t.Parallel()
 	serve := func(status int) healthCmd {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		t.Cleanup(s.Close)

@@ -15,6 +15,7 @@ import (
 // TestLoadCountsEveryOutcome checks that each kind of order has its expected
 // outcome, in an open and in a closed loop, and that the counts add up.
 func TestLoadCountsEveryOutcome(t *testing.T) {
+	t.Parallel()
 	s := shell{t, testkit.NewSystem(t, nil, nil)}
 	s.SetStock(t, map[string]int64{"A": 1000})
 	mix := "--mix=ok=4;twice=1;flaky=1;lost=1;declined=1;short=1;refused=1;invalid=1"

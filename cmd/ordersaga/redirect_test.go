@@ -14,6 +14,7 @@ import (
 // http to https, and that the error names its target. A followed POST would
 // become a GET and look as if it had changed something.
 func TestRedirectIsAnError(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewSystem(t, nil, nil)
 	s.SetStock(t, map[string]int64{"A": 3})
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
