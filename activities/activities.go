@@ -82,6 +82,6 @@ func (a Activities) Register(r *task.TaskRegistry) error {
 		r.AddActivityN(workflows.ConfirmShipment, a.do(workflows.ConfirmShipment, a.ConfirmShipment)),
 		r.AddActivityN(workflows.VerifyRefusal, a.do(workflows.VerifyRefusal, a.VerifyRefusal)),
 		r.AddActivityN(workflows.CompleteByHand, a.do(workflows.CompleteByHand, a.CompleteByHand)),
-		r.AddActivityN(workflows.ParkSaga, a.parked(workflows.ParkSaga, a.ParkSaga)),
+		r.AddActivityN(workflows.ParkSaga, a.onStuck(workflows.ParkSaga, a.ParkSaga)),
 	)
 }

@@ -16,16 +16,18 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// Attempt is one try of an activity. Err is a *saga.Stop for a business
-// outcome, and any other error if it is tried again.
+// Attempt is one execution of an activity.
 type Attempt struct {
 	Activity, OrderID string
-	Number            int // 1 is the first
+	Number            int // the first is 1
 	Took              time.Duration
-	Err               error
+	// Err is nil if the activity is done. A *saga.Stop is a business outcome; any
+	// other error is technical, and the activity is retried.
+	Err error
 }
 
-// Outcome is done, stopped (a business outcome) or failed (it is tried again).
+// Outcome returns "done", "stopped" (a business outcome) or "failed" (a technical
+// error; the activity is retried).
 func (a Attempt) Outcome() string {
 	if _, stopped := errors.AsType[*saga.Stop](a.Err); stopped {
 		return "stopped"
@@ -35,14 +37,15 @@ func (a Attempt) Outcome() string {
 	return "done"
 }
 
-// End is how an order ended. One whose worker dies meanwhile may be told of twice,
-// or not at all.
+// End reports that an order has ended, and how. If the worker crashes at that
+// moment, an End may be reported twice, or not at all.
 type End struct {
 	Status   order.Status
 	Refunded bool
-	Took     time.Duration // since the order was accepted; 0 if that is not known
+	Took     time.Duration // since the order was accepted; 0 if that time is unknown
 }
 
+// ended counts an order as ended.
 func (a Activities) ended(s workflows.State, e End) {
 	if s.Accepted > 0 {
 		e.Took = max(time.Since(time.UnixMilli(s.Accepted)), time.Millisecond) // clocks differ
@@ -52,8 +55,9 @@ func (a Activities) ended(s workflows.State, e End) {
 	}
 }
 
-// try makes an attempt a span, and says in the log and to Observe what came of
-// it. What fn logs to the logger of its context names the order and the trace.
+// try runs fn as one attempt of an activity: in a span, with a log line of its
+// outcome and a call of Observe. The logger in fn's context names the order and the
+// trace.
 func (a Activities) try(ctx context.Context, name string, s workflows.State, fn func(context.Context, workflows.State) error) error {
 	n, id := max(s.Attempt, 1), cmp.Or(s.OrderID, s.Order.OrderID)
 	ctx, span := tracing.BeginAttempt(tracing.Rejoin(ctx, s.Trace), name, id, n)
@@ -61,14 +65,14 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 	ctx = log.WithContext(ctx)
 
 	began := time.Now()
-	s, err := a.whole(ctx, s)
+	s, err := a.withOrder(ctx, s)
 	if err == nil {
 		err = fn(ctx, s)
 	}
 	attempt := Attempt{Activity: name, OrderID: id, Number: n, Took: time.Since(began), Err: err}
 
 	span.SetAttributes(tracing.Outcome.String(attempt.Outcome()))
-	if stop, ok := errors.AsType[*saga.Stop](err); ok { // an answer, not an error
+	if stop, ok := errors.AsType[*saga.Stop](err); ok { // a business outcome, not an error
 		span.AddEvent(stop.Error())
 		tracing.End(span, nil)
 	} else {
@@ -81,13 +85,13 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 	return err
 }
 
-// whole puts the order back into an input that only names it.
-func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.State, error) {
+// withOrder reads the order into an input that has only its id.
+func (a Activities) withOrder(ctx context.Context, s workflows.State) (workflows.State, error) {
 	if s.OrderID == "" || s.Order.OrderID != "" {
 		return s, nil
 	}
 	rec, err := a.Store.Get(ctx, s.OrderID)
-	if errors.Is(err, orderstore.ErrNotFound) { // it was never accepted, or somebody has deleted it
+	if errors.Is(err, orderstore.ErrNotFound) { // it was never accepted, or its record was deleted
 		s.Order = order.Order{OrderID: s.OrderID}
 		return s, nil
 	}
@@ -99,6 +103,7 @@ func (a Activities) whole(ctx context.Context, s workflows.State) (workflows.Sta
 	return s, err
 }
 
+// do makes fn the activity of a step.
 func (a Activities) do(name string, fn func(context.Context, workflows.State) (workflows.State, error)) task.Activity {
 	return saga.Do(func(ctx context.Context, s workflows.State) (changed workflows.State, err error) {
 		err = a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error {
@@ -109,13 +114,15 @@ func (a Activities) do(name string, fn func(context.Context, workflows.State) (w
 	})
 }
 
+// undo makes fn the activity of a compensation.
 func (a Activities) undo(name string, fn func(context.Context, workflows.State, saga.Stop) error) task.Activity {
 	return saga.Undo(func(ctx context.Context, s workflows.State, why saga.Stop) error {
 		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, why) })
 	})
 }
 
-func (a Activities) parked(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
+// onStuck makes fn the activity that marks a stuck saga.
+func (a Activities) onStuck(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
 	return saga.OnStuck(func(ctx context.Context, s workflows.State, step, cause string) error {
 		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, step, cause) })
 	})

@@ -105,7 +105,8 @@ func (a Activities) verifyNotCharged(ctx context.Context, o order.Order, rec ord
 	}
 	for _, c := range charges {
 		if !c.Refunded {
-			return fmt.Errorf("charge %s stands in the provider's ledger, although the response is: %s", c.ID, cause) //nolint:errorlint // it is not final
+			//nolint:errorlint // the cause is final; this error is not
+			return fmt.Errorf("charge %s stands in the provider's ledger, although the response is: %s", c.ID, cause)
 		}
 	}
 	// No refund follows. The order's record may lack one that was made before, by

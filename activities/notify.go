@@ -21,7 +21,9 @@ func withCustomer(o order.Order, rec orderstore.Record) order.Order {
 
 // notify sends a notification to the order's customer, unless the customer's
 // data was erased.
-func (a Activities) notify(ctx context.Context, o order.Order, rec orderstore.Record, kind events.NotificationKind, why events.ReasonCode) error {
+func (a Activities) notify(
+	ctx context.Context, o order.Order, rec orderstore.Record, kind events.NotificationKind, why events.ReasonCode,
+) error {
 	o = withCustomer(o, rec)
 	if rec.Forgotten || o.CustomerID == "" {
 		return nil

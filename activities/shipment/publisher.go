@@ -1,6 +1,6 @@
-// Package shipment asks the carrier to ship and tells the customer, through
-// SNS or another bus. SNS delivers at least once, and so does this package: a repeated
-// message has the same id, by which its receivers drop it.
+// Package shipment publishes shipment requests to the carrier and notifications
+// to the customer, through SNS or another bus. Delivery is at least once: a repeated
+// message has the same id, so receivers can drop it.
 package shipment
 
 import (
@@ -14,29 +14,33 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Bus carries a message to a topic, given by its name. kind and orderID go
-// with it where the bus has attributes.
+// Bus publishes messages to topics. Implementations are safe for concurrent use.
 type Bus interface {
+	// Publish publishes body to the topic of that name, and returns once the bus has
+	// accepted it. A bus with message attributes also sends kind and orderID.
 	Publish(ctx context.Context, topic, kind, orderID string, body []byte) error
 }
 
-// Publisher publishes to the ShipmentEvents and CustomerNotifications topics.
+// Publisher publishes to the ShipmentEvents and CustomerNotifications topics. It is
+// safe for concurrent use. New or Over creates one; the zero value is not usable.
 type Publisher struct{ bus Bus }
 
-// New makes a publisher straight to SNS, with the topics' ARNs.
+// New returns a publisher that calls SNS directly, with the ARNs of the two topics.
 func New(client snspublisher.SNS, shipmentTopicARN, customerTopicARN string) *Publisher {
 	return Over(snsBus{
-		events.TopicShipmentEvents: snspublisher.New(client, shipmentTopicARN), events.TopicCustomerNotifications: snspublisher.New(client, customerTopicARN),
+		events.TopicShipmentEvents:        snspublisher.New(client, shipmentTopicARN),
+		events.TopicCustomerNotifications: snspublisher.New(client, customerTopicARN),
 	})
 }
 
-// Over makes a publisher over another bus.
-func Over(bus Bus) *Publisher { return &Publisher{bus} }
+// Over returns a publisher that uses another bus.
+func Over(bus Bus) *Publisher { return &Publisher{bus: bus} }
 
-// ID is the shipment id of an order: an order ships once.
+// ID returns the shipment id of an order. It depends on the order only, as an order
+// ships once.
 func ID(orderID string) string { return "shp-" + orderID }
 
-// RequestShipment publishes the request for an order.
+// RequestShipment publishes the shipment request of an order.
 func (p *Publisher) RequestShipment(ctx context.Context, o order.Order) error {
 	const kind = events.TypeShipmentRequested
 	return p.publish(ctx, events.TopicShipmentEvents, kind, o.OrderID, events.ShipmentRequest{
@@ -44,7 +48,7 @@ func (p *Publisher) RequestShipment(ctx context.Context, o order.Order) error {
 	})
 }
 
-// Notify tells the customer of an order.
+// Notify publishes a notification to the customer of an order.
 func (p *Publisher) Notify(ctx context.Context, o order.Order, kind events.NotificationKind, why events.ReasonCode) error {
 	return p.publish(ctx, events.TopicCustomerNotifications, string(kind), o.OrderID, events.Notification{
 		SpecVersion: 1, NotificationID: o.OrderID + "-" + string(kind), Type: kind,

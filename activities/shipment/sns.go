@@ -7,9 +7,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 )
 
-// snsBus publishes straight to SNS.
-type snsBus map[string]*snspublisher.Topic // by name
+// snsBus publishes directly to SNS. Its keys are topic names.
+type snsBus map[string]*snspublisher.Topic
 
+// Publish implements Bus.
 func (b snsBus) Publish(ctx context.Context, name, kind, orderID string, body []byte) error {
 	to, ok := b[name]
 	if !ok {
