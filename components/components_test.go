@@ -119,8 +119,7 @@ func (r resiliency) longest(t *testing.T, p policies) time.Duration {
 	if err != nil || retry.Policy != "constant" || retry.MaxRetries <= 0 {
 		t.Fatalf("retry %q = %+v (%v), want a constant policy with a positive maxRetries", p.Retry, retry, err)
 	}
-	retries := time.Duration(retry.MaxRetries)
-	return one*(retries+1) + pause*retries
+	return one + time.Duration(retry.MaxRetries)*(one+pause)
 }
 
 func read(t *testing.T, file string, to any) {

@@ -258,10 +258,13 @@ func TestResponsesOfProxiesAreNotFinal(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]http.HandlerFunc{
 		"200, not JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"502, not JSON": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>") },
-		"404":           http.NotFound,
+		"502, not JSON": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			fmt.Fprint(w, "<html>")
+		},
+		"404": http.NotFound,
 		"409, other": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(409)
+			w.WriteHeader(http.StatusConflict)
 			fmt.Fprint(w, `{"code":"idempotency_mismatch"}`)
 		},
 		"cut off": func(w http.ResponseWriter, _ *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -209,8 +210,10 @@ func TestValidateRefundResponse(t *testing.T) {
 		{`{"id":"re_1","status":"refunded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, list, true, true, false},
 		{`{"status":"voided","orderId":"o"}`, `{"charges":[]}`, true, false, true},
 		{`{"id":"","status":"voided","orderId":"o"}`, `{"charges":[],"next":""}`, true, false, true},
-		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{"charges":[]}`, false, true,
-			false},
+		{
+			`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{"charges":[]}`, false, true,
+			false,
+		},
 		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_1","amount":500,"currency":"EUR"}`, `{}`, false, true, false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o","chargeId":"ch_2","amount":500,"currency":"EUR"}`, list, false, false, false},
 		{`{"id":"re_1","status":"succeeded","orderId":"o"}`, list, false, false, false},
@@ -414,7 +417,7 @@ func TestLedgerThatRepeatsItself(t *testing.T) {
 	for what, answer := range map[string]func(n int64, cursor string) string{
 		"cursors": func(n int64, cursor string) string { return page(n, next[cursor]) },
 		"itself":  func(n int64, _ string) string { return page(n, "a") },
-		"charges": func(n int64, _ string) string { return page(n%3, fmt.Sprint(n)) },
+		"charges": func(n int64, _ string) string { return page(n%3, strconv.FormatInt(n, 10)) },
 	} {
 		var asked atomic.Int64
 		c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -440,8 +443,10 @@ func TestInvalidEntries(t *testing.T) {
 	t.Parallel()
 	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	for odd, want := range map[string]payment.Entry{
-		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {ID: "ch_2",
-			OrderID: "o2"},
+		`{"id":"ch_2","orderId":"o2","amount":5,"currency":"EUR","refunded":true,"createdAt":"2026-11-23T10:00:00Z"}`: {
+			ID:      "ch_2",
+			OrderID: "o2",
+		},
 		`{"id":"ch_2","orderId":"o2","amount":"5"}`:           {ID: "ch_2", OrderID: "o2"},
 		`{"id":"ch_2","orderId":"o2","createdAt":"long ago"}`: {ID: "ch_2", OrderID: "o2"},
 		`{"id":7,"orderId":"o2"}`:                             {OrderID: "o2"},
@@ -474,20 +479,20 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	var arrived atomic.Int32
-	real := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived.Add(1)
 		p.Handler().ServeHTTP(w, r)
 	}))
-	t.Cleanup(real.Close)
+	t.Cleanup(target.Close)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, real.URL+r.URL.Path, status) })
+		front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL+r.URL.Path, status) })
 		c := client(t, front, 0)
 		_, charge := c.Charge(t.Context(), of("o", "tok_ok"))
 		_, refund := c.Refund(t.Context(), payment.Entry{OrderID: "o"})
 		_, of := c.ChargesOf(t.Context(), "o")
 		_, _, all := c.Charges(t.Context(), "", 10)
 		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
-			if r, ok := errors.AsType[*httpcall.Redirected](err); !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, real.URL) {
+			if r, ok := errors.AsType[*httpcall.Redirected](err); !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, target.URL) {
 				t.Errorf("%s with status %d: error = %v, want a Redirected that is not final", what, status, err)
 			}
 		}
@@ -616,8 +621,13 @@ func TestRetryAfter(t *testing.T) {
 		{429, date.Add(-time.Hour).Format(http.TimeFormat), 0},
 		{429, date.AddDate(400, 0, 0).Format(http.TimeFormat), day},
 		{429, "18446744073709551615", day},
-		{429, "-1", 0}, {429, "1.5", 0}, {429, "soon", 0}, {429, "", 0},
-		{500, "1", 0}, {402, "1", 0}, {404, "1", 0},
+		{429, "-1", 0},
+		{429, "1.5", 0},
+		{429, "soon", 0},
+		{429, "", 0},
+		{500, "1", 0},
+		{402, "1", 0},
+		{404, "1", 0},
 	} {
 		p := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", c.value)

@@ -15,10 +15,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
-	"github.com/ordersaga/ordersaga/internal/testkit/require"
-
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestDaprsRoles: real sidecars with components/aws stay within the roles, too,

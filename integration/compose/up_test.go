@@ -89,9 +89,11 @@ func ministackHere(t *testing.T) string {
 	if prefix := strings.TrimSpace(string(python)); !strings.HasPrefix(prefix, "/usr") {
 		dirs = append(dirs, prefix)
 	}
+	var overSb92 strings.Builder
 	for _, dir := range dirs {
-		over += "      - " + dir + ":" + dir + ":ro\n"
+		overSb92.WriteString("      - " + dir + ":" + dir + ":ro\n")
 	}
+	over += overSb92.String()
 	return over
 }
 

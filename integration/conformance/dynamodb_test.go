@@ -236,8 +236,10 @@ func (t dbTable) get(k item) item {
 
 func items(t *T) {
 	tb := newTable(t)
-	full := item{"pk": "a", "sk": 1.0, "s": "ä\"<&>\u2028", "n": 1.5, "b": []byte{0, 255}, "yes": true, "nil": nil,
-		"l": []any{"x", 2.0, []any{}}, "m": map[string]any{"deep": map[string]any{"er": 3.0}}, "empty": ""}
+	full := item{
+		"pk": "a", "sk": 1.0, "s": "ä\"<&>\u2028", "n": 1.5, "b": []byte{0, 255}, "yes": true, "nil": nil,
+		"l": []any{"x", 2.0, []any{}}, "m": map[string]any{"deep": map[string]any{"er": 3.0}}, "empty": "",
+	}
 	tb.put(full)
 	equal(t, "item", tb.get(key("a", 1)), full)
 	equal(t, "absent", tb.get(key("a", 2)), nil)
@@ -245,9 +247,11 @@ func items(t *T) {
 
 func sets(t *T) {
 	tb := newTable(t)
-	_, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: tb.name, Item: values{"pk": tb.av("a"), "sk": tb.av(1),
+	_, err := tb.c.PutItem(t.ctx, &dynamodb.PutItemInput{TableName: tb.name, Item: values{
+		"pk": tb.av("a"), "sk": tb.av(1),
 		"ss": &types.AttributeValueMemberSS{Value: []string{"b", "a"}}, "ns": &types.AttributeValueMemberNS{Value: []string{"2", "1.0"}},
-		"bs": &types.AttributeValueMemberBS{Value: [][]byte{{2}, {1}}}}})
+		"bs": &types.AttributeValueMemberBS{Value: [][]byte{{2}, {1}}},
+	}})
 	t.noError("put", err)
 	got, err := tb.c.GetItem(t.ctx, &dynamodb.GetItemInput{TableName: tb.name, Key: tb.item(key("a", 1))})
 	t.noError("get", err)
@@ -362,8 +366,10 @@ func consistentRead(t *T) {
 
 func consistentIndex(t *T) {
 	tb := newTable(t)
-	_, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, IndexName: aws.String("byHolder"), ConsistentRead: aws.Bool(true),
-		KeyConditionExpression: aws.String("holder = :h"), ExpressionAttributeValues: tb.item(item{":h": "ann"})})
+	_, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{
+		TableName: tb.name, IndexName: aws.String("byHolder"), ConsistentRead: aws.Bool(true),
+		KeyConditionExpression: aws.String("holder = :h"), ExpressionAttributeValues: tb.item(item{":h": "ann"}),
+	})
 	t.wantError("query", err, "ValidationException", "onsistent")
 }
 
@@ -389,7 +395,7 @@ type query struct {
 	want               []float64
 }
 
-// sequence returns the numbers from from to to.
+// sequence returns the numbers from to to.
 func sequence(from, to, step int) (out []float64) {
 	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
 		out = append(out, float64(n))
@@ -398,8 +404,10 @@ func sequence(from, to, step int) (out []float64) {
 }
 
 func (t dbTable) input(c query, limit int32) *dynamodb.QueryInput {
-	in := &dynamodb.QueryInput{TableName: t.name, KeyConditionExpression: &c.key, ExpressionAttributeValues: t.item(c.values),
-		ExpressionAttributeNames: names(c.key, "#at", "at"), ScanIndexForward: aws.Bool(!c.desc), Limit: &limit}
+	in := &dynamodb.QueryInput{
+		TableName: t.name, KeyConditionExpression: &c.key, ExpressionAttributeValues: t.item(c.values),
+		ExpressionAttributeNames: names(c.key, "#at", "at"), ScanIndexForward: aws.Bool(!c.desc), Limit: &limit,
+	}
 	if c.index != "" {
 		in.IndexName = &c.index
 	}
@@ -496,8 +504,10 @@ func pagesOf1MB(t *T) {
 	for n := range 4 {
 		tb.put(item{"pk": "a", "sk": n, "s": strings.Repeat("x", 390<<10)})
 	}
-	pages, n, count := dynamodb.NewQueryPaginator(tb.c, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
-		ExpressionAttributeValues: tb.item(item{":p": "a"}), Select: types.SelectCount}), 0, 0
+	pages, n, count := dynamodb.NewQueryPaginator(tb.c, &dynamodb.QueryInput{
+		TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
+		ExpressionAttributeValues: tb.item(item{":p": "a"}), Select: types.SelectCount,
+	}), 0, 0
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.ctx)
 		t.noError("query", err)
@@ -510,8 +520,10 @@ func pagesOf1MB(t *T) {
 
 func queryCount(t *T) {
 	tb := thirtyItems(t)
-	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
-		ExpressionAttributeValues: tb.item(item{":p": "p1"}), Select: types.SelectCount})
+	out, err := tb.c.Query(t.ctx, &dynamodb.QueryInput{
+		TableName: tb.name, KeyConditionExpression: aws.String("pk = :p"),
+		ExpressionAttributeValues: tb.item(item{":p": "p1"}), Select: types.SelectCount,
+	})
 	t.noError("query", err)
 	equal(t, "count", out.Count, 15)
 	equal(t, "items", len(out.Items), 0)
@@ -531,8 +543,10 @@ func projection(t *T) {
 func scan(t *T) {
 	tb := thirtyItems(t)
 	seen := map[float64]bool{}
-	pages, n := dynamodb.NewScanPaginator(tb.c, &dynamodb.ScanInput{TableName: tb.name, Limit: aws.Int32(7), ConsistentRead: aws.Bool(true),
-		FilterExpression: aws.String("n < :n"), ExpressionAttributeValues: tb.item(item{":n": 25})}), 0
+	pages, n := dynamodb.NewScanPaginator(tb.c, &dynamodb.ScanInput{
+		TableName: tb.name, Limit: aws.Int32(7), ConsistentRead: aws.Bool(true),
+		FilterExpression: aws.String("n < :n"), ExpressionAttributeValues: tb.item(item{":n": 25}),
+	}), 0
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.ctx)
 		t.noError("scan", err)
@@ -669,8 +683,13 @@ func unknownTable(t *T) {
 		what string
 		err  error
 	}{
-		{"put", tb.tryPut(key("a", 1))}, {"get", get}, {"update", update}, {"query", query}, {"scan", scan},
-		{"transaction", transact}, {"describe", describe},
+		{"put", tb.tryPut(key("a", 1))},
+		{"get", get},
+		{"update", update},
+		{"query", query},
+		{"scan", scan},
+		{"transaction", transact},
+		{"describe", describe},
 	} {
 		wantErrorType[*types.ResourceNotFoundException](t, c.what, c.err)
 	}
@@ -683,8 +702,10 @@ func unknownIndex(t *T) {
 }
 
 func (t dbTable) enableTTL() error {
-	_, err := t.c.UpdateTimeToLive(t.ctx, &dynamodb.UpdateTimeToLiveInput{TableName: t.name,
-		TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)}})
+	_, err := t.c.UpdateTimeToLive(t.ctx, &dynamodb.UpdateTimeToLiveInput{
+		TableName:               t.name,
+		TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(true)},
+	})
 	return err
 }
 

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,8 +11,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-const operators = "developerguide/Expressions.OperatorsAndFunctions"
-const updates = "developerguide/Expressions.UpdateExpressions"
+const (
+	operators = "developerguide/Expressions.OperatorsAndFunctions"
+	updates   = "developerguide/Expressions.UpdateExpressions"
+)
 
 func expressions() []behaviour {
 	all := []behaviour{
@@ -209,12 +212,14 @@ func expressions() []behaviour {
 		{"missing hash key", query{key: "sk = :s", values: item{":s": 1}}, "Query condition missed key schema element"},
 		{"range of hash keys", query{key: "pk > :p", values: item{":p": "a"}}, "key condition"},
 		{
-			"attribute outside the key", query{key: "pk = :p AND n = :n", values: item{":p": "a", ":n": 1}},
+			"attribute outside the key",
+			query{key: "pk = :p AND n = :n", values: item{":p": "a", ":n": 1}},
 			"Query condition missed key schema element",
 		},
 		{
 			"BETWEEN with reversed bounds",
-			query{key: "pk = :p AND sk BETWEEN :b AND :a", values: item{":p": "a", ":a": 1, ":b": 2}}, "BETWEEN",
+			query{key: "pk = :p AND sk BETWEEN :b AND :a", values: item{":p": "a", ":a": 1, ":b": 2}},
+			"BETWEEN",
 		},
 		{"filter on the key", query{key: "pk = :p", filter: "sk > :n", values: item{":p": "a", ":n": 1}}, "key attribute"},
 	} {
@@ -309,16 +314,16 @@ func applies(changes ...change) func(*T) {
 		for n, c := range changes {
 			full := func(v item) item {
 				all := item{"pk": "u", "sk": float64(n)}
-				for name, v := range v {
-					all[name] = v
-				}
+				maps.Copy(all, v)
 				return all
 			}
 			if c.before != nil {
 				tb.put(full(c.before))
 			}
-			out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("u", n)), UpdateExpression: &c.expr,
-				ExpressionAttributeValues: tb.values(c.values), ReturnValues: "ALL_NEW"})
+			out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{
+				TableName: tb.name, Key: tb.item(key("u", n)), UpdateExpression: &c.expr,
+				ExpressionAttributeValues: tb.values(c.values), ReturnValues: "ALL_NEW",
+			})
 			if err != nil {
 				t.Errorf("%s: update failed: %v", c.expr, err)
 				continue
@@ -332,8 +337,10 @@ func applies(changes ...change) func(*T) {
 func updateSets(t *T) {
 	tb := newTable(t)
 	set := func(expr string, members ...string) []string {
-		out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("sets", 1)), UpdateExpression: &expr,
-			ExpressionAttributeValues: values{":v": &types.AttributeValueMemberSS{Value: members}}, ReturnValues: "UPDATED_NEW"})
+		out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{
+			TableName: tb.name, Key: tb.item(key("sets", 1)), UpdateExpression: &expr,
+			ExpressionAttributeValues: values{":v": &types.AttributeValueMemberSS{Value: members}}, ReturnValues: "UPDATED_NEW",
+		})
 		t.noError(expr, err)
 		ss, _ := out.Attributes["tags"].(*types.AttributeValueMemberSS)
 		if ss == nil {
@@ -355,8 +362,11 @@ func returnValues(t *T) {
 		request types.ReturnValue
 		want    item
 	}{
-		{"NONE", nil}, {"ALL_OLD", item{"pk": "a", "sk": 1.0, "a": 1.0, "b": 2.0}}, {"UPDATED_OLD", item{"a": 1.0}},
-		{"ALL_NEW", item{"pk": "a", "sk": 1.0, "a": 3.0, "b": 2.0}}, {"UPDATED_NEW", item{"a": 3.0}},
+		{"NONE", nil},
+		{"ALL_OLD", item{"pk": "a", "sk": 1.0, "a": 1.0, "b": 2.0}},
+		{"UPDATED_OLD", item{"a": 1.0}},
+		{"ALL_NEW", item{"pk": "a", "sk": 1.0, "a": 3.0, "b": 2.0}},
+		{"UPDATED_NEW", item{"a": 3.0}},
 	} {
 		tb.put(item{"pk": "a", "sk": 1, "a": 1, "b": 2})
 		out, err := tb.c.UpdateItem(t.ctx, &dynamodb.UpdateItemInput{

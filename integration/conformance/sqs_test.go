@@ -506,7 +506,7 @@ func receiveLimit(t *T) {
 	q := newQueue(t, nil)
 	for _, n := range []int32{11, -1} {
 		_, err := q.tryReceive(func(in *sqs.ReceiveMessageInput) { in.MaxNumberOfMessages = n })
-		t.wantError(fmt.Sprint(n), err, "InvalidParameterValue", "")
+		t.wantError(strconv.Itoa(int(n)), err, "InvalidParameterValue", "")
 	}
 }
 
@@ -905,9 +905,14 @@ func createWithOtherAttributes(t *T) {
 func queueDefaults(t *T) {
 	a := newQueue(t, nil).attributes()
 	for _, c := range [][2]string{
-		{"VisibilityTimeout", "30"}, {"DelaySeconds", "0"}, {"MaximumMessageSize", "1048576"}, {"MessageRetentionPeriod", "345600"},
-		{"ReceiveMessageWaitTimeSeconds", "0"}, {"ApproximateNumberOfMessages", "0"},
-		{"ApproximateNumberOfMessagesNotVisible", "0"}, {"ApproximateNumberOfMessagesDelayed", "0"},
+		{"VisibilityTimeout", "30"},
+		{"DelaySeconds", "0"},
+		{"MaximumMessageSize", "1048576"},
+		{"MessageRetentionPeriod", "345600"},
+		{"ReceiveMessageWaitTimeSeconds", "0"},
+		{"ApproximateNumberOfMessages", "0"},
+		{"ApproximateNumberOfMessagesNotVisible", "0"},
+		{"ApproximateNumberOfMessagesDelayed", "0"},
 	} {
 		equal(t, c[0], a[c[0]], c[1])
 	}

@@ -246,8 +246,10 @@ func concurrentTransactions(t *T) {
 func concurrentUpdates(t *T) {
 	tb := twoItems(t)
 	var mu sync.Mutex
-	in := &dynamodb.UpdateItemInput{TableName: tb.name, Key: tb.item(key("a", 1)), UpdateExpression: aws.String("SET n = n - :one"),
-		ConditionExpression: aws.String("n >= :one"), ExpressionAttributeValues: tb.item(item{":one": 1})}
+	in := &dynamodb.UpdateItemInput{
+		TableName: tb.name, Key: tb.item(key("a", 1)), UpdateExpression: aws.String("SET n = n - :one"),
+		ConditionExpression: aws.String("n >= :one"), ExpressionAttributeValues: tb.item(item{":one": 1}),
+	}
 	done := concurrently(func() bool {
 		_, err := tb.c.UpdateItem(t.ctx, in)
 		if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); err != nil && !failed {

@@ -18,17 +18,17 @@ import (
 // TestIssuerRedirectsAreRejected: neither the discovery document nor the keys are read
 // from where a redirect points, even if they are right.
 func TestIssuerRedirectsAreRejected(t *testing.T) {
-	real := authtest.New(t, "http://127.0.0.1/console/signed-in")
-	token := real.Token("viewer")
+	target := authtest.New(t, "http://127.0.0.1/console/signed-in")
+	token := target.Token("viewer")
 	for _, redirected := range []string{"/.well-known/openid-configuration", "/keys"} {
 		var at string
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == redirected {
-				http.Redirect(w, r, real.URL+"/elsewhere", http.StatusFound)
+				http.Redirect(w, r, target.URL+"/elsewhere", http.StatusFound)
 				return
 			}
 			// The real discovery with this server's name for issuer and keys.
-			res, err := http.Get(real.URL + r.URL.Path)
+			res, err := http.Get(target.URL + r.URL.Path)
 			if err != nil {
 				t.Error(err)
 				return
@@ -37,7 +37,7 @@ func TestIssuerRedirectsAreRejected(t *testing.T) {
 			if err := errors.Join(err, res.Body.Close()); err != nil {
 				t.Error(err)
 			}
-			_, _ = io.WriteString(w, strings.ReplaceAll(string(b), real.URL, at))
+			_, _ = io.WriteString(w, strings.ReplaceAll(string(b), target.URL, at))
 		}))
 		at = front.URL
 		i, err := auth.New(
@@ -47,7 +47,7 @@ func TestIssuerRedirectsAreRejected(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = i.Authenticate(t.Context(), token)
-		if r, ok := errors.AsType[*httpcall.Redirected](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != real.URL+"/elsewhere" {
+		if r, ok := errors.AsType[*httpcall.Redirected](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != target.URL+"/elsewhere" {
 			t.Errorf("redirect of %s: error = %v, want ErrIssuer with the redirect", redirected, err)
 		}
 		i.Close()

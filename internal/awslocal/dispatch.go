@@ -3,6 +3,7 @@ package awslocal
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -141,9 +142,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, badForm(err)
 	}
-	for name, values := range posted {
-		form[name] = values
-	}
+	maps.Copy(form, posted)
 	return form, nil
 }
 

@@ -240,7 +240,7 @@ func (c *Cluster) Daprd() string { return c.bin.Daprd }
 // given time. It returns nil if none does.
 func (c *Cluster) UnexpectedExit(within time.Duration) error {
 	c.mu.Lock()
-	procs := c.procs[:len(c.procs):len(c.procs)]
+	procs := slices.Clip(c.procs)
 	c.mu.Unlock()
 	for late := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		for _, p := range procs {
@@ -300,7 +300,7 @@ func (c *Cluster) run(ctx context.Context, name, healthPort, healthPath, binary 
 // unavailable, which may take long.
 func (c *Cluster) Watch(ctx context.Context) {
 	c.mu.Lock()
-	procs := c.procs[:len(c.procs):len(c.procs)]
+	procs := slices.Clip(c.procs)
 	c.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range procs {
@@ -369,8 +369,8 @@ func (c *Cluster) watch(ctx context.Context, p *process, w restartPolicy) {
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.procs) - 1; i >= 0; i-- {
-		c.procs[i].stop(stopTimeout)
+	for _, v := range slices.Backward(c.procs) {
+		v.stop(stopTimeout)
 	}
 	c.procs = nil
 }

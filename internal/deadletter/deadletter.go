@@ -76,8 +76,10 @@ func (p Pair) scan(ctx context.Context, client SQS, f func(types.Message) (keep,
 			QueueUrl: &p.DeadURL, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hidden.Seconds()), WaitTimeSeconds: 1,
 			MessageAttributeNames: []string{
 				"All",
-			}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp,
-				types.MessageSystemAttributeNameDeadLetterQueueSourceArn},
+			}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+				types.MessageSystemAttributeNameSentTimestamp,
+				types.MessageSystemAttributeNameDeadLetterQueueSourceArn,
+			},
 		})
 		if err != nil {
 			return fmt.Errorf("read dead letters of %s: %w", p.Name, err)

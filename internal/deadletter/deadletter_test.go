@@ -77,9 +77,7 @@ func clientWithClock(t *testing.T, a testkit.AWS, by time.Duration) *sqs.Client 
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()
 		a.Handler.ServeHTTP(answer, r)
-		for name, values := range answer.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), answer.Header())
 		w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
 		w.Header().Del("Content-Length")
 		w.WriteHeader(answer.Code)

@@ -53,7 +53,7 @@ var named = known(map[string]func(any) bool{
 func known(kinds map[string]func(any) bool) map[string]func(any) bool {
 	all := map[string]func(any) bool{}
 	for names, is := range kinds {
-		for _, n := range strings.Fields(names) {
+		for n := range strings.FieldsSeq(names) {
 			all[n] = is
 		}
 	}

@@ -54,27 +54,39 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 		body  string
 		shows []string
 	}{
-		"order": {placed, []string{`"orderId":"o-1"`, `"quantity":2`, `"token":"•••"`, `"line1":"•••"`,
-			`"placedAt":"2026-11-29T10:00:00Z"`, `"other fields":"1 •••"`}},
+		"order": {placed, []string{
+			`"orderId":"o-1"`, `"quantity":2`, `"token":"•••"`, `"line1":"•••"`,
+			`"placedAt":"2026-11-29T10:00:00Z"`, `"other fields":"1 •••"`,
+		}},
 		"SNS": {sns, []string{`"orderId":"o-1"`, "arn:aws:sns:eu-central-1:123456789012:OrderEvents"}},
 		"CloudEvent": {wrapped(t,
-			map[string]any{"specversion": "1.0", "id": "e-1", "source": "/Erika", "type": "OrderPlaced",
-				"data": json.RawMessage(placed)}), []string{`"orderId":"o-1"`, "OrderPlaced"}},
+			map[string]any{
+				"specversion": "1.0", "id": "e-1", "source": "/Erika", "type": "OrderPlaced",
+				"data": json.RawMessage(placed),
+			}), []string{`"orderId":"o-1"`, "OrderPlaced"}},
 		"CloudEvent, text": {wrapped(t, map[string]any{"data": placed}), []string{`"orderId":"o-1"`}},
-		"CloudEvent, base64": {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte(placed))}),
-			[]string{`"orderId":"o-1"`}},
+		"CloudEvent, base64": {
+			wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte(placed))}),
+			[]string{`"orderId":"o-1"`},
+		},
 		"base64 of no JSON": {wrapped(t, map[string]any{"data_base64": base64.StdEncoding.EncodeToString([]byte("Erika tok_s3cret"))}), nil},
-		"EventBridge": {wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}),
-			[]string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`}},
+		"EventBridge": {
+			wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}),
+			[]string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`},
+		},
 		"twice":          {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
 		"encoded twice":  {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
 		"thrice, spaces": {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
 		"thrice in data": {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
 		"list in data":   {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
-		"text in data": {wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}),
-			[]string{`"orderId":"o-1"`}},
-		"in any text": {wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}),
-			[]string{`"other fields":"1 •••"`}},
+		"text in data": {
+			wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}),
+			[]string{`"orderId":"o-1"`},
+		},
+		"in any text": {
+			wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}),
+			[]string{`"other fields":"1 •••"`},
+		},
 		"text of a list":     {encoded(t, "["+encoded(t, placed)+"]"), []string{"bytes that are not a JSON object"}},
 		"text, not JSON":     {encoded(t, "Erika Müller"), []string{"bytes that are not a JSON object"}},
 		"text, broken":       {encoded(t, placed[:len(placed)-1]), []string{"bytes that are not a JSON object"}},
@@ -84,13 +96,19 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 		"address in a list":  {`{"shipTo":["Erika","Köln"],"lines":["Erika Müller"]}`, nil},
 		"person in a number": {`{"customerId":4711,"phone":51147}`, nil},
 		"escaped":            {`{"shipTo":{"city":"K\u00f6ln","name":"Erika"},"payment":{"token":"\u0074ok_s3cret"}}`, nil},
-		"carrier's answer": {`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`,
-			[]string{"ShipmentRefused", `"reason":"•••"`}},
-		"like ids": {`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`,
-			[]string{`"quantity":"2"`}},
+		"carrier's answer": {
+			`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`,
+			[]string{"ShipmentRefused", `"reason":"•••"`},
+		},
+		"like ids": {
+			`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`,
+			[]string{`"quantity":"2"`},
+		},
 		"a text in SNS": {`{"Type":"Notification","Message":"Erika"}`, []string{"Notification"}},
-		"broken, in base64": {`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`,
-			[]string{`"data_base64":"•••"`}}, // {"name":"Erika"
+		"broken, in base64": {
+			`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`,
+			[]string{`"data_base64":"•••"`},
+		}, // {"name":"Erika"
 		"no JSON":             {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
 		"broken JSON":         {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
 		"two values":          {placed + placed, []string{"bytes that are not a JSON object"}},
@@ -129,8 +147,10 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 	if cut.Reason != "orderId o-1: it is •••…" && cut.Reason != "orderId o-1: it is ••• •••…" {
 		t.Errorf("masked reason of a cut text = %q, want it without the last word", cut.Reason)
 	}
-	for _, reason := range []string{`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`,
-		`tok_s3…: is unexpected`, `is "tok_s3", only`} {
+	for _, reason := range []string{
+		`shipTo to Erika Mü…: is unexpected`, `the body's is "to Erika Mü", only OrderPlaced`,
+		`tok_s3…: is unexpected`, `is "tok_s3", only`,
+	} {
 		if l := (deadletter.Message{Body: placed, Reason: reason}).Masked(); strings.Contains(l.Reason, "Mü") ||
 			strings.Contains(l.Reason, "tok") ||
 			!strings.Contains(l.Reason, "is ") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,11 +148,13 @@ func TestForSDK(t *testing.T) {
 	}
 	text := func(events []*protos.HistoryEvent) (out string) {
 		for _, e := range events {
+			var outSb150 strings.Builder
 			for k, is := range kinds {
 				if e == is {
-					out += string(k)
+					outSb150.WriteString(string(k))
 				}
 			}
+			out += outSb150.String()
 		}
 		return out
 	}

@@ -30,30 +30,36 @@ func TestConvert(t *testing.T) {
 	for name, want := range map[string]struct {
 		from, order, notes string
 	}{
-		"shopify": {Shopify, `{"specVersion":1,"orderId":"5390211007","customerId":"7001","currency":"EUR","lines":[{"sku":"SHOPIFY-MUG",` +
-			`"quantity":2,"unitPrice":1999},{"sku":"SHOPIFY-TEA","quantity":1,"unitPrice":1450}],` +
-			`"shipping":490,"discount":500,"total":5438,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane",` +
-			`"line2":"Example Ltd, Flat 3","city":"Berlin","region":"Berlin","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},` +
-			`"placedAt":"2026-11-23T10:00:00+01:00"}`,
-			"line_items[1].properties[0].name note shipping_lines[0].code shipping_lines[0].title tags"},
+		"shopify": {
+			Shopify, `{"specVersion":1,"orderId":"5390211007","customerId":"7001","currency":"EUR","lines":[{"sku":"SHOPIFY-MUG",` +
+				`"quantity":2,"unitPrice":1999},{"sku":"SHOPIFY-TEA","quantity":1,"unitPrice":1450}],` +
+				`"shipping":490,"discount":500,"total":5438,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane",` +
+				`"line2":"Example Ltd, Flat 3","city":"Berlin","region":"Berlin","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},` +
+				`"placedAt":"2026-11-23T10:00:00+01:00"}`,
+			"line_items[1].properties[0].name note shipping_lines[0].code shipping_lines[0].title tags",
+		},
 		"shopify-foreign": {Shopify, `{"specVersion":1,"orderId":"5390211008","customerId":"7002","currency":"JPY",` +
 			`"lines":[{"sku":"SHOPIFY-MUG","quantity":2,"unitPrice":2000}],` +
 			`"shipping":600,"tax":460,"total":5060,"payment":{"token":"tok_ok"},"shipTo":{"name":"Yuki Rei","line1":"1-2-3 Example",` +
 			`"city":"Chiyoda-ku","region":"Tokyo","postalCode":"100-0001","country":"JP"},"placedAt":"2026-11-23T11:00:00Z"}`, ""},
-		"woocommerce": {WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA",` +
-			`"quantity":3,"unitPrice":1400},{"sku":"WOO-MUG","quantity":1,"unitPrice":1796}],` +
-			`"shipping":420,"tax":80,"discount":595,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 ` +
-			`Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},` +
-			`"placedAt":"2026-11-23T10:00:00Z"}`,
-			"customer_note line_items[1].meta_data[0].key meta_data[0].key shipping_lines[0].method_title"},
-		"commercetools": {Commercetools,
+		"woocommerce": {
+			WooCommerce, `{"specVersion":1,"orderId":"727","customerId":"26","currency":"EUR","lines":[{"sku":"WOO-TEA",` +
+				`"quantity":3,"unitPrice":1400},{"sku":"WOO-MUG","quantity":1,"unitPrice":1796}],` +
+				`"shipping":420,"tax":80,"discount":595,"total":5901,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 ` +
+				`Loopback Lane","line2":"Flat 3","city":"Berlin","region":"DE-BE","postalCode":"10115","country":"DE","phone":"+49 30 5550100"},` +
+				`"placedAt":"2026-11-23T10:00:00Z"}`,
+			"customer_note line_items[1].meta_data[0].key meta_data[0].key shipping_lines[0].method_title",
+		},
+		"commercetools": {
+			Commercetools,
 			`{"specVersion":1,"orderId":"c4f0b1de-5a3e-4f0b-9d1c-2f9a7c1e0a42","customerId":"0d9e1c1a-7c55-4f0e-8f5e-6a1b2c3d4e5f",` +
 				`"currency":"USD","lines":[{"sku":"CT-MUG","quantity":2,"unitPrice":2000},{"sku":"CT-SCREWS","quantity":9,"unitPrice":34},` +
 				`{"sku":"CT-SCREWS","quantity":51,"unitPrice":33}],` +
 				`"shipping":700,"tax":543,"discount":544,"total":6688,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"Loopback ` +
 				`Lane 1","line2":"Flat 3","city":"New York","region":"New York","postalCode":"10001","country":"US","phone":"+1 212 555 0100"},` +
 				`"placedAt":"2026-11-23T10:00:00Z"}`,
-			"shippingInfo.shippingMethodName"},
+			"shippingInfo.shippingMethodName",
+		},
 		"cloudevents": {CloudEvents, `{"specVersion":1,"orderId":"o-1042","customerId":"c-7","currency":"KWD","lines":[{"sku":"CLOUD-LAMP",` +
 			`"quantity":2,"unitPrice":12345}],` +
 			`"shipping":1500,"discount":190,"total":26000,"payment":{"token":"tok_ok"},"shipTo":{"name":"Ada Example","line1":"1 Loopback Lane",` +
@@ -128,14 +134,20 @@ func TestRefused(t *testing.T) {
 			{`"cancelled_at": null`, `"cancelled_at": "2026-11-23T10:00:00Z"`, "cancelled_at", "cancelled"},
 			{`"refunds": []`, `"refunds": [{"id":1}]`, "refunds", "refunded"},
 			{`"refunds": [],`, `"refunds": [], "closed_at": "2026-11-24T10:00:00Z",`, "closed_at", "archived"},
-			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "success", "line_items": [{"id": 11}]}],`, "fulfillments[0].status",
-				"shipped again"},
-			{`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "cancelled"}, {"status": null}],`, "fulfillments[1].status",
-				"shipped again"},
+			{
+				`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "success", "line_items": [{"id": 11}]}],`, "fulfillments[0].status",
+				"shipped again",
+			},
+			{
+				`"refunds": [],`, `"refunds": [], "fulfillments": [{"status": "cancelled"}, {"status": null}],`, "fulfillments[1].status",
+				"shipped again",
+			},
 			{`"current_quantity": 2`, `"fulfillable_quantity": 0`, "line_items[0].fulfillable_quantity", "is 0 of 2"},
 			{`"shipping_lines": [{`, `"shipping_lines": [{"delivery_category": "pickup", `, "shipping_lines[0].delivery_category", "collects it"},
-			{`"shipping_lines": [{`, `"shipping_lines": [{"requested_fulfillment_service_id": 7, `,
-				"shipping_lines[0].requested_fulfillment_service_id", "another service"},
+			{
+				`"shipping_lines": [{`, `"shipping_lines": [{"requested_fulfillment_service_id": 7, `,
+				"shipping_lines[0].requested_fulfillment_service_id", "another service",
+			},
 			{`"shipping_lines": [{`, `"shipping_lines": [{"is_removed": true, `, "shipping_lines[0].is_removed", "changed later"},
 			{`"name": "_bundle", "value": "a1"`, `"name": "number", "value": "0"`, "line_items[1].properties", "made to order"},
 			{`"name": "_bundle"`, `"name": ""`, "line_items[1].properties", "made to order"},
@@ -157,15 +169,19 @@ func TestRefused(t *testing.T) {
 			{`"price": "14.50"`, `"price": "14.505"`, "line_items[1].price", "more decimals"},
 			{`"price": "14.50"`, `"price": "-14.50"`, "line_items[1].price", "0 or more"},
 			{`"price": "14.50"`, `"price": "14.50", "price": "1.00"`, "line_items[1].price", "more than once"},
-			{`"taxes_included": true`, `"taxes_included": false`, "total_price",
-				"is 54.38 EUR, and lines, shipping and tax, less the discount, are 63.06 EUR"},
+			{
+				`"taxes_included": true`, `"taxes_included": false`, "total_price",
+				"is 54.38 EUR, and lines, shipping and tax, less the discount, are 63.06 EUR",
+			},
 			{`"taxes_included": true`, `"taxes_included": "yes"`, "taxes_included", "true or false"},
 			{`"shipping_address": {`, `"destination": {`, "shipTo", "no shipping address"},
 			{`"country_code": "DE", "phone"`, `"country_code": "Germany", "phone"`, "our shipTo.country", "capital"},
 			{`"country_code": "DE", "phone"`, `"phone"`, "shipping_address.country_code", `the country is "Germany"`},
 			{`"customer": {"id": 7001,`, `"customer": {`, "customer", "--customer-id"},
-			{`"presentment_currency": "EUR"`, `"presentment_currency": "USD"`, "line_items[0].price_set.presentment_money.currency_code",
-				`is "EUR"`},
+			{
+				`"presentment_currency": "EUR"`, `"presentment_currency": "USD"`, "line_items[0].price_set.presentment_money.currency_code",
+				`is "EUR"`,
+			},
 		},
 		WooCommerce: {
 			{`"status": "processing"`, `"status": "completed"`, "status", `is "completed"`},
@@ -181,21 +197,33 @@ func TestRefused(t *testing.T) {
 			{`"id": 727`, `"id": "wc-727"`, "id", `is "wc-727"`},
 			{`"variation_id": 23`, `"variation_id": -1`, "line_items[1].variation_id", "above 0"},
 			{`"method_id": "flat_rate"`, `"method_id": "local_pickup"`, "shipping_lines[0].method_id", "collects it"},
-			{`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": ` +
-				`"5.76", "taxes": [], "meta_data": []`,
+			{
+				`"variation_id": 0, "quantity": 3, "tax_class": "", "subtotal": "35.29", "subtotal_tax": "6.71", "total": "30.29", "total_tax": ` +
+					`"5.76", "taxes": [], "meta_data": []`,
 				`"variation_id": 0, "quantity": 3, "subtotal": "35.29", "total": "30.29", "meta_data": [{"key":"engraving","value":"Ada"}]`,
-				"line_items[0].meta_data", "made to order"},
-			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"pa_engraving","value":"Bob"}]`,
-				"line_items[0].meta_data", `by "pa_engraving"`},
-			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"_wcpa_engraving","value":"Bob"}]`,
-				"line_items[0].meta_data", `by "_wcpa_engraving"`},
-			{`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"number","value":"0"}]`,
-				"line_items[0].meta_data", `by "number"`},
+				"line_items[0].meta_data", "made to order",
+			},
+			{
+				`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"pa_engraving","value":"Bob"}]`,
+				"line_items[0].meta_data", `by "pa_engraving"`,
+			},
+			{
+				`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"_wcpa_engraving","value":"Bob"}]`,
+				"line_items[0].meta_data", `by "_wcpa_engraving"`,
+			},
+			{
+				`"total_tax": "5.76", "taxes": [], "meta_data": []`, `"total_tax": "5.76", "meta_data": [{"key":"number","value":"0"}]`,
+				"line_items[0].meta_data", `by "number"`,
+			},
 			{`"key": "pa_color"`, `"key": "_wcpa_engraving"`, "line_items[1].meta_data", `by "_wcpa_engraving"`},
-			{`"taxes": [], "meta_data": []}]`, `"meta_data": [{"key":"Pickup point","value":"LOCKER-77 Main St"}]}]`, "shipping_lines[0].meta_data",
-				`"Pickup point" may change`},
-			{`"method_id": "flat_rate", "total": "4.20", "total_tax": "0.80", "taxes": [], "meta_data": []`,
-				`"method_id": "inpost", "meta_data": [{"key":"_locker","value":"77"}]`, "shipping_lines[0].meta_data", `"_locker" may change`},
+			{
+				`"taxes": [], "meta_data": []}]`, `"meta_data": [{"key":"Pickup point","value":"LOCKER-77 Main St"}]}]`, "shipping_lines[0].meta_data",
+				`"Pickup point" may change`,
+			},
+			{
+				`"method_id": "flat_rate", "total": "4.20", "total_tax": "0.80", "taxes": [], "meta_data": []`,
+				`"method_id": "inpost", "meta_data": [{"key":"_locker","value":"77"}]`, "shipping_lines[0].meta_data", `"_locker" may change`,
+			},
 			{`"method_id": "flat_rate"`, `"method_id": "legacy_local_pickup:3"`, "shipping_lines[0].method_id", "collects it"},
 			{`"total": "30.29"`, `"total": "36.29"`, "line_items[0].total", "more than its subtotal"},
 			{`"address_1": "1 Loopback Lane", "address_2": "Flat 3"`, `"address_1": "", "address_2": ""`, "shipTo", "no shipping address"},
@@ -209,23 +237,31 @@ func TestRefused(t *testing.T) {
 			{`"deliveries": []`, `"deliveries": [{"id":"1"}]`, "shippingInfo.deliveries", "shipped"},
 			{`"returnInfo": []`, `"returnInfo": [{"items":[]}]`, "returnInfo", "returned"},
 			{`"centAmount": 6688`, `"centAmount": 6100`, "taxedPrice.totalGross", "less than totalPrice"},
-			{`"centAmount": 144`, `"centAmount": 145`, "taxedPrice.totalGross",
-				"is 66.88 USD, and lines, shipping and tax, less the discount, are 66.87 USD"},
+			{
+				`"centAmount": 144`, `"centAmount": 145`, "taxedPrice.totalGross",
+				"is 66.88 USD, and lines, shipping and tax, less the discount, are 66.87 USD",
+			},
 			{`"taxedPrice": {
     "totalNet"`, `"other": {
     "totalNet"`, "taxedPrice", "is missing"},
-			{`"currencyCode": "USD", "centAmount": 3600`, `"currencyCode": "EUR", "centAmount": 3600`, "lineItems[0].totalPrice.currencyCode",
-				`is "EUR"`},
-			{`"centAmount": 3600, "fractionDigits": 2`, `"centAmount": 3600, "fractionDigits": 3`, "lineItems[0].totalPrice.fractionDigits",
-				"is 3, but USD has 2"},
+			{
+				`"currencyCode": "USD", "centAmount": 3600`, `"currencyCode": "EUR", "centAmount": 3600`, "lineItems[0].totalPrice.currencyCode",
+				`is "EUR"`,
+			},
+			{
+				`"centAmount": 3600, "fractionDigits": 2`, `"centAmount": 3600, "fractionDigits": 3`, "lineItems[0].totalPrice.fractionDigits",
+				"is 3, but USD has 2",
+			},
 			{`"sku": "CT-MUG", `, ``, "lineItems[0].variant.sku", "is missing"},
 			{`"type": "Order"`, `"type": "OrderDeleted"`, "type", "only type Order"},
 			{`"origin": "Customer"`, `"custom": {"fields":{"engraving":"Ada"}}`, "custom", "unknown"},
 			{`"origin": "Customer"`, `"completedAt": "2026-11-24T10:00:00.000Z"`, "completedAt", "shipped again"},
 			{`"deliveries": []`, `"custom": {"fields":{"locker":"77"}}`, "shippingInfo.custom", "destination"},
 			{`"firstName": "Ada"`, `"custom": {"fields":{"locker":"77"}}`, "shippingAddress.custom", "destination"},
-			{`"quantity": 60,`, `"quantity": 60, "recurrenceInfo": {"recurringOrder": {"id": "r1"}},`, "lineItems[1].recurrenceInfo",
-				"recurring order"},
+			{
+				`"quantity": 60,`, `"quantity": 60, "recurrenceInfo": {"recurringOrder": {"id": "r1"}},`, "lineItems[1].recurrenceInfo",
+				"recurring order",
+			},
 		},
 		CloudEvents: {
 			{`"type": "OrderPlaced"`, `"type": "OrderCancelled"`, "type", "only OrderPlaced"},
@@ -307,13 +343,19 @@ func TestNotesAboutIgnoredFields(t *testing.T) {
 		{WooCommerce, `"key": "_source"`, `"key": "_edit_lock"`, ""},
 		{WooCommerce, `"key": "_source"`, `"key": "_wc_order_attribution_utm_source"`, ""},
 		{WooCommerce, `"taxes": [], "meta_data": []}]`, `"meta_data": [{"key": "Items", "value": "Tea, green &times; 3"}]}]`, ""},
-		{WooCommerce, `"taxes": [], "meta_data": []}]`, `"meta_data": [{"key": "Positionen", "value": "Tea &times; 3, Mug - Blue &times; 1"}]}]`,
-			""},
-		{WooCommerce, `"total_tax": "5.76", "taxes": [], "meta_data": []`,
-			`"total_tax": "5.76", "meta_data": [{"key": "_reduced_stock", "value": "3"}]`, ""},
+		{
+			WooCommerce, `"taxes": [], "meta_data": []}]`, `"meta_data": [{"key": "Positionen", "value": "Tea &times; 3, Mug - Blue &times; 1"}]}]`,
+			"",
+		},
+		{
+			WooCommerce, `"total_tax": "5.76", "taxes": [], "meta_data": []`,
+			`"total_tax": "5.76", "meta_data": [{"key": "_reduced_stock", "value": "3"}]`, "",
+		},
 		{Commercetools, `"firstName": "Ada"`, `"title": "Dr.", "firstName": "Ada"`, "shippingAddress.title"},
-		{Commercetools, `"state": "New York", "country": "US", "phone"`, `"state": "New York", "region": "NY", "country": "US", "phone"`,
-			"shippingAddress.state"},
+		{
+			Commercetools, `"state": "New York", "country": "US", "phone"`, `"state": "New York", "region": "NY", "country": "US", "phone"`,
+			"shippingAddress.state",
+		},
 		{Commercetools, `"phone": "+1 212 555 0100"`, `"mobile": "+1 212 555 0101", "phone": "+1 212 555 0100"`, "shippingAddress.phone"},
 		{Commercetools, `"syncInfo": []`, `"syncInfo": [{"externalId": "erp-7"}]`, "syncInfo"},
 		{Commercetools, `"syncInfo": []`, `"state": {"typeId": "state", "id": "packed"}`, "state"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -100,7 +101,7 @@ func TestReopenReplaysConcurrentAppendsAndCompactions(t *testing.T) {
 			for w := range 8 {
 				wg.Go(func() {
 					for i := range 50 {
-						r.set(t, fmt.Sprintf("w%d-%d", w, i%10), fmt.Sprint(i))
+						r.set(t, fmt.Sprintf("w%d-%d", w, i%10), strconv.Itoa(i))
 					}
 				})
 			}
@@ -209,7 +210,7 @@ func TestCompactionShrinksTheDirectory(t *testing.T) {
 	dir := t.TempDir()
 	r := mustOpen(t, dir, Options{Sync: SyncOff, CompactAfter: 1000})
 	for i := range 200 {
-		r.set(t, "k", fmt.Sprint(i))
+		r.set(t, "k", strconv.Itoa(i))
 	}
 	before := r.j.Size()
 	if !r.j.outgrown() {

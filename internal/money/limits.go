@@ -1,6 +1,7 @@
 package money
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func (l *Limits) UnmarshalText(b []byte) error {
 		default:
 			minor, err := Parse(amount, code)
 			if err == nil && minor <= 0 {
-				err = fmt.Errorf("a limit must be more than 0")
+				err = errors.New("a limit must be more than 0")
 			}
 			if err != nil {
 				return fmt.Errorf("%.40s: %w", entry, err)

@@ -32,8 +32,13 @@ func TestFormat(t *testing.T) {
 		code  string
 		want  string
 	}{
-		{1999, "EUR", "19.99 EUR"}, {5, "EUR", "0.05 EUR"}, {0, "EUR", "0.00 EUR"}, {-1999, "EUR", "-19.99 EUR"},
-		{120_000, "JPY", "120,000 JPY"}, {99_999, "KWD", "99.999 KWD"}, {123_456_789, "USD", "1,234,567.89 USD"},
+		{1999, "EUR", "19.99 EUR"},
+		{5, "EUR", "0.05 EUR"},
+		{0, "EUR", "0.00 EUR"},
+		{-1999, "EUR", "-19.99 EUR"},
+		{120_000, "JPY", "120,000 JPY"},
+		{99_999, "KWD", "99.999 KWD"},
+		{123_456_789, "USD", "1,234,567.89 USD"},
 		{1<<63 - 1, "JPY", "9,223,372,036,854,775,807 JPY"},
 		{1999, "ABC", `1999 minor units of "ABC"`},
 	} {
@@ -50,14 +55,27 @@ func TestParse(t *testing.T) {
 		want         int64
 		wantErr      string // part of the error; "" if there is none
 	}{
-		{"19.99", "EUR", 1999, ""}, {"19.990", "EUR", 1999, ""}, {"19.9", "EUR", 1990, ""}, {"19", "EUR", 1900, ""}, {"-0.01", "EUR", -1, ""},
-		{"1200", "JPY", 1200, ""}, {"1200.00", "JPY", 1200, ""}, {"1.234", "KWD", 1234, ""},
+		{"19.99", "EUR", 1999, ""},
+		{"19.990", "EUR", 1999, ""},
+		{"19.9", "EUR", 1990, ""},
+		{"19", "EUR", 1900, ""},
+		{"-0.01", "EUR", -1, ""},
+		{"1200", "JPY", 1200, ""},
+		{"1200.00", "JPY", 1200, ""},
+		{"1.234", "KWD", 1234, ""},
 		{"92233720368547758.07", "EUR", 1<<63 - 1, ""},
-		{"19.999", "EUR", 0, "more decimals"}, {"1200.5", "JPY", 0, "more decimals"}, {"92233720368547758.08", "EUR", 0, "too large"},
-		{"", "EUR", 0, "decimal number"}, {"1e3", "EUR", 0, "decimal number"}, {"NaN", "EUR", 0, "decimal number"},
+		{"19.999", "EUR", 0, "more decimals"},
+		{"1200.5", "JPY", 0, "more decimals"},
+		{"92233720368547758.08", "EUR", 0, "too large"},
+		{"", "EUR", 0, "decimal number"},
+		{"1e3", "EUR", 0, "decimal number"},
+		{"NaN", "EUR", 0, "decimal number"},
 		{"1,000.00", "EUR", 0, "decimal number"},
-		{" 1", "EUR", 0, "decimal number"}, {".5", "EUR", 0, "decimal number"}, {"5.", "EUR", 0, "decimal number"},
-		{"1", "ABC", 0, "ISO 4217"}, {"1", "", 0, "ISO 4217"},
+		{" 1", "EUR", 0, "decimal number"},
+		{".5", "EUR", 0, "decimal number"},
+		{"5.", "EUR", 0, "decimal number"},
+		{"1", "ABC", 0, "ISO 4217"},
+		{"1", "", 0, "ISO 4217"},
 	} {
 		got, err := Parse(c.number, c.code)
 		if got != c.want || (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {

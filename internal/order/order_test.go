@@ -277,8 +277,8 @@ func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return // it has no fields to change
 		}
-		for i := range v.NumField() {
-			eachLeaf(v.Field(i), visit)
+		for _, field := range v.Fields() {
+			eachLeaf(field, visit)
 		}
 	default:
 		visit(v)

@@ -423,8 +423,10 @@ func TestLedgerSurvivesRestart(t *testing.T) {
 	s.stop()
 
 	s = open(t, paymentsim.Options{Dir: dir})
-	for id, want := range map[string]string{"paid": "200 ", "refunded": "200 ", "voided": "409 charge_voided",
-		"declined": "402 card_declined"} {
+	for id, want := range map[string]string{
+		"paid": "200 ", "refunded": "200 ", "voided": "409 charge_voided",
+		"declined": "402 card_declined",
+	} {
 		token := "tok_ok"
 		if id == "declined" {
 			token = "tok_declined"

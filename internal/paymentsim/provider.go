@@ -153,8 +153,10 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 		p.mu.Unlock()
 		return e, false, f
 	}
-	e = entry{Key: key, ID: p.newID("ch_" + key), OrderID: r.OrderID, Amount: r.Amount, Currency: r.Currency,
-		RefundBad: r.Token == "tok_refund_down", CreatedAt: time.Now().UTC()}
+	e = entry{
+		Key: key, ID: p.newID("ch_" + key), OrderID: r.OrderID, Amount: r.Amount, Currency: r.Currency,
+		RefundBad: r.Token == "tok_refund_down", CreatedAt: time.Now().UTC(),
+	}
 	switch r.Token {
 	case "tok_declined":
 		e.Declined = "card_declined"

@@ -129,10 +129,8 @@ func anyMatches(ms []matcher, values []any, present bool) bool {
 			}
 			continue
 		}
-		for _, v := range values {
-			if m.test(v) {
-				return true
-			}
+		if slices.ContainsFunc(values, m.test) {
+			return true
 		}
 	}
 	return false

@@ -5,8 +5,10 @@ import "github.com/ordersaga/ordersaga/internal/awslocal/wire"
 // The inputs and outputs of the operations; see
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
 
-type attributeMap = map[string]string
-type messageAttributes = map[string]wire.MessageAttribute
+type (
+	attributeMap      = map[string]string
+	messageAttributes = map[string]wire.MessageAttribute
+)
 
 // empty is the output of operations that return nothing.
 type empty struct{}

@@ -18,9 +18,12 @@ func BenchmarkThreeActivities(b *testing.B) {
 		fsync    journal.Sync
 		inFlight int
 	}{
-		{"memory/64", false, 0, 64}, {"memory/1", false, 0, 1},
-		{"off/64", true, journal.SyncOff, 64}, {"group/1", true, journal.SyncGroup, 1},
-		{"group/64", true, journal.SyncGroup, 64}, {"group/256", true, journal.SyncGroup, 256},
+		{"memory/64", false, 0, 64},
+		{"memory/1", false, 0, 1},
+		{"off/64", true, journal.SyncOff, 64},
+		{"group/1", true, journal.SyncGroup, 1},
+		{"group/64", true, journal.SyncGroup, 64},
+		{"group/256", true, journal.SyncGroup, 256},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			o := Options{Fsync: c.fsync}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -209,7 +210,7 @@ func TestManyEventsKeepTheirOrder(t *testing.T) {
 		return many, nil
 	}})
 	go func() { ran <- e.Run(ctx, registry) }()
-	running{Engine: e}.want(t, "g", engine.Completed, fmt.Sprint(many))
+	running{Engine: e}.want(t, "g", engine.Completed, strconv.Itoa(many))
 	cancel()
 	require.NoError(t, <-ran, e.Close())
 }

@@ -251,5 +251,5 @@ func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceH
 	if err != nil {
 		return nil, err
 	}
-	return &protos.GetInstanceHistoryResponse{Events: i.history[:len(i.history):len(i.history)]}, nil
+	return &protos.GetInstanceHistoryResponse{Events: slices.Clip(i.history)}, nil
 }
