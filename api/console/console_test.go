@@ -173,7 +173,7 @@ func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 	})
 	status, page, _ = b.send("POST", "/console/sagas", url.Values{"action": {"purge"}, "id": {"good", "dear", "better"}, "note": {"tidied"}})
 	b.sees(200, page, status,
-		"purge: 2 done, 1 rejected: dear: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended")
+		"purge: 2 done, 1 rejected: dear: cannot delete the history of order dear: the order is AWAITING_APPROVAL;")
 	status, page, _ = b.send("GET", "/console/sagas/good", nil)
 	b.sees(200, page, status, "its history was purged", "tidied")
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -186,8 +187,8 @@ func (s *system) killingAll() event {
 func (s *system) scaling() event {
 	return event{"scaled from 3 to 1 and back", func(flow func()) {
 		stopped := s.parts[len(s.parts)-4:]
-		for i := len(stopped) - 1; i >= 0; i-- {
-			stopped[i].quit()
+		for _, p := range slices.Backward(stopped) {
+			p.quit()
 		}
 		flow()
 		for _, p := range stopped {
@@ -379,8 +380,8 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 		t.Errorf("violation: %v", v)
 	}
 	t.Logf("outcomes: %v", res.ByStatus)
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		s.parts[i].quit()
+	for _, p := range slices.Backward(s.parts) {
+		p.quit()
 	}
 }
 

@@ -2,13 +2,13 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,7 +106,7 @@ func deployCopy(t *testing.T) (root string) {
 	root = t.TempDir()
 	var ports []string
 	for _, p := range []string{"4566", "8090", "8091", "8080"} {
-		ports = append(ports, p, fmt.Sprint(freePort(t)))
+		ports = append(ports, p, strconv.Itoa(freePort(t)))
 	}
 	other := strings.NewReplacer(ports...)
 	for _, pattern := range []string{"deploy/*.*", "deploy/components/*", "components/local/configuration.yaml"} {
@@ -152,10 +152,10 @@ func (f runFile) start(t *testing.T, c *daprlocal.Cluster, root string, app runA
 		t.Fatal(err)
 	}
 	placement, scheduler := c.ControlPlane()
-	dir, port := filepath.Join(root, "deploy", app.AppDirPath), func() string { return fmt.Sprint(freePort(t)) }
+	dir, port := filepath.Join(root, "deploy", app.AppDirPath), func() string { return strconv.Itoa(freePort(t)) }
 	http, grpc := port(), port()
 	args := []string{
-		"--app-id", app.AppID, "--app-port", fmt.Sprint(app.AppPort), "--app-protocol", f.Common.AppProtocol,
+		"--app-id", app.AppID, "--app-port", strconv.Itoa(app.AppPort), "--app-protocol", f.Common.AppProtocol,
 		"--dapr-http-port", http, "--dapr-grpc-port", grpc, "--dapr-internal-grpc-port", port(), "--metrics-port", port(),
 		"--dapr-listen-addresses", f.Common.APIListenAddresses, "--placement-host-address", placement, "--scheduler-host-address", scheduler,
 		"--config", filepath.Join(root, "deploy", f.Common.ConfigFilePath), "--config", filepath.Join(root, "alone.yaml"),

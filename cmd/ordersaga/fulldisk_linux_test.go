@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 	orders := 0
 	ready := "http://" + at(port) + "/readyz"
 	require.EventuallyNoError(t, "worker is not ready", time.Minute, func() error {
-		if err := get(ready, &strings.Builder{}); err != nil && strings.Contains(err.Error(), fmt.Sprint(http.StatusServiceUnavailable)) {
+		if err := get(ready, &strings.Builder{}); err != nil && strings.Contains(err.Error(), strconv.Itoa(http.StatusServiceUnavailable)) {
 			return nil
 		}
 		var some []types.SendMessageBatchRequestEntry

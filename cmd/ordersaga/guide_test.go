@@ -70,9 +70,11 @@ func TestGuide(t *testing.T) {
 		t.Fatalf("the guide has %d blocks of commands, want 20 or more", len(blocks))
 	}
 	script := "set -eu -o pipefail\n"
+	var commands strings.Builder
 	for _, b := range blocks {
-		script += b[1]
+		commands.WriteString(b[1])
 	}
+	script += commands.String()
 	g := follow(t, script)
 	t.Run("ordersaga", g.ordersaga)
 	t.Run("files", g.files)
@@ -315,11 +317,13 @@ func (g guided) aws(t *testing.T) {
 		if shape == "cloudformation deploy" || shape == "ecr get-login-password" {
 			continue // commands of the CLI itself, without a model
 		}
+		var flags strings.Builder
 		for _, a := range c.args {
 			if strings.HasPrefix(a, "--") {
-				shape += " " + a
+				flags.WriteString(" " + a)
 			}
 		}
+		shape += flags.String()
 		if seen[shape] {
 			continue // the same flags with other values
 		}

@@ -152,8 +152,8 @@ func TestOperatorActsOnSagasAndStock(t *testing.T) {
 		}
 		return nil
 	})
-	s.fails("purged 2 sagas, 2 rejected: live: the order is AWAITING_APPROVAL; what its saga has done is needed until it has ended; "+
-		"unknown: order unknown: not found", "saga", "purge", "dear", "live", "unknown", "stuck")
+	s.fails("purged 2 sagas, 2 rejected: live: cannot delete the history of order live: the order is AWAITING_APPROVAL; "+
+		"its saga needs the history until it has ended; unknown: order unknown: not found", "saga", "purge", "dear", "live", "unknown", "stuck")
 	s.fails("no saga has this id", "saga", "purge", "dear")
 	s.fails("must be AWAITING_APPROVAL", "saga", "approve", "good")
 	s.fails("order unknown: not found", "saga", "show", "unknown")

@@ -22,8 +22,14 @@ func TestRedirectIsAnError(t *testing.T) {
 	}))
 	defer front.Close()
 	for _, command := range [][]string{
-		{"stock", "set", "A", "5"}, {"stock", "get", "A"}, {"saga", "list"}, {"saga", "approve", "o"}, {"saga", "resolve", "o"}, {"reconcile"},
-		{"load", "--concurrency", "1", "--orders", "1"}, {"dlq", "list"},
+		{"stock", "set", "A", "5"},
+		{"stock", "get", "A"},
+		{"saga", "list"},
+		{"saga", "approve", "o"},
+		{"saga", "resolve", "o"},
+		{"reconcile"},
+		{"load", "--concurrency", "1", "--orders", "1"},
+		{"dlq", "list"},
 	} {
 		var out, errs bytes.Buffer
 		status := run(t.Context(), append(command, "--api", front.URL), &out, &errs)

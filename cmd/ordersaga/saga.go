@@ -159,10 +159,20 @@ func (c sagaShowCmd) Run(e env) error {
 
 func (a sagaArg) show(e env, s api.Saga) error {
 	rows := [][]string{
-		{"order", s.OrderID}, {"status", string(s.Status)}, {"reason", s.Reason}, {"step", s.Step}, {"saga", string(s.Runtime)},
-		{"customer", s.CustomerID}, {"total", money.Format(s.Total, s.Currency)},
-		{"charge", s.ChargeID}, {"refund", s.RefundID}, {"shipment", s.ShipmentID}, {"tracking", strings.Join(s.Parcels(), ", ")},
-		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)}, {"changed", s.UpdatedAt.Format(time.RFC3339Nano)}, {"trace", s.TraceID},
+		{"order", s.OrderID},
+		{"status", string(s.Status)},
+		{"reason", s.Reason},
+		{"step", s.Step},
+		{"saga", string(s.Runtime)},
+		{"customer", s.CustomerID},
+		{"total", money.Format(s.Total, s.Currency)},
+		{"charge", s.ChargeID},
+		{"refund", s.RefundID},
+		{"shipment", s.ShipmentID},
+		{"tracking", strings.Join(s.Parcels(), ", ")},
+		{"accepted", s.CreatedAt.Format(time.RFC3339Nano)},
+		{"changed", s.UpdatedAt.Format(time.RFC3339Nano)},
+		{"trace", s.TraceID},
 	}
 	for _, l := range s.Lines {
 		rows = append(rows, []string{"line", fmt.Sprintf("%d × %s, %s each", l.Quantity, l.SKU, money.Format(l.UnitPrice, s.Currency))})

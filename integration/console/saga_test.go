@@ -109,6 +109,6 @@ func (o operator) manages(engine string) {
 	o.do(chromedp.Click(`[data-all=id]`))
 	get(o, chromedp.Evaluate[string](`document.querySelector("select[name=action]").value = "purge"`))
 	o.press("Apply")
-	o.sees("purge: 2 done, 1 rejected: lost: the order is AWAITING_APPROVAL")
+	o.sees("purge: 2 done, 1 rejected: lost: cannot delete the history of order lost: the order is AWAITING_APPROVAL")
 	o.picture(engine + "purged")
 }
