@@ -36,7 +36,7 @@ func decisionOf(s workflows.State) (orderstore.Decision, orderstore.Note) {
 	received := s.Approval
 	switch {
 	case received == nil:
-		return orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: s.Terms.NobodyApproved()}
+		return orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: s.Terms.ApprovalExpired()}
 	case received.Approved:
 		return orderstore.Approved, orderstore.Note{
 			Actor: cmp.Or(received.By, orderstore.Anonymous), Action: orderstore.NoteApprove, Text: received.Note,

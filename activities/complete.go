@@ -52,7 +52,7 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, nil // this is the step's second run
 	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal(): // an operator has let the saga go on
 		return workflows.State{}, refused(rec)
-	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.Shipping) || rec.Status.Terminal():
+	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn) || rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
 	}
 	return workflows.State{}, a.complete(ctx, s, rec)

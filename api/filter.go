@@ -22,7 +22,7 @@ func compensatingStatuses() []order.Status {
 // isCompensating reports whether a saga compensates, or needs an operator to do so. Only
 // its custom status has that.
 func isCompensating(s sagaState) bool {
-	return saga.IsUndoing(s.step) || saga.IsParked(s.step) && !workflows.Shipping(saga.ParkedAt(s.step))
+	return saga.IsUndoing(s.step) || saga.IsParked(s.step) && !workflows.PastPointOfNoReturn(saga.ParkedAt(s.step))
 }
 
 // runtimeNone is the runtime status in a query for an order that has not ended and

@@ -12,7 +12,7 @@ import (
 
 // TestUndoing: what is being undone is found while it is, with what holds it up.
 func TestUndoing(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.Patience = time.Hour }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.CompensationTimeout = time.Hour }, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
 	c := newClient(t, s)
 	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")

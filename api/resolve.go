@@ -89,11 +89,11 @@ func notResolvable(rec orderstore.Record, inst engine.Instance, resolution saga.
 func stepForbids(rec orderstore.Record, step string, resolution saga.Action) string {
 	byHand := resolution == saga.ActionSkip || resolution == saga.ActionResolve
 	switch {
-	case !workflows.Shipping(step) && resolution == saga.ActionCompensate:
+	case !workflows.PastPointOfNoReturn(step) && resolution == saga.ActionCompensate:
 		return "the order is being compensated already, and the compensation of " + step + " is stuck: use retry, skip or resolve"
-	case workflows.Shipping(step) && byHand && rec.Refunding:
+	case workflows.PastPointOfNoReturn(step) && byHand && rec.Refunding:
 		return "a refund has started: use retry, which takes it into account, or compensate"
-	case workflows.Shipping(step) && byHand && rec.Carrier == orderstore.Refused:
+	case workflows.PastPointOfNoReturn(step) && byHand && rec.Carrier == orderstore.Refused:
 		return saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor()) +
 			": use retry, which takes that into account, or compensate"
 	}

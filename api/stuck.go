@@ -33,7 +33,7 @@ func (s *server) stuck(ctx context.Context, q orderstore.Query, now time.Time) (
 			steps = append(steps, workflows.StepCarrier)
 		}
 		for _, step := range steps {
-			found, err := s.stuckIn(ctx, narrow(q, status, step, now.Add(-s.Terms.Due(status, step))), now)
+			found, err := s.stuckIn(ctx, narrow(q, status, step, now.Add(-s.Terms.Deadline(status, step))), now)
 			if err != nil {
 				return nil, "", err
 			}
@@ -78,13 +78,13 @@ func (s *server) stuckIn(ctx context.Context, q orderstore.Query, now time.Time)
 		if err != nil {
 			return nil, err
 		}
-		overdue := slices.DeleteFunc(p.Records, func(rec orderstore.Record) bool { return idle(rec) < s.Terms.Due(rec.Status, "") })
+		overdue := slices.DeleteFunc(p.Records, func(rec orderstore.Record) bool { return idle(rec) < s.Terms.Deadline(rec.Status, "") })
 		states, err := s.statesOf(ctx, overdue)
 		if err != nil {
 			return nil, err
 		}
 		for _, state := range states {
-			if state.runtime == engine.Stalled || idle(state.order) >= s.Terms.Due(state.order.Status, state.step) {
+			if state.runtime == engine.Stalled || idle(state.order) >= s.Terms.Deadline(state.order.Status, state.step) {
 				found = append(found, state)
 			}
 		}

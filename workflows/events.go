@@ -4,22 +4,22 @@ package workflows
 // under. It must never change: sagas in flight carry it.
 const OrderSaga = "OrderSaga"
 
-// Version is the version of OrderSaga that new sagas begin with; each ends by
-// its own. A change that replays differently gets the next version, and its
-// predecessor stays registered beside it until its last saga has ended: deploy
-// workers that know both, and only then any that do not know the old one.
+// Versions of OrderSaga. New sagas start with Version; each ends by its own version. A
+// change that replays differently gets the next version. Its predecessor stays
+// registered beside it until its last saga has ended: deploy workers that have both
+// versions, and only then workers without the old one.
 //
-// From v2 on a saga that is parked for want of the carrier's answer goes on when
-// the answer comes. From v3 on the end of the time for an approval is a decision
-// like the others: the first that the order's record has holds.
+// From v2 on, a saga that needs attention because the carrier did not answer continues
+// when the answer comes. From v3 on, an approval's timeout is a decision like the
+// others: the first decision in the order's record holds.
 const (
 	Version   = "v3"
 	VersionV2 = "v2"
 	VersionV1 = "v1"
 )
 
-// Events that an order saga waits for. The names are part of the history of
-// sagas in flight.
+// Names of the events that an order saga waits for. They are part of the history of
+// sagas in flight and must never change.
 const (
 	EventCancel   = "cancel"   // payload Cancellation
 	EventApproval = "approval" // payload Approval
@@ -27,21 +27,23 @@ const (
 	EventResolve  = "resolve"  // payload saga.Resolution
 )
 
-// Cancellation asks to stop and undo the saga. It is honoured up to the
-// shipment request.
+// Cancellation requests that the saga stops and compensates. It is accepted until the
+// shipment is requested.
 type Cancellation struct {
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// Approval is a person's decision on an order above the approval limit.
+// Approval is an approver's decision on an order above the approval limit. The zero
+// value refuses it.
 type Approval struct {
 	Approved bool   `json:"approved"`
 	By       string `json:"by,omitempty"`
 	Note     string `json:"note,omitempty"`
 }
 
-// CarrierAnswer is the carrier's answer to a shipment request.
+// CarrierAnswer is the carrier's answer to a shipment request. The zero value is a
+// refusal without a reason.
 type CarrierAnswer struct {
 	Dispatched bool   `json:"dispatched"`
 	TrackingID string `json:"trackingId,omitempty"`

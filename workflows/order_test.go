@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -74,15 +75,19 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
 	errs := []error{r.AddWorkflowN(workflows.OrderSaga, versions[cmp.Or(s.old, workflows.Version)])}
-	for _, name := range []string{workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment, workflows.CompleteByHand} {
+	for _, name := range []string{
+		workflows.ReserveStock, workflows.ChargePayment, workflows.RequestShipment, workflows.ConfirmShipment, workflows.CompleteByHand,
+	} {
 		errs = append(errs, r.AddActivityN(name, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 			return workflows.State{}, s.call(ctx, name)
 		})))
 	}
 	for _, name := range []string{workflows.ReleaseStock, workflows.RefundPayment} {
-		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ workflows.State, _ saga.Stop) error { return s.call(ctx, name) })))
+		errs = append(errs, r.AddActivityN(name, saga.Undo(func(ctx context.Context, _ workflows.State, _ saga.Stop) error {
+			return s.call(ctx, name)
+		})))
 	}
-	errs = append(errs, r.AddActivityN(workflows.SettleApproval, saga.Do(func(ctx context.Context, in workflows.State) (workflows.State, error) {
+	settle := func(ctx context.Context, in workflows.State) (workflows.State, error) {
 		if err := s.call(ctx, workflows.SettleApproval); err != nil {
 			return workflows.State{}, err
 		}
@@ -90,13 +95,14 @@ func (s *script) registry(t *testing.T) *task.TaskRegistry {
 			return workflows.State{Approved: true}, nil
 		}
 		if in.Approval == nil {
-			return workflows.State{}, &saga.Stop{Status: "CANCELLED", Reason: in.Terms.NobodyApproved()}
+			return workflows.State{}, &saga.Stop{Status: "CANCELLED", Reason: in.Terms.ApprovalExpired()}
 		}
 		if !in.Approval.Approved {
 			return workflows.State{}, &saga.Stop{Status: "CANCELLED", Reason: workflows.ApprovalRefused(in.Approval.By, in.Approval.Note)}
 		}
 		return workflows.State{Approved: true}, nil
-	})))
+	}
+	errs = append(errs, r.AddActivityN(workflows.SettleApproval, saga.Do(settle)))
 	errs = append(errs, r.AddActivityN(workflows.VerifyRefusal, saga.Do(func(ctx context.Context, _ workflows.State) (workflows.State, error) {
 		return workflows.State{}, s.call(ctx, workflows.VerifyRefusal)
 	})))
@@ -129,9 +135,9 @@ func open(t *testing.T, s *script) *embedded.Engine {
 	return e
 }
 
-// terms are those of a demonstration: retries within milliseconds.
+// terms have retries within milliseconds.
 func terms(change func(*workflows.Terms)) workflows.Terms {
-	t := workflows.Terms{Pace: 0.0005, Patience: 20 * time.Millisecond, ApprovalTimeout: time.Hour, CarrierTimeout: time.Hour}
+	t := workflows.Terms{TimeScale: 0.0005, CompensationTimeout: 20 * time.Millisecond, ApprovalTimeout: time.Hour, CarrierTimeout: time.Hour}
 	if change != nil {
 		change(&t)
 	}
@@ -140,6 +146,10 @@ func terms(change func(*workflows.Terms)) workflows.Terms {
 
 func approval(t *workflows.Terms) { t.ApprovalAbove = 1 }
 func awaiting(t *workflows.Terms) { t.AwaitCarrier = true }
+
+// briefApproval and briefCarrier time out almost at once.
+func briefApproval(t *workflows.Terms) { t.ApprovalAbove, t.ApprovalTimeout = 1, 5*time.Millisecond }
+func briefCarrier(t *workflows.Terms)  { t.AwaitCarrier, t.CarrierTimeout = true, 5*time.Millisecond }
 
 func input(t workflows.Terms) workflows.State {
 	return workflows.State{Terms: t, Order: order.Order{
@@ -167,15 +177,15 @@ func report(t *testing.T, e *embedded.Engine) saga.Report {
 	defer cancel()
 	i, err := e.Wait(ctx, "o")
 	if err != nil || i.Status != engine.Completed {
-		t.Fatalf("%+v %v", i, err)
+		t.Fatalf("saga = %+v (%v), want it completed", i, err)
 	}
 	var r saga.Report
 	if err := json.Unmarshal(i.Output, &r); err != nil {
 		t.Fatal(err)
 	}
-	// What tells one that has failed from others, wherever sagas are listed.
+	// Lists of sagas distinguish failed ones by it.
 	if want := strings.TrimSuffix(r.Status+": "+r.Reason, ": "); i.CustomStatus != want {
-		t.Errorf("it leaves the custom status %q, want %q", i.CustomStatus, want)
+		t.Errorf("final custom status = %q, want %q", i.CustomStatus, want)
 	}
 	return r
 }
@@ -201,19 +211,28 @@ func TestOrderSaga(t *testing.T) {
 		effects string
 	}{
 		{name: "three steps", status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment"},
-		{name: "out of stock", stop: map[string]*saga.Stop{workflows.ReserveStock: {Status: "REJECTED"}}, status: "REJECTED"},
+		{name: "out of stock",
+			stop: map[string]*saga.Stop{workflows.ReserveStock: {Status: "REJECTED"}}, status: "REJECTED"},
 		{name: "declined", stop: decline, status: "DECLINED", effects: "ReserveStock ReleaseStock"},
-		{name: "each step recovers", terms: awaiting, fail: map[string]int{workflows.ReserveStock: 2, workflows.ChargePayment: 2, workflows.RequestShipment: 2, workflows.ConfirmShipment: 2},
+		{name: "each step recovers", terms: awaiting,
+			fail: map[string]int{
+				workflows.ReserveStock: 2, workflows.ChargePayment: 2, workflows.RequestShipment: 2, workflows.ConfirmShipment: 2,
+			},
 			signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
-		{name: "reserving never works", fail: map[string]int{workflows.ReserveStock: -1}, status: "FAILED", effects: "ReleaseStock"},
-		{name: "charge outcome unknown", fail: map[string]int{workflows.ChargePayment: -1}, status: "FAILED", effects: "ReserveStock RefundPayment ReleaseStock"},
-		{name: "compensations recover", stop: decline, fail: map[string]int{workflows.ReleaseStock: 2}, status: "DECLINED", effects: "ReserveStock ReleaseStock"},
+		{name: "reserving never works",
+			fail: map[string]int{workflows.ReserveStock: -1}, status: "FAILED", effects: "ReleaseStock"},
+		{name: "charge outcome unknown",
+			fail: map[string]int{workflows.ChargePayment: -1}, status: "FAILED", effects: "ReserveStock RefundPayment ReleaseStock"},
+		{name: "compensations recover",
+			stop: decline, fail: map[string]int{workflows.ReleaseStock: 2}, status: "DECLINED", effects: "ReserveStock ReleaseStock"},
 
-		{name: "refund stuck, retried", fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1}, heal: true,
+		{name: "refund stuck, retried",
+			fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1}, heal: true,
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, retry}},
 			status:  "FAILED", effects: "ReserveStock ParkSaga RefundPayment ReleaseStock"},
-		{name: "refund stuck, done by hand", fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1},
+		{name: "refund stuck, done by hand",
+			fail:    map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1},
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
 			status:  "FAILED", effects: "ReserveStock ParkSaga ReleaseStock"},
 		{name: "shipment stuck, retried", fail: map[string]int{workflows.RequestShipment: -1}, heal: true,
@@ -222,73 +241,84 @@ func TestOrderSaga(t *testing.T) {
 		{name: "shipment stuck, given up", fail: map[string]int{workflows.RequestShipment: -1},
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment ParkSaga RefundPayment ReleaseStock"},
-		{name: "order was not paid after all", stop: map[string]*saga.Stop{workflows.RequestShipment: {Status: "FAILED"}},
+		{name: "order was not paid after all",
+			stop:   map[string]*saga.Stop{workflows.RequestShipment: {Status: "FAILED"}},
 			status: "FAILED", effects: "ReserveStock ChargePayment RefundPayment ReleaseStock"},
 
-		{name: "approved", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
-			status: "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
-		{name: "approved, and not written down at once", terms: approval, fail: map[string]int{workflows.SettleApproval: 1},
+		{name: "approved", terms: approval,
 			signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
 			status:  "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
-		{name: "approval refused", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{By: "bob", Note: "no"}}},
+		{name: "approved, and not written down at once", terms: approval,
+			fail:    map[string]int{workflows.SettleApproval: 1},
+			signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{Approved: true}}},
+			status:  "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
+		{name: "approval refused", terms: approval,
+			signals: []signal{{workflows.ReserveStock, workflows.EventApproval, workflows.Approval{By: "bob", Note: "no"}}},
+			status:  "CANCELLED", effects: "ReserveStock SettleApproval ReleaseStock"},
+		{name: "no approval in time", terms: briefApproval,
 			status: "CANCELLED", effects: "ReserveStock SettleApproval ReleaseStock"},
-		{name: "nobody approves", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
-			status: "CANCELLED", effects: "ReserveStock SettleApproval ReleaseStock"},
-		{name: "approved elsewhere just before the time-out", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+		{name: "approved elsewhere just before the time-out", terms: briefApproval,
 			stop:   map[string]*saga.Stop{workflows.SettleApproval: nil},
 			status: "COMPLETED", effects: "ReserveStock SettleApproval ChargePayment RequestShipment"},
-		{name: "cancelled elsewhere just before the time-out", terms: func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond },
+		{name: "cancelled elsewhere just before the time-out", terms: briefApproval,
 			stop:   map[string]*saga.Stop{workflows.SettleApproval: {Status: "CANCELLED"}},
 			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
-		{name: "cancelled while waiting for approval", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventCancel, workflows.Cancellation{By: "c"}}},
-			status: "CANCELLED", effects: "ReserveStock ReleaseStock"},
-		{name: "approval that cannot be read", terms: approval, signals: []signal{{workflows.ReserveStock, workflows.EventApproval, "yes"}},
-			status: "FAILED", effects: "ReserveStock ReleaseStock"},
+		{name: "cancelled while waiting for approval", terms: approval,
+			signals: []signal{{workflows.ReserveStock, workflows.EventCancel, workflows.Cancellation{By: "c"}}},
+			status:  "CANCELLED", effects: "ReserveStock ReleaseStock"},
+		{name: "approval that cannot be read", terms: approval,
+			signals: []signal{{workflows.ReserveStock, workflows.EventApproval, "yes"}},
+			status:  "FAILED", effects: "ReserveStock ReleaseStock"},
 
-		{name: "carrier dispatches", terms: awaiting, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "t"}}},
-			status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
-		{name: "carrier refuses", terms: awaiting, stop: refusal, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
+		{name: "carrier dispatches", terms: awaiting,
+			signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "t"}}},
+			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ConfirmShipment"},
+		{name: "carrier refuses", terms: awaiting,
+			stop: refusal, signals: []signal{{workflows.RequestShipment, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status: "FAILED", effects: "ReserveStock ChargePayment RequestShipment RefundPayment ReleaseStock"},
-		{name: "somebody refuses whom nobody asked", terms: awaiting, signals: []signal{
+		{name: "unrequested refusal", terms: awaiting, signals: []signal{
 			{"", workflows.EventCarrier, workflows.CarrierAnswer{Reason: "early"}},
 			{workflows.VerifyRefusal, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
 		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment VerifyRefusal ConfirmShipment"},
-		{name: "somebody refuses while a person decides", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }, signals: []signal{
-			{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "nobody asked"}},
+		{name: "unrequested refusal while an operator decides", terms: briefCarrier, signals: []signal{
+			{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "not asked"}},
 			{workflows.VerifyRefusal, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
 		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga VerifyRefusal ConfirmShipment"},
-		{name: "carrier silent, then found to have shipped", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+		{name: "carrier silent, then found to have shipped", terms: briefCarrier,
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
-		{name: "carrier silent, given up", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+		{name: "carrier silent, given up", terms: briefCarrier,
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
-		{name: "carrier dispatches late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond },
+		{name: "carrier dispatches late", terms: briefCarrier,
 			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}}},
 			status:  "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga ConfirmShipment"},
-		{name: "carrier refuses late", terms: func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }, stop: refusal,
+		{name: "carrier refuses late", terms: briefCarrier, stop: refusal,
 			signals: []signal{{workflows.ParkSaga, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga RefundPayment ReleaseStock"},
-		{name: "confirmed by hand", terms: awaiting, fail: map[string]int{workflows.ConfirmShipment: -1}, signals: []signal{
-			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
-			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
-		}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga CompleteByHand"},
+		{name: "confirmed by hand", terms: awaiting,
+			fail: map[string]int{workflows.ConfirmShipment: -1}, signals: []signal{
+				{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+			}, status: "COMPLETED", effects: "ReserveStock ChargePayment RequestShipment ParkSaga CompleteByHand"},
 		{name: "sent by hand", fail: map[string]int{workflows.RequestShipment: -1}, signals: []signal{
 			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
 		}, status: "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga CompleteByHand"},
-		{name: "sent by hand, to be confirmed", terms: awaiting, fail: map[string]int{workflows.RequestShipment: -1}, signals: []signal{
-			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
-			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
-		}, status: "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga ConfirmShipment"},
+		{name: "sent by hand, to be confirmed", terms: awaiting,
+			fail: map[string]int{workflows.RequestShipment: -1}, signals: []signal{
+				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+				{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
+			}, status: "COMPLETED", effects: "ReserveStock ChargePayment ParkSaga ConfirmShipment"},
 		{name: "sent by hand, and refused meanwhile", fail: map[string]int{workflows.RequestShipment: -1},
 			stop:    map[string]*saga.Stop{workflows.CompleteByHand: {Status: "FAILED"}},
 			signals: []signal{{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}}},
 			status:  "FAILED", effects: "ReserveStock ChargePayment ParkSaga RefundPayment ReleaseStock"},
-		{name: "sent by hand, cannot complete, given up", fail: map[string]int{workflows.RequestShipment: -1, workflows.CompleteByHand: -1}, signals: []signal{
-			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
-			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
-			{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}},
-		}, status: "FAILED", effects: "ReserveStock ChargePayment ParkSaga ParkSaga ParkSaga RefundPayment ReleaseStock"},
+		{name: "sent by hand, cannot complete, given up",
+			fail: map[string]int{workflows.RequestShipment: -1, workflows.CompleteByHand: -1}, signals: []signal{
+				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve}},
+				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
+				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}},
+			}, status: "FAILED", effects: "ReserveStock ChargePayment ParkSaga ParkSaga ParkSaga RefundPayment ReleaseStock"},
 		{name: "cancel after the shipment request is ignored", terms: awaiting, signals: []signal{
 			{workflows.RequestShipment, workflows.EventCancel, workflows.Cancellation{}},
 			{"", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}},
@@ -355,7 +385,7 @@ func TestCancelDuringEachStep(t *testing.T) {
 
 // TestStaleTimer: an approval that comes early leaves the SDK's timer of its
 // wait armed (dapr/durabletask-go v0.12.1); when that fires it unregisters the
-// wait that is then current. The carrier's answer must be heard all the same.
+// wait that is then current. The saga must receive the carrier's answer all the same.
 func TestStaleTimer(t *testing.T) {
 	s := &script{fail: map[string]int{}}
 	e := open(t, s)
@@ -376,19 +406,19 @@ func TestStaleTimer(t *testing.T) {
 			return ev.Type == "TimerFired" && ev.At.Sub(h[0].At) > 250*time.Millisecond
 		})
 	}
-	poll(t, "the stale timer has fired", fired)
+	require.Eventually(t, "the stale timer has fired", 20*time.Second, fired)
 	if err := saga.Send(t.Context(), e, "o", workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true}); err != nil {
 		t.Fatal(err)
 	}
 	if r := report(t, e); r.Status != "COMPLETED" {
-		t.Errorf("%+v", r)
+		t.Errorf("report = %+v, want COMPLETED", r)
 	}
 }
 
 // waitForTimer waits until the saga has armed n timers that lie ahead.
 func waitForTimer(t *testing.T, e *embedded.Engine, n int) {
 	t.Helper()
-	poll(t, fmt.Sprint(n, " timers are armed"), func() bool {
+	require.Eventually(t, fmt.Sprint(n, " timers are armed"), 20*time.Second, func() bool {
 		h, err := e.History(t.Context(), "o")
 		armed := 0
 		for _, ev := range h {
@@ -400,27 +430,13 @@ func waitForTimer(t *testing.T, e *embedded.Engine, n int) {
 	})
 }
 
-func poll(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-// TestHistoryOfRetriesStaysSmall: each try again stays in the history, and Dapr
-// passes all of it on at each turn. docs/operations.md has the bound.
+// TestHistoryOfRetriesStaysSmall: each retry stays in the history, and Dapr passes
+// all of it on at each turn. docs/operations.md has the bound.
 func TestHistoryOfRetriesStaysSmall(t *testing.T) {
 	const tries = 60
 	s := &script{fail: map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: tries}}
 	e := open(t, s)
-	in := input(terms(func(t *workflows.Terms) { t.Pace, t.Patience = 0.000002, time.Hour }))
+	in := input(terms(func(t *workflows.Terms) { t.TimeScale, t.CompensationTimeout = 0.000002, time.Hour }))
 	for n := range 2000 { // 200 KB
 		in.Order.Lines = append(in.Order.Lines, order.Line{SKU: fmt.Sprintf("SKU-%060d", n), Quantity: 1, UnitPrice: 1})
 	}

@@ -19,13 +19,14 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 var update = flag.Bool("update", false, "record the histories that testdata does not have yet")
 
-// recordings are sagas whose histories lie in testdata. Sagas in flight are
+// recordings are sagas whose histories are in testdata. Sagas in flight are
 // replayed by the code of the next release: a change that these histories do
 // not survive would strand them. Then the change needs ctx.IsPatched or a new
 // version of the workflow, and the old history stays here.
@@ -69,12 +70,16 @@ var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
 	},
 }
 
-// versions are all that are registered.
-var versions = map[string]task.Workflow{workflows.VersionV1: workflows.OrderV1, workflows.VersionV2: workflows.OrderV2, workflows.Version: workflows.Order}
+// versions are all registered versions.
+var versions = map[string]task.Workflow{
+	workflows.VersionV1: workflows.OrderV1,
+	workflows.VersionV2: workflows.OrderV2,
+	workflows.Version:   workflows.Order,
+}
 
-// of says of which versions a history can be, the one that made it first. All
-// others replay on every version.
-var of = map[string][]string{
+// recordedBy has the versions that a history can be of, the one that recorded it first.
+// All others replay on every version.
+var recordedBy = map[string][]string{
 	"v1-late-carrier":             {workflows.VersionV1},
 	"late-carrier":                {workflows.VersionV2},
 	"v3-late-carrier":             {workflows.Version},
@@ -109,9 +114,9 @@ func late(t *testing.T, s *script, e *embedded.Engine) {
 	until(t, s, workflows.ParkSaga)
 	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"})
 	if s.old != workflows.VersionV1 {
-		return // nobody needs to
+		return // the answer is enough
 	}
-	poll(t, "the saga has the answer", func() bool {
+	require.Eventually(t, "the saga has the answer", 20*time.Second, func() bool {
 		h, err := e.History(t.Context(), "o")
 		return err == nil && slices.ContainsFunc(h, func(ev engine.Event) bool { return ev.Type == "EventRaised" })
 	})
@@ -137,10 +142,10 @@ func TestReplay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata", name+".json")
 			if _, err := os.Stat(file); *update && errors.Is(err, fs.ErrNotExist) {
-				record(t, file, of[name], play)
+				record(t, file, recordedBy[name], play)
 			}
 			for version, code := range versions {
-				if of[name] == nil || slices.Contains(of[name], version) {
+				if recordedBy[name] == nil || slices.Contains(recordedBy[name], version) {
 					replay(t, load(t, file), code)
 				}
 			}
@@ -198,8 +203,8 @@ func load(t *testing.T, file string) []*protos.HistoryEvent {
 	return events
 }
 
-// replay runs today's code against the history up to its last turn and
-// compares what it decides then with what was decided.
+// replay runs the current code against the history up to its last turn, and compares
+// its decision with the recorded one.
 func replay(t *testing.T, history []*protos.HistoryEvent, code task.Workflow) {
 	t.Helper()
 	last := -1
@@ -230,11 +235,11 @@ func replay(t *testing.T, history []*protos.HistoryEvent, code task.Workflow) {
 	for _, a := range res.GetActions() {
 		if done := a.GetCompleteWorkflow(); done != nil {
 			if done.GetResult().GetValue() != want.GetResult().GetValue() || done.GetWorkflowStatus() != want.GetWorkflowStatus() {
-				t.Errorf("ends %s %s %v, must end %s %s", done.GetWorkflowStatus(), done.GetResult().GetValue(),
+				t.Errorf("saga ended %s %s (%v), want %s %s", done.GetWorkflowStatus(), done.GetResult().GetValue(),
 					done.GetFailureDetails(), want.GetWorkflowStatus(), want.GetResult().GetValue())
 			}
 			return
 		}
 	}
-	t.Errorf("does not end; it decides %v", res.GetActions())
+	t.Errorf("saga does not end; its actions are %v", res.GetActions())
 }

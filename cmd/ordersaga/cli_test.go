@@ -94,7 +94,7 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 		{"worker --engine-listen 0.0.0.0:0 --ephemeral", 1, "loopback"},
 		{"worker --engine-listen example.com:1 --ephemeral", 1, "loopback"},
 		{"worker --engine dapr --engine-listen 127.0.0.1:0", 1, "sidecar"},
-		{"worker --no-sagas --listen 127.0.0.1:0 --ephemeral", 1, "no sagas: goes with Dapr"},
+		{"worker --no-sagas --listen 127.0.0.1:0 --ephemeral", 1, "no sagas: requires Dapr"},
 		{"dev --engine-listen :0 --ephemeral", 1, "loopback"},
 		{"dev --engine dapr --engine-listen 127.0.0.1:0", 1, "sidecar"},
 		{"dev --engine-listen 127.0.0.1:" + takenPort + " --ephemeral", 1, "--engine-listen"},

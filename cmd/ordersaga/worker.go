@@ -54,7 +54,7 @@ func (c sagaFlags) worker(e env, dataDir string) (*worker.Worker, error) {
 		PaymentURL: c.PaymentURL, PaymentTimeout: c.PaymentTimeout, PaymentKey: c.PaymentKey, Installation: payment.Installation(c.Installation),
 		Terms: workflows.Terms{
 			ApprovalLimits: c.ApprovalAbove, ApprovalTimeout: c.ApprovalTimeout,
-			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, Patience: c.Patience, Pace: c.Pace,
+			AwaitCarrier: c.AwaitCarrier, CarrierTimeout: c.CarrierTimeout, CompensationTimeout: c.Patience, TimeScale: c.Pace,
 		},
 		MaxLive: c.MaxLive, ReconcileGrace: c.ReconcileGrace, ShutdownTimeout: shutdownTimeout, Logger: e.logger,
 	}, nil
@@ -98,7 +98,7 @@ func (f daprFlags) settings() *worker.Dapr {
 	return &worker.Dapr{
 		GRPC: fmt.Sprintf("127.0.0.1:%d", f.DaprGRPCPort), HTTP: fmt.Sprintf("http://127.0.0.1:%d", f.DaprHTTPPort),
 		Token: f.DaprAPIToken, PubSub: f.PubSub, PaymentApp: f.PaymentApp, Secrets: f.SecretStore,
-		Patience: f.DaprWait, CanaryEvery: f.CanaryEvery, RestartSidecar: !f.KeepStuck,
+		ConnectTimeout: f.DaprWait, CanaryEvery: f.CanaryEvery, RestartSidecar: !f.KeepStuck,
 	}
 }
 

@@ -81,7 +81,7 @@ func (w world) system(endpoint, carrier string, api net.Listener) (system *worke
 		AWS: cloud.Options{Region: region, Endpoint: endpoint}, PaymentURL: sims.PaymentURL, PaymentTimeout: 2 * time.Second,
 		Terms: workflows.Terms{
 			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
-			Patience: time.Second, Pace: 0.01,
+			CompensationTimeout: time.Second, TimeScale: 0.01,
 		},
 		MaxLive: 100, ShutdownTimeout: 20 * time.Second, Listener: api, Logger: zerolog.Nop(),
 	}

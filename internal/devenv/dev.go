@@ -83,7 +83,7 @@ func devTerms() workflows.Terms {
 	return workflows.Terms{
 		ApprovalLimits: money.MustLimits("*=1000"), ApprovalTimeout: time.Hour,
 		AwaitCarrier: true, CarrierTimeout: time.Minute,
-		Patience: 3 * time.Second, Pace: 0.02,
+		CompensationTimeout: 3 * time.Second, TimeScale: 0.02,
 	}
 }
 

@@ -166,7 +166,7 @@ func begin(t testing.TB, seed uint64) *game {
 		AWS: cloud.Options{Region: "us-east-1", Endpoint: front.URL}, PaymentURL: g.provider.URL, PaymentTimeout: 250 * time.Millisecond,
 		Terms: workflows.Terms{
 			ApprovalAbove: approvalAbove, ApprovalTimeout: pick(100*time.Millisecond, 300*time.Millisecond, time.Hour),
-			AwaitCarrier: true, CarrierTimeout: pick(200*time.Millisecond, time.Hour), Patience: patience, Pace: 0.002,
+			AwaitCarrier: true, CarrierTimeout: pick(200*time.Millisecond, time.Hour), CompensationTimeout: patience, TimeScale: 0.002,
 		},
 		MaxLive: 1000, ShutdownTimeout: time.Minute, Listener: l, Logger: zerolog.Nop(),
 	}

@@ -27,7 +27,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-var patientCarrier = workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, Pace: 0.001}
+var patientCarrier = workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, TimeScale: 0.001}
 
 func (w world) carrierAnswers() intake.CarrierAnswers {
 	r := reconcile.Reconciler{Orders: w.Store, Payments: w.payments, Sagas: w.engine, Terms: w.starter.Terms}
@@ -363,7 +363,7 @@ func newIdle(t *testing.T) *embedded.Engine {
 // TestLateRefusalIsUndone by the order's saga: refund, stock, the customer.
 func TestLateRefusalIsUndone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{Pace: 0.001}) // no saga waits for the carrier
+	w := newWorld(t, workflows.Terms{TimeScale: 0.001}) // no saga waits for the carrier
 	for _, id := range []string{"known", "forgotten"} {
 		check(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 		w.ended(t, id)
@@ -408,7 +408,7 @@ func TestLateRefusalIsUndone(t *testing.T) {
 // its saga ends.
 func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{Pace: 0.001})
+	w := newWorld(t, workflows.Terms{TimeScale: 0.001})
 	o, err := order.Parse([]byte(event(t, "o")))
 	check(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)

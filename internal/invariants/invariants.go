@@ -351,7 +351,7 @@ func moneyByHand(rec orderstore.Record) bool {
 // parcelsByHand reports whether an operator has settled the order's shipment, or
 // abandoned it.
 func parcelsByHand(rec orderstore.Record) bool {
-	return rec.GivenUp || slices.ContainsFunc(rec.Settled, workflows.Shipping)
+	return rec.GivenUp || slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn)
 }
 
 func (r *Result) completed(rec orderstore.Record, charges account, parcels int, res orderstore.Reservation) {

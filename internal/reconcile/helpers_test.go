@@ -90,7 +90,7 @@ func (l leaky) heldUp(id string) {
 	l.Helper()
 	o := l.accepted(id, "tok_down")
 	terms := l.Terms
-	terms.Pace = 0.1 // held up for half a minute, however slow the machine
+	terms.TimeScale = 0.1 // held up for half a minute, however slow the machine
 	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
 	testkit.Eventually(l, "it is held up", func() error {
 		if rec, err := l.Store.Get(l.Context(), id); err != nil || rec.Status != order.StatusReserved {

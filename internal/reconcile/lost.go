@@ -189,7 +189,7 @@ func CanDoWithout(rec orderstore.Record, a saga.Action) error {
 		why = saga.Reason("the carrier has refused the shipment", "", rec.RefusedFor())
 	case rec.GivenUp || rec.Refunding || settledRefund(rec):
 		why = "the order is being undone"
-	case rec.ShipmentID != "" || slices.ContainsFunc(rec.Settled, workflows.Shipping):
+	case rec.ShipmentID != "" || slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn):
 		return nil
 	}
 	return fmt.Errorf("%w, and %s: only retry (begin it again, or go on undoing it) and compensate (refund and release) are possible", ErrNoSaga, why)

@@ -47,7 +47,7 @@ func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awsloc
 		AWS: options, PaymentURL: s.Simulators.PaymentURL, PaymentTimeout: 2 * time.Second,
 		Terms: workflows.Terms{
 			ApprovalAbove: 100_000, ApprovalTimeout: time.Hour, AwaitCarrier: true, CarrierTimeout: time.Hour,
-			Patience: 500 * time.Millisecond, Pace: 0.005,
+			CompensationTimeout: 500 * time.Millisecond, TimeScale: 0.005,
 		},
 		MaxLive: 1000, ShutdownTimeout: 10 * time.Second, Listener: api, Logger: zerolog.Nop(),
 	}

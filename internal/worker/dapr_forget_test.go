@@ -10,11 +10,12 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// state is all that the store has, keys and values.
-func (b behind) state() string {
+// state returns everything in the state store, keys and values.
+func (b externalChanges) state() string {
 	b.Helper()
 	return b.cli("EVAL", `local out = {}
 		for _, k in ipairs(redis.call('KEYS', '*')) do
@@ -27,23 +28,25 @@ func (b behind) state() string {
 		return table.concat(out, '\n')`, "0")
 }
 
-// TestForgetOnDapr: nothing of a customer is left in the state store, but for what
-// an open order needs.
-func TestForgetOnDapr(t *testing.T) {
-	b := newBehind(t)
+// TestForgetErasesTheStateStore: nothing of a customer is left in Dapr's state store,
+// except what an open order needs.
+func TestForgetErasesTheStateStore(t *testing.T) {
+	b := newExternalChanges(t)
 	for _, x := range []struct {
 		id, street string
 		price      int64
 		step       order.Status
 	}{{"done", "Heidestrasse 17", 100, order.StatusCompleted}, {"open", "Domplatz 4", 5_000_000, order.StatusAwaitingApproval}} {
 		o := order.Order{
-			OrderID: x.id, CustomerID: "c-erika", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, ShipTo: &order.Address{Name: "Erika", Line1: x.street},
-			Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: x.price}},
+			OrderID: x.id, CustomerID: "c-erika", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+			ShipTo: &order.Address{Name: "Erika", Line1: x.street},
+			Lines:  []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: x.price}},
 		}
 		_, _, err := b.Store.Accept(t.Context(), o)
-		must(t, err)
-		// As an older release did, with all of it.
-		must(t, b.sagas.Start(t.Context(), workflows.OrderSaga, x.id, workflows.State{Order: o.WithoutToken(), Terms: workflows.NewState(o, b.Worker.Terms).Terms}))
+		require.NoError(t, err)
+		// As an older release did, with customer and address.
+		input := workflows.State{Order: o.WithoutToken(), Terms: workflows.NewState(o, b.Worker.Terms).Terms}
+		require.NoError(t, b.sagas.Start(t.Context(), workflows.OrderSaga, x.id, input))
 		testkit.Eventually(t, x.id+" is "+string(x.step), func() error {
 			rec, err := b.Store.Get(t.Context(), x.id)
 			if err == nil && rec.Status != x.step {
@@ -53,35 +56,35 @@ func TestForgetOnDapr(t *testing.T) {
 		})
 	}
 	_, err := b.sagas.Wait(t.Context(), "done")
-	must(t, err)
+	require.NoError(t, err)
 	if before := b.state(); !strings.Contains(before, "Heidestrasse") || !strings.Contains(before, "Domplatz") {
-		t.Fatal("the store does not have the addresses in a form that can be looked for")
+		t.Fatal("the state store does not have the addresses as searchable text")
 	}
 	forget := func() (out api.Forgotten) {
 		res, err := http.Post(b.API+"/v1/customers/c-erika/forget", "application/json", strings.NewReader(`{"by":"ann"}`))
-		must(t, err)
+		require.NoError(t, err)
 		defer res.Body.Close()
-		must(t, json.NewDecoder(res.Body).Decode(&out))
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&out))
 		if res.StatusCode != http.StatusOK {
-			t.Fatal(res.Status)
+			t.Fatalf("forget: status = %s, want 200", res.Status)
 		}
 		return out
 	}
 	if out := forget(); out.Erased != 1 || len(out.Open) != 1 || out.Complete {
-		t.Errorf("%+v", out)
+		t.Errorf("forget with an open order = %+v, want 1 erased, 1 open, not complete", out)
 	}
 	if after := b.state(); strings.Contains(after, "Heidestrasse") || !strings.Contains(after, "Domplatz") {
-		t.Errorf("the state store has %s", after)
+		t.Errorf("state store = %s, want the open order's address only", after)
 	}
 	res, err := http.Post(b.API+"/v1/sagas/open/approve", "application/json", strings.NewReader(`{}`))
-	must(t, err)
-	must(t, res.Body.Close())
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
 	_, err = b.sagas.Wait(t.Context(), "open")
-	must(t, err)
+	require.NoError(t, err)
 	if out := forget(); out.Erased != 1 || !out.Complete {
-		t.Errorf("%+v", out)
+		t.Errorf("second forget = %+v, want 1 erased, complete", out)
 	}
 	if after := b.state(); strings.Contains(after, "Domplatz") || strings.Contains(after, "rika") {
-		t.Errorf("the state store has %s", after)
+		t.Errorf("state store = %s, want nothing of the customer", after)
 	}
 }

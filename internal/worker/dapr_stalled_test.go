@@ -16,15 +16,19 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// TestStalledWhileItAwaitsApproval: a client's events fill its history up, and
-// the worker's list and metric have it though it may wait for a day.
-func TestStalledWhileItAwaitsApproval(t *testing.T) {
+// TestStalledSagaIsReportedWhileItAwaitsApproval: a client's events fill its history up.
+// The stuck list and the metric have it, though it may wait for a day.
+func TestStalledSagaIsReportedWhileItAwaitsApproval(t *testing.T) {
 	s := testkit.NewDaprSystem(t, zerolog.Nop())
-	dear := order.Order{OrderID: "dear", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 5_000_000}}}
-	must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), dear))
+	dear := order.Order{
+		OrderID: "dear", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
+		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 5_000_000}},
+	}
+	require.NoError(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), dear))
 	testkit.Eventually(t, "it waits", func() error {
 		rec, err := s.Store.Get(t.Context(), "dear")
 		if err != nil || rec.Status != order.StatusAwaitingApproval {
@@ -42,12 +46,12 @@ func TestStalledWhileItAwaitsApproval(t *testing.T) {
 	})
 	r.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
 	_, err := r.Once(t.Context())
-	must(t, err)
+	require.NoError(t, err)
 	for path, want := range map[string]string{"/v1/sagas?stuck=true": `"runtimeStatus":"STALLED"`, "/metrics": "ordersaga_sagas_stalled 1\n"} {
 		res, err := http.Get(s.API + path)
-		must(t, err)
+		require.NoError(t, err)
 		body, err := io.ReadAll(res.Body)
-		must(t, errors.Join(err, res.Body.Close()))
+		require.NoError(t, errors.Join(err, res.Body.Close()))
 		if !strings.Contains(string(body), want) {
 			t.Errorf("%s has no %s", path, want)
 		}

@@ -10,22 +10,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 )
 
-// letters gives the API the dead-letter queues.
-type letters struct {
+// deadLetters gives the API the dead-letter queues. It implements api.DeadLetters.
+type deadLetters struct {
 	client deadletter.SQS
 	pairs  []deadletter.Pair
 }
 
-func lettersOf(c *cloud.Clients, r cloud.Resources) letters {
-	l := letters{client: c.SQS}
+func newDeadLetters(c *cloud.Clients, r cloud.Resources) deadLetters {
+	d := deadLetters{client: c.SQS}
 	for _, q := range r.Queues() {
-		l.pairs = append(l.pairs, deadletter.Pair{Name: q.Name, URL: q.URL, DeadURL: q.DeadURL})
+		d.pairs = append(d.pairs, deadletter.Pair{Name: q.Name, URL: q.URL, DeadURL: q.DeadURL})
 	}
-	return l
+	return d
 }
 
-func (l letters) pair(name string) (deadletter.Pair, error) {
-	for _, p := range l.pairs {
+func (d deadLetters) pair(name string) (deadletter.Pair, error) {
+	for _, p := range d.pairs {
 		if p.Name == name {
 			return p, nil
 		}
@@ -34,9 +34,9 @@ func (l letters) pair(name string) (deadletter.Pair, error) {
 }
 
 // Queues implements api.DeadLetters.
-func (l letters) Queues(ctx context.Context) (all []api.Queue, err error) {
-	for _, p := range l.pairs {
-		live, dead, err := p.Depths(ctx, l.client)
+func (d deadLetters) Queues(ctx context.Context) (all []api.Queue, err error) {
+	for _, p := range d.pairs {
+		live, dead, err := p.Depths(ctx, d.client)
 		if err != nil {
 			return nil, err
 		}
@@ -46,45 +46,45 @@ func (l letters) Queues(ctx context.Context) (all []api.Queue, err error) {
 }
 
 // List implements api.DeadLetters.
-func (l letters) List(ctx context.Context, queue string, limit int) ([]deadletter.Message, error) {
-	p, err := l.pair(queue)
+func (d deadLetters) List(ctx context.Context, queue string, limit int) ([]deadletter.Message, error) {
+	p, err := d.pair(queue)
 	if err != nil {
 		return nil, err
 	}
-	return p.List(ctx, l.client, limit)
+	return p.List(ctx, d.client, limit)
 }
 
 // Redrive implements api.DeadLetters.
-func (l letters) Redrive(ctx context.Context, queue, id string, body *string) error {
-	p, err := l.pair(queue)
+func (d deadLetters) Redrive(ctx context.Context, queue, id string, body *string) error {
+	p, err := d.pair(queue)
 	if err != nil {
 		return err
 	}
-	return p.Redrive(ctx, l.client, id, body)
+	return p.Redrive(ctx, d.client, id, body)
 }
 
 // Delete implements api.DeadLetters.
-func (l letters) Delete(ctx context.Context, queue, id string) error {
-	p, err := l.pair(queue)
+func (d deadLetters) Delete(ctx context.Context, queue, id string) error {
+	p, err := d.pair(queue)
 	if err != nil {
 		return err
 	}
-	return p.Delete(ctx, l.client, id)
+	return p.Delete(ctx, d.client, id)
 }
 
 // RedriveAll implements api.DeadLetters.
-func (l letters) RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error) {
-	p, err := l.pair(queue)
+func (d deadLetters) RedriveAll(ctx context.Context, queue string, perSecond float64) (int, error) {
+	p, err := d.pair(queue)
 	if err != nil {
 		return 0, err
 	}
-	return p.RedriveAll(ctx, l.client, perSecond)
+	return p.RedriveAll(ctx, d.client, perSecond)
 }
 
 // Forget implements api.DeadLetters.
-func (l letters) Forget(ctx context.Context, such func(deadletter.Message) bool) (total int, err error) {
-	for _, p := range l.pairs {
-		n, err := p.Forget(ctx, l.client, such)
+func (d deadLetters) Forget(ctx context.Context, such func(deadletter.Message) bool) (total int, err error) {
+	for _, p := range d.pairs {
+		n, err := p.Forget(ctx, d.client, such)
 		total += n
 		if err != nil {
 			return total, err

@@ -8,24 +8,27 @@ import (
 
 // For tests.
 var (
-	LoadOf      = loadOf
-	RoomForLost = roomForLost
+	NewSagaCounter  = newSagaCounter
+	RestartCapacity = restartCapacity
 )
 
-// IntakeByOrder takes orders in as with Dapr: sagas are counted by the orders.
+// IntakeByOrder consumes orders as with Dapr: sagas are counted by the orders.
 func (w *Worker) IntakeByOrder(ctx context.Context) error {
 	byOrder := *w
-	byOrder.load = loadOf(w.parts.Fleet, depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue))
+	byOrder.sagas = newSagaCounter(w.parts.Fleet, depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue))
 	return byOrder.orders(intake.Starter{Orders: w.parts.Store, Sagas: w.parts.Engine, Terms: w.Terms}).Run(ctx)
 }
 
-// Counted is a load with a count of the test's: live sagas and workers.
-func Counted(count func() (live, workers int)) *load {
-	return &load{count: func(context.Context) (c census, err error) {
+// FakeSagaCounter returns a counter whose count is the test's: live sagas and workers.
+func FakeSagaCounter(count func() (live, workers int)) *sagaCounter {
+	return &sagaCounter{count: func(context.Context) (c sagaCount, err error) {
 		c.Live, c.workers = count()
 		return c, nil
 	}}
 }
 
-func (l *load) Room(ctx context.Context, maxLive int) int { return l.room(ctx, maxLive) }
-func (l *load) Began()                                    { l.began() }
+// Capacity is capacity.
+func (s *sagaCounter) Capacity(ctx context.Context, maxLive int) int { return s.capacity(ctx, maxLive) }
+
+// RecordStart is recordStart.
+func (s *sagaCounter) RecordStart() { s.recordStart() }

@@ -14,10 +14,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestTwoInstallationsAtOneProvider: staging and production have orders of the
-// same ids, over other amounts, and an account in common. Each is charged for its
-// own, refunds its own, and finds nothing that is not in order.
-func TestTwoInstallationsAtOneProvider(t *testing.T) {
+// TestTwoInstallationsShareAProvider: staging and production have orders with the same
+// ids and other amounts, and one account at the provider. Each charges and refunds its
+// own, and finds no inconsistency.
+func TestTwoInstallationsShareAProvider(t *testing.T) {
 	production := testkit.NewSystem(t, nil, nil)
 	staging := testkit.NewSystem(t, func(w *worker.Worker) {
 		w.Installation, w.PaymentURL = "staging", production.Simulators.PaymentURL
@@ -29,11 +29,15 @@ func TestTwoInstallationsAtOneProvider(t *testing.T) {
 	for name, s := range systems {
 		s.SetStock(t, map[string]int64{"A": 1000})
 		for id := range want {
-			body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":%d}],"payment":{"token":"tok_ok"},"shipTo":{"name":%q}}`,
-				id, price[name], map[bool]string{true: "REFUSE"}[id == "refused" && name == "staging"])
+			recipient := ""
+			if id == "refused" && name == "staging" {
+				recipient = "REFUSE"
+			}
+			body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":%d}],`+
+				`"payment":{"token":"tok_ok"},"shipTo":{"name":%q}}`, id, price[name], recipient)
 			res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
 			if err != nil || res.StatusCode != http.StatusAccepted {
-				t.Fatal(res, err)
+				t.Fatalf("place order: %v (%v), want 202", res, err)
 			}
 			_ = res.Body.Close()
 		}
@@ -53,26 +57,27 @@ func TestTwoInstallationsAtOneProvider(t *testing.T) {
 		}
 	}
 	for name, s := range systems {
-		books := payment.New(payment.Options{URL: production.Simulators.PaymentURL, Installation: s.Worker.Installation})
-		defer books.Close()
-		res, err := invariants.Run(t.Context(), invariants.Sources{Orders: s.Store, Charges: books, Shipments: s.Simulators, Sagas: s.Parts.Engine}, []string{"ok", "refused"})
+		payments := payment.New(payment.Options{URL: production.Simulators.PaymentURL, Installation: s.Worker.Installation})
+		defer payments.Close()
+		sources := invariants.Sources{Orders: s.Store, Charges: payments, Shipments: s.Simulators, Sagas: s.Parts.Engine}
+		res, err := invariants.Run(t.Context(), sources, []string{"ok", "refused"})
 		if err != nil || res.Orders != 2 || len(res.Violations) > 0 {
-			t.Errorf("check of %s: %+v %v", name, res, err)
+			t.Errorf("check of %s = %+v (%v), want 2 orders and no violations", name, res, err)
 		}
 		rep, err := s.Worker.Reconciler().Once(t.Context())
 		if err != nil || rep.Charges != 2 || len(rep.Findings) > 0 {
-			t.Errorf("reconciler of %s: %+v %v", name, rep, err)
+			t.Errorf("reconciler of %s = %+v (%v), want 2 charges and no findings", name, rep, err)
 		}
 	}
 	if rec, err := production.Store.Get(t.Context(), "refused"); err != nil || rec.RefundID != "" {
-		t.Errorf("%+v %v", rec, err)
+		t.Errorf("order of production = %+v (%v), want no refund", rec, err)
 	}
 
-	// Nobody starts on its orders under another name.
+	// No worker starts on its orders under another name.
 	staging.StopWorker()
 	w := *staging.Worker
 	w.Installation = ""
 	if _, err := w.Open(context.Background()); err == nil || !strings.Contains(err.Error(), "--installation staging") {
-		t.Errorf("a start without the name: %v", err)
+		t.Errorf("start without the name: error = %v, want a hint to --installation staging", err)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestRefusedWithoutWaiting: what is charged and not shipped is refunded also
-// where no saga waits for the carrier.
-func TestRefusedWithoutWaiting(t *testing.T) {
+// TestRefusedShipmentIsRefundedWithoutAwaitCarrier: what is charged and not shipped is
+// refunded even if no saga waits for the carrier.
+func TestRefusedShipmentIsRefundedWithoutAwaitCarrier(t *testing.T) {
 	const n = 20
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.AwaitCarrier = false }, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
@@ -29,22 +30,23 @@ func TestRefusedWithoutWaiting(t *testing.T) {
 			o.ShipTo.Name, want[o.OrderID] = "REFUSE", order.StatusFailed
 		}
 		_, _, err := starter.Start(t.Context(), o)
-		must(t, err)
+		require.NoError(t, err)
 	}
 	for id, status := range want {
 		testkit.Eventually(t, id+" ends", func() error {
 			rec, err := s.Store.Get(t.Context(), id)
 			if err == nil && (rec.Status != status || rec.Carrier == "" || status == order.StatusFailed && rec.RefundID == "") {
-				err = fmt.Errorf("%+v", rec)
+				err = fmt.Errorf("order = %+v, want %s with the carrier's answer", rec, status)
 			}
 			return err
 		})
 	}
-	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: s.Store, Charges: s.Parts.Payments, Shipments: s.Simulators, Sagas: s.Parts.Engine}, nil)
+	sources := invariants.Sources{Orders: s.Store, Charges: s.Parts.Payments, Shipments: s.Simulators, Sagas: s.Parts.Engine}
+	res, err := invariants.Run(t.Context(), sources, nil)
 	if err != nil || len(res.Violations) != 0 || res.ByStatus[order.StatusFailed] != n/2 {
-		t.Errorf("%+v %v", res, err)
+		t.Errorf("check = %+v (%v), want no violations and %d FAILED", res, err, n/2)
 	}
 	if l, err := s.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 100-n/2 || l.Reserved != 0 || l.Sold != n/2 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("stock level = %+v (%v), want %d available, 0 reserved, %d sold", l, err, 100-n/2, n/2)
 	}
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// metrics are what a worker counts; docs/operations.md lists them with the
-// API's own.
+// metrics are the worker's own metrics; docs/operations.md lists them with the
+// API's.
 type metrics struct {
 	messages, ended, aws *prometheus.CounterVec
 	lag                  *prometheus.GaugeVec
 	sagas, activities    *prometheus.HistogramVec
-	lately               *lately
+	recent               *recentStats
 }
 
 func newMetrics(reg *prometheus.Registry) metrics {
@@ -32,16 +32,20 @@ func newMetrics(reg *prometheus.Registry) metrics {
 	}
 	m := metrics{
 		messages: counter("ordersaga_intake_messages_total", "Messages handled, by queue and outcome (done, poison, retry).", "queue", "outcome"),
-		ended:    counter("ordersaga_sagas_ended_total", "Sagas that this worker has ended, by the order's status; a step that is repeated after a crash may count one twice.", "status"),
-		aws:      counter("ordersaga_aws_calls_total", "Requests to AWS, retries included, by service, operation and outcome (done, refused, throttled, failed).", "service", "operation", "outcome"),
+		ended: counter("ordersaga_sagas_ended_total",
+			"Sagas that this worker has ended, by the order's status; a step that is repeated after a crash may count one twice.", "status"),
+		aws: counter("ordersaga_aws_calls_total",
+			"Requests to AWS, retries included, by service, operation and outcome (done, refused, throttled, failed).",
+			"service", "operation", "outcome"),
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "ordersaga_intake_lag_seconds", Help: "Age of the oldest message in the latest receive, by queue; 0 when the queue was empty.",
 		}, []string{"queue"}),
-		sagas: histogram("ordersaga_saga_seconds", "From when an order was accepted to when this worker ended it, by the order's status.",
+		sagas: histogram("ordersaga_saga_seconds", "Time from accepting an order to ending it on this worker, by the order's status.",
 			prometheus.ExponentialBuckets(0.01, 4, 11), "status"),
-		activities: histogram("ordersaga_activity_seconds", "Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be tried again).",
+		activities: histogram("ordersaga_activity_seconds",
+			"Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be retried).",
 			prometheus.ExponentialBuckets(0.001, 2.5, 11), "activity", "outcome"),
-		lately: newLately(time.Now),
+		recent: newRecentStats(time.Now),
 	}
 	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.sagas, m.activities)
 	return m
@@ -53,11 +57,11 @@ func (m metrics) call(c cloud.Call) {
 
 func (m metrics) attempt(a activities.Attempt) {
 	m.activities.WithLabelValues(a.Activity, a.Outcome()).Observe(a.Took.Seconds())
-	m.lately.attempt(a)
+	m.recent.attempt(a)
 }
 
 func (m metrics) end(e activities.End) {
-	status := "other" // each value of a label stays for the life of the process
+	status := "other" // each value of a label stays until the process exits
 	if slices.Contains(order.Statuses(), e.Status) {
 		status = string(e.Status)
 	}
@@ -65,7 +69,7 @@ func (m metrics) end(e activities.End) {
 	if e.Took > 0 {
 		m.sagas.WithLabelValues(status).Observe(e.Took.Seconds())
 	}
-	m.lately.end(e)
+	m.recent.end(e)
 }
 
 func (m metrics) outcome(queue string) func(string) {
@@ -77,20 +81,21 @@ func (m metrics) age(queue string) func(time.Duration) {
 	return func(d time.Duration) { gauge.Set(d.Seconds()) }
 }
 
-// unpaidMetric is what this worker's reconciler has found; the others do not know
-// of it.
+// unpaidMetric counts what this worker's reconciler has found; other workers have their own.
 func unpaidMetric(u *reconcile.Unpaid) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ordersaga_unpaid_orders",
-		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, have ended otherwise with a charge and without a refund, or are contradicted by the ledger, as the latest run of this process's reconciler has found.",
+		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, " +
+			"have ended otherwise with a charge and without a refund, or are contradicted by the ledger, " +
+			"as the latest run of this process's reconciler has found.",
 	}, func() float64 { return float64(u.Count()) })
 }
 
-// reconciledMetric tells whether what unpaidMetric says is true.
+// reconciledMetric shows how current unpaidMetric is.
 func reconciledMetric(u *reconcile.Unpaid) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ordersaga_reconcile_last_success_timestamp_seconds",
-		Help: "When this process's reconciler last ended a run that could look at everything, in seconds since 1970; 0 if none has.",
+		Help: "When this process's reconciler last completed a run that read everything, in seconds since 1970; 0 if none has.",
 	}, func() float64 {
 		if at := u.Succeeded(); !at.IsZero() {
 			return float64(at.Unix())
@@ -99,15 +104,19 @@ func reconciledMetric(u *reconcile.Unpaid) prometheus.Collector {
 	})
 }
 
-// queueMetric reads the queues when it is asked for.
+// queueMetric reads the queues whenever it is collected.
 type queueMetric struct {
 	queues func(context.Context) ([]api.Queue, error)
 }
 
-var queueDesc = prometheus.NewDesc("ordersaga_queue_messages", "Messages in a queue as SQS estimates them, by state (visible, in_flight, dead); absent if SQS does not answer.", []string{"queue", "state"}, nil)
+var queueDesc = prometheus.NewDesc("ordersaga_queue_messages",
+	"Messages in a queue as SQS estimates them, by state (visible, in_flight, dead); absent if SQS does not answer.",
+	[]string{"queue", "state"}, nil)
 
+// Describe implements prometheus.Collector.
 func (queueMetric) Describe(ch chan<- *prometheus.Desc) { ch <- queueDesc }
 
+// Collect implements prometheus.Collector.
 func (m queueMetric) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -14,18 +14,20 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestMetrics: a worker that has had its share of trouble shows it, and what
-// the dashboard and the alerts ask for is there.
+// TestMetrics: a worker counts successes and failures, every metric is documented, and
+// the dashboard and the alerts use no metric that does not exist.
 func TestMetrics(t *testing.T) {
 	s := testkit.NewSystem(t, nil, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	for n, token := range []string{"tok_ok", "tok_declined", "tok_flaky_1"} {
-		body := fmt.Sprintf(`{"orderId":"o%d","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":%q}}`, n, token)
+		body := fmt.Sprintf(`{"orderId":"o%d","customerId":"c","currency":"EUR",`+
+			`"lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":%q}}`, n, token)
 		res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
 		if err != nil || res.StatusCode != http.StatusAccepted {
-			t.Fatal(res, err)
+			t.Fatalf("place order: %v (%v), want 202", res, err)
 		}
 		_ = res.Body.Close()
 	}
@@ -49,48 +51,47 @@ func TestMetrics(t *testing.T) {
 			}
 			defer func() { _ = res.Body.Close() }()
 			b, err := io.ReadAll(res.Body)
-			if metrics = string(b); err == nil && !strings.Contains(metrics, want) {
+			metrics = string(b)
+			if err == nil && !strings.Contains(metrics, want) {
 				err = fmt.Errorf("not among the metrics")
 			}
 			return err
 		})
 	}
 	if rec, err := s.Store.Get(t.Context(), "o1"); err != nil || rec.Status != order.StatusDeclined {
-		t.Errorf("%+v %v", rec, err)
+		t.Errorf("o1 = %+v (%v), want DECLINED", rec, err)
 	}
 
-	handbook, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := map[string]bool{"ordersaga_sagas_stuck": true} // absent while none is
+	docs, err := os.ReadFile("../../docs/operations.md")
+	require.NoError(t, err)
+	exported := map[string]bool{"ordersaga_sagas_stuck": true} // absent while none is
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(metrics, -1) {
-		if strings.HasPrefix(m[1], "ordersaga_") && !strings.Contains(string(handbook), "`"+m[1]+"`") {
-			t.Errorf("docs/operations.md does not tell of %s", m[1])
+		if strings.HasPrefix(m[1], "ordersaga_") && !strings.Contains(string(docs), "`"+m[1]+"`") {
+			t.Errorf("docs/operations.md does not list metric %s", m[1])
 		}
 		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
-			known[m[1]+suffix] = true
+			exported[m[1]+suffix] = true
 		}
 	}
-	asked := 0
+	used := 0
 	for what, expr := range queries(t) {
 		names := regexp.MustCompile(`\b(?:ordersaga|go|process)_\w+`).FindAllString(expr, -1)
-		asked += len(names)
+		used += len(names)
 		for _, name := range names {
-			if !known[name] {
-				t.Errorf("%s asks for %s, which no worker has", what, name)
+			if !exported[name] {
+				t.Errorf("%s uses metric %s, which no worker exports", what, name)
 			}
 		}
 		if len(names) == 0 || strings.Count(expr, "(") != strings.Count(expr, ")") || strings.Count(expr, "{") != strings.Count(expr, "}") {
-			t.Errorf("%s: %s", what, expr)
+			t.Errorf("expression of %s has no metric or unbalanced brackets: %s", what, expr)
 		}
 	}
-	if asked < 20 {
-		t.Errorf("only %d metrics are asked for", asked)
+	if used < 20 {
+		t.Errorf("dashboard and alerts use %d metrics, want at least 20", used)
 	}
 }
 
-// queries are those of the dashboard and the alerts, by their names.
+// queries returns the expressions of the dashboard and the alerts, by their names.
 func queries(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}

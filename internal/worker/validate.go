@@ -13,7 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// Validate says all that is wrong with the settings, in one line.
+// Validate returns an error that lists all invalid settings in one line, or nil.
 func (w *Worker) Validate() error {
 	var faults []string
 	check := func(ok bool, format string, args ...any) {
@@ -31,36 +31,40 @@ func (w *Worker) Validate() error {
 	u, err := url.Parse(w.PaymentURL)
 	check(err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"),
 		"payment URL %q must be an http or https URL, such as http://127.0.0.1:8090", w.PaymentURL)
-	check(err != nil || u.RawQuery == "" && u.Fragment == "", "payment URL %q must have no query and no fragment: calls have their own", w.PaymentURL)
+	check(err != nil || u.RawQuery == "" && u.Fragment == "",
+		"payment URL %q must have no query and no fragment: calls have their own", w.PaymentURL)
 	if err := w.Installation.Validate(); err != nil {
 		check(false, "%v", err)
 	}
 	positive("payment timeout", w.PaymentTimeout)
 	t := w.Terms
 	check(t.ApprovalAbove >= 0, "approval limit must not be negative, is %d", t.ApprovalAbove)
-	if notNegative("approval timeout", t.ApprovalTimeout); t.ApprovalAbove > 0 || t.ApprovalLimits.Any() {
+	notNegative("approval timeout", t.ApprovalTimeout)
+	if t.ApprovalAbove > 0 || t.ApprovalLimits.Any() {
 		check(t.ApprovalTimeout != 0, "approval timeout must be positive if orders wait for approval")
 	}
-	if notNegative("carrier timeout", t.CarrierTimeout); t.AwaitCarrier {
+	notNegative("carrier timeout", t.CarrierTimeout)
+	if t.AwaitCarrier {
 		check(t.CarrierTimeout != 0, "carrier timeout must be positive if orders wait for the carrier")
 	}
-	notNegative("patience", t.Patience)
-	check(t.Pace >= 0 && !math.IsInf(t.Pace, 1), "pace must be a number and not negative, is %v", t.Pace)
+	notNegative("patience", t.CompensationTimeout)
+	check(t.TimeScale >= 0 && !math.IsInf(t.TimeScale, 1), "pace must be a number and not negative, is %v", t.TimeScale)
 	check(w.RateLimit >= 0, "rate limit must not be negative, is %d", w.RateLimit)
 	check(w.MaxLive > 0, "max live sagas must be positive, is %d", w.MaxLive)
 	notNegative("reconcile interval", w.ReconcileEvery)
 	notNegative("reconcile grace", w.ReconcileGrace)
-	// A step that takes longer than the grace period is taken for lost.
+	// The reconciler treats a step that takes longer than the grace period as lost.
 	grace, step := cmp.Or(w.ReconcileGrace, reconcile.DefaultGrace), payment.StepTimeouts*w.PaymentTimeout
-	check(w.ReconcileGrace < 0 || grace > step, "reconcile grace must be longer than a step may take: it is %s, and the calls of a refund may take %s (%d times the payment timeout of %s)",
+	check(w.ReconcileGrace < 0 || grace > step, "reconcile grace must be longer than a step may take: "+
+		"it is %s, and the calls of a refund may take %s (%d times the payment timeout of %s)",
 		grace, step, payment.StepTimeouts, w.PaymentTimeout)
 	positive("shutdown timeout", w.ShutdownTimeout)
 	notNegative("retention", w.Retention)
 	check(w.EngineListener == nil || w.Dapr == nil, "durable-task clients are served by the sidecar, not by the worker")
-	check(!w.NoSagas || w.Dapr != nil, "no sagas: goes with Dapr, where other workers run them; the embedded engine is in one process")
+	check(!w.NoSagas || w.Dapr != nil, "no sagas: requires Dapr, where other workers run them; the embedded engine is in one process")
 	if w.Dapr != nil {
 		notNegative("canary interval", w.Dapr.CanaryEvery)
-		notNegative("wait for the sidecar", w.Dapr.Patience)
+		notNegative("wait for the sidecar", w.Dapr.ConnectTimeout)
 	}
 	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "; "))

@@ -25,6 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -35,13 +36,11 @@ func good() worker.Worker {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateReportsEveryInvalidSetting(t *testing.T) {
 	w := good()
-	if err := w.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, w.Validate())
 	for _, c := range []struct {
-		say    string
+		want   string
 		change func(*worker.Worker)
 	}{
 		{"AWS region must be set", func(w *worker.Worker) { w.AWS.Region = "" }},
@@ -60,43 +59,47 @@ func TestValidate(t *testing.T) {
 		{"approval timeout must not be negative", func(w *worker.Worker) { w.Terms.ApprovalTimeout = -1 }},
 		{"carrier timeout must be positive", func(w *worker.Worker) { w.Terms.AwaitCarrier = true }},
 		{"carrier timeout must not be negative", func(w *worker.Worker) { w.Terms.CarrierTimeout = -1 }},
-		{"patience must not be negative", func(w *worker.Worker) { w.Terms.Patience = -1 }},
-		{"pace must be a number", func(w *worker.Worker) { w.Terms.Pace = -0.1 }},
-		{"pace must be a number", func(w *worker.Worker) { w.Terms.Pace = math.NaN() }},
-		{"pace must be a number", func(w *worker.Worker) { w.Terms.Pace = math.Inf(1) }},
+		{"patience must not be negative", func(w *worker.Worker) { w.Terms.CompensationTimeout = -1 }},
+		{"pace must be a number", func(w *worker.Worker) { w.Terms.TimeScale = -0.1 }},
+		{"pace must be a number", func(w *worker.Worker) { w.Terms.TimeScale = math.NaN() }},
+		{"pace must be a number", func(w *worker.Worker) { w.Terms.TimeScale = math.Inf(1) }},
 		{"rate limit must not be negative, is -1", func(w *worker.Worker) { w.RateLimit = -1 }},
 		{"max live sagas must be positive, is 0", func(w *worker.Worker) { w.MaxLive = 0 }},
 		{"reconcile interval must not be negative", func(w *worker.Worker) { w.ReconcileEvery = -1 }},
 		{"reconcile grace must not be negative", func(w *worker.Worker) { w.ReconcileGrace = -1 }},
-		{"reconcile grace must be longer than a step may take: it is 3s, and the calls of a refund may take 3s (3 times the payment timeout of 1s)", func(w *worker.Worker) { w.ReconcileGrace = 3 * time.Second }},
+		{"reconcile grace must be longer than a step may take: it is 3s, and the calls of a refund may take 3s (3 times " +
+			"the payment timeout of 1s)", func(w *worker.Worker) { w.ReconcileGrace = 3 * time.Second }},
 		{"reconcile grace must be longer than a step may take: it is 5m0s, and", func(w *worker.Worker) { w.PaymentTimeout = 2 * time.Minute }},
 		{"shutdown timeout must be positive, is -1s", func(w *worker.Worker) { w.ShutdownTimeout = -time.Second }},
 		{"retention must not be negative", func(w *worker.Worker) { w.Retention = -1 }},
-		{"no sagas: goes with Dapr", func(w *worker.Worker) { w.NoSagas = true }},
+		{"no sagas: requires Dapr", func(w *worker.Worker) { w.NoSagas = true }},
 		{"canary interval must not be negative", func(w *worker.Worker) { w.Dapr = &worker.Dapr{CanaryEvery: -1} }},
 	} {
 		w := good()
 		c.change(&w)
-		if err := w.Validate(); err == nil || !strings.HasPrefix(err.Error(), c.say) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("want %q, got %v", c.say, err)
+		if err := w.Validate(); err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error = %v, want one line that begins with %q", err, c.want)
 		}
 	}
 	w.MaxLive, w.ShutdownTimeout = 0, 0
 	if err := w.Validate(); err == nil || !strings.Contains(err.Error(), "is 0; shutdown timeout") {
-		t.Errorf("two faults: %v", err)
+		t.Errorf("two invalid settings: error = %v, want both", err)
 	}
 }
 
-// TestMaxLive has the payment provider down: what is in progress is bounded,
-// though all of it waits for its next try, and the rest stays in the queue. What
-// waits for a person does not count.
-func TestMaxLive(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *worker.Worker) { w.MaxLive, w.Terms.Pace = 4, 10 }, nil)
+// TestMaxLiveBoundsIntake while the payment provider is down: the sagas in flight are
+// bounded, though all of them back off, and the rest stays in the queue. Sagas that wait
+// for an approval do not count.
+func TestMaxLiveBoundsIntake(t *testing.T) {
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.MaxLive, w.Terms.TimeScale = 4, 10 }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	publish := func(id string, price int64) {
 		t.Helper()
-		o := order.Order{OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}}
-		must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+		o := order.Order{
+			OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"},
+			Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}},
+		}
+		require.NoError(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	}
 	is := func(what string, want engine.Stats, queued string) {
 		t.Helper()
@@ -106,7 +109,9 @@ func TestMaxLive(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			out, err := s.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &s.Resources.OrderQueue, AttributeNames: []types.QueueAttributeName{"All"}})
+			out, err := s.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+				QueueUrl: &s.Resources.OrderQueue, AttributeNames: []types.QueueAttributeName{"All"},
+			})
 			if err != nil {
 				return err
 			}
@@ -115,7 +120,8 @@ func TestMaxLive(t *testing.T) {
 				times = 0
 				return fmt.Errorf("%+v, %s in the queue", st, left)
 			}
-			if times++; times < 50 { // intake had its chance to go on
+			times++
+			if times < 50 { // intake had its chance to continue
 				return errors.New("it may not last")
 			}
 			return nil
@@ -131,14 +137,17 @@ func TestMaxLive(t *testing.T) {
 	is("four back off", engine.Stats{Live: 14, Waiting: 14, AwaitingExternal: 10}, "6")
 }
 
-// TestMaxLiveByOrders is TestMaxLive where sagas are counted by their orders, now
-// and then: of a burst no more are taken in than there is room for.
+// TestMaxLiveByOrders: where sagas are counted by their orders, from time to time, a burst
+// starts no more of them than there is capacity for.
 func TestMaxLiveByOrders(t *testing.T) {
-	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.MaxLive, w.Terms.Pace = true, 4, 10 }, nil)
+	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.MaxLive, w.Terms.TimeScale = true, 4, 10 }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	for n := range 30 {
-		o := order.Order{OrderID: fmt.Sprint("o-", n), CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"}, Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}}}
-		must(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+		o := order.Order{
+			OrderID: fmt.Sprint("o-", n), CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_down"},
+			Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 1}},
+		}
+		require.NoError(t, intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -146,10 +155,10 @@ func TestMaxLiveByOrders(t *testing.T) {
 	var full time.Time
 	testkit.Eventually(t, "as many are live as may be, and stay so", func() error {
 		st, err := s.Parts.Engine.Stats(t.Context())
-		must(t, err)
+		require.NoError(t, err)
 		switch {
 		case st.Live > 4:
-			t.Fatalf("%d are live", st.Live)
+			t.Fatalf("%d sagas are live, want at most 4", st.Live)
 		case st.Live < 4:
 			return fmt.Errorf("%d are live", st.Live)
 		case full.IsZero():
@@ -161,20 +170,18 @@ func TestMaxLiveByOrders(t *testing.T) {
 		return nil
 	})
 	stop()
-	must(t, <-ended)
+	require.NoError(t, <-ended)
 }
 
-// TestShutdownEndsInTime holds intake up for ever, in a call to an SQS that
-// does not answer any more.
+// TestShutdownEndsInTime although intake is blocked in a call to an SQS that does not
+// answer any more.
 func TestShutdownEndsInTime(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	target, err := url.Parse(a.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	stuck, over := make(chan struct{}, 100), make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // long polls of those who have gone
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // long polls of clients that have disconnected
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DeleteMessageBatch") {
 			_, _ = io.Copy(io.Discard, r.Body) // else the server does not see the client go
@@ -192,9 +199,8 @@ func TestShutdownEndsInTime(t *testing.T) {
 
 	w := good()
 	w.AWS.Endpoint = front.URL
-	if w.Listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
+	w.Listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
 	if _, err := w.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -202,18 +208,17 @@ func TestShutdownEndsInTime(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	body := "poison"
-	if _, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderQueue, MessageBody: &body}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &a.Resources.OrderQueue, MessageBody: &body})
+	require.NoError(t, err)
 	<-stuck
 	stop()
 	began := time.Now()
 	select {
 	case err := <-ended:
 		if took := time.Since(began); err != nil || took > 8*time.Second { // the message comes again
-			t.Errorf("after %s: %v", took, err)
+			t.Errorf("Run returned %v after %s, want nil within 8s", err, took)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("it does not end")
+		t.Fatal("Run did not return within 20s")
 	}
 }

@@ -54,7 +54,7 @@ func waiting(id string) orders.State {
 	s.Order.Payment.Token = "tok_ok"
 	s.Terms = orders.Terms{
 		ApprovalAbove: 100_000, ApprovalTimeout: 24 * time.Hour,
-		AwaitCarrier: true, CarrierTimeout: 24 * time.Hour, Patience: 24 * time.Hour, Pace: 1,
+		AwaitCarrier: true, CarrierTimeout: 24 * time.Hour, CompensationTimeout: 24 * time.Hour, TimeScale: 1,
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -18,21 +19,22 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestDurableTaskClients can start what intake would, and in the same way.
-func TestDurableTaskClients(t *testing.T) {
+// TestDurableTaskClientsStartSagasAsIntakeDoes: the same orders, recorded the same way.
+func TestDurableTaskClientsStartSagasAsIntakeDoes(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	require.NoError(t, err)
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.EngineListener, w.Terms.AwaitCarrier = l, false }, nil)
 	s.SetStock(t, map[string]int64{"A": 10})
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	must(t, err)
-	t.Cleanup(func() { must(t, conn.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	hub := protos.NewTaskHubSidecarServiceClient(conn)
 	start := func(name, id, input string) error {
 		_, err := hub.StartInstance(t.Context(), &protos.CreateInstanceRequest{Name: name, InstanceId: id, Input: wrapperspb.String(input)})
@@ -40,26 +42,28 @@ func TestDurableTaskClients(t *testing.T) {
 	}
 	input := func(id string, price int64, terms string) string {
 		b, err := json.Marshal(order.Order{
-			OrderID: id, CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}, Payment: order.Payment{Token: "tok_ok"},
+			OrderID: id, CustomerID: "c", Currency: "EUR",
+			Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: price}}, Payment: order.Payment{Token: "tok_ok"},
 		})
-		must(t, err)
+		require.NoError(t, err)
 		return `{"order":` + string(b) + `,"terms":` + terms + `}`
 	}
 
-	must(t, start(workflows.OrderSaga, "o-1", input("o-1", 100, `{}`)))
+	require.NoError(t, start(workflows.OrderSaga, "o-1", input("o-1", 100, `{}`)))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	res, err := hub.WaitForInstanceCompletion(ctx, &protos.GetInstanceRequest{InstanceId: "o-1", GetInputsAndOutputs: true})
-	must(t, err)
-	if w := res.GetWorkflowState(); !strings.Contains(w.GetOutput().GetValue(), "COMPLETED") || strings.Contains(w.GetInput().GetValue(), "tok_ok") {
-		t.Errorf("output %v, and the input must have no token: %v", w.GetOutput(), w.GetInput())
+	require.NoError(t, err)
+	w := res.GetWorkflowState()
+	if !strings.Contains(w.GetOutput().GetValue(), "COMPLETED") || strings.Contains(w.GetInput().GetValue(), "tok_ok") {
+		t.Errorf("output = %v, want COMPLETED; input = %v, want no token", w.GetOutput(), w.GetInput())
 	}
-	// It does not get around an approval with terms of its own.
-	must(t, start(workflows.OrderSaga, "o-2", input("o-2", 150_000, `{"approvalAbove":0}`)))
+	// Terms of its own do not bypass an approval.
+	require.NoError(t, start(workflows.OrderSaga, "o-2", input("o-2", 150_000, `{"approvalAbove":0}`)))
 	testkit.Eventually(t, "o-2 waits for approval", func() error {
 		rec, err := s.Store.Get(ctx, "o-2")
 		if err == nil && rec.Status != order.StatusAwaitingApproval {
-			err = &unexpected{rec.Status}
+			err = fmt.Errorf("it is %s", rec.Status)
 		}
 		return err
 	})
@@ -67,7 +71,7 @@ func TestDurableTaskClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
 		want codes.Code
-		say  string
+		text string
 	}{
 		"another workflow":   {start("Other", "o-3", input("o-3", 1, `{}`)), codes.InvalidArgument, "OrderSaga"},
 		"no input":           {start(workflows.OrderSaga, "o-3", ""), codes.InvalidArgument, "input"},
@@ -78,8 +82,8 @@ func TestDurableTaskClients(t *testing.T) {
 		"one that has ended": {start(workflows.OrderSaga, "o-1", input("o-1", 100, `{}`)), codes.AlreadyExists, "COMPLETED"},
 		"a used id":          {start(workflows.OrderSaga, "o-1", input("o-1", 200, `{}`)), codes.AlreadyExists, "different order"},
 	} {
-		if got := status.Convert(c.err); got.Code() != c.want || !strings.Contains(got.Message(), c.say) {
-			t.Errorf("%s: %v, want %v with %q", name, c.err, c.want, c.say)
+		if got := status.Convert(c.err); got.Code() != c.want || !strings.Contains(got.Message(), c.text) {
+			t.Errorf("%s: error = %v, want %v with %q", name, c.err, c.want, c.text)
 		}
 	}
 }
@@ -87,21 +91,10 @@ func TestDurableTaskClients(t *testing.T) {
 // TestEngineListenerIsForTheEmbeddedEngine: a sidecar has a port of its own.
 func TestEngineListenerIsForTheEmbeddedEngine(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { must(t, l.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	w := worker.Worker{EngineListener: l, Dapr: &worker.Dapr{}}
 	if err := w.Validate(); err == nil || !strings.Contains(err.Error(), "sidecar") {
-		t.Errorf("it said %v", err)
-	}
-}
-
-type unexpected struct{ is order.Status }
-
-func (u *unexpected) Error() string { return "it is " + string(u.is) }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		t.Errorf("error = %v, want one about the sidecar", err)
 	}
 }

@@ -18,27 +18,26 @@ import (
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// oddly is what a front before the provider answers to one kind of call of an
-// order.
-type oddly struct {
+// oddAnswer is what a proxy before the provider answers to one kind of call of an order.
+type oddAnswer struct {
 	call   string // charge or refund
-	proven bool   // it was charged, and the carrier refuses it; the provider then knows of no charge
-	passed bool   // the provider has done it before, and its answer is thrown away
+	proven bool   // it was charged, and the carrier refuses it; the provider then lists no charge
+	passed bool   // the provider executed the call, and its answer is dropped
 	status int
 	body   string
 	want   order.Status
 }
 
-// TestOddAnswersShipNothing: whatever stands between answers to a charge, no
-// order ships that is not paid, and none that ends keeps money; a refund that is
-// not proven is none.
+// TestOddAnswersShipNothing: whatever a proxy answers to a charge, no order ships that is
+// not paid, and none that ends keeps money; a refund that is not proven is none.
 func TestOddAnswersShipNothing(t *testing.T) {
 	const html, right = "<html>", `{"id":"ch_1","status":"%s","orderId":"%s","amount":%d,"currency":"%s"}`
-	odd := map[string]oddly{}
-	for name, o := range map[string]oddly{
+	odd := map[string]oddAnswer{}
+	for name, o := range map[string]oddAnswer{
 		"empty-object":    {status: 200, body: `{}`},
 		"empty-id":        {status: 200, body: `{"id":"","status":"succeeded"}`},
 		"failed":          {status: 200, body: `{"id":"ch_1","status":"failed"}`},
@@ -62,30 +61,37 @@ func TestOddAnswersShipNothing(t *testing.T) {
 		o.passed = true
 		odd["made-"+name] = o
 	}
-	declined := oddly{call: "charge", status: 200, body: fmt.Sprintf(right, "failed", "$ID", 5, "EUR"), want: order.StatusDeclined}
+	declined := oddAnswer{call: "charge", status: 200, body: fmt.Sprintf(right, "failed", "$ID", 5, "EUR"), want: order.StatusDeclined}
 	odd["declined-200"] = declined
 	declined.passed, declined.want = true, order.StatusFailed // the ledger contradicts it
 	odd["declined-and-charged"] = declined
-	for name, o := range map[string]oddly{
-		"empty-object": {status: 200, body: `{}`}, "no-id": {status: 200, body: `{"id":"","status":"succeeded","orderId":"$ID"}`},
-		"pending": {status: 202, body: `{"id":"re_1","status":"pending"}`}, "moved": {status: 301}, "html": {status: 200, body: html},
-		"other-order": {status: 200, body: `{"id":"re_1","status":"succeeded","orderId":"another","chargeId":"ch_charge-$ID"}`},
+	for name, o := range map[string]oddAnswer{
+		"empty-object": {status: 200, body: `{}`},
+		"no-id":        {status: 200, body: `{"id":"","status":"succeeded","orderId":"$ID"}`},
+		"pending":      {status: 202, body: `{"id":"re_1","status":"pending"}`},
+		"moved":        {status: 301},
+		"html":         {status: 200, body: html},
+		"other-order":  {status: 200, body: `{"id":"re_1","status":"succeeded","orderId":"another","chargeId":"ch_charge-$ID"}`},
 	} {
 		o.call, o.want = "refund", order.StatusNeedsAttention
 		odd["refund-"+name] = o
 	}
 
-	odd["refund-voided-of-a-charge"] = oddly{call: "refund", proven: true, status: 200, body: `{"status":"voided","orderId":"$ID"}`, want: order.StatusNeedsAttention}
-	odd["refund-of-less"] = oddly{call: "refund", status: 200, want: order.StatusNeedsAttention,
-		body: `{"id":"re_1","status":"succeeded","orderId":"$ID","chargeId":"ch_charge-$ID","amount":4,"currency":"EUR"}`}
+	odd["refund-voided-of-a-charge"] = oddAnswer{
+		call: "refund", proven: true, status: 200, body: `{"status":"voided","orderId":"$ID"}`, want: order.StatusNeedsAttention,
+	}
+	odd["refund-of-less"] = oddAnswer{
+		call: "refund", status: 200, want: order.StatusNeedsAttention,
+		body: `{"id":"re_1","status":"succeeded","orderId":"$ID","chargeId":"ch_charge-$ID","amount":4,"currency":"EUR"}`,
+	}
 
 	front := httptest.NewUnstartedServer(nil)
 	var provider string
 	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		provider = w.PaymentURL
-		front.Config.Handler = between(t, provider, odd)
+		front.Config.Handler = oddProxy(t, provider, odd)
 		front.Start()
-		w.PaymentURL = front.URL + "/" // a slash at the end is nobody's fault
+		w.PaymentURL = front.URL + "/" // a trailing slash must do no harm
 	}, nil)
 	t.Cleanup(front.Close)
 	t.Cleanup(s.StopWorker) // before the front
@@ -95,11 +101,15 @@ func TestOddAnswersShipNothing(t *testing.T) {
 		if o.call == "refund" && !o.proven {
 			token = "tok_lost_always"
 		}
-		name := map[bool]string{true: "REFUSE"}[o.proven]
-		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":%q},"shipTo":{"name":%q}}`, id, token, name)
+		recipient := ""
+		if o.proven {
+			recipient = "REFUSE"
+		}
+		body := fmt.Sprintf(`{"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],`+
+			`"payment":{"token":%q},"shipTo":{"name":%q}}`, id, token, recipient)
 		res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
 		if err != nil || res.StatusCode != http.StatusAccepted {
-			t.Fatal(res, err)
+			t.Fatalf("place order %s: %v (%v), want 202", id, res, err)
 		}
 		_ = res.Body.Close()
 	}
@@ -111,35 +121,36 @@ func TestOddAnswersShipNothing(t *testing.T) {
 			}
 			return err
 		})
-		if rec, err := s.Store.Get(t.Context(), id); err != nil || (rec.ShipmentID != "" || rec.ChargeID != "") != o.proven || o.call == "refund" && rec.RefundID != "" {
-			t.Errorf("%+v %v", rec, err)
+		rec, err := s.Store.Get(t.Context(), id)
+		charged := rec.ShipmentID != "" || rec.ChargeID != ""
+		if err != nil || charged != o.proven || o.call == "refund" && rec.RefundID != "" {
+			t.Errorf("%s = %+v (%v), want charged or shipped %t, and no unproven refund", id, rec, err, o.proven)
 		}
 	}
-	books := payment.New(payment.Options{URL: provider})
-	defer books.Close()
-	list, _, err := books.Charges(t.Context(), "", 1000)
+	payments := payment.New(payment.Options{URL: provider})
+	defer payments.Close()
+	list, _, err := payments.Charges(t.Context(), "", 1000)
 	if err != nil || len(list) == 0 {
-		t.Error(list, err)
+		t.Errorf("charges = %v (%v), want some", list, err)
 	}
 	for _, c := range list {
 		if !c.Refunded && odd[c.OrderID].call == "charge" {
-			t.Errorf("%+v stands", c)
+			t.Errorf("charge %+v is not refunded", c)
 		}
 	}
-	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || slices.ContainsFunc(parcels, func(s invariants.Shipment) bool { return !s.Refused }) {
-		t.Errorf("%+v %v", parcels, err)
+	accepted := func(s invariants.Shipment) bool { return !s.Refused }
+	if parcels, err := s.Simulators.Shipments(t.Context()); err != nil || slices.ContainsFunc(parcels, accepted) {
+		t.Errorf("shipments = %+v (%v), want refused ones only", parcels, err)
 	}
 }
 
-// between is a front before the provider.
-func between(t *testing.T, provider string, odd map[string]oddly) http.Handler {
+// oddProxy is a proxy before the provider that gives odd answers.
+func oddProxy(t *testing.T, provider string, odd map[string]oddAnswer) http.Handler {
 	t.Helper()
 	target, err := url.Parse(provider)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.ErrorLog = log.New(io.Discard, "", 0) // answers that are lost are meant to be
+	forward.ErrorLog = log.New(io.Discard, "", 0) // lost answers are intended
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		var of struct{ OrderID string }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
@@ -17,14 +16,15 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// TestLongWordsDoNotBlock: a provider that declines at length, one that fails at
-// length, and a carrier that refuses at length. Each order ends as it should, with
-// its stock given back, and what is kept of it stays small.
-func TestLongWordsDoNotBlock(t *testing.T) {
+// TestLongReasonsDoNotBlock: a provider declines with a long reason, or fails with one,
+// and a carrier refuses with one. Each order ends as it should, its stock is released,
+// and what is stored of the reason stays small.
+func TestLongReasonsDoNotBlock(t *testing.T) {
 	declined := strings.Repeat(`no\u0000`, 375_000/8)
 	front := http.NewServeMux()
 	s := testkit.NewSystem(t, func(w *worker.Worker) {
@@ -32,7 +32,7 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 		front.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
-				t.Error(err)
+				t.Errorf("read the request: %v", err)
 			}
 			switch {
 			case r.Method == http.MethodPost && strings.Contains(string(body), `"tok_wordy_no"`):
@@ -44,7 +44,7 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 			default:
 				req, err := http.NewRequestWithContext(r.Context(), r.Method, provider+r.URL.RequestURI(), strings.NewReader(string(body)))
 				if err != nil {
-					t.Error(err)
+					t.Errorf("forward the request: %v", err)
 					return
 				}
 				req.Header = r.Header
@@ -78,7 +78,7 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 				Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}, ShipTo: &order.Address{Name: c.recipient},
 			}
 			_, _, err := intake.Starter{Orders: s.Store, Sagas: s.Parts.Engine, Terms: s.Worker.Terms}.Start(t.Context(), o)
-			must(t, err)
+			require.NoError(t, err)
 			if c.recipient == "SILENT" {
 				testkit.Eventually(t, "it waits for the carrier", func() error {
 					i, err := s.Parts.Engine.Get(t.Context(), id)
@@ -90,39 +90,42 @@ func TestLongWordsDoNotBlock(t *testing.T) {
 				b, err := json.Marshal(map[string]string{
 					"type": "ShipmentRefused", "orderId": id, "shipmentId": shipment.ID(id), "reason": strings.Repeat("\uffff\x01 island", 230_000/13),
 				})
-				must(t, err)
-				_, err = s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierAnswers, MessageBody: aws.String(strings.ToValidUTF8(strings.ReplaceAll(string(b), "\uffff", `\uffff`), ""))})
-				must(t, err)
+				require.NoError(t, err)
+				body := strings.ToValidUTF8(strings.ReplaceAll(string(b), "\uffff", `\uffff`), "")
+				_, err = s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.CarrierAnswers, MessageBody: &body})
+				require.NoError(t, err)
 			}
 			var rec orderstore.Record
 			testkit.Eventually(t, "it ends", func() error {
-				if rec, err = s.Store.Get(t.Context(), id); err != nil || !rec.Status.Terminal() {
+				rec, err = s.Store.Get(t.Context(), id)
+				if err != nil || !rec.Status.Terminal() {
 					return fmt.Errorf("%s %.200s %w", rec.Status, rec.Reason, err)
 				}
 				return nil
 			})
 			if rec.Status != c.want || len(rec.Reason) > 4000 {
-				t.Errorf("%s for %d bytes of reason", rec.Status, len(rec.Reason))
+				t.Errorf("status = %s with %d bytes of reason, want %s with at most 4000", rec.Status, len(rec.Reason), c.want)
 			}
 			if _, err := s.Parts.Engine.Wait(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			events, err := s.Parts.Engine.History(t.Context(), id)
-			must(t, err)
+			require.NoError(t, err)
 			b, err := json.Marshal(events)
-			must(t, err)
+			require.NoError(t, err)
 			res, err := http.Get(s.API + "/console/sagas/" + id)
-			must(t, err)
+			require.NoError(t, err)
 			page, err := io.ReadAll(res.Body)
-			must(t, err)
-			must(t, res.Body.Close())
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
 			if res.StatusCode != http.StatusOK || len(b) > 150_000 || len(page) > 400_000 {
-				t.Errorf("%d: the history has %d bytes, its page %d", res.StatusCode, len(b), len(page))
+				t.Errorf("page: status = %d with %d bytes, want 200 with at most 400,000; history: %d bytes, want at most 150,000",
+					res.StatusCode, len(page), len(b))
 			}
 		})
 	}
 	l, err := s.Store.GetLevel(t.Context(), "A")
 	if err != nil || l.Available != 10 || l.Reserved != 0 || l.Sold != 0 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("stock level = %+v (%v), want 10 available", l, err)
 	}
 }

@@ -24,37 +24,41 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// behind is a system on real Dapr of which others treat the workflows as they
-// like: with another client, or in the state store.
-type behind struct {
+// externalChanges is a system on real Dapr whose workflows are changed from outside:
+// with another client, or in the state store.
+type externalChanges struct {
 	*testing.T
 	testkit.System
 
-	redis string // its port
+	redis string // the port
 	sagas *dapr.Engine
-	later reconcile.Reconciler // lives ten minutes later
+	later reconcile.Reconciler // its clock is ten minutes ahead
 }
 
-func newBehind(t *testing.T) behind {
+func newExternalChanges(t *testing.T) externalChanges {
 	t.Helper()
 	redis := testkit.Redis(t)
 	_, port, err := net.SplitHostPort(redis.Address)
-	must(t, err)
+	require.NoError(t, err)
 	s := testkit.NewDaprSystem(t, zerolog.Nop(), func(d *devenv.Dev) {
 		d.State, d.Workers = daprlocal.State{Store: "redis", Address: redis.Address}, 2
 	})
 	r := s.Worker.Reconciler()
 	r.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
-	return behind{t, s, port, r.Sagas.(*dapr.Engine), r}
+	return externalChanges{T: t, System: s, redis: port, sagas: r.Sagas.(*dapr.Engine), later: r}
 }
 
-// placed are orders whose sagas have come to a step.
-func (b behind) placed(to, step string, ids ...string) {
+// placed places orders and waits until their sagas have reached a step.
+func (b externalChanges) placed(to, step string, ids ...string) {
 	b.Helper()
-	price := map[bool]int64{true: 5_000_000, false: 100}[step == workflows.StepApprove]
+	price := int64(100)
+	if step == workflows.StepApprove {
+		price = 5_000_000
+	}
 	for _, id := range ids {
 		b.place(to, "tok_ok", price, id)
 	}
@@ -63,15 +67,16 @@ func (b behind) placed(to, step string, ids ...string) {
 	}
 }
 
-func (b behind) place(to, token string, price int64, id string) {
+func (b externalChanges) place(to, token string, price int64, id string) {
 	b.Helper()
-	must(b.T, intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}.PublishOrder(b.Context(), order.Order{
+	publisher := intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}
+	require.NoError(b, publisher.PublishOrder(b.Context(), order.Order{
 		OrderID: id, CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: token}, ShipTo: &order.Address{Name: to},
 		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: price}},
 	}))
 }
 
-func (b behind) at(id, step string) {
+func (b externalChanges) at(id, step string) {
 	b.Helper()
 	testkit.Eventually(b, id+" is at "+step, func() error {
 		if i, err := b.sagas.Get(b.Context(), id); err != nil || i.Status != engine.Running || i.CustomStatus != step {
@@ -81,30 +86,30 @@ func (b behind) at(id, step string) {
 	})
 }
 
-func (b behind) terminated(id string) {
+func (b externalChanges) terminated(id string) {
 	b.Helper()
-	must(b.T, b.sagas.Hub.TerminateWorkflow(b.Context(), api.InstanceID(id), api.WithOutput("enough")))
+	require.NoError(b, b.sagas.Hub.TerminateWorkflow(b.Context(), api.InstanceID(id), api.WithOutput("enough")))
 	i, err := b.sagas.Wait(b.Context(), id)
 	if err != nil || i.Status != engine.Terminated {
-		b.Fatalf("%s is %s (%v)", id, i.Status, err)
+		b.Fatalf("saga %s: status = %s (%v), want %s", id, i.Status, err, engine.Terminated)
 	}
 }
 
-// deleted takes a saga's state out of the store, as a dashboard's "force delete"
-// does: the sidecar that has it in memory hears nothing of that.
-func (b behind) deleted(id string) {
+// deleted removes a saga's state from the store, as a dashboard's "force delete" does.
+// The sidecar that has the saga in memory is not notified.
+func (b externalChanges) deleted(id string) {
 	b.Helper()
 	keys := strings.Fields(b.cli("KEYS", "ordersaga||dapr.internal.default.ordersaga.workflow||"+id+"||*"))
 	if len(keys) < 3 {
-		b.Fatalf("%s has the keys %q", id, keys)
+		b.Fatalf("saga %s has keys %q, want at least 3", id, keys)
 	}
 	b.cli(append([]string{"DEL"}, keys...)...)
 	if i, err := b.sagas.Get(b.Context(), id); !errors.Is(err, engine.ErrNotFound) {
-		b.Fatalf("%+v %v", i, err)
+		b.Fatalf("saga %s after the deletion = %+v (%v), want %v", id, i, err, engine.ErrNotFound)
 	}
 }
 
-func (b behind) cli(args ...string) string {
+func (b externalChanges) cli(args ...string) string {
 	b.Helper()
 	out, err := exec.CommandContext(b.Context(), "redis-cli", append([]string{"-p", b.redis}, args...)...).CombinedOutput()
 	if err != nil {
@@ -113,12 +118,12 @@ func (b behind) cli(args ...string) string {
 	return string(out)
 }
 
-// woken has the sidecar go on with a saga that only its memory has. On Redis it
-// writes what is new of it, beside nothing.
-func (b behind) woken(id string) {
+// woken makes the sidecar continue a saga that is only in its memory. On Redis it
+// writes only the new part.
+func (b externalChanges) woken(id string) {
 	b.Helper()
-	must(b.T, b.sagas.Hub.RaiseEvent(b.Context(), api.InstanceID(id), "noise"))
-	testkit.Eventually(b, id+" has left something", func() error {
+	require.NoError(b, b.sagas.Hub.RaiseEvent(b.Context(), api.InstanceID(id), "noise"))
+	testkit.Eventually(b, id+" has written history", func() error {
 		if keys := b.cli("KEYS", "ordersaga||dapr.internal.default.ordersaga.workflow||"+id+"||*"); !strings.Contains(keys, "history-") {
 			return fmt.Errorf("only %q", keys)
 		}
@@ -126,10 +131,11 @@ func (b behind) woken(id string) {
 	})
 }
 
-func (b behind) is(id string, want order.Status) (rec orderstore.Record) {
+func (b externalChanges) is(id string, want order.Status) (rec orderstore.Record) {
 	b.Helper()
 	testkit.Eventually(b, id+" is "+string(want), func() (err error) {
-		if rec, err = b.Store.Get(b.Context(), id); err != nil || rec.Status != want {
+		rec, err = b.Store.Get(b.Context(), id)
+		if err != nil || rec.Status != want {
 			return fmt.Errorf("%s (%s) %w", rec.Status, rec.Reason, err)
 		}
 		return nil
@@ -137,39 +143,40 @@ func (b behind) is(id string, want order.Status) (rec orderstore.Record) {
 	return rec
 }
 
-func (b behind) act(id, action string) {
+func (b externalChanges) act(id, action string) {
 	b.Helper()
 	res, err := http.Post(b.API+"/v1/sagas/"+id+"/"+action, "application/json", nil)
-	must(b.T, err)
+	require.NoError(b, err)
 	body, err := io.ReadAll(res.Body)
-	must(b.T, errors.Join(err, res.Body.Close()))
+	require.NoError(b, errors.Join(err, res.Body.Close()))
 	if res.StatusCode != http.StatusAccepted {
-		b.Errorf("%s %s: %d %s", action, id, res.StatusCode, body)
+		b.Errorf("%s %s: status = %d, want 202; body: %s", action, id, res.StatusCode, body)
 	}
 }
 
-// found are the actions of a run of the reconciler, by order.
-func (b behind) found() map[string]string {
+// found returns the actions of a run of the reconciler, by order.
+func (b externalChanges) found() map[string]string {
 	b.Helper()
 	rep, err := b.later.Once(b.Context())
-	must(b.T, err)
+	require.NoError(b, err)
 	actions := map[string]string{}
 	for _, f := range rep.Findings {
 		actions[f.OrderID] = f.Action
 		if f.Error != "" {
-			b.Errorf("%+v", f)
+			b.Errorf("finding = %+v, want no error", f)
 		}
 	}
 	return actions
 }
 
-// TestBehindOurBack: an order whose saga somebody has terminated is undone,
-// whether that was purged or not; one whose saga is merely gone goes on.
-func TestBehindOurBack(t *testing.T) {
-	b := newBehind(t)
-	b.placed("", workflows.StepApprove, "approved", "cancelled", "left", "woken", "woken-left", "forced", "terminated", "purged", "suspended")
+// TestExternalChangesAreRepaired: an order whose saga was terminated by another client is
+// compensated, whether it was purged or not; one whose saga is missing is restarted.
+func TestExternalChangesAreRepaired(t *testing.T) {
+	b := newExternalChanges(t)
+	b.placed("", workflows.StepApprove,
+		"approved", "cancelled", "left", "woken", "woken-left", "forced", "terminated", "purged", "suspended")
 	b.placed("SILENT", workflows.StepCarrier, "sent")
-	b.place("", "tok_flaky_8", 100, "at-work") // deleted between two tries of the charge
+	b.place("", "tok_flaky_8", 100, "at-work") // deleted between two attempts of the charge
 	b.at("at-work", workflows.StepCharge)
 	b.deleted("at-work")
 
@@ -183,25 +190,29 @@ func TestBehindOurBack(t *testing.T) {
 	for id, want := range map[string]string{"approved": "COMPLETED", "woken": "COMPLETED", "cancelled": "CANCELLED: cancelled"} {
 		rec := b.is(id, order.Status(want[:9]))
 		if i, err := b.sagas.Wait(t.Context(), id); err != nil || i.Status != engine.Completed || i.CustomStatus != want {
-			t.Errorf("%s is %s; its saga %s and says %q (%v)", id, rec.Status, i.Status, i.CustomStatus, err)
+			t.Errorf("%s is %s; its saga = %s with custom status %q (%v), want %s with %q",
+				id, rec.Status, i.Status, i.CustomStatus, err, engine.Completed, want)
 		}
 	}
 
 	b.deleted("left")
 	b.deleted("woken-left")
 	b.woken("woken-left")
-	must(t, b.sagas.Hub.PurgeWorkflowState(t.Context(), "forced", api.WithForcePurge(true)))
-	must(t, b.sagas.Suspend(t.Context(), "suspended", "a moment"))
+	require.NoError(t, b.sagas.Hub.PurgeWorkflowState(t.Context(), "forced", api.WithForcePurge(true)))
+	require.NoError(t, b.sagas.Suspend(t.Context(), "suspended", "a moment"))
 	for _, id := range []string{"terminated", "purged", "suspended", "sent"} {
 		b.terminated(id)
 	}
 	for _, id := range []string{"purged", "suspended", "sent"} {
-		must(t, b.sagas.Purge(t.Context(), id))
+		require.NoError(t, b.sagas.Purge(t.Context(), id))
 	}
 	got := b.found()
-	for id, want := range map[string]string{"at-work": "saga started again", "left": "saga started again", "woken-left": "saga started again", "forced": "saga started again", "terminated": "undone", "purged": "undone", "suspended": "undone", "sent": "parked"} {
+	for id, want := range map[string]string{
+		"at-work": "saga started again", "left": "saga started again", "woken-left": "saga started again", "forced": "saga started again",
+		"terminated": "undone", "purged": "undone", "suspended": "undone", "sent": "parked",
+	} {
 		if got[id] != want {
-			t.Errorf("%s: %q, want %q", id, got[id], want)
+			t.Errorf("%s: reconciler's action = %q, want %q", id, got[id], want)
 		}
 	}
 	for _, id := range []string{"left", "woken-left", "forced"} {
@@ -213,15 +224,15 @@ func TestBehindOurBack(t *testing.T) {
 	const why = "its saga has ended TERMINATED (enough)"
 	for _, id := range []string{"terminated", "purged", "suspended"} {
 		if rec := b.is(id, order.StatusFailed); !strings.HasPrefix(rec.Reason, why) {
-			t.Errorf("%s: %s", id, rec.Reason)
+			t.Errorf("%s: reason = %q, want it to begin with %q", id, rec.Reason, why)
 		}
 	}
 	if rec := b.is("sent", order.StatusNeedsAttention); !strings.HasSuffix(rec.Reason, why) {
-		t.Errorf("sent: %s", rec.Reason)
+		t.Errorf("sent: reason = %q, want it to end with %q", rec.Reason, why)
 	}
 	b.act("sent", "retry")
 	b.at("sent", workflows.StepCarrier)
 	if rec := b.is("sent", order.StatusPaid); rec.Terminated != "" {
-		t.Errorf("sent goes on, and still: %s", rec.Terminated)
+		t.Errorf("sent has been resumed, and Terminated = %q, want none", rec.Terminated)
 	}
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-func TestEndsWithin(t *testing.T) {
+func TestEndsWithinAbandonsWhatRunsTooLong(t *testing.T) {
 	over := make(chan struct{})
 	defer close(over)
 	ctx, stop := context.WithCancel(t.Context())
 	broken := errors.New("broken")
 	if err := endsWithin(ctx, time.Nanosecond, func() error { return broken }); !errors.Is(err, broken) {
-		t.Errorf("ended by itself: %v", err)
+		t.Errorf("without shutdown: error = %v, want %v", err, broken)
 	}
 	stop()
 	if err := endsWithin(ctx, time.Minute, func() error { return broken }); !errors.Is(err, broken) {
-		t.Errorf("ended in time: %v", err)
+		t.Errorf("ended in time: error = %v, want %v", err, broken)
 	}
 	err := endsWithin(ctx, time.Millisecond, func() error { <-over; return nil })
 	if err == nil || !strings.Contains(err.Error(), "has not ended within 1ms") {
-		t.Errorf("hangs: %v", err)
+		t.Errorf("too late: error = %v, want the timeout", err)
 	}
 }

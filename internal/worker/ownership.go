@@ -14,27 +14,30 @@ import (
 	"github.com/ordersaga/ordersaga/internal/fleet"
 )
 
-// ownership keeps two embedded workers with states of their own off one queue:
-// each would get orders, answers and decisions that are the other's. It is the
-// state that owns, and not the process: who comes with the same data directory
-// goes on with its sagas, and nobody else can, whether or not that one runs.
+// ownership keeps two embedded workers with states of their own off one queue: each
+// would receive orders, answers and decisions that belong to the other's sagas. The
+// state is the owner, not the process. A worker that starts with the same data
+// directory continues its sagas; no other worker can, whether or not that one runs.
 type ownership struct {
 	fleet *fleet.Registry
 	id    string
 	kept  bool // the state outlives the process
 }
 
-// stateID is the file in the data directory with the state's id. It lies beside
-// the engine's folder: a repair or a loss of that makes it no other state.
+// stateID is the file in the data directory with the state's id. It lies beside the
+// engine's folder: after that is repaired or lost, the state keeps its id.
 const stateID = "worker.id"
 
-func (w *Worker) own(ctx context.Context, registry *fleet.Registry) (*ownership, error) {
+// acquireOwnership makes this worker's state the owner of the sagas. It returns a
+// *fleet.OwnedError if another state owns them and ForceOwnership is not set.
+func (w *Worker) acquireOwnership(ctx context.Context, registry *fleet.Registry) (*ownership, error) {
 	o := &ownership{fleet: registry, id: uuid.NewString(), kept: w.DataDir != ""}
 	if o.kept {
-		var err error
-		if o.id, err = readOrWrite(filepath.Join(w.DataDir, stateID), o.id); err != nil {
+		id, err := readOrWrite(filepath.Join(w.DataDir, stateID), o.id)
+		if err != nil {
 			return nil, fmt.Errorf("id of the engine's state: %w", err)
 		}
+		o.id = id
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -44,8 +47,8 @@ func (w *Worker) own(ctx context.Context, registry *fleet.Registry) (*ownership,
 	return o, err
 }
 
-// readOrWrite returns the file's line, or writes it. The engine's lock keeps
-// others away.
+// readOrWrite returns the file's line, or writes it. The engine's lock excludes other
+// processes.
 func readOrWrite(file, line string) (string, error) {
 	b, err := os.ReadFile(file)
 	if err == nil && len(strings.TrimSpace(string(b))) > 0 {
@@ -57,7 +60,8 @@ func readOrWrite(file, line string) (string, error) {
 	return line, os.WriteFile(file, []byte(line+"\n"), 0o600)
 }
 
-// watch returns an error when another worker has taken over.
+// watch verifies the ownership at that interval until ctx ends. It returns an error
+// when another worker has taken it.
 func (o *ownership) watch(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -74,7 +78,8 @@ func (o *ownership) watch(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// release is called when the worker ends.
+// release gives up the ownership of a state that ends with the process. A nil
+// ownership has nothing to release.
 func (o *ownership) release() error {
 	if o == nil || o.kept {
 		return nil

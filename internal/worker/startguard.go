@@ -15,17 +15,17 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// door lets durable-task clients start what intake would start, in the same
-// way: the order is recorded first, its payment token stays out of the
-// history, and it goes by this worker's terms.
-type door struct{ starter intake.Starter }
+// startGuard starts sagas for durable-task clients as intake does: the order is
+// recorded first, its payment token stays out of the history, and this worker's terms
+// apply.
+type startGuard struct{ starter intake.Starter }
 
-// doorTime is how long a start may take.
-const doorTime = 30 * time.Second
+// startTimeout limits one start.
+const startTimeout = 30 * time.Second
 
-// start takes a saga's input, of which only the order counts. Its errors are
-// gRPC statuses, or to be retried.
-func (d door) start(ctx context.Context, workflow, id string, input []byte) error {
+// start validates a saga's input, of which it uses the order only, and starts the
+// saga. An error that is not a gRPC status is transient: the client retries it.
+func (g startGuard) start(ctx context.Context, workflow, id string, input []byte) error {
 	if workflow != workflows.OrderSaga {
 		return status.Errorf(codes.InvalidArgument, "name: no workflow is called %q here, only %s is", workflow, workflows.OrderSaga)
 	}
@@ -40,10 +40,10 @@ func (d door) start(ctx context.Context, workflow, id string, input []byte) erro
 	if o.OrderID != id {
 		return status.Errorf(codes.InvalidArgument, "instanceId: must be the order's id, %s", o.OrderID)
 	}
-	// Once it is recorded it is started, though the client has gone away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doorTime)
+	// Once the order is recorded its saga must start, even if the client has disconnected.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
-	rec, created, err := d.starter.Start(ctx, o)
+	rec, created, err := g.starter.Start(ctx, o)
 	switch {
 	case errors.Is(err, orderstore.ErrConflict):
 		return status.Errorf(codes.AlreadyExists, "order %s: %v", id, err)
