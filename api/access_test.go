@@ -50,7 +50,7 @@ func (b *book) audits(t *testing.T) (all []map[string]any) {
 	for line := range strings.Lines(b.String()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatalf("%s: %v", line, err)
+			t.Fatalf("%s: error = %v", line, err)
 		}
 		if m["audit"] == true {
 			all = append(all, m)
@@ -59,7 +59,7 @@ func (b *book) audits(t *testing.T) (all []map[string]any) {
 	return all
 }
 
-// startClosed is start with an issuer, without whose tokens nobody gets in.
+// startClosed is start with an issuer, whose tokens the API then requires.
 func startClosed(t *testing.T, change ...func(*worker.Worker)) (client, *authtest.Issuer, *book) {
 	t.Helper()
 	var (
@@ -112,20 +112,20 @@ func TestRoles(t *testing.T) {
 			}
 		}
 		a := c.do(x.method, x.path, "")
-		a.wantProblem(t, x.method+" "+x.path, http.StatusUnauthorized, "header.Authorization", "missing")
+		a.wantProblem(t, x.method+" "+x.path, http.StatusUnauthorized, "header.Authorization", "required")
 		if a.header.Get("WWW-Authenticate") != "Bearer" {
-			t.Errorf("%v", a.header)
+			t.Errorf("headers = %v", a.header)
 		}
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"} {
 		if a := c.get(path); a.status != http.StatusOK {
-			t.Errorf("%s: %d", path, a.status)
+			t.Errorf("%s: status = %d", path, a.status)
 		}
 	}
 	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+issuer.Token("late")).wantProblem(t, "expired", http.StatusUnauthorized, "header.Authorization", "expired")
 	c.do("GET", "/v1/sagas", "", "Authorization", "Basic YTpi").wantProblem(t, "a password", http.StatusUnauthorized, "header.Authorization", "bearer")
 	if a := c.do("GET", "/v1/whoami", "", "Authorization", bearer["operator"]); !strings.Contains(a.body, `"roles":["operator"]`) || !strings.Contains(a.body, `"open":false`) {
-		t.Error(a.body)
+		t.Errorf("body = %v", a.body)
 	}
 	var doc struct {
 		Security   []map[string][]string
@@ -135,7 +135,7 @@ func TestRoles(t *testing.T) {
 	}
 	c.get("/openapi.json").json(t, &doc)
 	if len(doc.Security) != 1 || doc.Components.SecuritySchemes["token"].Scheme != "bearer" {
-		t.Errorf("the document does not say that a token is needed: %+v", doc)
+		t.Errorf("the document does not require a token: %+v", doc)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 	token := issuer.Token("viewer")
 	issuer.Stop()
 	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away", http.StatusServiceUnavailable, "", "issuer")
-	c.asks("/v1/sagas", 100, "Authorization", "Bearer "+token) // nor may they go on forever
+	c.asks("/v1/sagas", 100, "Authorization", "Bearer "+token) // nor indefinitely
 	if a := c.get("/readyz"); a.status != http.StatusOK {
 		t.Errorf("sagas go on without it: %d %s", a.status, a.body)
 	}
@@ -154,7 +154,7 @@ func TestAudit(t *testing.T) {
 	c, issuer, b := startClosed(t, func(w *worker.Worker) { w.RateLimit = 5 })
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }), operator...); a.status != http.StatusAccepted {
-		t.Fatal(a.body)
+		t.Fatalf("body = %v", a.body)
 	}
 	testkit.Eventually(t, "it waits for approval", func() error {
 		if a := c.do("GET", "/v1/sagas/o", "", operator...); !strings.Contains(a.body, "AWAITING_APPROVAL") {
@@ -168,7 +168,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("noted under another's name: %d %s", a.status, a.body)
 	}
 	if !strings.Contains(a.body, `"subject":"operator"`) {
-		t.Errorf("the note does not say who it was at the issuer: %s", a.body)
+		t.Errorf("the note has no subject of the issuer: %s", a.body)
 	}
 	c.do("PUT", "/v1/stock/A", `{"onHand":7}`, append([]string{"If-Match", c.do("GET", "/v1/stock/A", "", operator...).header.Get("ETag")}, operator...)...)
 	c.do("DELETE", "/v1/sagas/o?by=x&note=forget", "", operator...)
@@ -209,7 +209,7 @@ func TestSignInWithABrowser(t *testing.T) {
 	browser := func() *http.Client {
 		jar, err := cookiejar.New(nil)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		transport := &http.Transport{}
 		t.Cleanup(transport.CloseIdleConnections)
@@ -218,12 +218,12 @@ func TestSignInWithABrowser(t *testing.T) {
 	text := func(res *http.Response, err error) string {
 		t.Helper()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		defer func() { _ = res.Body.Close() }()
 		body, err := io.ReadAll(res.Body)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		return res.Status + " " + string(body)
 	}
@@ -234,19 +234,19 @@ func TestSignInWithABrowser(t *testing.T) {
 		t.Fatalf("signed in, she is at %s, %s", home.Request.URL, home.Status)
 	}
 	page := text(home, nil)
-	for _, want := range []string{"ann", "operator", "Sign out", "On hand, as counted"} {
+	for _, want := range []string{"ann", "operator", "Sign out", "Counted on hand"} {
 		if !strings.Contains(page, want) {
-			t.Errorf("her page does not say %q: %s", want, page)
+			t.Errorf("the page does not contain %q: %s", want, page)
 		}
 	}
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
 		t.Errorf("her session does not open the API, which pages follow: %s", s)
 	}
 	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"5"}, "version": {"1000000-0-1"}})); !strings.Contains(s, "5 available") {
-		t.Error(s)
+		t.Errorf("value = %v", s)
 	}
 	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {
-		t.Errorf("%v", lines)
+		t.Errorf("audit lines = %v", lines)
 	}
 	u, _ := url.Parse(c.API)
 	for _, cookie := range home.Request.Response.Cookies() { // of the answer that brought her back
@@ -262,7 +262,7 @@ func TestSignInWithABrowser(t *testing.T) {
 	for _, path := range []string{"/console/stock", "/v1/reconcile"} {
 		req, err := http.NewRequest(http.MethodPost, c.API+path, strings.NewReader("sku=A&onHand=1"))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -276,12 +276,12 @@ func TestSignInWithABrowser(t *testing.T) {
 	if !strings.Contains(page, "bob") || strings.Contains(page, "On hand, as counted") {
 		t.Errorf("a viewer's page: %s", page)
 	}
-	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s, "needs the role operator") {
-		t.Error(s)
+	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s, "requires the role operator") {
+		t.Errorf("value = %v", s)
 	}
 
 	if s := text(ann.PostForm(c.API+auth.SignOutPath, nil)); !strings.Contains(s, "signed out") {
-		t.Error(s)
+		t.Errorf("value = %v", s)
 	}
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "401") {
 		t.Errorf("signed out, the API answers %s", s)
@@ -298,7 +298,7 @@ func TestSignInWithABrowser(t *testing.T) {
 	} {
 		if want != "" {
 			if s := text(browser().Get(c.API + path)); !strings.HasPrefix(s, "401") || !strings.Contains(s, want) {
-				t.Errorf("%s: %s", path, s)
+				t.Errorf("%s: value = %s", path, s)
 			}
 			continue
 		}
@@ -309,10 +309,10 @@ func TestSignInWithABrowser(t *testing.T) {
 	eve := browser()
 	form, err := eve.Get(c.API + "/console/sign-in")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	_ = form.Body.Close()
 	if s := text(eve.Get(c.API + "/console/signed-in?code=x&state=other")); !strings.Contains(s, "another sign-in") {
-		t.Error(s)
+		t.Errorf("value = %v", s)
 	}
 }

@@ -20,7 +20,7 @@ import (
 func (c client) accepted(a answer) sagaView {
 	c.t.Helper()
 	if a.status != http.StatusAccepted {
-		c.t.Fatalf("%d %s", a.status, a.body)
+		c.t.Fatalf("status = %d, body = %s", a.status, a.body)
 	}
 	var v sagaView
 	a.json(c.t, &v)
@@ -47,10 +47,10 @@ func TestCancel(t *testing.T) {
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	v := c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	if !v.CancelRequested {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 	if v := c.until("o", "CANCELLED"); !strings.Contains(v.Reason, "customer") || v.Cancellable {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 	c.post("/v1/sagas/o/cancel", "").wantProblem(t, "again", http.StatusConflict, "", "CANCELLED")
 
@@ -72,7 +72,7 @@ func TestRetry(t *testing.T) {
 		t.Errorf("settled: %v %v", rec.Settled, err)
 	}
 	if err := c.Simulators.HealPayments(t.Context()); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	c.accepted(c.post("/v1/sagas/retry/resolve", ""))
 	v := c.until("retry", "FAILED")
@@ -80,7 +80,7 @@ func TestRetry(t *testing.T) {
 		t.Errorf("notes: %+v", v.Notes)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
-		t.Error(l.body)
+		t.Errorf("body = %v", l.body)
 	}
 }
 
@@ -89,10 +89,10 @@ func TestReconcile(t *testing.T) {
 	c.place(newOrder("o", nil), "COMPLETED")
 	a := c.post("/v1/reconcile", "")
 	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1`) || !strings.Contains(a.body, `"findings":[]`) {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
-		t.Error(now.status, now.body)
+		t.Errorf("status = %v, body = %v", now.status, now.body)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestLastStepByHand(t *testing.T) {
 		c.place(newOrder("well", shipTo("Ada")), "COMPLETED") // the worker runs
 		gone := map[bool]string{true: s.Resources.CustomerTopic, false: s.Resources.ShipmentTopic}[awaits]
 		if _, err := s.Clients.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &gone}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		for _, action := range []string{"skip", "resolve"} {
 			c.place(newOrder(action, shipTo("Ada")), "NEEDS_ATTENTION")
@@ -117,11 +117,11 @@ func TestLastStepByHand(t *testing.T) {
 				return nil
 			})
 			if v := c.until(action, "COMPLETED"); v.ShipmentID == "" {
-				t.Errorf("%+v", v)
+				t.Errorf("saga = %+v", v)
 			}
 		}
 		if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":6`) {
-			t.Error(l.body)
+			t.Errorf("body = %v", l.body)
 		}
 	}
 }
@@ -131,24 +131,24 @@ func TestReconcileGoesOn(t *testing.T) {
 	b := newBench(t)
 	a := b.post("/v1/reconcile", "")
 	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body, `"ordersChecked":7`) || !strings.Contains(a.body, `"running":true`) {
-		t.Error(a.status, a.header, a.body)
+		t.Errorf("status = %v, headers = %v, body = %v", a.status, a.header, a.body)
 	}
 	if now := b.get(a.header.Get("Location")); now.status != http.StatusOK || now.body != a.body {
-		t.Error(now.status, now.body)
+		t.Errorf("status = %v, body = %v", now.status, now.body)
 	}
 }
 
 // TestCancelAtOnce: also an order that no worker has taken in yet ends. (One
-// that waits for approval: another may be shipped before it hears of it.)
+// that waits for approval: another may be shipped before its saga is notified.)
 func TestCancelAtOnce(t *testing.T) {
 	c := start(t)
 	if _, _, err := c.Store.Accept(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // and its message is slow
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	c.until("o", "CANCELLED")
 	if err := (intake.Publisher{Topic: snspublisher.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	testkit.Eventually(t, "the message is taken in", func() error {
 		if say := `ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`; !strings.Contains(c.get("/metrics").body, say) {
@@ -157,10 +157,10 @@ func TestCancelAtOnce(t *testing.T) {
 		return nil
 	})
 	if v := c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
-		t.Error(l.body)
+		t.Errorf("body = %v", l.body)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestPlaceAndFollow(t *testing.T) {
 		body := newOrder(id, nil)
 		first := c.post(path, body)
 		if first.status != http.StatusAccepted || first.header.Get("Location") != "/v1/sagas/"+id {
-			t.Fatalf("%s: %d %v %s", path, first.status, first.header, first.body)
+			t.Fatalf("%s: status = %d, headers = %v, body = %s", path, first.status, first.header, first.body)
 		}
 		c.until(id, "COMPLETED")
 		if again := c.post(path, body); again.status != first.status || again.body != first.body || again.header.Get("Location") != first.header.Get("Location") {
@@ -47,7 +47,7 @@ func TestPlaceAndFollow(t *testing.T) {
 		}
 	}
 	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000,"version":"1000000-4-1"}`+"\n" {
-		t.Error(l.body)
+		t.Errorf("body = %v", l.body)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestConflictIsToldAtOnce(t *testing.T) {
 	for n := range 20 {
 		id := fmt.Sprint("o", n)
 		if a := c.post("/v1/orders", newOrder(id, nil)); a.status != http.StatusAccepted {
-			t.Fatal(a.body)
+			t.Fatalf("body = %v", a.body)
 		}
 		c.post("/v1/orders", newOrder(id, expensive)).wantProblem(t, "other content", http.StatusConflict, "body.orderId", "different order")
 	}
@@ -81,18 +81,18 @@ func TestAllTenStatuses(t *testing.T) {
 	}
 	c.place(newOrder("cancelled", expensive), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas/cancelled/cancel", ""); a.status != http.StatusAccepted {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	c.until("cancelled", "CANCELLED")
 	// RESERVED lasts as long as the charge does; PENDING until a worker comes.
 	c.place(newOrder("reserved", token("tok_down")), "RESERVED")
 	c.StopWorker()
 	if _, created, err := c.Store.Accept(t.Context(), mustParse(t, newOrder("pending", nil))); err != nil || !created {
-		t.Fatal(created, err)
+		t.Fatalf("created = %v, error = %v", created, err)
 	}
 	rec, err := c.Store.Get(t.Context(), "pending")
 	if err != nil || rec.Status != order.StatusPending {
-		t.Errorf("%s %v", rec.Status, err)
+		t.Errorf("status = %s, error = %v", rec.Status, err)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestMergedLines(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", func(o *order.Order) { o.Lines = append(o.Lines, o.Lines[0], o.Lines[0]) }), "COMPLETED")
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"sold":6`) {
-		t.Error(l.body)
+		t.Errorf("body = %v", l.body)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestRecordedAndNotPublished(t *testing.T) {
 	c := start(t)
 	body := newOrder("o", nil)
 	if _, created, err := c.Store.Accept(t.Context(), mustParse(t, body)); err != nil || !created {
-		t.Fatal(created, err)
+		t.Fatalf("created = %v, error = %v", created, err)
 	}
 	c.post("/v1/orders", newOrder("o", expensive)).wantProblem(t, "another order", http.StatusConflict, "body.orderId", "different order")
 	c.place(body, "COMPLETED")
@@ -121,7 +121,7 @@ func mustParse(t testing.TB, body string) order.Order {
 	t.Helper()
 	o, err := order.Parse([]byte(body))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	return o
 }
@@ -153,7 +153,7 @@ func TestList(t *testing.T) {
 			}
 			a.json(t, &page)
 			if a.status != 200 || len(page.Sagas) > 4 {
-				t.Fatal(a.status, a.body)
+				t.Fatalf("status = %v, body = %v", a.status, a.body)
 			}
 			for _, s := range page.Sagas {
 				ids = append(ids, s.OrderID)
@@ -225,18 +225,18 @@ func TestStock(t *testing.T) {
 		t.Helper()
 		a := c.do("PUT", "/v1/stock/NEW", body, "If-Match", against)
 		if l := c.get("/v1/stock/NEW"); a.status != 200 || a.body != want+"\n" || l.body != a.body || l.header.Get("ETag") != a.header.Get("ETag") || !strings.Contains(want, strings.Trim(a.header.Get("ETag"), `"`)) {
-			t.Error(a.status, a.body, a.header)
+			t.Errorf("status = %v, body = %v, headers = %v", a.status, a.body, a.header)
 		}
 	}
 	refused := func(status int, say string, header ...string) {
 		t.Helper()
 		c.do("PUT", "/v1/stock/NEW", `{"onHand":1}`, header...).wantProblem(t, strings.Join(header, ": "), status, "", say)
 	}
-	refused(428, "say what was counted")
-	refused(428, "say what was counted", "If-Match", "*")
+	refused(428, "a precondition is required")
+	refused(428, "a precondition is required", "If-Match", "*")
 	refused(412, "it has no level", "If-Match", `"7-0-1"`)
 	if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":7}`, "If-None-Match", "*"); a.status != 200 || a.header.Get("ETag") != `"7-0-1"` {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	put(`{"onHand":7}`, `"7-0-1"`, `{"sku":"NEW","available":7,"reserved":0,"sold":0,"received":7,"version":"7-0-2"}`)
 	c.place(newOrder("held", func(o *order.Order) { expensive(o); o.Lines[0].SKU = "NEW" }), "AWAITING_APPROVAL")
@@ -273,7 +273,7 @@ func TestHealth(t *testing.T) {
 	c := start(t)
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if a := c.get(path); a.status != 200 || !strings.Contains(a.body, `"ok"`) {
-			t.Error(path, a.status, a.body)
+			t.Errorf("path = %v, status = %v, body = %v", path, a.status, a.body)
 		}
 	}
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
@@ -296,7 +296,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestNotReady: without AWS the process lives, and says that it cannot work.
+// TestNotReady: without AWS the process runs and reports that it is not ready.
 func TestNotReady(t *testing.T) {
 	var down atomic.Bool
 	s := testkit.NewSystem(t, nil, func(o *awslocal.Options) {
@@ -328,7 +328,7 @@ func TestNotReady(t *testing.T) {
 func TestOtherWebPagesCannotAct(t *testing.T) {
 	c := start(t)
 	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
-		c.do("POST", "/v1/orders", newOrder("x", nil), h...).wantProblem(t, h[0], http.StatusForbidden, "", "another web page")
+		c.do("POST", "/v1/orders", newOrder("x", nil), h...).wantProblem(t, h[0], http.StatusForbidden, "", "page of another origin")
 		if a := c.do("GET", "/v1/sagas", "", h...); a.status != http.StatusOK {
 			t.Errorf("reading: %d %s", a.status, a.body)
 		}

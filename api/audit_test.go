@@ -9,9 +9,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// TestAuditKeepsWhatWasSaid: padding and escapes do not push it out of the log,
-// and what is cut is said to be.
-func TestAuditKeepsWhatWasSaid(t *testing.T) {
+// TestAuditLogsTheBodyOfAnAction checks that padding and escapes do not displace the body,
+// and that a line that is cut is marked.
+func TestAuditLogsTheBodyOfAnAction(t *testing.T) {
 	b := newBench(t)
 	at := "/v1/sagas/" + b.put(order.StatusReserved) + "/cancel"
 	longest := strings.Repeat("😀", 500)
@@ -29,13 +29,13 @@ func TestAuditKeepsWhatWasSaid(t *testing.T) {
 		b.post(at, x.body)
 		lines := b.log.audits(t)
 		if len(lines) != 1 {
-			t.Fatal(lines)
+			t.Fatalf("audit lines = %v", lines)
 		}
 		said, ok := lines[0]["said"].(string)
 		if !ok {
 			raw, err := json.Marshal(lines[0]["said"])
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			said = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(raw))
 		}
@@ -60,7 +60,7 @@ func TestAuditHidesCustomers(t *testing.T) {
 	})
 	quoted, err := json.Marshal(secret)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	bodies := []string{
 		secret, "[" + secret + "]", string(quoted), `{"detail":` + secret + `}`, `{"note":` + string(quoted) + `}`, `{"Message":` + string(quoted) + `}`,

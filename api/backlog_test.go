@@ -37,7 +37,7 @@ func TestLoad(t *testing.T) {
 	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
 	c.wantLoad(api.Backlog{Live: 1, Asleep: 1})
 	if a := c.post("/v1/sagas/"+id+"/approve", ""); a.status != http.StatusAccepted {
-		t.Fatalf("%d %s", a.status, a.body)
+		t.Fatalf("status = %d, body = %s", a.status, a.body)
 	}
 	c.until(id, "COMPLETED")
 	c.wantLoad(api.Backlog{})
@@ -47,7 +47,7 @@ func TestLoad(t *testing.T) {
 func TestLoadIsOpen(t *testing.T) {
 	c, _, _ := startClosed(t)
 	if a := c.get("/load"); a.status != http.StatusOK {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 }
 
@@ -69,8 +69,9 @@ func (noWorker) Raise(ctx context.Context, _, _ string, _ any) error {
 	return ctx.Err()
 }
 
-// TestAnswerWhereNoWorkerRuns: it is accepted, is work, and is told later.
-func TestAnswerWhereNoWorkerRuns(t *testing.T) {
+// TestDecisionWithoutAWorkerIsAcceptedAndCounted: it is persisted, counts as work, and the
+// saga is notified later.
+func TestDecisionWithoutAWorkerIsAcceptedAndCounted(t *testing.T) {
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 10})
 	later := make(chan string, 1)
@@ -80,7 +81,7 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			if err := errand(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("the errand says %v", err)
+				t.Errorf("error of the task = %v, want context canceled", err)
 			}
 			later <- what
 		},
@@ -93,17 +94,17 @@ func TestAnswerWhereNoWorkerRuns(t *testing.T) {
 		_, err = aws.Store.ReserveForApproval(t.Context(), o, time.Hour)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	c.wantLoad(api.Backlog{Live: 1, Asleep: 1})
 	a := c.post("/v1/sagas/o/approve", `{"by":"ann"}`)
 	var v sagaView
 	a.json(t, &v)
 	if a.status != http.StatusAccepted || v.Decision != string(orderstore.Approved) {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	if what := <-later; what != "approve order o" {
-		t.Errorf("told later: %s", what)
+		t.Errorf("task retried later = %s, want approve order o", what)
 	}
 	c.wantLoad(api.Backlog{Live: 1, Work: 1})
 }

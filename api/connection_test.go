@@ -68,11 +68,11 @@ func TestSlowCancel(t *testing.T) {
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.API+"/v1/sagas/"+id, nil)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	res, err := b.http.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if !reused || res.StatusCode != http.StatusOK {

@@ -65,7 +65,7 @@ func (c client) dead(queue string, n int) (letters []struct{ ID, Body string }) 
 	return letters
 }
 
-// over waits until the engine says so, too.
+// over waits until the engine reports the end, too.
 func (c client) over(id string) {
 	c.t.Helper()
 	testkit.Eventually(c.t, "the saga of "+id+" has ended", func() error {
@@ -88,7 +88,7 @@ func inFiles(t *testing.T, dir, text string) (found bool) {
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	return found
 }
@@ -130,7 +130,7 @@ func TestForgetCustomer(t *testing.T) {
 	c.beginOld(theirs("refused", "Ringweg 3", func(o *order.Order) { o.ShipTo.Name = "REFUSE" }), "FAILED")
 	c.beginOld(theirs("open", "Domplatz 4", func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas", newOrder("somebody-elses", nil)); a.status != http.StatusAccepted {
-		t.Fatal(a.body)
+		t.Fatalf("body = %v", a.body)
 	}
 	for _, id := range []string{"done", "refused"} {
 		c.over(id)
@@ -138,7 +138,7 @@ func TestForgetCustomer(t *testing.T) {
 	c.until("somebody-elses", "COMPLETED")
 	send := func(queue, body string) {
 		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 	}
 	send(c.Resources.OrderQueue, `{"orderId":"never","customerId":"c-erika","shipTo":{"line1":"Heidestr 17"}}`)
@@ -155,7 +155,7 @@ func TestForgetCustomer(t *testing.T) {
 	// It fails half way: what was found by then is found again.
 	fails.Store(true)
 	if a := c.post("/v1/customers/c-erika/forget", ""); a.status < 500 {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	fails.Store(false)
 	log.Reset()
@@ -166,30 +166,30 @@ func TestForgetCustomer(t *testing.T) {
 		}
 	}
 	if l := c.dead("OrderProcessingQueue", 1); !strings.Contains(l[0].Body, "c-1") {
-		t.Errorf("%+v", l)
+		t.Errorf("level = %+v", l)
 	}
 	if l := c.dead("CarrierAnswersQueue", 1); !strings.Contains(l[0].Body, `"open"`) {
-		t.Errorf("%+v", l)
+		t.Errorf("level = %+v", l)
 	}
 	c.get("/v1/sagas/done/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
 	if a := c.get("/v1/sagas/done"); !strings.Contains(a.body, `"forgotten":true`) || !strings.Contains(a.body, `"action":"forget"`) || !strings.Contains(a.body, "by letter of today") || strings.Contains(a.body, "rika") {
-		t.Error(a.body)
+		t.Errorf("body = %v", a.body)
 	}
 	if a := c.get("/v1/sagas/open"); !strings.Contains(a.body, "c-erika") || !strings.Contains(a.body, "Domplatz") {
 		t.Errorf("an open order needs them: %s", a.body)
 	}
 	if said := log.audits(t); len(said) != 1 || said[0]["path"] != "/v1/customers/{id}/forget" || said[0]["status"] != 200.0 || strings.Contains(log.String(), "c-erika") {
-		t.Errorf("%s", log.String())
+		t.Errorf("log = %s", log.String())
 	}
 
 	// What comes late starts nothing, and brings nothing back.
 	late, err := json.Marshal(theirs("done", "Heidestr 17", nil))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	send(c.Resources.OrderQueue, string(late))
 	if a := c.post("/v1/sagas", string(late)); a.status != http.StatusOK && a.status != http.StatusAccepted {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	testkit.Eventually(t, "the late message is handled", func() error {
 		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &c.Resources.OrderQueue, AttributeNames: []types.QueueAttributeName{"All"}})
@@ -202,12 +202,12 @@ func TestForgetCustomer(t *testing.T) {
 		return nil
 	})
 	if a := c.get("/v1/sagas/done"); strings.Contains(a.body, "rika") || strings.Contains(a.body, "Heidestr") {
-		t.Error(a.body)
+		t.Errorf("body = %v", a.body)
 	}
 	c.dead("OrderProcessingQueue", 1)
 
 	if a := c.post("/v1/sagas/open/approve", ""); a.status != http.StatusAccepted {
-		t.Fatal(a.body)
+		t.Fatalf("body = %v", a.body)
 	}
 	c.until("open", "COMPLETED")
 	c.over("open")
@@ -218,11 +218,11 @@ func TestForgetCustomer(t *testing.T) {
 	}
 	out, err := c.Clients.DynamoDB.Scan(t.Context(), &dynamodb.ScanInput{TableName: aws.String("orders")})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	table, err := json.Marshal(out.Items)
 	if err != nil || len(out.Items) < 4 || strings.Contains(string(table), "rika") || strings.Contains(string(table), "Domplatz") || !strings.Contains(string(table), "c-1") {
-		t.Errorf("%s %v", table, err)
+		t.Errorf("%s: error = %v", table, err)
 	}
 	if a := c.post("/v1/reconcile", ""); !strings.Contains(a.body, `"findings":[]`) {
 		t.Errorf("the reconciler finds fault with it: %s", a.body)
@@ -231,12 +231,12 @@ func TestForgetCustomer(t *testing.T) {
 	c.post("/v1/customers/c-1/forget", `{"bye":1}`).wantProblem(t, "an unknown field", http.StatusUnprocessableEntity, "body.bye", "")
 }
 
-// TestDeadLettersOfAViewer have neither tokens nor addresses; what is put back has.
+// TestDeadLettersOfAViewer have neither tokens nor addresses; the redriven message has.
 func TestDeadLettersOfAViewer(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	body := strings.Replace(newOrder("o", func(o *order.Order) { o.ShipTo = &order.Address{Name: "Erika", Line1: "Heidestr 17"} }), `"quantity":2`, `"quantity":0`, 1)
 	if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue, MessageBody: &body}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	as := func(who, path string) answer {
 		return c.do("GET", path, "", "Authorization", "Bearer "+issuer.Token(who))
@@ -255,7 +255,7 @@ func TestDeadLettersOfAViewer(t *testing.T) {
 		return nil
 	})
 	testkit.Eventually(t, "a viewer sees it in the console", func() error {
-		if a := as("viewer", "/console/dead-letters?queue=OrderProcessingQueue"); !strings.Contains(a.body, "operators see it") || strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") {
+		if a := as("viewer", "/console/dead-letters?queue=OrderProcessingQueue"); !strings.Contains(a.body, "Operators can see it") || strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") {
 			return errors.New(a.body)
 		}
 		return nil
@@ -269,11 +269,11 @@ func TestHistoryShowsNoToken(t *testing.T) {
 	o := theirs("o", "Heidestr 17", nil)
 	o.Payment.Token = "tok_ok"
 	if err := c.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o, Terms: c.Worker.Terms}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	c.over("o")
 	c.until("o", "COMPLETED")
 	if a := c.get("/v1/sagas/o/history"); a.status != http.StatusOK || !strings.Contains(a.body, "ReserveStock") || strings.Contains(a.body, "tok_ok") {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 }

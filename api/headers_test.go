@@ -15,12 +15,12 @@ func TestBearerInAnyCase(t *testing.T) {
 	token := issuer.Token("viewer")
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer  "} {
 		if a := c.do("GET", "/v1/whoami", "", "Authorization", scheme+token); a.status != http.StatusOK {
-			t.Errorf("%q: %d %s", scheme, a.status, a.body)
+			t.Errorf("%q: status = %d, body = %s", scheme, a.status, a.body)
 		}
 	}
 	for _, header := range []string{token, "Bearer", "bearer" + token, "Bearer\t" + token, "Basic " + token} {
 		if a := c.do("GET", "/v1/whoami", "", "Authorization", header); a.status != http.StatusUnauthorized {
-			t.Errorf("%.12q: %d %s", header, a.status, a.body)
+			t.Errorf("%.12q: status = %d, body = %s", header, a.status, a.body)
 		}
 	}
 }
@@ -42,13 +42,13 @@ func TestAnswersAreNotShared(t *testing.T) {
 		"healthz": c.get("/healthz"),
 	} {
 		if a.header.Get("Cache-Control") != "private, no-cache" || a.header.Get("Vary") != "Authorization, Cookie" {
-			t.Errorf("%s: %d %v", what, a.status, a.header)
+			t.Errorf("%s: status = %d, headers = %v", what, a.status, a.header)
 		}
 	}
 }
 
-// TestRedriveTakesWhatTheDocumentSays: however the letter is written as JSON.
-func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
+// TestRedriveAcceptsWhatTheDocumentAllows, however the message is encoded as JSON.
+func TestRedriveAcceptsWhatTheDocumentAllows(t *testing.T) {
 	b := newBench(t)
 	most := 0
 	for _, o := range b.operations() {
@@ -57,13 +57,13 @@ func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
 		}
 	}
 	if most != order.MaxEventBytes {
-		t.Fatalf("the document says %d", most)
+		t.Fatalf("maximum length in the document = %d, want that of an event", most)
 	}
 	for what, x := range map[string]struct {
 		letter string
 		status int
 	}{
-		"the longest":          {strings.Repeat("x", most), 404}, // no letter has the id
+		"the longest":          {strings.Repeat("x", most), 404}, // no dead letter has the id
 		"the longest, quoted":  {strings.Repeat(`\"`, most), 404},
 		"the longest, escaped": {strings.Repeat(`\u0041`, most), 404},
 		"white space":          {`a\t\r\n b`, 404},
@@ -77,7 +77,7 @@ func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
 	} {
 		a := b.post("/v1/dead-letters/OrderProcessingQueue/unknown/redrive", `{"body":"`+x.letter+`"}`)
 		if a.status != x.status {
-			t.Errorf("%s: %d %.300s", what, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %.300s", what, a.status, a.body)
 		}
 		if x.status == http.StatusUnprocessableEntity {
 			a.wantProblem(t, what, 422, "body.body", "")
@@ -86,7 +86,7 @@ func TestRedriveTakesWhatTheDocumentSays(t *testing.T) {
 }
 
 // TestCookiesBehindATLSProxy: they do not travel without TLS where people come by
-// it, which only the proxy knows.
+// it, which only the proxy has.
 func TestCookiesBehindATLSProxy(t *testing.T) {
 	c, _, _ := startClosed(t)
 	browser := http.Client{Transport: c.http.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -95,12 +95,12 @@ func TestCookiesBehindATLSProxy(t *testing.T) {
 			method, path, _ := strings.Cut(request, " ")
 			req, err := http.NewRequest(method, c.API+path, http.NoBody)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			req.Header.Set("X-Forwarded-Proto", said)
 			res, err := browser.Do(req)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			_, _ = io.Copy(io.Discard, res.Body)
 			_ = res.Body.Close()

@@ -92,13 +92,13 @@ func (c client) post(path, body string) answer { c.t.Helper(); return c.do("POST
 func (a answer) json(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), v); err != nil {
-		t.Fatalf("%s: %v", a.body, err)
+		t.Fatalf("body = %s, error = %v", a.body, err)
 	}
 }
 
 // wantProblem checks that an answer is a problem document that names where
-// the fault is ("" for faults of no field) and says what it is.
-func (a answer) wantProblem(t testing.TB, what string, status int, location, say string) {
+// the fault is ("" for faults of no field) and contains a text.
+func (a answer) wantProblem(t testing.TB, what string, status int, location, text string) {
 	t.Helper()
 	if a.status != status || a.header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%s: %d %s %s, want a problem with status %d", what, a.status, a.header.Get("Content-Type"), a.body, status)
@@ -106,8 +106,8 @@ func (a answer) wantProblem(t testing.TB, what string, status int, location, say
 	}
 	var p problem
 	a.json(t, &p)
-	if p.Status != status || p.Title == "" || p.Detail == "" || !strings.Contains(a.body, say) {
-		t.Errorf("%s: %s, must say %q", what, a.body, say)
+	if p.Status != status || p.Title == "" || p.Detail == "" || !strings.Contains(a.body, text) {
+		t.Errorf("%s: %s, want it to contain %q", what, a.body, text)
 	}
 	if location == "" {
 		return
@@ -160,7 +160,7 @@ type sagaView struct {
 func (c client) place(o, until string) string {
 	c.t.Helper()
 	if a := c.post("/v1/orders", o); a.status != http.StatusAccepted {
-		c.t.Fatalf("%d %s", a.status, a.body)
+		c.t.Fatalf("status = %d, body = %s", a.status, a.body)
 	}
 	var id struct{ OrderID string }
 	if err := json.Unmarshal([]byte(o), &id); err != nil {

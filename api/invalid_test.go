@@ -192,15 +192,15 @@ func TestContentType(t *testing.T) {
 	}
 	for i, kind := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", ""} {
 		if a := c.do("POST", "/v1/orders", newOrder(fmt.Sprint("o", i), nil), "Content-Type", kind); a.status != http.StatusAccepted {
-			t.Errorf("%q: %d %s", kind, a.status, a.body)
+			t.Errorf("%q: status = %d, body = %s", kind, a.status, a.body)
 		}
 		if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":9}`, "Content-Type", kind, "If-None-Match", "*"); a.status != http.StatusOK {
-			t.Errorf("%q: %d %s", kind, a.status, a.body)
+			t.Errorf("%q: status = %d, body = %s", kind, a.status, a.body)
 		}
 	}
 }
 
-// TestSizes: the limit is the same whether or not the length is said, and
+// TestSizes: the limit is the same with and without a Content-Length, and
 // whatever the route does with a body.
 func TestSizes(t *testing.T) {
 	c := start(t)
@@ -223,37 +223,37 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	if a := c.chunked("POST", "/v1/orders", newOrder("chunked", nil)); a.status != http.StatusAccepted {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	c.chunked("POST", "/v1/orders", "").wantProblem(t, "chunked nothing", 400, "body", "required")
 }
 
-// chunked sends a body whose length is not said beforehand.
+// chunked sends a body without a Content-Length.
 func (c client) chunked(method, path, body string) answer {
 	c.t.Helper()
 	return c.send(method, path, io.MultiReader(strings.NewReader(body)), "Content-Type", "application/json")
 }
 
-// TestBrokenBody: a body that is not what its header says is the caller's
+// TestBrokenBody: a body that does not match its header is the caller's
 // fault.
 func TestBrokenBody(t *testing.T) {
 	c := start(t)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.API, "http://"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	defer conn.Close()
 	if _, err := io.WriteString(conn, "POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	answer{res.StatusCode, res.Header, string(b)}.wantProblem(t, "a broken chunk", 400, "body", "end")
 }
@@ -271,7 +271,7 @@ func TestNoEcho(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if a := c.do(method, path, body); a.status < 400 || a.status > 499 || strings.Contains(a.body, "s3cret") {
-			t.Errorf("%s: %d %.300s", request, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %.300s", request, a.status, a.body)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// TestLabelsAreClosedSets: whatever somebody invents, signed in or not, no metric
+// TestLabelsAreClosedSets: whatever a client invents, signed in or not, no metric
 // of the whole program gets a label that is not one of these.
 func TestLabelsAreClosedSets(t *testing.T) {
 	c := start(t)
@@ -28,7 +28,7 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		} {
 			method, path, _ := strings.Cut(strings.Replace(r, "%d", fmt.Sprint(i), 1), " ")
 			if a := c.do(method, path, ""); a.status < 400 {
-				t.Errorf("%s %s: %d", method, path, a.status)
+				t.Errorf("%s %s: status = %d", method, path, a.status)
 			}
 		}
 		c.post("/v1/orders", newOrder(id, func(o *order.Order) { o.Currency = id }))
@@ -65,7 +65,7 @@ func TestLabelsAreClosedSets(t *testing.T) {
 	operation := regexp.MustCompile(`^(Batch|Transact)?(Get|Put|Update|Delete|Query|Scan|Write|Receive|Send|Change|Publish|List|Describe|Create|Subscribe|Tag|Set)\w*$`)
 	families, err := c.Parts.Registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	seen := map[string]bool{}
 	for _, f := range families {
@@ -93,20 +93,20 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		}
 	}
 	if a := c.get("/metrics"); a.status != http.StatusOK || strings.Contains(strings.ToLower(a.body), "invented") {
-		t.Errorf("/metrics, with %d bytes, has what somebody has invented", len(a.body))
+		t.Errorf("/metrics, with %d bytes, has a value that a client invented", len(a.body))
 	}
 }
 
-// TestStepLabels: a saga's custom status may say anything.
+// TestStepLabels: a saga's custom status can be any text.
 func TestStepLabels(t *testing.T) {
 	b := newBench(t)
 	b.put(order.StatusNeedsAttention)
 	b.step = "invented-1"
 	if a := b.get("/metrics"); strings.Contains(a.body, "invented") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="other"} 1`) {
-		t.Errorf("%s", a.body)
+		t.Errorf("body = %s", a.body)
 	}
 	b.step = workflows.StepShip
 	if a := b.get("/metrics"); !strings.Contains(a.body, `step="needs attention: ship"} 1`) {
-		t.Errorf("%s", a.body)
+		t.Errorf("body = %s", a.body)
 	}
 }

@@ -50,7 +50,7 @@ func TestSuspendAndResume(t *testing.T) {
 
 // TestSuspendedTwice: by two operators at once, by a durable-task client past
 // the API, and around resumptions that are refused. What is accepted meanwhile
-// is heard of after one resumption.
+// is delivered after one resumption.
 func TestSuspendedTwice(t *testing.T) {
 	c := start(t)
 	for id, then := range map[string]struct{ action, status string }{
@@ -69,11 +69,11 @@ func TestSuspendedTwice(t *testing.T) {
 					accepted++
 				case http.StatusConflict:
 				default:
-					t.Error(a.status, a.body)
+					t.Errorf("status = %v, body = %v", a.status, a.body)
 				}
 			}
 			if accepted == 0 {
-				t.Error("nobody suspended it")
+				t.Error("the saga is not suspended")
 			}
 			suspended := func() error {
 				if v := c.view(id); v.RuntimeStatus != "SUSPENDED" {
@@ -83,7 +83,7 @@ func TestSuspendedTwice(t *testing.T) {
 			}
 			testkit.Eventually(t, "it is suspended", suspended)
 			if err := c.Parts.Engine.Suspend(t.Context(), id, "past the API"); err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			c.accepted(c.post("/v1/sagas/"+id+"/"+then.action, ""))
 			c.accepted(c.post("/v1/sagas/"+id+"/resume", ""))
@@ -93,7 +93,7 @@ func TestSuspendedTwice(t *testing.T) {
 }
 
 // TestApprovalAgainstItsTimeOut: exactly one of them holds, however close they
-// come, and whether the saga hears of the approval or not.
+// come, and whether the saga receives the approval or not.
 func TestApprovalAgainstItsTimeOut(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.ApprovalTimeout = 300 * time.Millisecond }, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000})
@@ -111,17 +111,17 @@ func TestApprovalAgainstItsTimeOut(t *testing.T) {
 				case a.status == http.StatusAccepted:
 					accepted = true
 				case a.status != http.StatusConflict || !strings.Contains(a.body, "expired at"):
-					t.Error(a.status, a.body)
+					t.Errorf("status = %v, body = %v", a.status, a.body)
 				}
-			} else { // as the API does, which dies before it tells the saga
+			} else { // as an API that exits before it notifies the saga
 				err := s.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
 				if accepted = err == nil; err != nil && !errors.Is(err, orderstore.ErrFinished) {
-					t.Error(err)
+					t.Errorf("unexpected error: %v", err)
 				}
 			}
 			want := map[bool]string{true: "COMPLETED", false: "CANCELLED"}[accepted]
 			if v := c.until(id, want); !accepted && v.Reason != "nobody approved it within 300ms" {
-				t.Errorf("%+v", v)
+				t.Errorf("saga = %+v", v)
 			}
 		})
 	}
@@ -133,7 +133,7 @@ func TestTerminate(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusConflict {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	c.accepted(c.post("/v1/sagas/o/terminate", `{"by":"ann"}`))
 	testkit.Eventually(t, "it is terminated", func() error {
@@ -146,7 +146,7 @@ func TestTerminate(t *testing.T) {
 	r := c.Worker.Reconciler()
 	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	if rep, err := r.Once(t.Context()); err != nil || len(rep.Findings) != 1 {
-		t.Errorf("%+v %v", rep, err)
+		t.Errorf("report = %+v, error = %v", rep, err)
 	}
 	c.until("o", "FAILED")
 }
@@ -161,13 +161,13 @@ func TestPurge(t *testing.T) {
 		return nil
 	})
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNoContent {
-		t.Fatal(a.status, a.body)
+		t.Fatalf("status = %v, body = %v", a.status, a.body)
 	}
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNotFound {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	if v := c.view("o"); v.Status != "COMPLETED" || v.RuntimeStatus != "" {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 	c.get("/v1/sagas/o/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
 }
@@ -177,7 +177,7 @@ func TestDeadLetters(t *testing.T) {
 	queue := "/v1/dead-letters/OrderProcessingQueue"
 	send := func(body string) {
 		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue, MessageBody: aws.String(body)}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 	}
 	type letter struct{ ID, Queue, Reason, Body string }
@@ -195,10 +195,10 @@ func TestDeadLetters(t *testing.T) {
 	send(`{"orderId":"x"}`)
 	l := list(1)[0]
 	if l.Queue != "OrderProcessingQueue" || l.Body != `{"orderId":"x"}` || !strings.Contains(l.Reason, "customerId") {
-		t.Errorf("%+v", l)
+		t.Errorf("level = %+v", l)
 	}
 	if o := c.get("/v1/overview").body; !strings.Contains(o, `"dead":1`) {
-		t.Error(o)
+		t.Errorf("o = %v", o)
 	}
 	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
 	c.do("DELETE", queue+"/nobody", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
@@ -208,7 +208,7 @@ func TestDeadLetters(t *testing.T) {
 			continue
 		}
 		if a := c.do("DELETE", queue+"/"+l.ID+"?by=ann&note=of+a+test", ""); a.status != http.StatusNoContent {
-			t.Error(a.status, a.body)
+			t.Errorf("status = %v, body = %v", a.status, a.body)
 		}
 	}
 	list(1)
@@ -218,10 +218,10 @@ func TestDeadLetters(t *testing.T) {
 	c.post("/v1/dead-letters/Queue/x/redrive", "").wantProblem(t, "unknown queue", http.StatusUnprocessableEntity, "path.queue", "")
 	mended, err := json.Marshal(map[string]string{"body": newOrder("x", nil)})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	if a := c.post(queue+"/"+l.ID+"/redrive", string(mended)); a.status != http.StatusNoContent {
-		t.Fatal(a.status, a.body)
+		t.Fatalf("status = %v, body = %v", a.status, a.body)
 	}
 	c.until("x", "COMPLETED")
 	list(0)
@@ -232,10 +232,10 @@ func TestDeadLetters(t *testing.T) {
 	list(13)
 	began := time.Now()
 	if a := c.post(queue+"/redrive?rate=20", ""); a.status != http.StatusOK || !strings.Contains(a.body, `"redriven":13`) {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	if took := time.Since(began); took < 600*time.Millisecond {
-		t.Errorf("13 letters at 20 a second took %s", took)
+		t.Errorf("redriving 13 dead letters at 20 per second took %s", took)
 	}
 	list(13) // they are no better
 }
@@ -249,11 +249,11 @@ func TestStreams(t *testing.T) {
 	events := func(path string) <-chan string {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.API+path, http.NoBody)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		res, err := c.http.Do(req)
 		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
-			t.Fatal(res, err)
+			t.Fatalf("res = %v, error = %v", res, err)
 		}
 		out := make(chan string, 1000)
 		go func() {

@@ -21,7 +21,7 @@ func TestPagesCannotActByRebinding(t *testing.T) {
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), x.method, c.API+x.path, strings.NewReader(x.body))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		req.Host = "evil.example:8480"
 		req.Header.Set("Origin", "http://evil.example:8480")
@@ -31,17 +31,17 @@ func TestPagesCannotActByRebinding(t *testing.T) {
 		}
 		res, err := c.http.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 		if err := res.Body.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("unexpected error: %v", err)
 		}
 		if res.StatusCode != http.StatusMisdirectedRequest {
 			t.Errorf("%s %s answers %s", x.method, x.path, res.Status)
 		}
 	}
 	if a := c.get("/v1/stock/A"); !strings.Contains(a.body, "1000000") {
-		t.Error(a.body)
+		t.Errorf("body = %v", a.body)
 	}
 	var doc struct {
 		Paths map[string]map[string]struct{ Responses map[string]any }

@@ -15,8 +15,8 @@ import (
 )
 
 // TestLostAnswerToACondition has DynamoDB write down a decision and the answer to
-// that get lost. The AWS SDK tries again, and the condition does not hold any
-// more: the decision is there. It is accepted then, and the saga hears of it.
+// that get lost. The AWS SDK retries, and the condition does not hold any
+// more: the decision is there. It is accepted then, and the saga is notified.
 func TestLostAnswerToACondition(t *testing.T) {
 	for action, ends := range map[string]string{"cancel": "CANCELLED", "approve": "COMPLETED", "reject": "CANCELLED"} {
 		t.Run(action, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestLostAnswerToACondition(t *testing.T) {
 			s := testkit.NewSystem(t, func(w *worker.Worker) {
 				target, err := url.Parse(w.AWS.Endpoint)
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("unexpected error: %v", err)
 				}
 				proxy := httputil.NewSingleHostReverseProxy(target)
 				proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) {} // long polls of those who have gone

@@ -11,7 +11,7 @@ import (
 )
 
 // TestDecidedWithoutASaga: a saga that the engine has lost is begun again with
-// the decision, or the reconciler does that later. One that somebody has
+// the decision, or the reconciler does that later. One that another process has
 // terminated and purged is not.
 func TestDecidedWithoutASaga(t *testing.T) {
 	b := newBench(t)
@@ -19,7 +19,7 @@ func TestDecidedWithoutASaga(t *testing.T) {
 	waiting := b.put(order.StatusAwaitingApproval)
 	for range 2 {
 		if v := b.accepted(b.post("/v1/sagas/"+waiting+"/approve", "")); v.Decision != "approved" {
-			t.Errorf("%+v", v)
+			t.Errorf("saga = %+v", v)
 		}
 		b.failBegin = errors.New("no sidecar")
 	}
@@ -30,7 +30,7 @@ func TestDecidedWithoutASaga(t *testing.T) {
 	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
 	for _, id := range []string{pending, held, waiting} {
 		if err := b.Store.MarkTerminated(t.Context(), id, "enough"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 	}
 	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "has ended TERMINATED")

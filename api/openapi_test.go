@@ -71,7 +71,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		if r := method + " " + route; !own.MatchString(r) {
 			served = append(served, r)
 		} else if a := b.get(route); a.status != http.StatusOK || a.body == "" {
-			t.Errorf("%s: %d %s", r, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %s", r, a.status, a.body)
 		}
 		return nil
 	})
@@ -95,7 +95,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	}
 }
 
-// TestOpenAPIHasTheLimits: the document says what order.Parse enforces.
+// TestOpenAPIHasTheLimits: the document has the limits that order.Parse enforces.
 func TestOpenAPIHasTheLimits(t *testing.T) {
 	b := newBench(t)
 	var doc openAPI
@@ -110,12 +110,12 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 	}
 	for _, path := range []string{"Order.orderId", "Order.customerId", "Line.sku", "Payment.token"} {
 		if s := of(path); s.Pattern != order.IDPattern || s.MinLength != 1 || s.MaxLength != order.MaxIDLength {
-			t.Errorf("%s: %+v", path, s)
+			t.Errorf("%s: value = %+v", path, s)
 		}
 	}
 	for _, path := range []string{"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region", "Address.postalCode", "Address.phone"} {
 		if s := of(path); s.MaxLength != order.MaxTextLength {
-			t.Errorf("%s: %+v", path, s)
+			t.Errorf("%s: value = %+v", path, s)
 		}
 	}
 	if s := of("Order.lines"); s.MinItems != 1 || s.MaxItems != order.MaxLines || s.Type != "array" {
@@ -126,7 +126,7 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 	}
 	for _, path := range []string{"Order.shipping", "Order.tax", "Order.discount"} {
 		if s := of(path); s.Maximum != order.MaxExtra {
-			t.Errorf("%s: %+v", path, s)
+			t.Errorf("%s: value = %+v", path, s)
 		}
 	}
 	if s := of("Line.unitPrice"); s.Maximum != order.MaxUnitPrice {
@@ -138,9 +138,9 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 		}
 	}
 	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"coupon":"X",`, 1)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"location":"body.coupon"`) {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"type":"OrderPlaced","metadata":{"coupon":"X"},`, 1)); a.status != http.StatusAccepted {
-		t.Error(a.status, a.body)
+		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 }

@@ -53,14 +53,14 @@ func behindConsole(t *testing.T, letters api.DeadLetters) client {
 	return newClient(t, testkit.System{AWS: aws, API: server.URL})
 }
 
-// TestOverviewWithoutAPart: what fails is said, and the rest is there.
+// TestOverviewWithoutAPart: the response names what failed and has the rest.
 func TestOverviewWithoutAPart(t *testing.T) {
 	c := behindConsole(t, noQueues{})
 	a := c.get("/v1/overview")
 	var o api.Overview
 	a.json(t, &o)
 	if a.status != http.StatusOK || !slices.Equal(o.Unknown, []string{"queues", "engine"}) || len(o.Low) != 1 || o.Queues == nil {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	a = c.get("/")
 	unavailable := strings.Contains(a.body, "Temporarily unavailable, showing last known values: queues, engine.")
@@ -73,6 +73,6 @@ func TestOverviewWithoutAPart(t *testing.T) {
 func TestLettersNeedQueuesOnly(t *testing.T) {
 	c := behindConsole(t, someQueues{})
 	if a := c.get("/console/dead-letters"); a.status != http.StatusOK || !strings.Contains(a.body, "OrderProcessingQueue</a> 3") {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 }

@@ -31,11 +31,11 @@ func TestRateLimit(t *testing.T) {
 	c.get("/v1/sagas/unknown").wantProblem(t, "another operation", 429, "", "")
 	for range 50 { // probes and Prometheus always get their answer
 		if a := c.get("/readyz"); a.status != http.StatusOK {
-			t.Fatal(a.status, a.body)
+			t.Fatalf("status = %v, body = %v", a.status, a.body)
 		}
 	}
 	if a := c.get("/openapi.json"); a.status != http.StatusOK {
-		t.Error(a.status)
+		t.Errorf("status = %v", a.status)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// TestRecent: what workers told, also those that have left, is summed up by the
+// TestRecent: what workers recorded, also stopped ones, is added up by the
 // time at which it was done.
 func TestRecent(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 2, 0, time.UTC)
@@ -21,7 +21,7 @@ func TestRecent(t *testing.T) {
 		h := hdrhistogram.New(1, fleet.MaxDuration.Milliseconds(), fleet.DurationDigits)
 		for _, d := range ms {
 			if err := h.RecordValue(d); err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 		}
 		return h
@@ -31,7 +31,7 @@ func TestRecent(t *testing.T) {
 			span(5*time.Minute, 1000, nil, 0), // is not recent any more
 			span(5*time.Minute-fleet.HeartbeatInterval, 10, map[order.Status]int{order.StatusCompleted: 5}, 0),
 			span(2*fleet.HeartbeatInterval, 0, map[order.Status]int{order.StatusCancelled: 2, order.StatusRejected: 1}, 1),
-			span(fleet.HeartbeatInterval, 3, nil, 0), // may be told of by others yet
+			span(fleet.HeartbeatInterval, 3, nil, 0), // other workers may still record it
 		}, Durations: took(100, 100, 100)},
 		{Stopped: true, Recent: []fleet.Interval{span(2*fleet.HeartbeatInterval, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Durations: took(60_000)},
 		{},
@@ -43,7 +43,7 @@ func TestRecent(t *testing.T) {
 		t.Errorf("since %s, want %s", r.Since, want)
 	}
 	if r.Started != 29 || r.Ended[order.StatusCompleted] != 5 || r.Ended[order.StatusFailed] != 2 || r.Undone != 4 || r.Refunds != 3 {
-		t.Errorf("%+v", r)
+		t.Errorf("recent = %+v", r)
 	}
 	if r.P50 != 0.1 || r.P99 < 59 || r.P99 > 61 {
 		t.Errorf("p50 %g s, p99 %g s", r.P50, r.P99)

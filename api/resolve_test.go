@@ -34,7 +34,7 @@ func TestRetryIsADeprecatedAliasOfResolve(t *testing.T) {
 			t.Errorf("%s: notes = %v, want one more by ann with action skip", path, notes)
 		}
 		if err := b.Store.MarkNeedsAttention(t.Context(), id, "failed again"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 	}
 	if !reflect.DeepEqual(lines[0], lines[1]) {

@@ -13,8 +13,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestRuntimeStatus: sagas are found by what the engine says of them, beside
-// what else selects orders; also those that it does not know.
+// TestRuntimeStatus: sagas are found by their status in the engine, beside
+// what else selects orders; also those that it does not have.
 func TestRuntimeStatus(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("done", nil), "COMPLETED")
@@ -25,7 +25,7 @@ func TestRuntimeStatus(t *testing.T) {
 	c.accept("queued")
 	for path, want := range map[string]int{"held-1/suspend": 202, "held-2/suspend": 202, "ended/terminate": 202} {
 		if a := c.post("/v1/sagas/"+path, `{}`); a.status != want {
-			t.Fatalf("%s: %d %s", path, a.status, a.body)
+			t.Fatalf("%s: status = %d, body = %s", path, a.status, a.body)
 		}
 	}
 	testkit.Eventually(t, "it is purged", func() error {
@@ -74,16 +74,16 @@ func TestRuntimeStatus(t *testing.T) {
 	}
 	newest := list("runtimeStatus=SUSPENDED&limit=1")
 	if len(newest.Sagas) != 1 || newest.Sagas[0].OrderID != "held-2" || newest.Next == "" {
-		t.Fatalf("%+v", newest)
+		t.Fatalf("newest page = %+v", newest)
 	}
 	if older := list("runtimeStatus=SUSPENDED&limit=1&cursor=" + newest.Next); len(older.Sagas) != 1 || older.Sagas[0].OrderID != "held-1" {
-		t.Errorf("%+v", older)
+		t.Errorf("older page = %+v", older)
 	}
 	c.get("/v1/sagas?runtimeStatus=ASLEEP").wantProblem(t, "no such status", 422, "query.runtimeStatus[0]", "SUSPENDED")
 
 	var one struct{ Engine, RuntimeStatus, Step string }
 	if c.get("/v1/sagas/done").json(t, &one); one.Engine != "embedded" || one.RuntimeStatus != "COMPLETED" || one.Step != "" {
-		t.Errorf("%+v", one) // the custom status of what has ended is its outcome, and no step
+		t.Errorf("saga = %+v", one) // the custom status of what has ended is its outcome, and no step
 	}
 }
 
@@ -105,7 +105,7 @@ func TestRuntimeStatusLooksAtAThousand(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("held", expensive), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas/held/suspend", `{}`); a.status != 202 {
-		t.Fatal(a.body)
+		t.Fatalf("body = %v", a.body)
 	}
 	c.until("held", "AWAITING_APPROVAL")
 	var g errgroup.Group
@@ -113,7 +113,7 @@ func TestRuntimeStatusLooksAtAThousand(t *testing.T) {
 	for i := range 1001 {
 		g.Go(func() error { c.accept(fmt.Sprint("open-", i)); return nil })
 	}
-	_ = g.Wait() // accept has said it
+	_ = g.Wait() // accept has reported it
 	var seen []string
 	pages := 0
 	for cursor, more := "", true; more; pages++ {

@@ -54,9 +54,9 @@ type behind struct {
 	step      string   // at which sagas are parked; "" is the shipment
 	busy      bool     // with what was decided before
 	unknown   bool     // to the engine, until it is started
-	ended     bool     // say that all sagas have
-	undoing   bool     // say that all sagas are
-	stalled   bool     // say that all sagas are
+	ended     bool     // all sagas have
+	undoing   bool     // all sagas are
+	stalled   bool     // all sagas are
 	found     []string // stalled, by the reconciler
 	fail      error
 	failRaise error
@@ -121,7 +121,7 @@ func (noLetters) Forget(context.Context, func(deadletter.Message) bool) (int, er
 	return 0, nil
 }
 
-// reconciling goes on for ever, or fails.
+// reconciling is a run that never ends, or fails.
 type reconciling struct{ on *behind }
 
 func (r reconciling) Ask() (<-chan struct{}, func() reconcile.Reconciliation) {
@@ -224,7 +224,7 @@ func (b *behind) Raise(ctx context.Context, id, event string, payload any) error
 	return nil
 }
 
-// Get says that the sagas of orders that need attention are parked.
+// Get returns a parked saga for an order that needs attention.
 func (b *behind) Get(ctx context.Context, id string) (engine.Instance, error) {
 	rec, err := b.store.Get(ctx, id)
 	switch {
@@ -306,19 +306,19 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 		t.Fatalf("no shipment was requested: %v", err)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: orderstore.Refused, Reason: "island"}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	for _, c := range []struct{ step, action, say string }{
 		{"charge", "compensate", "the compensation of charge is stuck: use retry, skip or resolve"},
 		{"carrier", "resolve", "the carrier has refused the shipment: island: use retry"},
 		{"confirm", "skip", "the carrier has refused the shipment: island: use retry"},
-		{"charge", "resolve", ""}, // refunded at the bank, say
+		{"charge", "resolve", ""}, // such as refunded at the bank
 		{"carrier", "retry", ""},
 		{"ship", "compensate", ""},
 	} {
@@ -335,7 +335,7 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 				t.Errorf("%s %s: raised %+v, want %+v", c.step, c.action, b.raised, want)
 			}
 			if err := b.Store.MarkNeedsAttention(t.Context(), id, "it came to nothing"); err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			continue
 		}
@@ -409,11 +409,11 @@ func TestCancelAfterShipment(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusConflict, "", "shipment has been requested")
 	if b.view(id).Cancellable {
-		t.Error("it says that it is cancellable")
+		t.Error("cancellable = true after the shipment was requested, want false")
 	}
 }
 
@@ -441,7 +441,7 @@ func TestCancelBeforeIntake(t *testing.T) {
 	}
 	// It is begun again, and will not ship.
 	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 || !slices.Equal(b.begun, []string{held + ` "" true`}) {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 }
 
@@ -454,7 +454,7 @@ func TestOneDecision(t *testing.T) {
 	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"bob"}`))
 	b.post("/v1/sagas/"+id+"/reject", "").wantProblem(t, "reject", http.StatusConflict, "", "was approved before by ann")
 	if v := b.view(id); len(v.Notes) != 1 || v.Notes[0].Actor != "ann" {
-		t.Errorf("%+v", v.Notes)
+		t.Errorf("notes = %+v", v.Notes)
 	}
 
 	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann","note":"after all"}`))
@@ -482,12 +482,12 @@ func TestTooLateForADecision(t *testing.T) {
 			b := newBench(t)
 			id := b.put(order.StatusAwaitingApproval)
 			if err := before.decide(b, id); err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
-			// Looked at a moment before, it seemed possible: the condition knows.
+			// Looked at a moment before, it seemed possible: the condition rejects it.
 			for _, d := range []orderstore.Decision{orderstore.Approved, orderstore.Expired} {
 				if err := b.Store.Decide(t.Context(), id, d, orderstore.Note{}); !errors.Is(err, orderstore.ErrFinished) {
-					t.Errorf("%s: %v", d, err)
+					t.Errorf("%s: error = %v", d, err)
 				}
 			}
 			b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", before.reason)
@@ -495,7 +495,7 @@ func TestTooLateForADecision(t *testing.T) {
 				t.Errorf("cancel: %d %s", a.status, a.body)
 			}
 			if v := b.view(id); len(v.Notes) != 1 || v.Cancellable != (before.cancel == http.StatusAccepted) {
-				t.Errorf("%+v", v)
+				t.Errorf("saga = %+v", v)
 			}
 		})
 	}
@@ -509,7 +509,7 @@ func TestBeingUndone(t *testing.T) {
 	b.undoing = true
 	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "is being cancelled already")
 	if b.raised != nil || b.view(id).Decision != "" {
-		t.Errorf("%v", b.raised)
+		t.Errorf("events raised = %v", b.raised)
 	}
 }
 
@@ -535,7 +535,7 @@ func TestParkedWithoutASaga(t *testing.T) {
 	b.unknown = true
 	b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"compensate","by":"ann"}`))
 	if !slices.Equal(b.lost, []string{id + " compensate"}) || b.raised != nil || len(b.view(id).Notes) != 1 {
-		t.Errorf("%v %v", b.lost, b.raised)
+		t.Errorf("resolutions carried out = %v, events raised = %v", b.lost, b.raised)
 	}
 	b.failLost = fmt.Errorf("start saga %s: %w", id, engine.ErrInMemory)
 	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
@@ -547,7 +547,7 @@ func TestOneDecisionAtATime(t *testing.T) {
 	b.busy = true
 	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
 	if b.raised != nil || b.view(id).Notes != nil {
-		t.Errorf("%v", b.raised)
+		t.Errorf("events raised = %v", b.raised)
 	}
 }
 
@@ -564,16 +564,16 @@ func TestOneResolution(t *testing.T) {
 		}
 		one, two := <-answers, <-answers
 		if one.status+two.status != http.StatusAccepted+http.StatusConflict {
-			t.Errorf("%d %s, %d %s", one.status, one.body, two.status, two.body)
+			t.Errorf("first status = %d, body = %s, second status = %d, body = %s", one.status, one.body, two.status, two.body)
 		}
 		rec, err := b.Store.Get(t.Context(), id)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
-		b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"`+rec.Resolution+`"}`)) // the saga is told again
+		b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"`+rec.Resolution+`"}`)) // the saga is notified again
 		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", rec.Resolution+" was decided before by ann")
 		if err := b.Store.MarkNeedsAttention(t.Context(), id, "again"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("unexpected error: %v", err)
 		}
 	}
 }
@@ -583,7 +583,7 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	if _, err := b.Store.MarkRefunding(t.Context(), id); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	for _, b.step = range []string{"ship", "confirm"} {
 		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "a refund has started")
@@ -591,7 +591,7 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 	b.unknown = true
 	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
 	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
-		t.Errorf("%v %v", b.raised, b.lost)
+		t.Errorf("events raised = %v, resolutions carried out = %v", b.raised, b.lost)
 	}
 }
 
@@ -601,7 +601,7 @@ func TestRaceWithTheEnd(t *testing.T) {
 	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
 	b.failRaise = engine.ErrEnded
 	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested {
-		t.Error("the order, which nobody undoes but the reconciler, might ship")
+		t.Error("the cancellation is not persisted, so the order might ship")
 	}
 	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "ended")
 	b.post("/v1/sagas/"+stuck+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
@@ -622,7 +622,7 @@ func TestEndedWithoutTheOrder(t *testing.T) {
 	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
 	b.accepted(b.post("/v1/sagas/"+stuck+"/resolve", ""))
 	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
-		t.Errorf("%v %v", b.lost, b.raised)
+		t.Errorf("resolutions carried out = %v, events raised = %v", b.lost, b.raised)
 	}
 }
 
@@ -659,7 +659,7 @@ func TestFailures(t *testing.T) {
 	b.fail = nil
 	b.accepted(b.post("/v1/orders", body))
 	if err := b.Store.End(t.Context(), "new", order.StatusCompleted, ""); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	b.accepted(b.post("/v1/orders", body))
 	if !slices.Equal(b.published, []string{"new"}) {
@@ -678,14 +678,14 @@ func TestFailures(t *testing.T) {
 }
 
 // TestStalled: nothing can be done to a saga that Dapr has stalled, and each
-// answer says what can.
+// response names the remedy.
 func TestStalled(t *testing.T) {
 	b := newBench(t)
 	if _, _, err := b.store.Accept(t.Context(), order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.store.MarkNeedsAttention(t.Context(), "o", "why"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	b.stalled = true
 	for _, action := range []string{"resolve", "retry", "cancel", "approve", "reject", "suspend", "resume", "terminate"} {
@@ -697,17 +697,17 @@ func TestStalled(t *testing.T) {
 		t.Errorf("%+v %v, raised %v", rec, err, b.raised)
 	}
 	if v := b.view("o"); v.RuntimeStatus != "STALLED" {
-		t.Errorf("%+v", v)
+		t.Errorf("saga = %+v", v)
 	}
 	if a := b.get("/v1/sagas?stuck=true"); !strings.Contains(a.body, `"STALLED"`) || !strings.Contains(a.body, "too large for 4194304 bytes") {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 1\n") {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	b.stalled = false
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 0\n") {
-		t.Errorf("%d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	// It stalls just now.
 	b.failRaise = engine.ErrStalled
@@ -728,7 +728,7 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	}
 	shipping := b.put(order.StatusPaid)
 	if err := b.Store.MarkShipmentRequested(t.Context(), shipping, "shp"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	stuck := func(query string) (ids []string, next string) {
 		t.Helper()
@@ -739,7 +739,7 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 		b.get("/v1/sagas?stuck=true"+query).json(t, &page)
 		for _, s := range page.Sagas {
 			if ids = append(ids, s.OrderID); b.stalled && (s.RuntimeStatus != "STALLED" || !strings.Contains(s.LastError, "too large")) {
-				t.Errorf("%+v", s)
+				t.Errorf("value = %+v", s)
 			}
 		}
 		return ids, page.Next
@@ -755,7 +755,7 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 		t.Errorf("%v, want %v", ids, live)
 	}
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 5\n") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="AWAITING_APPROVAL"`) {
-		t.Errorf("%s", a.body)
+		t.Errorf("body = %s", a.body)
 	}
 	var paged []string
 	for cursor, more := "", true; more; more = cursor != "" {
@@ -769,7 +769,7 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	}
 	for query, n := range map[string]int{"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0, "&sku=A&since=1h": 5, "&before=1h": 0} {
 		if ids, _ := stuck(query); len(ids) != n {
-			t.Errorf("%s: %v", query, ids)
+			t.Errorf("%s: ids = %v", query, ids)
 		}
 	}
 }

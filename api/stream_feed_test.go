@@ -10,7 +10,7 @@ import (
 )
 
 // TestFollowersShareOnePoller: what many follow is read once for all of them,
-// each of them hears of every change, and nothing goes on without followers.
+// each of them receives every change, and nothing is read without followers.
 func TestFollowersShareOnePoller(t *testing.T) {
 	var s feeds
 	var calls, running atomic.Int64
@@ -67,7 +67,7 @@ func TestFollowersShareOnePoller(t *testing.T) {
 	for _, x := range all[1:] {
 		x.leave()
 	}
-	next <- 9 // who is left still hears of it
+	next <- 9 // the remaining follower still receives it
 	all = all[:1]
 	hear(2, 9)
 	all[0].leave()

@@ -21,10 +21,10 @@ func TestStuck(t *testing.T) {
 	c.place(newOrder("refund-fails", func(o *order.Order) { o.Payment.Token = "tok_refund_down"; shipTo("REFUSE")(o) }), "NEEDS_ATTENTION")
 	var lost order.Order
 	if err := json.Unmarshal([]byte(newOrder("never-begun", nil)), &lost); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	if _, _, err := c.Store.Accept(t.Context(), lost); err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	type page struct {
 		Sagas []struct{ OrderID, Status, Step, LastError string }
@@ -36,7 +36,7 @@ func TestStuck(t *testing.T) {
 		return p
 	}
 	if p := list("&status=NEEDS_ATTENTION"); len(p.Sagas) != 1 || p.Sagas[0].OrderID != "refund-fails" || !strings.Contains(p.Sagas[0].Step, "charge") || p.Sagas[0].LastError == "" {
-		t.Errorf("%+v", p)
+		t.Errorf("page = %+v", p)
 	}
 	// Half a percent of five and a half minutes is what a step may take here.
 	testkit.Eventually(t, "both are found", func() error {
@@ -47,15 +47,15 @@ func TestStuck(t *testing.T) {
 	})
 	first := list("&limit=1")
 	if len(first.Sagas) != 1 || first.Next == "" {
-		t.Fatalf("%+v", first)
+		t.Fatalf("first page = %+v", first)
 	}
 	if second := list("&limit=1&cursor=" + first.Next); len(second.Sagas) != 1 || second.Sagas[0].OrderID != "refund-fails" {
-		t.Errorf("%+v", second)
+		t.Errorf("second page = %+v", second)
 	}
 	if p := list("&customer=nobody"); len(p.Sagas) != 0 {
-		t.Errorf("%+v", p)
+		t.Errorf("page = %+v", p)
 	}
 	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
-		t.Errorf("%s", a.body)
+		t.Errorf("body = %s", a.body)
 	}
 }

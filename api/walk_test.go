@@ -137,7 +137,7 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 			said += " " + e.Message
 		}
 		if a.status >= 500 || gos.MatchString(said) {
-			t.Errorf("%s: %d %s", what, a.status, said)
+			t.Errorf("%s: status = %d, body = %s", what, a.status, said)
 		}
 	}
 	for _, o := range c.operations() {
@@ -171,7 +171,7 @@ func TestWholeNumbersAreIntegers(t *testing.T) {
 		var l struct{ Available json.Number }
 		a.json(t, &l)
 		if a.status != http.StatusOK || l.Available != "7" {
-			t.Errorf("%s: %d %s", n, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %s", n, a.status, a.body)
 		}
 	}
 	c.do("PUT", "/v1/stock/X", `{"onHand":7.5}`).wantProblem(t, "a half", 422, "body.onHand", "whole number")

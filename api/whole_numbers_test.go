@@ -39,7 +39,7 @@ func TestWholeOrder(t *testing.T) {
 	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
 		id := fmt.Sprint("whole-", n)
 		if a := c.post(path, newOrder(id, whole)); a.status != http.StatusAccepted {
-			t.Fatal(a.body)
+			t.Fatalf("body = %v", a.body)
 		}
 		c.until(id, "COMPLETED")
 		a := c.get("/v1/sagas/" + id)
@@ -114,7 +114,7 @@ func (c client) asked(queue string) (r events.ShipmentRequest) {
 	return r
 }
 
-// TestRepeatedOrder: producers set placedAt anew when they send an order again;
+// TestRepeatedOrder: producers set a new placedAt when they repeat an order;
 // what really differs is named, also once the order has ended and its token is
 // gone.
 func TestRepeatedOrder(t *testing.T) {
@@ -172,7 +172,7 @@ func TestApprovalLimits(t *testing.T) {
 		if a := c.post("/v1/orders", newOrder(id, func(n *order.Order) {
 			n.Currency, n.Lines = o.currency, []order.Line{{SKU: "A", Quantity: 1, UnitPrice: o.total}}
 		})); a.status != http.StatusAccepted {
-			t.Fatal(a.body)
+			t.Fatalf("body = %v", a.body)
 		}
 		c.until(id, o.want)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// shop calls the API as the generated client does.
+// shop is the generated client of a running system.
 type shop struct {
 	*judge
 	*ClientWithResponses
@@ -30,27 +30,32 @@ func open(t *testing.T) shop {
 	j := newJudge(t, served(t, s))
 	c, err := NewClientWithResponses(s.API, WithHTTPClient(&http.Client{Transport: j}))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	return shop{j, c, s}
 }
 
-// must takes an answer that has to have a status.
-func must[R interface{ StatusCode() int }](t *testing.T, want int) func(R, error) R {
+// want returns a function that takes a response and fails unless it has the status.
+func want[R interface{ StatusCode() int }](t *testing.T, status int) func(R, error) R {
 	t.Helper()
 	return func(res R, err error) R {
 		t.Helper()
-		if err != nil || res.StatusCode() != want {
-			t.Fatalf("%v: %+v, want %d", err, res, want)
+		if err != nil || res.StatusCode() != status {
+			t.Fatalf("response = %+v, error = %v, want status %d", res, err, status)
 		}
 		return res
 	}
 }
 
+// newOrder returns an order. The carrier refuses one for REFUSE, and its refund fails.
 func newOrder(id string, price int64, name string) Order {
+	token := "tok_ok"
+	if name == "REFUSE" {
+		token = "tok_refund_down"
+	}
 	return Order{
 		OrderId: id, CustomerId: "c-1", Currency: "EUR", Lines: []Line{{Sku: "A", Quantity: 2, UnitPrice: price}},
-		Payment: Payment{Token: map[bool]string{true: "tok_refund_down", false: "tok_ok"}[name == "REFUSE"]}, ShipTo: &Address{Name: &name, Country: aws.String("DE")},
+		Payment: Payment{Token: token}, ShipTo: &Address{Name: &name, Country: aws.String("DE")},
 	}
 }
 
@@ -71,12 +76,11 @@ func (s shop) until(id, status, runtime string) *Saga {
 	return saga
 }
 
-// first reads a stream's first event through the document's eyes: its name and
-// its data are one of the schemas that the document has for the stream.
+// first returns the name of a stream's first event and checks that its data is JSON.
 func (s shop) first(res *http.Response, err error) (event string) {
 	s.Helper()
 	if err != nil {
-		s.Fatal(err)
+		s.Fatalf("unexpected error: %v", err)
 	}
 	defer res.Body.Close()
 	var data string
@@ -95,96 +99,96 @@ func (s shop) first(res *http.Response, err error) (event string) {
 	return event
 }
 
-// TestEveryOperation sends a real request of each, through the generated
-// client; the judge holds both directions against the document.
+// TestEveryOperation sends a request of each operation through the generated client; the
+// judge checks requests and responses against the document.
 func TestEveryOperation(t *testing.T) {
 	s := open(t)
 	ctx, ann := t.Context(), ActionNote{By: aws.String("ann"), Note: aws.String("known customer")}
 
-	must[*HealthzResult](t, 200)(s.HealthzWithResponse(ctx))
-	must[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))
-	must[*LoadResult](t, 200)(s.LoadWithResponse(ctx))
-	if me := must[*WhoAmIResult](t, 200)(s.WhoAmIWithResponse(ctx)); !me.JSON200.Open {
-		t.Errorf("%s", me.Body)
+	want[*HealthzResult](t, 200)(s.HealthzWithResponse(ctx))
+	want[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))
+	want[*LoadResult](t, 200)(s.LoadWithResponse(ctx))
+	if me := want[*WhoAmIResult](t, 200)(s.WhoAmIWithResponse(ctx)); !me.JSON200.Open {
+		t.Errorf("body = %s", me.Body)
 	}
 
-	if a := must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
-		t.Errorf("%s", a.Body)
+	if a := want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
+		t.Errorf("Body = %s", a.Body)
 	}
-	must[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, nil, newOrder("direct", 100, "Ann")))
+	want[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, nil, newOrder("direct", 100, "Ann")))
 	for _, id := range []string{"approved", "rejected", "cancelled", "terminated"} {
-		must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder(id, 100_000, "Ann")))
+		want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder(id, 100_000, "Ann")))
 	}
-	must[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("stuck", 100, "REFUSE")))
+	want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("stuck", 100, "REFUSE")))
 
 	if saga := s.until("good", "COMPLETED", "COMPLETED"); saga.Reservation == nil || *saga.Reservation != "SOLD" {
-		t.Errorf("%+v", saga)
+		t.Errorf("saga = %+v", saga)
 	}
-	known := must[*GetSagaResult](t, 200)(s.GetSagaWithResponse(ctx, "good", nil)).HTTPResponse.Header.Get("ETag")
-	must[*GetSagaResult](t, 304)(s.GetSagaWithResponse(ctx, "good", &GetSagaParams{IfNoneMatch: &[]string{known}}))
-	if h := must[*GetHistoryResult](t, 200)(s.GetHistoryWithResponse(ctx, "good", nil)); len(h.JSON200.Events) < 5 {
-		t.Errorf("%s", h.Body)
+	known := want[*GetSagaResult](t, 200)(s.GetSagaWithResponse(ctx, "good", nil)).HTTPResponse.Header.Get("ETag")
+	want[*GetSagaResult](t, 304)(s.GetSagaWithResponse(ctx, "good", &GetSagaParams{IfNoneMatch: &[]string{known}}))
+	if h := want[*GetHistoryResult](t, 200)(s.GetHistoryWithResponse(ctx, "good", nil)); len(h.JSON200.Events) < 5 {
+		t.Errorf("history = %s", h.Body)
 	}
 	if e := s.first(s.FollowSaga(ctx, "good")); e != "saga" {
-		t.Error(e)
+		t.Errorf("e = %v", e)
 	}
 	s.until("direct", "COMPLETED", "COMPLETED")
 
 	s.until("approved", "AWAITING_APPROVAL", "")
-	must[*SuspendSagaResult](t, 202)(s.SuspendSagaWithResponse(ctx, "approved", ann))
+	want[*SuspendSagaResult](t, 202)(s.SuspendSagaWithResponse(ctx, "approved", ann))
 	s.until("approved", "AWAITING_APPROVAL", "SUSPENDED")
-	must[*ResumeSagaResult](t, 202)(s.ResumeSagaWithResponse(ctx, "approved", ann))
-	must[*ApproveSagaResult](t, 202)(s.ApproveSagaWithResponse(ctx, "approved", ann))
+	want[*ResumeSagaResult](t, 202)(s.ResumeSagaWithResponse(ctx, "approved", ann))
+	want[*ApproveSagaResult](t, 202)(s.ApproveSagaWithResponse(ctx, "approved", ann))
 	s.until("approved", "COMPLETED", "COMPLETED")
 	s.until("rejected", "AWAITING_APPROVAL", "")
-	must[*RejectSagaResult](t, 202)(s.RejectSagaWithResponse(ctx, "rejected", ann))
+	want[*RejectSagaResult](t, 202)(s.RejectSagaWithResponse(ctx, "rejected", ann))
 	s.until("rejected", "CANCELLED", "")
 	s.until("cancelled", "AWAITING_APPROVAL", "")
 	customer := CancelRequestFor("customer")
 	cancel := CancelRequest{By: ann.By, Note: ann.Note, For: &customer}
-	must[*CancelSagaResult](t, 202)(s.CancelSagaWithResponse(ctx, "cancelled", cancel))
+	want[*CancelSagaResult](t, 202)(s.CancelSagaWithResponse(ctx, "cancelled", cancel))
 	s.until("cancelled", "CANCELLED", "")
 	s.until("terminated", "AWAITING_APPROVAL", "")
-	must[*TerminateSagaResult](t, 202)(s.TerminateSagaWithResponse(ctx, "terminated", ann))
+	want[*TerminateSagaResult](t, 202)(s.TerminateSagaWithResponse(ctx, "terminated", ann))
 	s.until("stuck", "NEEDS_ATTENTION", "")
-	stuck := must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Stuck: aws.Bool(true)}))
+	stuck := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Stuck: aws.Bool(true)}))
 	if len(stuck.JSON200.Sagas) == 0 || stuck.JSON200.Sagas[0].LastError == nil {
-		t.Errorf("%s", stuck.Body)
+		t.Errorf("stuck list = %s", stuck.Body)
 	}
 	resolve := ResolveRequestAction("resolve")
 	resolution := ResolveRequest{Action: &resolve, By: ann.By, Note: aws.String("refunded at the bank")}
-	must[*ResolveSagaResult](t, 202)(s.ResolveSagaWithResponse(ctx, "stuck", resolution))
+	want[*ResolveSagaResult](t, 202)(s.ResolveSagaWithResponse(ctx, "stuck", resolution))
 	s.until("stuck", "FAILED", "")
-	must[*RetrySagaResult](t, 409)(s.RetrySagaWithResponse(ctx, "stuck", resolution))
-	must[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
-	must[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
-	if run := must[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil || run.JSON200.Running {
-		t.Errorf("%s", run.Body)
+	want[*RetrySagaResult](t, 409)(s.RetrySagaWithResponse(ctx, "stuck", resolution))
+	want[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
+	want[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
+	if run := want[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil || run.JSON200.Running {
+		t.Errorf("reconciliation = %s", run.Body)
 	}
 
-	page := must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
-	must[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next, Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
-	must[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
+	page := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
+	want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next, Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
+	want[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
 	if e := s.first(s.FollowOverview(ctx)); e != "overview" {
-		t.Error(e)
+		t.Errorf("e = %v", e)
 	}
 
-	must[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
-	none := must[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "NONE")).HTTPResponse.Header.Get("ETag")
-	if l := must[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
-		t.Errorf("%s", l.Body)
+	want[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
+	none := want[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "NONE")).HTTPResponse.Header.Get("ETag")
+	if l := want[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
+		t.Errorf("Body = %s", l.Body)
 	}
-	must[*SetStockResult](t, 412)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 8}))
+	want[*SetStockResult](t, 412)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 8}))
 
 	s.deadLetters(ctx)
 
-	must[*GetSagaResult](t, 404)(s.GetSagaWithResponse(ctx, "nobody", nil))
-	must[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", cancel))
-	must[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 999, "Bob")))
-	must[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
+	want[*GetSagaResult](t, 404)(s.GetSagaWithResponse(ctx, "nobody", nil))
+	want[*CancelSagaResult](t, 409)(s.CancelSagaWithResponse(ctx, "approved", cancel))
+	want[*PlaceOrderResult](t, 409)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 999, "Bob")))
+	want[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
 
-	if f := must[*ForgetCustomerResult](t, 200)(s.ForgetCustomerWithResponse(ctx, "c-1", ann)); f.JSON200.Erased < 5 {
-		t.Errorf("%s", f.Body)
+	if f := want[*ForgetCustomerResult](t, 200)(s.ForgetCustomerWithResponse(ctx, "c-1", ann)); f.JSON200.Erased < 5 {
+		t.Errorf("result = %s", f.Body)
 	}
 
 	for path, item := range s.model.Paths.PathItems.FromOldest() {
@@ -200,7 +204,7 @@ func (s shop) deadLetters(ctx context.Context) {
 	s.Helper()
 	const queue = "OrderProcessingQueue"
 	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
-		s.Fatal(err)
+		s.Fatalf("unexpected error: %v", err)
 	}
 	var letter Message
 	testkit.Eventually(s, "it is a dead letter", func() error {
@@ -214,21 +218,21 @@ func (s shop) deadLetters(ctx context.Context) {
 		letter = (*l.JSON200.Letters)[0]
 		return nil
 	})
-	mended, err := json.Marshal(newOrder("mended", 100, "Ann"))
+	repaired, err := json.Marshal(newOrder("repaired", 100, "Ann"))
 	if err != nil {
-		s.Fatal(err)
+		s.Fatalf("unexpected error: %v", err)
 	}
-	must[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id, RedriveInputBody{Body: aws.String(string(mended))}))
-	s.until("mended", "COMPLETED", "")
-	must[*ListQueuesResult](s.T, 200)(s.ListQueuesWithResponse(ctx))
+	want[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id, RedriveInputBody{Body: aws.String(string(repaired))}))
+	s.until("repaired", "COMPLETED", "")
+	want[*ListQueuesResult](s.T, 200)(s.ListQueuesWithResponse(ctx))
 	rate := 10.0
-	must[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
-	must[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))
-	must[*DeleteDeadLetterResult](s.T, 404)(s.DeleteDeadLetterWithResponse(ctx, queue, "nobody", &DeleteDeadLetterParams{By: aws.String("ann"), Note: aws.String("sent by hand")}))
+	want[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
+	want[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))
+	want[*DeleteDeadLetterResult](s.T, 404)(s.DeleteDeadLetterWithResponse(ctx, queue, "nobody", &DeleteDeadLetterParams{By: aws.String("ann"), Note: aws.String("sent by hand")}))
 }
 
-// TestJudgeSeesWhatIsFalse: without that, the others could not fail.
-func TestJudgeSeesWhatIsFalse(t *testing.T) {
+// TestJudgeReportsContradictions: if it did not, the other tests could not fail.
+func TestJudgeReportsContradictions(t *testing.T) {
 	s := newSystem(t)
 	document := bytes.Replace(served(t, s), []byte(`"available":{"format":"int64","type":"integer"}`), []byte(`"available":{"type":"string"}`), 1)
 	j := newJudge(t, document)
@@ -236,18 +240,18 @@ func TestJudgeSeesWhatIsFalse(t *testing.T) {
 	j.fault = func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	c, err := NewClientWithResponses(s.API, WithHTTPClient(&http.Client{Transport: j}))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
-	if _, err := c.GetStockWithResponse(t.Context(), "A"); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "answer to GET") {
-		t.Errorf("an answer that is not what the document says: %v %v", faults, err)
+	if _, err := c.GetStockWithResponse(t.Context(), "A"); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "response to GET") {
+		t.Errorf("response that contradicts the document: faults = %v, error = %v, want a fault of the response", faults, err)
 	}
 	faults = nil
 	if _, err := c.ListStockWithResponse(t.Context(), &ListStockParams{Limit: aws.Int64(0)}); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "request GET") {
-		t.Errorf("a request that the document does not allow: %v %v", faults, err)
+		t.Errorf("request that the document does not allow: faults = %v, error = %v, want a fault of the request", faults, err)
 	}
 }
 
-// TestExamples: each operation has some, and they are what its schemas allow.
+// TestExamples checks that each operation has examples that match its schemas.
 func TestExamples(t *testing.T) {
 	s := open(t)
 	for path, item := range s.model.Paths.PathItems.FromOldest() {

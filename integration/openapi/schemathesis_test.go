@@ -18,11 +18,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestSchemathesis has Schemathesis try all operations of the document, with what
-// it allows and with what it does not: nothing is answered with 5xx, with a
-// status or a content type that is not in the document, or to whoever has no
-// token. It is in parts, for some operations wait: its own threads do not do
-// (Hypothesis looks at the depth of the stack, and threads change that).
+// TestSchemathesis runs Schemathesis on all operations of the document, with valid and
+// invalid requests. No response has a 5xx status, or a status or content type that is not in
+// the document, and none is a success without a token. It runs in parts at the same time, as
+// some operations wait. Schemathesis' own threads do not help: Hypothesis checks the depth
+// of the stack, which threads change.
 func TestSchemathesis(t *testing.T) {
 	program := testkit.Pinned(t, "schemathesis/bin/st", "schemathesis")
 	const letters, streams, all = "^/v1/(dead-letters|customers)/", "/events$", "."
@@ -33,7 +33,7 @@ func TestSchemathesis(t *testing.T) {
 		"nobody":                 {paths: all, examples: "115", least: 4000},
 	}
 	var running sync.WaitGroup
-	for _, p := range parts { // all at once: most of the time they wait
+	for _, p := range parts { // at the same time: most of the time they wait
 		s, issuer := closedSystem(t)
 		p.dir = t.TempDir()
 		args := []string{
@@ -71,10 +71,10 @@ type part struct {
 	err error
 }
 
-// judge says how many requests were made.
+// judge checks the reports of the run and returns the number of requests.
 func (p *part) judge(t *testing.T) (requests int) {
 	if p.err != nil {
-		t.Errorf("%v\n%s", p.err, p.out)
+		t.Errorf("err = %v, out = %s", p.err, p.out)
 	}
 	var run struct {
 		Complete   bool
@@ -85,7 +85,7 @@ func (p *part) judge(t *testing.T) (requests int) {
 		err = json.Unmarshal(b, &run)
 	}
 	if err != nil || !run.Complete || run.Operations.Tested < 1 || run.Operations.Tested != run.Operations.Selected {
-		t.Errorf("not all was tried: %+v %v", run, err)
+		t.Errorf("run = %+v, error = %v, want all selected operations tested", run, err)
 	}
 	good := 0
 	tried := answers(t, filepath.Join(p.dir, "events"))
@@ -98,17 +98,17 @@ func (p *part) judge(t *testing.T) (requests int) {
 			}
 		}
 		if behind && !p.token && statuses[http.StatusUnauthorized] == 0 {
-			t.Errorf("%s was never refused: %v", label, statuses)
+			t.Errorf("%s without a token: statuses = %v, want some 401", label, statuses)
 		}
 	}
 	t.Logf("%d requests to %d operations, %d of them with success", requests, run.Operations.Tested, good)
 	if requests < p.least || (good > 0) != p.token {
-		t.Errorf("%d requests, %d of them with success: %v", requests, good, tried)
+		t.Errorf("requests = %d, successful = %d, want at least the minimum, and successes only with a token: %v", requests, good, tried)
 	}
 	return requests
 }
 
-// closedSystem lets nobody in without a token.
+// closedSystem returns a system that requires a token.
 func closedSystem(t *testing.T) (testkit.System, *authtest.Issuer) {
 	t.Helper()
 	var issuer *authtest.Issuer
@@ -119,13 +119,13 @@ func closedSystem(t *testing.T) (testkit.System, *authtest.Issuer) {
 	return s, issuer
 }
 
-// answers reads how often each operation was answered with which status; 0 is no
-// answer, as of a stream that was left.
+// answers returns the number of responses by operation and status. Status 0 is no response,
+// as for a stream that the client closed.
 func answers(t *testing.T, events string) map[string]map[int]int {
 	t.Helper()
 	f, err := os.Open(events)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	defer f.Close()
 	all := map[string]map[int]int{}
@@ -145,7 +145,7 @@ func answers(t *testing.T, events string) map[string]map[int]int {
 		}
 		if len(line) > 0 {
 			if err := json.Unmarshal(line, &event); err != nil {
-				t.Fatal(err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 		}
 		for _, i := range event.ScenarioFinished.Recorder.Interactions {
@@ -162,7 +162,7 @@ func answers(t *testing.T, events string) map[string]map[int]int {
 			return all
 		}
 		if readErr != nil {
-			t.Fatal(readErr)
+			t.Fatalf("readErr = %v", readErr)
 		}
 	}
 }

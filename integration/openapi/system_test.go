@@ -1,5 +1,5 @@
-// Package openapi holds the API to its own document: a client generated from it
-// talks to a running system, and each request and answer is checked against it.
+// Package openapi tests the API against its OpenAPI document. A client that is generated from
+// the document calls a running system, and each request and response is checked against it.
 package openapi
 
 import (
@@ -29,22 +29,22 @@ func newSystem(t *testing.T) testkit.System {
 	return s
 }
 
-// served is the document.
+// served returns the document.
 func served(t *testing.T, s testkit.System) []byte {
 	t.Helper()
 	res, err := http.Get(s.API + "/openapi.json")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatal(res.Status, err)
+		t.Fatalf("Status = %v, error = %v", res.Status, err)
 	}
 	return b
 }
 
-// judge is a transport that checks what goes by against the document.
+// judge is a transport that checks requests and responses against the document.
 type judge struct {
 	*testing.T
 
@@ -61,24 +61,24 @@ func newJudge(t *testing.T, document []byte) *judge {
 	t.Helper()
 	doc, err := libopenapi.NewDocument(document)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	v, errs := validator.NewValidator(doc, config.WithFormatAssertions())
 	if len(errs) > 0 {
-		t.Fatal(errs)
+		t.Fatalf("errs = %v", errs)
 	}
 	if ok, faults := v.ValidateDocument(); !ok {
-		t.Fatal("it is no OpenAPI document: ", faults)
+		t.Fatal("not a valid OpenAPI document: ", faults)
 	}
 	m, err := doc.BuildV3Model()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 	return &judge{T: t, fault: t.Errorf, validator: v, model: &m.Model, seen: map[string][]int{}}
 }
 
-// operation is the id of what a request asks for. The document's paths have no
-// two that fit one request.
+// operation returns the operation id of a request. No two paths of the document match the
+// same request.
 func (j *judge) operation(r *http.Request) string {
 	asked := strings.Split(r.URL.Path, "/")
 	for path, item := range j.model.Paths.PathItems.FromOldest() {
@@ -111,7 +111,7 @@ func (j *judge) RoundTrip(r *http.Request) (*http.Response, error) {
 	op := j.operation(r)
 	j.seen[op] = append(j.seen[op], res.StatusCode)
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		return res, nil // its events are looked at one by one
+		return res, nil // first checks its events
 	}
 	body, err := io.ReadAll(res.Body)
 	_ = res.Body.Close() // it was read
@@ -121,14 +121,14 @@ func (j *judge) RoundTrip(r *http.Request) (*http.Response, error) {
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	if ok, faults := j.validator.ValidateHttpResponse(r, res); !ok {
 		for _, f := range faults {
-			j.fault("answer to %s %s: %d %s: %s %+v", r.Method, r.URL, res.StatusCode, body, f, f.SchemaValidationErrors)
+			j.fault("response to %s %s: %d %s: %s %+v", r.Method, r.URL, res.StatusCode, body, f, f.SchemaValidationErrors)
 		}
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, nil
 }
 
-// check holds a body's example against its schema.
+// check checks a body's example against its schema.
 func (j *judge) check(what string, media *v3.MediaType) {
 	j.Helper()
 	if media.Example == nil {
@@ -142,7 +142,7 @@ func (j *judge) check(what string, media *v3.MediaType) {
 	}
 	if ok, faults := schema_validation.NewSchemaValidator().ValidateSchemaObject(media.Schema.Schema(), example); !ok {
 		for _, f := range faults {
-			j.Errorf("%s: its example is not what its schema allows: %s %+v", what, f, f.SchemaValidationErrors)
+			j.Errorf("%s: the example does not match its schema: %s %+v", what, f, f.SchemaValidationErrors)
 		}
 	}
 }
