@@ -122,9 +122,12 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s: status = %d", path, a.status)
 		}
 	}
-	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+issuer.Token("late")).wantProblem(t, "expired", http.StatusUnauthorized, "header.Authorization", "expired")
-	c.do("GET", "/v1/sagas", "", "Authorization", "Basic YTpi").wantProblem(t, "a password", http.StatusUnauthorized, "header.Authorization", "bearer")
-	if a := c.do("GET", "/v1/whoami", "", "Authorization", bearer["operator"]); !strings.Contains(a.body, `"roles":["operator"]`) || !strings.Contains(a.body, `"open":false`) {
+	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+issuer.Token("late")).wantProblem(t, "expired",
+		http.StatusUnauthorized, "header.Authorization", "expired")
+	c.do("GET", "/v1/sagas", "", "Authorization", "Basic YTpi").wantProblem(t, "a password", http.StatusUnauthorized,
+		"header.Authorization", "bearer")
+	if a := c.do("GET", "/v1/whoami", "", "Authorization", bearer["operator"]); !strings.Contains(a.body,
+		`"roles":["operator"]`) || !strings.Contains(a.body, `"open":false`) {
 		t.Errorf("body = %v", a.body)
 	}
 	var doc struct {
@@ -143,7 +146,8 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 	c, issuer, _ := startClosed(t, func(w *worker.Worker) { w.RateLimit = 2 })
 	token := issuer.Token("viewer")
 	issuer.Stop()
-	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away", http.StatusServiceUnavailable, "", "issuer")
+	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+token).wantProblem(t, "the issuer is away",
+		http.StatusServiceUnavailable, "", "issuer")
 	c.asks("/v1/sagas", 100, "Authorization", "Bearer "+token) // nor indefinitely
 	if a := c.get("/readyz"); a.status != http.StatusOK {
 		t.Errorf("sagas go on without it: %d %s", a.status, a.body)
@@ -153,7 +157,8 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 func TestAudit(t *testing.T) {
 	c, issuer, b := startClosed(t, func(w *worker.Worker) { w.RateLimit = 5 })
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
-	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }), operator...); a.status != http.StatusAccepted {
+	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }),
+		operator...); a.status != http.StatusAccepted {
 		t.Fatalf("body = %v", a.body)
 	}
 	testkit.Eventually(t, "it waits for approval", func() error {
@@ -170,7 +175,8 @@ func TestAudit(t *testing.T) {
 	if !strings.Contains(a.body, `"subject":"operator"`) {
 		t.Errorf("the note has no subject of the issuer: %s", a.body)
 	}
-	c.do("PUT", "/v1/stock/A", `{"onHand":7}`, append([]string{"If-Match", c.do("GET", "/v1/stock/A", "", operator...).header.Get("ETag")}, operator...)...)
+	c.do("PUT", "/v1/stock/A", `{"onHand":7}`, append([]string{"If-Match", c.do("GET", "/v1/stock/A", "",
+		operator...).header.Get("ETag")}, operator...)...)
 	c.do("DELETE", "/v1/sagas/o?by=x&note=forget", "", operator...)
 	c.do("POST", "/v1/dead-letters/OrderProcessingQueue/redrive?rate=1000", "", operator...)
 	c.do("POST", "/console/stock", "", "Sec-Fetch-Site", "cross-site")
@@ -198,7 +204,8 @@ func TestAudit(t *testing.T) {
 	}
 	for i, w := range want {
 		said, _ := json.Marshal([]any{got[i]["said"], got[i]["query"]})
-		if g := got[i]; g["order"] != w.order || g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name || g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
+		if g := got[i]; g["order"] != w.order || g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name ||
+			g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
 			t.Errorf("line %d: %v", i, g)
 		}
 	}
@@ -242,7 +249,8 @@ func TestSignInWithABrowser(t *testing.T) {
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
 		t.Errorf("her session does not open the API, which pages follow: %s", s)
 	}
-	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"5"}, "version": {"1000000-0-1"}})); !strings.Contains(s, "5 available") {
+	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"5"},
+		"version": {"1000000-0-1"}})); !strings.Contains(s, "5 available") {
 		t.Errorf("value = %v", s)
 	}
 	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {
@@ -276,7 +284,8 @@ func TestSignInWithABrowser(t *testing.T) {
 	if !strings.Contains(page, "bob") || strings.Contains(page, "On hand, as counted") {
 		t.Errorf("a viewer's page: %s", page)
 	}
-	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s, "requires the role operator") {
+	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s,
+		"requires the role operator") {
 		t.Errorf("value = %v", s)
 	}
 

@@ -103,7 +103,10 @@ func TestLastStepByHand(t *testing.T) {
 		s.SetStock(t, map[string]int64{"A": 6})
 		c := newClient(t, s)
 		c.place(newOrder("well", shipTo("Ada")), "COMPLETED") // the worker runs
-		gone := map[bool]string{true: s.Resources.CustomerTopic, false: s.Resources.ShipmentTopic}[awaits]
+		gone := s.Resources.ShipmentTopic
+		if awaits {
+			gone = s.Resources.CustomerTopic
+		}
 		if _, err := s.Clients.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &gone}); err != nil {
 			t.Fatalf("unexpected error: %v", err)
 		}
@@ -130,7 +133,8 @@ func TestLastStepByHand(t *testing.T) {
 func TestReconcileGoesOn(t *testing.T) {
 	b := newBench(t)
 	a := b.post("/v1/reconcile", "")
-	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body, `"ordersChecked":7`) || !strings.Contains(a.body, `"running":true`) {
+	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body,
+		`"ordersChecked":7`) || !strings.Contains(a.body, `"running":true`) {
 		t.Errorf("status = %v, headers = %v, body = %v", a.status, a.header, a.body)
 	}
 	if now := b.get(a.header.Get("Location")); now.status != http.StatusOK || now.body != a.body {
@@ -147,7 +151,8 @@ func TestCancelAtOnce(t *testing.T) {
 	}
 	c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	c.until("o", "CANCELLED")
-	if err := (intake.Publisher{Topic: snspublisher.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
+	if err := (intake.Publisher{Topic: snspublisher.New(c.Clients.SNS, c.Resources.OrderTopic)}).PublishOrder(t.Context(),
+		mustParse(t, newOrder("o", expensive))); err != nil { // here it comes
 		t.Fatalf("unexpected error: %v", err)
 	}
 	testkit.Eventually(t, "the message is taken in", func() error {
@@ -183,9 +188,11 @@ func FuzzPostOrder(f *testing.F) {
 			switch {
 			case a.status == http.StatusConflict && invalid == nil: // the id was used before
 			case a.status == http.StatusAccepted && invalid == nil:
-			case (a.status == http.StatusBadRequest || a.status == http.StatusRequestEntityTooLarge || a.status == http.StatusUnprocessableEntity) && invalid != nil:
+			case (a.status == http.StatusBadRequest || a.status == http.StatusRequestEntityTooLarge ||
+				a.status == http.StatusUnprocessableEntity) && invalid != nil:
 				var p problem
-				if a.json(t, &p); len(p.Errors) == 0 || !strings.HasPrefix(p.Errors[0].Location, "body") {
+				a.json(t, &p)
+				if len(p.Errors) == 0 || !strings.HasPrefix(p.Errors[0].Location, "body") {
 					t.Fatalf("%s names no field", a.body)
 				}
 			default:

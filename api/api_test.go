@@ -23,7 +23,8 @@ func TestPlaceAndFollow(t *testing.T) {
 			t.Fatalf("%s: status = %d, headers = %v, body = %s", path, first.status, first.header, first.body)
 		}
 		c.until(id, "COMPLETED")
-		if again := c.post(path, body); again.status != first.status || again.body != first.body || again.header.Get("Location") != first.header.Get("Location") {
+		if again := c.post(path, body); again.status != first.status || again.body != first.body ||
+			again.header.Get("Location") != first.header.Get("Location") {
 			t.Errorf("%s again: %d %s, was %d %s", path, again.status, again.body, first.status, first.body)
 		}
 		c.post(path, newOrder(id, expensive)).wantProblem(t, path+" with other content", http.StatusConflict, "body.orderId", "different order")
@@ -51,9 +52,9 @@ func TestPlaceAndFollow(t *testing.T) {
 	}
 }
 
-// TestConflictIsToldAtOnce: the second order must not vanish into the dead
-// letters, however short after the first it comes.
-func TestConflictIsToldAtOnce(t *testing.T) {
+// TestConflictIsInTheResponse: the second order is rejected in its response, not by a dead
+// letter, however soon after the first it comes.
+func TestConflictIsInTheResponse(t *testing.T) {
 	c := start(t)
 	for n := range 20 {
 		id := fmt.Sprint("o", n)
@@ -158,7 +159,8 @@ func TestList(t *testing.T) {
 			for _, s := range page.Sagas {
 				ids = append(ids, s.OrderID)
 			}
-			if cursor = page.Next; cursor == "" {
+			cursor = page.Next
+			if cursor == "" {
 				return ids
 			}
 		}
@@ -209,7 +211,8 @@ func TestPagesStayStable(t *testing.T) {
 		for _, s := range page.Sagas {
 			got = append(got, s.OrderID)
 		}
-		if cursor = page.Next; cursor == "" {
+		cursor = page.Next
+		if cursor == "" {
 			break
 		}
 		c.place(newOrder(fmt.Sprint("late-", len(got)), nil), "COMPLETED")
@@ -224,7 +227,8 @@ func TestStock(t *testing.T) {
 	put := func(body, against, want string) {
 		t.Helper()
 		a := c.do("PUT", "/v1/stock/NEW", body, "If-Match", against)
-		if l := c.get("/v1/stock/NEW"); a.status != 200 || a.body != want+"\n" || l.body != a.body || l.header.Get("ETag") != a.header.Get("ETag") || !strings.Contains(want, strings.Trim(a.header.Get("ETag"), `"`)) {
+		if l := c.get("/v1/stock/NEW"); a.status != 200 || a.body != want+"\n" || l.body != a.body ||
+			l.header.Get("ETag") != a.header.Get("ETag") || !strings.Contains(want, strings.Trim(a.header.Get("ETag"), `"`)) {
 			t.Errorf("status = %v, body = %v, headers = %v", a.status, a.body, a.header)
 		}
 	}
@@ -260,11 +264,13 @@ func TestStock(t *testing.T) {
 		for _, l := range page.Stock {
 			got = append(got, l.SKU)
 		}
-		if cursor = page.Next; cursor == "" {
+		cursor = page.Next
+		if cursor == "" {
 			break
 		}
 	}
-	if slices.Sort(got); !slices.Equal(got, []string{"A", "NEW", "NONE"}) {
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"A", "NEW", "NONE"}) {
 		t.Errorf("pages show %v", got)
 	}
 }
@@ -279,7 +285,8 @@ func TestHealth(t *testing.T) {
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	testkit.Eventually(t, "the waiting saga is counted", func() error {
 		m := c.get("/metrics").body
-		for _, say := range []string{"\nordersaga_sagas_live 1\n", "\nordersaga_sagas_waiting 1\n", `ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`, "ordersaga_http_request_seconds_count{"} {
+		for _, say := range []string{"\nordersaga_sagas_live 1\n", "\nordersaga_sagas_waiting 1\n",
+			`ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`, "ordersaga_http_request_seconds_count{"} {
 			if !strings.Contains(m, say) {
 				return fmt.Errorf("no %q", say)
 			}
@@ -311,9 +318,11 @@ func TestNotReady(t *testing.T) {
 	c.place(newOrder("o", nil), "REJECTED") // there is no stock
 	down.Store(true)
 	c.get("/readyz").wantProblem(t, "/readyz", http.StatusServiceUnavailable, "", "DynamoDB does not answer")
-	for _, r := range []string{"GET /v1/sagas", "GET /v1/sagas/o", "GET /v1/stock", "GET /v1/stock/A", "PUT /v1/stock/A", "POST /v1/sagas/o/cancel", "POST /v1/orders", "POST /v1/sagas", "POST /v1/reconcile"} {
+	for _, r := range []string{"GET /v1/sagas", "GET /v1/sagas/o", "GET /v1/stock", "GET /v1/stock/A", "PUT /v1/stock/A",
+		"POST /v1/sagas/o/cancel", "POST /v1/orders", "POST /v1/sagas", "POST /v1/reconcile"} {
 		method, path, _ := strings.Cut(r, " ")
-		body := map[string]string{"PUT /v1/stock/A": `{"onHand":1}`, "POST /v1/orders": newOrder("n", nil), "POST /v1/sagas": newOrder("n", nil)}[r]
+		body := map[string]string{"PUT /v1/stock/A": `{"onHand":1}`, "POST /v1/orders": newOrder("n", nil),
+			"POST /v1/sagas": newOrder("n", nil)}[r]
 		c.do(method, path, body, "X-Request-Id", "find-me", "If-None-Match", "*").wantProblem(t, r, http.StatusInternalServerError, "", "find-me")
 	}
 	if a := c.get("/healthz"); a.status != http.StatusOK {

@@ -24,7 +24,8 @@ func (c client) wantLoad(want api.Backlog) {
 	testkit.Eventually(c.t, "the load is known", func() error {
 		var l api.Backlog
 		a := c.get("/load")
-		if a.json(c.t, &l); a.status != http.StatusOK || l != want {
+		a.json(c.t, &l)
+		if a.status != http.StatusOK || l != want {
 			return errors.New(a.body)
 		}
 		return nil

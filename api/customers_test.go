@@ -45,7 +45,8 @@ func (c client) beginOld(o order.Order, want string) {
 	if _, _, err := c.Store.Accept(c.t.Context(), o); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := c.Parts.Engine.Start(c.t.Context(), workflows.OrderSaga, o.OrderID, workflows.State{Order: o.WithoutToken(), Terms: c.Worker.Terms}); err != nil {
+	if err := c.Parts.Engine.Start(c.t.Context(), workflows.OrderSaga, o.OrderID, workflows.State{Order: o.WithoutToken(),
+		Terms: c.Worker.Terms}); err != nil {
 		c.t.Fatal(err)
 	}
 	c.until(o.OrderID, want)
@@ -117,7 +118,8 @@ func TestForgetCustomer(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.DataDir, w.Logger = dir, zerolog.New(&log) }, func(o *awslocal.Options) {
 		o.Fault = func(_, action string) error {
 			if fails.Load() && strings.HasSuffix(action, "UpdateItem") {
-				return &awslocal.Error{Status: 400, Code: "AccessDeniedException", Shape: "com.amazon.coral.service#AccessDeniedException", Message: "away"}
+				return &awslocal.Error{Status: 400, Code: "AccessDeniedException",
+					Shape: "com.amazon.coral.service#AccessDeniedException", Message: "away"}
 			}
 			return nil
 		}
@@ -172,13 +174,15 @@ func TestForgetCustomer(t *testing.T) {
 		t.Errorf("level = %+v", l)
 	}
 	c.get("/v1/sagas/done/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
-	if a := c.get("/v1/sagas/done"); !strings.Contains(a.body, `"forgotten":true`) || !strings.Contains(a.body, `"action":"forget"`) || !strings.Contains(a.body, "by letter of today") || strings.Contains(a.body, "rika") {
+	if a := c.get("/v1/sagas/done"); !strings.Contains(a.body, `"forgotten":true`) || !strings.Contains(a.body,
+		`"action":"forget"`) || !strings.Contains(a.body, "by letter of today") || strings.Contains(a.body, "rika") {
 		t.Errorf("body = %v", a.body)
 	}
 	if a := c.get("/v1/sagas/open"); !strings.Contains(a.body, "c-erika") || !strings.Contains(a.body, "Domplatz") {
 		t.Errorf("an open order needs them: %s", a.body)
 	}
-	if said := log.audits(t); len(said) != 1 || said[0]["path"] != "/v1/customers/{id}/forget" || said[0]["status"] != 200.0 || strings.Contains(log.String(), "c-erika") {
+	if said := log.audits(t); len(said) != 1 || said[0]["path"] != "/v1/customers/{id}/forget" || said[0]["status"] != 200.0 ||
+		strings.Contains(log.String(), "c-erika") {
 		t.Errorf("log = %s", log.String())
 	}
 
@@ -192,7 +196,8 @@ func TestForgetCustomer(t *testing.T) {
 		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	testkit.Eventually(t, "the late message is handled", func() error {
-		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &c.Resources.OrderQueue, AttributeNames: []types.QueueAttributeName{"All"}})
+		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &c.Resources.OrderQueue,
+			AttributeNames: []types.QueueAttributeName{"All"}})
 		if err != nil {
 			return err
 		}
@@ -221,7 +226,8 @@ func TestForgetCustomer(t *testing.T) {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	table, err := json.Marshal(out.Items)
-	if err != nil || len(out.Items) < 4 || strings.Contains(string(table), "rika") || strings.Contains(string(table), "Domplatz") || !strings.Contains(string(table), "c-1") {
+	if err != nil || len(out.Items) < 4 || strings.Contains(string(table), "rika") || strings.Contains(string(table),
+		"Domplatz") || !strings.Contains(string(table), "c-1") {
 		t.Errorf("%s: error = %v", table, err)
 	}
 	if a := c.post("/v1/reconcile", ""); !strings.Contains(a.body, `"findings":[]`) {
@@ -234,8 +240,12 @@ func TestForgetCustomer(t *testing.T) {
 // TestDeadLettersOfAViewer have neither tokens nor addresses; the redriven message has.
 func TestDeadLettersOfAViewer(t *testing.T) {
 	c, issuer, _ := startClosed(t)
-	body := strings.Replace(newOrder("o", func(o *order.Order) { o.ShipTo = &order.Address{Name: "Erika", Line1: "Heidestr 17"} }), `"quantity":2`, `"quantity":0`, 1)
-	if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue, MessageBody: &body}); err != nil {
+	body := strings.Replace(newOrder("o", func(o *order.Order) {
+		o.ShipTo = &order.Address{Name: "Erika",
+			Line1: "Heidestr 17"}
+	}), `"quantity":2`, `"quantity":0`, 1)
+	if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue,
+		MessageBody: &body}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	as := func(who, path string) answer {
@@ -243,24 +253,28 @@ func TestDeadLettersOfAViewer(t *testing.T) {
 	}
 	const path = "/v1/dead-letters/OrderProcessingQueue"
 	testkit.Eventually(t, "it is a dead letter", func() error {
-		if a := as("operator", path); !strings.Contains(a.body, "Heidestr 17") || !strings.Contains(a.body, "tok_ok") || strings.Contains(a.body, "masked") {
+		if a := as("operator", path); !strings.Contains(a.body, "Heidestr 17") || !strings.Contains(a.body, "tok_ok") ||
+			strings.Contains(a.body, "masked") {
 			return errors.New(a.body)
 		}
 		return nil
 	})
 	testkit.Eventually(t, "a viewer sees it", func() error {
-		if a := as("viewer", path); !strings.Contains(a.body, `"masked":true`) || !strings.Contains(a.body, "quantity") || strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") || strings.Contains(a.body, "c-1") {
+		if a := as("viewer", path); !strings.Contains(a.body, `"masked":true`) || !strings.Contains(a.body, "quantity") ||
+			strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") || strings.Contains(a.body, "c-1") {
 			return errors.New(a.body)
 		}
 		return nil
 	})
 	testkit.Eventually(t, "a viewer sees it in the console", func() error {
-		if a := as("viewer", "/console/dead-letters?queue=OrderProcessingQueue"); !strings.Contains(a.body, "Operators can see it") || strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") {
+		if a := as("viewer", "/console/dead-letters?queue=OrderProcessingQueue"); !strings.Contains(a.body,
+			"Operators can see it") || strings.Contains(a.body, "Heidestr") || strings.Contains(a.body, "tok_ok") {
 			return errors.New(a.body)
 		}
 		return nil
 	})
-	c.do("POST", "/v1/customers/c-1/forget", "", "Authorization", "Bearer "+issuer.Token("viewer")).wantProblem(t, "a viewer", http.StatusForbidden, "", "operator")
+	c.do("POST", "/v1/customers/c-1/forget", "", "Authorization", "Bearer "+issuer.Token("viewer")).wantProblem(t, "a viewer",
+		http.StatusForbidden, "", "operator")
 }
 
 // TestHistoryShowsNoToken, though a durable-task client has written one into it.
@@ -273,7 +287,8 @@ func TestHistoryShowsNoToken(t *testing.T) {
 	}
 	c.over("o")
 	c.until("o", "COMPLETED")
-	if a := c.get("/v1/sagas/o/history"); a.status != http.StatusOK || !strings.Contains(a.body, "ReserveStock") || strings.Contains(a.body, "tok_ok") {
+	if a := c.get("/v1/sagas/o/history"); a.status != http.StatusOK || !strings.Contains(a.body, "ReserveStock") ||
+		strings.Contains(a.body, "tok_ok") {
 		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 }

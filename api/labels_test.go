@@ -40,7 +40,8 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		statuses = append(statuses, string(s))
 	}
 	var steps []string
-	for _, s := range []string{"reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm} {
+	for _, s := range []string{"reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip,
+		workflows.StepCarrier, workflows.StepConfirm} {
 		steps = append(steps, s, "undo "+s, "settle "+s, "needs attention: "+s)
 	}
 	routes := []string{"none", "/metrics", "/docs", "/openapi.json", "/openapi.yaml", "/openapi-3.0.json", "/openapi-3.0.yaml"}
@@ -56,9 +57,10 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		"ordersaga_aws_calls_total outcome":       {"done", "refused", "throttled", "failed"},
 		"ordersaga_http_request_seconds status":   nil, // below
 		"status":                                  statuses, "step": append(steps, "", "other"), "route": routes, "queue": queues,
-		"method":   {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
-		"state":    {"visible", "in_flight", "dead"},
-		"activity": {workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment, workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga, workflows.CompleteByHand},
+		"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
+		"state":  {"visible", "in_flight", "dead"},
+		"activity": {workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment,
+			workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga, workflows.CompleteByHand},
 		"service":  {"DynamoDB", "SQS", "SNS", "STS"},
 		"quantile": {"0", "0.25", "0.5", "0.75", "1"},
 	}
@@ -102,7 +104,8 @@ func TestStepLabels(t *testing.T) {
 	b := newBench(t)
 	b.put(order.StatusNeedsAttention)
 	b.step = "invented-1"
-	if a := b.get("/metrics"); strings.Contains(a.body, "invented") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="other"} 1`) {
+	if a := b.get("/metrics"); strings.Contains(a.body, "invented") || !strings.Contains(a.body,
+		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="other"} 1`) {
 		t.Errorf("body = %s", a.body)
 	}
 	b.step = workflows.StepShip

@@ -115,11 +115,15 @@ func TestApprovalAgainstItsTimeOut(t *testing.T) {
 				}
 			} else { // as an API that exits before it notifies the saga
 				err := s.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
-				if accepted = err == nil; err != nil && !errors.Is(err, orderstore.ErrFinished) {
+				accepted = err == nil
+				if err != nil && !errors.Is(err, orderstore.ErrFinished) {
 					t.Errorf("unexpected error: %v", err)
 				}
 			}
-			want := map[bool]string{true: "COMPLETED", false: "CANCELLED"}[accepted]
+			want := "CANCELLED"
+			if accepted {
+				want = "COMPLETED"
+			}
 			if v := c.until(id, want); !accepted && v.Reason != "nobody approved it within 300ms" {
 				t.Errorf("saga = %+v", v)
 			}
@@ -176,7 +180,8 @@ func TestDeadLetters(t *testing.T) {
 	c := start(t)
 	queue := "/v1/dead-letters/OrderProcessingQueue"
 	send := func(body string) {
-		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue, MessageBody: aws.String(body)}); err != nil {
+		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue,
+			MessageBody: aws.String(body)}); err != nil {
 			t.Fatalf("unexpected error: %v", err)
 		}
 	}
@@ -185,7 +190,8 @@ func TestDeadLetters(t *testing.T) {
 		testkit.Eventually(t, "dead letters are there", func() error {
 			var page struct{ Letters []letter }
 			c.get(queue).json(t, &page)
-			if letters = page.Letters; len(letters) != n {
+			letters = page.Letters
+			if len(letters) != n {
 				return errors.New(c.get(queue).body)
 			}
 			return nil

@@ -53,7 +53,8 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 			}
 			ids[op.OperationID] = true
 			for _, p := range op.Parameters {
-				if (p.In == "path" || p.Name == "customer") && !strings.Contains(path, "dead-letters") && (p.Schema.Pattern != order.IDPattern || p.Schema.MaxLength != order.MaxIDLength) {
+				if (p.In == "path" || p.Name == "customer") && !strings.Contains(path, "dead-letters") &&
+					(p.Schema.Pattern != order.IDPattern || p.Schema.MaxLength != order.MaxIDLength) {
 					t.Errorf("%s %s: %s has %+v", method, path, p.Name, p.Schema)
 				}
 			}
@@ -90,7 +91,8 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	if kind := docs.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") || !strings.HasSuffix(docs.body, "</html>") {
 		t.Errorf("/docs is %s: %s", kind, docs.body)
 	}
-	if strings.Contains(docs.header.Get("Content-Security-Policy"), "unsafe") || regexp.MustCompile(`(?i)://|<script|<style|style=|\bsrc=|\son\w+=`).MatchString(docs.body) {
+	if strings.Contains(docs.header.Get("Content-Security-Policy"), "unsafe") ||
+		regexp.MustCompile(`(?i)://|<script|<style|style=|\bsrc=|\son\w+=`).MatchString(docs.body) {
 		t.Error("/docs loads something from elsewhere, or what its own policy forbids")
 	}
 }
@@ -113,7 +115,8 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 			t.Errorf("%s: value = %+v", path, s)
 		}
 	}
-	for _, path := range []string{"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region", "Address.postalCode", "Address.phone"} {
+	for _, path := range []string{"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region",
+		"Address.postalCode", "Address.phone"} {
 		if s := of(path); s.MaxLength != order.MaxTextLength {
 			t.Errorf("%s: value = %+v", path, s)
 		}
@@ -137,10 +140,12 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 			t.Errorf("%s: additionalProperties is %v, but more fields are refused", name, more)
 		}
 	}
-	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"coupon":"X",`, 1)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"location":"body.coupon"`) {
+	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"coupon":"X",`,
+		1)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"location":"body.coupon"`) {
 		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
-	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"type":"OrderPlaced","metadata":{"coupon":"X"},`, 1)); a.status != http.StatusAccepted {
+	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"type":"OrderPlaced","metadata":{"coupon":"X"},`,
+		1)); a.status != http.StatusAccepted {
 		t.Errorf("status = %v, body = %v", a.status, a.body)
 	}
 }

@@ -33,11 +33,13 @@ func TestRecent(t *testing.T) {
 			span(2*fleet.HeartbeatInterval, 0, map[order.Status]int{order.StatusCancelled: 2, order.StatusRejected: 1}, 1),
 			span(fleet.HeartbeatInterval, 3, nil, 0), // other workers may still record it
 		}, Durations: took(100, 100, 100)},
-		{Stopped: true, Recent: []fleet.Interval{span(2*fleet.HeartbeatInterval, 15, map[order.Status]int{order.StatusFailed: 2}, 2)}, Durations: took(60_000)},
+		{Stopped: true, Recent: []fleet.Interval{span(2*fleet.HeartbeatInterval, 15, map[order.Status]int{order.StatusFailed: 2},
+			2)}, Durations: took(60_000)},
 		{},
 		{Recent: []fleet.Interval{span(-10*time.Second, 1, nil, 0)}}, // its clock is fast
 		{Recent: []fleet.Interval{span(-time.Hour, 1000, nil, 0)}},   // that cannot be
-		{Stopped: true, Recent: []fleet.Interval{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)}, Durations: took(3_600_000)},
+		{Stopped: true, Recent: []fleet.Interval{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)},
+			Durations: took(3_600_000)},
 	}, now)
 	if want := now.Add(-2*time.Second - fleet.RecentTime + fleet.HeartbeatInterval); !r.Since.Equal(want) {
 		t.Errorf("since %s, want %s", r.Since, want)
@@ -49,10 +51,12 @@ func TestRecent(t *testing.T) {
 		t.Errorf("p50 %g s, p99 %g s", r.P50, r.P99)
 	}
 	last := len(r.Starts) - 1
-	if failed := r.EndsByStatus[order.StatusFailed]; len(failed) != last+1 || failed[last] != 0.4 || r.EndsByStatus[order.StatusCompleted][0] != 1 {
+	if failed := r.EndsByStatus[order.StatusFailed]; len(failed) != last+1 || failed[last] != 0.4 ||
+		r.EndsByStatus[order.StatusCompleted][0] != 1 {
 		t.Errorf("ends by status %v, want 0.4 FAILED a second at the end, 1 COMPLETED at the start", r.EndsByStatus)
 	}
-	if n := len(r.Latency); n != 9 || r.Latency[0] != (LatencyBucket{UpTo: 0.1, Count: 3}) || r.Latency[n-1] != (LatencyBucket{UpTo: 60, Count: 1}) || r.Latency[1].Count != 0 {
+	if n := len(r.Latency); n != 9 || r.Latency[0] != (LatencyBucket{UpTo: 0.1, Count: 3}) ||
+		r.Latency[n-1] != (LatencyBucket{UpTo: 60, Count: 1}) || r.Latency[1].Count != 0 {
 		t.Errorf("latency %v, want 3 orders up to 0.1 s and 1 up to 60 s", r.Latency)
 	}
 	if last != 57 || r.Starts[0] != 2 || r.Ends[0] != 1 || r.Starts[last] != 3 || r.Ends[last] != 1 || r.Starts[1] != 0 {

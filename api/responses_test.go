@@ -60,7 +60,8 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 			}
 		})
 	}
-	for _, want := range []reflect.Type{reflect.TypeFor[Saga](), reflect.TypeFor[Note](), reflect.TypeFor[Overview](), reflect.TypeFor[Level]()} {
+	for _, want := range []reflect.Type{reflect.TypeFor[Saga](), reflect.TypeFor[Note](), reflect.TypeFor[Overview](),
+		reflect.TypeFor[Level]()} {
 		if !seen[want] {
 			t.Errorf("%s was not visited, so this test proves nothing about it", want)
 		}

@@ -82,7 +82,8 @@ func TestRuntimeStatus(t *testing.T) {
 	c.get("/v1/sagas?runtimeStatus=ASLEEP").wantProblem(t, "no such status", 422, "query.runtimeStatus[0]", "SUSPENDED")
 
 	var one struct{ Engine, RuntimeStatus, Step string }
-	if c.get("/v1/sagas/done").json(t, &one); one.Engine != "embedded" || one.RuntimeStatus != "COMPLETED" || one.Step != "" {
+	c.get("/v1/sagas/done").json(t, &one)
+	if one.Engine != "embedded" || one.RuntimeStatus != "COMPLETED" || one.Step != "" {
 		t.Errorf("saga = %+v", one) // the custom status of what has ended is its outcome, and no step
 	}
 }

@@ -214,7 +214,8 @@ func (b *behind) Raise(ctx context.Context, id, event string, payload any) error
 	if err != nil {
 		return err
 	}
-	if b.noteFirst = b.noteFirst && len(rec.Notes) == 1; b.fail != nil || b.failRaise != nil {
+	b.noteFirst = b.noteFirst && len(rec.Notes) == 1
+	if b.fail != nil || b.failRaise != nil {
 		return errors.Join(b.fail, b.failRaise)
 	}
 	if b.unknown && !slices.Contains(b.started, id) {
@@ -301,14 +302,16 @@ func (b bench) put(status order.Status) (id string) {
 func TestDecisionsThatDoNotFit(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
-	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: orderstore.Refused, Reason: "island"})
+	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp",
+		Answer: orderstore.Refused, Reason: "island"})
 	if !errors.Is(err, orderstore.ErrNotRequested) {
 		t.Fatalf("no shipment was requested: %v", err)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
-	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp", Answer: orderstore.Refused, Reason: "island"}); err != nil {
+	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp",
+		Answer: orderstore.Refused, Reason: "island"}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {
@@ -339,7 +342,8 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 			}
 			continue
 		}
-		if a.wantProblem(t, c.step+" "+c.action, http.StatusConflict, "", c.say); b.raised != nil || len(b.view(id).Notes) != before {
+		a.wantProblem(t, c.step+" "+c.action, http.StatusConflict, "", c.say)
+		if b.raised != nil || len(b.view(id).Notes) != before {
 			t.Errorf("%s %s: refused, yet raised %v", c.step, c.action, b.raised)
 		}
 	}
@@ -357,12 +361,16 @@ func TestActionsByStatus(t *testing.T) {
 		want             raised
 	}{
 		{"cancel", "{" + by + "}", "cancel", live, raised{workflows.EventCancel, workflows.Cancellation{By: "ann", Reason: "why"}}},
-		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{Approved: true, By: "ann", Note: "why"}}},
+		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{Approved: true,
+			By: "ann", Note: "why"}}},
 		{"reject", "{" + by + "}", "reject", waiting, raised{workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}}},
 		{"resolve", "{" + by + "}", "retry", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "retry", By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip", By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip",
+			By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve,
+			saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve,
+			saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
 	} {
 		b := newBench(t)
 		for _, status := range order.Statuses() {
@@ -379,7 +387,8 @@ func TestActionsByStatus(t *testing.T) {
 				if status == order.StatusNeedsAttention && c.path == "cancel" {
 					reason = "operator"
 				}
-				if a.wantProblem(t, what, http.StatusConflict, "", reason); b.raised != nil || notes != nil {
+				a.wantProblem(t, what, http.StatusConflict, "", reason)
+				if b.raised != nil || notes != nil {
 					t.Errorf("%s: refused, yet raised %v and noted %v", what, b.raised, notes)
 				}
 				continue
@@ -440,7 +449,8 @@ func TestCancelBeforeIntake(t *testing.T) {
 		t.Errorf("started %v, raised %v", b.started, b.raised)
 	}
 	// It is begun again, and will not ship.
-	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 || !slices.Equal(b.begun, []string{held + ` "" true`}) {
+	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 ||
+		!slices.Equal(b.begun, []string{held + ` "" true`}) {
 		t.Errorf("saga = %+v", v)
 	}
 }
@@ -458,7 +468,8 @@ func TestOneDecision(t *testing.T) {
 	}
 
 	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann","note":"after all"}`))
-	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "is to be cancelled: asked for by ann: after all")
+	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "",
+		"is to be cancelled: asked for by ann: after all")
 }
 
 // TestTooLateForADecision: what was decided before is named.
@@ -469,7 +480,8 @@ func TestTooLateForADecision(t *testing.T) {
 		cancel int // what a cancel then answers
 	}{
 		"expired": {func(b bench, id string) error {
-			return b.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "nobody approved it within 1h0m0s"})
+			return b.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire,
+				Text: "nobody approved it within 1h0m0s"})
 		}, "the approval expired at 20", http.StatusConflict},
 		"rejected": {func(b bench, id string) error {
 			return b.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject})
@@ -571,7 +583,8 @@ func TestOneResolution(t *testing.T) {
 			t.Fatalf("unexpected error: %v", err)
 		}
 		b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"`+rec.Resolution+`"}`)) // the saga is notified again
-		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", rec.Resolution+" was decided before by ann")
+		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "",
+			rec.Resolution+" was decided before by ann")
 		if err := b.Store.MarkNeedsAttention(t.Context(), id, "again"); err != nil {
 			t.Fatalf("unexpected error: %v", err)
 		}
@@ -589,7 +602,8 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 		b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, b.step, http.StatusConflict, "", "a refund has started")
 	}
 	b.unknown = true
-	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "", "saga is lost, and the order is being undone: only retry")
+	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "",
+		"saga is lost, and the order is being undone: only retry")
 	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
 		t.Errorf("events raised = %v, resolutions carried out = %v", b.raised, b.lost)
 	}
@@ -632,10 +646,15 @@ func TestFailures(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
 	b.fail = errors.New("secret cause")
-	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel", "GET /v1/sagas/" + id + "/history"} {
+	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel",
+		"GET /v1/sagas/" + id + "/history"} {
 		method, path, _ := strings.Cut(request, " ")
 		b.log.Reset()
-		a := b.do(method, path, map[bool]string{true: body}[strings.HasSuffix(path, "s")], "X-Request-Id", "req-1")
+		sent := ""
+		if strings.HasSuffix(path, "s") {
+			sent = body
+		}
+		a := b.do(method, path, sent, "X-Request-Id", "req-1")
 		a.wantProblem(t, request, http.StatusInternalServerError, "", "req-1")
 		if strings.Contains(a.body, "secret") || !strings.Contains(b.log.String(), "secret cause") || !strings.Contains(b.log.String(), "req-1") {
 			t.Errorf("%s answers %s and logs %s", request, a.body, b.log)
@@ -647,11 +666,13 @@ func TestFailures(t *testing.T) {
 	if !strings.Contains(b.log.String(), "secret cause") {
 		t.Errorf("log: %s", b.log)
 	}
-	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m, "\nordersaga_sagas_waiting -1\n") {
+	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m,
+		"\nordersaga_sagas_waiting -1\n") {
 		t.Errorf("metrics without an engine: %s", m)
 	}
 	b.fail = fmt.Errorf("read: %w", engine.ErrUnavailable)
-	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "", "the engine does not respond at the moment; retry later")
+	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "",
+		"the engine does not respond at the moment; retry later")
 	b.fail = context.DeadlineExceeded
 	b.post("/v1/orders", body).wantProblem(t, "too slow", http.StatusServiceUnavailable, "", "took too long; retry")
 
@@ -668,7 +689,8 @@ func TestFailures(t *testing.T) {
 
 	b.panics = true
 	b.log.Reset()
-	b.do("POST", "/v1/orders", newOrder("boom", nil), "X-Request-Id", "req-2").wantProblem(t, "panic", http.StatusInternalServerError, "", "req-2")
+	b.do("POST", "/v1/orders", newOrder("boom", nil), "X-Request-Id", "req-2").wantProblem(t, "panic",
+		http.StatusInternalServerError, "", "req-2")
 	if !strings.Contains(b.log.String(), "handler panicked") {
 		t.Errorf("log: %s", b.log)
 	}
@@ -681,7 +703,8 @@ func TestFailures(t *testing.T) {
 // response names the remedy.
 func TestStalled(t *testing.T) {
 	b := newBench(t)
-	if _, _, err := b.store.Accept(t.Context(), order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}}); err != nil {
+	if _, _, err := b.store.Accept(t.Context(), order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR",
+		Lines: []order.Line{{SKU: "A", Quantity: 1}}}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.store.MarkNeedsAttention(t.Context(), "o", "why"); err != nil {
@@ -722,7 +745,8 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	var live []string
 	for _, st := range order.Statuses() {
 		id := b.put(st)
-		if b.found = append(b.found, id); !st.Terminal() {
+		b.found = append(b.found, id)
+		if !st.Terminal() {
 			live = append(live, id)
 		}
 	}
@@ -738,7 +762,8 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 		}
 		b.get("/v1/sagas?stuck=true"+query).json(t, &page)
 		for _, s := range page.Sagas {
-			if ids = append(ids, s.OrderID); b.stalled && (s.RuntimeStatus != "STALLED" || !strings.Contains(s.LastError, "too large")) {
+			ids = append(ids, s.OrderID)
+			if b.stalled && (s.RuntimeStatus != "STALLED" || !strings.Contains(s.LastError, "too large")) {
 				t.Errorf("value = %+v", s)
 			}
 		}
@@ -754,7 +779,8 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	if len(live) != 5 || !slices.Equal(ids, live) {
 		t.Errorf("%v, want %v", ids, live)
 	}
-	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 5\n") || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="AWAITING_APPROVAL"`) {
+	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 5\n") || !strings.Contains(a.body,
+		`ordersaga_sagas_stuck{status="AWAITING_APPROVAL"`) {
 		t.Errorf("body = %s", a.body)
 	}
 	var paged []string
@@ -767,7 +793,8 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	if !slices.Equal(paged, live) {
 		t.Errorf("page by page %v, want %v", paged, live)
 	}
-	for query, n := range map[string]int{"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0, "&sku=A&since=1h": 5, "&before=1h": 0} {
+	for query, n := range map[string]int{"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0,
+		"&sku=A&since=1h": 5, "&before=1h": 0} {
 		if ids, _ := stuck(query); len(ids) != n {
 			t.Errorf("%s: ids = %v", query, ids)
 		}

@@ -35,7 +35,8 @@ func TestStuck(t *testing.T) {
 		c.get("/v1/sagas?stuck=true"+query).json(t, &p)
 		return p
 	}
-	if p := list("&status=NEEDS_ATTENTION"); len(p.Sagas) != 1 || p.Sagas[0].OrderID != "refund-fails" || !strings.Contains(p.Sagas[0].Step, "charge") || p.Sagas[0].LastError == "" {
+	if p := list("&status=NEEDS_ATTENTION"); len(p.Sagas) != 1 || p.Sagas[0].OrderID != "refund-fails" ||
+		!strings.Contains(p.Sagas[0].Step, "charge") || p.Sagas[0].LastError == "" {
 		t.Errorf("page = %+v", p)
 	}
 	// Half a percent of five and a half minutes is what a step may take here.
@@ -55,7 +56,9 @@ func TestStuck(t *testing.T) {
 	if p := list("&customer=nobody"); len(p.Sagas) != 0 {
 		t.Errorf("page = %+v", p)
 	}
-	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) || !strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
+	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body,
+		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) ||
+		!strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
 		t.Errorf("body = %s", a.body)
 	}
 }

@@ -102,8 +102,10 @@ func TestEveryBodyIsStrict(t *testing.T) {
 				value = "5"
 			}
 			upper := strings.ToUpper(name)
-			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, name, value)).wantProblem(t, o.String()+" with two of "+name, 422, "body."+name, "more than once")
-			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, upper, value)).wantProblem(t, o.String()+" with a second spelling of "+name, 422, "body."+name, upper)
+			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, name, value)).wantProblem(t,
+				o.String()+" with two of "+name, 422, "body."+name, "more than once")
+			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s,%q:%s}`, name, value, upper, value)).wantProblem(t,
+				o.String()+" with a second spelling of "+name, 422, "body."+name, upper)
 			c.do(o.method, o.path, fmt.Sprintf(`{%q:%s}`, upper, value)).wantProblem(t, o.String()+" with "+upper, 422, "body."+upper, name)
 		}
 	}
@@ -151,7 +153,8 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 			}
 		}
 		for name := range o.body {
-			for _, v := range []string{"1.5", "2.0", "1e0", "-1", "1e400", "-1e400", "1e-400", "99999999999999999999", `"x"`, `"\ud800"`, "true", "[]", "{}", "null", "[[1]]"} {
+			for _, v := range []string{"1.5", "2.0", "1e0", "-1", "1e400", "-1e400", "1e-400", "99999999999999999999", `"x"`,
+				`"\ud800"`, "true", "[]", "{}", "null", "[[1]]"} {
 				body := fmt.Sprintf(`{%q:%s}`, name, v)
 				check(o.String()+" "+body, c.do(o.method, o.path, body))
 			}

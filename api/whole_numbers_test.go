@@ -43,7 +43,8 @@ func TestWholeOrder(t *testing.T) {
 		}
 		c.until(id, "COMPLETED")
 		a := c.get("/v1/sagas/" + id)
-		for _, say := range []string{`"total":1784`, `"shipping":390`, `"tax":194`, `"discount":300`, `"line2":"Flat 12b"`, `"phone":"+1 217 555 0100"`} {
+		for _, say := range []string{`"total":1784`, `"shipping":390`, `"tax":194`, `"discount":300`, `"line2":"Flat 12b"`,
+			`"phone":"+1 217 555 0100"`} {
 			if !strings.Contains(a.body, say) {
 				t.Errorf("%s: no %s in %s", path, say, a.body)
 			}
@@ -57,8 +58,10 @@ func TestWholeOrder(t *testing.T) {
 		}
 	}
 	wrong := func(o *order.Order) { whole(o); *o.Agreed = 1500 }
-	c.post("/v1/orders", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total", "is 1500 (15.00 EUR)")
-	c.post("/v1/sagas", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total", "are 1784 (17.84 EUR)")
+	c.post("/v1/orders", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total",
+		"is 1500 (15.00 EUR)")
+	c.post("/v1/sagas", newOrder("wrong", wrong)).wantProblem(t, "another total", http.StatusUnprocessableEntity, "body.total",
+		"are 1784 (17.84 EUR)")
 }
 
 // TestTypeOfBinaryCloudEvent: in CloudEvents' binary mode HTTP's headers state what
@@ -70,8 +73,10 @@ func TestTypeOfBinaryCloudEvent(t *testing.T) {
 		body := newOrder(id, whole)
 		c.do(http.MethodPost, path, body, "ce-specversion", "1.0", "ce-type", "OrderCancelled").
 			wantProblem(t, path+" of another event", http.StatusUnprocessableEntity, "header.ce-type", "OrderPlaced")
-		c.twice(path, body, "ce-type", "OrderPlaced", "OrderCancelled").wantProblem(t, path+" of two types", http.StatusUnprocessableEntity, "header.ce-type", "more than once")
-		c.twice(path, body, "ce-type", "", "OrderCancelled").wantProblem(t, path+" of a type that follows an empty one", http.StatusUnprocessableEntity, "header.ce-type", "more than once")
+		c.twice(path, body, "ce-type", "OrderPlaced", "OrderCancelled").wantProblem(t, path+" of two types",
+			http.StatusUnprocessableEntity, "header.ce-type", "more than once")
+		c.twice(path, body, "ce-type", "", "OrderCancelled").wantProblem(t, path+" of a type that follows an empty one",
+			http.StatusUnprocessableEntity, "header.ce-type", "more than once")
 		if a := c.get("/v1/sagas/" + id); a.status != http.StatusNotFound {
 			t.Errorf("%s: another event than OrderPlaced has started %s", path, a.body)
 		}
@@ -105,7 +110,8 @@ func (c client) asked(queue string) (r events.ShipmentRequest) {
 		if err != nil {
 			return err
 		}
-		_, err = c.Clients.SQS.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &queue, ReceiptHandle: out.Messages[0].ReceiptHandle})
+		_, err = c.Clients.SQS.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &queue,
+			ReceiptHandle: out.Messages[0].ReceiptHandle})
 		if err != nil {
 			return err
 		}

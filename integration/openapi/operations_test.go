@@ -68,7 +68,8 @@ func (s shop) until(id, status, runtime string) *Saga {
 		if err != nil {
 			return err
 		}
-		if saga = res.JSON200; saga == nil || saga.Status != status || runtime != "" && (saga.RuntimeStatus == nil || *saga.RuntimeStatus != runtime) {
+		saga = res.JSON200
+		if saga == nil || saga.Status != status || runtime != "" && (saga.RuntimeStatus == nil || *saga.RuntimeStatus != runtime) {
 			return fmt.Errorf("%s", res.Body)
 		}
 		return nil
@@ -112,7 +113,8 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("body = %s", me.Body)
 	}
 
-	if a := want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100, "Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
+	if a := want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100,
+		"Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
 		t.Errorf("Body = %s", a.Body)
 	}
 	want[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, nil, newOrder("direct", 100, "Ann")))
@@ -162,12 +164,14 @@ func TestEveryOperation(t *testing.T) {
 	want[*RetrySagaResult](t, 409)(s.RetrySagaWithResponse(ctx, "stuck", resolution))
 	want[*PurgeSagaResult](t, 204)(s.PurgeSagaWithResponse(ctx, "good", &PurgeSagaParams{By: ann.By, Note: aws.String("over")}))
 	want[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
-	if run := want[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil || run.JSON200.Running {
+	if run := want[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil ||
+		run.JSON200.Running {
 		t.Errorf("reconciliation = %s", run.Body)
 	}
 
 	page := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
-	want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next, Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
+	want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next,
+		Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
 	want[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
 	if e := s.first(s.FollowOverview(ctx)); e != "overview" {
 		t.Errorf("e = %v", e)
@@ -175,7 +179,8 @@ func TestEveryOperation(t *testing.T) {
 
 	want[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
 	none := want[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "NONE")).HTTPResponse.Header.Get("ETag")
-	if l := want[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
+	if l := want[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none},
+		SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
 		t.Errorf("Body = %s", l.Body)
 	}
 	want[*SetStockResult](t, 412)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 8}))
@@ -203,7 +208,8 @@ func TestEveryOperation(t *testing.T) {
 func (s shop) deadLetters(ctx context.Context) {
 	s.Helper()
 	const queue = "OrderProcessingQueue"
-	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
+	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue,
+		MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
 		s.Fatalf("unexpected error: %v", err)
 	}
 	var letter Message
@@ -222,19 +228,22 @@ func (s shop) deadLetters(ctx context.Context) {
 	if err != nil {
 		s.Fatalf("unexpected error: %v", err)
 	}
-	want[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id, RedriveInputBody{Body: aws.String(string(repaired))}))
+	want[*RedriveDeadLetterResult](s.T, 204)(s.RedriveDeadLetterWithResponse(ctx, queue, letter.Id,
+		RedriveInputBody{Body: aws.String(string(repaired))}))
 	s.until("repaired", "COMPLETED", "")
 	want[*ListQueuesResult](s.T, 200)(s.ListQueuesWithResponse(ctx))
 	rate := 10.0
 	want[*RedriveDeadLettersResult](s.T, 200)(s.RedriveDeadLettersWithResponse(ctx, queue, &RedriveDeadLettersParams{Rate: &rate}))
 	want[*RedriveDeadLetterResult](s.T, 404)(s.RedriveDeadLetterWithResponse(ctx, queue, "nobody", RedriveInputBody{}))
-	want[*DeleteDeadLetterResult](s.T, 404)(s.DeleteDeadLetterWithResponse(ctx, queue, "nobody", &DeleteDeadLetterParams{By: aws.String("ann"), Note: aws.String("sent by hand")}))
+	want[*DeleteDeadLetterResult](s.T, 404)(s.DeleteDeadLetterWithResponse(ctx, queue, "nobody",
+		&DeleteDeadLetterParams{By: aws.String("ann"), Note: aws.String("sent by hand")}))
 }
 
 // TestJudgeReportsContradictions: if it did not, the other tests could not fail.
 func TestJudgeReportsContradictions(t *testing.T) {
 	s := newSystem(t)
-	document := bytes.Replace(served(t, s), []byte(`"available":{"format":"int64","type":"integer"}`), []byte(`"available":{"type":"string"}`), 1)
+	document := bytes.Replace(served(t, s), []byte(`"available":{"format":"int64","type":"integer"}`),
+		[]byte(`"available":{"type":"string"}`), 1)
 	j := newJudge(t, document)
 	var faults []string
 	j.fault = func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
@@ -246,7 +255,8 @@ func TestJudgeReportsContradictions(t *testing.T) {
 		t.Errorf("response that contradicts the document: faults = %v, error = %v, want a fault of the response", faults, err)
 	}
 	faults = nil
-	if _, err := c.ListStockWithResponse(t.Context(), &ListStockParams{Limit: aws.Int64(0)}); err != nil || len(faults) == 0 || !strings.HasPrefix(faults[0], "request GET") {
+	if _, err := c.ListStockWithResponse(t.Context(), &ListStockParams{Limit: aws.Int64(0)}); err != nil || len(faults) == 0 ||
+		!strings.HasPrefix(faults[0], "request GET") {
 		t.Errorf("request that the document does not allow: faults = %v, error = %v, want a fault of the request", faults, err)
 	}
 }
