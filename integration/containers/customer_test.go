@@ -22,26 +22,30 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// shop is one scenario, with a SKU of its own.
+// shop is the customers of one scenario. It has its own SKU, so scenarios can run
+// concurrently.
 type shop struct {
 	*testing.T
 
 	sku     string
-	stocked int64
+	stocked int64 // units
 }
 
-func open(t *testing.T, pieces int64) shop {
+// newShop returns a shop whose SKU has that many units.
+func newShop(t *testing.T, units int64) shop {
 	t.Helper()
-	_, name, _ := strings.Cut(t.Name(), "/") // also the emulator's, for Dapr remembers ids
+	// The name includes that of the emulator, because Dapr keeps the ids of ended sagas.
+	_, name, _ := strings.Cut(t.Name(), "/")
 	name = regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(strings.Replace(name, "side_by_side/", "", 1), "-")
-	s := shop{t, name[:min(len(name), 40)], pieces}
-	testkit.SetStock(t, system.store, map[string]int64{s.sku: pieces})
+	s := shop{T: t, sku: name[:min(len(name), 40)], stocked: units}
+	testkit.SetStock(t, system.store, map[string]int64{s.sku: units})
 	return s
 }
 
-// order is a good one; its id begins with the scenario's name.
+// order returns an order that completes, with changes. Its id begins with the scenario's name.
 func (s shop) order(id string, change ...func(*order.Order)) order.Order {
 	o := order.Order{
 		OrderID: s.sku + "-" + id, CustomerID: "c-1", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
@@ -53,18 +57,21 @@ func (s shop) order(id string, change ...func(*order.Order)) order.Order {
 	return o
 }
 
+// paidWith sets the payment token, which selects the behaviour of the payment simulator.
 func paidWith(token string) func(*order.Order) {
 	return func(o *order.Order) { o.Payment.Token = token }
 }
-func shippedTo(name string) func(*order.Order) { return func(o *order.Order) { o.ShipTo.Name = name } }
-func dear(o *order.Order)                      { o.Lines[0].UnitPrice = 100_000 }
 
-// place publishes to SNS, as a shop does.
-func (s shop) place(o order.Order) string {
+// shippedTo sets the recipient, which selects the behaviour of the carrier simulator.
+func shippedTo(name string) func(*order.Order) { return func(o *order.Order) { o.ShipTo.Name = name } }
+
+// expensive makes an order need approval.
+func expensive(o *order.Order) { o.Lines[0].UnitPrice = 100_000 }
+
+// place publishes an order to SNS and returns its id.
+func (s shop) place(o order.Order) (id string) {
 	s.Helper()
-	if err := s.publish(s.Context(), o); err != nil {
-		s.Fatal(err)
-	}
+	require.NoError(s, s.publish(s.Context(), o))
 	return o.OrderID
 }
 
@@ -75,7 +82,7 @@ func (s shop) publish(ctx context.Context, o order.Order) error {
 	return p.PublishOrder(ctx, o)
 }
 
-// send puts messages into the queue as they are.
+// send sends messages to the order queue without checking them.
 func (s shop) send(bodies ...string) {
 	s.Helper()
 	for len(bodies) > 0 {
@@ -85,15 +92,19 @@ func (s shop) send(bodies ...string) {
 			id := strconv.Itoa(i)
 			entries[i] = types.SendMessageBatchRequestEntry{Id: &id, MessageBody: &bodies[i]}
 		}
-		out, err := system.clients.SQS.SendMessageBatch(s.Context(), &sqs.SendMessageBatchInput{QueueUrl: &system.resources.OrderQueue, Entries: entries})
-		if err != nil || len(out.Failed) > 0 {
-			s.Fatal(out, err)
+		out, err := system.clients.SQS.SendMessageBatch(s.Context(), &sqs.SendMessageBatchInput{
+			QueueUrl: &system.resources.OrderQueue, Entries: entries,
+		})
+		require.NoError(s, err)
+		if len(out.Failed) > 0 {
+			s.Fatalf("SQS rejected %d of %d messages, want 0: %+v", len(out.Failed), n, out.Failed)
 		}
 		bodies = bodies[n:]
 	}
 }
 
-func text(v any) string {
+// jsonOf encodes a value as JSON.
+func jsonOf(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
@@ -106,27 +117,27 @@ func (s shop) call(method, path string, in, out any) error {
 	return system.api.Call(s.Context(), method, path, in, out)
 }
 
+// act takes an operator's action on a saga.
 func (s shop) act(id, action, note string) {
 	s.Helper()
-	if err := s.call(http.MethodPost, "/v1/sagas/"+id+"/"+action, map[string]string{"by": "test", "note": note}, nil); err != nil {
-		s.Fatal(err)
-	}
+	require.NoError(s, s.call(http.MethodPost, "/v1/sagas/"+id+"/"+action, map[string]string{"by": "test", "note": note}, nil))
 }
 
-// until waits until an order has a status.
-func (s shop) until(id string, want order.Status) (got api.Saga) {
+// waitForStatus waits until an order has a status.
+func (s shop) waitForStatus(id string, want order.Status) (got api.Saga) {
 	s.Helper()
-	s.eventually(id+" is "+string(want), func() error {
+	s.waitFor(id+" is "+string(want), func() error {
 		err := s.call(http.MethodGet, "/v1/sagas/"+id, nil, &got)
 		if err == nil && got.Status != want {
-			err = fmt.Errorf("it is %s %s", got.Status, got.Reason)
+			err = fmt.Errorf("status = %s (reason %q), want %s", got.Status, got.Reason, want)
 		}
 		return err
 	})
 	return got
 }
 
-func (s shop) eventually(what string, f func() error) {
+// waitFor polls f every 100 ms until it returns nil, and stops the test after 3 minutes.
+func (s shop) waitFor(what string, f func() error) {
 	s.Helper()
 	var err error
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
@@ -134,72 +145,73 @@ func (s shop) eventually(what string, f func() error) {
 			return
 		}
 	}
-	s.Fatalf("never: %s: %v", what, err)
+	s.Fatalf("timed out waiting for: %s: %v", what, err)
 }
 
-// sold checks the scenario's stock: so many pieces sold, none reserved.
-func (s shop) sold(want int64) {
+// wantSold waits until that many units of the scenario's SKU are sold and none are reserved.
+func (s shop) wantSold(want int64) {
 	s.Helper()
-	s.eventually(fmt.Sprint(want, " pieces are sold"), func() error {
+	s.waitFor(fmt.Sprint(want, " units are sold"), func() error {
 		l, err := system.store.GetLevel(s.Context(), s.sku)
 		if err == nil && (l.Sold != want || l.Reserved != 0 || l.Available != s.stocked-want) {
-			err = fmt.Errorf("%+v", l)
+			err = fmt.Errorf("level = %+v, want %d sold, 0 reserved, %d available", l, want, s.stocked-want)
 		}
 		return err
 	})
 }
 
-// charged checks the payment provider's book.
-func (s shop) charged(id string, charges int, refunded bool) {
+// wantCharged checks an order's charges in the payment provider's ledger.
+func (s shop) wantCharged(id string, charges int, refunded bool) {
 	s.Helper()
 	n, back := 0, false
 	for cursor := ""; ; {
 		p := payment.New(payment.Options{URL: system.sims.PaymentURL, Key: paymentKey})
 		entries, next, err := p.Charges(s.Context(), cursor, 1000)
 		p.Close()
-		if err != nil {
-			s.Fatal(err)
-		}
+		require.NoError(s, err)
 		for _, e := range entries {
 			if e.OrderID == id && e.Amount > 0 {
 				n++
 				back = back || e.Refunded
 			}
 		}
-		if cursor = next; next == "" {
+		if next == "" {
 			break
 		}
+		cursor = next
 	}
 	if n != charges || back != refunded {
-		s.Errorf("%s was charged %d times, refunded %v; want %d, %v", id, n, back, charges, refunded)
+		s.Errorf("order %s: charges = %d, refunded = %v; want %d, %v", id, n, back, charges, refunded)
 	}
 }
 
-// allHolds checks all invariants of a system at rest.
-func allHolds(t *testing.T) {
+// wantInvariants waits until the system is idle, and checks all invariants.
+func wantInvariants(t *testing.T) {
 	t.Helper()
 	s := shop{T: t}
-	s.eventually("the queues are empty and all sagas have ended", func() error {
+	s.waitFor("the queues are empty and all sagas have ended", func() error {
 		var o api.Overview
 		if err := s.call(http.MethodGet, "/v1/overview", nil, &o); err != nil {
 			return err
 		}
 		for st, n := range o.Live {
 			if n > 0 && st != order.StatusNeedsAttention {
-				return fmt.Errorf("%d are %s", n, st)
+				return fmt.Errorf("orders with status %s = %d, want 0", st, n)
 			}
 		}
 		for _, q := range o.Queues {
 			if q.Visible+q.InFlight > 0 {
-				return fmt.Errorf("%+v", q)
+				return fmt.Errorf("queue %+v has messages, want none", q)
 			}
 		}
 		return nil
 	})
 	p := payment.New(payment.Options{URL: system.sims.PaymentURL, Key: paymentKey})
 	defer p.Close()
-	s.eventually("all invariants hold", func() error {
-		res, err := invariants.Run(t.Context(), invariants.Sources{Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour}, nil)
+	s.waitFor("all invariants hold", func() error {
+		res, err := invariants.Run(t.Context(), invariants.Sources{
+			Orders: system.store, Charges: p, Shipments: system.sims, Settled: time.Hour,
+		}, nil)
 		if err == nil && len(res.Violations) > 0 {
 			err = errors.New(strings.Join(res.Violations, "; "))
 		}

@@ -12,20 +12,24 @@ import (
 
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestDisruptions break one thing after the other while orders flow; each time
-// every order ends and the invariants hold.
+// TestDisruptions breaks one part after another while orders flow, and checks that every order
+// completes and the invariants hold.
 func TestDisruptions(t *testing.T) {
-	need(t)
+	requireStack(t)
 	for _, d := range []struct {
 		name    string
 		disrupt func(shop, *flow) error
 	}{
 		{"a worker is killed", func(s shop, _ *flow) error {
-			return errors.Join(kill(s, "worker1-app"), kill(s, "worker2-app"), restart(s, "worker1-app"), restart(s, "worker2-app"))
+			return errors.Join(kill(s, "worker1-app"), kill(s, "worker2-app"),
+				restart(s, "worker1-app"), restart(s, "worker2-app"))
 		}},
-		{"a sidecar is killed", func(s shop, _ *flow) error { return errors.Join(kill(s, "worker2-daprd"), restart(s, "worker2-daprd")) }},
+		{"a sidecar is killed", func(s shop, _ *flow) error {
+			return errors.Join(kill(s, "worker2-daprd"), restart(s, "worker2-daprd"))
+		}},
 		{"Redis is restarted", func(s shop, _ *flow) error {
 			return errors.Join(kill(s, "redis"), pause(s, 2*time.Second), restart(s, "redis"))
 		}},
@@ -33,49 +37,50 @@ func TestDisruptions(t *testing.T) {
 			return errors.Join(kill(s, "scheduler"), pause(s, 2*time.Second), restart(s, "scheduler"))
 		}},
 		{"payment is cut off", cutPayment},
-		{"AWS is away for 20 s", func(s shop, _ *flow) error {
-			inside(s.T)
+		{"AWS is down for 20 s", func(s shop, _ *flow) error {
+			skipOutside(s.T)
 			return errors.Join(kill(s, "aws"), pause(s, 20*time.Second), restart(s, "aws"), system.connect(s.Context()))
 		}},
 		{"the worker's image changes", rollOut},
 	} {
 		t.Run(d.name, func(t *testing.T) {
-			s := open(t, 10_000)
-			f := s.flow()
-			s.midSaga()
+			s := newShop(t, 10_000)
+			f := s.startFlow()
+			s.waitForSagaInProgress()
 			if err := d.disrupt(s, f); err != nil {
-				f.end()
-				t.Fatal(err)
+				f.stop()
+				t.Fatalf("disrupt: %v", err)
 			}
-			ids := f.end()
+			ids := f.stop()
 			for n := range 10 {
 				ids = append(ids, s.place(s.order(fmt.Sprint("after", n))))
 			}
 			for _, id := range ids {
-				s.until(id, order.StatusCompleted)
+				s.waitForStatus(id, order.StatusCompleted)
 			}
-			s.sold(int64(2 * len(ids)))
+			s.wantSold(int64(2 * len(ids)))
 			if err := system.waitReady(t.Context(), "api", "worker1", "worker2"); err != nil {
-				t.Error(err)
+				t.Errorf("readiness after the disruption: %v", err)
 			}
-			allHolds(t)
+			wantInvariants(t)
 		})
 	}
-	t.Run("all workers stop while sagas wait", allStop)
+	t.Run("all workers stop while sagas wait", workersStop)
 }
 
-// flow is orders that come one after the other. A third of them need three
-// tries to be paid, so that there is always one under way.
+// flow places orders one after another. A third of them need three attempts to charge, so that
+// a saga is always in progress. It is safe for concurrent use.
 type flow struct {
-	mu    sync.Mutex
-	ids   []string
-	stop  context.CancelFunc
-	ended chan struct{}
+	mu     sync.Mutex
+	ids    []string
+	cancel context.CancelFunc
+	ended  chan struct{}
 }
 
-func (s shop) flow() *flow {
-	ctx, stop := context.WithCancel(s.Context())
-	f := &flow{stop: stop, ended: make(chan struct{})}
+// startFlow starts to place orders. The caller must call stop.
+func (s shop) startFlow() *flow {
+	ctx, cancel := context.WithCancel(s.Context())
+	f := &flow{cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(f.ended)
 		for n := 0; ctx.Err() == nil; n++ {
@@ -83,7 +88,7 @@ func (s shop) flow() *flow {
 			if n%3 == 0 {
 				o.Payment.Token = "tok_flaky_2"
 			}
-			// What may have been published, and failed, is published again.
+			// A publish that fails may have been accepted. It is repeated: duplicates are ignored.
 			for ; s.publish(s.Context(), o) != nil && s.Context().Err() == nil; sleep(s.Context(), 200*time.Millisecond) {
 			}
 			f.mu.Lock()
@@ -95,47 +100,52 @@ func (s shop) flow() *flow {
 	return f
 }
 
+// placed returns the ids of the orders so far.
 func (f *flow) placed() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.ids)
 }
 
-// end stops it, and tells what was placed.
-func (f *flow) end() []string {
-	f.stop()
+// stop ends the flow and returns the ids of its orders.
+func (f *flow) stop() []string {
+	f.cancel()
 	<-f.ended
 	return f.placed()
 }
 
-// midSaga waits until there is an order that is neither new nor at its end.
-func (s shop) midSaga() {
+// waitForSagaInProgress waits until an order is reserved or paid.
+func (s shop) waitForSagaInProgress() {
 	s.Helper()
-	s.eventually("a saga is under way", func() error {
+	s.waitFor("a saga is in progress", func() error {
 		var list struct{ Sagas []api.Saga }
 		err := s.call(http.MethodGet, "/v1/sagas?status=RESERVED,PAID&limit=1&sku="+s.sku, nil, &list)
 		if err == nil && len(list.Sagas) == 0 {
-			err = errors.New("none is")
+			err = errors.New("no order is RESERVED or PAID")
 		}
 		return err
 	})
 }
 
+// kill kills a container with SIGKILL.
 func kill(s shop, name string) error {
 	_, err := docker(s.Context(), "kill", "-s", "KILL", named(name))
 	return err
 }
 
+// restart starts a container that was killed or stopped.
 func restart(s shop, name string) error {
 	_, err := docker(s.Context(), "start", named(name))
 	return err
 }
 
+// pause sleeps, and reports the end of the test as an error.
 func pause(s shop, d time.Duration) error {
 	sleep(s.Context(), d)
 	return s.Context().Err()
 }
 
+// sleep waits for d or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -143,8 +153,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// cutPayment takes the payment provider's pod off the network, and puts it
-// back. What is placed meanwhile cannot be paid.
+// cutPayment disconnects the payment provider's pod from the network for 5 s. Orders placed in
+// that time must not be charged before the pod is connected again.
 func cutPayment(s shop, f *flow) error {
 	network, pod := system.network.Name, named("payment")
 	if _, err := docker(s.Context(), "network", "disconnect", network, pod); err != nil {
@@ -154,26 +164,28 @@ func cutPayment(s shop, f *flow) error {
 	err := pause(s, 5*time.Second)
 	meanwhile := f.placed()[before:]
 	if len(meanwhile) == 0 {
-		err = errors.Join(err, errors.New("no order came while payment was cut off"))
+		err = errors.Join(err, errors.New("no order was placed while payment was disconnected"))
 	}
 	for _, id := range meanwhile {
 		var saga api.Saga
 		if e := s.call(http.MethodGet, "/v1/sagas/"+id, nil, &saga); e == nil && saga.ChargeID != "" {
-			err = errors.Join(err, fmt.Errorf("payment was cut off, and %s is paid", id))
+			err = errors.Join(err, fmt.Errorf("order %s was charged while payment was disconnected", id))
 		}
 	}
-	_, again := docker(s.Context(), "network", "connect", "--alias", "payment", network, pod)
-	return errors.Join(err, again, system.connect(s.Context()))
+	_, connectErr := docker(s.Context(), "network", "connect", "--alias", "payment", network, pod)
+	return errors.Join(err, connectErr, system.connect(s.Context()))
 }
 
-// rollOut replaces the workers by those of another image, one after the other.
+// rollOut replaces each worker with one of another image, as a rolling update does.
 func rollOut(s shop, _ *flow) error {
 	ctx := s.Context()
 	next := "ordersaga-test/ordersaga-" + owner + ":next"
-	if _, err := docker(ctx, "build", "-q", "-t", next, "--build-arg", "OF="+system.images.ordersaga, "-f", "images/next.Dockerfile", "images"); err != nil {
+	base := "OF=" + system.images.ordersaga
+	if _, err := docker(ctx, "build", "-q", "-t", next, "--build-arg", base, "-f", "images/next.Dockerfile", "images"); err != nil {
 		return err
 	}
-	s.Cleanup(func() { _, _ = docker(context.Background(), "rmi", "--no-prune", next) }) // only the name: the workers go on with it
+	// Removes only the tag: the workers still run the image.
+	s.Cleanup(func() { _, _ = docker(context.Background(), "rmi", "--no-prune", next) })
 	for _, name := range []string{"worker1", "worker2"} {
 		if _, err := docker(ctx, "stop", "-t", "30", named(name+"-app")); err != nil {
 			return err
@@ -191,39 +203,32 @@ func rollOut(s shop, _ *flow) error {
 	return nil
 }
 
-// allStop: what waits for a person waits on disk.
-func allStop(t *testing.T) {
-	s := open(t, 100)
+// workersStop checks that sagas that wait for approval survive a stop of all workers.
+func workersStop(t *testing.T) {
+	s := newShop(t, 100)
 	var ids []string
 	for n := range 5 {
-		ids = append(ids, s.place(s.order(fmt.Sprint(n), dear)))
+		ids = append(ids, s.place(s.order(fmt.Sprint(n), expensive)))
 	}
 	for _, id := range ids {
-		s.until(id, order.StatusAwaitingApproval)
+		s.waitForStatus(id, order.StatusAwaitingApproval)
 	}
 	workers := []string{"api-app", "worker1-app", "worker2-app"}
 	for _, name := range workers {
-		if _, err := docker(t.Context(), "stop", "-t", "30", named(name)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := docker(t.Context(), "stop", "-t", "30", named(name))
+		require.NoError(t, err)
 	}
-	late := s.place(s.order("late")) // nobody is there to take it
-	if err := pause(s, 3*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	late := s.place(s.order("late")) // no worker runs
+	require.NoError(t, pause(s, 3*time.Second))
 	for _, name := range workers {
-		if err := restart(s, name); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, restart(s, name))
 	}
-	if err := system.waitReady(t.Context(), "api", "worker1", "worker2"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, system.waitReady(t.Context(), "api", "worker1", "worker2"))
 	for _, id := range ids {
 		s.act(id, "approve", "fine")
-		s.until(id, order.StatusCompleted)
+		s.waitForStatus(id, order.StatusCompleted)
 	}
-	s.until(late, order.StatusCompleted)
-	s.sold(12)
-	allHolds(t)
+	s.waitForStatus(late, order.StatusCompleted)
+	s.wantSold(12)
+	wantInvariants(t)
 }

@@ -1,5 +1,6 @@
-// Package containers tests the whole system on container boundaries: Dapr's
-// control plane, Redis, workers with a sidecar each, payment, carrier and an
-// AWS endpoint, each in a container of its own, driven through SNS, SQS and
-// HTTP only. docs/testing.md says how to run one scenario of it.
+// Package containers tests the whole system in containers. Dapr's control plane,
+// Redis, payment, carrier, an AWS endpoint, and each worker and sidecar run in
+// their own containers. The tests use only SNS, SQS and HTTP, except for the
+// initial stock and the final checks. docs/testing.md describes how to run one
+// scenario.
 package containers

@@ -14,22 +14,22 @@ import (
 	testimages "github.com/ordersaga/ordersaga/internal/testkit/images"
 )
 
-// images are the names of what runs.
+// images has the names of the images that run.
 type images struct {
 	ordersaga, pause, front, placement, scheduler, daprd, redis string
-	moto, elasticmq, ministack                                  string // "": not an image, but this machine's program
+	moto, elasticmq, ministack                                  string // "" runs the program of this machine
 
-	root, bin, python string // folders of this machine
+	root, bin, python string // directories of this machine
 }
 
-// public are the images at the versions that tools/ pins.
+// public has the images at the versions that tools/ pins.
 var public = images{
 	placement: "daprio/placement:1.18.2", scheduler: "daprio/scheduler:1.18.2", daprd: "daprio/daprd:1.18.2", redis: "redis:8",
 	moto: "motoserver/moto:5.2.5", elasticmq: "softwaremill/elasticmq:1.7.1", ministack: "ministackorg/ministack:1.5.33",
 }
 
-// program is a container of an image, with its own entry point, or else of this
-// machine's interpreters, libraries and bin/, read only.
+// program returns a container of an image with its own entry point. For the image "" it returns
+// one that runs path with this machine's interpreters, libraries and bin/, mounted read-only.
 func (i images) program(image, path string, args ...string) spec {
 	if image != "" {
 		return spec{image: image}
@@ -52,46 +52,53 @@ func (i images) program(image, path string, args ...string) spec {
 	return spec{image: i.pause, entrypoint: []string{path}, cmd: args, binds: binds, tmp: true}
 }
 
-// withoutDocker says what is missing, or "".
-func withoutDocker() string {
-	// No image can be pulled in some places, the reaper's neither: the suite
-	// takes its containers down itself, those of a run before too.
-	for name, value := range map[string]string{"TESTCONTAINERS_RYUK_DISABLED": "true", "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1"} {
+// missingDocker returns why Docker cannot be used, or "" if it can. It also sets the environment
+// of testcontainers and docker.
+func missingDocker() string {
+	// On machines that cannot pull images, testcontainers' reaper cannot be pulled
+	// either. The suite therefore removes its own containers, and those of earlier runs.
+	for name, value := range map[string]string{
+		"TESTCONTAINERS_RYUK_DISABLED": "true", "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1",
+	} {
 		if os.Getenv(name) == "" {
 			_ = os.Setenv(name, value)
 		}
 	}
 	if testimages.Local() {
-		_ = os.Setenv("DOCKER_BUILDKIT", "0") // Debian's docker.io has no other builder
+		_ = os.Setenv("DOCKER_BUILDKIT", "0") // Debian's docker.io has only the old builder
 	}
 	if _, err := exec.LookPath("docker"); err != nil {
-		return "no docker command"
+		return "the docker command is not installed"
 	}
 	p, err := testcontainers.NewDockerProvider()
 	if err == nil {
 		err = errors.Join(p.Health(context.Background()), p.Close())
 	}
 	if err != nil {
-		return "no Docker engine answers: " + err.Error()
+		return "no Docker engine responds: " + err.Error()
 	}
 	return ""
 }
 
-// build makes the images that cannot be pulled.
+// build builds the images that cannot be pulled.
 func build(ctx context.Context) (images, error) {
 	made := public
 	var err error
-	if made.root, err = testimages.Root(); err != nil {
+	made.root, err = testimages.Root()
+	if err != nil {
 		return images{}, err
 	}
-	if made.pause, err = testimages.Program(ctx, "pause", "./integration/containers/pause"); err != nil {
+	made.pause, err = testimages.Program(ctx, "pause", "./integration/containers/pause")
+	if err != nil {
 		return images{}, err
 	}
-	if made.front, err = testimages.Program(ctx, "front", "./integration/containers/front"); err != nil {
+	made.front, err = testimages.Program(ctx, "front", "./integration/containers/front")
+	if err != nil {
 		return images{}, err
 	}
-	if made.bin, err = filepath.EvalSymlinks(filepath.Join(made.root, "bin")); err != nil && testimages.Local() {
-		return images{}, fmt.Errorf("make dapr moto emulators first: %w", err)
+	made.bin, err = filepath.EvalSymlinks(filepath.Join(made.root, "bin"))
+	if err != nil && testimages.Local() {
+		return images{}, fmt.Errorf("run `make dapr moto emulators` first: %w", err)
 	}
 	if !testimages.Local() {
 		made.ordersaga = "ordersaga-test/ordersaga"
@@ -100,13 +107,15 @@ func build(ctx context.Context) (images, error) {
 	made.moto, made.elasticmq, made.ministack = "", "", ""
 	python, err := exec.CommandContext(ctx, filepath.Join(made.bin, "moto/bin/python3"), "-c", "import sys; print(sys.base_prefix)").Output()
 	if err != nil {
-		return images{}, fmt.Errorf("make moto first: %w", err)
+		return images{}, fmt.Errorf("run `make moto` first: %w", err)
 	}
 	made.python = strings.TrimSpace(string(python))
-	if made.ordersaga, err = testimages.Program(ctx, "ordersaga", "./cmd/ordersaga"); err != nil {
+	made.ordersaga, err = testimages.Program(ctx, "ordersaga", "./cmd/ordersaga")
+	if err != nil {
 		return images{}, err
 	}
-	if made.daprd, err = testimages.Dapr(ctx); err != nil {
+	made.daprd, err = testimages.Dapr(ctx)
+	if err != nil {
 		return images{}, err
 	}
 	made.placement, made.scheduler = made.daprd, made.daprd
@@ -114,9 +123,9 @@ func build(ctx context.Context) (images, error) {
 	return made, err
 }
 
-// require leaves the suite out where there is no Docker, and fails in CI.
-func require() bool {
-	missing := withoutDocker()
+// haveDocker reports whether Docker can be used. With CI=true it exits if not.
+func haveDocker() bool {
+	missing := missingDocker()
 	if missing == "" {
 		return true
 	}
@@ -124,6 +133,6 @@ func require() bool {
 		fmt.Println("the container suite cannot run:", missing)
 		os.Exit(1)
 	}
-	fmt.Println("left out: the container suite, for", missing)
+	fmt.Println("skipped the container suite:", missing)
 	return false
 }

@@ -9,27 +9,32 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
+// system is the stack of all tests. It is nil until the first test requires it.
 var system *stack
 
 func TestMain(m *testing.M) {
-	if !require() {
+	if !haveDocker() {
 		return
 	}
 	os.Exit(run(m))
 }
 
+// run runs the tests, then stops the stack. It returns the exit status.
 func run(m *testing.M) (status int) {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	up = sync.OnceValue(func() error {
+	startStack = sync.OnceValue(func() error {
 		began := time.Now()
 		var err error
-		if system, err = start(ctx); err != nil {
-			return fmt.Errorf("the stack does not come up: %w", err)
+		system, err = start(ctx)
+		if err != nil {
+			return fmt.Errorf("start the stack: %w", err)
 		}
-		fmt.Printf("the stack of %d containers is up after %s\n", len(system.all), time.Since(began).Round(time.Second))
+		fmt.Printf("started the stack of %d containers in %s\n", len(system.all), time.Since(began).Round(time.Second))
 		return nil
 	})
 	ended := make(chan int, 1)
@@ -43,19 +48,17 @@ func run(m *testing.M) (status int) {
 		return status
 	}
 	if err := system.stop(status != 0); err != nil {
-		fmt.Println("the stack does not go down:", err)
+		fmt.Println("cannot stop the stack:", err)
 		status = 1
 	}
 	return status
 }
 
-// up brings the stack up, once.
-var up func() error
+// startStack starts the stack on the first call. Later calls return the same result.
+var startStack func() error
 
-// need is for tests that the stack is for; without any, none is made.
-func need(t *testing.T) {
+// requireStack starts the stack, if no earlier test has. Runs without such a test start none.
+func requireStack(t *testing.T) {
 	t.Helper()
-	if err := up(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, startStack())
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/deadletter"
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// scenarios leave each other alone; they run side by side.
+// scenarios use separate SKUs, so they run concurrently.
 var scenarios = map[string]func(shop){
 	"happy path":                      happyPath,
 	"out of stock on the second line": outOfStock,
@@ -29,195 +30,199 @@ var scenarios = map[string]func(shop){
 	"more orders than stock":          rush,
 }
 
-// TestOrders runs them on our own AWS endpoint.
+// TestOrders runs the scenarios on our own AWS endpoint.
 func TestOrders(t *testing.T) {
-	need(t)
+	requireStack(t)
 	runAll(t, 300)
 }
 
-// runAll gives every scenario so many pieces of its SKU.
-func runAll(t *testing.T, pieces int64) {
+// runAll runs every scenario, with that many units of its SKU on hand.
+func runAll(t *testing.T, units int64) {
 	t.Run("side by side", func(t *testing.T) {
 		for name, scenario := range scenarios {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				scenario(open(t, pieces))
+				scenario(newShop(t, units))
 			})
 		}
 	})
-	allHolds(t)
+	wantInvariants(t)
 }
 
 func happyPath(s shop) {
 	id := s.place(s.order("a"))
-	if saga := s.until(id, order.StatusCompleted); saga.ShipmentID == "" || saga.ChargeID == "" || saga.TrackingID == "" {
-		s.Errorf("%+v", saga)
+	if saga := s.waitForStatus(id, order.StatusCompleted); saga.ShipmentID == "" || saga.ChargeID == "" || saga.TrackingID == "" {
+		s.Errorf("saga = %+v, want shipment, charge and tracking ids", saga)
 	}
-	s.charged(id, 1, false)
-	s.sold(2)
+	s.wantCharged(id, 1, false)
+	s.wantSold(2)
 }
 
 func outOfStock(s shop) {
 	id := s.place(s.order("a", func(o *order.Order) {
-		o.Lines = []order.Line{o.Lines[0], {SKU: s.sku + ".none", Quantity: 1, UnitPrice: 1}, {SKU: s.sku + ".too", Quantity: 1, UnitPrice: 1}}
+		o.Lines = []order.Line{
+			o.Lines[0], {SKU: s.sku + ".none", Quantity: 1, UnitPrice: 1}, {SKU: s.sku + ".too", Quantity: 1, UnitPrice: 1},
+		}
 	}))
-	saga := s.until(id, order.StatusRejected)
+	saga := s.waitForStatus(id, order.StatusRejected)
 	if !slices.Contains(saga.ShortSKUs, s.sku+".none") || slices.Contains(saga.ShortSKUs, s.sku) {
-		s.Errorf("short of %v", saga.ShortSKUs)
+		s.Errorf("short SKUs = %v, want %s.none and not %s", saga.ShortSKUs, s.sku, s.sku)
 	}
-	s.charged(id, 0, false)
-	s.sold(0)
+	s.wantCharged(id, 0, false)
+	s.wantSold(0)
 }
 
 func declined(s shop) {
 	id := s.place(s.order("a", paidWith("tok_declined")))
-	s.until(id, order.StatusDeclined)
-	s.charged(id, 0, false)
-	s.sold(0)
+	s.waitForStatus(id, order.StatusDeclined)
+	s.wantCharged(id, 0, false)
+	s.wantSold(0)
 }
 
 func flakyPayment(s shop) {
 	id := s.place(s.order("a", paidWith("tok_flaky_2")))
-	s.until(id, order.StatusCompleted)
-	s.charged(id, 1, false)
-	s.sold(2)
+	s.waitForStatus(id, order.StatusCompleted)
+	s.wantCharged(id, 1, false)
+	s.wantSold(2)
 }
 
 func answerLost(s shop) {
 	id := s.place(s.order("a", paidWith("tok_lost_response")))
-	s.until(id, order.StatusCompleted)
-	s.charged(id, 1, false)
-	s.sold(2)
+	s.waitForStatus(id, order.StatusCompleted)
+	s.wantCharged(id, 1, false)
+	s.wantSold(2)
 }
 
 func refused(s shop) {
 	id := s.place(s.order("a", shippedTo("REFUSE")))
-	s.until(id, order.StatusFailed)
-	s.charged(id, 1, true)
-	s.sold(0)
+	s.waitForStatus(id, order.StatusFailed)
+	s.wantCharged(id, 1, true)
+	s.wantSold(0)
 }
 
 func cancelled(s shop) {
-	before := s.place(s.order("before", dear))
-	s.until(before, order.StatusAwaitingApproval)
+	before := s.place(s.order("before", expensive))
+	s.waitForStatus(before, order.StatusAwaitingApproval)
 	s.act(before, "cancel", "changed my mind")
-	s.until(before, order.StatusCancelled)
-	s.charged(before, 0, false)
+	s.waitForStatus(before, order.StatusCancelled)
+	s.wantCharged(before, 0, false)
 
 	after := s.place(s.order("after"))
-	s.until(after, order.StatusCompleted)
-	if err := s.call(http.MethodPost, "/v1/sagas/"+after+"/cancel", nil, nil); err == nil || !strings.Contains(err.Error(), "can no longer be cancelled") {
-		s.Errorf("cancelled after the shipment: %v", err)
+	s.waitForStatus(after, order.StatusCompleted)
+	const want = "can no longer be cancelled"
+	err := s.call(http.MethodPost, "/v1/sagas/"+after+"/cancel", nil, nil)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		s.Errorf("cancel after the shipment: error = %v, want one with %q", err, want)
 	}
-	s.charged(after, 1, false)
-	s.sold(2)
+	s.wantCharged(after, 1, false)
+	s.wantSold(2)
 }
 
 func approvals(s shop) {
-	yes, no, never := s.place(s.order("yes", dear)), s.place(s.order("no", dear)), s.place(s.order("never", dear))
+	yes, no, never := s.place(s.order("yes", expensive)), s.place(s.order("no", expensive)), s.place(s.order("never", expensive))
 	for _, id := range []string{yes, no, never} {
-		s.until(id, order.StatusAwaitingApproval)
+		s.waitForStatus(id, order.StatusAwaitingApproval)
 	}
 	s.act(yes, "approve", "fine")
-	s.act(no, "reject", "too dear")
-	s.until(yes, order.StatusCompleted)
-	s.until(no, order.StatusCancelled)
-	if saga := s.until(never, order.StatusCancelled); !strings.Contains(saga.Reason, "nobody approved") {
-		s.Errorf("%s: %s", never, saga.Reason)
+	s.act(no, "reject", "too expensive")
+	s.waitForStatus(yes, order.StatusCompleted)
+	s.waitForStatus(no, order.StatusCancelled)
+	if saga := s.waitForStatus(never, order.StatusCancelled); !strings.Contains(saga.Reason, "nobody approved") {
+		s.Errorf("reason of %s = %q, want one with %q", never, saga.Reason, "nobody approved")
 	}
-	s.charged(never, 0, false)
-	s.sold(2)
+	s.wantCharged(never, 0, false)
+	s.wantSold(2)
 }
 
 func fiveTimes(s shop) {
 	o := s.order("a")
 	var wg sync.WaitGroup
 	for range 4 {
-		wg.Go(func() { s.send(text(o)) })
+		wg.Go(func() { s.send(jsonOf(o)) })
 	}
 	wg.Wait()
-	s.until(o.OrderID, order.StatusCompleted)
-	s.send(text(o))
-	last := s.place(s.order("last")) // behind it in the queue, or nearly
-	s.until(last, order.StatusCompleted)
-	s.charged(o.OrderID, 1, false)
-	s.sold(4)
+	s.waitForStatus(o.OrderID, order.StatusCompleted)
+	s.send(jsonOf(o))
+	last := s.place(s.order("last")) // in the queue behind the duplicate, or near it
+	s.waitForStatus(last, order.StatusCompleted)
+	s.wantCharged(o.OrderID, 1, false)
+	s.wantSold(4)
 }
 
 func poison(s shop) {
-	mendable := s.order("mendable")
-	mendable.Lines[0].Quantity = 0
+	repairable := s.order("repairable")
+	repairable.Lines[0].Quantity = 0
 	good1, good2 := s.order("good1"), s.order("good2")
-	s.send(text(good1), "{", text(mendable), `{"orderId":"`+s.sku+`-x","version":"99"}`, text(good2))
-	s.until(good1.OrderID, order.StatusCompleted)
-	s.until(good2.OrderID, order.StatusCompleted)
+	s.send(jsonOf(good1), "{", jsonOf(repairable), `{"orderId":"`+s.sku+`-x","version":"99"}`, jsonOf(good2))
+	s.waitForStatus(good1.OrderID, order.StatusCompleted)
+	s.waitForStatus(good2.OrderID, order.StatusCompleted)
 	var found deadletter.Message
-	s.eventually("the dead letters are there, with their reasons", func() error {
+	s.waitFor("the messages are dead letters with reasons", func() error {
 		var list struct{ Letters []deadletter.Message }
 		if err := s.call(http.MethodGet, "/v1/dead-letters/OrderProcessingQueue?limit=50", nil, &list); err != nil {
 			return err
 		}
 		for _, l := range list.Letters {
-			if strings.Contains(l.Body, mendable.OrderID) {
+			if strings.Contains(l.Body, repairable.OrderID) {
 				found = l
 			}
 			if l.Reason == "" {
-				return fmt.Errorf("%s has no reason", l.ID)
+				return fmt.Errorf("dead letter %s has no reason", l.ID)
 			}
 		}
 		if found.ID == "" {
-			return fmt.Errorf("%d letters, and not ours", len(list.Letters))
+			return fmt.Errorf("no dead letter among %d is of order %s", len(list.Letters), repairable.OrderID)
 		}
 		return nil
 	})
 	if !strings.Contains(found.Reason, "quantity") {
-		s.Errorf("the reason is %s", found.Reason)
+		s.Errorf("reason = %q, want one that names the quantity", found.Reason)
 	}
-	mendable.Lines[0].Quantity = 1
-	s.eventually("it is mended and put back", func() error { // it is hidden for some seconds after it was read
-		return s.call(http.MethodPost, "/v1/dead-letters/OrderProcessingQueue/"+found.ID+"/redrive", map[string]string{"body": text(mendable)}, nil)
+	repairable.Lines[0].Quantity = 1
+	path := "/v1/dead-letters/OrderProcessingQueue/" + found.ID + "/redrive"
+	// The dead letter stays invisible for some seconds after the list has read it.
+	s.waitFor("the corrected dead letter is redriven", func() error {
+		return s.call(http.MethodPost, path, map[string]string{"body": jsonOf(repairable)}, nil)
 	})
-	s.until(mendable.OrderID, order.StatusCompleted)
-	s.sold(5)
+	s.waitForStatus(repairable.OrderID, order.StatusCompleted)
+	s.wantSold(5)
 }
 
 func compensationFails(s shop) {
 	id := s.place(s.order("a", paidWith("tok_refund_down"), shippedTo("REFUSE")))
-	s.until(id, order.StatusNeedsAttention)
+	s.waitForStatus(id, order.StatusNeedsAttention)
 	var stuck struct{ Sagas []api.Saga }
-	if err := s.call(http.MethodGet, "/v1/sagas?stuck=true&status=NEEDS_ATTENTION", nil, &stuck); err != nil || !slices.ContainsFunc(stuck.Sagas, func(saga api.Saga) bool { return saga.OrderID == id && saga.LastError != "" }) {
-		s.Errorf("%+v %v", stuck, err)
+	require.NoError(s, s.call(http.MethodGet, "/v1/sagas?stuck=true&status=NEEDS_ATTENTION", nil, &stuck))
+	if !slices.ContainsFunc(stuck.Sagas, func(saga api.Saga) bool { return saga.OrderID == id && saga.LastError != "" }) {
+		s.Errorf("stuck sagas = %+v, want %s with its last error", stuck, id)
 	}
-	if err := system.sims.HealPayments(s.Context()); err != nil {
-		s.Fatal(err)
-	}
+	require.NoError(s, system.sims.HealPayments(s.Context()))
 	s.act(id, "retry", "the provider is back")
-	s.until(id, order.StatusFailed)
-	s.charged(id, 1, true)
-	s.sold(0)
+	s.waitForStatus(id, order.StatusFailed)
+	s.wantCharged(id, 1, true)
+	s.wantSold(0)
 }
 
-// rush: of 1,000 orders for 300 pieces exactly 300 succeed; as many to one where
-// there are fewer pieces.
+// rush places ten orders for every three units. Exactly one order for each unit completes, and
+// the others are rejected.
 func rush(s shop) {
 	var bodies []string
 	orders := s.stocked * 10 / 3
 	for n := range orders {
 		o := s.order(fmt.Sprint(n))
 		o.Lines[0].Quantity = 1
-		bodies = append(bodies, text(o))
+		bodies = append(bodies, jsonOf(o))
 	}
 	s.send(bodies...)
-	s.sold(s.stocked)
+	s.wantSold(s.stocked)
 	count := func(st order.Status) (n int64) {
 		for from := ""; ; {
 			var page struct {
 				Sagas []api.Saga
 				Next  string
 			}
-			if err := s.call(http.MethodGet, "/v1/sagas?limit=1000&since=1h&status="+string(st)+"&sku="+s.sku+from, nil, &page); err != nil {
-				s.Fatal(err)
-			}
+			path := "/v1/sagas?limit=1000&since=1h&status=" + string(st) + "&sku=" + s.sku + from
+			require.NoError(s, s.call(http.MethodGet, path, nil, &page))
 			n += int64(len(page.Sagas))
 			if page.Next == "" {
 				return n
@@ -226,12 +231,12 @@ func rush(s shop) {
 		}
 	}
 	for st, want := range map[order.Status]int64{order.StatusCompleted: s.stocked, order.StatusRejected: orders - s.stocked} {
-		s.eventually(fmt.Sprint(want, " are ", st), func() error {
+		s.waitFor(fmt.Sprint(want, " orders are ", st), func() error {
 			if n := count(st); n != want {
-				return fmt.Errorf("%d", n)
+				return fmt.Errorf("orders with status %s = %d, want %d", st, n, want)
 			}
 			return nil
 		})
 	}
-	s.sold(s.stocked)
+	s.wantSold(s.stocked)
 }

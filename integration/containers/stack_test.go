@@ -34,26 +34,29 @@ import (
 
 const (
 	paymentKey = "containers-payment-key"
-	region     = "us-east-1"      // where no other is said
-	label      = "ordersaga-test" // its value is the process whose run it is
-	soon       = 2 * time.Minute  // on two cores, with all the others starting
+	region     = "us-east-1"      // the default
+	label      = "ordersaga-test" // of Docker; its value is the process id of a run
+
+	// startTimeout is how long a container or a worker may take to be ready. The
+	// containers start concurrently, on as few as two cores.
+	startTimeout = 2 * time.Minute
 )
 
-// owner is this run; others may go on beside it.
+// owner identifies this run. Other runs may use the same Docker engine.
 var owner = strconv.Itoa(os.Getpid())
 
-// named is what Docker calls a container of this run.
+// named returns Docker's name for a container of this run.
 func named(name string) string { return "ordersaga-test-" + owner + "-" + name }
 
-// stack is the whole system. Its containers are reached by their published
-// ports only.
+// stack is the whole system. Tests reach its containers through published ports
+// only.
 type stack struct {
 	images  images
 	dir     string // components and secrets, and logs after a failure
 	network *testcontainers.DockerNetwork
 	all     map[string]testcontainers.Container // by name
 
-	moved     sync.RWMutex // held while what is below changes
+	moved     sync.RWMutex // guards the fields below
 	api       client.Client
 	clients   *cloud.Clients
 	resources cloud.Resources
@@ -61,7 +64,8 @@ type stack struct {
 	sims      devenv.Simulators
 }
 
-// docker runs the docker command: what testcontainers does not offer.
+// docker runs the docker command, for what testcontainers does not support. It returns the
+// output without surrounding space.
 func docker(ctx context.Context, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
 	if err != nil {
@@ -70,8 +74,7 @@ func docker(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// sweep removes what this run has made, and what runs that were killed have
-// left.
+// sweep removes the containers and networks of this run and of runs that were killed.
 func sweep(ctx context.Context) error {
 	for _, kind := range [][2][]string{
 		{{"ps", "-a"}, {"rm", "-fv"}},
@@ -83,7 +86,7 @@ func sweep(ctx context.Context) error {
 		}
 		for line := range strings.Lines(list) {
 			id, of, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if of != owner && runs(of) {
+			if of != owner && isRunning(of) {
 				continue
 			}
 			if _, err := docker(ctx, append(kind[1], id)...); err != nil {
@@ -94,13 +97,13 @@ func sweep(ctx context.Context) error {
 	return nil
 }
 
-// runs says whether there is a process of that number.
-func runs(pid string) bool {
+// isRunning reports whether a process with that id exists.
+func isRunning(pid string) bool {
 	n, err := strconv.Atoi(pid)
 	return err == nil && syscall.Kill(n, 0) == nil
 }
 
-// spec is one container.
+// spec describes a container.
 type spec struct {
 	name, image string
 	entrypoint  []string
@@ -108,21 +111,23 @@ type spec struct {
 	env         map[string]string
 	binds       []string
 	ports       []string
-	pod         string // shares the network of this one
-	user        string // other than the image's
-	tmp         bool   // has no /tmp of its own
+	pod         string // the container whose network it shares; "" connects it to the stack's
+	user        string // "" uses the image's
+	tmp         bool   // mounts a tmpfs at /tmp
 	ready       wait.Strategy
 }
 
+// run starts a container and waits until it is ready.
 func (s *stack) run(ctx context.Context, c spec) error {
 	req := testcontainers.ContainerRequest{
 		Name: named(c.name), Image: c.image, Entrypoint: c.entrypoint, Cmd: c.cmd, Env: c.env, ExposedPorts: c.ports,
 		Labels: map[string]string{label: owner}, WaitingFor: c.ready, User: c.user,
 		HostConfigModifier: func(h *container.HostConfig) {
 			h.Binds = c.binds
-			h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped} // as a kubelet does; a worker may ask for a new sidecar
+			// A kubelet restarts containers too. A worker shuts down a sidecar that runs no sagas.
+			h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 			if c.tmp {
-				h.Tmpfs = map[string]string{"/tmp": "exec"} // where Java programs put libraries
+				h.Tmpfs = map[string]string{"/tmp": "exec"} // Java programs load libraries from it
 			}
 			if c.pod != "" {
 				h.NetworkMode = container.NetworkMode("container:" + s.all[c.pod].GetContainerID())
@@ -133,7 +138,9 @@ func (s *stack) run(ctx context.Context, c spec) error {
 		req.Networks = []string{s.network.Name}
 		req.NetworkAliases = map[string][]string{s.network.Name: {c.name}}
 	}
-	got, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true, Logger: quiet{}})
+	got, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
+		ContainerRequest: req, Started: true, Logger: noLogger{},
+	})
 	if got != nil {
 		s.all[c.name] = got
 	}
@@ -143,39 +150,44 @@ func (s *stack) run(ctx context.Context, c spec) error {
 	return nil
 }
 
-type quiet struct{}
+// noLogger discards the messages of testcontainers.
+type noLogger struct{}
 
-func (quiet) Printf(string, ...any) {}
+// Printf does nothing.
+func (noLogger) Printf(string, ...any) {}
 
-func at(path, port string) wait.Strategy {
-	return wait.ForHTTP(path).WithPort(port).WithStartupTimeout(soon)
+// httpReady waits until a path returns 200.
+func httpReady(path, port string) wait.Strategy {
+	return wait.ForHTTP(path).WithPort(port).WithStartupTimeout(startTimeout)
 }
 
-// start brings everything up. What has come up is in the stack also after an
-// error.
+// portReady waits until a published port accepts connections.
+func portReady(port string) *wait.HostPortStrategy {
+	return wait.ForListeningPort(port).SkipInternalCheck()
+}
+
+// start starts everything. After an error the stack contains the parts that have started.
 func start(ctx context.Context) (s *stack, err error) {
 	s = &stack{all: map[string]testcontainers.Container{}}
 	if err := sweep(ctx); err != nil {
 		return s, err
 	}
-	if s.images, err = build(ctx); err != nil {
+	s.images, err = build(ctx)
+	if err != nil {
 		return s, err
 	}
-	if s.dir, err = os.MkdirTemp("", "ordersaga-containers-"); err != nil {
+	s.dir, err = os.MkdirTemp("", "ordersaga-containers-")
+	if err != nil {
 		return s, err
 	}
 	if err := s.configure(); err != nil {
 		return s, err
 	}
-	if s.network, err = network.New(ctx, network.WithLabels(map[string]string{label: owner})); err != nil {
-		return s, fmt.Errorf("make a network: %w", err)
+	s.network, err = network.New(ctx, network.WithLabels(map[string]string{label: owner}))
+	if err != nil {
+		return s, fmt.Errorf("create network: %w", err)
 	}
-	for _, c := range append(ours(s.images), []spec{
-		{name: "redis", image: s.images.redis, cmd: []string{"--appendonly", "yes", "--save", "", "--protected-mode", "no"}, ports: []string{"6379/tcp"}, ready: wait.ForListeningPort("6379/tcp").SkipInternalCheck()},
-		{name: "placement", image: s.images.placement, cmd: []string{"/placement", "--port", "50005", "--listen-address", "0.0.0.0", "--id", "p0", "--initial-cluster", "p0=127.0.0.1:8201"}, ports: []string{"8080/tcp"}, ready: at("/healthz", "8080/tcp")},
-		{name: "scheduler", image: s.images.scheduler, cmd: []string{"/scheduler", "--port", "50006", "--listen-address", "0.0.0.0", "--override-broadcast-host-port", "scheduler:50006",
-			"--etcd-data-dir", "/data", "--id", "s0", "--etcd-initial-cluster", "s0=http://127.0.0.1:2380"}, ports: []string{"8080/tcp"}, ready: at("/healthz", "8080/tcp")},
-	}...) {
+	for _, c := range append(ours(s.images), infrastructure(s.images)...) {
 		if err := s.run(ctx, c); err != nil {
 			return s, err
 		}
@@ -184,14 +196,18 @@ func start(ctx context.Context) (s *stack, err error) {
 		return s, err
 	}
 	for _, p := range []pod{
-		{name: "payment", appID: "payment", port: "8090", cmd: []string{"payment", "--anywhere", "--ephemeral", "--listen", "0.0.0.0:8090", "--key", paymentKey}},
-		{name: "carrier", appID: "carrier", port: "8091", cmd: []string{"carrier", "--anywhere", "--ephemeral", "--pushed", "--listen", "0.0.0.0:8091"}},
+		{name: "payment", appID: "payment", port: "8090", cmd: []string{
+			"payment", "--anywhere", "--ephemeral", "--listen", "0.0.0.0:8090", "--key", paymentKey,
+		}},
+		{name: "carrier", appID: "carrier", port: "8091", cmd: []string{
+			"carrier", "--anywhere", "--ephemeral", "--pushed", "--listen", "0.0.0.0:8091",
+		}},
 	} {
 		if err := s.pod(ctx, p); err != nil {
 			return s, err
 		}
 	}
-	for n := range 3 { // the first is the API: it takes nothing from the queue
+	for n := range 3 { // the first is the API, which does not read the queue
 		p := pod{name: fmt.Sprint("worker", n), appID: "ordersaga", port: "8080", path: "/readyz", cmd: workerFlags}
 		if n == 0 {
 			p.name, p.cmd = "api", append([]string{}, append(workerFlags, "--no-intake")...)
@@ -206,14 +222,42 @@ func start(ctx context.Context) (s *stack, err error) {
 	return s, s.connect(ctx)
 }
 
-// configure writes what the sidecars read: of components/aws what concerns AWS.
+// infrastructure returns the state store and Dapr's control plane.
+func infrastructure(i images) []spec {
+	return []spec{
+		{
+			name: "redis", image: i.redis, ports: []string{"6379/tcp"}, ready: portReady("6379/tcp"),
+			cmd: []string{"--appendonly", "yes", "--save", "", "--protected-mode", "no"},
+		},
+		{
+			name: "placement", image: i.placement, ports: []string{"8080/tcp"}, ready: httpReady("/healthz", "8080/tcp"),
+			cmd: []string{
+				"/placement", "--port", "50005", "--listen-address", "0.0.0.0",
+				"--id", "p0", "--initial-cluster", "p0=127.0.0.1:8201",
+			},
+		},
+		{
+			name: "scheduler", image: i.scheduler, ports: []string{"8080/tcp"}, ready: httpReady("/healthz", "8080/tcp"),
+			cmd: []string{
+				"/scheduler", "--port", "50006", "--listen-address", "0.0.0.0",
+				"--override-broadcast-host-port", "scheduler:50006",
+				"--etcd-data-dir", "/data", "--id", "s0", "--etcd-initial-cluster", "s0=http://127.0.0.1:2380",
+			},
+		},
+	}
+}
+
+// configure writes the components and secrets of the sidecars: those of components/local, with
+// the ones for AWS from components/aws.
 func (s *stack) configure() error {
 	at := filepath.Join(s.dir, "components")
 	secrets := filepath.Join(s.dir, "secrets")
+	secret := `{"` + worker.PaymentKeySecret + `":"` + paymentKey + `"}`
 	err := errors.Join(components.WriteLocal(at, "redis", "", "payment"), os.Mkdir(secrets, 0o755),
-		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(`{"`+worker.PaymentKeySecret+`":"`+paymentKey+`"}`), 0o644))
+		os.WriteFile(filepath.Join(secrets, "secrets.json"), []byte(secret), 0o644))
 	for _, name := range []string{"orderpubsub", "subscription", "resiliency"} {
-		err = errors.Join(err, testimages.CopyFile(filepath.Join(at, name+".yaml"), filepath.Join(s.images.root, "components/aws", name+".yaml")))
+		source := filepath.Join(s.images.root, "components/aws", name+".yaml")
+		err = errors.Join(err, testimages.CopyFile(filepath.Join(at, name+".yaml"), source))
 	}
 	if err != nil {
 		return err
@@ -222,13 +266,16 @@ func (s *stack) configure() error {
 	if err != nil {
 		return err
 	}
-	// By the network's DNS and not by mDNS, which does not come back to a
-	// container whose network was cut.
-	_, err = f.WriteString("  nameResolution:\n    component: nameformat\n    version: v1\n    configuration:\n      format: \"{appid}:50002\"\n")
+	// Sidecars use the network's DNS instead of mDNS, which does not resume in a
+	// container that was disconnected from the network.
+	const nameResolution = "  nameResolution:\n    component: nameformat\n    version: v1\n" +
+		"    configuration:\n      format: \"{appid}:50002\"\n"
+	_, err = f.WriteString(nameResolution)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error { // Dapr's own image is of another user
+	// Dapr's image runs as another user, which must be able to read the files.
+	return filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return errors.Join(err, os.Chmod(path, 0o644))
 		}
@@ -236,15 +283,16 @@ func (s *stack) configure() error {
 	})
 }
 
-// connect finds where things are now: a container that was stopped, or whose
-// network was cut, is published elsewhere.
+// connect looks up the addresses of the containers. Docker publishes other ports for a container
+// that was stopped or disconnected.
 func (s *stack) connect(ctx context.Context) (err error) {
 	s.moved.Lock()
 	defer s.moved.Unlock()
 	if err := s.connectAWS(ctx); err != nil {
 		return err
 	}
-	if s.resources, err = s.clients.Find(ctx); err != nil {
+	s.resources, err = s.clients.Find(ctx)
+	if err != nil {
 		return err
 	}
 	base, err := s.endpoint(ctx, "api", "8080")
@@ -252,7 +300,8 @@ func (s *stack) connect(ctx context.Context) (err error) {
 		return err
 	}
 	s.api = client.Client{Base: base, HTTP: &http.Client{Timeout: 10 * time.Second}}
-	if s.sims.PaymentURL, err = s.endpoint(ctx, "payment", "8090"); err != nil {
+	s.sims.PaymentURL, err = s.endpoint(ctx, "payment", "8090")
+	if err != nil {
 		return err
 	}
 	s.sims.CarrierURL, err = s.endpoint(ctx, "carrier", "8091")
@@ -260,19 +309,22 @@ func (s *stack) connect(ctx context.Context) (err error) {
 	return err
 }
 
+// workerFlags are the arguments of every worker.
 var workerFlags = []string{
 	"worker", "--engine", "dapr", "--listen", "0.0.0.0:8080", "--open", "--approval-above", "*=1000",
-	"--approval-timeout", "60s", "--patience", "60s", "--pace", "0.2", "--reconcile-every", "5s", "--reconcile-grace", "35s", "--canary-every", "5s",
+	"--approval-timeout", "60s", "--patience", "60s", "--pace", "0.2",
+	"--reconcile-every", "5s", "--reconcile-grace", "35s", "--canary-every", "5s",
 }
 
-// awsEnv set to "outside" lets the suite run on AWS itself, with the
-// credentials and the region of the environment, or wherever AWS_ENDPOINT_URL
-// there points that containers and test reach both.
+// awsEnv is the environment variable that selects AWS. "outside" runs the suite on AWS itself,
+// with the credentials and region of the environment. AWS_ENDPOINT_URL may name another endpoint
+// that both the containers and the test can reach.
 const awsEnv = "ORDERSAGA_TEST_AWS"
 
+// outside reports whether the suite uses an AWS that it does not start.
 var outside = os.Getenv(awsEnv) == "outside"
 
-// environment is that of every app and sidecar.
+// environment has the environment variables of every app and sidecar.
 var environment = func() map[string]string {
 	e := map[string]string{
 		"ORDERSAGA_STATE_ADDRESS": "redis:6379", "ORDERSAGA_SECRETS_FILE": "/secrets/secrets.json",
@@ -280,34 +332,41 @@ var environment = func() map[string]string {
 	}
 	if outside {
 		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"} {
-			if e[name] = os.Getenv(name); e[name] == "" {
-				delete(e, name)
+			delete(e, name)
+			if v := os.Getenv(name); v != "" {
+				e[name] = v
 			}
 		}
 	}
 	return e
 }()
 
-// pod is an app with a sidecar in one network namespace.
+// pod is an app with a sidecar in one network namespace. The sidecar calls the app only if path is
+// empty.
 type pod struct {
-	name, appID, port, path string
-	cmd                     []string
+	name, appID, port string
+	path              string // of the app's readiness check
+	cmd               []string
 }
 
+// pod starts a pod.
 func (s *stack) pod(ctx context.Context, p pod) error {
 	daprd := []string{
-		"/daprd", "--app-id", p.appID, "--dapr-http-port", "3500", "--dapr-grpc-port", "50001", "--dapr-internal-grpc-port", "50002", "--dapr-listen-addresses", "127.0.0.1",
+		"/daprd", "--app-id", p.appID, "--dapr-listen-addresses", "127.0.0.1",
+		"--dapr-http-port", "3500", "--dapr-grpc-port", "50001", "--dapr-internal-grpc-port", "50002",
 		"--placement-host-address", "placement:50005", "--scheduler-host-address", "scheduler:50006", "--dapr-graceful-shutdown-seconds", "5",
 		"--resources-path", "/components", "--config", "/components/configuration.yaml",
 	}
-	if p.path == "" { // it serves Dapr
+	if p.path == "" { // the app receives calls from its sidecar
 		daprd = append(daprd, "--app-port", p.port, "--app-protocol", "http")
 	}
 	if err := s.run(ctx, spec{name: p.name, image: s.images.pause, ports: []string{p.port + "/tcp"}}); err != nil {
 		return err
 	}
-	if err := s.run(ctx, spec{name: p.name + "-daprd", image: s.images.daprd, pod: p.name, env: environment, cmd: daprd,
-		binds: []string{s.dir + "/components:/components:ro", s.dir + "/secrets:/secrets:ro"}}); err != nil {
+	if err := s.run(ctx, spec{
+		name: p.name + "-daprd", image: s.images.daprd, pod: p.name, env: environment, cmd: daprd,
+		binds: []string{s.dir + "/components:/components:ro", s.dir + "/secrets:/secrets:ro"},
+	}); err != nil {
 		return err
 	}
 	return s.app(ctx, p, s.images.ordersaga)
@@ -318,43 +377,47 @@ func (s *stack) app(ctx context.Context, p pod, image string) error {
 	return s.run(ctx, spec{name: p.name + "-app", image: image, pod: p.name, env: environment, cmd: p.cmd})
 }
 
+// endpoint returns the published URL of a container's port.
 func (s *stack) endpoint(ctx context.Context, name, port string) (string, error) {
 	at, err := s.all[name].PortEndpoint(ctx, port+"/tcp", "http")
 	if err != nil {
-		return "", fmt.Errorf("where %s listens: %w", name, err)
+		return "", fmt.Errorf("look up the published port of %s: %w", name, err)
 	}
 	return at, nil
 }
 
+// connectAWS creates the clients of AWS and the store.
 func (s *stack) connectAWS(ctx context.Context) (err error) {
-	where := cloud.Options{Region: environment["AWS_REGION"], Endpoint: environment["AWS_ENDPOINT_URL"]}
+	options := cloud.Options{Region: environment["AWS_REGION"], Endpoint: environment["AWS_ENDPOINT_URL"]}
 	if !outside {
-		if where.Endpoint, err = s.endpoint(ctx, "aws", "4566"); err != nil {
+		options.Endpoint, err = s.endpoint(ctx, "aws", "4566")
+		if err != nil {
 			return err
 		}
 	}
-	if s.clients, err = cloud.New(ctx, where); err != nil {
+	s.clients, err = cloud.New(ctx, options)
+	if err != nil {
 		return err
 	}
 	s.store = orderstore.New(s.clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	return nil
 }
 
-// setUp makes queues, topics and tables, as `ordersaga setup` does.
+// setUp creates the queues, topics and tables, as `ordersaga setup` does.
 func (s *stack) setUp(ctx context.Context) (err error) {
 	if err := s.connectAWS(ctx); err != nil {
 		return err
 	}
-	if s.resources, err = s.clients.Setup(ctx); err != nil {
+	s.resources, err = s.clients.Setup(ctx)
+	if err != nil {
 		return err
 	}
 	return errors.Join(s.store.CreateTables(ctx), s.clients.CreateCursorTable(ctx, ""))
 }
 
-// waitReady waits until workers say that they can do their work: a tiny saga
-// has gone through.
+// waitReady waits until workers report that they are ready. Readiness includes a canary saga.
 func (s *stack) waitReady(ctx context.Context, names ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, soon)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var g errgroup.Group
 	for _, name := range names {
@@ -363,9 +426,10 @@ func (s *stack) waitReady(ctx context.Context, names ...string) error {
 				at, err := s.endpoint(ctx, name, "8080")
 				if err == nil {
 					c := client.Client{Base: at, HTTP: &http.Client{Timeout: 5 * time.Second}}
-					if err = c.Call(ctx, http.MethodGet, "/readyz", nil, nil); err == nil {
-						return nil
-					}
+					err = c.Call(ctx, http.MethodGet, "/readyz", nil, nil)
+				}
+				if err == nil {
+					return nil
 				}
 				select {
 				case <-ctx.Done():
@@ -378,11 +442,11 @@ func (s *stack) waitReady(ctx context.Context, names ...string) error {
 	return g.Wait()
 }
 
-// keepHistories writes what the sagas did that have not ended, if the API still
-// answers.
+// keepHistories writes the histories of unfinished and failed sagas into dir, if the API responds.
 func (s *stack) keepHistories(ctx context.Context, dir string) {
+	const path = "/v1/sagas?limit=1000&status=PENDING,RESERVED,AWAITING_APPROVAL,PAID,NEEDS_ATTENTION,FAILED"
 	var list struct{ Sagas []api.Saga }
-	if s.api.HTTP == nil || s.api.Call(ctx, http.MethodGet, "/v1/sagas?limit=1000&status=PENDING,RESERVED,AWAITING_APPROVAL,PAID,NEEDS_ATTENTION,FAILED", nil, &list) != nil {
+	if s.api.HTTP == nil || s.api.Call(ctx, http.MethodGet, path, nil, &list) != nil {
 		return
 	}
 	for _, saga := range list.Sagas {
@@ -396,8 +460,8 @@ func (s *stack) keepHistories(ctx context.Context, dir string) {
 	}
 }
 
-// stop takes everything down; after a failure it keeps the containers' logs
-// and tells where.
+// stop removes everything. After a failure it keeps the containers' logs and prints their
+// directory.
 func (s *stack) stop(failed bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -407,7 +471,7 @@ func (s *stack) stop(failed bool) error {
 			return err
 		}
 		for name := range s.all {
-			out, _ := exec.CommandContext(ctx, "docker", "logs", named(name)).CombinedOutput() // what there is
+			out, _ := exec.CommandContext(ctx, "docker", "logs", named(name)).CombinedOutput() // a removed container has none
 			_ = os.WriteFile(filepath.Join(logs, name+".log"), out, 0o600)
 		}
 		s.keepHistories(ctx, logs)

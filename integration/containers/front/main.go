@@ -1,12 +1,11 @@
-// Command front makes one AWS of three that each do a part: tables are at
-// DYNAMODB-URL, queues in ElasticMQ, and topics, which that has not, in our own
-// endpoint. That one delivers into queues of its own, by the same names, out of
-// which front carries the messages over.
+// Command front combines three AWS endpoints into one. It forwards DynamoDB
+// requests to DYNAMODB-URL, SQS requests to SQS-URL and SNS requests to SNS-URL.
+// If SNS-URL differs from SQS-URL, its topics deliver to queues of the same names
+// there. Then front moves the messages from those queues to SQS-URL.
 //
 //	front [--one-at-a-time] SNS-URL SQS-URL DYNAMODB-URL
 //
-// With --one-at-a-time DynamoDB gets its next request when it has answered the
-// last.
+// With --one-at-a-time, DynamoDB receives one request at a time.
 package main
 
 import (
@@ -34,47 +33,45 @@ import (
 )
 
 func main() {
-	serial := flag.Bool("one-at-a-time", false, "for DynamoDB")
+	serial := flag.Bool("one-at-a-time", false, "send DynamoDB one request at a time")
 	flag.Parse()
 	if err := run(flag.Args(), *serial); err != nil {
 		log.Fatal(err)
 	}
 }
 
+// front is the proxy.
 type front struct {
 	topics, queues, tables http.Handler
-	from, to               *sqs.Client
-	together               bool // topics and queues are one service's
+	from, to               *sqs.Client // of SNS-URL and of SQS-URL
+	together               bool        // SNS-URL and SQS-URL are the same
 
-	ctx     context.Context //nolint:containedctx // of the carriers, which outlive the request that starts them
-	mu      sync.Mutex
-	carried map[string]bool // queues by name
-	wg      sync.WaitGroup
+	ctx   context.Context //nolint:containedctx // of the movers, which outlive the request that starts them
+	mu    sync.Mutex
+	moved map[string]bool // queues, by name, that have a mover
+	wg    sync.WaitGroup  // of the movers
 }
 
+// run serves until the process receives SIGTERM or SIGINT.
 func run(urls []string, serial bool) error {
 	if len(urls) != 3 {
-		return errors.New("front [--one-at-a-time] SNS-URL SQS-URL DYNAMODB-URL")
+		return errors.New("usage: front [--one-at-a-time] SNS-URL SQS-URL DYNAMODB-URL")
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	sns, queues, tables := urls[0], urls[1], urls[2]
-	f := &front{ctx: ctx, together: sns == queues, carried: map[string]bool{}}
-	for to, at := range map[*http.Handler]string{&f.topics: sns, &f.queues: queues, &f.tables: tables} {
-		u, err := url.Parse(at)
-		if err != nil {
-			return err
-		}
-		*to = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	f := &front{ctx: ctx, together: sns == queues, moved: map[string]bool{}}
+	var errs [5]error
+	f.topics, errs[0] = proxyTo(sns)
+	f.queues, errs[1] = proxyTo(queues)
+	f.tables, errs[2] = proxyTo(tables)
+	f.from, errs[3] = newSQS(ctx, sns)
+	f.to, errs[4] = newSQS(ctx, queues)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
 	}
-	for to, at := range map[**sqs.Client]string{&f.from: sns, &f.to: queues} {
-		c, err := cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: at})
-		if err != nil {
-			return err
-		}
-		*to = c.SQS
-	}
-	if inner, mu := f.tables, new(sync.Mutex); serial {
+	if serial {
+		inner, mu := f.tables, new(sync.Mutex)
 		f.tables = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -91,26 +88,46 @@ func run(urls []string, serial bool) error {
 	return err
 }
 
+// proxyTo returns a handler that forwards requests to a URL.
+func proxyTo(target string) (http.Handler, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}, nil
+}
+
+// newSQS returns a client of the SQS at a URL.
+func newSQS(ctx context.Context, endpoint string) (*sqs.Client, error) {
+	c, err := cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: endpoint})
+	if err != nil {
+		return nil, err
+	}
+	return c.SQS, nil
+}
+
+// ServeHTTP forwards a request to the endpoint of its service.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target := r.Header.Get("X-Amz-Target")
 	switch {
 	case strings.HasPrefix(target, "DynamoDB_"):
 		f.tables.ServeHTTP(w, r)
 	case target == "AmazonSQS.CreateQueue" && !f.together:
-		if err := f.carry(r); err != nil {
+		if err := f.startMover(r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
 		fallthrough
 	case strings.HasPrefix(target, "AmazonSQS."):
 		f.queues.ServeHTTP(w, r)
-	default: // SNS speaks AWS's older protocol, without a target
+	default: // SNS uses AWS's query protocol, which has no target
 		f.topics.ServeHTTP(w, r)
 	}
 }
 
-// carry makes the queue also where topics deliver, and starts to empty it.
-func (f *front) carry(r *http.Request) error {
+// startMover creates the queue of a CreateQueue request also beside the topics, and starts to move
+// its messages.
+func (f *front) startMover(r *http.Request) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return err
@@ -126,14 +143,14 @@ func (f *front) carry(r *http.Request) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.carried[in.QueueName] {
+	if f.moved[in.QueueName] {
 		return nil
 	}
-	f.carried[in.QueueName] = true
+	f.moved[in.QueueName] = true
 	f.wg.Go(func() {
 		for f.ctx.Err() == nil {
-			if err := f.carryOne(f.ctx, in.QueueName, *source.QueueUrl); err != nil && f.ctx.Err() == nil {
-				log.Printf("carry %s: %v", in.QueueName, err)
+			if err := f.moveMessages(f.ctx, in.QueueName, *source.QueueUrl); err != nil && f.ctx.Err() == nil {
+				log.Printf("move messages of queue %s: %v", in.QueueName, err)
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
@@ -141,7 +158,9 @@ func (f *front) carry(r *http.Request) error {
 	return nil
 }
 
-func (f *front) carryOne(ctx context.Context, name, source string) error {
+// moveMessages moves up to ten messages of a queue, and waits up to 20 s for the first. A failure
+// may duplicate a message, which SQS may do too.
+func (f *front) moveMessages(ctx context.Context, name, source string) error {
 	got, err := f.from.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &source, MaxNumberOfMessages: 10, WaitTimeSeconds: 20, MessageAttributeNames: []string{"All"},
 	})
@@ -153,10 +172,14 @@ func (f *front) carryOne(ctx context.Context, name, source string) error {
 		return err
 	}
 	for _, m := range got.Messages {
-		if _, err := f.to.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: to.QueueUrl, MessageBody: m.Body, MessageAttributes: m.MessageAttributes}); err != nil {
+		_, err := f.to.SendMessage(ctx, &sqs.SendMessageInput{
+			QueueUrl: to.QueueUrl, MessageBody: m.Body, MessageAttributes: m.MessageAttributes,
+		})
+		if err != nil {
 			return err
 		}
-		if _, err := f.from.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &source, ReceiptHandle: m.ReceiptHandle}); err != nil {
+		_, err = f.from.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &source, ReceiptHandle: m.ReceiptHandle})
+		if err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-# Another image of the same program, for a rolling change.
+# Another image of the same program, for a rolling update.
 ARG OF
 FROM ${OF}
 LABEL org.opencontainers.image.version="next"

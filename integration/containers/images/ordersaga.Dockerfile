@@ -1,5 +1,5 @@
-# As deploy/docker/Dockerfile, around a program that was built outside: where
-# no image can be pulled there is none to build it in.
+# Like deploy/docker/Dockerfile, but the program was built outside of Docker, for
+# machines that cannot pull an image to build it in.
 FROM scratch
 LABEL org.opencontainers.image.title="ordersaga" org.opencontainers.image.version="test"
 COPY ordersaga /ordersaga

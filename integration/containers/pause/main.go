@@ -1,5 +1,5 @@
-// Command pause holds a pod's network until it is told to end, so that the
-// containers in it can come and go.
+// Command pause holds a pod's network namespace until it receives SIGTERM or SIGINT, so that the
+// containers in the pod can be stopped and started.
 package main
 
 import (
