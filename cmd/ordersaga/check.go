@@ -24,7 +24,7 @@ type checkCmd struct {
 
 	PaymentURL string `group:"payment" default:"http://127.0.0.1:8090" help:"Base URL of the payment provider: the simulator, or one that serves GET /v1/charges."`
 	PaymentKey string `group:"payment" help:"API key for the payment provider."`
-	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier simulator, whose shipments are compared. A real carrier's cannot be read."`
+	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier's ledger: the simulator, or a service that serves GET /v1/shipments."`
 	API        string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which reports the sagas of open orders."`
 	Token      string `name:"api-token" help:"Bearer token for the API."`
 	Offline    bool   `help:"No worker runs. An open order is then a violation unless it waits for an operator or the carrier."`
