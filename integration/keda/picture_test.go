@@ -65,7 +65,7 @@ func picture(c scene, samples []sample, marks []mark) string {
 	}
 	at := left
 	for _, k := range []struct{ colour, what string }{
-		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"}, {"#009e73", "sagas at work"}, {"#999", "sagas live, asleep ones too"},
+		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"}, {"#009e73", "sagas at work"}, {"#999", "live sagas, idle ones included"},
 	} {
 		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="12" height="4" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n", at, zero+30, k.colour, at+16, zero+37, k.what)
 		at += 34 + 7*float64(len(k.what))

@@ -79,7 +79,7 @@ type Options struct {
 	Lag func(time.Duration)
 }
 
-// denials are as many as a new right may need to be known everywhere in AWS.
+// denials are as many as a new permission may need to be known everywhere in AWS.
 const denials = 3
 
 // Consumer handles one queue.
@@ -125,7 +125,7 @@ func New(o Options) *Consumer {
 }
 
 // Run receives and handles messages until ctx ends, then finishes what it has
-// received and returns nil. It returns an error if it turns out to have no right
+// received and returns nil. It returns an error if it turns out to have no permission
 // to receive: from the beginning, for what is withdrawn later may be given back.
 func (c *Consumer) Run(ctx context.Context) error {
 	// What has been received is finished even when ctx ends: a worker that is
