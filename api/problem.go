@@ -77,7 +77,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		log.Warn().Err(err).Msg("the engine does not respond")
 		return huma.Error503ServiceUnavailable(engine.ErrUnavailable.Error())
 	}
-	if later, ok := errors.AsType[*reconcile.LaterError](err); ok {
+	if later, ok := errors.AsType[*reconcile.DeferredError](err); ok {
 		log.Warn().Err(err).Msg("a resolution cannot be carried out yet")
 		return huma.Error503ServiceUnavailable(later.Error())
 	}

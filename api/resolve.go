@@ -78,7 +78,7 @@ func notResolvable(rec orderstore.Record, inst engine.Instance, resolution saga.
 	if !hasEnded(inst) {
 		return "a decision is being carried out; wait for its result"
 	}
-	if err := reconcile.CanDoWithout(rec, resolution); err != nil {
+	if err := reconcile.CanResolveWithoutSaga(rec, resolution); err != nil {
 		return err.Error()
 	}
 	return ""

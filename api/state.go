@@ -71,7 +71,7 @@ func (s *server) statesOf(ctx context.Context, records []orderstore.Record) ([]s
 // instance returns the saga of an order. It is zero if the engine has lost it.
 func (s *server) instance(ctx context.Context, rec orderstore.Record) (engine.Instance, error) {
 	inst, err := s.Sagas.Get(ctx, rec.OrderID)
-	return reconcile.Found(rec, inst, err)
+	return reconcile.InstanceOf(rec, inst, err)
 }
 
 // saga reads an order, its saga and its reservation, all three at the same time. Of
@@ -98,7 +98,7 @@ func (s *server) saga(ctx context.Context, id string) (Saga, error) {
 	if orderErr != nil {
 		return Saga{}, orderErr
 	}
-	inst, engineErr = reconcile.Found(rec, inst, engineErr)
+	inst, engineErr = reconcile.InstanceOf(rec, inst, engineErr)
 	if engineErr != nil {
 		return Saga{}, engineErr
 	}

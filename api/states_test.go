@@ -603,7 +603,7 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 	}
 	b.unknown = true
 	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "",
-		"saga is lost, and the order is being undone: only retry")
+		"saga is lost, and the order is being compensated: only retry")
 	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
 		t.Errorf("events raised = %v, resolutions carried out = %v", b.raised, b.lost)
 	}

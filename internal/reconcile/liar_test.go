@@ -127,7 +127,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 			}
 			got = append(got, f.OrderID+": "+f.What)
 		}
-		entry := "an entry of the provider's ledger does not count: "
+		entry := "an entry of the provider's ledger is invalid: "
 		slices.Sort(got)
 		if want := []string{
 			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 2.00 EUR stands",
@@ -138,7 +138,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 		l.counts(2)
 	}
 	p.entries, p.of = nil, map[string]error{"bad": odd(t)}
-	l.found("order is COMPLETED, and what the ledger says of it does not count: ", "flagged")
+	l.found("order is COMPLETED, and its entries in the ledger are invalid: ", "flagged")
 	l.counts(1)
 	p.entries = func([]payment.Entry) []payment.Entry { // a flood of them
 		return slices.Repeat([]payment.Entry{{OrderID: "foreign", Invalid: errors.New("odd")}}, 1000)
@@ -218,7 +218,7 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 	contradicted := func(what string, refunds int) {
 		t.Helper()
 		for range 2 {
-			l.found(what+", though the provider has answered that it was refunded", "flagged")
+			l.found(what+", although the provider has confirmed its refund", "flagged")
 			l.counts(1)
 		}
 		if p.refunds != refunds {
@@ -256,7 +256,7 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 	}
 	contradicted("order is FAILED and its charge ch_charge-saga was kept", 2)
 	l.must(l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
-	l.found("an operator has had a hand in it", "flagged")
+	l.found("an operator has resolved a step of it", "flagged")
 	l.counts(0)
 }
 

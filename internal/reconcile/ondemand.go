@@ -9,7 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// Reconciliation is a run that somebody asked for.
+// Reconciliation is a requested run. The zero value means that none was requested.
 type Reconciliation struct {
 	Report
 
@@ -19,8 +19,8 @@ type Reconciliation struct {
 	Error     string    `json:"error,omitempty" doc:"Why it did not finish."`
 }
 
-// OnDemand runs a Reconciler when somebody asks, one run at a time, for as long
-// as it takes.
+// OnDemand runs a Reconciler on request, one run at a time, however long it takes. The
+// zero value is not usable: call NewOnDemand. It is safe for concurrent use.
 type OnDemand struct {
 	reconciler Reconciler
 	asked      chan *asked // at most the latest
@@ -35,7 +35,7 @@ type asked struct {
 	ended chan struct{}
 }
 
-// NewOnDemand makes one; Run must be running for it to do anything.
+// NewOnDemand returns one. It does nothing until its Run is called.
 func NewOnDemand(r Reconciler) *OnDemand {
 	return &OnDemand{
 		reconciler: r, asked: make(chan *asked, 1),
@@ -43,7 +43,7 @@ func NewOnDemand(r Reconciler) *OnDemand {
 	}
 }
 
-// Run does what is asked for until ctx ends.
+// Run carries out requested runs until ctx ends.
 func (d *OnDemand) Run(ctx context.Context) error {
 	defer d.stop()
 	for {
@@ -60,7 +60,7 @@ func (d *OnDemand) Run(ctx context.Context) error {
 	}
 }
 
-var errStopped = errors.New("this process ends")
+var errStopped = errors.New("this process shuts down")
 
 func (d *OnDemand) stop() {
 	d.update(func() {
@@ -85,12 +85,13 @@ func (a *asked) end(rep Report, err error) {
 	close(a.ended)
 }
 
-// Ask begins a run, unless one goes on. ended is closed at its end; now is how
-// it stands.
+// Ask requests a run, unless one is in progress. ended is closed when the run ends; now
+// returns its state.
 func (d *OnDemand) Ask() (ended <-chan struct{}, now func() Reconciliation) {
 	var a *asked
 	d.update(func() {
-		if a = d.latest; a.run.Running {
+		a = d.latest
+		if a.run.Running {
 			return
 		}
 		a = &asked{
@@ -102,12 +103,12 @@ func (d *OnDemand) Ask() (ended <-chan struct{}, now func() Reconciliation) {
 			a.end(a.run.Report, errStopped)
 			return
 		}
-		d.asked <- a // there is room: the one before was taken out, for it has ended
+		d.asked <- a // does not block: the run before has ended, so it was received
 	})
 	return a.ended, func() Reconciliation { return d.read(a) }
 }
 
-// Latest is the run that goes on, or else the last one.
+// Latest returns the run in progress, or else the last one.
 func (d *OnDemand) Latest() Reconciliation { return d.read(nil) }
 
 func (d *OnDemand) read(a *asked) (r Reconciliation) {

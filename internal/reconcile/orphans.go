@@ -18,37 +18,37 @@ type orphans struct {
 	orders  []orderstore.Record
 }
 
-// mayBeQueued reports whether a message that waits in the queue may still start
-// the order's saga. SQS does not tell how old the oldest message is, nor whose
-// they are, so while any wait, all orders that were accepted for the queue and
-// are PENDING may be among them. But a busy queue is never empty: after
-// slowGraces grace periods (two hours) an order is no longer left to it. To
-// start one that is queued all the same does no harm: its message finds that.
+// mayBeQueued reports whether a message in the queue may still start the order's saga.
+// SQS reports neither the age of the oldest message nor whose the messages are, so while
+// any wait, all orders that were accepted for the queue and are PENDING may be among
+// them. But a busy queue is never empty: after slowGraces grace periods (two hours) an
+// order is no longer left to it. Starting a queued order does no harm: its message finds
+// the saga.
 func (r Reconciler) mayBeQueued(rec orderstore.Record) bool {
 	return rec.Status == order.StatusPending && rec.Queued && r.Now().Sub(rec.CreatedAt) < slowGraces*r.Grace
 }
 
-// begin starts sagas again, of the oldest orders first, as many as there is
-// room for: the next run finds the others. All steps are idempotent, so a saga
-// that is begun again finds what is done and goes on from there.
-func (r Reconciler) begin(ctx context.Context, rep *Report, lost []orderstore.Record) error {
+// startLost restarts sagas, of the oldest orders first, up to the capacity: the next run
+// finds the others. All steps are idempotent, so a restarted saga finds what is done and
+// continues from there.
+func (r Reconciler) startLost(ctx context.Context, rep *Report, lost []orderstore.Record) error {
 	room := len(lost)
-	if r.Room != nil && room > 0 {
-		room = max(min(room, r.Room(ctx, awake(lost))), 0)
+	if r.Capacity != nil && room > 0 {
+		room = max(min(room, r.Capacity(ctx, awake(lost))), 0)
 	}
 	rep.Left += len(lost) - room
 	slices.SortFunc(lost, func(a, b orderstore.Record) int { return cmp.Compare(a.Placed, b.Placed) })
 	var errs failures
 	for _, rec := range lost[:room] {
-		if !errs.add(r.beginOne(ctx, rep, rec)) {
+		if !errs.add(r.startOne(ctx, rep, rec)) {
 			break
 		}
 	}
 	return errs.err()
 }
 
-// awake is how many of the orders do not wait for a person or the carrier, as
-// stock.Load counts.
+// awake returns how many of the orders wait neither for a person nor for the carrier, as
+// fleet.Backlog counts.
 func awake(lost []orderstore.Record) (n int) {
 	for _, rec := range lost {
 		if rec.ShipmentID == "" && rec.IdleUntil == "" {
@@ -58,8 +58,8 @@ func awake(lost []orderstore.Record) (n int) {
 	return n
 }
 
-// beginOne looks once more: meanwhile intake may have started it.
-func (r Reconciler) beginOne(ctx context.Context, rep *Report, rec orderstore.Record) error {
+// startOne checks once more, because intake may have started the saga meanwhile.
+func (r Reconciler) startOne(ctx context.Context, rep *Report, rec orderstore.Record) error {
 	rec, err := r.Orders.Get(ctx, rec.OrderID)
 	if err != nil {
 		return err
@@ -75,7 +75,12 @@ func (r Reconciler) beginOne(ctx context.Context, rep *Report, rec orderstore.Re
 	return nil
 }
 
-const startedAgain = "saga started again"
+// Actions of notes and findings. Orders store them, so the values must not change.
+const (
+	startedAgain = "saga started again"
+	restarted    = "saga begun anew"
+	sentAgain    = "saga told again"
+)
 
 func withoutSaga(rec orderstore.Record) string {
 	return "order is " + string(rec.Status) + " and has no saga"

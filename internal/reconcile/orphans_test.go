@@ -22,7 +22,7 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 		l.accepted(fmt.Sprint("o", i), "tok_ok")
 	}
 	room := 2
-	l.Room = func(_ context.Context, lost int) int {
+	l.Capacity = func(_ context.Context, lost int) int {
 		if lost < 1 || lost > 5 {
 			t.Errorf("room for %d", lost)
 		}
@@ -56,7 +56,7 @@ func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("asleep", "tok_ok"), time.Hour)
 	l.must(err)
 	asked := 0
-	l.Room = func(_ context.Context, lost int) int { asked = lost; return 0 }
+	l.Capacity = func(_ context.Context, lost int) int { asked = lost; return 0 }
 	if rep, err := l.Once(t.Context()); err != nil || rep.Left != 3 || asked != 1 {
 		t.Errorf("room for %d was asked for, want 1: %+v %v", asked, rep, err)
 	}
@@ -112,11 +112,11 @@ func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
 		t.Errorf("%+v %v", rep, err)
 	}
-	if n := r.Room(t.Context(), 7); n != 3 {
+	if n := r.Capacity(t.Context(), 7); n != 3 {
 		t.Errorf("room for %d", n)
 	}
 	l.heldUp("held")
-	if n := r.Room(t.Context(), 7); n != 2 {
+	if n := r.Capacity(t.Context(), 7); n != 2 {
 		t.Errorf("room for %d", n)
 	}
 }

@@ -52,10 +52,10 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 		found   string
 		sent    []string
 	}{
-		"nothing decided": {"", false, "the carrier has dispatched the order and its saga waits on", []string{workflows.EventCarrier}},
-		"retry":           {saga.ActionRetry, false, "retry was decided and its saga waits on", []string{workflows.EventCarrier, workflows.EventResolve}},
-		"given up":        {saga.ActionCompensate, false, "compensate was decided and its saga waits on", []string{workflows.EventResolve}},
-		"a step is lost":  {"", true, "ParkSaga never answered", nil},
+		"nothing decided": {"", false, "the carrier has dispatched the order and its saga still waits", []string{workflows.EventCarrier}},
+		"retry":           {saga.ActionRetry, false, "retry was decided and its saga still waits", []string{workflows.EventCarrier, workflows.EventResolve}},
+		"given up":        {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
+		"a step is lost":  {"", true, "ParkSaga never returned", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)

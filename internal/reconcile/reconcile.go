@@ -1,9 +1,9 @@
-// Package reconcile finds what crashes, bugs and manual edits leave behind:
-// an order without a saga, stock held for an order that has ended, a charge
-// that nobody refunded, an order that counts as paid and is not, or has ended
-// with a charge and without a refund. It mends what is safe to mend and reports the rest.
-// Every action is one that the saga itself would have taken, is idempotent,
-// and is taken only on what has not changed for the grace period.
+// Package reconcile finds what crashes, bugs and manual edits leave behind: an order
+// without a saga, stock held for an order that has ended, a charge that was not refunded,
+// an order that counts as paid and is not, or that has ended with a charge and without a
+// refund. It repairs what is safe to repair and reports the rest. Every action is one
+// that the saga itself would have taken, is idempotent, and is taken only on what has not
+// changed for the grace period.
 package reconcile
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Orders is what the reconciler uses of *stock.Store.
+// Orders is what the reconciler uses of *orderstore.Store.
 type Orders interface {
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
@@ -67,11 +67,13 @@ type Sagas interface {
 	Purge(ctx context.Context, id string) error
 }
 
-// DefaultGrace is for how long something must not have changed before the
-// reconciler touches it. It must be longer than any step may take.
+// DefaultGrace is how long something must be unchanged before the reconciler touches it.
+// It must be longer than any step may take.
 const DefaultGrace = 5 * time.Minute
 
-// Reconciler compares the three ledgers.
+// Reconciler compares orders, reservations and charges. Orders, Payments and Sagas are
+// required; every other zero value has the meaning given. Its methods may run
+// concurrently, also in several processes, because every action is idempotent.
 type Reconciler struct {
 	Orders   Orders
 	Payments Payments
@@ -79,30 +81,30 @@ type Reconciler struct {
 	Terms    workflows.Terms
 	Grace    time.Duration // 0 means DefaultGrace
 	Now      func() time.Time
-	// Room is how many sagas may be begun if so many orders were found without one,
-	// less those that wait for a person or the carrier; nil: any number. Backlog is how many messages wait in the
-	// order queue; nil: none.
-	Room    func(ctx context.Context, lost int) int
+	// Capacity returns how many sagas may be restarted if lost orders were found without
+	// one, not counting those that wait for a person or the carrier. nil means any number.
+	Capacity func(ctx context.Context, lost int) int
+	// Backlog returns how many messages wait in the order queue. nil means none.
 	Backlog func(context.Context) (int, error)
 	Logger  zerolog.Logger
-	// Unpaid is what runs remember of orders whose money is not where it belongs;
-	// with nil each looks at those that have ended within slowGraces.
+	// Unpaid is what runs remember of unproven payments. With nil each run checks the
+	// orders that have ended within slowGraces grace periods.
 	Unpaid *Unpaid
-	// Inform tells who placed an order that is undone here how it ends: final. No
-	// saga does. It may be called again. nil: nobody is told.
-	Inform func(ctx context.Context, rec orderstore.Record, final order.Status) error
-	// Stalled is what runs remember of sagas that Dapr runs no more; may be nil.
+	// Notify notifies the customer of an order that the reconciler compensates how the
+	// order ends. It may be called repeatedly. nil disables it.
+	Notify func(ctx context.Context, rec orderstore.Record, final order.Status) error
+	// Stalled is what runs remember of sagas that Dapr has stalled. It may be nil.
 	Stalled *Stalled
 
-	progress func(Report) // is told now and then how far a run has got; may be nil
+	progress func(Report) // receives a run's report as far as it is; may be nil
 }
 
-// Finding is one thing that did not fit.
+// Finding is one inconsistency.
 type Finding struct {
 	OrderID string `json:"orderId,omitempty"`
-	SKU     string `json:"sku,omitempty"` // of a finding about no one order
+	SKU     string `json:"sku,omitempty"` // if the finding is not about one order
 	What    string `json:"what"`
-	// Action is what was done, "flagged" for a person, or "failed": Error says why.
+	// Action is what was done, "flagged" for an operator, or "failed", with Error.
 	Action  string `json:"action"`
 	Error   string `json:"error,omitempty"`
 	TraceID string `json:"traceId,omitempty"` // of the order, if it was traced
@@ -119,14 +121,14 @@ type Report struct {
 
 const pageSize = 200
 
-// Once runs all three comparisons, over all charges that there ever were. The
-// report is also valid beside an error, as far as it got.
+// Once runs all comparisons, over all charges that were ever made. The report is valid
+// beside an error, too, for what was checked until then.
 func (r Reconciler) Once(ctx context.Context) (Report, error) {
 	return r.once(ctx, &ledger{})
 }
 
-// once looks at the charges that are new to the ledger. Its parts do not blind
-// each other: whatever fails, the rest is looked at.
+// once checks the charges that are new to seen. A failure of one part does not keep it
+// from checking the others.
 func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err error) {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
@@ -150,15 +152,15 @@ func (r Reconciler) once(ctx context.Context, seen *ledger) (rep Report, err err
 	errEnded := r.ended(ctx, alive, paid)
 	walked, errCharges := r.charges(ctx, &rep, alive, paid, seen)
 	errUnpaid := r.unpaid(ctx, &rep, alive, paid, began, all && errEnded == nil, walked)
-	errListed := r.listed(ctx)
-	if err = errors.Join(errOrders, errReservations, errEnded, errCharges, errUnpaid, errListed); err == nil {
+	errBackfill := r.backfill(ctx)
+	if err = errors.Join(errOrders, errReservations, errEnded, errCharges, errUnpaid, errBackfill); err == nil {
 		r.Unpaid.succeed(r.Now())
 	}
 	return rep, err
 }
 
-// listed brings what an older release accepted into the lists of all orders.
-func (r Reconciler) listed(ctx context.Context) error {
+// backfill adds orders that an older release accepted to the index by time.
+func (r Reconciler) backfill(ctx context.Context) error {
 	n, err := r.Orders.BackfillTimeIndex(ctx)
 	if n > 0 {
 		r.Logger.Info().Int("orders", n).Msg("orders of an older release were added to the index by time")
@@ -169,9 +171,10 @@ func (r Reconciler) listed(ctx context.Context) error {
 	return err
 }
 
-// Run repeats Once at the interval until ctx ends.
+// Run repeats Once at the interval until ctx ends, and then returns nil. It logs each
+// report.
 func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
-	seen := &ledger{} // a new process looks at all charges once
+	seen := &ledger{} // a new process checks all charges once
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -188,29 +191,29 @@ func (r Reconciler) Run(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// failures are those of one part of a run. One does not end the part, but most of
-// them in a row do: then it is not the one order or charge that is at fault.
+// failures are those of one part of a run. A single failure does not end the part, but
+// many in a row do: then the fault is not with one order or charge.
 type failures struct {
 	errs []error // the first ones
 	more int     // than these
 	row  int
 }
 
-const mostInARow = 10
+const maxConsecutiveFailures = 10
 
-// add counts what came of one order or charge, and reports whether to go on.
+// add counts the outcome for one order or charge, and reports whether to continue.
 func (f *failures) add(err error) bool {
 	switch {
 	case err == nil:
 		f.row = 0
 		return true
-	case len(f.errs) < mostInARow:
+	case len(f.errs) < maxConsecutiveFailures:
 		f.errs = append(f.errs, err)
 	default:
 		f.more++
 	}
 	f.row++
-	return f.row < mostInARow
+	return f.row < maxConsecutiveFailures
 }
 
 func (f *failures) err() error {
@@ -222,13 +225,15 @@ func (f *failures) err() error {
 
 func (r Reconciler) log(rep Report, err error) {
 	if err != nil {
-		r.Logger.Error().Err(err).Msg("reconciliation did not finish; the next one looks at all again")
+		r.Logger.Error().Err(err).Msg("reconciliation did not finish; the next run checks everything again")
 	}
 	if rep.Left > 0 {
-		r.Logger.Info().Int("orders", rep.Left).Msg("orders without a saga are left for later: they wait in the queue, or there is no room")
+		r.Logger.Info().Int("orders", rep.Left).
+			Msg("orders without a saga are left for the next run: they wait in the queue, or there is no capacity")
 	}
 	for _, f := range rep.Findings {
-		r.Logger.Warn().Str("order", f.OrderID).Str("sku", f.SKU).Str("trace", f.TraceID).Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
+		r.Logger.Warn().Str("order", f.OrderID).Str("sku", f.SKU).Str("trace", f.TraceID).
+			Str("what", f.What).Str("action", f.Action).Str("error", f.Error).Msg("reconciled")
 	}
 }
 
@@ -240,30 +245,44 @@ func (r Reconciler) show(rep *Report) {
 	}
 }
 
+// reconciler is the actor of the reconciler's notes.
 const reconciler = "reconciler" // as an actor of notes
 
-// found records a finding and what came of acting on it: action, unless that
-// failed.
+// found records a finding and the outcome of act: action if it succeeded, "failed"
+// otherwise. A nil act only records.
 func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, action string, act func() error) {
 	what = text.Cut(what, text.Max)
 	f := Finding{OrderID: orderID, What: what, Action: action, TraceID: tracing.ID(ctx)}
 	if act != nil {
 		err := act()
-		if errors.Is(err, engine.ErrActive) && r.runs(ctx, orderID) {
-			f.Action = "left alone: its saga runs by now"
-		} else if err != nil {
+		switch {
+		case errors.Is(err, engine.ErrActive) && r.runs(ctx, orderID):
+			f.Action = "left alone: its saga runs again"
+		case err != nil:
 			f.Action, f.Error = "failed", text.Cut(err.Error(), text.Max)
-		} else if err := r.Orders.AddNote(ctx, orderID, orderstore.Note{Actor: reconciler, Action: action, Text: what}); err != nil && !errors.Is(err, orderstore.ErrNotFound) {
-			f.Error = text.Cut(err.Error(), text.Max)
+		default:
+			note := orderstore.Note{Actor: reconciler, Action: action, Text: what}
+			err := r.Orders.AddNote(ctx, orderID, note)
+			if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
+				f.Error = text.Cut(err.Error(), text.Max)
+			}
 		}
 	}
 	rep.Findings = append(rep.Findings, f)
 }
 
-// runs reports whether the engine knows a saga of the order.
+// runs reports whether the engine has a saga of the order.
 func (r Reconciler) runs(ctx context.Context, orderID string) bool {
 	_, err := r.Sagas.Get(ctx, orderID)
 	return err == nil
 }
 
+// settled reports whether at is longer ago than the grace period.
 func (r Reconciler) settled(at time.Time) bool { return r.Now().Sub(at) > r.Grace }
+
+func wrap(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -6,17 +6,16 @@ import (
 	"sync"
 )
 
-// Stalled is what runs of a reconciler remember of sagas that Dapr runs no more.
-// They ask the engine for every saga that has not moved for the grace period;
-// others ask only for these. Its zero value remembers nothing. It is safe for
-// concurrent use.
+// Stalled is what runs of a reconciler remember of sagas that Dapr has stalled. Runs read
+// every saga that has not moved for the grace period from the engine; other callers read
+// only these. The zero value remembers nothing. It is safe for concurrent use.
 type Stalled struct {
 	mu  sync.Mutex
 	ids map[string]bool
 }
 
-// IDs are those of the orders whose sagas were stalled when they were last looked
-// at, in no order. They may go on by now.
+// IDs returns the ids of orders whose sagas were stalled at the last check, in no order.
+// They may have continued since.
 func (s *Stalled) IDs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +35,7 @@ func (s *Stalled) saw(id string, stalled bool) {
 	s.ids[id] = true
 }
 
-// keep forgets all whose orders have ended.
+// keep removes all whose orders have ended.
 func (s *Stalled) keep(alive map[string]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,7 +23,7 @@ func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l.awaiting("o")
 	l.nothing()
 	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
-	l.found("order was rejected and its saga waits on", "saga told again")
+	l.found("order was rejected and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCancelled)
@@ -38,7 +38,7 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	l.found("order was to be approved until ", "saga told again")
 	l.must(l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}))
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
-	l.found("order's approval has expired and its saga waits on", "saga told again")
+	l.found("order's approval has expired and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
@@ -54,7 +54,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l.silent("o")
 	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 	l.must(err)
-	l.found("the carrier has dispatched the order and its saga waits on", "saga told again")
+	l.found("the carrier has dispatched the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCompleted)
@@ -71,7 +71,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	})
 	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"})
 	l.must(err)
-	l.found("the carrier has refused the order and its saga waits on", "saga told again")
+	l.found("the carrier has refused the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
 	l.must(err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["late"] {
@@ -112,7 +112,7 @@ func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
-	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never answered", "saga begun anew")
+	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never returned", "saga begun anew")
 	l.must(l.Simulators.HealPayments(t.Context()))
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
@@ -142,7 +142,7 @@ func TestLostShipmentRequest(t *testing.T) {
 	l.silent("o")
 	l.nothing() // that one may wait
 	l.Sagas = shipping{l.Parts.Engine}
-	l.found("order has been PAID for 1h0m0s, and RequestShipment never answered", "saga begun anew")
+	l.found("order has been PAID for 1h0m0s, and RequestShipment never returned", "saga begun anew")
 }
 
 // cutOff dies between the end of the old saga and the start of the new one.
@@ -161,7 +161,7 @@ func TestBegunAnewHalfWay(t *testing.T) {
 	}
 	l.Sagas = l.Parts.Engine
 	l.must(l.Simulators.HealPayments(t.Context()))
-	l.found("terminated to be begun anew", "saga begun anew")
+	l.found("terminated to be restarted", "saga begun anew")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCompleted)
@@ -194,7 +194,7 @@ func TestCancelledSagaWithALostStepIsBegunAnew(t *testing.T) {
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.Sagas = forgetful{l.Parts.Engine}
-	l.found("ChargePayment never answered", "saga begun anew")
+	l.found("ChargePayment never returned", "saga begun anew")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
@@ -207,7 +207,7 @@ func TestCancelThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
-	l.found("order was cancelled and its saga waits on", "saga told again")
+	l.found("order was cancelled and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
@@ -224,7 +224,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
 	l.must(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
-	l.found("skip was decided and its saga waits on", "saga told again")
+	l.found("skip was decided and its saga still waits", "saga told again")
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
@@ -236,7 +236,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.must(l.Simulators.HealPayments(t.Context()))
-	l.must(l.Lost(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	l.must(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCompleted)

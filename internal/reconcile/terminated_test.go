@@ -42,7 +42,7 @@ func TestTerminatedAndPurged(t *testing.T) {
 				t.Error(rec.Reason)
 			}
 			// An operator's retry lets it go on; if it is then lost, it is begun again.
-			l.must(l.Lost(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+			l.must(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 			if rec := l.is("sent", order.StatusPaid); rec.Terminated != "" {
 				t.Errorf("%s", rec.Terminated)
 			}
@@ -141,7 +141,7 @@ func TestFindingsSayWhatHappened(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	l.Sagas = &quicker{Engine: l.Parts.Engine}
-	l.found("order is RESERVED and has no saga", "left alone: its saga runs by now")
+	l.found("order is RESERVED and has no saga", "left alone: its saga runs again")
 	if rec := l.is("o", order.StatusReserved); rec.Notes != nil {
 		t.Errorf("%+v", rec.Notes)
 	}

@@ -18,9 +18,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Unpaid is what runs of a reconciler remember of orders whose money is not proven
-// to be where it belongs. Its zero value remembers nothing. It is safe for
-// concurrent use.
+// Unpaid is what runs of a reconciler remember of orders whose money is not proven to be
+// in the right place. The zero value remembers nothing. It is safe for concurrent use.
 type Unpaid struct {
 	run sync.Mutex // one at a time: each goes by what the one before has found
 
@@ -31,17 +30,17 @@ type Unpaid struct {
 	succeeded time.Time
 }
 
-// Count is how many orders are PAID or COMPLETED without a charge that stands, have
-// ended otherwise with a charge and without a refund, or are contradicted by the
-// provider's ledger, as far as runs have found.
+// Count returns the number of inconsistent payments found so far: orders that are PAID or
+// COMPLETED without a valid charge, that have ended otherwise with a charge and without a
+// refund, or that the provider's ledger contradicts.
 func (u *Unpaid) Count() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.found)
 }
 
-// Succeeded is when the latest run ended that could look at everything; zero if
-// none has.
+// Succeeded returns when the latest run ended that could check everything; zero if there
+// was none.
 func (u *Unpaid) Succeeded() time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -54,12 +53,12 @@ func (u *Unpaid) succeed(at time.Time) {
 	u.succeeded = at
 }
 
-// claims are what a run is to prove about money.
+// claims are what a run must prove about money.
 type claims struct {
 	// orders count as paid, or have ended without their money having gone back, by
 	// their ids, until their charge is seen standing in the provider's ledger.
 	orders map[string]orderstore.Record
-	// doubted are orders of which the ledger says what cannot be.
+	// doubted are orders about which the ledger contradicts itself or the order.
 	doubted map[string]bool
 }
 
@@ -69,9 +68,9 @@ func (c claims) add(rec orderstore.Record) {
 	}
 }
 
-// claimed reports whether an order's money is to be proven. That an operator has
-// sent an order says nothing about its payment; one that was undone, an operator
-// may have paid back elsewhere.
+// claimed reports whether an order's money must be proven. That an operator has shipped
+// an order proves nothing about its payment; one that was compensated, an operator may
+// have refunded elsewhere.
 func claimed(rec orderstore.Record) bool {
 	paid := rec.Total > 0 && (rec.Status == order.StatusPaid || rec.Status == order.StatusCompleted) && !rec.Refunding
 	return paid || kept(rec) && !rec.ManuallyResolved()
@@ -83,7 +82,8 @@ func (c claims) seen(e payment.Entry) {
 	}
 }
 
-// kept is for an order that has ended, was charged, and has no refund.
+// kept reports whether an order has ended without completing, was charged, and has no
+// refund.
 func kept(rec orderstore.Record) bool {
 	return rec.Status.Terminal() && rec.Status != order.StatusCompleted && rec.ChargeID != "" && rec.RefundID == ""
 }
@@ -92,9 +92,9 @@ func pays(e payment.Entry, rec orderstore.Record) bool {
 	return !e.Refunded && e.Amount == rec.Total && e.Currency == rec.Currency
 }
 
-// ended adds the orders to claims that have ended since the last run:
-// those that were watched, and those accepted since. The first run looks as far
-// back as a saga is left alone that waits for the carrier.
+// ended adds to c the orders that have ended since the last run: those that were watched,
+// and those accepted since. The first run goes back as far as a saga may await the
+// carrier.
 func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) error {
 	r.Unpaid.mu.Lock()
 	since := r.Unpaid.looked
@@ -113,7 +113,8 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 	g.SetLimit(16)
 	for i, id := range ended {
 		g.Go(func() (err error) {
-			if records[i], err = r.Orders.Get(gctx, id); errors.Is(err, orderstore.ErrNotFound) {
+			records[i], err = r.Orders.Get(gctx, id)
+			if errors.Is(err, orderstore.ErrNotFound) {
 				return nil
 			}
 			return err
@@ -137,12 +138,12 @@ func (r Reconciler) ended(ctx context.Context, alive map[string]bool, c claims) 
 	return nil
 }
 
-// unpaid reports the claims of which no charge was seen, if they are as they were
-// for the grace period and the ledger, asked for each, has none either. A person
-// finds out why: neither charging nor taking back is safe. Whose money was to go
-// back is refunded once more, until the refund is proven. What earlier runs have
-// found is asked for again until it is right. all says that nothing was left out
-// of alive and c, and walked that the ledger of all orders could be read.
+// unpaid reports the claims without a matching charge, if they are unchanged for the
+// grace period and the ledger, queried for each order, has none either. An operator finds
+// out why: neither charging nor taking back is safe. An order whose money was to be
+// refunded is refunded once more, until the refund is proven. What earlier runs found is
+// checked again until it is right. all means that nothing is missing in alive and c, and
+// walked that the ledger of all orders could be read.
 func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bool, c claims, began time.Time, all, walked bool) error {
 	r.Unpaid.mu.Lock()
 	before, watched := r.Unpaid.found, maps.Clone(alive)
@@ -162,7 +163,7 @@ func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bo
 	ids := slices.Sorted(maps.Keys(look))
 	for i, id := range ids {
 		wrong, err := r.money(ctx, rep, c, id)
-		if walked && payment.IsInvalidResponse(err) { // a finding says so; else it is not this order's matter alone
+		if walked && payment.IsInvalidResponse(err) { // a finding has it; otherwise it does not concern only this order
 			err = nil
 		}
 		if err != nil || wrong == notYet {
@@ -192,17 +193,16 @@ func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bo
 	return errs.err()
 }
 
-// verdict is whether an order's money is not where it belongs.
+// verdict is whether an order's money is in the wrong place.
 type verdict int
 
 const (
 	no verdict = iota
 	yes
-	notYet // to be said
+	notYet // known
 )
 
-// money asks the ledger for one order's. An answer that does not count is yes, and
-// an error.
+// money checks one order against the ledger. An invalid response is yes, and an error.
 func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string) (wrong verdict, err error) {
 	rec, err := r.Orders.Get(ctx, id)
 	if errors.Is(err, orderstore.ErrNotFound) {
@@ -228,18 +228,19 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 			return err
 		})
 		return wrong, nil
-	case c.doubted[id]: // said already
+	case c.doubted[id]: // reported already
 		return yes, nil
 	}
 	charges, err := r.Payments.ChargesOf(ctx, id)
 	switch {
 	case payment.IsInvalidResponse(err):
-		r.found(ctx, rep, id, "order is "+string(rec.Status)+", and what the ledger says of it does not count: "+err.Error(), "flagged", nil)
+		r.found(ctx, rep, id, "order is "+string(rec.Status)+", and its entries in the ledger are invalid: "+err.Error(), "flagged", nil)
 		return yes, err
 	case err != nil:
 		return notYet, err
 	case claim && !slices.ContainsFunc(charges, func(e payment.Entry) bool { return pays(e, rec) }):
-		r.found(ctx, rep, id, fmt.Sprintf("order is %s and no charge over %s stands", rec.Status, money.Format(rec.Total, rec.Currency)), "flagged", nil)
+		what := fmt.Sprintf("order is %s and no charge over %s stands", rec.Status, money.Format(rec.Total, rec.Currency))
+		r.found(ctx, rep, id, what, "flagged", nil)
 		return yes, nil
 	case !rec.Status.Terminal():
 		return no, nil

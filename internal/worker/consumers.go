@@ -89,8 +89,8 @@ func depthOf(c *cloud.Clients, url string) func(context.Context) (deadletter.Dep
 func (w *Worker) Reconciler() reconcile.Reconciler {
 	return reconcile.Reconciler{
 		Orders: w.parts.Store, Payments: w.parts.Payments, Sagas: w.parts.Engine,
-		Inform: activities.Activities{Shipments: w.parts.Shipments}.Inform,
-		Terms:  w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Stalled: w.stalled, Logger: w.Logger, Room: w.restartCapacity,
+		Notify: activities.Activities{Shipments: w.parts.Shipments}.Inform,
+		Terms:  w.Terms, Grace: w.ReconcileGrace, Unpaid: w.unpaid, Stalled: w.stalled, Logger: w.Logger, Capacity: w.restartCapacity,
 		Backlog: func(ctx context.Context) (int, error) {
 			d, err := depthOf(w.parts.Cloud, w.parts.Resources.OrderQueue)(ctx)
 			return d.Visible, err

@@ -12,16 +12,16 @@ import (
 	"github.com/ordersaga/ordersaga/internal/paging"
 )
 
-// pieces are numbers of pieces, by SKU.
-type pieces map[string]int64
+// units are numbers of units, by SKU.
+type units map[string]int64
 
-func (p pieces) add(r orderstore.Reservation) {
+func (p units) add(r orderstore.Reservation) {
 	for _, d := range r.Items {
 		p[d.SKU] += d.Quantity
 	}
 }
 
-// reserved are the levels of all SKUs of which pieces are reserved.
+// reserved returns the levels of all SKUs of which units are reserved.
 func (r Reconciler) reserved(ctx context.Context) (map[string]orderstore.Level, error) {
 	levels := map[string]orderstore.Level{}
 	read := func(cursor string) ([]orderstore.Level, string, error) {
@@ -40,16 +40,16 @@ func (r Reconciler) reserved(ctx context.Context) (map[string]orderstore.Level, 
 	return levels, nil
 }
 
-// allReservations pages through what all orders hold, held or sold.
+// allReservations pages through all reservations, held or not.
 func (r Reconciler) allReservations(ctx context.Context) iter.Seq2[[]orderstore.Reservation, error] {
 	return paging.Pages("the list of reservations", func(cursor string) ([]orderstore.Reservation, string, error) {
 		return r.Orders.ListReservations(ctx, cursor, pageSize)
 	}, nil)
 }
 
-// holds is what all orders hold.
-func (r Reconciler) holds(ctx context.Context) (pieces, error) {
-	held := pieces{}
+// holds returns what all orders hold.
+func (r Reconciler) holds(ctx context.Context) (units, error) {
+	held := units{}
 	for page, err := range r.allReservations(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("reconcile stock: %w", err)
@@ -63,19 +63,21 @@ func (r Reconciler) holds(ctx context.Context) (pieces, error) {
 	return held, nil
 }
 
-// leaks reports SKUs of which another number of pieces is reserved than orders
-// hold. The lists are read while the shop goes on: what counts is a difference
-// of a SKU that did not change between them, and that is the same in a second
-// look. A SKU that sells all the time is judged when it pauses.
-func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]orderstore.Level, held pieces) error {
+// leaks reports SKUs of which the number of reserved units differs from what orders hold.
+// The lists are read while orders are processed. So only a difference counts of a SKU
+// that did not change between them, and that is the same in a second look. A SKU that
+// sells all the time is judged when it pauses.
+func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]orderstore.Level, held units) error {
 	first, err := r.differences(ctx, before, held)
 	if err != nil || len(first) == 0 {
 		return err
 	}
-	if before, err = r.reserved(ctx); err != nil {
+	before, err = r.reserved(ctx)
+	if err != nil {
 		return err
 	}
-	if held, err = r.holds(ctx); err != nil {
+	held, err = r.holds(ctx)
+	if err != nil {
 		return err
 	}
 	second, err := r.differences(ctx, before, held)
@@ -86,17 +88,17 @@ func (r Reconciler) leaks(ctx context.Context, rep *Report, before map[string]or
 		if first[sku] == second[sku] {
 			rep.Findings = append(rep.Findings, Finding{
 				SKU: sku, Action: "flagged",
-				What: fmt.Sprintf("%d pieces are reserved, and orders hold %d", before[sku].Reserved, held[sku]),
+				What: fmt.Sprintf("%d units are reserved, and orders hold %d", before[sku].Reserved, held[sku]),
 			})
 		}
 	}
 	return nil
 }
 
-// differences is how many pieces more are reserved than held, of SKUs whose
-// level is what it was before.
-func (r Reconciler) differences(ctx context.Context, before map[string]orderstore.Level, held pieces) (pieces, error) {
-	differ := pieces{}
+// differences returns how many more units are reserved than held, of SKUs whose level has
+// not changed since before.
+func (r Reconciler) differences(ctx context.Context, before map[string]orderstore.Level, held units) (units, error) {
+	differ := units{}
 	for sku, l := range before {
 		differ[sku] = l.Reserved - held[sku]
 	}

@@ -30,15 +30,15 @@ func TestLeakedPieces(t *testing.T) {
 	l.nothing()
 	l.leak(5)
 	for range 2 {
-		l.found("7 pieces are reserved, and orders hold 2", "flagged")
+		l.found("7 units are reserved, and orders hold 2", "flagged")
 	}
 	if f := l.once(); len(f) != 1 || f[0].SKU != "A" || f[0].OrderID != "" {
 		t.Errorf("%+v", f)
 	}
 	l.leak(-6)
-	l.found("1 pieces are reserved, and orders hold 2", "flagged")
+	l.found("1 units are reserved, and orders hold 2", "flagged")
 	l.leak(-1)
-	l.found("0 pieces are reserved, and orders hold 2", "flagged")
+	l.found("0 units are reserved, and orders hold 2", "flagged")
 	l.leak(2)
 	l.nothing()
 }

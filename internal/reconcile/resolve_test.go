@@ -36,7 +36,7 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	if !l.charges()["o"] {
 		t.Error("refunded")
 	}
-	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+	l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	l.is("o", order.StatusCompleted)
@@ -57,7 +57,7 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 	}
 	l.must(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer}))
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
-	l.must(l.Lost(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
+	l.must(l.ResolveWithoutSaga(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
 	l.once()
 	l.once()
 	got := map[string][]string{}
@@ -88,8 +88,8 @@ func TestRetryOrGiveUp(t *testing.T) {
 		l.paid(id, "tok_ok")
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
-		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: actions[0]}))
-		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
+		l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
+		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -131,17 +131,17 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 			}
 		}
 		rec := l.is(id, order.StatusNeedsAttention)
-		if err := l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionSkip}); !errors.Is(err, reconcile.ErrNoSaga) {
+		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionSkip}); !errors.Is(err, reconcile.ErrNoSaga) {
 			t.Error(err)
 		}
 		if id == "undone" {
-			l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
+			l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
 			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
 				t.Errorf("%+v", rec)
 			}
 			continue
 		}
-		l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+		l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
@@ -160,15 +160,15 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 		l.paid(id, "tok_refund_down")
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
-			err := l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
-			if later, ok := errors.AsType[*reconcile.LaterError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
+			err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
+			if later, ok := errors.AsType[*reconcile.DeferredError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
 				t.Errorf("%s: %v", action, err)
 			}
 		}
 	}
 	l.must(l.Simulators.HealPayments(t.Context()))
-	l.must(l.Lost(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.found("order is NEEDS_ATTENTION and was given up, but not undone", "undone")
+	l.must(l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
 			t.Errorf("%+v", rec)
@@ -283,7 +283,7 @@ func TestRetriedUnderOtherTerms(t *testing.T) {
 	l.must(err)
 	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
-	l.must(l.Lost(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	l.must(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
@@ -313,11 +313,11 @@ func TestRefundedByHand(t *testing.T) {
 	l.resolved("compensated", "resolve")
 	l.must(l.Simulators.HealPayments(t.Context()))
 	rec := l.is("retried", order.StatusNeedsAttention)
-	if err := l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), "is being undone") {
+	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), "is being compensated") {
 		t.Error(err)
 	}
-	l.must(l.Lost(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.must(l.Lost(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.must(l.ResolveWithoutSaga(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
 	for range 2 {
 		l.once()
 	}
@@ -354,18 +354,18 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 	}
 	l.must(l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
-		l.must(l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
+		l.must(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {
 			t.Errorf("%+v", rec)
 		}
 	}
-	for id, say := range map[string]string{"refused": "island", "refunded": "is being undone", "given up": "is being undone"} {
-		if err := l.Lost(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), say) {
+	for id, say := range map[string]string{"refused": "island", "refunded": "is being compensated", "given up": "is being compensated"} {
+		if err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), say) {
 			t.Error(id, err)
 		}
 		stale := l.is(id, order.StatusNeedsAttention)
 		stale.Carrier, stale.Refunding, stale.GivenUp = "", false, false // read just before
-		if err := l.Lost(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, orderstore.ErrFinished) {
+		if err := l.ResolveWithoutSaga(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, orderstore.ErrFinished) {
 			t.Error(id, err)
 		}
 		if rec := l.is(id, order.StatusNeedsAttention); rec.Settled != nil {

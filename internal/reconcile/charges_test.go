@@ -26,7 +26,7 @@ func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
 	l.paid("o", "tok_ok")
 	l.must(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
 	l.must(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
-	l.found("an operator has had a hand in it", "flagged")
+	l.found("an operator has resolved a step of it", "flagged")
 	if !l.charges()["o"] {
 		t.Error("refunded twice")
 	}
@@ -105,7 +105,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 
 	done("by hand")
 	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
-	l.found("an operator has had a hand in it", "flagged")
+	l.found("an operator has resolved a step of it", "flagged")
 	_, err := l.Parts.Payments.RefundCharge(t.Context(), payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"})
 	l.must(err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
