@@ -1,13 +1,14 @@
-// Package intake turns queue messages into sagas: OrderPlaced starts one, a
-// carrier's answer is passed on to one. A message is deleted only when what it
-// caused is durable; one that can never succeed goes to the dead-letter queue
-// at once, with its reason.
+// Package sqsconsumer consumes SQS queues. A message is deleted only when its handler
+// has returned, which it does when its effects are durable. A message that fails is
+// retried with a back-off. A poison message, which can never succeed, goes to the
+// dead-letter queue at once, with the reason.
 package sqsconsumer
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -28,74 +29,94 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// SQS is what a consumer uses of *sqs.Client.
+// SQS has the methods of *sqs.Client that a consumer uses.
 type SQS interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 	DeleteMessageBatch(context.Context, *sqs.DeleteMessageBatchInput, ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
-	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
-	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	ChangeMessageVisibility(
+		context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options),
+	) (*sqs.ChangeMessageVisibilityOutput, error)
+	ChangeMessageVisibilityBatch(
+		context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options),
+	) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 }
 
-// PermanentError is an error that no repetition can mend: the message goes to the
-// dead-letter queue. Its text is cut: the reason may quote the message.
-type PermanentError struct{ Reason error }
+// PermanentError marks a poison message: no retry can succeed, so it goes to the
+// dead-letter queue.
+type PermanentError struct {
+	// Reason is recorded with the dead letter. It must not be nil.
+	Reason error
+}
 
+// Error returns the reason's text, cut to text.Max bytes: it may quote the message.
 func (p *PermanentError) Error() string { return text.Cut(p.Reason.Error(), text.Max) }
+
+// Unwrap returns the reason.
 func (p *PermanentError) Unwrap() error { return p.Reason }
 
-// Options of a Consumer.
+// Options configure a Consumer. SQS, QueueURL, DLQURL and Handle are required.
 type Options struct {
-	SQS      SQS
+	// SQS is the client; it must be safe for concurrent use.
+	SQS SQS
+	// QueueURL is the queue to consume.
 	QueueURL string
-	DLQURL   string
-	// Handle does what a message asks for. It returns when that is durable, a
-	// *PermanentError if it never can be, or another error to be tried again later.
-	// It must be safe to run twice for the same message.
+	// DLQURL is the queue for poison messages.
+	DLQURL string
+	// Handle handles a message. It returns nil when its effects are durable, a
+	// *PermanentError if the message is poison, or another error to be retried later.
+	// It is called concurrently, and must be safe to run twice for the same message.
 	Handle func(ctx context.Context, m events.Message) error
-	// Capacity is how many messages more may be taken in; nil means any number.
-	// While there is none, messages stay in the queue, where others can take them.
+	// Capacity returns how many more messages may be received; nil means any number.
+	// At or below 0, messages stay in the queue, where other workers can receive them.
 	Capacity func(ctx context.Context) int
-	// Probe is asked, once a message could not be handled, before more are
-	// received; nil if nobody knows. While it fails, none are: each receive
-	// brings a message closer to SQS's own dead letters, where no reason is.
+	// Probe reports, after a message has failed, whether messages can be handled; nil
+	// disables it. While it fails, none are received: each receive brings a message
+	// closer to SQS's own redrive to the dead-letter queue, which records no reason.
 	Probe func(ctx context.Context) error
 	// ProbeEvery is the pause after a Probe that failed; 0 means 5 s.
 	ProbeEvery time.Duration
-	Logger     zerolog.Logger
-	// Receivers is how many long polls run at a time; 0 means 2.
+	// Logger receives the consumer's log. The zero value discards it.
+	Logger zerolog.Logger
+	// Receivers is how many long polls run concurrently; 0 means 2.
 	Receivers int
-	// Visibility is how long a message stays hidden from others while it is
-	// handled; it is extended as long as that takes. 0 means 30 s.
+	// Visibility is the visibility timeout of a received message. It is extended while
+	// the message is handled. 0 means 30 s.
 	Visibility time.Duration
-	// Drain is how long what has been received may take to finish when Run's
-	// context ends; the rest comes again. 0 means 10 s.
+	// Drain limits how long received messages may take when Run's context ends; SQS
+	// delivers the rest again. 0 means 10 s.
 	Drain time.Duration
-	// Observe is told of every message's outcome ("done", "poison", "retry");
-	// nil if nobody listens.
+	// Observe receives every message's outcome ("done", "poison", "retry"); nil
+	// disables it. It is called concurrently.
 	Observe func(outcome string)
-	// Lag is told how old the oldest message of each receive was, and zero when
-	// none came; nil if nobody listens.
+	// Lag receives the age of the oldest message of each receive, and zero when there
+	// was none; nil disables it. It is called concurrently.
 	Lag func(time.Duration)
 }
 
-// denials are as many as a new permission may need to be known everywhere in AWS.
-const denials = 3
+const (
+	// maxDenials is how often the first receives may be denied: a new permission takes
+	// a while to take effect everywhere in AWS.
+	maxDenials = 3
+	// maxReceive is SQS's limit of messages per receive:
+	// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+	maxReceive = 10
+)
 
-// Consumer handles one queue.
+// Consumer consumes one queue. New makes one.
 type Consumer struct {
 	o Options
-	// once is set when something has been received: what AWS refuses later is
-	// waited out.
-	once atomic.Bool
-	// ill is set when a message could not be handled.
-	ill atomic.Bool
+	// hasReceived is set after the first receive that succeeded: a later denial is
+	// retried, because the permission may come back.
+	hasReceived atomic.Bool
+	// probeNeeded is set when a message could not be handled.
+	probeNeeded atomic.Bool
 
 	mu      sync.Mutex
-	claimed int // room that is asked of the queue, or handled
+	claimed int // capacity that receives in progress and messages being handled use
 }
 
-// New makes a consumer; Run starts it.
+// New returns a consumer; Run starts it.
 func New(o Options) *Consumer {
 	if o.Receivers == 0 {
 		o.Receivers = 2
@@ -125,11 +146,11 @@ func New(o Options) *Consumer {
 }
 
 // Run receives and handles messages until ctx ends, then finishes what it has
-// received and returns nil. It returns an error if it turns out to have no permission
-// to receive: from the beginning, for what is withdrawn later may be given back.
+// received and returns nil. It returns an error if it has no permission to receive
+// from the beginning; a permission that is withdrawn later may come back.
 func (c *Consumer) Run(ctx context.Context) error {
-	// What has been received is finished even when ctx ends: a worker that is
-	// told to stop leaves nothing half done, if it can.
+	// Received messages are finished even when ctx ends: a worker that stops leaves
+	// nothing half done, if it can.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(c.o.Drain, cancel) })()
@@ -143,23 +164,26 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) receive(ctx, work context.Context) error {
 	failures := 0
 	for ctx.Err() == nil {
-		if !c.well(ctx) {
+		if !c.healthy(ctx) {
 			continue
 		}
-		room := c.claim(ctx)
-		if room == 0 {
+		claimed := c.claimCapacity(ctx)
+		if claimed == 0 {
 			_ = backoff.Sleep(ctx, 20*time.Millisecond)
 			continue
 		}
 		out, err := c.o.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: int32(room), WaitTimeSeconds: 20,
-			VisibilityTimeout:           int32(c.o.Visibility.Seconds()),
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp},
-			MessageAttributeNames:       []string{"All"}, // some say what it is, and all go with it if it is buried
+			QueueUrl: &c.o.QueueURL, MaxNumberOfMessages: int32(claimed), WaitTimeSeconds: 20,
+			VisibilityTimeout: int32(c.o.Visibility.Seconds()),
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+				types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameSentTimestamp,
+			},
+			MessageAttributeNames: []string{"All"}, // some have the type, and a dead letter keeps all
 		})
 		if err != nil {
-			c.release(room)
-			if failures++; failures == denials && cloud.IsAccessDenied(err) && !c.once.Load() {
+			c.releaseCapacity(claimed)
+			failures++
+			if failures == maxDenials && cloud.IsAccessDenied(err) && !c.hasReceived.Load() {
 				return fmt.Errorf("receive from queue %s: %w", c.o.QueueURL, err)
 			}
 			if ctx.Err() == nil { // else it was cut off
@@ -170,51 +194,52 @@ func (c *Consumer) receive(ctx, work context.Context) error {
 			continue
 		}
 		failures = 0
-		c.once.Store(true)
-		c.o.Lag(oldest(out.Messages))
+		c.hasReceived.Store(true)
+		c.o.Lag(oldestAge(out.Messages))
 		if len(out.Messages) > 0 {
-			c.batch(work, out.Messages)
+			c.handleBatch(work, out.Messages)
 		}
-		c.release(room)
+		c.releaseCapacity(claimed)
 	}
 	return nil
 }
 
-// claim takes up to a receive's ten messages' room, or none.
-func (c *Consumer) claim(ctx context.Context) int {
+// claimCapacity reserves the capacity of one receive: at most maxReceive messages.
+func (c *Consumer) claimCapacity(ctx context.Context) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := max(min(c.o.Capacity(ctx)-c.claimed, 10), 0)
+	n := max(min(c.o.Capacity(ctx)-c.claimed, maxReceive), 0)
 	c.claimed += n
 	return n
 }
 
-func (c *Consumer) release(n int) {
+func (c *Consumer) releaseCapacity(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.claimed -= n
 }
 
-// well reports whether messages can be handled, as far as is known. If not, it
-// has waited for a while.
-func (c *Consumer) well(ctx context.Context) bool {
-	if !c.ill.Load() {
+// healthy reports whether messages can be handled, as far as Probe can see. If not, it
+// has waited for ProbeEvery.
+func (c *Consumer) healthy(ctx context.Context) bool {
+	if !c.probeNeeded.Load() {
 		return true
 	}
 	err := c.o.Probe(ctx)
 	if err == nil {
-		c.ill.Store(false)
+		c.probeNeeded.Store(false)
 		return true
 	}
 	if ctx.Err() == nil {
-		c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", c.o.ProbeEvery).Msg("messages cannot be handled now; none are received")
+		c.o.Logger.Error().Err(err).Str("queue", c.o.QueueURL).Dur("again_in", c.o.ProbeEvery).
+			Msg("messages cannot be handled now; none are received")
 		_ = backoff.Sleep(ctx, c.o.ProbeEvery)
 	}
 	return false
 }
 
-// oldest is the age of the message that was sent first.
-func oldest(messages []types.Message) (age time.Duration) {
+// oldestAge returns the age of the message that was sent first.
+func oldestAge(messages []types.Message) (age time.Duration) {
 	for _, m := range messages {
 		if sent, err := strconv.ParseInt(m.Attributes["SentTimestamp"], 10, 64); err == nil {
 			age = max(age, time.Since(time.UnixMilli(sent)))
@@ -223,15 +248,15 @@ func oldest(messages []types.Message) (age time.Duration) {
 	return age
 }
 
-// batch handles messages side by side and settles each by its outcome.
-func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
-	b := &batch{open: map[string]string{}}
+// handleBatch processes messages concurrently and deletes those that are done.
+func (c *Consumer) handleBatch(ctx context.Context, messages []types.Message) {
+	b := &batch{receipts: map[string]string{}}
 	for i, m := range messages {
-		b.open[strconv.Itoa(i)] = *m.ReceiptHandle
+		b.receipts[strconv.Itoa(i)] = *m.ReceiptHandle
 	}
-	beating, stop := context.WithCancel(ctx)
-	var heart sync.WaitGroup
-	heart.Go(func() { c.extend(beating, b) })
+	extendCtx, stop := context.WithCancel(ctx)
+	var extending sync.WaitGroup
+	extending.Go(func() { c.extendVisibility(extendCtx, b) })
 
 	var done []types.DeleteMessageBatchRequestEntry
 	var mu sync.Mutex
@@ -239,9 +264,9 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 	for i, m := range messages {
 		g.Go(func() error {
 			id := strconv.Itoa(i)
-			// What is done stays hidden until it is deleted with the others:
-			// if it came back meanwhile, a poison message would be buried twice.
-			if c.settle(ctx, m, func() { b.close(id) }) {
+			// A message that is done stays hidden until it is deleted with the others: if
+			// it became visible meanwhile, a poison message would have two dead letters.
+			if c.process(ctx, m, func() { b.release(id) }) {
 				mu.Lock()
 				done = append(done, types.DeleteMessageBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle})
 				mu.Unlock()
@@ -249,15 +274,15 @@ func (c *Consumer) batch(ctx context.Context, messages []types.Message) {
 			return nil
 		})
 	}
-	_ = g.Wait() // settle reports through its result
+	_ = g.Wait() // process reports through its result
 	stop()
-	heart.Wait()
-	c.delete(ctx, done)
+	extending.Wait()
+	c.deleteMessages(ctx, done)
 }
 
-// settle handles one message; true means that it can be deleted. If not,
-// letGo is called, and the message is no longer kept hidden.
-func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bool {
+// process handles one message and reports whether it can be deleted. If not, it calls
+// release, after which the message's visibility is no longer extended.
+func (c *Consumer) process(ctx context.Context, m types.Message, release func()) bool {
 	log := c.o.Logger.With().Str("message", aws.ToString(m.MessageId)).Logger()
 	ctx = log.WithContext(tracing.Continue(ctx, aws.ToString(m.MessageAttributes[tracing.Attribute].StringValue)))
 	in, err := Content(m)
@@ -268,11 +293,12 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		c.o.Observe("done")
 		return true
 	}
-	logger := zerolog.Ctx(ctx) // knows the order by now, if the message said which
+	logger := zerolog.Ctx(ctx) // has the order by now, if the message has one
 	if poison, ok := errors.AsType[*PermanentError](err); ok {
 		if err := c.DeadLetter(ctx, m, poison); err != nil {
-			logger.Error().Err(err).Str("reason", poison.Error()).Msg("cannot move message to the dead-letter queue; it stays in its queue")
-			letGo()
+			logger.Error().Err(err).Str("reason", poison.Error()).
+				Msg("cannot move message to the dead-letter queue; it stays in its queue")
+			release()
 			c.o.Observe("retry")
 			return false
 		}
@@ -280,9 +306,9 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		c.o.Observe("poison")
 		return true
 	}
-	// Before the back-off is set: a heartbeat could undo it.
-	letGo()
-	c.ill.Store(true)
+	// Before the back-off is set: an extension could undo it.
+	release()
+	c.probeNeeded.Store(true)
 	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
@@ -291,37 +317,37 @@ func (c *Consumer) settle(ctx context.Context, m types.Message, letGo func()) bo
 		QueueUrl: &c.o.QueueURL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(delay.Seconds()),
 	})
 	if err != nil {
-		logger.Debug().Err(err).Msg("back-off not set; the visibility time-out does it")
+		logger.Debug().Err(err).Msg("back-off not set; the message is visible again after its visibility timeout")
 	}
 	return false
 }
 
-func (c *Consumer) delete(ctx context.Context, entries []types.DeleteMessageBatchRequestEntry) {
+func (c *Consumer) deleteMessages(ctx context.Context, entries []types.DeleteMessageBatchRequestEntry) {
 	if len(entries) == 0 {
 		return
 	}
 	out, err := c.o.SQS.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &c.o.QueueURL, Entries: entries})
-	// Whatever is not deleted comes again and is found to be done.
+	// A message that is not deleted is delivered again, and its handler finds it done.
 	if err != nil {
-		c.o.Logger.Warn().Err(err).Int("messages", len(entries)).Msg("handled messages not deleted; they will come again")
+		c.o.Logger.Warn().Err(err).Int("messages", len(entries)).Msg("handled messages not deleted; they will be delivered again")
 	} else if len(out.Failed) > 0 {
 		c.o.Logger.Warn().Int("messages", len(out.Failed)).Str("first", aws.ToString(out.Failed[0].Message)).
-			Msg("handled messages not deleted; they will come again")
+			Msg("handled messages not deleted; they will be delivered again")
 	}
 }
 
-// extend keeps the batch's messages hidden from others.
-func (c *Consumer) extend(ctx context.Context, b *batch) {
-	beat := time.NewTicker(c.o.Visibility / 3)
-	defer beat.Stop()
+// extendVisibility keeps the batch's messages hidden from other consumers until ctx ends.
+func (c *Consumer) extendVisibility(ctx context.Context, b *batch) {
+	tick := time.NewTicker(c.o.Visibility / 3)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-beat.C:
+		case <-tick.C:
 		}
 		var entries []types.ChangeMessageVisibilityBatchRequestEntry
-		for id, receipt := range b.still() {
+		for id, receipt := range b.pending() {
 			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
 				Id: &id, ReceiptHandle: &receipt, VisibilityTimeout: int32(c.o.Visibility.Seconds()),
 			})
@@ -329,30 +355,27 @@ func (c *Consumer) extend(ctx context.Context, b *batch) {
 		if len(entries) == 0 {
 			continue
 		}
-		if _, err := c.o.SQS.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &c.o.QueueURL, Entries: entries}); err != nil && ctx.Err() == nil {
-			c.o.Logger.Warn().Err(err).Msg("visibility not extended; another worker may see the message too")
+		in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &c.o.QueueURL, Entries: entries}
+		if _, err := c.o.SQS.ChangeMessageVisibilityBatch(ctx, in); err != nil && ctx.Err() == nil {
+			c.o.Logger.Warn().Err(err).Msg("visibility not extended; another worker may receive the messages too")
 		}
 	}
 }
 
-// batch knows which of its messages are to stay hidden.
+// batch has the messages whose visibility is extended.
 type batch struct {
-	mu   sync.Mutex
-	open map[string]string
+	mu       sync.Mutex
+	receipts map[string]string // receipt handles, by id
 }
 
-func (b *batch) close(id string) {
+func (b *batch) release(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.open, id)
+	delete(b.receipts, id)
 }
 
-func (b *batch) still() map[string]string {
+func (b *batch) pending() map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := make(map[string]string, len(b.open))
-	for k, v := range b.open {
-		m[k] = v
-	}
-	return m
+	return maps.Clone(b.receipts)
 }

@@ -16,16 +16,16 @@ import (
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-const second = time.Second // the shortest visibility time-out that SQS knows
+const second = time.Second // the shortest visibility timeout that SQS accepts
 
-// client passes everything on to the endpoint, watches, and makes calls fail
-// that the test wants to fail.
+// client forwards everything to the endpoint, records calls, and makes some fail.
 type client struct {
 	*sqs.Client
-	hurry bool          // back-offs are noted and not waited for
-	beats chan struct{} // told of each heartbeat
+	noBackoff  bool          // back-offs are recorded and not waited for
+	extensions chan struct{} // receives at each extension of visibility
 
 	mu         sync.Mutex
 	backoffs   []int32
@@ -49,18 +49,22 @@ func (c *client) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ..
 	return c.Client.SendMessage(ctx, in, o...)
 }
 
-func (c *client) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+func (c *client) DeleteMessageBatch(
+	ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options),
+) (*sqs.DeleteMessageBatchOutput, error) {
 	if c.take(&c.failDelete) {
 		return nil, errCall
 	}
 	return c.Client.DeleteMessageBatch(ctx, in, o...)
 }
 
-func (c *client) ChangeMessageVisibility(ctx context.Context, in *sqs.ChangeMessageVisibilityInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error) {
+func (c *client) ChangeMessageVisibility(
+	ctx context.Context, in *sqs.ChangeMessageVisibilityInput, o ...func(*sqs.Options),
+) (*sqs.ChangeMessageVisibilityOutput, error) {
 	c.mu.Lock()
 	c.backoffs = append(c.backoffs, in.VisibilityTimeout)
 	c.mu.Unlock()
-	if c.hurry {
+	if c.noBackoff {
 		at := *in
 		at.VisibilityTimeout = 0
 		in = &at
@@ -68,24 +72,26 @@ func (c *client) ChangeMessageVisibility(ctx context.Context, in *sqs.ChangeMess
 	return c.Client.ChangeMessageVisibility(ctx, in, o...)
 }
 
-func (c *client) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+func (c *client) ChangeMessageVisibilityBatch(
+	ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options),
+) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 	out, err := c.Client.ChangeMessageVisibilityBatch(ctx, in, o...)
 	select {
-	case c.beats <- struct{}{}:
+	case c.extensions <- struct{}{}:
 	default:
 	}
 	return out, err
 }
 
-func TestFailuresAreTriedAgainEverLater(t *testing.T) {
+func TestFailuresAreRetriedWithGrowingBackoff(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.Send(t, "body", nil)
-	c := &client{Client: a.Clients.SQS, hurry: true}
+	c := &client{Client: a.Clients.SQS, noBackoff: true}
 	var tries atomic.Int32
 	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Handle: func(context.Context, events.Message) error {
 		if tries.Add(1) <= 7 {
-			return errors.New("the database is away")
+			return errors.New("the database is down")
 		}
 		return nil
 	}})
@@ -93,45 +99,45 @@ func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
 	if want := []int32{2, 4, 8, 16, 32, 60, 60}; !slices.Equal(c.backoffs, want) {
-		t.Errorf("back-offs %v, want %v", c.backoffs, want)
+		t.Errorf("back-offs = %v, want %v", c.backoffs, want)
 	}
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
-		t.Errorf("%s and %s messages are left", v, h)
+		t.Errorf("queue has %s visible and %s in flight, want none", v, h)
 	}
 	if v, h := a.Depth(t, a.Resources.OrderDLQ); v != "0" || h != "0" {
-		t.Errorf("%s and %s messages in the dead-letter queue", v, h)
+		t.Errorf("dead-letter queue has %s visible and %s in flight, want none", v, h)
 	}
 }
 
-// TestSlowMessagesStayHidden lets one message of a batch take longer than the
-// visibility time-out. Neither it nor the one that was done at once may come
-// back meanwhile.
+// TestSlowMessagesStayHidden: one message of a batch takes longer than the visibility
+// timeout. Neither it nor the one that was done at once may become visible meanwhile.
 func TestSlowMessagesStayHidden(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.Send(t, "slow", nil)
 	a.Send(t, "quick", nil)
-	c := &client{Client: a.Clients.SQS, beats: make(chan struct{})}
+	c := &client{Client: a.Clients.SQS, extensions: make(chan struct{})}
 	release := make(chan struct{})
-	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Receivers: 1, Visibility: second, Handle: func(_ context.Context, m events.Message) error {
+	handle := func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "slow" {
 			<-release
 		}
 		return nil
-	}})
+	}
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Receivers: 1, Visibility: second, Handle: handle})
 	testkit.WantOutcomes(t, outcomes, "done", 1)
-	for range 4 { // beats come three times in a time-out
-		<-c.beats
+	for range 4 { // three extensions per timeout
+		<-c.extensions
 	}
 	out, err := a.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &a.Resources.OrderQueue, MaxNumberOfMessages: 10})
 	if err != nil || len(out.Messages) != 0 {
-		t.Errorf("%d messages came back, %v", len(out.Messages), err)
+		t.Errorf("%d messages became visible (%v), want none", len(out.Messages), err)
 	}
 	close(release)
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
-		t.Errorf("%s and %s messages are left", v, h)
+		t.Errorf("queue has %s visible and %s in flight, want none", v, h)
 	}
 }
 
@@ -158,41 +164,44 @@ func TestStoppingFinishesWhatWasReceived(t *testing.T) {
 	cancel()
 	select {
 	case err := <-ran:
-		t.Fatalf("Run returned with a message in hand: %v", err)
+		t.Fatalf("Run returned %v while a message was being handled", err)
 	default:
 	}
 	close(release)
 	if err := <-ran; err != nil {
-		t.Errorf("Run: %v", err)
+		t.Errorf("Run returned %v, want nil", err)
 	}
 	if err := <-handled; err != nil {
-		t.Errorf("the handler's context has ended: %v", err)
+		t.Errorf("handler's context: %v, want it not to have ended", err)
 	}
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
-		t.Errorf("%s and %s messages are left", v, h)
+		t.Errorf("queue has %s visible and %s in flight, want none", v, h)
 	}
 }
 
-func TestStoppingBeforeTheStart(t *testing.T) {
+func TestEndedContextReceivesNothing(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.Send(t, "body", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	testkit.Must(t, sqsconsumer.New(sqsconsumer.Options{SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue, Handle: func(context.Context, events.Message) error {
-		t.Error("handled")
-		return nil
-	}}).Run(ctx))
+	require.NoError(t, sqsconsumer.New(sqsconsumer.Options{
+		SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue,
+		Handle: func(context.Context, events.Message) error {
+			t.Error("the handler was called")
+			return nil
+		},
+	}).Run(ctx))
 	if v, _ := a.Depth(t, a.Resources.OrderQueue); v != "1" {
-		t.Errorf("%s messages are left", v)
+		t.Errorf("queue has %s visible, want 1", v)
 	}
 }
 
-func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
+func TestNoCapacityLeavesMessagesInTheQueue(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.Send(t, "body", nil)
-	var room atomic.Bool
+	var capacity atomic.Bool
 	asked := make(chan struct{})
 	outcomes, _ := a.Consume(t, sqsconsumer.Options{
 		Handle: func(context.Context, events.Message) error { return nil },
@@ -202,7 +211,7 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 			case <-ctx.Done():
 			default:
 			}
-			if !room.Load() {
+			if !capacity.Load() {
 				return 0
 			}
 			return 1
@@ -212,14 +221,14 @@ func TestNoRoomLeavesMessagesToOthers(t *testing.T) {
 		<-asked
 	}
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "1" || h != "0" {
-		t.Errorf("%s visible, %s taken", v, h)
+		t.Errorf("queue has %s visible and %s in flight, want 1 and 0", v, h)
 	}
-	room.Store(true)
+	capacity.Store(true)
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 }
 
-// TestRoomBoundsWhatIsTakenIn, though several receive at a time, ten each.
-func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
+// TestCapacityBoundsReceives, though several receive concurrently, ten each.
+func TestCapacityBoundsReceives(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for range 20 {
@@ -246,7 +255,7 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 		},
 	})
 	testkit.WantOutcomes(t, outcomes, "done", 7)
-	testkit.Eventually(t, "it has asked again and again", func() error {
+	testkit.Eventually(t, "20 reads of the capacity", func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		if full < 20 {
@@ -255,7 +264,7 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 		return nil
 	})
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "13" || h != "0" || most != 7 {
-		t.Errorf("%s left, %s in flight, %d were taken in", v, h, most)
+		t.Errorf("queue has %s visible and %s in flight, %d were handled; want 13, 0 and 7", v, h, most)
 	}
 	mu.Lock()
 	limit = 20
@@ -264,26 +273,26 @@ func TestRoomBoundsWhatIsTakenIn(t *testing.T) {
 	stop()
 }
 
-// TestNothingIsReceivedWhileNothingCanBeHandled: SQS would count each receive.
-func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
+// TestNothingIsReceivedWhileProbeFails: SQS would count each receive.
+func TestNothingIsReceivedWhileProbeFails(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
-	c := &client{Client: a.Clients.SQS, hurry: true}
+	c := &client{Client: a.Clients.SQS, noBackoff: true}
 	var tries, probes atomic.Int32
 	outcomes, stop := a.Consume(t, sqsconsumer.Options{
 		SQS: c, ProbeEvery: time.Millisecond, Receivers: 1,
 		Handle: func(context.Context, events.Message) error {
 			if tries.Add(1) == 1 {
-				return errors.New("the database is away")
+				return errors.New("the database is down")
 			}
 			return nil
 		},
 		Probe: func(context.Context) error {
 			if probes.Add(1) <= 50 {
 				if n := tries.Load(); n != 1 {
-					t.Errorf("%d tries while it is away", n)
+					t.Errorf("%d attempts while the probe fails, want 1", n)
 				}
-				return errors.New("still away")
+				return errors.New("still down")
 			}
 			return nil
 		},
@@ -293,24 +302,26 @@ func TestNothingIsReceivedWhileNothingCanBeHandled(t *testing.T) {
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 	stop()
 	if n := probes.Load(); n != 51 {
-		t.Errorf("%d probes", n)
+		t.Errorf("%d probes, want 51", n)
 	}
 }
 
-func TestWhatCannotBeDeletedComesAgain(t *testing.T) {
+func TestUndeletedMessageIsDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.Send(t, "body", nil)
 	c := &client{Client: a.Clients.SQS, failDelete: 1}
-	outcomes, stop := a.Consume(t, sqsconsumer.Options{SQS: c, Visibility: second, Handle: func(context.Context, events.Message) error { return nil }})
+	outcomes, stop := a.Consume(t, sqsconsumer.Options{
+		SQS: c, Visibility: second, Handle: func(context.Context, events.Message) error { return nil },
+	})
 	testkit.WantOutcomes(t, outcomes, "done", 2)
 	stop()
 	if v, h := a.Depth(t, a.Resources.OrderQueue); v != "0" || h != "0" {
-		t.Errorf("%s and %s messages are left", v, h)
+		t.Errorf("queue has %s visible and %s in flight, want none", v, h)
 	}
 }
 
-func TestAQueueThatCannotBeReadIsTriedAgain(t *testing.T) {
+func TestDeniedReceivesAreRetriedAtFirst(t *testing.T) {
 	t.Parallel()
 	var denied atomic.Int32
 	a := testkit.NewAWS(t, func(o *awslocal.Options) {
@@ -326,9 +337,8 @@ func TestAQueueThatCannotBeReadIsTriedAgain(t *testing.T) {
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 }
 
-// TestOnePoisonAmongMany buries what is bad and handles what is good, whatever
-// batches they come in.
-func TestOnePoisonAmongMany(t *testing.T) {
+// TestPoisonAmongManyIsDeadLettered, and the others are handled, whatever the batches.
+func TestPoisonAmongManyIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 45 {
@@ -345,14 +355,14 @@ func TestOnePoisonAmongMany(t *testing.T) {
 	}})
 	for range 45 {
 		if o := <-outcomes; o == "retry" {
-			t.Error("a retry")
+			t.Error("outcome = retry, want done or poison")
 		}
 	}
 	stop()
 	if good.Load() != 41 || bad.Load() != 4 {
-		t.Errorf("%d good, %d bad", good.Load(), bad.Load())
+		t.Errorf("%d good and %d poison messages, want 41 and 4", good.Load(), bad.Load())
 	}
 	if v, _ := a.Depth(t, a.Resources.OrderDLQ); v != "4" {
-		t.Errorf("%s messages in the dead-letter queue", v)
+		t.Errorf("dead-letter queue has %s messages, want 4", v)
 	}
 }

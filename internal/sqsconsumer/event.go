@@ -7,10 +7,12 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// HandleEvent handles the event in a message, in the trace of who sent it. from is
-// where it comes from, types are what it may be. A broken envelope, and another
-// event, is *PermanentError.
-func HandleEvent(ctx context.Context, from string, m events.Message, handle func(context.Context, events.Event) error, types ...string) (err error) {
+// HandleEvent unwraps the event in a message and calls handle with it, in the sender's
+// trace. from names the source in the span; types are the event types to accept. A
+// broken envelope, or an event of another type, is a *PermanentError.
+func HandleEvent(
+	ctx context.Context, from string, m events.Message, handle func(context.Context, events.Event) error, types ...string,
+) (err error) {
 	e, err := events.Unwrap(m, types...)
 	ctx, span := tracing.Process(tracing.Continue(ctx, e.Traceparent), from)
 	defer func() { tracing.End(span, err) }()
