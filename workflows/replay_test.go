@@ -26,60 +26,58 @@ import (
 
 var update = flag.Bool("update", false, "record the histories that testdata does not have yet")
 
-// recordings are sagas whose histories are in testdata. Sagas in flight are
-// replayed by the code of the next release: a change that these histories do
-// not survive would strand them. Then the change needs ctx.IsPatched or a new
-// version of the workflow, and the old history stays here.
-var recordings = map[string]func(t *testing.T, s *script, e *embedded.Engine){
-	"happy": func(t *testing.T, _ *script, e *embedded.Engine) { begin(t, e, terms(nil)) },
-	"declined": func(t *testing.T, s *script, e *embedded.Engine) {
+// recordings are sagas whose histories are in testdata. The code of the next release
+// replays sagas in flight, so a change that these histories do not survive would strand
+// them. Such a change needs ctx.IsPatched or a new version of the workflow, and the old
+// history stays here.
+var recordings = map[string]func(t *testing.T, s *fakeActivities, e *embedded.Engine){
+	"happy": func(t *testing.T, _ *fakeActivities, e *embedded.Engine) { start(t, e, terms(nil)) },
+	"declined": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 		s.stop = map[string]*saga.Stop{workflows.ChargePayment: {Status: "DECLINED", Reason: "no"}}
-		begin(t, e, terms(nil))
+		start(t, e, terms(nil))
 	},
-	"retries-approval-carrier":    approvedAndTaken,
-	"v3-retries-approval-carrier": approvedAndTaken,
+	"retries-approval-carrier":    approvedAndDispatched,
+	"v3-retries-approval-carrier": approvedAndDispatched,
 	"v2-expired":                  expired,
 	"v3-expired":                  expired,
-	"v3-refused": func(t *testing.T, s *script, e *embedded.Engine) {
-		begin(t, e, terms(approval))
-		until(t, s, workflows.ReserveStock)
+	"v3-refused": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
+		start(t, e, terms(needApproval))
+		waitForCall(t, s, workflows.ReserveStock)
 		send(t, e, workflows.EventApproval, workflows.Approval{By: "ann", Note: "no"})
 	},
-	"cancelled": func(t *testing.T, s *script, e *embedded.Engine) {
-		begin(t, e, terms(approval))
-		until(t, s, workflows.ReserveStock)
+	"cancelled": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
+		start(t, e, terms(needApproval))
+		waitForCall(t, s, workflows.ReserveStock)
 		send(t, e, workflows.EventCancel, workflows.Cancellation{By: "ann"})
 	},
-	"parked-resolved": func(t *testing.T, s *script, e *embedded.Engine) {
+	"parked-resolved": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 		s.fail = map[string]int{workflows.ChargePayment: -1, workflows.RefundPayment: -1}
-		begin(t, e, terms(nil))
-		until(t, s, workflows.ParkSaga)
+		start(t, e, terms(nil))
+		waitForCall(t, s, workflows.ParkSaga)
 		send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
 	},
-	"v1-late-carrier": late,
-	"late-carrier":    late,
-	"v3-late-carrier": func(t *testing.T, s *script, e *embedded.Engine) {
+	"v1-late-carrier": lateAnswer,
+	"late-carrier":    lateAnswer,
+	"v3-late-carrier": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 		s.stop = map[string]*saga.Stop{workflows.VerifyRefusal: {Status: "FAILED", Reason: "island"}}
-		late(t, s, e)
+		lateAnswer(t, s, e)
 	},
-	"sent-by-hand": func(t *testing.T, s *script, e *embedded.Engine) {
+	"sent-by-hand": func(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 		s.fail = map[string]int{workflows.RequestShipment: -1}
-		begin(t, e, terms(nil))
-		until(t, s, workflows.ParkSaga)
+		start(t, e, terms(nil))
+		waitForCall(t, s, workflows.ParkSaga)
 		send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
 	},
 }
 
-// versions are all registered versions.
+// versions are the registered versions of the workflow.
 var versions = map[string]task.Workflow{
-	workflows.VersionV1: workflows.OrderV1,
-	workflows.VersionV2: workflows.OrderV2,
-	workflows.Version:   workflows.Order,
+	workflows.VersionV1: workflows.OrderV1, workflows.VersionV2: workflows.OrderV2, workflows.Version: workflows.Order,
 }
 
-// recordedBy has the versions that a history can be of, the one that recorded it first.
-// All others replay on every version.
-var recordedBy = map[string][]string{
+// versionsOf are the versions that replay a history, the one that recorded it first. A
+// history that is not listed replays on every version.
+var versionsOf = map[string][]string{
 	"v1-late-carrier":             {workflows.VersionV1},
 	"late-carrier":                {workflows.VersionV2},
 	"v3-late-carrier":             {workflows.Version},
@@ -90,31 +88,33 @@ var recordedBy = map[string][]string{
 	"v3-refused":                  {workflows.Version},
 }
 
-func approvedAndTaken(t *testing.T, s *script, e *embedded.Engine) {
+func approvedAndDispatched(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 	t.Helper()
-	s.fail = map[string]int{workflows.ReserveStock: 1, workflows.ChargePayment: 2, workflows.RequestShipment: 1, workflows.SettleApproval: 1}
-	begin(t, e, terms(func(t *workflows.Terms) { approval(t); awaiting(t) }))
-	until(t, s, workflows.ReserveStock)
+	s.fail = map[string]int{
+		workflows.ReserveStock: 1, workflows.ChargePayment: 2, workflows.RequestShipment: 1, workflows.SettleApproval: 1,
+	}
+	start(t, e, terms(func(t *workflows.Terms) { needApproval(t); awaitCarrier(t) }))
+	waitForCall(t, s, workflows.ReserveStock)
 	send(t, e, workflows.EventApproval, workflows.Approval{Approved: true, By: "ann"})
-	until(t, s, workflows.RequestShipment)
+	waitForCall(t, s, workflows.RequestShipment)
 	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Dispatched: true, TrackingID: "trk"})
 }
 
-func expired(t *testing.T, s *script, e *embedded.Engine) {
+func expired(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 	t.Helper()
 	s.fail = map[string]int{workflows.SettleApproval: 1}
-	begin(t, e, terms(func(t *workflows.Terms) { approval(t); t.ApprovalTimeout = 5 * time.Millisecond }))
+	start(t, e, terms(approvalTimesOut))
 }
 
-// late has the carrier answer when the saga is parked, and an operator decide
-// after that.
-func late(t *testing.T, s *script, e *embedded.Engine) {
+// lateAnswer sends the carrier's answer when the saga is stuck. In v1 an operator has to
+// resolve it after that.
+func lateAnswer(t *testing.T, s *fakeActivities, e *embedded.Engine) {
 	t.Helper()
-	begin(t, e, terms(func(t *workflows.Terms) { awaiting(t); t.CarrierTimeout = 5 * time.Millisecond }))
-	until(t, s, workflows.ParkSaga)
+	start(t, e, terms(carrierTimesOut))
+	waitForCall(t, s, workflows.ParkSaga)
 	send(t, e, workflows.EventCarrier, workflows.CarrierAnswer{Reason: "island"})
-	if s.old != workflows.VersionV1 {
-		return // the answer is enough
+	if s.version != workflows.VersionV1 {
+		return
 	}
 	require.Eventually(t, "the saga has the answer", 20*time.Second, func() bool {
 		h, err := e.History(t.Context(), "o")
@@ -123,29 +123,29 @@ func late(t *testing.T, s *script, e *embedded.Engine) {
 	send(t, e, workflows.EventResolve, saga.Resolution{Action: saga.ActionResolve, By: "ann"})
 }
 
-func begin(t *testing.T, e *embedded.Engine, terms workflows.Terms) {
+// start starts the saga of the order o.
+func start(t *testing.T, e *embedded.Engine, terms workflows.Terms) {
 	t.Helper()
-	if err := e.Start(t.Context(), workflows.OrderSaga, "o", input(terms)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.Start(t.Context(), workflows.OrderSaga, "o", input(terms)))
 }
 
+// send sends the saga a signal.
 func send(t *testing.T, e *embedded.Engine, kind string, payload any) {
 	t.Helper()
-	if err := saga.Send(t.Context(), e, "o", kind, payload); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, saga.Send(t.Context(), e, "o", kind, payload))
 }
 
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	for name, play := range recordings {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			file := filepath.Join("testdata", name+".json")
 			if _, err := os.Stat(file); *update && errors.Is(err, fs.ErrNotExist) {
-				record(t, file, recordedBy[name], play)
+				record(t, file, versionsOf[name], play)
 			}
 			for version, code := range versions {
-				if recordedBy[name] == nil || slices.Contains(recordedBy[name], version) {
+				if versionsOf[name] == nil || slices.Contains(versionsOf[name], version) {
 					replay(t, load(t, file), code)
 				}
 			}
@@ -153,58 +153,46 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func record(t *testing.T, file string, of []string, play func(*testing.T, *script, *embedded.Engine)) {
+// record plays a saga and writes its history to a file.
+func record(t *testing.T, file string, of []string, play func(*testing.T, *fakeActivities, *embedded.Engine)) {
 	t.Helper()
-	s := &script{fail: map[string]int{}}
+	s := &fakeActivities{fail: map[string]int{}}
 	if len(of) > 0 && of[0] != workflows.Version {
-		s.old = of[0]
+		s.version = of[0]
 	}
 	e := open(t, s)
 	play(t, s, e)
 	report(t, e)
 	res, err := e.Hub.GetInstanceHistory(t.Context(), api.InstanceID("o"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var events []json.RawMessage
 	for _, ev := range res.GetEvents() {
 		b, err := protojson.Marshal(ev)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		events = append(events, b)
 	}
 	b, err := json.MarshalIndent(events, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, append(b, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, append(b, '\n'), 0o600))
 }
 
+// load reads a recorded history.
 func load(t *testing.T, file string) []*protos.HistoryEvent {
 	t.Helper()
 	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var raw []json.RawMessage
-	if err := json.Unmarshal(b, &raw); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(b, &raw))
 	events := make([]*protos.HistoryEvent, len(raw))
 	for i, r := range raw {
 		events[i] = &protos.HistoryEvent{}
-		if err := protojson.Unmarshal(r, events[i]); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, protojson.Unmarshal(r, events[i]))
 	}
 	return events
 }
 
-// replay runs the current code against the history up to its last turn, and compares
-// its decision with the recorded one.
+// replay runs the current code with the history up to its last turn, and compares its
+// decision with the recorded one.
 func replay(t *testing.T, history []*protos.HistoryEvent, code task.Workflow) {
 	t.Helper()
 	last := -1
@@ -225,21 +213,17 @@ func replay(t *testing.T, history []*protos.HistoryEvent, code task.Workflow) {
 		}
 	}
 	registry := task.NewTaskRegistry()
-	if err := registry.AddWorkflowN(workflows.OrderSaga, code); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, registry.AddWorkflowN(workflows.OrderSaga, code))
 	res, err := task.NewTaskExecutor(registry).ExecuteWorkflow(t.Context(), "o", history[:last], news, backend.ExecuteOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for _, a := range res.GetActions() {
 		if done := a.GetCompleteWorkflow(); done != nil {
 			if done.GetResult().GetValue() != want.GetResult().GetValue() || done.GetWorkflowStatus() != want.GetWorkflowStatus() {
-				t.Errorf("saga ended %s %s (%v), want %s %s", done.GetWorkflowStatus(), done.GetResult().GetValue(),
+				t.Errorf("saga ends as %s with %s (%v), want %s with %s", done.GetWorkflowStatus(), done.GetResult().GetValue(),
 					done.GetFailureDetails(), want.GetWorkflowStatus(), want.GetResult().GetValue())
 			}
 			return
 		}
 	}
-	t.Errorf("saga does not end; its actions are %v", res.GetActions())
+	t.Errorf("actions of the last turn = %v, want the end of the saga", res.GetActions())
 }
