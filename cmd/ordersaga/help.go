@@ -52,7 +52,7 @@ func helpTexts() kong.Vars {
 			"dev always waits for the carrier, for at most 1 minute, and requires approval above 1,000.00 in any currency.",
 		"reconcile_help": "Find and repair orders, reservations and charges that do not match. Changes data.",
 		"check_help": "Read-only: verify that nothing was oversold, charged or shipped twice, or left reserved. Stop traffic first. " +
-			"Reads the orders and stock tables, the payment provider's charges and the carrier simulator's shipments.",
+			"Reads the orders and stock tables, the payment provider's charges and the carrier's shipments.",
 		"terminate_help": "Stop a saga now, without compensation. The reconciler then undoes its order. " +
 			"If the shipment was already requested, the order needs attention instead.",
 		"resolve_help": "Resolve a saga that needs attention: retry (default), skip, mark as done by hand, or compensate.",
