@@ -20,17 +20,20 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Intake is the function that takes orders in, instead of a worker's pollers:
-// it starts their sagas through the API.
+// Intake is the Lambda function that starts the sagas of new orders through the
+// API. It is the alternative to workers that poll the queue. API is required; the
+// other fields may be zero. It is safe for concurrent use.
 type Intake struct {
-	API    string // base URL
-	Token  string // bearer token for it; "" sends none
-	HTTP   *http.Client
-	Logger zerolog.Logger
+	API    string         // base URL of the API
+	Token  string         // bearer token for the API; "" sends none
+	HTTP   *http.Client   // nil means http.DefaultClient
+	Logger zerolog.Logger // the zero value discards
 }
 
-// NewIntake makes it from its environment: ORDERSAGA_API, the API's base URL,
-// and ORDERSAGA_API_TOKEN (default none).
+// NewIntake returns the function that the environment configures: ORDERSAGA_API
+// is the API's base URL, ORDERSAGA_API_TOKEN its bearer token (default none).
+// Requests time out after 10 seconds. It logs to log. The error names the
+// variable that is wrong.
 func NewIntake(getenv func(string) string, log io.Writer) (*Intake, error) {
 	i := &Intake{
 		API: getenv("ORDERSAGA_API"), Token: getenv("ORDERSAGA_API_TOKEN"),
@@ -42,19 +45,21 @@ func NewIntake(getenv func(string) string, log io.Writer) (*Intake, error) {
 	return i, nil
 }
 
-// Handle handles a batch of OrderPlaced events.
+// Handle starts the sagas of a batch of OrderPlaced events. Its error is always
+// nil: the response has the messages that failed.
 func (i *Intake) Handle(ctx context.Context, e awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
 	return Batch(ctx, i.Logger, e, i.Message), nil
 }
 
-// Message starts the saga of one order: raw, or in any envelope. It returns when
-// the start is durable; the API starts none twice.
+// Message starts the saga of one order. The message has the OrderPlaced event
+// raw or in any envelope that events.Unwrap accepts. Message returns nil when the
+// start is durable. It may be repeated: the API starts no saga twice.
 func (i *Intake) Message(ctx context.Context, m events.Message) (err error) {
 	e, err := events.Unwrap(m, events.TypeOrderPlaced)
 	if err != nil {
 		return err
 	}
-	o, err := order.Parse(e.Payload) // the API does too; but what is no order is not sent around
+	o, err := order.Parse(e.Payload) // the API checks too, but no request is needed to reject an invalid order
 	if err != nil {
 		return err
 	}
@@ -75,12 +80,12 @@ func (i *Intake) Message(ctx context.Context, m events.Message) (err error) {
 	if err != nil {
 		return fmt.Errorf("start saga of order %s: %w", o.OrderID, err)
 	}
-	problem, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // to the end, or the connection is not used again
+	problem, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // reading to the end lets the connection be reused
 	err = errors.Join(err, res.Body.Close())
-	// Only this says that the start is durable: a 200 may be anybody's, and the
-	// message would be deleted for it.
+	// Only 202 means that the start is durable. A proxy may return 200 for a page
+	// of its own, and SQS would then delete the message.
 	if res.StatusCode == http.StatusAccepted {
-		return nil // whatever became of the rest of the answer
+		return nil // an error in reading the body does not matter
 	}
-	return errors.Join(fmt.Errorf("start saga of order %s: the API answers %s: %.1000s", o.OrderID, res.Status, problem), err)
+	return errors.Join(fmt.Errorf("start saga of order %s: the API returned %s: %.1000s", o.OrderID, res.Status, problem), err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/events"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func batch(bodies ...string) (e awsevents.SQSEvent) {
@@ -24,7 +25,7 @@ func batch(bodies ...string) (e awsevents.SQSEvent) {
 	return e
 }
 
-func TestBatchAnswersWhatFailed(t *testing.T) {
+func TestBatchReturnsWhatFailed(t *testing.T) {
 	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "b" {
 			return errors.New("no")
@@ -32,26 +33,26 @@ func TestBatchAnswersWhatFailed(t *testing.T) {
 		return nil
 	})
 	if len(got.BatchItemFailures) != 1 || got.BatchItemFailures[0].ItemIdentifier != "id of b" {
-		t.Errorf("%+v", got)
+		t.Errorf("failures = %+v, want only b", got.BatchItemFailures)
 	}
 	b, err := json.Marshal(Batch(t.Context(), zerolog.Nop(), batch(), nil))
 	if err != nil || string(b) != `{"batchItemFailures":[]}` {
-		t.Errorf("%s %v", b, err)
+		t.Errorf("response to an empty batch = %s, error %v, want an empty array", b, err)
 	}
 }
 
-// TestBatchPassesOnWhatAMessageHas: its attributes, and what a worker had to pack
-// as it was sent.
-func TestBatchPassesOnWhatAMessageHas(t *testing.T) {
+// TestBatchPassesAttributesAndUnpacksTheBody sends a body that a worker compressed
+// and one that only claims to be compressed.
+func TestBatchPassesAttributesAndUnpacksTheBody(t *testing.T) {
 	packed, err := events.Compress("the order")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	text := func(s string) awsevents.SQSMessageAttribute {
 		return awsevents.SQSMessageAttribute{DataType: "String", StringValue: &s}
 	}
 	e := batch("plain", packed, "not packed")
-	e.Records[0].MessageAttributes = map[string]awsevents.SQSMessageAttribute{"type": text("OrderCancelled"), "ce-type": {DataType: "Binary", BinaryValue: []byte("x")}}
+	e.Records[0].MessageAttributes = map[string]awsevents.SQSMessageAttribute{
+		"type": text("OrderCancelled"), "ce-type": {DataType: "Binary", BinaryValue: []byte("x")},
+	}
 	for i := range e.Records[1:] {
 		e.Records[1+i].MessageAttributes = map[string]awsevents.SQSMessageAttribute{events.AttributeEncoding: text(events.GzipBase64)}
 	}
@@ -61,35 +62,45 @@ func TestBatchPassesOnWhatAMessageHas(t *testing.T) {
 		return nil
 	})
 	if len(res.BatchItemFailures) != 1 || res.BatchItemFailures[0].ItemIdentifier != "id of not packed" {
-		t.Errorf("%+v", res)
+		t.Errorf("failures = %+v, want only the message that is not packed", res.BatchItemFailures)
 	}
-	if len(got) != 2 || got[0].Attributes["type"] != "OrderCancelled" || got[0].Attributes["ce-type"] != "x" || string(got[1].Body) != "the order" {
-		t.Errorf("%+v", got)
+	if len(got) != 2 {
+		t.Fatalf("handled %d messages, want 2: %+v", len(got), got)
+	}
+	if a := got[0].Attributes; a["type"] != "OrderCancelled" || a["ce-type"] != "x" {
+		t.Errorf("attributes = %v, want type OrderCancelled and ce-type x", a)
+	}
+	if string(got[1].Body) != "the order" {
+		t.Errorf("body = %q, want the unpacked one", got[1].Body)
 	}
 }
 
-// TestFunctionsTakeTheirEventOnly, wherever it is said what a message is.
-func TestFunctionsTakeTheirEventOnly(t *testing.T) {
-	const placed = `{"orderId":"o","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":"tok_ok"}}`
+// orderO is an OrderPlaced event of order o.
+const orderO = `{"orderId":"o","customerId":"c","currency":"EUR",` +
+	`"lines":[{"sku":"A","quantity":1,"unitPrice":5}],"payment":{"token":"tok_ok"}}`
+
+// TestFunctionsRejectOtherEventTypes covers types in attributes and in the body.
+func TestFunctionsRejectOtherEventTypes(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		t.Error("the order was sent on")
+		t.Error("the API received a request, want none")
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer api.Close()
 	i := Intake{API: api.URL, HTTP: api.Client(), Logger: zerolog.Nop()}
-	err := i.Message(t.Context(), events.Message{Body: []byte(placed), Attributes: map[string]string{"type": "OrderCancelled"}})
+	err := i.Message(t.Context(), events.Message{Body: []byte(orderO), Attributes: map[string]string{"type": "OrderCancelled"}})
 	if want := `type: the message attribute type's is "OrderCancelled", only OrderPlaced is handled here`; err == nil || err.Error() != want {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want %s", err, want)
 	}
 	const adjusted = `{"type":"StockAdjusted","eventId":"e-1","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`
 	err = new(Stock).Message(t.Context(), events.Message{Body: []byte(adjusted), Attributes: map[string]string{"ce_type": "StockCounted"}})
-	if _, ok := errors.AsType[*events.InvalidStockError](err); !ok || !strings.Contains(err.Error(), `ce_type's is "StockCounted", the body's is "StockAdjusted"`) {
-		t.Errorf("%v", err)
+	want := `ce_type's is "StockCounted", the body's is "StockAdjusted"`
+	if _, ok := errors.AsType[*events.InvalidStockError](err); !ok || !strings.Contains(err.Error(), want) {
+		t.Errorf("error = %v, want an InvalidStockError with %s", err, want)
 	}
 }
 
-// TestBatchEndsBeforeItIsKilled: what is done is told, the rest is not begun.
-func TestBatchEndsBeforeItIsKilled(t *testing.T) {
+// TestBatchStopsBeforeTheDeadline returns what was handled and starts no more.
+func TestBatchStopsBeforeTheDeadline(t *testing.T) {
 	ctx, stop := context.WithDeadline(t.Context(), time.Now().Add(margin+50*time.Millisecond))
 	defer stop()
 	begun := 0
@@ -101,11 +112,12 @@ func TestBatchEndsBeforeItIsKilled(t *testing.T) {
 		return ctx.Err()
 	})
 	if begun != 2 || len(got.BatchItemFailures) != 2 || got.BatchItemFailures[0].ItemIdentifier != "id of slow" || ctx.Err() != nil {
-		t.Errorf("%d begun, %+v, %v", begun, got, ctx.Err())
+		t.Errorf("%d messages started, failures %+v, context %v; want 2 started, the slow and the late one failed, time left",
+			begun, got.BatchItemFailures, ctx.Err())
 	}
 }
 
-func TestEnvironmentNamesWhatIsWrong(t *testing.T) {
+func TestNewReportsWrongVariables(t *testing.T) {
 	env := func(kv ...string) func(string) string {
 		return func(k string) string {
 			for i := 0; i < len(kv); i += 2 {
@@ -119,16 +131,18 @@ func TestEnvironmentNamesWhatIsWrong(t *testing.T) {
 	_, err := NewStock(t.Context(), env("LOW_STOCK_BELOW", "few"), io.Discard)
 	for _, want := range []string{"STOCK_LEVELS_TOPIC_ARN must be", `LOW_STOCK_BELOW is "few"`, "AWS region must be set"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
+			t.Errorf("error = %v, want %s", err, want)
 		}
 	}
-	s, err := NewStock(t.Context(), env("STOCK_LEVELS_TOPIC_ARN", "arn", "AWS_REGION", "eu-central-1", "LOW_STOCK_BELOW", "0"), io.Discard)
-	if err != nil || s.LowBelow != 0 {
-		t.Errorf("%+v %v", s, err)
+	valid := env("STOCK_LEVELS_TOPIC_ARN", "arn", "AWS_REGION", "eu-central-1", "LOW_STOCK_BELOW", "0")
+	s, err := NewStock(t.Context(), valid, io.Discard)
+	require.NoError(t, err)
+	if s.LowBelow != 0 {
+		t.Errorf("threshold = %d, want 0", s.LowBelow)
 	}
 	for _, bad := range []string{"", "orders.example.com", "ftp://x"} {
 		if _, err := NewIntake(env("ORDERSAGA_API", bad), io.Discard); err == nil || !strings.Contains(err.Error(), "ORDERSAGA_API is ") {
-			t.Errorf("%q: %v", bad, err)
+			t.Errorf("API %q: error = %v, want one that names ORDERSAGA_API", bad, err)
 		}
 	}
 }
