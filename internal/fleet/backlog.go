@@ -37,7 +37,7 @@ type Backlog struct {
 func (b Backlog) Work() int { return b.Live - b.Idle - b.Shipping + min(b.Shipping, 1) }
 
 // notIdle selects the orders of a status whose wait for a person is over, or
-// that wait for nobody.
+// that do not wait for one.
 const notIdle = "attribute_not_exists(" + orderstore.IdleUntil + ") OR " + orderstore.IdleUntil + " <= :at"
 
 // Backlog counts orders by the status index. Orders whose wait ends at or

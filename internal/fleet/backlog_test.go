@@ -49,7 +49,7 @@ func TestBacklog(t *testing.T) {
 	_, _, err := s.AcceptQueued(t.Context(), newOrder("queued"))
 	do(err)
 	if l, err := registry.Backlog(t.Context(), now); err != nil || l != (fleet.Backlog{Live: 1, Queued: 1}) {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v; error = %v, want nil; want l (fleet.Backlog{Live: 1, Queued: 1})", l, err)
 	}
 	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
 	accept(t, s, newOrder("pending"))

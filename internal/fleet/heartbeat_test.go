@@ -18,7 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestWorkers: who says so lives, until it leaves or has been silent; what it
+// TestWorkers: a worker is alive from its first heartbeat until it stops or misses heartbeats; what it
 // did is known for longer.
 func TestWorkers(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
@@ -64,10 +64,11 @@ func TestWorkers(t *testing.T) {
 	now = now.Add(fleet.RecentTime - 4*fleet.HeartbeatInterval)
 	all, err := registry.Workers(t.Context())
 	if err != nil || len(all) != 2 || !reflect.DeepEqual(all[0].Recent, left.Recent) || !all[0].Durations.Equals(took) || all[1].Durations != nil {
-		t.Errorf("%+v %v, want what %+v said", all, err, left)
+		t.Errorf("workers = %+v, error = %v, want the last heartbeat of %+v", all, err, left)
 	}
 	now = now.Add(4 * fleet.HeartbeatInterval)
-	if all, err = registry.Workers(t.Context()); err != nil || len(all) != 0 {
+	all, err = registry.Workers(t.Context())
+	if err != nil || len(all) != 0 {
 		t.Errorf("%+v %v, all silent", all, err)
 	}
 	item, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{

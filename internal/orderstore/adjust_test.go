@@ -35,7 +35,7 @@ func TestAdjustOnce(t *testing.T) {
 			t.Errorf("announced %v %v", announced, err)
 		}
 		if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l != (orderstore.Level{SKU: "A", Available: 5, Received: 5}) {
-			t.Errorf("%+v %v", l, err)
+			t.Errorf("l = %+v; error = %v, want nil", l, err)
 		}
 		if n >= 1 {
 			check(adjuster.Announced(t.Context(), "e"))
@@ -59,7 +59,7 @@ func TestAdjustOnce(t *testing.T) {
 	}
 	ledger, err := a.Store.CheckLedger(t.Context())
 	if err != nil || len(ledger.Violations) > 0 || ledger.Units.Available != 7+orderstore.MaxLevel {
-		t.Errorf("%+v %v", ledger, err)
+		t.Errorf("ledger = %+v; error = %v, want nil; want ledger.Units.Available 7+orderstore.MaxLevel", ledger, err)
 	}
 }
 
@@ -83,6 +83,6 @@ func TestAdjustAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 50 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v; error = %v, want nil; want l.Available 50", l, err)
 	}
 }

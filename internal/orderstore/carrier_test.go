@@ -47,12 +47,12 @@ func completed(t *testing.T, s *orderstore.Store, id string) {
 	}
 }
 
-func TestCarrierAnswered(t *testing.T) {
+func TestRecordCarrierAnswer(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
 	if _, _, err := s.RecordCarrierAnswer(t.Context(), "nobody", refusal("nobody")); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
 	}
 	o := requested(t, s, "o")
 	answer := func(a orderstore.CarrierAnswer) orderstore.Record {
@@ -60,14 +60,14 @@ func TestCarrierAnswered(t *testing.T) {
 		for range 2 {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", a)
 			if err != nil || reopened || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 || rec.OrderID != "o" {
-				t.Errorf("%+v %v %v", rec, reopened, err)
+				t.Errorf("rec = %+v; reopened = %v, want false; error = %v, want nil", rec, reopened, err)
 			}
 		}
 		return wantStatus(t, s, "o", order.StatusPaid)
 	}
 	answer(refusal("o"))
 	if rec := answer(dispatch("o", "trk")); rec.TrackingID != "" { // the first word counts
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v", rec)
 	}
 	if err := s.CompleteHolding(t.Context(), "o", "shp-o", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
 		t.Errorf("sold what the carrier does not take: %v", err)
@@ -100,10 +100,11 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, _, err := s.RecordCarrierAnswer(t.Context(), c.id, c.answer); !errors.Is(err, orderstore.ErrNotRequested) {
-			t.Errorf("%+v: %v", c, err)
+			t.Errorf("c = %+v; error = %v, want orderstore.ErrNotRequested", c, err)
 		}
 		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 || rec.Updated != before.Updated {
-			t.Errorf("%+v: %+v %v", c, rec, err)
+			t.Errorf("c = %+v; rec = %+v; error = %v, want nil; want rec.Carrier '', rec.TrackingID '', len(rec.Notes) 0, rec.Updated before.Updated",
+				c, rec, err)
 		}
 	}
 }
@@ -133,7 +134,7 @@ func TestParcels(t *testing.T) {
 		}
 	}
 	if _, _, err := s.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "one too many")); !errors.Is(err, orderstore.ErrTooManyParcels) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrTooManyParcels", err)
 	}
 	requested(t, s, "late") // first dispatched, and the tracking id afterwards
 	answer("late", "")
@@ -162,12 +163,12 @@ func TestParcels(t *testing.T) {
 	}
 	g.Wait()
 	if rec, err := s.Get(t.Context(), "both"); err != nil || len(rec.TrackingIDs) != 3 {
-		t.Errorf("%v %v", rec.TrackingIDs, err)
+		t.Errorf("rec.TrackingIDs = %v, want 3 of them; error = %v, want nil", rec.TrackingIDs, err)
 	}
 }
 
 // TestLateRefusalReopens an order that is COMPLETED and of which the carrier has
-// not said anything.
+// not answered.
 func TestLateRefusalReopens(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -179,7 +180,8 @@ func TestLateRefusalReopens(t *testing.T) {
 	for i := range reopened { // the message is delivered four times at once
 		g.Go(func() {
 			var err error
-			if _, reopened[i], err = s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "o", refusal("o")); err != nil && !errors.Is(err, orderstore.ErrFinished) {
+			_, reopened[i], err = s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "o", refusal("o"))
+			if err != nil && !errors.Is(err, orderstore.ErrFinished) {
 				t.Error(err)
 			}
 		})
@@ -190,11 +192,12 @@ func TestLateRefusalReopens(t *testing.T) {
 	}
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 {
-		t.Errorf("%+v %v", rec, err)
+		t.Errorf("rec = %+v; error = %v, want nil; want rec.Status order.StatusPaid, rec.Carrier orderstore.Refused, rec.RefusedFor() 'island', len(rec.Notes) 1",
+			rec, err)
 	}
 	wantLevel(t, s, "A", 8, 2, 0)
 	if res, err := s.GetReservation(t.Context(), "o"); err != nil || res.State != orderstore.HoldHeld || res.ExpiresAt != 0 {
-		t.Errorf("%+v %v", res, err)
+		t.Errorf("res = %+v; error = %v, want nil; want res.State orderstore.HoldHeld, res.ExpiresAt 0", res, err)
 	}
 	if err := s.Release(t.Context(), "o", order.StatusFailed, "refused"); err != nil {
 		t.Error(err)
@@ -225,19 +228,19 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 		for range 2 {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), id, refusal(id))
 			if err != nil || reopened && id != "sold" {
-				t.Errorf("%s: %v %v", id, reopened, err)
+				t.Errorf("id = %s; reopened = %v; error = %v, want nil", id, reopened, err)
 			}
 			if rec.Redact("island") != "" || rec.RefusedFor() != "" {
-				t.Errorf("%s: %+v", id, rec)
+				t.Errorf("id = %s; rec = %+v; want rec.RefusedFor() ''", id, rec)
 			}
 		}
 		rec, err := s.Get(t.Context(), id)
 		check(t, err)
 		if b, err := json.Marshal(rec); err != nil || rec.Status != status || strings.Contains(string(b), "island") {
-			t.Errorf("%s: %s %v", id, b, err)
+			t.Errorf("id = %s; b = %s; error = %v, want nil; want rec.Status status", id, b, err)
 		}
 		if id != "dispatched" && rec.Carrier != orderstore.Refused {
-			t.Errorf("%s: %+v", id, rec)
+			t.Errorf("id = %s; rec = %+v; want id 'dispatched' && rec.Carrier != orderstore.Refused", id, rec)
 		}
 	}
 }
@@ -286,14 +289,14 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 			for range 2 {
 				rec, reopened, err := a.Store.RecordCarrierAnswer(t.Context(), "o", refusal("o"))
 				if err != nil || reopened || rec.Status != order.StatusCompleted || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" {
-					t.Errorf("%+v %v %v", rec, reopened, err)
+					t.Errorf("rec = %+v; reopened = %v, want false; error = %v, want nil", rec, reopened, err)
 				}
 			}
 		})
 	}
 }
 
-// TestFlagsEnd: there is no end to what others may say.
+// TestFlagsEnd: other systems can send any number of contradictions.
 func TestFlagsEnd(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
@@ -304,7 +307,7 @@ func TestFlagsEnd(t *testing.T) {
 		}
 	}
 	if rec, err := s.Get(t.Context(), "o"); err != nil || len(rec.Notes) != 5 {
-		t.Errorf("%+v %v", rec.Notes, err)
+		t.Errorf("rec.Notes = %+v, want 5 of them; error = %v, want nil", rec.Notes, err)
 	}
 	for i := range 30 {
 		rec, err := s.Get(t.Context(), "o")
@@ -313,11 +316,11 @@ func TestFlagsEnd(t *testing.T) {
 		}
 	}
 	if rec, err := s.Get(t.Context(), "o"); err != nil || len(rec.Notes) != 10 {
-		t.Errorf("%d %v", len(rec.Notes), err)
+		t.Errorf("got = %d, want 10; error = %v, want nil", len(rec.Notes), err)
 	}
 }
 
-// TestCarrierAnswerWakes: somebody has to run the saga that waited for it.
+// TestCarrierAnswerWakes: a worker must run the saga that waited for it.
 func TestCarrierAnswerWakes(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -326,12 +329,12 @@ func TestCarrierAnswerWakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rec, _, err := a.Store.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "")); err != nil || rec.IdleUntil != "" {
-		t.Errorf("%+v %v", rec, err)
+		t.Errorf("rec = %+v; error = %v, want nil; want rec.IdleUntil ''", rec, err)
 	}
 }
 
-// TestDiscreet: what a carrier says quotes a label, or a part of it.
-func TestDiscreet(t *testing.T) {
+// TestRedact: a carrier's reason quotes a label, or a part of it.
+func TestRedact(t *testing.T) {
 	rec := orderstore.Record{ShipTo: &order.Address{Name: "Ülkü van Müller", Line1: "Heidestr. 17", Line2: "b", City: "Köln", PostalCode: "51147", Country: "DE", Phone: "+49 221 4711"}}
 	for said, want := range map[string]string{
 		"nobody at HEIDESTR. 17, 51147 KÖLN": "nobody at (address), (address) (address)",

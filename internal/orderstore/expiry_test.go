@@ -32,7 +32,7 @@ func TestReservationsExpire(t *testing.T) {
 	for _, table := range []string{"reservations", "orders"} {
 		ttl, err := a.Clients.DynamoDB.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table})
 		if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled || *ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
-			t.Errorf("%s: %+v %v", table, ttl, err)
+			t.Errorf("table = %s; ttl = %+v; error = %v, want nil", table, ttl, err)
 		}
 	}
 	expires := func(id string, want time.Time) {

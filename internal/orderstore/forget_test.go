@@ -43,7 +43,8 @@ func TestForget(t *testing.T) {
 	}
 	rec := wantStatus(t, s, "o", order.StatusCancelled)
 	if !rec.Forgotten || rec.Total != before.Total || len(rec.Lines) != 1 || rec.Updated != before.Updated || len(rec.Notes) != 3 || rec.Notes[2].Action != orderstore.NoteForget || rec.Notes[2].Actor != "ann" {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.Total before.Total, len(rec.Lines) 1, rec.Updated before.Updated, len(rec.Notes) 3, rec.Notes[2].Action orderstore.NoteForget, rec.Notes[2].Actor 'ann'",
+			rec)
 	}
 	raw := func(id string) string {
 		out, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{
@@ -61,7 +62,7 @@ func TestForget(t *testing.T) {
 	}
 	page, err := s.List(t.Context(), orderstore.Query{CustomerID: "c-erika", Limit: 10})
 	if err != nil || len(page.Records) != 1 || page.Records[0].OrderID != "open" {
-		t.Errorf("%+v %v", page, err)
+		t.Errorf("page = %+v; error = %v, want nil; want len(page.Records) 1, page.Records[0].OrderID 'open'", page, err)
 	}
 
 	// The same message, late, starts nothing and brings nothing back; another order
@@ -70,7 +71,7 @@ func TestForget(t *testing.T) {
 		again := o
 		late(&again)
 		if rec, created, err := s.Accept(t.Context(), again); err != nil || created || rec.CustomerID != "" || rec.ShipTo != nil {
-			t.Errorf("%+v %v %v", rec, created, err)
+			t.Errorf("rec = %+v; created = %v, want false; error = %v, want nil", rec, created, err)
 		}
 	}
 	other := o

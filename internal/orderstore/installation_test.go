@@ -16,7 +16,7 @@ func TestInstall(t *testing.T) {
 		refused bool
 	}
 	for what, c := range map[string]struct {
-		orders bool // before anybody has started
+		orders bool // before the first start
 		starts []start
 	}{
 		"a name":                {false, []start{{"a", false}, {"a", false}, {"b", true}, {"", true}, {"a", false}}},
@@ -36,7 +36,11 @@ func TestInstall(t *testing.T) {
 				if other != start.refused || otherLooked != start.refused || !other && (err != nil || looked != nil) {
 					t.Errorf("start %d as %q: %v; looked at: %v", i, start.name, err, looked)
 				}
-				if other && !strings.Contains(err.Error(), "--installation "+map[bool]string{true: "a", false: start.name}[start.name == ""]) {
+				named := start.name
+				if named == "" {
+					named = "a"
+				}
+				if other && !strings.Contains(err.Error(), "--installation "+named) {
 					t.Error(err)
 				}
 			}

@@ -43,14 +43,14 @@ func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
 				}
 				wantLevel(t, s, sku, 10, 0, 0)
 				if res, err := s.GetReservation(ctx, o.OrderID); err != nil || res.State != orderstore.HoldReleased {
-					t.Errorf("%+v %v", res, err)
+					t.Errorf("res = %+v; error = %v, want nil; want res.State orderstore.HoldReleased", res, err)
 				}
 			})
 		}
 	}
 }
 
-// TestLeakIsReleasedOnce has many mend the same leak, beside an order that
+// TestLeakIsReleasedOnce has many callers repair the same leak, beside an order that
 // holds the same SKU rightly.
 func TestLeakIsReleasedOnce(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
@@ -103,7 +103,7 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	if err := s.Complete(t.Context(), "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrFinished", err)
 	}
 	wantStatus(t, s, "o", order.StatusPending)
 }
@@ -120,7 +120,7 @@ func TestGivenUpIsNotSold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Complete(ctx, "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrFinished", err)
 	}
 	wantStatus(t, s, "o", order.StatusNeedsAttention)
 }
@@ -155,7 +155,7 @@ func TestRefundOrComplete(t *testing.T) {
 	}
 	wantLevel(t, s, "A", 2, 4, 4)
 	if _, err := s.MarkRefunding(ctx, "unknown"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestLostAnswers(t *testing.T) {
 	twice := func(what string, step func(*orderstore.Store) error) {
 		t.Helper()
 		if err := step(shaky); !errors.Is(err, errLost) {
-			t.Fatalf("%s: %v", what, err)
+			t.Fatalf("what = %s; error = %v, want errLost", what, err)
 		}
 		if err := step(a.Store); err != nil {
 			t.Errorf("%s, again: %v", what, err)
@@ -218,6 +218,6 @@ func TestLostAnswers(t *testing.T) {
 	short := accept(t, a.Store, newOrder("short", order.Line{SKU: "A", Quantity: 9, UnitPrice: 1}))
 	twice("reject", reserve(short, false))
 	if rec := wantStatus(t, a.Store, "short", order.StatusRejected); len(rec.ShortSKUs) != 1 {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want len(rec.ShortSKUs) 1", rec)
 	}
 }

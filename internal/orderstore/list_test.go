@@ -77,7 +77,8 @@ func TestList(t *testing.T) {
 				for _, r := range p.Records {
 					got = append(got, r.OrderID)
 				}
-				if c.query.Cursor = p.Next; p.Next == "" {
+				c.query.Cursor = p.Next
+				if p.Next == "" {
 					break
 				}
 			}
@@ -114,8 +115,9 @@ func TestListFromACursorOlderThanSince(t *testing.T) {
 	if err != nil || p.Next == "" {
 		t.Fatal(p, err)
 	}
-	if p, err = s.List(t.Context(), orderstore.Query{Limit: 1, Cursor: p.Next, Since: time.Now().Add(time.Hour)}); err != nil || len(p.Records) != 0 {
-		t.Errorf("%+v %v", p, err)
+	p, err = s.List(t.Context(), orderstore.Query{Limit: 1, Cursor: p.Next, Since: time.Now().Add(time.Hour)})
+	if err != nil || len(p.Records) != 0 {
+		t.Errorf("p = %+v; error = %v, want nil; want len(p.Records) 0", p, err)
 	}
 }
 
@@ -138,7 +140,8 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 		for _, l := range levels {
 			skus[l.SKU] = true
 		}
-		if cursor = next; cursor == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
 	}
@@ -150,7 +153,8 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 		for _, r := range res {
 			holds[r.OrderID] = r.State == orderstore.HoldHeld && len(r.Items) == 1
 		}
-		if cursor = next; cursor == "" {
+		cursor = next
+		if cursor == "" {
 			break
 		}
 	}
@@ -168,7 +172,8 @@ func TestWalk(t *testing.T) {
 	}
 	seen, pages := map[string]int{}, 0
 	err := a.Store.Walk(t.Context(), []order.Status{order.StatusPending, order.StatusPaid}, 2, func(page []orderstore.Record) error {
-		if pages++; pages > n {
+		pages++
+		if pages > n {
 			return errors.New("it does not end")
 		}
 		for _, r := range page {

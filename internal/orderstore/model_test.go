@@ -95,7 +95,7 @@ func TestModel(t *testing.T) {
 				}
 				for k, n := range shelf {
 					l, err := s.GetLevel(ctx, k)
-					want := orderstore.Level{SKU: k, Available: n - reserved[k] - sold[k], Reserved: reserved[k], Sold: sold[k], Received: n, Counts: 1} // it was counted when the shelf was filled
+					want := orderstore.Level{SKU: k, Available: n - reserved[k] - sold[k], Reserved: reserved[k], Sold: sold[k], Received: n, Counts: 1}
 					if err != nil || l != want || l.Available < 0 {
 						rt.Fatalf("%+v %v, want %+v", l, err, want)
 					}

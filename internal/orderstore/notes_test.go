@@ -112,7 +112,7 @@ func TestNotesAreBounded(t *testing.T) {
 	for _, n := range rec.Notes {
 		if n.Action == "left out" {
 			if _, err := fmt.Sscanf(n.Text, "%d notes", &left); err != nil {
-				t.Errorf("%q: %v", n.Text, err)
+				t.Errorf("n.Text = %q; error = %v, want nil", n.Text, err)
 			}
 			continue
 		}
@@ -132,7 +132,7 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
-				t.Fatalf("%s: %v", action, err)
+				t.Fatalf("action = %s; error = %v, want nil", action, err)
 			}
 		}
 		say := func(n int) {
@@ -158,7 +158,7 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 	}
 }
 
-// TestTransactionThatDynamoDBRefuses is not tried again, and the error says
+// TestTransactionThatDynamoDBRefuses is not retried, and the error has
 // which item it is.
 func TestTransactionThatDynamoDBRefuses(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
@@ -178,7 +178,7 @@ func TestTransactionThatDynamoDBRefuses(t *testing.T) {
 	before := a.Clients.Calls()
 	err = a.Store.Release(t.Context(), "o", order.StatusFailed, "why")
 	if err == nil || !strings.Contains(err.Error(), "stock sku A") || !strings.Contains(err.Error(), "ValidationError") {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want one", err)
 	}
 	if n := a.Clients.Calls() - before; n != 2 { // the reservation is read, and then one try
 		t.Errorf("%d requests", n)

@@ -25,14 +25,14 @@ func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
-				t.Fatalf("%s: %v", id, err)
+				t.Fatalf("id = %s; error = %v, want nil", id, err)
 			}
 		}
 		want := func(what string, err error) {
 			t.Helper()
 			refused := errors.Is(err, orderstore.ErrFinished) && strings.Contains(err.Error(), "its approval is "+string(d))
 			if no := d == orderstore.Rejected || d == orderstore.Expired; no && !refused || !no && err != nil {
-				t.Errorf("%s: %s: %v", id, what, err)
+				t.Errorf("id = %s; what = %s; error = %v, want nil", id, what, err)
 			}
 		}
 		o := accept(t, s.Store, newOrder(id, order.Line{SKU: "A", Quantity: 2, UnitPrice: 100}))

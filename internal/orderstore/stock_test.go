@@ -83,7 +83,7 @@ func TestAccept(t *testing.T) {
 		t.Errorf("other content: %v", err)
 	}
 	if _, err := s.Get(t.Context(), "nope"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	for range 2 { // the second time it finds the outcome
 		res, err := s.Reserve(t.Context(), o)
 		if err != nil || res.Held || !slices.Equal(res.ShortSKUs, []string{"B", "C", "unknown"}) || res.Status != order.StatusRejected {
-			t.Errorf("%+v %v", res, err)
+			t.Errorf("res = %+v; error = %v, want nil; want res.Status order.StatusRejected", res, err)
 		}
 	}
 	rec := wantStatus(t, s, "short", order.StatusRejected)
@@ -106,7 +106,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 
 	o = accept(t, s, newOrder("merged", order.Line{SKU: "A", Quantity: 4}, order.Line{SKU: "A", Quantity: 6}))
 	if res, err := s.ReserveForApproval(t.Context(), o, 0); err != nil || !res.Held {
-		t.Errorf("%+v %v", res, err)
+		t.Errorf("res = %+v; error = %v, want nil", res, err)
 	}
 	wantStatus(t, s, "merged", order.StatusAwaitingApproval)
 	wantLevel(t, s, "A", 0, 10, 0)
@@ -181,7 +181,7 @@ func TestEveryOrderOfSteps(t *testing.T) {
 			for _, step := range strings.Fields(c.run) {
 				for range 2 {
 					if err := steps[step](); err != nil && !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, orderstore.ErrNotFound) {
-						t.Fatalf("%s: %v", step, err)
+						t.Fatalf("step = %s; error = %v, want orderstore.ErrFinished", step, err)
 					}
 				}
 			}
@@ -200,7 +200,7 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 		"note": s.AddNote(ctx, "x", orderstore.Note{}), "unpark": s.ResumeFromAttention(ctx, "x", order.StatusPaid),
 	} {
 		if !errors.Is(err, orderstore.ErrNotFound) && !errors.Is(err, orderstore.ErrFinished) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("name = %s; error = %v, want orderstore.ErrNotFound", name, err)
 		}
 	}
 	if _, err := s.Get(ctx, "x"); !errors.Is(err, orderstore.ErrNotFound) {
@@ -208,7 +208,7 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 	}
 }
 
-// TestRace has more buyers than pieces, on an endpoint that throttles and
+// TestRace has more buyers than units, on an endpoint that throttles and
 // reports transaction conflicts. The outcome must be exact.
 func TestRace(t *testing.T) {
 	a := testkit.NewAWS(t, func(o *awslocal.Options) {
@@ -240,7 +240,7 @@ func TestRace(t *testing.T) {
 	}
 	g.Wait()
 	if held.Load() != 50 || short.Load() != 78 {
-		t.Errorf("%d hold, %d are short, of 128 tries for 25 pieces", held.Load(), short.Load())
+		t.Errorf("%d orders hold stock, %d are short, of 128 orders for 25 units", held.Load(), short.Load())
 	}
 	wantLevel(t, a.Store, "HOT", 0, 25, 0)
 	wantLevel(t, a.Store, "A", 950, 50, 0)
@@ -266,12 +266,12 @@ func TestConflictsThatDoNotEnd(t *testing.T) {
 	conflict.Store(true)
 	_, err := a.Store.Reserve(t.Context(), o)
 	if _, ok := errors.AsType[*types.TransactionCanceledException](err); !ok || !strings.Contains(err.Error(), "10 attempts") {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want *types.TransactionCanceledException", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := a.Store.Reserve(ctx, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want context.Canceled", err)
 	}
 }
 
@@ -288,7 +288,7 @@ func TestCheckLedgerFindsManipulation(t *testing.T) {
 	}
 	l, err := a.Store.CheckLedger(t.Context())
 	if err != nil || l.SKUs != 2 || len(l.Violations) != 1 || !strings.HasPrefix(l.Violations[0], "A: available -1") {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v; error = %v, want nil; want l.SKUs 2, len(l.Violations) 1", l, err)
 	}
 }
 
@@ -302,6 +302,6 @@ func TestNotes(t *testing.T) {
 	}
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || len(rec.Notes) != 2 || rec.Notes[1].Text != "second" || rec.Notes[0].At == "" {
-		t.Errorf("%+v %v", rec.Notes, err)
+		t.Errorf("rec.Notes = %+v, want 2 of them; error = %v, want nil", rec.Notes, err)
 	}
 }

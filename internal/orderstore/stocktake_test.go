@@ -26,7 +26,7 @@ func level(t *testing.T, s *orderstore.Store, sku string, available, reserved, s
 	return l
 }
 
-// TestCount: what is reserved is on the shelf, too.
+// TestCount: what is reserved is on hand, too.
 func TestCount(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
@@ -36,12 +36,12 @@ func TestCount(t *testing.T) {
 	_, err = s.Reserve(ctx, accept(t, s, newOrder("o"))) // 2
 	check(t, err)
 	if l := level(t, s, "A", 8, 2, 0); l.Version() != old.Version() {
-		t.Errorf("what is reserved has left the shelf: %s, was %s", l.Version(), old.Version())
+		t.Errorf("version after a reservation = %s, want %s", l.Version(), old.Version())
 	}
 
 	l, err := s.Count(ctx, "A", 7, old.Version())
 	if err != nil || l != level(t, s, "A", 5, 2, 0) {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v, want level(t, s, 'A', 5, 2, 0); error = %v, want nil", l, err)
 	}
 	_, err = s.Count(ctx, "A", 1, l.Version())
 	if held, ok := errors.AsType[*orderstore.ReservedError](err); !ok || held.Counted != 1 || held.Reserved != 2 || !strings.Contains(err.Error(), "1 units were counted, and orders hold 2") {
@@ -61,7 +61,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestLevelWithoutCounts: what somebody has put in without sold and reserved can
+// TestLevelWithoutCounts: a level that was written without sold and reserved can
 // be counted, reserved and sold all the same.
 func TestLevelWithoutCounts(t *testing.T) {
 	for name, use := range map[string]func(*testing.T, *orderstore.Store){
@@ -87,7 +87,7 @@ func TestLevelWithoutCounts(t *testing.T) {
 		"counted against another": func(t *testing.T, s *orderstore.Store) {
 			for _, against := range []string{"6-0-0", "5-1-0", "5-0-1", "0-0-0"} {
 				if _, err := s.Count(t.Context(), "A", 11, against); !errors.Is(err, orderstore.ErrChanged) {
-					t.Errorf("%s: %v", against, err)
+					t.Errorf("against = %s; error = %v, want orderstore.ErrChanged", against, err)
 				}
 			}
 			level(t, s, "A", 5, 0, 0)
@@ -124,7 +124,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// sold sells an order of two pieces of A.
+// sold sells an order of two units of A.
 func sold(t *testing.T, s *orderstore.Store, id string) {
 	t.Helper()
 	_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)))
@@ -144,7 +144,7 @@ func TestCountIsRepeated(t *testing.T) {
 	was := level(t, s, "A", 8, 0, 2)
 	l, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
 	if err != nil || l != was || l != level(t, s, "A", 8, 0, 2) {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v, want was; error = %v, want nil", l, err)
 	}
 	if _, err := s.Count(ctx, "A", 11, orderstore.NewSKU); !errors.Is(err, orderstore.ErrChanged) {
 		t.Errorf("another count is taken for a repetition: %v", err)
@@ -155,7 +155,7 @@ func TestCountIsRepeated(t *testing.T) {
 	sold(t, s, "p")
 	was30 := level(t, s, "A", 28, 0, 4)
 	if l, err := s.Count(ctx, "A", 30, was.Version()); err != nil || l != was30 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v, want was30; error = %v, want nil", l, err)
 	}
 	_, err = s.Count(ctx, "A", 28, was30.Version()) // nothing has changed, but this was the last count
 	check(t, err)
@@ -197,7 +197,7 @@ func TestCountOfALevelFromBefore(t *testing.T) {
 	}})
 	check(t, err)
 	if l, err := a.Store.Count(t.Context(), "A", 9, "10-2-0"); err != nil || l != level(t, a.Store, "A", 8, 1, 2) {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("l = %+v; error = %v, want nil; want l level(t, a.Store, 'A', 8, 1, 2)", l, err)
 	}
 }
 
@@ -209,11 +209,11 @@ func TestCountRefusesWhatNoShelfHas(t *testing.T) {
 		}
 	}
 	if _, err := s.GetLevel(t.Context(), "A"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
 	}
 	for sku, n := range map[string]int64{"NONE": 0, "FULL": orderstore.MaxLevel} {
 		if l, err := s.Count(t.Context(), sku, n, orderstore.NewSKU); err != nil || l.Available != n || l.Received != n {
-			t.Errorf("%+v %v", l, err)
+			t.Errorf("l = %+v; error = %v, want nil; want l.Available n, l.Received n", l, err)
 		}
 	}
 }

@@ -215,7 +215,7 @@ func TestUpgradeToTheIndexByTime(t *testing.T) {
 	lists := func(what string) {
 		t.Helper()
 		if got := walk(t, s, orderstore.Query{Limit: 3}); !slices.Equal(got, want) {
-			t.Errorf("%s: %v", what, got)
+			t.Errorf("what = %s; got = %v", what, got)
 		}
 	}
 	lists("no index")
@@ -248,7 +248,7 @@ func TestUpgradeToTheIndexByTime(t *testing.T) {
 	lists("the index")
 	fill(0)
 	if after, err := s.Get(t.Context(), want[19]); err != nil || after.TimeShard == "" || !after.UpdatedAt.Equal(before.UpdatedAt) {
-		t.Errorf("%+v %v", after, err)
+		t.Errorf("after = %+v; error = %v, want nil", after, err)
 	}
 	// That it is the index which is read now: what it lacks is not in the list.
 	s = olderTable(t, a)
@@ -285,9 +285,9 @@ func (c *counting) Scan(ctx context.Context, in *dynamodb.ScanInput, o ...func(*
 	return c.DynamoDB.Scan(ctx, in, o...)
 }
 
-// TestBackFillReadsHistoryOnce: the table grows for ever, so that a process begins
+// TestBackfillReadsHistoryOnce: the table only grows, so that a process begins
 // must not cost a scan of it.
-func TestBackFillReadsHistoryOnce(t *testing.T) {
+func TestBackfillReadsHistoryOnce(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	accept(t, a.Store, newOrder("old"))
 	olderTable(t, a, "old")
@@ -312,9 +312,9 @@ func TestBackFillReadsHistoryOnce(t *testing.T) {
 	fill(0, 0)
 }
 
-// TestBackFillLooksADayBack: nor a look at all that was accepted while the process
+// TestBackfillLooksADayBack: nor a look at all that was accepted while the process
 // before ran.
-func TestBackFillLooksADayBack(t *testing.T) {
+func TestBackfillLooksADayBack(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	began := time.Now()
 	for id, days := range map[string]int{"old": 1, "new": 30} {

@@ -15,7 +15,7 @@ import (
 )
 
 // TestUnpaidOrdersGoNowhere: an order that costs something and has no charge is
-// not marked paid, not sent, and not sold, whatever its status says. One that
+// not marked paid, not sent, and not sold, whatever its status is. One that
 // costs nothing needs none.
 func TestUnpaidOrdersGoNowhere(t *testing.T) {
 	s := testkit.NewAWS(t, nil)
@@ -31,7 +31,7 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 	refused := func(what string, err error) {
 		t.Helper()
 		if !errors.Is(err, orderstore.ErrFinished) || !strings.Contains(err.Error(), "it costs 2.00 EUR and has no charge") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("what = %s; error = %v, want orderstore.ErrFinished", what, err)
 		}
 	}
 

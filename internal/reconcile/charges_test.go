@@ -39,7 +39,7 @@ func TestReservationsOfEndedOrders(t *testing.T) {
 	l.found("stock is held for an order that is FAILED", "released")
 	l.nothing()
 	if rec := l.is("failed", order.StatusFailed); rec.Reason != "by hand" || len(rec.Notes) != 1 {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.Reason 'by hand', len(rec.Notes) 1", rec)
 	}
 	l.level(1000, 0, 0)
 
@@ -85,7 +85,7 @@ func TestChargesOfEndedOrders(t *testing.T) {
 }
 
 // TestSecondChargeOfACompletedOrder is one that the provider took for another
-// order's, say, for it had forgotten the key.
+// order's, for example because it had lost the key.
 func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	l := newLeaky(t, nil)
 	done := func(id string) {
@@ -100,7 +100,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
 	l.nothing()
 	if list, err := l.Parts.Payments.ChargesOf(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
-		t.Errorf("%+v %v", list, err)
+		t.Errorf("list = %+v, want 2 of them; error = %v, want nil", list, err)
 	}
 
 	done("by hand")
@@ -120,7 +120,7 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l.paid("o", "tok_refund_down")
 	f := l.once()
 	if len(f) != 1 || !strings.Contains(f[0].Error, "refunds are down") {
-		t.Errorf("%+v", f)
+		t.Errorf("f = %+v, want 1 of them", f)
 	}
 	// Released without a refund, it would look done.
 	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
@@ -132,7 +132,7 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	l.nothing()
 }
 
-// rounds tells when a run has read the last of the charges.
+// rounds reports when a run has read the last of the charges.
 type rounds struct {
 	reconcile.Payments
 
@@ -143,7 +143,8 @@ func (r *rounds) ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]
 	return func(yield func([]payment.Entry, error) bool) {
 		seen := 0
 		for page, err := range r.Payments.ChargesSince(ctx, since) {
-			if seen += len(page); !yield(page, err) || err != nil {
+			seen += len(page)
+			if !yield(page, err) || err != nil {
 				return
 			}
 		}

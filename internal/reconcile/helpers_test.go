@@ -76,7 +76,7 @@ func (l leaky) paid(id, token string) order.Order {
 
 // killed leaves a saga of that id that was terminated before it did anything:
 // there is no order yet. A step of it may still be running, so its steps are
-// about an order of which the test has nothing to say.
+// about an order that the test does not check.
 func (l leaky) killed(id string) {
 	l.Helper()
 	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))

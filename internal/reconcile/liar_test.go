@@ -20,12 +20,12 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// liar is a provider whose ledger says what it likes.
+// liar is a provider with a false ledger.
 type liar struct {
 	reconcile.Payments
 
 	mu      sync.Mutex
-	entries func([]payment.Entry) []payment.Entry // what it says instead; nil: the truth
+	entries func([]payment.Entry) []payment.Entry // the entries returned instead; nil returns the true ones
 	list    error                                 // of the ledger of all orders
 	of      map[string]error                      // of those of some
 	refunds int                                   // that it was asked for
@@ -123,7 +123,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 		var got []string
 		for _, f := range l.once() {
 			if f.Action != "flagged" || f.Error != "" {
-				t.Errorf("%+v", f)
+				t.Errorf("f = %+v; want f.Action 'flagged', f.Error ''", f)
 			}
 			got = append(got, f.OrderID+": "+f.What)
 		}
@@ -133,7 +133,7 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 2.00 EUR stands",
 			"foreign: " + entry + "it has no refund's id", "odd: " + entry + "it is over no amount",
 		}; !slices.Equal(got, want) {
-			t.Errorf("%q", got)
+			t.Errorf("got = %q", got)
 		}
 		l.counts(2)
 	}
@@ -206,7 +206,7 @@ func TestWhatFailsBlindsNobody(t *testing.T) {
 }
 
 // TestRefundThatTheLedgerContradicts is one that the provider has answered, while
-// its ledger goes on saying that the charge stands. It is tried once.
+// its ledger still lists the charge. The refund is tried once.
 func TestRefundThatTheLedgerContradicts(t *testing.T) {
 	l, p := lied(t)
 	p.entries = func(list []payment.Entry) []payment.Entry {

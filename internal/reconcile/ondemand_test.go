@@ -64,7 +64,7 @@ func TestOnDemand(t *testing.T) {
 	if err := <-ran; err != nil {
 		t.Error(err)
 	}
-	for range 2 { // nobody is there to do it
+	for range 2 { // no Run is in progress
 		late, now := d.Ask()
 		<-late
 		if r := now(); r.Running || r.Error == "" || d.Latest().StartedAt != r.StartedAt {

@@ -41,7 +41,7 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 	}
 	for _, room = range []int{0, -7} {
 		if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-			t.Errorf("%+v %v", rep, err)
+			t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
 		}
 	}
 }
@@ -71,9 +71,9 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	waiting := 3
 	l.Backlog = func(context.Context) (int, error) { return waiting, nil }
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-		t.Errorf("%+v %v", rep, err)
+		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
 	}
-	l.accepted("received", "tok_ok") // its message was, and whoever had it died
+	l.accepted("received", "tok_ok") // its message was received, and the receiver crashed
 	l.found("order is PENDING and has no saga", "saga started again")
 	l.is("q", order.StatusPending)
 	_, err = l.Parts.Engine.Wait(t.Context(), "received")
@@ -91,7 +91,7 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l.found("order is PENDING and has no saga", "saga started again")
 }
 
-// TestWorkerKnowsItsRoomAndItsQueue: nobody takes in what is placed, as when
+// TestWorkerKnowsItsRoomAndItsQueue: no worker consumes orders, as when
 // there is no room.
 func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.MaxLive = true, 3 }, nil)
@@ -110,7 +110,7 @@ func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
 		return nil
 	})
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-		t.Errorf("%+v %v", rep, err)
+		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
 	}
 	if n := r.Capacity(t.Context(), 7); n != 3 {
 		t.Errorf("room for %d", n)
@@ -129,7 +129,8 @@ type taken struct {
 }
 
 func (s *taken) Get(_ context.Context, id string) (engine.Instance, error) {
-	if s.looks++; s.looks == 1 {
+	s.looks++
+	if s.looks == 1 {
 		return engine.Instance{}, engine.ErrNotFound
 	}
 	return engine.Instance{ID: id, Status: engine.Running}, nil

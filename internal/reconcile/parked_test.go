@@ -13,7 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// atCarrier says of every saga that it is parked at the carrier, and keeps what
+// atCarrier returns for every saga that it is parked at the carrier, and keeps what
 // it is sent.
 type atCarrier struct {
 	engine.Engine
@@ -43,8 +43,8 @@ func (a *atCarrier) Raise(_ context.Context, _, _ string, payload any) error {
 }
 
 // TestParkedAtTheCarrierThatHasAnswered: what an operator has decided comes first.
-// A retry takes the answer into account, also in a saga that hears none while it
-// is parked (v1). A saga that lost a step hears nothing.
+// A retry takes the answer into account, also in a saga that accepts none while it
+// is parked (v1). A saga that lost a step receives nothing.
 func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 	for name, c := range map[string]struct {
 		decided saga.Action

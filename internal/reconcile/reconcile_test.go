@@ -38,7 +38,7 @@ func TestOrdersWithoutASagaGoOn(t *testing.T) {
 		l.found("order is "+what+" and has no saga", "saga started again")
 		i, err := l.Parts.Engine.Wait(t.Context(), what)
 		if err != nil || i.Status != engine.Completed {
-			t.Errorf("%s: %+v %v", what, i, err)
+			t.Errorf("what = %s; i = %+v; error = %v, want nil; want i.Status engine.Completed", what, i, err)
 		}
 		if rec := l.is(what, order.StatusCompleted); len(rec.Notes) != 1 || rec.Notes[0].Actor != "reconciler" {
 			t.Errorf("notes %+v", rec.Notes)
@@ -70,12 +70,12 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["o"] {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 	}
 }
 
-// TestLateRefusalThatNobodyActedUpon: the order is PAID again, and whoever
-// reopened it died before its saga was started again.
+// TestLateRefusalThatNobodyActedUpon: the order is PAID again, and the process
+// that reopened it crashed before its saga was started again.
 func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.AwaitCarrier = false
@@ -88,7 +88,7 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		l.is(id, order.StatusCompleted)
 		_, reopened, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
 		if err != nil || !reopened {
-			t.Fatalf("%v %v", reopened, err)
+			t.Fatalf("reopened = %v, want true; error = %v, want nil", reopened, err)
 		}
 		want := "order is PAID and refused by the carrier, but its saga has ended COMPLETED"
 		if id == "forgotten" {
@@ -99,7 +99,7 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		if rec := l.is(id, order.StatusFailed); rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || l.charges()[id] {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 		}
 		l.level(1000, 0, 0)
 		l.nothing()
@@ -122,7 +122,7 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool {
 		return n.Action == "flagged" && n.Text == orderstore.RefundedThoughDispatched
 	}) {
-		t.Errorf("%+v", rec.Notes)
+		t.Errorf("rec.Notes = %+v", rec.Notes)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 	l.paid("paid", "tok_ok")
 	l.found("order is PAID but its saga has ended TERMINATED", "undone")
 	if rec := l.is("paid", order.StatusFailed); rec.RefundID == "" || len(rec.Notes) != 1 {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want len(rec.Notes) 1", rec)
 	}
 	if l.charges()["paid"] {
 		t.Error("the money was kept")
@@ -176,7 +176,7 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	l.must(err)
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
-		t.Errorf("%+v %v", rep, err)
+		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Orders 1, rep.Reservations 2", rep, err)
 	}
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) } // the carrier's answer may have been lost
 	l.found("order has been PAID for 3h0m0s", "saga nudged")
@@ -223,7 +223,8 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	l.must(l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
 	listings := 0
 	l.Orders = late{l.Store, func() {
-		if listings++; listings == 2 { // the reservations, after the orders
+		listings++
+		if listings == 2 { // the reservations, after the orders
 			l.must(l.Store.Complete(t.Context(), "p", "shp-p", ""))
 		}
 	}}
@@ -231,7 +232,7 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	l.nothing()
 }
 
-// busy says of every order that its saga is running, and waits for the carrier.
+// busy returns for every order that its saga is running, and waits for the carrier.
 type busy struct{ engine.Engine }
 
 func (busy) Get(_ context.Context, id string) (engine.Instance, error) {
@@ -252,7 +253,7 @@ func TestManyPages(t *testing.T) {
 		t.Errorf("%d findings, %d reservations, %d charges, %v", len(rep.Findings), rep.Reservations, rep.Charges, err)
 	}
 	if i := slices.IndexFunc(rep.Findings, func(f reconcile.Finding) bool { return f.Error != "" }); i >= 0 {
-		t.Errorf("%+v", rep.Findings[i])
+		t.Errorf("rep.Findings[i] = %+v", rep.Findings[i])
 	}
 	l.level(1000, 0, 0)
 	l.nothing()
@@ -280,7 +281,7 @@ func TestRunGoesOn(t *testing.T) {
 	denied.Store(true)
 	rep, err := l.Once(t.Context())
 	if err == nil || len(rep.Findings) != 1 || rep.Findings[0].OrderID != "ended" {
-		t.Errorf("%+v %v", rep, err)
+		t.Errorf("rep = %+v; error = %v; want len(rep.Findings) 1, rep.Findings[0].OrderID 'ended'", rep, err)
 	}
 
 	l.Reconciler.Logger = zerolog.Nop()

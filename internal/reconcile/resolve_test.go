@@ -81,7 +81,7 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 	}
 }
 
-// TestRetryOrGiveUp: of two operators who decide at once, the second is told.
+// TestRetryOrGiveUp: of two operators who decide at once, the second gets an error.
 func TestRetryOrGiveUp(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate}, "undone": {saga.ActionCompensate, saga.ActionRetry}} {
@@ -90,7 +90,7 @@ func TestRetryOrGiveUp(t *testing.T) {
 		rec := l.is(id, order.StatusNeedsAttention)
 		l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
 		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
-			t.Errorf("%s: %v", id, err)
+			t.Errorf("id = %s; error = %v, want orderstore.ErrFinished", id, err)
 		}
 	}
 	_, err := l.Parts.Engine.Wait(t.Context(), "kept")
@@ -98,7 +98,7 @@ func TestRetryOrGiveUp(t *testing.T) {
 	l.is("kept", order.StatusCompleted)
 	l.is("undone", order.StatusFailed)
 	if kept := l.charges(); !kept["kept"] || kept["undone"] {
-		t.Errorf("%v", kept)
+		t.Errorf("kept = %v", kept)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
 			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "NEEDS_ATTENTION and has no saga") || f[0].Action != "flagged" {
-				t.Errorf("%+v", f)
+				t.Errorf("f = %+v, want 1 of them", f)
 			}
 		}
 		rec := l.is(id, order.StatusNeedsAttention)
@@ -137,7 +137,7 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 		if id == "undone" {
 			l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
 			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
-				t.Errorf("%+v", rec)
+				t.Errorf("rec = %+v; want rec.Reason 'compensated by ann: why'", rec)
 			}
 			continue
 		}
@@ -145,13 +145,13 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.must(err)
 		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v; want rec.Reason ''", rec)
 		}
 	}
 	l.level(994, 0, 6)
 }
 
-// TestGivenUpWhileRefundsAreDown: the decision holds, and whoever comes by when
+// TestGivenUpWhileRefundsAreDown: the decision holds, and the run that comes when
 // they are up again carries it out.
 func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	l := newLeaky(t, nil)
@@ -162,7 +162,7 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
 			err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
 			if later, ok := errors.AsType[*reconcile.DeferredError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
-				t.Errorf("%s: %v", action, err)
+				t.Errorf("action = %s; error = %v, want *reconcile.DeferredError", action, err)
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v", rec)
 		}
 	}
 	l.nothing()
@@ -215,7 +215,7 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 		l.is(id, want)
 	}
 	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
-		t.Errorf("%v", kept)
+		t.Errorf("kept = %v", kept)
 	}
 }
 
@@ -255,11 +255,11 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 	l.is("approved", order.StatusCompleted)
 	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why", "undecided": "approval refused by ann: why"} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != reason || rec.ChargeID != "" {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v; want rec.Reason reason, rec.ChargeID ''", rec)
 		}
 	}
 	if kept := l.charges(); len(kept) != 1 || !kept["approved"] {
-		t.Errorf("%v", kept)
+		t.Errorf("kept = %v, want 1 of them", kept)
 	}
 
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
@@ -287,7 +287,7 @@ func TestRetriedUnderOtherTerms(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.Reason 'approval refused by ann: why', len(l.charges()) 0", rec)
 	}
 }
 
@@ -349,14 +349,14 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 	l.must(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
 	for _, f := range l.once() {
 		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
-			t.Errorf("%+v", f)
+			t.Errorf("f = %+v", f)
 		}
 	}
 	l.must(l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
 		l.must(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v; want rec.ShipmentID 'shp-'+id", rec)
 		}
 	}
 	for id, say := range map[string]string{"refused": "island", "refunded": "is being compensated", "given up": "is being compensated"} {
@@ -369,7 +369,7 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 			t.Error(id, err)
 		}
 		if rec := l.is(id, order.StatusNeedsAttention); rec.Settled != nil {
-			t.Errorf("%+v", rec)
+			t.Errorf("rec = %+v; want rec.Settled nil", rec)
 		}
 	}
 	l.level(990, 6, 4)

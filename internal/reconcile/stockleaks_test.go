@@ -12,7 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
-// leak moves pieces of A from the shelf to what is reserved, without an order.
+// leak moves units of A from available to reserved, without an order.
 func (l leaky) leak(n int) {
 	l.Helper()
 	_, err := l.Clients.DynamoDB.UpdateItem(l.Context(), &dynamodb.UpdateItemInput{
@@ -33,7 +33,7 @@ func TestLeakedPieces(t *testing.T) {
 		l.found("7 units are reserved, and orders hold 2", "flagged")
 	}
 	if f := l.once(); len(f) != 1 || f[0].SKU != "A" || f[0].OrderID != "" {
-		t.Errorf("%+v", f)
+		t.Errorf("f = %+v, want 1 of them", f)
 	}
 	l.leak(-6)
 	l.found("1 units are reserved, and orders hold 2", "flagged")

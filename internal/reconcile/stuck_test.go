@@ -17,7 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// TestDecisionThatTheSagaDidNotHear: it was recorded, and the process died.
+// TestDecisionThatTheSagaDidNotHear: it was recorded, and the process crashed.
 func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
@@ -75,7 +75,7 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
 	l.must(err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["late"] {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 	}
 }
 
@@ -108,7 +108,7 @@ func (f forgetful) History(context.Context, string) ([]engine.Event, error) {
 	return []engine.Event{{ID: 3, Type: "TaskScheduled", Name: workflows.ChargePayment, At: time.Now()}}, nil
 }
 
-func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
+func TestSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
@@ -117,11 +117,11 @@ func TestSagaWithALostStepIsBegunAnew(t *testing.T) {
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.must(err)
 	if i.Status != engine.Completed {
-		t.Errorf("%+v", i)
+		t.Errorf("i = %+v; want i.Status engine.Completed", i)
 	}
 }
 
-// shipping says of every saga that it asks the carrier to ship, and lost the
+// shipping returns for every saga that it asks the carrier to ship, and lost the
 // answer to that.
 type shipping struct{ engine.Engine }
 
@@ -145,19 +145,19 @@ func TestLostShipmentRequest(t *testing.T) {
 	l.found("order has been PAID for 1h0m0s, and RequestShipment never returned", "saga begun anew")
 }
 
-// cutOff dies between the end of the old saga and the start of the new one.
+// cutOff fails between the end of the old saga and the start of the new one.
 type cutOff struct{ forgetful }
 
 func (cutOff) Purge(context.Context, string) error { return errors.New("killed") }
 
-// TestBegunAnewHalfWay: whoever finds such a saga goes on; to undo the order
+// TestRestartInterruptedHalfWay: the run that finds such a saga continues; to undo the order
 // is for one that a person has terminated.
-func TestBegunAnewHalfWay(t *testing.T) {
+func TestRestartInterruptedHalfWay(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || f[0].Error != "killed" {
-		t.Fatalf("%+v", f)
+		t.Fatalf("f = %+v, want 1 of them", f)
 	}
 	l.Sagas = l.Parts.Engine
 	l.must(l.Simulators.HealPayments(t.Context()))
@@ -167,7 +167,7 @@ func TestBegunAnewHalfWay(t *testing.T) {
 	l.is("o", order.StatusCompleted)
 }
 
-// TestSuspendedSagaIsLeftAlone: somebody has a reason.
+// TestSuspendedSagaIsLeftAlone: an operator has a reason.
 func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
@@ -183,12 +183,12 @@ func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 		l.found("its saga is suspended", "flagged")
 	}
 	if notes := l.is("o", order.StatusReserved).Notes; notes != nil {
-		t.Errorf("%+v", notes)
+		t.Errorf("notes = %+v, want nil", notes)
 	}
 }
 
-// TestCancelledSagaWithALostStepIsBegunAnew, and hears of the cancel.
-func TestCancelledSagaWithALostStepIsBegunAnew(t *testing.T) {
+// TestCancelledSagaWithALostStepIsRestarted, and receives the cancellation.
+func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
@@ -228,7 +228,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
-		t.Fatalf("%+v", f)
+		t.Fatalf("f = %+v, want 1 of them", f)
 	}
 	l.Sagas = l.Parts.Engine
 	l.found("terminated to be dropped", "saga dropped")
@@ -242,7 +242,7 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.is("o", order.StatusCompleted)
 }
 
-// parked says of every saga that it waits for an operator.
+// parked returns for every saga that it waits for an operator.
 type parked struct{ quiet }
 
 func (p parked) Get(ctx context.Context, id string) (engine.Instance, error) {
@@ -274,7 +274,7 @@ func TestStalledSagaIsFlagged(t *testing.T) {
 		l.found("its saga is stalled: payload size 3984589 bytes exceeds", "flagged")
 	}
 	if ids := l.Stalled.IDs(); len(ids) != 1 || ids[0] != "o" {
-		t.Errorf("%v", ids)
+		t.Errorf("ids = %v, want 1 of them", ids)
 	}
 	l.must(l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -295,7 +295,8 @@ func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
 		_, err := l.Once(t.Context())
 		l.must(err)
 		ids := l.Stalled.IDs()
-		if slices.Sort(ids); !slices.Equal(ids, want) {
+		slices.Sort(ids)
+		if !slices.Equal(ids, want) {
 			t.Errorf("%v, want %v", ids, want)
 		}
 	}

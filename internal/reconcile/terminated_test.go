@@ -14,7 +14,7 @@ import (
 )
 
 // TestTerminatedAndPurged: that nothing is left of a termination makes no
-// difference, whoever did it.
+// difference.
 func TestTerminatedAndPurged(t *testing.T) {
 	for name, purged := range map[string]bool{"terminated": false, "and purged": true} {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestTerminatedAndPurged(t *testing.T) {
 			const ended = "its saga has ended TERMINATED (enough)"
 			if len(actions) != 2 || actions["waits: order is AWAITING_APPROVAL but "+ended] != "undone" ||
 				actions["sent: order is PAID with a shipment requested, but "+ended] != "parked" {
-				t.Fatalf("%q", actions)
+				t.Fatalf("actions = %q", actions)
 			}
 			if rec := l.is("waits", order.StatusFailed); !strings.HasPrefix(rec.Reason, ended) {
 				t.Error(rec.Reason)
@@ -44,7 +44,7 @@ func TestTerminatedAndPurged(t *testing.T) {
 			// An operator's retry lets it go on; if it is then lost, it is begun again.
 			l.must(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 			if rec := l.is("sent", order.StatusPaid); rec.Terminated != "" {
-				t.Errorf("%s", rec.Terminated)
+				t.Errorf("rec.Terminated = %s, want ''", rec.Terminated)
 			}
 		})
 	}
@@ -71,18 +71,18 @@ func TestTerminatedAfterADecision(t *testing.T) {
 		l.must(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
 	}
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
-		t.Errorf("%+v", f)
+		t.Errorf("f = %+v, want 4 of them", f)
 	}
 	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why", "expired": "nobody approved it"} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
-			t.Errorf("%s: %s", id, rec.Reason)
+			t.Errorf("id = %s; rec.Reason = %s, want want", id, rec.Reason)
 		}
 	}
 	l.is("approved", order.StatusFailed)
 }
 
 // TestTerminatedAndBegunAgain: an order that the carrier has refused gets another
-// saga, and if that is lost, it is not said to have been terminated.
+// saga, and if that is lost, it does not count as terminated.
 func TestTerminatedAndBegunAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
@@ -91,7 +91,7 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	l.must(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
-		t.Errorf("%s %v", rec.Terminated, err)
+		t.Errorf("rec.Terminated = %s, want ''; error = %v, want nil", rec.Terminated, err)
 	}
 }
 
@@ -105,19 +105,19 @@ func TestTerminatedIsKept(t *testing.T) {
 		kept := ""
 		keep := reconcile.Terminated(func(_ context.Context, id, why string) error { kept = id + " " + why; return nil })
 		if err := keep(t.Context(), "o", reason); err != nil || kept != want {
-			t.Errorf("%.20q: %.50q %v", reason, kept, err)
+			t.Errorf("reason = %.20q; kept = %.50q, want want; error = %v, want nil", reason, kept, err)
 		}
 	}
 	down := errors.New("down")
 	for said, want := range map[error]error{down: down, orderstore.ErrFinished: nil} {
 		err := reconcile.Terminated(func(context.Context, string, string) error { return said })(t.Context(), "o", "")
 		if !errors.Is(err, want) {
-			t.Errorf("%v: %v", said, err)
+			t.Errorf("said = %v; error = %v, want want", said, err)
 		}
 	}
 }
 
-// quicker says of a start that another one was quicker, which begins the saga, or
+// quicker returns for a start that another one was quicker, which begins the saga, or
 // only seems to.
 type quicker struct {
 	engine.Engine
@@ -138,12 +138,12 @@ func TestFindingsSayWhatHappened(t *testing.T) {
 	l.reserved("o", "tok_ok")
 	l.Sagas = &stuckStart{quicker{Engine: l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || !strings.Contains(f[0].Error, "is running") {
-		t.Errorf("%+v", f)
+		t.Errorf("f = %+v, want 1 of them", f)
 	}
 	l.Sagas = &quicker{Engine: l.Parts.Engine}
 	l.found("order is RESERVED and has no saga", "left alone: its saga runs again")
 	if rec := l.is("o", order.StatusReserved); rec.Notes != nil {
-		t.Errorf("%+v", rec.Notes)
+		t.Errorf("rec.Notes = %+v, want nil", rec.Notes)
 	}
 }
 

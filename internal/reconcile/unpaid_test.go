@@ -38,16 +38,16 @@ func TestCompletedWithoutACharge(t *testing.T) {
 	l.sold(never)
 	f := l.once()
 	if len(f) != 2 || f[0].OrderID != "bad" || f[1].OrderID != "never" {
-		t.Fatalf("%+v", f)
+		t.Fatalf("f = %+v, want 2 of them", f)
 	}
 	for _, f := range f {
 		if f.What != "order is COMPLETED and no charge over 2.00 EUR stands" || f.Action != "flagged" || f.Error != "" {
-			t.Errorf("%+v", f)
+			t.Errorf("f = %+v; want f.Action 'flagged', f.Error ''", f)
 		}
 	}
 }
 
-// TestSentByHandIsNoPayment: an operator who has sent an order has said nothing
+// TestSentByHandIsNoPayment: an operator who has sent an order has decided nothing
 // about its charge.
 func TestSentByHandIsNoPayment(t *testing.T) {
 	l := newLeaky(t, nil)
@@ -78,10 +78,10 @@ func TestEndedWithoutARefund(t *testing.T) {
 		o := l.reserved(id, "tok_ok")
 		l.must(l.Store.MarkPaid(t.Context(), o.OrderID, charge))
 	}
-	charged("forgotten", "ch_1") // the provider does not know it
+	charged("forgotten", "ch_1") // the provider does not have it
 	charged("by hand", "ch_2")
 	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
-	l.paid("unwritten", "tok_ok") // refunded, and who did it died
+	l.paid("unwritten", "tok_ok") // refunded, and the process crashed
 	l.givenBack("unwritten")
 	for _, id := range []string{"forgotten", "by hand", "unwritten"} {
 		l.must(l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
@@ -93,27 +93,28 @@ func TestEndedWithoutARefund(t *testing.T) {
 	}
 	f := l.once()
 	if len(f) != 2 || f[1].OrderID != "unwritten" || f[1].What != "order is FAILED, was charged (ch_charge-unwritten), and has no refund" || f[1].Error != "" {
-		t.Fatalf("%+v", f)
+		t.Fatalf("f = %+v, want 2 of them", f)
 	}
 	if rec := l.is("unwritten", order.StatusFailed); rec.RefundID != "re_charge-unwritten" {
-		t.Errorf("%+v", rec)
+		t.Errorf("rec = %+v; want rec.RefundID 're_charge-unwritten'", rec)
 	}
 	for range 2 { // until it is right
 		if f[0].OrderID != "forgotten" || f[0].Action != "failed" || !strings.Contains(f[0].Error, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
-			t.Errorf("%+v", f)
+			t.Errorf("f = %+v; want f[0].OrderID 'forgotten', f[0].Action 'failed'", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {
 			t.Errorf("%d are counted", n)
 		}
-		if f = l.once(); len(f) != 1 {
-			t.Fatalf("%+v", f)
+		f = l.once()
+		if len(f) != 1 {
+			t.Fatalf("f = %+v, want 1 of them", f)
 		}
 	}
 	l.must(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
 	l.nothing()
 }
 
-// counted says since when orders that have completed were read.
+// counted records since when orders that have completed were read.
 type counted struct {
 	*orderstore.Store
 	since *[]time.Time
