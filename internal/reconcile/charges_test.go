@@ -24,8 +24,8 @@ import (
 func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.paid("o", "tok_ok")
-	l.must(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
-	l.must(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
+	l.noError(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
+	l.noError(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
 	l.found("an operator has resolved a step of it", "flagged")
 	if !l.charges()["o"] {
 		t.Error("refunded twice")
@@ -35,7 +35,7 @@ func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
 func TestReservationsOfEndedOrders(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.reserved("failed", "tok_ok")
-	l.must(l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
 	l.found("stock is held for an order that is FAILED", "released")
 	l.nothing()
 	if rec := l.is("failed", order.StatusFailed); rec.Reason != "by hand" || len(rec.Notes) != 1 {
@@ -44,7 +44,7 @@ func TestReservationsOfEndedOrders(t *testing.T) {
 	l.level(1000, 0, 0)
 
 	l.reserved("completed", "tok_ok")
-	l.must(l.Store.End(t.Context(), "completed", order.StatusCompleted, "by hand"))
+	l.noError(l.Store.End(t.Context(), "completed", order.StatusCompleted, "by hand"))
 	for range 2 {
 		l.found("held, and not sold, for an order that is COMPLETED", "flagged")
 	}
@@ -57,7 +57,7 @@ func TestReservationOfNoOrderIsFlagged(t *testing.T) {
 	_, err := l.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
 	})
-	l.must(err)
+	l.noError(err)
 	for range 2 {
 		l.found("stock is held for an order that does not exist", "flagged")
 	}
@@ -68,7 +68,7 @@ func TestChargesOfEndedOrders(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.accepted("cancelled", "tok_ok")
 	l.charged(o)
-	l.must(l.Store.End(t.Context(), "cancelled", order.StatusCancelled, "by hand"))
+	l.noError(l.Store.End(t.Context(), "cancelled", order.StatusCancelled, "by hand"))
 	l.found("order is CANCELLED and its charge ch_charge-cancelled was kept", "refunded")
 	l.nothing()
 	if rec := l.is("cancelled", order.StatusCancelled); rec.RefundID == "" {
@@ -91,10 +91,10 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	done := func(id string) {
 		t.Helper()
 		o := l.paid(id, "tok_ok")
-		l.must(l.Simulators.ForgetPayments(t.Context()))
+		l.noError(l.Simulators.ForgetPayments(t.Context()))
 		l.charged(o)
-		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-		l.must(l.Store.Complete(t.Context(), id, "shp-"+id, ""))
+		l.noError(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		l.noError(l.Store.Complete(t.Context(), id, "shp-"+id, ""))
 	}
 	done("twice")
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
@@ -104,10 +104,10 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	}
 
 	done("by hand")
-	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
+	l.noError(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
 	l.found("an operator has resolved a step of it", "flagged")
 	_, err := l.Parts.Payments.RefundCharge(t.Context(), payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"})
-	l.must(err)
+	l.noError(err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
 	if !l.charges()["by hand"] {
 		t.Error("the only money there is was refunded")
@@ -126,7 +126,7 @@ func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
 	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
 		t.Errorf("notes %+v", rec.Notes)
 	}
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	l.found("order is PAID", "undone")
 	l.is("o", order.StatusFailed)
 	l.nothing()
@@ -182,7 +182,7 @@ func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
 	for i := range n {
 		o := l.accepted(fmt.Sprint("o", i), "tok_ok")
 		l.charged(o)
-		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
+		l.noError(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
 	}
 	payments, orders := &rounds{Payments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
 	l.Payments, l.Orders = payments, orders
@@ -199,11 +199,11 @@ func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
 	}
 	early := l.accepted("early", "tok_ok") // in the ledger's order
 	l.charged(early)
-	l.must(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
 	for standing := true; standing; { // each run looks at what is new
 		<-payments.done
 		of, err := l.Parts.Payments.ChargesOf(t.Context(), "early")
-		l.must(err)
+		l.noError(err)
 		standing = len(of) == 1 && !of[0].Refunded
 	}
 	cancel()

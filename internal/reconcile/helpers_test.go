@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
@@ -34,11 +35,9 @@ func newLeaky(t *testing.T, change func(*awslocal.Options)) leaky {
 	return leaky{t, s, r}
 }
 
-func (l leaky) must(err error) {
+func (l leaky) noError(err error) {
 	l.Helper()
-	if err != nil {
-		l.Fatal(err)
-	}
+	require.NoError(l, err)
 }
 
 func (l leaky) accepted(id, token string) order.Order {
@@ -48,7 +47,7 @@ func (l leaky) accepted(id, token string) order.Order {
 		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
 	}
 	_, _, err := l.Store.Accept(l.Context(), o)
-	l.must(err)
+	l.noError(err)
 	return o
 }
 
@@ -56,21 +55,21 @@ func (l leaky) reserved(id, token string) order.Order {
 	l.Helper()
 	o := l.accepted(id, token)
 	_, err := l.Store.Reserve(l.Context(), o)
-	l.must(err)
+	l.noError(err)
 	return o
 }
 
 func (l leaky) charged(o order.Order) {
 	l.Helper()
 	_, err := l.Parts.Payments.Charge(l.Context(), payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: o.Payment.Token})
-	l.must(err)
+	l.noError(err)
 }
 
 func (l leaky) paid(id, token string) order.Order {
 	l.Helper()
 	o := l.reserved(id, token)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(l.Context(), id, "ch_charge-"+id))
+	l.noError(l.Store.MarkPaid(l.Context(), id, "ch_charge-"+id))
 	return o
 }
 
@@ -79,10 +78,10 @@ func (l leaky) paid(id, token string) order.Order {
 // about an order that the test does not check.
 func (l leaky) killed(id string) {
 	l.Helper()
-	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))
-	l.must(l.Parts.Engine.Terminate(l.Context(), id, "test"))
+	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))
+	l.noError(l.Parts.Engine.Terminate(l.Context(), id, "test"))
 	_, err := l.Parts.Engine.Wait(l.Context(), id)
-	l.must(err)
+	l.noError(err)
 }
 
 // heldUp has a saga running whose payment provider is down.
@@ -91,7 +90,7 @@ func (l leaky) heldUp(id string) {
 	o := l.accepted(id, "tok_down")
 	terms := l.Terms
 	terms.TimeScale = 0.1 // held up for half a minute, however slow the machine
-	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
+	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
 	testkit.Eventually(l, "it is held up", func() error {
 		if rec, err := l.Store.Get(l.Context(), id); err != nil || rec.Status != order.StatusReserved {
 			return fmt.Errorf("%+v %w", rec, err)
@@ -106,7 +105,7 @@ func (l leaky) awaiting(id string) {
 	o := l.accepted(id, "tok_ok")
 	terms := l.Terms
 	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
-	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
+	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
 	testkit.Eventually(l, "it waits", func() error {
 		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepApprove {
 			return fmt.Errorf("%+v %w", i, err)
@@ -120,7 +119,7 @@ func (l leaky) silent(id string) {
 	l.Helper()
 	o := l.accepted(id, "tok_ok")
 	o.ShipTo = &order.Address{Name: "SILENT"}
-	l.must(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 	testkit.Eventually(l, "it waits for the carrier", func() error {
 		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepCarrier {
 			return fmt.Errorf("%+v %w", i, err)
@@ -132,7 +131,7 @@ func (l leaky) silent(id string) {
 func (l leaky) once() []reconcile.Finding {
 	l.Helper()
 	rep, err := l.Once(l.Context())
-	l.must(err)
+	l.noError(err)
 	return rep.Findings
 }
 
@@ -178,7 +177,7 @@ func (l leaky) level(available, reserved, sold int64) {
 func (l leaky) charges() map[string]bool {
 	l.Helper()
 	list, _, err := l.Parts.Payments.Charges(l.Context(), "", 100)
-	l.must(err)
+	l.noError(err)
 	kept := map[string]bool{}
 	for _, c := range list {
 		kept[c.OrderID] = !c.Refunded

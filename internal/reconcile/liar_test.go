@@ -226,7 +226,7 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 		}
 	}
 	l.charged(l.accepted("o", "tok_ok"))
-	l.must(l.Store.End(t.Context(), "o", order.StatusDeclined, "declined"))
+	l.noError(l.Store.End(t.Context(), "o", order.StatusDeclined, "declined"))
 	l.found("order is DECLINED and its charge ch_charge-o was kept", "refunded")
 	contradicted("order is DECLINED and its charge ch_charge-o was kept", 1)
 	lies := p.entries
@@ -235,7 +235,7 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 	l.counts(0)
 
 	l.sold(l.paid("twice", "tok_ok"))
-	l.must(l.Simulators.ForgetPayments(t.Context()))
+	l.noError(l.Simulators.ForgetPayments(t.Context()))
 	l.charged(order.Order{OrderID: "twice", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "twice" }))
@@ -249,13 +249,13 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 
 	l.paid("saga", "tok_ok") // whose saga has refunded it
 	l.givenBack("saga")
-	l.must(l.Store.MarkRefunded(t.Context(), "saga", "re_charge-saga"))
-	l.must(l.Store.Release(t.Context(), "saga", order.StatusFailed, "test"))
+	l.noError(l.Store.MarkRefunded(t.Context(), "saga", "re_charge-saga"))
+	l.noError(l.Store.Release(t.Context(), "saga", order.StatusFailed, "test"))
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "saga" }))
 	}
 	contradicted("order is FAILED and its charge ch_charge-saga was kept", 2)
-	l.must(l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
+	l.noError(l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
 	l.found("an operator has resolved a step of it", "flagged")
 	l.counts(0)
 }
@@ -266,7 +266,7 @@ func TestLedgerThatLags(t *testing.T) {
 	l, p := lied(t)
 	l.Grace = time.Minute
 	l.charged(l.accepted("late", "tok_ok"))
-	l.must(l.Store.End(t.Context(), "late", order.StatusDeclined, "declined"))
+	l.noError(l.Store.End(t.Context(), "late", order.StatusDeclined, "declined"))
 	l.sold(l.paid("newer", "tok_ok"))
 	hidden := true
 	p.entries = func(list []payment.Entry) []payment.Entry {
@@ -302,7 +302,7 @@ func TestLedgerThatLags(t *testing.T) {
 	later.Store(int64(12 * l.Grace))
 	wait(3)
 	cancel()
-	l.must(<-ended)
+	l.noError(<-ended)
 	if l.charges()["late"] {
 		t.Error("the charge stands")
 	}

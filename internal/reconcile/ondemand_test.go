@@ -26,7 +26,7 @@ func TestOnDemand(t *testing.T) {
 	})
 	l.accepted("pending", "tok_ok")
 	l.reserved("ended", "tok_ok")
-	l.must(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	d := reconcile.NewOnDemand(l.Reconciler)
 	if r := d.Latest(); r.Running || !r.StartedAt.IsZero() || r.Findings == nil {
 		t.Errorf("before the first: %+v", r)

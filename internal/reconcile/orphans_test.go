@@ -30,13 +30,13 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 	}
 	for _, want := range [][]string{{"o0", "o1"}, {"o2", "o3"}} {
 		rep, err := l.Once(t.Context())
-		l.must(err)
+		l.noError(err)
 		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] || rep.Left != 5-len(want) && rep.Left != 1 {
 			t.Errorf("%+v, want %s", rep, want)
 		}
 		for _, id := range want {
 			_, err := l.Parts.Engine.Wait(t.Context(), id)
-			l.must(err)
+			l.noError(err)
 		}
 	}
 	for _, room = range []int{0, -7} {
@@ -52,9 +52,9 @@ func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("works", "tok_ok")
 	l.paid("shipped", "tok_ok")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("asleep", "tok_ok"), time.Hour)
-	l.must(err)
+	l.noError(err)
 	asked := 0
 	l.Capacity = func(_ context.Context, lost int) int { asked = lost; return 0 }
 	if rep, err := l.Once(t.Context()); err != nil || rep.Left != 3 || asked != 1 {
@@ -67,7 +67,7 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := order.Order{OrderID: "q", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
 	_, _, err := l.Store.AcceptQueued(t.Context(), o)
-	l.must(err)
+	l.noError(err)
 	waiting := 3
 	l.Backlog = func(context.Context) (int, error) { return waiting, nil }
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
@@ -77,16 +77,16 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l.found("order is PENDING and has no saga", "saga started again")
 	l.is("q", order.StatusPending)
 	_, err = l.Parts.Engine.Wait(t.Context(), "received")
-	l.must(err)
+	l.noError(err)
 
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "q")
-	l.must(err)
+	l.noError(err)
 
 	waiting, o.OrderID = 0, "lost"
 	_, _, err = l.Store.AcceptQueued(t.Context(), o)
-	l.must(err)
+	l.noError(err)
 	l.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	l.found("order is PENDING and has no saga", "saga started again")
 }
@@ -101,8 +101,8 @@ func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
 	l := leaky{t, s, r}
 	body := `{"orderId":"o","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 	res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
-	l.must(err)
-	l.must(res.Body.Close())
+	l.noError(err)
+	l.noError(res.Body.Close())
 	testkit.Eventually(t, "it is in the queue", func() error {
 		if n, err := r.Backlog(t.Context()); err != nil || n != 1 {
 			return fmt.Errorf("%d messages %w", n, err)

@@ -60,12 +60,12 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)
 			l.paid("o", "tok_ok")
-			l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-			l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
+			l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+			l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
 			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
-			l.must(err)
+			l.noError(err)
 			if c.decided != "" {
-				l.must(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}))
+				l.noError(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}))
 			}
 			e := &atCarrier{Engine: l.Parts.Engine, lost: c.lost}
 			l.Sagas = e
@@ -101,12 +101,12 @@ func TestChargeOfTheFuture(t *testing.T) {
 	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
 	walks.wait(2)
 	l.charged(l.accepted("kept", "tok_ok"))
-	l.must(l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
 	for runs := 0; l.charges()["kept"] && runs < 200; runs++ {
 		walks.wait(1)
 	}
 	cancel()
-	l.must(<-ended)
+	l.noError(<-ended)
 	if l.charges()["kept"] {
 		t.Error("its charge stands")
 	}

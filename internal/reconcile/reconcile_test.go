@@ -58,17 +58,17 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	o := order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, ShipTo: &order.Address{Name: "SILENT"},
 		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
 	_, _, err := l.Store.Accept(t.Context(), o)
-	l.must(err)
+	l.noError(err)
 	_, err = l.Store.Reserve(t.Context(), o)
-	l.must(err)
+	l.noError(err)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.noError(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
-	l.must(err)
+	l.noError(err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["o"] {
 		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 	}
@@ -82,9 +82,9 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 	for _, id := range []string{"known", "forgotten"} {
 		o := l.accepted(id, "tok_ok")
 		o.ShipTo = &order.Address{Name: "SILENT"}
-		l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.must(err)
+		l.noError(err)
 		l.is(id, order.StatusCompleted)
 		_, reopened, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
 		if err != nil || !reopened {
@@ -92,18 +92,18 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		}
 		want := "order is PAID and refused by the carrier, but its saga has ended COMPLETED"
 		if id == "forgotten" {
-			l.must(l.Parts.Engine.Purge(t.Context(), id))
+			l.noError(l.Parts.Engine.Purge(t.Context(), id))
 			want = "order is PAID and has no saga"
 		}
 		l.found(want, "saga started again")
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
-		l.must(err)
+		l.noError(err)
 		if rec := l.is(id, order.StatusFailed); rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || l.charges()[id] {
 			t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 		}
 		l.level(1000, 0, 0)
 		l.nothing()
-		l.must(l.UndoRefused(t.Context(), id)) // a message that comes again
+		l.noError(l.UndoRefused(t.Context(), id)) // a message that comes again
 		l.is(id, order.StatusFailed)
 	}
 }
@@ -113,12 +113,12 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
-	l.must(err)
+	l.noError(err)
 	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
-	l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
 	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool {
 		return n.Action == "flagged" && n.Text == orderstore.RefundedThoughDispatched
 	}) {
@@ -148,7 +148,7 @@ func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 
 	l.killed("parked")
 	l.reserved("parked", "tok_ok")
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "parked", "stuck"))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "parked", "stuck"))
 	l.found("order is NEEDS_ATTENTION but its saga has ended", "undone")
 	l.is("parked", order.StatusFailed)
 	l.nothing()
@@ -160,7 +160,7 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	l.killed("paid")
 	l.paid("paid", "tok_ok")
 	l.charged(l.reserved("ended", "tok_ok"))
-	l.must(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	l.Now = time.Now // a grace period of five minutes, and all is fresh
 	l.nothing()
 	l.Grace = time.Nanosecond
@@ -173,7 +173,7 @@ func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
 	l.accepted("done", "tok_ok")
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "done")
-	l.must(err)
+	l.noError(err)
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
 		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Orders 1, rep.Reservations 2", rep, err)
@@ -209,9 +209,9 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.reserved("o", "tok_ok")
 	l.Orders = late{l.Store, sync.OnceFunc(func() {
-		l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 		_, err := l.Parts.Engine.Wait(t.Context(), "o")
-		l.must(err)
+		l.noError(err)
 	})}
 	l.nothing()
 	l.is("o", order.StatusCompleted)
@@ -220,12 +220,12 @@ func TestSagasThatEndMeanwhile(t *testing.T) {
 	}
 
 	l.paid("p", "tok_ok")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
 	listings := 0
 	l.Orders = late{l.Store, func() {
 		listings++
 		if listings == 2 { // the reservations, after the orders
-			l.must(l.Store.Complete(t.Context(), "p", "shp-p", ""))
+			l.noError(l.Store.Complete(t.Context(), "p", "shp-p", ""))
 		}
 	}}
 	l.Sagas = busy{l.Parts.Engine}
@@ -246,7 +246,7 @@ func TestManyPages(t *testing.T) {
 	for i := range n {
 		o := l.reserved(fmt.Sprint("o", i), "tok_ok")
 		l.charged(o)
-		l.must(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
+		l.noError(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
 	}
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 2*n || rep.Reservations != n || rep.Charges != n {
@@ -277,7 +277,7 @@ func TestRunGoesOn(t *testing.T) {
 	})
 	l.accepted("pending", "tok_ok")
 	l.reserved("ended", "tok_ok")
-	l.must(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	denied.Store(true)
 	rep, err := l.Once(t.Context())
 	if err == nil || len(rep.Findings) != 1 || rep.Findings[0].OrderID != "ended" {
@@ -311,10 +311,10 @@ func TestListsOfAnOlderRelease(t *testing.T) {
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
 		UpdateExpression: aws.String("REMOVE timeShard"),
 	})
-	l.must(err)
+	l.noError(err)
 	list := func() int {
 		p, err := l.Store.List(t.Context(), orderstore.Query{Limit: 10})
-		l.must(err)
+		l.noError(err)
 		return len(p.Records)
 	}
 	if n := list(); n != 0 {

@@ -26,7 +26,7 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	l.found("order is PAID with a shipment requested", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
 	for range 2 {
@@ -36,9 +36,9 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	if !l.charges()["o"] {
 		t.Error("refunded")
 	}
-	l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -55,19 +55,19 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 		l.killed(id)
 		leave(id, "tok_ok")
 	}
-	l.must(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer}))
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
-	l.must(l.ResolveWithoutSaga(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
+	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer}))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
+	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
 	l.once()
 	l.once()
 	got := map[string][]string{}
 	for more := true; more; { // SNS delivers before it answers
 		out, err := l.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &told})
-		l.must(err)
+		l.noError(err)
 		more = len(out.Messages) > 0
 		for _, m := range out.Messages {
 			var n events.Notification
-			l.must(json.Unmarshal([]byte(*m.Body), &n))
+			l.noError(json.Unmarshal([]byte(*m.Body), &n))
 			if n.CustomerID != "c-1" || strings.Contains(*m.Body, "inside") {
 				t.Error(*m.Body)
 			}
@@ -86,15 +86,15 @@ func TestRetryOrGiveUp(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate}, "undone": {saga.ActionCompensate, saga.ActionRetry}} {
 		l.paid(id, "tok_ok")
-		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
-		l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
+		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
 		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
 			t.Errorf("id = %s; error = %v, want orderstore.ErrFinished", id, err)
 		}
 	}
 	_, err := l.Parts.Engine.Wait(t.Context(), "kept")
-	l.must(err)
+	l.noError(err)
 	l.is("kept", order.StatusCompleted)
 	l.is("undone", order.StatusFailed)
 	if kept := l.charges(); !kept["kept"] || kept["undone"] {
@@ -107,11 +107,11 @@ func TestRetryOrGiveUp(t *testing.T) {
 func TestSecondSaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_ok")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	l.must(l.Store.Complete(t.Context(), "o", "shp-o", ""))
-	l.must(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.noError(l.Store.Complete(t.Context(), "o", "shp-o", ""))
+	l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCompleted)
 	if !l.charges()["o"] {
 		t.Error("refunded")
@@ -124,7 +124,7 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid, "undone": l.paid} {
 		leave(id, "tok_ok")
-		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
 			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "NEEDS_ATTENTION and has no saga") || f[0].Action != "flagged" {
 				t.Errorf("f = %+v, want 1 of them", f)
@@ -135,15 +135,15 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 			t.Error(err)
 		}
 		if id == "undone" {
-			l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
+			l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
 			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
 				t.Errorf("rec = %+v; want rec.Reason 'compensated by ann: why'", rec)
 			}
 			continue
 		}
-		l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.must(err)
+		l.noError(err)
 		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
 			t.Errorf("rec = %+v; want rec.Reason ''", rec)
 		}
@@ -158,7 +158,7 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	ids := []string{"retried", "reconciled"}
 	for _, id := range ids {
 		l.paid(id, "tok_refund_down")
-		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
 			err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
 			if later, ok := errors.AsType[*reconcile.DeferredError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
@@ -166,8 +166,8 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 			}
 		}
 	}
-	l.must(l.Simulators.HealPayments(t.Context()))
-	l.must(l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.noError(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
 	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
@@ -184,34 +184,34 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	o := l.accepted("charged", "tok_ok")
 	_, err := l.Store.ReserveForApproval(t.Context(), o, 0)
-	l.must(err)
+	l.noError(err)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
+	l.noError(l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
 	l.found("order is PAID and has no saga", "saga started again")
 
 	o = l.accepted("approved", "tok_ok")
 	_, err = l.Store.ReserveForApproval(t.Context(), o, 0)
-	l.must(err)
-	l.must(l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
+	l.noError(err)
+	l.noError(l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
 	l.once()
 
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired} {
 		_, err = l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
-		l.must(err)
-		l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d], Text: string(d)}))
+		l.noError(err)
+		l.noError(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d], Text: string(d)}))
 		l.once()
 	}
 
 	o = l.accepted("cancelled", "tok_ok")
 	_, err = l.Store.Reserve(t.Context(), o)
-	l.must(err)
+	l.noError(err)
 	l.charged(o)
-	l.must(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
-	l.must(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
+	l.noError(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
+	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
 	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.must(err)
+		l.noError(err)
 		l.is(id, want)
 	}
 	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
@@ -228,9 +228,9 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired, "approved": orderstore.Approved, "undecided": ""} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), time.Hour)
-		l.must(err)
+		l.noError(err)
 		if d != "" {
-			l.must(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
+			l.noError(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
 				orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire, orderstore.Approved: orderstore.NoteApprove,
 			}[d], Text: "why"}))
 		}
@@ -246,11 +246,11 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 			if len(l.charges()) > 1 { // of the one that is approved
 				t.Errorf("charged: %v", l.charges())
 			}
-			l.must(l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
-			l.must(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
+			l.noError(l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
+			l.noError(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
 		}
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
-		l.must(err)
+		l.noError(err)
 	}
 	l.is("approved", order.StatusCompleted)
 	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why", "undecided": "approval refused by ann: why"} {
@@ -280,12 +280,12 @@ func TestRetriedUnderOtherTerms(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove = 0
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("o", "tok_ok"), 0)
-	l.must(err)
-	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
-	l.must(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	l.noError(err)
+	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
+	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
 		t.Errorf("rec = %+v; want rec.Reason 'approval refused by ann: why', len(l.charges()) 0", rec)
 	}
@@ -297,10 +297,10 @@ func (l leaky) resolved(id, action string) {
 	l.paid(id, "tok_refund_down")
 	if id != "retried" { // of which the refund could not even be noted down
 		_, err := l.Store.MarkRefunding(l.Context(), id)
-		l.must(err)
+		l.noError(err)
 	}
-	l.must(l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
-	l.must(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
+	l.noError(l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
+	l.noError(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
 }
 
 // TestRefundedByHand: what an operator has paid back elsewhere is not refunded
@@ -311,13 +311,13 @@ func TestRefundedByHand(t *testing.T) {
 	l.resolved("terminated", "resolve")
 	l.resolved("retried", "skip")
 	l.resolved("compensated", "resolve")
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	rec := l.is("retried", order.StatusNeedsAttention)
 	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), "is being compensated") {
 		t.Error(err)
 	}
-	l.must(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.must(l.ResolveWithoutSaga(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
 	for range 2 {
 		l.once()
 	}
@@ -335,26 +335,26 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	for _, id := range []string{"o", "again", "refused", "refunded", "given up"} {
 		l.paid(id, "tok_ok")
-		l.must(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		l.noError(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 		if id == "refused" {
 			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
-			l.must(err)
+			l.noError(err)
 		}
-		l.must(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
+		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
 		if id == "refunded" {
 			_, err := l.Store.MarkRefunding(t.Context(), id)
-			l.must(err)
+			l.noError(err)
 		}
 	}
-	l.must(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
+	l.noError(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
 	for _, f := range l.once() {
 		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
 			t.Errorf("f = %+v", f)
 		}
 	}
-	l.must(l.Store.MarkAbandoned(t.Context(), "given up"))
+	l.noError(l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
-		l.must(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
+		l.noError(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {
 			t.Errorf("rec = %+v; want rec.ShipmentID 'shp-'+id", rec)
 		}

@@ -20,7 +20,7 @@ func (l leaky) leak(n int) {
 		UpdateExpression:          aws.String("SET reserved = reserved + :n, available = available - :n"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":n": &types.AttributeValueMemberN{Value: strconv.Itoa(n)}},
 	})
-	l.must(err)
+	l.noError(err)
 }
 
 // TestLeakedPieces are reserved, and no order holds them.

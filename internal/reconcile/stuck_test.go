@@ -22,10 +22,10 @@ func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.nothing()
-	l.must(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
+	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
 	l.found("order was rejected and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCancelled)
 }
 
@@ -36,11 +36,11 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
 	l.found("order was to be approved until ", "saga told again")
-	l.must(l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}))
+	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}))
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order's approval has expired and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
 		t.Error(rec.Reason)
 	}
@@ -53,10 +53,10 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l.Terms.CarrierTimeout = time.Hour
 	l.silent("o")
 	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
-	l.must(err)
+	l.noError(err)
 	l.found("the carrier has dispatched the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCompleted)
 
 	l.Terms.CarrierTimeout = 500 * time.Millisecond
@@ -70,10 +70,10 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 		return nil
 	})
 	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"})
-	l.must(err)
+	l.noError(err)
 	l.found("the carrier has refused the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["late"] {
 		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
 	}
@@ -91,9 +91,9 @@ func TestSagaThatStandsStillIsNudged(t *testing.T) {
 		l.Now = func() time.Time { return time.Now().Add(pause + time.Minute) }
 		l.found("order has been RESERVED for", "saga nudged")
 	}
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 }
 
 // quiet has no step under way.
@@ -113,9 +113,9 @@ func TestSagaWithALostStepIsRestarted(t *testing.T) {
 	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never returned", "saga begun anew")
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if i.Status != engine.Completed {
 		t.Errorf("i = %+v; want i.Status engine.Completed", i)
 	}
@@ -160,10 +160,10 @@ func TestRestartInterruptedHalfWay(t *testing.T) {
 		t.Fatalf("f = %+v, want 1 of them", f)
 	}
 	l.Sagas = l.Parts.Engine
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	l.found("terminated to be restarted", "saga begun anew")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -171,7 +171,7 @@ func TestRestartInterruptedHalfWay(t *testing.T) {
 func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
-	l.must(l.Parts.Engine.Suspend(t.Context(), "o", "test"))
+	l.noError(l.Parts.Engine.Suspend(t.Context(), "o", "test"))
 	l.Sagas = forgetful{l.Parts.Engine}
 	testkit.Eventually(t, "it is suspended", func() error {
 		if i, err := l.Parts.Engine.Get(t.Context(), "o"); err != nil || i.Status != engine.Suspended {
@@ -192,11 +192,11 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
-	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
+	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("ChargePayment never returned", "saga begun anew")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
 		t.Error(rec.Reason)
 	}
@@ -206,10 +206,10 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 func TestCancelThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
-	l.must(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
+	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.found("order was cancelled and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
 		t.Error(rec.Reason)
 	}
@@ -220,12 +220,12 @@ func TestCancelThatTheSagaDidNotHear(t *testing.T) {
 func TestParkedSagaThatLostAStep(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
-	l.must(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
+	l.noError(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
 	l.found("skip was decided and its saga still waits", "saga told again")
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
 		t.Fatalf("f = %+v, want 1 of them", f)
@@ -234,11 +234,11 @@ func TestParkedSagaThatLostAStep(t *testing.T) {
 	l.found("terminated to be dropped", "saga dropped")
 	l.found("NEEDS_ATTENTION and has no saga", "flagged")
 
-	l.must(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
-	l.must(l.Simulators.HealPayments(t.Context()))
-	l.must(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	l.noError(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -276,9 +276,9 @@ func TestStalledSagaIsFlagged(t *testing.T) {
 	if ids := l.Stalled.IDs(); len(ids) != 1 || ids[0] != "o" {
 		t.Errorf("ids = %v, want 1 of them", ids)
 	}
-	l.must(l.Simulators.HealPayments(t.Context()))
+	l.noError(l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.must(err)
+	l.noError(err)
 }
 
 // TestStalledIsFoundWhateverItWaitsFor, and forgotten once it goes on, or has
@@ -293,7 +293,7 @@ func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
 		t.Helper()
 		l.Sagas = sagas
 		_, err := l.Once(t.Context())
-		l.must(err)
+		l.noError(err)
 		ids := l.Stalled.IDs()
 		slices.Sort(ids)
 		if !slices.Equal(ids, want) {
@@ -304,9 +304,9 @@ func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
 	find(l.Parts.Engine)
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
-	l.must(l.Store.Decide(t.Context(), "approval", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
-	l.must(saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
+	l.noError(l.Store.Decide(t.Context(), "approval", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
+	l.noError(saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "approval")
-	l.must(err)
+	l.noError(err)
 	find(stalled{l.Parts.Engine}, "carrier")
 }

@@ -22,11 +22,11 @@ func TestTerminatedAndPurged(t *testing.T) {
 			l.awaiting("waits")
 			l.silent("sent")
 			for _, id := range []string{"waits", "sent"} {
-				l.must(l.Parts.Engine.Terminate(t.Context(), id, "enough"))
+				l.noError(l.Parts.Engine.Terminate(t.Context(), id, "enough"))
 				_, err := l.Parts.Engine.Wait(t.Context(), id)
-				l.must(err)
+				l.noError(err)
 				if purged {
-					l.must(l.Parts.Engine.Purge(t.Context(), id))
+					l.noError(l.Parts.Engine.Purge(t.Context(), id))
 				}
 			}
 			actions := map[string]string{}
@@ -42,7 +42,7 @@ func TestTerminatedAndPurged(t *testing.T) {
 				t.Error(rec.Reason)
 			}
 			// An operator's retry lets it go on; if it is then lost, it is begun again.
-			l.must(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+			l.noError(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 			if rec := l.is("sent", order.StatusPaid); rec.Terminated != "" {
 				t.Errorf("rec.Terminated = %s, want ''", rec.Terminated)
 			}
@@ -68,7 +68,7 @@ func TestTerminatedAfterADecision(t *testing.T) {
 		},
 	} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
-		l.must(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
+		l.noError(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
 	}
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
 		t.Errorf("f = %+v, want 4 of them", f)
@@ -86,9 +86,9 @@ func TestTerminatedAfterADecision(t *testing.T) {
 func TestTerminatedAndBegunAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
-	l.must(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
-	l.must(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
+	l.noError(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
 		t.Errorf("rec.Terminated = %s, want ''; error = %v, want nil", rec.Terminated, err)

@@ -15,15 +15,15 @@ import (
 
 func (l leaky) sold(o order.Order) {
 	l.Helper()
-	l.must(l.Store.MarkShipmentRequested(l.Context(), o.OrderID, shipment.ID(o.OrderID)))
-	l.must(l.Store.CompleteHolding(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()))
+	l.noError(l.Store.MarkShipmentRequested(l.Context(), o.OrderID, shipment.ID(o.OrderID)))
+	l.noError(l.Store.CompleteHolding(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()))
 }
 
 // givenBack refunds an order's charge at the provider, behind the system's back.
 func (l leaky) givenBack(id string) {
 	l.Helper()
 	_, err := l.Parts.Payments.RefundCharge(l.Context(), payment.Entry{OrderID: id, ID: "ch_charge-" + id, Amount: 200, Currency: "EUR"})
-	l.must(err)
+	l.noError(err)
 }
 
 func TestCompletedWithoutACharge(t *testing.T) {
@@ -34,7 +34,7 @@ func TestCompletedWithoutACharge(t *testing.T) {
 	l.sold(l.paid("bad", "tok_ok"))
 	l.givenBack("bad")
 	never := l.reserved("never", "tok_ok") // charged, but for what an older version wrote
-	l.must(l.Store.MarkPaid(t.Context(), "never", "made-up"))
+	l.noError(l.Store.MarkPaid(t.Context(), "never", "made-up"))
 	l.sold(never)
 	f := l.once()
 	if len(f) != 2 || f[0].OrderID != "bad" || f[1].OrderID != "never" {
@@ -53,7 +53,7 @@ func TestSentByHandIsNoPayment(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = nil // its clock is ahead of the orders'
 	l.sold(l.paid("sent", "tok_ok"))
-	l.must(l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
+	l.noError(l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
 	l.nothing()
 	l.givenBack("sent")
 	l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
@@ -76,15 +76,15 @@ func TestEndedWithoutARefund(t *testing.T) {
 	l.Unpaid = &reconcile.Unpaid{}
 	charged := func(id, charge string) {
 		o := l.reserved(id, "tok_ok")
-		l.must(l.Store.MarkPaid(t.Context(), o.OrderID, charge))
+		l.noError(l.Store.MarkPaid(t.Context(), o.OrderID, charge))
 	}
 	charged("forgotten", "ch_1") // the provider does not have it
 	charged("by hand", "ch_2")
-	l.must(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
+	l.noError(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
 	l.paid("unwritten", "tok_ok") // refunded, and the process crashed
 	l.givenBack("unwritten")
 	for _, id := range []string{"forgotten", "by hand", "unwritten"} {
-		l.must(l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
+		l.noError(l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
 	}
 	soon := l.Reconciler
 	soon.Now = time.Now
@@ -110,7 +110,7 @@ func TestEndedWithoutARefund(t *testing.T) {
 			t.Fatalf("f = %+v, want 1 of them", f)
 		}
 	}
-	l.must(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
+	l.noError(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
 	l.nothing()
 }
 
@@ -140,8 +140,8 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	l.silent("waits") // accepted before the first run, ends after it
 	l.nothing()
 	o, err := l.Store.Get(t.Context(), "waits")
-	l.must(err)
-	l.must(l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
+	l.noError(err)
+	l.noError(l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
 	l.givenBack("waits")
 	for range 2 {
 		l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
@@ -150,7 +150,7 @@ func TestUnpaidIsRemembered(t *testing.T) {
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(time.Now().Add(50*time.Minute)) { // by the reconciler's clock
 		t.Errorf("read since %v", since)
 	}
-	l.must(l.Simulators.ForgetPayments(t.Context()))
+	l.noError(l.Simulators.ForgetPayments(t.Context()))
 	l.charged(order.Order{OrderID: "waits", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
 	want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"
 	if f := l.once(); len(f) == 0 || f[0].What != want || f[0].Action != "flagged" { // also once more, for it was found before
