@@ -63,7 +63,8 @@ func TestWorkers(t *testing.T) {
 	live()
 	now = now.Add(fleet.RecentTime - 4*fleet.HeartbeatInterval)
 	all, err := registry.Workers(t.Context())
-	if err != nil || len(all) != 2 || !reflect.DeepEqual(all[0].Recent, left.Recent) || !all[0].Durations.Equals(took) || all[1].Durations != nil {
+	if err != nil || len(all) != 2 || !reflect.DeepEqual(all[0].Recent, left.Recent) || !all[0].Durations.Equals(took) ||
+		all[1].Durations != nil {
 		t.Errorf("workers = %+v, error = %v, want the last heartbeat of %+v", all, err, left)
 	}
 	now = now.Add(4 * fleet.HeartbeatInterval)
@@ -77,7 +78,8 @@ func TestWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if expires, ok := item.Item["expiresAt"].(*types.AttributeValueMemberN); !ok || expires.Value != strconv.FormatInt(left.LastSeen.Add(time.Hour).Unix(), 10) {
+	if expires, ok := item.Item["expiresAt"].(*types.AttributeValueMemberN); !ok ||
+		expires.Value != strconv.FormatInt(left.LastSeen.Add(time.Hour).Unix(), 10) {
 		t.Errorf("it is kept: %v", item.Item)
 	}
 	if page, err := a.Store.List(t.Context(), orderstore.Query{Limit: 10}); err != nil || len(page.Records) != 0 {

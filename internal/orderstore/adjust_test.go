@@ -54,7 +54,8 @@ func TestAdjustOnce(t *testing.T) {
 	}
 	_, err = a.Store.Count(t.Context(), "FULL", orderstore.MaxLevel, orderstore.NewSKU)
 	check(err)
-	if _, err := adjuster.Apply(t.Context(), adjusted("above", events.StockLine{SKU: "FULL", Quantity: 1})); err == nil || !strings.Contains(err.Error(), "more than 1000000000000") {
+	if _, err := adjuster.Apply(t.Context(), adjusted("above", events.StockLine{SKU: "FULL", Quantity: 1})); err == nil ||
+		!strings.Contains(err.Error(), "more than 1000000000000") {
 		t.Error(err)
 	}
 	ledger, err := a.Store.CheckLedger(t.Context())

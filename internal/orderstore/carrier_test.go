@@ -59,7 +59,8 @@ func TestRecordCarrierAnswer(t *testing.T) {
 		t.Helper()
 		for range 2 {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", a)
-			if err != nil || reopened || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 || rec.OrderID != "o" {
+			if err != nil || reopened || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 ||
+				rec.OrderID != "o" {
 				t.Errorf("rec = %+v; reopened = %v, want false; error = %v, want nil", rec, reopened, err)
 			}
 		}
@@ -102,7 +103,8 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 		if _, _, err := s.RecordCarrierAnswer(t.Context(), c.id, c.answer); !errors.Is(err, orderstore.ErrNotRequested) {
 			t.Errorf("c = %+v; error = %v, want orderstore.ErrNotRequested", c, err)
 		}
-		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 || rec.Updated != before.Updated {
+		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 ||
+			rec.Updated != before.Updated {
 			t.Errorf("c = %+v; rec = %+v; error = %v, want nil; want rec.Carrier '', rec.TrackingID '', len(rec.Notes) 0, rec.Updated before.Updated",
 				c, rec, err)
 		}
@@ -191,7 +193,8 @@ func TestLateRefusalReopens(t *testing.T) {
 		t.Errorf("reopened %d times", n)
 	}
 	rec, err := s.Get(t.Context(), "o")
-	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 {
+	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" ||
+		len(rec.Notes) != 1 {
 		t.Errorf("rec = %+v; error = %v, want nil; want rec.Status order.StatusPaid, rec.Carrier orderstore.Refused, rec.RefusedFor() 'island', len(rec.Notes) 1",
 			rec, err)
 	}
@@ -203,7 +206,8 @@ func TestLateRefusalReopens(t *testing.T) {
 		t.Error(err)
 	}
 	wantLevel(t, s, "A", 10, 0, 0)
-	if rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", refusal("o")); err != nil || reopened || rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
+	if rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", refusal("o")); err != nil || reopened ||
+		rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
 		t.Errorf("again: %+v %v %v", rec, reopened, err)
 	}
 }

@@ -31,7 +31,8 @@ func TestReservationsExpire(t *testing.T) {
 	must(s.CreateTables(t.Context())) // again changes nothing
 	for _, table := range []string{"reservations", "orders"} {
 		ttl, err := a.Clients.DynamoDB.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table})
-		if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled || *ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
+		if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled ||
+			*ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
 			t.Errorf("table = %s; ttl = %+v; error = %v, want nil", table, ttl, err)
 		}
 	}

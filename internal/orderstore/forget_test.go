@@ -42,7 +42,8 @@ func TestForget(t *testing.T) {
 		}
 	}
 	rec := wantStatus(t, s, "o", order.StatusCancelled)
-	if !rec.Forgotten || rec.Total != before.Total || len(rec.Lines) != 1 || rec.Updated != before.Updated || len(rec.Notes) != 3 || rec.Notes[2].Action != orderstore.NoteForget || rec.Notes[2].Actor != "ann" {
+	if !rec.Forgotten || rec.Total != before.Total || len(rec.Lines) != 1 || rec.Updated != before.Updated || len(rec.Notes) != 3 ||
+		rec.Notes[2].Action != orderstore.NoteForget || rec.Notes[2].Actor != "ann" {
 		t.Errorf("rec = %+v; want rec.Total before.Total, len(rec.Lines) 1, rec.Updated before.Updated, len(rec.Notes) 3, rec.Notes[2].Action orderstore.NoteForget, rec.Notes[2].Actor 'ann'",
 			rec)
 	}

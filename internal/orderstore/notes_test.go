@@ -105,7 +105,8 @@ func TestNotesAreBounded(t *testing.T) {
 	if !rec.ManuallyResolved() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
 		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ManuallyResolved(), by, why, rec.RefusedFor())
 	}
-	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") || !strings.HasPrefix(last, "200 ") {
+	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") ||
+		!strings.HasPrefix(last, "200 ") {
 		t.Errorf("the first is %.10q, the last %.10q", first, last)
 	}
 	left, kept := 0, 0

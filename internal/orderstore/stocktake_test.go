@@ -44,7 +44,8 @@ func TestCount(t *testing.T) {
 		t.Errorf("l = %+v, want level(t, s, 'A', 5, 2, 0); error = %v, want nil", l, err)
 	}
 	_, err = s.Count(ctx, "A", 1, l.Version())
-	if held, ok := errors.AsType[*orderstore.ReservedError](err); !ok || held.Counted != 1 || held.Reserved != 2 || !strings.Contains(err.Error(), "1 units were counted, and orders hold 2") {
+	if held, ok := errors.AsType[*orderstore.ReservedError](err); !ok || held.Counted != 1 || held.Reserved != 2 ||
+		!strings.Contains(err.Error(), "1 units were counted, and orders hold 2") {
 		t.Error(err)
 	}
 	for _, against := range []string{old.Version(), orderstore.NewSKU, "x", "1-2", l.Version() + " ", "07-0-2"} {

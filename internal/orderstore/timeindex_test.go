@@ -219,7 +219,8 @@ func TestUpgradeToTheIndexByTime(t *testing.T) {
 		}
 	}
 	lists("no index")
-	if err := s.Find(t.Context()); err == nil || !strings.Contains(err.Error(), "table orders has no index byTime") || !strings.Contains(err.Error(), "ordersaga setup") {
+	if err := s.Find(t.Context()); err == nil || !strings.Contains(err.Error(), "table orders has no index byTime") ||
+		!strings.Contains(err.Error(), "ordersaga setup") {
 		t.Errorf("a start without the index: %v", err)
 	}
 	fill := func(want int) {

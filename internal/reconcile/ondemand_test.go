@@ -42,7 +42,8 @@ func TestOnDemand(t *testing.T) {
 	if again, _ := d.Ask(); again != first {
 		t.Error("a second one began")
 	}
-	if r := d.Latest(); !r.Running || r.Orders != 1 || r.Reservations != 0 || len(r.Findings) != 1 || r.StartedAt.IsZero() || !r.EndedAt.IsZero() {
+	if r := d.Latest(); !r.Running || r.Orders != 1 || r.Reservations != 0 || len(r.Findings) != 1 || r.StartedAt.IsZero() ||
+		!r.EndedAt.IsZero() {
 		t.Errorf("half way: %+v", r)
 	}
 	goOn <- struct{}{}

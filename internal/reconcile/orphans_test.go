@@ -31,7 +31,8 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 	for _, want := range [][]string{{"o0", "o1"}, {"o2", "o3"}} {
 		rep, err := l.Once(t.Context())
 		l.noError(err)
-		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] || rep.Left != 5-len(want) && rep.Left != 1 {
+		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] ||
+			rep.Left != 5-len(want) && rep.Left != 1 {
 			t.Errorf("%+v, want %s", rep, want)
 		}
 		for _, id := range want {

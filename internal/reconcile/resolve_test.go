@@ -355,7 +355,8 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 	l.noError(l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
 		l.noError(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
-		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] || !slices.Contains(rec.Settled, workflows.StepShip) {
+		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] ||
+			!slices.Contains(rec.Settled, workflows.StepShip) {
 			t.Errorf("rec = %+v; want rec.ShipmentID 'shp-'+id", rec)
 		}
 	}

@@ -64,7 +64,8 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	testkit.Eventually(t, "a person is to see to it", func() error {
 		i, err := l.Parts.Engine.Get(t.Context(), "late")
 		rec, err2 := l.Store.Get(t.Context(), "late")
-		if err := errors.Join(err, err2); err != nil || saga.ParkedAt(i.CustomStatus) != workflows.StepCarrier || rec.Status != order.StatusNeedsAttention {
+		if err := errors.Join(err, err2); err != nil || saga.ParkedAt(i.CustomStatus) != workflows.StepCarrier ||
+			rec.Status != order.StatusNeedsAttention {
 			return fmt.Errorf("%+v %s %w", i, rec.Status, err)
 		}
 		return nil

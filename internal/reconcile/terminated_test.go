@@ -112,7 +112,7 @@ func TestTerminatedIsKept(t *testing.T) {
 	for said, want := range map[error]error{down: down, orderstore.ErrFinished: nil} {
 		err := reconcile.Terminated(func(context.Context, string, string) error { return said })(t.Context(), "o", "")
 		if !errors.Is(err, want) {
-			t.Errorf("said = %v; error = %v, want want", said, err)
+			t.Errorf("returned = %v; error = %v, want want", said, err)
 		}
 	}
 }

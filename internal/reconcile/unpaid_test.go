@@ -92,14 +92,16 @@ func TestEndedWithoutARefund(t *testing.T) {
 		t.Errorf("too soon: %+v %v", rep.Findings, err)
 	}
 	f := l.once()
-	if len(f) != 2 || f[1].OrderID != "unwritten" || f[1].What != "order is FAILED, was charged (ch_charge-unwritten), and has no refund" || f[1].Error != "" {
+	if len(f) != 2 || f[1].OrderID != "unwritten" ||
+		f[1].What != "order is FAILED, was charged (ch_charge-unwritten), and has no refund" || f[1].Error != "" {
 		t.Fatalf("f = %+v, want 2 of them", f)
 	}
 	if rec := l.is("unwritten", order.StatusFailed); rec.RefundID != "re_charge-unwritten" {
 		t.Errorf("rec = %+v; want rec.RefundID 're_charge-unwritten'", rec)
 	}
 	for range 2 { // until it is right
-		if f[0].OrderID != "forgotten" || f[0].Action != "failed" || !strings.Contains(f[0].Error, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
+		if f[0].OrderID != "forgotten" || f[0].Action != "failed" ||
+			!strings.Contains(f[0].Error, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
 			t.Errorf("f = %+v; want f[0].OrderID 'forgotten', f[0].Action 'failed'", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {
