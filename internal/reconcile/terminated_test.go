@@ -75,7 +75,7 @@ func TestTerminatedAfterADecision(t *testing.T) {
 	}
 	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why", "expired": "nobody approved it"} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
-			t.Errorf("id = %s; rec.Reason = %s, want want", id, rec.Reason)
+			t.Errorf("id = %s; rec.Reason = %s, want %v", id, rec.Reason, want)
 		}
 	}
 	l.is("approved", order.StatusFailed)
@@ -112,7 +112,7 @@ func TestTerminatedIsKept(t *testing.T) {
 	for said, want := range map[error]error{down: down, orderstore.ErrFinished: nil} {
 		err := reconcile.Terminated(func(context.Context, string, string) error { return said })(t.Context(), "o", "")
 		if !errors.Is(err, want) {
-			t.Errorf("returned = %v; error = %v, want want", said, err)
+			t.Errorf("returned = %v; error = %v, want %v", said, err, want)
 		}
 	}
 }
