@@ -105,7 +105,7 @@ func TestTerminatedIsKept(t *testing.T) {
 		kept := ""
 		keep := reconcile.Terminated(func(_ context.Context, id, why string) error { kept = id + " " + why; return nil })
 		if err := keep(t.Context(), "o", reason); err != nil || kept != want {
-			t.Errorf("reason = %.20q; kept = %.50q, want want; error = %v, want nil", reason, kept, err)
+			t.Errorf("reason = %.20q; kept = %.50q, want %.50q; error = %v, want nil", reason, kept, want, err)
 		}
 	}
 	down := errors.New("down")
