@@ -9,32 +9,35 @@ import (
 	"strings"
 )
 
-// AttributeEncoding says that a worker had to pack the body of a dead letter,
-// to make room for the reason. One that is put back like that is unpacked by
-// whoever reads it.
+// AttributeEncoding is the message attribute with the encoding of a body, and GzipBase64
+// its only value. A worker compresses the body of a dead letter that would otherwise have no
+// room for the reason. Consumers decompress such a message after a redrive.
 const (
 	AttributeEncoding = "ContentEncoding"
 	GzipBase64        = "gzip+base64"
 )
 
-// maxMessage is SQS's limit, in bytes: no queue carried more.
+// maxMessage is the maximum size of an SQS message, in bytes. A larger body was in no queue:
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const maxMessage = 1 << 20
 
-// Compress is a body as GzipBase64.
+// Compress returns body in the encoding GzipBase64.
 func Compress(body string) (string, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	if _, err := io.WriteString(z, body); err != nil {
-		return "", fmt.Errorf("pack message: %w", err)
+		return "", fmt.Errorf("compress message: %w", err)
 	}
 	if err := z.Close(); err != nil {
-		return "", fmt.Errorf("pack message: %w", err)
+		return "", fmt.Errorf("compress message: %w", err)
 	}
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// Unpacked is the message with its body as the sender wrote it. It fails if the
-// body is said to be packed and is not, which no repetition can mend.
+// Unpacked returns the message with its body as the sender wrote it. A message without
+// AttributeEncoding is returned unchanged. It returns an error if the attribute is GzipBase64
+// and the body has another encoding, or has more than 1 MiB when decompressed. That error is
+// permanent: a retry fails in the same way.
 func (m Message) Unpacked() (Message, error) {
 	if m.Attributes[AttributeEncoding] != GzipBase64 {
 		return m, nil
@@ -48,7 +51,7 @@ func (m Message) Unpacked() (Message, error) {
 	case err != nil:
 		return m, fmt.Errorf("body: is not %s: %w", GzipBase64, err)
 	case len(b) > maxMessage:
-		return m, fmt.Errorf("body: unpacks to more than %d bytes", maxMessage)
+		return m, fmt.Errorf("body: decompresses to more than %d bytes", maxMessage)
 	}
 	m.Body = b
 	return m, nil

@@ -1,12 +1,15 @@
-// Package events has every event that ordersaga receives or publishes: its
-// type, its version, its document and its envelope. It does no I/O. The order
+// Package events defines every event that ordersaga receives or publishes: its type, its
+// version, its JSON document and the envelopes that brokers add. It does no I/O. The order
 // itself, the document of OrderPlaced, is in package order.
+//
+// Each event has an example and a JSON Schema in testdata. docs/events.md lists who sends and
+// who receives it.
 package events
 
 import "github.com/ordersaga/ordersaga/internal/order"
 
-// Types of events. The type is in the event's body, in its envelope, or in a
-// message attribute; all that state it must agree.
+// Types of events. The body, an envelope or a message attribute states the type. If several
+// do, they must agree. A Notification has its NotificationKind as its type.
 const (
 	TypeOrderPlaced        = order.EventPlaced
 	TypeShipmentRequested  = "ShipmentRequested"
@@ -17,14 +20,14 @@ const (
 	TypeLowStock           = "LowStock"
 )
 
-// Topics that events are published to.
+// Names of the SNS topics. On Dapr they are topics of the pub/sub component.
 const (
 	TopicOrderEvents           = "OrderEvents"
 	TopicShipmentEvents        = "ShipmentEvents"
 	TopicCustomerNotifications = "CustomerNotifications"
 )
 
-// Queues, and their dead-letter queues.
+// Names of the SQS queues, each with its dead-letter queue.
 const (
 	QueueOrderProcessing    = "OrderProcessingQueue"
 	QueueOrderProcessingDLQ = "OrderProcessingQueue-dlq"
@@ -34,13 +37,14 @@ const (
 	QueueCarrierAnswersDLQ  = "CarrierAnswersQueue-dlq"
 )
 
-// SpecVersion is the version of all events that this release publishes, and the
-// only one that it reads. An event without a version has this one.
+// SpecVersion is the version of all events that this release publishes, and the only one
+// that it accepts. An event without a version has version 1.
 const SpecVersion = 1
 
-// OrderPlaced is an order with the type of its event, as it is published. A
-// topic's filter policy may read the type from the body.
+// OrderPlaced is the OrderPlaced event, version 1, as it is published: an order with the type
+// of its event. The type is in the body because the filter policy of a topic may read it there.
+// order.Parse decodes a received one.
 type OrderPlaced struct {
-	Type string `json:"type"` // TypeOrderPlaced
+	Type string `json:"type" required:"false" enum:"OrderPlaced" doc:"Optional."`
 	order.Order
 }

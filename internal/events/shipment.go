@@ -2,19 +2,19 @@ package events
 
 import "github.com/ordersaga/ordersaga/internal/order"
 
-// ShipmentRequest is the ShipmentRequested event, version 1. A repeated request
-// has the same ShipmentID.
+// ShipmentRequest is the ShipmentRequested event, version 1. A repeated request has the same
+// ShipmentID, so the carrier can drop it. ShipTo is null for an order without an address.
 type ShipmentRequest struct {
-	SpecVersion int            `json:"specVersion"`
-	Type        string         `json:"type"`
-	ShipmentID  string         `json:"shipmentId"`
+	SpecVersion int            `json:"specVersion" enum:"1" doc:"Version of this event."`
+	Type        string         `json:"type" enum:"ShipmentRequested"`
+	ShipmentID  string         `json:"shipmentId" doc:"The same in a repeated request."`
 	OrderID     string         `json:"orderId"`
-	Lines       []order.Demand `json:"lines"`
-	ShipTo      *order.Address `json:"shipTo"`
+	Lines       []order.Demand `json:"lines" nullable:"false" doc:"Units of each SKU; each SKU once."`
+	ShipTo      *order.Address `json:"shipTo" doc:"Null if the order has no address."`
 }
 
-// NotificationKind is what happened to the customer's order. It is also the
-// type of the event.
+// NotificationKind is the change of the order that a notification reports. It is also the
+// type of the event. The zero value is invalid.
 type NotificationKind string
 
 // Kinds of notification.
@@ -28,12 +28,11 @@ const (
 	NotifyFailed    NotificationKind = "failed"
 )
 
-// ReasonCode is one of the few reasons that customers may read. Notes, names of
-// staff and error texts are never sent to customers. The zero value gives no
-// reason.
+// ReasonCode is a reason that customers may read. Notes, names of staff and error texts are
+// never sent to customers. The zero value means no reason.
 type ReasonCode string
 
-// Reason codes.
+// Reasons that a notification may have.
 const (
 	ReasonOutOfStock          ReasonCode = "out_of_stock"
 	ReasonPaymentDeclined     ReasonCode = "payment_declined"
@@ -52,17 +51,17 @@ var reasonTexts = map[ReasonCode]string{
 	ReasonTechnical:           "A technical problem has kept the order from being carried out.",
 }
 
-// Text is the code in words, or "" for the zero value.
+// Text returns the sentence for the customer, or "" for the zero value.
 func (c ReasonCode) Text() string { return reasonTexts[c] }
 
-// Notification is a message to the customer, version 1. A repeated one has the
-// same NotificationID.
+// Notification is the CustomerNotification event, version 1. A repeated notification has the
+// same NotificationID, so the receiver can drop it. Reason is the text of ReasonCode.
 type Notification struct {
-	SpecVersion    int              `json:"specVersion"`
-	NotificationID string           `json:"notificationId"`
-	Type           NotificationKind `json:"type"`
+	SpecVersion    int              `json:"specVersion" enum:"1" doc:"Version of this event."`
+	NotificationID string           `json:"notificationId" doc:"The same in a repeated notification."`
+	Type           NotificationKind `json:"type" enum:"confirmed,rejected,declined,cancelled,delayed,refunded,failed"`
 	OrderID        string           `json:"orderId"`
 	CustomerID     string           `json:"customerId"`
-	ReasonCode     ReasonCode       `json:"reasonCode,omitempty"`
-	Reason         string           `json:"reason,omitempty"` // ReasonCode in words
+	ReasonCode     ReasonCode       `json:"reasonCode,omitempty" doc:"Absent if there is no reason to give."`
+	Reason         string           `json:"reason,omitempty" doc:"The sentence of reasonCode, in English."`
 }

@@ -18,23 +18,23 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// StockReason is why the shelf changed.
+// StockReason is the reason for a change of the stock on hand. The zero value is invalid.
 type StockReason string
 
-// Reasons.
+// Reasons for a change of the stock on hand.
 const (
-	Restock    StockReason = "restock"    // pieces came back into sale
-	Delivery   StockReason = "delivery"   // a supplier's
-	Correction StockReason = "correction" // found or lost: the one that may take away
+	Restock    StockReason = "restock"    // returned units are for sale again
+	Delivery   StockReason = "delivery"   // a supplier delivered units
+	Correction StockReason = "correction" // units were found or lost; the only reason with negative quantities
 )
 
-// Limits of the events, version 1.
+// Limits of the stock events, version 1.
 const (
-	// MaxStockLines is half of what DynamoDB takes in one transaction, 100 items:
+	// MaxStockLines is half of DynamoDB's limit for one transaction, 100 items:
 	// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 	MaxStockLines    = 50
-	MaxStockQuantity = 1_000_000 // pieces of one line, either way
-	MaxStockBytes    = 64 << 10  // bytes of JSON; fifty lines take about 6 KiB
+	MaxStockQuantity = 1_000_000 // units of one line, added or removed; ours
+	MaxStockBytes    = 64 << 10  // bytes of JSON; ours: fifty lines take about 6 KiB
 )
 
 // StockAdjusted is the StockAdjusted event, version 1:
@@ -43,53 +43,56 @@ const (
 //	 "lines": [{"sku": "SKU-1", "quantity": 250}], "reference": "delivery note 2231",
 //	 "occurredAt": "2026-11-23T10:00:00Z"}
 //
-// specVersion, reference and occurredAt may be absent. All lines count or none.
+// specVersion, reference and occurredAt are optional. Either all lines are applied or none.
 type StockAdjusted struct {
-	SpecVersion int         `json:"specVersion,omitempty"`
-	Type        string      `json:"type"`
-	EventID     string      `json:"eventId"` // as order.ValidID; a repetition has the same
-	Reason      StockReason `json:"reason"`
-	Lines       []StockLine `json:"lines"` // 1 to MaxStockLines, each SKU once
-	Reference   string      `json:"reference,omitempty"`
-	OccurredAt  time.Time   `json:"occurredAt,omitzero"` // RFC 3339
+	SpecVersion int         `json:"specVersion,omitempty" enum:"1" doc:"Version of this event; 1 when absent."`
+	Type        string      `json:"type" required:"false" enum:"StockAdjusted" doc:"Required unless the envelope states it."`
+	EventID     string      `json:"eventId" minLength:"1" maxLength:"64" doc:"The same in a repeated event."`
+	Reason      StockReason `json:"reason" enum:"restock,delivery,correction"`
+	Lines       []StockLine `json:"lines" minItems:"1" maxItems:"50" nullable:"false" doc:"Each SKU once. All are applied or none."`
+	Reference   string      `json:"reference,omitempty" maxLength:"200" doc:"Such as the number of a delivery note."`
+	OccurredAt  time.Time   `json:"occurredAt,omitzero" doc:"RFC 3339."`
 }
 
-// StockLine is the change of one SKU, in pieces; only a correction's may be negative.
+// StockLine is the change of one SKU, in units. Only a correction may have a negative
+// Quantity; no reason may have 0.
 type StockLine struct {
-	SKU      string `json:"sku"`
-	Quantity int64  `json:"quantity"`
+	SKU      string `json:"sku" minLength:"1" maxLength:"64"`
+	Quantity int64  `json:"quantity" minimum:"-1000000" maximum:"1000000" doc:"Units, not 0. Negative only in a correction."`
 }
 
-// StockChanged is the StockChanged event, version 1. The levels are those at its
-// publication: never older than the change, perhaps newer. SNS may deliver it
-// twice, and out of order.
+// StockChanged is the StockChanged event, version 1. Available and Reserved, in units, are read
+// when the event is published: they include the change, and may include later ones. SNS may
+// deliver the event more than once, and out of order.
 type StockChanged struct {
-	SpecVersion int         `json:"specVersion"`
-	Type        string      `json:"type"`
-	EventID     string      `json:"eventId"` // the same for a repetition
-	Cause       string      `json:"cause"`   // eventId of the StockAdjusted
-	Reason      StockReason `json:"reason"`
+	SpecVersion int         `json:"specVersion" enum:"1" doc:"Version of this event."`
+	Type        string      `json:"type" enum:"StockChanged"`
+	EventID     string      `json:"eventId" doc:"The same in a repeated event."`
+	Cause       string      `json:"cause" doc:"eventId of the StockAdjusted event."`
+	Reason      StockReason `json:"reason" enum:"restock,delivery,correction"`
 	SKU         string      `json:"sku"`
-	Change      int64       `json:"change"` // pieces
-	Available   int64       `json:"available"`
-	Reserved    int64       `json:"reserved"`
+	Change      int64       `json:"change" doc:"Units added, or removed if negative."`
+	Available   int64       `json:"available" doc:"Units available at publication."`
+	Reserved    int64       `json:"reserved" doc:"Units reserved at publication."`
 }
 
-// LowStock is the LowStock event, version 1: an adjustment has left, or found, fewer
-// pieces available than the threshold.
+// LowStock is the LowStock event, version 1. It reports that after an adjustment fewer units
+// than Threshold are available, whether or not the adjustment is the cause.
 type LowStock struct {
-	SpecVersion int    `json:"specVersion"`
-	Type        string `json:"type"`
-	EventID     string `json:"eventId"` // the same for a repetition
-	Cause       string `json:"cause"`
+	SpecVersion int    `json:"specVersion" enum:"1" doc:"Version of this event."`
+	Type        string `json:"type" enum:"LowStock"`
+	EventID     string `json:"eventId" doc:"The same in a repeated event."`
+	Cause       string `json:"cause" doc:"eventId of the StockAdjusted event."`
 	SKU         string `json:"sku"`
-	Available   int64  `json:"available"`
-	Threshold   int64  `json:"threshold"`
+	Available   int64  `json:"available" doc:"Units available at publication."`
+	Threshold   int64  `json:"threshold" doc:"Units; fewer are low stock."`
 }
 
-// InvalidStockError lists every fault found in one event.
+// InvalidStockError lists every fault found in one StockAdjusted event. It is permanent: a
+// retry finds the same faults.
 type InvalidStockError struct{ Fields []order.FieldError }
 
+// Error lists the faults.
 func (e *InvalidStockError) Error() string {
 	parts := make([]string, len(e.Fields))
 	for i, f := range e.Fields {
@@ -98,11 +101,10 @@ func (e *InvalidStockError) Error() string {
 	return "invalid stock event: " + strings.Join(parts, "; ")
 }
 
-// ParseStockAdjusted decodes and validates a StockAdjusted event. said is its type by what
-// carried it, "" if that says none; it counts if the event itself says none.
-// Unknown fields are ignored, an unknown specVersion is refused. The error is an
-// *InvalidStockError.
-func ParseStockAdjusted(raw []byte, said string) (StockAdjusted, error) {
+// ParseStockAdjusted decodes and validates a StockAdjusted event. envelopeType is the type that
+// its envelope states, or ""; it is used if the body has no type. Unknown fields are ignored, an
+// unknown specVersion is rejected. The error is always an *InvalidStockError.
+func ParseStockAdjusted(raw []byte, envelopeType string) (StockAdjusted, error) {
 	var e StockAdjusted
 	if len(raw) > MaxStockBytes {
 		return e, invalid("body", "has %d bytes, at most %d are allowed", len(raw), MaxStockBytes)
@@ -112,7 +114,7 @@ func ParseStockAdjusted(raw []byte, said string) (StockAdjusted, error) {
 	}
 	raw, faults := order.Tolerant(raw, e)
 	if len(faults) > 0 {
-		return StockAdjusted{}, &InvalidStockError{faults}
+		return StockAdjusted{}, &InvalidStockError{Fields: faults}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if err := dec.Decode(&e); err != nil {
@@ -121,7 +123,7 @@ func ParseStockAdjusted(raw []byte, said string) (StockAdjusted, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return StockAdjusted{}, invalid("body", "has data after the JSON value")
 	}
-	e.Type = cmp.Or(e.Type, said)
+	e.Type = cmp.Or(e.Type, envelopeType)
 	if err := e.Validate(); err != nil {
 		return StockAdjusted{}, err
 	}
@@ -139,10 +141,10 @@ func undecodable(err error) error {
 }
 
 func invalid(field, format string, args ...any) *InvalidStockError {
-	return &InvalidStockError{[]order.FieldError{{Field: field, Message: fmt.Sprintf(format, args...)}}}
+	return &InvalidStockError{Fields: []order.FieldError{{Field: field, Message: fmt.Sprintf(format, args...)}}}
 }
 
-// Validate returns an *InvalidStockError naming every wrong field, or nil.
+// Validate returns nil, or an *InvalidStockError with every fault of the event.
 func (e StockAdjusted) Validate() error {
 	var faults []order.FieldError
 	check := func(ok bool, field, format string, args ...any) {
@@ -150,7 +152,7 @@ func (e StockAdjusted) Validate() error {
 			faults = append(faults, invalid(field, format, args...).Fields...)
 		}
 	}
-	check(e.SpecVersion == 0 || e.SpecVersion == SpecVersion, "specVersion", "is %d, only %d is known", e.SpecVersion, SpecVersion)
+	check(e.SpecVersion == 0 || e.SpecVersion == SpecVersion, "specVersion", "is %d, only %d is supported", e.SpecVersion, SpecVersion)
 	check(e.Type == TypeStockAdjusted, "type", "is %.100q, only %s is handled here", e.Type, TypeStockAdjusted)
 	check(order.ValidID(e.EventID), "eventId", order.IDRule)
 	least := int64(1)
@@ -166,28 +168,30 @@ func (e StockAdjusted) Validate() error {
 	for i, l := range e.Lines[:min(len(e.Lines), MaxStockLines)] {
 		at := fmt.Sprintf("lines[%d].", i)
 		check(order.ValidID(l.SKU), at+"sku", order.IDRule)
-		check(!seen[l.SKU], at+"sku", "%.100q is on a line before", l.SKU)
+		check(!seen[l.SKU], at+"sku", "%.100q is already on an earlier line", l.SKU)
 		seen[l.SKU] = true
-		check(l.Quantity != 0 && least <= l.Quantity && l.Quantity <= MaxStockQuantity, at+"quantity", "is %d, %d to %d and not 0 are allowed", l.Quantity, least, MaxStockQuantity)
+		check(l.Quantity != 0 && least <= l.Quantity && l.Quantity <= MaxStockQuantity, at+"quantity",
+			"is %d, must be %d to %d and not 0", l.Quantity, least, MaxStockQuantity)
 	}
 	check(utf8.RuneCountInString(e.Reference) <= order.MaxTextLength && !strings.ContainsFunc(e.Reference, unicode.IsControl),
 		"reference", "must be at most %d printable characters", order.MaxTextLength)
-	_, err := e.OccurredAt.MarshalJSON() // such as +24:00, which can be decoded and not encoded
+	_, err := e.OccurredAt.MarshalJSON() // fails for an offset such as +24:00, which can be decoded but not encoded
 	check(err == nil, "occurredAt", "cannot be written in RFC 3339")
 	if len(faults) > 0 {
-		return &InvalidStockError{faults}
+		return &InvalidStockError{Fields: faults}
 	}
 	return nil
 }
 
-// Fingerprint identifies what a valid event says: the same eventId with another
-// one is another event under a used id. The order of lines does not matter.
+// Fingerprint returns a hash of the content of a valid event. Two events with one EventID and
+// different fingerprints are different events: the second uses a taken id. The order of the
+// lines does not matter. Fingerprint panics for an event that Validate rejects.
 func (e StockAdjusted) Fingerprint() string {
 	e.SpecVersion, e.OccurredAt = SpecVersion, e.OccurredAt.UTC()
 	e.Lines = slices.SortedFunc(slices.Values(e.Lines), func(a, b StockLine) int { return cmp.Compare(a.SKU, b.SKU) })
 	b, err := json.Marshal(e)
 	if err != nil {
-		panic("stockevent: fingerprint of an event that was not validated: " + err.Error())
+		panic("events: fingerprint of an event that was not validated: " + err.Error())
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])

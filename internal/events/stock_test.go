@@ -14,52 +14,65 @@ func event(fields string) string {
 	return `{"type":"StockAdjusted","eventId":"e-1","reason":"delivery","lines":[{"sku":"A","quantity":1}]` + fields + `}`
 }
 
-func TestParse(t *testing.T) {
+func TestParseStockAdjusted(t *testing.T) {
+	t.Parallel()
 	e, err := ParseStockAdjusted([]byte(event(`,"specVersion":1,"reference":"dn 1","occurredAt":"2026-11-23T10:00:00+01:00","new":{}`)), "")
-	if err != nil || e.EventID != "e-1" || e.Lines[0] != (StockLine{"A", 1}) || !e.OccurredAt.Equal(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)) {
-		t.Errorf("%+v %v", e, err)
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	if err != nil || e.EventID != "e-1" || e.Lines[0] != (StockLine{SKU: "A", Quantity: 1}) || !e.OccurredAt.Equal(at) {
+		t.Errorf("parsed %+v, %v, want e-1 with one unit of A at %s", e, err, at)
 	}
-	line := func(reason string, lines ...string) string {
-		return fmt.Sprintf(`{"type":"StockAdjusted","eventId":"e","reason":%q,"lines":[%s]}`, reason, strings.Join(lines, ","))
+	for _, raw := range []string{
+		adjustment("correction", `{"sku":"A","quantity":-3}`, `{"sku":"B","quantity":3}`),
+		adjustment("correction", `{"sku":"A","quantity":-3.0}`, `{"sku":"B","quantity":3e0}`),
+	} {
+		e, err := ParseStockAdjusted([]byte(raw), "")
+		if err != nil || e.Lines[0].Quantity != -3 || e.Lines[1].Quantity != 3 {
+			t.Errorf("parsed %s: %+v, %v, want the quantities -3 and 3", raw, e, err)
+		}
 	}
-	if _, err := ParseStockAdjusted([]byte(line("correction", `{"sku":"A","quantity":-3}`, `{"sku":"B","quantity":3}`)), ""); err != nil {
-		t.Error(err)
+	untyped := `{"eventId":"e","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`
+	e, err = ParseStockAdjusted([]byte(untyped), TypeStockAdjusted)
+	if err != nil || e.Type != TypeStockAdjusted {
+		t.Errorf("parsed with the type of the envelope: %+v, %v, want type %s", e, err, TypeStockAdjusted)
 	}
-	if e, err := ParseStockAdjusted([]byte(line("correction", `{"sku":"A","quantity":-3.0}`, `{"sku":"B","quantity":3e0}`)), ""); err != nil || e.Lines[0].Quantity != -3 || e.Lines[1].Quantity != 3 {
-		t.Errorf("whole numbers: %+v %v", e, err)
-	}
-	if e, err := ParseStockAdjusted([]byte(`{"eventId":"e","reason":"delivery","lines":[{"sku":"A","quantity":1}]}`), TypeStockAdjusted); err != nil || e.Type != TypeStockAdjusted {
-		t.Errorf("its envelope says what it is: %+v %v", e, err)
-	}
+}
+
+func TestErrorOfAnInvalidStockAdjustedNamesTheField(t *testing.T) {
+	t.Parallel()
 	for raw, field := range map[string]string{
-		"":                                       "body",
-		"[]":                                     "body",
-		"\xff":                                   "body",
-		event("") + "1":                          "body",
-		strings.Repeat(" ", MaxStockBytes+1):     "body",
-		event(`,"specVersion":2`):                "specVersion",
-		event(`,"specVersion":"1"`):              "specVersion",
-		event(`,"eventId":"e-1"`):                "eventId",
-		event(`,"occurredAt":"today"`):           "occurredAt",
-		event(`,"reference":"a\nb"`):             "reference",
-		`{"type":"StockChanged"}`:                "type",
-		line("gift", `{"sku":"A","quantity":1}`): "reason",
-		line("restock"):                          "lines",
-		line("restock", `{"sku":"A","quantity":-1}`):                                      "lines[0].quantity",
-		line("restock", `{"sku":"A","quantity":0}`):                                       "lines[0].quantity",
-		line("correction", `{"sku":"A","quantity":0}`):                                    "lines[0].quantity",
-		line("correction", `{"sku":"A","quantity":-1000001}`):                             "lines[0].quantity",
-		line("delivery", `{"sku":"A","quantity":1.5}`):                                    "lines[0].quantity",
-		line("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A b","quantity":1}`):        "lines[1].sku",
-		line("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A","quantity":1}`):          "lines[1].sku",
-		line("delivery", strings.Repeat(`{"sku":"A","quantity":1},`, MaxStockLines)+`{}`): "lines",
+		"":                                   "body",
+		"[]":                                 "body",
+		"\xff":                               "body",
+		event("") + "1":                      "body",
+		strings.Repeat(" ", MaxStockBytes+1): "body",
+		event(`,"specVersion":2`):            "specVersion",
+		event(`,"specVersion":"1"`):          "specVersion",
+		event(`,"eventId":"e-1"`):            "eventId",
+		event(`,"occurredAt":"today"`):       "occurredAt",
+		event(`,"reference":"a\nb"`):         "reference",
+		`{"type":"StockChanged"}`:            "type",
+		adjustment("gift", `{"sku":"A","quantity":1}`):                                          "reason",
+		adjustment("restock"):                                                                   "lines",
+		adjustment("restock", `{"sku":"A","quantity":-1}`):                                      "lines[0].quantity",
+		adjustment("restock", `{"sku":"A","quantity":0}`):                                       "lines[0].quantity",
+		adjustment("correction", `{"sku":"A","quantity":0}`):                                    "lines[0].quantity",
+		adjustment("correction", `{"sku":"A","quantity":-1000001}`):                             "lines[0].quantity",
+		adjustment("delivery", `{"sku":"A","quantity":1.5}`):                                    "lines[0].quantity",
+		adjustment("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A b","quantity":1}`):        "lines[1].sku",
+		adjustment("delivery", `{"sku":"A","quantity":1}`, `{"sku":"A","quantity":1}`):          "lines[1].sku",
+		adjustment("delivery", strings.Repeat(`{"sku":"A","quantity":1},`, MaxStockLines)+`{}`): "lines",
 	} {
 		_, err := ParseStockAdjusted([]byte(raw), "")
 		invalid, ok := errors.AsType[*InvalidStockError](err)
 		if !ok || !named(invalid.Fields, field) {
-			t.Errorf("%.100s: %v, want %s", raw, err, field)
+			t.Errorf("error of %.100s = %v, want one about %s", raw, err, field)
 		}
 	}
+}
+
+// adjustment returns a StockAdjusted event with these lines, in JSON.
+func adjustment(reason string, lines ...string) string {
+	return fmt.Sprintf(`{"type":"StockAdjusted","eventId":"e","reason":%q,"lines":[%s]}`, reason, strings.Join(lines, ","))
 }
 
 func named(fields []order.FieldError, name string) bool {
@@ -71,16 +84,22 @@ func named(fields []order.FieldError, name string) bool {
 	return false
 }
 
-func TestFingerprint(t *testing.T) {
+func TestFingerprintCoversTheContentOnly(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	e := StockAdjusted{Type: TypeStockAdjusted, EventID: "e", Reason: Delivery, Lines: []StockLine{{"A", 1}, {"B", 2}}, OccurredAt: at}
+	e := StockAdjusted{
+		Type: TypeStockAdjusted, EventID: "e", Reason: Delivery, OccurredAt: at,
+		Lines: []StockLine{{SKU: "A", Quantity: 1}, {SKU: "B", Quantity: 2}},
+	}
 	same := e
-	same.SpecVersion, same.Lines, same.OccurredAt = 1, []StockLine{{"B", 2}, {"A", 1}}, at.In(time.FixedZone("", 3600))
+	same.SpecVersion, same.OccurredAt = 1, at.In(time.FixedZone("", 3600))
+	same.Lines = []StockLine{{SKU: "B", Quantity: 2}, {SKU: "A", Quantity: 1}}
 	if e.Fingerprint() != same.Fingerprint() || same.Lines[0].SKU != "B" {
-		t.Error("the same event has two fingerprints, or was changed")
+		t.Errorf("fingerprints of the same event = %s and %s, first line %+v, want equal ones and the event unchanged",
+			e.Fingerprint(), same.Fingerprint(), same.Lines[0])
 	}
 	e.Lines[0].Quantity = 2
 	if e.Fingerprint() == same.Fingerprint() {
-		t.Error("two events have one fingerprint")
+		t.Errorf("fingerprint of another quantity = %s, want another one", e.Fingerprint())
 	}
 }

@@ -241,7 +241,7 @@ func TestBrokenCompressedMessagesArePoison(t *testing.T) {
 	compressed := map[string]types.MessageAttributeValue{sqsconsumer.AttributeEncoding: testkit.StringAttribute(sqsconsumer.GzipBase64)}
 	want := map[string]string{
 		"%%%": "is not gzip+base64", "aGVsbG8=": "is not gzip+base64",
-		base64.StdEncoding.EncodeToString(bomb.Bytes()):                 "unpacks to more than",
+		base64.StdEncoding.EncodeToString(bomb.Bytes()):                 "decompresses to more than",
 		base64.StdEncoding.EncodeToString(bomb.Bytes()[:bomb.Len()/80]): "is not gzip+base64", // cut off
 	}
 	for body := range want {
