@@ -75,6 +75,7 @@ func TestOtherEventsAndAmbiguousEnvelopesAreRejected(t *testing.T) {
 	const unlikeSNS = `{"Type":"Notification","TopicArn":"a","Message":"{}","MessageAttributes":{"type":"OrderPlaced"}}`
 	const twoTypes = `{"source":"s","detail-type":"OrderPlaced","type":"OrderCancelled","detail":{}}`
 	const repeated = `{"source":"s","detail-type":"OrderPlaced","Detail-Type":"x","detail":{}}`
+	const differ = `type: the EventBridge event's is "OrderPlaced", its field type's is "OrderCancelled": they must agree`
 	const wrong = `"OrderCancelled", only OrderPlaced is handled here`
 	for body, want := range map[string]string{
 		other:                                 `type: the CloudEvent's is ` + wrong,
@@ -91,7 +92,7 @@ func TestOtherEventsAndAmbiguousEnvelopesAreRejected(t *testing.T) {
 		`{"type":"x","message":5}`:  `type: the body's is "x", only OrderPlaced is handled here`,
 		`{"type":"","orderId":"x"}`: `type: the body's is "", only OrderPlaced is handled here`,
 		unlikeSNS:                   `type: the SNS attribute type's is "\"OrderPlaced\"", only OrderPlaced is handled here`,
-		twoTypes:                    `type: the EventBridge event's is "OrderPlaced", its field type's is "OrderCancelled": they must agree`,
+		twoTypes:                    differ,
 		repeated:                    `detail-type: appears more than once: as "detail-type" and as "Detail-Type"`,
 	} {
 		got, err := Unwrap(message(body), "OrderPlaced")
