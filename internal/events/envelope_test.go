@@ -73,6 +73,7 @@ func TestOtherEventsAndAmbiguousEnvelopesAreRejected(t *testing.T) {
 	dapr := strings.Replace(good, "OrderPlaced", "com.dapr.event.sent", 1)
 	other := strings.Replace(good, "OrderPlaced", "OrderCancelled", 1)
 	const unlikeSNS = `{"Type":"Notification","TopicArn":"a","Message":"{}","MessageAttributes":{"type":"OrderPlaced"}}`
+	const twoMessages = `{"Type":"Notification","TopicArn":"a","Message":"1","message":"2"}`
 	const twoTypes = `{"source":"s","detail-type":"OrderPlaced","type":"OrderCancelled","detail":{}}`
 	const repeated = `{"source":"s","detail-type":"OrderPlaced","Detail-Type":"x","detail":{}}`
 	const differ = `type: the EventBridge event's is "OrderPlaced", its field type's is "OrderCancelled": they must agree`
@@ -85,9 +86,9 @@ func TestOtherEventsAndAmbiguousEnvelopesAreRejected(t *testing.T) {
 		strings.Replace(good, `"type":"OrderPlaced",`, ``, 1):                       `type: the CloudEvent has none`,
 		strings.Replace(good, `"type"`, `"type":"OrderCancelled","type"`, 1):        `type: appears more than once`,
 		strings.Replace(good, `"data"`, `"data":{"a":1},"Data"`, 1):                 `data: appears more than once: as "data" and as "Data"`,
-		`{"Type":"Notification","TopicArn":"a","Message":"1","message":"2"}`:        `message: appears more than once: as "Message" and as "message"`,
-		strings.Replace(good, `"data"`, `"data_base64":"e30=","data"`, 1):           `data_base64: must be text, and the event's only data`,
-		`{"type":"OrderPlaced","Type":"OrderCancelled"}`:                            `type: appears more than once: as "type" and as "Type"`,
+		twoMessages: `message: appears more than once: as "Message" and as "message"`,
+		strings.Replace(good, `"data"`, `"data_base64":"e30=","data"`, 1): `data_base64: must be text, and the event's only data`,
+		`{"type":"OrderPlaced","Type":"OrderCancelled"}`:                  `type: appears more than once: as "type" and as "Type"`,
 		`{"type":7}`:                `type: the body's is "7", only OrderPlaced is handled here`,
 		`{"type":"x","message":5}`:  `type: the body's is "x", only OrderPlaced is handled here`,
 		`{"type":"","orderId":"x"}`: `type: the body's is "", only OrderPlaced is handled here`,

@@ -143,6 +143,19 @@ func TestEveryGoldenFileBelongsToAnEvent(t *testing.T) {
 	}
 }
 
+func TestEveryEventIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/events.md")
+	require.NoError(t, err)
+	for name := range contracts() {
+		for _, file := range []string{name + ".v1.schema.json", name + ".v1.json"} {
+			if !bytes.Contains(page, []byte("(../internal/events/testdata/"+file+")")) {
+				t.Errorf("docs/events.md has no link to %s", file)
+			}
+		}
+	}
+}
+
 // golden returns the content of a file in testdata, and fails the test if it is not v in JSON.
 // With -update it writes the file first.
 func golden(t *testing.T, file string, v any) []byte {
