@@ -44,7 +44,7 @@ func ParseCarrierAnswer(e Event) (a CarrierAnswer, err error) {
 	case a.Type != TypeShipmentDispatched && a.Type != TypeShipmentRefused:
 		return a, fmt.Errorf("type: %.100q is neither %s nor %s", a.Type, TypeShipmentDispatched, TypeShipmentRefused)
 	case !order.ValidID(a.OrderID):
-		return a, errors.New("orderId: " + order.IDRule)
+		return a, order.FieldError{Field: "orderId", Message: order.IDRule}
 	case a.ShipmentID == "":
 		return a, errors.New("shipmentId: is missing; it is that of the shipment request")
 	case a.TrackingID != "" && !text.IsID(a.TrackingID):

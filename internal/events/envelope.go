@@ -33,8 +33,8 @@ const UntypedDapr = "com.dapr.event.sent"
 const maxDepth = 4
 
 // typeAttributes are the message attributes with an event's type: ours, and those of
-// CloudEvents in binary mode with the prefixes of its protocol bindings. They are compared
-// without case, because some producers copy HTTP headers, which have none. See
+// CloudEvents in binary mode with the prefixes of its protocol bindings. Case is ignored,
+// because some producers copy HTTP headers, whose names are case-insensitive. See
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
 var typeAttributes = []string{"type", "ce-type", "ce_type", "cloudEvents:type", "cloudEvents_type"}
 
@@ -49,9 +49,11 @@ func HasType(body []byte) bool {
 	return err == nil && slices.ContainsFunc(l.types, func(t statedType) bool { return t.name != UntypedDapr })
 }
 
-// traceAttributes are the message attributes with a W3C trace context, as typeAttributes.
+// traceAttributes are the message attributes with a W3C trace context: ours, and those of
+// CloudEvents.
 var traceAttributes = []string{"traceparent", "ce-traceparent", "ce_traceparent", "cloudEvents:traceparent", "cloudEvents_traceparent"}
 
+// contains reports whether name is among names, in any case.
 func contains(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
@@ -63,7 +65,7 @@ type Message struct {
 }
 
 // probe has the fields by which open recognizes each envelope. An OrderPlaced event cannot be
-// mistaken for one: it has none of those fields except type.
+// mistaken for one: it lacks a field that each envelope requires.
 type probe struct {
 	Type        json.RawMessage `json:"type"`        // SNS: "Notification"; CloudEvents, or the body's own: the event's type
 	Message     json.RawMessage `json:"message"`     // SNS

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -222,9 +223,7 @@ func TestTypesOfAllSourcesAreChecked(t *testing.T) {
 func attribute(name string) func(Message, string) Message {
 	return func(m Message, kind string) Message {
 		all := map[string]string{"other": "x", name: kind}
-		for n, v := range m.Attributes {
-			all[n] = v
-		}
+		maps.Copy(all, m.Attributes)
 		m.Attributes = all
 		return m
 	}
