@@ -19,7 +19,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
 )
 
-// Pod is what the stand-in for a kubelet reads of one.
+// Pod has the fields of a pod that the test's kubelet reads.
 type Pod struct {
 	Metadata struct {
 		Name, UID                  string
@@ -34,7 +34,7 @@ type Pod struct {
 	Status struct{ Phase string }
 }
 
-// Container is what the chart wants to run.
+// Container has the fields of a container that the test's kubelet reads.
 type Container struct {
 	Name          string
 	Command, Args []string
@@ -51,33 +51,34 @@ type Container struct {
 	}
 }
 
+// component returns the component of ordersaga that the pod runs.
 func (p *Pod) component() string { return p.Metadata.Labels["app.kubernetes.io/component"] }
 
-// kubelet runs for each pod what its spec says: a real daprd, as Dapr's
-// injector would have added one, and a real ordersaga process with the spec's
-// arguments and environment. It maps addresses only: all pods are on loopback.
+// kubelet acts as the kubelet of all pods. For each pod it runs a real daprd, which in a cluster
+// Dapr's injector adds, and a real ordersaga process with the arguments and environment of the
+// spec. It changes only addresses: all pods are on loopback.
 type kubelet struct {
 	t       *testing.T
 	cluster *kube.Cluster
 	dapr    *daprlocal.Cluster
 	program string         // ordersaga
-	logs    string         // folder
-	ports   map[string]int // of the pods of a component, which others must find; else any
-	token   string         // of the sidecars
+	logs    string         // directory
+	ports   map[string]int // fixed ports by component; the pods of others use free ports
+	token   string         // of the sidecars' API
 
 	mu     sync.Mutex
 	pods   map[string]*running // by UID
 	held   map[string]bool     // components whose processes are not started
-	ended  []string            // how processes have ended that nobody told to
-	killed []string            // pods that had not ended within their grace period
+	exits  []string            // unexpected exits of processes
+	killed []string            // pods that did not end within their grace period
 }
 
 // running is a pod with its processes.
 type running struct {
 	pod   Pod
-	stop  context.CancelFunc // lets it end in good order
+	stop  context.CancelFunc // starts a graceful shutdown
 	grace time.Duration
-	kill  chan struct{} // closed: now, as a crash would
+	kill  chan struct{} // closed to kill the process, as a crash would
 }
 
 const (
@@ -85,7 +86,7 @@ const (
 	node = "loopback"
 )
 
-// run plays the kubelet until ctx ends, and ends all pods then.
+// run runs pods until ctx is done. Then it stops all pods.
 func (k *kubelet) run(ctx context.Context) {
 	var all sync.WaitGroup
 	tick := time.NewTicker(300 * time.Millisecond)
@@ -101,21 +102,23 @@ func (k *kubelet) run(ctx context.Context) {
 			all.Wait()
 			return
 		case <-tick.C:
-			k.look(ctx, &all)
+			k.sync(ctx, &all)
 		}
 	}
 }
 
-func (k *kubelet) look(ctx context.Context, all *sync.WaitGroup) {
+// sync starts new pods, and stops pods that are being deleted.
+func (k *kubelet) sync(ctx context.Context, all *sync.WaitGroup) {
 	var list struct{ Items []Pod }
 	if err := k.cluster.Get(ctx, pods, &list); err != nil {
-		return // the next look tells
+		return // the next call retries
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, p := range list.Items {
 		r := k.pods[p.Metadata.UID]
-		switch gone := p.Metadata.DeletionTimestamp != nil; {
+		gone := p.Metadata.DeletionTimestamp != nil
+		switch {
 		case r == nil && !gone && !k.held[p.component()]:
 			if !k.bind(ctx, p) {
 				continue
@@ -123,7 +126,7 @@ func (k *kubelet) look(ctx context.Context, all *sync.WaitGroup) {
 			podCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 			r = &running{pod: p, stop: stop, kill: make(chan struct{}), grace: 30 * time.Second}
 			k.pods[p.Metadata.UID] = r
-			all.Go(func() { k.live(podCtx, r) })
+			all.Go(func() { k.runPod(podCtx, r) })
 		case r != nil && gone:
 			if s := p.Metadata.DeletionGracePeriodSeconds; s != nil {
 				r.grace = time.Duration(*s) * time.Second
@@ -133,8 +136,8 @@ func (k *kubelet) look(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// bind does what the scheduler does: a pod without a node is deleted at once,
-// without a grace period.
+// bind assigns a pod to the node, as the scheduler does. It reports whether the pod has a node.
+// Kubernetes deletes a pod without a node immediately, without a grace period.
 func (k *kubelet) bind(ctx context.Context, p Pod) bool {
 	if p.Spec.NodeName != "" {
 		return true
@@ -145,12 +148,12 @@ func (k *kubelet) bind(ctx context.Context, p Pod) bool {
 	return err == nil
 }
 
-// live is a pod's life. ctx ends when it is to end.
-func (k *kubelet) live(ctx context.Context, r *running) {
+// runPod runs a pod until ctx is done, then stops it gracefully and deletes it.
+func (k *kubelet) runPod(ctx context.Context, r *running) {
 	name := r.pod.Metadata.Name
 	defer func() {
 		after := context.WithoutCancel(ctx)
-		_ = k.cluster.Delete(after, pods+"/"+name, map[string]any{ // it may be gone
+		_ = k.cluster.Delete(after, pods+"/"+name, map[string]any{ // fails only if it was deleted before
 			"gracePeriodSeconds": 0, "preconditions": map[string]any{"uid": r.pod.Metadata.UID},
 		})
 		k.mu.Lock()
@@ -161,10 +164,10 @@ func (k *kubelet) live(ctx context.Context, r *running) {
 	app := daprlocal.App{ID: r.pod.Metadata.Annotations["dapr.io/app-id"], Name: name}
 	side, err := k.dapr.Sidecar(context.WithoutCancel(ctx), app)
 	if err != nil {
-		k.t.Errorf("sidecar of pod %s: %v", name, err)
+		k.t.Errorf("start the sidecar of pod %s: %v", name, err)
 		return
 	}
-	defer k.dapr.Shutdown("daprd " + name) // ends after the app, as a native sidecar does
+	defer k.dapr.Shutdown("daprd " + name) // stops after the app, as a native sidecar does
 	port := k.ports[r.pod.component()]
 	if port == 0 {
 		port = freePort(k.t)
@@ -174,23 +177,24 @@ func (k *kubelet) live(ctx context.Context, r *running) {
 	}
 }
 
-// process runs the container until the pod is to end, or it ends itself.
+// process runs the container's process until it exits, or until ctx is done.
 func (k *kubelet) process(ctx context.Context, r *running, side *daprlocal.Sidecar, port int) {
 	c := r.pod.Spec.Containers[0]
 	log, err := os.OpenFile(filepath.Join(k.logs, r.pod.Metadata.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		k.t.Error(err)
+		k.t.Errorf("open the log of pod %s: %v", r.pod.Metadata.Name, err)
 		return
 	}
-	defer func() { _ = log.Close() }() // the process has its own handle
+	defer func() { _ = log.Close() }() // the process has its own file descriptor
 	cmd := exec.Command(k.program, slices.Concat(c.Command, c.Args)...)
-	cmd.Env = append(k.env(c), "HOME="+k.logs,
+	cmd.Env = append(k.environment(c), "HOME="+k.logs,
 		fmt.Sprintf("ORDERSAGA_LISTEN=127.0.0.1:%d", port), "DAPR_API_TOKEN="+k.token,
-		"DAPR_GRPC_PORT="+side.GRPC[strings.LastIndex(side.GRPC, ":")+1:], "DAPR_HTTP_PORT="+side.HTTP[strings.LastIndex(side.HTTP, ":")+1:])
+		"DAPR_GRPC_PORT="+side.GRPC[strings.LastIndex(side.GRPC, ":")+1:],
+		"DAPR_HTTP_PORT="+side.HTTP[strings.LastIndex(side.HTTP, ":")+1:])
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = killWithParent()
 	if err := cmd.Start(); err != nil {
-		k.t.Errorf("pod %s: %v", r.pod.Metadata.Name, err)
+		k.t.Errorf("start ordersaga for pod %s: %v", r.pod.Metadata.Name, err)
 		return
 	}
 	ended := make(chan error, 1)
@@ -202,12 +206,12 @@ func (k *kubelet) process(ctx context.Context, r *running, side *daprlocal.Sidec
 	defer stopProbes()
 
 	select {
-	case err := <-ended: // a kubelet starts it again
-		k.note(&k.ended, fmt.Sprintf("%s: %v", r.pod.Metadata.Name, err))
+	case err := <-ended: // the caller restarts it, as a kubelet does
+		k.note(&k.exits, fmt.Sprintf("%s: %v", r.pod.Metadata.Name, err))
 		k.status(ctx, r, "Running", false)
 		return
 	case <-r.kill:
-		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Process.Kill() // fails only if it has exited
 		<-ended
 		r.stop()
 		return
@@ -215,49 +219,49 @@ func (k *kubelet) process(ctx context.Context, r *running, side *daprlocal.Sidec
 	}
 	stopProbes()
 	k.status(ctx, r, "Running", false)
-	late := time.NewTimer(r.grace)
-	defer late.Stop()
+	grace := time.NewTimer(r.grace)
+	defer grace.Stop()
 	sleep := time.NewTimer(time.Duration(c.Lifecycle.PreStop.Sleep.Seconds) * time.Second)
 	defer sleep.Stop()
 	<-sleep.C
-	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = cmd.Process.Signal(syscall.SIGTERM) // fails only if it has exited
 	select {
 	case <-ended:
-	case <-late.C:
+	case <-grace.C:
 		k.note(&k.killed, r.pod.Metadata.Name)
-		_ = cmd.Process.Kill() // likewise
+		_ = cmd.Process.Kill() // fails only if it has exited
 		<-ended
 	}
 }
 
-// env is the container's environment. The chart takes values from nowhere else
-// in this test.
-func (k *kubelet) env(c Container) (env []string) {
+// environment returns the container's environment variables. With the values of this test, the
+// chart sets all of them literally.
+func (k *kubelet) environment(c Container) (vars []string) {
 	for _, e := range c.Env {
 		if e.ValueFrom != nil {
-			k.t.Errorf("%s is from somewhere else: %v", e.Name, e.ValueFrom)
+			k.t.Errorf("environment variable %s has valueFrom %v, want a literal value", e.Name, e.ValueFrom)
 		}
-		env = append(env, e.Name+"="+e.Value)
+		vars = append(vars, e.Name+"="+e.Value)
 	}
-	return env
+	return vars
 }
 
-// probe asks the container whether it is ready, and starts a sidecar again that
-// has ended (a worker ends one that runs no sagas).
+// probe checks the container's readiness every second. It also restarts a sidecar that has
+// exited: a worker shuts down a sidecar that runs no sagas.
 func (k *kubelet) probe(ctx context.Context, r *running, c Container, port int, side *daprlocal.Sidecar) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	ready := false
 	for {
-		is := answers(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", port, c.ReadinessProbe.HTTPGet.Path)) == nil
-		if is != ready && ctx.Err() == nil {
-			k.status(ctx, r, "Running", is)
-			ready = is
+		now := checkHTTP(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", port, c.ReadinessProbe.HTTPGet.Path)) == nil
+		if now != ready && ctx.Err() == nil {
+			k.status(ctx, r, "Running", now)
+			ready = now
 		}
-		if err := answers(ctx, side.HTTP+"/v1.0/healthz/outbound"); errors.Is(err, syscall.ECONNREFUSED) {
-			k.note(&k.ended, "daprd of "+r.pod.Metadata.Name)
+		if err := checkHTTP(ctx, side.HTTP+"/v1.0/healthz/outbound"); errors.Is(err, syscall.ECONNREFUSED) {
+			k.note(&k.exits, "daprd of "+r.pod.Metadata.Name)
 			if err := k.dapr.Restart(ctx, "daprd "+r.pod.Metadata.Name); err != nil && ctx.Err() == nil {
-				k.t.Errorf("sidecar of %s: %v", r.pod.Metadata.Name, err)
+				k.t.Errorf("restart the sidecar of pod %s: %v", r.pod.Metadata.Name, err)
 			}
 		}
 		select {
@@ -268,50 +272,55 @@ func (k *kubelet) probe(ctx context.Context, r *running, c Container, port int, 
 	}
 }
 
-func answers(ctx context.Context, url string) error {
+// checkHTTP returns an error unless a GET of the URL succeeds within 7 s.
+func checkHTTP(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 7*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	res, err := plain.Do(req)
+	res, err := httpClient.Do(req)
 	if err != nil {
 		return err
 	}
-	_ = res.Body.Close() // its status is all that counts
+	_ = res.Body.Close() // only the status matters
 	if res.StatusCode >= http.StatusMultipleChoices {
 		return errors.New(res.Status)
 	}
 	return nil
 }
 
-var plain = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+// httpClient does not keep connections, because the tests check for goroutine leaks.
+var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
+// note appends to one of the kubelet's lists.
 func (k *kubelet) note(list *[]string, what string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	*list = append(*list, what)
 }
 
-// status tells the API server how a pod is.
+// status reports a pod's phase and readiness to the API server.
 func (k *kubelet) status(ctx context.Context, r *running, phase string, ready bool) {
-	is := map[bool]string{true: "True", false: "False"}[ready]
+	value := "False"
+	if ready {
+		value = "True"
+	}
 	condition := func(kind string) map[string]any {
-		return map[string]any{"type": kind, "status": is, "lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}
+		return map[string]any{"type": kind, "status": value, "lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}
 	}
 	err := k.cluster.Patch(context.WithoutCancel(ctx), pods+"/"+r.pod.Metadata.Name+"/status", map[string]any{"status": map[string]any{
 		"phase": phase, "startTime": time.Now().UTC().Format(time.RFC3339), "podIP": "127.0.0.1",
 		"conditions": []any{condition("Ready"), condition("ContainersReady")},
 	}})
 	if err != nil && !kube.IsStatus(err, http.StatusNotFound) {
-		k.t.Errorf("status of pod %s: %v", r.pod.Metadata.Name, err)
+		k.t.Errorf("report the status of pod %s: %v", r.pod.Metadata.Name, err)
 	}
 }
 
-// hold keeps a component's processes away: they are killed, and none is
-// started until it is let go.
-func (k *kubelet) hold(component string) (letGo func()) {
+// hold kills the processes of a component, and starts none until release is called.
+func (k *kubelet) hold(component string) (release func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held[component] = true
@@ -327,7 +336,7 @@ func (k *kubelet) hold(component string) (letGo func()) {
 	}
 }
 
-// count is how many pods of a component run processes.
+// count returns how many pods of a component run.
 func (k *kubelet) count(component string) (n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -20,33 +20,35 @@ import (
 	"github.com/ordersaga/ordersaga/internal/invariants"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 const (
-	shelves = 20
-	batch   = 10 // SQS takes no more at once
+	skus     = 20
+	maxBatch = 10 // the most entries that SQS accepts in SendMessageBatch
 )
 
-// stocked puts enough of everything on the shelves. Orders go to several of
-// them: all on one would contend for its record.
-func (w *world) stocked() {
-	for i := range shelves {
-		testkit.SetStock(w.t, w.store, map[string]int64{fmt.Sprint("SKU-", i): 1_000_000})
+// setStock sets enough stock of every SKU. There are several SKUs, because orders of one SKU contend
+// for its item in DynamoDB.
+func (e *env) setStock() {
+	for i := range skus {
+		testkit.SetStock(e.t, e.store, map[string]int64{fmt.Sprint("SKU-", i): 1_000_000})
 	}
 }
 
+// newOrder returns an order that completes, of the n-th SKU and customer.
 func newOrder(id string, n int) order.Order {
 	return order.Order{
 		OrderID: id, CustomerID: fmt.Sprint("c-", n%100), Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
-		Lines:  []order.Line{{SKU: fmt.Sprint("SKU-", n%shelves), Quantity: 1, UnitPrice: 1999}},
+		Lines:  []order.Line{{SKU: fmt.Sprint("SKU-", n%skus), Quantity: 1, UnitPrice: 1999}},
 		ShipTo: &order.Address{Name: "Ada", Line1: "1 Lane", City: "Berlin", PostalCode: "10115", Country: "DE"},
 	}
 }
 
-// place puts one order into the queue; change may be nil.
-func (w *world) place(t *testing.T, id string, change func(*order.Order)) {
+// place sends one order to the queue. change may be nil.
+func (e *env) place(t *testing.T, id string, change func(*order.Order)) {
 	t.Helper()
-	w.flood(t, id, 1, func(_ int, o *order.Order) {
+	e.placeMany(t, id, 1, func(_ int, o *order.Order) {
 		o.OrderID = id
 		if change != nil {
 			change(o)
@@ -54,8 +56,8 @@ func (w *world) place(t *testing.T, id string, change func(*order.Order)) {
 	})
 }
 
-// flood puts n orders into the queue and gives their ids; change may be nil.
-func (w *world) flood(t *testing.T, prefix string, n int, change func(int, *order.Order)) (ids []string) {
+// placeMany sends n orders to the queue and returns their ids. change may be nil.
+func (e *env) placeMany(t *testing.T, prefix string, n int, change func(int, *order.Order)) (ids []string) {
 	t.Helper()
 	bodies := make([]string, n)
 	for i := range n {
@@ -65,35 +67,38 @@ func (w *world) flood(t *testing.T, prefix string, n int, change func(int, *orde
 		}
 		ids = append(ids, o.OrderID)
 		b, err := json.Marshal(o)
-		must(t, err)
+		require.NoError(t, err)
 		bodies[i] = string(b)
 	}
-	must(t, w.send(t.Context(), bodies))
+	require.NoError(t, e.send(t.Context(), bodies))
 	return ids
 }
 
-// poison puts messages into the queue that nobody can read.
-func (w *world) poison(t *testing.T, n int) {
+// poison sends n poison messages to the queue.
+func (e *env) poison(t *testing.T, n int) {
 	t.Helper()
 	bodies := make([]string, n)
 	for i := range n {
 		bodies[i] = fmt.Sprintf(`{"orderId": "poison-%d", "lines": [`, i)
 	}
-	must(t, w.send(t.Context(), bodies))
+	require.NoError(t, e.send(t.Context(), bodies))
 }
 
-func (w *world) send(ctx context.Context, bodies []string) error {
+// send sends messages to the order queue, in concurrent batches.
+func (e *env) send(ctx context.Context, bodies []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for from := 0; from < len(bodies); from += batch {
+	for from := 0; from < len(bodies); from += maxBatch {
 		var entries []types.SendMessageBatchRequestEntry
-		for i := from; i < min(from+batch, len(bodies)); i++ {
+		for i := from; i < min(from+maxBatch, len(bodies)); i++ {
 			entries = append(entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: &bodies[i]})
 		}
 		g.Go(func() error {
-			out, err := w.clients.SQS.SendMessageBatch(gctx, &sqs.SendMessageBatchInput{QueueUrl: &w.resources.OrderQueue, Entries: entries})
+			out, err := e.clients.SQS.SendMessageBatch(gctx, &sqs.SendMessageBatchInput{
+				QueueUrl: &e.resources.OrderQueue, Entries: entries,
+			})
 			if err == nil && len(out.Failed) > 0 {
-				err = fmt.Errorf("%d messages were not taken", len(out.Failed))
+				err = fmt.Errorf("SQS rejected %d of %d messages", len(out.Failed), len(entries))
 			}
 			return err
 		})
@@ -101,47 +106,51 @@ func (w *world) send(ctx context.Context, bodies []string) error {
 	return g.Wait()
 }
 
-// dead is how many dead letters there are.
-func (w *world) dead(t *testing.T) int {
+// deadLetters returns the number of visible dead letters.
+func (e *env) deadLetters(t *testing.T) int {
 	t.Helper()
 	const visible = types.QueueAttributeNameApproximateNumberOfMessages
-	out, err := w.clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &w.resources.OrderDLQ, AttributeNames: []types.QueueAttributeName{visible}})
-	must(t, err)
+	out, err := e.clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &e.resources.OrderDLQ, AttributeNames: []types.QueueAttributeName{visible},
+	})
+	require.NoError(t, err)
 	n, err := strconv.Atoi(out.Attributes[string(visible)])
-	must(t, err)
+	require.NoError(t, err)
 	return n
 }
 
-// ends waits until an order has ended, as it must.
-func (l *timeline) ends(t *testing.T, want order.Status, id string) {
+// waitForStatus waits until an order has ended, and fails unless its status is want.
+func (l *timeline) waitForStatus(t *testing.T, want order.Status, id string) {
 	t.Helper()
 	testkit.Within(t, 3*time.Minute, "order "+id+" ends", func() error {
-		rec, err := l.w.store.Get(t.Context(), id)
+		rec, err := l.e.store.Get(t.Context(), id)
 		if err != nil {
 			return err
 		}
 		if !rec.Status.Terminal() {
-			return errors.New("is " + string(rec.Status))
+			return errors.New("status = " + string(rec.Status))
 		}
 		if rec.Status != want {
-			t.Fatalf("order %s ended %s (%s), must be %s", id, rec.Status, rec.Reason, want)
+			t.Fatalf("status of order %s = %s (reason %q), want %s", id, rec.Status, rec.Reason, want)
 		}
 		return nil
 	})
 }
 
-// check proves the invariants, and what has become of all orders so far; nil
-// does not say.
-func (w *world) check(t *testing.T, ids []string, want map[order.Status]int) {
+// check checks the invariants, and the number of orders by status. A nil want skips the latter.
+func (e *env) check(t *testing.T, ids []string, want map[order.Status]int) {
 	t.Helper()
-	sims := devenv.Simulators{PaymentURL: w.payURL, CarrierURL: w.carrURL, PaymentKey: providerKey, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: w.store, Charges: w.payments(), Shipments: sims}, ids)
-	must(t, err)
+	sims := devenv.Simulators{
+		PaymentURL: e.payURL, CarrierURL: e.carrURL, PaymentKey: providerKey,
+		HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
+	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: e.store, Charges: e.payments(), Shipments: sims}, ids)
+	require.NoError(t, err)
 	for _, v := range res.Violations {
-		t.Error(v)
+		t.Errorf("violated invariant: %s", v)
 	}
 	if want != nil && !maps.Equal(res.ByStatus, want) {
-		t.Errorf("outcomes %v, must be %v", res.ByStatus, want)
+		t.Errorf("orders by status = %v, want %v", res.ByStatus, want)
 	}
-	t.Logf("%d orders, outcomes %v", res.Orders, res.ByStatus)
+	t.Logf("%d orders, by status: %v", res.Orders, res.ByStatus)
 }

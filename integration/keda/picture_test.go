@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// The picture's measures, in pixels.
+// Sizes of the picture, in pixels.
 const (
 	wide, left, right = 860.0, 60.0, 24.0
 	top, above, gap   = 64.0, 110.0, 26.0
 	below, foot       = 170.0, 46.0
 )
 
-// picture draws a scene: workers above, messages and sagas below.
+// picture returns a scene as SVG: workers above, messages and sagas below.
 func picture(c scene, samples []sample, marks []mark) string {
 	var b strings.Builder
 	span := max(c.to-c.from, time.Second)
@@ -27,7 +27,7 @@ func picture(c scene, samples []sample, marks []mark) string {
 		most = max(most, s.wanted, s.ready)
 	}
 	workersAt := func(n int) float64 { return top + above*(1-float64(n)/float64(most)) }
-	// Logarithmic, for one order and five thousand are both to be seen.
+	// A logarithmic scale shows both one order and five thousand.
 	peak := 10.0
 	for _, s := range samples {
 		peak = max(peak, float64(s.visible+s.inFlight), float64(s.live))
@@ -35,8 +35,10 @@ func picture(c scene, samples []sample, marks []mark) string {
 	zero := top + above + gap + below
 	countAt := func(n int) float64 { return zero - below*math.Log10(1+float64(n))/math.Log10(1+peak) }
 
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="DejaVu Sans, sans-serif" font-size="12">`+"\n", wide, zero+foot)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%.0f" y="20" font-size="15">%s</text>`+"\n", left, html.EscapeString(c.title))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" `, wide, zero+foot)
+	b.WriteString(`font-family="DejaVu Sans, sans-serif" font-size="12">` + "\n")
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%.0f" y="20" font-size="15">%s</text>`+"\n",
+		left, html.EscapeString(c.title))
 	for n := range most + 1 {
 		grid(&b, workersAt(n), fmt.Sprint(n))
 	}
@@ -45,8 +47,9 @@ func picture(c scene, samples []sample, marks []mark) string {
 	}
 	grid(&b, zero, "0")
 	for i, m := range marks {
-		fmt.Fprintf(&b, `<path d="M%.1f %.1f V%.1f" stroke="#888" stroke-dasharray="3 3"/><text x="%.1f" y="%.0f" font-size="10" fill="#555">%s</text>`+"\n",
-			x(m.at), top-4, zero, min(x(m.at)+3, wide-right-6*float64(len(m.what))), 36+12*float64(i%2), html.EscapeString(m.what))
+		fmt.Fprintf(&b, `<path d="M%.1f %.1f V%.1f" stroke="#888" stroke-dasharray="3 3"/>`, x(m.at), top-4, zero)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.0f" font-size="10" fill="#555">%s</text>`+"\n",
+			min(x(m.at)+3, wide-right-6*float64(len(m.what))), 36+12*float64(i%2), html.EscapeString(m.what))
 	}
 	area(&b, samples, x, func(s sample) (float64, bool) { return workersAt(s.ready), s.ready >= 0 }, top+above, "#56b4e9")
 	steps(&b, samples, x, func(s sample) (float64, bool) { return workersAt(s.wanted), s.wanted >= 0 }, "#0072b2", "")
@@ -65,32 +68,43 @@ func picture(c scene, samples []sample, marks []mark) string {
 	}
 	at := left
 	for _, k := range []struct{ colour, what string }{
-		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"}, {"#009e73", "sagas at work"}, {"#999", "live sagas, idle ones included"},
+		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"},
+		{"#009e73", "sagas at work"}, {"#999", "live sagas, idle ones included"},
 	} {
-		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="12" height="4" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n", at, zero+30, k.colour, at+16, zero+37, k.what)
+		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="12" height="4" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n",
+			at, zero+30, k.colour, at+16, zero+37, k.what)
 		at += 34 + 7*float64(len(k.what))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
+// grid draws a horizontal line with a label.
 func grid(b *strings.Builder, y float64, label string) {
-	fmt.Fprintf(b, `<path d="M%.0f %.1f H%.0f" stroke="#e4e4e4"/><text x="%.0f" y="%.1f" text-anchor="end" fill="#555">%s</text>`+"\n", left, y, wide-right, left-6, y+4, label)
+	fmt.Fprintf(b, `<path d="M%.0f %.1f H%.0f" stroke="#e4e4e4"/>`, left, y, wide-right)
+	fmt.Fprintf(b, `<text x="%.0f" y="%.1f" text-anchor="end" fill="#555">%s</text>`+"\n", left-6, y+4, label)
 }
 
-// steps draws a line that stays until it changes, and leaves out what nobody
-// told.
-func steps(b *strings.Builder, samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool), colour, dashes string) {
-	fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%s"/>`+"\n", path(samples, x, y), colour, dashes)
+// scaleX returns the x of a time.
+type scaleX func(time.Duration) float64
+
+// scaleY returns the y of a number of a sample, and false if the number is missing.
+type scaleY func(sample) (float64, bool)
+
+// steps draws a number as a step line, with a gap where it is missing.
+func steps(b *strings.Builder, samples []sample, x scaleX, y scaleY, colour, dashes string) {
+	fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%s"/>`+"\n",
+		path(samples, x, y), colour, dashes)
 }
 
-func path(samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool)) string {
+// path returns a step line as the data of an SVG path.
+func path(samples []sample, x scaleX, y scaleY) string {
 	var b strings.Builder
 	drawing := false
 	for _, s := range samples {
-		at, told := y(s)
+		at, ok := y(s)
 		switch {
-		case !told:
+		case !ok:
 			drawing = false
 		case !drawing:
 			fmt.Fprintf(&b, "M%.1f %.1f", x(s.at), at)
@@ -102,13 +116,14 @@ func path(samples []sample, x func(time.Duration) float64, y func(sample) (float
 	return b.String()
 }
 
-func area(b *strings.Builder, samples []sample, x func(time.Duration) float64, y func(sample) (float64, bool), floor float64, colour string) {
+// area fills the area between a number's step line and the floor.
+func area(b *strings.Builder, samples []sample, x scaleX, y scaleY, floor float64, colour string) {
 	if len(samples) == 0 {
 		return
 	}
 	line := path(samples, x, func(s sample) (float64, bool) {
-		at, told := y(s)
-		if !told {
+		at, ok := y(s)
+		if !ok {
 			at = floor
 		}
 		return at, true

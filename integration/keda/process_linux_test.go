@@ -2,5 +2,5 @@ package keda
 
 import "syscall"
 
-// dieWithParent leaves no worker behind when the test is killed.
-func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// killWithParent makes the kernel kill a process when the test is killed.
+func killWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

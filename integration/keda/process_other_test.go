@@ -4,4 +4,5 @@ package keda
 
 import "syscall"
 
-func dieWithParent() *syscall.SysProcAttr { return nil }
+// killWithParent changes nothing: only Linux kills a process with its parent.
+func killWithParent() *syscall.SysProcAttr { return nil }

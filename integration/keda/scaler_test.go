@@ -21,10 +21,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// Trigger is one of the chart's ScaledObject.
+// Trigger is a trigger of the chart's ScaledObject.
 type Trigger struct {
 	Name       string            `yaml:"name" json:"name"`
 	Type       string            `yaml:"type" json:"type"`
@@ -33,20 +34,20 @@ type Trigger struct {
 	Auth       map[string]string `yaml:"-" json:"auth"`
 }
 
-// measured is what KEDA's own scaler says of a trigger.
+// measured is the result of KEDA's own scaler for a trigger.
 type measured struct {
 	Name, Metric, Error string
 	Value, Target       float64
 	Active              bool
 }
 
-// triggers renders the chart, and takes the ScaledObject's.
+// triggers renders the chart with settings, and returns the triggers of its ScaledObject.
 func triggers(t *testing.T, settings ...string) []Trigger {
 	t.Helper()
 	chart := filepath.Join(testkit.Root(t), "deploy", "helm", "ordersaga")
-	// What helm reads: go's cache of results goes by the files that the test
-	// itself has opened.
-	must(t, filepath.WalkDir(chart, func(path string, d fs.DirEntry, err error) error {
+	// Go caches a result until a file changes that the test itself has read, so read
+	// the files that helm reads.
+	require.NoError(t, filepath.WalkDir(chart, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			_, err = os.ReadFile(path)
 		}
@@ -68,11 +69,11 @@ func triggers(t *testing.T, settings ...string) []Trigger {
 			Kind string
 			Spec struct{ Triggers []Trigger }
 		}
-		if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
-			t.Fatal("the chart has no ScaledObject")
-		} else if err != nil {
-			t.Fatal(err)
+		err := docs.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			t.Fatal("the rendered chart has no ScaledObject, want one")
 		}
+		require.NoError(t, err)
 		if doc.Kind == "ScaledObject" {
 			for i := range doc.Spec.Triggers {
 				doc.Spec.Triggers[i].Auth = map[string]string{"awsAccessKeyID": "local", "awsSecretAccessKey": "local"}
@@ -82,19 +83,19 @@ func triggers(t *testing.T, settings ...string) []Trigger {
 	}
 }
 
-// ask has KEDA's scalers measure.
-func ask(t *testing.T, triggers []Trigger) map[string]measured {
+// measure evaluates triggers by KEDA's own scalers. It returns the results by name of the trigger.
+func measure(t *testing.T, triggers []Trigger) map[string]measured {
 	t.Helper()
 	in, err := json.Marshal(triggers)
-	must(t, err)
+	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), kube.Scaler(t))
 	cmd.Stdin = bytes.NewReader(in)
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("keda-scaler: %v", err)
+		t.Fatalf("run keda-scaler: %v", err)
 	}
 	var list []measured
-	must(t, json.Unmarshal(out, &list))
+	require.NoError(t, json.Unmarshal(out, &list))
 	all := map[string]measured{}
 	for _, m := range list {
 		all[m.Name] = m
@@ -102,8 +103,8 @@ func ask(t *testing.T, triggers []Trigger) map[string]measured {
 	return all
 }
 
-// TestTriggers asks KEDA's own scalers, with the chart's triggers, about a local
-// queue and a real API with orders in many states. No Kubernetes is needed.
+// TestTriggers evaluates the chart's triggers by KEDA's own scalers, on a local queue and a real
+// API with orders in several states. It needs no Kubernetes.
 func TestTriggers(t *testing.T) {
 	kube.Scaler(t)
 	kube.Helm(t)
@@ -112,10 +113,10 @@ func TestTriggers(t *testing.T) {
 	all := triggers(t,
 		"aws.endpoint="+s.Endpoint, "autoscaling.queue.url="+s.Resources.OrderQueue, "autoscaling.sagas.url="+s.API+"/load",
 		"autoscaling.queue.perWorker=50", "autoscaling.sagas.perWorker=100")
-	wants := func(what string, orders, sagas float64) {
+	expect := func(what string, orders, sagas float64) {
 		t.Helper()
 		testkit.Eventually(t, what, func() error {
-			got := ask(t, all)
+			got := measure(t, all)
 			for name, want := range map[string]measured{
 				"orders":  {Value: orders, Target: 50, Active: orders > 0},
 				"sagas":   {Value: sagas, Target: 100, Active: sagas > 0},
@@ -124,69 +125,72 @@ func TestTriggers(t *testing.T) {
 				m := got[name]
 				want.Name, want.Metric = name, m.Metric
 				if m != want || m.Metric == "" {
-					return fmt.Errorf("%+v, must be %+v", m, want)
+					return fmt.Errorf("trigger %s = %+v, want %+v", name, m, want)
 				}
 			}
 			return nil
 		})
 	}
-	starts := func(id string, change func(*order.Order)) {
+	startSaga := func(id string, change func(*order.Order)) {
 		t.Helper()
 		o := newOrder(id, 0)
 		if change != nil {
 			change(&o)
 		}
 		b, err := json.Marshal(o)
-		must(t, err)
-		res, err := plain.Post(s.API+"/v1/sagas", "application/json", bytes.NewReader(b))
-		must(t, err)
-		_ = res.Body.Close() // its status is all that counts
+		require.NoError(t, err)
+		res, err := httpClient.Post(s.API+"/v1/sagas", "application/json", bytes.NewReader(b))
+		require.NoError(t, err)
+		_ = res.Body.Close() // only the status matters
 		if res.StatusCode >= http.StatusMultipleChoices {
-			t.Fatalf("start %s: %s", id, res.Status)
+			t.Fatalf("start saga %s: status = %s, want success", id, res.Status)
 		}
 	}
-	wants("nothing to do", 0, 0)
+	expect("nothing to do", 0, 0)
 	for range 7 {
 		body := "anything"
 		_, err := s.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue, MessageBody: &body})
-		must(t, err)
+		require.NoError(t, err)
 	}
-	wants("messages wait", 7, 0)
-	starts("dear", func(o *order.Order) { o.Lines[0].UnitPrice = 200_000 })
-	wants("a saga waits for a person", 7, 0)
-	starts("down", func(o *order.Order) { o.Payment.Token = "tok_refund_down"; o.ShipTo.Name = "REFUSE" })
-	testkit.Eventually(t, "a saga is parked", func() error {
+	expect("messages wait", 7, 0)
+	startSaga("expensive", func(o *order.Order) { o.Lines[0].UnitPrice = 200_000 })
+	expect("a saga waits for approval", 7, 0)
+	startSaga("down", func(o *order.Order) { o.Payment.Token = "tok_refund_down"; o.ShipTo.Name = "REFUSE" })
+	testkit.Eventually(t, "a saga needs attention", func() error {
 		rec, err := s.Store.Get(t.Context(), "down")
 		if err == nil && rec.Status != order.StatusNeedsAttention {
-			err = errors.New("is " + string(rec.Status))
+			err = errors.New("status = " + string(rec.Status))
 		}
 		return err
 	})
-	wants("two sagas wait for persons", 7, 0)
-	must(t, s.Store.MarkNeedsAttention(t.Context(), "dear", "by hand")) // which does not tell its saga
+	expect("a saga waits for approval and another needs attention", 7, 0)
+	// Changes only the order: its saga still waits for approval.
+	require.NoError(t, s.Store.MarkNeedsAttention(t.Context(), "expensive", "by hand"))
 	_, err := s.Store.Reserve(t.Context(), accepted(t, s, "backoff"))
-	must(t, err)
-	wants("one goes on by itself", 7, 1)
+	require.NoError(t, err)
+	expect("one saga has work to do", 7, 1)
 
-	t.Run("API down", func(t *testing.T) {
+	t.Run("an unreachable API is an error", func(t *testing.T) {
 		s.StopWorker()
-		if got := ask(t, all)["sagas"]; !strings.Contains(got.Error, s.API) {
-			t.Errorf("%+v", got)
+		if got := measure(t, all)["sagas"]; !strings.Contains(got.Error, s.API) {
+			t.Errorf("trigger sagas = %+v, want an error that names %s", got, s.API)
 		}
 	})
-	t.Run("no such queue", func(t *testing.T) {
+	t.Run("a missing queue is an error", func(t *testing.T) {
 		i := slices.IndexFunc(all, func(t Trigger) bool { return t.Name == "orders" })
 		all[i].Metadata["queueURL"] = s.Endpoint + "/000000000000/Misspelt"
-		if got := ask(t, all)["orders"]; !strings.Contains(got.Error, "NonExistentQueue") && !strings.Contains(got.Error, "QueueDoesNotExist") {
-			t.Errorf("%+v", got)
+		got := measure(t, all)["orders"]
+		if !strings.Contains(got.Error, "NonExistentQueue") && !strings.Contains(got.Error, "QueueDoesNotExist") {
+			t.Errorf("trigger orders = %+v, want the error NonExistentQueue or QueueDoesNotExist", got)
 		}
 	})
 }
 
+// accepted records an order without starting its saga, and returns it.
 func accepted(t *testing.T, s testkit.System, id string) order.Order {
 	t.Helper()
 	o := newOrder(id, 0)
 	_, _, err := s.Store.Accept(t.Context(), o)
-	must(t, err)
+	require.NoError(t, err)
 	return o
 }

@@ -20,17 +20,18 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 )
 
-// sample is how things are at one moment. A number that nobody tells is -1.
+// sample has the numbers of one moment. A number that could not be read is -1.
 type sample struct {
 	at                 time.Duration // since the start
-	wanted, ready      int           // workers, by the Deployment
-	visible, inFlight  int           // messages
-	work, live, asleep int           // sagas, as the API says it
+	wanted, ready      int           // workers, from the Deployment
+	visible, inFlight  int           // messages of the order queue
+	work, live, asleep int           // sagas, from the API
 }
 
-// timeline is what is seen, every second, in scenes.
+// timeline samples the system every second, and divides the test into scenes. It is safe for
+// concurrent use.
 type timeline struct {
-	w     *world
+	e     *env
 	began time.Time
 
 	mu      sync.Mutex
@@ -39,19 +40,21 @@ type timeline struct {
 	marks   []mark
 }
 
+// scene is a part of the test with its own picture.
 type scene struct {
 	name, title string
 	from, to    time.Duration
 }
 
-// mark is something that the test did.
+// mark is an event that the picture shows.
 type mark struct {
 	at   time.Duration
 	what string
 }
 
-func newTimeline(w *world) *timeline {
-	l := &timeline{w: w, began: time.Now()}
+// newTimeline starts to sample until the end of the test.
+func newTimeline(e *env) *timeline {
+	l := &timeline{e: e, began: time.Now()}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -59,7 +62,7 @@ func newTimeline(w *world) *timeline {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			s := l.look(ctx)
+			s := l.sample(ctx)
 			l.mu.Lock()
 			l.samples = append(l.samples, s)
 			l.mu.Unlock()
@@ -70,42 +73,46 @@ func newTimeline(w *world) *timeline {
 			}
 		}
 	}()
-	w.t.Cleanup(func() { stop(); <-ended })
+	e.t.Cleanup(func() { stop(); <-ended })
 	return l
 }
 
-func (l *timeline) look(ctx context.Context) sample {
+// sample reads all numbers.
+func (l *timeline) sample(ctx context.Context) sample {
 	s := sample{at: time.Since(l.began), wanted: -1, ready: -1, visible: -1, inFlight: -1, work: -1, live: -1, asleep: -1}
 	var d struct {
 		Spec   struct{ Replicas int }
 		Status struct{ ReadyReplicas int }
 	}
-	if err := l.w.cluster.Get(ctx, workers, &d); err == nil {
+	if err := l.e.cluster.Get(ctx, workers, &d); err == nil {
 		s.wanted, s.ready = d.Spec.Replicas, d.Status.ReadyReplicas
 	}
-	const visible, inFlight = types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible
-	q, err := l.w.clients.SQS.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &l.w.resources.OrderQueue, AttributeNames: []types.QueueAttributeName{visible, inFlight},
+	const (
+		visible  = types.QueueAttributeNameApproximateNumberOfMessages
+		inFlight = types.QueueAttributeNameApproximateNumberOfMessagesNotVisible
+	)
+	q, err := l.e.clients.SQS.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &l.e.resources.OrderQueue, AttributeNames: []types.QueueAttributeName{visible, inFlight},
 	})
 	if err == nil {
-		s.visible, _ = strconv.Atoi(q.Attributes[string(visible)]) // SQS says numbers
+		s.visible, _ = strconv.Atoi(q.Attributes[string(visible)]) // SQS returns numbers
 		s.inFlight, _ = strconv.Atoi(q.Attributes[string(inFlight)])
 	}
-	if load, err := l.w.load(ctx); err == nil {
+	if load, err := l.e.load(ctx); err == nil {
 		s.work, s.live, s.asleep = load.Work, load.Live, load.Asleep
 	}
 	return s
 }
 
-// load asks the API what KEDA asks it.
-func (w *world) load(ctx context.Context) (l api.Backlog, err error) {
+// load reads the backlog from the API, as KEDA does.
+func (e *env) load(ctx context.Context) (l api.Backlog, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.apiURL+"/load", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.apiURL+"/load", http.NoBody)
 	if err != nil {
 		return l, err
 	}
-	res, err := plain.Do(req)
+	res, err := httpClient.Do(req)
 	if err != nil {
 		return l, err
 	}
@@ -116,7 +123,7 @@ func (w *world) load(ctx context.Context) (l api.Backlog, err error) {
 	return l, json.NewDecoder(res.Body).Decode(&l)
 }
 
-// last is the latest sample.
+// last returns the latest sample.
 func (l *timeline) last() sample {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +133,7 @@ func (l *timeline) last() sample {
 	return l.samples[len(l.samples)-1]
 }
 
-// since are the samples from a moment on.
+// since returns the samples from a time on.
 func (l *timeline) since(from time.Duration) []sample {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,29 +145,32 @@ func (l *timeline) since(from time.Duration) []sample {
 	return nil
 }
 
+// now returns the time since the start.
 func (l *timeline) now() time.Duration { return time.Since(l.began) }
 
-// scene is a part of the test with a picture of its own.
-func (l *timeline) scene(name, title string, play func(t *testing.T)) {
-	l.w.t.Helper()
+// scene runs a scene as a subtest. If it fails, it stops the test: the next scene would start in
+// the middle of this one.
+func (l *timeline) scene(name, title string, run func(t *testing.T)) {
+	l.e.t.Helper()
 	from := l.now()
-	ok := l.w.t.Run(name, play)
+	ok := l.e.t.Run(name, run)
 	l.mu.Lock()
-	l.scenes = append(l.scenes, scene{name, title, from, l.now()})
+	l.scenes = append(l.scenes, scene{name: name, title: title, from: from, to: l.now()})
 	l.mu.Unlock()
 	if !ok {
-		l.w.t.FailNow() // the next would begin in the middle of this one
+		l.e.t.FailNow()
 	}
 }
 
+// mark records and logs an event.
 func (l *timeline) mark(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.marks = append(l.marks, mark{l.now(), what})
-	l.w.t.Logf("%s %s", l.now().Round(time.Second), what)
+	l.marks = append(l.marks, mark{at: l.now(), what: what})
+	l.e.t.Logf("%s %s", l.now().Round(time.Second), what)
 }
 
-// write writes autoscaling.csv, and a picture of each scene, into a folder.
+// write writes autoscaling.csv and a picture of each scene into a directory.
 func (l *timeline) write(dir string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -169,7 +179,10 @@ func (l *timeline) write(dir string) error {
 		return err
 	}
 	out := csv.NewWriter(f)
-	_ = out.Write([]string{"seconds", "scene", "workers wanted", "workers ready", "messages visible", "messages in flight", "sagas at work", "sagas live", "sagas asleep", "what was done"})
+	_ = out.Write([]string{ // Error reports a failure
+		"seconds", "scene", "workers wanted", "workers ready", "messages visible", "messages in flight",
+		"sagas at work", "sagas live", "sagas asleep", "what was done",
+	})
 	next := 0
 	for i, s := range l.samples {
 		scene, done := "", ""
@@ -187,9 +200,13 @@ func (l *timeline) write(dir string) error {
 		}
 		row := []string{fmt.Sprintf("%.0f", s.at.Seconds()), scene}
 		for _, n := range []int{s.wanted, s.ready, s.visible, s.inFlight, s.work, s.live, s.asleep} {
-			row = append(row, map[bool]string{true: "", false: strconv.Itoa(n)}[n < 0])
+			cell := ""
+			if n >= 0 {
+				cell = strconv.Itoa(n)
+			}
+			row = append(row, cell)
 		}
-		_ = out.Write(append(row, done)) // Flush tells
+		_ = out.Write(append(row, done)) // Error reports a failure
 	}
 	out.Flush()
 	if err := errors.Join(out.Error(), f.Close()); err != nil {
@@ -208,7 +225,8 @@ func (l *timeline) write(dir string) error {
 				samples = append(samples, s)
 			}
 		}
-		if err := os.WriteFile(filepath.Join(dir, "autoscaling-"+c.name+".svg"), []byte(picture(c, samples, marks)), 0o600); err != nil {
+		file := filepath.Join(dir, "autoscaling-"+c.name+".svg")
+		if err := os.WriteFile(file, []byte(picture(c, samples, marks)), 0o600); err != nil {
 			return err
 		}
 	}
