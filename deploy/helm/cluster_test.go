@@ -25,7 +25,7 @@ func TestCluster(t *testing.T) {
 
 	const noDapr = "the cluster lacks required APIs: Dapr 1.18 or later is not installed (no dapr.io/v1alpha1/Component, "
 	c.rejects("Error: INSTALLATION FAILED", noDapr, append([]string{"install", "ordersaga", chart}, first...)...)
-	c.CRDs(crds[0].folder(t))
+	c.ApplyCRDs(crds[0].folder(t))
 	c.helm(append([]string{"install", "ordersaga", chart}, first...)...)
 	if got := c.deployments(); !slices.Equal(got, []string{"api 2", "carrier 1", "payment 1", "reconciler 1", "worker 2"}) {
 		t.Errorf("first install: deployments = %v", got)
@@ -35,8 +35,8 @@ func TestCluster(t *testing.T) {
 	const noKEDA = "lacks required APIs: KEDA 2.21 or later is not installed " +
 		"(no keda.sh/v1alpha1/ScaledObject, keda.sh/v1alpha1/TriggerAuthentication)"
 	c.rejects("Error: UPGRADE FAILED", noKEDA, upgrade...)
-	c.CRDs(crds[1].folder(t))
-	c.CRDs(crds[2].folder(t))
+	c.ApplyCRDs(crds[1].folder(t))
+	c.ApplyCRDs(crds[2].folder(t))
 	const tooMany = "autoscaling.min: 99, must not be above autoscaling.max, 40"
 	c.rejects("Error: UPGRADE FAILED", tooMany, append(upgrade, "--set", "autoscaling.min=99")...)
 	c.helm(upgrade...)

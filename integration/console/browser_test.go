@@ -226,7 +226,7 @@ func TestOperatorResolvesEverythingInTheConsole(t *testing.T) {
 		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).operates("")
 	})
 	t.Run("dapr", func(t *testing.T) {
-		newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop()) }).operates("dapr-")
+		newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop(), nil) }).operates("dapr-")
 	})
 }
 

@@ -19,7 +19,7 @@ func TestOperatorManagesSagasAsWorkflows(t *testing.T) {
 		newOperator(t, func() testkit.System { return testkit.NewSystem(t, nil, nil) }).manages("")
 	})
 	t.Run("dapr", func(t *testing.T) {
-		o := newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop()) })
+		o := newOperator(t, func() testkit.System { return testkit.NewDaprSystem(t, zerolog.Nop(), nil) })
 		o.manages("dapr-")
 		o.open("/console/sagas/held")
 		o.sees("dapr workflow history --app-id ordersaga held", "dapr workflow resume --app-id ordersaga held")

@@ -54,7 +54,7 @@ func newEnv(t *testing.T) *env {
 	e.cluster = kube.Start(t)
 	t.Logf("%s: Kubernetes is ready", since(began))
 	e.cluster.StartKEDA()
-	e.cluster.CRDs(filepath.Join(kube.ModuleDir(t, "tools/dapr", "github.com/dapr/dapr"), "charts", "dapr", "crds"))
+	e.cluster.ApplyCRDs(filepath.Join(kube.ModuleDir(t, "tools/dapr", "github.com/dapr/dapr"), "charts", "dapr", "crds"))
 	t.Logf("%s: KEDA is ready", since(began))
 	e.startServices()
 	e.startDapr()

@@ -17,7 +17,7 @@ import (
 func dev(t *testing.T) (url string, log *logged) {
 	t.Helper()
 	log = &logged{}
-	return testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel)).API, log
+	return testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel), nil).API, log
 }
 
 // logged collects a log. It is safe for concurrent use.

@@ -173,7 +173,7 @@ func TestNoSpansOfWhatIsNotSampled(t *testing.T) {
 	placeIn(t, s.API, "00-"+id+"-00f067aa0ba902b8-01", "sampled", "tok_ok", nil)
 	ended(t, s.API, "sampled", order.StatusCompleted)
 	testkit.Eventually(t, "the saga's own span, which is the last", func() error {
-		return has(collector.Of("sampled"), "orchestration||OrderSaga")
+		return has(collector.OfOrder("sampled"), "orchestration||OrderSaga")
 	})
 	for _, span := range collector.Spans() {
 		if span.Attributes["order.id"] == "unsampled" || span.Parent == "00f067aa0ba902b7" {

@@ -159,7 +159,7 @@ func trace(t *testing.T, id, want string) []testkit.Span {
 func traceOf(t *testing.T, id, want string, filter func([]testkit.Span) []testkit.Span) (spans []testkit.Span) {
 	t.Helper()
 	testkit.Eventually(t, "the trace of order "+id, func() error {
-		spans = filter(collector.Of(id))
+		spans = filter(collector.OfOrder(id))
 		if got := testkit.Tree(spans, detail); got != want[1:] {
 			return fmt.Errorf("trace is\n%swant%s", got, want)
 		}

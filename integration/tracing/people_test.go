@@ -157,7 +157,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	without("the log", []byte(log.String()))
 	testkit.Eventually(t, "the spans of all are there", func() error {
 		for id := range ids {
-			if err := has(collector.Of(id), "orchestration||OrderSaga"); err != nil && ids[id].Terminal() {
+			if err := has(collector.OfOrder(id), "orchestration||OrderSaga"); err != nil && ids[id].Terminal() {
 				return fmt.Errorf("%s: %w", id, err)
 			}
 		}
@@ -207,7 +207,7 @@ func TestNobodyIsInLogsSpansMetricsAndHistories(t *testing.T) {
 // the sidecars log and export.
 func TestNobodyIsInLogsSpansMetricsAndHistoriesOnDapr(t *testing.T) {
 	log := &logged{}
-	s := testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel))
+	s := testkit.NewDaprSystem(t, zerolog.New(log).Level(zerolog.DebugLevel), nil)
 	s.SetStock(t, map[string]int64{"SKU-1": 1000})
 	nowhere(t, s, "people-dapr-", log)
 }

@@ -108,8 +108,8 @@ func (c *Collector) Spans() []Span {
 	return slices.Clone(c.spans)
 }
 
-// Of returns the spans of all traces that have a span with the order's id.
-func (c *Collector) Of(orderID string) (out []Span) {
+// OfOrder returns the spans of all traces that have a span with the order's id.
+func (c *Collector) OfOrder(orderID string) (out []Span) {
 	all, traces := c.Spans(), map[string]bool{}
 	for _, s := range all {
 		if s.Attributes["order.id"] == orderID {

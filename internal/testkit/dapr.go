@@ -15,23 +15,24 @@ import (
 )
 
 // NewDaprSystem is NewSystem on real Dapr, as `ordersaga dev` starts it and with its catalogue.
-// Parts and StopWorker are not set. The logger also receives the output of Dapr's processes.
-func NewDaprSystem(t testing.TB, logger zerolog.Logger, change ...func(*devenv.Dev)) System {
+// Parts and StopWorker are not set. The logger also receives the output of Dapr's processes. change
+// may be nil.
+func NewDaprSystem(t testing.TB, logger zerolog.Logger, change func(*devenv.Dev)) System {
 	t.Helper()
 	UseBuiltDapr()
 	RequireDapr(t)
 	ctx, stop := context.WithCancel(context.Background())
-	up, ended := make(chan System, 1), make(chan error, 1)
+	ready, ended := make(chan System, 1), make(chan error, 1)
 	d := devenv.Dev{Dapr: true, Out: io.Discard, Logger: logger, Job: job(func(w *worker.Worker, sims devenv.Simulators) {
-		up <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
+		ready <- System{API: "http://" + w.Listener.Addr().String(), Simulators: sims, Worker: w}
 	})}
-	for _, f := range change {
-		f(&d)
+	if change != nil {
+		change(&d)
 	}
 	go func() { ended <- d.Run(ctx) }()
 	var s System
 	select {
-	case s = <-up:
+	case s = <-ready:
 	case err := <-ended:
 		stop()
 		t.Fatalf("ordersaga dev exited before it was ready: %v", err)

@@ -47,10 +47,10 @@ func WantOutcomes(t testing.TB, outcomes <-chan string, want string, n int) {
 		select {
 		case got := <-outcomes:
 			if got != want {
-				t.Fatalf("outcome %d is %s, want %s", i, got, want)
+				t.Fatalf("outcome %d = %s, want %s", i, got, want)
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatalf("%d of %d outcomes in 20 s", i, n)
+			t.Fatalf("outcomes after 20 s = %d, want %d", i, n)
 		}
 	}
 }

@@ -98,6 +98,7 @@ type Server struct {
 	out     strings.Builder
 }
 
+// begin starts the server, and stops it at the end of the test.
 func (s *Server) begin() {
 	s.t.Helper()
 	s.t.Cleanup(func() {
@@ -130,14 +131,16 @@ func (s *Server) Kill() {
 	_ = s.cmd.Wait()         // reports the kill
 }
 
+// dial opens and closes a connection.
 func dial(address string) error {
 	c, err := net.Dial("tcp", address) //nolint:noctx // loopback
 	if err != nil {
-		return fmt.Errorf("it does not accept connections: %w", err)
+		return fmt.Errorf("connect to %s: %w", address, err)
 	}
 	return c.Close()
 }
 
+// freePort returns a free port of 127.0.0.1.
 func freePort(t testing.TB) string {
 	t.Helper()
 	p, err := daprlocal.FreePorts(1)

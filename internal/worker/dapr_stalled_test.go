@@ -23,7 +23,7 @@ import (
 // TestStalledSagaIsReportedWhileItAwaitsApproval: a client's events fill its history up.
 // The stuck list and the metric have it, though it may wait for a day.
 func TestStalledSagaIsReportedWhileItAwaitsApproval(t *testing.T) {
-	s := testkit.NewDaprSystem(t, zerolog.Nop())
+	s := testkit.NewDaprSystem(t, zerolog.Nop(), nil)
 	dear := order.Order{
 		OrderID: "dear", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"},
 		Lines: []order.Line{{SKU: "SKU-1", Quantity: 1, UnitPrice: 5_000_000}},

@@ -106,14 +106,14 @@ func (c *Cluster) do(ctx context.Context, method, path, kind string, body []byte
 	return nil
 }
 
-// CRDs applies all custom resource definitions in a directory, and waits until the API server
+// ApplyCRDs applies all custom resource definitions in a directory, and waits until the API server
 // serves them.
-func (c *Cluster) CRDs(folder string) {
+func (c *Cluster) ApplyCRDs(dir string) {
 	c.t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	require.NoError(c.t, err)
 	if len(files) == 0 {
-		c.t.Fatalf("no CRDs in %s", folder)
+		c.t.Fatalf("no CRDs in %s", dir)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)

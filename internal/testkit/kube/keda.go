@@ -20,7 +20,7 @@ func (c *Cluster) StartKEDA() {
 	t := c.t
 	t.Helper()
 	operator, adapter := testkit.Pinned(t, "keda-operator", target), testkit.Pinned(t, "keda-adapter", target)
-	c.CRDs(filepath.Join(ModuleDir(t, kedaFolder, kedaModule), "config", "crd", "bases"))
+	c.ApplyCRDs(filepath.Join(ModuleDir(t, kedaFolder, kedaModule), "config", "crd", "bases"))
 	ctx := t.Context()
 	require.NoError(t, c.Post(ctx, "/api/v1/namespaces", object{"metadata": object{"name": "keda"}}))
 
