@@ -44,7 +44,7 @@ func (c *checker) goFile(name string, src []byte) error {
 
 var taggedField = regexp.MustCompile("^\t+\\S.*`[a-z]+:\"")
 
-// columns counts a tab as one, as gofmt's own width is anybody's setting.
+// columns counts characters. A tab is one column, because its width depends on the editor.
 func columns(line string) int { return len([]rune(line)) }
 
 type goChecker struct {

@@ -48,7 +48,7 @@ func (c *checker) add(rule, file string, line int, text string) {
 	c.places = append(c.places, place{rule: rule, file: file, line: line, text: text})
 }
 
-// exempt are files with other people's text, or generated ones.
+// exempt matches files of third parties and generated files.
 var exempt = regexp.MustCompile(`(^|/)(testdata|findings)/|^LICENSE$|_gen_test\.go$|^tools/house/|^docs/assets/|\.(svg|csv|png|sum|patch)$`)
 
 func (c *checker) file(name string) error {
