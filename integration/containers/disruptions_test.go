@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -208,7 +209,7 @@ func workersStop(t *testing.T) {
 	s := newShop(t, 100)
 	var ids []string
 	for n := range 5 {
-		ids = append(ids, s.place(s.order(fmt.Sprint(n), expensive)))
+		ids = append(ids, s.place(s.order(strconv.Itoa(n), expensive)))
 	}
 	for _, id := range ids {
 		s.waitForStatus(id, order.StatusAwaitingApproval)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -209,7 +210,7 @@ func rush(s shop) {
 	var bodies []string
 	orders := s.stocked * 10 / 3
 	for n := range orders {
-		o := s.order(fmt.Sprint(n))
+		o := s.order(strconv.FormatInt(n, 10))
 		o.Lines[0].Quantity = 1
 		bodies = append(bodies, jsonOf(o))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ func picture(c scene, samples []sample, marks []mark) string {
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="%.0f" y="20" font-size="15">%s</text>`+"\n",
 		left, html.EscapeString(c.title))
 	for n := range most + 1 {
-		grid(&b, workersAt(n), fmt.Sprint(n))
+		grid(&b, workersAt(n), strconv.Itoa(n))
 	}
 	for n := 1; float64(n) <= peak; n *= 10 {
 		grid(&b, countAt(n), fmt.Sprint(n))
@@ -68,8 +69,11 @@ func picture(c scene, samples []sample, marks []mark) string {
 	}
 	at := left
 	for _, k := range []struct{ colour, what string }{
-		{"#0072b2", "workers wanted"}, {"#56b4e9", "workers ready"}, {"#d55e00", "messages in the queue"},
-		{"#009e73", "sagas at work"}, {"#999", "live sagas, idle ones included"},
+		{"#0072b2", "workers wanted"},
+		{"#56b4e9", "workers ready"},
+		{"#d55e00", "messages in the queue"},
+		{"#009e73", "sagas at work"},
+		{"#999", "live sagas, idle ones included"},
 	} {
 		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="12" height="4" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n",
 			at, zero+30, k.colour, at+16, zero+37, k.what)

@@ -53,8 +53,10 @@ func triggers(t *testing.T, settings ...string) []Trigger {
 		}
 		return err
 	}))
-	args := []string{"template", release, chart, "--set",
-		"requireCRDs=false,state.address=redis:6379,payment.url=http://payment,autoscaling.enabled=true,autoscaling.credentials.secret=aws"}
+	args := []string{
+		"template", release, chart, "--set",
+		"requireCRDs=false,state.address=redis:6379,payment.url=http://payment,autoscaling.enabled=true,autoscaling.credentials.secret=aws",
+	}
 	for _, s := range settings {
 		args = append(args, "--set", s)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -93,7 +94,7 @@ func attributes(list []*commonpb.KeyValue) map[string]string {
 		case *commonpb.AnyValue_StringValue:
 			m[kv.GetKey()] = v.StringValue
 		case *commonpb.AnyValue_IntValue:
-			m[kv.GetKey()] = fmt.Sprint(v.IntValue)
+			m[kv.GetKey()] = strconv.FormatInt(v.IntValue, 10)
 		default:
 			m[kv.GetKey()] = v.(fmt.Stringer).String() //nolint:forcetypeassert // protobuf's types have the method
 		}

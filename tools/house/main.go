@@ -92,7 +92,8 @@ func check(root string, dirs []string) (*checker, error) {
 
 // tracked lists the files that git tracks or would add.
 func tracked(root string, dirs []string) ([]string, error) {
-	list := exec.Command("git", append([]string{"ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, dirs...)...) //nolint:gosec,noctx // arguments of the person who runs it
+	args := append([]string{"ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, dirs...)
+	list := exec.Command("git", args...) //nolint:gosec,noctx // arguments of the person who runs it
 	list.Dir = root
 	out, err := list.Output()
 	if err != nil {

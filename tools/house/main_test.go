@@ -14,11 +14,12 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 	root := t.TempDir()
 	for name, content := range map[string]string{
 		"tools/house/words.txt": "allow\tdead[- ]letters?\n\\bletters?\\b\tmessage\n",
-		"README.md":             "# Title\n\nA letter and a dead letter in one sentence. See [this](missing.md) and [that](docs/adr/0002-b.md).\n\n```\na letter in code\n```\n",
-		"docs/glossary.md":      "# Glossary\n\n| term | meaning |\n|---|---|\n| saga | steps |\n| step | one |\n",
-		"docs/adr/0002-b.md":    "Nothing.\n",
-		"chart.yaml":            "a: letter # a letter\n",
-		"page.html":             "<p>One letter</p>\n",
+		"README.md": "# Title\n\nA letter and a dead letter in one sentence. See [this](missing.md) and [that](docs/adr/0002-b.md).\n\n" +
+			"```\na letter in code\n```\n",
+		"docs/glossary.md":   "# Glossary\n\n| term | meaning |\n|---|---|\n| saga | steps |\n| step | one |\n",
+		"docs/adr/0002-b.md": "Nothing.\n",
+		"chart.yaml":         "a: letter # a letter\n",
+		"page.html":          "<p>One letter</p>\n",
 		"code.go": `package code
 
 // Point is no letter.
