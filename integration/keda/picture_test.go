@@ -44,7 +44,7 @@ func picture(c scene, samples []sample, marks []mark) string {
 		grid(&b, workersAt(n), strconv.Itoa(n))
 	}
 	for n := 1; float64(n) <= peak; n *= 10 {
-		grid(&b, countAt(n), fmt.Sprint(n))
+		grid(&b, countAt(n), strconv.Itoa(n))
 	}
 	grid(&b, zero, "0")
 	for i, m := range marks {

@@ -49,13 +49,10 @@ func Moto(t testing.TB) *Server {
 // PostgreSQL starts a PostgreSQL with its own data directory.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
-	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails only for an invalid pattern
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":"+strings.Join(dirs, ":")); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, addPostgreSQLToPath())
 	initdb := RequireTool(t, "initdb", "apt-get install postgresql")
 	postgres := RequireTool(t, "postgres", "apt-get install postgresql")
-	dir, err := os.MkdirTemp("", "ordersaga-pg-") // only root can read the parents of t.TempDir
+	dir, err := postgresDir()
 	Must(t, err)
 	t.Cleanup(func() { Must(t, os.RemoveAll(dir)) })
 	as := &syscall.SysProcAttr{}
@@ -86,6 +83,17 @@ func PostgreSQL(t testing.TB) *Server {
 	s.begin()
 	return s
 }
+
+// addPostgreSQLToPath appends to PATH the directories in which Debian installs PostgreSQL's
+// programs.
+func addPostgreSQLToPath() error {
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // fails only for an invalid pattern
+	return os.Setenv("PATH", os.Getenv("PATH")+":"+strings.Join(dirs, ":"))
+}
+
+// postgresDir creates a directory that the user postgres can enter. Only root can enter the
+// parents of t.TempDir.
+func postgresDir() (string, error) { return os.MkdirTemp("", "ordersaga-pg-") }
 
 // Server is a third-party server that runs until the end of the test.
 type Server struct {
