@@ -196,7 +196,7 @@ func (c *Carrier) answer(ctx context.Context, p Parcel) error {
 	if err != nil {
 		return fmt.Errorf("encode the answer to shipment %s: %w", p.ShipmentID, err)
 	}
-	ctx, span := tracing.Send(ctx, intake.AnswersOfCarrier, p.OrderID)
+	ctx, span := tracing.Send(ctx, intake.CarrierAnswersSource, p.OrderID)
 	attributes := map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: &a.Type}}
 	if parent := tracing.Parent(ctx); parent != "" {
 		attributes[tracing.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &parent}

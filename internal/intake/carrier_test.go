@@ -23,13 +23,14 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 var patientCarrier = workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 42, TimeScale: 0.001}
 
-func (w world) carrierAnswers() intake.CarrierAnswers {
+func (w env) carrierAnswers() intake.CarrierAnswers {
 	r := reconcile.Reconciler{Orders: w.Store, Payments: w.payments, Sagas: w.engine, Terms: w.starter.Terms}
 	return intake.CarrierAnswers{Orders: w.Store, Sagas: w.engine, Undo: r.UndoRefused}
 }
@@ -42,35 +43,35 @@ func refusedBy(id, reason string) events.CarrierAnswer {
 	return events.CarrierAnswer{SpecVersion: 1, Type: "ShipmentRefused", ShipmentID: "shp-" + id, OrderID: id, Reason: reason}
 }
 
-func (w world) says(t testing.TB, a events.CarrierAnswer) error {
+func (w env) answers(t testing.TB, a events.CarrierAnswer) error {
 	t.Helper()
 	b, err := json.Marshal(a)
-	check(t, err)
+	require.NoError(t, err)
 	return w.carrierAnswers().Handle(t.Context(), events.Message{Body: b})
 }
 
 // places starts an order's saga, and waits until it waits for the carrier.
-func (w world) places(t testing.TB, id string) {
+func (w env) places(t testing.TB, id string) {
 	t.Helper()
-	check(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
+	require.NoError(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 	w.at(t, id, workflows.StepCarrier)
 }
 
-func (w world) at(t testing.TB, id, customStatus string) {
+func (w env) at(t testing.TB, id, customStatus string) {
 	t.Helper()
 	testkit.Eventually(t, id+" is at "+customStatus, func() error {
 		if i, err := w.engine.Get(t.Context(), id); err != nil || i.CustomStatus != customStatus {
-			return fmt.Errorf("%+v %w", i, err)
+			return fmt.Errorf("saga = %+v, error = %w", i, err)
 		}
 		return nil
 	})
 }
 
-func (w world) record(t testing.TB, id string) orderstore.Record { return read(t, w.Store, id) }
+func (w env) record(t testing.TB, id string) orderstore.Record { return read(t, w.Store, id) }
 
 func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, patientCarrier)
+	w := newEnv(t, patientCarrier)
 	for _, c := range []struct {
 		answer events.CarrierAnswer
 		want   order.Status
@@ -81,58 +82,58 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 		id := c.answer.OrderID
 		w.places(t, id)
 		b, err := json.Marshal(c.answer)
-		check(t, err)
+		require.NoError(t, err)
 		notification := `{"Type":"Notification","TopicArn":"a","Message":` + quoted(t, string(b)) + `}`
-		check(t, w.carrierAnswers().Handle(t.Context(), message(notification)))
+		require.NoError(t, w.carrierAnswers().Handle(t.Context(), message(notification)))
 		w.ended(t, id)
 		rec := w.record(t, id)
 		if rec.Status != c.want || rec.TrackingID != c.answer.TrackingID {
-			t.Errorf("%s: %+v", id, rec)
+			t.Errorf("id = %s, order = %+v", id, rec)
 		}
-		check(t, w.says(t, c.answer)) // again
+		require.NoError(t, w.answers(t, c.answer)) // again
 		if again := w.record(t, id); again.Updated != rec.Updated {
 			t.Errorf("%s, again: %+v", id, again)
 		}
 	}
 	if rec := w.record(t, "refused"); !strings.Contains(rec.Reason, "too far") || rec.RefundID == "" {
-		t.Errorf("%+v", rec)
+		t.Errorf("order = %+v", rec)
 	}
 }
 
-// TestAnswersToWhatWasNotAsked are dead letters that say so, and have no effect
-// on the order, whatever is asked of the carrier later.
-func TestAnswersToWhatWasNotAsked(t *testing.T) {
+// TestAnswersWithoutARequestAreDeadLettered with that reason, and have no effect on the
+// order, whatever is requested from the carrier later.
+func TestAnswersWithoutARequestAreDeadLettered(t *testing.T) {
 	t.Parallel()
 	terms := patientCarrier
 	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
-	w := newWorld(t, terms)
-	check(t, w.starter.HandleOrder(t.Context(), message(event(t, "o"))))
+	w := newEnv(t, terms)
+	require.NoError(t, w.starter.HandleOrder(t.Context(), message(event(t, "o"))))
 	w.at(t, "o", workflows.StepApprove)
 	poison := func(a events.CarrierAnswer, want string) {
 		t.Helper()
 		before := w.record(t, "o")
-		err := w.says(t, a)
+		err := w.answers(t, a)
 		if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); !ok || !strings.Contains(p.Error(), want) {
 			t.Errorf("%+v: %v, want %q", a, err, want)
 		}
 		if rec := w.record(t, "o"); rec.Updated != before.Updated {
-			t.Errorf("%+v: %+v", a, rec)
+			t.Errorf("a = %+v, order = %+v", a, rec)
 		}
 	}
 	foreign := refusedBy("o", "island")
-	foreign.ShipmentID = "shp-of-somebody-else"
+	foreign.ShipmentID = "shp-of-another"
 	none := ` of order o, which is AWAITING_APPROVAL: no shipment was requested`
-	poison(foreign, `the carrier has refused shipment "shp-of-somebody-else"`+none)
+	poison(foreign, `the carrier has refused shipment "shp-of-another"`+none)
 	poison(refusedBy("o", "island"), `the carrier has refused shipment "shp-o"`+none)
 	poison(dispatchedBy("o", "trk"), `the carrier has dispatched shipment "shp-o"`+none)
 
-	check(t, saga.Send(t.Context(), w.engine, "o", workflows.EventApproval, workflows.Approval{Approved: true}))
+	require.NoError(t, saga.Send(t.Context(), w.engine, "o", workflows.EventApproval, workflows.Approval{Approved: true}))
 	w.at(t, "o", workflows.StepCarrier)
-	poison(foreign, `the carrier has refused shipment "shp-of-somebody-else" of order o, whose shipment is shp-o`)
-	check(t, w.says(t, dispatchedBy("o", "trk")))
+	poison(foreign, `the carrier has refused shipment "shp-of-another" of order o, whose shipment is shp-o`)
+	require.NoError(t, w.answers(t, dispatchedBy("o", "trk")))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.RefundID != "" || rec.TrackingID != "trk" {
-		t.Errorf("%+v", rec)
+		t.Errorf("order = %+v", rec)
 	}
 }
 
@@ -143,19 +144,20 @@ const (
 	repeated    = "repeated" // changes nothing
 	parcel      = "a further parcel"
 	unasked     = "dead letter: no shipment was requested"
-	changed     = "dead letter: the carrier had said otherwise"
+	changed     = "dead letter: the carrier had answered otherwise"
 	comeBack    = "dead letter: the parcel may have to come back"
 	notByItself = "dead letter: could not be undone by itself"
 )
 
-// became tells, by the order before and after, the handler's error, and whether
-// the saga starts again.
+// became classifies an answer by the order before and after, the handler's error, and
+// whether the saga starts again.
 func became(before, after orderstore.Record, err error, again bool) string {
 	if p, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison {
-		for what, says := range map[string]string{
-			unasked: "no shipment was requested", changed: ", which it had ", comeBack: "the parcel may have to come back", notByItself: "could not be undone by itself",
+		for what, text := range map[string]string{
+			unasked: "no shipment was requested", changed: ", which it had ",
+			comeBack: "the parcel may have to come back", notByItself: "could not be undone by itself",
 		} {
-			if strings.Contains(p.Error(), says) {
+			if strings.Contains(p.Error(), text) {
 				return what
 			}
 		}
@@ -176,7 +178,7 @@ func became(before, after orderstore.Record, err error, again bool) string {
 }
 
 // TestEveryAnswerInEveryState is the table of docs/adr/0024: what becomes of an
-// answer, by the order's state and what the carrier said before.
+// answer, by the order's state and what the carrier answered before.
 func TestEveryAnswerInEveryState(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -198,7 +200,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 	reserve := func(to order.Status) step {
 		return func(id string) error {
 			o, err := order.Parse([]byte(event(t, id)))
-			check(t, err)
+			require.NoError(t, err)
 			if to == order.StatusAwaitingApproval {
 				_, err = s.ReserveForApproval(t.Context(), o, 0)
 			} else {
@@ -278,27 +280,27 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 			id := fmt.Sprint("o-", n)
 			where := fmt.Sprintf("%s, row %d", c.state, i)
 			o, err := order.Parse([]byte(event(t, id)))
-			check(t, err)
+			require.NoError(t, err)
 			_, _, err = s.Accept(t.Context(), o)
-			check(t, err)
-			check(t, c.before(id))
+			require.NoError(t, err)
+			require.NoError(t, c.before(id))
 			if !strings.HasPrefix(c.state, "COMPLETED") {
-				check(t, idle.Start(t.Context(), "lingers", id, nil))
+				require.NoError(t, idle.Start(t.Context(), "lingers", id, nil))
 			}
 			again := false
 			answers := intake.CarrierAnswers{Orders: s, Sagas: idle, Undo: func(context.Context, string) error { again = true; return nil }}
 			handle := func(a events.CarrierAnswer) error {
 				b, err := json.Marshal(a)
-				check(t, err)
+				require.NoError(t, err)
 				return answers.Handle(t.Context(), events.Message{Body: b})
 			}
-			said, now := r.before(id), r.now(id)
-			if said.Type != "" {
-				_ = handle(said) // it has a row of its own
+			before, now := r.before(id), r.now(id)
+			if before.Type != "" {
+				_ = handle(before) // it has a row of its own
 			}
-			check(t, c.after(id))
+			require.NoError(t, c.after(id))
 			for attempt := range 2 { // the message is delivered twice
-				before := read(t, s, id)
+				old := read(t, s, id)
 				again = false
 				err := handle(now)
 				after := read(t, s, id)
@@ -306,7 +308,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 				if attempt > 0 && (want == kept || want == parcel) {
 					want = repeated
 				}
-				if is := became(before, after, err, again); is != want {
+				if is := became(old, after, err, again); is != want {
 					t.Errorf("%s: %s, want %s\n%v\n%+v", where, is, want, err, after)
 				}
 				if err == nil || want == unasked {
@@ -314,11 +316,11 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 				}
 				facts := []string{now.TrackingID, now.Reason, string(after.Status)}
 				if want == changed {
-					facts = append(facts, said.TrackingID, said.Reason)
+					facts = append(facts, before.TrackingID, before.Reason)
 				}
 				for _, fact := range facts {
 					if !strings.Contains(err.Error(), fact) {
-						t.Errorf("%s: the dead letter does not say %q: %v", where, fact, err)
+						t.Errorf("%s: the dead letter does not contain %q: %v", where, fact, err)
 					}
 				}
 				noted := 0
@@ -338,7 +340,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 func read(t testing.TB, s *orderstore.Store, id string) orderstore.Record {
 	t.Helper()
 	rec, err := s.Get(t.Context(), id)
-	check(t, err)
+	require.NoError(t, err)
 	return rec
 }
 
@@ -346,55 +348,56 @@ func read(t testing.TB, s *orderstore.Store, id string) orderstore.Record {
 func newIdle(t *testing.T) *embedded.Engine {
 	t.Helper()
 	eng, err := embedded.Open(embedded.Options{Logger: zerolog.Nop()})
-	check(t, err)
-	t.Cleanup(func() { check(t, eng.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, eng.Close()) })
 	registry := task.NewTaskRegistry()
-	check(t, registry.AddWorkflowN("lingers", lingers))
+	require.NoError(t, registry.AddWorkflowN("lingers", lingers))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- eng.Run(ctx, registry) }()
 	t.Cleanup(func() {
 		cancel()
-		check(t, <-done)
+		require.NoError(t, <-done)
 	})
 	return eng
 }
 
-// TestLateRefusalIsUndone by the order's saga: refund, stock, the customer.
+// TestLateRefusalIsUndone by the order's saga: it refunds, releases the stock, and notifies the
+// customer.
 func TestLateRefusalIsUndone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{TimeScale: 0.001}) // no saga waits for the carrier
+	w := newEnv(t, workflows.Terms{TimeScale: 0.001}) // no saga waits for the carrier
 	for _, id := range []string{"known", "forgotten"} {
-		check(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
+		require.NoError(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 		w.ended(t, id)
 		if rec := w.record(t, id); rec.Status != order.StatusCompleted {
-			t.Fatalf("%+v", rec)
+			t.Fatalf("order = %+v", rec)
 		}
 	}
-	check(t, w.engine.Purge(t.Context(), "forgotten"))
+	require.NoError(t, w.engine.Purge(t.Context(), "forgotten"))
 	for _, id := range []string{"known", "forgotten"} {
 		for range 2 { // the message is delivered twice
-			check(t, w.says(t, refusedBy(id, "island")))
+			require.NoError(t, w.answers(t, refusedBy(id, "island")))
 		}
 		w.ended(t, id)
 		rec := w.record(t, id)
 		if rec.Status != order.StatusFailed || rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || rec.RefusedFor() != "island" {
-			t.Errorf("%+v", rec)
+			t.Errorf("order = %+v", rec)
 		}
-		check(t, w.says(t, refusedBy(id, "island"))) // long after
+		require.NoError(t, w.answers(t, refusedBy(id, "island"))) // long after
 		if again := w.record(t, id); again.Updated != rec.Updated {
-			t.Errorf("%+v", again)
+			t.Errorf("order after a repeated answer = %+v", again)
 		}
-		if err := w.says(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") || !strings.Contains(err.Error(), "island") {
+		if err := w.answers(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") || !strings.Contains(err.Error(), "island") {
 			t.Errorf("it changes its mind: %v", err)
 		}
 	}
 	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 100 || l.Reserved != 0 || l.Sold != 0 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("stock level = %+v, error = %v", l, err)
 	}
 	charges, _, err := w.payments.Charges(t.Context(), "", 100)
 	if err != nil || len(charges) != 2 || !charges[0].Refunded || !charges[1].Refunded {
-		t.Errorf("%+v %v", charges, err)
+		t.Errorf("charges = %+v, error = %v", charges, err)
 	}
 	if m := w.Receive(t, w.Resources.CarrierRequests, 2); len(m) != 2 {
 		t.Errorf("%d shipment requests", len(m))
@@ -408,73 +411,73 @@ func TestLateRefusalIsUndone(t *testing.T) {
 // its saga ends.
 func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{TimeScale: 0.001})
+	w := newEnv(t, workflows.Terms{TimeScale: 0.001})
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
+	require.NoError(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
-	check(t, err)
+	require.NoError(t, err)
 	id, err := w.payments.Charge(t.Context(), payment.Charge{OrderID: "o", Amount: o.Total(), Currency: o.Currency, Token: "tok_ok"})
-	check(t, err)
+	require.NoError(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
-	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
+	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	// It runs until the event comes.
-	check(t, w.engine.Start(t.Context(), "lingers", "o", nil))
+	require.NoError(t, w.engine.Start(t.Context(), "lingers", "o", nil))
 	handled := make(chan error, 1)
-	go func() { handled <- w.says(t, refusedBy("o", "island")) }()
+	go func() { handled <- w.answers(t, refusedBy("o", "island")) }()
 	testkit.Eventually(t, "it is reopened", func() error {
 		if rec := w.record(t, "o"); rec.Status != order.StatusPaid {
-			return fmt.Errorf("%+v", rec)
+			return fmt.Errorf("order = %+v", rec)
 		}
 		return nil
 	})
-	check(t, w.engine.Raise(t.Context(), "o", "end", nil))
-	check(t, <-handled)
+	require.NoError(t, w.engine.Raise(t.Context(), "o", "end", nil))
+	require.NoError(t, <-handled)
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusFailed || rec.RefundID == "" {
-		t.Errorf("%+v", rec)
+		t.Errorf("order = %+v", rec)
 	}
 }
 
 // TestAnswerAboutASagaThatIsNotHere: another worker may have it, or it is to be
-// begun again. The answer is no poison, and comes again.
+// restarted. The answer is not poison, and is delivered again.
 func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, patientCarrier)
+	w := newEnv(t, patientCarrier)
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
+	require.NoError(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
-	check(t, err)
+	require.NoError(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
-	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
-	err = w.says(t, dispatchedBy("o", "trk"))
+	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
+	err = w.answers(t, dispatchedBy("o", "trk"))
 	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
-		t.Errorf("%v", err)
+		t.Errorf("error = %v", err)
 	}
-	check(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
+	require.NoError(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
 	w.at(t, "o", workflows.StepCarrier)
-	check(t, w.says(t, dispatchedBy("o", "trk")))
+	require.NoError(t, w.answers(t, dispatchedBy("o", "trk")))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
-		t.Errorf("%+v", rec)
+		t.Errorf("order = %+v", rec)
 	}
 }
 
 // TestAnswerAboutATerminatedSaga is kept with its order: that the saga was purged,
-// too, is no reason to ask for it again.
+// too, is no reason to retry.
 func TestAnswerAboutATerminatedSaga(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, patientCarrier)
+	w := newEnv(t, patientCarrier)
 	for _, a := range []events.CarrierAnswer{dispatchedBy("taken", "trk"), refusedBy("refused", "island")} {
 		o, err := order.Parse([]byte(event(t, a.OrderID)))
-		check(t, err)
+		require.NoError(t, err)
 		_, _, err = w.Store.Accept(t.Context(), o)
-		check(t, err)
+		require.NoError(t, err)
 		_, err = w.Store.Reserve(t.Context(), o)
-		check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(), o.OrderID, "shp-"+o.OrderID),
+		require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(), o.OrderID, "shp-"+o.OrderID),
 			w.Store.MarkTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID, "its saga has ended TERMINATED")))
-		check(t, w.says(t, a))
+		require.NoError(t, w.answers(t, a))
 		if rec := w.record(t, o.OrderID); rec.Carrier == "" || rec.Status != order.StatusNeedsAttention {
-			t.Errorf("%+v", rec)
+			t.Errorf("order = %+v", rec)
 		}
 	}
 }
@@ -483,30 +486,30 @@ func TestAnswerAboutATerminatedSaga(t *testing.T) {
 // person needs, and comes once, however long the carrier's reason is.
 func TestLongReasonsHideNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
+	require.NoError(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
-	check(t, err)
+	require.NoError(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
-	check(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
+	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	_, _, err = w.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
-	check(t, err)
+	require.NoError(t, err)
 	for range 2 {
-		if err := w.says(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {
-			t.Error("taken")
+		if err := w.answers(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {
+			t.Error("contradiction was accepted, want an error")
 		}
 	}
 	const want = "order o is COMPLETED, and the carrier has refused it, which it had dispatched before: trk: island"
 	if notes := w.record(t, "o").Notes; len(notes) != 1 || !strings.HasPrefix(notes[0].Text, want) {
-		t.Errorf("%+v", notes)
+		t.Errorf("notes = %+v", notes)
 	}
 }
 
 // TestAnswerWhoseTypeIsOnItsEnvelope alone: it counts as if it were in the body.
 func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, patientCarrier)
+	w := newEnv(t, patientCarrier)
 	w.places(t, "o")
 	const body = `{"specVersion":1.0,"orderId":"o","shipmentId":"shp-o","trackingId":"trk"}` // 1.0 is a whole number
 	for want, m := range map[string]events.Message{
@@ -522,16 +525,16 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 			t.Errorf("%v, want %s", p, want)
 		}
 	}
-	check(t, w.carrierAnswers().Handle(t.Context(), events.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
+	require.NoError(t, w.carrierAnswers().Handle(t.Context(), events.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
-		t.Errorf("%+v", rec)
+		t.Errorf("order = %+v", rec)
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestInvalidAnswersArePoison(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	for body, want := range map[string]string{
 		`{`: "body: is not a carrier's answer",
 		`{"type":"ShipmentDispatched","orderId":"a b","shipmentId":"s"}`:                                                   "orderId: must be",
@@ -554,7 +557,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	} {
 		err := w.carrierAnswers().Handle(t.Context(), message(body))
 		if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); !ok || !strings.Contains(p.Reason.Error(), want) {
-			t.Errorf("%s: %v", body, err)
+			t.Errorf("body = %s, error = %v", body, err)
 		}
 	}
 }

@@ -1,3 +1,5 @@
+// Package intake handles the messages that sagas depend on: OrderPlaced starts a saga, a
+// carrier's answer is sent to one. It also has the publisher of OrderPlaced.
 package intake
 
 import (
@@ -21,20 +23,20 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// Orders is what the starter uses of *stock.Store.
+// Orders has the methods of *orderstore.Store that a Starter uses.
 type Orders interface {
 	Accept(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
 }
 
-// Sagas is what intake uses of an engine.
+// Sagas has the methods of an engine that intake uses.
 type Sagas interface {
 	Start(ctx context.Context, workflow, id string, input any) error
 	Raise(ctx context.Context, id, event string, payload any) error
 }
 
-// Starter starts the saga of an order, at most once. The record that it writes
-// first is the guard: engines differ in what they do with the id of a saga
-// that has ended (Dapr runs it again).
+// Starter starts the saga of an order, at most once. The record that it writes first is
+// the guard: engines differ in what they do with the id of a saga that has ended (Dapr
+// runs it again). It is safe for concurrent use.
 type Starter struct {
 	Orders Orders
 	Sagas  Sagas
@@ -42,16 +44,16 @@ type Starter struct {
 }
 
 // Start accepts the order and starts its saga. For an order that was accepted
-// before it returns the record and created is false; stock.ErrConflict if the
-// id belongs to another order.
+// before it returns the record and created is false. It returns orderstore.ErrConflict if
+// the id belongs to a different order.
 func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error) {
 	rec, created, err = s.Orders.Accept(ctx, o)
 	if err != nil {
 		return rec, false, err
 	}
-	// PENDING and not new: a worker may have died between the record and the
-	// start. Starting again is harmless, for no step has begun or it is found.
-	// But one that somebody has terminated is not brought back by a message.
+	// PENDING and not new: a worker may have crashed between the record and the start.
+	// Starting again is harmless: no step has begun, or the engine finds the saga. But a
+	// message does not restart a saga that was terminated.
 	if rec.Status != order.StatusPending || rec.Terminated != "" {
 		return rec, false, nil
 	}
@@ -63,7 +65,9 @@ func (s Starter) Start(ctx context.Context, o order.Order) (rec orderstore.Recor
 	return rec, created, nil
 }
 
-// HandleOrder handles an OrderPlaced message: raw, or in any envelope.
+// HandleOrder handles an OrderPlaced message, raw or in any envelope: it starts the order's
+// saga. It returns when the start is durable. An invalid order is a
+// *sqsconsumer.PermanentError.
 func (s Starter) HandleOrder(ctx context.Context, m events.Message) error {
 	return sqsconsumer.HandleEvent(ctx, events.TopicOrderEvents, m, func(ctx context.Context, e events.Event) error {
 		o, err := order.Parse(e.Payload)
@@ -79,31 +83,32 @@ func (s Starter) HandleOrder(ctx context.Context, m events.Message) error {
 	}, events.TypeOrderPlaced)
 }
 
-// AnswersOfCarrier is what spans call the way that those take.
-const AnswersOfCarrier = "CarrierAnswers"
+// CarrierAnswersSource is the source of the carrier's answers in spans.
+const CarrierAnswersSource = "CarrierAnswers"
 
-// Answered is what the carrier's answers are kept with, of *stock.Store.
-type Answered interface {
+// CarrierStore has the methods of *orderstore.Store that CarrierAnswers uses.
+type CarrierStore interface {
 	RecordCarrierAnswer(ctx context.Context, orderID string, a orderstore.CarrierAnswer) (rec orderstore.Record, reopened bool, err error)
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 }
 
-// CarrierAnswers takes in what the carrier says.
+// CarrierAnswers handles the carrier's answers to shipment requests. It is safe for
+// concurrent use.
 type CarrierAnswers struct {
-	Orders Answered
+	Orders CarrierStore
 	Sagas  Sagas
-	// Undo starts the saga of an order again that the carrier has refused after
-	// the saga had ended, or when it was about to.
+	// Undo restarts the saga of an order that the carrier has refused after the saga had
+	// ended, or when it was about to end: the saga compensates.
 	Undo func(ctx context.Context, orderID string) error
 }
 
-// Handle keeps a carrier's answer with its order, and passes it to the saga. An
-// answer to nothing that was asked is a dead letter. One that contradicts what
-// the carrier said before, or what has become of the order, is for a person: it
-// is noted with the order, and is a dead letter too; see docs/adr/0024.
+// Handle records a carrier's answer with its order and sends it to the saga. An answer
+// without a shipment request becomes a dead letter. An answer that contradicts an earlier
+// one, or the order's outcome, needs an operator: it is noted with the order, and becomes
+// a dead letter too; see docs/adr/0024.
 func (c CarrierAnswers) Handle(ctx context.Context, m events.Message) error {
-	return sqsconsumer.HandleEvent(ctx, AnswersOfCarrier, m, c.answer, events.TypeShipmentDispatched, events.TypeShipmentRefused)
+	return sqsconsumer.HandleEvent(ctx, CarrierAnswersSource, m, c.answer, events.TypeShipmentDispatched, events.TypeShipmentRefused)
 }
 
 func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
@@ -123,15 +128,16 @@ func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 	case errors.Is(err, orderstore.ErrNotRequested):
 		return &sqsconsumer.PermanentError{Reason: notRequested(rec, a)}
 	case errors.Is(err, orderstore.ErrTooManyParcels):
-		return &sqsconsumer.PermanentError{Reason: fmt.Errorf("the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
+		return &sqsconsumer.PermanentError{Reason: fmt.Errorf(
+			"the carrier has dispatched order %s with a further tracking id, %.100q: %w", rec.OrderID, a.TrackingID, err)}
 	case err != nil:
 		return err
 	case reopened:
-		zerolog.Ctx(ctx).Warn().Msg("the carrier has refused an order that was COMPLETED; it is undone")
+		zerolog.Ctx(ctx).Warn().Msg("the carrier has refused an order that was COMPLETED; it is compensated")
 		return c.Undo(ctx, rec.OrderID)
 	}
 	if what := contradiction(rec, a); what != "" {
-		return c.contradicted(ctx, rec, what)
+		return c.reportContradiction(ctx, rec, what)
 	}
 	if rec.Status.Terminal() {
 		return nil
@@ -139,7 +145,7 @@ func (c CarrierAnswers) answer(ctx context.Context, e events.Event) error {
 	return c.send(ctx, rec, a)
 }
 
-// send passes an answer that was kept to the order's saga.
+// send sends a recorded answer to the order's saga.
 func (c CarrierAnswers) send(ctx context.Context, rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	err := saga.Send(ctx, c.Sagas, rec.OrderID, workflows.EventCarrier, workflows.CarrierAnswer{
 		Dispatched: a.Answer == orderstore.Dispatched, TrackingID: a.TrackingID, Reason: rec.Redact(a.Reason),
@@ -147,83 +153,87 @@ func (c CarrierAnswers) send(ctx context.Context, rec orderstore.Record, a order
 	gone := errors.Is(err, engine.ErrNotFound) && rec.Terminated == ""
 	ended := errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) && !gone // and purged
 	switch {
-	case (ended || gone) && a.Answer == orderstore.Refused && rec.Status == order.StatusPaid: // reopened, perhaps, and then a process died
+	case (ended || gone) && a.Answer == orderstore.Refused && rec.Status == order.StatusPaid: // perhaps reopened before a crash
 		return c.Undo(ctx, rec.OrderID)
-	case gone: // another worker has it, or the reconciler begins it again
+	case gone: // another worker has it, or the reconciler restarts it
 		return fmt.Errorf("the carrier has %s order %s, which is %s and has no saga here: %w", a.Answer, rec.OrderID, rec.Status, err)
 	case !ended:
 		return err
 	}
-	// It is about to end the order, or has, or the reconciler is: they find the
-	// answer in the record. But the order may have been undone since.
-	if rec, err = c.Orders.Get(ctx, rec.OrderID); err != nil {
+	// The saga or the reconciler has ended the order, or is about to: it finds the answer in
+	// the record. But the order may have been compensated since.
+	rec, err = c.Orders.Get(ctx, rec.OrderID)
+	if err != nil {
 		return err
 	}
 	if what := contradiction(rec, a); what != "" {
-		return c.contradicted(ctx, rec, what)
+		return c.reportContradiction(ctx, rec, what)
 	}
 	return nil
 }
 
-// notRequested says how far an answer is from what was asked of the carrier.
+// notRequested returns how an answer differs from the shipment request.
 func notRequested(rec orderstore.Record, a orderstore.CarrierAnswer) error {
 	if rec.ShipmentID == "" {
-		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested", a.Answer, a.ShipmentID, rec.OrderID, rec.Status)
+		return fmt.Errorf("the carrier has %s shipment %.100q of order %s, which is %s: no shipment was requested",
+			a.Answer, a.ShipmentID, rec.OrderID, rec.Status)
 	}
-	return fmt.Errorf("the carrier has %s shipment %.100q of order %s, whose shipment is %s", a.Answer, a.ShipmentID, rec.OrderID, rec.ShipmentID)
+	return fmt.Errorf("the carrier has %s shipment %.100q of order %s, whose shipment is %s",
+		a.Answer, a.ShipmentID, rec.OrderID, rec.ShipmentID)
 }
 
-// contradiction says what does not fit between the carrier's answer and the
-// order, as it was when the answer was kept; "" if all does.
+// contradiction describes how the carrier's answer contradicts the order, as it was when
+// the answer was recorded; "" if it does not.
 func contradiction(rec orderstore.Record, a orderstore.CarrierAnswer) string {
-	// What others have written comes last: a text that is too long is cut.
+	// Text from outside comes last: a text that is too long is cut.
 	now := fmt.Sprintf("order %s is %s, and the carrier has %s it", rec.OrderID, rec.Status, a.Answer)
-	said := ": " + detail(a.Answer, a.TrackingID, rec.Redact(a.Reason))
+	answer := ": " + detail(a.Answer, a.TrackingID, rec.Redact(a.Reason))
 	ended := rec.Status.Terminal()
 	switch {
 	case rec.Carrier != "" && rec.Carrier != a.Answer:
 		before := ": " + detail(rec.Carrier, rec.TrackingID, rec.RefusedFor())
 		if rec.Carrier == orderstore.Dispatched { // an id, which is short
-			said, before = before, said
+			answer, before = before, answer
 		}
-		return now + ", which it had " + string(rec.Carrier) + " before" + said + before
+		return now + ", which it had " + string(rec.Carrier) + " before" + answer + before
 	case a.Answer == orderstore.Refused && rec.Status == order.StatusCompleted:
-		return now + "; it could not be undone by itself, and nothing was refunded or released" + said
+		return now + "; it could not be undone by itself, and nothing was refunded or released" + answer
 	case a.Answer == orderstore.Dispatched && ended && rec.Status != order.StatusCompleted:
-		return now + "; the parcel may have to come back" + said
+		return now + "; the parcel may have to come back" + answer
 	case a.Answer == orderstore.Dispatched && (rec.Refunding || rec.GivenUp):
-		return now + ", while it is being refunded; the parcel may have to come back" + said
+		return now + ", while it is being refunded; the parcel may have to come back" + answer
 	}
 	return ""
 }
 
-// detail is what matters of an answer.
-func detail(said orderstore.Carrier, trackingID, reason string) string {
-	if said == orderstore.Refused {
+// detail returns the part of an answer that an operator needs.
+func detail(answer orderstore.Carrier, trackingID, reason string) string {
+	if answer == orderstore.Refused {
 		return cmp.Or(reason, "no reason given")
 	}
 	return cmp.Or(trackingID, "no tracking id")
 }
 
-// contradicted takes a contradiction to a person: a note, a line in the log,
-// and *sqsconsumer.PermanentError. The order keeps its course.
-func (c CarrierAnswers) contradicted(ctx context.Context, rec orderstore.Record, what string) error {
-	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("what", what).Msg("the carrier contradicts itself or the order; its answer goes to the dead letters")
+// reportContradiction reports a contradiction to the operators: with a note, a line in the
+// log, and a *sqsconsumer.PermanentError. The order continues.
+func (c CarrierAnswers) reportContradiction(ctx context.Context, rec orderstore.Record, what string) error {
+	zerolog.Ctx(ctx).Error().Str("status", string(rec.Status)).Str("what", what).
+		Msg("the carrier contradicts itself or the order; its answer goes to the dead-letter queue")
 	if err := c.Orders.Flag(ctx, rec, "intake", what); err != nil {
 		return err
 	}
 	return &sqsconsumer.PermanentError{Reason: errors.New(what)}
 }
 
-// Publisher publishes OrderPlaced.
+// Publisher publishes OrderPlaced events. It is safe for concurrent use.
 type Publisher struct {
 	Topic *snspublisher.Topic // OrderEvents
 }
 
 // PublishOrder publishes a valid order to the OrderEvents topic.
 func (p Publisher) PublishOrder(ctx context.Context, o order.Order) error {
-	// The topic's filter policy goes by the body, and not every stand-in for SNS
-	// takes a body without a type for what it is.
+	// The topic's filter policy reads the body, and some SNS emulators reject a body
+	// without a type.
 	body, err := json.Marshal(events.OrderPlaced{Type: events.TypeOrderPlaced, Order: o})
 	if err != nil {
 		return fmt.Errorf("encode order %s: %w", o.OrderID, err)

@@ -18,24 +18,26 @@ import (
 	"github.com/ordersaga/ordersaga/internal/snspublisher"
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
 func quoted(t testing.TB, s string) string {
 	t.Helper()
 	b, err := json.Marshal(s)
-	check(t, err)
+	require.NoError(t, err)
 	return string(b)
 }
 
-// TestWhatIsNoOrder buries it with a reason that names the fault, and nothing
-// waits behind it.
-func TestWhatIsNoOrder(t *testing.T) {
+// TestInvalidOrdersAreDeadLettered with a reason that names the fault, and block no other
+// message.
+func TestInvalidOrdersAreDeadLettered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
-	_, _, err := w.Store.Accept(t.Context(), order.Order{OrderID: "taken", CustomerID: "c-2", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}})
-	check(t, err)
-	bad := map[string]string{ // body: what the reason says
+	w := newEnv(t, workflows.Terms{})
+	taken := order.Order{OrderID: "taken", CustomerID: "c-2", Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1}}}
+	_, _, err := w.Store.Accept(t.Context(), taken)
+	require.NoError(t, err)
+	bad := map[string]string{ // by body: part of the reason
 		`{`:                          "body: is not an OrderPlaced event in JSON",
 		`[1]`:                        "body: is not an OrderPlaced event in JSON",
 		event(t, "trailing") + "{}":  "body: has data after the JSON value",
@@ -64,27 +66,28 @@ func TestWhatIsNoOrder(t *testing.T) {
 	}
 	stop()
 	if count["done"] != len(bad) || count["poison"] != len(bad) {
-		t.Errorf("outcomes %v", count)
+		t.Errorf("outcomes = %v, want %d done and as many poison", count, len(bad))
 	}
 	for i := 1; i <= n; i++ {
 		w.ended(t, "good-"+string(rune('a'+i)))
 	}
 	for _, m := range w.Receive(t, w.Resources.OrderDLQ, len(bad)) {
 		want, ok := bad[*m.Body]
-		if reason := testkit.Attribute(m, sqsconsumer.AttributeReason); !ok || !strings.Contains(reason, want) || testkit.Attribute(m, sqsconsumer.AttributeOriginal) != ids[*m.Body] {
-			t.Errorf("%.60s: %s %s", *m.Body, reason, testkit.Attribute(m, sqsconsumer.AttributeOriginal))
+		reason, original := testkit.Attribute(m, sqsconsumer.AttributeReason), testkit.Attribute(m, sqsconsumer.AttributeOriginal)
+		if !ok || !strings.Contains(reason, want) || original != ids[*m.Body] {
+			t.Errorf("%.60s: reason = %q of %s, want %q of %s", *m.Body, reason, original, want, ids[*m.Body])
 		}
 	}
 	if rec, err := w.Store.Get(t.Context(), "taken"); err != nil || rec.CustomerID != "c-2" {
-		t.Errorf("the order that was first: %+v %v", rec, err)
+		t.Errorf("first order with the id = %+v (%v), want customer c-2", rec, err)
 	}
 }
 
-// TestAnotherEventThanItsBodySays: an order that is said to be cancelled, by what
-// carries it, is neither charged nor shipped.
-func TestAnotherEventThanItsBodySays(t *testing.T) {
+// TestEnvelopeTypeContradictsTheBody: an order whose envelope has the type OrderCancelled is
+// neither charged nor shipped.
+func TestEnvelopeTypeContradictsTheBody(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	reasons := map[string]string{}
 	for i, name := range []string{"type", "ce-type", "ce_type", "cloudEvents_type"} {
 		id := fmt.Sprint("o-", i)
@@ -110,22 +113,22 @@ func TestAnotherEventThanItsBodySays(t *testing.T) {
 			}
 		}
 		if reason := testkit.Attribute(m, sqsconsumer.AttributeReason); found == "" || reason != reasons[found] {
-			t.Errorf("%s: %s", *m.Body, reason)
+			t.Errorf("%s: reason = %q, want %q", *m.Body, reason, reasons[found])
 		}
 	}
 	for id := range reasons {
 		if rec, err := w.Store.Get(t.Context(), id); !errors.Is(err, orderstore.ErrNotFound) {
-			t.Errorf("%s: %+v %v", id, rec, err)
+			t.Errorf("order %s = %+v (%v), want none", id, rec, err)
 		}
 	}
 	if charges, _, err := w.payments.Charges(t.Context(), "", 10); err != nil || len(charges) > 0 {
-		t.Errorf("%+v %v", charges, err)
+		t.Errorf("charges = %+v (%v), want none", charges, err)
 	}
 }
 
 func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	w.Send(t, event(t, "raw"), nil)
 	w.Send(t, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
 	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
@@ -135,14 +138,14 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"), "ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
 	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))
-	check(t, err)
-	check(t, intake.Publisher{Topic: snspublisher.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
+	require.NoError(t, err)
+	require.NoError(t, intake.Publisher{Topic: snspublisher.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
 	outcomes, _ := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
 	testkit.WantOutcomes(t, outcomes, "done", 9)
 	for _, id := range []string{"raw", "sns", "cloudevent", "dapr", "typed", "published", "attribute", "binary", "eventbridge"} {
 		i := w.ended(t, id)
 		if rec, err := w.Store.Get(t.Context(), id); err != nil || rec.Status != order.StatusCompleted {
-			t.Errorf("%s: %s %v", id, rec.Status, err)
+			t.Errorf("%s: status = %s (%v), want COMPLETED", id, rec.Status, err)
 		}
 		if strings.Contains(string(i.Input), "tok_ok") {
 			t.Errorf("%s: the token is in the history", id)
@@ -150,11 +153,11 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	}
 }
 
-// TestDuplicatesStartNothing delivers an order again at once, after its saga
-// has ended, and after the engine has forgotten it (I6).
+// TestDuplicatesStartNothing delivers an order again at once, after its saga has ended, and
+// after the saga was purged (I6).
 func TestDuplicatesStartNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	for range 5 {
 		w.Send(t, event(t, "o"), nil)
 	}
@@ -162,94 +165,94 @@ func TestDuplicatesStartNothing(t *testing.T) {
 	testkit.WantOutcomes(t, outcomes, "done", 5)
 	w.ended(t, "o")
 	before, err := w.Store.Get(t.Context(), "o")
-	check(t, err)
+	require.NoError(t, err)
 
 	w.Send(t, event(t, "o"), nil)
 	testkit.WantOutcomes(t, outcomes, "done", 1)
-	check(t, w.engine.Purge(t.Context(), "o"))
+	require.NoError(t, w.engine.Purge(t.Context(), "o"))
 	w.Send(t, event(t, "o"), nil)
 	testkit.WantOutcomes(t, outcomes, "done", 1)
 	if _, err := w.engine.Get(t.Context(), "o"); !errors.Is(err, engine.ErrNotFound) {
-		t.Errorf("a second saga: %v", err)
+		t.Errorf("second saga: error = %v, want %v", err, engine.ErrNotFound)
 	}
 
 	after, err := w.Store.Get(t.Context(), "o")
 	if err != nil || after.Status != order.StatusCompleted || !after.UpdatedAt.Equal(before.UpdatedAt) {
-		t.Errorf("%+v %v", after, err)
+		t.Errorf("order = %+v (%v), want it unchanged since %s", after, err, before.UpdatedAt)
 	}
 	charges, _, err := w.payments.Charges(t.Context(), "", 100)
 	if err != nil || len(charges) != 1 {
-		t.Errorf("charges %v %v", charges, err)
+		t.Errorf("charges = %v (%v), want 1", charges, err)
 	}
 	if m := w.Receive(t, w.Resources.CarrierRequests, 1); len(m) != 1 {
-		t.Errorf("%d shipment requests", len(m))
+		t.Errorf("%d shipment requests, want 1", len(m))
 	}
 	if v, _ := w.Depth(t, w.Resources.CarrierRequests); v != "0" {
-		t.Errorf("%s more shipment requests", v)
+		t.Errorf("%s more shipment requests, want none", v)
 	}
 	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Sold != 1 {
-		t.Errorf("%+v %v", l, err)
+		t.Errorf("stock level = %+v (%v), want 1 sold", l, err)
 	}
 }
 
-// TestStartAfterACrash finds the record of an order whose worker died before it
-// started the saga.
+// TestStartAfterACrash finds the record of an order whose worker crashed before it started
+// the saga.
 func TestStartAfterACrash(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
+	require.NoError(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
-	check(t, err)
+	require.NoError(t, err)
 	rec, created, err := w.starter.Start(t.Context(), o)
 	if err != nil || created || rec.Status != order.StatusPending {
-		t.Errorf("%+v %v %v", rec, created, err)
+		t.Errorf("Start = %+v, created %t (%v), want PENDING and not created", rec, created, err)
 	}
 	w.ended(t, "o")
 	if rec, err := w.Store.Get(t.Context(), "o"); err != nil || rec.Status != order.StatusCompleted {
-		t.Errorf("%s %v", rec.Status, err)
+		t.Errorf("status = %s (%v), want COMPLETED", rec.Status, err)
 	}
 }
 
-// TestTerminatedIsNotBroughtBack by a message that arrives once more: its saga may
-// have been purged.
-func TestTerminatedIsNotBroughtBack(t *testing.T) {
+// TestTerminatedSagaIsNotRestarted by a message that is delivered again: the saga may have
+// been purged.
+func TestTerminatedSagaIsNotRestarted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{})
+	w := newEnv(t, workflows.Terms{})
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
+	require.NoError(t, err)
 	_, _, err = w.Store.Accept(t.Context(), o)
-	check(t, err)
-	check(t, w.Store.MarkTerminated(t.Context(), "o", "enough"))
+	require.NoError(t, err)
+	require.NoError(t, w.Store.MarkTerminated(t.Context(), "o", "enough"))
 	if _, created, err := w.starter.Start(t.Context(), o); err != nil || created {
-		t.Errorf("%v %v", created, err)
+		t.Errorf("created = %t (%v), want false", created, err)
 	}
 	if i, err := w.engine.Get(t.Context(), "o"); !errors.Is(err, engine.ErrNotFound) {
-		t.Errorf("%+v %v", i, err)
+		t.Errorf("saga = %+v (%v), want none", i, err)
 	}
 }
 
 func TestStartWhileTheSagaRuns(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 40})
+	w := newEnv(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 40})
 	o, err := order.Parse([]byte(event(t, "o")))
-	check(t, err)
-	// The engine has it and the record says PENDING: a redelivery in between.
-	check(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
+	require.NoError(t, err)
+	// The engine has it and the record has PENDING: a redelivery in between.
+	require.NoError(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
 	if _, created, err := w.starter.Start(t.Context(), o); err != nil || !created {
-		t.Errorf("%v %v", created, err)
+		t.Errorf("created = %t (%v), want true", created, err)
 	}
-	o.CustomerID = "somebody-else"
+	o.CustomerID = "another"
 	if rec, _, err := w.starter.Start(t.Context(), o); !errors.Is(err, orderstore.ErrConflict) || rec.CustomerID != "c-1" {
-		t.Errorf("%+v %v", rec, err)
+		t.Errorf("Start of a different order = %+v (%v), want %v", rec, err, orderstore.ErrConflict)
 	}
-	check(t, w.engine.Terminate(t.Context(), "o", "end of test"))
+	require.NoError(t, w.engine.Terminate(t.Context(), "o", "end of test"))
 }
 
-// FuzzHandleOrder: whatever the body, it starts a saga or is poison. Anything
-// else would be tried again for ever.
+// FuzzHandleOrder: whatever the body, it starts a saga or is poison. Anything else would be
+// retried permanently.
 func FuzzHandleOrder(f *testing.F) {
-	w := newWorld(f, workflows.Terms{})
+	w := newEnv(f, workflows.Terms{})
 	for _, body := range []string{
 		event(f, "o"), "", "null", "{", `{"specVersion":2}`, `{"orderId":"` + strings.Repeat("x", 65) + `"}`,
 		strings.Replace(event(f, "p"), `"quantity":1`, `"quantity":1e30`, 1),
@@ -261,10 +264,10 @@ func FuzzHandleOrder(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for range 2 { // a redelivery has the same fate
+		for range 2 { // a redelivery has the same outcome
 			err := w.starter.HandleOrder(t.Context(), events.Message{Body: body})
 			if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); err != nil && (!ok || p.Error() == "") {
-				t.Errorf("%q: %v", body, err)
+				t.Errorf("%q: error = %v, want nil or a PermanentError with a text", body, err)
 			}
 		}
 	})
