@@ -9,20 +9,21 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestFaultsFit: each patch of faults.sh can still be applied. That a seed fails
-// then takes ten minutes, and is for `make faults`.
+// TestFaultsFit: each patch of faults.sh can still be applied. `make faults` verifies that a
+// seed then fails, which takes ten minutes.
 func TestFaultsFit(t *testing.T) {
+	t.Parallel()
 	git := testkit.RequireTool(t, "git", "apt-get install git")
 	patches, err := filepath.Glob("testdata/faults/*.patch")
 	require.NoError(t, err)
 	if len(patches) == 0 {
-		t.Fatal("there are none")
+		t.Fatal("testdata/faults has no patches")
 	}
 	for _, p := range patches {
 		check := exec.CommandContext(t.Context(), git, "apply", "--check", filepath.Join("internal", "hostile", p))
 		check.Dir = filepath.Join("..", "..")
 		if out, err := check.CombinedOutput(); err != nil {
-			t.Errorf("%s does not fit any more: %v\n%s", p, err, out)
+			t.Errorf("%s cannot be applied: %v\n%s", p, err, out)
 		}
 	}
 }

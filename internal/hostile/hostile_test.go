@@ -45,4 +45,5 @@ func TestHostile(t *testing.T) {
 	g.Wait()
 }
 
+// orderName returns the id of the n-th order of a seed.
 func orderName(seed uint64, n int) string { return fmt.Sprintf("s%d-o%d", seed, n) }

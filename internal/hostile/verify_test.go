@@ -18,23 +18,25 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// verify looks at a system at rest from outside.
-func (g *game) verify(ctx context.Context) {
-	g.reconcile(ctx) // what a provider lied about shows in its book
+// verify verifies the invariants of a system at rest, from outside.
+func (g *scenario) verify(ctx context.Context) {
+	g.reconcile(ctx) // it compares the orders with the provider's ledger
 	var accepted []string
 	for id, s := range g.orders {
 		if s.accepted {
 			accepted = append(accepted, id)
 		}
 	}
-	res, err := invariants.Run(ctx, invariants.Sources{Orders: g.Store, Charges: g.books, Shipments: g, Sagas: g.parts.Engine}, accepted)
+	res, err := invariants.Run(ctx, invariants.Sources{
+		Orders: g.Store, Charges: g.ledger, Shipments: g, Sagas: g.parts.Engine,
+	}, accepted)
 	require.NoError(g, err)
 	for _, v := range g.Broken() {
 		g.violated("%s", v)
 	}
-	letters := g.letters(ctx)
+	dead := g.deadLetters(ctx)
 	for _, v := range res.Violations {
-		if !g.told(v, letters) {
+		if !g.reported(v, dead) {
 			g.violated("%s", v)
 		}
 	}
@@ -42,7 +44,7 @@ func (g *game) verify(ctx context.Context) {
 		level, err := g.Store.GetLevel(ctx, sku)
 		require.NoError(g, err)
 		if level.Received != n {
-			g.violated("I1 never oversold: %d pieces of %s ever came, and the ledger has %+v", n, sku, level)
+			g.violated("%s: %d units of %s were received, and the ledger has %+v", invariants.NeverOversold, n, sku, level)
 		}
 	}
 	records := g.records(ctx)
@@ -52,47 +54,52 @@ func (g *game) verify(ctx context.Context) {
 	}
 	for id, found := range g.findings {
 		s := g.orders[id]
-		if s != nil && s.leaves && g.World.AWS == 0 && g.SNSDown == nil && !g.restart && slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, "has no saga") }) {
-			g.violated("I2 nothing is lost: the client of order %s went away, and only the reconciler started it", id)
+		honest := g.World.AWS == 0 && g.SNSDown == nil && !g.restart
+		hadNoSaga := slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, "has no saga") })
+		if s != nil && s.disconnects && honest && hadNoSaga {
+			g.violated("%s: the client of order %s disconnected, and only the reconciler started its saga", invariants.NothingLost, id)
 		}
 	}
 	if g.seed%4 == 0 {
-		g.again(ctx, records)
+		g.repeatEverything(ctx, records)
 	}
 	if rep := g.reconcile(ctx); slices.ContainsFunc(rep.Findings, changes) {
-		g.violated("the reconciler does not come to rest: %+v", rep.Findings)
+		g.violated("the reconciler still changes something: %+v", rep.Findings)
 	}
 }
 
-// told reports whether a person knows of a violation that comes of a lie that
-// nobody could see through.
-func (g *game) told(violation string, letters []string) bool {
+// reported reports whether a violation is due to a lie that the system could not detect,
+// and a finding of the reconciler or a dead letter reports it to the operator.
+func (g *scenario) reported(violation string, dead []string) bool {
 	for _, id := range hostile.OrdersIn(violation) {
-		if g.Deceived(id) != "" && (len(g.findings[id]) > 0 || slices.ContainsFunc(letters, func(l string) bool { return strings.Contains(l, id) })) {
+		inDeadLetter := slices.ContainsFunc(dead, func(l string) bool { return strings.Contains(l, id) })
+		if g.Deceived(id) != "" && (len(g.findings[id]) > 0 || inDeadLetter) {
 			return true
 		}
 	}
 	return false
 }
 
-// letters are the dead ones; each says why it is there.
-func (g *game) letters(ctx context.Context) (all []string) {
-	for _, p := range g.dead(ctx) {
+// deadLetters returns the reasons and bodies of all dead letters. Each must have a reason.
+func (g *scenario) deadLetters(ctx context.Context) (all []string) {
+	for _, p := range g.withDeadLetters(ctx) {
 		list, err := p.List(ctx, g.Clients.SQS, 100)
 		require.NoError(g, err)
 		for _, l := range list {
 			if l.Reason == "" {
-				g.violated("I2 nothing is lost: a dead letter of %s without a reason: %s", p.Name, l.Body)
+				g.violated("%s: a dead letter of %s without a reason: %s", invariants.NothingLost, p.Name, l.Body)
 			}
 			all = append(all, l.Reason+" "+l.Body)
-			g.Note(hostile.Exchange{With: "dead", Orders: hostile.OrdersIn(l.Body + l.Reason), Asked: p.Name + " " + l.Body, Said: l.Reason})
+			g.Note(hostile.Exchange{
+				With: "dead", Orders: hostile.OrdersIn(l.Body + l.Reason), Asked: p.Name + " " + l.Body, Said: l.Reason,
+			})
 		}
 	}
 	return all
 }
 
-// decisions checks that what people were told about an order holds.
-func (g *game) decisions(id string, s *script, rec orderstore.Record) {
+// decisions verifies that the order ended as its accepted actions require.
+func (g *scenario) decisions(id string, s *placedOrder, rec orderstore.Record) {
 	var approved, rejected, cancelled time.Time
 	for _, d := range s.decided {
 		if d.status != http.StatusAccepted {
@@ -100,14 +107,14 @@ func (g *game) decisions(id string, s *script, rec orderstore.Record) {
 		}
 		switch d.action {
 		case "approve":
-			approved = d.heard
-			if !cancelled.IsZero() && cancelled.Before(d.asked) {
-				g.violated("order %s: approve was accepted after cancel was", id)
+			approved = d.received
+			if !cancelled.IsZero() && cancelled.Before(d.requested) {
+				g.violated("order %s: approve was accepted after cancel", id)
 			}
 		case "reject":
-			rejected = d.heard
+			rejected = d.received
 		case "cancel":
-			cancelled = d.heard
+			cancelled = d.received
 		}
 	}
 	completed := rec.Status == order.StatusCompleted
@@ -117,12 +124,12 @@ func (g *game) decisions(id string, s *script, rec orderstore.Record) {
 	case !approved.IsZero() && strings.Contains(rec.Reason, "nobody approved"):
 		g.violated("order %s: approve was accepted, and it ended %s (%s)", id, rec.Status, rec.Reason)
 	case !rejected.IsZero() && completed, !cancelled.IsZero() && completed:
-		g.violated("order %s: was rejected or cancelled, and that was accepted; it ended %s", id, rec.Status)
+		g.violated("order %s: reject or cancel was accepted, and it ended %s", id, rec.Status)
 	}
 }
 
-// size checks that nobody made an order or its saga large.
-func (g *game) size(ctx context.Context, id string, rec orderstore.Record) {
+// size verifies that no counterpart has made an order or its saga large.
+func (g *scenario) size(ctx context.Context, id string, rec orderstore.Record) {
 	const most = 64 << 10
 	n := len(rec.Reason) + len(rec.TrackingID)
 	for _, note := range rec.Notes {
@@ -133,7 +140,7 @@ func (g *game) size(ctx context.Context, id string, rec orderstore.Record) {
 	}
 	history, err := g.parts.Engine.History(ctx, id)
 	if err != nil {
-		return // begun again by the reconciler, and gone
+		return // the reconciler has restarted the saga, and its history was deleted
 	}
 	n = 0
 	for _, e := range history {
@@ -147,11 +154,11 @@ func (g *game) size(ctx context.Context, id string, rec orderstore.Record) {
 // changes reports a finding that changed something.
 func changes(f reconcile.Finding) bool { return f.Action != "flagged" }
 
-// again has everything come once more, now that all has ended: it changes nothing
-// (I6).
-func (g *game) again(ctx context.Context, before map[string]orderstore.Record) {
-	books := func() string {
-		list, _, err := g.books.Charges(ctx, "", 1000)
+// repeatEverything sends every message again after all orders have ended. That must change
+// nothing.
+func (g *scenario) repeatEverything(ctx context.Context, before map[string]orderstore.Record) {
+	ledgers := func() string {
+		list, _, err := g.ledger.Charges(ctx, "", 1000)
 		require.NoError(g, err)
 		shipments, err := g.Shipments(ctx)
 		require.NoError(g, err)
@@ -159,21 +166,21 @@ func (g *game) again(ctx context.Context, before map[string]orderstore.Record) {
 		require.NoError(g, err)
 		return fmt.Sprintf("%+v\n%+v\n%+v", list, shipments, level)
 	}
-	was := books()
+	was := ledgers()
 	pub := intake.Publisher{Topic: snspublisher.New(g.Clients.SNS, g.Resources.OrderTopic)}
 	for id, s := range g.orders {
-		if before[id].OrderID != "" { // else it would be new
+		if before[id].OrderID != "" { // else it would be a new order
 			require.NoError(g, pub.PublishOrder(ctx, s.order))
 		}
 	}
-	g.clerk(ctx)
-	g.rest(ctx)
-	if is := books(); is != was {
-		g.violated("I6 duplicates change nothing: the books were\n%s\nand are\n%s", was, is)
+	g.resendTrueAnswers(ctx)
+	g.settle(ctx)
+	if is := ledgers(); is != was {
+		g.violated("%s: the ledgers were\n%s\nand are\n%s", invariants.DuplicatesChangeNothing, was, is)
 	}
 	for id, rec := range g.records(ctx) {
 		if rec.Status != before[id].Status {
-			g.violated("I6 duplicates change nothing: order %s was %s and is %s", id, before[id].Status, rec.Status)
+			g.violated("%s: order %s was %s and is %s", invariants.DuplicatesChangeNothing, id, before[id].Status, rec.Status)
 		}
 	}
 }
