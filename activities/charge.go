@@ -39,7 +39,7 @@ func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workf
 			err = a.verifyNotCharged(ctx, s.Order, rec, err)
 		}
 	}
-	if declined, ok := errors.AsType[*payment.Declined](err); ok {
+	if declined, ok := errors.AsType[*payment.DeclinedError](err); ok {
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusDeclined), Reason: declined.Code + ": " + declined.Message}
 	}
 	if errors.Is(err, payment.ErrVoided) {
@@ -124,7 +124,7 @@ func (a Activities) verifyNotCharged(ctx context.Context, o order.Order, rec ord
 // endAfter is the status in which an order ends after a charge's error; final is
 // false if the charge is retried.
 func endAfter(err error) (ends order.Status, final bool) {
-	if _, declined := errors.AsType[*payment.Declined](err); declined {
+	if _, declined := errors.AsType[*payment.DeclinedError](err); declined {
 		return order.StatusDeclined, true
 	}
 	if stop, stopped := errors.AsType[*saga.Stop](err); stopped {

@@ -48,7 +48,7 @@ func guarded(b *gobreaker.CircuitBreaker[struct{}], call func() error) error {
 // response that does not prove itself is a failure: its sender is broken, and may not be the
 // provider.
 func providerIsUp(err error) bool {
-	if _, declined := errors.AsType[*Declined](err); err == nil || declined || errors.Is(err, ErrVoided) {
+	if _, declined := errors.AsType[*DeclinedError](err); err == nil || declined || errors.Is(err, ErrVoided) {
 		return true
 	}
 	if r, ok := errors.AsType[*refusal](err); ok {

@@ -31,11 +31,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Declined is the error of a charge that the provider has declined. It is final.
-type Declined struct{ Code, Message string }
+// DeclinedError is the error of a charge that the provider has declined. It is final.
+type DeclinedError struct{ Code, Message string }
 
 // Error returns the provider's code and message.
-func (e *Declined) Error() string { return "payment declined (" + e.Code + "): " + e.Message }
+func (e *DeclinedError) Error() string { return "payment declined (" + e.Code + "): " + e.Message }
 
 // ErrVoided is the error of a charge that was refunded before it was made. It is final.
 var ErrVoided = errors.New("charge was voided by a refund")
@@ -93,7 +93,7 @@ const StepTimeouts = 3
 // order, as in all requests.
 func chargeKey(orderID string) string { return "charge-" + orderID }
 
-// Charge charges an order and returns the charge's id. The errors *Declined and ErrVoided are
+// Charge charges an order and returns the charge's id. The errors *DeclinedError and ErrVoided are
 // final. After any other error the outcome is unknown; repeating the charge is safe.
 func (c *Client) Charge(ctx context.Context, charge Charge) (id string, err error) {
 	err = guarded(c.charges, func() error {

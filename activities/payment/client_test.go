@@ -88,7 +88,7 @@ func TestDeclinedAndVoidedChargesAreFinal(t *testing.T) {
 	} {
 		for range 2 {
 			_, err := c.Charge(t.Context(), of(token, token))
-			if d, ok := errors.AsType[*payment.Declined](err); !ok || d.Code != code || d.Message == "" || !strings.Contains(err.Error(), token) {
+			if d, ok := errors.AsType[*payment.DeclinedError](err); !ok || d.Code != code || d.Message == "" || !strings.Contains(err.Error(), token) {
 				t.Errorf("Charge with %s: error = %v, want Declined with %s", token, err, code) // here the order id is the token
 			}
 		}
@@ -111,7 +111,7 @@ func TestDeclinedAndVoidedChargesAreFinal(t *testing.T) {
 
 // final reports whether the error of a charge is final.
 func final(err error) bool {
-	_, declined := errors.AsType[*payment.Declined](err)
+	_, declined := errors.AsType[*payment.DeclinedError](err)
 	return declined || errors.Is(err, payment.ErrVoided)
 }
 

@@ -78,7 +78,7 @@ type chargeResponse struct {
 	Message  string `json:"message"`
 }
 
-// charged returns the charge's id, or the error *Declined or errInvalid.
+// charged returns the charge's id, or the error *DeclinedError or errInvalid.
 func (a chargeResponse) charged(asked Charge) (id string, err error) {
 	switch {
 	case !text.IsID(a.ID):
@@ -278,7 +278,7 @@ func retryAfter(res *http.Response, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), maxSeconds*time.Second)
 }
 
-// final converts the refusal of a charge to *Declined or ErrVoided, if it is one of these.
+// final converts the refusal of a charge to *DeclinedError or ErrVoided, if it is one of these.
 func final(err error) error {
 	r, ok := errors.AsType[*refusal](err)
 	switch {
@@ -303,6 +303,6 @@ func cut(s string) string { return text.Cut(s, 100) }
 
 // declined returns a decline with texts of limited length: they are stored in the order, in
 // messages and in the saga's history.
-func declined(code, message string) *Declined {
-	return &Declined{Code: text.Cut(code, text.MaxID), Message: text.Cut(message, text.Max)}
+func declined(code, message string) *DeclinedError {
+	return &DeclinedError{Code: text.Cut(code, text.MaxID), Message: text.Cut(message, text.Max)}
 }

@@ -158,7 +158,7 @@ func TestValidateChargeResponse(t *testing.T) {
 		for _, status := range []int{200, 201} {
 			id, err := client(t, respond(status, c.body), 0).Charge(t.Context(), of("o", "tok_ok"))
 			got := id
-			if _, no := errors.AsType[*payment.Declined](err); no {
+			if _, no := errors.AsType[*payment.DeclinedError](err); no {
 				got = declined
 			} else if err != nil {
 				got = unknown
@@ -175,7 +175,7 @@ func TestValidateChargeResponse(t *testing.T) {
 func TestFinalRefusalsOfCharges(t *testing.T) {
 	t.Parallel()
 	_, err := client(t, respond(402, `{"code":"card_declined","message":"no"}`), 0).Charge(t.Context(), of("o", "tok_ok"))
-	if d, ok := errors.AsType[*payment.Declined](err); !ok || *d != (payment.Declined{Code: "card_declined", Message: "no"}) {
+	if d, ok := errors.AsType[*payment.DeclinedError](err); !ok || *d != (payment.DeclinedError{Code: "card_declined", Message: "no"}) {
 		t.Errorf("Charge with status 402: error = %v, want Declined", err)
 	}
 	for _, token := range []string{"tok_ok", "charge_voided", "e"} { // also if the code contains the token
@@ -577,7 +577,7 @@ func TestLongTexts(t *testing.T) {
 		201: `{"id":"ch_1","status":"failed","orderId":"o","amount":500,"currency":"EUR","code":"` + long + `","message":"` + long + `"}`,
 	} {
 		_, err := client(t, respond(status, body), 0).Charge(t.Context(), of("o", "tok_ok"))
-		d, ok := errors.AsType[*payment.Declined](err)
+		d, ok := errors.AsType[*payment.DeclinedError](err)
 		if !ok || len(d.Code) > 4*text.MaxID || utf8.RuneCountInString(d.Message) != text.Max || strings.Contains(d.Message, "\x00") {
 			t.Errorf("status %d: error = %.200v, want Declined with short texts", status, err)
 		}

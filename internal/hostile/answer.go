@@ -3,6 +3,7 @@ package hostile
 import (
 	"bytes"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -58,9 +59,7 @@ func (a *answer) send(w http.ResponseWriter) {
 	if a.gone {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body.Bytes()) // fails only if the client has disconnected
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -187,10 +188,7 @@ func (f fields) json() string {
 
 // with returns f as JSON with one field changed, or removed if value is nil.
 func (f fields) with(name string, value any) string {
-	changed := fields{}
-	for k, v := range f {
-		changed[k] = v
-	}
+	changed := maps.Clone(f)
 	changed[name] = value
 	if value == nil {
 		delete(changed, name)

@@ -3,11 +3,11 @@ package hostile_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +77,7 @@ func (g *scenario) settle(ctx context.Context) {
 // state is a text that changes as long as the system makes progress. A retry that cannot
 // succeed does not change it.
 func state(records map[string]orderstore.Record, queued int) string {
-	all := []string{fmt.Sprint(queued)}
+	all := []string{strconv.Itoa(queued)}
 	for id, rec := range records {
 		all = append(all, id+" "+string(rec.Status))
 	}
