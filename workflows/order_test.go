@@ -387,7 +387,8 @@ func TestOrderSaga(t *testing.T) {
 				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionSkip}},
 				{workflows.ParkSaga, workflows.EventResolve, saga.Resolution{Action: saga.ActionCompensate}},
 			},
-			status: "FAILED", effects: "ReserveStock ChargePayment" + strings.Repeat(" ParkSaga", 3) + " RefundPayment ReleaseStock",
+			status:  "FAILED",
+			effects: "ReserveStock ChargePayment" + strings.Repeat(" ParkSaga", 3) + " RefundPayment ReleaseStock",
 		},
 		{
 			name: "cancel after the shipment request is ignored", terms: awaitCarrier,
