@@ -88,8 +88,9 @@ func TestDeclinedAndVoidedChargesAreFinal(t *testing.T) {
 	} {
 		for range 2 {
 			_, err := c.Charge(t.Context(), of(token, token))
-			if d, ok := errors.AsType[*payment.DeclinedError](err); !ok || d.Code != code || d.Message == "" || !strings.Contains(err.Error(), token) {
-				t.Errorf("Charge with %s: error = %v, want Declined with %s", token, err, code) // here the order id is the token
+			d, ok := errors.AsType[*payment.DeclinedError](err)
+			if !ok || d.Code != code || d.Message == "" || !strings.Contains(err.Error(), token) { // the order's id is the token
+				t.Errorf("Charge with %s: error = %v, want a DeclinedError with %s", token, err, code)
 			}
 		}
 	}
