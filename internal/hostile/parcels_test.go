@@ -39,7 +39,8 @@ func (g *scenario) sendTrueAnswer(ctx context.Context, p carriersim.Parcel) {
 	g.Note(hostile.Exchange{With: "carrier", Orders: []string{p.OrderID}, Asked: "(after the lies)", Said: string(b)})
 }
 
-// Shipments returns the carrier's records. It implements invariants.ShipmentSource.
+// Shipments returns the carrier's records. It implements
+// invariants.Shipments.
 func (g *scenario) Shipments(context.Context) (all []invariants.Shipment, err error) {
 	list, _ := g.carrier.Parcels("", "", 1000)
 	for _, p := range list {
