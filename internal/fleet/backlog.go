@@ -36,8 +36,8 @@ type Backlog struct {
 // to receive its answers and to do the steps after them.
 func (b Backlog) Work() int { return b.Live - b.Idle - b.Shipping + min(b.Shipping, 1) }
 
-// notIdle selects the orders of a status whose wait for a person is over, or
-// that do not wait for one.
+// notIdle selects the orders of a status whose wait for a person is over, and
+// those that wait for no person.
 const notIdle = "attribute_not_exists(" + orderstore.IdleUntil + ") OR " + orderstore.IdleUntil + " <= :at"
 
 // Backlog counts orders by the status index. Orders whose wait ends at or

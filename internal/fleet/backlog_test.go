@@ -8,11 +8,12 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestBacklog: what only waits for a person is no work, until the person has
-// answered or the wait is over.
-func TestBacklog(t *testing.T) {
+// TestBacklogCountsAWaitForAPersonAsNoWork follows orders through every status: a
+// wait counts as no work until the person responds or the wait times out.
+func TestBacklogCountsAWaitForAPersonAsNoWork(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 1000})
 	now := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
@@ -20,16 +21,14 @@ func TestBacklog(t *testing.T) {
 	registry := fleet.New(a.Clients.DynamoDB, "orders", nil)
 	do := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 	}
-	is := func(at time.Time, live, asleep, shipping, work int) {
+	is := func(at time.Time, live, idle, shipping, work int) {
 		t.Helper()
-		l, err := registry.Backlog(t.Context(), at)
+		got, err := registry.Backlog(t.Context(), at)
 		do(err)
-		if want := (fleet.Backlog{Live: live, Idle: asleep, Shipping: shipping}); l != want || l.Work() != work {
-			t.Errorf("%+v makes %d work, want %+v and %d", l, l.Work(), want, work)
+		if want := (fleet.Backlog{Live: live, Idle: idle, Shipping: shipping}); got != want || got.Work() != work {
+			t.Errorf("backlog = %+v with work %d, want %+v with work %d", got, got.Work(), want, work)
 		}
 	}
 	reserved := func(id string) string {
@@ -48,8 +47,10 @@ func TestBacklog(t *testing.T) {
 	is(now, 0, 0, 0, 0)
 	_, _, err := s.AcceptQueued(t.Context(), newOrder("queued"))
 	do(err)
-	if l, err := registry.Backlog(t.Context(), now); err != nil || l != (fleet.Backlog{Live: 1, Queued: 1}) {
-		t.Errorf("l = %+v; error = %v, want nil; want l (fleet.Backlog{Live: 1, Queued: 1})", l, err)
+	got, err := registry.Backlog(t.Context(), now)
+	do(err)
+	if want := (fleet.Backlog{Live: 1, Queued: 1}); got != want {
+		t.Errorf("backlog with a queued order = %+v, want %+v", got, want)
 	}
 	do(s.End(t.Context(), "queued", order.StatusFailed, "by hand"))
 	accept(t, s, newOrder("pending"))
@@ -59,9 +60,9 @@ func TestBacklog(t *testing.T) {
 
 	approve := awaiting("approve", time.Hour)
 	reject := awaiting("cancel", 2*time.Hour)
-	awaiting("unmarked", 0) // by a release that knew nothing of this
+	awaiting("unmarked", 0) // as an older release records it
 	is(now, 5, 2, 0, 3)
-	is(now.Add(time.Hour), 5, 1, 0, 4) // its wait is over
+	is(now.Add(time.Hour), 5, 1, 0, 4) // the wait of "approve" is over
 	do(s.Decide(t.Context(), approve, orderstore.Approved, ann))
 	is(now, 5, 1, 0, 4)
 	do(s.RequestCancel(t.Context(), reject, ann))
@@ -75,19 +76,19 @@ func TestBacklog(t *testing.T) {
 	for _, id := range []string{"ship1", "ship2"} {
 		do(s.MarkShipmentRequested(t.Context(), id, "sh"))
 	}
-	is(now, 8, 0, 2, 7) // one for both
+	is(now, 8, 0, 2, 7) // both count as one
 
 	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck"))
 	is(now.Add(100*365*24*time.Hour), 8, 1, 2, 6)
 	do(s.AddNote(t.Context(), "parked", orderstore.Note{Actor: "saga", Action: "customer not told"}))
 	is(now, 8, 1, 2, 6)
-	for range 2 { // the second finds it awake
+	for range 2 { // the second changes nothing
 		do(s.RecordOperatorReply(t.Context(), "parked", ann))
 		is(now, 8, 0, 2, 7)
 	}
 	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck again"))
 	is(now, 8, 1, 2, 6)
-	do(s.MarkAbandoned(t.Context(), "parked")) // and now it is undone
+	do(s.MarkAbandoned(t.Context(), "parked")) // it compensates now, which is work
 	is(now, 8, 0, 2, 7)
 	do(s.Release(t.Context(), "parked", order.StatusFailed, "given up"))
 	is(now, 7, 0, 2, 6)

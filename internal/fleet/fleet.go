@@ -30,6 +30,7 @@ func New(db orderstore.DynamoDB, ordersTable string, now func() time.Time) *Regi
 	return &Registry{db: db, table: ordersTable, now: now}
 }
 
+// stamp formats the time that was ago before now.
 func (r *Registry) stamp(ago time.Duration) string {
 	return r.now().UTC().Add(-ago).Format(orderstore.TimeFormat)
 }
@@ -40,6 +41,7 @@ func key(id string) map[string]types.AttributeValue {
 	return map[string]types.AttributeValue{"orderId": str(id)}
 }
 
+// wrap adds what was attempted to an error. It returns nil for nil.
 func wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

@@ -22,7 +22,7 @@ type Owner struct {
 	Since string `dynamodbav:"ownerSince"` // when that process started
 }
 
-// OwnedError reports that another embedded engine owns the sagas.
+// OwnedError is the error of an engine that does not own the sagas: Owner does.
 type OwnedError struct{ Owner Owner }
 
 func (e *OwnedError) Error() string {
@@ -69,8 +69,9 @@ func (r *Registry) VerifyOwnership(ctx context.Context, id string) error {
 	return nil
 }
 
-// ReleaseOwnership gives up the sagas. It is for an engine whose state is
-// deleted when it stops. It does nothing if another engine owns them by now.
+// ReleaseOwnership removes the engine with that id as the owner of the sagas. It
+// is for an engine whose state is deleted when it stops. It does nothing if
+// another engine owns them by now.
 func (r *Registry) ReleaseOwnership(ctx context.Context, id string) error {
 	_, err := r.db.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &r.table, Key: key(ownerItem),
@@ -84,6 +85,7 @@ func (r *Registry) ReleaseOwnership(ctx context.Context, id string) error {
 	return wrap(err, "release the ownership of the sagas")
 }
 
+// conditionFailed reports whether DynamoDB rejected a write by its condition.
 func conditionFailed(err error) bool {
 	_, failed := errors.AsType[*types.ConditionalCheckFailedException](err)
 	return failed

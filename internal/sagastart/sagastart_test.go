@@ -38,8 +38,11 @@ func TestStateCarriesOverWhatAnEarlierSagaRecorded(t *testing.T) {
 		change func(*orderstore.Record)
 		want   func(*workflows.State)
 	}{
-		"new order":         {change: func(*orderstore.Record) {}, want: func(*workflows.State) {}},
-		"approved":          {change: func(r *orderstore.Record) { r.Decision = orderstore.Approved }, want: func(s *workflows.State) { s.Approved = true }},
+		"new order": {change: func(*orderstore.Record) {}, want: func(*workflows.State) {}},
+		"approved": {
+			change: func(r *orderstore.Record) { r.Decision = orderstore.Approved },
+			want:   func(s *workflows.State) { s.Approved = true },
+		},
 		"approval rejected": {change: func(r *orderstore.Record) { r.Decision = orderstore.Rejected }, want: func(*workflows.State) {}},
 		"charged": {
 			change: func(r *orderstore.Record) { r.ChargeID = "ch-1" },
