@@ -194,7 +194,7 @@ func TestPublishThroughDapr(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 
 	api := between(t, greeting, "API        ", " ")
-	_, dapr, _ := strings.Cut(greeting, "Or through Dapr")
+	_, dapr, _ := strings.Cut(greeting, "Or publish an order through Dapr")
 	url := between(t, dapr, "curl -i ", " ")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(between(t, dapr, "-d '", "'")))
 	if err != nil {

@@ -221,7 +221,7 @@ func TestOpenSidecars(t *testing.T) {
 			t.Errorf("the output has %q: %t, want %t\n%s", text, !want, want, greeting)
 		}
 	}
-	_, dapr, _ := strings.Cut(greeting, "Or through Dapr")
+	_, dapr, _ := strings.Cut(greeting, "Or publish an order through Dapr")
 	url := between(t, dapr, "curl -i ", " ")
 	post(t, url, between(t, dapr, "-d '", "'"))
 	api := between(t, greeting, "API        ", " ")

@@ -12,21 +12,22 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestJobWritesARowForEachInFlight checks the rows, and that warm-up sagas run besides the measured
-// ones.
-func TestJobWritesARowForEachInFlight(t *testing.T) {
+// TestJobWritesARowPerInFlight also verifies that it runs sagas to warm up, beside
+// those that it measures.
+func TestJobWritesARowPerInFlight(t *testing.T) {
 	s := testkit.NewSystem(t, bench.Configure, nil)
 	s.SetStock(t, devenv.Catalogue())
 	var out bytes.Buffer
-	require.NoError(t, bench.Job{Sagas: 20, InFlight: []int{1, 8}, Label: "here", Out: &out}.Run(t.Context(), s.Worker, s.Simulators))
+	job := bench.Job{Sagas: 20, InFlight: []int{1, 8}, Label: "here", Out: &out}
+	require.NoError(t, job.Run(t.Context(), s.Worker, s.Simulators))
 	for _, row := range []string{"| here | 1 | ", "| here | 8 | "} {
 		if !strings.Contains(out.String(), row) {
-			t.Errorf("output = %s\nwant a row that begins with %q", &out, row)
+			t.Errorf("no row %q in\n%s", row, &out)
 		}
 	}
 	page, err := s.Store.List(t.Context(), orderstore.Query{Limit: 1000})
 	require.NoError(t, err)
-	if n, want := len(page.Records), 20+2+20+8; n != want {
-		t.Errorf("orders = %d, want %d: the measured ones and those of the warm-up", n, want)
+	if got, want := len(page.Records), 20+2+20+8; got != want {
+		t.Errorf("%d orders ran, want %d", got, want)
 	}
 }

@@ -28,37 +28,45 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// Demo publishes a mix of orders, plays the people involved (approver,
-// customer, operator), and checks every outcome and invariant.
+// Demo is the Job that publishes a mix of orders, plays their customers, approvers
+// and operators, and verifies every outcome and every invariant. Out is required.
 type Demo struct {
-	Orders int
-	Seed   uint64
-	Out    io.Writer
+	Orders int       // number of orders; malformed messages are among them
+	Seed   uint64    // the same seed gives the same mix
+	Out    io.Writer // receives the report
 	// Progress receives the progress bar; nil shows none.
 	Progress io.Writer
 }
 
-// scenario is one kind of order and what must become of it.
+// scenario is one kind of order and its expected outcome.
 type scenario struct {
 	name   string
-	weight int
-	want   order.Status // "" means: not accepted, goes to the dead letters
-	make   func(o *order.Order)
-	twice  bool   // published twice
-	raw    string // published instead of an order; %q is its id
-	person string // what the people involved do: approve, reject, cancel
+	weight int                  // its share of the orders, relative to the other weights
+	want   order.Status         // final status; "" means that it becomes a dead letter
+	make   func(o *order.Order) // changes an ordinary order; nil leaves it
+	twice  bool                 // published twice
+	raw    string               // published instead of an order; %q is its id
+	action string               // action of the demo actors: approve, reject or cancel
 }
 
-const approvalAbove = 100_000 // 1,000.00 EUR, as devTerms has it
+// approvalAbove is the approval limit of devTerms, 1,000.00 EUR, in cents.
+const approvalAbove = 100_000
 
+// token pays with a test token of the payment simulator.
 func token(t string) func(*order.Order) { return func(o *order.Order) { o.Payment.Token = t } }
+
+// shipTo names the recipient, which selects what the carrier simulator does.
 func shipTo(name string) func(*order.Order) {
 	return func(o *order.Order) { o.ShipTo.Name = name }
 }
+
+// expensive makes the order require an approval.
 func expensive(o *order.Order) {
 	o.Lines = []order.Line{{SKU: "SKU-2", Quantity: 1, UnitPrice: approvalAbove + 1}}
 }
-func also(fs ...func(*order.Order)) func(*order.Order) {
+
+// all applies several changes.
+func all(fs ...func(*order.Order)) func(*order.Order) {
 	return func(o *order.Order) {
 		for _, f := range fs {
 			f(o)
@@ -66,6 +74,7 @@ func also(fs ...func(*order.Order)) func(*order.Order) {
 	}
 }
 
+// scenarios returns all kinds of orders.
 func scenarios() []scenario {
 	return []scenario{
 		{name: "ok", weight: 60, want: order.StatusCompleted},
@@ -78,19 +87,21 @@ func scenarios() []scenario {
 		{name: "charged, answer lost", weight: 3, want: order.StatusCompleted, make: token("tok_lost_response")},
 		{name: "charge outcome unknown", weight: 2, want: order.StatusFailed, make: token("tok_lost_always")},
 		{name: "refused by the carrier", weight: 4, want: order.StatusFailed, make: shipTo("REFUSE")},
-		{name: "above the limit, approved", weight: 3, want: order.StatusCompleted, make: expensive, person: "approve"},
-		{name: "above the limit, refused", weight: 1, want: order.StatusCancelled, make: expensive, person: "reject"},
-		{name: "cancelled by the customer", weight: 1, want: order.StatusCancelled, make: expensive, person: "cancel"},
-		{name: "refund stuck, operator retries", weight: 1, want: order.StatusFailed, make: also(token("tok_refund_down"), shipTo("REFUSE"))},
+		{name: "above the limit, approved", weight: 3, want: order.StatusCompleted, make: expensive, action: "approve"},
+		{name: "above the limit, refused", weight: 1, want: order.StatusCancelled, make: expensive, action: "reject"},
+		{name: "cancelled by the customer", weight: 1, want: order.StatusCancelled, make: expensive, action: "cancel"},
+		{name: "refund stuck, operator retries", weight: 1, want: order.StatusFailed, make: all(token("tok_refund_down"), shipTo("REFUSE"))},
 		{name: "same message twice", weight: 3, want: order.StatusCompleted, twice: true},
 		{name: "malformed message", weight: 2, raw: `{"orderId":%q,"lines":`},
-		{name: "invalid order", weight: 1, raw: `{"specVersion":7,"orderId":%q,"customerId":"c","currency":"EUR","lines":[{"sku":"SKU-1","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`},
+		{name: "invalid order", weight: 1, raw: `{"specVersion":7,"orderId":%q,"customerId":"c","currency":"EUR",` +
+			`"lines":[{"sku":"SKU-1","quantity":0,"unitPrice":1}],"payment":{"token":"tok_ok"}}`},
 	}
 }
 
+// soldOut is the SKU without stock.
 const soldOut = "SKU-SOLDOUT"
 
-// Catalogue is the stock that `dev` seeds.
+// Catalogue returns the stock that `dev` starts with: units on hand by SKU.
 func Catalogue() map[string]int64 {
 	c := map[string]int64{soldOut: 0, "SKU-LIMITED": 25}
 	for n := range 12 {
@@ -99,27 +110,28 @@ func Catalogue() map[string]int64 {
 	return c
 }
 
+// placed is an order to publish.
 type placed struct {
 	id       string
 	scenario *scenario
 }
 
-// plan deals out the scenarios: each one once while there is room, then by
-// weight. The same seed gives the same orders.
+// plan chooses the scenarios of the orders: first each scenario once, then at random
+// by weight. The same seed gives the same plan. prefix begins every order id.
 func (d Demo) plan(prefix string) []placed {
 	rng := rand.New(rand.NewPCG(d.Seed, 1)) //nolint:gosec // a demonstration
-	all := scenarios()
+	kinds := scenarios()
 	var deck []*scenario
-	for i := range all {
-		for range all[i].weight {
-			deck = append(deck, &all[i])
+	for i := range kinds {
+		for range kinds[i].weight {
+			deck = append(deck, &kinds[i])
 		}
 	}
 	plan := make([]placed, d.Orders)
 	for i := range plan {
 		s := deck[rng.IntN(len(deck))]
-		if i < len(all) {
-			s = &all[i]
+		if i < len(kinds) {
+			s = &kinds[i]
 		}
 		plan[i] = placed{id: fmt.Sprintf("%s%04d", prefix, i+1), scenario: s}
 	}
@@ -127,6 +139,7 @@ func (d Demo) plan(prefix string) []placed {
 	return plan
 }
 
+// order returns the order of p, which is number n of the plan.
 func (d Demo) order(p placed, n int) order.Order {
 	o := order.Order{
 		SpecVersion: order.SpecVersion, OrderID: p.id, CustomerID: fmt.Sprintf("c-%d", n%17), Currency: "EUR",
@@ -143,8 +156,9 @@ func (d Demo) order(p placed, n int) order.Order {
 	return o
 }
 
-// Run publishes, waits for the end, prints the tables, and returns an error
-// that says what did not hold.
+// Run implements Job. It publishes the orders, waits until all have ended, and
+// writes the report. It returns an error if an outcome or an invariant is violated;
+// the report lists each violation.
 func (d Demo) Run(ctx context.Context, w *worker.Worker, sims Simulators) error {
 	p, err := observer(ctx, w.Parts(), w)
 	if err != nil {
@@ -165,36 +179,38 @@ func (d Demo) Run(ctx context.Context, w *worker.Worker, sims Simulators) error 
 		}
 		want[x.id] = x.scenario
 	}
-	who := newPeople(address(w.Listener), sims)
-	defer who.leave()
-	records, err := d.await(ctx, p, who, began, want)
+	actors := newDemoActors(address(w.Listener), sims)
+	defer actors.close()
+	records, err := d.await(ctx, p, actors, began, want)
 	if err != nil {
 		return err
 	}
 	calls := w.Parts().Cloud.Calls() - callsBefore
-	violations, letters, err := d.verify(ctx, p, sims, want, records, prefix, dead)
+	violations, deadLetters, err := d.verify(ctx, p, sims, outcomes{want: want, got: records, prefix: prefix, dead: dead})
 	if err != nil {
 		return err
 	}
-	d.print(want, records, letters, began, calls)
-	printLedger(ctx, d.Out, p.Store)
+	d.report(want, records, deadLetters, began, calls)
+	reportLedger(ctx, d.Out, p.Store)
 	if len(violations) > 0 {
 		for _, v := range violations {
 			_, _ = fmt.Fprintln(d.Out, "VIOLATED ", v)
 		}
 		return fmt.Errorf("%d invariants or expectations were violated", len(violations))
 	}
-	_, _ = fmt.Fprintln(d.Out, "All invariants held: never oversold, nothing lost, one charge and one shipment per completed order, nothing left reserved.")
+	_, _ = fmt.Fprintln(d.Out, "All invariants held: never oversold, nothing lost, "+
+		"one charge and one shipment per completed order, nothing left reserved.")
 	return nil
 }
 
-// observer is the worker's parts with AWS clients of its own: what the demo
-// publishes and polls is not the worker's work, and must not count as such.
+// observer returns the worker's parts with AWS clients of their own, so that the
+// demo's calls do not count as the worker's.
 func observer(ctx context.Context, p worker.Parts, w *worker.Worker) (worker.Parts, error) {
-	var err error
-	if p.Cloud, err = cloud.New(ctx, w.AWS); err != nil {
+	clients, err := cloud.New(ctx, w.AWS)
+	if err != nil {
 		return p, err
 	}
+	p.Cloud = clients
 	p.Store = orderstore.New(p.Cloud.DynamoDB, orderstore.TablesWithPrefix(w.TablePrefix), nil)
 	return p, nil
 }
@@ -207,12 +223,18 @@ func (d Demo) publish(ctx context.Context, p worker.Parts, plan []placed) error 
 	for n, x := range plan {
 		g.Go(func() error {
 			if x.scenario.raw != "" {
-				// Not to the topic: SNS keeps what is no JSON from the queue.
-				_, err := p.Cloud.SQS.SendMessage(gctx, &sqs.SendMessageInput{QueueUrl: &p.Resources.OrderQueue, MessageBody: aws.String(fmt.Sprintf(x.scenario.raw, x.id))})
+				// To the queue, not to the topic: SNS's filter drops what is not JSON.
+				_, err := p.Cloud.SQS.SendMessage(gctx, &sqs.SendMessageInput{
+					QueueUrl: &p.Resources.OrderQueue, MessageBody: aws.String(fmt.Sprintf(x.scenario.raw, x.id)),
+				})
 				return err
 			}
 			o := d.order(x, n)
-			for range map[bool]int{false: 1, true: 2}[x.scenario.twice] {
+			times := 1
+			if x.scenario.twice {
+				times = 2
+			}
+			for range times {
 				if err := pub.PublishOrder(gctx, o); err != nil {
 					return err
 				}
@@ -226,8 +248,11 @@ func (d Demo) publish(ctx context.Context, p worker.Parts, plan []placed) error 
 	return nil
 }
 
-// await plays the people until every order has ended.
-func (d Demo) await(ctx context.Context, p worker.Parts, who *people, since time.Time, want map[string]*scenario) (map[string]orderstore.Record, error) {
+// await lets the actors act until every order has ended, and returns the orders'
+// records. Orders from before since are not read.
+func (d Demo) await(
+	ctx context.Context, p worker.Parts, actors *demoActors, since time.Time, want map[string]*scenario,
+) (map[string]orderstore.Record, error) {
 	bar := newBar(d.Progress, len(want), "sagas")
 	ended := map[string]orderstore.Record{}
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -253,25 +278,27 @@ func (d Demo) await(ctx context.Context, p worker.Parts, who *people, since time
 				if rec.Status.Terminal() {
 					ended[rec.OrderID] = rec
 				} else {
-					acts.Go(func() error { return who.act(actsCtx, s, rec) })
+					acts.Go(func() error { return actors.act(actsCtx, s, rec) })
 				}
 			}
 			if err := acts.Wait(); err != nil {
 				return nil, err
 			}
-			if q.Cursor = page.Next; q.Cursor == "" {
+			q.Cursor = page.Next
+			if q.Cursor == "" {
 				break
 			}
 		}
-		_ = bar.Set(len(ended)) // a bar that cannot be drawn is not worth failing for
+		_ = bar.Set(len(ended)) // a progress bar that cannot be drawn does not fail the demo
 	}
 	_ = bar.Finish()
-	return ended, settle(ctx, p, ended)
+	return ended, awaitSagas(ctx, p, ended)
 }
 
-// settle waits until these sagas have ended: an order's last status is written
-// a moment before its workflow ends. Others, from before, may wait for days.
-func settle(ctx context.Context, p worker.Parts, ended map[string]orderstore.Record) error {
+// awaitSagas waits until the sagas of these orders have ended: an order's last
+// status is written a moment before its workflow ends. Older sagas, which may wait
+// for days, are not awaited.
+func awaitSagas(ctx context.Context, p worker.Parts, ended map[string]orderstore.Record) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for id := range ended {
@@ -285,41 +312,56 @@ func settle(ctx context.Context, p worker.Parts, ended map[string]orderstore.Rec
 	return g.Wait()
 }
 
-// CheckSettled is after what time without a change an order that has not ended
-// must have a saga: one that was just accepted gets it within milliseconds.
+// CheckSettled is the time without a change after which an order that has not ended
+// must have a saga. A new order gets its saga within milliseconds.
 const CheckSettled = 10 * time.Second
 
-// verify compares every outcome with what it had to be, and checks the
-// invariants.
-func (d Demo) verify(ctx context.Context, p worker.Parts, sims Simulators, want map[string]*scenario, got map[string]orderstore.Record, prefix string, dead int) (violations []string, letters int, err error) {
-	ids := make([]string, 0, len(want))
-	for id, s := range want {
+// outcomes are what the demo expects and what it got.
+type outcomes struct {
+	want   map[string]*scenario // by order id
+	got    map[string]orderstore.Record
+	prefix string // of the ids of this run
+	dead   int    // expected dead letters
+}
+
+// verify compares every outcome with the expected one, and checks the invariants.
+func (d Demo) verify(
+	ctx context.Context, p worker.Parts, sims Simulators, o outcomes,
+) (violations []string, deadLetters int, err error) {
+	ids := make([]string, 0, len(o.want))
+	for id, s := range o.want {
 		ids = append(ids, id)
-		if rec := got[id]; rec.Status != s.want {
-			violations = append(violations, fmt.Sprintf("order %s (%s) ended %s (%s), must be %s", id, s.name, rec.Status, rec.Reason, s.want))
+		if rec := o.got[id]; rec.Status != s.want {
+			violations = append(violations, fmt.Sprintf("order %s (%s) ended as %s (%s), want %s", id, s.name, rec.Status, rec.Reason, s.want))
 		}
 	}
-	books := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey, Installation: sims.Installation}) // not the worker's way: that may have a circuit breaker in it
-	defer books.Close()
-	res, err := invariants.Run(ctx, invariants.Sources{Orders: p.Store, Charges: books, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled}, ids)
+	// A client of its own: the worker's may have an open circuit breaker.
+	payments := payment.New(payment.Options{URL: sims.PaymentURL, Key: sims.PaymentKey, Installation: sims.Installation})
+	defer payments.Close()
+	res, err := invariants.Run(ctx, invariants.Sources{
+		Orders: p.Store, Charges: payments, Shipments: sims, Sagas: p.Engine, Settled: CheckSettled,
+	}, ids)
 	if err != nil {
 		return nil, 0, err
 	}
 	violations = append(violations, res.Violations...)
-	letters, unexplained, err := countLetters(ctx, p, prefix, dead)
+	deadLetters, unexplained, err := countDeadLetters(ctx, p, o.prefix, o.dead)
 	if err != nil {
 		return nil, 0, err
 	}
-	if letters < dead || unexplained > 0 {
-		violations = append(violations, fmt.Sprintf("%s: %d malformed messages, %d dead letters, %d of them without a reason", invariants.NothingLost, dead, letters, unexplained))
+	if deadLetters < o.dead || unexplained > 0 {
+		violations = append(violations, fmt.Sprintf("%s: %d malformed messages, %d dead letters, %d of them without a reason",
+			invariants.NothingLost, o.dead, deadLetters, unexplained))
 	}
 	slices.Sort(violations)
-	return violations, letters, nil
+	return violations, deadLetters, nil
 }
 
-// countLetters reads the dead-letter queue, leaving its messages there, and
-// counts those of this run: the queue may hold others from before.
-func countLetters(ctx context.Context, p worker.Parts, prefix string, want int) (letters, unexplained int, err error) {
+// countDeadLetters reads the dead-letter queue without deleting from it. It counts
+// the messages that contain prefix, as the queue may have older ones. unexplained
+// counts those without a reason or the original message's id. It returns once it
+// has found want, or no new message for five seconds.
+func countDeadLetters(ctx context.Context, p worker.Parts, prefix string, want int) (n, unexplained int, err error) {
 	seen := map[string]bool{}
 	for last := time.Now(); ; {
 		out, err := p.Cloud.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
@@ -336,31 +378,37 @@ func countLetters(ctx context.Context, p worker.Parts, prefix string, want int) 
 				if !strings.Contains(*m.Body, prefix) {
 					continue
 				}
-				letters++
-				if aws.ToString(m.MessageAttributes["Reason"].StringValue) == "" || aws.ToString(m.MessageAttributes["OriginalMessageId"].StringValue) == "" {
+				n++
+				reason, original := m.MessageAttributes["Reason"], m.MessageAttributes["OriginalMessageId"]
+				if aws.ToString(reason.StringValue) == "" || aws.ToString(original.StringValue) == "" {
 					unexplained++
 				}
 			}
 		}
 		if len(seen) > before {
 			last = time.Now()
-		} else if letters >= want || time.Since(last) > 5*time.Second {
-			return letters, unexplained, nil
+		} else if n >= want || time.Since(last) > 5*time.Second {
+			return n, unexplained, nil
 		}
 	}
 }
 
+// newBar returns a progress bar; w may be nil.
 func newBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
 	if w == nil {
 		w = io.Discard
 	}
 	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(30),
-		progressbar.OptionShowCount(), progressbar.OptionSetDescription(unit), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
+		progressbar.OptionShowCount(), progressbar.OptionSetDescription(unit), progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
 }
 
-// Durations sorts and answers percentiles.
+// Durations are durations in any order. The zero value has none. It is not safe for
+// concurrent use.
 type Durations []time.Duration
 
+// Percentile returns the duration below which the share p of all lie, with p from 0
+// to 1; 0 if there are none. It sorts d.
 func (d Durations) Percentile(p float64) time.Duration {
 	if len(d) == 0 {
 		return 0

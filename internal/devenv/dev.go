@@ -29,56 +29,58 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Dev runs everything in one process, on loopback: local AWS, the simulators
-// and a worker with its API.
+// Dev runs the whole system on loopback: local AWS, the simulators and one or more
+// workers with their API. Out is required. The zero value of every other field is
+// usable: it runs one worker with the embedded engine and keeps no state.
 type Dev struct {
-	DataDir string // "" keeps nothing
-	Fsync   journal.Sync
-	Dapr    bool // the engine is Dapr, with its processes as children of this one
-	Workers int  // with Dapr: how many, each with a sidecar; 0 means one
+	DataDir string       // directory for all state; "" keeps nothing
+	Fsync   journal.Sync // when the embedded engine's journal is synced to disk
+	Dapr    bool         // runs Dapr as the engine, in child processes
+	Workers int          // number of workers with Dapr, each with a sidecar; 0 means 1
 	// MaxBodySize is that of the workers' sidecars, in bytes; 0 means 16 MiB.
 	MaxBodySize int
-	State       daprlocal.State
-	// OpenSidecars has sidecars answer without a token, for tools that send none.
+	State       daprlocal.State // Dapr's state store
+	// OpenSidecars makes sidecars accept requests without a token, for tools that
+	// send none.
 	OpenSidecars bool
-	// Components is a folder with Dapr's components in place of the built-in
-	// ones; Verbose gets the lines of Dapr's processes. Both may be zero.
-	Components string
-	Verbose    io.Writer
-	Ports      DevPorts
-	// Installation and EngineListener: as a Worker's.
-	Installation   payment.Installation
+	Components   string    // folder with components for Dapr; "" uses the built-in ones
+	Verbose      io.Writer // receives the output of Dapr's processes; nil discards it
+	Ports        DevPorts
+	Installation payment.Installation // as in worker.Worker
+	// EngineListener accepts durable-task clients, as in worker.Worker; nil accepts none.
 	EngineListener net.Listener
 	// Configure changes the workers' settings before they start; nil leaves them.
 	Configure func(*worker.Worker)
-	Job       Job  // nil: only serve
-	Exit      bool // end when the job has ended
-	Out       io.Writer
-	Logger    zerolog.Logger
+	Job       Job            // runs once all is up; nil runs none
+	Exit      bool           // makes Run return when the job has ended
+	Out       io.Writer      // receives the addresses and commands to try
+	Logger    zerolog.Logger // the zero value discards
 
 	keys keys
 }
 
-// keys are who may talk to whom; empty with the embedded engine, where all is
-// one process.
+// keys are the tokens between the parts: of requests to sidecars, of requests from
+// sidecars, and of requests to the payment simulator. All are empty with the embedded
+// engine, which runs in the same process.
 type keys struct{ sidecar, app, payment string }
 
-// Job runs once everything is up: Demo, or bench.Job.
+// Job is work that Dev runs once everything is up, such as Demo or bench.Job.
 type Job interface {
+	// Run does the work with the first worker, until ctx ends.
 	Run(ctx context.Context, w *worker.Worker, sims Simulators) error
 }
 
-// DevPorts are loopback ports; 0 takes a free one.
+// DevPorts are the loopback ports that Dev listens on; 0 means any free port.
 type DevPorts struct{ API, AWS, Payment, Carrier int }
 
-// devPaymentKey is no secret: whoever runs `ordersaga check` beside needs it.
+// devPaymentKey is no secret: `ordersaga check` needs it, in a process of its own.
 const devPaymentKey = "dev-payment-key"
 
-// region is where the local endpoint pretends to be.
+// region is the region of the local AWS endpoint.
 const region = "us-east-1"
 
-// devTerms are the saga's rules with short pauses, so that one sees the end
-// of every path within seconds.
+// devTerms returns the saga's terms with short pauses, so that every path ends
+// within seconds.
 func devTerms() workflows.Terms {
 	return workflows.Terms{
 		ApprovalLimits: money.MustLimits("*=1000"), ApprovalTimeout: time.Hour,
@@ -87,15 +89,16 @@ func devTerms() workflows.Terms {
 	}
 }
 
-// Run starts everything and blocks until ctx ends, or until the job has
-// ended if Exit is set; its error is then the job's.
+// Run starts everything and blocks until ctx ends, or until the job has ended if
+// Exit is set. Its error is that of the part that failed first or, with Exit, of
+// the job.
 func (d Dev) Run(ctx context.Context) (err error) {
 	if d.DataDir != "" {
 		unlock, err := lockDataDir(d.DataDir)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = unlock() }() // the process ends here
+		defer func() { _ = unlock() }() // the process exits next
 	}
 	l, err := d.listen(ctx)
 	if err != nil {
@@ -103,12 +106,13 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	}
 
 	if d.Dapr {
-		d.keys = keys{uuid.NewString(), uuid.NewString(), devPaymentKey}
+		d.keys = keys{sidecar: uuid.NewString(), app: uuid.NewString(), payment: devPaymentKey}
 		if d.OpenSidecars {
 			d.keys.sidecar = ""
 		}
 	}
-	// What stands on something stops before it: the worker, what talks to AWS, AWS.
+	// Parts stop before those that they depend on: first the workers, then the
+	// carrier and the stock consumer, then AWS and the payment simulator.
 	base, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBase()
 	under, underCtx := errgroup.WithContext(base)
@@ -119,7 +123,7 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	under.Go(func() error {
 		return Payment{DataDir: d.DataDir, Listener: l.payment, Key: d.keys.payment, Logger: d.Logger}.Run(underCtx)
 	})
-	// A part that dies ends the others.
+	// A part that fails stops the others.
 	top, stopTop := context.WithCancel(ctx)
 	defer stopTop()
 	context.AfterFunc(underCtx, stopTop)
@@ -132,12 +136,14 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	err = d.setup(top, awsOptions)
 	if err == nil {
 		beside.Go(func() error {
-			return Carrier{DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger}.Run(besideCtx)
+			return Carrier{
+				DataDir: d.DataDir, AWS: awsOptions, Listener: l.carrier, Pushed: d.Dapr, Token: d.keys.app, Logger: d.Logger,
+			}.Run(besideCtx)
 		})
-		beside.Go(func() error { return d.stock(besideCtx, awsOptions) })
-		err = d.engine(top, awsOptions, l)
+		beside.Go(func() error { return d.consumeStockEvents(besideCtx, awsOptions) })
+		err = d.runEngine(top, awsOptions, l)
 	} else {
-		err = errors.Join(d.unlessEnded(top, err), l.carrier.Close(), l.api.Close())
+		err = errors.Join(d.unlessStopped(top, err), l.carrier.Close(), l.api.Close())
 	}
 	stopBetween()
 	err = errors.Join(err, beside.Wait())
@@ -145,20 +151,20 @@ func (d Dev) Run(ctx context.Context) (err error) {
 	return errors.Join(err, under.Wait())
 }
 
-// engine makes the workers for the chosen engine, and runs them.
-func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) error {
+// runEngine creates the workers for the chosen engine, and runs them.
+func (d Dev) runEngine(ctx context.Context, awsOptions cloud.Options, l listeners) error {
 	w := worker.Worker{
 		DataDir: d.DataDir, Fsync: d.Fsync, AWS: awsOptions,
 		PaymentURL: address(l.payment), PaymentTimeout: 2 * time.Second, Installation: d.Installation, Terms: devTerms(),
 		MaxLive: 1000, ReconcileEvery: time.Minute, ShutdownTimeout: 10 * time.Second,
 		Listener: l.api, EngineListener: d.EngineListener, Logger: d.Logger,
-		ForceOwnership: true, // the queues are nobody else's
+		ForceOwnership: true, // no other worker uses these queues
 	}
 	if d.Configure != nil {
 		d.Configure(&w)
 	}
 	if !d.Dapr {
-		return d.work(ctx, l, func() {}, &w)
+		return d.runWorkers(ctx, l, func() {}, &w)
 	}
 	dir, remove, err := d.daprDir()
 	if err != nil {
@@ -167,7 +173,7 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 	defer remove()
 	cluster, workers, err := d.sidecars(ctx, dir, w, l)
 	if err != nil {
-		return errors.Join(d.unlessEnded(ctx, err), l.api.Close())
+		return errors.Join(d.unlessStopped(ctx, err), l.api.Close())
 	}
 	defer cluster.Stop()
 	g, gctx := errgroup.WithContext(ctx)
@@ -177,32 +183,32 @@ func (d Dev) engine(ctx context.Context, awsOptions cloud.Options, l listeners) 
 		select {
 		case <-opened:
 			cluster.Watch(gctx)
-		case <-gctx.Done(): // a sidecar that ends before is an error, and not started again
+		case <-gctx.Done(): // a sidecar that exits before is an error, and is not restarted
 		}
 		return nil
 	})
 	g.Go(func() error {
 		defer stop()
-		return explained(d.work(gctx, l, sync.OnceFunc(func() { close(opened) }), workers...), cluster, opened)
+		return explainStart(d.runWorkers(gctx, l, sync.OnceFunc(func() { close(opened) }), workers...), cluster, opened)
 	})
 	return g.Wait()
 }
 
-// unlessEnded takes an error away that comes of being told to end before all
-// was up: nothing has gone wrong then. (If a part has died, its error says so.)
-func (d Dev) unlessEnded(ctx context.Context, err error) error {
+// unlessStopped drops an error of a start that ctx interrupted: nothing failed
+// then. (A part that failed reports its own error.)
+func (d Dev) unlessStopped(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() == nil:
 		return err
-	case d.Exit: // status 0 would say that the job was done
-		return errors.New("it was told to end before all was up")
+	case d.Exit: // exit status 0 would mean that the job has ended
+		return errors.New("stopped before everything was up: the job did not run")
 	}
 	return nil
 }
 
-// work runs the workers and, beside them, the job. It calls opened when all of
-// them have what they need.
-func (d Dev) work(ctx context.Context, l listeners, opened func(), workers ...*worker.Worker) error {
+// runWorkers runs the workers and, beside them, the job. It calls opened once all
+// workers are open.
+func (d Dev) runWorkers(ctx context.Context, l listeners, opened func(), workers ...*worker.Worker) error {
 	var parts worker.Parts
 	for i, w := range workers {
 		p, err := w.Open(ctx)
@@ -210,7 +216,7 @@ func (d Dev) work(ctx context.Context, l listeners, opened func(), workers ...*w
 			for _, w := range workers[:i] {
 				err = errors.Join(err, w.Close())
 			}
-			return errors.Join(d.unlessEnded(ctx, err), l.api.Close())
+			return errors.Join(d.unlessStopped(ctx, err), l.api.Close())
 		}
 		if i == 0 {
 			parts = p
@@ -229,20 +235,23 @@ func (d Dev) work(ctx context.Context, l listeners, opened func(), workers ...*w
 		if d.Job == nil {
 			return nil
 		}
-		err := d.Job.Run(gctx, workers[0], Simulators{PaymentURL: address(l.payment), PaymentKey: d.keys.payment, Installation: d.Installation, CarrierURL: address(l.carrier)})
+		err := d.Job.Run(gctx, workers[0], Simulators{
+			PaymentURL: address(l.payment), PaymentKey: d.keys.payment, Installation: d.Installation, CarrierURL: address(l.carrier),
+		})
 		if d.Exit {
 			stop()
 			return err
 		}
-		if err != nil && gctx.Err() == nil { // stays up, to be looked at
-			_, _ = fmt.Fprintln(d.Out, "it failed:", err)
+		if err != nil && gctx.Err() == nil { // keeps running, so that the failure can be examined
+			_, _ = fmt.Fprintln(d.Out, "Failed:", err)
 		}
 		return nil
 	})
 	return g.Wait()
 }
 
-// setup makes queues, topics and tables, and seeds the stock that is missing.
+// setup creates queues, topics and tables, and the SKUs of the catalogue that do not
+// exist yet.
 func (d Dev) setup(ctx context.Context, o cloud.Options) error {
 	clients, err := cloud.New(ctx, o)
 	if err != nil {
@@ -267,11 +276,13 @@ func (d Dev) setup(ctx context.Context, o cloud.Options) error {
 	return nil
 }
 
+// greet writes the addresses, and commands to paste.
 func (d Dev) greet(p worker.Parts, side *worker.Dapr, l listeners) {
 	kept := "in " + d.DataDir + "/"
 	if d.DataDir == "" {
-		kept = "nowhere: it is gone when this process ends"
+		kept = "in memory only: it is lost when this process exits"
 	}
+	awsCommand := fmt.Sprintf("AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %s --endpoint-url %s", region, address(l.aws))
 	_, _ = fmt.Fprintf(d.Out, `ordersaga is up; state is kept %[1]s
   API        %[2]s   (console: /, operations: /docs, OpenAPI: /openapi.json, metrics: /metrics)
   local AWS  %[3]s   payment %[4]s   carrier %[5]s
@@ -279,22 +290,24 @@ func (d Dev) greet(p worker.Parts, side *worker.Dapr, l listeners) {
 Place an order and follow it:
   curl -i %[2]s/v1/orders -H 'Content-Type: application/json' -d '%[6]s'
   curl %[2]s/v1/sagas/o-1042
-Or as any other producer does, straight to the queue:
-  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sqs send-message --queue-url %[8]s --message-body '%[9]s'
+Or send it to the queue, as other producers do:
+  %[7]s sqs send-message --queue-url %[8]s --message-body '%[9]s'
   curl %[2]s/v1/sagas/o-1043
-Stock comes by events of its own, to the queue of cmd/stock-lambda:
-  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local aws --region %[7]s --endpoint-url %[3]s sns publish --topic-arn arn:aws:sns:%[7]s:000000000000:%[10]s --message '{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":25}]}'
+Add stock with an event, which cmd/stock-lambda applies in AWS:
+  %[7]s sns publish --topic-arn arn:aws:sns:%[10]s:000000000000:%[11]s --message '%[12]s'
 
-`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"), region, p.Resources.OrderQueue, sample("o-1043"), lambda.TopicStockEvents)
+`, kept, address(l.api), address(l.aws), address(l.payment), address(l.carrier), sample("o-1042"),
+		awsCommand, p.Resources.OrderQueue, sample("o-1043"), region, lambda.TopicStockEvents, sampleDelivery)
 	if side != nil {
 		token := " -H 'dapr-api-token: " + side.Token + "'"
 		if side.Token == "" {
 			token = ""
-			_, _ = fmt.Fprint(d.Out, "The sidecars ask for no token: any program on this machine, and any web page open on it, may drive them.\n\n")
+			_, _ = fmt.Fprint(d.Out, "The sidecars require no token: any program on this machine, "+
+				"and any web page open on it, can control them.\n\n")
 		}
-		_, _ = fmt.Fprintf(d.Out, `Sagas in a dashboard of workflows, if you have it (docs/dapr.md):
+		_, _ = fmt.Fprintf(d.Out, `Show the sagas in a dashboard of workflows, if it is installed (docs/dapr.md):
   DEVDASHBOARD_TELEMETRY_OPTOUT=true dev-dashboard --mode dapr-run --port 9091
-Or through Dapr, from any app with a sidecar:
+Or publish an order through Dapr, from any app with a sidecar:
   curl -i %[1]s/v1.0/publish/%[2]s/%[3]s%[4]s -H 'Content-Type: application/json' -d '%[5]s'
   curl %[6]s/v1/sagas/o-1044
 
@@ -302,19 +315,31 @@ Or through Dapr, from any app with a sidecar:
 	}
 }
 
+// sampleDelivery is an event that adds stock.
+const sampleDelivery = `{"type":"StockAdjusted","eventId":"dn-1","reason":"delivery","lines":[{"sku":"SKU-1","quantity":25}]}`
+
+// sample returns an order with that id, as JSON.
 func sample(id string) string {
-	return `{"orderId":"` + id + `","customerId":"c-7","currency":"EUR","lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`
+	return `{"orderId":"` + id + `","customerId":"c-7","currency":"EUR",` +
+		`"lines":[{"sku":"SKU-1","quantity":2,"unitPrice":1999}],"payment":{"token":"tok_ok"}}`
 }
 
+// listeners are those of all parts; the part that serves one closes it.
 type listeners struct{ api, aws, payment, carrier net.Listener }
 
+// listen opens all listeners, or none.
 func (d Dev) listen(ctx context.Context) (l listeners, err error) {
 	var opened []net.Listener
 	for _, x := range []struct {
 		to   *net.Listener
 		port int
 		what string
-	}{{&l.aws, d.Ports.AWS, "local AWS"}, {&l.payment, d.Ports.Payment, "payment simulator"}, {&l.carrier, d.Ports.Carrier, "carrier simulator"}, {&l.api, d.Ports.API, "API"}} {
+	}{
+		{to: &l.aws, port: d.Ports.AWS, what: "local AWS"},
+		{to: &l.payment, port: d.Ports.Payment, what: "payment simulator"},
+		{to: &l.carrier, port: d.Ports.Carrier, what: "carrier simulator"},
+		{to: &l.api, port: d.Ports.API, what: "API"},
+	} {
 		*x.to, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", x.port))
 		if err != nil {
 			for _, o := range opened {
@@ -327,13 +352,14 @@ func (d Dev) listen(ctx context.Context) (l listeners, err error) {
 	return l, nil
 }
 
+// address returns the base URL of a listener.
 func address(l net.Listener) string { return "http://" + l.Addr().String() }
 
-// lockDataDir keeps two processes out of one data directory: half of the parts
-// would else come up before the other half find their folders locked.
+// lockDataDir locks a data directory against other processes. Each part locks its own
+// folder too, but without this lock some parts would start before another part fails.
 func lockDataDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
 	lock, err := journal.TakeLock(dir, "dev.lock")
 	if err != nil {
@@ -342,7 +368,7 @@ func lockDataDir(dir string) (unlock func() error, err error) {
 	return lock.Release, nil
 }
 
-// greetClients shows where durable-task clients are answered, if anywhere.
+// greetClients writes the address for durable-task clients, if there is one.
 func (d Dev) greetClients(side *worker.Dapr) {
 	var at string
 	switch {
@@ -356,5 +382,6 @@ func (d Dev) greetClients(side *worker.Dapr) {
 	default:
 		return
 	}
-	_, _ = fmt.Fprintf(d.Out, "Or with any durable-task client, as %s, input {\"order\":{…}}, instance id = order id:\n  grpc %s\n\n", workflows.OrderSaga, at)
+	_, _ = fmt.Fprintf(d.Out, "Or start workflow %s with any durable-task client; input {\"order\":{…}}, instance id = order id:\n"+
+		"  grpc %s\n\n", workflows.OrderSaga, at)
 }

@@ -27,79 +27,87 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// Journals are the folders of a data directory that have a journal, beside the
-// embedded engine's.
+// Journals are the folders of a data directory in which the local AWS endpoint
+// and the simulators keep their journals. The embedded engine's is not among them.
 var Journals = []string{"aws/sqs", "aws/sns", "aws/dynamodb", "payment", "carrier"}
 
-// advise says what to do about a damaged journal.
-func advise(err error, dataDir string) error {
+// withRepairHint adds to the error of a damaged journal how to repair it.
+func withRepairHint(err error, dataDir string) error {
 	if corrupt := new(journal.CorruptError); errors.As(err, &corrupt) {
-		return fmt.Errorf("%w; `ordersaga data verify --data-dir %[2]s` shows all of the damage, `ordersaga data repair --data-dir %[2]s` saves the rest", err, dataDir)
+		return fmt.Errorf("%w; `ordersaga data verify --data-dir %[2]s` shows all of the damage, "+
+			"`ordersaga data repair --data-dir %[2]s` saves the rest", err, dataDir)
 	}
 	return err
 }
 
-// LocalAWS runs the local AWS endpoint.
+// LocalAWS runs the local AWS endpoint: SQS, SNS, DynamoDB and STS. Listener is
+// required.
 type LocalAWS struct {
-	DataDir  string // "" keeps nothing
-	Region   string
-	Listener net.Listener
-	// Throttle and Conflict are the shares of requests to throttle and of
-	// DynamoDB transactions to cancel with TransactionConflict; Seed makes
-	// them repeatable.
+	DataDir  string       // keeps its state in the folder aws of it; "" keeps nothing
+	Region   string       // region in ARNs and URLs; "" means us-east-1
+	Listener net.Listener // Run closes it
+	// Throttle is the share of requests to throttle, and Conflict the share of
+	// DynamoDB transactions to cancel with TransactionConflict: 0 to 1.
 	Throttle, Conflict float64
-	Seed               uint64
-	Logger             zerolog.Logger
+	// Seed makes the choice of these requests and transactions repeatable.
+	Seed   uint64
+	Logger zerolog.Logger // the zero value discards
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, and returns nil then. If the journal is damaged, the
+// error names the command that repairs it.
 func (l LocalAWS) Run(ctx context.Context) error {
 	s, err := awslocal.Open(awslocal.Options{
 		Dir: worker.Folder(l.DataDir, "aws"), Region: l.Region, Logger: l.Logger,
 		Fault: awslocal.ThrottleSome("", l.Throttle, l.Seed), Conflict: awslocal.WithProbability(l.Conflict, l.Seed),
 	})
 	if err != nil {
-		return errors.Join(advise(err, l.DataDir), l.Listener.Close())
+		return errors.Join(withRepairHint(err, l.DataDir), l.Listener.Close())
 	}
 	return errors.Join(s.Serve(ctx, l.Listener), s.Close())
 }
 
-// Payment runs the payment simulator.
+// Payment runs the payment simulator. Listener is required.
 type Payment struct {
-	DataDir  string
-	Listener net.Listener
-	Key      string // API key that callers must bring; "" wants none
-	Logger   zerolog.Logger
+	DataDir  string         // keeps its state in the folder payment of it; "" keeps nothing
+	Listener net.Listener   // Run closes it
+	Key      string         // API key that requests must have; "" requires none
+	Logger   zerolog.Logger // the zero value discards
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, and returns nil then. If the journal is damaged, the
+// error names the command that repairs it.
 func (p Payment) Run(ctx context.Context) error {
 	provider, err := paymentsim.Open(paymentsim.Options{Dir: worker.Folder(p.DataDir, "payment"), Key: p.Key, Logger: p.Logger})
 	if err != nil {
-		return errors.Join(advise(err, p.DataDir), p.Listener.Close())
+		return errors.Join(withRepairHint(err, p.DataDir), p.Listener.Close())
 	}
 	return errors.Join(httpserve.Run(ctx, p.Listener, tracing.Handler(provider.Handler())), provider.Close())
 }
 
-// Carrier runs the carrier simulator.
+// Carrier runs the carrier simulator. AWS and Listener are required; the queues
+// must exist.
 type Carrier struct {
-	DataDir  string
-	AWS      cloud.Options
-	Listener net.Listener
-	// Pushed: a Dapr sidecar delivers the requests; the queue is left alone.
+	DataDir  string        // keeps its state in the folder carrier of it; "" keeps nothing
+	AWS      cloud.Options // reaches the queues of requests and answers
+	Listener net.Listener  // Run closes it
+	// Pushed makes it wait for a Dapr sidecar to deliver shipment requests, in
+	// place of receiving them from the queue.
 	Pushed bool
-	Token  string // that the sidecar shows (its APP_API_TOKEN); "" wants none
-	Logger zerolog.Logger
+	Token  string         // token that the sidecar must send, its APP_API_TOKEN; "" requires none
+	Logger zerolog.Logger // the zero value discards
 }
 
-// Run takes shipment requests and serves the carrier's book until ctx ends.
+// Run answers shipment requests and serves the list of shipments until ctx ends,
+// and returns nil then. If the journal is damaged, the error names the command that
+// repairs it.
 func (c Carrier) Run(ctx context.Context) error {
 	sim, err := c.open(ctx)
 	if ctx.Err() != nil {
-		err = nil // told to stop before it was up
+		err = nil // stopped during its start: no failure
 	}
 	if err != nil || sim == nil {
-		return errors.Join(advise(err, c.DataDir), c.Listener.Close())
+		return errors.Join(withRepairHint(err, c.DataDir), c.Listener.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	if !c.Pushed {
@@ -109,6 +117,7 @@ func (c Carrier) Run(ctx context.Context) error {
 	return errors.Join(g.Wait(), sim.Close())
 }
 
+// open opens the simulator with the queues of c.AWS.
 func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 	clients, err := cloud.New(ctx, c.AWS)
 	if err != nil {
@@ -124,25 +133,28 @@ func (c Carrier) open(ctx context.Context) (*carriersim.Carrier, error) {
 	})
 }
 
-// Simulators reaches running simulators over HTTP.
+// Simulators is a client of running simulators. PaymentURL and CarrierURL are
+// required. It is safe for concurrent use.
 type Simulators struct {
-	PaymentURL, CarrierURL string
-	PaymentKey             string
-	Installation           payment.Installation // whose orders they know
+	PaymentURL, CarrierURL string               // base URLs
+	PaymentKey             string               // API key of the payment simulator; "" sends none
+	Installation           payment.Installation // whose charges to read, as in worker.Worker
 	HTTP                   *http.Client         // nil means http.DefaultClient
 }
 
-// HealPayments ends the outages that test tokens have caused.
+// HealPayments ends the outages that test tokens have caused, permanently.
 func (s Simulators) HealPayments(ctx context.Context) error {
 	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/heal", nil)
 }
 
-// ForgetPayments makes the provider forget idempotency keys.
+// ForgetPayments makes the payment simulator expire its idempotency keys, as a
+// real provider does after a day.
 func (s Simulators) ForgetPayments(ctx context.Context) error {
 	return s.call(ctx, http.MethodPost, s.PaymentURL+"/v1/forget", nil)
 }
 
-// Shipments reads the carrier's whole book.
+// Shipments reads all shipments from the carrier simulator, page by page. It
+// returns an error that is paging.ErrRepeats if the cursors repeat.
 func (s Simulators) Shipments(ctx context.Context) ([]invariants.Shipment, error) {
 	read := func(cursor string) ([]carriersim.Parcel, string, error) {
 		var page struct {
@@ -164,6 +176,8 @@ func (s Simulators) Shipments(ctx context.Context) ([]invariants.Shipment, error
 	return all, nil
 }
 
+// call sends a request without a body, and decodes the response to out unless
+// that is nil. Any status other than 2xx is an error. It times out after 30 seconds.
 func (s Simulators) call(ctx context.Context, method, at string, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -175,15 +189,15 @@ func (s Simulators) call(ctx context.Context, method, at string, out any) error 
 	if err != nil {
 		return fmt.Errorf("simulator: %w", err)
 	}
-	defer func() { _ = res.Body.Close() }() // decoded below; nothing to learn from closing
+	defer func() { _ = res.Body.Close() }() // an error in closing does not matter once the body is decoded
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return fmt.Errorf("simulator: %s %s answered %s", method, at, res.Status)
+		return fmt.Errorf("simulator: %s %s returned %s", method, at, res.Status)
 	}
 	if out == nil {
 		return nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		return fmt.Errorf("simulator: decode answer of %s: %w", at, err)
+		return fmt.Errorf("simulator: decode the response of %s: %w", at, err)
 	}
 	return nil
 }

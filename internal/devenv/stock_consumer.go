@@ -16,9 +16,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
 )
 
-// stock runs what cmd/stock-lambda is in AWS, fed by a consumer of ours: it
-// makes its topics, queue and table, and takes stock events until ctx ends.
-func (d Dev) stock(ctx context.Context, o cloud.Options) error {
+// consumeStockEvents applies stock events until ctx ends, as cmd/stock-lambda does
+// in AWS. It creates the topics, the queue and the table first. A consumer of this
+// process receives the messages in place of Lambda.
+func (d Dev) consumeStockEvents(ctx context.Context, o cloud.Options) error {
 	clients, err := cloud.New(ctx, o)
 	if err != nil {
 		return err
@@ -35,22 +36,25 @@ func (d Dev) stock(ctx context.Context, o cloud.Options) error {
 		_, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, events.TypeStockAdjusted)
 	}
 	if ctx.Err() != nil {
-		err = nil // told to stop before it was up
+		err = nil // stopped during its start: no failure
 	}
 	if err != nil || q.URL == "" {
 		return err
 	}
-	f := lambda.Stock{Ledger: adjuster, Levels: snspublisher.New(clients.SNS, *levels.TopicArn), LowBelow: lambda.LowStockBelow, Logger: d.Logger}
+	stock := lambda.Stock{
+		Ledger: adjuster, Levels: snspublisher.New(clients.SNS, *levels.TopicArn), LowBelow: lambda.LowStockBelow, Logger: d.Logger,
+	}
 	return sqsconsumer.New(sqsconsumer.Options{
 		SQS: clients.SQS, QueueURL: q.URL, DLQURL: q.DeadURL, Logger: d.Logger, Receivers: 1,
-		Handle: func(ctx context.Context, m events.Message) error { return hopeless(f.Message(ctx, m)) },
+		Handle: func(ctx context.Context, m events.Message) error { return permanent(stock.Message(ctx, m)) },
 	}).Run(ctx)
 }
 
-// hopeless marks errors that no repetition can mend. In AWS they take some turns
-// before they are dead letters, and have no reason with them; what is refused
-// may come right there, and has to be put back here.
-func hopeless(err error) error {
+// permanent marks errors that no retry can repair, so that the consumer moves the
+// message to the dead-letter queue at once, with the reason. In AWS, SQS retries
+// such a message first and records no reason. There a retry of a refused
+// adjustment may succeed; here the dead letter has to be redriven.
+func permanent(err error) error {
 	_, invalid := errors.AsType[*events.InvalidStockError](err)
 	_, refused := errors.AsType[*orderstore.RefusedError](err)
 	if invalid || refused || errors.Is(err, orderstore.ErrEventConflict) {

@@ -27,10 +27,10 @@ type job func(context.Context, *worker.Worker) error
 
 func (j job) Run(ctx context.Context, w *worker.Worker, _ devenv.Simulators) error { return j(ctx, w) }
 
-// TestDevTakesStockEvents: each counts once, and a bad one is a dead letter with
-// its reason.
-func TestDevTakesStockEvents(t *testing.T) {
-	require.NoError(t, devenv.Dev{Exit: true, Out: io.Discard, Logger: zerolog.Nop(), Job: job(func(ctx context.Context, w *worker.Worker) error {
+// TestDevAppliesStockEventsOnce also verifies that an invalid event becomes a
+// dead letter with its reason.
+func TestDevAppliesStockEventsOnce(t *testing.T) {
+	check := job(func(ctx context.Context, w *worker.Worker) error {
 		clients, err := cloud.New(ctx, w.AWS)
 		if err != nil {
 			return err
@@ -43,7 +43,9 @@ func TestDevTakesStockEvents(t *testing.T) {
 			`{"type":"StockAdjusted","eventId":"dn-2","reason":"delivery","lines":[{"sku":"NEW","quantity":0}]}`,
 		} {
 			var topic string
-			if topic, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, events.TypeStockAdjusted); err != nil { // dev may not be there yet
+			// Dev may not have created them yet.
+			topic, q, err = clients.EnsureTopicQueue(ctx, lambda.TopicStockEvents, lambda.QueueStockEvents, events.TypeStockAdjusted)
+			if err != nil {
 				return err
 			}
 			if _, err := clients.SNS.Publish(ctx, &sns.PublishInput{TopicArn: &topic, Message: &body}); err != nil {
@@ -51,24 +53,27 @@ func TestDevTakesStockEvents(t *testing.T) {
 			}
 		}
 		pair := deadletter.Pair{Name: q.Name, URL: q.URL, DeadURL: q.DeadURL}
-		testkit.Eventually(t, "stock is there, and the dead letter", func() error {
+		testkit.Eventually(t, "25 units available and one dead letter", func() error {
 			l, err := store.GetLevel(ctx, "NEW")
 			live, dead, err2 := pair.Depths(ctx, clients.SQS)
 			if err := errors.Join(err, err2); err != nil {
 				return err
 			}
 			if l.Available != 25 || live.Visible+live.InFlight != 0 || dead.Visible != 1 {
-				return fmt.Errorf("%+v, %+v, %+v dead", l, live, dead)
+				return fmt.Errorf("level = %+v, queue = %+v, dead letters = %+v", l, live, dead)
 			}
 			return nil
 		})
-		out, err := clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &q.DeadURL, MessageAttributeNames: []string{"All"}})
+		out, err := clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &q.DeadURL, MessageAttributeNames: []string{"All"},
+		})
 		if err != nil {
 			return err
 		}
 		if reason := *out.Messages[0].MessageAttributes["Reason"].StringValue; !strings.Contains(reason, "lines[0].quantity: is 0") {
-			return errors.New(reason)
+			return fmt.Errorf("reason of the dead letter = %q, want that a quantity is 0", reason)
 		}
 		return nil
-	})}.Run(t.Context()))
+	})
+	require.NoError(t, devenv.Dev{Exit: true, Out: io.Discard, Logger: zerolog.Nop(), Job: check}.Run(t.Context()))
 }
