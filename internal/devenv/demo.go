@@ -196,7 +196,7 @@ func (d Demo) Run(ctx context.Context, w *worker.Worker, sims Simulators) error 
 		for _, v := range violations {
 			_, _ = fmt.Fprintln(d.Out, "VIOLATED ", v)
 		}
-		return fmt.Errorf("%d invariants or expectations were violated", len(violations))
+		return fmt.Errorf("%d outcomes or invariants are violated: see the lines that begin with VIOLATED", len(violations))
 	}
 	_, _ = fmt.Fprintln(d.Out, "All invariants held: never oversold, nothing lost, "+
 		"one charge and one shipment per completed order, nothing left reserved.")

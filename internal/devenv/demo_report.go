@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,15 +39,8 @@ func (d Demo) report(
 		if s.raw != "" || len(took[s.name]) == 0 {
 			continue
 		}
-		outcome := ""
-		for st, n := range ended[s.name] {
-			outcome += st
-			if len(ended[s.name]) > 1 {
-				outcome += fmt.Sprintf("(%d) ", n)
-			}
-		}
 		ds := took[s.name]
-		row("%s\t%d\t%s\t%s\t%s", s.name, len(ds), outcome, RoundDuration(ds.Percentile(.5)), RoundDuration(ds.Percentile(.99)))
+		row("%s\t%d\t%s\t%s\t%s", s.name, len(ds), outcome(ended[s.name]), RoundDuration(ds.Percentile(.5)), RoundDuration(ds.Percentile(.99)))
 	}
 	row("malformed or invalid\t%d\tdead letter\t\t", deadLetters)
 	row("all\t%d\t\t%s\t%s", len(want), RoundDuration(all.Percentile(.5)), RoundDuration(all.Percentile(.99)))
@@ -54,6 +50,18 @@ func (d Demo) report(
 		"the last after %s (it includes retries, refunds and approvals); %.1f AWS calls per saga\n\n",
 		len(want), RoundDuration(most), .9*float64(len(want))/most.Seconds(), RoundDuration(last),
 		float64(calls)/float64(max(len(want), 1)))
+}
+
+// outcome lists statuses, with the number of orders of each if there are several.
+func outcome(orders map[string]int) string {
+	var parts []string
+	for _, status := range slices.Sorted(maps.Keys(orders)) {
+		if len(orders) == 1 {
+			return status
+		}
+		parts = append(parts, fmt.Sprintf("%s(%d)", status, orders[status]))
+	}
+	return strings.Join(parts, " ")
 }
 
 // RoundDuration formats a duration for people: microseconds below a millisecond,

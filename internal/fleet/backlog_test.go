@@ -14,6 +14,7 @@ import (
 // TestBacklogCountsAWaitForAPersonAsNoWork follows orders through every status: a
 // wait counts as no work until the person responds or the wait times out.
 func TestBacklogCountsAWaitForAPersonAsNoWork(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 1000})
 	now := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)

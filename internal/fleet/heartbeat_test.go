@@ -22,6 +22,7 @@ import (
 // TestWorkersAreAliveUntilTheyStopOrMissHeartbeats also verifies that what a
 // stopped worker did is reported for RecentTime.
 func TestWorkersAreAliveUntilTheyStopOrMissHeartbeats(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	registry := fleet.New(a.Clients.DynamoDB, "orders", func() time.Time { return now })

@@ -26,6 +26,7 @@ func batch(bodies ...string) (e awsevents.SQSEvent) {
 }
 
 func TestBatchReturnsWhatFailed(t *testing.T) {
+	t.Parallel()
 	got := Batch(t.Context(), zerolog.Nop(), batch("a", "b", "c"), func(_ context.Context, m events.Message) error {
 		if string(m.Body) == "b" {
 			return errors.New("no")
@@ -44,6 +45,7 @@ func TestBatchReturnsWhatFailed(t *testing.T) {
 // TestBatchPassesAttributesAndUnpacksTheBody sends a body that a worker compressed
 // and one that only claims to be compressed.
 func TestBatchPassesAttributesAndUnpacksTheBody(t *testing.T) {
+	t.Parallel()
 	packed, err := events.Compress("the order")
 	require.NoError(t, err)
 	text := func(s string) awsevents.SQSMessageAttribute {
@@ -81,6 +83,7 @@ const orderO = `{"orderId":"o","customerId":"c","currency":"EUR",` +
 
 // TestFunctionsRejectOtherEventTypes covers types in attributes and in the body.
 func TestFunctionsRejectOtherEventTypes(t *testing.T) {
+	t.Parallel()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		t.Error("the API received a request, want none")
 		w.WriteHeader(http.StatusAccepted)
@@ -101,6 +104,7 @@ func TestFunctionsRejectOtherEventTypes(t *testing.T) {
 
 // TestBatchStopsBeforeTheDeadline returns what was handled and starts no more.
 func TestBatchStopsBeforeTheDeadline(t *testing.T) {
+	t.Parallel()
 	ctx, stop := context.WithDeadline(t.Context(), time.Now().Add(margin+50*time.Millisecond))
 	defer stop()
 	begun := 0
@@ -118,6 +122,7 @@ func TestBatchStopsBeforeTheDeadline(t *testing.T) {
 }
 
 func TestNewReportsWrongVariables(t *testing.T) {
+	t.Parallel()
 	env := func(kv ...string) func(string) string {
 		return func(k string) string {
 			for i := 0; i < len(kv); i += 2 {

@@ -15,6 +15,7 @@ import (
 // TestIntakeKeepsTheMessageUnlessAccepted verifies that every response other than
 // 202, from the API or from a proxy in front of it, keeps the message in the queue.
 func TestIntakeKeepsTheMessageUnlessAccepted(t *testing.T) {
+	t.Parallel()
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		elsewhere.Add(1)
