@@ -165,7 +165,7 @@ func (s Simulators) Shipments(ctx context.Context) ([]invariants.Shipment, error
 		return page.Shipments, page.Next, err
 	}
 	var all []invariants.Shipment
-	for page, err := range paging.Pages("the carrier's book", read, func(p carriersim.Parcel) string { return p.ShipmentID }) {
+	for page, err := range paging.Pages("the carrier's shipments", read, func(p carriersim.Parcel) string { return p.ShipmentID }) {
 		if err != nil {
 			return nil, err
 		}
