@@ -381,14 +381,16 @@ func TestLateRefusalIsUndone(t *testing.T) {
 		}
 		w.ended(t, id)
 		rec := w.record(t, id)
-		if rec.Status != order.StatusFailed || rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || rec.RefusedFor() != "island" {
+		if rec.Status != order.StatusFailed || rec.Reason != "refused by the carrier: island" || rec.RefundID == "" ||
+			rec.RefusedFor() != "island" {
 			t.Errorf("order = %+v", rec)
 		}
 		require.NoError(t, w.answers(t, refusedBy(id, "island"))) // long after
 		if again := w.record(t, id); again.Updated != rec.Updated {
 			t.Errorf("order after a repeated answer = %+v", again)
 		}
-		if err := w.answers(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") || !strings.Contains(err.Error(), "island") {
+		if err := w.answers(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") ||
+			!strings.Contains(err.Error(), "island") {
 			t.Errorf("it changes its mind: %v", err)
 		}
 	}
@@ -419,7 +421,8 @@ func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
 	id, err := w.payments.Charge(t.Context(), payment.Charge{OrderID: "o", Amount: o.Total(), Currency: o.Currency, Token: "tok_ok"})
 	require.NoError(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
-	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
+	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", id), w.Store.MarkShipmentRequested(t.Context(), "o",
+		"shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	// It runs until the event comes.
 	require.NoError(t, w.engine.Start(t.Context(), "lingers", "o", nil))
 	handled := make(chan error, 1)
@@ -450,7 +453,8 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	_, err = w.Store.Reserve(t.Context(), o)
 	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o")))
 	err = w.answers(t, dispatchedBy("o", "trk"))
-	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
+	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) ||
+		!strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
 		t.Errorf("error = %v", err)
 	}
 	require.NoError(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
@@ -473,8 +477,10 @@ func TestAnswerAboutATerminatedSaga(t *testing.T) {
 		_, _, err = w.Store.Accept(t.Context(), o)
 		require.NoError(t, err)
 		_, err = w.Store.Reserve(t.Context(), o)
-		require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(), o.OrderID, "shp-"+o.OrderID),
-			w.Store.MarkTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID, "its saga has ended TERMINATED")))
+		require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), o.OrderID, "ch"), w.Store.MarkShipmentRequested(t.Context(),
+			o.OrderID, "shp-"+o.OrderID),
+			w.Store.MarkTerminated(t.Context(), o.OrderID, "enough"), w.Store.MarkNeedsAttention(t.Context(), o.OrderID,
+				"its saga has ended TERMINATED")))
 		require.NoError(t, w.answers(t, a))
 		if rec := w.record(t, o.OrderID); rec.Carrier == "" || rec.Status != order.StatusNeedsAttention {
 			t.Errorf("order = %+v", rec)
@@ -492,7 +498,8 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	_, _, err = w.Store.Accept(t.Context(), o)
 	require.NoError(t, err)
 	_, err = w.Store.Reserve(t.Context(), o)
-	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
+	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o",
+		"shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
 	_, _, err = w.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
 	require.NoError(t, err)
 	for range 2 {
@@ -521,7 +528,8 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 			Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentLost"},
 		},
 	} {
-		if p, ok := errors.AsType[*sqsconsumer.PermanentError](w.carrierAnswers().Handle(t.Context(), m)); !ok || !strings.Contains(p.Error(), want) {
+		if p, ok := errors.AsType[*sqsconsumer.PermanentError](w.carrierAnswers().Handle(t.Context(), m)); !ok ||
+			!strings.Contains(p.Error(), want) {
 			t.Errorf("%v, want %s", p, want)
 		}
 	}

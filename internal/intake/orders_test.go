@@ -46,7 +46,7 @@ func TestInvalidOrdersAreDeadLettered(t *testing.T) {
 		`{"lines":"none"}`:           "lines: must not be a JSON string",
 		event(t, "taken"):            "already used by a different order",
 		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1):                            "specVersion: is 2, only 1 is known",
-		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`:                "data_base64: illegal",
+		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`:                "data_base64: is not base64: illegal",
 		`{"specversion":"1.0","type":"OrderCancelled","source":"s","id":"1","data":` + event(t, "x1") + `}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced`,
 		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`, 1):                                `type: the body's is "OrderCancelled", only OrderPlaced`,
 		strings.Replace(event(t, "x3"), `{`, `{"orderId":"x4",`, 1):                                         "orderId: appears more than once",
@@ -97,11 +97,13 @@ func TestEnvelopeTypeContradictsTheBody(t *testing.T) {
 	reasons["binary"] = reasons["o-0"]
 	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}})
 	reasons["sns"] = `type: the SNS attribute type's is "OrderCancelled", only OrderPlaced is handled here`
-	w.Send(t, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
+	w.Send(t, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},`+
+		`"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
 	reasons["bridge"] = `type: the EventBridge event's is "OrderCancelled", only OrderPlaced is handled here`
 	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderCancelled","source":"shop","detail":`+event(t, "bridge")+`}`, nil)
-	reasons["two"] = `type: the message attribute type's is "OrderCancelled", the CloudEvent's is "OrderPlaced": which of them it is cannot be known`
-	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":`+event(t, "two")+`}`, map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderCancelled")})
+	reasons["two"] = `type: the message attribute type's is "OrderCancelled", the CloudEvent's is "OrderPlaced": they must agree`
+	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data":`+event(t, "two")+`}`,
+		map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderCancelled")})
 
 	outcomes, _ := w.Consume(t, sqsconsumer.Options{Handle: w.starter.HandleOrder})
 	testkit.WantOutcomes(t, outcomes, "poison", len(reasons))
@@ -132,11 +134,15 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 	w.Send(t, event(t, "raw"), nil)
 	w.Send(t, `{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:x","Message":`+quoted(t, event(t, "sns"))+`}`, nil)
 	w.Send(t, `{"specversion":"1.0","type":"OrderPlaced","source":"shop","id":"1","data":`+event(t, "cloudevent")+`}`, nil)
-	w.Send(t, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub","source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00","traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
+	w.Send(t, `{"data":`+event(t, "dapr")+`,"datacontenttype":"application/json","id":"5b8a","pubsubname":"orderpubsub",`+
+		`"source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00",`+
+		`"traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
 	w.Send(t, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
 	w.Send(t, event(t, "attribute"), map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderPlaced"), "shop": testkit.StringAttribute("OrderCancelled")})
-	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"), "ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
-	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333","time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
+	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"),
+		"ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
+	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333",`+
+		`"time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))
 	require.NoError(t, err)
 	require.NoError(t, intake.Publisher{Topic: snspublisher.New(w.Clients.SNS, w.Resources.OrderTopic)}.PublishOrder(t.Context(), o))
