@@ -47,13 +47,14 @@ func TestPlaceAndFollow(t *testing.T) {
 			}
 		}
 	}
-	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000,"version":"1000000-4-1"}`+"\n" {
+	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000,`+
+		`"version":"1000000-4-1"}`+"\n" {
 		t.Errorf("body = %v", l.body)
 	}
 }
 
 // TestConflictIsInTheResponse: the second order is rejected in its response, not by a dead
-// letter, however soon after the first it comes.
+// message, however soon after the first it comes.
 func TestConflictIsInTheResponse(t *testing.T) {
 	c := start(t)
 	for n := range 20 {
@@ -249,7 +250,11 @@ func TestStock(t *testing.T) {
 	refused(412, "has changed since", "If-None-Match", "*")
 	refused(409, "1 units were counted, and orders hold 2", "If-Match", `"7-0-2"`)
 	put(`{"onHand":2}`, `"7-0-2"`, `{"sku":"NEW","available":0,"reserved":2,"sold":0,"received":2,"version":"2-0-3"}`)
-	put(`{"onHand":1000000000000}`, `"2-0-3"`, `{"sku":"NEW","available":999999999998,"reserved":2,"sold":0,"received":1000000000000,"version":"1000000000000-0-4"}`)
+	put(
+		`{"onHand":1000000000000}`,
+		`"2-0-3"`,
+		`{"sku":"NEW","available":999999999998,"reserved":2,"sold":0,"received":1000000000000,"version":"1000000000000-0-4"}`,
+	)
 
 	var got []string
 	for cursor := ""; ; {

@@ -63,7 +63,8 @@ func TestAuditHidesCustomers(t *testing.T) {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	bodies := []string{
-		secret, "[" + secret + "]", string(quoted), `{"detail":` + secret + `}`, `{"note":` + string(quoted) + `}`, `{"Message":` + string(quoted) + `}`,
+		secret, "[" + secret + "]", string(quoted), `{"detail":` + secret + `}`, `{"note":` + string(quoted) + `}`, `{"Message":` +
+			string(quoted) + `}`,
 		`{"by":"ann","Token":"S3CRET","LINE1":"S3CRET","city":"S3CRET","name":"S3CRET","postalCode":"S3CRET"}`, `{"payment":{"token":"S3CRET"}}`,
 	}
 	for _, path := range []string{"POST /v1/sagas/" + id + "/cancel", "POST /v1/orders/", "PUT /v1/orders",

@@ -245,7 +245,9 @@ func TestBrokenBody(t *testing.T) {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n"); err != nil {
+	if _, err := io.WriteString(conn,
+		"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: "+
+			"chunked\r\n\r\nnot-hex\r\n"); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -23,8 +23,10 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		id := fmt.Sprintf("invented-%d", i)
 		for _, r := range []string{
 			"INVENTED%d /v1/sagas", "invented%d /", "GET /invented-%d", "POST /v1/invented-%d", "GET /v1/sagas/invented-%d", "PURGE%d /metrics",
-			"POST /v1/sagas/w/invented-%d", "GET /v1/dead-letters/invented-%d", "POST /v1/dead-letters/invented-%d/redrive", "GET /v1/stock/invented-%d",
-			"DELETE /v1/dead-letters/OrderProcessingQueue/invented-%d/x", "GET /console/invented-%d", "POST /console/dead-letters/invented-%d/redrive", "GET /v1/sagas?status=invented-%d",
+			"POST /v1/sagas/w/invented-%d", "GET /v1/dead-letters/invented-%d", "POST /v1/dead-letters/invented-%d/redrive",
+			"GET /v1/stock/invented-%d",
+			"DELETE /v1/dead-letters/OrderProcessingQueue/invented-%d/x", "GET /console/invented-%d",
+			"POST /console/dead-letters/invented-%d/redrive", "GET /v1/sagas?status=invented-%d",
 		} {
 			method, path, _ := strings.Cut(strings.Replace(r, "%d", fmt.Sprint(i), 1), " ")
 			if a := c.do(method, path, ""); a.status < 400 {
@@ -60,11 +62,14 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
 		"state":  {"visible", "in_flight", "dead"},
 		"activity": {workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment,
-			workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga, workflows.CompleteByHand},
+			workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga,
+			workflows.CompleteByHand},
 		"service":  {"DynamoDB", "SQS", "SNS", "STS"},
 		"quantile": {"0", "0.25", "0.5", "0.75", "1"},
 	}
-	operation := regexp.MustCompile(`^(Batch|Transact)?(Get|Put|Update|Delete|Query|Scan|Write|Receive|Send|Change|Publish|List|Describe|Create|Subscribe|Tag|Set)\w*$`)
+	operation := regexp.MustCompile(
+		`^(Batch|Transact)?(Get|Put|Update|Delete|Query|Scan|Write|Receive|Send|Change|Publish|List|Describe|Create|Subscribe|Tag|Set)\w*$`,
+	)
 	families, err := c.Parts.Registry.Gather()
 	if err != nil {
 		t.Fatalf("unexpected error: %v", err)

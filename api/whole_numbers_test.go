@@ -21,7 +21,8 @@ import (
 )
 
 var flat = order.Address{
-	Name: "Ada Example", Line1: "1 Loopback Lane", Line2: "Flat 12b", City: "Springfield", Region: "IL", PostalCode: "62704", Country: "US", Phone: "+1 217 555 0100",
+	Name: "Ada Example", Line1: "1 Loopback Lane", Line2: "Flat 12b", City: "Springfield", Region: "IL", PostalCode: "62704", Country: "US",
+	Phone: "+1 217 555 0100",
 }
 
 // whole has all that an order can have: 1500 for the goods, 1784 in all.

@@ -76,7 +76,7 @@ func (c Client) Call(ctx context.Context, method, path string, in, out any) erro
 		return fmt.Errorf("%s: create the request: %w", what, err)
 	}
 	res, err := httpcall.Do(c.HTTP, req)
-	if r, ok := errors.AsType[*httpcall.Redirected](err); ok {
+	if r, ok := errors.AsType[*httpcall.RedirectedError](err); ok {
 		return fmt.Errorf("%s: the server is not the API: %w", what, r)
 	}
 	if err != nil {

@@ -32,7 +32,7 @@ func TestRedirectsAreErrors(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 			var out map[string]any
 			err := c.Call(t.Context(), method, "/v1/stock/A", map[string]int{"available": 5}, &out)
-			r, ok := errors.AsType[*httpcall.Redirected](err)
+			r, ok := errors.AsType[*httpcall.RedirectedError](err)
 			if !ok || r.Status != status || !strings.Contains(err.Error(), target.URL) {
 				t.Errorf("%s with redirect %d: error = %v, want a redirect to %s", method, status, err, target.URL)
 			}

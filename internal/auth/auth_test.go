@@ -40,6 +40,7 @@ func newIssuer(t *testing.T, change func(*auth.Options)) (*authtest.Issuer, *aut
 }
 
 func TestAuthenticateReadsNameAndRoles(t *testing.T) {
+	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	for program, may := range map[string][]auth.Role{
 		"viewer": {auth.Viewer}, "shop": {auth.Shop}, "operator": {auth.Viewer, auth.Shop, auth.Operator}, "nobody": nil,
@@ -61,6 +62,7 @@ func TestAuthenticateReadsNameAndRoles(t *testing.T) {
 }
 
 func TestInvalidTokensAreRejected(t *testing.T) {
+	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	good := issuer.Token("operator")
 	header, rest, _ := strings.Cut(good, ".")
@@ -82,6 +84,7 @@ func TestInvalidTokensAreRejected(t *testing.T) {
 }
 
 func TestKeysAreRotated(t *testing.T) {
+	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	before := issuer.Token("viewer")
 	// The library verifies with fetched keys slightly before it stores them.
@@ -108,6 +111,7 @@ func TestKeysAreRotated(t *testing.T) {
 // TestUnknownKeysAreNotFetchedEachTime: tokens with unknown keys neither cause a request
 // to the issuer each, nor make the known keys invalid.
 func TestUnknownKeysAreNotFetchedEachTime(t *testing.T) {
+	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	other := authtest.New(t, "http://127.0.0.1/")
 	good := issuer.Token("viewer")
@@ -131,6 +135,7 @@ func TestUnknownKeysAreNotFetchedEachTime(t *testing.T) {
 }
 
 func TestIssuerIsDown(t *testing.T) {
+	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	token := issuer.Token("viewer")
 	issuer.Stop()

@@ -18,6 +18,7 @@ import (
 // TestIssuerRedirectsAreRejected: neither the discovery document nor the keys are read
 // from where a redirect points, even if they are right.
 func TestIssuerRedirectsAreRejected(t *testing.T) {
+	t.Parallel()
 	target := authtest.New(t, "http://127.0.0.1/console/signed-in")
 	token := target.Token("viewer")
 	for _, redirected := range []string{"/.well-known/openid-configuration", "/keys"} {
@@ -47,7 +48,7 @@ func TestIssuerRedirectsAreRejected(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = i.Authenticate(t.Context(), token)
-		if r, ok := errors.AsType[*httpcall.Redirected](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != target.URL+"/elsewhere" {
+		if r, ok := errors.AsType[*httpcall.RedirectedError](err); !errors.Is(err, auth.ErrIssuer) || !ok || r.To != target.URL+"/elsewhere" {
 			t.Errorf("redirect of %s: error = %v, want ErrIssuer with the redirect", redirected, err)
 		}
 		i.Close()

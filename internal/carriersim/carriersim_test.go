@@ -149,6 +149,7 @@ func (s *sim) parcel(orderID string, requests int) (p carriersim.Parcel) {
 }
 
 func TestNameSelectsTheAnswer(t *testing.T) {
+	t.Parallel()
 	s := open(t, testkit.NewAWS(t, nil), "")
 	for _, c := range []struct{ id, name, outcome, answer, tracking, reason string }{
 		{"o-1", "Ann", carriersim.Dispatched, "ShipmentDispatched", "trk-o-1", ""},
@@ -186,6 +187,7 @@ func TestNameSelectsTheAnswer(t *testing.T) {
 }
 
 func TestRepeatedRequestGetsTheFirstAnswer(t *testing.T) {
+	t.Parallel()
 	s := open(t, testkit.NewAWS(t, nil), "")
 	s.request("o", "REFUSE")
 	first := s.answer()
@@ -196,6 +198,7 @@ func TestRepeatedRequestGetsTheFirstAnswer(t *testing.T) {
 }
 
 func TestRecordsSurviveRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, testkit.NewAWS(t, nil), dir)
 	s.request("o", "REFUSE")
@@ -217,6 +220,7 @@ func TestRecordsSurviveRestart(t *testing.T) {
 }
 
 func TestRecordsAreCompacted(t *testing.T) {
+	t.Parallel()
 	dir, a := t.TempDir(), testkit.NewAWS(t, nil)
 	s := open(t, a, dir)
 	for range 20 {
@@ -231,6 +235,7 @@ func TestRecordsAreCompacted(t *testing.T) {
 }
 
 func TestInvalidRequestsAreDeadLettered(t *testing.T) {
+	t.Parallel()
 	s := open(t, testkit.NewAWS(t, nil), "")
 	bad := map[string]string{
 		`{`:                            "is not a shipment request",
@@ -303,6 +308,7 @@ func (s *sim) push(body, token string) (status int, answer string) {
 }
 
 func TestDeliveryRequiresTheToken(t *testing.T) {
+	t.Parallel()
 	s := open(t, testkit.NewAWS(t, nil), "")
 	for _, wrong := range []string{"", "guess"} {
 		if status, _ := s.push(`{"type":"ShipmentRequested","shipmentId":"s","orderId":"o"}`, wrong); status != http.StatusUnauthorized {
@@ -315,6 +321,7 @@ func TestDeliveryRequiresTheToken(t *testing.T) {
 }
 
 func TestFailedRequestIsDeliveredAgain(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := open(t, a, "")
 	if _, err := a.Clients.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &a.Resources.CarrierAnswers}); err != nil {
@@ -327,6 +334,7 @@ func TestFailedRequestIsDeliveredAgain(t *testing.T) {
 }
 
 func TestListHasPages(t *testing.T) {
+	t.Parallel()
 	s := open(t, testkit.NewAWS(t, nil), "")
 	var want []string
 	for n := range 25 {

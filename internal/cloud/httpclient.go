@@ -38,7 +38,7 @@ type bufferedClient struct {
 	client *http.Client
 }
 
-// Do sends a request. A redirect is an *httpcall.Redirected.
+// Do sends a request. A redirect is an *httpcall.RedirectedError.
 func (w bufferedClient) Do(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength < 0 || r.ContentLength > maxBuffered {
 		return httpcall.Do(w.client, r)

@@ -111,6 +111,7 @@ func (w watched) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ..
 // TestRedriveAllRedrivesOnce: a worker dead-letters an invalid message again at once. RedriveAll
 // does not redrive it twice, whatever the clocks of SQS and of this machine are.
 func TestRedriveAllRedrivesOnce(t *testing.T) {
+	t.Parallel()
 	for _, off := range []time.Duration{-time.Hour, 0, time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
@@ -143,6 +144,7 @@ func TestRedriveAllRedrivesOnce(t *testing.T) {
 // TestRedriveWithCorrectedType: a corrected body that states the event's type replaces the
 // attributes that state it. A body without a type does not.
 func TestRedriveWithCorrectedType(t *testing.T) {
+	t.Parallel()
 	const order = `{"orderId":"o-1","lines":[]`
 	notification := `{"Type":"Notification","TopicArn":"arn:aws:sns:us-east-1:000000000000:OrderEvents","Message":"{}"}`
 	for body, want := range map[string][]string{
@@ -187,6 +189,7 @@ func TestRedriveWithCorrectedType(t *testing.T) {
 
 // TestFailedRedriveHidesNothing: messages that were read and not redriven are visible at once.
 func TestFailedRedriveHidesNothing(t *testing.T) {
+	t.Parallel()
 	down := errors.New("down")
 	for name, redrive := range map[string]func(deadletter.Pair, deadletter.SQS, string) error{
 		"all": func(p deadletter.Pair, c deadletter.SQS, _ string) error {

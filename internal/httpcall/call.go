@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// Redirected is the error of a request whose response is a redirect.
-type Redirected struct {
+// RedirectedError is the error of a request whose response is a redirect.
+type RedirectedError struct {
 	Method, URL string // of the request; the URL without user, password and query
 	Status      int    // 300 to 399
 	To          string // the Location header, cut to 300 bytes; "" if there is none
 }
 
 // Error names the request and where the redirect points.
-func (e *Redirected) Error() string {
+func (e *RedirectedError) Error() string {
 	s := e.Method + " " + e.URL + " returned " + strconv.Itoa(e.Status)
 	if e.To != "" {
 		s += ", a redirect to " + strconv.Quote(e.To)
@@ -30,14 +30,14 @@ func (e *Redirected) Error() string {
 // maxLocation is the maximum number of bytes of a Location header in an error.
 const maxLocation = 300
 
-// Refuse closes the body of a response that is a redirect and returns a *Redirected. For
+// Refuse closes the body of a response that is a redirect and returns a *RedirectedError. For
 // any other response it returns nil and leaves the body open.
 func Refuse(res *http.Response) error {
 	if res.StatusCode < 300 || res.StatusCode > 399 {
 		return nil
 	}
 	_ = res.Body.Close() // its content does not matter
-	e := &Redirected{Status: res.StatusCode, To: res.Header.Get("Location")}
+	e := &RedirectedError{Status: res.StatusCode, To: res.Header.Get("Location")}
 	if len(e.To) > maxLocation {
 		e.To = e.To[:maxLocation] + "..."
 	}
@@ -49,7 +49,7 @@ func Refuse(res *http.Response) error {
 }
 
 // Do sends a request with a client; nil means http.DefaultClient. If the response is a
-// redirect it returns a *Redirected, whatever the client's CheckRedirect is. It does not
+// redirect it returns a *RedirectedError, whatever the client's CheckRedirect is. It does not
 // change the client, and is safe for concurrent use. The caller closes the body.
 func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	if client == nil {
@@ -58,7 +58,7 @@ func Do(client *http.Client, req *http.Request) (*http.Response, error) {
 	c := *client
 	c.Transport = transport{next: c.Transport}
 	res, err := c.Do(req) //nolint:gosec // the address is the caller's, from the configuration
-	if r, ok := errors.AsType[*Redirected](err); ok {
+	if r, ok := errors.AsType[*RedirectedError](err); ok {
 		return nil, r // without net/http's text, which contains the URL's query
 	}
 	return res, err

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // they point. Not parallel: the nil client is http.DefaultClient, whose connections the
 // check for leaked goroutines counts.
 func TestRedirectsAreErrors(t *testing.T) {
+	t.Parallel()
 	far := "/" + strings.Repeat("a", 1000)
 	for name, c := range map[string]struct {
 		status   int
@@ -51,7 +52,7 @@ func TestRedirectsAreErrors(t *testing.T) {
 					t.Errorf("%s: %s got %s, want an error", name, method, res.Status)
 					continue
 				}
-				r, ok := errors.AsType[*httpcall.Redirected](err)
+				r, ok := errors.AsType[*httpcall.RedirectedError](err)
 				if !ok || r.Status != c.status || !strings.HasPrefix(c.location, strings.TrimRight(strings.TrimSuffix(r.To, "..."), "\uFFFD")) {
 					t.Errorf("%s: %s got the error %v, want a Redirected with status %d to %q", name, method, err, c.status, c.location)
 				}
@@ -67,6 +68,7 @@ func TestRedirectsAreErrors(t *testing.T) {
 }
 
 func TestOtherResponsesAreReturned(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "tea")

@@ -500,7 +500,11 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	_, err = w.Store.Reserve(t.Context(), o)
 	require.NoError(t, errors.Join(err, w.Store.MarkPaid(t.Context(), "o", "ch"), w.Store.MarkShipmentRequested(t.Context(), "o",
 		"shp-o"), w.Store.Complete(t.Context(), "o", "shp-o", "")))
-	_, _, err = w.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err = w.Store.RecordCarrierAnswer(
+		t.Context(),
+		"o",
+		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
+	)
 	require.NoError(t, err)
 	for range 2 {
 		if err := w.answers(t, refusedBy("o", strings.Repeat("island ", 1000))); err == nil {
@@ -533,7 +537,11 @@ func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
 			t.Errorf("%v, want %s", p, want)
 		}
 	}
-	require.NoError(t, w.carrierAnswers().Handle(t.Context(), events.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}))
+	require.NoError(
+		t,
+		w.carrierAnswers().
+			Handle(t.Context(), events.Message{Body: []byte(body), Attributes: map[string]string{"ce-type": "ShipmentDispatched"}}),
+	)
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
 		t.Errorf("order = %+v", rec)
@@ -545,22 +553,35 @@ func TestInvalidAnswersArePoison(t *testing.T) {
 	w := newEnv(t, workflows.Terms{})
 	for body, want := range map[string]string{
 		`{`: "body: is not a carrier's answer",
-		`{"type":"ShipmentDispatched","orderId":"a b","shipmentId":"s"}`:                                                   "orderId: must be",
-		`{"type":"ShipmentDispatched","shipmentId":"s"}`:                                                                   "orderId: must be",
-		`{"type":"ShipmentDispatched","orderId":"o"}`:                                                                      "shipmentId: is missing",
-		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":""}`:                                                      "shipmentId: is missing",
-		`{"orderId":"o","shipmentId":"shp-o"}`:                                                                             `type: "" is neither`,
-		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`:                                                       `type: the body's is "ShipmentLost", only ShipmentDispatched or ShipmentRefused`,
-		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                    "specVersion: is 2, only 1 is supported",
-		`{"type":"ShipmentRefused","orderId":"nobody","shipmentId":"shp-nobody"}`:                                          "order nobody: not found",
-		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`:                                             "data: the CloudEvent has none",
-		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`:                                      "only ShipmentDispatched or ShipmentRefused is handled",
-		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o","Type":"ShipmentDispatched"}`:                        `type: appears more than once`,
-		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-other","shipmentID":"shp-o"}`:                           `shipmentId: appears more than once`,
-		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"` + strings.Repeat("x", 201) + `"}`: "trackingId: has 201 bytes",
-		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"a\u0000"}`:                          "trackingId: has 2 bytes",
-		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`:                                                  "shipmentId: must not be a JSON array in a carrier's answer",
-		`{"specVersion":1.5,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`:                                  "specVersion: must be a whole number",
+		`{"type":"ShipmentDispatched","orderId":"a b","shipmentId":"s"}`: "orderId: must be",
+		`{"type":"ShipmentDispatched","shipmentId":"s"}`:                 "orderId: must be",
+		`{"type":"ShipmentDispatched","orderId":"o"}`: "shipmentId: is " +
+			"missing",
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":""}`: "shipmentId: is " +
+			"missing",
+		`{"orderId":"o","shipmentId":"shp-o"}`: `type: "" is neither`,
+		`{"type":"ShipmentLost","orderId":"o","shipmentId":"shp-o"}`: `type: the ` +
+			`body's is "ShipmentLost", only ShipmentDispatched or ShipmentRefused`,
+		`{"specVersion":2,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`: "specVersion: is " +
+			"2, only 1 is supported",
+		`{"type":"ShipmentRefused","orderId":"nobody","shipmentId":"shp-nobody"}`: "order nobody: " +
+			"not found",
+		`{"specversion":"1.0","type":"ShipmentRefused","source":"s","id":"1"}`: "data: the " +
+			"CloudEvent has none",
+		`{"specversion":"1.0","type":"ShipmentLost","source":"s","id":"1","data":{}}`: "only " +
+			"ShipmentDispatched or ShipmentRefused is handled",
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o","Type":"ShipmentDispatched"}`: `type: appears ` +
+			`more than once`,
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-other","shipmentID":"shp-o"}`: `shipmentId: ` +
+			`appears more than once`,
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"` + strings.Repeat("x", 201) +
+			`"}`: "trackingId: has 201 bytes",
+		`{"type":"ShipmentDispatched","orderId":"o","shipmentId":"shp-o","trackingId":"a\u0000"}`: "trackingId: has " +
+			"2 bytes",
+		`{"type":"ShipmentRefused","orderId":"o","shipmentId":["shp-o"]}`: "shipmentId: " +
+			"must not be a JSON array in a carrier's answer",
+		`{"specVersion":1.5,"type":"ShipmentRefused","orderId":"o","shipmentId":"shp-o"}`: "specVersion: " +
+			"must be a whole number",
 		`[]`: "body: must not be a JSON array in a carrier's answer",
 	} {
 		err := w.carrierAnswers().Handle(t.Context(), message(body))

@@ -45,12 +45,16 @@ func TestInvalidOrdersAreDeadLettered(t *testing.T) {
 		`{"orderId":"only"}`:         "customerId: must be",
 		`{"lines":"none"}`:           "lines: must not be a JSON string",
 		event(t, "taken"):            "already used by a different order",
-		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1):                            "specVersion: is 2, only 1 is known",
-		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`:                "data_base64: is not base64: illegal",
-		`{"specversion":"1.0","type":"OrderCancelled","source":"s","id":"1","data":` + event(t, "x1") + `}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced`,
-		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`, 1):                                `type: the body's is "OrderCancelled", only OrderPlaced`,
-		strings.Replace(event(t, "x3"), `{`, `{"orderId":"x4",`, 1):                                         "orderId: appears more than once",
-		strings.Replace(event(t, "x5"), `{`, `{"ORDERID":"x6",`, 1):                                         `orderId: appears more than once: as "ORDERID" and as "orderId"`,
+		strings.Replace(event(t, "v2"), `"specVersion":1`, `"specVersion":2`, 1): "specVersion: is 2, only 1 is known",
+		`{"specversion":"1.0","type":"OrderPlaced","source":"s","id":"1","data_base64":"%"}`: "data_base64: is not base64: " +
+			"illegal",
+		`{"specversion":"1.0","type":"OrderCancelled","source":"s","id":"1","data":` + event(t, "x1") +
+			`}`: `type: the CloudEvent's is "OrderCancelled", only OrderPlaced`,
+		strings.Replace(event(t, "x2"), `{`, `{"type":"OrderCancelled",`,
+			1): `type: the body's is "OrderCancelled", only OrderPlaced`,
+		strings.Replace(event(t, "x3"), `{`, `{"orderId":"x4",`, 1): "orderId: appears more than once",
+		strings.Replace(event(t, "x5"), `{`, `{"ORDERID":"x6",`,
+			1): `orderId: appears more than once: as "ORDERID" and as "orderId"`,
 	}
 	ids := map[string]string{}
 	n := 0
@@ -95,7 +99,11 @@ func TestEnvelopeTypeContradictsTheBody(t *testing.T) {
 		w.Send(t, event(t, id), map[string]types.MessageAttributeValue{name: testkit.StringAttribute("OrderCancelled")})
 	}
 	reasons["binary"] = reasons["o-0"]
-	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}})
+	w.Send(
+		t,
+		event(t, "binary"),
+		map[string]types.MessageAttributeValue{"type": {DataType: aws.String("Binary"), BinaryValue: []byte("OrderCancelled")}},
+	)
 	reasons["sns"] = `type: the SNS attribute type's is "OrderCancelled", only OrderPlaced is handled here`
 	w.Send(t, `{"Type":"Notification","TopicArn":"a","MessageAttributes":{"type":{"Type":"String","Value":"OrderCancelled"}},`+
 		`"Message":`+quoted(t, event(t, "sns"))+`}`, nil)
@@ -138,7 +146,11 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 		`"source":"shop","specversion":"1.0","time":"2026-11-23T10:00:00Z","topic":"OrderEvents","traceid":"00-0-0-00",`+
 		`"traceparent":"00-0-0-00","tracestate":"","type":"com.dapr.event.sent"}`, nil)
 	w.Send(t, strings.Replace(event(t, "typed"), `{`, `{"type":"OrderPlaced",`, 1), nil)
-	w.Send(t, event(t, "attribute"), map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderPlaced"), "shop": testkit.StringAttribute("OrderCancelled")})
+	w.Send(
+		t,
+		event(t, "attribute"),
+		map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderPlaced"), "shop": testkit.StringAttribute("OrderCancelled")},
+	)
 	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"),
 		"ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
 	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333",`+

@@ -18,6 +18,7 @@ func adjusted(id string, lines ...events.StockLine) events.StockAdjusted {
 }
 
 func TestAdjustOnce(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	adjuster := orderstore.NewAdjuster(a.Store, "")
 	check := func(err error) {
@@ -44,10 +45,21 @@ func TestAdjustOnce(t *testing.T) {
 	if err := adjuster.Announced(t.Context(), "unknown"); !errors.Is(err, orderstore.ErrFinished) {
 		t.Error(err)
 	}
-	if _, err := adjuster.Apply(t.Context(), adjusted("e", events.StockLine{SKU: "A", Quantity: 6})); !errors.Is(err, orderstore.ErrEventConflict) {
+	if _, err := adjuster.Apply(t.Context(), adjusted("e", events.StockLine{SKU: "A", Quantity: 6})); !errors.Is(
+		err,
+		orderstore.ErrEventConflict,
+	) {
 		t.Error(err)
 	}
-	_, err := adjuster.Apply(t.Context(), adjusted("below", events.StockLine{SKU: "A", Quantity: 1}, events.StockLine{SKU: "B", Quantity: -3}, events.StockLine{SKU: "C", Quantity: -1}))
+	_, err := adjuster.Apply(
+		t.Context(),
+		adjusted(
+			"below",
+			events.StockLine{SKU: "A", Quantity: 1},
+			events.StockLine{SKU: "B", Quantity: -3},
+			events.StockLine{SKU: "C", Quantity: -1},
+		),
+	)
 	refused, ok := errors.AsType[*orderstore.RefusedError](err)
 	if !ok || len(refused.Fields) != 2 || !strings.HasPrefix(refused.Fields[0], "lines[1].quantity: is -3") {
 		t.Error(err)
@@ -67,6 +79,7 @@ func TestAdjustOnce(t *testing.T) {
 // TestAdjustAtOnce: the same events by many, on SKUs that all share, among
 // transactions that conflict.
 func TestAdjustAtOnce(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = awslocal.WithProbability(0.2, 1) })
 	adjuster := orderstore.NewAdjuster(a.Store, "")
 	if err := adjuster.CreateTable(t.Context()); err != nil {
@@ -76,7 +89,8 @@ func TestAdjustAtOnce(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for n := range 25 {
-				if _, err := adjuster.Apply(t.Context(), adjusted(fmt.Sprint("e", n), events.StockLine{SKU: "A", Quantity: 2}, events.StockLine{SKU: "B", Quantity: 1})); err != nil {
+				if _, err := adjuster.Apply(t.Context(),
+					adjusted(fmt.Sprint("e", n), events.StockLine{SKU: "A", Quantity: 2}, events.StockLine{SKU: "B", Quantity: 1})); err != nil {
 					t.Error(err)
 				}
 			}

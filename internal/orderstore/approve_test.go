@@ -14,6 +14,7 @@ import (
 // close they come, the order's record takes one. Only what was approved can still
 // be cancelled.
 func TestOneDecisionHolds(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 1000})
 	waiting := func(id string) string {

@@ -48,6 +48,7 @@ func completed(t *testing.T, s *orderstore.Store, id string) {
 }
 
 func TestRecordCarrierAnswer(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -81,6 +82,7 @@ func TestRecordCarrierAnswer(t *testing.T) {
 
 // TestAnswersToNothingThatWasAsked leave no trace in the order.
 func TestAnswersToNothingThatWasAsked(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -105,14 +107,19 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 		}
 		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 ||
 			rec.Updated != before.Updated {
-			t.Errorf("c = %+v; rec = %+v; error = %v, want nil; want rec.Carrier '', rec.TrackingID '', len(rec.Notes) 0, rec.Updated before.Updated",
-				c, rec, err)
+			t.Errorf(
+				"c = %+v; rec = %+v; error = %v, want nil; want rec.Carrier '', rec.TrackingID '', len(rec.Notes) 0, rec.Updated before.Updated",
+				c,
+				rec,
+				err,
+			)
 		}
 	}
 }
 
 // TestParcels: each tracking id is kept once, in the order in which they came.
 func TestParcels(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -158,7 +165,8 @@ func TestParcels(t *testing.T) {
 	var g sync.WaitGroup
 	for _, id := range []string{"b", "c", "b", "c"} {
 		g.Go(func() {
-			if _, _, err := s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "both", dispatch("both", id)); err != nil && !errors.Is(err, orderstore.ErrFinished) {
+			if _, _, err := s.RecordCarrierAnswer(context.WithoutCancel(t.Context()), "both", dispatch("both", id)); err != nil &&
+				!errors.Is(err, orderstore.ErrFinished) {
 				t.Error(err)
 			}
 		})
@@ -172,6 +180,7 @@ func TestParcels(t *testing.T) {
 // TestLateRefusalReopens an order that is COMPLETED and of which the carrier has
 // not answered.
 func TestLateRefusalReopens(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -195,8 +204,12 @@ func TestLateRefusalReopens(t *testing.T) {
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" ||
 		len(rec.Notes) != 1 {
-		t.Errorf("rec = %+v; error = %v, want nil; want rec.Status order.StatusPaid, rec.Carrier orderstore.Refused, rec.RefusedFor() 'island', len(rec.Notes) 1",
-			rec, err)
+		t.Errorf(
+			"rec = %+v; error = %v, want nil; want rec.Status order.StatusPaid, rec.Carrier orderstore.Refused, rec.RefusedFor() 'island', "+
+				"len(rec.Notes) 1",
+			rec,
+			err,
+		)
 	}
 	wantLevel(t, s, "A", 8, 2, 0)
 	if res, err := s.GetReservation(t.Context(), "o"); err != nil || res.State != orderstore.HoldHeld || res.ExpiresAt != 0 {
@@ -215,6 +228,7 @@ func TestLateRefusalReopens(t *testing.T) {
 // TestRefusalsOfAForgottenOrder: a carrier's reason may quote the customer who was
 // forgotten, so it is not kept.
 func TestRefusalsOfAForgottenOrder(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -226,7 +240,8 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	_, err = s.MarkRefunding(t.Context(), "failed")
 	check(t, err)
 	check(t, s.Release(t.Context(), "failed", order.StatusFailed, "lost"))
-	for id, status := range map[string]order.Status{"sold": order.StatusPaid, "failed": order.StatusFailed, "dispatched": order.StatusCompleted} {
+	for id, status := range map[string]order.Status{"sold": order.StatusPaid, "failed": order.StatusFailed,
+		"dispatched": order.StatusCompleted} {
 		_, err := s.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget})
 		check(t, err)
 		for range 2 {
@@ -251,6 +266,7 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 
 // TestRefusalsThatDoNotReopen are kept with the order all the same.
 func TestRefusalsThatDoNotReopen(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(s *orderstore.Store, a testkit.AWS) error{
 		"by hand": func(s *orderstore.Store, _ testkit.AWS) error {
 			return s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve"})
@@ -264,7 +280,8 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 		"stock was changed by hand": func(_ *orderstore.Store, a testkit.AWS) error {
 			_, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 				TableName: aws.String("stock"), Key: map[string]types.AttributeValue{"sku": &types.AttributeValueMemberS{Value: "A"}},
-				UpdateExpression: aws.String("SET sold = :none"), ExpressionAttributeValues: map[string]types.AttributeValue{":none": &types.AttributeValueMemberN{Value: "0"}},
+				UpdateExpression:          aws.String("SET sold = :none"),
+				ExpressionAttributeValues: map[string]types.AttributeValue{":none": &types.AttributeValueMemberN{Value: "0"}},
 			})
 			return err
 		},
@@ -278,7 +295,8 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 		"tracked": func(_ *orderstore.Store, a testkit.AWS) error { // a durable-task client had the carrier's word
 			_, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 				TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
-				UpdateExpression: aws.String("SET trackingId = :t"), ExpressionAttributeValues: map[string]types.AttributeValue{":t": &types.AttributeValueMemberS{Value: "trk"}},
+				UpdateExpression:          aws.String("SET trackingId = :t"),
+				ExpressionAttributeValues: map[string]types.AttributeValue{":t": &types.AttributeValueMemberS{Value: "trk"}},
 			})
 			return err
 		},
@@ -302,6 +320,7 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 
 // TestFlagsEnd: other systems can send any number of contradictions.
 func TestFlagsEnd(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	for i := range 10 { // each twice
@@ -326,6 +345,7 @@ func TestFlagsEnd(t *testing.T) {
 
 // TestCarrierAnswerWakes: a worker must run the saga that waited for it.
 func TestCarrierAnswerWakes(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	requested(t, a.Store, "o")
@@ -339,7 +359,18 @@ func TestCarrierAnswerWakes(t *testing.T) {
 
 // TestRedact: a carrier's reason quotes a label, or a part of it.
 func TestRedact(t *testing.T) {
-	rec := orderstore.Record{ShipTo: &order.Address{Name: "Ülkü van Müller", Line1: "Heidestr. 17", Line2: "b", City: "Köln", PostalCode: "51147", Country: "DE", Phone: "+49 221 4711"}}
+	t.Parallel()
+	rec := orderstore.Record{
+		ShipTo: &order.Address{
+			Name:       "Ülkü van Müller",
+			Line1:      "Heidestr. 17",
+			Line2:      "b",
+			City:       "Köln",
+			PostalCode: "51147",
+			Country:    "DE",
+			Phone:      "+49 221 4711",
+		},
+	}
 	for said, want := range map[string]string{
 		"nobody at HEIDESTR. 17, 51147 KÖLN": "nobody at (address), (address) (address)",
 		"no bell of müller's":                "no bell of (address)'s",

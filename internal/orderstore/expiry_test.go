@@ -18,6 +18,7 @@ import (
 // TestReservationsExpire, when they hold nothing any more; and what comes after
 // that is refused as before.
 func TestReservationsExpire(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	now := time.Now()
@@ -81,6 +82,7 @@ func TestReservationsExpire(t *testing.T) {
 // TestTwoSetups at the same time: the later one finds the time to live set
 // between its look and its own attempt, and is as content.
 func TestTwoSetups(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	tables := orderstore.TablesWithPrefix("raced-")
 	first := orderstore.New(a.Clients.DynamoDB, tables, nil)
@@ -100,7 +102,11 @@ type overtaken struct {
 	other func()
 }
 
-func (o overtaken) DescribeTimeToLive(ctx context.Context, in *dynamodb.DescribeTimeToLiveInput, opts ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error) {
+func (o overtaken) DescribeTimeToLive(
+	ctx context.Context,
+	in *dynamodb.DescribeTimeToLiveInput,
+	opts ...func(*dynamodb.Options),
+) (*dynamodb.DescribeTimeToLiveOutput, error) {
 	out, err := o.Client.DescribeTimeToLive(ctx, in, opts...)
 	o.other()
 	return out, err

@@ -16,6 +16,7 @@ import (
 )
 
 func TestForget(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -30,7 +31,14 @@ func TestForget(t *testing.T) {
 		t.Errorf("an order that has not ended: %v %v", erased, err)
 	}
 	check(t, s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "called", Text: "Erika was at Heidestr 17"}))
-	check(t, s.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "Erika", Action: orderstore.NoteCancel, Text: "Erika wants this", For: orderstore.Customer}))
+	check(
+		t,
+		s.RequestCancel(
+			t.Context(),
+			"o",
+			orderstore.Note{Actor: "Erika", Action: orderstore.NoteCancel, Text: "Erika wants this", For: orderstore.Customer},
+		),
+	)
 	check(t, s.MarkTerminated(t.Context(), "o", "for Erika"))
 	check(t, s.Release(t.Context(), "o", order.StatusCancelled, "cancelled by Erika"))
 	before := wantStatus(t, s, "o", order.StatusCancelled)
@@ -44,8 +52,11 @@ func TestForget(t *testing.T) {
 	rec := wantStatus(t, s, "o", order.StatusCancelled)
 	if !rec.Forgotten || rec.Total != before.Total || len(rec.Lines) != 1 || rec.Updated != before.Updated || len(rec.Notes) != 3 ||
 		rec.Notes[2].Action != orderstore.NoteForget || rec.Notes[2].Actor != "ann" {
-		t.Errorf("rec = %+v; want rec.Total before.Total, len(rec.Lines) 1, rec.Updated before.Updated, len(rec.Notes) 3, rec.Notes[2].Action orderstore.NoteForget, rec.Notes[2].Actor 'ann'",
-			rec)
+		t.Errorf(
+			"rec = %+v; want rec.Total before.Total, len(rec.Lines) 1, rec.Updated before.Updated, len(rec.Notes) 3, rec.Notes[2].Action "+
+				"orderstore.NoteForget, rec.Notes[2].Actor 'ann'",
+			rec,
+		)
 	}
 	raw := func(id string) string {
 		out, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{

@@ -33,7 +33,11 @@ func (b *busy) GetItem(ctx context.Context, in *dynamodb.GetItemInput, opts ...f
 	return b.Client.GetItem(ctx, in, opts...)
 }
 
-func (b *busy) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput, opts ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error) {
+func (b *busy) BatchGetItem(
+	ctx context.Context,
+	in *dynamodb.BatchGetItemInput,
+	opts ...func(*dynamodb.Options),
+) (*dynamodb.BatchGetItemOutput, error) {
 	if b.batches.Add(1) > 1 {
 		return b.Client.BatchGetItem(ctx, in, opts...)
 	}
@@ -53,6 +57,7 @@ func (b *busy) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput,
 // same order more than once, what is not there, and what DynamoDB leaves for
 // later.
 func TestReadsTogether(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 100})
 	for n := range 10 {

@@ -11,6 +11,7 @@ import (
 
 // TestInstall: the first name holds, and "" is one as soon as there are orders.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	type start struct {
 		name    string
 		refused bool

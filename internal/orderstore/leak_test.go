@@ -17,6 +17,7 @@ import (
 // TestReleaseOfAnOrderThatHasEnded undoes a reservation whose order was ended
 // without it, as a person or a bug may do, and one that never was.
 func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	for _, final := range []order.Status{order.StatusRejected, order.StatusDeclined, order.StatusCancelled, order.StatusFailed} {
@@ -53,6 +54,7 @@ func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
 // TestLeakIsReleasedOnce has many callers repair the same leak, beside an order that
 // holds the same SKU rightly.
 func TestLeakIsReleasedOnce(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 100})
@@ -79,6 +81,7 @@ func TestLeakIsReleasedOnce(t *testing.T) {
 }
 
 func TestReleaseLeavesWhatIsCompleted(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -100,6 +103,7 @@ func TestReleaseLeavesWhatIsCompleted(t *testing.T) {
 }
 
 func TestSellWithoutReservationIsFinal(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	if err := s.Complete(t.Context(), "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
@@ -110,13 +114,15 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 
 // TestGivenUpIsNotSold: an operator who gave the order up was answered that.
 func TestGivenUpIsNotSold(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 10})
 	if _, err := s.Reserve(ctx, accept(t, s, newOrder("o"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.MarkPaid(ctx, "o", "ch"), s.MarkShipmentRequested(ctx, "o", "shp"), s.MarkNeedsAttention(ctx, "o", "stuck"), s.MarkAbandoned(ctx, "o")); err != nil {
+	if err := errors.Join(s.MarkPaid(ctx, "o", "ch"), s.MarkShipmentRequested(ctx, "o", "shp"), s.MarkNeedsAttention(ctx, "o", "stuck"),
+		s.MarkAbandoned(ctx, "o")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Complete(ctx, "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
@@ -127,6 +133,7 @@ func TestGivenUpIsNotSold(t *testing.T) {
 
 // TestRefundOrComplete: whichever comes first holds.
 func TestRefundOrComplete(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -164,14 +171,22 @@ var errLost = errors.New("the answer was lost")
 // deaf does what it is asked and loses the answer.
 type deaf struct{ *dynamodb.Client }
 
-func (d deaf) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+func (d deaf) TransactWriteItems(
+	ctx context.Context,
+	in *dynamodb.TransactWriteItemsInput,
+	o ...func(*dynamodb.Options),
+) (*dynamodb.TransactWriteItemsOutput, error) {
 	if _, err := d.Client.TransactWriteItems(ctx, in, o...); err != nil {
 		return nil, err
 	}
 	return nil, errLost
 }
 
-func (d deaf) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
+func (d deaf) UpdateItem(
+	ctx context.Context,
+	in *dynamodb.UpdateItemInput,
+	o ...func(*dynamodb.Options),
+) (*dynamodb.UpdateItemOutput, error) {
 	if _, err := d.Client.UpdateItem(ctx, in, o...); err != nil {
 		return nil, err
 	}
@@ -181,6 +196,7 @@ func (d deaf) UpdateItem(ctx context.Context, in *dynamodb.UpdateItemInput, o ..
 // TestLostAnswers runs each step again whose effect is there and whose answer
 // is not: the second run succeeds and changes nothing.
 func TestLostAnswers(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	ctx := t.Context()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	s := orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), func() time.Time { return now })
@@ -53,12 +54,15 @@ func TestList(t *testing.T) {
 		{"two statuses", orderstore.Query{Limit: 9, Statuses: []order.Status{order.StatusReserved, order.StatusPending}}, newest},
 		{"none", orderstore.Query{Limit: 9, Statuses: []order.Status{order.StatusFailed}}, nil},
 		{"customer", orderstore.Query{Limit: 7, CustomerID: "c1"}, keep(func(n int) bool { return n%3 == 1 })},
-		{"customer and status", orderstore.Query{Limit: 3, CustomerID: "c1", Statuses: []order.Status{order.StatusPending}}, keep(func(n int) bool { return n%3 == 1 && n%2 == 1 })},
+		{"customer and status", orderstore.Query{Limit: 3, CustomerID: "c1", Statuses: []order.Status{order.StatusPending}},
+			keep(func(n int) bool { return n%3 == 1 && n%2 == 1 })},
 		{"sku", orderstore.Query{Limit: 5, SKU: "B"}, keep(func(n int) bool { return n%5 == 0 })},
-		{"sku and status", orderstore.Query{Limit: 2, SKU: "B", Statuses: []order.Status{order.StatusReserved}}, keep(func(n int) bool { return n%10 == 0 })},
+		{"sku and status", orderstore.Query{Limit: 2, SKU: "B", Statuses: []order.Status{order.StatusReserved}},
+			keep(func(n int) bool { return n%10 == 0 })},
 		{"part of a sku", orderstore.Query{Limit: 5, SKU: "b"}, nil},
 		{"before", orderstore.Query{Limit: 7, Before: now.Add(-50 * time.Second)}, keep(func(n int) bool { return n < 9 })},
-		{"since and before", orderstore.Query{Limit: 7, Since: now.Add(-55 * time.Second), Before: now.Add(-50 * time.Second)}, keep(func(n int) bool { return n >= 4 && n < 9 })},
+		{"since and before", orderstore.Query{Limit: 7, Since: now.Add(-55 * time.Second), Before: now.Add(-50 * time.Second)},
+			keep(func(n int) bool { return n >= 4 && n < 9 })},
 		{"before it is since", orderstore.Query{Limit: 7, Since: now, Before: now.Add(-time.Second)}, nil},
 		{"nobody", orderstore.Query{Limit: 7, CustomerID: "x"}, nil},
 		{"since", orderstore.Query{Limit: 7, Since: now.Add(-10 * time.Second)}, keep(func(n int) bool { return n >= 49 })},
@@ -90,6 +94,7 @@ func TestList(t *testing.T) {
 }
 
 func TestListIsStableWhileOrdersArrive(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	for n := range 20 {
 		accept(t, s, newOrder(fmt.Sprint("a", n)))
@@ -108,6 +113,7 @@ func TestListIsStableWhileOrdersArrive(t *testing.T) {
 }
 
 func TestListFromACursorOlderThanSince(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("a"))
 	accept(t, s, newOrder("b"))
@@ -122,6 +128,7 @@ func TestListFromACursorOlderThanSince(t *testing.T) {
 }
 
 func TestListLevelsAndReservationsPage(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 25 {
 		sku := fmt.Sprintf("S%02d", n)
@@ -165,6 +172,7 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 
 // TestWalk: each order once, whatever is done with the pages.
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	const n = 60 // some seven in each of the index's shards
 	for i := range n {
@@ -193,6 +201,7 @@ func TestWalk(t *testing.T) {
 }
 
 func TestCountUpTo(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 40 {
 		accept(t, a.Store, newOrder("o"+string(rune('A'+n))))

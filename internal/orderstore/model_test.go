@@ -16,6 +16,7 @@ import (
 // order holds. Whatever the sequence, the ledger adds up and agrees (I1), and
 // an order that failed holds nothing (I5).
 func TestModel(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
 	round := 0

@@ -20,6 +20,7 @@ import (
 // TestForeignTextFitsIntoAnOrder: reasons and notes that would not are cut, and
 // the order goes on.
 func TestForeignTextFitsIntoAnOrder(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
@@ -63,6 +64,7 @@ func TestForeignTextFitsIntoAnOrder(t *testing.T) {
 // TestNotesAreBounded: however many are added, the order's item stays small, and
 // what was decided is still known.
 func TestNotesAreBounded(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	if err := s.AddNote(t.Context(), "nobody", orderstore.Note{}); !errors.Is(err, orderstore.ErrNotFound) {
@@ -126,10 +128,12 @@ func TestNotesAreBounded(t *testing.T) {
 
 // TestThinnedNotesKeepDecisions about the approval, and about how the order goes on.
 func TestThinnedNotesKeepDecisions(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
-	for action, d := range map[string]orderstore.Decision{orderstore.NoteApprove: orderstore.Approved, orderstore.NoteReject: orderstore.Rejected, orderstore.NoteExpire: orderstore.Expired} {
+	for action, d := range map[string]orderstore.Decision{orderstore.NoteApprove: orderstore.Approved,
+		orderstore.NoteReject: orderstore.Rejected, orderstore.NoteExpire: orderstore.Expired} {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -162,6 +166,7 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 // TestTransactionThatDynamoDBRefuses is not retried, and the error has
 // which item it is.
 func TestTransactionThatDynamoDBRefuses(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	o := accept(t, a.Store, newOrder("o"))

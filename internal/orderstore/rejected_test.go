@@ -18,6 +18,7 @@ import (
 // has expired is not marked paid, not sent, and not sold, whatever its saga does.
 // One that is approved is, and so is one without a decision.
 func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
 	for _, d := range []orderstore.Decision{orderstore.Rejected, orderstore.Expired, orderstore.Approved, ""} {
@@ -44,7 +45,9 @@ func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
 		want("mark paid", s.Store.MarkPaid(t.Context(), id, "ch"))
 		// As an older version may have left it.
 		_, err = s.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: aws.String(orderstore.TablesWithPrefix("").Orders), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
+			TableName: aws.String(
+				orderstore.TablesWithPrefix("").Orders,
+			), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
 			UpdateExpression: aws.String("SET #s = :paid, chargeId = :ch"), ExpressionAttributeNames: map[string]string{"#s": "status"},
 			ExpressionAttributeValues: map[string]types.AttributeValue{
 				":paid": &types.AttributeValueMemberS{Value: string(order.StatusPaid)}, ":ch": &types.AttributeValueMemberS{Value: "ch"},

@@ -65,6 +65,7 @@ func wantStatus(t *testing.T, s *orderstore.Store, id string, want order.Status)
 }
 
 func TestAccept(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	o := accept(t, s, newOrder("o"))
 	rec, created, err := s.Accept(t.Context(), o)
@@ -88,10 +89,21 @@ func TestAccept(t *testing.T) {
 }
 
 func TestReserveIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
 	a.SetStock(t, map[string]int64{"A": 10, "B": 1, "C": 0})
-	o := accept(t, s, newOrder("short", order.Line{SKU: "A", Quantity: 1}, order.Line{SKU: "C", Quantity: 1}, order.Line{SKU: "B", Quantity: 2}, order.Line{SKU: "unknown", Quantity: 1}))
+	o := accept(
+		t,
+		s,
+		newOrder(
+			"short",
+			order.Line{SKU: "A", Quantity: 1},
+			order.Line{SKU: "C", Quantity: 1},
+			order.Line{SKU: "B", Quantity: 2},
+			order.Line{SKU: "unknown", Quantity: 1},
+		),
+	)
 	for range 2 { // the second time it finds the outcome
 		res, err := s.Reserve(t.Context(), o)
 		if err != nil || res.Held || !slices.Equal(res.ShortSKUs, []string{"B", "C", "unknown"}) || res.Status != order.StatusRejected {
@@ -113,6 +125,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 }
 
 func TestFiftyLines(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	var lines []order.Line
 	for n := range order.MaxLines {
@@ -124,7 +137,8 @@ func TestFiftyLines(t *testing.T) {
 	if res, err := a.Store.Reserve(t.Context(), o); err != nil || !res.Held {
 		t.Fatal(res, err)
 	}
-	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"), a.Store.CompleteHolding(t.Context(), "big", "shp", "trk", o.Demand())); err != nil {
+	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"),
+		a.Store.CompleteHolding(t.Context(), "big", "shp", "trk", o.Demand())); err != nil {
 		t.Fatal(err)
 	}
 	wantLevel(t, a.Store, "S49", 0, 0, 3)
@@ -134,6 +148,7 @@ func TestFiftyLines(t *testing.T) {
 // and late deliveries can bring about, each twice, and checks the ledger and
 // the last word.
 func TestEveryOrderOfSteps(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
 	ctx := t.Context()
@@ -192,6 +207,7 @@ func TestEveryOrderOfSteps(t *testing.T) {
 }
 
 func TestStepsOfUnknownOrders(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	ctx := t.Context()
 	for name, err := range map[string]error{
@@ -211,6 +227,7 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 // TestRace has more buyers than units, on an endpoint that throttles and
 // reports transaction conflicts. The outcome must be exact.
 func TestRace(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) {
 		o.Conflict = awslocal.WithProbability(0.2, 1)
 	})
@@ -247,6 +264,7 @@ func TestRace(t *testing.T) {
 }
 
 func TestThrottlingIsSatOut(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Fault = awslocal.ThrottleSome("dynamodb", 0.1, 1) })
 	a.SetStock(t, map[string]int64{"A": 100})
 	for n := range 5 {
@@ -259,6 +277,7 @@ func TestThrottlingIsSatOut(t *testing.T) {
 }
 
 func TestConflictsThatDoNotEnd(t *testing.T) {
+	t.Parallel()
 	conflict := &atomic.Bool{}
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = conflict.Load })
 	a.SetStock(t, map[string]int64{"A": 100})
@@ -276,6 +295,7 @@ func TestConflictsThatDoNotEnd(t *testing.T) {
 }
 
 func TestCheckLedgerFindsManipulation(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10, "B": 1})
 	_, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
@@ -293,6 +313,7 @@ func TestCheckLedgerFindsManipulation(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	for _, text := range []string{"first", "second"} {

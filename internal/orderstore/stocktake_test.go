@@ -28,6 +28,7 @@ func level(t *testing.T, s *orderstore.Store, sku string, available, reserved, s
 
 // TestCount: what is reserved is on hand, too.
 func TestCount(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
 	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
@@ -65,6 +66,7 @@ func TestCount(t *testing.T) {
 // TestLevelWithoutCounts: a level that was written without sold and reserved can
 // be counted, reserved and sold all the same.
 func TestLevelWithoutCounts(t *testing.T) {
+	t.Parallel()
 	for name, use := range map[string]func(*testing.T, *orderstore.Store){
 		"counted": func(t *testing.T, s *orderstore.Store) {
 			l := level(t, s, "A", 5, 0, 0)
@@ -96,9 +98,14 @@ func TestLevelWithoutCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := testkit.NewAWS(t, nil)
-			_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
-				"sku": &types.AttributeValueMemberS{Value: "A"}, "available": &types.AttributeValueMemberN{Value: "5"}, "received": &types.AttributeValueMemberN{Value: "5"},
-			}})
+			_, err := a.Clients.DynamoDB.PutItem(
+				t.Context(),
+				&dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
+					"sku": &types.AttributeValueMemberS{
+						Value: "A",
+					}, "available": &types.AttributeValueMemberN{Value: "5"}, "received": &types.AttributeValueMemberN{Value: "5"},
+				}},
+			)
 			check(t, err)
 			use(t, a.Store)
 		})
@@ -107,6 +114,7 @@ func TestLevelWithoutCounts(t *testing.T) {
 
 // TestCountAfterASale: what was counted before has left since.
 func TestCountAfterASale(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -137,6 +145,7 @@ func sold(t *testing.T, s *orderstore.Store, id string) {
 
 // TestCountIsRepeated, after an answer that was lost, while the shop goes on.
 func TestCountIsRepeated(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
 	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
@@ -168,6 +177,7 @@ func TestCountIsRepeated(t *testing.T) {
 
 // TestCountsAtOnce: all were made against the same level, and one is taken.
 func TestCountsAtOnce(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 100})
 	against := level(t, a.Store, "A", 100, 0, 0).Version()
@@ -191,11 +201,15 @@ func TestCountsAtOnce(t *testing.T) {
 
 // TestCountOfALevelFromBefore counts were numbered.
 func TestCountOfALevelFromBefore(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	n := func(v string) types.AttributeValue { return &types.AttributeValueMemberN{Value: v} }
-	_, err := a.Clients.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
-		"sku": &types.AttributeValueMemberS{Value: "A"}, "available": n("7"), "reserved": n("1"), "sold": n("2"), "received": n("10"),
-	}})
+	_, err := a.Clients.DynamoDB.PutItem(
+		t.Context(),
+		&dynamodb.PutItemInput{TableName: aws.String("stock"), Item: map[string]types.AttributeValue{
+			"sku": &types.AttributeValueMemberS{Value: "A"}, "available": n("7"), "reserved": n("1"), "sold": n("2"), "received": n("10"),
+		}},
+	)
 	check(t, err)
 	if l, err := a.Store.Count(t.Context(), "A", 9, "10-2-0"); err != nil || l != level(t, a.Store, "A", 8, 1, 2) {
 		t.Errorf("l = %+v; error = %v, want nil; want l level(t, a.Store, 'A', 8, 1, 2)", l, err)
@@ -203,6 +217,7 @@ func TestCountOfALevelFromBefore(t *testing.T) {
 }
 
 func TestCountRefusesWhatNoShelfHas(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	for _, n := range []int64{-1, orderstore.MaxLevel + 1} {
 		if _, err := s.Count(t.Context(), "A", n, orderstore.NewSKU); err == nil {

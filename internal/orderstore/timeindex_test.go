@@ -41,6 +41,7 @@ func walk(t *testing.T, s *orderstore.Store, q orderstore.Query) (ids []string) 
 // statuses, in both directions, while all are listed 200 times. Each is in each
 // list, once.
 func TestListsMissNothingThatChanges(t *testing.T) {
+	t.Parallel()
 	open := []order.Status{order.StatusPending, order.StatusReserved, order.StatusPaid, order.StatusNeedsAttention}
 	for _, c := range []struct {
 		name  string
@@ -127,6 +128,7 @@ func (c *changing) Query(ctx context.Context, in *dynamodb.QueryInput, o ...func
 // TestListOfStatusesBetweenWhichAnOrderGoes: whenever in the middle of a list an
 // order goes from one of the statuses to another, it is there, once.
 func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	accept(t, a.Store, newOrder("x"))
 	rec, err := a.Store.Get(t.Context(), "x")
@@ -137,7 +139,9 @@ func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
 	is := func(st order.Status) {
 		_, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 			TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "x"}},
-			UpdateExpression: aws.String("SET #status = :status, statusShard = :shard"), ExpressionAttributeNames: map[string]string{"#status": "status"},
+			UpdateExpression: aws.String(
+				"SET #status = :status, statusShard = :shard",
+			), ExpressionAttributeNames: map[string]string{"#status": "status"},
 			ExpressionAttributeValues: map[string]types.AttributeValue{
 				":status": &types.AttributeValueMemberS{Value: string(st)}, ":shard": &types.AttributeValueMemberS{Value: string(st) + shard},
 			},
@@ -148,10 +152,13 @@ func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
 	}
 	parked := order.StatusNeedsAttention
 	for _, move := range [][2]order.Status{
-		{order.StatusPending, order.StatusReserved}, {order.StatusReserved, order.StatusAwaitingApproval}, {order.StatusAwaitingApproval, order.StatusPaid},
+		{order.StatusPending, order.StatusReserved}, {order.StatusReserved, order.StatusAwaitingApproval},
+		{order.StatusAwaitingApproval, order.StatusPaid},
 		{order.StatusReserved, order.StatusPaid}, {order.StatusPaid, order.StatusCompleted}, {order.StatusPending, order.StatusRejected},
-		{order.StatusReserved, order.StatusDeclined}, {order.StatusAwaitingApproval, order.StatusCancelled}, {order.StatusPaid, order.StatusFailed},
-		{order.StatusPending, parked}, {order.StatusPaid, parked}, {parked, order.StatusPending}, {parked, order.StatusReserved}, {parked, order.StatusPaid},
+		{order.StatusReserved, order.StatusDeclined}, {order.StatusAwaitingApproval, order.StatusCancelled},
+		{order.StatusPaid, order.StatusFailed},
+		{order.StatusPending, parked}, {order.StatusPaid, parked}, {parked, order.StatusPending}, {parked, order.StatusReserved},
+		{parked, order.StatusPaid},
 		{parked, order.StatusCompleted}, {parked, order.StatusFailed}, {order.StatusCompleted, order.StatusPaid}, {order.StatusCompleted, parked},
 	} {
 		for _, statuses := range [][]order.Status{{move[0], move[1]}, {move[1], move[0]}} {
@@ -176,11 +183,20 @@ func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
 func olderTable(t *testing.T, a testkit.AWS, ids ...string) *orderstore.Store {
 	t.Helper()
 	table, db := aws.String("orders"), a.Clients.DynamoDB
-	_, err := db.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: table, GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{
-		{Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: aws.String("byTime")}},
-	}})
+	_, err := db.UpdateTable(
+		t.Context(),
+		&dynamodb.UpdateTableInput{TableName: table, GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{
+			{Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: aws.String("byTime")}},
+		}},
+	)
 	if err == nil {
-		_, err = db.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: table, Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "#all-by-time"}}})
+		_, err = db.DeleteItem(
+			t.Context(),
+			&dynamodb.DeleteItemInput{
+				TableName: table,
+				Key:       map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "#all-by-time"}},
+			},
+		)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +210,8 @@ func noPlace(t *testing.T, a testkit.AWS, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		if _, err := a.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}}, UpdateExpression: aws.String("REMOVE timeShard"),
+			TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
+			UpdateExpression: aws.String("REMOVE timeShard"),
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -204,6 +221,7 @@ func noPlace(t *testing.T, a testkit.AWS, ids ...string) {
 // TestUpgradeToTheIndexByTime: lists have the orders of older releases all the
 // time, and the index in the end.
 func TestUpgradeToTheIndexByTime(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	var want []string
 	for n := range 20 {
@@ -289,6 +307,7 @@ func (c *counting) Scan(ctx context.Context, in *dynamodb.ScanInput, o ...func(*
 // TestBackfillReadsHistoryOnce: the table only grows, so that a process begins
 // must not cost a scan of it.
 func TestBackfillReadsHistoryOnce(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	accept(t, a.Store, newOrder("old"))
 	olderTable(t, a, "old")
@@ -316,6 +335,7 @@ func TestBackfillReadsHistoryOnce(t *testing.T) {
 // TestBackfillLooksADayBack: nor a look at all that was accepted while the process
 // before ran.
 func TestBackfillLooksADayBack(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	began := time.Now()
 	for id, days := range map[string]int{"old": 1, "new": 30} {
@@ -344,6 +364,7 @@ func TestBackfillLooksADayBack(t *testing.T) {
 // TestListOfFewGoesInLargerSteps: what is far between others is found with few
 // requests.
 func TestListOfFewGoesInLargerSteps(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	few := newOrder("few")
 	few.Lines[0].SKU = "FEW"

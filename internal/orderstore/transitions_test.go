@@ -87,7 +87,9 @@ func storeEvents() map[order.Event]storeEvent {
 			_, err := s.Reserve(ctx, o)
 			return err
 		}},
-		order.Approved: decide(orderstore.Approved), order.ApprovalRejected: decide(orderstore.Rejected), order.ApprovalExpired: decide(orderstore.Expired),
+		order.Approved: decide(
+			orderstore.Approved,
+		), order.ApprovalRejected: decide(orderstore.Rejected), order.ApprovalExpired: decide(orderstore.Expired),
 		order.Paid: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkPaid(ctx, o.OrderID, "ch")
 		}},
@@ -145,6 +147,7 @@ func storeEvents() map[order.Event]storeEvent {
 // store must allow what order.Transitions allows, with the status that it has, and leave
 // the order unchanged otherwise.
 func TestStoreFollowsTransitions(t *testing.T) {
+	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 1_000_000})
 	s, events := a.Store, storeEvents()

@@ -18,6 +18,7 @@ import (
 // not marked paid, not sent, and not sold, whatever its status is. One that
 // costs nothing needs none.
 func TestUnpaidOrdersGoNowhere(t *testing.T) {
+	t.Parallel()
 	s := testkit.NewAWS(t, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
 	reserve := func(id string, price int64) order.Order {
@@ -52,7 +53,9 @@ func TestUnpaidOrdersGoNowhere(t *testing.T) {
 			}
 		}
 		_, err := s.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: aws.String(orderstore.TablesWithPrefix("").Orders), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
+			TableName: aws.String(
+				orderstore.TablesWithPrefix("").Orders,
+			), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
 			UpdateExpression: aws.String("REMOVE chargeId"),
 		})
 		if err != nil {

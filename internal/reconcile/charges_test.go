@@ -106,7 +106,10 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	done("by hand")
 	l.noError(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
 	l.found("an operator has resolved a step of it", "flagged")
-	_, err := l.Parts.Payments.RefundCharge(t.Context(), payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"})
+	_, err := l.Parts.Payments.RefundCharge(
+		t.Context(),
+		payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"},
+	)
 	l.noError(err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
 	if !l.charges()["by hand"] {

@@ -61,7 +61,10 @@ func (l leaky) reserved(id, token string) order.Order {
 
 func (l leaky) charged(o order.Order) {
 	l.Helper()
-	_, err := l.Parts.Payments.Charge(l.Context(), payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: o.Payment.Token})
+	_, err := l.Parts.Payments.Charge(
+		l.Context(),
+		payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: o.Payment.Token},
+	)
 	l.noError(err)
 }
 

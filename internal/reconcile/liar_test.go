@@ -116,7 +116,9 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 				list[i] = payment.Entry{ID: e.ID, OrderID: "odd", Invalid: errors.New("it is over no amount")}
 			}
 		}
-		return append([]payment.Entry{{OrderID: "foreign", Invalid: errors.New("it has no refund's id")}, {Invalid: errors.New("it is null")}}, list...)
+		return append(
+			[]payment.Entry{{OrderID: "foreign", Invalid: errors.New("it has no refund's id")}, {Invalid: errors.New("it is null")}},
+			list...)
 	}
 	p.of["odd"] = odd(t)
 	for range 2 {
@@ -143,7 +145,8 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 	p.entries = func([]payment.Entry) []payment.Entry { // a flood of them
 		return slices.Repeat([]payment.Entry{{OrderID: "foreign", Invalid: errors.New("odd")}}, 1000)
 	}
-	if f := l.once(); len(f) > 110 || !slices.ContainsFunc(f, func(f reconcile.Finding) bool { return strings.HasPrefix(f.What, "900 more entries") }) {
+	if f := l.once(); len(f) > 110 ||
+		!slices.ContainsFunc(f, func(f reconcile.Finding) bool { return strings.HasPrefix(f.What, "900 more entries") }) {
 		t.Errorf("%d findings", len(f))
 	}
 }
@@ -236,7 +239,14 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 
 	l.sold(l.paid("twice", "tok_ok"))
 	l.noError(l.Simulators.ForgetPayments(t.Context()))
-	l.charged(order.Order{OrderID: "twice", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
+	l.charged(
+		order.Order{
+			OrderID:  "twice",
+			Currency: "EUR",
+			Payment:  order.Payment{Token: "tok_ok"},
+			Lines:    []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+		},
+	)
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "twice" }))
 	}

@@ -66,7 +66,13 @@ func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
 // TestWhatWaitsInTheQueueIsLeftAlone, unless it waits for hours.
 func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
-	o := order.Order{OrderID: "q", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
+	o := order.Order{
+		OrderID:    "q",
+		CustomerID: "c",
+		Currency:   "EUR",
+		Payment:    order.Payment{Token: "tok_ok"},
+		Lines:      []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+	}
 	_, _, err := l.Store.AcceptQueued(t.Context(), o)
 	l.noError(err)
 	waiting := 3

@@ -53,19 +53,26 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 		sent    []string
 	}{
 		"nothing decided": {"", false, "the carrier has dispatched the order and its saga still waits", []string{workflows.EventCarrier}},
-		"retry":           {saga.ActionRetry, false, "retry was decided and its saga still waits", []string{workflows.EventCarrier, workflows.EventResolve}},
-		"given up":        {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
-		"a step is lost":  {"", true, "ParkSaga never returned", nil},
+		"retry": {saga.ActionRetry, false, "retry was decided and its saga still waits",
+			[]string{workflows.EventCarrier, workflows.EventResolve}},
+		"given up":       {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
+		"a step is lost": {"", true, "ParkSaga never returned", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)
 			l.paid("o", "tok_ok")
 			l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 			l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
-			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
+			_, _, err := l.Store.RecordCarrierAnswer(
+				t.Context(),
+				"o",
+				orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
+			)
 			l.noError(err)
 			if c.decided != "" {
-				l.noError(l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}))
+				l.noError(
+					l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}),
+				)
 			}
 			e := &atCarrier{Engine: l.Parts.Engine, lost: c.lost}
 			l.Sagas = e

@@ -55,8 +55,14 @@ func TestOrdersWithoutASagaGoOn(t *testing.T) {
 func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.AwaitCarrier, l.Terms.CarrierTimeout = true, time.Hour
-	o := order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, ShipTo: &order.Address{Name: "SILENT"},
-		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}}
+	o := order.Order{
+		OrderID:    "o",
+		CustomerID: "c",
+		Currency:   "EUR",
+		Payment:    order.Payment{Token: "tok_ok"},
+		ShipTo:     &order.Address{Name: "SILENT"},
+		Lines:      []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+	}
 	_, _, err := l.Store.Accept(t.Context(), o)
 	l.noError(err)
 	_, err = l.Store.Reserve(t.Context(), o)
@@ -64,7 +70,11 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	l.charged(o)
 	l.noError(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
+	_, _, err = l.Store.RecordCarrierAnswer(
+		t.Context(),
+		"o",
+		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"},
+	)
 	l.noError(err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -86,7 +96,11 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 		l.is(id, order.StatusCompleted)
-		_, reopened, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
+		_, reopened, err := l.Store.RecordCarrierAnswer(
+			t.Context(),
+			id,
+			orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"},
+		)
 		if err != nil || !reopened {
 			t.Fatalf("reopened = %v, want true; error = %v, want nil", reopened, err)
 		}
@@ -114,7 +128,11 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	l.killed("o")
 	l.paid("o", "tok_ok")
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.RecordCarrierAnswer(
+		t.Context(),
+		"o",
+		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
+	)
 	l.noError(err)
 	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
@@ -270,7 +288,12 @@ func TestRunGoesOn(t *testing.T) {
 				case asked <- struct{}{}:
 				default:
 				}
-				return &awslocal.Error{Status: 400, Code: "AccessDeniedException", Shape: "com.amazon.coral.service#AccessDeniedException", Message: "not now"}
+				return &awslocal.Error{
+					Status:  400,
+					Code:    "AccessDeniedException",
+					Shape:   "com.amazon.coral.service#AccessDeniedException",
+					Message: "not now",
+				}
 			}
 			return nil
 		}

@@ -51,13 +51,26 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 		"cancelled": "cancelled-refunded cancelled_by_customer, cancelled-cancelled cancelled_by_customer",
 		"given-up":  "given-up-refunded technical, given-up-failed technical",
 	}
-	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "paid": l.paid, "cancelled": l.paid, "given-up": l.paid} {
+	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "paid": l.paid, "cancelled": l.paid,
+		"given-up": l.paid} {
 		l.killed(id)
 		leave(id, "tok_ok")
 	}
-	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer}))
+	l.noError(
+		l.Store.RequestCancel(
+			t.Context(),
+			"cancelled",
+			orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer},
+		),
+	)
 	l.noError(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
-	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("given-up", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"}))
+	l.noError(
+		l.ResolveWithoutSaga(
+			t.Context(),
+			l.is("given-up", order.StatusNeedsAttention),
+			saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "inside"},
+		),
+	)
 	l.once()
 	l.once()
 	got := map[string][]string{}
@@ -84,12 +97,14 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 // TestRetryOrGiveUp: of two operators who decide at once, the second gets an error.
 func TestRetryOrGiveUp(t *testing.T) {
 	l := newLeaky(t, nil)
-	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate}, "undone": {saga.ActionCompensate, saga.ActionRetry}} {
+	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate},
+		"undone": {saga.ActionCompensate, saga.ActionRetry}} {
 		l.paid(id, "tok_ok")
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
 		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
-		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, engine.ErrNotCompleted) {
+		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) &&
+			!errors.Is(err, engine.ErrNotCompleted) {
 			t.Errorf("id = %s; error = %v, want orderstore.ErrFinished", id, err)
 		}
 	}
@@ -109,7 +124,9 @@ func TestSecondSaga(t *testing.T) {
 	o := l.paid("o", "tok_ok")
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	l.noError(l.Store.Complete(t.Context(), "o", "shp-o", ""))
-	l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}))
+	l.noError(
+		l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}),
+	)
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	l.is("o", order.StatusCompleted)
@@ -122,7 +139,8 @@ func TestSecondSaga(t *testing.T) {
 // TestParkedOrderWithoutASaga waits for a person, who has two ways out.
 func TestParkedOrderWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
-	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid, "undone": l.paid} {
+	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid,
+		"undone": l.paid} {
 		leave(id, "tok_ok")
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
@@ -167,7 +185,9 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 		}
 	}
 	l.noError(l.Simulators.HealPayments(t.Context()))
-	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	l.noError(
+		l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}),
+	)
 	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
@@ -198,7 +218,18 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired} {
 		_, err = l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
 		l.noError(err)
-		l.noError(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d], Text: string(d)}))
+		l.noError(
+			l.Store.Decide(
+				t.Context(),
+				id,
+				d,
+				orderstore.Note{
+					Actor:  "ann",
+					Action: map[orderstore.Decision]string{orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire}[d],
+					Text:   string(d),
+				},
+			),
+		)
 		l.once()
 	}
 
@@ -209,7 +240,8 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.noError(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
 	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
-	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted, "cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
+	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted,
+		"cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 		l.is(id, want)
@@ -226,7 +258,8 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 func TestOtherTermsDoNotApprove(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
-	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired, "approved": orderstore.Approved, "undecided": ""} {
+	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired,
+		"approved": orderstore.Approved, "undecided": ""} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), time.Hour)
 		l.noError(err)
 		if d != "" {
@@ -246,14 +279,17 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 			if len(l.charges()) > 1 { // of the one that is approved
 				t.Errorf("charged: %v", l.charges())
 			}
-			l.noError(l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
+			l.noError(
+				l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}),
+			)
 			l.noError(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
 		}
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 	}
 	l.is("approved", order.StatusCompleted)
-	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why", "undecided": "approval refused by ann: why"} {
+	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why",
+		"undecided": "approval refused by ann: why"} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != reason || rec.ChargeID != "" {
 			t.Errorf("rec = %+v; want rec.Reason reason, rec.ChargeID ''", rec)
 		}
@@ -313,11 +349,18 @@ func TestRefundedByHand(t *testing.T) {
 	l.resolved("compensated", "resolve")
 	l.noError(l.Simulators.HealPayments(t.Context()))
 	rec := l.is("retried", order.StatusNeedsAttention)
-	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), "is being compensated") {
+	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) ||
+		!strings.Contains(err.Error(), "is being compensated") {
 		t.Error(err)
 	}
 	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("compensated", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	l.noError(
+		l.ResolveWithoutSaga(
+			t.Context(),
+			l.is("compensated", order.StatusNeedsAttention),
+			saga.Resolution{Action: saga.ActionCompensate, By: "ann"},
+		),
+	)
 	for range 2 {
 		l.once()
 	}
@@ -337,7 +380,11 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 		l.paid(id, "tok_ok")
 		l.noError(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 		if id == "refused" {
-			_, _, err := l.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"})
+			_, _, err := l.Store.RecordCarrierAnswer(
+				t.Context(),
+				id,
+				orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"},
+			)
 			l.noError(err)
 		}
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
@@ -346,7 +393,9 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 			l.noError(err)
 		}
 	}
-	l.noError(l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"})) // it came to nothing
+	l.noError(
+		l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}),
+	) // it came to nothing
 	for _, f := range l.once() {
 		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
 			t.Errorf("f = %+v", f)
@@ -361,7 +410,12 @@ func TestSentByHandWithoutASaga(t *testing.T) {
 		}
 	}
 	for id, say := range map[string]string{"refused": "island", "refunded": "is being compensated", "given up": "is being compensated"} {
-		if err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) || !strings.Contains(err.Error(), say) {
+		if err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention),
+			saga.Resolution{Action: saga.ActionResolve}); !errors.Is(
+			err,
+			reconcile.ErrNoSaga,
+		) ||
+			!strings.Contains(err.Error(), say) {
 			t.Error(id, err)
 		}
 		stale := l.is(id, order.StatusNeedsAttention)

@@ -36,7 +36,9 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
 	l.found("order was to be approved until ", "saga told again")
-	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}))
+	l.noError(
+		l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}),
+	)
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order's approval has expired and its saga still waits", "saga told again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -52,7 +54,11 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.CarrierTimeout = time.Hour
 	l.silent("o")
-	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), "o", orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"})
+	_, _, err := l.Store.RecordCarrierAnswer(
+		t.Context(),
+		"o",
+		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
+	)
 	l.noError(err)
 	l.found("the carrier has dispatched the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
@@ -70,7 +76,11 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, err = l.Store.RecordCarrierAnswer(t.Context(), "late", orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"})
+	_, _, err = l.Store.RecordCarrierAnswer(
+		t.Context(),
+		"late",
+		orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"},
+	)
 	l.noError(err)
 	l.found("the carrier has refused the order and its saga still waits", "saga told again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")

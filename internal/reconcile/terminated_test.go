@@ -61,7 +61,8 @@ func TestTerminatedAfterADecision(t *testing.T) {
 			return l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"})
 		},
 		"expired": func(id string) error {
-			return l.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "nobody approved it"})
+			return l.Store.Decide(t.Context(), id, orderstore.Expired,
+				orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "nobody approved it"})
 		},
 		"approved": func(id string) error {
 			return l.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
@@ -73,7 +74,8 @@ func TestTerminatedAfterADecision(t *testing.T) {
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
 		t.Errorf("f = %+v, want 4 of them", f)
 	}
-	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why", "expired": "nobody approved it"} {
+	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why",
+		"expired": "nobody approved it"} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
 			t.Errorf("id = %s; rec.Reason = %s, want %v", id, rec.Reason, want)
 		}
@@ -87,7 +89,11 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	_, _, err := l.Store.RecordCarrierAnswer(t.Context(), o.OrderID, orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"})
+	_, _, err := l.Store.RecordCarrierAnswer(
+		t.Context(),
+		o.OrderID,
+		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"},
+	)
 	l.noError(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {

@@ -122,7 +122,13 @@ type counted struct {
 	since *[]time.Time
 }
 
-func (a counted) WalkSince(ctx context.Context, since time.Time, statuses []order.Status, limit int, f func([]orderstore.Record) error) error {
+func (a counted) WalkSince(
+	ctx context.Context,
+	since time.Time,
+	statuses []order.Status,
+	limit int,
+	f func([]orderstore.Record) error,
+) error {
 	*a.since = append(*a.since, since)
 	return a.Store.WalkSince(ctx, since, statuses, limit, f)
 }
@@ -153,7 +159,14 @@ func TestUnpaidIsRemembered(t *testing.T) {
 		t.Errorf("read since %v", since)
 	}
 	l.noError(l.Simulators.ForgetPayments(t.Context()))
-	l.charged(order.Order{OrderID: "waits", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}, Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}}})
+	l.charged(
+		order.Order{
+			OrderID:  "waits",
+			Currency: "EUR",
+			Payment:  order.Payment{Token: "tok_ok"},
+			Lines:    []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
+		},
+	)
 	want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"
 	if f := l.once(); len(f) == 0 || f[0].What != want || f[0].Action != "flagged" { // also once more, for it was found before
 		t.Errorf("%+v, want %q", f, want)

@@ -251,6 +251,7 @@ func expect(t *testing.T, what string, got, want any) {
 }
 
 func TestHappyPathRunsEachStepOnce(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{})
 	b.book(t, Trip{})
 	expect(t, "status", b.report(t).Status, "BOOKED")
@@ -258,6 +259,7 @@ func TestHappyPathRunsEachStepOnce(t *testing.T) {
 }
 
 func TestAFailedStepIsCompensatedToo(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ fails, want string }{
 		{"BookFlight", "[CancelFlight]"},
 		{"BookHotel", "[BookFlight CancelHotel CancelFlight]"},
@@ -273,6 +275,7 @@ func TestAFailedStepIsCompensatedToo(t *testing.T) {
 }
 
 func TestBusinessOutcomeIsNeitherRetriedNorCompensated(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{stops: map[string]*saga.Stop{"Pay": {Status: "DECLINED", Reason: "no money"}}})
 	b.book(t, Trip{})
 	r := b.report(t)
@@ -282,12 +285,14 @@ func TestBusinessOutcomeIsNeitherRetriedNorCompensated(t *testing.T) {
 }
 
 func TestTechnicalErrorIsRetriedWithinTheBudget(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{failing: map[string]int{"BookHotel": 2, "Pay": 2}})
 	b.book(t, Trip{})
 	expect(t, "status", b.report(t).Status, "BOOKED")
 }
 
 func TestStopAfterThePointOfNoReturnIsCompensated(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{stops: map[string]*saga.Stop{"IssueTicket": {Status: "SOLD_OUT"}}})
 	b.book(t, Trip{})
 	expect(t, "status", b.report(t).Status, "SOLD_OUT")
@@ -295,6 +300,7 @@ func TestStopAfterThePointOfNoReturnIsCompensated(t *testing.T) {
 }
 
 func TestFailingCompensationParksUntilAResolution(t *testing.T) {
+	t.Parallel()
 	for action, want := range map[saga.Action]string{
 		saga.ActionRetry:   "[BookFlight Park hotel CancelHotel CancelFlight]",
 		saga.ActionSkip:    "[BookFlight Park hotel CancelFlight]",
@@ -317,6 +323,7 @@ func TestFailingCompensationParksUntilAResolution(t *testing.T) {
 }
 
 func TestFailingStepAfterThePointOfNoReturnParks(t *testing.T) {
+	t.Parallel()
 	for action, want := range map[saga.Action]string{
 		saga.ActionRetry:      "BOOKED [BookFlight BookHotel Pay Park ticket IssueTicket]",
 		saga.ActionSkip:       "BOOKED [BookFlight BookHotel Pay Park ticket]",
@@ -334,6 +341,7 @@ func TestFailingStepAfterThePointOfNoReturnParks(t *testing.T) {
 }
 
 func TestCancelTakesEffectUntilThePointOfNoReturn(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ during, want string }{
 		{"BookFlight", "CANCELLED [BookFlight CancelFlight]"},
 		{"Pay", "CANCELLED [BookFlight BookHotel Pay Refund CancelHotel CancelFlight]"},
@@ -359,6 +367,7 @@ func TestCancelTakesEffectUntilThePointOfNoReturn(t *testing.T) {
 // started is compensated even if this run does not reach it. The earlier run's
 // point of no return holds.
 func TestRestartedSagaCompensatesStepsOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{failing: map[string]int{"BookHotel": -1}})
 	b.book(t, Trip{Paid: true})
 	expect(t, "outcome", b.report(t).Status+" "+fmt.Sprint(b.effects()), "FAILED [BookFlight Refund CancelHotel CancelFlight]")
@@ -374,6 +383,7 @@ func TestRestartedSagaCompensatesStepsOfAnEarlierRun(t *testing.T) {
 
 // TestPanicStopsTheSagaUntilTheProgramIsFixed also checks the custom status.
 func TestPanicStopsTheSagaUntilTheProgramIsFixed(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{})
 	b.book(t, Trip{Traveller: "bug"})
 	testkit.Eventually(t, "the custom status shows the panic", func() error {
@@ -391,6 +401,7 @@ func TestPanicStopsTheSagaUntilTheProgramIsFixed(t *testing.T) {
 // TestResolutionAppliesToOnePark: a surplus resolution of an earlier park does not
 // resolve the next.
 func TestResolutionAppliesToOnePark(t *testing.T) {
+	t.Parallel()
 	held := make(chan struct{})
 	b := start(t, &agency{
 		failing: map[string]int{"BookHotel": -1, "CancelHotel": -1, "CancelFlight": -1},
@@ -409,6 +420,7 @@ func TestResolutionAppliesToOnePark(t *testing.T) {
 }
 
 func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
+	t.Parallel()
 	b := start(t, &agency{})
 	b.book(t, Trip{Traveller: "minor"})
 	b.until(t, "BookHotel")
@@ -420,6 +432,7 @@ func TestCancelReachesASagaThatWaitsForSomethingElse(t *testing.T) {
 // TestSettleDecidesAWait: neither the signal nor the time-out decides by itself,
 // and an unreachable Settle activity decides nothing.
 func TestSettleDecidesAWait(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		signal, granted bool
 		down            int
@@ -449,6 +462,7 @@ func TestSettleDecidesAWait(t *testing.T) {
 }
 
 func TestSignalBeforeItsWaitIsKept(t *testing.T) {
+	t.Parallel()
 	held := make(chan struct{})
 	b := start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}})
 	b.book(t, Trip{Traveller: "minor"})
@@ -471,6 +485,7 @@ func TestPolicyValidate(t *testing.T) {
 // TestDowntimeDoesNotUseUpAttempts: the first attempt takes longer than the
 // budget, as if the worker had been down. It is not the last.
 func TestDowntimeDoesNotUseUpAttempts(t *testing.T) {
+	t.Parallel()
 	held := make(chan struct{})
 	b := start(t, &agency{hold: map[string]chan struct{}{"BookFlight": held}, failing: map[string]int{"BookFlight": 2}})
 	b.book(t, Trip{})
@@ -491,6 +506,7 @@ func TestValidateRejectsAFaultyTable(t *testing.T) {
 // TestLongTextsAreCut: a long text of an error, a business outcome or an operator
 // is shortened in history, status and report.
 func TestLongTextsAreCut(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("long \xff\x00", 60_000)
 	small := func(t *testing.T, b env, r saga.Report) {
 		t.Helper()
