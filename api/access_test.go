@@ -249,8 +249,10 @@ func TestSignInWithABrowser(t *testing.T) {
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
 		t.Errorf("her session does not open the API, which pages follow: %s", s)
 	}
-	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"5"},
-		"version": {"1000000-0-1"}})); !strings.Contains(s, "5 available") {
+	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{
+		"sku": {"A"}, "onHand": {"5"},
+		"version": {"1000000-0-1"},
+	})); !strings.Contains(s, "5 available") {
 		t.Errorf("value = %v", s)
 	}
 	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {

@@ -290,8 +290,10 @@ func TestHealth(t *testing.T) {
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	testkit.Eventually(t, "the waiting saga is counted", func() error {
 		m := c.get("/metrics").body
-		for _, say := range []string{"\nordersaga_sagas_live 1\n", "\nordersaga_sagas_waiting 1\n",
-			`ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`, "ordersaga_http_request_seconds_count{"} {
+		for _, say := range []string{
+			"\nordersaga_sagas_live 1\n", "\nordersaga_sagas_waiting 1\n",
+			`ordersaga_intake_messages_total{outcome="done",queue="orders"} 1`, "ordersaga_http_request_seconds_count{",
+		} {
 			if !strings.Contains(m, say) {
 				return fmt.Errorf("no %q", say)
 			}
@@ -323,11 +325,15 @@ func TestNotReady(t *testing.T) {
 	c.place(newOrder("o", nil), "REJECTED") // there is no stock
 	down.Store(true)
 	c.get("/readyz").wantProblem(t, "/readyz", http.StatusServiceUnavailable, "", "DynamoDB does not answer")
-	for _, r := range []string{"GET /v1/sagas", "GET /v1/sagas/o", "GET /v1/stock", "GET /v1/stock/A", "PUT /v1/stock/A",
-		"POST /v1/sagas/o/cancel", "POST /v1/orders", "POST /v1/sagas", "POST /v1/reconcile"} {
+	for _, r := range []string{
+		"GET /v1/sagas", "GET /v1/sagas/o", "GET /v1/stock", "GET /v1/stock/A", "PUT /v1/stock/A",
+		"POST /v1/sagas/o/cancel", "POST /v1/orders", "POST /v1/sagas", "POST /v1/reconcile",
+	} {
 		method, path, _ := strings.Cut(r, " ")
-		body := map[string]string{"PUT /v1/stock/A": `{"onHand":1}`, "POST /v1/orders": newOrder("n", nil),
-			"POST /v1/sagas": newOrder("n", nil)}[r]
+		body := map[string]string{
+			"PUT /v1/stock/A": `{"onHand":1}`, "POST /v1/orders": newOrder("n", nil),
+			"POST /v1/sagas": newOrder("n", nil),
+		}[r]
 		c.do(method, path, body, "X-Request-Id", "find-me", "If-None-Match", "*").wantProblem(t, r, http.StatusInternalServerError, "", "find-me")
 	}
 	if a := c.get("/healthz"); a.status != http.StatusOK {

@@ -78,7 +78,8 @@ func audit(r *http.Request, status int, body []byte) {
 	if json.Valid(body) && !deadLetter {
 		body = redacted(body)
 		if long(string(body)) {
-			cut, line = true, line.Str("said", text.Cut(string(body), maxAudited)) // cut JSON is not valid
+			cut = true
+			line = line.Str("said", text.Cut(string(body), maxAudited)) // cut JSON is not valid
 		} else {
 			line = line.RawJSON("said", body)
 		}
@@ -108,8 +109,8 @@ const hidden = `"…"`
 var personal = func() map[string]bool {
 	names := map[string]bool{}
 	for _, t := range []reflect.Type{reflect.TypeFor[order.Payment](), reflect.TypeFor[order.Address]()} {
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		for field := range t.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			names[strings.ToLower(name)] = true
 		}
 	}

@@ -67,8 +67,10 @@ func TestAuditHidesCustomers(t *testing.T) {
 			string(quoted) + `}`,
 		`{"by":"ann","Token":"S3CRET","LINE1":"S3CRET","city":"S3CRET","name":"S3CRET","postalCode":"S3CRET"}`, `{"payment":{"token":"S3CRET"}}`,
 	}
-	for _, path := range []string{"POST /v1/sagas/" + id + "/cancel", "POST /v1/orders/", "PUT /v1/orders",
-		"POST /v1/sagas/x/nothing", "PUT /v1/stock/A", "POST /v1/dead-letters/OrderProcessingQueue/x/redrive", "POST /v1/dead-letters/"} {
+	for _, path := range []string{
+		"POST /v1/sagas/" + id + "/cancel", "POST /v1/orders/", "PUT /v1/orders",
+		"POST /v1/sagas/x/nothing", "PUT /v1/stock/A", "POST /v1/dead-letters/OrderProcessingQueue/x/redrive", "POST /v1/dead-letters/",
+	} {
 		for _, body := range bodies {
 			b.log.Reset()
 			method, path, _ := strings.Cut(path, " ")

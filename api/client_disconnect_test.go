@@ -44,8 +44,10 @@ func TestClientsThatGoAway(t *testing.T) {
 	})
 	s.SetStock(t, map[string]int64{"A": 1000})
 	handler := api.New(api.Options{
-		Orders: s.Store, Fleet: s.Parts.Fleet, Sagas: signals{s.Parts.Engine}, Starter: intake.Starter{Orders: s.Store,
-			Sagas: s.Parts.Engine, Terms: s.Worker.Terms},
+		Orders: s.Store, Fleet: s.Parts.Fleet, Sagas: signals{s.Parts.Engine}, Starter: intake.Starter{
+			Orders: s.Store,
+			Sagas:  s.Parts.Engine, Terms: s.Worker.Terms,
+		},
 		Publisher: intake.Publisher{Topic: snspublisher.New(s.Clients.SNS, s.Resources.OrderTopic)},
 		Terms:     s.Worker.Terms, Logger: zerolog.Nop(), Registry: prometheus.NewRegistry(),
 	})

@@ -45,8 +45,10 @@ func (c client) beginOld(o order.Order, want string) {
 	if _, _, err := c.Store.Accept(c.t.Context(), o); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := c.Parts.Engine.Start(c.t.Context(), workflows.OrderSaga, o.OrderID, workflows.State{Order: o.WithoutToken(),
-		Terms: c.Worker.Terms}); err != nil {
+	if err := c.Parts.Engine.Start(c.t.Context(), workflows.OrderSaga, o.OrderID, workflows.State{
+		Order: o.WithoutToken(),
+		Terms: c.Worker.Terms,
+	}); err != nil {
 		c.t.Fatal(err)
 	}
 	c.until(o.OrderID, want)
@@ -118,8 +120,10 @@ func TestForgetCustomer(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.DataDir, w.Logger = dir, zerolog.New(&log) }, func(o *awslocal.Options) {
 		o.Fault = func(_, action string) error {
 			if fails.Load() && strings.HasSuffix(action, "UpdateItem") {
-				return &awslocal.Error{Status: 400, Code: "AccessDeniedException",
-					Shape: "com.amazon.coral.service#AccessDeniedException", Message: "away"}
+				return &awslocal.Error{
+					Status: 400, Code: "AccessDeniedException",
+					Shape: "com.amazon.coral.service#AccessDeniedException", Message: "away",
+				}
 			}
 			return nil
 		}
@@ -196,8 +200,10 @@ func TestForgetCustomer(t *testing.T) {
 		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 	testkit.Eventually(t, "the late message is handled", func() error {
-		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &c.Resources.OrderQueue,
-			AttributeNames: []types.QueueAttributeName{"All"}})
+		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+			QueueUrl:       &c.Resources.OrderQueue,
+			AttributeNames: []types.QueueAttributeName{"All"},
+		})
 		if err != nil {
 			return err
 		}
@@ -241,11 +247,15 @@ func TestForgetCustomer(t *testing.T) {
 func TestDeadLettersOfAViewer(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	body := strings.Replace(newOrder("o", func(o *order.Order) {
-		o.ShipTo = &order.Address{Name: "Erika",
-			Line1: "Heidestr 17"}
+		o.ShipTo = &order.Address{
+			Name:  "Erika",
+			Line1: "Heidestr 17",
+		}
 	}), `"quantity":2`, `"quantity":0`, 1)
-	if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue,
-		MessageBody: &body}); err != nil {
+	if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl:    &c.Resources.OrderQueue,
+		MessageBody: &body,
+	}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	as := func(who, path string) answer {

@@ -90,11 +90,14 @@ func TestRedriveAcceptsWhatTheDocumentAllows(t *testing.T) {
 func TestCookiesBehindATLSProxy(t *testing.T) {
 	c, _, _ := startClosed(t)
 	browser := http.Client{Transport: c.http.Transport, CheckRedirect: func(*http.Request,
-		[]*http.Request) error {
+		[]*http.Request,
+	) error {
 		return http.ErrUseLastResponse
 	}}
-	for said, secure := range map[string]bool{"": false, "http": false, "https": true, "HTTPS": true, "https, http": true,
-		"http, https": false} {
+	for said, secure := range map[string]bool{
+		"": false, "http": false, "https": true, "HTTPS": true, "https, http": true,
+		"http, https": false,
+	} {
 		for _, request := range []string{"POST /console/stock", "GET /console/sign-in", "POST /console/sign-out"} {
 			method, path, _ := strings.Cut(request, " ")
 			req, err := http.NewRequest(method, c.API+path, http.NoBody)

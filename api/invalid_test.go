@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -186,8 +187,10 @@ func TestContentType(t *testing.T) {
 	c := start(t)
 	for _, route := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "PUT /v1/stock/A"} {
 		method, path, _ := strings.Cut(route, " ")
-		for _, kind := range []string{"text/plain", "application/xml", "application/jsonx", "application/cbor",
-			"application/json; =", "multipart/form-data; boundary=x"} {
+		for _, kind := range []string{
+			"text/plain", "application/xml", "application/jsonx", "application/cbor",
+			"application/json; =", "multipart/form-data; boundary=x",
+		} {
 			c.do(method, path, "{}", "Content-Type", kind).wantProblem(t, route+" as "+kind, 415, "header.Content-Type", "application/json")
 		}
 	}
@@ -213,11 +216,13 @@ func TestSizes(t *testing.T) {
 		func(method, path, body string) answer { return c.do(method, path, body) },
 		c.chunked,
 	} {
-		for _, route := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "POST /v1/sagas/x/resolve",
-			"PUT /v1/stock/A", "POST /v1/reconcile"} {
+		for _, route := range []string{
+			"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "POST /v1/sagas/x/resolve",
+			"PUT /v1/stock/A", "POST /v1/reconcile",
+		} {
 			method, path, _ := strings.Cut(route, " ")
 			for _, size := range []int{order.MaxEventBytes + 1, 3 * order.MaxEventBytes} {
-				send(method, path, padded("big", size)).wantProblem(t, fmt.Sprint(route, " with ", size), 413, "body", fmt.Sprint(order.MaxEventBytes))
+				send(method, path, padded("big", size)).wantProblem(t, fmt.Sprint(route, " with ", size), 413, "body", strconv.Itoa(order.MaxEventBytes))
 			}
 		}
 		if a := send("POST", "/v1/orders", padded("fits", order.MaxEventBytes)); a.status != http.StatusAccepted {

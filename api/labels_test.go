@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestLabelsAreClosedSets(t *testing.T) {
 			"DELETE /v1/dead-letters/OrderProcessingQueue/invented-%d/x", "GET /console/invented-%d",
 			"POST /console/dead-letters/invented-%d/redrive", "GET /v1/sagas?status=invented-%d",
 		} {
-			method, path, _ := strings.Cut(strings.Replace(r, "%d", fmt.Sprint(i), 1), " ")
+			method, path, _ := strings.Cut(strings.Replace(r, "%d", strconv.Itoa(i), 1), " ")
 			if a := c.do(method, path, ""); a.status < 400 {
 				t.Errorf("%s %s: status = %d", method, path, a.status)
 			}
@@ -42,8 +43,10 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		statuses = append(statuses, string(s))
 	}
 	var steps []string
-	for _, s := range []string{"reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip,
-		workflows.StepCarrier, workflows.StepConfirm} {
+	for _, s := range []string{
+		"reserve", workflows.StepApprove, workflows.StepCharge, workflows.StepShip,
+		workflows.StepCarrier, workflows.StepConfirm,
+	} {
 		steps = append(steps, s, "undo "+s, "settle "+s, "needs attention: "+s)
 	}
 	routes := []string{"none", "/metrics", "/docs", "/openapi.json", "/openapi.yaml", "/openapi-3.0.json", "/openapi-3.0.yaml"}
@@ -61,9 +64,11 @@ func TestLabelsAreClosedSets(t *testing.T) {
 		"status":                                  statuses, "step": append(steps, "", "other"), "route": routes, "queue": queues,
 		"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
 		"state":  {"visible", "in_flight", "dead"},
-		"activity": {workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment,
+		"activity": {
+			workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment,
 			workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga,
-			workflows.CompleteByHand},
+			workflows.CompleteByHand,
+		},
 		"service":  {"DynamoDB", "SQS", "SNS", "STS"},
 		"quantile": {"0", "0.25", "0.5", "0.75", "1"},
 	}

@@ -180,8 +180,10 @@ func TestDeadLetters(t *testing.T) {
 	c := start(t)
 	queue := "/v1/dead-letters/OrderProcessingQueue"
 	send := func(body string) {
-		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &c.Resources.OrderQueue,
-			MessageBody: aws.String(body)}); err != nil {
+		if _, err := c.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{
+			QueueUrl:    &c.Resources.OrderQueue,
+			MessageBody: aws.String(body),
+		}); err != nil {
 			t.Fatalf("unexpected error: %v", err)
 		}
 	}

@@ -62,8 +62,10 @@ func TestOnLoopback(t *testing.T) {
 			t.Errorf("%s is refused with %d", host, s)
 		}
 	}
-	for _, host := range []string{"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "127.evil.example",
-		"192.168.0.1", "[::2]:80", "[", ":8080"} {
+	for _, host := range []string{
+		"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "127.evil.example",
+		"192.168.0.1", "[::2]:80", "[", ":8080",
+	} {
 		for _, public := range []string{"", "https://orders.example.com"} {
 			if s := statusAs(api.OnLoopback(public, passes), host); s != http.StatusMisdirectedRequest {
 				t.Errorf("%q is answered with %d", host, s)

@@ -115,8 +115,10 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 			t.Errorf("%s: value = %+v", path, s)
 		}
 	}
-	for _, path := range []string{"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region",
-		"Address.postalCode", "Address.phone"} {
+	for _, path := range []string{
+		"Address.name", "Address.line1", "Address.line2", "Address.city", "Address.region",
+		"Address.postalCode", "Address.phone",
+	} {
 		if s := of(path); s.MaxLength != order.MaxTextLength {
 			t.Errorf("%s: value = %+v", path, s)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -96,12 +97,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 
 // anyOf reports whether one of the targets is what is asked for.
 func anyOf(targets []error, is func(error) bool) bool {
-	for _, target := range targets {
-		if is(target) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(targets, is)
 }
 
 // internalError is the detail of a 500. Only the log has the reason.

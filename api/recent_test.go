@@ -38,8 +38,10 @@ func TestRecent(t *testing.T) {
 		{},
 		{Recent: []fleet.Interval{span(-10*time.Second, 1, nil, 0)}}, // its clock is fast
 		{Recent: []fleet.Interval{span(-time.Hour, 1000, nil, 0)}},   // that cannot be
-		{Stopped: true, Recent: []fleet.Interval{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)},
-			Durations: took(3_600_000)},
+		{
+			Stopped: true, Recent: []fleet.Interval{span(6*time.Minute, 0, map[order.Status]int{order.StatusFailed: 9}, 0)},
+			Durations: took(3_600_000),
+		},
 	}, now)
 	if want := now.Add(-2*time.Second - fleet.RecentTime + fleet.HeartbeatInterval); !r.Since.Equal(want) {
 		t.Errorf("since %s, want %s", r.Since, want)

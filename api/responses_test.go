@@ -32,8 +32,8 @@ func structs(t reflect.Type, seen map[reflect.Type]bool, visit func(reflect.Type
 		structs(t.Elem(), seen, visit)
 	case reflect.Struct:
 		visit(t)
-		for i := range t.NumField() {
-			structs(t.Field(i).Type, seen, visit)
+		for field := range t.Fields() {
+			structs(field.Type, seen, visit)
 		}
 	default:
 	}
@@ -52,16 +52,18 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 			if strings.HasSuffix(s.PkgPath(), "/internal/orderstore") || strings.HasSuffix(s.PkgPath(), "/internal/fleet") {
 				t.Errorf("a response contains the row %s, want a type of package api", s)
 			}
-			for i := range s.NumField() {
-				f := s.Field(i)
+			for f := range s.Fields() {
+				f := f
 				if strings.Contains(strings.ToLower(f.Name+f.Tag.Get("json")), "token") {
 					t.Errorf("%s.%s is in a response, and looks like a token", s, f.Name)
 				}
 			}
 		})
 	}
-	for _, want := range []reflect.Type{reflect.TypeFor[Saga](), reflect.TypeFor[Note](), reflect.TypeFor[Overview](),
-		reflect.TypeFor[Level]()} {
+	for _, want := range []reflect.Type{
+		reflect.TypeFor[Saga](), reflect.TypeFor[Note](), reflect.TypeFor[Overview](),
+		reflect.TypeFor[Level](),
+	} {
 		if !seen[want] {
 			t.Errorf("%s was not visited, so this test proves nothing about it", want)
 		}
@@ -76,15 +78,15 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 func TestSagaHasEveryFieldOfTheRowThatIsNotRowOnly(t *testing.T) {
 	t.Parallel()
 	row, response := reflect.TypeFor[orderstore.Record](), reflect.TypeFor[Saga]()
-	for i := range row.NumField() {
-		name := row.Field(i).Name
+	for field := range row.Fields() {
+		name := field.Name
 		_, has := response.FieldByName(name)
 		if only := slices.Contains(rowOnly, name); has == only {
 			t.Errorf("field %s of the row: in the response = %t, row only = %t, want exactly one of them", name, has, only)
 		}
 	}
-	for i := range response.NumField() {
-		f := response.Field(i)
+	for f := range response.Fields() {
+		f := f
 		if slices.Contains(rowOnly, f.Name) {
 			t.Errorf("%s is row only, and in the response", f.Name)
 		}

@@ -112,11 +112,13 @@ func (noLetters) Queues(context.Context) ([]api.Queue, error) { return nil, nil 
 func (noLetters) List(context.Context, string, int) ([]deadletter.Message, error) {
 	return nil, nil
 }
+
 func (noLetters) Redrive(context.Context, string, string, *string) error {
 	return deadletter.ErrNotFound
 }
 func (noLetters) RedriveAll(context.Context, string, float64) (int, error) { return 0, nil }
 func (noLetters) Delete(context.Context, string, string) error             { return deadletter.ErrNotFound }
+
 func (noLetters) Forget(context.Context, func(deadletter.Message) bool) (int, error) {
 	return 0, nil
 }
@@ -302,16 +304,20 @@ func (b bench) put(status order.Status) (id string) {
 func TestDecisionsThatDoNotFit(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
-	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp",
-		Answer: orderstore.Refused, Reason: "island"})
+	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{
+		ShipmentID: "shp",
+		Answer:     orderstore.Refused, Reason: "island",
+	})
 	if !errors.Is(err, orderstore.ErrNotRequested) {
 		t.Fatalf("no shipment was requested: %v", err)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
-	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{ShipmentID: "shp",
-		Answer: orderstore.Refused, Reason: "island"}); err != nil {
+	if _, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{
+		ShipmentID: "shp",
+		Answer:     orderstore.Refused, Reason: "island",
+	}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.Store.MarkNeedsAttention(t.Context(), id, "stuck"); err != nil {
@@ -361,16 +367,24 @@ func TestActionsByStatus(t *testing.T) {
 		want             raised
 	}{
 		{"cancel", "{" + by + "}", "cancel", live, raised{workflows.EventCancel, workflows.Cancellation{By: "ann", Reason: "why"}}},
-		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{Approved: true,
-			By: "ann", Note: "why"}}},
+		{"approve", "{" + by + "}", "approve", waiting, raised{workflows.EventApproval, workflows.Approval{
+			Approved: true,
+			By:       "ann", Note: "why",
+		}}},
 		{"reject", "{" + by + "}", "reject", waiting, raised{workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}}},
 		{"resolve", "{" + by + "}", "retry", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "retry", By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{Action: "skip",
-			By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{workflows.EventResolve,
-			saga.Resolution{Action: "resolve", By: "ann", Note: "why"}}},
-		{"resolve", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{workflows.EventResolve,
-			saga.Resolution{Action: "compensate", By: "ann", Note: "why"}}},
+		{"resolve", `{"action":"skip",` + by + "}", "skip", stuck, raised{workflows.EventResolve, saga.Resolution{
+			Action: "skip",
+			By:     "ann", Note: "why",
+		}}},
+		{"resolve", `{"action":"resolve",` + by + "}", "resolve", stuck, raised{
+			workflows.EventResolve,
+			saga.Resolution{Action: "resolve", By: "ann", Note: "why"},
+		}},
+		{"resolve", `{"action":"compensate",` + by + "}", "compensate", stuck, raised{
+			workflows.EventResolve,
+			saga.Resolution{Action: "compensate", By: "ann", Note: "why"},
+		}},
 	} {
 		b := newBench(t)
 		for _, status := range order.Statuses() {
@@ -480,8 +494,10 @@ func TestTooLateForADecision(t *testing.T) {
 		cancel int // what a cancel then answers
 	}{
 		"expired": {func(b bench, id string) error {
-			return b.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire,
-				Text: "nobody approved it within 1h0m0s"})
+			return b.Store.Decide(t.Context(), id, orderstore.Expired, orderstore.Note{
+				Actor: "saga", Action: orderstore.NoteExpire,
+				Text: "nobody approved it within 1h0m0s",
+			})
 		}, "the approval expired at 20", http.StatusConflict},
 		"rejected": {func(b bench, id string) error {
 			return b.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject})
@@ -646,8 +662,10 @@ func TestFailures(t *testing.T) {
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
 	b.fail = errors.New("secret cause")
-	for _, request := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel",
-		"GET /v1/sagas/" + id + "/history"} {
+	for _, request := range []string{
+		"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/" + id + "/cancel",
+		"GET /v1/sagas/" + id + "/history",
+	} {
 		method, path, _ := strings.Cut(request, " ")
 		b.log.Reset()
 		sent := ""
@@ -703,8 +721,10 @@ func TestFailures(t *testing.T) {
 // response names the remedy.
 func TestStalled(t *testing.T) {
 	b := newBench(t)
-	if _, _, err := b.store.Accept(t.Context(), order.Order{OrderID: "o", CustomerID: "c", Currency: "EUR",
-		Lines: []order.Line{{SKU: "A", Quantity: 1}}}); err != nil {
+	if _, _, err := b.store.Accept(t.Context(), order.Order{
+		OrderID: "o", CustomerID: "c", Currency: "EUR",
+		Lines: []order.Line{{SKU: "A", Quantity: 1}},
+	}); err != nil {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	if err := b.store.MarkNeedsAttention(t.Context(), "o", "why"); err != nil {
@@ -793,8 +813,10 @@ func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
 	if !slices.Equal(paged, live) {
 		t.Errorf("page by page %v, want %v", paged, live)
 	}
-	for query, n := range map[string]int{"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0,
-		"&sku=A&since=1h": 5, "&before=1h": 0} {
+	for query, n := range map[string]int{
+		"&status=AWAITING_APPROVAL": 1, "&customer=nobody": 0, "&sku=B": 0,
+		"&sku=A&since=1h": 5, "&before=1h": 0,
+	} {
 		if ids, _ := stuck(query); len(ids) != n {
 			t.Errorf("%s: ids = %v", query, ids)
 		}

@@ -135,9 +135,11 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 		}
 		a.json(t, &p)
 		said := p.Title + " " + p.Detail
+		var saidSb138 strings.Builder
 		for _, e := range p.Errors {
-			said += " " + e.Message
+			saidSb138.WriteString(" " + e.Message)
 		}
+		said += saidSb138.String()
 		if a.status >= 500 || gos.MatchString(said) {
 			t.Errorf("%s: status = %d, body = %s", what, a.status, said)
 		}
@@ -153,8 +155,10 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 			}
 		}
 		for name := range o.body {
-			for _, v := range []string{"1.5", "2.0", "1e0", "-1", "1e400", "-1e400", "1e-400", "99999999999999999999", `"x"`,
-				`"\ud800"`, "true", "[]", "{}", "null", "[[1]]"} {
+			for _, v := range []string{
+				"1.5", "2.0", "1e0", "-1", "1e400", "-1e400", "1e-400", "99999999999999999999", `"x"`,
+				`"\ud800"`, "true", "[]", "{}", "null", "[[1]]",
+			} {
 				body := fmt.Sprintf(`{%q:%s}`, name, v)
 				check(o.String()+" "+body, c.do(o.method, o.path, body))
 			}

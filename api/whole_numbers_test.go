@@ -44,8 +44,10 @@ func TestWholeOrder(t *testing.T) {
 		}
 		c.until(id, "COMPLETED")
 		a := c.get("/v1/sagas/" + id)
-		for _, say := range []string{`"total":1784`, `"shipping":390`, `"tax":194`, `"discount":300`, `"line2":"Flat 12b"`,
-			`"phone":"+1 217 555 0100"`} {
+		for _, say := range []string{
+			`"total":1784`, `"shipping":390`, `"tax":194`, `"discount":300`, `"line2":"Flat 12b"`,
+			`"phone":"+1 217 555 0100"`,
+		} {
 			if !strings.Contains(a.body, say) {
 				t.Errorf("%s: no %s in %s", path, say, a.body)
 			}
@@ -111,8 +113,10 @@ func (c client) asked(queue string) (r events.ShipmentRequest) {
 		if err != nil {
 			return err
 		}
-		_, err = c.Clients.SQS.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &queue,
-			ReceiptHandle: out.Messages[0].ReceiptHandle})
+		_, err = c.Clients.SQS.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{
+			QueueUrl:      &queue,
+			ReceiptHandle: out.Messages[0].ReceiptHandle,
+		})
 		if err != nil {
 			return err
 		}
@@ -170,9 +174,12 @@ func TestApprovalLimits(t *testing.T) {
 		total    int64
 		want     string
 	}{
-		{"EUR", 100_000, "COMPLETED"}, {"EUR", 100_001, "AWAITING_APPROVAL"},
-		{"JPY", 150_000, "COMPLETED"}, {"JPY", 150_001, "AWAITING_APPROVAL"},
-		{"KWD", 300_000, "COMPLETED"}, {"KWD", 300_001, "AWAITING_APPROVAL"},
+		{"EUR", 100_000, "COMPLETED"},
+		{"EUR", 100_001, "AWAITING_APPROVAL"},
+		{"JPY", 150_000, "COMPLETED"},
+		{"JPY", 150_001, "AWAITING_APPROVAL"},
+		{"KWD", 300_000, "COMPLETED"},
+		{"KWD", 300_001, "AWAITING_APPROVAL"},
 		{"USD", 1, "AWAITING_APPROVAL"},
 	} {
 		id := fmt.Sprint(o.currency, "-", o.total)

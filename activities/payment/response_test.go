@@ -492,7 +492,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		_, of := c.ChargesOf(t.Context(), "o")
 		_, _, all := c.Charges(t.Context(), "", 10)
 		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
-			if r, ok := errors.AsType[*httpcall.RedirectedError](err); !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, target.URL) {
+			r, ok := errors.AsType[*httpcall.RedirectedError](err)
+			if !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, target.URL) {
 				t.Errorf("%s with status %d: error = %v, want a Redirected that is not final", what, status, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -116,9 +117,7 @@ func (c Client) request(ctx context.Context, method, path string, in any) (*http
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range c.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.Header)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -115,8 +115,10 @@ func TestIntakeFunction(t *testing.T) {
 		t.Errorf("%d starts, %d batches without response, %d partial batches; want 3, 2 and some",
 			f.started(), source.broken, source.partial)
 	}
-	for _, reason := range []string{"orderId: must be", "is not an OrderPlaced event in JSON", "the API returned 503",
-		"the API returned 409"} {
+	for _, reason := range []string{
+		"orderId: must be", "is not an OrderPlaced event in JSON", "the API returned 503",
+		"the API returned 409",
+	} {
 		if !strings.Contains(f.log.String(), reason) {
 			t.Errorf("the log does not contain %s", reason)
 		}

@@ -22,8 +22,10 @@ func TestClientIsGenerated(t *testing.T) {
 	}
 	code, err := codegen.Generate(doc, codegen.Configuration{
 		PackageName: "openapi", Generate: codegen.GenerateOptions{Client: true, Models: true},
-		OutputOptions: codegen.OutputOptions{ResponseTypeSuffix: "Result", SkipResponseBodyGetters: true,
-			SkipClientResponseContentType: true, SkipEnumValidate: true},
+		OutputOptions: codegen.OutputOptions{
+			ResponseTypeSuffix: "Result", SkipResponseBodyGetters: true,
+			SkipClientResponseContentType: true, SkipEnumValidate: true,
+		},
 	})
 	if err != nil {
 		t.Fatalf("unexpected error: %v", err)

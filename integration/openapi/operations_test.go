@@ -170,8 +170,10 @@ func TestEveryOperation(t *testing.T) {
 	}
 
 	page := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
-	want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Cursor: page.JSON200.Next,
-		Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s")}))
+	want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{
+		Limit: aws.Int64(3), Cursor: page.JSON200.Next,
+		Status: &[]ListSagasParamsStatus{"COMPLETED", "FAILED"}, Customer: aws.String("c-1"), Sku: aws.String("A"), Before: aws.String("0s"),
+	}))
 	want[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
 	if e := s.first(s.FollowOverview(ctx)); e != "overview" {
 		t.Errorf("e = %v", e)
@@ -208,8 +210,10 @@ func TestEveryOperation(t *testing.T) {
 func (s shop) deadLetters(ctx context.Context) {
 	s.Helper()
 	const queue = "OrderProcessingQueue"
-	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &s.Resources.OrderQueue,
-		MessageBody: aws.String(`{"orderId":"bad"}`)}); err != nil {
+	if _, err := s.Clients.SQS.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl:    &s.Resources.OrderQueue,
+		MessageBody: aws.String(`{"orderId":"bad"}`),
+	}); err != nil {
 		s.Fatalf("unexpected error: %v", err)
 	}
 	var letter Message

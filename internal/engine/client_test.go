@@ -147,6 +147,7 @@ func TestForSDK(t *testing.T) {
 		return out
 	}
 	text := func(events []*protos.HistoryEvent) (out string) {
+		var outSb150 strings.Builder
 		for _, e := range events {
 			var outSb150 strings.Builder
 			for k, is := range kinds {
@@ -154,8 +155,9 @@ func TestForSDK(t *testing.T) {
 					outSb150.WriteString(string(k))
 				}
 			}
-			out += outSb150.String()
+			outSb150.WriteString(outSb150.String())
 		}
+		out += outSb150.String()
 		return out
 	}
 	for _, c := range []struct{ history, added, past, turn string }{

@@ -13,7 +13,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
-
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/embedded"
 	"github.com/ordersaga/ordersaga/internal/events"
@@ -232,14 +231,22 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 	}
 	notSent := []row{{none, dispatched, unasked}, {none, refused, unasked}}
 	live := []row{
-		{none, dispatched, kept}, {none, refused, kept},
-		{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
-		{refused, refused, repeated}, {refused, dispatched, changed},
+		{none, dispatched, kept},
+		{none, refused, kept},
+		{dispatched, dispatched, repeated},
+		{dispatched, other, parcel},
+		{dispatched, refused, changed},
+		{refused, refused, repeated},
+		{refused, dispatched, changed},
 	}
 	undoing := []row{ // or it was undone
-		{none, dispatched, comeBack}, {none, refused, kept},
-		{dispatched, dispatched, comeBack}, {dispatched, other, comeBack}, {dispatched, refused, changed},
-		{refused, refused, repeated}, {refused, dispatched, changed},
+		{none, dispatched, comeBack},
+		{none, refused, kept},
+		{dispatched, dispatched, comeBack},
+		{dispatched, other, comeBack},
+		{dispatched, refused, changed},
+		{refused, refused, repeated},
+		{refused, dispatched, changed},
 	}
 	n := 0
 	for _, c := range []struct {
@@ -267,12 +274,17 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 			{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
 		}},
 		{"COMPLETED, not having waited", then(sent, sold), nothing, []row{
-			{none, dispatched, kept}, {none, refused, undone},
-			{dispatched, dispatched, repeated}, {dispatched, other, parcel}, {dispatched, refused, changed},
+			{none, dispatched, kept},
+			{none, refused, undone},
+			{dispatched, dispatched, repeated},
+			{dispatched, other, parcel},
+			{dispatched, refused, changed},
 		}},
 		{"COMPLETED by an operator", then(sent, resolved, sold), nothing, []row{
-			{none, dispatched, kept}, {none, refused, notByItself},
-			{refused, refused, notByItself}, {refused, dispatched, changed},
+			{none, dispatched, kept},
+			{none, refused, notByItself},
+			{refused, refused, notByItself},
+			{refused, dispatched, changed},
 		}},
 	} {
 		for i, r := range c.rows {

@@ -151,8 +151,10 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 		event(t, "attribute"),
 		map[string]types.MessageAttributeValue{"type": testkit.StringAttribute("OrderPlaced"), "shop": testkit.StringAttribute("OrderCancelled")},
 	)
-	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{"ce-type": testkit.StringAttribute("OrderPlaced"),
-		"ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop")})
+	w.Send(t, event(t, "binary"), map[string]types.MessageAttributeValue{
+		"ce-type":        testkit.StringAttribute("OrderPlaced"),
+		"ce-specversion": testkit.StringAttribute("1.0"), "ce-id": testkit.StringAttribute("1"), "ce-source": testkit.StringAttribute("shop"),
+	})
 	w.Send(t, `{"version":"0","id":"1","detail-type":"OrderPlaced","source":"shop","account":"111122223333",`+
 		`"time":"2026-11-23T10:00:00Z","region":"us-east-1","resources":[],"detail":`+event(t, "eventbridge")+`}`, nil)
 	o, err := order.Parse([]byte(event(t, "published")))

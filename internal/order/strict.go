@@ -201,7 +201,6 @@ type field struct {
 // fieldsOf returns a struct's fields, those of embedded structs included.
 func fieldsOf(t reflect.Type) (all []field) {
 	for f := range t.Fields() {
-		f := f
 		tag := f.Tag.Get("json")
 		name, _, _ := strings.Cut(tag, ",")
 		inner := f.Type

@@ -240,8 +240,10 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	_, err = s.MarkRefunding(t.Context(), "failed")
 	check(t, err)
 	check(t, s.Release(t.Context(), "failed", order.StatusFailed, "lost"))
-	for id, status := range map[string]order.Status{"sold": order.StatusPaid, "failed": order.StatusFailed,
-		"dispatched": order.StatusCompleted} {
+	for id, status := range map[string]order.Status{
+		"sold": order.StatusPaid, "failed": order.StatusFailed,
+		"dispatched": order.StatusCompleted,
+	} {
 		_, err := s.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget})
 		check(t, err)
 		for range 2 {

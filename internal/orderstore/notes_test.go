@@ -132,8 +132,10 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
-	for action, d := range map[string]orderstore.Decision{orderstore.NoteApprove: orderstore.Approved,
-		orderstore.NoteReject: orderstore.Rejected, orderstore.NoteExpire: orderstore.Expired} {
+	for action, d := range map[string]orderstore.Decision{
+		orderstore.NoteApprove: orderstore.Approved,
+		orderstore.NoteReject:  orderstore.Rejected, orderstore.NoteExpire: orderstore.Expired,
+	} {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {

@@ -193,7 +193,7 @@ func TestEveryOrderOfSteps(t *testing.T) {
 			sku := fmt.Sprint("S", n)
 			a.SetStock(t, map[string]int64{sku: 10})
 			o = accept(t, s, newOrder(fmt.Sprint("o", n), order.Line{SKU: sku, Quantity: 2, UnitPrice: 1}))
-			for _, step := range strings.Fields(c.run) {
+			for step := range strings.FieldsSeq(c.run) {
 				for range 2 {
 					if err := steps[step](); err != nil && !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, orderstore.ErrNotFound) {
 						t.Fatalf("step = %s; error = %v, want orderstore.ErrFinished", step, err)

@@ -152,14 +152,24 @@ func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
 	}
 	parked := order.StatusNeedsAttention
 	for _, move := range [][2]order.Status{
-		{order.StatusPending, order.StatusReserved}, {order.StatusReserved, order.StatusAwaitingApproval},
+		{order.StatusPending, order.StatusReserved},
+		{order.StatusReserved, order.StatusAwaitingApproval},
 		{order.StatusAwaitingApproval, order.StatusPaid},
-		{order.StatusReserved, order.StatusPaid}, {order.StatusPaid, order.StatusCompleted}, {order.StatusPending, order.StatusRejected},
-		{order.StatusReserved, order.StatusDeclined}, {order.StatusAwaitingApproval, order.StatusCancelled},
+		{order.StatusReserved, order.StatusPaid},
+		{order.StatusPaid, order.StatusCompleted},
+		{order.StatusPending, order.StatusRejected},
+		{order.StatusReserved, order.StatusDeclined},
+		{order.StatusAwaitingApproval, order.StatusCancelled},
 		{order.StatusPaid, order.StatusFailed},
-		{order.StatusPending, parked}, {order.StatusPaid, parked}, {parked, order.StatusPending}, {parked, order.StatusReserved},
+		{order.StatusPending, parked},
+		{order.StatusPaid, parked},
+		{parked, order.StatusPending},
+		{parked, order.StatusReserved},
 		{parked, order.StatusPaid},
-		{parked, order.StatusCompleted}, {parked, order.StatusFailed}, {order.StatusCompleted, order.StatusPaid}, {order.StatusCompleted, parked},
+		{parked, order.StatusCompleted},
+		{parked, order.StatusFailed},
+		{order.StatusCompleted, order.StatusPaid},
+		{order.StatusCompleted, parked},
 	} {
 		for _, statuses := range [][]order.Status{{move[0], move[1]}, {move[1], move[0]}} {
 			for before, queries := 0, 1; before < queries; before++ {

@@ -208,10 +208,12 @@ func inStatus(t *testing.T, a testkit.AWS, o order.Order, status order.Status, e
 		t.Fatal(err)
 	}
 	expression, values := "SET #status = :status", map[string]types.AttributeValue{":status": attr(string(status))}
+	var expressionSb211 strings.Builder
 	for name, v := range e.sets {
-		expression += ", " + name + " = :" + name
+		expressionSb211.WriteString(", " + name + " = :" + name)
 		values[":"+name] = v
 	}
+	expression += expressionSb211.String()
 	_, err = a.Clients.DynamoDB.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": attr(o.OrderID)},
 		UpdateExpression: &expression, ExpressionAttributeNames: map[string]string{"#status": "status"},

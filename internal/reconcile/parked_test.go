@@ -53,8 +53,10 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 		sent    []string
 	}{
 		"nothing decided": {"", false, "the carrier has dispatched the order and its saga still waits", []string{workflows.EventCarrier}},
-		"retry": {saga.ActionRetry, false, "retry was decided and its saga still waits",
-			[]string{workflows.EventCarrier, workflows.EventResolve}},
+		"retry": {
+			saga.ActionRetry, false, "retry was decided and its saga still waits",
+			[]string{workflows.EventCarrier, workflows.EventResolve},
+		},
 		"given up":       {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
 		"a step is lost": {"", true, "ParkSaga never returned", nil},
 	} {

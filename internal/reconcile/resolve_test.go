@@ -51,8 +51,10 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 		"cancelled": "cancelled-refunded cancelled_by_customer, cancelled-cancelled cancelled_by_customer",
 		"given-up":  "given-up-refunded technical, given-up-failed technical",
 	}
-	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "paid": l.paid, "cancelled": l.paid,
-		"given-up": l.paid} {
+	for id, leave := range map[string]func(id, token string) order.Order{
+		"held": l.reserved, "paid": l.paid, "cancelled": l.paid,
+		"given-up": l.paid,
+	} {
 		l.killed(id)
 		leave(id, "tok_ok")
 	}
@@ -97,8 +99,10 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 // TestRetryOrGiveUp: of two operators who decide at once, the second gets an error.
 func TestRetryOrGiveUp(t *testing.T) {
 	l := newLeaky(t, nil)
-	for id, actions := range map[string][2]saga.Action{"kept": {saga.ActionRetry, saga.ActionCompensate},
-		"undone": {saga.ActionCompensate, saga.ActionRetry}} {
+	for id, actions := range map[string][2]saga.Action{
+		"kept":   {saga.ActionRetry, saga.ActionCompensate},
+		"undone": {saga.ActionCompensate, saga.ActionRetry},
+	} {
 		l.paid(id, "tok_ok")
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
@@ -139,8 +143,10 @@ func TestSecondSaga(t *testing.T) {
 // TestParkedOrderWithoutASaga waits for a person, who has two ways out.
 func TestParkedOrderWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
-	for id, leave := range map[string]func(id, token string) order.Order{"held": l.reserved, "pending": l.accepted, "paid": l.paid,
-		"undone": l.paid} {
+	for id, leave := range map[string]func(id, token string) order.Order{
+		"held": l.reserved, "pending": l.accepted, "paid": l.paid,
+		"undone": l.paid,
+	} {
 		leave(id, "tok_ok")
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
@@ -240,8 +246,10 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	l.noError(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
 	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
-	for id, want := range map[string]order.Status{"charged": order.StatusCompleted, "approved": order.StatusCompleted,
-		"cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled} {
+	for id, want := range map[string]order.Status{
+		"charged": order.StatusCompleted, "approved": order.StatusCompleted,
+		"cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled,
+	} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 		l.is(id, want)
@@ -258,8 +266,10 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 func TestOtherTermsDoNotApprove(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
-	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired,
-		"approved": orderstore.Approved, "undecided": ""} {
+	for id, d := range map[string]orderstore.Decision{
+		"rejected": orderstore.Rejected, "expired": orderstore.Expired,
+		"approved": orderstore.Approved, "undecided": "",
+	} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), time.Hour)
 		l.noError(err)
 		if d != "" {
@@ -288,8 +298,10 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 		l.noError(err)
 	}
 	l.is("approved", order.StatusCompleted)
-	for id, reason := range map[string]string{"rejected": "approval refused by ann: why", "expired": "why",
-		"undecided": "approval refused by ann: why"} {
+	for id, reason := range map[string]string{
+		"rejected": "approval refused by ann: why", "expired": "why",
+		"undecided": "approval refused by ann: why",
+	} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != reason || rec.ChargeID != "" {
 			t.Errorf("rec = %+v; want rec.Reason reason, rec.ChargeID ''", rec)
 		}

@@ -74,8 +74,10 @@ func TestTerminatedAfterADecision(t *testing.T) {
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
 		t.Errorf("f = %+v, want 4 of them", f)
 	}
-	for id, want := range map[string]string{"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why",
-		"expired": "nobody approved it"} {
+	for id, want := range map[string]string{
+		"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why",
+		"expired": "nobody approved it",
+	} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
 			t.Errorf("id = %s; rec.Reason = %s, want %v", id, rec.Reason, want)
 		}

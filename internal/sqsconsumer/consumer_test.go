@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -342,7 +343,7 @@ func TestPoisonAmongManyIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 45 {
-		a.Send(t, fmt.Sprint(n), nil)
+		a.Send(t, strconv.Itoa(n), nil)
 	}
 	var good, bad atomic.Int32
 	outcomes, stop := a.Consume(t, sqsconsumer.Options{Handle: func(_ context.Context, m events.Message) error {

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,7 +54,7 @@ func TestMetrics(t *testing.T) {
 			b, err := io.ReadAll(res.Body)
 			metrics = string(b)
 			if err == nil && !strings.Contains(metrics, want) {
-				err = fmt.Errorf("not among the metrics")
+				err = errors.New("not among the metrics")
 			}
 			return err
 		})

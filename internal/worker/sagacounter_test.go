@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -90,7 +91,7 @@ func TestQueuedOrdersAreNotLive(t *testing.T) {
 func TestMaxLiveHoldsInABurst(t *testing.T) {
 	const maxLive = 30
 	for _, workers := range []int{1, 2, 5, 40} {
-		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+		t.Run(strconv.Itoa(workers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var mu sync.Mutex
@@ -157,7 +158,8 @@ func TestCapacityIsShared(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	check := func(s interface {
 		Capacity(ctx context.Context, maxLive int) int
-	}, want int) {
+	}, want int,
+	) {
 		t.Helper()
 		if n := s.Capacity(t.Context(), 9); n != want {
 			t.Errorf("capacity = %d, want %d", n, want)

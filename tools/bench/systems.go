@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,8 +43,8 @@ type peer struct {
 
 // stop stops the system, in the reverse order of its start.
 func (p *peer) stop() {
-	for i := len(p.stops) - 1; i >= 0; i-- {
-		p.stops[i]()
+	for _, v := range slices.Backward(p.stops) {
+		v()
 	}
 }
 
