@@ -222,7 +222,8 @@ func TestSizes(t *testing.T) {
 		} {
 			method, path, _ := strings.Cut(route, " ")
 			for _, size := range []int{order.MaxEventBytes + 1, 3 * order.MaxEventBytes} {
-				send(method, path, padded("big", size)).wantProblem(t, fmt.Sprint(route, " with ", size), 413, "body", strconv.Itoa(order.MaxEventBytes))
+				send(method, path, padded("big", size)).
+					wantProblem(t, fmt.Sprint(route, " with ", size), 413, "body", strconv.Itoa(order.MaxEventBytes))
 			}
 		}
 		if a := send("POST", "/v1/orders", padded("fits", order.MaxEventBytes)); a.status != http.StatusAccepted {

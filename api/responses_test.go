@@ -53,7 +53,6 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 				t.Errorf("a response contains the row %s, want a type of package api", s)
 			}
 			for f := range s.Fields() {
-				f := f
 				if strings.Contains(strings.ToLower(f.Name+f.Tag.Get("json")), "token") {
 					t.Errorf("%s.%s is in a response, and looks like a token", s, f.Name)
 				}
@@ -86,7 +85,6 @@ func TestSagaHasEveryFieldOfTheRowThatIsNotRowOnly(t *testing.T) {
 		}
 	}
 	for f := range response.Fields() {
-		f := f
 		if slices.Contains(rowOnly, f.Name) {
 			t.Errorf("%s is row only, and in the response", f.Name)
 		}
