@@ -17,7 +17,7 @@ func TestWriteLocalWritesTheAddress(t *testing.T) {
 		for _, address := range []string{
 			"/data/state.db", "127.0.0.1:6379", "postgres://u:p%40ss@host:5432/db?sslmode=disable", `host=h user='it''s' password="a: b #c"`,
 			`C:\data\state.db`, "- a", "{a: [b]}", "&a *b !c", "true", "12", " spaces ", "%", "Käse \U0001F9C0",
-			"line\n", "payment: # app id", strings.Repeat("long ", 200),
+			"line\nline\ttab\x7f\u2028", "payment: # app id", strings.Repeat("long ", 200),
 		} {
 			dir := filepath.Join(t.TempDir(), "components")
 			if err := components.WriteLocal(dir, store, address, "payment-1"); err != nil {

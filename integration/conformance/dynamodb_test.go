@@ -395,7 +395,7 @@ type query struct {
 	want               []float64
 }
 
-// sequence returns the numbers from to to.
+// sequence returns the numbers between from and to, both included.
 func sequence(from, to, step int) (out []float64) {
 	for n := from; step > 0 && n <= to || step < 0 && n >= to; n += step {
 		out = append(out, float64(n))

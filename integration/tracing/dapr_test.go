@@ -83,7 +83,8 @@ POST /v1/orders
             ChargePayment 2 done
               POST /v1.0/invoke/payment/method/v1/charges
                 CallLocal/payment/v1/charges
-                  POST /v1/charges
+                  CallLocal/payment/v1/charges
+                    POST /v1/charges
           activity||RequestShipment
             RequestShipment 1 done
               send ShipmentEvents

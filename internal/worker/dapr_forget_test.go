@@ -21,9 +21,11 @@ func (b externalChanges) state() string {
 		for _, k in ipairs(redis.call('KEYS', '*')) do
 			table.insert(out, k)
 			local t = redis.call('TYPE', k).ok
-			if t == 'hash' then for _, v in ipairs(redis.call('HGETALL', k)) do table.insert(out, v) end
+			if t == 'hash' then for _, v in ipairs(redis.call('HGETALL', k)) do table.insert(out, v) end end
 			if t == 'string' then table.insert(out, redis.call('GET', k)) end
-			if t == 'set' then for _, v in ipairs(redis.call('SMEMBERS', k)) do table.insert(out, v) end return table.concat(out, '\n')`, "0")
+			if t == 'set' then for _, v in ipairs(redis.call('SMEMBERS', k)) do table.insert(out, v) end end
+		end
+		return table.concat(out, '\n')`, "0")
 }
 
 // TestForgetErasesTheStateStore: nothing of a customer is left in Dapr's state store,
