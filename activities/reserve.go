@@ -43,7 +43,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 
 func (a Activities) reserve(ctx context.Context, s workflows.State) (orderstore.Reserved, error) {
 	if s.NeedsApproval() {
-		return a.Store.ReserveForApproval(ctx, s.Order, s.Terms.ApprovalTimeout)
+		return a.Store.ReserveForApproval(ctx, s.Order, s.Terms.ApprovalWait())
 	}
 	return a.Store.Reserve(ctx, s.Order)
 }

@@ -283,7 +283,7 @@ func TestSignInWithABrowser(t *testing.T) {
 
 	bob := browser()
 	page = text(issuer.SignIn(bob, c.API+"/console/stock", "bob"), nil)
-	if !strings.Contains(page, "bob") || strings.Contains(page, "On hand, as counted") {
+	if !strings.Contains(page, "bob") || strings.Contains(page, "Counted on hand") {
 		t.Errorf("a viewer's page: %s", page)
 	}
 	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s,

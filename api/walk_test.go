@@ -135,11 +135,11 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 		}
 		a.json(t, &p)
 		said := p.Title + " " + p.Detail
-		var saidSb138 strings.Builder
+		var built strings.Builder
 		for _, e := range p.Errors {
-			saidSb138.WriteString(" " + e.Message)
+			built.WriteString(" " + e.Message)
 		}
-		said += saidSb138.String()
+		said += built.String()
 		if a.status >= 500 || gos.MatchString(said) {
 			t.Errorf("%s: status = %d, body = %s", what, a.status, said)
 		}

@@ -179,7 +179,7 @@ func (t Terms) Deadline(status order.Status, step string) time.Duration {
 	case status == order.StatusNeedsAttention:
 		return 0
 	case status == order.StatusAwaitingApproval:
-		return deadline + t.approvalTimeout()
+		return deadline + t.ApprovalWait()
 	case step == StepCarrier:
 		return deadline + t.CarrierTimeout
 	}
@@ -202,7 +202,8 @@ func (s State) NeedsApproval() bool {
 	return !s.Approved && (s.Asks || s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove)
 }
 
-func (t Terms) approvalTimeout() time.Duration {
+// ApprovalWait is how long a saga waits for an approval: ApprovalTimeout, or 24 hours.
+func (t Terms) ApprovalWait() time.Duration {
 	return cmp.Or(t.ApprovalTimeout, defaultApprovalTimeout)
 }
 
@@ -270,7 +271,7 @@ var approval = saga.Wait[State]{
 		if s.Decided {
 			return 0
 		}
-		return s.Terms.approvalTimeout()
+		return s.Terms.ApprovalWait()
 	},
 	Received: func(s *State, payload json.RawMessage) *saga.Stop {
 		var stop *saga.Stop
@@ -313,7 +314,7 @@ func ApprovalRefused(by, note string) string { return saga.Reason("approval refu
 // ApprovalExpired returns the recorded reason of an order whose approval expired. It is
 // part of histories and records, and must never change.
 func (t Terms) ApprovalExpired() string {
-	return "nobody approved it within " + t.approvalTimeout().String()
+	return "nobody approved it within " + t.ApprovalWait().String()
 }
 
 // carrier waits for the carrier's answer.

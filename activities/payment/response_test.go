@@ -494,7 +494,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		for what, err := range map[string]error{"charge": charge, "refund": refund, "of": of, "all": all} {
 			r, ok := errors.AsType[*httpcall.RedirectedError](err)
 			if !ok || final(err) || r.Status != status || !strings.HasPrefix(r.To, target.URL) {
-				t.Errorf("%s with status %d: error = %v, want a Redirected that is not final", what, status, err)
+				t.Errorf("%s with status %d: error = %v, want a RedirectedError that is not final", what, status, err)
 			}
 		}
 	}

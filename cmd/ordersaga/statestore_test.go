@@ -213,8 +213,8 @@ func TestOpenSidecars(t *testing.T) {
 	greeting := readUntil(t, r, "\n  grpc ")
 	go func() { _, _ = io.Copy(io.Discard, r) }()
 	for text, want := range map[string]bool{
-		"any program on this machine, and any web page open on it, may drive them": true,
-		"dev-dashboard --mode dapr-run --port 9091":                                true,
+		"any program on this machine, and any web page open on it, can control them": true,
+		"dev-dashboard --mode dapr-run --port 9091":                                  true,
 		"dapr-api-token": false,
 	} {
 		if strings.Contains(greeting, text) != want {

@@ -89,11 +89,11 @@ func ministackHere(t *testing.T) string {
 	if prefix := strings.TrimSpace(string(python)); !strings.HasPrefix(prefix, "/usr") {
 		dirs = append(dirs, prefix)
 	}
-	var overSb92 strings.Builder
+	var built strings.Builder
 	for _, dir := range dirs {
-		overSb92.WriteString("      - " + dir + ":" + dir + ":ro\n")
+		built.WriteString("      - " + dir + ":" + dir + ":ro\n")
 	}
-	over += overSb92.String()
+	over += built.String()
 	return over
 }
 

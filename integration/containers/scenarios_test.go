@@ -110,7 +110,7 @@ func cancelled(s shop) {
 
 	after := s.place(s.order("after"))
 	s.waitForStatus(after, order.StatusCompleted)
-	const want = "can no longer be cancelled"
+	const want = "the shipment has been requested"
 	err := s.call(http.MethodPost, "/v1/sagas/"+after+"/cancel", nil, nil)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		s.Errorf("cancel after the shipment: error = %v, want one with %q", err, want)
@@ -198,7 +198,7 @@ func compensationFails(s shop) {
 		s.Errorf("stuck sagas = %+v, want %s with its last error", stuck, id)
 	}
 	require.NoError(s, system.sims.HealPayments(s.Context()))
-	s.act(id, "retry", "the provider is back")
+	s.act(id, "resolve", "the provider is back")
 	s.waitForStatus(id, order.StatusFailed)
 	s.wantCharged(id, 1, true)
 	s.wantSold(0)

@@ -39,7 +39,7 @@ func (a *demoActors) close() { a.api.HTTP.CloseIdleConnections() }
 func (s *scenario) nextAction(rec orderstore.Record) (action string, note api.ActionNote) {
 	switch {
 	case rec.Status == order.StatusNeedsAttention:
-		return "retry", api.ActionNote{By: "demo operator", Note: "provider is up again"}
+		return "resolve", api.ActionNote{By: "demo operator", Note: "provider is up again"}
 	case rec.Status != order.StatusAwaitingApproval:
 		return "", note
 	case s.action == "cancel":
@@ -61,7 +61,7 @@ func (a *demoActors) act(ctx context.Context, s *scenario, rec orderstore.Record
 	if action == "" || since < time.Second {
 		return nil
 	}
-	if action == "retry" {
+	if action == "resolve" {
 		if err := a.sims.HealPayments(ctx); err != nil {
 			return err
 		}

@@ -146,19 +146,16 @@ func TestForSDK(t *testing.T) {
 		}
 		return out
 	}
-	text := func(events []*protos.HistoryEvent) (out string) {
-		var outSb150 strings.Builder
+	text := func(events []*protos.HistoryEvent) string {
+		var out strings.Builder
 		for _, e := range events {
-			var outSb150 strings.Builder
 			for k, is := range kinds {
 				if e == is {
-					outSb150.WriteString(string(k))
+					out.WriteByte(k)
 				}
 			}
-			outSb150.WriteString(outSb150.String())
 		}
-		out += outSb150.String()
-		return out
+		return out.String()
 	}
 	for _, c := range []struct{ history, added, past, turn string }{
 		{"", "", "", ""},

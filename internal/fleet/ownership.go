@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
 const ownerItem = "#embedded-worker"
@@ -53,11 +55,14 @@ func (r *Registry) AcquireOwnership(ctx context.Context, o Owner, force bool) er
 }
 
 // VerifyOwnership returns *OwnedError unless the engine with that id owns the
-// sagas.
+// sagas, and orderstore.ErrNotFound if no owner is recorded.
 func (r *Registry) VerifyOwnership(ctx context.Context, id string) error {
 	out, err := r.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &r.table, ConsistentRead: aws.Bool(true), Key: key(ownerItem)})
 	if err != nil {
 		return fmt.Errorf("read the owner of the sagas from table %s: %w", r.table, err)
+	}
+	if len(out.Item) == 0 { // the table was recreated, for example; no other worker owns the sagas
+		return fmt.Errorf("read the owner of the sagas from table %s: %w", r.table, orderstore.ErrNotFound)
 	}
 	var o Owner
 	if err := attributevalue.UnmarshalMap(out.Item, &o); err != nil {

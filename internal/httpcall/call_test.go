@@ -54,7 +54,7 @@ func TestRedirectsAreErrors(t *testing.T) {
 				}
 				r, ok := errors.AsType[*httpcall.RedirectedError](err)
 				if !ok || r.Status != c.status || !strings.HasPrefix(c.location, strings.TrimRight(strings.TrimSuffix(r.To, "..."), "\uFFFD")) {
-					t.Errorf("%s: %s got the error %v, want a Redirected with status %d to %q", name, method, err, c.status, c.location)
+					t.Errorf("%s: %s got the error %v, want a RedirectedError with status %d to %q", name, method, err, c.status, c.location)
 				}
 				if s := err.Error(); len(s) > 600 || !utf8.ValidString(s) || strings.Contains(s, "secret") {
 					t.Errorf("%s: error = %q, want at most 600 bytes of UTF-8 without the query", name, s)

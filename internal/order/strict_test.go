@@ -66,11 +66,11 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	many, long := "{", strings.Repeat("x", 10_000)
-	var manySb69 strings.Builder
+	var built strings.Builder
 	for i := range 10_000 {
-		manySb69.WriteString(fmt.Sprintf(`"%d%s":1,`, i, long[:10]))
+		built.WriteString(fmt.Sprintf(`"%d%s":1,`, i, long[:10]))
 	}
-	many += manySb69.String()
+	many += built.String()
 	if _, faults := Strict([]byte(many+`"`+long+`":1}`), &body{}); len(faults) != maxFaults {
 		t.Errorf("10,001 unknown fields are %d faults, want %d", len(faults), maxFaults)
 	}

@@ -29,6 +29,7 @@ const (
 	CancelRequested Event = "cancellation requested"
 	RefundStarted   Event = "refund started"
 	Refunded        Event = "refunded"
+	Rejected        Event = "compensated: rejected"
 	Declined        Event = "compensated: payment declined"
 	Cancelled       Event = "compensated: cancelled"
 	Failed          Event = "compensated: failed"
@@ -61,7 +62,7 @@ type Transition struct {
 
 // transitions is the order state machine. It is the only place that has it: the store
 // builds its conditional writes from it, the API, the console and the reconciler ask it,
-// and docs/architecture.md draws it. Status is not the whole state of an order. Where an
+// and docs/order-states.md draws it. Status is not the whole state of an order. Where an
 // event also depends on a flag of the record or on its reservation, Also has that; the
 // code is in internal/orderstore.
 var transitions = []Transition{
@@ -96,7 +97,7 @@ var transitions = []Transition{
 		Also: "approval neither rejected nor expired; charged, or free of charge; not being refunded; not refused by the carrier; " +
 			"not abandoned; its stock is reserved",
 	},
-	// Completed before the carrier answered, without --await-carrier. Refused is what
+	// Completed before the carrier answered, with --no-await-carrier. Refused is what
 	// happens to a COMPLETED order whose sale cannot be reopened.
 	{
 		Event: SaleReopened, From: []Status{StatusCompleted}, To: StatusPaid,
@@ -110,6 +111,7 @@ var transitions = []Transition{
 	// A saga whose order another one ended may still compensate: only a sale keeps its money.
 	{Event: RefundStarted, From: slices.DeleteFunc(Statuses(), func(s Status) bool { return s == StatusCompleted })},
 	{Event: Refunded, From: Statuses()},
+	{Event: Rejected, From: OpenStatuses(), To: StatusRejected, Also: unsold},
 	{Event: Declined, From: OpenStatuses(), To: StatusDeclined, Also: unsold},
 	{Event: Cancelled, From: OpenStatuses(), To: StatusCancelled, Also: unsold},
 	{Event: Failed, From: OpenStatuses(), To: StatusFailed, Also: unsold},
@@ -166,7 +168,7 @@ func Next(s Status, e Event) (Status, bool) {
 func EndedAs(final Status) (Event, bool) {
 	switch final {
 	case StatusRejected:
-		return OutOfStock, true
+		return Rejected, true
 	case StatusDeclined:
 		return Declined, true
 	case StatusCancelled:

@@ -12,7 +12,7 @@ import (
 
 // Complete moves what the order holds from reserved to sold and completes the order. A
 // repetition changes nothing. The error is ErrFinished unless the order is held and paid,
-// by its status and its charge both, and not if it is refunded, its approval was rejected
+// by its status and its charge both; and also if it is refunded, its approval was rejected
 // or has expired, or the carrier has refused it.
 func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)

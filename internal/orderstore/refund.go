@@ -3,6 +3,7 @@ package orderstore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -19,10 +20,12 @@ const notRefunding = " AND attribute_not_exists(refunding)"
 // ErrFinished if the order is COMPLETED.
 func (s *Store) MarkRefunding(ctx context.Context, orderID string) (Record, error) {
 	values := map[string]types.AttributeValue{":true": &types.AttributeValueMemberBOOL{Value: true}}
+	// A status that this release does not have, of a newer one for example, is refunded.
+	excluded := slices.DeleteFunc(order.Statuses(), func(st order.Status) bool { return st.Allows(order.RefundStarted) })
 	rec, err := s.updated(ctx, &types.Update{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
 		UpdateExpression:         aws.String("SET refunding = :true"),
-		ConditionExpression:      aws.String(allows(order.RefundStarted, values)),
+		ConditionExpression:      aws.String("attribute_exists(orderId) AND NOT " + statusIn(excluded, values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	})
 	if errors.Is(err, ErrFinished) {

@@ -112,7 +112,7 @@ func storeEvents() map[order.Event]storeEvent {
 		order.Refunded: {given: holdsStock, sets: charged, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkRefunded(ctx, o.OrderID, "re")
 		}},
-		order.Declined: release(order.StatusDeclined), order.Cancelled: release(order.StatusCancelled), order.Failed: release(order.StatusFailed),
+		order.Rejected: release(order.StatusRejected), order.Declined: release(order.StatusDeclined), order.Cancelled: release(order.StatusCancelled), order.Failed: release(order.StatusFailed),
 		order.AttentionNeeded: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkNeedsAttention(ctx, o.OrderID, "why")
 		}},
@@ -208,12 +208,12 @@ func inStatus(t *testing.T, a testkit.AWS, o order.Order, status order.Status, e
 		t.Fatal(err)
 	}
 	expression, values := "SET #status = :status", map[string]types.AttributeValue{":status": attr(string(status))}
-	var expressionSb211 strings.Builder
+	var built strings.Builder
 	for name, v := range e.sets {
-		expressionSb211.WriteString(", " + name + " = :" + name)
+		built.WriteString(", " + name + " = :" + name)
 		values[":"+name] = v
 	}
-	expression += expressionSb211.String()
+	expression += built.String()
 	_, err = a.Clients.DynamoDB.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": attr(o.OrderID)},
 		UpdateExpression: &expression, ExpressionAttributeNames: map[string]string{"#status": "status"},

@@ -208,7 +208,8 @@ const contradicts = ", although the provider has confirmed its refund"
 
 // refundedBefore reports whether the reconciler has refunded a charge before with the
 // same finding. Its order has not changed for the grace period since, so the ledger
-// should show the refund.
+// should show the refund. Notes store the findings: the text of one that precedes a
+// refund must not change, or an older release's refund is repeated after an upgrade.
 func refundedBefore(rec orderstore.Record, what string) bool {
 	return slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool { return n.Actor == reconciler && n.Text == text.Cut(what, text.Max) })
 }

@@ -257,7 +257,7 @@ func (r Reconciler) found(ctx context.Context, rep *Report, orderID, what, actio
 		err := act()
 		switch {
 		case errors.Is(err, engine.ErrActive) && r.runs(ctx, orderID):
-			f.Action = "left alone: its saga runs again"
+			f.Action = "left alone: its saga runs"
 		case err != nil:
 			f.Action, f.Error = "failed", text.Cut(err.Error(), text.Max)
 		default:

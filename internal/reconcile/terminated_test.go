@@ -149,7 +149,7 @@ func TestFindingsSayWhatHappened(t *testing.T) {
 		t.Errorf("f = %+v, want 1 of them", f)
 	}
 	l.Sagas = &quicker{Engine: l.Parts.Engine}
-	l.found("order is RESERVED and has no saga", "left alone: its saga runs again")
+	l.found("order is RESERVED and has no saga", "left alone: its saga runs")
 	if rec := l.is("o", order.StatusReserved); rec.Notes != nil {
 		t.Errorf("rec.Notes = %+v, want nil", rec.Notes)
 	}

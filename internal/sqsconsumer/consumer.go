@@ -49,7 +49,7 @@ type PermanentError struct {
 	Reason error
 }
 
-// Error returns the reason's text, cut to text.Max bytes: it may quote the message.
+// Error returns the reason's text, cut to text.Max characters: it may quote the message.
 func (p *PermanentError) Error() string { return text.Cut(p.Reason.Error(), text.Max) }
 
 // Unwrap returns the reason.

@@ -46,7 +46,7 @@ type form struct {
 }
 
 // DeadLetter copies a message to the dead-letter queue with the reason. The reason is
-// cut to text.Max bytes and to the characters that SQS accepts: it may quote anything
+// cut to text.Max characters and to the characters that SQS accepts: it may quote anything
 // that the sender wrote. The message stays in its queue. See
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 func (c *Consumer) DeadLetter(ctx context.Context, m types.Message, reason error) error {

@@ -49,11 +49,11 @@ func TestNoSagasIsNoWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 		names := ""
-		var namesSb52 strings.Builder
+		var built strings.Builder
 		for _, m := range metrics {
-			namesSb52.WriteString(" " + m.GetName())
+			built.WriteString(" " + m.GetName())
 		}
-		names += namesSb52.String()
+		names += built.String()
 		if strings.Contains(names, "ordersaga_intake_lag_seconds") == noSagas || !strings.Contains(names, "ordersaga_sagas_live") {
 			t.Errorf("NoSagas %t: metrics = %s, want intake lag only of a worker, and live sagas of both", noSagas, names)
 		}

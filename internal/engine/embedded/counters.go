@@ -14,9 +14,7 @@ func (s *store) count(i *instance) {
 	s.waiting += delta(i.counted.waiting, waiting)
 	s.awaitingExternal += delta(i.counted.awaitingExternal, external)
 	i.counted = counted{live: live, waiting: waiting, awaitingExternal: external}
-	if s.live < 0 || s.waiting < 0 || s.awaitingExternal < 0 {
-		panic("embedded: a counter of instances is negative") // a bug: some change was not counted
-	}
+	assert(s.live >= 0 && s.waiting >= 0 && s.awaitingExternal >= 0, "a counter of instances is negative: some change was not counted")
 }
 
 // counted holds what an instance adds to the store's counters at the moment.

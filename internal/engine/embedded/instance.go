@@ -310,9 +310,7 @@ func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 	if seq < i.metaSeq {
 		return
 	}
-	if seq > i.seq {
-		panic(fmt.Sprintf("embedded: saga %s: record %d is published before it is applied (%d)", i.id, seq, i.seq))
-	}
+	assert(seq <= i.seq, "metadata is published before its record is applied")
 	i.meta, i.metaSeq = meta, seq
 	if at := meta.GetCompletedAt(); at != nil {
 		i.endedAt = at.GetSeconds()
