@@ -112,7 +112,10 @@ func storeEvents() map[order.Event]storeEvent {
 		order.Refunded: {given: holdsStock, sets: charged, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkRefunded(ctx, o.OrderID, "re")
 		}},
-		order.Rejected: release(order.StatusRejected), order.Declined: release(order.StatusDeclined), order.Cancelled: release(order.StatusCancelled), order.Failed: release(order.StatusFailed),
+		order.Rejected:  release(order.StatusRejected),
+		order.Declined:  release(order.StatusDeclined),
+		order.Cancelled: release(order.StatusCancelled),
+		order.Failed:    release(order.StatusFailed),
 		order.AttentionNeeded: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.MarkNeedsAttention(ctx, o.OrderID, "why")
 		}},
