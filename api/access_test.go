@@ -77,7 +77,7 @@ func startClosed(t *testing.T, change ...func(*worker.Worker)) (client, *authtes
 	return newClient(t, s), issuer, &b
 }
 
-func TestRoles(t *testing.T) {
+func TestRolesLimitWhatACallerMayDo(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	bearer := map[string]string{}
 	for _, who := range []string{"viewer", "shop", "operator", "nobody"} {
@@ -142,7 +142,7 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
+func TestUnreachableIssuerIsReportedAsUnavailable(t *testing.T) {
 	c, issuer, _ := startClosed(t, func(w *worker.Worker) { w.RateLimit = 2 })
 	token := issuer.Token("viewer")
 	issuer.Stop()
@@ -154,7 +154,7 @@ func TestIssuerAwayIsNotTheCallersFault(t *testing.T) {
 	}
 }
 
-func TestAudit(t *testing.T) {
+func TestAuditNamesTheCallerOfEveryAction(t *testing.T) {
 	c, issuer, b := startClosed(t, func(w *worker.Worker) { w.RateLimit = 5 })
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }),
@@ -211,7 +211,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-func TestSignInWithABrowser(t *testing.T) {
+func TestSignInOpensTheConsoleAndTheAPI(t *testing.T) {
 	c, issuer, b := startClosed(t)
 	browser := func() *http.Client {
 		jar, err := cookiejar.New(nil)

@@ -42,7 +42,7 @@ func TestApproveAndReject(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelEndsTheSagaBeforeItsShipment(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	v := c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
@@ -61,7 +61,7 @@ func TestCancel(t *testing.T) {
 	c.post("/v1/sagas/shipping/cancel", "").wantProblem(t, "shipping", http.StatusConflict, "", "shipment has been requested")
 }
 
-func TestRetry(t *testing.T) {
+func TestResolveContinuesAStuckSaga(t *testing.T) {
 	c := start(t)
 	stuck := func(o *order.Order) { o.Payment.Token = "tok_refund_down"; shipTo("REFUSE")(o) }
 	c.place(newOrder("retry", stuck), "NEEDS_ATTENTION")
@@ -84,7 +84,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-func TestReconcile(t *testing.T) {
+func TestReconcileReturnsTheReport(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", nil), "COMPLETED")
 	a := c.post("/v1/reconcile", "")
@@ -96,8 +96,9 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// TestLastStepByHand: a decision about the step that completes the order does.
-func TestLastStepByHand(t *testing.T) {
+// TestResolvingTheLastStepCompletesTheOrder: an operator's skip or resolve of the last step
+// completes the order.
+func TestResolvingTheLastStepCompletesTheOrder(t *testing.T) {
 	for _, awaits := range []bool{true, false} {
 		s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.AwaitCarrier = awaits }, nil)
 		s.SetStock(t, map[string]int64{"A": 6})
@@ -129,8 +130,9 @@ func TestLastStepByHand(t *testing.T) {
 	}
 }
 
-// TestReconcileGoesOn: what takes long is not waited for.
-func TestReconcileGoesOn(t *testing.T) {
+// TestReconcileDoesNotWaitForALongRun: the response reports the progress of a run that takes
+// long.
+func TestReconcileDoesNotWaitForALongRun(t *testing.T) {
 	b := newBench(t)
 	a := b.post("/v1/reconcile", "")
 	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body,
@@ -142,9 +144,9 @@ func TestReconcileGoesOn(t *testing.T) {
 	}
 }
 
-// TestCancelAtOnce: also an order that no worker has taken in yet ends. (One
-// that waits for approval: another may be shipped before its saga is notified.)
-func TestCancelAtOnce(t *testing.T) {
+// TestCancelEndsAnOrderWithoutAWorker: an order ends even if no worker has taken it yet. (This
+// order requires approval: another order might be shipped before its saga is notified.)
+func TestCancelEndsAnOrderWithoutAWorker(t *testing.T) {
 	c := start(t)
 	if _, _, err := c.Store.Accept(t.Context(), mustParse(t, newOrder("o", expensive))); err != nil { // and its message is slow
 		t.Fatalf("unexpected error: %v", err)
@@ -169,8 +171,8 @@ func TestCancelAtOnce(t *testing.T) {
 	}
 }
 
-// FuzzPostOrder: whatever the body, the answer is 202 or a problem of the
-// caller's, and never shows the token.
+// FuzzPostOrder: for every body, the response is 202 or a problem of the caller, and never
+// shows the token.
 func FuzzPostOrder(f *testing.F) {
 	c := start(f)
 	for _, seed := range []string{newOrder("x", nil), newOrder("x", shipTo("Ada")), "{}", "", "[", `{"orderId":"x","lines":[{}]}`} {

@@ -13,7 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-func TestPlaceAndFollow(t *testing.T) {
+func TestPlacedOrderCanBeFollowedUntilItEnds(t *testing.T) {
 	c := start(t)
 	for _, path := range []string{"/v1/orders", "/v1/sagas"} {
 		id := "o" + strings.ReplaceAll(path, "/", "-")
@@ -53,8 +53,8 @@ func TestPlaceAndFollow(t *testing.T) {
 	}
 }
 
-// TestConflictIsInTheResponse: the second order is rejected in its response, not by a dead
-// message, however soon after the first it comes.
+// TestConflictIsInTheResponse: the response rejects a different order with the same id,
+// however soon after the first one it arrives. It does not become a dead letter.
 func TestConflictIsInTheResponse(t *testing.T) {
 	c := start(t)
 	for n := range 20 {
@@ -66,7 +66,7 @@ func TestConflictIsInTheResponse(t *testing.T) {
 	}
 }
 
-func TestAllTenStatuses(t *testing.T) {
+func TestOrdersReachEveryStatus(t *testing.T) {
 	c := start(t)
 	token := func(tok string) func(*order.Order) { return func(o *order.Order) { o.Payment.Token = tok } }
 	both := func(f, g func(*order.Order)) func(*order.Order) { return func(o *order.Order) { f(o); g(o) } }
@@ -98,8 +98,8 @@ func TestAllTenStatuses(t *testing.T) {
 	}
 }
 
-// TestMergedLines: an order may name a SKU on several lines.
-func TestMergedLines(t *testing.T) {
+// TestLinesOfOneSKUAreAddedUp: an order may name a SKU on several lines.
+func TestLinesOfOneSKUAreAddedUp(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", func(o *order.Order) { o.Lines = append(o.Lines, o.Lines[0], o.Lines[0]) }), "COMPLETED")
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"sold":6`) {
@@ -107,9 +107,9 @@ func TestMergedLines(t *testing.T) {
 	}
 }
 
-// TestRecordedAndNotPublished: the process may die between the two; the
-// repetition makes up for it.
-func TestRecordedAndNotPublished(t *testing.T) {
+// TestRepeatedRequestPublishesARecordedOrder: the process may crash after it recorded the
+// order and before it published it. The client's retry publishes it.
+func TestRepeatedRequestPublishesARecordedOrder(t *testing.T) {
 	c := start(t)
 	body := newOrder("o", nil)
 	if _, created, err := c.Store.Accept(t.Context(), mustParse(t, body)); err != nil || !created {
@@ -128,7 +128,7 @@ func mustParse(t testing.TB, body string) order.Order {
 	return o
 }
 
-func TestList(t *testing.T) {
+func TestListFiltersAndPagesSagas(t *testing.T) {
 	c := start(t)
 	var want []string
 	for n := range 25 {
@@ -196,7 +196,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestPagesStayStable: an order that arrives between two pages moves none.
+// TestPagesStayStable: an order that arrives between two pages moves no other order.
 func TestPagesStayStable(t *testing.T) {
 	c := start(t)
 	for _, id := range []string{"a", "b", "c", "d"} {
@@ -223,7 +223,7 @@ func TestPagesStayStable(t *testing.T) {
 	}
 }
 
-func TestStock(t *testing.T) {
+func TestStockIsCountedAndListed(t *testing.T) {
 	c := start(t)
 	put := func(body, against, want string) {
 		t.Helper()
@@ -310,8 +310,9 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestNotReady: without AWS the process runs and reports that it is not ready.
-func TestNotReady(t *testing.T) {
+// TestReadyzReportsUnreachableDynamoDB: without DynamoDB the process runs and reports that it
+// is not ready.
+func TestReadyzReportsUnreachableDynamoDB(t *testing.T) {
 	var down atomic.Bool
 	s := testkit.NewSystem(t, nil, func(o *awslocal.Options) {
 		o.Fault = func(service, _ string) error {
@@ -345,7 +346,7 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-func TestOtherWebPagesCannotAct(t *testing.T) {
+func TestOtherSitesCannotAct(t *testing.T) {
 	c := start(t)
 	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
 		c.do("POST", "/v1/orders", newOrder("x", nil), h...).wantProblem(t, h[0], http.StatusForbidden, "", "page of another origin")

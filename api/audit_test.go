@@ -50,8 +50,8 @@ func TestAuditLogsTheBodyOfAnAction(t *testing.T) {
 	}
 }
 
-// TestAuditHidesCustomers: an order may be sent anywhere, inside of anything.
-func TestAuditHidesCustomers(t *testing.T) {
+// TestAuditHidesPersonalData: an order may be sent to any route, inside any other value.
+func TestAuditHidesPersonalData(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusReserved)
 	secret := newOrder("o", func(o *order.Order) {

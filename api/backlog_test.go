@@ -32,7 +32,7 @@ func (c client) wantLoad(want api.Backlog) {
 	})
 }
 
-func TestLoad(t *testing.T) {
+func TestLoadCountsLiveAndAsleepOrders(t *testing.T) {
 	c := start(t)
 	c.wantLoad(api.Backlog{})
 	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
@@ -44,15 +44,16 @@ func TestLoad(t *testing.T) {
 	c.wantLoad(api.Backlog{})
 }
 
-// TestLoadIsOpen: an autoscaler has no token, and learns nothing of any order.
-func TestLoadIsOpen(t *testing.T) {
+// TestLoadNeedsNoToken: an autoscaler has no token, and the response reveals nothing about any
+// order.
+func TestLoadNeedsNoToken(t *testing.T) {
 	c, _, _ := startClosed(t)
 	if a := c.get("/load"); a.status != http.StatusOK {
 		t.Errorf("status = %d, body = %s", a.status, a.body)
 	}
 }
 
-func TestLoadWithoutDynamoDB(t *testing.T) {
+func TestLoadIsUnavailableWithoutDynamoDB(t *testing.T) {
 	b := newBench(t)
 	b.failNote = context.DeadlineExceeded
 	b.get("/load").wantProblem(t, "load", http.StatusServiceUnavailable, "", "took too long")
@@ -70,8 +71,8 @@ func (noWorker) Raise(ctx context.Context, _, _ string, _ any) error {
 	return ctx.Err()
 }
 
-// TestDecisionWithoutAWorkerIsAcceptedAndCounted: it is persisted, counts as work, and the
-// saga is notified later.
+// TestDecisionWithoutAWorkerIsAcceptedAndCounted: the decision is persisted and counts as
+// work. The saga is notified later.
 func TestDecisionWithoutAWorkerIsAcceptedAndCounted(t *testing.T) {
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 10})

@@ -28,9 +28,9 @@ func (s signals) Raise(ctx context.Context, id, event string, payload any) error
 	return saga.Send(ctx, s.Engine, id, event, payload)
 }
 
-// TestClientsThatGoAway the moment that DynamoDB records what they want: it is
-// done all the same.
-func TestClientsThatGoAway(t *testing.T) {
+// TestDisconnectDoesNotCancelARecordedRequest: the client disconnects at the moment DynamoDB
+// records its request. The request is carried out anyway.
+func TestDisconnectDoesNotCancelARecordedRequest(t *testing.T) {
 	var goAway atomic.Pointer[context.CancelFunc]
 	s := testkit.NewSystem(t, nil, func(o *awslocal.Options) {
 		o.Fault = func(_, operation string) error {

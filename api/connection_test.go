@@ -37,9 +37,9 @@ func (c limitedConn) SetReadDeadline(at time.Time) error {
 	return c.Conn.SetReadDeadline(at)
 }
 
-// TestNoReadDeadline: huma gives a body 5 s, and never takes that back. A request
-// that takes longer would then cancel the next one on its connection.
-func TestNoReadDeadline(t *testing.T) {
+// TestConnectionGetsNoReadDeadline: huma sets a read deadline of 5 s on the body and never
+// removes it. A slower request would then cancel the next one on its connection.
+func TestConnectionGetsNoReadDeadline(t *testing.T) {
 	b := newBench(t)
 	b.accepted(b.post("/v1/sagas/"+b.put(order.StatusReserved)+"/cancel", `{"by":"ann"}`))
 	all := b.operations()
@@ -56,9 +56,9 @@ func TestNoReadDeadline(t *testing.T) {
 	}
 }
 
-// TestSlowCancel: a request that takes longer than huma's 5 s leaves its
-// connection as it was to the next one.
-func TestSlowCancel(t *testing.T) {
+// TestConnectionSurvivesASlowRequest: a request that takes longer than huma's 5 s does not
+// affect the next request on its connection.
+func TestConnectionSurvivesASlowRequest(t *testing.T) {
 	t.Parallel() // it waits
 	b := newBench(t)
 	b.slow = 6 * time.Second

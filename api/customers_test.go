@@ -243,8 +243,9 @@ func TestForgetCustomer(t *testing.T) {
 	c.post("/v1/customers/c-1/forget", `{"bye":1}`).wantProblem(t, "an unknown field", http.StatusUnprocessableEntity, "body.bye", "")
 }
 
-// TestDeadLettersOfAViewer have neither tokens nor addresses; the redriven message has.
-func TestDeadLettersOfAViewer(t *testing.T) {
+// TestViewersSeeMaskedDeadLetters: viewers see neither tokens nor addresses. The redriven
+// message has both.
+func TestViewersSeeMaskedDeadLetters(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	body := strings.Replace(newOrder("o", func(o *order.Order) {
 		o.ShipTo = &order.Address{
@@ -287,7 +288,8 @@ func TestDeadLettersOfAViewer(t *testing.T) {
 		http.StatusForbidden, "", "operator")
 }
 
-// TestHistoryShowsNoToken, though a durable-task client has written one into it.
+// TestHistoryShowsNoToken: a durable-task client has written a token into the history, and the
+// API does not show it.
 func TestHistoryShowsNoToken(t *testing.T) {
 	c := start(t)
 	o := theirs("o", "Heidestr 17", nil)

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestUnchanged: who has an answer is not sent it again, until it changes.
-func TestUnchanged(t *testing.T) {
+// TestMatchingETagReturnsNotModified: a client that already has a response does not receive it
+// again until it changes.
+func TestMatchingETagReturnsNotModified(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	paths := []string{"/v1/sagas/o", "/v1/sagas/o/history", "/v1/sagas?status=AWAITING_APPROVAL,COMPLETED"}

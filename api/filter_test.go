@@ -10,8 +10,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestUndoing: what is being undone is found while it is, with what holds it up.
-func TestUndoing(t *testing.T) {
+// TestUndoingFilterFindsCompensatingSagas: the filter finds sagas while they compensate, with
+// the step and the error that holds them up.
+func TestUndoingFilterFindsCompensatingSagas(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.CompensationTimeout = time.Hour }, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
 	c := newClient(t, s)

@@ -10,7 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-func TestBearerInAnyCase(t *testing.T) {
+func TestBearerSchemeIsCaseInsensitive(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	token := issuer.Token("viewer")
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer  "} {
@@ -25,9 +25,9 @@ func TestBearerInAnyCase(t *testing.T) {
 	}
 }
 
-// TestAnswersAreNotShared: no cache on the way gives one person's answer to
+// TestResponsesAreNotCachedByProxies: no cache on the way returns one caller's response to
 // another.
-func TestAnswersAreNotShared(t *testing.T) {
+func TestResponsesAreNotCachedByProxies(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	tag := c.do("GET", "/v1/sagas", "", operator...).header.Get("ETag")
@@ -47,7 +47,8 @@ func TestAnswersAreNotShared(t *testing.T) {
 	}
 }
 
-// TestRedriveAcceptsWhatTheDocumentAllows, however the message is encoded as JSON.
+// TestRedriveAcceptsWhatTheDocumentAllows: the limit applies to the decoded message, however
+// the JSON encodes it.
 func TestRedriveAcceptsWhatTheDocumentAllows(t *testing.T) {
 	b := newBench(t)
 	most := 0
@@ -85,9 +86,9 @@ func TestRedriveAcceptsWhatTheDocumentAllows(t *testing.T) {
 	}
 }
 
-// TestCookiesBehindATLSProxy: they do not travel without TLS where people come by
-// it, which only the proxy has.
-func TestCookiesBehindATLSProxy(t *testing.T) {
+// TestCookiesAreSecureBehindATLSProxy: cookies require TLS if the browser connects over TLS.
+// Behind a proxy only the proxy has TLS.
+func TestCookiesAreSecureBehindATLSProxy(t *testing.T) {
 	c, _, _ := startClosed(t)
 	browser := http.Client{Transport: c.http.Transport, CheckRedirect: func(*http.Request,
 		[]*http.Request,

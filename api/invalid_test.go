@@ -13,7 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-func TestBadRequests(t *testing.T) {
+func TestInvalidRequestsNameTheFault(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("known", nil), "COMPLETED")
 	good := newOrder("x", nil)
@@ -90,8 +90,8 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// TestBadIDs: in every path that has one.
-func TestBadIDs(t *testing.T) {
+// TestInvalidIDsAreRejectedInEveryPath: every path with an id rejects an invalid one.
+func TestInvalidIDsAreRejectedInEveryPath(t *testing.T) {
 	c := start(t)
 	for _, id := range []string{"a%20b", "a%2Fb", "%C3%A4", "%FF", "a%0A", "..", ".", strings.Repeat("x", 65)} {
 		for _, r := range []struct{ request, body, location string }{
@@ -163,9 +163,9 @@ func badOrders() map[string]string {
 	}
 }
 
-// TestBadOrders: both routes that take an order name what is wrong with it,
-// and neither keeps it.
-func TestBadOrders(t *testing.T) {
+// TestInvalidOrdersAreRejectedAndNotRecorded: both routes for orders report the fault, and
+// neither records the order.
+func TestInvalidOrdersAreRejectedAndNotRecorded(t *testing.T) {
 	c := start(t)
 	for _, path := range []string{"/v1/orders", "/v1/sagas"} {
 		for body, location := range badOrders() {
@@ -183,7 +183,7 @@ func TestBadOrders(t *testing.T) {
 	c.get("/v1/sagas/bad").wantProblem(t, "a refused order", 404, "", "bad")
 }
 
-func TestContentType(t *testing.T) {
+func TestOnlyJSONBodiesAreAccepted(t *testing.T) {
 	c := start(t)
 	for _, route := range []string{"POST /v1/orders", "POST /v1/sagas", "POST /v1/sagas/x/cancel", "PUT /v1/stock/A"} {
 		method, path, _ := strings.Cut(route, " ")
@@ -204,9 +204,9 @@ func TestContentType(t *testing.T) {
 	}
 }
 
-// TestSizes: the limit is the same with and without a Content-Length, and
-// whatever the route does with a body.
-func TestSizes(t *testing.T) {
+// TestBodySizeIsLimited: the limit is the same with and without a Content-Length, on every
+// route.
+func TestBodySizeIsLimited(t *testing.T) {
 	c := start(t)
 	padded := func(id string, size int) string {
 		o := newOrder(id, nil)
@@ -242,9 +242,9 @@ func (c client) chunked(method, path, body string) answer {
 	return c.send(method, path, io.MultiReader(strings.NewReader(body)), "Content-Type", "application/json")
 }
 
-// TestBrokenBody: a body that does not match its header is the caller's
+// TestBrokenChunkedBodyIsABadRequest: a body that does not match its header is the caller's
 // fault.
-func TestBrokenBody(t *testing.T) {
+func TestBrokenChunkedBodyIsABadRequest(t *testing.T) {
 	c := start(t)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.API, "http://"))
 	if err != nil {
@@ -268,8 +268,9 @@ func TestBrokenBody(t *testing.T) {
 	answer{res.StatusCode, res.Header, string(b)}.wantProblem(t, "a broken chunk", 400, "body", "end")
 }
 
-// TestNoEcho: what was sent may be long or secret; an answer does not repeat it.
-func TestNoEcho(t *testing.T) {
+// TestProblemsDoNotEchoTheRequest: the request may be long or secret, so the response does not
+// repeat it.
+func TestProblemsDoNotEchoTheRequest(t *testing.T) {
 	c := start(t)
 	long := strings.Repeat("s3cret", 10_000)
 	for request, body := range map[string]string{
@@ -286,7 +287,7 @@ func TestNoEcho(t *testing.T) {
 	}
 }
 
-func TestMethodsAreTold(t *testing.T) {
+func TestWrongMethodNamesTheAllowedOnes(t *testing.T) {
 	c := start(t)
 	for request, allow := range map[string]string{
 		"DELETE /v1/orders": "POST", "DELETE /v1/sagas": "GET, HEAD, POST", "POST /v1/sagas/x": "GET, HEAD, DELETE",

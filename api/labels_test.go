@@ -14,9 +14,9 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// TestLabelsAreClosedSets: whatever a client invents, signed in or not, no metric
-// of the whole program gets a label that is not one of these.
-func TestLabelsAreClosedSets(t *testing.T) {
+// TestMetricLabelsAreClosedSets: whatever a client invents, signed in or not, no metric of the
+// whole program gets a label outside these sets.
+func TestMetricLabelsAreClosedSets(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", nil), "COMPLETED")
 	c.place(newOrder("w", expensive), "AWAITING_APPROVAL")
@@ -109,8 +109,8 @@ func TestLabelsAreClosedSets(t *testing.T) {
 	}
 }
 
-// TestStepLabels: a saga's custom status can be any text.
-func TestStepLabels(t *testing.T) {
+// TestUnknownStepsShareOneLabel: a saga's custom status can be any text.
+func TestUnknownStepsShareOneLabel(t *testing.T) {
 	b := newBench(t)
 	b.put(order.StatusNeedsAttention)
 	b.step = "invented-1"

@@ -48,10 +48,10 @@ func TestSuspendAndResume(t *testing.T) {
 	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend", http.StatusConflict, "", "no running saga")
 }
 
-// TestSuspendedTwice: by two operators at once, by a durable-task client past
-// the API, and around resumptions that are refused. What is accepted meanwhile
-// is delivered after one resumption.
-func TestSuspendedTwice(t *testing.T) {
+// TestOneResumeEndsEverySuspension: two operators suspend the saga concurrently, and a
+// durable-task client suspends it past the API. A decision that is accepted meanwhile is
+// delivered after one resume.
+func TestOneResumeEndsEverySuspension(t *testing.T) {
 	c := start(t)
 	for id, then := range map[string]struct{ action, status string }{
 		"approved": {"approve", "COMPLETED"}, "rejected": {"reject", "CANCELLED"}, "cancelled": {"cancel", "CANCELLED"},
@@ -92,9 +92,9 @@ func TestSuspendedTwice(t *testing.T) {
 	}
 }
 
-// TestApprovalAgainstItsTimeOut: exactly one of them holds, however close they
-// come, and whether the saga receives the approval or not.
-func TestApprovalAgainstItsTimeOut(t *testing.T) {
+// TestApprovalAndItsTimeoutExcludeEachOther: exactly one of them holds, however close they
+// are, and whether or not the saga receives the approval.
+func TestApprovalAndItsTimeoutExcludeEachOther(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.ApprovalTimeout = 300 * time.Millisecond }, nil)
 	s.SetStock(t, map[string]int64{"A": 1_000_000})
 	c := newClient(t, s)
@@ -132,8 +132,9 @@ func TestApprovalAgainstItsTimeOut(t *testing.T) {
 	all.Wait()
 }
 
-// TestTerminate: the reconciler then undoes the order.
-func TestTerminate(t *testing.T) {
+// TestReconcilerCompensatesATerminatedSaga: the reconciler compensates the order of a saga
+// that was terminated.
+func TestReconcilerCompensatesATerminatedSaga(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusConflict {
@@ -155,7 +156,7 @@ func TestTerminate(t *testing.T) {
 	c.until("o", "FAILED")
 }
 
-func TestPurge(t *testing.T) {
+func TestPurgeKeepsTheOrder(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", nil), "COMPLETED")
 	testkit.Eventually(t, "its saga has ended", func() error {
@@ -176,7 +177,7 @@ func TestPurge(t *testing.T) {
 	c.get("/v1/sagas/o/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
 }
 
-func TestDeadLetters(t *testing.T) {
+func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 	c := start(t)
 	queue := "/v1/dead-letters/OrderProcessingQueue"
 	send := func(body string) {
@@ -248,8 +249,9 @@ func TestDeadLetters(t *testing.T) {
 	list(13) // they are no better
 }
 
-// TestStreams: an event at once, and one whenever something has changed.
-func TestStreams(t *testing.T) {
+// TestStreamsSendEveryChange: a stream sends one event at once, and another whenever something
+// changes.
+func TestStreamsSendEveryChange(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -9,9 +9,9 @@ import (
 	"github.com/ordersaga/ordersaga/api"
 )
 
-// TestPagesCannotActByRebinding: the browser takes a page for one of the API's
-// own, for its name leads to loopback by now.
-func TestPagesCannotActByRebinding(t *testing.T) {
+// TestDNSRebindingIsRejected: the host name of the page resolves to loopback, so the browser
+// treats the API as the page's own site.
+func TestDNSRebindingIsRejected(t *testing.T) {
 	c := start(t)
 	for _, x := range []struct{ method, path, kind, body string }{
 		{"PUT", "/v1/stock/A", "application/json", `{"onHand":7}`},
@@ -52,7 +52,7 @@ func TestPagesCannotActByRebinding(t *testing.T) {
 	}
 }
 
-func TestOnLoopback(t *testing.T) {
+func TestOnLoopbackAcceptsLocalAndPublicHostsOnly(t *testing.T) {
 	passes := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	for host, public := range map[string]string{
 		"localhost": "", "LocalHost:8080": "", "127.0.0.1:8080": "", "127.1.2.3": "", "[::1]:8080": "", "[::1]": "",

@@ -14,10 +14,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestLostAnswerToACondition has DynamoDB write down a decision and the answer to
-// that get lost. The AWS SDK retries, and the condition does not hold any
-// more: the decision is there. It is accepted then, and the saga is notified.
-func TestLostAnswerToACondition(t *testing.T) {
+// TestDecisionSurvivesALostResponseOfDynamoDB: DynamoDB records a decision and its response is
+// lost. The AWS SDK retries, and the condition no longer holds because the decision is
+// recorded. The API accepts the decision and notifies the saga.
+func TestDecisionSurvivesALostResponseOfDynamoDB(t *testing.T) {
 	for action, ends := range map[string]string{"cancel": "CANCELLED", "approve": "COMPLETED", "reject": "CANCELLED"} {
 		t.Run(action, func(t *testing.T) {
 			var lose atomic.Bool

@@ -10,10 +10,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// TestDecidedWithoutASaga: a saga that the engine has lost is begun again with
-// the decision, or the reconciler does that later. One that another process has
-// terminated and purged is not.
-func TestDecidedWithoutASaga(t *testing.T) {
+// TestDecisionRestartsALostSaga: a saga that the engine has lost is restarted with the
+// decision, at once or later by the reconciler. A saga that another process has terminated and
+// purged is not restarted.
+func TestDecisionRestartsALostSaga(t *testing.T) {
 	b := newBench(t)
 	b.unknown = true
 	waiting := b.put(order.StatusAwaitingApproval)

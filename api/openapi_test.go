@@ -38,7 +38,7 @@ type openAPI struct {
 	Components struct{ Schemas map[string]schema }
 }
 
-// TestOpenAPIDescribesEveryRoute: all that chi serves, and nothing else.
+// TestOpenAPIDescribesEveryRoute: the document has every route that chi serves, and no other.
 func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	b := newBench(t)
 	var doc openAPI

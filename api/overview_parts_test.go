@@ -53,8 +53,9 @@ func behindConsole(t *testing.T, letters api.DeadLetters) client {
 	return newClient(t, testkit.System{AWS: aws, API: server.URL})
 }
 
-// TestOverviewWithoutAPart: the response names what failed and has the rest.
-func TestOverviewWithoutAPart(t *testing.T) {
+// TestOverviewReportsPartsThatCannotBeRead: the response names the part that failed and has
+// the rest.
+func TestOverviewReportsPartsThatCannotBeRead(t *testing.T) {
 	c := behindConsole(t, noQueues{})
 	a := c.get("/v1/overview")
 	var o api.Overview
@@ -69,8 +70,9 @@ func TestOverviewWithoutAPart(t *testing.T) {
 	}
 }
 
-// TestLettersNeedQueuesOnly: they are there also while the engine is not.
-func TestLettersNeedQueuesOnly(t *testing.T) {
+// TestDeadLettersNeedNoOtherService: dead letters are listed even while the engine is
+// unreachable.
+func TestDeadLettersNeedNoOtherService(t *testing.T) {
 	c := behindConsole(t, someQueues{})
 	if a := c.get("/console/dead-letters"); a.status != http.StatusOK || !strings.Contains(a.body, "OrderProcessingQueue</a> 3") {
 		t.Errorf("status = %d, body = %s", a.status, a.body)

@@ -21,7 +21,7 @@ func (c client) asks(path string, most int, header ...string) (passed int, refus
 	return 0, answer{}
 }
 
-func TestRateLimit(t *testing.T) {
+func TestRateLimitRejectsRequestsAboveTheLimit(t *testing.T) {
 	c := newClient(t, testkit.NewSystem(t, func(w *worker.Worker) { w.RateLimit = 2 }, nil))
 	n, a := c.asks("/v1/whoami", 100)
 	a.wantProblem(t, "too many", 429, "", "2 requests per second")
@@ -39,9 +39,9 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestRateLimitIsOfOneClient: people behind one address do not stand in each
-// other's way, and neither does who tries tokens out.
-func TestRateLimitIsOfOneClient(t *testing.T) {
+// TestRateLimitIsPerClient: callers behind one address have separate limits, and guessed
+// tokens do not use up the limit of a signed-in caller.
+func TestRateLimitIsPerClient(t *testing.T) {
 	c, issuer, _ := startClosed(t, func(w *worker.Worker) { w.RateLimit = 2 })
 	bearer := func(token string) []string { return []string{"Authorization", "Bearer " + token} }
 	if n, _ := c.asks("/v1/whoami", 100, bearer("guess")...); n != 20 {

@@ -10,9 +10,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// TestRecent: what workers recorded, also stopped ones, is added up by the
-// time at which it was done.
-func TestRecent(t *testing.T) {
+// TestRecentAddsUpEveryWorker: the records of all workers, stopped ones too, are added up by
+// the time of the work.
+func TestRecentAddsUpEveryWorker(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 2, 0, time.UTC)
 	span := func(ago time.Duration, started int, ended map[order.Status]int, refunded int) fleet.Interval {
 		return fleet.Interval{At: now.Add(-ago).Truncate(fleet.HeartbeatInterval).Unix(), Started: started, Ended: ended, Refunded: refunded}

@@ -13,9 +13,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestRuntimeStatus: sagas are found by their status in the engine, beside
-// what else selects orders; also those that it does not have.
-func TestRuntimeStatus(t *testing.T) {
+// TestRuntimeStatusFilterCombinesWithOthers: the filter selects sagas by their status in the
+// engine, together with the filters of orders. It also finds orders without a saga.
+func TestRuntimeStatusFilterCombinesWithOthers(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("done", nil), "COMPLETED")
 	c.place(newOrder("forgotten", nil), "COMPLETED")
@@ -100,9 +100,9 @@ func (c client) accept(id string) {
 	}
 }
 
-// TestRuntimeStatusLooksAtAThousand: a request costs no more, however many
-// orders are open; the next one goes on.
-func TestRuntimeStatusLooksAtAThousand(t *testing.T) {
+// TestRuntimeStatusFilterReadsAtMostAThousand: a request reads at most 1000 orders, however
+// many are open. The next page continues.
+func TestRuntimeStatusFilterReadsAtMostAThousand(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("held", expensive), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas/held/suspend", `{}`); a.status != 202 {

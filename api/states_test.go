@@ -300,8 +300,9 @@ func (b bench) put(status order.Status) (id string) {
 	return id
 }
 
-// TestDecisionsThatDoNotFit where the saga is parked leave no trace.
-func TestDecisionsThatDoNotFit(t *testing.T) {
+// TestResolutionsMustFitTheParkedStep: an action that the parked step does not allow leaves no
+// trace.
+func TestResolutionsMustFitTheParkedStep(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
 	_, _, err := b.Store.RecordCarrierAnswer(t.Context(), id, orderstore.CarrierAnswer{
@@ -355,9 +356,9 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 	}
 }
 
-// TestActionsByStatus: each action in each status. What is refused leaves no
-// trace; what is done has its note before it is done.
-func TestActionsByStatus(t *testing.T) {
+// TestStatusDecidesWhichActionsAreAccepted: each action in each status. A refused action
+// leaves no trace. An accepted action has its note before it is carried out.
+func TestStatusDecidesWhichActionsAreAccepted(t *testing.T) {
 	by := `"by":"ann","note":"why"`
 	live := []order.Status{order.StatusPending, order.StatusReserved, order.StatusAwaitingApproval, order.StatusPaid}
 	waiting, stuck := []order.Status{order.StatusAwaitingApproval}, []order.Status{order.StatusNeedsAttention}
@@ -428,7 +429,7 @@ func TestActionsByStatus(t *testing.T) {
 	}
 }
 
-func TestCancelAfterShipment(t *testing.T) {
+func TestCancelIsRefusedAfterTheShipmentRequest(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusPaid)
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
@@ -440,8 +441,9 @@ func TestCancelAfterShipment(t *testing.T) {
 	}
 }
 
-// TestActionWithoutNote: what cannot be noted is not done.
-func TestActionWithoutNote(t *testing.T) {
+// TestActionIsRefusedIfItsNoteCannotBeRecorded: an action without a recorded note is not
+// carried out.
+func TestActionIsRefusedIfItsNoteCannotBeRecorded(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusAwaitingApproval)
 	b.failNote = errors.New("no paper")
@@ -452,9 +454,9 @@ func TestActionWithoutNote(t *testing.T) {
 	}
 }
 
-// TestCancelBeforeIntake: an order whose message waits in the queue has no
-// saga yet. It is started to be cancelled, or it would run later.
-func TestCancelBeforeIntake(t *testing.T) {
+// TestCancelBeforeIntakeStartsTheSaga: an order whose message waits in the queue has no saga
+// yet. The saga is started to be cancelled, or it would run later.
+func TestCancelBeforeIntakeStartsTheSaga(t *testing.T) {
 	b := newBench(t)
 	b.unknown = true
 	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
@@ -469,9 +471,9 @@ func TestCancelBeforeIntake(t *testing.T) {
 	}
 }
 
-// TestOneDecision: of two that contradict each other one is refused, and leaves
-// no note.
-func TestOneDecision(t *testing.T) {
+// TestContradictingDecisionIsRefused: the second of two contradicting decisions is refused and
+// leaves no note.
+func TestContradictingDecisionIsRefused(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusAwaitingApproval)
 	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"ann"}`))
@@ -486,8 +488,9 @@ func TestOneDecision(t *testing.T) {
 		"is to be cancelled: asked for by ann: after all")
 }
 
-// TestTooLateForADecision: what was decided before is named.
-func TestTooLateForADecision(t *testing.T) {
+// TestLateApprovalNamesTheEarlierDecision: the problem names the decision that was made
+// before.
+func TestLateApprovalNamesTheEarlierDecision(t *testing.T) {
 	for name, before := range map[string]struct {
 		decide func(b bench, id string) error
 		reason string
@@ -529,9 +532,9 @@ func TestTooLateForADecision(t *testing.T) {
 	}
 }
 
-// TestBeingUndone: a saga that a durable-task client has cancelled past the API
-// takes no approval any more.
-func TestBeingUndone(t *testing.T) {
+// TestApprovalIsRefusedWhileTheSagaCompensates: a saga that a durable-task client has
+// cancelled past the API accepts no approval.
+func TestApprovalIsRefusedWhileTheSagaCompensates(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusAwaitingApproval)
 	b.undoing = true
@@ -541,8 +544,8 @@ func TestBeingUndone(t *testing.T) {
 	}
 }
 
-// TestCancelOrShip: exactly one of them holds, however close they come.
-func TestCancelOrShip(t *testing.T) {
+// TestCancelAndShipmentExcludeEachOther: exactly one of them holds, however close they are.
+func TestCancelAndShipmentExcludeEachOther(t *testing.T) {
 	b := newBench(t)
 	for n := range 40 {
 		id := b.put(order.StatusPaid)
@@ -557,7 +560,7 @@ func TestCancelOrShip(t *testing.T) {
 	}
 }
 
-func TestParkedWithoutASaga(t *testing.T) {
+func TestResolveWorksWithoutASaga(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	b.unknown = true
@@ -569,7 +572,7 @@ func TestParkedWithoutASaga(t *testing.T) {
 	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
 }
 
-func TestOneDecisionAtATime(t *testing.T) {
+func TestResolveIsRefusedWhileAnotherIsCarriedOut(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	b.busy = true
@@ -579,10 +582,10 @@ func TestOneDecisionAtATime(t *testing.T) {
 	}
 }
 
-// TestOneResolution: of two operators' decisions about one standstill that
-// contradict each other one is taken, however close they come; the next
-// standstill is another matter.
-func TestOneResolution(t *testing.T) {
+// TestContradictingResolutionIsRefused: two operators resolve one incident with contradicting
+// actions, and one action is accepted, however close they are. After the next incident the
+// choice is free again.
+func TestContradictingResolutionIsRefused(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	for range 10 {
@@ -607,8 +610,9 @@ func TestOneResolution(t *testing.T) {
 	}
 }
 
-// TestSentByHandWhileItIsRefunded: that it was sent does not keep the money.
-func TestSentByHandWhileItIsRefunded(t *testing.T) {
+// TestResolveIsRefusedOnceTheRefundHasStarted: a shipment by an operator does not keep the
+// money.
+func TestResolveIsRefusedOnceTheRefundHasStarted(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusNeedsAttention)
 	if _, err := b.Store.MarkRefunding(t.Context(), id); err != nil {
@@ -625,8 +629,9 @@ func TestSentByHandWhileItIsRefunded(t *testing.T) {
 	}
 }
 
-// TestRaceWithTheEnd: a saga may end between the look at it and the event.
-func TestRaceWithTheEnd(t *testing.T) {
+// TestDecisionIsRefusedIfTheSagaEndsMeanwhile: a saga may end after it was read and before the
+// event is raised.
+func TestDecisionIsRefusedIfTheSagaEndsMeanwhile(t *testing.T) {
 	b := newBench(t)
 	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
 	b.failRaise = engine.ErrEnded
@@ -637,8 +642,9 @@ func TestRaceWithTheEnd(t *testing.T) {
 	b.post("/v1/sagas/"+stuck+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
 }
 
-// TestEndedWithoutTheOrder: a saga that was terminated by hand.
-func TestEndedWithoutTheOrder(t *testing.T) {
+// TestTerminatedSagaAcceptsOnlyCancelAndRetry: the saga was terminated, and its order is still
+// open.
+func TestTerminatedSagaAcceptsOnlyCancelAndRetry(t *testing.T) {
 	b := newBench(t)
 	b.ended = true
 	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
@@ -656,8 +662,9 @@ func TestEndedWithoutTheOrder(t *testing.T) {
 	}
 }
 
-// TestFailures: the caller learns where to look, and the log the cause.
-func TestFailures(t *testing.T) {
+// TestInternalErrorsAreLoggedAndNotShown: the response has the request id, and the log has the
+// cause.
+func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	b := newBench(t)
 	id := b.put(order.StatusReserved)
 	body := newOrder("new", nil)
@@ -717,9 +724,9 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestStalled: nothing can be done to a saga that Dapr has stalled, and each
+// TestStalledSagaNamesTheRemedy: a saga that Dapr has stalled accepts no action, and each
 // response names the remedy.
-func TestStalled(t *testing.T) {
+func TestStalledSagaNamesTheRemedy(t *testing.T) {
 	b := newBench(t)
 	if _, _, err := b.store.Accept(t.Context(), order.Order{
 		OrderID: "o", CustomerID: "c", Currency: "EUR",
@@ -757,9 +764,9 @@ func TestStalled(t *testing.T) {
 	b.post("/v1/sagas/o/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "stalled")
 }
 
-// TestStalledIsStuckWhateverItWaitsFor: nothing here has been still for long, and
-// an approval or the carrier may take a day.
-func TestStalledIsStuckWhateverItWaitsFor(t *testing.T) {
+// TestStalledSagaIsStuckAtEveryStep: no saga here has waited for long, and an approval or the
+// carrier may take a day.
+func TestStalledSagaIsStuckAtEveryStep(t *testing.T) {
 	b := newBench(t)
 	b.found = []string{"never-was"}
 	var live []string

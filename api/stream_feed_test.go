@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestFollowersShareOnePoller: what many follow is read once for all of them,
-// each of them receives every change, and nothing is read without followers.
+// TestFollowersShareOnePoller: the feed reads once for all followers, sends each of them every
+// change, and reads nothing without followers.
 func TestFollowersShareOnePoller(t *testing.T) {
 	var s feeds
 	var calls, running atomic.Int64
@@ -81,7 +81,7 @@ func TestFollowersShareOnePoller(t *testing.T) {
 	}
 }
 
-func TestStreamsOfOneClient(t *testing.T) {
+func TestStreamLimitIsPerClient(t *testing.T) {
 	var s feeds
 	first, ok := s.admit("ann", 2)
 	if _, again := s.admit("ann", 2); !ok || !again {
@@ -101,8 +101,8 @@ func TestStreamsOfOneClient(t *testing.T) {
 	}
 }
 
-// TestIsStream: what is none has the time-out of all operations, also where a
-// saga or a SKU is called events.
+// TestIsStream: every other request has the usual timeout, even if a saga or a SKU has the id
+// events.
 func TestIsStream(t *testing.T) {
 	for request, want := range map[string]bool{
 		"GET /v1/sagas/o/events": true, "HEAD /v1/sagas/o/events": true, "GET /v1/sagas/events/events": true, "GET /v1/overview/events": true,

@@ -34,9 +34,9 @@ func (c client) follow(ctx context.Context, path string, header ...string) (stat
 	return res.StatusCode, first, res.Header, func() { cancel(); _ = res.Body.Close() }
 }
 
-// TestStreamsHaveAnEnd: one client cannot have any number of them open, and
-// others are not in its way.
-func TestStreamsHaveAnEnd(t *testing.T) {
+// TestTooManyStreamsAreRejected: the number of streams of one client is limited, and other
+// clients are not affected.
+func TestTooManyStreamsAreRejected(t *testing.T) {
 	c, issuer, _ := startClosed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 80*time.Second)
 	defer cancel()
@@ -88,8 +88,8 @@ func TestStreamsHaveAnEnd(t *testing.T) {
 	}
 }
 
-// TestHeadOfAStream: it has no events, so there is nothing to wait for.
-func TestHeadOfAStream(t *testing.T) {
+// TestHeadOfAStreamReturnsAtOnce: HEAD sends no events, so there is nothing to wait for.
+func TestHeadOfAStreamReturnsAtOnce(t *testing.T) {
 	b := newBench(t)
 	b.http.Timeout = 30 * time.Second // a stream is longer
 	for _, path := range []string{"/v1/sagas/o/events", "/v1/overview/events"} {

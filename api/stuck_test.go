@@ -11,9 +11,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestStuck: what needs attention is found at once, what has not moved for too
-// long then, and what waits as it may is not.
-func TestStuck(t *testing.T) {
+// TestStuckFilterFindsSagasThatNeedAttention: the filter finds sagas that need attention at
+// once, and sagas without progress after a while. It leaves out sagas that may wait.
+func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")
 	c.place(newOrder("waits-for-the-carrier", shipTo("SILENT")), "PAID")

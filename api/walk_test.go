@@ -60,8 +60,8 @@ func (c client) operations() (all []operation) {
 	return all
 }
 
-// TestNoParameterIsEmpty: of a filter that was left empty everything would pass.
-func TestNoParameterIsEmpty(t *testing.T) {
+// TestEmptyParametersAreRejected: an empty filter would match everything.
+func TestEmptyParametersAreRejected(t *testing.T) {
 	c := start(t)
 	var checked []string
 	for _, o := range c.operations() {
@@ -82,9 +82,9 @@ func TestNoParameterIsEmpty(t *testing.T) {
 	}
 }
 
-// TestEveryBodyIsStrict: a field that there is not, one given twice, and one
-// spelled differently are refused by name, in every operation.
-func TestEveryBodyIsStrict(t *testing.T) {
+// TestEveryBodyRejectsUnknownFields: every operation names a field that is unknown, duplicated
+// or spelled differently.
+func TestEveryBodyRejectsUnknownFields(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("known", nil), "COMPLETED")
 	bodies, none := 0, 0
@@ -120,9 +120,9 @@ func TestEveryBodyIsStrict(t *testing.T) {
 	}
 }
 
-// TestNoAnswerSpeaksGo: whatever the type of what is sent, the answer names the
-// field in the words of HTTP and JSON, and it is the caller's fault.
-func TestNoAnswerSpeaksGo(t *testing.T) {
+// TestProblemsUseTermsOfHTTPAndJSON: whatever the type of a value, the problem has a 4xx
+// status and names the field in the terms of HTTP and JSON.
+func TestProblemsUseTermsOfHTTPAndJSON(t *testing.T) {
 	c := newBench(t)
 	gos := regexp.MustCompile(`\bGo\b|unmarshal|struct|json:|\bu?int(8|16|32|64)?\b|float64|strconv|parsing|reflect|map\[|\*[a-z]`)
 	tried := 0
@@ -169,8 +169,8 @@ func TestNoAnswerSpeaksGo(t *testing.T) {
 	}
 }
 
-// TestWholeNumbersAreIntegers: in JSON Schema 2.0 is one, which the document
-// refers to.
+// TestWholeNumbersAreIntegers: in JSON Schema, to which the document refers, 2.0 is an
+// integer.
 func TestWholeNumbersAreIntegers(t *testing.T) {
 	c := start(t)
 	for sku, n := range map[string]string{"X": "7.0", "Y": "7e0", "Z": "70e-1"} {

@@ -32,9 +32,9 @@ func whole(o *order.Order) {
 	o.ShipTo = &flat
 }
 
-// TestWholeOrder: what the customer agreed to pay is what is charged, and the
-// carrier gets all of the address.
-func TestWholeOrder(t *testing.T) {
+// TestChargeAndShipmentHaveTheWholeOrder: the charge is what the customer agreed to pay, and
+// the carrier receives the complete address.
+func TestChargeAndShipmentHaveTheWholeOrder(t *testing.T) {
 	c := start(t)
 	requests := c.Listen(t, "carrier-too", c.Resources.ShipmentTopic)
 	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
@@ -67,9 +67,9 @@ func TestWholeOrder(t *testing.T) {
 		"are 1784 (17.84 EUR)")
 }
 
-// TestTypeOfBinaryCloudEvent: in CloudEvents' binary mode HTTP's headers state what
-// the event is. Another event than OrderPlaced starts nothing.
-func TestTypeOfBinaryCloudEvent(t *testing.T) {
+// TestBinaryCloudEventOfAnotherTypeIsRejected: in CloudEvents' binary mode HTTP headers state
+// the type of the event. Only OrderPlaced starts a saga.
+func TestBinaryCloudEventOfAnotherTypeIsRejected(t *testing.T) {
 	c := start(t)
 	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
 		id := fmt.Sprint("binary-", n)
@@ -125,10 +125,9 @@ func (c client) asked(queue string) (r events.ShipmentRequest) {
 	return r
 }
 
-// TestRepeatedOrder: producers set a new placedAt when they repeat an order;
-// what really differs is named, also once the order has ended and its token is
-// gone.
-func TestRepeatedOrder(t *testing.T) {
+// TestRepeatedOrderIsAcceptedOnlyIfUnchanged: producers set a new placedAt when they repeat an
+// order. A real difference is named, even after the order has ended and its token is erased.
+func TestRepeatedOrderIsAcceptedOnlyIfUnchanged(t *testing.T) {
 	c := start(t)
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	first := func(o *order.Order) { whole(o); o.PlacedAt = at }
@@ -162,8 +161,9 @@ func TestRepeatedOrder(t *testing.T) {
 	}
 }
 
-// TestApprovalLimits: each currency has its own, and one without a limit waits.
-func TestApprovalLimits(t *testing.T) {
+// TestApprovalLimitDependsOnTheCurrency: each currency has its own limit, and an order in a
+// currency without one waits for approval.
+func TestApprovalLimitDependsOnTheCurrency(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) {
 		w.Terms.ApprovalAbove, w.Terms.ApprovalLimits = 0, money.MustLimits("EUR=1000.00,JPY=150000,KWD=300")
 	}, nil)
