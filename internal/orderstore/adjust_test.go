@@ -17,7 +17,7 @@ func adjusted(id string, lines ...events.StockLine) events.StockAdjusted {
 	return events.StockAdjusted{Type: events.TypeStockAdjusted, EventID: id, Reason: events.Correction, Lines: lines}
 }
 
-func TestAdjustOnce(t *testing.T) {
+func TestAdjustAppliesAnEventOnce(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	adjuster := orderstore.NewAdjuster(a.Store, "")
@@ -76,9 +76,9 @@ func TestAdjustOnce(t *testing.T) {
 	}
 }
 
-// TestAdjustAtOnce: the same events by many, on SKUs that all share, among
-// transactions that conflict.
-func TestAdjustAtOnce(t *testing.T) {
+// TestConcurrentAdjustmentsApplyEachEventOnce: several callers apply the same events to shared
+// SKUs, and transactions conflict.
+func TestConcurrentAdjustmentsApplyEachEventOnce(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = awslocal.WithProbability(0.2, 1) })
 	adjuster := orderstore.NewAdjuster(a.Store, "")

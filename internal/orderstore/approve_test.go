@@ -10,9 +10,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestOneDecisionHolds: of approved, rejected, expired and cancelled, however
-// close they come, the order's record takes one. Only what was approved can still
-// be cancelled.
+// TestOneDecisionHolds: approved, rejected, expired and cancelled compete, and the order's
+// record keeps one of them. Only an approved order can still be cancelled.
 func TestOneDecisionHolds(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)

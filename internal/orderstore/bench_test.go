@@ -36,7 +36,7 @@ func BenchmarkAccept(b *testing.B) {
 	})
 }
 
-// BenchmarkSteps is what a saga does to the store: accept, reserve, pay, sell.
+// BenchmarkSteps measures what a saga does to the store: accept, reserve, pay, sell.
 func BenchmarkSteps(b *testing.B) {
 	for name, skus := range map[string]int64{"spread": 1000, "one hot SKU": 1} {
 		b.Run(name, func(b *testing.B) {

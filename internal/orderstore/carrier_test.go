@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func refusal(id string) orderstore.CarrierAnswer {
@@ -47,7 +48,7 @@ func completed(t *testing.T, s *orderstore.Store, id string) {
 	}
 }
 
-func TestRecordCarrierAnswer(t *testing.T) {
+func TestFirstCarrierAnswerCounts(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -80,8 +81,8 @@ func TestRecordCarrierAnswer(t *testing.T) {
 	wantLevel(t, s, "A", 8, 2, 0)
 }
 
-// TestAnswersToNothingThatWasAsked leave no trace in the order.
-func TestAnswersToNothingThatWasAsked(t *testing.T) {
+// TestCarrierAnswersWithoutARequestAreRejected: the answer leaves no trace in the order.
+func TestCarrierAnswersWithoutARequestAreRejected(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -117,8 +118,8 @@ func TestAnswersToNothingThatWasAsked(t *testing.T) {
 	}
 }
 
-// TestParcels: each tracking id is kept once, in the order in which they came.
-func TestParcels(t *testing.T) {
+// TestTrackingIDsAreKeptOnceInOrder: each tracking id is kept once, in order of arrival.
+func TestTrackingIDsAreKeptOnceInOrder(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -177,9 +178,9 @@ func TestParcels(t *testing.T) {
 	}
 }
 
-// TestLateRefusalReopens an order that is COMPLETED and of which the carrier has
-// not answered.
-func TestLateRefusalReopens(t *testing.T) {
+// TestLateRefusalReopensACompletedOrder: the order is COMPLETED and the carrier has not
+// answered before.
+func TestLateRefusalReopensACompletedOrder(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -225,9 +226,9 @@ func TestLateRefusalReopens(t *testing.T) {
 	}
 }
 
-// TestRefusalsOfAForgottenOrder: a carrier's reason may quote the customer who was
-// forgotten, so it is not kept.
-func TestRefusalsOfAForgottenOrder(t *testing.T) {
+// TestRefusalReasonOfAForgottenOrderIsNotKept: the carrier's reason may quote the forgotten
+// customer.
+func TestRefusalReasonOfAForgottenOrderIsNotKept(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -236,16 +237,16 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	requested(t, s, "failed")
 	completed(t, s, "dispatched")
 	_, _, err := s.RecordCarrierAnswer(t.Context(), "dispatched", dispatch("dispatched", "trk"))
-	check(t, err)
+	require.NoError(t, err)
 	_, err = s.MarkRefunding(t.Context(), "failed")
-	check(t, err)
-	check(t, s.Release(t.Context(), "failed", order.StatusFailed, "lost"))
+	require.NoError(t, err)
+	require.NoError(t, s.Release(t.Context(), "failed", order.StatusFailed, "lost"))
 	for id, status := range map[string]order.Status{
 		"sold": order.StatusPaid, "failed": order.StatusFailed,
 		"dispatched": order.StatusCompleted,
 	} {
 		_, err := s.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget})
-		check(t, err)
+		require.NoError(t, err)
 		for range 2 {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), id, refusal(id))
 			if err != nil || reopened && id != "sold" {
@@ -256,7 +257,7 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 			}
 		}
 		rec, err := s.Get(t.Context(), id)
-		check(t, err)
+		require.NoError(t, err)
 		if b, err := json.Marshal(rec); err != nil || rec.Status != status || strings.Contains(string(b), "island") {
 			t.Errorf("id = %s; b = %s; error = %v, want nil; want rec.Status status", id, b, err)
 		}
@@ -266,8 +267,9 @@ func TestRefusalsOfAForgottenOrder(t *testing.T) {
 	}
 }
 
-// TestRefusalsThatDoNotReopen are kept with the order all the same.
-func TestRefusalsThatDoNotReopen(t *testing.T) {
+// TestRefusalsThatCannotReopenAreStillRecorded: the order stays as it is, and its record has
+// the refusal.
+func TestRefusalsThatCannotReopenAreStillRecorded(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(s *orderstore.Store, a testkit.AWS) error{
 		"by hand": func(s *orderstore.Store, _ testkit.AWS) error {
@@ -320,8 +322,8 @@ func TestRefusalsThatDoNotReopen(t *testing.T) {
 	}
 }
 
-// TestFlagsEnd: other systems can send any number of contradictions.
-func TestFlagsEnd(t *testing.T) {
+// TestFlagsAreBounded: other systems can send any number of contradictions.
+func TestFlagsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
@@ -345,8 +347,8 @@ func TestFlagsEnd(t *testing.T) {
 	}
 }
 
-// TestCarrierAnswerWakes: a worker must run the saga that waited for it.
-func TestCarrierAnswerWakes(t *testing.T) {
+// TestCarrierAnswerEndsTheIdleTime: a worker must run the saga that waited for the answer.
+func TestCarrierAnswerEndsTheIdleTime(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -359,8 +361,8 @@ func TestCarrierAnswerWakes(t *testing.T) {
 	}
 }
 
-// TestRedact: a carrier's reason quotes a label, or a part of it.
-func TestRedact(t *testing.T) {
+// TestRedactHidesTheAddress: a carrier's reason may quote a label, or a part of it.
+func TestRedactHidesTheAddress(t *testing.T) {
 	t.Parallel()
 	rec := orderstore.Record{
 		ShipTo: &order.Address{

@@ -15,9 +15,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestReservationsExpire, when they hold nothing any more; and what comes after
-// that is refused as before.
-func TestReservationsExpire(t *testing.T) {
+// TestReservationsExpireAfterTheOrderEnds: a reservation that holds nothing expires. Later
+// steps are still refused.
+func TestReservationsExpireAfterTheOrderEnds(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -79,9 +79,9 @@ func TestReservationsExpire(t *testing.T) {
 	wantLevel(t, s, "A", 8, 0, 2)
 }
 
-// TestTwoSetups at the same time: the later one finds the time to live set
-// between its look and its own attempt, and is as content.
-func TestTwoSetups(t *testing.T) {
+// TestConcurrentTableCreationSucceeds: the second process finds that the time to live was
+// enabled after its check and before its own attempt, and continues.
+func TestConcurrentTableCreationSucceeds(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	tables := orderstore.TablesWithPrefix("raced-")

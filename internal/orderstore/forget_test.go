@@ -13,9 +13,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-func TestForget(t *testing.T) {
+func TestForgetErasesPersonalData(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
@@ -30,8 +31,8 @@ func TestForget(t *testing.T) {
 	if erased, err := s.Forget(t.Context(), "o", n); erased || !errors.Is(err, orderstore.ErrOpen) {
 		t.Errorf("an order that has not ended: %v %v", erased, err)
 	}
-	check(t, s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "called", Text: "Erika was at Heidestr 17"}))
-	check(
+	require.NoError(t, s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "called", Text: "Erika was at Heidestr 17"}))
+	require.NoError(
 		t,
 		s.RequestCancel(
 			t.Context(),
@@ -39,8 +40,8 @@ func TestForget(t *testing.T) {
 			orderstore.Note{Actor: "Erika", Action: orderstore.NoteCancel, Text: "Erika wants this", For: orderstore.Customer},
 		),
 	)
-	check(t, s.MarkTerminated(t.Context(), "o", "for Erika"))
-	check(t, s.Release(t.Context(), "o", order.StatusCancelled, "cancelled by Erika"))
+	require.NoError(t, s.MarkTerminated(t.Context(), "o", "for Erika"))
+	require.NoError(t, s.Release(t.Context(), "o", order.StatusCancelled, "cancelled by Erika"))
 	before := wantStatus(t, s, "o", order.StatusCancelled)
 	theirs("open")
 
@@ -62,9 +63,9 @@ func TestForget(t *testing.T) {
 		out, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{
 			TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
 		})
-		check(t, err)
+		require.NoError(t, err)
 		b, err := json.Marshal(out.Item)
-		check(t, err)
+		require.NoError(t, err)
 		return string(b)
 	}
 	for _, data := range []string{"rika", "Heidestr", "Köln", "fingerprint"} { // which is a hash over these

@@ -53,10 +53,10 @@ func (b *busy) BatchGetItem(
 	return out, err
 }
 
-// TestReadsTogether what is asked for while DynamoDB has not answered, also the
-// same order more than once, what is not there, and what DynamoDB leaves for
-// later.
-func TestReadsTogether(t *testing.T) {
+// TestConcurrentReadsShareABatch: reads that arrive while DynamoDB is busy go into one
+// request. Among them are repeated orders, unknown orders and keys that DynamoDB leaves
+// unprocessed.
+func TestConcurrentReadsShareABatch(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 100})

@@ -9,8 +9,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestInstall: the first name holds, and "" is one as soon as there are orders.
-func TestInstall(t *testing.T) {
+// TestFirstInstallationNameHolds: the first name holds. The empty name counts as one as soon
+// as there are orders.
+func TestFirstInstallationNameHolds(t *testing.T) {
 	t.Parallel()
 	type start struct {
 		name    string
@@ -20,9 +21,9 @@ func TestInstall(t *testing.T) {
 		orders bool // before the first start
 		starts []start
 	}{
-		"a name":                {false, []start{{"a", false}, {"a", false}, {"b", true}, {"", true}, {"a", false}}},
-		"none, and then a name": {false, []start{{"", false}, {"", false}, {"a", false}, {"", true}}},
-		"orders without one":    {true, []start{{"a", true}, {"", false}, {"a", true}, {"", false}}},
+		"a name":                 {false, []start{{"a", false}, {"a", false}, {"b", true}, {"", true}, {"a", false}}},
+		"no name, then a name":   {false, []start{{"", false}, {"", false}, {"a", false}, {"", true}}},
+		"orders before any name": {true, []start{{"a", true}, {"", false}, {"a", true}, {"", false}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := testkit.NewAWS(t, nil).Store

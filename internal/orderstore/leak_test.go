@@ -14,9 +14,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestReleaseOfAnOrderThatHasEnded undoes a reservation whose order was ended
-// without it, as a person or a bug may do, and one that never was.
-func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
+// TestReleaseFreesTheStockOfAnEndedOrder: an operator or a bug may end an order and leave its
+// reservation. An order without a reservation is released, too.
+func TestReleaseFreesTheStockOfAnEndedOrder(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
@@ -51,8 +51,8 @@ func TestReleaseOfAnOrderThatHasEnded(t *testing.T) {
 	}
 }
 
-// TestLeakIsReleasedOnce has many callers repair the same leak, beside an order that
-// holds the same SKU rightly.
+// TestLeakIsReleasedOnce: many callers repair the same leak, while another order rightly holds
+// the same SKU.
 func TestLeakIsReleasedOnce(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -80,7 +80,7 @@ func TestLeakIsReleasedOnce(t *testing.T) {
 	wantLevel(t, s, "A", 10, 90, 0)
 }
 
-func TestReleaseLeavesWhatIsCompleted(t *testing.T) {
+func TestReleaseRefusesACompletedOrder(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
@@ -112,8 +112,8 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 	wantStatus(t, s, "o", order.StatusPending)
 }
 
-// TestGivenUpIsNotSold: an operator who gave the order up was answered that.
-func TestGivenUpIsNotSold(t *testing.T) {
+// TestAbandonedOrderIsNotSold: the operator who gave the order up received a confirmation.
+func TestAbandonedOrderIsNotSold(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
@@ -131,8 +131,8 @@ func TestGivenUpIsNotSold(t *testing.T) {
 	wantStatus(t, s, "o", order.StatusNeedsAttention)
 }
 
-// TestRefundOrComplete: whichever comes first holds.
-func TestRefundOrComplete(t *testing.T) {
+// TestRefundAndCompletionExcludeEachOther: the first one holds.
+func TestRefundAndCompletionExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s, ctx := a.Store, t.Context()
@@ -193,9 +193,9 @@ func (d deaf) UpdateItem(
 	return nil, errLost
 }
 
-// TestLostAnswers runs each step again whose effect is there and whose answer
-// is not: the second run succeeds and changes nothing.
-func TestLostAnswers(t *testing.T) {
+// TestStepsCanBeRepeatedAfterALostResponse: the first run of each step takes effect and its
+// response is lost. The second run succeeds and changes nothing.
+func TestStepsCanBeRepeatedAfterALostResponse(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})

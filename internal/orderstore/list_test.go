@@ -12,7 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-func TestList(t *testing.T) {
+func TestListFiltersAndPagesOrders(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -52,7 +52,7 @@ func TestList(t *testing.T) {
 		{"exact page", orderstore.Query{Limit: 60}, newest},
 		{"status", orderstore.Query{Limit: 7, Statuses: []order.Status{order.StatusReserved}}, keep(func(n int) bool { return n%2 == 0 })},
 		{"two statuses", orderstore.Query{Limit: 9, Statuses: []order.Status{order.StatusReserved, order.StatusPending}}, newest},
-		{"none", orderstore.Query{Limit: 9, Statuses: []order.Status{order.StatusFailed}}, nil},
+		{"status without orders", orderstore.Query{Limit: 9, Statuses: []order.Status{order.StatusFailed}}, nil},
 		{"customer", orderstore.Query{Limit: 7, CustomerID: "c1"}, keep(func(n int) bool { return n%3 == 1 })},
 		{
 			"customer and status",
@@ -72,8 +72,8 @@ func TestList(t *testing.T) {
 			orderstore.Query{Limit: 7, Since: now.Add(-55 * time.Second), Before: now.Add(-50 * time.Second)},
 			keep(func(n int) bool { return n >= 4 && n < 9 }),
 		},
-		{"before it is since", orderstore.Query{Limit: 7, Since: now, Before: now.Add(-time.Second)}, nil},
-		{"nobody", orderstore.Query{Limit: 7, CustomerID: "x"}, nil},
+		{"before is earlier than since", orderstore.Query{Limit: 7, Since: now, Before: now.Add(-time.Second)}, nil},
+		{"unknown customer", orderstore.Query{Limit: 7, CustomerID: "x"}, nil},
 		{"since", orderstore.Query{Limit: 7, Since: now.Add(-10 * time.Second)}, keep(func(n int) bool { return n >= 49 })},
 		{"since, at a fraction", orderstore.Query{Limit: 7, Since: now.Add(-9999 * time.Millisecond)}, keep(func(n int) bool { return n >= 50 })},
 	} {
@@ -179,8 +179,8 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 	}
 }
 
-// TestWalk: each order once, whatever is done with the pages.
-func TestWalk(t *testing.T) {
+// TestWalkVisitsEachOrderOnce: the callback may change the pages.
+func TestWalkVisitsEachOrderOnce(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	const n = 60 // some seven in each of the index's shards
@@ -209,7 +209,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-func TestCountUpTo(t *testing.T) {
+func TestCountUpToStopsAtTheLimit(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	for n := range 40 {

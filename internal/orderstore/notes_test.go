@@ -17,9 +17,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-// TestForeignTextFitsIntoAnOrder: reasons and notes that would not are cut, and
-// the order goes on.
-func TestForeignTextFitsIntoAnOrder(t *testing.T) {
+// TestLongReasonsAndNotesAreCut: the order continues with the shortened text.
+func TestLongReasonsAndNotesAreCut(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})
@@ -61,8 +60,8 @@ func TestForeignTextFitsIntoAnOrder(t *testing.T) {
 	}
 }
 
-// TestNotesAreBounded: however many are added, the order's item stays small, and
-// what was decided is still known.
+// TestNotesAreBounded: however many notes are added, the order's item stays small and keeps
+// its decisions.
 func TestNotesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
@@ -126,7 +125,7 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 }
 
-// TestThinnedNotesKeepDecisions about the approval, and about how the order goes on.
+// TestThinnedNotesKeepDecisions: the notes about the approval and about the resolution stay.
 func TestThinnedNotesKeepDecisions(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -165,9 +164,9 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 	}
 }
 
-// TestTransactionThatDynamoDBRefuses is not retried, and the error has
-// which item it is.
-func TestTransactionThatDynamoDBRefuses(t *testing.T) {
+// TestRefusedTransactionNamesTheItem: the transaction is not retried, and the error names the
+// item.
+func TestRefusedTransactionNamesTheItem(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 10})

@@ -14,10 +14,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestOrdersThatNobodyApprovedGoNowhere: an order whose approval was refused or
-// has expired is not marked paid, not sent, and not sold, whatever its saga does.
-// One that is approved is, and so is one without a decision.
-func TestOrdersThatNobodyApprovedGoNowhere(t *testing.T) {
+// TestUnapprovedOrdersAreNotPaidShippedOrSold: an order whose approval was refused or has
+// expired is not marked paid, not sent and not sold, whatever its saga does. An approved order
+// is, and so is an order without a decision.
+func TestUnapprovedOrdersAreNotPaidShippedOrSold(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil)
 	s.SetStock(t, map[string]int64{"A": 100})

@@ -39,7 +39,7 @@ func benchmarkReserve(b *testing.B, skus int) {
 
 func BenchmarkReserve(b *testing.B) { benchmarkReserve(b, 1000) }
 
-// BenchmarkReserveHotSKU is every buyer after the same SKU.
+// BenchmarkReserveHotSKU has every buyer reserve the same SKU.
 func BenchmarkReserveHotSKU(b *testing.B) { benchmarkReserve(b, 1) }
 
 func BenchmarkSell(b *testing.B) {

@@ -64,7 +64,7 @@ func wantStatus(t *testing.T, s *orderstore.Store, id string, want order.Status)
 	return rec
 }
 
-func TestAccept(t *testing.T) {
+func TestAcceptRecordsAnOrderOnce(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	o := accept(t, s, newOrder("o"))
@@ -124,7 +124,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	wantLevel(t, s, "A", 0, 10, 0)
 }
 
-func TestFiftyLines(t *testing.T) {
+func TestOrderWithTheMaximumOfLinesIsSold(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	var lines []order.Line
@@ -144,10 +144,10 @@ func TestFiftyLines(t *testing.T) {
 	wantLevel(t, a.Store, "S49", 0, 0, 3)
 }
 
-// TestEveryOrderOfSteps runs the steps in every order that crashes, repeats
-// and late deliveries can bring about, each twice, and checks the ledger and
-// the last word.
-func TestEveryOrderOfSteps(t *testing.T) {
+// TestStepsInAnySequenceKeepTheLedger: the steps run in every sequence that crashes, repeats
+// and late deliveries can cause, each step twice. The ledger and the final status must be
+// right.
+func TestStepsInAnySequenceKeepTheLedger(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store
@@ -206,7 +206,7 @@ func TestEveryOrderOfSteps(t *testing.T) {
 	}
 }
 
-func TestStepsOfUnknownOrders(t *testing.T) {
+func TestStepsOfUnknownOrdersAreRejected(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	ctx := t.Context()
@@ -224,9 +224,9 @@ func TestStepsOfUnknownOrders(t *testing.T) {
 	}
 }
 
-// TestRace has more buyers than units, on an endpoint that throttles and
-// reports transaction conflicts. The outcome must be exact.
-func TestRace(t *testing.T) {
+// TestConcurrentReservationsNeverOversell: there are more buyers than units, on an endpoint
+// that throttles and reports transaction conflicts. The outcome must be exact.
+func TestConcurrentReservationsNeverOversell(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) {
 		o.Conflict = awslocal.WithProbability(0.2, 1)
@@ -263,7 +263,7 @@ func TestRace(t *testing.T) {
 	wantLevel(t, a.Store, "A", 950, 50, 0)
 }
 
-func TestThrottlingIsSatOut(t *testing.T) {
+func TestThrottledRequestsAreRetried(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Fault = awslocal.ThrottleSome("dynamodb", 0.1, 1) })
 	a.SetStock(t, map[string]int64{"A": 100})
@@ -276,7 +276,7 @@ func TestThrottlingIsSatOut(t *testing.T) {
 	wantLevel(t, a.Store, "A", 90, 10, 0)
 }
 
-func TestConflictsThatDoNotEnd(t *testing.T) {
+func TestPermanentConflictEndsTheRetries(t *testing.T) {
 	t.Parallel()
 	conflict := &atomic.Bool{}
 	a := testkit.NewAWS(t, func(o *awslocal.Options) { o.Conflict = conflict.Load })
@@ -312,7 +312,7 @@ func TestCheckLedgerFindsManipulation(t *testing.T) {
 	}
 }
 
-func TestNotes(t *testing.T) {
+func TestNotesAreAppended(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // level compares a SKU's ledger, whatever its version.
@@ -26,16 +27,16 @@ func level(t *testing.T, s *orderstore.Store, sku string, available, reserved, s
 	return l
 }
 
-// TestCount: what is reserved is on hand, too.
-func TestCount(t *testing.T) {
+// TestCountIncludesReservedUnits: reserved units are on hand, too.
+func TestCountIncludesReservedUnits(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
 	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
-	check(t, err)
+	require.NoError(t, err)
 	old := level(t, s, "A", 10, 0, 0)
 	_, err = s.Reserve(ctx, accept(t, s, newOrder("o"))) // 2
-	check(t, err)
+	require.NoError(t, err)
 	if l := level(t, s, "A", 8, 2, 0); l.Version() != old.Version() {
 		t.Errorf("version after a reservation = %s, want %s", l.Version(), old.Version())
 	}
@@ -63,28 +64,28 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestLevelWithoutCounts: a level that was written without sold and reserved can
-// be counted, reserved and sold all the same.
-func TestLevelWithoutCounts(t *testing.T) {
+// TestLevelWithoutSoldAndReservedCanBeUsed: a level that was written without sold and reserved
+// can be counted, reserved and sold.
+func TestLevelWithoutSoldAndReservedCanBeUsed(t *testing.T) {
 	t.Parallel()
 	for name, use := range map[string]func(*testing.T, *orderstore.Store){
 		"counted": func(t *testing.T, s *orderstore.Store) {
 			l := level(t, s, "A", 5, 0, 0)
 			_, err := s.Count(t.Context(), "A", 11, l.Version())
-			check(t, err)
+			require.NoError(t, err)
 			if _, err := s.Count(t.Context(), "A", 12, l.Version()); !errors.Is(err, orderstore.ErrChanged) {
 				t.Error(err)
 			}
 			l = level(t, s, "A", 11, 0, 0)
 			_, err = s.Count(t.Context(), "A", 3, l.Version())
-			check(t, err)
+			require.NoError(t, err)
 			level(t, s, "A", 3, 0, 0)
 		},
 		"sold and counted": func(t *testing.T, s *orderstore.Store) {
 			sold(t, s, "o")
 			l := level(t, s, "A", 3, 0, 2)
 			_, err := s.Count(t.Context(), "A", 11, l.Version())
-			check(t, err)
+			require.NoError(t, err)
 			level(t, s, "A", 11, 0, 2)
 		},
 		"counted against another": func(t *testing.T, s *orderstore.Store) {
@@ -106,14 +107,14 @@ func TestLevelWithoutCounts(t *testing.T) {
 					}, "available": &types.AttributeValueMemberN{Value: "5"}, "received": &types.AttributeValueMemberN{Value: "5"},
 				}},
 			)
-			check(t, err)
+			require.NoError(t, err)
 			use(t, a.Store)
 		})
 	}
 }
 
-// TestCountAfterASale: what was counted before has left since.
-func TestCountAfterASale(t *testing.T) {
+// TestCountFromBeforeASaleIsRejected: some of the counted units have left since.
+func TestCountFromBeforeASaleIsRejected(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
@@ -126,30 +127,24 @@ func TestCountAfterASale(t *testing.T) {
 	level(t, s, "A", 8, 0, 2)
 }
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // sold sells an order of two units of A.
 func sold(t *testing.T, s *orderstore.Store, id string) {
 	t.Helper()
 	_, err := s.Reserve(t.Context(), accept(t, s, newOrder(id)))
-	check(t, err)
-	check(t, s.MarkPaid(t.Context(), id, "ch"))
-	check(t, s.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-	check(t, s.Complete(t.Context(), id, "shp-"+id, ""))
+	require.NoError(t, err)
+	require.NoError(t, s.MarkPaid(t.Context(), id, "ch"))
+	require.NoError(t, s.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+	require.NoError(t, s.Complete(t.Context(), id, "shp-"+id, ""))
 }
 
-// TestCountIsRepeated, after an answer that was lost, while the shop goes on.
-func TestCountIsRepeated(t *testing.T) {
+// TestRepeatedCountChangesNothing: the first response was lost, and orders were sold
+// meanwhile.
+func TestRepeatedCountChangesNothing(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	ctx, s := t.Context(), a.Store
 	_, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
-	check(t, err)
+	require.NoError(t, err)
 	sold(t, s, "o")
 	was := level(t, s, "A", 8, 0, 2)
 	l, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
@@ -161,22 +156,22 @@ func TestCountIsRepeated(t *testing.T) {
 	}
 
 	_, err = s.Count(ctx, "A", 30, was.Version())
-	check(t, err)
+	require.NoError(t, err)
 	sold(t, s, "p")
 	was30 := level(t, s, "A", 28, 0, 4)
 	if l, err := s.Count(ctx, "A", 30, was.Version()); err != nil || l != was30 {
 		t.Errorf("l = %+v, want was30; error = %v, want nil", l, err)
 	}
 	_, err = s.Count(ctx, "A", 28, was30.Version()) // nothing has changed, but this was the last count
-	check(t, err)
+	require.NoError(t, err)
 	if _, err := s.Count(ctx, "A", 30, was.Version()); !errors.Is(err, orderstore.ErrChanged) {
 		t.Error(err)
 	}
 	level(t, s, "A", 28, 0, 4)
 }
 
-// TestCountsAtOnce: all were made against the same level, and one is taken.
-func TestCountsAtOnce(t *testing.T) {
+// TestOneOfConcurrentCountsIsAccepted: all counts were made against the same level.
+func TestOneOfConcurrentCountsIsAccepted(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	a.SetStock(t, map[string]int64{"A": 100})
@@ -199,8 +194,9 @@ func TestCountsAtOnce(t *testing.T) {
 	}
 }
 
-// TestCountOfALevelFromBefore counts were numbered.
-func TestCountOfALevelFromBefore(t *testing.T) {
+// TestLevelWithoutACountNumberCanBeCounted: an older release wrote the level before counts
+// were numbered.
+func TestLevelWithoutACountNumberCanBeCounted(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	n := func(v string) types.AttributeValue { return &types.AttributeValueMemberN{Value: v} }
@@ -210,13 +206,13 @@ func TestCountOfALevelFromBefore(t *testing.T) {
 			"sku": &types.AttributeValueMemberS{Value: "A"}, "available": n("7"), "reserved": n("1"), "sold": n("2"), "received": n("10"),
 		}},
 	)
-	check(t, err)
+	require.NoError(t, err)
 	if l, err := a.Store.Count(t.Context(), "A", 9, "10-2-0"); err != nil || l != level(t, a.Store, "A", 8, 1, 2) {
 		t.Errorf("l = %+v; error = %v, want nil; want l level(t, a.Store, 'A', 8, 1, 2)", l, err)
 	}
 }
 
-func TestCountRefusesWhatNoShelfHas(t *testing.T) {
+func TestCountRejectsImpossibleQuantities(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil).Store
 	for _, n := range []int64{-1, orderstore.MaxLevel + 1} {

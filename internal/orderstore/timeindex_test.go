@@ -37,10 +37,9 @@ func walk(t *testing.T, s *orderstore.Store, q orderstore.Query) (ids []string) 
 	}
 }
 
-// TestListsMissNothingThatChanges: four writers take orders through their
-// statuses, in both directions, while all are listed 200 times. Each is in each
-// list, once.
-func TestListsMissNothingThatChanges(t *testing.T) {
+// TestListsIncludeOrdersThatChangeMeanwhile: four writers move orders through their statuses,
+// in both directions, while all orders are listed 200 times. Each list has each order once.
+func TestListsIncludeOrdersThatChangeMeanwhile(t *testing.T) {
 	t.Parallel()
 	open := []order.Status{order.StatusPending, order.StatusReserved, order.StatusPaid, order.StatusNeedsAttention}
 	for _, c := range []struct {
@@ -125,9 +124,9 @@ func (c *changing) Query(ctx context.Context, in *dynamodb.QueryInput, o ...func
 	return c.DynamoDB.Query(ctx, in, o...)
 }
 
-// TestListOfStatusesBetweenWhichAnOrderGoes: whenever in the middle of a list an
-// order goes from one of the statuses to another, it is there, once.
-func TestListOfStatusesBetweenWhichAnOrderGoes(t *testing.T) {
+// TestListHasAnOrderOnceIfItsStatusChanges: the order may change from one listed status to
+// another at any moment of the list.
+func TestListHasAnOrderOnceIfItsStatusChanges(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	accept(t, a.Store, newOrder("x"))
@@ -228,9 +227,9 @@ func noPlace(t *testing.T, a testkit.AWS, ids ...string) {
 	}
 }
 
-// TestUpgradeToTheIndexByTime: lists have the orders of older releases all the
-// time, and the index in the end.
-func TestUpgradeToTheIndexByTime(t *testing.T) {
+// TestUpgradeKeepsOlderOrdersInEveryList: lists have the orders of older releases throughout
+// the upgrade. The index has them at its end.
+func TestUpgradeKeepsOlderOrdersInEveryList(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	var want []string
@@ -314,8 +313,8 @@ func (c *counting) Scan(ctx context.Context, in *dynamodb.ScanInput, o ...func(*
 	return c.DynamoDB.Scan(ctx, in, o...)
 }
 
-// TestBackfillReadsHistoryOnce: the table only grows, so that a process begins
-// must not cost a scan of it.
+// TestBackfillReadsHistoryOnce: the table only grows, so the start of a process must not cost
+// a scan of it.
 func TestBackfillReadsHistoryOnce(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -342,9 +341,9 @@ func TestBackfillReadsHistoryOnce(t *testing.T) {
 	fill(0, 0)
 }
 
-// TestBackfillLooksADayBack: nor a look at all that was accepted while the process
-// before ran.
-func TestBackfillLooksADayBack(t *testing.T) {
+// TestBackfillReadsOnlyTheLastDay: the start of a process must not read all orders that were
+// accepted while the previous one ran.
+func TestBackfillReadsOnlyTheLastDay(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	began := time.Now()
@@ -371,9 +370,8 @@ func TestBackfillLooksADayBack(t *testing.T) {
 	}
 }
 
-// TestListOfFewGoesInLargerSteps: what is far between others is found with few
-// requests.
-func TestListOfFewGoesInLargerSteps(t *testing.T) {
+// TestSparseListNeedsFewRequests: rare matches among many orders are found with few requests.
+func TestSparseListNeedsFewRequests(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	few := newOrder("few")

@@ -146,9 +146,9 @@ func storeEvents() map[order.Event]storeEvent {
 	}
 }
 
-// TestStoreFollowsTransitions makes every event happen to an order of every status. The
-// store must allow what order.Transitions allows, with the status that it has, and leave
-// the order unchanged otherwise.
+// TestStoreFollowsTransitions applies every event to an order of every status. The store must
+// allow what order.Transitions allows, with the status that it has, and leave the order
+// unchanged otherwise.
 func TestStoreFollowsTransitions(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)

@@ -14,10 +14,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestUnpaidOrdersGoNowhere: an order that costs something and has no charge is
-// not marked paid, not sent, and not sold, whatever its status is. One that
-// costs nothing needs none.
-func TestUnpaidOrdersGoNowhere(t *testing.T) {
+// TestUnpaidOrdersAreNotShippedOrSold: an order that costs something and has no charge is not
+// marked paid, not sent and not sold, whatever its status is. An order that costs nothing
+// needs no charge.
+func TestUnpaidOrdersAreNotShippedOrSold(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewAWS(t, nil)
 	s.SetStock(t, map[string]int64{"A": 100})
