@@ -19,9 +19,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// TestWhatAnOperatorHasSettledIsNotSettledAgain: a refund by bank transfer is
-// not in the provider's ledger.
-func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
+// TestChargesSettledByAnOperatorAreLeftAlone: a refund by bank transfer is not in the
+// provider's ledger.
+func TestChargesSettledByAnOperatorAreLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.paid("o", "tok_ok")
 	l.noError(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
@@ -32,7 +32,7 @@ func TestWhatAnOperatorHasSettledIsNotSettledAgain(t *testing.T) {
 	}
 }
 
-func TestReservationsOfEndedOrders(t *testing.T) {
+func TestReservationsOfEndedOrdersAreReleasedOrFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.reserved("failed", "tok_ok")
 	l.noError(l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
@@ -64,7 +64,7 @@ func TestReservationOfNoOrderIsFlagged(t *testing.T) {
 	l.level(998, 2, 0)
 }
 
-func TestChargesOfEndedOrders(t *testing.T) {
+func TestChargesOfEndedOrdersAreRefunded(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.accepted("cancelled", "tok_ok")
 	l.charged(o)
@@ -84,9 +84,9 @@ func TestChargesOfEndedOrders(t *testing.T) {
 	}
 }
 
-// TestSecondChargeOfACompletedOrder is one that the provider took for another
-// order's, for example because it had lost the key.
-func TestSecondChargeOfACompletedOrder(t *testing.T) {
+// TestSecondChargeOfACompletedOrderIsRefunded: the provider attributed the second charge to
+// another order, for example because it had lost the idempotency key.
+func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {
 	l := newLeaky(t, nil)
 	done := func(id string) {
 		t.Helper()
@@ -117,7 +117,7 @@ func TestSecondChargeOfACompletedOrder(t *testing.T) {
 	}
 }
 
-func TestRefundThatFailsIsTriedNextTime(t *testing.T) {
+func TestFailedRefundIsRetriedByTheNextRun(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_refund_down")
@@ -176,9 +176,9 @@ func (a *asked) Get(ctx context.Context, id string) (orderstore.Record, error) {
 	return a.Store.Get(ctx, id)
 }
 
-// TestWhatHasEndedIsNotReadAgain: all charges that there ever were are looked
-// at once; then only what has come since.
-func TestWhatHasEndedIsNotReadAgain(t *testing.T) {
+// TestLaterRunsReadOnlyNewCharges: the first run reads all charges, later runs read the
+// charges that were added since.
+func TestLaterRunsReadOnlyNewCharges(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Grace = time.Nanosecond
 	const n = 210 // more than a page

@@ -103,9 +103,9 @@ func odd(t *testing.T) error {
 	return err
 }
 
-// TestOddEntriesBlindNobody: each is a finding of its own, and the others are
-// judged all the same.
-func TestOddEntriesBlindNobody(t *testing.T) {
+// TestInvalidLedgerEntriesDoNotHideOthers: each invalid entry is a finding of its own, and all
+// other entries are still checked.
+func TestInvalidLedgerEntriesDoNotHideOthers(t *testing.T) {
 	l, p := lied(t)
 	l.sold(l.paid("odd", "tok_ok"))
 	l.sold(l.paid("bad", "tok_ok"))
@@ -151,9 +151,9 @@ func TestOddEntriesBlindNobody(t *testing.T) {
 	}
 }
 
-// TestWhatFailsBlindsNobody: the ledger of one order, or the list of all, or
-// SQS. The run is no success, and what it has found counts.
-func TestWhatFailsBlindsNobody(t *testing.T) {
+// TestFailedReadsDoNotHideOtherFindings: the ledger of one order, the list of all charges or
+// SQS cannot be read. The run fails, and its findings count.
+func TestFailedReadsDoNotHideOtherFindings(t *testing.T) {
 	l, p := lied(t)
 	for _, id := range []string{"a", "b", "c"} {
 		l.sold(l.paid(id, "tok_ok"))
@@ -208,9 +208,9 @@ func TestWhatFailsBlindsNobody(t *testing.T) {
 	l.counts(33)
 }
 
-// TestRefundThatTheLedgerContradicts is one that the provider has answered, while
-// its ledger still lists the charge. The refund is tried once.
-func TestRefundThatTheLedgerContradicts(t *testing.T) {
+// TestRefundMissingFromTheLedgerIsFlagged: the provider has confirmed a refund, and its ledger
+// still lists the charge. The refund is requested once.
+func TestRefundMissingFromTheLedgerIsFlagged(t *testing.T) {
 	l, p := lied(t)
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		for i := range list {
@@ -270,9 +270,9 @@ func TestRefundThatTheLedgerContradicts(t *testing.T) {
 	l.counts(0)
 }
 
-// TestLedgerThatLags: a charge comes into it long after it was made, and newer
-// ones were there before it.
-func TestLedgerThatLags(t *testing.T) {
+// TestLateChargesInTheLedgerAreFound: a charge enters the ledger long after it was made, and
+// after newer charges.
+func TestLateChargesInTheLedgerAreFound(t *testing.T) {
 	l, p := lied(t)
 	l.Grace = time.Minute
 	l.charged(l.accepted("late", "tok_ok"))

@@ -10,9 +10,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// TestOnDemand: one run at a time, for as long as it takes, which shows how far
-// it has got, and ends with its process.
-func TestOnDemand(t *testing.T) {
+// TestOnDemandRunsOnceAtATime: one run at a time, for as long as it takes. It reports its
+// progress and ends with its process.
+func TestOnDemandRunsOnceAtATime(t *testing.T) {
 	var holding atomic.Bool
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	l := newLeaky(t, func(o *awslocal.Options) {

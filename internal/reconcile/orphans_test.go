@@ -15,8 +15,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestAsManyAsThereIsRoomFor: those that were accepted first.
-func TestAsManyAsThereIsRoomFor(t *testing.T) {
+// TestLostOrdersAreRestartedWithinTheCapacity: the orders that were accepted first are
+// restarted first.
+func TestLostOrdersAreRestartedWithinTheCapacity(t *testing.T) {
 	l := newLeaky(t, nil)
 	for i := range 5 {
 		l.accepted(fmt.Sprint("o", i), "tok_ok")
@@ -47,9 +48,9 @@ func TestAsManyAsThereIsRoomFor(t *testing.T) {
 	}
 }
 
-// TestLostOrdersThatWaitTakeNoRoom: one that waits for a person or the carrier is
-// not among those that are live, so it frees nothing.
-func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
+// TestWaitingLostOrdersTakeNoCapacity: an order that waits for an operator or the carrier is
+// not live, so it does not count.
+func TestWaitingLostOrdersTakeNoCapacity(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("works", "tok_ok")
 	l.paid("shipped", "tok_ok")
@@ -63,8 +64,8 @@ func TestLostOrdersThatWaitTakeNoRoom(t *testing.T) {
 	}
 }
 
-// TestWhatWaitsInTheQueueIsLeftAlone, unless it waits for hours.
-func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
+// TestOrdersInTheQueueAreLeftAlone: an order whose message has waited for hours is restarted.
+func TestOrdersInTheQueueAreLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := order.Order{
 		OrderID:    "q",
@@ -98,9 +99,9 @@ func TestWhatWaitsInTheQueueIsLeftAlone(t *testing.T) {
 	l.found("order is PENDING and has no saga", "saga started again")
 }
 
-// TestWorkerKnowsItsRoomAndItsQueue: no worker consumes orders, as when
-// there is no room.
-func TestWorkerKnowsItsRoomAndItsQueue(t *testing.T) {
+// TestWorkerReportsItsCapacityAndBacklog: no worker consumes orders, as if there were no
+// capacity.
+func TestWorkerReportsItsCapacityAndBacklog(t *testing.T) {
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.MaxLive = true, 3 }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	r := s.Worker.Reconciler()
@@ -143,7 +144,7 @@ func (s *taken) Get(_ context.Context, id string) (engine.Instance, error) {
 	return engine.Instance{ID: id, Status: engine.Running}, nil
 }
 
-func TestOrderThatIntakeTookMeanwhile(t *testing.T) {
+func TestOrderThatIntakeStartsMeanwhileIsNoFinding(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("o", "tok_ok")
 	l.Sagas = &taken{Engine: l.Parts.Engine}

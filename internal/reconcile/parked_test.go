@@ -42,10 +42,10 @@ func (a *atCarrier) Raise(_ context.Context, _, _ string, payload any) error {
 	return nil
 }
 
-// TestParkedAtTheCarrierThatHasAnswered: what an operator has decided comes first.
-// A retry takes the answer into account, also in a saga that accepts none while it
-// is parked (v1). A saga that lost a step receives nothing.
-func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
+// TestParkedSagaReceivesTheCarrierAnswer: an operator's decision comes first. A retry takes
+// the answer into account, even in a saga that accepts no answer while it is parked (v1). A
+// saga that lost a step receives nothing.
+func TestParkedSagaReceivesTheCarrierAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		decided saga.Action
 		lost    bool
@@ -53,12 +53,12 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 		sent    []string
 	}{
 		"nothing decided": {"", false, "the carrier has dispatched the order and its saga still waits", []string{workflows.EventCarrier}},
-		"retry": {
+		"retry decided": {
 			saga.ActionRetry, false, "retry was decided and its saga still waits",
 			[]string{workflows.EventCarrier, workflows.EventResolve},
 		},
-		"given up":       {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
-		"a step is lost": {"", true, "ParkSaga never returned", nil},
+		"compensate decided": {saga.ActionCompensate, false, "compensate was decided and its saga still waits", []string{workflows.EventResolve}},
+		"a step is lost":     {"", true, "ParkSaga never returned", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)
@@ -90,8 +90,9 @@ func TestParkedAtTheCarrierThatHasAnswered(t *testing.T) {
 	}
 }
 
-// TestChargeOfTheFuture: one that is dated ahead does not hide those that come.
-func TestChargeOfTheFuture(t *testing.T) {
+// TestChargeWithAFutureDateHidesNoOthers: a charge with a date ahead of the clock does not
+// hide the charges that follow.
+func TestChargeWithAFutureDateHidesNoOthers(t *testing.T) {
 	l, p := lied(t)
 	l.Now, l.Grace = time.Now, 10*time.Millisecond
 	l.sold(l.paid("ahead", "tok_ok"))

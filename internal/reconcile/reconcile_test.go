@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestOrdersWithoutASagaGoOn(t *testing.T) {
+func TestOrdersWithoutASagaAreRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	for what, leave := range map[string]func(id string){
 		"PENDING":  func(id string) { l.accepted(id, "tok_ok") },
@@ -51,8 +51,8 @@ func TestOrdersWithoutASagaGoOn(t *testing.T) {
 	l.level(994, 0, 6)
 }
 
-// TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid: it may not answer twice.
-func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
+// TestRestartedSagaReceivesTheCarrierAnswer: the carrier may not send its answer again.
+func TestRestartedSagaReceivesTheCarrierAnswer(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.AwaitCarrier, l.Terms.CarrierTimeout = true, time.Hour
 	o := order.Order{
@@ -84,9 +84,9 @@ func TestSagaThatIsBegunAgainHearsWhatTheCarrierSaid(t *testing.T) {
 	}
 }
 
-// TestLateRefusalThatNobodyActedUpon: the order is PAID again, and the process
-// that reopened it crashed before its saga was started again.
-func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
+// TestReopenedOrderGetsASaga: a late refusal has reopened the order, which is PAID again. The
+// process crashed before it restarted the saga.
+func TestReopenedOrderGetsASaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.AwaitCarrier = false
 	for _, id := range []string{"known", "forgotten"} {
@@ -122,8 +122,9 @@ func TestLateRefusalThatNobodyActedUpon(t *testing.T) {
 	}
 }
 
-// TestRefundOfWhatIsOnItsWay: an operator gives up what the carrier has.
-func TestRefundOfWhatIsOnItsWay(t *testing.T) {
+// TestRefundOfADispatchedOrderIsFlagged: an operator compensates an order that the carrier has
+// dispatched.
+func TestRefundOfADispatchedOrderIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
@@ -144,7 +145,7 @@ func TestRefundOfWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
-func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
+func TestOrdersWhoseSagaEndedAreCompensated(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("reserved")
 	l.reserved("reserved", "tok_ok")
@@ -172,7 +173,7 @@ func TestOrdersWhoseSagaHasEndedWithoutThem(t *testing.T) {
 	l.nothing()
 }
 
-func TestWhatIsRecentOrSoundIsLeftAlone(t *testing.T) {
+func TestRecentAndConsistentOrdersAreLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("pending", "tok_ok")
 	l.killed("paid")
@@ -221,9 +222,9 @@ func (s late) ListReservations(ctx context.Context, cursor string, limit int) ([
 	return list, next, err
 }
 
-// TestSagasThatEndMeanwhile has an order wait for long, and complete just after
-// it was listed. To refund it would be to give it away.
-func TestSagasThatEndMeanwhile(t *testing.T) {
+// TestOrderThatCompletesMeanwhileKeepsItsCharge: an order has waited for long and completes
+// just after it was listed. A refund would give the goods away.
+func TestOrderThatCompletesMeanwhileKeepsItsCharge(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.reserved("o", "tok_ok")
 	l.Orders = late{l.Store, sync.OnceFunc(func() {
@@ -257,8 +258,8 @@ func (busy) Get(_ context.Context, id string) (engine.Instance, error) {
 	return engine.Instance{ID: id, Status: engine.Running, CustomStatus: workflows.StepCarrier}, nil
 }
 
-// TestManyPages has more of everything than one page takes.
-func TestManyPages(t *testing.T) {
+// TestFindingsOnEveryPageAreHandled has more of everything than one page holds.
+func TestFindingsOnEveryPageAreHandled(t *testing.T) {
 	l := newLeaky(t, nil)
 	const n = 230
 	for i := range n {
@@ -277,8 +278,8 @@ func TestManyPages(t *testing.T) {
 	l.nothing()
 }
 
-// TestRunGoesOn keeps comparing what it can while one ledger cannot be read.
-func TestRunGoesOn(t *testing.T) {
+// TestRunContinuesWhileALedgerCannotBeRead: the run compares everything that can be read.
+func TestRunContinuesWhileALedgerCannotBeRead(t *testing.T) {
 	var denied atomic.Bool
 	asked := make(chan struct{}, 100)
 	l := newLeaky(t, func(o *awslocal.Options) {
@@ -325,9 +326,9 @@ func TestRunGoesOn(t *testing.T) {
 	}
 }
 
-// TestListsOfAnOlderRelease: the reconciler brings orders that one accepted into
-// the lists of all orders.
-func TestListsOfAnOlderRelease(t *testing.T) {
+// TestOrdersOfAnOlderReleaseEnterTheLists: the reconciler adds orders that an older release
+// accepted to the lists of all orders.
+func TestOrdersOfAnOlderReleaseEnterTheLists(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("old", "tok_ok")
 	_, err := l.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{

@@ -21,8 +21,9 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// TestParcelsUnderWayAreForAPerson: who refunds such an order gives goods away.
-func TestParcelsUnderWayAreForAPerson(t *testing.T) {
+// TestOrderWithARequestedShipmentIsParked: a refund of such an order might give the goods
+// away, so an operator decides.
+func TestOrderWithARequestedShipmentIsParked(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
@@ -42,8 +43,8 @@ func TestParcelsUnderWayAreForAPerson(t *testing.T) {
 	l.is("o", order.StatusCompleted)
 }
 
-// TestCustomersAreNotifiedOfWhatIsUndone: no saga is there to do it.
-func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
+// TestCustomersAreNotifiedOfACompensation: no saga exists that could do it.
+func TestCustomersAreNotifiedOfACompensation(t *testing.T) {
 	l := newLeaky(t, nil)
 	told := l.Listen(t, "told", l.Resources.CustomerTopic)
 	want := map[string]string{
@@ -96,8 +97,9 @@ func TestCustomersAreNotifiedOfWhatIsUndone(t *testing.T) {
 	}
 }
 
-// TestRetryOrGiveUp: of two operators who decide at once, the second gets an error.
-func TestRetryOrGiveUp(t *testing.T) {
+// TestSecondResolutionIsRefused: two operators decide concurrently, and the second one
+// receives an error.
+func TestSecondResolutionIsRefused(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, actions := range map[string][2]saga.Action{
 		"kept":   {saga.ActionRetry, saga.ActionCompensate},
@@ -121,9 +123,9 @@ func TestRetryOrGiveUp(t *testing.T) {
 	}
 }
 
-// TestSecondSaga: while an order's saga was begun anew, a step of the old one
-// completed it.
-func TestSecondSaga(t *testing.T) {
+// TestRestartedSagaLeavesACompletedOrder: a step of the old saga completed the order while its
+// saga was restarted.
+func TestRestartedSagaLeavesACompletedOrder(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_ok")
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
@@ -140,8 +142,8 @@ func TestSecondSaga(t *testing.T) {
 	l.level(998, 0, 2)
 }
 
-// TestParkedOrderWithoutASaga waits for a person, who has two ways out.
-func TestParkedOrderWithoutASaga(t *testing.T) {
+// TestParkedOrderWithoutASagaWaitsForAnOperator: the operator can retry or compensate.
+func TestParkedOrderWithoutASagaWaitsForAnOperator(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, leave := range map[string]func(id, token string) order.Order{
 		"held": l.reserved, "pending": l.accepted, "paid": l.paid,
@@ -175,9 +177,9 @@ func TestParkedOrderWithoutASaga(t *testing.T) {
 	l.level(994, 0, 6)
 }
 
-// TestGivenUpWhileRefundsAreDown: the decision holds, and the run that comes when
-// they are up again carries it out.
-func TestGivenUpWhileRefundsAreDown(t *testing.T) {
+// TestCompensateIsCarriedOutOnceRefundsWork: the decision holds, and a later run carries it
+// out when refunds work again.
+func TestCompensateIsCarriedOutOnceRefundsWork(t *testing.T) {
 	l := newLeaky(t, nil)
 	ids := []string{"retried", "reconciled"}
 	for _, id := range ids {
@@ -203,9 +205,9 @@ func TestGivenUpWhileRefundsAreDown(t *testing.T) {
 	l.nothing()
 }
 
-// TestNobodyIsAskedTwice: a saga that is begun again after it was decided about
-// its order, or after that was charged, goes on from there.
-func TestNobodyIsAskedTwice(t *testing.T) {
+// TestRestartedSagaKeepsItsDecisionAndCharge: a saga that is restarted after the decision
+// about its order, or after the charge, continues from there.
+func TestRestartedSagaKeepsItsDecisionAndCharge(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	o := l.accepted("charged", "tok_ok")
@@ -259,11 +261,11 @@ func TestNobodyIsAskedTwice(t *testing.T) {
 	}
 }
 
-// TestOtherTermsDoNotApprove: a saga that is begun again under another approval
-// limit goes by what was decided when the order was reserved. What was refused is
-// neither charged nor shipped, what waits for an approval waits on, and what
-// needed none is not held up.
-func TestOtherTermsDoNotApprove(t *testing.T) {
+// TestRestartKeepsTheApprovalTermsOfTheReservation: a saga that is restarted under another
+// approval limit follows the decision that was made at the reservation. A refused order is
+// neither charged nor shipped, a waiting order keeps waiting, and an order that needed no
+// approval is not delayed.
+func TestRestartKeepsTheApprovalTermsOfTheReservation(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 0, 0
 	for id, d := range map[string]orderstore.Decision{
@@ -322,9 +324,9 @@ func TestOtherTermsDoNotApprove(t *testing.T) {
 	l.level(996, 0, 4)
 }
 
-// TestRetriedUnderOtherTerms: an operator who has a rejected order's undoing tried
-// again does not approve it.
-func TestRetriedUnderOtherTerms(t *testing.T) {
+// TestRetryOfARejectedOrderDoesNotApproveIt: an operator retries the compensation of a
+// rejected order under another approval limit.
+func TestRetryOfARejectedOrderDoesNotApproveIt(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove = 0
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("o", "tok_ok"), 0)
@@ -351,9 +353,9 @@ func (l leaky) resolved(id, action string) {
 	l.noError(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
 }
 
-// TestRefundedByHand: what an operator has paid back elsewhere is not refunded
-// once more, whatever becomes of the saga. The rest is undone.
-func TestRefundedByHand(t *testing.T) {
+// TestOperatorsRefundIsNotRepeated: a payment that an operator has refunded elsewhere is not
+// refunded again, whatever happens to the saga. The other steps are compensated.
+func TestOperatorsRefundIsNotRepeated(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("terminated")
 	l.resolved("terminated", "resolve")
@@ -384,9 +386,9 @@ func TestRefundedByHand(t *testing.T) {
 	l.level(1000, 0, 0)
 }
 
-// TestSentByHandWithoutASaga: also a decision about the last step for which there
-// is no saga holds, unless the order is undone.
-func TestSentByHandWithoutASaga(t *testing.T) {
+// TestLastStepIsResolvedWithoutASaga: an operator's decision about the last step holds without
+// a saga, unless the order is being compensated.
+func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	for _, id := range []string{"o", "again", "refused", "refunded", "given up"} {
 		l.paid(id, "tok_ok")

@@ -23,8 +23,8 @@ func (l leaky) leak(n int) {
 	l.noError(err)
 }
 
-// TestLeakedPieces are reserved, and no order holds them.
-func TestLeakedPieces(t *testing.T) {
+// TestLeakedUnitsAreFlagged: the units are reserved, and no order holds them.
+func TestLeakedUnitsAreFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o") // holds 2
 	l.nothing()
@@ -54,8 +54,8 @@ func (s selling) ListReservations(ctx context.Context, cursor string, limit int)
 	return s.Store.ListReservations(ctx, cursor, limit)
 }
 
-// TestWhatIsReservedMeanwhileIsNoLeak: the lists are from different moments.
-func TestWhatIsReservedMeanwhileIsNoLeak(t *testing.T) {
+// TestUnitsReservedMeanwhileAreNoLeak: the lists were read at different moments.
+func TestUnitsReservedMeanwhileAreNoLeak(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Sagas = busy{l.Parts.Engine}
 	n := 0

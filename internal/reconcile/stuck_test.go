@@ -17,8 +17,8 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// TestDecisionThatTheSagaDidNotHear: it was recorded, and the process crashed.
-func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
+// TestLostDecisionIsSentAgain: the process crashed after it recorded the decision.
+func TestLostDecisionIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.nothing()
@@ -29,9 +29,9 @@ func TestDecisionThatTheSagaDidNotHear(t *testing.T) {
 	l.is("o", order.StatusCancelled)
 }
 
-// TestApprovalThatExpiredUnseen: the saga's wake-up at the end of its time was
-// lost, as on Dapr it can be.
-func TestApprovalThatExpiredUnseen(t *testing.T) {
+// TestExpiredApprovalIsSentAgain: the saga's timer for the approval was lost, which can happen
+// on Dapr.
+func TestExpiredApprovalIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
@@ -48,9 +48,9 @@ func TestApprovalThatExpiredUnseen(t *testing.T) {
 	}
 }
 
-// TestCarrierAnswerThatTheSagaDidNotHear: it was kept with the order, and its saga
-// waits on, or for a person to whom it has turned since.
-func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
+// TestLostCarrierAnswerIsSentAgain: the order has the answer, and its saga still waits for it,
+// or for an operator by now.
+func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.CarrierTimeout = time.Hour
 	l.silent("o")
@@ -90,8 +90,8 @@ func TestCarrierAnswerThatTheSagaDidNotHear(t *testing.T) {
 	}
 }
 
-// TestSagaThatStandsStillIsNudged: nothing comes of it for one that is well.
-func TestSagaThatStandsStillIsNudged(t *testing.T) {
+// TestStuckSagaIsNudged: a nudge does no harm to a healthy saga.
+func TestStuckSagaIsNudged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = quiet{l.Parts.Engine}
@@ -146,9 +146,9 @@ func (shipping) History(context.Context, string) ([]engine.Event, error) {
 	return []engine.Event{{ID: 4, Type: "TaskScheduled", Name: workflows.RequestShipment, At: time.Now()}}, nil
 }
 
-// TestLostShipmentRequest: an order may be paid and have its shipment's id
-// while its saga never got as far as to wait for the carrier.
-func TestLostShipmentRequest(t *testing.T) {
+// TestSagaWithALostShipmentRequestIsRestarted: an order may be paid and have a shipment id
+// although its saga never reached the wait for the carrier.
+func TestSagaWithALostShipmentRequestIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.silent("o")
 	l.nothing() // that one may wait
@@ -161,9 +161,9 @@ type cutOff struct{ forgetful }
 
 func (cutOff) Purge(context.Context, string) error { return errors.New("killed") }
 
-// TestRestartInterruptedHalfWay: the run that finds such a saga continues; to undo the order
-// is for one that a person has terminated.
-func TestRestartInterruptedHalfWay(t *testing.T) {
+// TestInterruptedRestartIsContinued: the next run continues the restart. Only an operator's
+// termination leads to compensation.
+func TestInterruptedRestartIsContinued(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
@@ -178,7 +178,7 @@ func TestRestartInterruptedHalfWay(t *testing.T) {
 	l.is("o", order.StatusCompleted)
 }
 
-// TestSuspendedSagaIsLeftAlone: an operator has a reason.
+// TestSuspendedSagaIsLeftAlone: the operator has a reason.
 func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
@@ -198,7 +198,7 @@ func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestCancelledSagaWithALostStepIsRestarted, and receives the cancellation.
+// TestCancelledSagaWithALostStepIsRestarted: the restarted saga receives the cancellation.
 func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
@@ -213,8 +213,8 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	}
 }
 
-// TestCancelThatTheSagaDidNotHear while it waits for approval.
-func TestCancelThatTheSagaDidNotHear(t *testing.T) {
+// TestLostCancellationIsSentAgain: the saga waits for approval.
+func TestLostCancellationIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
@@ -226,9 +226,9 @@ func TestCancelThatTheSagaDidNotHear(t *testing.T) {
 	}
 }
 
-// TestParkedSagaThatLostAStep: an operator's decision came to nothing, and
-// another can be taken.
-func TestParkedSagaThatLostAStep(t *testing.T) {
+// TestParkedSagaWithALostStepIsDropped: the operator's decision had no effect, and another one
+// can be made.
+func TestParkedSagaWithALostStepIsDropped(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
@@ -275,8 +275,8 @@ func (stalled) History(context.Context, string) ([]engine.Event, error) {
 	return []engine.Event{{Type: "ExecutionStalled", Error: "payload size 3984589 bytes exceeds"}}, nil
 }
 
-// TestStalledSagaIsFlagged each time, with the cause: nothing that could be done
-// to it would be taken in.
+// TestStalledSagaIsFlagged: every run flags the saga with the cause. It would accept no other
+// action.
 func TestStalledSagaIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
@@ -292,9 +292,8 @@ func TestStalledSagaIsFlagged(t *testing.T) {
 	l.noError(err)
 }
 
-// TestStalledIsFoundWhateverItWaitsFor, and forgotten once it goes on, or has
-// ended.
-func TestStalledIsFoundWhateverItWaitsFor(t *testing.T) {
+// TestStalledSagaIsFoundAtEveryStep: the count drops once the saga continues or has ended.
+func TestStalledSagaIsFoundAtEveryStep(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.CarrierTimeout = time.Hour
 	l.awaiting("approval")

@@ -13,10 +13,10 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// TestTerminatedAndPurged: that nothing is left of a termination makes no
-// difference.
-func TestTerminatedAndPurged(t *testing.T) {
-	for name, purged := range map[string]bool{"terminated": false, "and purged": true} {
+// TestPurgeDoesNotHideATermination: the reconciler treats a terminated saga and a purged one
+// alike.
+func TestPurgeDoesNotHideATermination(t *testing.T) {
+	for name, purged := range map[string]bool{"terminated": false, "terminated and purged": true} {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)
 			l.awaiting("waits")
@@ -50,8 +50,9 @@ func TestTerminatedAndPurged(t *testing.T) {
 	}
 }
 
-// TestTerminatedAfterADecision: what was decided holds.
-func TestTerminatedAfterADecision(t *testing.T) {
+// TestTerminationKeepsTheEarlierDecision: the decision determines the reason and the final
+// status.
+func TestTerminationKeepsTheEarlierDecision(t *testing.T) {
 	l := newLeaky(t, nil)
 	for id, decide := range map[string]func(id string) error{
 		"cancelled": func(id string) error {
@@ -85,9 +86,9 @@ func TestTerminatedAfterADecision(t *testing.T) {
 	l.is("approved", order.StatusFailed)
 }
 
-// TestTerminatedAndBegunAgain: an order that the carrier has refused gets another
-// saga, and if that is lost, it does not count as terminated.
-func TestTerminatedAndBegunAgain(t *testing.T) {
+// TestRestartClearsTheTermination: an order that the carrier has refused gets another saga. If
+// that saga is lost, the order does not count as terminated.
+func TestRestartClearsTheTermination(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
 	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
@@ -103,9 +104,9 @@ func TestTerminatedAndBegunAgain(t *testing.T) {
 	}
 }
 
-// TestTerminatedIsKept unless the reconciler has done it, or there is nothing to
-// keep it with. Until it is, the saga does not end.
-func TestTerminatedIsKept(t *testing.T) {
+// TestTerminationIsRecordedWithTheOrder: the reason is recorded unless the reconciler
+// terminated the saga, or the order does not exist. The saga does not end before that.
+func TestTerminationIsRecordedWithTheOrder(t *testing.T) {
 	for reason, want := range map[string]string{
 		"enough": "o enough", "": "o no reason given", strings.Repeat("x", 5000): "o " + strings.Repeat("x", 999) + "…",
 		"begun anew by the reconciler": "", "dropped by the reconciler": "",
@@ -140,8 +141,8 @@ func (q *quicker) Get(context.Context, string) (engine.Instance, error) {
 	return engine.Instance{}, engine.ErrNotFound
 }
 
-// TestFindingsSayWhatHappened and not what was tried.
-func TestFindingsSayWhatHappened(t *testing.T) {
+// TestFindingsReportTheActualOutcome: a finding reports the outcome, not the attempt.
+func TestFindingsReportTheActualOutcome(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.reserved("o", "tok_ok")
 	l.Sagas = &stuckStart{quicker{Engine: l.Parts.Engine}}

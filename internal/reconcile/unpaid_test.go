@@ -26,7 +26,7 @@ func (l leaky) givenBack(id string) {
 	l.noError(err)
 }
 
-func TestCompletedWithoutACharge(t *testing.T) {
+func TestCompletedOrderWithoutAChargeIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = nil // its clock is ahead of the orders'
 	l.sold(l.paid("good", "tok_ok"))
@@ -47,9 +47,9 @@ func TestCompletedWithoutACharge(t *testing.T) {
 	}
 }
 
-// TestSentByHandIsNoPayment: an operator who has sent an order has decided nothing
+// TestOperatorsShipmentIsNoPayment: an operator who has shipped an order has decided nothing
 // about its charge.
-func TestSentByHandIsNoPayment(t *testing.T) {
+func TestOperatorsShipmentIsNoPayment(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = nil // its clock is ahead of the orders'
 	l.sold(l.paid("sent", "tok_ok"))
@@ -59,7 +59,7 @@ func TestSentByHandIsNoPayment(t *testing.T) {
 	l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
 }
 
-func TestPaidWithoutACharge(t *testing.T) {
+func TestPaidOrderWithoutAChargeIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.silent("waits")
 	l.nothing()
@@ -69,9 +69,9 @@ func TestPaidWithoutACharge(t *testing.T) {
 	l.nothing()
 }
 
-// TestEndedWithoutARefund: an order that was charged and has ended is refunded
-// until the refund is proven. That no charge stands is not enough.
-func TestEndedWithoutARefund(t *testing.T) {
+// TestRefundOfAnEndedOrderMustBeProven: an order that was charged and has ended is refunded
+// until the refund is proven. The absence of a charge is no proof.
+func TestRefundOfAnEndedOrderMustBeProven(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = &reconcile.Unpaid{}
 	charged := func(id, charge string) {
@@ -133,9 +133,9 @@ func (a counted) WalkSince(
 	return a.Store.WalkSince(ctx, since, statuses, limit, f)
 }
 
-// TestUnpaidIsRemembered: what has completed is read once; what was found is
-// looked at until it is right.
-func TestUnpaidIsRemembered(t *testing.T) {
+// TestUnpaidOrderIsCheckedUntilItIsPaid: completed orders are read once. An order that was
+// found unpaid is checked until it is right.
+func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	l := newLeaky(t, nil)
 	var since []time.Time
 	l.Orders, l.Unpaid = counted{l.Store, &since}, &reconcile.Unpaid{}
