@@ -99,8 +99,8 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutARequestAreDeadLettered with that reason, and have no effect on the
-// order, whatever is requested from the carrier later.
+// TestAnswersWithoutARequestAreDeadLettered: the reason of the dead letter names the missing
+// request. The order stays unchanged, whatever is requested from the carrier later.
 func TestAnswersWithoutARequestAreDeadLettered(t *testing.T) {
 	t.Parallel()
 	terms := patientCarrier
@@ -176,8 +176,8 @@ func became(before, after orderstore.Record, err error, again bool) string {
 	return "changed in another way"
 }
 
-// TestEveryAnswerInEveryState is the table of docs/adr/0024: what becomes of an
-// answer, by the order's state and what the carrier answered before.
+// TestEveryAnswerInEveryState tests the table of docs/adr/0024: what happens to an answer, by
+// the order's state and the carrier's earlier answer.
 func TestEveryAnswerInEveryState(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -374,9 +374,9 @@ func newIdle(t *testing.T) *embedded.Engine {
 	return eng
 }
 
-// TestLateRefusalIsUndone by the order's saga: it refunds, releases the stock, and notifies the
-// customer.
-func TestLateRefusalIsUndone(t *testing.T) {
+// TestLateRefusalCompensatesTheOrder: the order's saga refunds, releases the stock and
+// notifies the customer.
+func TestLateRefusalCompensatesTheOrder(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{TimeScale: 0.001}) // no saga waits for the carrier
 	for _, id := range []string{"known", "forgotten"} {
@@ -421,9 +421,8 @@ func TestLateRefusalIsUndone(t *testing.T) {
 	}
 }
 
-// TestLateRefusalOfASagaThatIsAboutToEnd: the order is COMPLETED a moment before
-// its saga ends.
-func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
+// TestLateRefusalWaitsForTheSagaToEnd: the order is COMPLETED a moment before its saga ends.
+func TestLateRefusalWaitsForTheSagaToEnd(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{TimeScale: 0.001})
 	o, err := order.Parse([]byte(event(t, "o")))
@@ -453,9 +452,9 @@ func TestLateRefusalOfASagaThatIsAboutToEnd(t *testing.T) {
 	}
 }
 
-// TestAnswerAboutASagaThatIsNotHere: another worker may have it, or it is to be
-// restarted. The answer is not poison, and is delivered again.
-func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
+// TestAnswerForAMissingSagaIsRetried: another worker may run the saga, or it is yet to be
+// restarted. The answer is not poison and is delivered again.
+func TestAnswerForAMissingSagaIsRetried(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, patientCarrier)
 	o, err := order.Parse([]byte(event(t, "o")))
@@ -478,9 +477,9 @@ func TestAnswerAboutASagaThatIsNotHere(t *testing.T) {
 	}
 }
 
-// TestAnswerAboutATerminatedSaga is kept with its order: that the saga was purged,
-// too, is no reason to retry.
-func TestAnswerAboutATerminatedSaga(t *testing.T) {
+// TestAnswerForATerminatedSagaIsRecorded: the answer is recorded with its order. It is not
+// retried, even if the saga was purged.
+func TestAnswerForATerminatedSagaIsRecorded(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, patientCarrier)
 	for _, a := range []events.CarrierAnswer{dispatchedBy("taken", "trk"), refusedBy("refused", "island")} {
@@ -500,9 +499,9 @@ func TestAnswerAboutATerminatedSaga(t *testing.T) {
 	}
 }
 
-// TestLongReasonsHideNothing: the note of a contradiction begins with what a
-// person needs, and comes once, however long the carrier's reason is.
-func TestLongReasonsHideNothing(t *testing.T) {
+// TestLongReasonsDoNotHideTheContradiction: the note begins with the facts that an operator
+// needs and is added once, however long the carrier's reason is.
+func TestLongReasonsDoNotHideTheContradiction(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{})
 	o, err := order.Parse([]byte(event(t, "o")))
@@ -529,8 +528,8 @@ func TestLongReasonsHideNothing(t *testing.T) {
 	}
 }
 
-// TestAnswerWhoseTypeIsOnItsEnvelope alone: it counts as if it were in the body.
-func TestAnswerWhoseTypeIsOnItsEnvelope(t *testing.T) {
+// TestAnswerMayHaveItsTypeInTheEnvelope: the type counts as if it were in the body.
+func TestAnswerMayHaveItsTypeInTheEnvelope(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, patientCarrier)
 	w.places(t, "o")

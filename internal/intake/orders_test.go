@@ -29,8 +29,8 @@ func quoted(t testing.TB, s string) string {
 	return string(b)
 }
 
-// TestInvalidOrdersAreDeadLettered with a reason that names the fault, and block no other
-// message.
+// TestInvalidOrdersAreDeadLettered: the reason names the fault, and no other message is
+// blocked.
 func TestInvalidOrdersAreDeadLettered(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{})
@@ -87,9 +87,9 @@ func TestInvalidOrdersAreDeadLettered(t *testing.T) {
 	}
 }
 
-// TestEnvelopeTypeContradictsTheBody: an order whose envelope has the type OrderCancelled is
-// neither charged nor shipped.
-func TestEnvelopeTypeContradictsTheBody(t *testing.T) {
+// TestContradictingEnvelopeTypeIsDeadLettered: an order whose envelope has the type
+// OrderCancelled is neither charged nor shipped.
+func TestContradictingEnvelopeTypeIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{})
 	reasons := map[string]string{}
@@ -215,9 +215,9 @@ func TestDuplicatesStartNothing(t *testing.T) {
 	}
 }
 
-// TestStartAfterACrash finds the record of an order whose worker crashed before it started
-// the saga.
-func TestStartAfterACrash(t *testing.T) {
+// TestRecordedOrderGetsASagaAfterACrash: the worker crashed after it recorded the order and
+// before it started the saga.
+func TestRecordedOrderGetsASagaAfterACrash(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{})
 	o, err := order.Parse([]byte(event(t, "o")))
@@ -234,8 +234,8 @@ func TestStartAfterACrash(t *testing.T) {
 	}
 }
 
-// TestTerminatedSagaIsNotRestarted by a message that is delivered again: the saga may have
-// been purged.
+// TestTerminatedSagaIsNotRestarted: a redelivered message does not restart it, even if the
+// saga was purged.
 func TestTerminatedSagaIsNotRestarted(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{})
@@ -252,7 +252,7 @@ func TestTerminatedSagaIsNotRestarted(t *testing.T) {
 	}
 }
 
-func TestStartWhileTheSagaRuns(t *testing.T) {
+func TestStartWhileTheSagaRunsKeepsTheFirstOrder(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t, workflows.Terms{AwaitCarrier: true, CarrierTimeout: 1 << 40})
 	o, err := order.Parse([]byte(event(t, "o")))
