@@ -223,8 +223,9 @@ func (b *books) sound(id string) {
 	b.sell(id)
 }
 
-// TestForgottenOrdersAreSound: who forgets a customer leaves what the books need.
-func TestForgottenOrdersAreSound(t *testing.T) {
+// TestForgottenOrdersViolateNothing: erasing a customer's data keeps everything that the
+// checks need.
+func TestForgottenOrdersViolateNothing(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	b.sound("o")
@@ -239,7 +240,7 @@ func TestForgottenOrdersAreSound(t *testing.T) {
 	}
 }
 
-// TestEveryContradictionIsReported breaks one thing per order.
+// TestEveryContradictionIsReported breaks one fact per order.
 func TestEveryContradictionIsReported(t *testing.T) {
 	t.Parallel()
 	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
@@ -247,14 +248,14 @@ func TestEveryContradictionIsReported(t *testing.T) {
 		write func(b *books, id string)
 		want  []string
 	}{
-		"nothing": {(*books).sound, nil},
-		"ledger": {
+		"consistent order": {(*books).sound, nil},
+		"negative stock": {
 			func(b *books, _ string) {
 				b.edit("stock", "sku", "A", "available", &types.AttributeValueMemberN{Value: "-3"})
 			},
 			[]string{"I1 never oversold: A: available -3 + reserved 0 + sold 0, received 1000"},
 		},
-		"uncharged": {
+		"completed without a charge": {
 			func(b *books, id string) {
 				b.accept(id)
 				b.reserve(id)
@@ -276,7 +277,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.ship(id, "shp-"+id, "")
 			b.sell(id)
 		}, []string{"I3 one charge: order x cost 2.00 EUR and was charged 1.99 EUR"}},
-		"money kept": {
+		"failed and not refunded": {
 			func(b *books, id string) {
 				b.accept(id)
 				b.charge(id, "charge-"+id, 200)
@@ -314,7 +315,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 				"I4 one shipment: order x is COMPLETED with 2 shipments",
 			},
 		},
-		"shipped in vain": {
+		"shipped and cancelled": {
 			func(b *books, id string) {
 				b.accept(id)
 				b.ship(id, "shp-"+id, "SILENT")
@@ -326,7 +327,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			func(b *books, id string) { b.ship(id, "shp-"+id, "") },
 			[]string{"I4 one shipment: shipment for order x, which does not exist"},
 		},
-		"held and completed": {func(b *books, id string) {
+		"completed with a held reservation": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
 			b.charge(id, "charge-"+id, 200)
@@ -335,7 +336,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			b.ship(id, "shp-"+id, "")
 			b.end(id, order.StatusCompleted)
 		}, []string{`I5 no reservation left: order x is COMPLETED and its reservation "HELD"`}},
-		"held and declined": {
+		"declined with a held reservation": {
 			func(b *books, id string) { b.accept(id); b.reserve(id); b.end(id, order.StatusDeclined) },
 			[]string{"I5 no reservation left: order x is DECLINED and its reservation HELD"},
 		},
@@ -357,7 +358,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			func(b *books, id string) { b.accept(id); b.reserve(id); b.pay(id); b.undo(id) },
 			[]string{"I3 one charge: order x is FAILED with charge ch_charge-x and without a refund"},
 		},
-		"charged, and settled by hand": {func(b *books, id string) {
+		"charged, and resolved by an operator": {func(b *books, id string) {
 			b.accept(id)
 			b.reserve(id)
 			b.pay(id)
@@ -399,26 +400,26 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			func(b *books, id string) { b.sound(id); b.edit("orders", "orderId", id, "token", text("tok_ok")) },
 			[]string{"no token kept: order x has ended and its payment token is still stored"},
 		},
-		"under way": {(*books).awaiting, nil},
-		"leaked from the shelf": {
+		"waiting for approval": {(*books).awaiting, nil},
+		"leaked reserved units": {
 			func(b *books, id string) { b.sound(id); b.leak("available", "reserved") },
 			[]string{"I1 never oversold: A: 5 units are reserved, and orders hold 0"},
 		},
-		"leaked from what was sold": {
+		"leaked sold units": {
 			func(b *books, id string) { b.sound(id); b.leak("available", "sold") },
 			[]string{"I1 never oversold: A: 7 units are sold, and orders have bought 2"},
 		},
-		"never begun": {(*books).accept, []string{"I2 nothing is lost: order x is PENDING and has no saga"}},
-		"reserved and lost": {
+		"accepted without a saga": {(*books).accept, []string{"I2 nothing is lost: order x is PENDING and has no saga"}},
+		"reserved without a saga": {
 			func(b *books, id string) { b.accept(id); b.reserve(id) },
 			[]string{"I2 nothing is lost: order x is RESERVED and has no saga"},
 		},
-		"paid and lost": {
+		"paid without a saga": {
 			func(b *books, id string) { b.accept(id); b.reserve(id); b.charge(id, "charge-"+id, 200); b.pay(id) },
 			[]string{"I2 nothing is lost: order x is PAID and has no saga"},
 		},
-		"saga killed": {(*books).killed, []string{"I2 nothing is lost: order x is AWAITING_APPROVAL and its saga has ended TERMINATED"}},
-		"with a person": {func(b *books, id string) {
+		"saga terminated": {(*books).killed, []string{"I2 nothing is lost: order x is AWAITING_APPROVAL and its saga has ended TERMINATED"}},
+		"waiting for an operator": {func(b *books, id string) {
 			b.accept(id)
 			require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), id, "stuck"))
 		}, nil},
@@ -443,7 +444,7 @@ func TestEveryContradictionIsReported(t *testing.T) {
 			func(b *books, id string) { b.refunded(id, "re_other") },
 			[]string{"I3 one charge: order x has refund re_other, and the provider has none of that id for it"},
 		},
-		"refunded in secret": {
+		"refund not in the record": {
 			func(b *books, id string) { b.refunded(id, "") },
 			[]string{"I3 one charge: order x has no refund, and the provider has re_charge-x"},
 		},
@@ -474,8 +475,8 @@ func TestLostOrdersAreReported(t *testing.T) {
 	}
 }
 
-// TestARealRunIsClean lets sagas do the writing.
-func TestARealRunIsClean(t *testing.T) {
+// TestOrdersOfRealSagasViolateNothing lets sagas write the records.
+func TestOrdersOfRealSagasViolateNothing(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	publish := intake.Publisher{Topic: snspublisher.New(b.Clients.SNS, b.Resources.OrderTopic)}
@@ -519,8 +520,8 @@ func TestARealRunIsClean(t *testing.T) {
 	}
 }
 
-// TestManyPages has more of everything than one page takes.
-func TestManyPages(t *testing.T) {
+// TestEveryPageIsChecked has more of everything than one page holds.
+func TestEveryPageIsChecked(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	b.settled = time.Hour // they have no sagas
@@ -544,8 +545,8 @@ func TestManyPages(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeReadIsAnError: a ledger that is missing is not a clean one.
-func TestWhatCannotBeReadIsAnError(t *testing.T) {
+// TestUnreadableRecordsAreAnError: a missing ledger is not a consistent one.
+func TestUnreadableRecordsAreAnError(t *testing.T) {
 	t.Parallel()
 	denied := testkit.NewAWS(t, func(o *awslocal.Options) {
 		o.Fault = func(_, op string) error {
@@ -573,9 +574,9 @@ func TestWhatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-// TestWhatIsMissingForAReason: the reservation of an order of long ago has
+// TestExpiredReservationsAndFreeOrdersViolateNothing: the reservation of an old order has
 // expired, and an order that costs nothing is not charged.
-func TestWhatIsMissingForAReason(t *testing.T) {
+func TestExpiredReservationsAndFreeOrdersViolateNothing(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	b.sound("old")
@@ -599,8 +600,8 @@ func TestWhatIsMissingForAReason(t *testing.T) {
 	}
 }
 
-// TestWithoutAnEngine an order that has not ended is lost, unless it may wait.
-func TestWithoutAnEngine(t *testing.T) {
+// TestOpenOrderIsLostWithoutAnEngine: an order that has not ended is lost, unless it may wait.
+func TestOpenOrderIsLostWithoutAnEngine(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	b.awaiting("person")
@@ -613,8 +614,8 @@ func TestWithoutAnEngine(t *testing.T) {
 	}
 }
 
-// TestJSON: scripts read it.
-func TestJSON(t *testing.T) {
+// TestResultIsWrittenAsJSON: scripts read the result.
+func TestResultIsWrittenAsJSON(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	out, err := json.Marshal(b.check())
@@ -632,9 +633,9 @@ func (l lists) ChargesSince(context.Context, time.Time) iter.Seq2[[]payment.Entr
 	return func(yield func([]payment.Entry, error) bool) { yield(l, nil) }
 }
 
-// TestOddLedger: an entry that does not count is a violation, and the others are
-// judged; a ledger that has a charge twice proves nothing.
-func TestOddLedger(t *testing.T) {
+// TestInvalidLedgerEntriesAreReported: an invalid entry is a violation, and the other entries
+// are still checked. A ledger that lists a charge twice proves nothing.
+func TestInvalidLedgerEntriesAreReported(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
 	b.sound("o")

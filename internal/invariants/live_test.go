@@ -60,15 +60,16 @@ func (b *books) pieces(as string, n int64) {
 	b.edit("stock", "sku", "A", as, &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)})
 }
 
-// TestOrdersThatWait have their reservation and their charge.
-func TestOrdersThatWait(t *testing.T) {
+// TestWaitingOrdersHaveTheirReservationAndCharge: an order that waits for the carrier or an
+// operator must have both, unless it changed a moment ago.
+func TestWaitingOrdersHaveTheirReservationAndCharge(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		write func(b *books, id string)
 		want  []string
 	}{
-		"for the carrier": {(*books).waiting, nil},
-		"for a person":    {(*books).parked, nil},
+		"waiting for the carrier": {(*books).waiting, nil},
+		"waiting for an operator": {(*books).parked, nil},
 		"being refunded": {func(b *books, id string) {
 			b.waiting(id)
 			_, err := b.Store.MarkRefunding(b.Context(), id)
@@ -76,7 +77,7 @@ func TestOrdersThatWait(t *testing.T) {
 			_, err = b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
 			require.NoError(b, err)
 		}, nil},
-		"young": {func(b *books, id string) { b.waiting(id); b.unreserved(id); b.settled = time.Hour }, nil},
+		"changed recently": {func(b *books, id string) { b.waiting(id); b.unreserved(id); b.settled = time.Hour }, nil},
 		"another charge": {func(b *books, id string) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "chargeId", &types.AttributeValueMemberS{Value: "ch_FAKE"})
@@ -85,7 +86,7 @@ func TestOrdersThatWait(t *testing.T) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "chargeId", &types.AttributeValueMemberS{})
 		}, []string{`I3 one charge: order x is PAID with charge "", and the one that stands is "ch_charge-x"`}},
-		"refunded in secret": {func(b *books, id string) {
+		"refund not in the record": {func(b *books, id string) {
 			b.parked(id)
 			_, err := b.Parts.Payments.Refund(b.Context(), payment.Entry{OrderID: id})
 			require.NoError(b, err)
@@ -102,11 +103,11 @@ func TestOrdersThatWait(t *testing.T) {
 			func(b *books, id string) { b.waiting(id); b.greedy(id, "reserved") },
 			[]string{"I1 never oversold: order x is PAID over [{A 2}], and its reservation HELD over [{A 4}]"},
 		},
-		"more reserved than ordered, with a person": {
+		"more reserved than ordered, waiting for an operator": {
 			func(b *books, id string) { b.parked(id); b.greedy(id, "reserved") },
 			[]string{"I1 never oversold: order x is NEEDS_ATTENTION over [{A 2}], and its reservation HELD over [{A 4}]"},
 		},
-		"sold while a person decides": {func(b *books, id string) {
+		"sold while an operator decides": {func(b *books, id string) {
 			b.parked(id)
 			b.edit("reservations", "orderId", id, "state", &types.AttributeValueMemberS{Value: "SOLD"})
 		}, []string{
@@ -119,7 +120,7 @@ func TestOrdersThatWait(t *testing.T) {
 			b.edit("orders", "orderId", id, "statusShard", &types.AttributeValueMemberS{Value: "PAID"})
 		}, []string{"I2 nothing is lost: order x is PAID and in no list, so the reconciler does not find it: " +
 			"its record has no right statusShard, or no placed"}},
-		"of an unknown status": {func(b *books, id string) {
+		"unknown status": {func(b *books, id string) {
 			b.waiting(id)
 			b.edit("orders", "orderId", id, "status", &types.AttributeValueMemberS{Value: "LIMBO"})
 		}, []string{`I2 nothing is lost: order x has the status "LIMBO", which is none`}},
@@ -140,9 +141,9 @@ func TestOrdersThatWait(t *testing.T) {
 	}
 }
 
-// TestCompletedByHand: how an order went out that an operator has sent, or
-// confirmed, is not judged. The rest is.
-func TestCompletedByHand(t *testing.T) {
+// TestOperatorsShipmentIsNotChecked: the shipment of an order that an operator has sent or
+// confirmed is not checked. Everything else is.
+func TestOperatorsShipmentIsNotChecked(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{workflows.StepShip, workflows.StepCarrier, workflows.StepConfirm} {
 		b := newBooks(t)
@@ -163,9 +164,9 @@ func TestCompletedByHand(t *testing.T) {
 	}
 }
 
-// TestByHand: of an order that has failed with its charge and a parcel, what is
-// not judged is what an operator has decided about, and no more.
-func TestByHand(t *testing.T) {
+// TestOperatorsDecisionLimitsTheChecks: an order has failed with a charge and a parcel. Only
+// the facts that an operator has decided about are not checked.
+func TestOperatorsDecisionLimitsTheChecks(t *testing.T) {
 	t.Parallel()
 	const (
 		charge  = "I3 one charge: order x is FAILED with 1 charges that stand"
@@ -184,20 +185,20 @@ func TestByHand(t *testing.T) {
 		want   []string
 		byHand int
 	}{
-		"nothing": {func(*books) {}, all, 0},
-		"a note": {func(b *books) {
+		"no decision": {func(*books) {}, all, 0},
+		"note without a decision": {func(b *books) {
 			require.NoError(b, b.Store.AddNote(b.Context(), "x", orderstore.Note{Actor: "ann", Action: "skip"}))
 		}, all, 0},
-		"refund tried":     {decide(workflows.StepCharge, "retry"), all, 0},
-		"refunded":         {decide(workflows.StepCharge, "resolve"), []string{another, parcel}, 1},
-		"release left out": {decide("reserve", "skip"), all, 0},
-		"shipped":          {decide(workflows.StepShip, "resolve"), []string{charge}, 1},
-		"given up":         {decide(workflows.StepCarrier, "compensate"), []string{charge}, 1},
-		"given up without a saga": {func(b *books) {
+		"refund retried":  {decide(workflows.StepCharge, "retry"), all, 0},
+		"refunded":        {decide(workflows.StepCharge, "resolve"), []string{another, parcel}, 1},
+		"release skipped": {decide("reserve", "skip"), all, 0},
+		"shipped":         {decide(workflows.StepShip, "resolve"), []string{charge}, 1},
+		"compensated":     {decide(workflows.StepCarrier, "compensate"), []string{charge}, 1},
+		"compensated without a saga": {func(b *books) {
 			require.NoError(b, b.Store.MarkNeedsAttention(b.Context(), "x", "carrier: silent"))
 			require.NoError(b, b.Store.MarkAbandoned(b.Context(), "x"))
 		}, []string{charge}, 1},
-		"given up and not refunded": {func(b *books) {
+		"compensated, and the refund skipped": {func(b *books) {
 			decide(workflows.StepShip, "compensate")(b)
 			decide(workflows.StepCharge, "skip")(b)
 		}, nil, 1},

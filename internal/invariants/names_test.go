@@ -10,8 +10,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestDocumentDefinesEveryInvariant holds docs/invariants.md against the names
-// that violations are reported under.
+// TestDocumentDefinesEveryInvariant compares docs/invariants.md with the names under which
+// violations are reported.
 func TestDocumentDefinesEveryInvariant(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(testkit.Root(t), "docs", "invariants.md")
