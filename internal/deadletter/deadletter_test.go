@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestReasonOfMessagesMovedBySQS: it has the number of receives.
+// TestReasonOfMessagesMovedBySQS: the reason has the number of receives.
 func TestReasonOfMessagesMovedBySQS(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
@@ -187,8 +187,9 @@ func TestRedriveWithCorrectedType(t *testing.T) {
 	}
 }
 
-// TestFailedRedriveHidesNothing: messages that were read and not redriven are visible at once.
-func TestFailedRedriveHidesNothing(t *testing.T) {
+// TestFailedRedriveLeavesMessagesVisible: messages that were read and not redriven are visible
+// at once.
+func TestFailedRedriveLeavesMessagesVisible(t *testing.T) {
 	t.Parallel()
 	down := errors.New("down")
 	for name, redrive := range map[string]func(deadletter.Pair, deadletter.SQS, string) error{

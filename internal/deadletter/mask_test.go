@@ -74,16 +74,16 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 			wrapped(t, map[string]any{"detail-type": "OrderPlaced", "account": "123", "detail": json.RawMessage(placed)}),
 			[]string{`"orderId":"o-1"`, `"detail-type":"OrderPlaced"`},
 		},
-		"twice":          {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
-		"encoded twice":  {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
-		"thrice, spaces": {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
-		"thrice in data": {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
-		"list in data":   {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
+		"SNS in a CloudEvent":              {wrapped(t, map[string]any{"data": sns}), []string{`"orderId":"o-1"`}},
+		"encoded twice":                    {encoded(t, placed), []string{`"orderId":"o-1"`, `"line1":"•••"`}},
+		"encoded three times, with spaces": {encoded(t, " "+encoded(t, placed)), []string{`"orderId":"o-1"`}},
+		"encoded three times in data":      {wrapped(t, map[string]any{"data": encoded(t, placed)}), []string{`"orderId":"o-1"`}},
+		"list in data":                     {wrapped(t, map[string]any{"data": "[" + placed + `,"Erika"]`}), []string{`"orderId":"o-1"`}},
 		"text in data": {
 			wrapped(t, map[string]any{"data": wrapped(t, map[string]any{"lines": placed, "order": placed})}),
 			[]string{`"orderId":"o-1"`},
 		},
-		"in any text": {
+		"orders in other fields": {
 			wrapped(t, map[string]any{"event": placed, "orderId": placed, "sku": `["Erika Müller"]`}),
 			[]string{`"other fields":"1 •••"`},
 		},
@@ -100,7 +100,7 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 			`{"type":"ShipmentRefused","orderId":"o-1","reason":"Erika Müller is not at Heidestr 17b"}`,
 			[]string{"ShipmentRefused", `"reason":"•••"`},
 		},
-		"like ids": {
+		"values that look like ids": {
 			`{"placedAt":"tok_s3cret","total":"Erika","lines":["tok_s3cret",51147],"time":"c-4711","quantity":"2"}`,
 			[]string{`"quantity":"2"`},
 		},
@@ -109,11 +109,11 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 			`{"type":"OrderPlaced","data_base64":"eyJuYW1lIjoiRXJpa2Ei"}`,
 			[]string{`"data_base64":"•••"`},
 		}, // {"name":"Erika"
-		"no JSON":             {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
-		"broken JSON":         {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
-		"two values":          {placed + placed, []string{"bytes that are not a JSON object"}},
-		"a text":              {wrapped(t, map[string]any{"x": placed})[5:], []string{"bytes that are not a JSON object"}},
-		"packed, and damaged": {base64.StdEncoding.EncodeToString([]byte(placed)), []string{"bytes that are not a JSON object"}},
+		"no JSON":        {"Erika Müller, Heidestr 17b, tok_s3cret", []string{"bytes that are not a JSON object"}},
+		"broken JSON":    {placed[:len(placed)-1], []string{"bytes that are not a JSON object"}},
+		"two values":     {placed + placed, []string{"bytes that are not a JSON object"}},
+		"a text":         {wrapped(t, map[string]any{"x": placed})[5:], []string{"bytes that are not a JSON object"}},
+		"body in base64": {base64.StdEncoding.EncodeToString([]byte(placed)), []string{"bytes that are not a JSON object"}},
 	} {
 		l := deadletter.Message{
 			ID:     "1",
@@ -159,7 +159,7 @@ func TestMaskedHidesPersonalData(t *testing.T) {
 	}
 }
 
-func TestConcerns(t *testing.T) {
+func TestConcernsFindsMessagesOfACustomer(t *testing.T) {
 	t.Parallel()
 	ended, open := map[string]bool{"o-1": true}, map[string]bool{"o-2": true}
 	for body, want := range map[string]bool{
@@ -211,8 +211,9 @@ func nested(t *testing.T, n int) string {
 	return body
 }
 
-// TestMaskedPhone: a reason may spell a phone number in another way than the body.
-func TestMaskedPhone(t *testing.T) {
+// TestMaskedHidesPhoneNumbersInAnySpelling: a reason may spell a phone number differently from
+// the body.
+func TestMaskedHidesPhoneNumbersInAnySpelling(t *testing.T) {
 	t.Parallel()
 	order := `{"orderId":"4934251","shipTo":{"phone":"+49 3425 123123"},"note":"of 4934251","lines":[{"unitPrice":1231231}]}`
 	for _, body := range []string{order, encoded(t, order), order[:len(order)-1], `{"phone":493425123123}`} {
@@ -231,10 +232,10 @@ func TestMaskedPhone(t *testing.T) {
 	}
 }
 
-// TestMaskedWithManyWords: the sender of a message decides how many words it has, and a viewer
-// must not wait until each was compared with all others. That took 20 s for this message; now
-// it takes a tenth of a second.
-func TestMaskedWithManyWords(t *testing.T) {
+// TestMaskedIsFastForManyWords: the sender of a message decides how many words it has, and a
+// viewer must not wait until each was compared with all others. This message took 20 s, and
+// now takes a tenth of a second.
+func TestMaskedIsFastForManyWords(t *testing.T) {
 	t.Parallel()
 	var body strings.Builder
 	body.WriteString(`{"lines":[`)
