@@ -83,7 +83,7 @@ func TestInvalidTokensAreRejected(t *testing.T) {
 	}
 }
 
-func TestKeysAreRotated(t *testing.T) {
+func TestRotatedKeysAreAccepted(t *testing.T) {
 	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	before := issuer.Token("viewer")
@@ -134,7 +134,7 @@ func TestUnknownKeysAreNotFetchedEachTime(t *testing.T) {
 	}
 }
 
-func TestIssuerIsDown(t *testing.T) {
+func TestKnownKeysWorkWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	issuer, i := newIssuer(t, nil)
 	token := issuer.Token("viewer")

@@ -15,8 +15,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 )
 
-// TestIssuerRedirectsAreRejected: neither the discovery document nor the keys are read
-// from where a redirect points, even if they are right.
+// TestIssuerRedirectsAreRejected: neither the discovery document nor the keys are read from
+// the target of a redirect, even if they are right.
 func TestIssuerRedirectsAreRejected(t *testing.T) {
 	t.Parallel()
 	target := authtest.New(t, "http://127.0.0.1/console/signed-in")
