@@ -19,7 +19,9 @@ func TestWorkerImportsNoSimulator(t *testing.T) {
 	if !slices.Contains(imports, module+"internal/orderstore") {
 		t.Fatalf("the list lacks internal/orderstore: %s", out)
 	}
-	for _, simulator := range []string{"internal/awslocal", "internal/paymentsim", "internal/carriersim", "internal/daprlocal", "internal/devenv"} {
+	for _, simulator := range []string{
+		"internal/awslocal", "internal/paymentsim", "internal/carriersim", "internal/daprlocal", "internal/devenv",
+	} {
 		if slices.Contains(imports, module+simulator) {
 			t.Errorf("the worker is linked with %s, want no simulator", simulator)
 		}
