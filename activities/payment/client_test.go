@@ -118,7 +118,7 @@ func final(err error) bool {
 
 func TestUnknownOutcomesAreNotFinal(t *testing.T) {
 	t.Parallel()
-	c, p := provider(t, 50*time.Millisecond)
+	c, p := provider(t, 500*time.Millisecond)
 	for token, failures := range map[string]int{"tok_flaky_2": 2, "tok_rate_limited_1": 1, "tok_down": 1} {
 		for range failures {
 			_, err := c.Charge(t.Context(), of("order", token))
@@ -132,13 +132,13 @@ func TestUnknownOutcomesAreNotFinal(t *testing.T) {
 		}
 		_, err := c.Refund(t.Context(), payment.Entry{OrderID: "order"})
 		require.NoError(t, err)
-		c, p = provider(t, 50*time.Millisecond) // an empty ledger, for the same order
+		c, p = provider(t, 500*time.Millisecond) // an empty ledger, for the same order
 	}
 }
 
 func TestTimeoutIsNotFinal(t *testing.T) {
 	t.Parallel()
-	c, _ := provider(t, 50*time.Millisecond)
+	c, _ := provider(t, 500*time.Millisecond)
 	_, err := c.Charge(t.Context(), of("o", "tok_timeout"))
 	if err == nil || final(err) {
 		t.Errorf("Charge without a response: error = %v, want one that is not final", err)

@@ -297,7 +297,7 @@ func TestRefundMustBeOfTheCharge(t *testing.T) {
 // takes longer than StepTimeouts.
 func TestStepsAreBounded(t *testing.T) {
 	t.Parallel()
-	const timeout = 100 * time.Millisecond
+	const timeout = 500 * time.Millisecond
 	slowly := func(body func(n int64) string) *payment.Client {
 		var calls atomic.Int64
 		return client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

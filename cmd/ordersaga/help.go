@@ -53,7 +53,7 @@ func helpTexts() kong.Vars {
 		"reconcile_help": "Find and repair orders, reservations and charges that do not match. Changes data.",
 		"check_help": "Read-only: verify that nothing was oversold, charged or shipped twice, or left reserved. Stop traffic first. " +
 			"Reads the orders and stock tables, the payment provider's charges and the carrier's shipments.",
-		"terminate_help": "Stop a saga now, without compensation. The reconciler then undoes its order. " +
+		"terminate_help": "Stop a saga at once. The reconciler then compensates its order. " +
 			"If the shipment was already requested, the order needs attention instead.",
 		"resolve_help": "Resolve a saga that needs attention: retry (default), skip, mark as done by hand, or compensate.",
 
@@ -69,11 +69,12 @@ func helpTexts() kong.Vars {
 			"Stored in the orders table at the first start; a different name is rejected afterwards.",
 		"retention_help": "How long the embedded engine keeps the histories of ended sagas. Orders are kept permanently. " +
 			"With Dapr, set this in its configuration.",
-		"max_live_help": "Most sagas in progress at once; further orders stay in the queue. Sagas that wait to retry a step count. " +
-			"Sagas that wait for an operator or the carrier do not. The reconciler may restart as many again at the same time. " +
-			"With Dapr the limit is for all workers together, and N workers may exceed it by N-1 shares.",
-		"approval_above_help": "Orders above this total wait for approval: one limit per currency in whole units, and * for all others. " +
-			"Without *, every order in a currency that is not listed waits. 0: no order waits.",
+		"max_live_help": "Maximum number of sagas in progress; further orders stay in the queue. " +
+			"Sagas that wait to retry a step count. Sagas that wait for an operator or the carrier do not. " +
+			"The reconciler may restart up to the same number in addition. " +
+			"With Dapr the limit is for all workers together, and can be exceeded briefly.",
+		"approval_above_help": "Orders above this total wait for approval: one limit per currency in major units (EUR=1000.00), " +
+			"and * for all others. Without *, every order in a currency that is not listed waits. 0: no order waits.",
 		"await_carrier_help": "Wait for the carrier's answer before an order is COMPLETED. " +
 			"With --no-await-carrier an order is COMPLETED when its shipment is requested. A later refusal still refunds it.",
 		"patience_help":    "How long a failing compensation or shipping step is retried before the saga needs attention.",
@@ -105,7 +106,7 @@ func helpTexts() kong.Vars {
 			"such as SUSPENDED or TERMINATED. NONE: open orders without a saga. " +
 			"COMPLETED, FAILED and TERMINATED read every order that the other filters select, so also set --since.",
 		"action_help": "retry: retry the stuck step. skip: go on without it. resolve: it was done by hand; go on after it. " +
-			"compensate: give up and undo the order; rejected while the order is already being undone.",
+			"compensate: give up and compensate the order; not possible while it is being compensated.",
 
 		"load_skus": "SKU-1,SKU-2,SKU-3,SKU-4,SKU-5,SKU-6,SKU-7,SKU-8,SKU-9,SKU-10",
 		"mix_help": "Shares of the kinds of orders, for dev's simulators: ok, twice (sent twice), flaky and lost (payment that recovers), " +

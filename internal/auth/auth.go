@@ -260,8 +260,8 @@ func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, p.last
 }
 
-// errorTransport returns an error for a response with a server error or a redirect. A
-// token is worth what the keys are worth. So they are read from the configured address and
+// errorTransport returns an error for a response with a server error or a redirect. Tokens
+// are only as trustworthy as the signing keys. So these are read from the configured address and
 // from the one in the discovery document only, and not from where a redirect points, even
 // if that is the same host over http. The client's secret is not sent anywhere else either.
 type errorTransport struct{ *http.Transport }

@@ -6,8 +6,7 @@ import "slices"
 // events move it to another status, some only set a flag. It is not a message type.
 type Event string
 
-// The events. Their values are the labels of docs/architecture.md's diagram; nothing
-// stores them.
+// The events. Their values are the labels in docs/order-states.md; nothing stores them.
 const (
 	Accepted Event = "accepted"
 
@@ -89,7 +88,7 @@ var transitions = []Transition{
 		Also: "approval neither rejected nor expired; charged, or free of charge; not being refunded; not refused by the carrier; " +
 			"no cancellation requested before",
 	},
-	// The carrier answers when it likes, so its answer is kept in every status.
+	// The carrier can answer at any time, so its answer is kept in every status.
 	{Event: Dispatched, From: Statuses(), Also: "this shipment was requested; first answer of the carrier"},
 	{Event: Refused, From: Statuses(), Also: "this shipment was requested; first answer of the carrier"},
 	{

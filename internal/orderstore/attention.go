@@ -22,7 +22,7 @@ func (s *Store) MarkNeedsAttention(ctx context.Context, orderID, reason string) 
 }
 
 // Resolve records an operator's decision about an order that needs attention at a step,
-// with a note. The first decision about each standstill holds. A change of the order's
+// with a note. The first decision counts each time the order is parked. A change of the order's
 // status, or parking it again, removes the decision. That the step was decided stays,
 // unless action is retry. The error is ErrFinished if the order does not need attention,
 // or has a decision.

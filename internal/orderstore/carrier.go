@@ -17,8 +17,8 @@ import (
 // carrier is the actor of the notes about the carrier's answers.
 const carrier = "carrier" // as an actor of notes
 
-// maxParcels limits the tracking ids in an order's record, whose size is limited. A
-// carrier that sends more has lost count.
+// maxParcels limits the tracking ids in an order's record, whose size is limited. Further
+// ids are rejected.
 const maxParcels = 20
 
 // Errors of RecordCarrierAnswer, besides ErrNotFound and ErrFinished.

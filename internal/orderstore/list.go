@@ -111,9 +111,9 @@ func (q Query) keys() (turns [][]indexKey) {
 }
 
 // readingOrder returns the statuses in the order in which they must be read, so that an
-// order that moves from one to another meanwhile is not missed: as they follow each
-// other, and before that those from which an order can go back. An order that leaves a
-// status before it is read is found in the next. Two cases can be missed: an order that
+// order that moves from one to another meanwhile is not missed: COMPLETED and
+// NEEDS_ATTENTION first, from which an order can go back, then all in the order of an
+// order's progress. An order that leaves a status before it is read is found in a later one. Two cases can be missed: an order that
 // moves there and back within the milliseconds of one page, and one of which DynamoDB has
 // deleted the old index entry and not yet written the new one.
 func readingOrder(statuses []order.Status) []order.Status {

@@ -104,10 +104,10 @@ func (s *sagaCounter) recordStart() {
 }
 
 // capacity returns how many more sagas this worker may start; at or below 0, none. A saga
-// that it has started takes capacity until a count surely has it. For that moment it counts
-// twice, or still though it has ended. The other workers see the same capacity, so each uses
-// a share. N workers may exceed maxLive by N-1 shares at worst: when each uses what it was
-// given at a moment of its own.
+// that it has started takes capacity until a count surely has it. Until then it may count
+// twice, or still count after it has ended. The other workers read the same capacity, so each
+// uses a share. If N workers read it and start sagas at different times, they exceed maxLive
+// by at most N-1 shares.
 func (s *sagaCounter) capacity(ctx context.Context, maxLive int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
