@@ -111,22 +111,37 @@ func TestEndedAsAndResumedAs(t *testing.T) {
 	}
 }
 
-// TestDiagram compares docs/order-states.md with the state machine; -update writes it.
+// TestDiagram compares docs/order-states.md, and the diagram in docs/architecture.md,
+// with the state machine; -update writes them.
 func TestDiagram(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join("..", "..", "docs", "order-states.md")
-	want := page()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+	const begin, end = "<!-- order states: generated as order-states.md -->\n", "<!-- end -->"
+	for name, render := range map[string]func(old string) string{
+		"order-states.md": func(string) string { return page() },
+		"architecture.md": func(old string) string {
+			before, rest, _ := strings.Cut(old, begin)
+			_, after, found := strings.Cut(rest, end)
+			if !found {
+				t.Fatal("docs/architecture.md has no place for the diagram")
+			}
+			return before + begin + "```mermaid\n" + diagram() + "```\n" + end + after
+		},
+	} {
+		path := filepath.Join("..", "..", "docs", name)
+		got, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s differs from internal/order/transitions.go; run go test ./internal/order -run TestDiagram -update", path)
+		want := render(string(got))
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if string(got) != want {
+			t.Errorf("%s differs from internal/order/transitions.go; run go test ./internal/order -run TestDiagram -update", path)
+		}
 	}
 }
 
