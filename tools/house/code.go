@@ -138,20 +138,47 @@ func (g goChecker) failure(call *ast.CallExpr) {
 	if id, ok := sel.X.(*ast.Ident); !ok || id.Name != "t" && id.Name != "b" && id.Name != "tb" {
 		return
 	}
-	words := false
+	text := g.literals(call)
+	if !strings.HasSuffix(sel.Sel.Name, "f") && text == "" { // Fatal(err) has the error's words
+		return
+	}
+	switch {
+	case !strings.ContainsFunc(verb.ReplaceAllString(text, ""), unicode.IsLetter):
+		g.add("mute-failure", g.name, g.line(call), "name what failed, with got and want")
+	case !expectation.MatchString(text) && !statesAnError(call):
+		g.add("no-want", g.name, g.line(call), text)
+	}
+}
+
+// literals joins the texts in a call's arguments.
+func (g goChecker) literals(call *ast.CallExpr) string {
+	var all strings.Builder
 	for _, arg := range call.Args {
 		ast.Inspect(arg, func(n ast.Node) bool {
 			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 				text, _ := strconv.Unquote(lit.Value) // the parser has read it
-				words = words || strings.ContainsFunc(verb.ReplaceAllString(text, ""), unicode.IsLetter)
 				g.prose(g.name, g.line(lit), text)
+				all.WriteString(text + " ")
 			}
 			return true
 		})
 	}
-	if !words && strings.HasSuffix(sel.Sel.Name, "f") { // Fatal(err) has the error's words
-		g.add("mute-failure", g.name, g.line(call), "name what failed, with got and want")
+	return strings.TrimSpace(all.String())
+}
+
+// expectation is how a message states what the test wanted.
+var expectation = regexp.MustCompile(`(?i)\b(want|wants|wanted|expected|timed out|must|only|never)\b`)
+
+// statesAnError reports whether a message ends with an error that was not expected:
+// the error says what was got, and the words before it what was attempted.
+func statesAnError(call *ast.CallExpr) bool {
+	for _, arg := range call.Args {
+		id, ok := arg.(*ast.Ident)
+		if ok && (strings.HasPrefix(id.Name, "err") || strings.HasSuffix(id.Name, "Err")) {
+			return true
+		}
 	}
+	return false
 }
 
 // structsOf names the struct types that a directory declares.

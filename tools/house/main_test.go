@@ -56,6 +56,10 @@ func must(t *testing.T, err error) {
 func TestF(t *testing.T) {
 	t.Errorf("%+v %v", 1, 2)
 	t.Errorf("f() = %v, want 2, not a letter", 1)
+	t.Errorf("status = %v", 1)
+	t.Error("the redirect was followed")
+	err := error(nil)
+	t.Errorf("get the page: %v", err)
 }
 `,
 		"testdata/other.md": "A letter of others.\n",
@@ -79,7 +83,7 @@ func TestF(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int{
-		"words": 6, "if-init": 1, "map-ternary": 1, "positional": 1, "mute-failure": 1, "helper-copy": 1,
+		"words": 6, "if-init": 1, "map-ternary": 1, "positional": 1, "mute-failure": 1, "no-want": 2, "helper-copy": 1,
 		"readme-words": 14, "readme-sentence": 6, "glossary": 2, "adr-hole": 1, "dead-link": 1,
 	}
 	for _, r := range rules {
