@@ -56,9 +56,10 @@ func read(t *testing.T, file string) string {
 	return string(b)
 }
 
-// TestDeployRuns starts the processes of `dapr run -f deploy/dapr.yaml`, on free
-// ports.
-func TestDeployRuns(t *testing.T) {
+// TestDaprRunFileStartsASystemThatCompletesSagas starts the processes of `dapr run -f
+// deploy/dapr.yaml`, on free ports. The CLI starts all at once. The test starts the local
+// AWS endpoint last, as on a busy machine.
+func TestDaprRunFileStartsASystemThatCompletesSagas(t *testing.T) {
 	testkit.RequireDapr(t)
 	root := deployCopy(t)
 	var f runFile
@@ -75,9 +76,14 @@ func TestDeployRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Stop)
-	for _, app := range f.Apps {
-		f.start(t, cluster, root, app)
+	var sidecar string // of the worker, which is the file's last app
+	for _, app := range f.Apps[1:] {
+		sidecar = f.start(t, cluster, root, app)
 	}
+	require.EventuallyNoError(t, "the sidecar runs without AWS", time.Minute, func() error {
+		return get(sidecar+"/v1.0/healthz/outbound", io.Discard)
+	})
+	f.start(t, cluster, root, f.Apps[0])
 
 	api := "http://" + apiOf(f)
 	require.EventuallyNoError(t, "the worker is ready", time.Minute, func() error { return get(api+"/readyz", io.Discard) })
@@ -144,8 +150,8 @@ spec:
 }
 
 // start starts a sidecar and its app at once, as the CLI does. The sidecar gets
-// the CLI's environment, and the app the file's too.
-func (f runFile) start(t *testing.T, c *daprlocal.Cluster, root string, app runApp) {
+// the CLI's environment, and the app the file's too. It returns the sidecar's URL.
+func (f runFile) start(t *testing.T, c *daprlocal.Cluster, root string, app runApp) (sidecar string) {
 	t.Helper()
 	daprd, err := daprlocal.FindOne("daprd")
 	if err != nil {
@@ -171,6 +177,7 @@ func (f runFile) start(t *testing.T, c *daprlocal.Cluster, root string, app runA
 		}
 	}
 	child(t, dir, env, app.Command)
+	return "http://127.0.0.1:" + http
 }
 
 // child runs a command, with all it starts, until the test ends.

@@ -126,7 +126,7 @@ func get(url string, body io.Writer) error {
 	if _, err := io.Copy(body, res.Body); err != nil {
 		return err
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode/100 != 2 {
 		return errors.New(res.Status)
 	}
 	return nil
