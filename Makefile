@@ -23,7 +23,7 @@ test: ## run all tests
 # results of unchanged packages.
 LONG := /(integration|deploy|tools)/|/cmd/ordersaga$$|/internal/(daprlocal|devenv|hostile|journal|worker)(/|$$)|/internal/engine/(dapr|embedded)$$
 test-short: ## run the fast tests, in under a minute: they start no processes and need no tools
-	go test -short -timeout 5m $$(go list ./... | grep -Ev '$(LONG)')
+	go test -short -vet=off -parallel 8 -timeout 5m $$(go list ./... | grep -Ev '$(LONG)')
 
 # Excludes tests that mostly drive other programs, which are not built with the
 # race detector. `make test` runs them.

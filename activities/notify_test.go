@@ -164,7 +164,7 @@ func TestRetrySendsTheMessageThatFailed(t *testing.T) {
 	h := newHarness(t)
 	s := h.paid("o")
 	broken := h.withoutTopics()
-	if _, err := broken.RequestShipment(t.Context(), s); err == nil {
+	if _, err := broken.Ship(t.Context(), s); err == nil {
 		t.Error("RequestShipment without topics returned no error")
 	}
 	h.wantStatus("o", order.StatusPaid) // it must not look finished

@@ -13,21 +13,21 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-// Ship is the activity RequestShipment: it requests the shipment and, if the
-// saga does not wait for the carrier's answer, completes the order.
+// Ship is the activity [workflows.RequestShipment]. It requests the shipment. If
+// the saga does not wait for the carrier's answer, it then completes the order.
 func (a Activities) Ship(ctx context.Context, s workflows.State) (workflows.State, error) {
-	rec, err := a.RequestShipment(ctx, s)
+	rec, err := a.requestShipment(ctx, s)
 	if err != nil || s.Terms.AwaitCarrier || rec.Status == order.StatusCompleted {
 		return workflows.State{}, err
 	}
 	return workflows.State{}, a.complete(ctx, s, rec)
 }
 
-// RequestShipment requests the shipment from the carrier and returns the order's
+// requestShipment requests the shipment from the carrier and returns the order's
 // record. The record changes first: its condition keeps an order that is not
 // paid and held from shipping. In a second run the order may be COMPLETED
 // already; then nothing is sent.
-func (a Activities) RequestShipment(ctx context.Context, s workflows.State) (orderstore.Record, error) {
+func (a Activities) requestShipment(ctx context.Context, s workflows.State) (orderstore.Record, error) {
 	rec, err := a.Store.ShipmentRequested(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID))
 	if errors.Is(err, orderstore.ErrFinished) {
 		return a.alreadyShipped(ctx, s, err)

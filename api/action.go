@@ -169,7 +169,7 @@ const notifyTimeout = 3 * time.Second
 // persisted counts as backlog, which starts a worker. Until then no process could receive
 // the event: Dapr keeps none for a saga without a host.
 func (s *server) notify(ctx context.Context, id string, a action) error {
-	if s.Later == nil {
+	if s.Defer == nil {
 		return a.notify(ctx, id)
 	}
 	now, cancel := context.WithTimeout(ctx, notifyTimeout)
@@ -179,7 +179,7 @@ func (s *server) notify(ctx context.Context, id string, a action) error {
 	if ctx.Err() != nil || !timedOut {
 		return err
 	}
-	s.Later(a.name+" order "+id, func(ctx context.Context) error {
+	s.Defer(a.name+" order "+id, func(ctx context.Context) error {
 		err := a.notify(ctx, id)
 		if errors.Is(err, engine.ErrEnded) || errors.Is(err, engine.ErrNotFound) {
 			return nil // there is no saga to notify
@@ -203,10 +203,10 @@ func (s *server) restart(ctx context.Context, rec orderstore.Record, a action) e
 			return err
 		}
 		inst, err := s.instance(ctx, rec)
-		if err != nil || inst.Status != "" || s.Begin == nil {
+		if err != nil || inst.Status != "" || s.RestartSaga == nil {
 			return err
 		}
-		err = s.Begin(ctx, rec)
+		err = s.RestartSaga(ctx, rec)
 		if errors.Is(err, engine.ErrActive) {
 			return notify(ctx, id)
 		}

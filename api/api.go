@@ -94,21 +94,21 @@ type Options struct {
 	// ReconcileWait is how long POST /v1/reconcile waits for the end of the run; 0 means
 	// 20 s.
 	ReconcileWait time.Duration
-	// Lost carries out the resolution of an order that needs attention and whose saga
+	// ResolveLost carries out the resolution of an order that needs attention and whose saga
 	// is lost or has ended.
-	Lost func(ctx context.Context, rec orderstore.Record, d saga.Resolution) error
-	// Begin restarts the saga of an order that the engine has lost. nil leaves that to
+	ResolveLost func(ctx context.Context, rec orderstore.Record, d saga.Resolution) error
+	// RestartSaga restarts the saga of an order that the engine has lost. nil leaves that to
 	// the reconciler.
-	Begin func(ctx context.Context, rec orderstore.Record) error
+	RestartSaga func(ctx context.Context, rec orderstore.Record) error
 	// Scrub removes purged histories from the engine's files. nil means that purging
 	// does so.
 	Scrub func() error
 	// Stalled returns the ids of the orders whose sagas the reconciler has found
 	// stalled. nil means none.
 	Stalled func() []string
-	// Later retries a task after the request has ended, until it succeeds or is given
+	// Defer retries a task after the request has ended, until it succeeds or is given
 	// up. nil means that such a task runs in the request.
-	Later func(what string, task func(context.Context) error)
+	Defer func(what string, task func(context.Context) error)
 	// Ready returns an error that names what is missing until requests can be served.
 	Ready func(ctx context.Context) error
 	// Auth authenticates clients. nil lets every client that reaches the API do

@@ -54,12 +54,12 @@ func (s *server) resolve(ctx context.Context, in *resolveInput) (*sagaOutput, er
 		},
 		alreadyApplied: func(r orderstore.Record) bool { return !hasEnded(inst) && r.Resolution == string(res.Action) },
 		persist: func(ctx context.Context, id string, n orderstore.Note) error {
-			if hasEnded(inst) { // Options.Lost checks its own conditions
+			if hasEnded(inst) { // Options.ResolveLost checks its own conditions
 				return s.Orders.RecordOperatorReply(ctx, id, n)
 			}
 			return s.Orders.Resolve(ctx, id, saga.ParkedAt(inst.CustomStatus), string(res.Action), n)
 		},
-		withoutSaga: func(ctx context.Context, rec orderstore.Record, _ action) error { return s.Lost(ctx, rec, res) },
+		withoutSaga: func(ctx context.Context, rec orderstore.Record, _ action) error { return s.ResolveLost(ctx, rec, res) },
 	})
 }
 

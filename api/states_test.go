@@ -81,13 +81,13 @@ func newBench(t *testing.T) bench {
 	store := noting{aws.Store, aws.Fleet, b.behind}
 	server := httptest.NewUnstartedServer(api.New(api.Options{
 		Orders: store, Fleet: store, Sagas: b.behind, Starter: intake.Starter{Orders: aws.Store, Sagas: b.behind}, Publisher: b.behind,
-		Lost: func(_ context.Context, rec orderstore.Record, d saga.Resolution) error {
+		ResolveLost: func(_ context.Context, rec orderstore.Record, d saga.Resolution) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.lost = append(b.lost, rec.OrderID+" "+string(d.Action))
 			return cmp.Or(b.failLost, b.fail)
 		},
-		Begin: func(_ context.Context, rec orderstore.Record) error {
+		RestartSaga: func(_ context.Context, rec orderstore.Record) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.begun = append(b.begun, fmt.Sprintf("%s %q %t", rec.OrderID, rec.Decision, rec.CancelRequested))

@@ -62,11 +62,11 @@ func buttonsOf(s api.Saga) (all []button) {
 	if s.Cancellable && !s.CancelRequested {
 		all = append(all,
 			button{
-				Action: "cancel", Label: "Cancel", Title: "Undo the order for the shop",
+				Action: "cancel", Label: "Cancel", Title: "Cancel and compensate the order for the shop",
 				Confirm: "Cancel this order? The customer is notified that the shop cancelled it.",
 			},
 			button{
-				Action: "cancel-asked", Label: "Cancel for customer", Title: "Undo the order at the customer's request",
+				Action: "cancel-asked", Label: "Cancel for customer", Title: "Cancel and compensate the order at the customer's request",
 				Confirm: "Cancel this order? The customer is notified that they cancelled it.",
 			})
 	}
@@ -74,7 +74,7 @@ func buttonsOf(s api.Saga) (all []button) {
 		all = append(all,
 			button{Action: "retry", Label: "Retry", Title: "Retry the stuck step", Confirm: "Retry the stuck step?"},
 			button{
-				Action: "compensate", Label: "Compensate", Title: "Give up and undo the order",
+				Action: "compensate", Label: "Compensate", Title: "Give up and compensate the order",
 				Confirm: "Give up this order, refund it and release its stock?",
 			})
 		shipmentRequested := s.ShipmentID != "" // then the API completes the order without the saga
@@ -93,8 +93,8 @@ func buttonsOf(s api.Saga) (all []button) {
 	if running {
 		all = append(all, button{
 			Action: "terminate", Label: "Terminate",
-			Title:   "Stop the saga without compensation; the reconciler then undoes the order, or flags it once its shipment was requested",
-			Confirm: "Stop this saga now? Nothing is undone until the reconciler runs.",
+			Title:   "Stop the saga without compensation; the reconciler then compensates the order, or flags it once its shipment was requested",
+			Confirm: "Stop this saga now? Nothing is compensated until the reconciler runs.",
 		})
 	}
 	if s.Runtime.Ended() && s.Status.Terminal() {

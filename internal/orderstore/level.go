@@ -35,9 +35,9 @@ const NewSKU = ""
 func (s *Store) GetLevel(ctx context.Context, sku string) (Level, error) {
 	found, err := s.getItem(ctx, s.tables.Stock, "sku", sku)
 	if err != nil {
-		return Level{}, fmt.Errorf("stock of %s: %w", sku, err)
+		return Level{}, fmt.Errorf("read the stock of %s: %w", sku, err)
 	}
-	return decodeLevel(sku, found)
+	return decodeLevel(found)
 }
 
 // ListLevels returns a page of up to limit levels after cursor, in no order. An empty
@@ -47,14 +47,19 @@ func (s *Store) ListLevels(ctx context.Context, cursor string, limit int) (level
 	if err != nil {
 		return nil, "", err
 	}
-	if err := attributevalue.UnmarshalListOfMaps(items, &levels); err != nil {
-		return nil, "", fmt.Errorf("decode stock: %w", err)
+	for _, found := range items {
+		l, err := decodeLevel(found)
+		if err != nil {
+			return nil, "", err
+		}
+		levels = append(levels, l)
 	}
 	return levels, next, nil
 }
 
-func decodeLevel(sku string, found item) (l Level, err error) {
-	return l, wrap(attributevalue.UnmarshalMap(found, &l), "decode stock of %s", sku)
+func decodeLevel(found item) (l Level, err error) {
+	err = attributevalue.UnmarshalMap(found, &l)
+	return l, wrap(err, "decode the stock of %s", keyOf(found))
 }
 
 // Ledger is the result of checking I1, "never oversold", over all SKUs.

@@ -72,7 +72,7 @@ const (
 func (r Record) Order() (order.Order, error) {
 	o, err := decodeContent(r.Content)
 	o.Payment.Token = r.Token
-	return o, err
+	return o, wrap(err, "order %s", r.OrderID)
 }
 
 // Parcels returns the tracking ids of the order. A record from before an order could have
@@ -98,7 +98,7 @@ func (r Record) has(sku string) bool {
 func decodeRecord(item map[string]types.AttributeValue) (Record, error) {
 	var r Record
 	if err := attributevalue.UnmarshalMap(item, &r); err != nil {
-		return r, fmt.Errorf("decode order record: %w", err)
+		return r, fmt.Errorf("decode the record of %s: %w", keyOf(item), err)
 	}
 	return r.filled(), nil
 }
@@ -126,7 +126,7 @@ func encodeContent(o order.Order) (string, error) {
 func decodeContent(s string) (order.Order, error) {
 	var o order.Order
 	if err := json.Unmarshal([]byte(s), &o); err != nil {
-		return o, fmt.Errorf("decode stored order: %w", err)
+		return o, fmt.Errorf("decode its stored content: %w", err)
 	}
 	return o, nil
 }

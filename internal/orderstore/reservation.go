@@ -46,7 +46,7 @@ const ReservationTTL = eventIDRetention
 func (s *Store) GetReservation(ctx context.Context, orderID string) (Reservation, error) {
 	item, err := s.getItem(ctx, s.tables.Reservations, "orderId", orderID)
 	if err != nil {
-		return Reservation{}, fmt.Errorf("reservation of order %s: %w", orderID, err)
+		return Reservation{}, fmt.Errorf("read the reservation of order %s: %w", orderID, err)
 	}
 	return decodeReservation(item)
 }
@@ -131,12 +131,12 @@ func (s *Store) reservation(orderID string, state HoldState, demand []order.Dema
 
 func decodeReservation(item map[string]types.AttributeValue) (Reservation, error) {
 	var r Reservation
-	if err := attributevalue.UnmarshalMap(item, &r); err != nil {
-		return r, fmt.Errorf("decode reservation: %w", err)
+	err := attributevalue.UnmarshalMap(item, &r)
+	if err != nil {
+		return r, fmt.Errorf("decode the reservation of %s: %w", keyOf(item), err)
 	}
-	var err error
-	r.Items, err = decodeDemand(r.ItemsJSON)
-	return r, err
+	err = json.Unmarshal([]byte(r.ItemsJSON), &r.Items)
+	return r, wrap(err, "decode what the reservation of order %s holds", r.OrderID)
 }
 
 func encodeDemand(d []order.Demand) (string, error) {
@@ -145,11 +145,4 @@ func encodeDemand(d []order.Demand) (string, error) {
 		return "", fmt.Errorf("encode reservation: %w", err)
 	}
 	return string(b), nil
-}
-
-func decodeDemand(s string) (d []order.Demand, err error) {
-	if err := json.Unmarshal([]byte(s), &d); err != nil {
-		return nil, fmt.Errorf("decode reservation: %w", err)
-	}
-	return d, nil
 }

@@ -76,7 +76,7 @@ func (s *Store) Count(ctx context.Context, sku string, counted int64, against st
 	if err != nil {
 		return Level{}, fmt.Errorf("count stock of %s: %w", sku, err)
 	}
-	return decodeLevel(sku, out.Attributes)
+	return decodeLevel(out.Attributes)
 }
 
 // counted explains why a count was rejected, or recognizes it as a repetition. found is
@@ -98,7 +98,7 @@ func (s *Store) counted(ctx context.Context, sku string, counted int64, against 
 	if err := attributevalue.UnmarshalMap(found, &last); err != nil {
 		return l, fmt.Errorf("decode the last count of %s: %w", sku, err)
 	}
-	l, err = decodeLevel(sku, found)
+	l, err = decodeLevel(found)
 	if err != nil {
 		return l, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -80,12 +81,17 @@ func itemName(item types.TransactWriteItem) string {
 	case item.Delete != nil:
 		table, key = item.Delete.TableName, item.Delete.Key
 	}
+	return strings.TrimSpace(aws.ToString(table) + " " + keyOf(key))
+}
+
+// keyOf describes an item by its key's name and value, as in "orderId o-1".
+func keyOf(i item) string {
 	for _, name := range []string{"orderId", "sku", "eventId"} {
-		if id, ok := key[name].(*types.AttributeValueMemberS); ok {
-			return aws.ToString(table) + " " + name + " " + text.Cut(id.Value, text.MaxID)
+		if id, ok := i[name].(*types.AttributeValueMemberS); ok {
+			return name + " " + text.Cut(id.Value, text.MaxID)
 		}
 	}
-	return aws.ToString(table)
+	return ""
 }
 
 // backOff waits before a retry of a conflicting or throttled request: up to 5 ms, doubled

@@ -35,7 +35,7 @@ func (s *Store) write(ctx context.Context, u *types.Update, give types.ReturnVal
 		return nil, ErrFinished
 	}
 	if err != nil {
-		return nil, fmt.Errorf("update %s: %w", *u.TableName, err)
+		return nil, fmt.Errorf("update %s %s: %w", *u.TableName, keyOf(u.Key), err)
 	}
 	return out.Attributes, nil
 }

@@ -63,8 +63,8 @@ func (w *Worker) handler(starter intake.Starter, deferred deferredTasks, onDeman
 		Orders: p.Store, Fleet: p.Fleet, Sagas: signals{Engine: p.Engine}, Engine: w.engineName(), Starter: starter, Terms: w.Terms,
 		Publisher:   intake.Publisher{Topic: snspublisher.New(p.Cloud.SNS, p.Resources.OrderTopic)},
 		DeadLetters: newDeadLetters(p.Cloud, p.Resources),
-		Reconciler:  onDemand, Lost: w.Reconciler().ResolveWithoutSaga, Begin: w.Reconciler().RestartSaga, Stalled: w.stalled.IDs,
-		Later:     deferred.Add,
+		Reconciler:  onDemand, ResolveLost: w.Reconciler().ResolveWithoutSaga, RestartSaga: w.Reconciler().RestartSaga, Stalled: w.stalled.IDs,
+		Defer:     deferred.Add,
 		RateLimit: w.RateLimit, Logger: w.Logger, Registry: p.Registry,
 		Ready: w.ready,
 	}
