@@ -106,7 +106,8 @@ func TestRolesLimitWhatACallerMayDo(t *testing.T) {
 		for who, header := range bearer {
 			a := c.do(x.method, x.path, "", "Authorization", header)
 			if may := strings.Contains(x.may, who); may == (a.status == http.StatusForbidden) || a.status == http.StatusUnauthorized {
-				t.Errorf("%s %s as %s: %d %s", x.method, x.path, who, a.status, a.body)
+				t.Errorf("%s %s as %s: status = %d, body = %s, want allowed: %t (else 403), and never 401",
+					x.method, x.path, who, a.status, a.body, may)
 			} else if !may {
 				a.wantProblem(t, x.method+" "+x.path+" as "+who, http.StatusForbidden, "", "operator")
 			}
@@ -114,12 +115,12 @@ func TestRolesLimitWhatACallerMayDo(t *testing.T) {
 		a := c.do(x.method, x.path, "")
 		a.wantProblem(t, x.method+" "+x.path, http.StatusUnauthorized, "header.Authorization", "required")
 		if a.header.Get("WWW-Authenticate") != "Bearer" {
-			t.Errorf("headers = %v", a.header)
+			t.Errorf("%s %s: headers = %v, want WWW-Authenticate: Bearer", x.method, x.path, a.header)
 		}
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"} {
 		if a := c.get(path); a.status != http.StatusOK {
-			t.Errorf("%s: status = %d", path, a.status)
+			t.Errorf("%s: status = %d, want 200 without a token", path, a.status)
 		}
 	}
 	c.do("GET", "/v1/sagas", "", "Authorization", "Bearer "+issuer.Token("late")).wantProblem(t, "expired",
@@ -128,7 +129,7 @@ func TestRolesLimitWhatACallerMayDo(t *testing.T) {
 		"header.Authorization", "bearer")
 	if a := c.do("GET", "/v1/whoami", "", "Authorization", bearer["operator"]); !strings.Contains(a.body,
 		`"roles":["operator"]`) || !strings.Contains(a.body, `"open":false`) {
-		t.Errorf("body = %v", a.body)
+		t.Errorf("body = %v, want the roles [operator] and open false", a.body)
 	}
 	var doc struct {
 		Security   []map[string][]string
@@ -138,7 +139,7 @@ func TestRolesLimitWhatACallerMayDo(t *testing.T) {
 	}
 	c.get("/openapi.json").json(t, &doc)
 	if len(doc.Security) != 1 || doc.Components.SecuritySchemes["token"].Scheme != "bearer" {
-		t.Errorf("the document does not require a token: %+v", doc)
+		t.Errorf("document = %+v, want one security requirement and a scheme token of type bearer", doc)
 	}
 }
 
@@ -150,7 +151,7 @@ func TestUnreachableIssuerIsReportedAsUnavailable(t *testing.T) {
 		http.StatusServiceUnavailable, "", "issuer")
 	c.asks("/v1/sagas", 100, "Authorization", "Bearer "+token) // nor indefinitely
 	if a := c.get("/readyz"); a.status != http.StatusOK {
-		t.Errorf("sagas go on without it: %d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 200: sagas go on without the issuer", a.status, a.body)
 	}
 }
 
@@ -159,7 +160,7 @@ func TestAuditNamesTheCallerOfEveryAction(t *testing.T) {
 	operator := []string{"Authorization", "Bearer " + issuer.Token("operator")}
 	if a := c.do("POST", "/v1/sagas", newOrder("o", func(o *order.Order) { expensive(o); shipTo("SILENT")(o) }),
 		operator...); a.status != http.StatusAccepted {
-		t.Fatalf("body = %v", a.body)
+		t.Fatalf("status = %d, body = %v, want 202", a.status, a.body)
 	}
 	testkit.Eventually(t, "it waits for approval", func() error {
 		if a := c.do("GET", "/v1/sagas/o", "", operator...); !strings.Contains(a.body, "AWAITING_APPROVAL") {
@@ -170,10 +171,10 @@ func TestAuditNamesTheCallerOfEveryAction(t *testing.T) {
 	c.do("POST", "/v1/sagas/o/approve", `{"by":"somebody else","note":"fine"}`, "Authorization", "Bearer "+issuer.Token("viewer"))
 	a := c.do("POST", "/v1/sagas/o/approve", `{"by":"somebody else","note":"fine"}`, operator...)
 	if a.status != http.StatusAccepted || !strings.Contains(a.body, `"actor":"operator"`) || strings.Contains(a.body, "somebody") {
-		t.Errorf("noted under another's name: %d %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 202 and the actor operator, not the name in the request", a.status, a.body)
 	}
 	if !strings.Contains(a.body, `"subject":"operator"`) {
-		t.Errorf("the note has no subject of the issuer: %s", a.body)
+		t.Errorf("body = %s, want a note with the subject operator, from the issuer", a.body)
 	}
 	c.do("PUT", "/v1/stock/A", `{"onHand":7}`, append([]string{"If-Match", c.do("GET", "/v1/stock/A", "",
 		operator...).header.Get("ETag")}, operator...)...)
@@ -200,13 +201,13 @@ func TestAuditNamesTheCallerOfEveryAction(t *testing.T) {
 		{"/v1/reconcile", "operator", http.StatusTooManyRequests, "", nil},
 	}
 	if len(got) != len(want) {
-		t.Fatalf("%d lines: %v", len(got), got)
+		t.Fatalf("%d audit lines, want %d: %v", len(got), len(want), got)
 	}
 	for i, w := range want {
 		said, _ := json.Marshal([]any{got[i]["said"], got[i]["query"]})
 		if g := got[i]; g["order"] != w.order || g["path"] != w.path || g["name"] != w.name || g["subject"] != w.name ||
 			g["status"] != w.status || !strings.Contains(string(said), w.said) || g["request"] == "" {
-			t.Errorf("line %d: %v", i, g)
+			t.Errorf("audit line %d = %v, want %+v and a request id", i, g, w)
 		}
 	}
 }
@@ -238,34 +239,34 @@ func TestSignInOpensTheConsoleAndTheAPI(t *testing.T) {
 	ann := browser()
 	home := issuer.SignIn(ann, c.API+"/console/stock?x=1", "ann")
 	if home.StatusCode != http.StatusOK || home.Request.URL.RequestURI() != "/console/stock?x=1" {
-		t.Fatalf("signed in, she is at %s, %s", home.Request.URL, home.Status)
+		t.Fatalf("signed in, she is at %s with %s, want 200 at /console/stock?x=1", home.Request.URL, home.Status)
 	}
 	page := text(home, nil)
 	for _, want := range []string{"ann", "operator", "Sign out", "Counted on hand"} {
 		if !strings.Contains(page, want) {
-			t.Errorf("the page does not contain %q: %s", want, page)
+			t.Errorf("page = %s, want it to contain %q", page, want)
 		}
 	}
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "200") {
-		t.Errorf("her session does not open the API, which pages follow: %s", s)
+		t.Errorf("response = %s, want 200: her session opens the API, which pages follow", s)
 	}
 	if s := text(ann.PostForm(c.API+"/console/stock", url.Values{
 		"sku": {"A"}, "onHand": {"5"},
 		"version": {"1000000-0-1"},
 	})); !strings.Contains(s, "5 available") {
-		t.Errorf("value = %v", s)
+		t.Errorf("response = %v, want it to show 5 available", s)
 	}
 	if lines := b.audits(t); len(lines) != 1 || lines[0]["name"] != "ann" {
-		t.Errorf("audit lines = %v", lines)
+		t.Errorf("audit lines = %v, want one, by ann", lines)
 	}
 	u, _ := url.Parse(c.API)
 	for _, cookie := range home.Request.Response.Cookies() { // of the answer that brought her back
 		if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode {
-			t.Errorf("cookie %s", cookie)
+			t.Errorf("cookie = %s, want HttpOnly and SameSite=Lax", cookie)
 		}
 	}
 	if len(ann.Jar.Cookies(u)) == 0 {
-		t.Error("she has no session")
+		t.Error("her browser has no cookie, want one for her session")
 	}
 
 	// Another site's page acts through her browser.
@@ -277,25 +278,25 @@ func TestSignInOpensTheConsoleAndTheAPI(t *testing.T) {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
 		if s := text(ann.Do(req)); !strings.HasPrefix(s, "403") {
-			t.Errorf("%s from another site: %s", path, s)
+			t.Errorf("POST %s from another site: %s, want 403", path, s)
 		}
 	}
 
 	bob := browser()
 	page = text(issuer.SignIn(bob, c.API+"/console/stock", "bob"), nil)
 	if !strings.Contains(page, "bob") || strings.Contains(page, "Counted on hand") {
-		t.Errorf("a viewer's page: %s", page)
+		t.Errorf("page = %s, want it to name the viewer bob and not to offer Counted on hand", page)
 	}
 	if s := text(bob.PostForm(c.API+"/console/stock", url.Values{"sku": {"A"}, "onHand": {"6"}})); !strings.Contains(s,
 		"requires the role operator") {
-		t.Errorf("value = %v", s)
+		t.Errorf("response = %v, want that the action requires the role operator", s)
 	}
 
 	if s := text(ann.PostForm(c.API+auth.SignOutPath, nil)); !strings.Contains(s, "signed out") {
-		t.Errorf("value = %v", s)
+		t.Errorf("response = %v, want a page with the text signed out", s)
 	}
 	if s := text(ann.Get(c.API + "/v1/overview")); !strings.HasPrefix(s, "401") {
-		t.Errorf("signed out, the API answers %s", s)
+		t.Errorf("response = %s, want 401 after she signed out", s)
 	}
 
 	// Answers to sign-ins that this browser did not begin, and ways off the site.
@@ -309,12 +310,12 @@ func TestSignInOpensTheConsoleAndTheAPI(t *testing.T) {
 	} {
 		if want != "" {
 			if s := text(browser().Get(c.API + path)); !strings.HasPrefix(s, "401") || !strings.Contains(s, want) {
-				t.Errorf("%s: value = %s", path, s)
+				t.Errorf("%s: response = %s, want 401 and %q", path, s, want)
 			}
 			continue
 		}
 		if end := issuer.SignIn(browser(), c.API+path, "ann"); end.Request.URL.Host != u.Host || end.Request.URL.Path != "/" {
-			t.Errorf("%s leads to %s", path, end.Request.URL)
+			t.Errorf("%s leads to %s, want / on %s", path, end.Request.URL, u.Host)
 		}
 	}
 	eve := browser()
@@ -324,6 +325,6 @@ func TestSignInOpensTheConsoleAndTheAPI(t *testing.T) {
 	}
 	_ = form.Body.Close()
 	if s := text(eve.Get(c.API + "/console/signed-in?code=x&state=other")); !strings.Contains(s, "another sign-in") {
-		t.Errorf("value = %v", s)
+		t.Errorf("response = %v, want it to report another sign-in", s)
 	}
 }

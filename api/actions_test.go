@@ -20,7 +20,7 @@ import (
 func (c client) accepted(a answer) sagaView {
 	c.t.Helper()
 	if a.status != http.StatusAccepted {
-		c.t.Fatalf("status = %d, body = %s", a.status, a.body)
+		c.t.Fatalf("status = %d, body = %s, want 202", a.status, a.body)
 	}
 	var v sagaView
 	a.json(c.t, &v)
@@ -35,10 +35,10 @@ func TestApproveAndReject(t *testing.T) {
 	c.accepted(c.post("/v1/sagas/no/reject", `{"by":"bob","note":"too much"}`))
 	yes, no := c.until("yes", "COMPLETED"), c.until("no", "CANCELLED")
 	if len(yes.Notes) != 1 || yes.Notes[0].Actor != "ann" || yes.Notes[0].Action != "approve" || yes.Notes[0].Text != "known customer" {
-		t.Errorf("notes: %+v", yes.Notes)
+		t.Errorf("notes = %+v, want one: approve by ann with the text known customer", yes.Notes)
 	}
 	if !strings.Contains(no.Reason, "bob: too much") {
-		t.Errorf("reason: %s", no.Reason)
+		t.Errorf("reason = %s, want it to contain bob: too much", no.Reason)
 	}
 }
 
@@ -47,10 +47,10 @@ func TestCancelEndsTheSagaBeforeItsShipment(t *testing.T) {
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	v := c.accepted(c.post("/v1/sagas/o/cancel", `{"by":"customer"}`))
 	if !v.CancelRequested {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, want CancelRequested", v)
 	}
 	if v := c.until("o", "CANCELLED"); !strings.Contains(v.Reason, "customer") || v.Cancellable {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, want the customer in its reason, and not Cancellable", v)
 	}
 	c.post("/v1/sagas/o/cancel", "").wantProblem(t, "again", http.StatusConflict, "", "CANCELLED")
 
@@ -69,7 +69,7 @@ func TestResolveContinuesAStuckSaga(t *testing.T) {
 	c.accepted(c.post("/v1/sagas/byhand/resolve", `{"action":"resolve","by":"ann","note":"refunded at the bank"}`))
 	c.until("byhand", "FAILED")
 	if rec, err := c.Store.Get(t.Context(), "byhand"); err != nil || !slices.Equal(rec.Settled, []string{workflows.StepCharge}) {
-		t.Errorf("settled: %v %v", rec.Settled, err)
+		t.Errorf("settled = %v, error = %v, want [%s]", rec.Settled, err, workflows.StepCharge)
 	}
 	if err := c.Simulators.HealPayments(t.Context()); err != nil {
 		t.Fatalf("unexpected error: %v", err)
@@ -77,10 +77,10 @@ func TestResolveContinuesAStuckSaga(t *testing.T) {
 	c.accepted(c.post("/v1/sagas/retry/resolve", ""))
 	v := c.until("retry", "FAILED")
 	if len(v.Notes) != 2 || v.Notes[0].Actor != "carrier" || v.Notes[1].Action != "retry" || v.Notes[1].Actor != "anonymous" {
-		t.Errorf("notes: %+v", v.Notes)
+		t.Errorf("notes = %+v, want one of the carrier, then a retry by anonymous", v.Notes)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
-		t.Errorf("body = %v", l.body)
+		t.Errorf("stock = %v, want none reserved and none sold", l.body)
 	}
 }
 
@@ -89,10 +89,10 @@ func TestReconcileReturnsTheReport(t *testing.T) {
 	c.place(newOrder("o", nil), "COMPLETED")
 	a := c.post("/v1/reconcile", "")
 	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1`) || !strings.Contains(a.body, `"findings":[]`) {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf("status = %v, body = %v, want 200, one reservation checked and no findings", a.status, a.body)
 	}
 	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
-		t.Errorf("status = %v, body = %v", now.status, now.body)
+		t.Errorf("status = %v, body = %v, want 200, running false and the body of the POST: %s", now.status, now.body, a.body)
 	}
 }
 
@@ -121,11 +121,11 @@ func TestResolvingTheLastStepCompletesTheOrder(t *testing.T) {
 				return nil
 			})
 			if v := c.until(action, "COMPLETED"); v.ShipmentID == "" {
-				t.Errorf("saga = %+v", v)
+				t.Errorf("saga = %+v, want a ShipmentID", v)
 			}
 		}
 		if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":6`) {
-			t.Errorf("body = %v", l.body)
+			t.Errorf("stock = %v, want none reserved and 6 sold", l.body)
 		}
 	}
 }
@@ -137,10 +137,11 @@ func TestReconcileDoesNotWaitForALongRun(t *testing.T) {
 	a := b.post("/v1/reconcile", "")
 	if a.status != http.StatusAccepted || a.header.Get("Location") != "/v1/reconcile" || !strings.Contains(a.body,
 		`"ordersChecked":7`) || !strings.Contains(a.body, `"running":true`) {
-		t.Errorf("status = %v, headers = %v, body = %v", a.status, a.header, a.body)
+		t.Errorf("status = %v, headers = %v, body = %v, want 202, Location /v1/reconcile, ordersChecked 7 and running true",
+			a.status, a.header, a.body)
 	}
 	if now := b.get(a.header.Get("Location")); now.status != http.StatusOK || now.body != a.body {
-		t.Errorf("status = %v, body = %v", now.status, now.body)
+		t.Errorf("status = %v, body = %v, want 200 and %s", now.status, now.body, a.body)
 	}
 }
 
@@ -164,10 +165,10 @@ func TestCancelEndsAnOrderWithoutAWorker(t *testing.T) {
 		return nil
 	})
 	if v := c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, want one note and no ShipmentID", v)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
-		t.Errorf("body = %v", l.body)
+		t.Errorf("stock = %v, want none reserved and none sold", l.body)
 	}
 }
 
@@ -195,14 +196,15 @@ func FuzzPostOrder(f *testing.F) {
 				var p problem
 				a.json(t, &p)
 				if len(p.Errors) == 0 || !strings.HasPrefix(p.Errors[0].Location, "body") {
-					t.Fatalf("%s names no field", a.body)
+					t.Fatalf("body = %s, want a first error with a location in the body", a.body)
 				}
 			default:
-				t.Fatalf("%v, and yet %d %s", invalid, a.status, a.body)
+				t.Fatalf("status = %d, body = %s, want 202 or 409 for a valid order, else 400, 413 or 422 (error of Parse = %v)",
+					a.status, a.body, invalid)
 			}
 			// A token as short as a word of the answer proves nothing.
 			if tok := o.Payment.Token; len(tok) > 5 && tok != o.OrderID && strings.Contains(a.body, tok) {
-				t.Fatalf("the answer has the token: %s", a.body)
+				t.Fatalf("body = %s, want it without the token %s", a.body, tok)
 			}
 		}
 	})

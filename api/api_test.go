@@ -20,12 +20,14 @@ func TestPlacedOrderCanBeFollowedUntilItEnds(t *testing.T) {
 		body := newOrder(id, nil)
 		first := c.post(path, body)
 		if first.status != http.StatusAccepted || first.header.Get("Location") != "/v1/sagas/"+id {
-			t.Fatalf("%s: status = %d, headers = %v, body = %s", path, first.status, first.header, first.body)
+			t.Fatalf("%s: status = %d, headers = %v, body = %s, want 202 and Location /v1/sagas/%s",
+				path, first.status, first.header, first.body, id)
 		}
 		c.until(id, "COMPLETED")
 		if again := c.post(path, body); again.status != first.status || again.body != first.body ||
 			again.header.Get("Location") != first.header.Get("Location") {
-			t.Errorf("%s again: %d %s, was %d %s", path, again.status, again.body, first.status, first.body)
+			t.Errorf("%s again: status = %d, Location = %s, body = %s, want as before: %d, %s, %s", path,
+				again.status, again.header.Get("Location"), again.body, first.status, first.header.Get("Location"), first.body)
 		}
 		c.post(path, newOrder(id, expensive)).wantProblem(t, path+" with other content", http.StatusConflict, "body.orderId", "different order")
 		// The order has ended before its saga has written that down.
@@ -39,17 +41,17 @@ func TestPlacedOrderCanBeFollowedUntilItEnds(t *testing.T) {
 		var events struct{ Events []struct{ Type, Name string } }
 		h.json(t, &events)
 		if n := len(events.Events); n < 10 || !strings.Contains(h.body, "ChargePayment") {
-			t.Errorf("history has %d events", n)
+			t.Errorf("history has %d events, want at least 10 and ChargePayment among them: %+v", n, events.Events)
 		}
 		for _, a := range []answer{h, c.get("/v1/sagas/" + id), c.get("/v1/sagas")} {
 			if strings.Contains(a.body, "tok_ok") {
-				t.Errorf("an answer has the payment token: %s", a.body)
+				t.Errorf("body = %s, want it without the payment token tok_ok", a.body)
 			}
 		}
 	}
 	if l := c.get("/v1/stock/A"); l.body != `{"sku":"A","available":999996,"reserved":0,"sold":4,"received":1000000,`+
 		`"version":"1000000-4-1"}`+"\n" {
-		t.Errorf("body = %v", l.body)
+		t.Errorf("stock = %v, want 4 of 1000000 sold, none reserved, version 1000000-4-1", l.body)
 	}
 }
 
@@ -60,7 +62,7 @@ func TestConflictIsInTheResponse(t *testing.T) {
 	for n := range 20 {
 		id := fmt.Sprint("o", n)
 		if a := c.post("/v1/orders", newOrder(id, nil)); a.status != http.StatusAccepted {
-			t.Fatalf("body = %v", a.body)
+			t.Fatalf("status = %v, body = %v, want 202", a.status, a.body)
 		}
 		c.post("/v1/orders", newOrder(id, expensive)).wantProblem(t, "other content", http.StatusConflict, "body.orderId", "different order")
 	}
@@ -83,18 +85,18 @@ func TestOrdersReachEveryStatus(t *testing.T) {
 	}
 	c.place(newOrder("cancelled", expensive), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas/cancelled/cancel", ""); a.status != http.StatusAccepted {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf("status = %v, body = %v, want 202", a.status, a.body)
 	}
 	c.until("cancelled", "CANCELLED")
 	// RESERVED lasts as long as the charge does; PENDING until a worker comes.
 	c.place(newOrder("reserved", token("tok_down")), "RESERVED")
 	c.StopWorker()
 	if _, created, err := c.Store.Accept(t.Context(), mustParse(t, newOrder("pending", nil))); err != nil || !created {
-		t.Fatalf("created = %v, error = %v", created, err)
+		t.Fatalf("created = %v, error = %v, want a new order", created, err)
 	}
 	rec, err := c.Store.Get(t.Context(), "pending")
 	if err != nil || rec.Status != order.StatusPending {
-		t.Errorf("status = %s, error = %v", rec.Status, err)
+		t.Errorf("status = %s, error = %v, want %s", rec.Status, err, order.StatusPending)
 	}
 }
 
@@ -103,7 +105,7 @@ func TestLinesOfOneSKUAreAddedUp(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", func(o *order.Order) { o.Lines = append(o.Lines, o.Lines[0], o.Lines[0]) }), "COMPLETED")
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"sold":6`) {
-		t.Errorf("body = %v", l.body)
+		t.Errorf("stock = %v, want 6 sold: three lines of 2", l.body)
 	}
 }
 
@@ -113,7 +115,7 @@ func TestRepeatedRequestPublishesARecordedOrder(t *testing.T) {
 	c := start(t)
 	body := newOrder("o", nil)
 	if _, created, err := c.Store.Accept(t.Context(), mustParse(t, body)); err != nil || !created {
-		t.Fatalf("created = %v, error = %v", created, err)
+		t.Fatalf("created = %v, error = %v, want a new order", created, err)
 	}
 	c.post("/v1/orders", newOrder("o", expensive)).wantProblem(t, "another order", http.StatusConflict, "body.orderId", "different order")
 	c.place(body, "COMPLETED")
@@ -155,7 +157,7 @@ func TestListFiltersAndPagesSagas(t *testing.T) {
 			}
 			a.json(t, &page)
 			if a.status != 200 || len(page.Sagas) > 4 {
-				t.Fatalf("status = %v, body = %v", a.status, a.body)
+				t.Fatalf("status = %v, body = %v, want 200 and at most 4 sagas", a.status, a.body)
 			}
 			for _, s := range page.Sagas {
 				ids = append(ids, s.OrderID)
@@ -192,7 +194,7 @@ func TestListFiltersAndPagesSagas(t *testing.T) {
 	}
 	since := c.view("l20").CreatedAt
 	if got := list("&since=" + since); !slices.Equal(got, want[:5]) {
-		t.Errorf("since %s, which is l20's time: %v", since, got)
+		t.Errorf("since %s, which is l20's time: got %v, want %v", since, got, want[:5])
 	}
 }
 
@@ -219,7 +221,7 @@ func TestPagesStayStable(t *testing.T) {
 		c.place(newOrder(fmt.Sprint("late-", len(got)), nil), "COMPLETED")
 	}
 	if !slices.Equal(got, []string{"d", "c", "b", "a"}) {
-		t.Errorf("pages show %v", got)
+		t.Errorf("pages show %v, want [d c b a]", got)
 	}
 }
 
@@ -230,7 +232,8 @@ func TestStockIsCountedAndListed(t *testing.T) {
 		a := c.do("PUT", "/v1/stock/NEW", body, "If-Match", against)
 		if l := c.get("/v1/stock/NEW"); a.status != 200 || a.body != want+"\n" || l.body != a.body ||
 			l.header.Get("ETag") != a.header.Get("ETag") || !strings.Contains(want, strings.Trim(a.header.Get("ETag"), `"`)) {
-			t.Errorf("status = %v, body = %v, headers = %v", a.status, a.body, a.header)
+			t.Errorf("PUT: status = %v, body = %v, ETag = %s; GET: body = %v, ETag = %s; want 200, its version as ETag, and from both %s",
+				a.status, a.body, a.header.Get("ETag"), l.body, l.header.Get("ETag"), want)
 		}
 	}
 	refused := func(status int, say string, header ...string) {
@@ -241,7 +244,7 @@ func TestStockIsCountedAndListed(t *testing.T) {
 	refused(428, "a precondition is required", "If-Match", "*")
 	refused(412, "it has no level", "If-Match", `"7-0-1"`)
 	if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":7}`, "If-None-Match", "*"); a.status != 200 || a.header.Get("ETag") != `"7-0-1"` {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf(`status = %v, ETag = %s, body = %v, want 200 and ETag "7-0-1"`, a.status, a.header.Get("ETag"), a.body)
 	}
 	put(`{"onHand":7}`, `"7-0-1"`, `{"sku":"NEW","available":7,"reserved":0,"sold":0,"received":7,"version":"7-0-2"}`)
 	c.place(newOrder("held", func(o *order.Order) { expensive(o); o.Lines[0].SKU = "NEW" }), "AWAITING_APPROVAL")
@@ -264,7 +267,7 @@ func TestStockIsCountedAndListed(t *testing.T) {
 		}
 		c.get("/v1/stock?limit=2"+from(cursor)).json(t, &page)
 		if len(page.Stock) > 2 {
-			t.Errorf("a page has %d", len(page.Stock))
+			t.Errorf("a page has %d SKUs, want at most 2", len(page.Stock))
 		}
 		for _, l := range page.Stock {
 			got = append(got, l.SKU)
@@ -276,7 +279,7 @@ func TestStockIsCountedAndListed(t *testing.T) {
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"A", "NEW", "NONE"}) {
-		t.Errorf("pages show %v", got)
+		t.Errorf("pages show %v, want [A NEW NONE]", got)
 	}
 }
 
@@ -284,7 +287,7 @@ func TestHealth(t *testing.T) {
 	c := start(t)
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if a := c.get(path); a.status != 200 || !strings.Contains(a.body, `"ok"`) {
-			t.Errorf("path = %v, status = %v, body = %v", path, a.status, a.body)
+			t.Errorf("path = %v, status = %v, body = %v, want 200 and ok", path, a.status, a.body)
 		}
 	}
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
@@ -301,12 +304,13 @@ func TestHealth(t *testing.T) {
 		return nil
 	})
 	if a := c.do("HEAD", "/healthz", ""); a.status != 200 || a.body != "" {
-		t.Error("HEAD", a.status, a.body)
+		t.Errorf("HEAD /healthz: status = %d, body = %q, want 200 and no body", a.status, a.body)
 	}
 	a := c.do("GET", "/healthz", "", "X-Request-Id", "abc-1")
 	b := c.do("GET", "/healthz", "", "X-Request-Id", "a b")
 	if a.header.Get("X-Request-Id") != "abc-1" || len(b.header.Get("X-Request-Id")) != 36 {
-		t.Errorf("request ids %q and %q", a.header.Get("X-Request-Id"), b.header.Get("X-Request-Id"))
+		t.Errorf("request ids %q and %q, want abc-1 as sent, and a new one of 36 characters for an id with a space",
+			a.header.Get("X-Request-Id"), b.header.Get("X-Request-Id"))
 	}
 }
 
@@ -338,11 +342,11 @@ func TestReadyzReportsUnreachableDynamoDB(t *testing.T) {
 		c.do(method, path, body, "X-Request-Id", "find-me", "If-None-Match", "*").wantProblem(t, r, http.StatusInternalServerError, "", "find-me")
 	}
 	if a := c.get("/healthz"); a.status != http.StatusOK {
-		t.Error("/healthz", a.status)
+		t.Errorf("/healthz: status = %d, want 200 without DynamoDB", a.status)
 	}
 	down.Store(false)
 	if a := c.get("/readyz"); a.status != http.StatusOK {
-		t.Error("/readyz afterwards", a.status, a.body)
+		t.Errorf("/readyz: status = %d, body = %s, want 200 once DynamoDB answers", a.status, a.body)
 	}
 }
 
@@ -351,7 +355,7 @@ func TestOtherSitesCannotAct(t *testing.T) {
 	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
 		c.do("POST", "/v1/orders", newOrder("x", nil), h...).wantProblem(t, h[0], http.StatusForbidden, "", "page of another origin")
 		if a := c.do("GET", "/v1/sagas", "", h...); a.status != http.StatusOK {
-			t.Errorf("reading: %d %s", a.status, a.body)
+			t.Errorf("GET with %s: status = %d, body = %s, want 200: reading is allowed", h[0], a.status, a.body)
 		}
 	}
 }

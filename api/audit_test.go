@@ -29,7 +29,7 @@ func TestAuditLogsTheBodyOfAnAction(t *testing.T) {
 		b.post(at, x.body)
 		lines := b.log.audits(t)
 		if len(lines) != 1 {
-			t.Fatalf("audit lines = %v", lines)
+			t.Fatalf("audit lines = %v, want one", lines)
 		}
 		said, ok := lines[0]["said"].(string)
 		if !ok {
@@ -40,13 +40,13 @@ func TestAuditLogsTheBodyOfAnAction(t *testing.T) {
 			said = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(raw))
 		}
 		if cut, _ := lines[0]["cut"].(bool); cut != x.cut || !strings.HasPrefix(said, x.said) || !cut && said != x.said {
-			t.Errorf("%.60s: %.100s, cut: %t", x.body, said, cut)
+			t.Errorf("%.60s: logged %.100s, cut = %t, want %.100s, cut = %t", x.body, said, cut, x.said, x.cut)
 		}
 	}
 	b.log.Reset()
 	b.do("DELETE", "/v1/sagas/o?note="+strings.Repeat("x", 10_000), "")
 	if lines := b.log.audits(t); len(lines) != 1 || lines[0]["cut"] != true || !strings.HasPrefix(lines[0]["query"].(string), "note=xxx") {
-		t.Errorf("a long query: %v", lines)
+		t.Errorf("a long query: audit lines = %v, want one, with its begin note=xxx and cut true", lines)
 	}
 }
 
@@ -76,11 +76,11 @@ func TestAuditHidesPersonalData(t *testing.T) {
 			method, path, _ := strings.Cut(path, " ")
 			if a := b.do(method, path, body); a.status < http.StatusBadRequest {
 				if !strings.Contains(body, `"note"`) {
-					t.Errorf("%s %s takes %.60s", method, path, body)
+					t.Errorf("%s %s with %.60s: status = %d, want an error, since the body has no note", method, path, body, a.status)
 				}
 			}
 			if n := len(b.log.audits(t)); n != 1 || strings.Contains(b.log.String(), "S3CRET") {
-				t.Errorf("%s %s with %.60s: %d lines: %s", method, path, body, n, b.log)
+				t.Errorf("%s %s with %.60s: %d audit lines, want one and no S3CRET in the log: %s", method, path, body, n, b.log)
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func TestLoadCountsLiveAndAsleepOrders(t *testing.T) {
 	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
 	c.wantLoad(api.Backlog{Live: 1, Asleep: 1})
 	if a := c.post("/v1/sagas/"+id+"/approve", ""); a.status != http.StatusAccepted {
-		t.Fatalf("status = %d, body = %s", a.status, a.body)
+		t.Fatalf("status = %d, body = %s, want 202", a.status, a.body)
 	}
 	c.until(id, "COMPLETED")
 	c.wantLoad(api.Backlog{})
@@ -49,7 +49,7 @@ func TestLoadCountsLiveAndAsleepOrders(t *testing.T) {
 func TestLoadNeedsNoToken(t *testing.T) {
 	c, _, _ := startClosed(t)
 	if a := c.get("/load"); a.status != http.StatusOK {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 200 without a token", a.status, a.body)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestDecisionWithoutAWorkerIsAcceptedAndCounted(t *testing.T) {
 	var v sagaView
 	a.json(t, &v)
 	if a.status != http.StatusAccepted || v.Decision != string(orderstore.Approved) {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 202 and the decision %s", a.status, a.body, orderstore.Approved)
 	}
 	if what := <-later; what != "approve order o" {
 		t.Errorf("task retried later = %s, want approve order o", what)

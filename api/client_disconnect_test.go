@@ -60,7 +60,8 @@ func TestDisconnectDoesNotCancelARecordedRequest(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, req)
 		if ctx.Err() == nil || w.Code != http.StatusAccepted {
-			t.Errorf("%s: %d %s (client: %v)", path, w.Code, w.Body, ctx.Err())
+			t.Errorf("%s: status = %d, body = %s, error of the client's context = %v, want 202 although the client has disconnected",
+				path, w.Code, w.Body, ctx.Err())
 		}
 	}
 	do("/v1/orders", newOrder("placed", nil))

@@ -49,10 +49,10 @@ func TestConnectionGetsNoReadDeadline(t *testing.T) {
 		}
 	}
 	if len(all) < 25 {
-		t.Errorf("only %v", all)
+		t.Errorf("operations = %v, want at least 25", all)
 	}
 	if n := b.limits.Load(); n > 0 {
-		t.Errorf("the connection got %d read deadlines", n)
+		t.Errorf("the connection got %d read deadlines, want none", n)
 	}
 }
 
@@ -76,6 +76,6 @@ func TestConnectionSurvivesASlowRequest(t *testing.T) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	if !reused || res.StatusCode != http.StatusOK {
-		t.Errorf("%s on the same connection: %t", res.Status, reused)
+		t.Errorf("status = %s, connection reused = %t, want 200 on the same connection", res.Status, reused)
 	}
 }

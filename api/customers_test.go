@@ -136,7 +136,7 @@ func TestForgetCustomer(t *testing.T) {
 	c.beginOld(theirs("refused", "Ringweg 3", func(o *order.Order) { o.ShipTo.Name = "REFUSE" }), "FAILED")
 	c.beginOld(theirs("open", "Domplatz 4", func(o *order.Order) { o.Lines[0].UnitPrice = 5_000_000 }), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas", newOrder("somebody-elses", nil)); a.status != http.StatusAccepted {
-		t.Fatalf("body = %v", a.body)
+		t.Fatalf("status = %v, body = %v, want 202", a.status, a.body)
 	}
 	for _, id := range []string{"done", "refused"} {
 		c.over(id)
@@ -155,39 +155,39 @@ func TestForgetCustomer(t *testing.T) {
 	c.dead("OrderProcessingQueue", 3)
 	c.dead("CarrierAnswersQueue", 2)
 	if !inFiles(t, engine, "Heidestr") || !inFiles(t, engine, "Domplatz") {
-		t.Fatal("the histories of an older release do not have the address")
+		t.Fatal("the engine's files lack an address, want Heidestr and Domplatz in the histories of an older release")
 	}
 
 	// It fails half way: what was found by then is found again.
 	fails.Store(true)
 	if a := c.post("/v1/customers/c-erika/forget", ""); a.status < 500 {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 500 or above while DynamoDB refuses updates", a.status, a.body)
 	}
 	fails.Store(false)
 	log.Reset()
 	c.forgets(forgotten{Erased: 2, Open: []string{"open"}})
 	for _, street := range []string{"Heidestr", "Ringweg"} {
 		if inFiles(t, engine, street) {
-			t.Errorf("%s is in the engine's files", street)
+			t.Errorf("%s is in the engine's files, want it erased", street)
 		}
 	}
 	if l := c.dead("OrderProcessingQueue", 1); !strings.Contains(l[0].Body, "c-1") {
-		t.Errorf("level = %+v", l)
+		t.Errorf("dead letters = %+v, want the one of the other customer, c-1", l)
 	}
 	if l := c.dead("CarrierAnswersQueue", 1); !strings.Contains(l[0].Body, `"open"`) {
-		t.Errorf("level = %+v", l)
+		t.Errorf("dead letters = %+v, want the one of the order open", l)
 	}
 	c.get("/v1/sagas/done/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
 	if a := c.get("/v1/sagas/done"); !strings.Contains(a.body, `"forgotten":true`) || !strings.Contains(a.body,
 		`"action":"forget"`) || !strings.Contains(a.body, "by letter of today") || strings.Contains(a.body, "rika") {
-		t.Errorf("body = %v", a.body)
+		t.Errorf("body = %v, want it forgotten, with the action forget and its note, without the customer's name", a.body)
 	}
 	if a := c.get("/v1/sagas/open"); !strings.Contains(a.body, "c-erika") || !strings.Contains(a.body, "Domplatz") {
-		t.Errorf("an open order needs them: %s", a.body)
+		t.Errorf("body = %s, want c-erika and Domplatz, which an open order needs", a.body)
 	}
 	if said := log.audits(t); len(said) != 1 || said[0]["path"] != "/v1/customers/{id}/forget" || said[0]["status"] != 200.0 ||
 		strings.Contains(log.String(), "c-erika") {
-		t.Errorf("log = %s", log.String())
+		t.Errorf("log = %s, want one audit line, with status 200, the path /v1/customers/{id}/forget and no c-erika", log.String())
 	}
 
 	// What comes late starts nothing, and brings nothing back.
@@ -197,7 +197,7 @@ func TestForgetCustomer(t *testing.T) {
 	}
 	send(c.Resources.OrderQueue, string(late))
 	if a := c.post("/v1/sagas", string(late)); a.status != http.StatusOK && a.status != http.StatusAccepted {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 200 or 202", a.status, a.body)
 	}
 	testkit.Eventually(t, "the late message is handled", func() error {
 		out, err := c.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
@@ -213,19 +213,19 @@ func TestForgetCustomer(t *testing.T) {
 		return nil
 	})
 	if a := c.get("/v1/sagas/done"); strings.Contains(a.body, "rika") || strings.Contains(a.body, "Heidestr") {
-		t.Errorf("body = %v", a.body)
+		t.Errorf("body = %v, want neither the name nor the street back after the late order", a.body)
 	}
 	c.dead("OrderProcessingQueue", 1)
 
 	if a := c.post("/v1/sagas/open/approve", ""); a.status != http.StatusAccepted {
-		t.Fatalf("body = %v", a.body)
+		t.Fatalf("status = %v, body = %v, want 202", a.status, a.body)
 	}
 	c.until("open", "COMPLETED")
 	c.over("open")
 	c.forgets(forgotten{Erased: 1, Open: []string{}, DeadLetters: 1, Complete: true})
 	c.forgets(forgotten{Open: []string{}, Complete: true})
 	if inFiles(t, engine, "Domplatz") || inFiles(t, engine, "rika") {
-		t.Error("it is in the engine's files")
+		t.Error("the engine's files have Domplatz or the customer's name, want both erased")
 	}
 	out, err := c.Clients.DynamoDB.Scan(t.Context(), &dynamodb.ScanInput{TableName: aws.String("orders")})
 	if err != nil {
@@ -234,10 +234,10 @@ func TestForgetCustomer(t *testing.T) {
 	table, err := json.Marshal(out.Items)
 	if err != nil || len(out.Items) < 4 || strings.Contains(string(table), "rika") || strings.Contains(string(table),
 		"Domplatz") || !strings.Contains(string(table), "c-1") {
-		t.Errorf("%s: error = %v", table, err)
+		t.Errorf("orders table = %s, error = %v, want at least 4 items, c-1 among them, and neither the name nor Domplatz", table, err)
 	}
 	if a := c.post("/v1/reconcile", ""); !strings.Contains(a.body, `"findings":[]`) {
-		t.Errorf("the reconciler finds fault with it: %s", a.body)
+		t.Errorf("report = %s, want no findings", a.body)
 	}
 	c.post("/v1/customers/a%20b/forget", "").wantProblem(t, "no id", http.StatusUnprocessableEntity, "path.id", "")
 	c.post("/v1/customers/c-1/forget", `{"bye":1}`).wantProblem(t, "an unknown field", http.StatusUnprocessableEntity, "body.bye", "")
@@ -301,6 +301,6 @@ func TestHistoryShowsNoToken(t *testing.T) {
 	c.until("o", "COMPLETED")
 	if a := c.get("/v1/sagas/o/history"); a.status != http.StatusOK || !strings.Contains(a.body, "ReserveStock") ||
 		strings.Contains(a.body, "tok_ok") {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want 200 and ReserveStock, without the token tok_ok", a.status, a.body)
 	}
 }

@@ -23,14 +23,14 @@ func TestMatchingETagReturnsNotModified(t *testing.T) {
 			}
 		}
 		if h := c.do("HEAD", path, "", "If-None-Match", tag); h.status != 304 {
-			t.Errorf("HEAD %s: %d", path, h.status)
+			t.Errorf("HEAD %s, If-None-Match: %s: status = %d, want 304", path, tag, h.status)
 		}
 	}
 	c.accepted(c.post("/v1/sagas/o/approve", ""))
 	c.until("o", "COMPLETED")
 	for _, path := range paths {
 		if a := c.do("GET", path, "", "If-None-Match", tags[path]); a.status != http.StatusOK || a.header.Get("ETag") == tags[path] {
-			t.Errorf("%s has changed: %d %s", path, a.status, a.header.Get("ETag"))
+			t.Errorf("%s has changed: status = %d, ETag = %s, want 200 and another ETag", path, a.status, a.header.Get("ETag"))
 		}
 	}
 	c.do("GET", "/v1/sagas/unknown", "", "If-None-Match", "*").wantProblem(t, "unknown", 404, "", "unknown")

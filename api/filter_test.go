@@ -45,14 +45,14 @@ func TestUndoingFilterFindsCompensatingSagas(t *testing.T) {
 	})
 	newest := list("&limit=1")
 	if len(newest.Sagas) != 1 || newest.Sagas[0].OrderID != "second" || newest.Next == "" {
-		t.Fatalf("newest page = %+v", newest)
+		t.Fatalf("newest page = %+v, want only the order second, and a next page", newest)
 	}
 	if older := list("&limit=1&cursor=" + newest.Next); len(older.Sagas) != 1 || older.Sagas[0].OrderID != "first" {
-		t.Errorf("older page = %+v", older)
+		t.Errorf("older page = %+v, want only the order first", older)
 	}
 	for _, none := range []string{"&status=AWAITING_APPROVAL", "&status=COMPLETED", "&customer=nobody", "&stuck=true&status=PENDING"} {
 		if p := list(none); len(p.Sagas) != 0 || p.Next != "" {
-			t.Errorf("%s: page = %+v", none, p)
+			t.Errorf("%s: page = %+v, want no sagas and no next page", none, p)
 		}
 	}
 }

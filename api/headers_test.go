@@ -15,12 +15,12 @@ func TestBearerSchemeIsCaseInsensitive(t *testing.T) {
 	token := issuer.Token("viewer")
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER ", "Bearer  "} {
 		if a := c.do("GET", "/v1/whoami", "", "Authorization", scheme+token); a.status != http.StatusOK {
-			t.Errorf("%q: status = %d, body = %s", scheme, a.status, a.body)
+			t.Errorf("%q: status = %d, body = %s, want 200", scheme, a.status, a.body)
 		}
 	}
 	for _, header := range []string{token, "Bearer", "bearer" + token, "Bearer\t" + token, "Basic " + token} {
 		if a := c.do("GET", "/v1/whoami", "", "Authorization", header); a.status != http.StatusUnauthorized {
-			t.Errorf("%.12q: status = %d, body = %s", header, a.status, a.body)
+			t.Errorf("%.12q: status = %d, body = %s, want 401", header, a.status, a.body)
 		}
 	}
 }
@@ -42,7 +42,8 @@ func TestResponsesAreNotCachedByProxies(t *testing.T) {
 		"healthz": c.get("/healthz"),
 	} {
 		if a.header.Get("Cache-Control") != "private, no-cache" || a.header.Get("Vary") != "Authorization, Cookie" {
-			t.Errorf("%s: status = %d, headers = %v", what, a.status, a.header)
+			t.Errorf("%s: status = %d, headers = %v, want Cache-Control: private, no-cache and Vary: Authorization, Cookie",
+				what, a.status, a.header)
 		}
 	}
 }
@@ -78,7 +79,7 @@ func TestRedriveAcceptsWhatTheDocumentAllows(t *testing.T) {
 	} {
 		a := b.post("/v1/dead-letters/OrderProcessingQueue/unknown/redrive", `{"body":"`+x.letter+`"}`)
 		if a.status != x.status {
-			t.Errorf("%s: status = %d, body = %.300s", what, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %.300s, want %d", what, a.status, a.body, x.status)
 		}
 		if x.status == http.StatusUnprocessableEntity {
 			a.wantProblem(t, what, 422, "body.body", "")
@@ -114,12 +115,12 @@ func TestCookiesAreSecureBehindATLSProxy(t *testing.T) {
 			_ = res.Body.Close()
 			cookies := res.Cookies()
 			if len(cookies) == 0 {
-				t.Errorf("%s sets no cookie: %s", request, res.Status)
+				t.Errorf("%s sets no cookie: %s, want at least one", request, res.Status)
 			}
 			for _, k := range cookies {
 				if k.Secure != secure || !k.HttpOnly {
 					kept, _ := json.Marshal(k)
-					t.Errorf("%s behind %q: %s", request, said, kept)
+					t.Errorf("%s behind %q: cookie = %s, want Secure %t and HttpOnly true", request, said, kept, secure)
 				}
 			}
 		}

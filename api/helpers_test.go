@@ -107,7 +107,7 @@ func (a answer) wantProblem(t testing.TB, what string, status int, location, tex
 	var p problem
 	a.json(t, &p)
 	if p.Status != status || p.Title == "" || p.Detail == "" || !strings.Contains(a.body, text) {
-		t.Errorf("%s: %s, want it to contain %q", what, a.body, text)
+		t.Errorf("%s: %s, want status %d, a title, a detail and the text %q", what, a.body, status, text)
 	}
 	if location == "" {
 		return
@@ -117,7 +117,7 @@ func (a answer) wantProblem(t testing.TB, what string, status int, location, tex
 			return
 		}
 	}
-	t.Errorf("%s: %s does not name %s", what, a.body, location)
+	t.Errorf("%s: %s, want an error with a message at %s", what, a.body, location)
 }
 
 // newOrder is a good order as JSON; change may be nil.
@@ -160,7 +160,7 @@ type sagaView struct {
 func (c client) place(o, until string) string {
 	c.t.Helper()
 	if a := c.post("/v1/orders", o); a.status != http.StatusAccepted {
-		c.t.Fatalf("status = %d, body = %s", a.status, a.body)
+		c.t.Fatalf("status = %d, body = %s, want 202", a.status, a.body)
 	}
 	var id struct{ OrderID string }
 	if err := json.Unmarshal([]byte(o), &id); err != nil {
