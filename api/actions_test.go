@@ -91,7 +91,7 @@ func TestReconcileReturnsTheReport(t *testing.T) {
 	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1`) || !strings.Contains(a.body, `"findings":[]`) {
 		t.Errorf("status = %v, body = %v, want 200, one reservation checked and no findings", a.status, a.body)
 	}
-	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(a.body, `"running":false`) {
+	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(now.body, `"running":false`) {
 		t.Errorf("status = %v, body = %v, want 200, running false and the body of the POST: %s", now.status, now.body, a.body)
 	}
 }

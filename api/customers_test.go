@@ -39,7 +39,7 @@ func theirs(id, street string, change func(*order.Order)) order.Order {
 	return o
 }
 
-// begin takes an order in as an older release did: its history has all of it.
+// beginOld takes an order in as an older release did: its history has all of it.
 func (c client) beginOld(o order.Order, want string) {
 	c.t.Helper()
 	if _, _, err := c.Store.Accept(c.t.Context(), o); err != nil {

@@ -135,7 +135,7 @@ func (g goChecker) failure(call *ast.CallExpr) {
 	default:
 		return
 	}
-	if id, ok := sel.X.(*ast.Ident); !ok || id.Name != "t" && id.Name != "b" && id.Name != "tb" {
+	if !isTest(sel.X) {
 		return
 	}
 	text := g.literals(call)
@@ -148,6 +148,18 @@ func (g goChecker) failure(call *ast.CallExpr) {
 	case !expectation.MatchString(text) && !statesAnError(call):
 		g.add("no-want", g.name, g.line(call), text)
 	}
+}
+
+// isTest reports whether an expression is a test by its name: t, b, tb, or such a field.
+func isTest(e ast.Expr) bool {
+	name := ""
+	switch e := e.(type) {
+	case *ast.Ident:
+		name = e.Name
+	case *ast.SelectorExpr:
+		name = e.Sel.Name
+	}
+	return name == "t" || name == "b" || name == "tb"
 }
 
 // literals joins the texts in a call's arguments.
