@@ -83,10 +83,10 @@ func TestInvalidRequestsNameTheFault(t *testing.T) {
 		c.do(method, path, r.body).wantProblem(t, fmt.Sprintf("%s %.60s", r.request, r.body), r.status, r.location, r.say)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2`) {
-		t.Errorf("a refused request changed the stock: %s", l.body)
+		t.Errorf("a refused request changed the stock: %s, want 999998 available, 0 reserved and 2 sold", l.body)
 	}
 	if n := len(c.view("known").Notes); n != 0 {
-		t.Errorf("a refused request left %d notes", n)
+		t.Errorf("a refused request left %d notes, want 0", n)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestInvalidOrdersAreRejectedAndNotRecorded(t *testing.T) {
 			a := c.post(path, body)
 			a.wantProblem(t, what, 422, location, "")
 			if strings.Contains(a.body, "tok_ok") {
-				t.Errorf("%s: the answer has the token: %s", what, a.body)
+				t.Errorf("%s: body = %s, want no token in it", what, a.body)
 			}
 		}
 		c.post(path, "").wantProblem(t, "no body", 400, "body", "required")
@@ -196,10 +196,10 @@ func TestOnlyJSONBodiesAreAccepted(t *testing.T) {
 	}
 	for i, kind := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", ""} {
 		if a := c.do("POST", "/v1/orders", newOrder(fmt.Sprint("o", i), nil), "Content-Type", kind); a.status != http.StatusAccepted {
-			t.Errorf("%q: status = %d, body = %s", kind, a.status, a.body)
+			t.Errorf("POST as %q: status = %d, want %d: %s", kind, a.status, http.StatusAccepted, a.body)
 		}
 		if a := c.do("PUT", "/v1/stock/NEW", `{"onHand":9}`, "Content-Type", kind, "If-None-Match", "*"); a.status != http.StatusOK {
-			t.Errorf("%q: status = %d, body = %s", kind, a.status, a.body)
+			t.Errorf("PUT as %q: status = %d, want %d: %s", kind, a.status, http.StatusOK, a.body)
 		}
 	}
 }
@@ -227,11 +227,11 @@ func TestBodySizeIsLimited(t *testing.T) {
 			}
 		}
 		if a := send("POST", "/v1/orders", padded("fits", order.MaxEventBytes)); a.status != http.StatusAccepted {
-			t.Errorf("the largest order: %d %s", a.status, a.body)
+			t.Errorf("the largest order: status = %d, want %d: %s", a.status, http.StatusAccepted, a.body)
 		}
 	}
 	if a := c.chunked("POST", "/v1/orders", newOrder("chunked", nil)); a.status != http.StatusAccepted {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf("a chunked body: status = %d, want %d: %s", a.status, http.StatusAccepted, a.body)
 	}
 	c.chunked("POST", "/v1/orders", "").wantProblem(t, "chunked nothing", 400, "body", "required")
 }
@@ -282,7 +282,7 @@ func TestProblemsDoNotEchoTheRequest(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if a := c.do(method, path, body); a.status < 400 || a.status > 499 || strings.Contains(a.body, "s3cret") {
-			t.Errorf("%s: status = %d, body = %.300s", request, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %.300s, want a 4xx status and no s3cret in the body", request, a.status, a.body)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		} {
 			method, path, _ := strings.Cut(strings.Replace(r, "%d", strconv.Itoa(i), 1), " ")
 			if a := c.do(method, path, ""); a.status < 400 {
-				t.Errorf("%s %s: status = %d", method, path, a.status)
+				t.Errorf("%s %s: status = %d, want at least 400", method, path, a.status)
 			}
 		}
 		c.post("/v1/orders", newOrder(id, func(o *order.Order) { o.Currency = id }))
@@ -94,18 +94,18 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 				case f.GetName()+" "+name == "ordersaga_http_request_seconds status" && regexp.MustCompile(`^[1-5][0-9][0-9]$`).MatchString(value):
 				case f.GetName() == "go_info" && name == "version":
 				case !slices.Contains(known, value):
-					t.Errorf("%s has %s=%q", f.GetName(), name, value)
+					t.Errorf("%s has %s=%q, want only values of its closed set %q", f.GetName(), name, value, known)
 				}
 			}
 		}
 	}
 	for _, name := range []string{"method", "route", "status", "queue", "state", "activity", "outcome", "service", "operation"} {
 		if !seen[name] {
-			t.Errorf("no metric has a label %s", name)
+			t.Errorf("no metric has a label %s, want at least one", name)
 		}
 	}
 	if a := c.get("/metrics"); a.status != http.StatusOK || strings.Contains(strings.ToLower(a.body), "invented") {
-		t.Errorf("/metrics, with %d bytes, has a value that a client invented", len(a.body))
+		t.Errorf("/metrics: status = %d, %d bytes, want status %d and no value that a client invented", a.status, len(a.body), http.StatusOK)
 	}
 }
 
@@ -116,10 +116,10 @@ func TestUnknownStepsShareOneLabel(t *testing.T) {
 	b.step = "invented-1"
 	if a := b.get("/metrics"); strings.Contains(a.body, "invented") || !strings.Contains(a.body,
 		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="other"} 1`) {
-		t.Errorf("body = %s", a.body)
+		t.Errorf(`metrics = %s, want 1 stuck saga with step="other" and nothing invented`, a.body)
 	}
 	b.step = workflows.StepShip
 	if a := b.get("/metrics"); !strings.Contains(a.body, `step="needs attention: ship"} 1`) {
-		t.Errorf("body = %s", a.body)
+		t.Errorf(`metrics = %s, want 1 stuck saga with step="needs attention: ship"`, a.body)
 	}
 }

@@ -34,7 +34,7 @@ func TestSuspendAndResume(t *testing.T) {
 	})
 	c.post("/v1/sagas/o/suspend", "").wantProblem(t, "suspend twice", http.StatusConflict, "", "suspended already")
 	if v := c.view("o"); len(v.Notes) != 1 {
-		t.Errorf("noted again: %+v", v.Notes)
+		t.Errorf("notes = %+v, want only that of the first suspension", v.Notes)
 	}
 	c.accepted(c.post("/v1/sagas/o/approve", ""))
 	c.accepted(c.post("/v1/sagas/o/resume", ""))
@@ -69,11 +69,11 @@ func TestOneResumeEndsEverySuspension(t *testing.T) {
 					accepted++
 				case http.StatusConflict:
 				default:
-					t.Errorf("status = %v, body = %v", a.status, a.body)
+					t.Errorf("status = %d, want %d or %d: %s", a.status, http.StatusAccepted, http.StatusConflict, a.body)
 				}
 			}
 			if accepted == 0 {
-				t.Error("the saga is not suspended")
+				t.Error("both requests to suspend the saga were rejected, want at least one accepted")
 			}
 			suspended := func() error {
 				if v := c.view(id); v.RuntimeStatus != "SUSPENDED" {
@@ -111,7 +111,8 @@ func TestApprovalAndItsTimeoutExcludeEachOther(t *testing.T) {
 				case a.status == http.StatusAccepted:
 					accepted = true
 				case a.status != http.StatusConflict || !strings.Contains(a.body, "expired at"):
-					t.Errorf("status = %v, body = %v", a.status, a.body)
+					t.Errorf("approve: status = %d, body = %s, want %d, or %d with \"expired at\"", a.status, a.body,
+						http.StatusAccepted, http.StatusConflict)
 				}
 			} else { // as an API that exits before it notifies the saga
 				err := s.Store.Decide(t.Context(), id, orderstore.Approved, orderstore.Note{Actor: "ann", Action: orderstore.NoteApprove})
@@ -125,7 +126,7 @@ func TestApprovalAndItsTimeoutExcludeEachOther(t *testing.T) {
 				want = "COMPLETED"
 			}
 			if v := c.until(id, want); !accepted && v.Reason != "nobody approved it within 300ms" {
-				t.Errorf("saga = %+v", v)
+				t.Errorf("saga = %+v, want reason \"nobody approved it within 300ms\"", v)
 			}
 		})
 	}
@@ -138,7 +139,7 @@ func TestReconcilerCompensatesATerminatedSaga(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusConflict {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf("purge of an open saga: status = %d, want %d: %s", a.status, http.StatusConflict, a.body)
 	}
 	c.accepted(c.post("/v1/sagas/o/terminate", `{"by":"ann"}`))
 	testkit.Eventually(t, "it is terminated", func() error {
@@ -151,7 +152,7 @@ func TestReconcilerCompensatesATerminatedSaga(t *testing.T) {
 	r := c.Worker.Reconciler()
 	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	if rep, err := r.Once(t.Context()); err != nil || len(rep.Findings) != 1 {
-		t.Errorf("report = %+v, error = %v", rep, err)
+		t.Errorf("report = %+v, error = %v, want 1 finding and no error", rep, err)
 	}
 	c.until("o", "FAILED")
 }
@@ -166,13 +167,13 @@ func TestPurgeKeepsTheOrder(t *testing.T) {
 		return nil
 	})
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNoContent {
-		t.Fatalf("status = %v, body = %v", a.status, a.body)
+		t.Fatalf("purge: status = %d, want %d: %s", a.status, http.StatusNoContent, a.body)
 	}
 	if a := c.do("DELETE", "/v1/sagas/o", ""); a.status != http.StatusNotFound {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf("second purge: status = %d, want %d: %s", a.status, http.StatusNotFound, a.body)
 	}
 	if v := c.view("o"); v.Status != "COMPLETED" || v.RuntimeStatus != "" {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, want status COMPLETED and no runtime status", v)
 	}
 	c.get("/v1/sagas/o/history").wantProblem(t, "history", http.StatusNotFound, "", "no saga")
 }
@@ -204,10 +205,10 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 	send(`{"orderId":"x"}`)
 	l := list(1)[0]
 	if l.Queue != "OrderProcessingQueue" || l.Body != `{"orderId":"x"}` || !strings.Contains(l.Reason, "customerId") {
-		t.Errorf("level = %+v", l)
+		t.Errorf(`dead letter = %+v, want body {"orderId":"x"} in OrderProcessingQueue and a reason that names customerId`, l)
 	}
 	if o := c.get("/v1/overview").body; !strings.Contains(o, `"dead":1`) {
-		t.Errorf("o = %v", o)
+		t.Errorf(`overview = %s, want "dead":1 in it`, o)
 	}
 	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
 	c.do("DELETE", queue+"/nobody", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
@@ -217,7 +218,7 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 			continue
 		}
 		if a := c.do("DELETE", queue+"/"+l.ID+"?by=ann&note=of+a+test", ""); a.status != http.StatusNoContent {
-			t.Errorf("status = %v, body = %v", a.status, a.body)
+			t.Errorf("discard: status = %d, want %d: %s", a.status, http.StatusNoContent, a.body)
 		}
 	}
 	list(1)
@@ -230,7 +231,7 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 		t.Fatalf("unexpected error: %v", err)
 	}
 	if a := c.post(queue+"/"+l.ID+"/redrive", string(mended)); a.status != http.StatusNoContent {
-		t.Fatalf("status = %v, body = %v", a.status, a.body)
+		t.Fatalf("redrive of a corrected order: status = %d, want %d: %s", a.status, http.StatusNoContent, a.body)
 	}
 	c.until("x", "COMPLETED")
 	list(0)
@@ -241,10 +242,10 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 	list(13)
 	began := time.Now()
 	if a := c.post(queue+"/redrive?rate=20", ""); a.status != http.StatusOK || !strings.Contains(a.body, `"redriven":13`) {
-		t.Errorf("status = %v, body = %v", a.status, a.body)
+		t.Errorf(`redrive of all: status = %d, body = %s, want status %d and "redriven":13`, a.status, a.body, http.StatusOK)
 	}
 	if took := time.Since(began); took < 600*time.Millisecond {
-		t.Errorf("redriving 13 dead letters at 20 per second took %s", took)
+		t.Errorf("redriving 13 dead letters at 20 per second took %s, want at least 600ms", took)
 	}
 	list(13) // they are no better
 }
@@ -263,7 +264,7 @@ func TestStreamsSendEveryChange(t *testing.T) {
 		}
 		res, err := c.http.Do(req)
 		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
-			t.Fatalf("res = %v, error = %v", res, err)
+			t.Fatalf("response = %v, error = %v, want %d with text/event-stream", res, err, http.StatusOK)
 		}
 		out := make(chan string, 1000)
 		go func() {
@@ -291,7 +292,7 @@ func TestStreamsSendEveryChange(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%s: the stream ends without %v", what, parts)
+		t.Errorf("%s: the stream ended, want it to send lines with %q first", what, parts)
 	}
 	want("saga", one, "event: saga", `"status":"AWAITING_APPROVAL"`)
 	want("overview", all, "event: overview", `"AWAITING_APPROVAL":1`)

@@ -37,18 +37,18 @@ func TestDNSRebindingIsRejected(t *testing.T) {
 			t.Errorf("unexpected error: %v", err)
 		}
 		if res.StatusCode != http.StatusMisdirectedRequest {
-			t.Errorf("%s %s answers %s", x.method, x.path, res.Status)
+			t.Errorf("%s %s: status = %d, want %d", x.method, x.path, res.StatusCode, http.StatusMisdirectedRequest)
 		}
 	}
 	if a := c.get("/v1/stock/A"); !strings.Contains(a.body, "1000000") {
-		t.Errorf("body = %v", a.body)
+		t.Errorf("stock = %s, want the 1000000 of before", a.body)
 	}
 	var doc struct {
 		Paths map[string]map[string]struct{ Responses map[string]any }
 	}
 	c.get("/openapi.json").json(t, &doc)
 	if doc.Paths["/v1/sagas"]["get"].Responses["421"] == nil {
-		t.Error("the document of an API that checks the host lacks the answer 421")
+		t.Error("the document of an API that checks the host has no response 421 for GET /v1/sagas, want one")
 	}
 }
 
@@ -59,7 +59,7 @@ func TestOnLoopbackAcceptsLocalAndPublicHostsOnly(t *testing.T) {
 		"orders.example.com": "https://orders.example.com", "Orders.example.com:443": "https://orders.example.com/",
 	} {
 		if s := statusAs(api.OnLoopback(public, passes), host); s != http.StatusOK {
-			t.Errorf("%s is refused with %d", host, s)
+			t.Errorf("host %s: status = %d, want %d", host, s, http.StatusOK)
 		}
 	}
 	for _, host := range []string{
@@ -68,7 +68,7 @@ func TestOnLoopbackAcceptsLocalAndPublicHostsOnly(t *testing.T) {
 	} {
 		for _, public := range []string{"", "https://orders.example.com"} {
 			if s := statusAs(api.OnLoopback(public, passes), host); s != http.StatusMisdirectedRequest {
-				t.Errorf("%q is answered with %d", host, s)
+				t.Errorf("host %q, public URL %q: status = %d, want %d", host, public, s, http.StatusMisdirectedRequest)
 			}
 		}
 	}

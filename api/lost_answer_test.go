@@ -50,7 +50,7 @@ func TestDecisionSurvivesALostResponseOfDynamoDB(t *testing.T) {
 			lose.Store(true)
 			c.accepted(c.post("/v1/sagas/o/"+action, ""))
 			if lose.Load() {
-				t.Error("no answer was lost")
+				t.Error("every response of DynamoDB arrived, want that to the decision lost")
 			}
 			c.until("o", ends)
 		})

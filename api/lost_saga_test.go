@@ -19,12 +19,12 @@ func TestDecisionRestartsALostSaga(t *testing.T) {
 	waiting := b.put(order.StatusAwaitingApproval)
 	for range 2 {
 		if v := b.accepted(b.post("/v1/sagas/"+waiting+"/approve", "")); v.Decision != "approved" {
-			t.Errorf("saga = %+v", v)
+			t.Errorf("saga = %+v, want decision approved", v)
 		}
 		b.failBegin = errors.New("no sidecar")
 	}
 	if want := waiting + ` "approved" false`; !slices.Equal(b.begun, []string{want, want}) || !strings.Contains(b.log.String(), "no sidecar") {
-		t.Errorf("begun %q", b.begun)
+		t.Errorf("begun = %q, log = %s, want %q begun twice and \"no sidecar\" logged", b.begun, b.log, want)
 	}
 	b.begun = nil
 	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
@@ -37,6 +37,7 @@ func TestDecisionRestartsALostSaga(t *testing.T) {
 	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
 	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
 	if v := b.view(held); v.RuntimeStatus != "TERMINATED" || b.begun != nil || b.started != nil || b.raised != nil {
-		t.Errorf("%s: begun %v, started %v, raised %v", v.RuntimeStatus, b.begun, b.started, b.raised)
+		t.Errorf("runtime status = %s, begun = %v, started = %v, raised = %v, want TERMINATED and none of the others",
+			v.RuntimeStatus, b.begun, b.started, b.raised)
 	}
 }

@@ -61,7 +61,8 @@ func TestOverviewReportsPartsThatCannotBeRead(t *testing.T) {
 	var o api.Overview
 	a.json(t, &o)
 	if a.status != http.StatusOK || !slices.Equal(o.Unknown, []string{"queues", "engine"}) || len(o.Low) != 1 || o.Queues == nil {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want status %d, queues and engine unknown, 1 low SKU and a list of queues",
+			a.status, a.body, http.StatusOK)
 	}
 	a = c.get("/")
 	unavailable := strings.Contains(a.body, "Temporarily unavailable, showing last known values: queues, engine.")
@@ -75,6 +76,6 @@ func TestOverviewReportsPartsThatCannotBeRead(t *testing.T) {
 func TestDeadLettersNeedNoOtherService(t *testing.T) {
 	c := behindConsole(t, someQueues{})
 	if a := c.get("/console/dead-letters"); a.status != http.StatusOK || !strings.Contains(a.body, "OrderProcessingQueue</a> 3") {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("status = %d, body = %s, want status %d and 3 for OrderProcessingQueue", a.status, a.body, http.StatusOK)
 	}
 }

@@ -47,10 +47,10 @@ func TestRecentAddsUpEveryWorker(t *testing.T) {
 		t.Errorf("since %s, want %s", r.Since, want)
 	}
 	if r.Started != 29 || r.Ended[order.StatusCompleted] != 5 || r.Ended[order.StatusFailed] != 2 || r.Undone != 4 || r.Refunds != 3 {
-		t.Errorf("recent = %+v", r)
+		t.Errorf("recent = %+v, want 29 started, 5 COMPLETED, 2 FAILED, 4 undone and 3 refunds", r)
 	}
 	if r.P50 != 0.1 || r.P99 < 59 || r.P99 > 61 {
-		t.Errorf("p50 %g s, p99 %g s", r.P50, r.P99)
+		t.Errorf("p50 = %g s, p99 = %g s, want 0.1 s and 59 s to 61 s", r.P50, r.P99)
 	}
 	last := len(r.Starts) - 1
 	if failed := r.EndsByStatus[order.StatusFailed]; len(failed) != last+1 || failed[last] != 0.4 ||
@@ -62,6 +62,6 @@ func TestRecentAddsUpEveryWorker(t *testing.T) {
 		t.Errorf("latency %v, want 3 orders up to 0.1 s and 1 up to 60 s", r.Latency)
 	}
 	if last != 57 || r.Starts[0] != 2 || r.Ends[0] != 1 || r.Starts[last] != 3 || r.Ends[last] != 1 || r.Starts[1] != 0 {
-		t.Errorf("starts %v\nends %v", r.Starts, r.Ends)
+		t.Errorf("starts %v\nends %v\nwant 58 values each: starts 2, 0, ... 3 and ends 1, ... 1", r.Starts, r.Ends)
 	}
 }

@@ -54,7 +54,7 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 			}
 			for f := range s.Fields() {
 				if strings.Contains(strings.ToLower(f.Name+f.Tag.Get("json")), "token") {
-					t.Errorf("%s.%s is in a response, and looks like a token", s, f.Name)
+					t.Errorf("%s.%s is in a response, want no field with token in its name", s, f.Name)
 				}
 			}
 		})
@@ -64,11 +64,11 @@ func TestNoResponseTypeHasATokenOrIsARow(t *testing.T) {
 		reflect.TypeFor[Level](),
 	} {
 		if !seen[want] {
-			t.Errorf("%s was not visited, so this test proves nothing about it", want)
+			t.Errorf("%s was not visited, want it checked too", want)
 		}
 	}
 	if seen[reflect.TypeFor[order.Payment]()] {
-		t.Error("order.Payment, which has the token, is in a response")
+		t.Error("order.Payment, which has the token, is in a response, want it in none")
 	}
 }
 
@@ -86,7 +86,7 @@ func TestSagaHasEveryFieldOfTheRowThatIsNotRowOnly(t *testing.T) {
 	}
 	for f := range response.Fields() {
 		if slices.Contains(rowOnly, f.Name) {
-			t.Errorf("%s is row only, and in the response", f.Name)
+			t.Errorf("%s of a row is in the response, want it left out", f.Name)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func TestResponsesHaveTheValuesOfTheirRows(t *testing.T) {
 		t.Fatalf("encode the saga: %v", err)
 	}
 	if strings.Contains(string(b), rec.Token) {
-		t.Errorf("the saga contains the token %q: %s", rec.Token, b)
+		t.Errorf("the saga contains the token %q, want it left out: %s", rec.Token, b)
 	}
 }
 

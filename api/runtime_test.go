@@ -25,7 +25,7 @@ func TestRuntimeStatusFilterCombinesWithOthers(t *testing.T) {
 	c.accept("queued")
 	for path, want := range map[string]int{"held-1/suspend": 202, "held-2/suspend": 202, "ended/terminate": 202} {
 		if a := c.post("/v1/sagas/"+path, `{}`); a.status != want {
-			t.Fatalf("%s: status = %d, body = %s", path, a.status, a.body)
+			t.Fatalf("%s: status = %d, want %d: %s", path, a.status, want, a.body)
 		}
 	}
 	testkit.Eventually(t, "it is purged", func() error {
@@ -74,17 +74,18 @@ func TestRuntimeStatusFilterCombinesWithOthers(t *testing.T) {
 	}
 	newest := list("runtimeStatus=SUSPENDED&limit=1")
 	if len(newest.Sagas) != 1 || newest.Sagas[0].OrderID != "held-2" || newest.Next == "" {
-		t.Fatalf("newest page = %+v", newest)
+		t.Fatalf("newest page = %+v, want only held-2 and a cursor", newest)
 	}
 	if older := list("runtimeStatus=SUSPENDED&limit=1&cursor=" + newest.Next); len(older.Sagas) != 1 || older.Sagas[0].OrderID != "held-1" {
-		t.Errorf("older page = %+v", older)
+		t.Errorf("older page = %+v, want only held-1", older)
 	}
 	c.get("/v1/sagas?runtimeStatus=ASLEEP").wantProblem(t, "no such status", 422, "query.runtimeStatus[0]", "SUSPENDED")
 
 	var one struct{ Engine, RuntimeStatus, Step string }
 	c.get("/v1/sagas/done").json(t, &one)
 	if one.Engine != "embedded" || one.RuntimeStatus != "COMPLETED" || one.Step != "" {
-		t.Errorf("saga = %+v", one) // the custom status of what has ended is its outcome, and no step
+		// the custom status of what has ended is its outcome, and no step
+		t.Errorf("saga = %+v, want engine embedded, runtime status COMPLETED and no step", one)
 	}
 }
 
@@ -106,7 +107,7 @@ func TestRuntimeStatusFilterReadsAtMostAThousand(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("held", expensive), "AWAITING_APPROVAL")
 	if a := c.post("/v1/sagas/held/suspend", `{}`); a.status != 202 {
-		t.Fatalf("body = %v", a.body)
+		t.Fatalf("suspend: status = %d, want 202: %s", a.status, a.body)
 	}
 	c.until("held", "AWAITING_APPROVAL")
 	var g errgroup.Group
@@ -129,6 +130,6 @@ func TestRuntimeStatusFilterReadsAtMostAThousand(t *testing.T) {
 		cursor, more = p.Next, p.Next != ""
 	}
 	if !slices.Equal(seen, []string{"held on page 2"}) {
-		t.Errorf("saw %q on %d pages", seen, pages)
+		t.Errorf("saw %q on %d pages, want held, on page 2 only", seen, pages)
 	}
 }

@@ -351,7 +351,7 @@ func TestResolutionsMustFitTheParkedStep(t *testing.T) {
 		}
 		a.wantProblem(t, c.step+" "+c.action, http.StatusConflict, "", c.say)
 		if b.raised != nil || len(b.view(id).Notes) != before {
-			t.Errorf("%s %s: refused, yet raised %v", c.step, c.action, b.raised)
+			t.Errorf("%s %s: refused, yet raised %v or left a note, want neither", c.step, c.action, b.raised)
 		}
 	}
 }
@@ -404,27 +404,28 @@ func TestStatusDecidesWhichActionsAreAccepted(t *testing.T) {
 				}
 				a.wantProblem(t, what, http.StatusConflict, "", reason)
 				if b.raised != nil || notes != nil {
-					t.Errorf("%s: refused, yet raised %v and noted %v", what, b.raised, notes)
+					t.Errorf("%s: refused, yet raised %v and noted %v, want neither", what, b.raised, notes)
 				}
 				continue
 			}
 			v := b.accepted(a)
 			if !reflect.DeepEqual(b.raised, []raised{c.want}) || v.CancelRequested != (c.path == "cancel") {
-				t.Errorf("%s raises %+v, answers %s", what, b.raised, a.body)
+				t.Errorf("%s: raised %+v, want only %+v; cancelRequested = %t, want %t", what, b.raised, c.want,
+					v.CancelRequested, c.path == "cancel")
 			}
 			if len(notes) != 1 || notes[0].Actor != "ann" || notes[0].Action != c.note || notes[0].Text != "why" {
-				t.Errorf("%s leaves the notes %+v", what, notes)
+				t.Errorf("%s: notes = %+v, want one of ann with action %s and text why", what, notes, c.note)
 			}
 			if c.path != "cancel" {
 				continue
 			}
 			b.accepted(b.post("/v1/sagas/"+id+"/cancel", "")) // again
 			if v := b.view(id); len(b.raised) != 2 || len(v.Notes) != 1 || !v.CancelRequested {
-				t.Errorf("%s twice raises %v and leaves %+v", what, b.raised, v)
+				t.Errorf("%s twice: raised %v, saga %+v, want 2 events, 1 note and cancelRequested", what, b.raised, v)
 			}
 		}
 		if !b.noteFirst {
-			t.Errorf("%s was done before it was noted", c.path)
+			t.Errorf("%s was done before it was noted, want the note first", c.path)
 		}
 	}
 }
@@ -450,7 +451,7 @@ func TestActionIsRefusedIfItsNoteCannotBeRecorded(t *testing.T) {
 	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusInternalServerError, "", "the log has the reason")
 	b.post("/v1/sagas/"+id+"/cancel", "").wantProblem(t, "cancel", http.StatusInternalServerError, "", "the log has the reason")
 	if b.raised != nil || b.view(id).CancelRequested {
-		t.Errorf("raised %v", b.raised)
+		t.Errorf("raised %v, want no event and no cancellation in the record", b.raised)
 	}
 }
 
@@ -462,12 +463,13 @@ func TestCancelBeforeIntakeStartsTheSaga(t *testing.T) {
 	pending, held := b.put(order.StatusPending), b.put(order.StatusReserved)
 	b.accepted(b.post("/v1/sagas/"+pending+"/cancel", ""))
 	if !slices.Equal(b.started, []string{pending}) || len(b.raised) != 1 {
-		t.Errorf("started %v, raised %v", b.started, b.raised)
+		t.Errorf("started %v, raised %v, want %s started and 1 event", b.started, b.raised, pending)
 	}
 	// It is begun again, and will not ship.
 	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested || len(b.raised) != 1 ||
 		!slices.Equal(b.begun, []string{held + ` "" true`}) {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, begun %q, raised %v, want cancelRequested, %s begun to be cancelled and no second event",
+			v, b.begun, b.raised, held)
 	}
 }
 
@@ -480,7 +482,7 @@ func TestContradictingDecisionIsRefused(t *testing.T) {
 	b.accepted(b.post("/v1/sagas/"+id+"/approve", `{"by":"bob"}`))
 	b.post("/v1/sagas/"+id+"/reject", "").wantProblem(t, "reject", http.StatusConflict, "", "was approved before by ann")
 	if v := b.view(id); len(v.Notes) != 1 || v.Notes[0].Actor != "ann" {
-		t.Errorf("notes = %+v", v.Notes)
+		t.Errorf("notes = %+v, want only that of ann", v.Notes)
 	}
 
 	b.accepted(b.post("/v1/sagas/"+id+"/cancel", `{"by":"ann","note":"after all"}`))
@@ -518,15 +520,15 @@ func TestLateApprovalNamesTheEarlierDecision(t *testing.T) {
 			// Looked at a moment before, it seemed possible: the condition rejects it.
 			for _, d := range []orderstore.Decision{orderstore.Approved, orderstore.Expired} {
 				if err := b.Store.Decide(t.Context(), id, d, orderstore.Note{}); !errors.Is(err, orderstore.ErrFinished) {
-					t.Errorf("%s: error = %v", d, err)
+					t.Errorf("%s: error = %v, want %v", d, err, orderstore.ErrFinished)
 				}
 			}
 			b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", before.reason)
 			if a := b.post("/v1/sagas/"+id+"/cancel", ""); a.status != before.cancel {
-				t.Errorf("cancel: %d %s", a.status, a.body)
+				t.Errorf("cancel: status = %d, want %d: %s", a.status, before.cancel, a.body)
 			}
 			if v := b.view(id); len(v.Notes) != 1 || v.Cancellable != (before.cancel == http.StatusAccepted) {
-				t.Errorf("saga = %+v", v)
+				t.Errorf("saga = %+v, want 1 note and cancellable %t", v, before.cancel == http.StatusAccepted)
 			}
 		})
 	}
@@ -540,7 +542,7 @@ func TestApprovalIsRefusedWhileTheSagaCompensates(t *testing.T) {
 	b.undoing = true
 	b.post("/v1/sagas/"+id+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "is being cancelled already")
 	if b.raised != nil || b.view(id).Decision != "" {
-		t.Errorf("events raised = %v", b.raised)
+		t.Errorf("events raised = %v, want none, and no decision in the record", b.raised)
 	}
 }
 
@@ -555,7 +557,7 @@ func TestCancelAndShipmentExcludeEachOther(t *testing.T) {
 		a := b.post("/v1/sagas/"+id+"/cancel", "")
 		both.Wait()
 		if cancelled := a.status == http.StatusAccepted; cancelled == (shipped == nil) {
-			t.Errorf("round %d: cancel answers %d, shipment %v", n, a.status, shipped)
+			t.Errorf("round %d: cancel answers %d, shipment %v, want exactly one of them accepted", n, a.status, shipped)
 		}
 	}
 }
@@ -566,7 +568,7 @@ func TestResolveWorksWithoutASaga(t *testing.T) {
 	b.unknown = true
 	b.accepted(b.post("/v1/sagas/"+id+"/resolve", `{"action":"compensate","by":"ann"}`))
 	if !slices.Equal(b.lost, []string{id + " compensate"}) || b.raised != nil || len(b.view(id).Notes) != 1 {
-		t.Errorf("resolutions carried out = %v, events raised = %v", b.lost, b.raised)
+		t.Errorf("resolutions carried out = %v, events raised = %v, want compensate of %s, no event and 1 note", b.lost, b.raised, id)
 	}
 	b.failLost = fmt.Errorf("start saga %s: %w", id, engine.ErrInMemory)
 	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "restart the workers' sidecars")
@@ -578,7 +580,7 @@ func TestResolveIsRefusedWhileAnotherIsCarriedOut(t *testing.T) {
 	b.busy = true
 	b.post("/v1/sagas/"+id+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "is being carried out")
 	if b.raised != nil || b.view(id).Notes != nil {
-		t.Errorf("events raised = %v", b.raised)
+		t.Errorf("events raised = %v, want none, and no note", b.raised)
 	}
 }
 
@@ -595,7 +597,8 @@ func TestContradictingResolutionIsRefused(t *testing.T) {
 		}
 		one, two := <-answers, <-answers
 		if one.status+two.status != http.StatusAccepted+http.StatusConflict {
-			t.Errorf("first status = %d, body = %s, second status = %d, body = %s", one.status, one.body, two.status, two.body)
+			t.Errorf("first status = %d, body = %s, second status = %d, body = %s, want %d and %d, in any order",
+				one.status, one.body, two.status, two.body, http.StatusAccepted, http.StatusConflict)
 		}
 		rec, err := b.Store.Get(t.Context(), id)
 		if err != nil {
@@ -625,7 +628,7 @@ func TestResolveIsRefusedOnceTheRefundHasStarted(t *testing.T) {
 	b.post("/v1/sagas/"+id+"/resolve", `{"action":"resolve"}`).wantProblem(t, "without a saga", http.StatusConflict, "",
 		"saga is lost, and the order is being compensated: only retry")
 	if b.raised != nil || b.lost != nil || b.view(id).Notes != nil {
-		t.Errorf("events raised = %v, resolutions carried out = %v", b.raised, b.lost)
+		t.Errorf("events raised = %v, resolutions carried out = %v, want neither, and no note", b.raised, b.lost)
 	}
 }
 
@@ -636,7 +639,7 @@ func TestDecisionIsRefusedIfTheSagaEndsMeanwhile(t *testing.T) {
 	held, waiting, stuck := b.put(order.StatusReserved), b.put(order.StatusAwaitingApproval), b.put(order.StatusNeedsAttention)
 	b.failRaise = engine.ErrEnded
 	if v := b.accepted(b.post("/v1/sagas/"+held+"/cancel", "")); !v.CancelRequested {
-		t.Error("the cancellation is not persisted, so the order might ship")
+		t.Error("the cancellation is not persisted, so the order might ship, want it persisted")
 	}
 	b.post("/v1/sagas/"+waiting+"/approve", "").wantProblem(t, "approve", http.StatusConflict, "", "ended")
 	b.post("/v1/sagas/"+stuck+"/resolve", "").wantProblem(t, "retry", http.StatusConflict, "", "ended")
@@ -652,13 +655,13 @@ func TestTerminatedSagaAcceptsOnlyCancelAndRetry(t *testing.T) {
 	b.post("/v1/sagas/"+stuck+"/resolve", `{"action":"resolve"}`).wantProblem(t, "resolve", http.StatusConflict, "", "only retry")
 	for _, id := range []string{waiting, stuck} {
 		if v := b.view(id); v.Notes != nil || v.Decision != "" {
-			t.Errorf("refused, and yet %+v", v)
+			t.Errorf("saga = %+v, want no note and no decision of a refused action", v)
 		}
 	}
 	b.accepted(b.post("/v1/sagas/"+held+"/cancel", ""))
 	b.accepted(b.post("/v1/sagas/"+stuck+"/resolve", ""))
 	if !slices.Equal(b.lost, []string{stuck + " retry"}) || b.raised != nil {
-		t.Errorf("resolutions carried out = %v, events raised = %v", b.lost, b.raised)
+		t.Errorf("resolutions carried out = %v, events raised = %v, want retry of %s and no event", b.lost, b.raised, stuck)
 	}
 }
 
@@ -682,18 +685,18 @@ func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 		a := b.do(method, path, sent, "X-Request-Id", "req-1")
 		a.wantProblem(t, request, http.StatusInternalServerError, "", "req-1")
 		if strings.Contains(a.body, "secret") || !strings.Contains(b.log.String(), "secret cause") || !strings.Contains(b.log.String(), "req-1") {
-			t.Errorf("%s answers %s and logs %s", request, a.body, b.log)
+			t.Errorf("%s answers %s and logs %s, want the secret cause and req-1 in the log, no secret in the answer", request, a.body, b.log)
 		}
 	}
 	// Operators learn why the reconciler fails.
 	b.log.Reset()
 	b.post("/v1/reconcile", "").wantProblem(t, "reconcile", http.StatusInternalServerError, "", "): secret cause")
 	if !strings.Contains(b.log.String(), "secret cause") {
-		t.Errorf("log: %s", b.log)
+		t.Errorf("log = %s, want the secret cause in it", b.log)
 	}
 	if m := b.get("/metrics").body; !strings.Contains(m, "\nordersaga_sagas_live -1\n") || !strings.Contains(m,
 		"\nordersaga_sagas_waiting -1\n") {
-		t.Errorf("metrics without an engine: %s", m)
+		t.Errorf("metrics without an engine = %s, want -1 sagas live and -1 waiting", m)
 	}
 	b.fail = fmt.Errorf("read: %w", engine.ErrUnavailable)
 	b.get("/v1/sagas/"+id).wantProblem(t, "no sidecar", http.StatusServiceUnavailable, "",
@@ -709,7 +712,7 @@ func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	}
 	b.accepted(b.post("/v1/orders", body))
 	if !slices.Equal(b.published, []string{"new"}) {
-		t.Errorf("published %v: once, and not again once the order has moved on", b.published)
+		t.Errorf("published %v, want only [new]: not again once the order has moved on", b.published)
 	}
 
 	b.panics = true
@@ -717,10 +720,10 @@ func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	b.do("POST", "/v1/orders", newOrder("boom", nil), "X-Request-Id", "req-2").wantProblem(t, "panic",
 		http.StatusInternalServerError, "", "req-2")
 	if !strings.Contains(b.log.String(), "handler panicked") {
-		t.Errorf("log: %s", b.log)
+		t.Errorf("log = %s, want \"handler panicked\" in it", b.log)
 	}
 	if a := b.get("/healthz"); a.status != http.StatusOK {
-		t.Error("after a panic:", a.status)
+		t.Errorf("after a panic: status = %d, want %d", a.status, http.StatusOK)
 	}
 }
 
@@ -744,20 +747,20 @@ func TestStalledSagaNamesTheRemedy(t *testing.T) {
 	b.post("/v1/sagas/o/resolve", `{"action":"skip"}`).wantProblem(t, "skip", http.StatusConflict, "", "stalled")
 	rec, err := b.store.Get(t.Context(), "o")
 	if err != nil || len(rec.Notes) != 0 || len(b.raised) != 0 {
-		t.Errorf("%+v %v, raised %v", rec, err, b.raised)
+		t.Errorf("order = %+v, error = %v, raised %v, want no note, no error and no event", rec, err, b.raised)
 	}
 	if v := b.view("o"); v.RuntimeStatus != "STALLED" {
-		t.Errorf("saga = %+v", v)
+		t.Errorf("saga = %+v, want runtime status STALLED", v)
 	}
 	if a := b.get("/v1/sagas?stuck=true"); !strings.Contains(a.body, `"STALLED"`) || !strings.Contains(a.body, "too large for 4194304 bytes") {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("stuck sagas = %s, want one STALLED that is too large for 4194304 bytes", a.body)
 	}
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 1\n") {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("metrics = %s, want ordersaga_sagas_stalled 1", a.body)
 	}
 	b.stalled = false
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 0\n") {
-		t.Errorf("status = %d, body = %s", a.status, a.body)
+		t.Errorf("metrics = %s, want ordersaga_sagas_stalled 0", a.body)
 	}
 	// It stalls just now.
 	b.failRaise = engine.ErrStalled
@@ -791,13 +794,13 @@ func TestStalledSagaIsStuckAtEveryStep(t *testing.T) {
 		for _, s := range page.Sagas {
 			ids = append(ids, s.OrderID)
 			if b.stalled && (s.RuntimeStatus != "STALLED" || !strings.Contains(s.LastError, "too large")) {
-				t.Errorf("value = %+v", s)
+				t.Errorf("saga = %+v, want STALLED with a last error that contains \"too large\"", s)
 			}
 		}
 		return ids, page.Next
 	}
 	if ids, _ := stuck(""); len(ids) != 1 || ids[0] != "o-NEEDS_ATTENTION" {
-		t.Errorf("they go on again: %v", ids)
+		t.Errorf("stuck sagas = %v, want only o-NEEDS_ATTENTION while none is stalled", ids)
 	}
 	b.stalled = true
 	ids, _ := stuck("")
@@ -808,7 +811,7 @@ func TestStalledSagaIsStuckAtEveryStep(t *testing.T) {
 	}
 	if a := b.get("/metrics"); !strings.Contains(a.body, "ordersaga_sagas_stalled 5\n") || !strings.Contains(a.body,
 		`ordersaga_sagas_stuck{status="AWAITING_APPROVAL"`) {
-		t.Errorf("body = %s", a.body)
+		t.Errorf("metrics = %s, want 5 sagas stalled, and AWAITING_APPROVAL among the stuck", a.body)
 	}
 	var paged []string
 	for cursor, more := "", true; more; more = cursor != "" {
@@ -825,7 +828,7 @@ func TestStalledSagaIsStuckAtEveryStep(t *testing.T) {
 		"&sku=A&since=1h": 5, "&before=1h": 0,
 	} {
 		if ids, _ := stuck(query); len(ids) != n {
-			t.Errorf("%s: ids = %v", query, ids)
+			t.Errorf("%s: ids = %v, want %d", query, ids, n)
 		}
 	}
 }

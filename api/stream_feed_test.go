@@ -54,14 +54,14 @@ func TestFollowersShareOnePoller(t *testing.T) {
 	next <- 8
 	hear(1, 8)
 	if n := running.Load(); n > 1 || calls.Load() > 4 {
-		t.Errorf("%d look at it at the same time, %d times in all", n, calls.Load())
+		t.Errorf("%d reads at the same time, %d in all, want at most 1 and 4", n, calls.Load())
 	}
 	if _, n, _ := all[0].f.now(); n != 2 {
-		t.Errorf("%d changes", n)
+		t.Errorf("changes = %d, want 2", n)
 	}
 	other, leave := s.follow(t.Context(), "other", time.Hour, func(context.Context) any { return "x" })
 	if other == all[0].f {
-		t.Error("another saga's followers are the same")
+		t.Error("the followers of another saga share the feed, want one of their own")
 	}
 	leave()
 	for _, x := range all[1:] {
@@ -72,12 +72,12 @@ func TestFollowersShareOnePoller(t *testing.T) {
 	hear(2, 9)
 	all[0].leave()
 	if n := running.Load(); n != 0 || len(s.open) > 0 {
-		t.Errorf("%d go on, %v", n, s.open)
+		t.Errorf("without followers, running reads = %d, open feeds = %v, want none", n, s.open)
 	}
 	again, leave := s.follow(t.Context(), "o", time.Hour, func(context.Context) any { return 1 })
 	defer leave()
 	if again == all[0].f {
-		t.Error("who comes later follows what has ended")
+		t.Error("a later follower has the feed that ended, want a new one")
 	}
 }
 
@@ -85,19 +85,19 @@ func TestStreamLimitIsPerClient(t *testing.T) {
 	var s feeds
 	first, ok := s.admit("ann", 2)
 	if _, again := s.admit("ann", 2); !ok || !again {
-		t.Error("two are not too many")
+		t.Error("one of ann's first 2 streams was rejected, want both admitted")
 	}
 	if _, ok := s.admit("ann", 2); ok {
-		t.Error("three are too many")
+		t.Error("ann's third stream was admitted, want it rejected")
 	}
 	bob, ok := s.admit("bob", 2)
 	if !ok {
-		t.Error("bob has none")
+		t.Error("bob's first stream was rejected, want it admitted")
 	}
 	first()
 	bob()
 	if _, ok := s.admit("ann", 2); !ok || s.held["ann"] != 2 || len(s.held) != 1 {
-		t.Errorf("ann has %v", s.held)
+		t.Errorf("ann's next stream admitted = %t, streams held = %v, want true, and 2 of ann only", ok, s.held)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestIsStream(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if isStream(httptest.NewRequest(method, path, nil)) != want {
-			t.Errorf("%s is a stream: %t", request, !want)
+			t.Errorf("%s is a stream: %t, want %t", request, !want, want)
 		}
 	}
 }

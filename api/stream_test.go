@@ -52,23 +52,24 @@ func TestTooManyStreamsAreRejected(t *testing.T) {
 		status, first, _, stop := c.follow(ctx, path(i), ann...)
 		stops = append(stops, stop)
 		if status != http.StatusOK || !strings.HasPrefix(first, "event: ") {
-			t.Fatalf("stream %d: %d %s", i, status, first)
+			t.Fatalf("stream %d: status = %d, first line = %q, want %d and an event", i, status, first, http.StatusOK)
 		}
 	}
 	for i := range 2 {
 		status, first, head, stop := c.follow(ctx, path(i), ann...)
 		stop()
 		if status != http.StatusTooManyRequests || head.Get("Retry-After") == "" || head.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("one too many: %d %v %s", status, head, first)
+			t.Errorf("one too many: status = %d, headers = %v, body = %s, want a problem with status %d and Retry-After",
+				status, head, first, http.StatusTooManyRequests)
 		}
 	}
 	if a := c.do("GET", "/v1/overview", "", ann...); a.status != http.StatusOK {
-		t.Errorf("what is no stream: %d %s", a.status, a.body)
+		t.Errorf("what is no stream: status = %d, want %d: %s", a.status, http.StatusOK, a.body)
 	}
 	status, _, _, stop := c.follow(ctx, path(0), bob...)
 	stop()
 	if status != http.StatusOK {
-		t.Errorf("bob: %d", status)
+		t.Errorf("bob: status = %d, want %d", status, http.StatusOK)
 	}
 	stops[0]()
 	testkit.Eventually(t, "one that was closed makes room", func() error {
@@ -83,7 +84,7 @@ func TestTooManyStreamsAreRejected(t *testing.T) {
 	c.get("/openapi.json").json(t, &doc)
 	for i := range 2 {
 		if at := strings.Replace(path(i), "/o/", "/{id}/", 1); doc.Paths[at]["get"].Responses["429"] == nil {
-			t.Errorf("the document has no response 429 for %s", at)
+			t.Errorf("the document has no response 429 for %s, want one", at)
 		}
 	}
 }
@@ -94,10 +95,10 @@ func TestHeadOfAStreamReturnsAtOnce(t *testing.T) {
 	b.http.Timeout = 30 * time.Second // a stream is longer
 	for _, path := range []string{"/v1/sagas/o/events", "/v1/overview/events"} {
 		if a := b.do("HEAD", path, ""); a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" {
-			t.Errorf("%s: status = %d, headers = %v", path, a.status, a.header)
+			t.Errorf("%s: status = %d, headers = %v, want %d and text/event-stream", path, a.status, a.header, http.StatusOK)
 		}
 	}
 	if a := b.do("HEAD", "/v1/sagas/a%20b/events", ""); a.status != http.StatusUnprocessableEntity {
-		t.Errorf("a bad id: %d", a.status)
+		t.Errorf("an invalid id: status = %d, want %d", a.status, http.StatusUnprocessableEntity)
 	}
 }

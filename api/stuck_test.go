@@ -37,7 +37,7 @@ func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
 	}
 	if p := list("&status=NEEDS_ATTENTION"); len(p.Sagas) != 1 || p.Sagas[0].OrderID != "refund-fails" ||
 		!strings.Contains(p.Sagas[0].Step, "charge") || p.Sagas[0].LastError == "" {
-		t.Errorf("page = %+v", p)
+		t.Errorf("page = %+v, want only refund-fails, at step charge, with a last error", p)
 	}
 	// Half a percent of five and a half minutes is what a step may take here.
 	testkit.Eventually(t, "both are found", func() error {
@@ -48,17 +48,17 @@ func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
 	})
 	first := list("&limit=1")
 	if len(first.Sagas) != 1 || first.Next == "" {
-		t.Fatalf("first page = %+v", first)
+		t.Fatalf("first page = %+v, want 1 saga and a cursor", first)
 	}
 	if second := list("&limit=1&cursor=" + first.Next); len(second.Sagas) != 1 || second.Sagas[0].OrderID != "refund-fails" {
-		t.Errorf("second page = %+v", second)
+		t.Errorf("second page = %+v, want only refund-fails", second)
 	}
 	if p := list("&customer=nobody"); len(p.Sagas) != 0 {
-		t.Errorf("page = %+v", p)
+		t.Errorf("page of a customer without orders = %+v, want no saga", p)
 	}
 	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body,
 		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) ||
 		!strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
-		t.Errorf("body = %s", a.body)
+		t.Errorf("metrics: status = %d, body = %s, want status %d, 1 saga stuck at charge and 1 PENDING", a.status, a.body, http.StatusOK)
 	}
 }

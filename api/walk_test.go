@@ -74,11 +74,11 @@ func TestEmptyParametersAreRejected(t *testing.T) {
 	}
 	for _, want := range []string{"customer", "sku", "status", "since", "before", "stuck", "undoing", "runtimeStatus", "limit", "cursor"} {
 		if !slices.Contains(checked, "GET /v1/sagas "+want) {
-			t.Errorf("%s was not tried: %v", want, checked)
+			t.Errorf("parameters tried = %v, want %s of GET /v1/sagas among them", checked, want)
 		}
 	}
 	if len(checked) < 18 {
-		t.Errorf("only %v", checked)
+		t.Errorf("parameters tried = %v, want at least 18", checked)
 	}
 }
 
@@ -110,13 +110,13 @@ func TestEveryBodyRejectsUnknownFields(t *testing.T) {
 		}
 	}
 	if bodies < 15 || none < 15 {
-		t.Errorf("only %d fields, and %d operations without a body", bodies, none)
+		t.Errorf("fields = %d, operations without a body = %d, want at least 15 of each", bodies, none)
 	}
 	if v := c.view("known"); len(v.Notes) > 0 {
-		t.Errorf("a refused request left %+v", v.Notes)
+		t.Errorf("a refused request left %+v, want no notes", v.Notes)
 	}
 	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2`) {
-		t.Errorf("a refused request changed the stock: %s", l.body)
+		t.Errorf("a refused request changed the stock: %s, want 999998 available, 0 reserved and 2 sold", l.body)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestProblemsUseTermsOfHTTPAndJSON(t *testing.T) {
 		}
 		said += built.String()
 		if a.status >= 500 || gos.MatchString(said) {
-			t.Errorf("%s: status = %d, body = %s", what, a.status, said)
+			t.Errorf("%s: status = %d, problem = %s, want a status below 500 and no term of Go", what, a.status, said)
 		}
 	}
 	for _, o := range c.operations() {
@@ -165,7 +165,7 @@ func TestProblemsUseTermsOfHTTPAndJSON(t *testing.T) {
 		}
 	}
 	if tried < 400 {
-		t.Errorf("only %d requests", tried)
+		t.Errorf("requests tried = %d, want at least 400", tried)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestWholeNumbersAreIntegers(t *testing.T) {
 		var l struct{ Available json.Number }
 		a.json(t, &l)
 		if a.status != http.StatusOK || l.Available != "7" {
-			t.Errorf("%s: status = %d, body = %s", n, a.status, a.body)
+			t.Errorf("%s: status = %d, body = %s, want status %d and 7 available", n, a.status, a.body, http.StatusOK)
 		}
 	}
 	c.do("PUT", "/v1/stock/X", `{"onHand":7.5}`).wantProblem(t, "a half", 422, "body.onHand", "whole number")

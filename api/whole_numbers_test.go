@@ -40,7 +40,7 @@ func TestChargeAndShipmentHaveTheWholeOrder(t *testing.T) {
 	for n, path := range []string{"/v1/orders", "/v1/sagas"} {
 		id := fmt.Sprint("whole-", n)
 		if a := c.post(path, newOrder(id, whole)); a.status != http.StatusAccepted {
-			t.Fatalf("body = %v", a.body)
+			t.Fatalf("%s: status = %d, want %d: %s", path, a.status, http.StatusAccepted, a.body)
 		}
 		c.until(id, "COMPLETED")
 		a := c.get("/v1/sagas/" + id)
@@ -49,15 +49,15 @@ func TestChargeAndShipmentHaveTheWholeOrder(t *testing.T) {
 			`"phone":"+1 217 555 0100"`,
 		} {
 			if !strings.Contains(a.body, say) {
-				t.Errorf("%s: no %s in %s", path, say, a.body)
+				t.Errorf("%s: saga = %s, want %s in it", path, a.body, say)
 			}
 		}
 		charges, err := payment.New(payment.Options{URL: c.Simulators.PaymentURL}).ChargesOf(t.Context(), id)
 		if err != nil || len(charges) != 1 || charges[0].Amount != 1784 {
-			t.Errorf("%s: charged %+v, %v", path, charges, err)
+			t.Errorf("%s: charges = %+v, error = %v, want 1 charge of 1784", path, charges, err)
 		}
 		if got := c.asked(requests); got.OrderID != id || got.ShipTo == nil || !reflect.DeepEqual(*got.ShipTo, flat) {
-			t.Errorf("%s: the carrier was asked for %+v", path, got)
+			t.Errorf("%s: the carrier received %+v, want order %s for %+v", path, got, id, flat)
 		}
 	}
 	wrong := func(o *order.Order) { whole(o); *o.Agreed = 1500 }
@@ -81,10 +81,10 @@ func TestBinaryCloudEventOfAnotherTypeIsRejected(t *testing.T) {
 		c.twice(path, body, "ce-type", "", "OrderCancelled").wantProblem(t, path+" of a type that follows an empty one",
 			http.StatusUnprocessableEntity, "header.ce-type", "more than once")
 		if a := c.get("/v1/sagas/" + id); a.status != http.StatusNotFound {
-			t.Errorf("%s: another event than OrderPlaced has started %s", path, a.body)
+			t.Errorf("%s: after events of other types: status = %d, want %d: %s", path, a.status, http.StatusNotFound, a.body)
 		}
 		if a := c.do(http.MethodPost, path, body, "ce-specversion", "1.0", "ce-type", "OrderPlaced"); a.status != http.StatusAccepted {
-			t.Errorf("%s of OrderPlaced: %d %s", path, a.status, a.body)
+			t.Errorf("%s of OrderPlaced: status = %d, want %d: %s", path, a.status, http.StatusAccepted, a.body)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func TestRepeatedOrderIsAcceptedOnlyIfUnchanged(t *testing.T) {
 		id := "again" + strings.ReplaceAll(path, "/", "-")
 		for n, change := range []func(*order.Order){first, first, later, whole} {
 			if a := c.post(path, newOrder(id, change)); a.status != http.StatusAccepted {
-				t.Errorf("%s, repetition %d: %s", path, n, a.body)
+				t.Errorf("%s, repetition %d: status = %d, want %d: %s", path, n, a.status, http.StatusAccepted, a.body)
 			}
 		}
 		for field, change := range differs {
@@ -153,7 +153,7 @@ func TestRepeatedOrderIsAcceptedOnlyIfUnchanged(t *testing.T) {
 		}
 		c.until(id, "COMPLETED")
 		if a := c.post(path, newOrder(id, later)); a.status != http.StatusAccepted {
-			t.Errorf("%s, repetition of what has ended: %s", path, a.body)
+			t.Errorf("%s, repetition of what has ended: status = %d, want %d: %s", path, a.status, http.StatusAccepted, a.body)
 		}
 		for field, change := range differs {
 			c.post(path, newOrder(id, change)).wantProblem(t, path+" "+field+", ended", http.StatusConflict, field, "different order")
@@ -186,7 +186,7 @@ func TestApprovalLimitDependsOnTheCurrency(t *testing.T) {
 		if a := c.post("/v1/orders", newOrder(id, func(n *order.Order) {
 			n.Currency, n.Lines = o.currency, []order.Line{{SKU: "A", Quantity: 1, UnitPrice: o.total}}
 		})); a.status != http.StatusAccepted {
-			t.Fatalf("body = %v", a.body)
+			t.Fatalf("%s: status = %d, want %d: %s", id, a.status, http.StatusAccepted, a.body)
 		}
 		c.until(id, o.want)
 	}
