@@ -72,7 +72,7 @@ func (b browser) sees(status int, page string, got int, parts ...string) {
 	}
 	for _, p := range parts {
 		if !strings.Contains(page, p) {
-			b.Errorf("the page does not show %q: %s", p, page)
+			b.Errorf("the page does not show %q, want it shown: %s", p, page)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func TestActionsWorkWithoutJavaScript(t *testing.T) {
 	status, page, _ = b.send("GET", "/console/stock", nil)
 	b.sees(200, page, status)
 	if strings.Contains(page, "9 available") {
-		t.Error("the result of the action is shown twice")
+		t.Error("the result of the action is shown twice, want it shown once")
 	}
 	status, page = post("/console/stock", url.Values{"sku": {"B"}, "onHand": {"many"}})
 	b.sees(200, page, status, `class="result failed"`, "is not a number")
@@ -149,7 +149,7 @@ func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 		"TaskScheduled → TaskCompleted", "ReserveStock", "ordersaga saga show --api "+b.at+" good", "ordersaga saga purge --api "+b.at+" good")
 	for _, no := range []string{"tok_ok", "dapr workflow", "Current step: <b>", "saga suspend"} {
 		if strings.Contains(page, no) {
-			t.Errorf("the page of an ended saga has %q: %s", no, page)
+			t.Errorf("the page of an ended saga has %q, want it left out: %s", no, page)
 		}
 	}
 	testkit.Eventually(t, "it is suspended", func() error {
@@ -162,7 +162,7 @@ func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 	})
 	b.sees(200, page, 200, `value="SUSPENDED" checked`, `value="NONE" checked`, "/console/sagas/dear")
 	if strings.Contains(page, "/console/sagas/good") {
-		t.Errorf("the list has a saga that is not suspended: %s", page)
+		t.Errorf("the list has the saga good, which is not suspended, want it left out: %s", page)
 	}
 	testkit.Eventually(t, "both sagas have ended", func() error {
 		_, page, _ = b.send("GET", "/console/sagas?runtimeStatus=COMPLETED", nil)
@@ -195,7 +195,7 @@ func TestListLinksToOlderAndNewestSagas(t *testing.T) {
 		_, rest, _ := strings.Cut(page, begins)
 		href, _, found := strings.Cut(rest, `"`)
 		if !found {
-			t.Fatalf("no link %s in %s", begins, page)
+			t.Fatalf("no link %s, want one in the page: %s", begins, page)
 		}
 		status, page, _ := b.send("GET", "/console/sagas?"+html.UnescapeString(href), nil)
 		b.sees(200, page, status)
@@ -206,7 +206,7 @@ func TestListLinksToOlderAndNewestSagas(t *testing.T) {
 	older := follow(page, `class="next" href="/console/sagas?`)
 	b.sees(200, older, 200, "o-09", "o-00", `value="c-1"`)
 	if strings.Contains(older, ">o-59<") {
-		t.Errorf("the older page has the newest: %s", older)
+		t.Errorf("the older page has the newest saga, o-59, want older ones: %s", older)
 	}
 	b.sees(200, follow(older, `class="pages"><a href="/console/sagas?`), 200, "o-59", `value="c-1"`)
 }
@@ -230,7 +230,7 @@ func TestBadRequestsGetAnErrorPage(t *testing.T) {
 		status, page, _ := b.send("GET", path, nil)
 		b.sees(c.status, page, status, c.want)
 		if strings.Contains(page, "<script>") || strings.Contains(page, "<b>") {
-			t.Errorf("%s returns its input unescaped: %s", path, page)
+			t.Errorf("%s returns its input unescaped, want it escaped: %s", path, page)
 		}
 	}
 }
@@ -258,6 +258,6 @@ func TestCrossSiteFormIsRejected(t *testing.T) {
 		t.Errorf("content security policy = %q, want default-src 'none' and nothing unsafe", csp)
 	}
 	if strings.Contains(page, "<style") || strings.Contains(page, "onclick") {
-		t.Errorf("the page has inline code: %s", page)
+		t.Errorf("the page has inline code, want none: %s", page)
 	}
 }

@@ -36,7 +36,7 @@ func TestListOfACustomerErasesTheirData(t *testing.T) {
 	b.sees(200, page, status, "<td>erased")
 	_, page, _ = b.send("GET", "/console/sagas?sku=A", nil)
 	if strings.Contains(page, "/forget") {
-		t.Error("a list that is not of one customer can erase data")
+		t.Error("a list that is not of one customer has a form that erases data, want none")
 	}
 	status, page, _ = b.send("POST", "/console/customers/%20/forget", url.Values{})
 	b.sees(http.StatusOK, page, status, "path.id")

@@ -107,7 +107,7 @@ func TestTimelineStopsAtTheEnd(t *testing.T) {
 		}
 		soon, late := timelineOf(events, at(4*time.Second)), timelineOf(events, at(1000*time.Hour))
 		if !reflect.DeepEqual(soon, late) {
-			t.Errorf("%s: the chart changes after the end:\n%+v\n%+v", name, soon, late)
+			t.Errorf("%s: the chart after 4s and the chart later differ, want no change after the end:\n%+v\n%+v", name, soon, late)
 		}
 		if len(late.Bars) != 2 || late.Bars[0].Title != "ChargePayment: no result before the saga ended" || late.Bars[1].Title != "waiting (2s)" {
 			t.Errorf("%s: bars = %+v, want ChargePayment without a result and a wait of 2s", name, late.Bars)
@@ -116,7 +116,7 @@ func TestTimelineStopsAtTheEnd(t *testing.T) {
 			t.Fatalf("%s: marks = %+v, want %d", name, late.Marks, len(c.marks))
 		}
 		if b := late.Bars[1]; name == "terminated" && b.X+b.W > late.Marks[1].X+.01 {
-			t.Errorf("bar %+v ends after the termination %+v", b, late.Marks[1])
+			t.Errorf("bar %+v ends after the termination %+v, want it to end by then", b, late.Marks[1])
 		}
 		for i, m := range c.marks {
 			if late.Marks[i].Title != m.Title {
@@ -125,7 +125,7 @@ func TestTimelineStopsAtTheEnd(t *testing.T) {
 		}
 	}
 	if reflect.DeepEqual(timelineOf(waits, at(4*time.Second)), timelineOf(waits, at(time.Hour))) {
-		t.Error("the chart of an open saga does not grow with time")
+		t.Error("the chart of an open saga does not grow with time, want it to grow")
 	}
 }
 
