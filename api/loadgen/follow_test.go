@@ -68,7 +68,7 @@ func TestFollowFindsOrdersThatAreListedLate(t *testing.T) {
 	select {
 	case <-late:
 	case <-ctx.Done():
-		t.Error("the late order was not found")
+		t.Error("the late order was not found, want it found within 30s")
 	}
 	stop()
 	<-followed
