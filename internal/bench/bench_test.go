@@ -22,7 +22,7 @@ func TestJobWritesARowPerInFlight(t *testing.T) {
 	require.NoError(t, job.Run(t.Context(), s.Worker, s.Simulators))
 	for _, row := range []string{"| here | 1 | ", "| here | 8 | "} {
 		if !strings.Contains(out.String(), row) {
-			t.Errorf("no row %q in\n%s", row, &out)
+			t.Errorf("output has no row that contains %q, want one:\n%s", row, &out)
 		}
 	}
 	page, err := s.Store.List(t.Context(), orderstore.Query{Limit: 1000})
