@@ -130,7 +130,7 @@ func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
 		do(2, 50*time.Millisecond)
 		do(3, 0)
 		if got := fmt.Sprint(g.seen()); got != "[1 2 1]" {
-			t.Errorf("requests of %s calls", got)
+			t.Errorf("calls per request = %s, want [1 2 1]", got)
 		}
 	})
 }
@@ -148,7 +148,7 @@ func TestPanic(t *testing.T) {
 			go func() {
 				defer func() {
 					if p := recover(); p != "broken" {
-						t.Errorf("recovered %v", p)
+						t.Errorf("recovered %v, want the panic of Batch: broken", p)
 					}
 				}()
 				got, err := c.Do(t.Context(), 1)
@@ -254,7 +254,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 				giveUp()
 				synctest.Wait()
 				if int(left.Load()) != leavers {
-					t.Errorf("%d of %d have left", left.Load(), leavers)
+					t.Errorf("callers that left = %d, want %d", left.Load(), leavers)
 				}
 				if leavers < 3 {
 					close(g.open)
@@ -263,7 +263,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 				}
 				synctest.Wait() // and the bubble must end without anything under way
 				if got := fmt.Sprint(g.seen()); got != "[1 3]" {
-					t.Errorf("requests of %s calls", got)
+					t.Errorf("calls per request = %s, want [1 3]", got)
 				}
 			})
 		})
@@ -289,7 +289,7 @@ func TestLeftBehind(t *testing.T) {
 			t.Errorf("Do(2) = %d, error %v, want 4", got, err)
 		}
 		if got := fmt.Sprint(g.seen()); got != "[1 1]" {
-			t.Errorf("requests of %s calls", got)
+			t.Errorf("calls per request = %s, want [1 1]", got)
 		}
 	})
 }
