@@ -138,7 +138,7 @@ func TestEveryGoldenFileBelongsToAnEvent(t *testing.T) {
 		name, _, _ := strings.Cut(filepath.Base(file), ".")
 		_, ok := contracts()[name]
 		if !ok {
-			t.Errorf("no event has the file %s", file)
+			t.Errorf("no event has the file %s, want every golden file to belong to one", file)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func TestEveryEventIsDocumented(t *testing.T) {
 	for name := range contracts() {
 		for _, file := range []string{name + ".v1.schema.json", name + ".v1.json"} {
 			if !bytes.Contains(page, []byte("(../internal/events/testdata/"+file+")")) {
-				t.Errorf("docs/events.md has no link to %s", file)
+				t.Errorf("docs/events.md has no link to %s, want one", file)
 			}
 		}
 	}
