@@ -32,7 +32,7 @@ func TestRedirectsAreErrors(t *testing.T) {
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/here" {
-				t.Errorf("%s: the redirect was followed with %s %s", name, r.Method, r.URL)
+				t.Errorf("%s: the redirect was followed with %s %s, want it not followed", name, r.Method, r.URL)
 			}
 			if c.location != "" {
 				w.Header()["Location"] = []string{c.location}
@@ -88,6 +88,6 @@ func TestOtherResponsesAreReturned(t *testing.T) {
 		t.Errorf("response = %s %q, error %v, want 418 with %q", res.Status, body, err, "tea")
 	}
 	if client.CheckRedirect != nil {
-		t.Error("Do changed the client's CheckRedirect")
+		t.Error("Do changed the client's CheckRedirect, want nil as before")
 	}
 }
