@@ -100,7 +100,7 @@ func TestIDsInOtherSpellings(t *testing.T) {
 			for field, id := range map[string]string{c.id: c.order, c.customerID: c.customer} {
 				was := fmt.Sprintf(field, id)
 				if !strings.Contains(raw, was) {
-					t.Fatalf("the fixture of %s does not contain %s", c.from, was)
+					t.Fatalf("the fixture of %s does not contain %s, which this test must replace", c.from, was)
 				}
 				raw = strings.Replace(raw, was, fmt.Sprintf(field, fmt.Sprintf(as, id)), 1)
 			}
@@ -275,7 +275,7 @@ func TestRefused(t *testing.T) {
 			was := fixture(t, from)
 			is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
 			if bytes.Equal(was, is) {
-				t.Errorf("the fixture of %s does not contain %s", from, c.old)
+				t.Errorf("the fixture of %s does not contain %s, which this test must replace", from, c.old)
 				continue
 			}
 			o, _, err := Convert(from, is, options)
@@ -366,7 +366,7 @@ func TestNotesAboutIgnoredFields(t *testing.T) {
 		was := fixture(t, c.from)
 		is := bytes.Replace(was, []byte(c.old), []byte(c.with), 1)
 		if bytes.Equal(was, is) {
-			t.Errorf("the fixture of %s does not contain %s", c.from, c.old)
+			t.Errorf("the fixture of %s does not contain %s, which this test must replace", c.from, c.old)
 			continue
 		}
 		_, before, err1 := Convert(c.from, was, options)
