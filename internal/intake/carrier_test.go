@@ -87,15 +87,15 @@ func TestCarrierAnswersReachTheirSagas(t *testing.T) {
 		w.ended(t, id)
 		rec := w.record(t, id)
 		if rec.Status != c.want || rec.TrackingID != c.answer.TrackingID {
-			t.Errorf("id = %s, order = %+v", id, rec)
+			t.Errorf("order = %+v, want status %s and tracking id %q", rec, c.want, c.answer.TrackingID)
 		}
 		require.NoError(t, w.answers(t, c.answer)) // again
 		if again := w.record(t, id); again.Updated != rec.Updated {
-			t.Errorf("%s, again: %+v", id, again)
+			t.Errorf("order after a repeated answer = %+v, want no update since %s", again, rec.Updated)
 		}
 	}
 	if rec := w.record(t, "refused"); !strings.Contains(rec.Reason, "too far") || rec.RefundID == "" {
-		t.Errorf("order = %+v", rec)
+		t.Errorf("order = %+v, want a refund and a reason that contains %q", rec, "too far")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestAnswersWithoutARequestAreDeadLettered(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", a, err, want)
 		}
 		if rec := w.record(t, "o"); rec.Updated != before.Updated {
-			t.Errorf("a = %+v, order = %+v", a, rec)
+			t.Errorf("order after the answer %+v = %+v, want no update since %s", a, rec, before.Updated)
 		}
 	}
 	foreign := refusedBy("o", "island")
@@ -132,7 +132,7 @@ func TestAnswersWithoutARequestAreDeadLettered(t *testing.T) {
 	require.NoError(t, w.answers(t, dispatchedBy("o", "trk")))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.RefundID != "" || rec.TrackingID != "trk" {
-		t.Errorf("order = %+v", rec)
+		t.Errorf("order = %+v, want status COMPLETED, no refund, and tracking id trk", rec)
 	}
 }
 
@@ -342,7 +342,7 @@ func TestEveryAnswerInEveryState(t *testing.T) {
 					}
 				}
 				if noted != 1 {
-					t.Errorf("%s: noted %d times: %+v", where, noted, after.Notes)
+					t.Errorf("%s: %d notes flag the dead letter, want 1: %+v", where, noted, after.Notes)
 				}
 			}
 		}
@@ -383,7 +383,7 @@ func TestLateRefusalCompensatesTheOrder(t *testing.T) {
 		require.NoError(t, w.starter.HandleOrder(t.Context(), message(event(t, id))))
 		w.ended(t, id)
 		if rec := w.record(t, id); rec.Status != order.StatusCompleted {
-			t.Fatalf("order = %+v", rec)
+			t.Fatalf("order = %+v, want status COMPLETED", rec)
 		}
 	}
 	require.NoError(t, w.engine.Purge(t.Context(), "forgotten"))
@@ -395,11 +395,11 @@ func TestLateRefusalCompensatesTheOrder(t *testing.T) {
 		rec := w.record(t, id)
 		if rec.Status != order.StatusFailed || rec.Reason != "refused by the carrier: island" || rec.RefundID == "" ||
 			rec.RefusedFor() != "island" {
-			t.Errorf("order = %+v", rec)
+			t.Errorf("order = %+v, want status FAILED, a refund, refusal for island, and reason %q", rec, "refused by the carrier: island")
 		}
 		require.NoError(t, w.answers(t, refusedBy(id, "island"))) // long after
 		if again := w.record(t, id); again.Updated != rec.Updated {
-			t.Errorf("order after a repeated answer = %+v", again)
+			t.Errorf("order after a repeated answer = %+v, want no update since %s", again, rec.Updated)
 		}
 		if err := w.answers(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") ||
 			!strings.Contains(err.Error(), "island") {
@@ -414,10 +414,10 @@ func TestLateRefusalCompensatesTheOrder(t *testing.T) {
 		t.Errorf("charges = %+v, error = %v", charges, err)
 	}
 	if m := w.Receive(t, w.Resources.CarrierRequests, 2); len(m) != 2 {
-		t.Errorf("%d shipment requests", len(m))
+		t.Errorf("shipment requests = %d, want 2", len(m))
 	}
 	if v, _ := w.Depth(t, w.Resources.CarrierRequests); v != "0" {
-		t.Errorf("%s more shipment requests", v)
+		t.Errorf("further shipment requests = %s, want 0", v)
 	}
 }
 
@@ -448,7 +448,7 @@ func TestLateRefusalWaitsForTheSagaToEnd(t *testing.T) {
 	require.NoError(t, <-handled)
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusFailed || rec.RefundID == "" {
-		t.Errorf("order = %+v", rec)
+		t.Errorf("order = %+v, want status FAILED and a refund", rec)
 	}
 }
 
@@ -473,7 +473,7 @@ func TestAnswerForAMissingSagaIsRetried(t *testing.T) {
 	require.NoError(t, w.answers(t, dispatchedBy("o", "trk")))
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
-		t.Errorf("order = %+v", rec)
+		t.Errorf("order = %+v, want status COMPLETED and tracking id trk", rec)
 	}
 }
 
@@ -494,7 +494,7 @@ func TestAnswerForATerminatedSagaIsRecorded(t *testing.T) {
 				"its saga has ended TERMINATED")))
 		require.NoError(t, w.answers(t, a))
 		if rec := w.record(t, o.OrderID); rec.Carrier == "" || rec.Status != order.StatusNeedsAttention {
-			t.Errorf("order = %+v", rec)
+			t.Errorf("order = %+v, want status NEEDS_ATTENTION and the carrier's answer on record", rec)
 		}
 	}
 }
@@ -524,7 +524,7 @@ func TestLongReasonsDoNotHideTheContradiction(t *testing.T) {
 	}
 	const want = "order o is COMPLETED, and the carrier has refused it, which it had dispatched before: trk: island"
 	if notes := w.record(t, "o").Notes; len(notes) != 1 || !strings.HasPrefix(notes[0].Text, want) {
-		t.Errorf("notes = %+v", notes)
+		t.Errorf("notes = %+v, want one, which begins with %q", notes, want)
 	}
 }
 
@@ -555,7 +555,7 @@ func TestAnswerMayHaveItsTypeInTheEnvelope(t *testing.T) {
 	)
 	w.ended(t, "o")
 	if rec := w.record(t, "o"); rec.Status != order.StatusCompleted || rec.TrackingID != "trk" {
-		t.Errorf("order = %+v", rec)
+		t.Errorf("order = %+v, want status COMPLETED and tracking id trk", rec)
 	}
 }
 

@@ -168,7 +168,7 @@ func TestEveryEnvelopeStartsASaga(t *testing.T) {
 			t.Errorf("%s: status = %s (%v), want COMPLETED", id, rec.Status, err)
 		}
 		if strings.Contains(string(i.Input), "tok_ok") {
-			t.Errorf("%s: the token is in the history", id)
+			t.Errorf("%s: the saga's input contains the payment token, want it left out: %s", id, i.Input)
 		}
 	}
 }
