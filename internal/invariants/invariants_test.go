@@ -83,7 +83,7 @@ func (b *books) charge(id, key string, amount int64) {
 	require.NoError(b, err)
 	require.NoError(b, res.Body.Close())
 	if res.StatusCode != http.StatusOK {
-		b.Fatalf("charge %s: %s", id, res.Status)
+		b.Fatalf("charge of order %s: status %s, want 200 OK", id, res.Status)
 	}
 }
 
@@ -561,16 +561,16 @@ func TestUnreadableRecordsAreAnError(t *testing.T) {
 	b := newBooks(t)
 	unreadable := invariants.Sources{Orders: denied.Store, Charges: b.Parts.Payments, Shipments: b.Simulators}
 	if _, err := invariants.Run(t.Context(), unreadable, nil); err == nil {
-		t.Error("no table, no error")
+		t.Error("Run succeeded without access to the tables, want an error")
 	}
 	away := payment.New(payment.Options{URL: "http://127.0.0.1:1"})
 	defer away.Close()
 	if _, err := invariants.Run(t.Context(), invariants.Sources{Orders: b.Store, Charges: away, Shipments: b.Simulators}, nil); err == nil {
-		t.Error("no payment provider, no error")
+		t.Error("Run succeeded with an unreachable payment provider, want an error")
 	}
 	b.Simulators.CarrierURL = "http://127.0.0.1:1"
 	if _, err := invariants.Run(t.Context(), b.books(), nil); err == nil {
-		t.Error("no carrier, no error")
+		t.Error("Run succeeded with an unreachable carrier, want an error")
 	}
 }
 

@@ -159,7 +159,7 @@ func TestOperatorsShipmentIsNotChecked(t *testing.T) {
 		b.charge("x", "charge-x", 200)
 		want := []string{"I3 one charge: order unpaid is COMPLETED with 0 charges that stand"}
 		if got := b.check(); !slices.Equal(got.Violations, want) || got.ManuallyResolved != 2 {
-			t.Errorf("%s: %d by hand: %q", step, got.ManuallyResolved, got.Violations)
+			t.Errorf("%s: violations = %q, resolved by hand = %d, want %q and 2", step, got.Violations, got.ManuallyResolved, want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestDocumentDefinesEveryInvariant(t *testing.T) {
 	}
 	for _, name := range append(invariants.Names(), invariants.NoTokenKept) {
 		if !strings.Contains(string(text), "`"+name+"`") {
-			t.Errorf("%s does not define %q", path, name)
+			t.Errorf("%s does not define %q, want every invariant defined", path, name)
 		}
 	}
 }
