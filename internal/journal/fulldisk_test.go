@@ -82,10 +82,10 @@ func TestCloseOnAFullDiskReturnsAtOnce(t *testing.T) {
 		select {
 		case err := <-waiting:
 			if err == nil {
-				t.Error("an append or a compaction succeeded on a full disk")
+				t.Error("an append or a compaction succeeded on a full disk, want an error")
 			}
 		case <-late:
-			t.Fatal("an append or the compaction still waits for space 10 s after Close")
+			t.Fatal("an append or the compaction still waits for space 10 s after Close, want an error")
 		}
 	}
 	select {
@@ -94,7 +94,7 @@ func TestCloseOnAFullDiskReturnsAtOnce(t *testing.T) {
 			t.Errorf("Close on a full disk = %v, want ENOSPC", err)
 		}
 	case <-late:
-		t.Fatal("Close has not returned after 10 s")
+		t.Fatal("Close has not returned after 10 s, want ENOSPC")
 	}
 	<-r.j.Failed()
 	again := mustOpen(t, dir, Options{Logger: zerolog.Nop()})

@@ -142,13 +142,13 @@ func TestTornEndIsCutOffAtEveryByte(t *testing.T) {
 		require.NoError(t, os.WriteFile(logName(dir, 1), whole[:cut], 0o600))
 		got := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
 		if b := got.m["b"]; b != "" && b != "2" {
-			t.Fatalf("cut at %d: b = %q, from an incomplete batch", cut, b)
+			t.Fatalf("cut at %d: b = %q, want 2 or none, as the batch that sets it to 3 is incomplete", cut, b)
 		}
 		got.set(t, "c", "4") // the journal continues from there
 		got.close(t)
 		again := mustOpen(t, dir, Options{})
 		if again.m["c"] != "4" || again.m["a"] != got.m["a"] || again.m["b"] != got.m["b"] {
-			t.Fatalf("cut at %d: reopened as %v, was %v", cut, again.m, got.m)
+			t.Fatalf("cut at %d: reopened as %v, want %v", cut, again.m, got.m)
 		}
 		again.close(t)
 	}
@@ -173,7 +173,7 @@ func TestOpenRejectsEveryFlippedByteBeforeTheLastBatch(t *testing.T) {
 		got, err := openRegister(t, dir, Options{})
 		if err == nil {
 			got.close(t)
-			t.Fatalf("byte %d flipped: opened as %v", at, got.m)
+			t.Fatalf("byte %d flipped: opened as %v, want an error", at, got.m)
 		}
 		var corrupt *CorruptError
 		if at != fileHeader-1 && !errors.As(err, &corrupt) {
@@ -195,7 +195,7 @@ func TestCrashDuringCompactionKeepsTheState(t *testing.T) {
 		return errors.New("power cut")
 	})
 	if err == nil {
-		t.Fatal("compaction with a failing snapshot succeeded")
+		t.Fatal("compaction with a failing snapshot succeeded, want an error")
 	}
 	// A crashed process leaves a half-written snapshot under its temporary name.
 	require.NoError(t, os.WriteFile(snapshotName(dir, 2)+tmpSuffix, []byte("half"), 0o600))

@@ -28,7 +28,7 @@ func writeJournal(t *testing.T, dir string) {
 	}
 	// A compaction that fails leaves both logs.
 	if err := r.j.Compact(func(func([]byte) error) error { return os.ErrInvalid }); err == nil {
-		t.Fatal("a compaction with a failing snapshot succeeded")
+		t.Fatal("a compaction with a failing snapshot succeeded, want an error")
 	}
 	for i := range 5 {
 		r.set(t, fmt.Sprint("last", i), "z")
@@ -95,7 +95,7 @@ func TestEveryDamageIsDetected(t *testing.T) {
 				got := inspect(t, dir)
 				boundary := cut && last && len(got.records) < len(whole.records)
 				if len(got.damage) == 0 && !boundary {
-					t.Fatalf("%s: damage not detected", what)
+					t.Fatalf("%s: no damage detected, want some", what)
 				}
 				torn := !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn })
 				r, err := openRegister(t, dir, Options{Logger: zerolog.Nop()})
@@ -134,7 +134,7 @@ func TestMissingFileIsDetected(t *testing.T) {
 				dir := copyDir(t, src)
 				require.NoError(t, damage(filepath.Join(dir, f.name)))
 				if got := inspect(t, dir); !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn }) {
-					t.Errorf("%s is %s: damage not detected", f.name, what)
+					t.Errorf("%s is %s: damage = %+v, want some that is not a torn end", f.name, what, got.damage)
 				}
 				if r, err := openRegister(t, dir, Options{}); err == nil {
 					r.close(t)
