@@ -317,10 +317,10 @@ func TestFingerprint(t *testing.T) {
 		case reflect.Int64:
 			field.SetInt(field.Int() + 1)
 		default:
-			t.Fatalf("this test cannot change a field of kind %s", field.Kind())
+			t.Fatalf("field %d has kind %s, want string or int64, which this test can change", n, field.Kind())
 		}
 		if o.Fingerprint() == want {
-			t.Errorf("field %d, now %v, does not change the fingerprint", n, field)
+			t.Errorf("fingerprint with field %d changed to %v = %s as before, want another", n, field, want)
 		}
 		field.Set(was)
 	})
@@ -331,14 +331,14 @@ func TestFingerprint(t *testing.T) {
 		o := valid()
 		change(&o)
 		if o.Fingerprint() != want {
-			t.Errorf("%s changes the fingerprint", name)
+			t.Errorf("fingerprint with %s = %s, want %s", name, o.Fingerprint(), want)
 		}
 	}
 	for name, change := range other {
 		o := valid()
 		change(&o)
 		if o.Fingerprint() == want {
-			t.Errorf("%s does not change the fingerprint", name)
+			t.Errorf("fingerprint with %s = %s as before, want another", name, want)
 		}
 	}
 }

@@ -45,10 +45,10 @@ func TestTransitions(t *testing.T) {
 				t.Errorf("Next(%q, %q) = %q, want %q, and one of the ten", from, tr.Event, to, want)
 			}
 			if from.Terminal() && to != from && tr.Event != order.SaleReopened {
-				t.Errorf("Next(%q, %q) = %q: a terminal status is final", from, tr.Event, to)
+				t.Errorf("Next(%q, %q) = %q, want %q: a terminal status is final", from, tr.Event, to, from)
 			}
 			if from == "" && tr.Event != order.Accepted {
-				t.Errorf("Next(%q, %q) = %q: the first event of an order is %q", from, tr.Event, to, order.Accepted)
+				t.Errorf("Next(%q, %q) = %q, want none: the first event of an order is %q", from, tr.Event, to, order.Accepted)
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func TestEveryStatusIsReachableAndEnds(t *testing.T) {
 	reached := reachable("")
 	for _, s := range order.Statuses() {
 		if !slices.Contains(reached, s) {
-			t.Errorf("no sequence of events leads to %s", s)
+			t.Errorf("statuses that an order can reach = %q, want %q among them", reached, s)
 		}
 		if s.Terminal() {
 			continue
@@ -72,7 +72,7 @@ func TestEveryStatusIsReachableAndEnds(t *testing.T) {
 		ends := reachable(s)
 		for _, want := range []order.Status{order.StatusCompleted, order.StatusFailed, order.StatusCancelled, order.StatusNeedsAttention} {
 			if !slices.Contains(ends, want) {
-				t.Errorf("from %s no sequence of events leads to %s", s, want)
+				t.Errorf("statuses that an order can reach from %q = %q, want %q among them", s, ends, want)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func TestDiagram(t *testing.T) {
 			before, rest, _ := strings.Cut(old, begin)
 			_, after, found := strings.Cut(rest, end)
 			if !found {
-				t.Fatal("docs/architecture.md has no place for the diagram")
+				t.Fatalf("docs/architecture.md has no place for the diagram, want one between %q and %q", begin, end)
 			}
 			return before + begin + "```mermaid\n" + diagram() + "```\n" + end + after
 		},
@@ -140,7 +140,7 @@ func TestDiagram(t *testing.T) {
 			continue
 		}
 		if string(got) != want {
-			t.Errorf("%s differs from internal/order/transitions.go; run go test ./internal/order -run TestDiagram -update", path)
+			t.Errorf("%s differs from what transitions.go generates, want the same: run go test ./internal/order -run TestDiagram -update", path)
 		}
 	}
 }
