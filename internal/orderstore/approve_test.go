@@ -44,7 +44,7 @@ func TestOneDecisionHolds(t *testing.T) {
 		for i, err := range took {
 			if err == nil {
 				if holds != "" {
-					t.Errorf("%s: both %s and %s were taken", id, holds, decisions[i])
+					t.Errorf("%s: decisions %s and %s were both taken, want one at most", id, holds, decisions[i])
 				}
 				holds = decisions[i]
 			} else if !errors.Is(err, orderstore.ErrFinished) {
@@ -52,13 +52,13 @@ func TestOneDecisionHolds(t *testing.T) {
 			}
 		}
 		if holds != rec.Decision || rec.CancelRequested != (cancelled == nil) || holds == "" && cancelled != nil {
-			t.Errorf("%s: %q was taken and cancel %v, yet it is %+v", id, holds, cancelled, rec)
+			t.Errorf("%s: took %q, cancel error %v, want at least one taken, and what was taken on record: %+v", id, holds, cancelled, rec)
 		}
 		if cancelled == nil && holds != "" && holds != orderstore.Approved {
-			t.Errorf("%s: %s and cancelled", id, holds)
+			t.Errorf("%s: cancelled with the decision %s, want no decision or %s", id, holds, orderstore.Approved)
 		}
 		if i := slices.IndexFunc(rec.Notes, func(n orderstore.Note) bool { return n.Action == orderstore.NoteCancel }); i == 0 && holds != "" {
-			t.Errorf("%s: %s after it was cancelled", id, holds)
+			t.Errorf("%s: %s was taken after the cancellation, want no decision after it", id, holds)
 		}
 	}
 }

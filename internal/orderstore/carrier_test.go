@@ -70,7 +70,7 @@ func TestFirstCarrierAnswerCounts(t *testing.T) {
 	}
 	answer(refusal("o"))
 	if rec := answer(dispatch("o", "trk")); rec.TrackingID != "" { // the first word counts
-		t.Errorf("rec = %+v", rec)
+		t.Errorf("rec = %+v, want no tracking id: the first answer counts", rec)
 	}
 	if err := s.CompleteHolding(t.Context(), "o", "shp-o", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
 		t.Errorf("sold what the carrier does not take: %v", err)
@@ -200,7 +200,7 @@ func TestLateRefusalReopensACompletedOrder(t *testing.T) {
 	}
 	g.Wait()
 	if n := len(slices.DeleteFunc(reopened[:], func(r bool) bool { return !r })); n != 1 {
-		t.Errorf("reopened %d times", n)
+		t.Errorf("the order was reopened %d times, want 1", n)
 	}
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" ||

@@ -70,7 +70,7 @@ func TestForgetErasesPersonalData(t *testing.T) {
 	}
 	for _, data := range []string{"rika", "Heidestr", "Köln", "fingerprint"} { // which is a hash over these
 		if !strings.Contains(raw("open"), data) || strings.Contains(raw("o"), data) {
-			t.Errorf("%s: open %s, forgotten %s", data, raw("open"), raw("o"))
+			t.Errorf("open order = %s, forgotten order = %s, want %q only in the open one", raw("open"), raw("o"), data)
 		}
 	}
 	page, err := s.List(t.Context(), orderstore.Query{CustomerID: "c-erika", Limit: 10})

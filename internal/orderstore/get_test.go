@@ -88,6 +88,6 @@ func TestConcurrentReadsShareABatch(t *testing.T) {
 	}
 	wg.Wait()
 	if got := a.Clients.Calls() - before; got > 100 {
-		t.Errorf("%d requests for 201 reads", got)
+		t.Errorf("requests for 201 reads = %d, want at most 100", got)
 	}
 }

@@ -40,7 +40,7 @@ func TestReleaseFreesTheStockOfAnEndedOrder(t *testing.T) {
 					}
 				}
 				if rec := wantStatus(t, s, o.OrderID, final); rec.Reason != "ended by hand" {
-					t.Errorf("reason %q", rec.Reason)
+					t.Errorf("reason = %q, want %q", rec.Reason, "ended by hand")
 				}
 				wantLevel(t, s, sku, 10, 0, 0)
 				if res, err := s.GetReservation(ctx, o.OrderID); err != nil || res.State != orderstore.HoldReleased {
@@ -95,7 +95,7 @@ func TestReleaseRefusesACompletedOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := s.Release(ctx, id, order.StatusFailed, "why"); err == nil {
-			t.Errorf("%s: released", id)
+			t.Errorf("the stock of the completed order %s was released, want an error", id)
 		}
 		wantStatus(t, s, id, order.StatusCompleted)
 	}

@@ -85,7 +85,7 @@ func TestListFiltersAndPagesOrders(t *testing.T) {
 					t.Fatal(err)
 				}
 				if len(p.Records) > c.query.Limit {
-					t.Fatalf("a page of %d", len(p.Records))
+					t.Fatalf("orders on a page = %d, want at most %d", len(p.Records), c.query.Limit)
 				}
 				for _, r := range p.Records {
 					got = append(got, r.OrderID)
@@ -175,7 +175,7 @@ func TestListLevelsAndReservationsPage(t *testing.T) {
 		}
 	}
 	if len(skus) != 25 || len(holds) != 25 || !holds["S00"] {
-		t.Errorf("%d SKUs, %d reservations", len(skus), len(holds))
+		t.Errorf("SKUs = %d, reservations = %d, S00 held with one item = %v, want 25, 25, true", len(skus), len(holds), holds["S00"])
 	}
 }
 
@@ -204,7 +204,7 @@ func TestWalkVisitsEachOrderOnce(t *testing.T) {
 	}
 	for id, times := range seen {
 		if times != 1 {
-			t.Errorf("%s came %d times", id, times)
+			t.Errorf("%s was visited %d times, want 1", id, times)
 		}
 	}
 }

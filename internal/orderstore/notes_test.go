@@ -55,7 +55,7 @@ func TestLongReasonsAndNotesAreCut(t *testing.T) {
 	}
 	for _, said := range texts {
 		if utf8.RuneCountInString(said) > text.Max || !utf8.ValidString(said) || strings.Contains(said, "\x00") {
-			t.Errorf("kept %d bytes: %.40q", len(said), said)
+			t.Errorf("kept %d characters, want at most %d, in UTF-8 and without NUL: %.40q", utf8.RuneCountInString(said), text.Max, said)
 		}
 	}
 }
@@ -104,11 +104,12 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 	by, why := rec.CancelledBy()
 	if !rec.ManuallyResolved() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
-		t.Errorf("decisions are lost: by hand %v, cancelled by %q (%q), refused for %q", rec.ManuallyResolved(), by, why, rec.RefusedFor())
+		t.Errorf("resolved by hand = %v, cancelled by %q (%q), refused for %q, want true, bob (too late), island 58",
+			rec.ManuallyResolved(), by, why, rec.RefusedFor())
 	}
 	if first, last := rec.Notes[0].Text, rec.Notes[len(rec.Notes)-1].Text; !strings.HasPrefix(first, "0 ") ||
 		!strings.HasPrefix(last, "200 ") {
-		t.Errorf("the first is %.10q, the last %.10q", first, last)
+		t.Errorf("first note = %.10q, last note = %.10q, want them to begin with %q and %q", first, last, "0 ", "200 ")
 	}
 	left, kept := 0, 0
 	for _, n := range rec.Notes {
@@ -121,7 +122,7 @@ func TestNotesAreBounded(t *testing.T) {
 		kept++
 	}
 	if all := 12 + 1 + 1 + 30 + 30 + 1; left+kept != all {
-		t.Errorf("%d notes are left out and %d kept, of %d", left, kept, all)
+		t.Errorf("notes left out = %d, kept = %d, want %d together", left, kept, all)
 	}
 }
 
@@ -159,7 +160,8 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 		by, why := rec.DecidedBy()
 		bob, again := rec.ResolvedBy()
 		if by != "ann" || why != "why" || bob != "bob" || again != "up again" || rec.Decided() == "" {
-			t.Errorf("%s: decided by %q (%q), resolved by %q (%q): %+v", action, by, why, bob, again, rec.Notes)
+			t.Errorf("%s: decided by %q (%q): %q, resolved by %q (%q), want ann (why) with a description, and bob (up again); notes: %+v",
+				action, by, why, rec.Decided(), bob, again, rec.Notes)
 		}
 	}
 }
@@ -188,7 +190,7 @@ func TestRefusedTransactionNamesTheItem(t *testing.T) {
 		t.Errorf("error = %v, want one", err)
 	}
 	if n := a.Clients.Calls() - before; n != 2 { // the reservation is read, and then one try
-		t.Errorf("%d requests", n)
+		t.Errorf("requests = %d, want 2", n)
 	}
 	wantStatus(t, a.Store, "o", order.StatusReserved)
 }

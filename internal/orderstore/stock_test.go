@@ -59,7 +59,7 @@ func wantStatus(t *testing.T, s *orderstore.Store, id string, want order.Status)
 		t.Errorf("order %s is %s (%v), want %s", id, rec.Status, err, want)
 	}
 	if want.Terminal() == (rec.Token != "") {
-		t.Errorf("order %s is %s and has token %q", id, rec.Status, rec.Token)
+		t.Errorf("token of order %s, to be %s, is %q, want a token if and only if that status is not terminal", id, want, rec.Token)
 	}
 	return rec
 }
@@ -77,7 +77,7 @@ func TestAcceptRecordsAnOrderOnce(t *testing.T) {
 		t.Errorf("the record gives back %+v %v", again, err)
 	}
 	if strings.Contains(rec.Content, "tok_ok") {
-		t.Error("the content has the token")
+		t.Errorf("content = %s, want it without the token", rec.Content)
 	}
 	o.Lines[0].Quantity++
 	if _, _, err := s.Accept(t.Context(), o); !errors.Is(err, orderstore.ErrConflict) {
@@ -112,7 +112,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	}
 	rec := wantStatus(t, s, "short", order.StatusRejected)
 	if rec.Reason != "out of stock: B, C, unknown" {
-		t.Errorf("reason %q", rec.Reason)
+		t.Errorf("reason = %q, want %q", rec.Reason, "out of stock: B, C, unknown")
 	}
 	wantLevel(t, s, "A", 10, 0, 0)
 
@@ -257,7 +257,7 @@ func TestConcurrentReservationsNeverOversell(t *testing.T) {
 	}
 	g.Wait()
 	if held.Load() != 50 || short.Load() != 78 {
-		t.Errorf("%d orders hold stock, %d are short, of 128 orders for 25 units", held.Load(), short.Load())
+		t.Errorf("of 128 orders for 25 units, %d hold stock and %d are short, want 50 and 78", held.Load(), short.Load())
 	}
 	wantLevel(t, a.Store, "HOT", 0, 25, 0)
 	wantLevel(t, a.Store, "A", 950, 50, 0)

@@ -190,7 +190,7 @@ func TestOneOfConcurrentCountsIsAccepted(t *testing.T) {
 	}
 	g.Wait()
 	if taken.Load() != 1 {
-		t.Errorf("%d were taken", taken.Load())
+		t.Errorf("counts that were accepted = %d, want 1", taken.Load())
 	}
 }
 
@@ -217,7 +217,7 @@ func TestCountRejectsImpossibleQuantities(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	for _, n := range []int64{-1, orderstore.MaxLevel + 1} {
 		if _, err := s.Count(t.Context(), "A", n, orderstore.NewSKU); err == nil {
-			t.Errorf("%d is taken", n)
+			t.Errorf("a count of %d was accepted, want an error", n)
 		}
 	}
 	if _, err := s.GetLevel(t.Context(), "A"); !errors.Is(err, orderstore.ErrNotFound) {

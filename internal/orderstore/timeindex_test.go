@@ -92,10 +92,10 @@ func TestListsIncludeOrdersThatChangeMeanwhile(t *testing.T) {
 			stop()
 			writing.Wait()
 			if slices.Contains(changes, 0) {
-				t.Fatalf("a writer changed nothing: %v", changes)
+				t.Fatalf("changes of each writer = %v, want none to be 0", changes)
 			}
 			if missed > 0 || twice > 0 {
-				t.Errorf("%d walks over %d orders missed %d and had %d twice, while there were %v changes", c.walks, orders, missed, twice, changes)
+				t.Errorf("%d walks over %d orders missed %d and had %d twice, want 0 and 0, during %v changes", c.walks, orders, missed, twice, changes)
 			}
 		})
 	}
@@ -176,11 +176,11 @@ func TestListHasAnOrderOnceIfItsStatusChanges(t *testing.T) {
 				db := &changing{DynamoDB: a.Clients.DynamoDB, shard: shard, before: before, change: func() { is(move[1]) }}
 				got := walk(t, orderstore.New(db, orderstore.TablesWithPrefix(""), nil), orderstore.Query{Statuses: statuses, Limit: 5})
 				if !slices.Equal(got, []string{"x"}) {
-					t.Errorf("it goes from %s to %s before query %d of %v: %v", move[0], move[1], before, statuses, got)
+					t.Errorf("%s to %s before query %d of %v: list = %v, want [x]", move[0], move[1], before, statuses, got)
 				}
 				queries = db.seen
 				if queries < 2 {
-					t.Fatalf("%d queries", queries)
+					t.Fatalf("queries = %d, want at least 2", queries)
 				}
 			}
 		}
@@ -242,7 +242,7 @@ func TestUpgradeKeepsOlderOrdersInEveryList(t *testing.T) {
 	lists := func(what string) {
 		t.Helper()
 		if got := walk(t, s, orderstore.Query{Limit: 3}); !slices.Equal(got, want) {
-			t.Errorf("what = %s; got = %v", what, got)
+			t.Errorf("%s: list = %v, want %v", what, got, want)
 		}
 	}
 	lists("no index")
@@ -383,6 +383,6 @@ func TestSparseListNeedsFewRequests(t *testing.T) {
 	db := &changing{DynamoDB: a.Clients.DynamoDB, shard: "#0", before: -1}
 	got := walk(t, orderstore.New(db, orderstore.TablesWithPrefix(""), nil), orderstore.Query{SKU: "FEW", Limit: 2})
 	if !slices.Equal(got, []string{"few"}) || db.seen > 12 {
-		t.Errorf("%v with %d queries of a shard", got, db.seen)
+		t.Errorf("list = %v with %d queries of a shard, want [few] with at most 12", got, db.seen)
 	}
 }

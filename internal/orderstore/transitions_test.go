@@ -157,7 +157,7 @@ func TestStoreFollowsTransitions(t *testing.T) {
 	for _, tr := range order.Transitions() {
 		event, ok := events[tr.Event]
 		if !ok {
-			t.Errorf("no test of the event %q", tr.Event)
+			t.Errorf("event %q has no test, want one for every event", tr.Event)
 			continue
 		}
 		for _, from := range append(order.Statuses(), "") {
@@ -183,10 +183,10 @@ func TestStoreFollowsTransitions(t *testing.T) {
 				t.Errorf("%q in status %q leads to %q, want %q", tr.Event, from, got, want)
 			}
 			if !allowed && !event.writes && !reflect.DeepEqual(before, after) {
-				t.Errorf("%q cannot happen in status %q and has changed the order from %v to %v", tr.Event, from, before, after)
+				t.Errorf("%q in status %q changed the order from %v to %v, want it unchanged", tr.Event, from, before, after)
 			}
 			if allowed && reflect.DeepEqual(before, after) {
-				t.Errorf("%q can happen in status %q and has not changed the order %v", tr.Event, from, before)
+				t.Errorf("%q in status %q left the order as it was, want a change of %v", tr.Event, from, before)
 			}
 		}
 	}
