@@ -472,7 +472,7 @@ func TestLedgerHasOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, paymentsim.Options{Dir: dir})
 	if p, err := paymentsim.Open(paymentsim.Options{Dir: dir, Logger: zerolog.Nop()}); err == nil {
-		t.Errorf("the ledger can be opened twice; close: %v", p.Close())
+		t.Errorf("the ledger was opened twice, want an error; close: %v", p.Close())
 	}
 	s.stop()
 }
