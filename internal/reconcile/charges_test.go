@@ -28,7 +28,7 @@ func TestChargesSettledByAnOperatorAreLeftAlone(t *testing.T) {
 	l.noError(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
 	l.found("an operator has resolved a step of it", "flagged")
 	if !l.charges()["o"] {
-		t.Error("refunded twice")
+		t.Error("order o has no charge that stands, want it kept: the operator has settled it")
 	}
 }
 
@@ -72,7 +72,7 @@ func TestChargesOfEndedOrdersAreRefunded(t *testing.T) {
 	l.found("order is CANCELLED and its charge ch_charge-cancelled was kept", "refunded")
 	l.nothing()
 	if rec := l.is("cancelled", order.StatusCancelled); rec.RefundID == "" {
-		t.Errorf("the refund is not on record: %+v", rec)
+		t.Errorf("order = %+v, want the refund on record", rec)
 	}
 
 	l.charged(order.Order{OrderID: "ghost", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}})
@@ -80,7 +80,7 @@ func TestChargesOfEndedOrdersAreRefunded(t *testing.T) {
 		l.found("belongs to no order", "flagged")
 	}
 	if !l.charges()["ghost"] {
-		t.Error("the charge of no order was refunded")
+		t.Error("ghost has no charge that stands, want it kept: it belongs to no order")
 	}
 }
 
@@ -127,7 +127,7 @@ func TestFailedRefundIsRetriedByTheNextRun(t *testing.T) {
 	}
 	// Released without a refund, it would look done.
 	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
-		t.Errorf("notes %+v", rec.Notes)
+		t.Errorf("notes = %+v, want none", rec.Notes)
 	}
 	l.noError(l.Simulators.HealPayments(t.Context()))
 	l.found("order is PAID", "undone")
@@ -198,7 +198,7 @@ func TestLaterRunsReadOnlyNewCharges(t *testing.T) {
 		}
 	}
 	if read := orders.n.Load(); read != n {
-		t.Errorf("%d orders were read", read)
+		t.Errorf("orders read = %d, want %d", read, n)
 	}
 	early := l.accepted("early", "tok_ok") // in the ledger's order
 	l.charged(early)

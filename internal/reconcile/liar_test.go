@@ -135,7 +135,7 @@ func TestInvalidLedgerEntriesDoNotHideOthers(t *testing.T) {
 			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 2.00 EUR stands",
 			"foreign: " + entry + "it has no refund's id", "odd: " + entry + "it is over no amount",
 		}; !slices.Equal(got, want) {
-			t.Errorf("got = %q", got)
+			t.Errorf("findings = %q, want %q", got, want)
 		}
 		l.counts(2)
 	}
@@ -147,7 +147,7 @@ func TestInvalidLedgerEntriesDoNotHideOthers(t *testing.T) {
 	}
 	if f := l.once(); len(f) > 110 ||
 		!slices.ContainsFunc(f, func(f reconcile.Finding) bool { return strings.HasPrefix(f.What, "900 more entries") }) {
-		t.Errorf("%d findings", len(f))
+		t.Errorf("findings = %d, want at most 110, and one of 900 more entries", len(f))
 	}
 }
 
@@ -171,7 +171,7 @@ func TestFailedReadsDoNotHideOtherFindings(t *testing.T) {
 			t.Errorf("found %q, %v; want %q, %q", got, err, wantFound, wantError)
 		}
 		if l.Reconciler.Unpaid.Succeeded().After(before) != (err == nil) {
-			t.Errorf("success at %s, before %s", l.Reconciler.Unpaid.Succeeded(), before)
+			t.Errorf("last success %s, before %s, want a later one if and only if there is no error: %v", l.Unpaid.Succeeded(), before, err)
 		}
 	}
 	p.of["a"] = errors.New("cut off")
@@ -203,7 +203,7 @@ func TestFailedReadsDoNotHideOtherFindings(t *testing.T) {
 	run("order d09: down", "a", "b", "c")
 	p.of = map[string]error{}
 	if f := l.once(); len(f) != 33 {
-		t.Errorf("%d findings", len(f))
+		t.Errorf("findings = %d, want 33", len(f))
 	}
 	l.counts(33)
 }
@@ -302,18 +302,18 @@ func TestLateChargesInTheLedgerAreFound(t *testing.T) {
 	read := orders.n.Load()
 	wait(5)
 	if more := orders.n.Load() - read; more > 0 {
-		t.Errorf("what was seen is read again, %d times", more)
+		t.Errorf("orders read again = %d, want 0", more)
 	}
 	p.say(func() { hidden = false })
 	wait(3)
 	if !l.charges()["late"] {
-		t.Error("each run goes back two hours")
+		t.Error("the charge of order late was refunded, want it to stand: not every run goes back two hours")
 	}
 	later.Store(int64(12 * l.Grace))
 	wait(3)
 	cancel()
 	l.noError(<-ended)
 	if l.charges()["late"] {
-		t.Error("the charge stands")
+		t.Error("the charge of order late stands, want it refunded")
 	}
 }

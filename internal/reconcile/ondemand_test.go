@@ -29,7 +29,7 @@ func TestOnDemandRunsOnceAtATime(t *testing.T) {
 	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	d := reconcile.NewOnDemand(l.Reconciler)
 	if r := d.Latest(); r.Running || !r.StartedAt.IsZero() || r.Findings == nil {
-		t.Errorf("before the first: %+v", r)
+		t.Errorf("before the first run: %+v, want it not running, no start, and findings that are not nil", r)
 	}
 	holding.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -40,17 +40,17 @@ func TestOnDemandRunsOnceAtATime(t *testing.T) {
 	first, _ := d.Ask()
 	<-reached
 	if again, _ := d.Ask(); again != first {
-		t.Error("a second one began")
+		t.Error("Ask during a run began another, want the run in progress")
 	}
 	if r := d.Latest(); !r.Running || r.Orders != 1 || r.Reservations != 0 || len(r.Findings) != 1 || r.StartedAt.IsZero() ||
 		!r.EndedAt.IsZero() {
-		t.Errorf("half way: %+v", r)
+		t.Errorf("half way: %+v, want it running and started, no end, 1 order, 0 reservations, 1 finding", r)
 	}
 	goOn <- struct{}{}
 	<-first
 	r := d.Latest()
 	if r.Running || r.Orders != 1 || r.Reservations < 1 || len(r.Findings) != 2 || r.EndedAt.Before(r.StartedAt) || r.Error != "" {
-		t.Errorf("at the end: %+v", r)
+		t.Errorf("at the end: %+v, want not running, no end before the start, 1 order, a reservation or more, 2 findings, no error", r)
 	}
 
 	holding.Store(true)
@@ -60,7 +60,7 @@ func TestOnDemandRunsOnceAtATime(t *testing.T) {
 	goOn <- struct{}{}
 	<-second
 	if r := cut(); r.Running || r.Error == "" || r.EndedAt.IsZero() {
-		t.Errorf("cut off: %+v", r)
+		t.Errorf("cut off: %+v, want it not running, an end and an error", r)
 	}
 	if err := <-ran; err != nil {
 		t.Error(err)
@@ -69,7 +69,7 @@ func TestOnDemandRunsOnceAtATime(t *testing.T) {
 		late, now := d.Ask()
 		<-late
 		if r := now(); r.Running || r.Error == "" || d.Latest().StartedAt != r.StartedAt {
-			t.Errorf("after the end: %+v", r)
+			t.Errorf("after the end: %+v, want it not running, an error, and the start of the latest run", r)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestLostOrdersAreRestartedWithinTheCapacity(t *testing.T) {
 	room := 2
 	l.Capacity = func(_ context.Context, lost int) int {
 		if lost < 1 || lost > 5 {
-			t.Errorf("room for %d", lost)
+			t.Errorf("lost orders = %d, want 1 to 5", lost)
 		}
 		return room
 	}
@@ -121,11 +121,11 @@ func TestWorkerReportsItsCapacityAndBacklog(t *testing.T) {
 		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
 	}
 	if n := r.Capacity(t.Context(), 7); n != 3 {
-		t.Errorf("room for %d", n)
+		t.Errorf("capacity = %d, want 3", n)
 	}
 	l.heldUp("held")
 	if n := r.Capacity(t.Context(), 7); n != 2 {
-		t.Errorf("room for %d", n)
+		t.Errorf("capacity = %d, want 2", n)
 	}
 }
 

@@ -118,6 +118,6 @@ func TestChargeWithAFutureDateHidesNoOthers(t *testing.T) {
 	cancel()
 	l.noError(<-ended)
 	if l.charges()["kept"] {
-		t.Error("its charge stands")
+		t.Error("the charge of order kept stands, want it refunded")
 	}
 }

@@ -41,10 +41,10 @@ func TestOrdersWithoutASagaAreRestarted(t *testing.T) {
 			t.Errorf("what = %s; i = %+v; error = %v, want nil; want i.Status engine.Completed", what, i, err)
 		}
 		if rec := l.is(what, order.StatusCompleted); len(rec.Notes) != 1 || rec.Notes[0].Actor != "reconciler" {
-			t.Errorf("notes %+v", rec.Notes)
+			t.Errorf("notes = %+v, want one, by the reconciler", rec.Notes)
 		}
 		if !l.charges()[what] {
-			t.Errorf("%s: not charged", what)
+			t.Errorf("order %s has no charge that stands, want one", what)
 		}
 		l.nothing()
 	}
@@ -141,7 +141,7 @@ func TestRefundOfADispatchedOrderIsFlagged(t *testing.T) {
 	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool {
 		return n.Action == "flagged" && n.Text == orderstore.RefundedThoughDispatched
 	}) {
-		t.Errorf("rec.Notes = %+v", rec.Notes)
+		t.Errorf("notes = %+v, want one of action flagged with the text %q", rec.Notes, orderstore.RefundedThoughDispatched)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestOrdersWhoseSagaEndedAreCompensated(t *testing.T) {
 		t.Errorf("rec = %+v; want len(rec.Notes) 1", rec)
 	}
 	if l.charges()["paid"] {
-		t.Error("the money was kept")
+		t.Error("the charge of order paid stands, want it refunded")
 	}
 	l.level(1000, 0, 0)
 	l.nothing()
@@ -184,7 +184,7 @@ func TestRecentAndConsistentOrdersAreLeftAlone(t *testing.T) {
 	l.nothing()
 	l.Grace = time.Nanosecond
 	if f := l.once(); len(f) != 4 { // of "ended" both the stock and the charge
-		t.Errorf("after the grace period: %+v", f)
+		t.Errorf("findings after the grace period = %+v, want 4", f)
 	}
 
 	l = newLeaky(t, nil)
@@ -235,7 +235,7 @@ func TestOrderThatCompletesMeanwhileKeepsItsCharge(t *testing.T) {
 	l.nothing()
 	l.is("o", order.StatusCompleted)
 	if !l.charges()["o"] {
-		t.Error("refunded")
+		t.Error("order o has no charge that stands, want it kept")
 	}
 
 	l.paid("p", "tok_ok")
@@ -272,7 +272,7 @@ func TestFindingsOnEveryPageAreHandled(t *testing.T) {
 		t.Errorf("%d findings, %d reservations, %d charges, %v", len(rep.Findings), rep.Reservations, rep.Charges, err)
 	}
 	if i := slices.IndexFunc(rep.Findings, func(f reconcile.Finding) bool { return f.Error != "" }); i >= 0 {
-		t.Errorf("rep.Findings[i] = %+v", rep.Findings[i])
+		t.Errorf("finding = %+v, want no error", rep.Findings[i])
 	}
 	l.level(1000, 0, 0)
 	l.nothing()
@@ -342,10 +342,10 @@ func TestOrdersOfAnOlderReleaseEnterTheLists(t *testing.T) {
 		return len(p.Records)
 	}
 	if n := list(); n != 0 {
-		t.Fatalf("%d are in the list before", n)
+		t.Fatalf("orders in the list before the run = %d, want 0", n)
 	}
 	l.once()
 	if n := list(); n != 1 {
-		t.Errorf("%d are in the list", n)
+		t.Errorf("orders in the list after the run = %d, want 1", n)
 	}
 }

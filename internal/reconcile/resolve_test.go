@@ -35,7 +35,7 @@ func TestOrderWithARequestedShipmentIsParked(t *testing.T) {
 	}
 	l.level(998, 2, 0)
 	if !l.charges()["o"] {
-		t.Error("refunded")
+		t.Error("order o has no charge that stands, want it kept")
 	}
 	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -92,7 +92,7 @@ func TestCustomersAreNotifiedOfACompensation(t *testing.T) {
 	}
 	for id, notifications := range want {
 		if is := strings.Join(got[id], ", "); is != notifications {
-			t.Errorf("%s: %q, not %q", id, is, notifications)
+			t.Errorf("notifications of order %s = %q, want %q", id, is, notifications)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestSecondResolutionIsRefused(t *testing.T) {
 	l.is("kept", order.StatusCompleted)
 	l.is("undone", order.StatusFailed)
 	if kept := l.charges(); !kept["kept"] || kept["undone"] {
-		t.Errorf("kept = %v", kept)
+		t.Errorf("charges that stand = %v, want true for kept and false for undone", kept)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestRestartedSagaLeavesACompletedOrder(t *testing.T) {
 	l.noError(err)
 	l.is("o", order.StatusCompleted)
 	if !l.charges()["o"] {
-		t.Error("refunded")
+		t.Error("order o has no charge that stands, want it kept")
 	}
 	l.level(998, 0, 2)
 }
@@ -199,7 +199,7 @@ func TestCompensateIsCarriedOutOnceRefundsWork(t *testing.T) {
 	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
 	for _, id := range ids {
 		if rec := l.is(id, order.StatusFailed); l.charges()[id] || rec.RefundID == "" {
-			t.Errorf("rec = %+v", rec)
+			t.Errorf("rec = %+v, want the charge refunded and the refund on record", rec)
 		}
 	}
 	l.nothing()
@@ -257,7 +257,7 @@ func TestRestartedSagaKeepsItsDecisionAndCharge(t *testing.T) {
 		l.is(id, want)
 	}
 	if kept := l.charges(); !kept["charged"] || !kept["approved"] || kept["cancelled"] {
-		t.Errorf("kept = %v", kept)
+		t.Errorf("charges that stand = %v, want true for charged and approved, false for cancelled", kept)
 	}
 }
 
@@ -289,7 +289,7 @@ func TestRestartKeepsTheApprovalTermsOfTheReservation(t *testing.T) {
 			})
 			l.is(id, order.StatusAwaitingApproval)
 			if len(l.charges()) > 1 { // of the one that is approved
-				t.Errorf("charged: %v", l.charges())
+				t.Errorf("charges = %v, want at most one, of the order that is approved", l.charges())
 			}
 			l.noError(
 				l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}),
@@ -380,7 +380,7 @@ func TestOperatorsRefundIsNotRepeated(t *testing.T) {
 	}
 	for id, kept := range l.charges() {
 		if rec := l.is(id, order.StatusFailed); !kept || rec.RefundID != "" {
-			t.Errorf("%s: refunded twice: %+v", id, rec)
+			t.Errorf("charge of order %s stands = %v, want true and no further refund on record: %+v", id, kept, rec)
 		}
 	}
 	l.level(1000, 0, 0)
@@ -412,7 +412,7 @@ func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 	) // it came to nothing
 	for _, f := range l.once() {
 		if strings.Contains(f.What, "retry, resolve or compensate") != (f.OrderID != "refused" && f.OrderID != "refunded") {
-			t.Errorf("f = %+v", f)
+			t.Errorf("f = %+v, want %q offered for all orders but refused and refunded", f, "retry, resolve or compensate")
 		}
 	}
 	l.noError(l.Store.MarkAbandoned(t.Context(), "given up"))

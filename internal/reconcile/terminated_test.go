@@ -36,7 +36,7 @@ func TestPurgeDoesNotHideATermination(t *testing.T) {
 			const ended = "its saga has ended TERMINATED (enough)"
 			if len(actions) != 2 || actions["waits: order is AWAITING_APPROVAL but "+ended] != "undone" ||
 				actions["sent: order is PAID with a shipment requested, but "+ended] != "parked" {
-				t.Fatalf("actions = %q", actions)
+				t.Fatalf("actions = %q, want 2: waits undone and sent parked, both since %s", actions, ended)
 			}
 			if rec := l.is("waits", order.StatusFailed); !strings.HasPrefix(rec.Reason, ended) {
 				t.Error(rec.Reason)

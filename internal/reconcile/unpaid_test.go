@@ -105,7 +105,7 @@ func TestRefundOfAnEndedOrderMustBeProven(t *testing.T) {
 			t.Errorf("f = %+v; want f[0].OrderID 'forgotten', f[0].Action 'failed'", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {
-			t.Errorf("%d are counted", n)
+			t.Errorf("orders counted as unpaid = %d, want 1", n)
 		}
 		f = l.once()
 		if len(f) != 1 {
@@ -156,7 +156,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 		counts(1)
 	}
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(time.Now().Add(50*time.Minute)) { // by the reconciler's clock
-		t.Errorf("read since %v", since)
+		t.Errorf("orders read since %v, want 3 times: first in the past, second 50 minutes or more ahead", since)
 	}
 	l.noError(l.Simulators.ForgetPayments(t.Context()))
 	l.charged(
