@@ -91,10 +91,10 @@ func TestPublishesTogether(t *testing.T) {
 	}
 	wg.Wait()
 	if got := a.Clients.Calls() - before; got > 80 {
-		t.Errorf("%d requests for %d messages", got, len(bodies))
+		t.Errorf("requests for %d messages = %d, want at most 80", len(bodies), got)
 	}
 	if client.large.Load() {
-		t.Error("a large message was in a batch")
+		t.Error("a large message was in a batch, want it published alone")
 	}
 	got := received(t, a, queue, len(bodies))
 	for _, body := range bodies {
@@ -140,7 +140,7 @@ func received(t *testing.T, a testkit.AWS, queue string, want int) map[string]st
 		}
 		for _, m := range out.Messages {
 			if _, twice := got[*m.Body]; twice {
-				t.Errorf("message %.20s arrived twice", *m.Body)
+				t.Errorf("message %.20s arrived twice, want once", *m.Body)
 			}
 			got[*m.Body] = aws.ToString(m.MessageAttributes["own"].StringValue)
 		}
