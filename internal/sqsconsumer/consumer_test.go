@@ -189,7 +189,7 @@ func TestEndedContextReceivesNothing(t *testing.T) {
 	require.NoError(t, sqsconsumer.New(sqsconsumer.Options{
 		SQS: a.Clients.SQS, QueueURL: a.Resources.OrderQueue,
 		Handle: func(context.Context, events.Message) error {
-			t.Error("the handler was called")
+			t.Error("the handler was called, want no call after the context has ended")
 			return nil
 		},
 	}).Run(ctx))

@@ -222,7 +222,7 @@ func TestCompressedMessageIsRedriven(t *testing.T) {
 	second := a.Receive(t, a.Resources.OrderDLQ, 1)[0]
 	for range 2 {
 		if <-seen != full {
-			t.Error("the handler received another body than was sent")
+			t.Error("the handler received another body, want the one that was sent")
 		}
 	}
 	encoding := testkit.Attribute(second, sqsconsumer.AttributeEncoding)
@@ -248,7 +248,7 @@ func TestBrokenCompressedMessagesArePoison(t *testing.T) {
 		a.Send(t, body, compressed)
 	}
 	outcomes, _ := a.Consume(t, sqsconsumer.Options{Handle: func(context.Context, events.Message) error {
-		t.Error("the handler was called")
+		t.Error("the handler was called, want no call for a body that cannot be decoded")
 		return nil
 	}})
 	testkit.WantOutcomes(t, outcomes, "poison", len(want))
