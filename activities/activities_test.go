@@ -17,7 +17,7 @@ func TestRegisterAddsEveryActivityOnce(t *testing.T) {
 	h := newHarness(t)
 	err := h.activities.Register(h.registry)
 	if err == nil {
-		t.Fatal("a second registration returned no error")
+		t.Fatal("a second registration returned no error, want one")
 	}
 	for _, name := range append([]string{
 		workflows.Version, workflows.VersionV2, workflows.VersionV1, workflows.SettleApproval, workflows.VerifyRefusal,
@@ -73,7 +73,7 @@ func TestInputsWithOnlyAnOrderID(t *testing.T) {
 		h.mustUndo(c, workflows.State{OrderID: "o"}, order.StatusFailed, "why")
 	}
 	if rec := h.wantStatus("o", order.StatusFailed); rec.RefundID == "" {
-		t.Error("the order's record has no refund")
+		t.Error("the order's record has no refund, want its ID")
 	}
 	h.wantStock(10, 0, 0)
 	h.wantNotified("refunded", "failed")

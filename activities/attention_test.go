@@ -15,7 +15,7 @@ func TestParkSagaMarksTheOrder(t *testing.T) {
 	const in = `{"state":{"order":{"orderId":"o"}},"stop":{},"Step":"charge","Error":"refunds are down"}`
 	for range 2 {
 		if _, failure := h.execute(workflows.ParkSaga, in); failure != "" {
-			t.Errorf("ParkSaga failed: %s", failure)
+			t.Errorf("ParkSaga failed with %q, want success", failure)
 		}
 		if rec := h.wantStatus("o", order.StatusNeedsAttention); rec.Reason != "charge: refunds are down" {
 			t.Errorf("Reason = %q, want %q", rec.Reason, "charge: refunds are down")
@@ -24,7 +24,7 @@ func TestParkSagaMarksTheOrder(t *testing.T) {
 	h.wantNotified("delayed", "delayed")
 	require.NoError(h, h.Store.Release(t.Context(), "o", order.StatusFailed, "resolved"))
 	if _, failure := h.execute(workflows.ParkSaga, in); failure != "" { // a late repetition
-		t.Errorf("a late ParkSaga failed: %s", failure)
+		t.Errorf("a late ParkSaga failed with %q, want success", failure)
 	}
 	h.wantStatus("o", order.StatusFailed)
 }

@@ -165,7 +165,7 @@ func TestRetrySendsTheMessageThatFailed(t *testing.T) {
 	s := h.paid("o")
 	broken := h.withoutTopics()
 	if _, err := broken.Ship(t.Context(), s); err == nil {
-		t.Error("RequestShipment without topics returned no error")
+		t.Error("Ship without topics returned no error, want one")
 	}
 	h.wantStatus("o", order.StatusPaid) // it must not look finished
 	h.do(workflows.RequestShipment, s)
@@ -177,7 +177,7 @@ func TestRetrySendsTheMessageThatFailed(t *testing.T) {
 
 	s = h.accept("declined", "tok_ok")
 	if err := broken.ReleaseStock(t.Context(), s, saga.Stop{Status: "DECLINED"}); err == nil {
-		t.Error("ReleaseStock without topics returned no error")
+		t.Error("ReleaseStock without topics returned no error, want one")
 	}
 	h.wantStatus("declined", order.StatusPending)
 	h.undo(workflows.ReleaseStock, s, order.StatusDeclined, "")

@@ -68,7 +68,7 @@ func TestRefundOfADispatchedOrderIsFlagged(t *testing.T) {
 		h.undo(workflows.RefundPayment, s, order.StatusFailed, "")
 		rec := h.wantStatus("o", order.StatusPaid)
 		if rec.RefundID == "" {
-			t.Error("the order's record has no refund")
+			t.Error("the order's record has no refund, want its ID")
 		}
 		if n := rec.Notes; len(n) != 1 || n[0].Action != "flagged" || n[0].Text != orderstore.RefundedThoughDispatched {
 			t.Errorf("notes = %+v, want one flag", n)

@@ -282,7 +282,7 @@ func TestResponsesOfProxiesAreNotFinal(t *testing.T) {
 				t.Errorf("Refund = %q, %v, want an error", id, err)
 			}
 			if _, _, err := c.Charges(t.Context(), "", 1); err == nil {
-				t.Error("Charges returned no error")
+				t.Error("Charges returned no error, want one")
 			}
 		})
 	}
