@@ -37,7 +37,7 @@ func TestChartEnvironmentSetsFlags(t *testing.T) {
 	}
 	for _, name := range []string{"api", "worker", "reconciler", "payment", "carrier"} {
 		if !seen[name] {
-			t.Errorf("no golden file has a container %s", name)
+			t.Errorf("no golden file has a container %s, want one", name)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func (c container) check(t *testing.T, file string) {
 	}
 	for _, e := range c.Env {
 		if strings.HasPrefix(e.Name, "ORDERSAGA_") && !slices.Contains(known, e.Name) {
-			t.Errorf("variable %s sets no flag of %v", e.Name, c.Args)
+			t.Errorf("variable %s sets no flag of %v, want only variables that set one", e.Name, c.Args)
 		}
 	}
 	if c.Args[0] != "worker" {
@@ -91,7 +91,8 @@ func (c container) check(t *testing.T, file string) {
 	}
 	// The reconciler runs in one deployment: reconciler, or else worker.
 	if (w.ReconcileEvery > 0) != (c.Name == "reconciler" || c.Name == "worker" && file == "elsewhere.golden.yaml") {
-		t.Errorf("container %s of %s has --reconcile-every %s", c.Name, file, w.ReconcileEvery)
+		t.Errorf("container %s of %s has --reconcile-every %s, want it above 0 in reconciler and in the worker of elsewhere.golden.yaml, else 0",
+			c.Name, file, w.ReconcileEvery)
 	}
 	if got, want := [3]string{w.PaymentApp, w.PaymentURL, w.SecretStore}, map[string][3]string{
 		"first.golden.yaml":      {"payment", "http://127.0.0.1:8090", "secretstore"},

@@ -148,7 +148,7 @@ func TestDemo(t *testing.T) {
 				}
 				for _, want := range []string{"refused by the carrier", "dead letter", "AWS calls per saga", "Stock ledger", "curl -i http://127.0.0.1:", "aws --region us-east-1 --endpoint-url http://127.0.0.1:"} {
 					if !strings.Contains(out, want) {
-						t.Errorf("output does not contain %q:\n%s", want, out)
+						t.Errorf("want %q in the output:\n%s", want, out)
 					}
 				}
 			}
@@ -175,7 +175,7 @@ func TestDevServesUntilInterrupted(t *testing.T) {
 	require.EventuallyNoError(t, "order completes", 20*time.Second, func() error { return sagaIs(api, "o-1042", "COMPLETED") })
 	stop()
 	if status := <-ended; status != 0 {
-		t.Errorf("dev ended with status %d", status)
+		t.Errorf("dev ended with status %d, want 0", status)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestPublishThroughDapr(t *testing.T) {
 	require.EventuallyNoError(t, "worker is ready", 30*time.Second, func() error { return get(api+"/readyz", io.Discard) })
 	stop()
 	if status := <-ended; status != 0 {
-		t.Errorf("dev ended with status %d", status)
+		t.Errorf("dev ended with status %d, want 0", status)
 	}
 }
 
@@ -321,7 +321,7 @@ func TestSecondDevOnADataDirFails(t *testing.T) {
 	}
 	stop()
 	if status := <-ended; status != 0 {
-		t.Errorf("dev ended with status %d", status)
+		t.Errorf("dev ended with status %d, want 0", status)
 	}
 }
 
@@ -344,7 +344,7 @@ func between(t *testing.T, s, from, to string) string {
 	_, rest, ok := strings.Cut(s, from)
 	got, _, ok2 := strings.Cut(rest, to)
 	if !ok || !ok2 {
-		t.Fatalf("nothing between %q and %q in\n%s", from, to, s)
+		t.Fatalf("want %q and after it %q in\n%s", from, to, s)
 	}
 	return got
 }

@@ -68,7 +68,7 @@ func newSystem(t *testing.T, dir string, carrierArgs ...string) *system {
 	s.add(newProcess(t, dir, "local-aws", s.awsURL+awslocal.HealthPath, "local-aws", "--listen="+aws, data))
 	s.add(newProcess(t, dir, "payment", s.paymentURL+"/healthz", "payment", "--listen="+pay, data, "--key="+providerKey))
 	if status, _, stderr := ordersaga(t, "setup", "--aws-endpoint="+s.awsURL); status != 0 {
-		t.Fatalf("setup: %s", stderr)
+		t.Fatalf("setup: status %d, want 0: %s", status, stderr)
 	}
 	carrier := append([]string{"carrier", "--listen=" + car, data, "--aws-endpoint=" + s.awsURL}, carrierArgs...)
 	s.add(newProcess(t, dir, "carrier", s.carrierURL+"/healthz", carrier...))
@@ -377,7 +377,7 @@ func crash(t *testing.T, s *system, rng *rand.Rand, events []event) {
 		t.Fatal(err)
 	}
 	for _, v := range res.Violations {
-		t.Errorf("violation: %v", v)
+		t.Errorf("violation: %v, want none", v)
 	}
 	t.Logf("outcomes: %v", res.ByStatus)
 	for _, p := range slices.Backward(s.parts) {

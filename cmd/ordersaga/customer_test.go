@@ -24,7 +24,7 @@ func TestCustomerForgetReportsOpenOrders(t *testing.T) {
 		t.Errorf("forget c-1: status %d, output %q, errors %q, want 1 and the open order asked", status, out, errs)
 	}
 	if out := s.prints([]string{"ann: forget by letter"}, "saga", "show", "done"); strings.Contains(out, "c-1") {
-		t.Errorf("the order still has its customer: %s", out)
+		t.Errorf("the order still has its customer, want c-1 erased: %s", out)
 	}
 	s.prints([]string{"cancel he called"}, "saga", "cancel", "asked", "--for", "customer", "--note", "he called")
 	s.until("asked", order.StatusCancelled)

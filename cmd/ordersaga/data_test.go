@@ -47,7 +47,7 @@ func fillDataDir(t *testing.T, data string) {
 		w := httptest.NewRecorder()
 		p.Handler().ServeHTTP(w, r)
 		if w.Code != http.StatusOK && w.Code != http.StatusCreated {
-			t.Fatalf("charge %d: status %d, %s", n, w.Code, w.Body)
+			t.Fatalf("charge %d: status %d, want 200 or 201: %s", n, w.Code, w.Body)
 		}
 	}
 	if err := p.Close(); err != nil {

@@ -95,7 +95,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("the worker exited after %s with %v, want an error within 15 s", time.Since(began), err)
 		}
 	case <-time.After(40 * time.Second):
-		t.Error("the worker does not exit")
+		t.Error("the worker has not exited after 40 s, want an exit within 15 s")
 		_ = w.cmd.Process.Kill() // so that the test can go on
 		<-ended
 	}

@@ -163,7 +163,7 @@ func (g guided) files(t *testing.T) {
 	for _, c := range g.calls {
 		for _, d := range documents(t, c.stdin) {
 			if d.Kind == "" || d.Metadata.Name == "" {
-				t.Errorf("%s: an object without kind or name", c)
+				t.Errorf("%s: an object of kind %q and name %q, want both set", c, d.Kind, d.Metadata.Name)
 			}
 		}
 		for _, flag := range []string{"-f", "--template-file"} {
@@ -212,13 +212,13 @@ func (g guided) stack(t *testing.T) {
 			for _, p := range c.args[i+1:] {
 				name, value, _ := strings.Cut(p, "=")
 				if _, ok := template.Parameters[name]; !ok || value == "" {
-					t.Errorf("the stack has no parameter %s", p)
+					t.Errorf("the guide sets %s, want a parameter of the stack, with a value", p)
 				}
 			}
 		}
 		for _, of := range regexp.MustCompile(`OutputKey=='(\w+)'`).FindAllStringSubmatch(c.String(), -1) {
 			if _, ok := template.Outputs[of[1]]; !ok {
-				t.Errorf("the stack has no output %s", of[1])
+				t.Errorf("the guide reads output %s, want one that the stack has", of[1])
 			}
 		}
 	}
@@ -277,10 +277,10 @@ func (g guided) charts(t *testing.T) {
 	for _, c := range g.of(t, "kubectl") {
 		for i, a := range c.args {
 			if regexp.MustCompile(`^(deployment|service|statefulset)/`).MatchString(a) && !slices.Contains(made, a) {
-				t.Errorf("the guide runs %s, and no chart has the object", c)
+				t.Errorf("the guide runs %s, want %s in a chart", c, a)
 			}
 			if a == "scaledobject" && !slices.Contains(made, a+"/"+c.args[i+1]) {
-				t.Errorf("the guide runs %s, and no chart has the object", c)
+				t.Errorf("the guide runs %s, want %s/%s in a chart", c, a, c.args[i+1])
 			}
 		}
 	}
@@ -338,7 +338,7 @@ func (g guided) aws(t *testing.T) {
 				t.Skip("this aws is older than --warm-throughput")
 			}
 			if _, ok := asked.Load(name); !ok {
-				t.Errorf("the AWS CLI rejects %s: %s", c, out)
+				t.Errorf("the AWS CLI sent no request for %s, want one: %s", c, out)
 			}
 		})
 	}

@@ -32,7 +32,7 @@ func TestHelpShowsOnlyFlagsThatApply(t *testing.T) {
 	_, out, _ := ordersaga(t, "reconcile", "--help")
 	for _, flag := range []string{"--ephemeral", "--no-intake", "--reconcile-every", "--shutdown-timeout", "--listen"} {
 		if strings.Contains(out, flag) {
-			t.Errorf("reconcile --help shows %s, which has no effect there", flag)
+			t.Errorf("reconcile --help shows %s, want only flags that have an effect there", flag)
 		}
 	}
 	_, out, _ = ordersaga(t, "worker", "--help")
@@ -40,7 +40,7 @@ func TestHelpShowsOnlyFlagsThatApply(t *testing.T) {
 		"Embedded engine:", "Dapr (only with --engine dapr):", "AWS:", "Payment provider:", "Orders:", "Access:",
 	} {
 		if !strings.Contains(out, "\n"+heading+"\n") {
-			t.Errorf("worker --help has no heading %q", heading)
+			t.Errorf("want heading %q in worker --help:\n%s", heading, out)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func TestEnvironmentVariableHasOneMeaning(t *testing.T) {
 			}
 			first, ok := seen[flag.Envs[0]]
 			if ok && first.Help != flag.Help && first.Default != flag.Default {
-				t.Errorf("%s sets two different flags: %q (default %s) and, for %s, %q (default %s)",
+				t.Errorf("%s sets two different flags, want the same help or default: %q (default %s) and, for %s, %q (default %s)",
 					flag.Envs[0], first.Help, first.Default, command.Path(), flag.Help, flag.Default)
 			}
 			seen[flag.Envs[0]] = flag
@@ -79,13 +79,13 @@ func TestOldNamesStillWork(t *testing.T) {
 	_, err := newParser(t, &c).Parse([]string{"worker", "--take-over"})
 	require.NoError(t, err)
 	if !c.Worker.ForceOwnership {
-		t.Error("--take-over does not set --force-ownership")
+		t.Error("--take-over leaves --force-ownership false, want true")
 	}
 	c = cli{}
 	_, err = newParser(t, &c).Parse([]string{"health", "--any"})
 	require.NoError(t, err)
 	if !c.Health.AutoDetect {
-		t.Error("--any does not set --auto-detect")
+		t.Error("--any leaves --auto-detect false, want true")
 	}
 	c = cli{}
 	t.Setenv("ORDERSAGA_TAKE_OVER", "true")

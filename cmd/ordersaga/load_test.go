@@ -45,7 +45,7 @@ func TestLoadCountsEveryOutcome(t *testing.T) {
 	_, out, _ := s.run("load", "--concurrency=2", "--orders=10", "--sku=A", "--mix=ok=1")
 	for _, part := range []string{"closed loop, 2 concurrent: 10 orders", "COMPLETED", "until ended: p50", "█"} {
 		if !strings.Contains(out, part) {
-			t.Errorf("the report has no %q: %s", part, out)
+			t.Errorf("want %q in the report: %s", part, out)
 		}
 	}
 	// An unexpected outcome is an error.
@@ -63,7 +63,7 @@ func TestCompletion(t *testing.T) {
 	var out, errs bytes.Buffer
 	status := run(t.Context(), []string{"completion", "bash", "--code"}, &out, &errs)
 	if status != 0 || !strings.HasPrefix(out.String(), "complete ") {
-		t.Errorf("completion bash: status %d, output %s, errors %s", status, &out, &errs)
+		t.Errorf("completion bash: status %d, output %s, errors %s, want 0 and output that begins with complete", status, &out, &errs)
 	}
 	for line, want := range map[string]string{
 		"ordersaga dl": "dlq", "ordersaga saga app": "approve", "ordersaga saga list --sta": "--status",

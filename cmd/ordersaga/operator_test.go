@@ -103,11 +103,11 @@ func TestOperatorActsOnSagasAndStock(t *testing.T) {
 
 	out := s.prints([]string{"ORDER", "good", "dear", "held", "NEEDS_ATTENTION"}, "saga", "list")
 	if strings.Index(out, "stuck") > strings.Index(out, "good") {
-		t.Errorf("the list is not newest first: %s", out)
+		t.Errorf("the list has good before stuck, want the newest first: %s", out)
 	}
 	out = s.prints([]string{"dear", "held"}, "saga", "list", "--status", "AWAITING_APPROVAL,PENDING", "--since", "1h")
 	if strings.Contains(out, "good") {
-		t.Errorf("the list has an order with another status: %s", out)
+		t.Errorf("the list has good, which is COMPLETED, want only the requested statuses: %s", out)
 	}
 	var list []struct{ OrderID, Status string }
 	err := json.Unmarshal([]byte(s.prints(nil, "saga", "list", "--limit", "2", "-o", "json")), &list)

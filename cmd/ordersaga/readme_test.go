@@ -31,7 +31,7 @@ func TestGuaranteesNameTheirProof(t *testing.T) {
 	for _, g := range slices.Concat(guarantees, invariants) {
 		found := command.FindAllStringSubmatch(g, -1)
 		if len(found) == 0 {
-			t.Errorf("no command proves %q", g)
+			t.Errorf("no command proves %q, want at least one", g)
 		}
 		for _, c := range found {
 			wantRunnable(t, root, c[1])
@@ -44,7 +44,7 @@ func wantRunnable(t *testing.T, root, command string) {
 	t.Helper()
 	if target, ok := strings.CutPrefix(command, "make "); ok {
 		if !strings.Contains(read(t, filepath.Join(root, "Makefile")), "\n"+target+": ") {
-			t.Errorf("the Makefile has no target for %q", command)
+			t.Errorf("the Makefile has no target for %q, want one", command)
 		}
 		return
 	}
@@ -56,7 +56,7 @@ func wantRunnable(t *testing.T, root, command string) {
 			has = hasTest(t, filepath.Join(root, dir), deep, name) || has
 		}
 		if !has {
-			t.Errorf("%q runs no test named %q", command, name)
+			t.Errorf("%q runs no test named %q, want at least one", command, name)
 		}
 	}
 }
@@ -109,9 +109,9 @@ func TestLinks(t *testing.T) {
 				path = filepath.Join(filepath.Dir(doc), target)
 			}
 			if _, err := os.Stat(path); err != nil {
-				t.Errorf("%s: link %s leads to no file", doc, l[1])
+				t.Errorf("%s: link %s: %v, want a link to a file", doc, l[1], err)
 			} else if anchor != "" && !slices.Contains(anchors(t, path), anchor) {
-				t.Errorf("%s: link %s leads to no heading", doc, l[1])
+				t.Errorf("%s: link %s leads to no heading, want one of %s", doc, l[1], path)
 			}
 		}
 	}

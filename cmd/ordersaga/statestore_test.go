@@ -92,7 +92,7 @@ func TestOthersReadSagas(t *testing.T) {
 			})
 			stop()
 			if status := <-ended; status != 0 {
-				t.Errorf("dev ended with status %d", status)
+				t.Errorf("dev ended with status %d, want 0", status)
 			}
 		})
 	}
@@ -233,6 +233,6 @@ func TestOpenSidecars(t *testing.T) {
 	}
 	stop()
 	if status := <-ended; status != 0 {
-		t.Errorf("dev ended with status %d", status)
+		t.Errorf("dev ended with status %d, want 0", status)
 	}
 }
