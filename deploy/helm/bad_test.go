@@ -108,7 +108,7 @@ func TestMissingAPIsAreReported(t *testing.T) {
 		wantError(t, c.want, c.flags...)
 	}
 	if out := render(t, append(all, "--set", "requireCRDs=false")...); !strings.Contains(out, "kind: ScaledObject") {
-		t.Error("with requireCRDs=false the chart renders no ScaledObject")
+		t.Error("with requireCRDs=false the chart renders no ScaledObject, want one")
 	}
 }
 

@@ -136,7 +136,7 @@ func same(t *testing.T, file string, want []byte) {
 		t.Fatalf("read golden file: %v; `go test ./deploy/helm -update` writes it", err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs from line %d on; run `go test ./deploy/helm -update` and review the diff",
+		t.Errorf("%s differs from line %d on, want the rendered chart; run `go test ./deploy/helm -update` and review the diff",
 			file, difference(string(got), string(want)))
 	}
 }
@@ -163,10 +163,10 @@ func TestServiceAccounts(t *testing.T) {
 	made := render(t, cases["first"]...)
 	for _, account := range []string{"ordersaga-worker", "ordersaga-carrier"} {
 		if !strings.Contains(string(stack), "ServiceAccount:\n    Type: String\n    Default: "+account+"\n") {
-			t.Errorf("the stack's roles do not trust service account %s", account)
+			t.Errorf("the stack's ServiceAccount parameters do not default to %s, want one that does", account)
 		}
 		if !strings.Contains(made, "kind: ServiceAccount\nmetadata:\n  name: "+account+"\n") {
-			t.Errorf("the chart creates no service account %s", account)
+			t.Errorf("the chart creates no service account %s, want the one that the stack's roles trust", account)
 		}
 	}
 }

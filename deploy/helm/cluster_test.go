@@ -28,7 +28,7 @@ func TestCluster(t *testing.T) {
 	c.ApplyCRDs(crds[0].folder(t))
 	c.helm(append([]string{"install", "ordersaga", chart}, first...)...)
 	if got := c.deployments(); !slices.Equal(got, []string{"api 2", "carrier 1", "payment 1", "reconciler 1", "worker 2"}) {
-		t.Errorf("first install: deployments = %v", got)
+		t.Errorf("first install: deployments = %v, want api 2, carrier 1, payment 1, reconciler 1, worker 2", got)
 	}
 
 	upgrade := append([]string{"upgrade", "ordersaga", chart}, production...)
@@ -42,13 +42,13 @@ func TestCluster(t *testing.T) {
 	c.helm(upgrade...)
 	// The worker has the fallback's number of replicas until KEDA polls.
 	if got := c.deployments(); !slices.Equal(got, []string{"api 3", "reconciler 1", "worker 8"}) {
-		t.Errorf("with production values: deployments = %v", got)
+		t.Errorf("with production values: deployments = %v, want api 3, reconciler 1, worker 8", got)
 	}
 	if got := c.names("keda.sh/v1alpha1/scaledobjects"); !slices.Equal(got, []string{"ordersaga-worker"}) {
-		t.Errorf("with production values: ScaledObjects = %v", got)
+		t.Errorf("with production values: ScaledObjects = %v, want ordersaga-worker", got)
 	}
 	if got := c.names("dapr.io/v1alpha1/components"); !slices.Equal(got, []string{"cursorstore", "orderpubsub", "secretstore", "statestore"}) {
-		t.Errorf("with production values: components = %v", got)
+		t.Errorf("with production values: components = %v, want cursorstore, orderpubsub, secretstore, statestore", got)
 	}
 
 	// One revision at the peak and one at a quiet hour: after a rollback to either there

@@ -72,7 +72,7 @@ func TestInjected(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		all := decode(t, render(t, cases[name]...))
 		if !slices.ContainsFunc(all, func(o object) bool { return o.Metadata.Name == "ordersaga-worker" && o.Kind == "Deployment" }) {
-			t.Errorf("%s: the chart renders no Deployment ordersaga-worker", name)
+			t.Errorf("%s: the chart renders no Deployment ordersaga-worker, want one", name)
 		}
 		for _, o := range all {
 			if o.Kind != "Deployment" {
@@ -108,7 +108,7 @@ func TestInjected(t *testing.T) {
 				for _, c := range all {
 					for _, m := range c.Spec.Metadata {
 						if c.Kind == "Component" && slices.Contains(c.Scopes, id) && m.EnvRef != "" && !slices.Contains(may, m.EnvRef) {
-							t.Errorf("component %s refers to %s, which the sidecar of %s does not have: %v", c.Metadata.Name, m.EnvRef, id, may)
+							t.Errorf("component %s refers to %s, want a variable of the sidecar of %s: %v", c.Metadata.Name, m.EnvRef, id, may)
 						}
 					}
 				}
@@ -144,7 +144,7 @@ func (p pod) outlasts(t *testing.T, side, app container) {
 	drain, err := time.ParseDuration(app.env("ORDERSAGA_SHUTDOWN_TIMEOUT"))
 	testkit.Must(t, err)
 	if grace := time.Duration(p.Spec.TerminationGracePeriodSeconds) * time.Second; grace < drain+10*time.Second {
-		t.Errorf("the pod is killed after %s, but the worker may drain for %s", grace, drain)
+		t.Errorf("the pod is killed after %s, want at least 10s more than the shutdown timeout of %s", grace, drain)
 	}
 	if side.RestartPolicy == "Always" { // native: it stops after the worker
 		return
