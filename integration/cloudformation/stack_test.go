@@ -86,7 +86,7 @@ func TestStackIsWhatSetupMakes(t *testing.T) {
 	all, err := theirs.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
 	require.NoError(t, err)
 	if len(all.QueueUrls) != len(queues) {
-		t.Errorf("queues %v; compared were %v", all.QueueUrls, queues)
+		t.Errorf("queues = %v, want the compared ones: %v", all.QueueUrls, queues)
 	}
 	w.alarms(queues)
 }
@@ -110,7 +110,7 @@ func same(t *testing.T, what string, got, want any) {
 	w, err := json.MarshalIndent(want, "", " ")
 	require.NoError(t, err)
 	if string(g) != string(w) {
-		t.Errorf("%s: the stack has\n%s\nand not\n%s", what, g, w)
+		t.Errorf("%s: the stack has\n%s\nwant\n%s", what, g, w)
 	}
 }
 
@@ -125,7 +125,7 @@ func queue(t *testing.T, c *cloud.Clients, url string, all map[string]bool) any 
 	if all != nil {
 		all[url[strings.LastIndex(url, "/")+1:]] = true
 		if key := out.Attributes["KmsMasterKeyId"]; !strings.HasPrefix(key, "arn:aws:kms:") {
-			t.Errorf("%s: key %q", url, key)
+			t.Errorf("%s: key %q, want the ARN of a KMS key", url, key)
 		}
 	}
 	q := map[string]any{}
@@ -230,7 +230,7 @@ func TestTablesAreKept(t *testing.T) {
 		}
 	}
 	if tables != 5 {
-		t.Errorf("%d tables", tables)
+		t.Errorf("tables = %d, want 5", tables)
 	}
 }
 

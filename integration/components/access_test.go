@@ -55,7 +55,7 @@ func TestOnlyOrdersagaMayCallPayment(t *testing.T) {
 			t.Errorf("%s: %s %s: %d, want %d", x.who, x.method, x.path, got, x.want)
 		}
 		if came := calls.Load() > before; came != (x.want == 200) {
-			t.Errorf("%s: %s %s: reached payment: %v", x.who, x.method, x.path, came)
+			t.Errorf("%s: %s %s: reached payment: %v, want %v", x.who, x.method, x.path, came, x.want == 200)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestInvalidComponentsAreReported(t *testing.T) {
 				if from == x.file {
 					text = strings.Replace(text, x.old, x.new, 1)
 					if text == string(b) {
-						t.Fatalf("%s does not contain %q", from, x.old)
+						t.Fatalf("%s does not contain %q, want the text to replace", from, x.old)
 					}
 				}
 				require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(from)), []byte(text), 0o600))
@@ -58,7 +58,7 @@ func TestInvalidComponentsAreReported(t *testing.T) {
 				_, err = dapr.Open(t.Context(), dapr.Options{Address: side.GRPC, Needs: needs})
 			}
 			if err == nil {
-				t.Fatal("taken")
+				t.Fatal("the broken component was accepted, want an error")
 			}
 			testkit.Eventually(t, "the reason is told: "+x.want, func() error {
 				if strings.Contains(err.Error(), x.want) || log.has(x.want) {

@@ -60,6 +60,6 @@ func TestWorkflowsOnDynamoDB(t *testing.T) {
 		t.Errorf("start of the wider workflow: %v, want a deadline exceeded", err)
 	}
 	if !log.has(tooMany) {
-		t.Errorf("Dapr's log does not have %q", tooMany)
+		t.Errorf("Dapr's log does not have %q, want this reason", tooMany)
 	}
 }

@@ -56,7 +56,7 @@ func TestShipmentsReachTheCarrier(t *testing.T) {
 		t.Error("publishing to a misspelt topic succeeded, want an error")
 	}
 	if after := w.entities(t); !slices.Equal(before, after) {
-		t.Errorf("Dapr has changed resources in AWS; before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+		t.Errorf("Dapr has changed resources in AWS to\n%s\nwant\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
 	}
 }
 

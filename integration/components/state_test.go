@@ -131,6 +131,6 @@ func TestCursors(t *testing.T) {
 	_, err := fetch(http.MethodDelete, url+"/reconciler", "")
 	require.NoError(t, err)
 	if value, etag := read(); value != "" || etag != "" {
-		t.Errorf("deleted, and %s is there", value)
+		t.Errorf("after the deletion value = %s with ETag %q, want neither", value, etag)
 	}
 }

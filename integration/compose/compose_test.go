@@ -89,11 +89,11 @@ func TestFile(t *testing.T) {
 	sidecars := 0
 	for name, s := range m.Services {
 		if s.Build == nil && !regexp.MustCompile(`:v?[0-9]+\.[0-9]+(\.[0-9]+)?$`).MatchString(s.Image) {
-			t.Errorf("%s: %s is no pinned version", name, s.Image)
+			t.Errorf("service %s: image = %s, want a pinned version", name, s.Image)
 		}
 		for _, p := range s.Ports {
 			if p.HostIP != "127.0.0.1" {
-				t.Errorf("%s is published on %q", name, p.HostIP)
+				t.Errorf("service %s is published on %q, want 127.0.0.1", name, p.HostIP)
 			}
 		}
 		for _, v := range s.Volumes {
@@ -103,18 +103,18 @@ func TestFile(t *testing.T) {
 		}
 		for _, of := range []string{"daprd", "placement", "scheduler"} {
 			if len(s.Command) > 0 && s.Command[0] == "/"+of && s.Image != strings.Replace(dapr, "%", of, 1) {
-				t.Errorf("%s: %s, but tools/dapr pins %s", name, s.Image, dapr)
+				t.Errorf("service %s: image = %s, want %s as in tools/dapr", name, s.Image, strings.Replace(dapr, "%", of, 1))
 			}
 		}
 		if app, is := strings.CutSuffix(name, "-dapr"); is {
 			sidecars++
 			if want := "service:" + app + "-pod"; s.NetworkMode != want || m.Services[app].NetworkMode != want {
-				t.Errorf("%s and its app are not in one network: %s, %s", name, s.NetworkMode, m.Services[app].NetworkMode)
+				t.Errorf("networks of %s and its app = %s, %s, want %s", name, s.NetworkMode, m.Services[app].NetworkMode, want)
 			}
 		}
 	}
 	if sidecars != 5 {
-		t.Errorf("%d sidecars", sidecars)
+		t.Errorf("sidecars = %d, want 5", sidecars)
 	}
 }
 
@@ -129,12 +129,12 @@ func TestDashboard(t *testing.T) {
 		host, port, _ := strings.Cut(strings.TrimPrefix(at, "http://"), ":")
 		args := strings.Join(m.Services[strings.TrimSuffix(host, "-pod")+"-dapr"].Command, " ")
 		if ids[id] || !strings.Contains(args, "--app-id "+id+" ") || !strings.Contains(args, "--dapr-public-port "+port+" ") {
-			t.Errorf("%q at %s is another app's too, or no sidecar there: %s", id, at, args)
+			t.Errorf("%q at %s: the sidecar has %s, want an app not seen before, this --app-id and --dapr-public-port %s", id, at, args, port)
 		}
 		ids[id] = true
 	}
 	if env["DEVDASHBOARD_APP_COUNT"] != "3" {
-		t.Errorf("count %q", env["DEVDASHBOARD_APP_COUNT"])
+		t.Errorf("count = %q, want 3", env["DEVDASHBOARD_APP_COUNT"])
 	}
 
 	b, err := os.ReadFile(filepath.Join(root, "deploy", "compose", "look.yaml"))
@@ -180,7 +180,7 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	if got := redis(nil, "HGET "+key+" data"); got != "x" {
-		t.Errorf("the saga is %q", got)
+		t.Errorf("the saga is %q, want x", got)
 	}
 }
 
@@ -192,7 +192,7 @@ func daprVersion(t *testing.T) string {
 	}
 	found := regexp.MustCompile(`github\.com/dapr/dapr v(\S+)`).FindSubmatch(b)
 	if found == nil {
-		t.Fatal("tools/dapr/go.mod names no version of Dapr")
+		t.Fatal("tools/dapr/go.mod names no version of Dapr, want one")
 	}
 	return string(found[1])
 }

@@ -223,7 +223,7 @@ func (s *system) prometheus(t *testing.T) {
 			return err
 		}
 		if n := len(got.Data.ActiveTargets); n != 10 {
-			t.Fatalf("%d targets", n)
+			t.Fatalf("targets = %d, want 10", n)
 		}
 		for _, target := range got.Data.ActiveTargets {
 			if target.Health != "up" {

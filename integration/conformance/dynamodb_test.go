@@ -430,7 +430,8 @@ func (t dbTable) wantQueries(queries ...query) {
 					break
 				}
 				if page.ScannedCount > limit || int(page.Count) != len(page.Items) {
-					t.Errorf("%s: a page has %d items of %d scanned, with Limit %d", c.key, len(page.Items), page.ScannedCount, limit)
+					t.Errorf("%s: a page has %d items and %d scanned, want %d items and at most %d scanned",
+						c.key, len(page.Items), page.ScannedCount, page.Count, limit)
 				}
 				for _, m := range page.Items {
 					got = append(got, t.plain(m)["n"].(float64))

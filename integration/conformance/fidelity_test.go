@@ -39,24 +39,24 @@ func TestBehavioursAndDeviationsAreComplete(t *testing.T) {
 	known := map[string]bool{}
 	for _, b := range behaviours() {
 		if known[b.name] {
-			t.Errorf("behaviour %q occurs twice", b.name)
+			t.Errorf("behaviour %q occurs twice, want it once", b.name)
 		}
 		if docs[b.service()] == "" || b.documented == "" || b.page == "" {
-			t.Errorf("behaviour %q lacks a known service, what AWS documents, or the page", b.name)
+			t.Errorf("behaviour %q: documented %q on page %q, want both and a known service", b.name, b.documented, b.page)
 		}
 		known[b.name] = true
 	}
 	for name, all := range deviations {
 		if !slices.ContainsFunc(emulators, func(e emulator) bool { return e.name == name }) {
-			t.Errorf("deviations of %q, which is not an emulator", name)
+			t.Errorf("deviations of %q, want only those of emulators", name)
 		}
 		seen := map[string]bool{}
 		for _, d := range all {
 			if seen[d.behaviour] {
-				t.Errorf("deviation of %s: %q occurs twice", name, d.behaviour)
+				t.Errorf("deviation of %s: %q occurs twice, want it once", name, d.behaviour)
 			}
 			if !known[d.behaviour] || len(d.reports) == 0 {
-				t.Errorf("deviation of %s: %q is not a behaviour, or reports nothing", name, d.behaviour)
+				t.Errorf("deviation of %s: %q reports %q, want a known behaviour and at least one report", name, d.behaviour, d.reports)
 			}
 			seen[d.behaviour] = true
 		}
@@ -74,13 +74,13 @@ func TestFidelityTable(t *testing.T) {
 	before, rest, ok1 := strings.Cut(string(text), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		t.Fatalf("%s does not have the lines %q and %q around the table", path, begin, end)
+		t.Fatalf("%s lacks the lines %q and %q around the table, want both", path, begin, end)
 	}
 	want := before + begin + table() + end + after
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
 	} else if want != string(text) {
-		t.Errorf("the table in %s is not up to date; run: go test ./integration/conformance -run TestFidelityTable -update", path)
+		t.Errorf("the table in %s is not up to date, want it generated: go test ./integration/conformance -run TestFidelityTable -update", path)
 	}
 }
 

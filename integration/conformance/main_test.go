@@ -163,23 +163,23 @@ func compare(t *testing.T, emulator string, b behaviour, found []string) {
 	known := deviationOf(emulator, b.name)
 	if known == nil {
 		if len(found) > 0 {
-			t.Errorf("%s\nAWS: %s, %s%s.html", strings.Join(found, "\n"), b.documented, docs[b.service()], b.page)
+			t.Errorf("%s\nwant as AWS documents: %s, %s%s.html", strings.Join(found, "\n"), b.documented, docs[b.service()], b.page)
 		}
 		return
 	}
 	if len(found) == 0 && known.sometimes() {
 		t.Logf("the deviation did not occur this time: %s", known.does)
 	} else if len(found) == 0 {
-		t.Errorf("%s now conforms to AWS; remove its deviation (%s) from deviations_test.go", emulator, known.does)
+		t.Errorf("%s now conforms to AWS, want its deviation (%s): remove it from deviations_test.go", emulator, known.does)
 	}
 	for _, f := range found {
 		if !slices.ContainsFunc(known.reports, func(s string) bool { return strings.Contains(f, s) }) {
-			t.Errorf("a failure besides the known deviation (%s): %s", known.does, f)
+			t.Errorf("want only the known deviation (%s), got also: %s", known.does, f)
 		}
 	}
 	for _, s := range known.reports {
 		if len(found) > 0 && !known.sometimes() && !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, s) }) {
-			t.Errorf("the check no longer reports %q, a part of the known deviation (%s)", s, known.does)
+			t.Errorf("the check reports %q, want also %q as part of the known deviation (%s)", found, s, known.does)
 		}
 	}
 }

@@ -408,11 +408,11 @@ func systemAttributes(t *T) {
 	equal(t, "ApproximateReceiveCount", m.Attributes["ApproximateReceiveCount"], "1")
 	equal(t, "AWSTraceHeader", m.Attributes["AWSTraceHeader"], trace)
 	if m.Attributes["SenderId"] == "" {
-		t.Errorf("SenderId is missing")
+		t.Errorf("SenderId is missing, want one")
 	}
 	for _, name := range []string{"SentTimestamp", "ApproximateFirstReceiveTimestamp"} {
 		if ms, err := strconv.ParseInt(m.Attributes[name], 10, 64); err != nil || time.Since(time.UnixMilli(ms)).Abs() > time.Minute {
-			t.Errorf("%s is %q, not the time in milliseconds", name, m.Attributes[name])
+			t.Errorf("%s is %q, want the present time in milliseconds", name, m.Attributes[name])
 		}
 	}
 	q.changeVisibility(m, 0)
@@ -420,7 +420,7 @@ func systemAttributes(t *T) {
 		in.MessageSystemAttributeNames = []types.MessageSystemAttributeName{"ApproximateReceiveCount"}
 	})
 	if len(m.Attributes) != 1 {
-		t.Errorf("asked for one system attribute, got %v", m.Attributes)
+		t.Errorf("asked for one system attribute, got %v, want only this one", m.Attributes)
 	}
 }
 
@@ -480,13 +480,13 @@ func attributeText(t *T) {
 
 func attributeCharacters(t *T) {
 	if _, err := newQueue(t, nil).trySend("x", attribute("a\x01b")); err == nil {
-		t.Errorf("U+0001: accepted")
+		t.Errorf("U+0001: accepted, want an error")
 	}
 }
 
 func emptyAttribute(t *T) {
 	if _, err := newQueue(t, nil).trySend("x", attribute("")); err == nil {
-		t.Errorf("accepted")
+		t.Errorf("accepted, want an error")
 	}
 }
 
@@ -519,7 +519,7 @@ func visibilityTimeout(t *T) {
 	equal(t, "receive count", again.Attributes["ApproximateReceiveCount"], "2")
 	equal(t, "id", *again.MessageId, *first.MessageId)
 	if *again.ReceiptHandle == *first.ReceiptHandle {
-		t.Errorf("both receives have the same handle")
+		t.Errorf("both receives have the same handle, want a new one")
 	}
 }
 
@@ -536,7 +536,7 @@ func visibilityExtended(t *T) {
 	m := q.receiveOne(visibleAfter(2))
 	q.changeVisibility(m, 30)
 	if got := q.receive(waitSeconds(3)); len(got) > 0 {
-		t.Errorf("the message was delivered again although its timeout had been extended")
+		t.Errorf("the message was delivered again, want it hidden for the extended timeout")
 	}
 }
 
@@ -589,7 +589,7 @@ func visibilityOfDeleted(t *T) {
 	m := q.receiveOne()
 	t.noError("delete", q.tryDelete(m.ReceiptHandle))
 	if q.tryChangeVisibility(m.ReceiptHandle, 5) == nil {
-		t.Errorf("accepted")
+		t.Errorf("accepted, want an error")
 	}
 }
 
@@ -673,7 +673,7 @@ func redrivePolicyChecked(t *T) {
 	q := newQueue(t, nil)
 	err := q.set("RedrivePolicy", fmt.Sprintf(`{"deadLetterTargetArn":"%s-none","maxReceiveCount":"2"}`, q.arn))
 	if err == nil {
-		t.Errorf("accepted")
+		t.Errorf("accepted, want an error")
 	}
 }
 
@@ -707,7 +707,7 @@ func redrive(t *T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Errorf("the task is still running")
+	t.Errorf("the task is still running after 5 s, want COMPLETED")
 }
 
 func redriveOtherSource(t *T) {
@@ -730,7 +730,7 @@ func purge(t *T) {
 	_, err := q.c.PurgeQueue(t.ctx, &sqs.PurgeQueueInput{QueueUrl: q.url})
 	t.noError("purge", err)
 	if got := q.receive(waitSeconds(2)); len(got) > 0 {
-		t.Errorf("received %d messages after the purge", len(got))
+		t.Errorf("received %d messages after the purge, want none", len(got))
 	}
 }
 
@@ -790,7 +790,7 @@ func characters(t *T) {
 
 func emptyBody(t *T) {
 	if _, err := newQueue(t, nil).trySend(""); err == nil {
-		t.Errorf("accepted")
+		t.Errorf("accepted, want an error")
 	}
 }
 

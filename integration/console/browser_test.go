@@ -46,7 +46,7 @@ func newOperator(t *testing.T, system func() testkit.System) operator {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("no browser: install Debian's chromium")
+			t.Fatal("no browser, want chromium: install Debian's package")
 		}
 		t.Skip("left out: no browser; apt-get install chromium, or another one of that name on the PATH")
 	}

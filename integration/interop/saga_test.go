@@ -68,7 +68,7 @@ func (s system) read(t *testing.T) {
 	noError(t, err)
 	s.want(t, m, api.RUNTIME_STATUS_COMPLETED, "COMPLETED")
 	if strings.Contains(m.SerializedInput, "tok_ok") {
-		t.Errorf("the payment token is in the input: %s", m.SerializedInput)
+		t.Errorf("the payment token is in the input, want it left out: %s", m.SerializedInput)
 	}
 }
 

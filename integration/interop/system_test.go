@@ -162,7 +162,7 @@ func (s system) place(t *testing.T, o map[string]any) {
 	defer res.Body.Close()
 	if res.StatusCode >= 300 {
 		text, _ := io.ReadAll(res.Body) // an incomplete text is good enough for the message
-		t.Fatalf("place order: %s: %s", res.Status, text)
+		t.Fatalf("place order: status %s, want one below 300: %s", res.Status, text)
 	}
 }
 

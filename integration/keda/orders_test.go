@@ -147,7 +147,7 @@ func (e *env) check(t *testing.T, ids []string, want map[order.Status]int) {
 	res, err := invariants.Run(t.Context(), invariants.Sources{Orders: e.store, Charges: e.payments(), Shipments: sims}, ids)
 	require.NoError(t, err)
 	for _, v := range res.Violations {
-		t.Errorf("violated invariant: %s", v)
+		t.Errorf("violated invariant: %s, want none", v)
 	}
 	if want != nil && !maps.Equal(res.ByStatus, want) {
 		t.Errorf("orders by status = %v, want %v", res.ByStatus, want)

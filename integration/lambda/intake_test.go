@@ -120,10 +120,10 @@ func TestIntakeFunction(t *testing.T) {
 		"the API returned 409",
 	} {
 		if !strings.Contains(f.log.String(), reason) {
-			t.Errorf("the log does not contain %s", reason)
+			t.Errorf("want %q in the log: %s", reason, f.log.String())
 		}
 	}
 	if strings.Contains(f.log.String(), "tok_ok") {
-		t.Error("the log contains a payment token")
+		t.Error("the log contains a payment token, want none")
 	}
 }

@@ -184,11 +184,11 @@ func TestStockFunction(t *testing.T) {
 		"unexpected EOF", `reason: is \"gift\"`,
 	} {
 		if !strings.Contains(s.f.log.String(), reason) {
-			t.Errorf("the log does not contain %s", reason)
+			t.Errorf("want %q in the log: %s", reason, s.f.log.String())
 		}
 	}
 	if strings.Contains(s.f.log.String(), `\"eventId\":`) {
-		t.Error("the log contains bodies of messages")
+		t.Error("the log contains bodies of messages, want none")
 	}
 }
 
@@ -223,7 +223,7 @@ func TestStockFunctionSurvivesCrashes(t *testing.T) {
 	for i := range n {
 		for _, sku := range []string{"A", "B"} {
 			if id := fmt.Sprintf("StockChanged dn-%d/%s", i, sku); times[id] == 0 {
-				t.Errorf("%s was not published", id)
+				t.Errorf("%s was not published, want it at least once", id)
 			}
 		}
 	}

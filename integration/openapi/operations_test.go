@@ -110,12 +110,12 @@ func TestEveryOperation(t *testing.T) {
 	want[*ReadyzResult](t, 200)(s.ReadyzWithResponse(ctx))
 	want[*LoadResult](t, 200)(s.LoadWithResponse(ctx))
 	if me := want[*WhoAmIResult](t, 200)(s.WhoAmIWithResponse(ctx)); !me.JSON200.Open {
-		t.Errorf("body = %s", me.Body)
+		t.Errorf("body of whoami = %s, want open", me.Body)
 	}
 
 	if a := want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("good", 100,
 		"Ann"))); a.JSON202.OrderId != "good" || a.HTTPResponse.Header.Get("Location") != "/v1/sagas/good" {
-		t.Errorf("Body = %s", a.Body)
+		t.Errorf("accepted order = %s at %q, want good at /v1/sagas/good", a.Body, a.HTTPResponse.Header.Get("Location"))
 	}
 	want[*StartSagaResult](t, 202)(s.StartSagaWithResponse(ctx, nil, newOrder("direct", 100, "Ann")))
 	for _, id := range []string{"approved", "rejected", "cancelled", "terminated"} {
@@ -124,15 +124,15 @@ func TestEveryOperation(t *testing.T) {
 	want[*PlaceOrderResult](t, 202)(s.PlaceOrderWithResponse(ctx, nil, newOrder("stuck", 100, "REFUSE")))
 
 	if saga := s.until("good", "COMPLETED", "COMPLETED"); saga.Reservation == nil || *saga.Reservation != "SOLD" {
-		t.Errorf("saga = %+v", saga)
+		t.Errorf("saga = %+v, want a SOLD reservation", saga)
 	}
 	known := want[*GetSagaResult](t, 200)(s.GetSagaWithResponse(ctx, "good", nil)).HTTPResponse.Header.Get("ETag")
 	want[*GetSagaResult](t, 304)(s.GetSagaWithResponse(ctx, "good", &GetSagaParams{IfNoneMatch: &[]string{known}}))
 	if h := want[*GetHistoryResult](t, 200)(s.GetHistoryWithResponse(ctx, "good", nil)); len(h.JSON200.Events) < 5 {
-		t.Errorf("history = %s", h.Body)
+		t.Errorf("history = %s, want at least 5 events", h.Body)
 	}
 	if e := s.first(s.FollowSaga(ctx, "good")); e != "saga" {
-		t.Errorf("e = %v", e)
+		t.Errorf("first event = %q, want saga", e)
 	}
 	s.until("direct", "COMPLETED", "COMPLETED")
 
@@ -155,7 +155,7 @@ func TestEveryOperation(t *testing.T) {
 	s.until("stuck", "NEEDS_ATTENTION", "")
 	stuck := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Stuck: aws.Bool(true)}))
 	if len(stuck.JSON200.Sagas) == 0 || stuck.JSON200.Sagas[0].LastError == nil {
-		t.Errorf("stuck list = %s", stuck.Body)
+		t.Errorf("stuck list = %s, want a saga with its last error", stuck.Body)
 	}
 	resolve := ResolveRequestAction("resolve")
 	resolution := ResolveRequest{Action: &resolve, By: ann.By, Note: aws.String("refunded at the bank")}
@@ -166,7 +166,7 @@ func TestEveryOperation(t *testing.T) {
 	want[*ReconcileResult](t, 200)(s.ReconcileWithResponse(ctx))
 	if run := want[*GetReconciliationResult](t, 200)(s.GetReconciliationWithResponse(ctx)); run.JSON200.StartedAt == nil ||
 		run.JSON200.Running {
-		t.Errorf("reconciliation = %s", run.Body)
+		t.Errorf("reconciliation = %s, want one that has started and ended", run.Body)
 	}
 
 	page := want[*ListSagasResult](t, 200)(s.ListSagasWithResponse(ctx, &ListSagasParams{Limit: aws.Int64(3), Since: aws.String("1h")}))
@@ -176,14 +176,14 @@ func TestEveryOperation(t *testing.T) {
 	}))
 	want[*OverviewResult](t, 200)(s.OverviewWithResponse(ctx))
 	if e := s.first(s.FollowOverview(ctx)); e != "overview" {
-		t.Errorf("e = %v", e)
+		t.Errorf("first event = %q, want overview", e)
 	}
 
 	want[*ListStockResult](t, 200)(s.ListStockWithResponse(ctx, &ListStockParams{Limit: aws.Int64(1)}))
 	none := want[*GetStockResult](t, 200)(s.GetStockWithResponse(ctx, "NONE")).HTTPResponse.Header.Get("ETag")
 	if l := want[*SetStockResult](t, 200)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none},
 		SetInputBody{OnHand: 7})); l.JSON200.Available != 7 {
-		t.Errorf("Body = %s", l.Body)
+		t.Errorf("stock level = %s, want 7 available", l.Body)
 	}
 	want[*SetStockResult](t, 412)(s.SetStockWithResponse(ctx, "NONE", &SetStockParams{IfMatch: &none}, SetInputBody{OnHand: 8}))
 
@@ -195,13 +195,13 @@ func TestEveryOperation(t *testing.T) {
 	want[*ListSagasResult](t, 400)(s.ListSagasWithResponse(ctx, &ListSagasParams{Cursor: aws.String("broken")}))
 
 	if f := want[*ForgetCustomerResult](t, 200)(s.ForgetCustomerWithResponse(ctx, "c-1", ann)); f.JSON200.Erased < 5 {
-		t.Errorf("result = %s", f.Body)
+		t.Errorf("result = %s, want at least 5 erased orders", f.Body)
 	}
 
 	for path, item := range s.model.Paths.PathItems.FromOldest() {
 		for method, op := range item.GetOperations().FromOldest() {
 			if len(s.seen[op.OperationId]) == 0 {
-				t.Errorf("no request of %s %s (%s) was sent", method, path, op.OperationId)
+				t.Errorf("no request of %s %s (%s) was sent, want one of each", method, path, op.OperationId)
 			}
 		}
 	}

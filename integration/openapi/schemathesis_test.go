@@ -74,7 +74,7 @@ type part struct {
 // judge checks the reports of the run and returns the number of requests.
 func (p *part) judge(t *testing.T) (requests int) {
 	if p.err != nil {
-		t.Errorf("err = %v, out = %s", p.err, p.out)
+		t.Errorf("Schemathesis: %v, want success: %s", p.err, p.out)
 	}
 	var run struct {
 		Complete   bool

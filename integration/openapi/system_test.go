@@ -68,7 +68,7 @@ func newJudge(t *testing.T, document []byte) *judge {
 		t.Fatalf("errs = %v", errs)
 	}
 	if ok, faults := v.ValidateDocument(); !ok {
-		t.Fatal("not a valid OpenAPI document: ", faults)
+		t.Fatalf("faults of the OpenAPI document = %v, want none", faults)
 	}
 	m, err := doc.BuildV3Model()
 	if err != nil {

@@ -106,11 +106,11 @@ POST /v1/orders
 		}
 	}
 	if !services["ordersaga"] || !services["carrier"] || !services["ordersaga-test"] { // two sidecars, and we
-		t.Errorf("services %v", services)
+		t.Errorf("services = %v, want ordersaga, carrier and ordersaga-test", services)
 	}
 	for _, s := range collector.Spans() {
 		if s.Attributes["order.id"] == "unsampled-on-dapr" {
-			t.Errorf("of an order that is not sampled: %+v", s)
+			t.Errorf("span of an order that is not sampled: %+v, want none", s)
 		}
 	}
 	withoutSecrets(t, spans)

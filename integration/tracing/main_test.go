@@ -189,7 +189,7 @@ func withoutSecrets(t *testing.T, v any) {
 	require.NoError(t, err)
 	for _, secret := range secrets {
 		if at := bytes.Index(b, []byte(secret)); at >= 0 {
-			t.Errorf("the secret %s occurs in …%s…", secret, b[max(0, at-200):min(len(b), at+50)])
+			t.Errorf("the secret %s occurs in …%s…, want no secret", secret, b[max(0, at-200):min(len(b), at+50)])
 		}
 	}
 }

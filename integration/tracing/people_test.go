@@ -137,7 +137,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 		}
 		for _, mark := range marks {
 			if at := bytes.Index(b, []byte(mark)); at >= 0 {
-				t.Errorf("%s is in %s: …%s…", mark, where, b[max(0, at-300):min(len(b), at+50)])
+				t.Errorf("%s is in %s: …%s…, want it left out", mark, where, b[max(0, at-300):min(len(b), at+50)])
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func TestNobodyIsInLogsSpansMetricsAndHistories(t *testing.T) {
 	s.SetStock(t, map[string]int64{"SKU-1": 1000})
 	nowhere(t, s, "people-", log)
 	if !quoted {
-		t.Error("the provider has quoted no token")
+		t.Error("the provider has quoted no token, want at least one")
 	}
 }
 

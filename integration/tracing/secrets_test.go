@@ -26,12 +26,12 @@ func TestLogOfDemoHasTraceAndNoSecrets(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		lines[l.Message]++
 		if l.Order != "" && len(l.Trace) != 32 || l.Activity != "" && l.Order == "" {
-			t.Errorf("log line lacks the order or the trace: %s", line)
+			t.Errorf("want the order of an activity and the trace of an order in log line %s", line)
 		}
 	}
 	for _, want := range []string{"activity tried", "a saga needs attention", "message moved to the dead-letter queue"} {
 		if lines[want] == 0 {
-			t.Errorf("the log has no line %q: %v", want, lines)
+			t.Errorf("the log has lines %v, want %q", lines, want)
 		}
 	}
 	withoutSecrets(t, log.String())
