@@ -169,7 +169,7 @@ func waitForCall(t *testing.T, s *fakeActivities, name string) {
 				return
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatalf("%s was not called within 20s; done so far: %q", name, s.effects())
+			t.Fatalf("%s was not called within 20s, want a call; done so far: %q", name, s.effects())
 		}
 	}
 }

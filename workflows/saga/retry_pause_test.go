@@ -127,6 +127,6 @@ func runVirtual(t *testing.T, r *task.TaskRegistry, workflow string) (pauses []t
 			old, news = append(old, decided), append(news, came)
 		}
 	}
-	t.Fatal("the saga has not ended after 100 turns")
+	t.Fatal("the saga has not ended after 100 turns, want an end")
 	return nil, report
 }

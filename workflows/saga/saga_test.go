@@ -224,7 +224,7 @@ func (b env) until(t *testing.T, name string) {
 				return
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%s was not called within 10 s; effects so far: %v", name, b.effects())
+			t.Fatalf("%s was not called within 10 s, want a call; effects so far: %v", name, b.effects())
 		}
 	}
 }
