@@ -17,7 +17,7 @@ func TestCopiesAreCurrent(t *testing.T) {
 		t.Fatalf("compare the copies with their sources: %v", err)
 	}
 	if len(stale) > 0 {
-		t.Errorf("stale generated files: %s; run make generate", strings.Join(names(stale), " "))
+		t.Errorf("stale generated files: %s, want none; run make generate", strings.Join(names(stale), " "))
 	}
 }
 
