@@ -210,7 +210,7 @@ func TestRequestTokensExpireAfterTenMinutes(t *testing.T) {
 	}
 	// A failed request does not use up its token.
 	if code, _ := call(s, "TransactWriteItems", transfer("a", "b", 1000, "failed")); code == http.StatusOK {
-		t.Error("a transfer of more than the balance succeeded")
+		t.Error("a transfer of more than the balance succeeded, want an error")
 	}
 	request(t, s, "TransactWriteItems", transfer("a", "b", 1, "failed"))
 }
@@ -219,7 +219,7 @@ func TestContentHashIgnoresOrderOfMembers(t *testing.T) {
 	t.Parallel()
 	same := []string{`{"a":1,"b":[1,{"c":"x","d":null}]}`, ` { "b" : [1,{"d":null, "c":"x"}], "a":1 } `}
 	if contentHash([]byte(same[0])) != contentHash([]byte(same[1])) {
-		t.Error("the hash depends on white space or on the order of members")
+		t.Error("the hash depends on white space or on the order of members, want the same hash")
 	}
 	for _, other := range []string{
 		`{"a":2,"b":[1,{"c":"x","d":null}]}`, `{"b":1,"a":[1,{"c":"x","d":null}]}`, `{"a":1,"b":[{"c":"x","d":null},1]}`,
@@ -227,7 +227,7 @@ func TestContentHashIgnoresOrderOfMembers(t *testing.T) {
 		`{}`, ``,
 	} {
 		if contentHash([]byte(other)) == contentHash([]byte(same[0])) {
-			t.Errorf("the hash of %s equals that of %s", other, same[0])
+			t.Errorf("the hash of %s equals that of %s, want another", other, same[0])
 		}
 	}
 }

@@ -178,7 +178,8 @@ func TestACancelledPollPassesItsWakeUpToTheNext(t *testing.T) {
 		wg.Wait()
 		// Either the first poll received it before it was cancelled, or the second did.
 		if len(late) == 0 && b.counts(q) != "0 visible, 1 in flight, 0 delayed" || time.Since(start) > 10*time.Second {
-			t.Errorf("after %v no poll has received the message: %s", time.Since(start), b.counts(q))
+			t.Errorf("second poll received %v after %v, queue has %s, want the message received by either poll within 10 s",
+				late, time.Since(start), b.counts(q))
 		}
 	})
 }
@@ -217,7 +218,7 @@ func TestMoveTaskKeepsItsRateAndCanBeCancelled(t *testing.T) {
 		})
 		require.NoError(t, err)
 		if _, err := b.s.startMove(b.c, &startMoveInput{SourceArn: b.s.arn("dlq")}); err == nil {
-			t.Error("a second task of the same source was accepted")
+			t.Error("a second task of the same source was accepted, want an error")
 		}
 		time.Sleep(4*time.Second + 50*time.Millisecond)
 		cancelled, err := b.s.cancelMove(b.c, &cancelMoveInput{TaskHandle: task.TaskHandle})
@@ -276,7 +277,7 @@ func TestReopenKeepsQueuesAndMessages(t *testing.T) {
 	defer b.close()
 	b.wantCounts("after the restart", q, 1, 1, 0)
 	if _, err := b.s.getQueueURL(b.c, &getQueueURLInput{QueueName: "deleted"}); err == nil {
-		t.Error("the deleted queue exists after the restart")
+		t.Error("the deleted queue exists after the restart, want an error")
 	}
 	dead := b.receive(dlq, 0)
 	if len(dead) != 1 || dead[0].Body != "poison" || dead[0].MD5OfMessageAttributes != m.MD5OfMessageAttributes ||
