@@ -273,7 +273,7 @@ func TestSetupContinuesAfterFailure(t *testing.T) {
 		allowed.Store(n)
 		c := newClients(t, fault)
 		if _, err := c.Setup(t.Context()); err == nil {
-			t.Fatalf("Setup returned no error although request %d was denied", n+1)
+			t.Fatalf("Setup returned no error although request %d was denied, want one", n+1)
 		} else if !strings.Contains(err.Error(), "access denied") || calls.Load() != n+1 {
 			t.Errorf("Setup with request %d denied: error = %v after %d requests, want access denied and no further request", n+1, err, calls.Load())
 		}

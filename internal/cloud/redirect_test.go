@@ -19,7 +19,7 @@ import (
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t.Errorf("the redirect was followed with %s %s", r.Method, r.URL)
+		t.Errorf("the redirect was followed with %s %s, want no request", r.Method, r.URL)
 		_, _ = w.Write([]byte("{}"))
 	}))
 	defer other.Close()
