@@ -15,6 +15,6 @@ func TestHealthCheckDoesNotFollowRedirects(t *testing.T) {
 	away := httptest.NewServer(http.RedirectHandler(up.URL, http.StatusFound))
 	defer away.Close()
 	if !responds(t.Context(), up.URL) || responds(t.Context(), away.URL) {
-		t.Error("the health check follows a redirect, or rejects a 204")
+		t.Error("the health check follows a redirect, or rejects a 204, want neither")
 	}
 }

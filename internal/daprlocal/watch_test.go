@@ -167,7 +167,7 @@ func TestWatchDoesNotRestartAfterKill(t *testing.T) {
 	p.kill()
 	time.Sleep(300 * time.Millisecond) // watch checks every 100 ms
 	if responds(t.Context(), p.health) || log.String() != "" {
-		t.Errorf("the killed process runs again, or was logged:\n%s", log)
+		t.Errorf("the killed process runs again, or was logged, want neither:\n%s", log)
 	}
 }
 
