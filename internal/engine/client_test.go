@@ -180,7 +180,7 @@ func TestForSDK(t *testing.T) {
 			t.Errorf("ForSDK(%q, %q) = %q, %q, %v, want %q, %q", c.history, c.added, text(past), text(turn), terminated, c.past, c.turn)
 		}
 		if text(history) != c.history || text(added) != c.added {
-			t.Errorf("ForSDK changed its arguments %q, %q to %q, %q", c.history, c.added, text(history), text(added))
+			t.Errorf("ForSDK changed its arguments %q, %q to %q, %q, want no change", c.history, c.added, text(history), text(added))
 		}
 	}
 }

@@ -37,6 +37,6 @@ func TestReconnectEndsTheFormerStream(t *testing.T) {
 	}
 	d.stop(0)
 	if s.opened[2].Err() == nil {
-		t.Error("the last stream has not ended after stop")
+		t.Error("the last stream is open after stop, want it ended")
 	}
 }

@@ -101,7 +101,7 @@ func TestDrainFinishesWorkInProgress(t *testing.T) {
 	go func() { stop(); close(stopped) }()
 	select {
 	case <-stopped:
-		t.Fatal("stopped with an activity in progress")
+		t.Fatal("stopped with an activity in progress, want stop to wait for it")
 	case <-time.After(300 * time.Millisecond):
 	}
 	release()

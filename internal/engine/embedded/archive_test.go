@@ -94,7 +94,7 @@ func TestArchivedSagasBehaveAsBefore(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		if now := e.wait(t, "chain3"); text(now) != text(was) {
-			t.Errorf("%s: chain3 is %+v, was %+v", when, now, was)
+			t.Errorf("%s: chain3 is %+v, want %+v as before", when, now, was)
 		}
 		if ids := e.ids(t); !slices.Equal(ids, all) || len(ids) != 10 {
 			t.Errorf("%s: List = %v, want %v", when, ids, all)

@@ -52,7 +52,7 @@ func TestCountersMatchAScan(t *testing.T) {
 		})
 		same := func() {
 			if scan, counters := scanStats(e.store); scan != counters {
-				t.Fatalf("counters are %+v, a scan finds %+v", counters, scan)
+				t.Fatalf("counters are %+v, want %+v as in a scan", counters, scan)
 			}
 		}
 		same()

@@ -227,7 +227,7 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 			l.finished[id] = true
 			for n := range 3 {
 				if step := fmt.Sprint(id, "/", n); l.did[step] == 0 && !strings.HasPrefix(id, "Child") {
-					t.Errorf("%s: %s has ended without step %d", what, id, n)
+					t.Errorf("%s: %s has ended without step %d, want it done", what, id, n)
 				}
 			}
 		}

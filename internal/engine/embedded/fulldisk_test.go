@@ -69,7 +69,7 @@ func returned(t *testing.T, what string, ended chan error) error {
 	case err := <-ended:
 		return err
 	case <-time.After(10 * time.Second):
-		t.Fatalf("%s has not returned after 10 s", what)
+		t.Fatalf("%s has not returned after 10 s, want it to return", what)
 		return nil
 	}
 }

@@ -228,7 +228,7 @@ func TestScheduledStart(t *testing.T) {
 	e = run(t, w, Options{Dir: dir})
 	e.want(t, "soon", engine.Completed, "3")
 	if now := time.Now(); now.Before(soon) {
-		t.Errorf("completed %s before the scheduled start", soon.Sub(now))
+		t.Errorf("completed %s before the scheduled start, want no earlier", soon.Sub(now))
 	}
 	if i, err := e.Get(t.Context(), "late"); err != nil || i.Status != engine.Pending {
 		t.Errorf("the saga scheduled in an hour: %+v (%v), want PENDING", i, err)

@@ -156,7 +156,7 @@ func checkRecovery(t *testing.T, dir string, must []acknowledgment, mode journal
 	e.store.instances.Scan(func(id string, i *instance) bool {
 		for _, h := range i.view().history {
 			if c := h.GetChildWorkflowInstanceCreated(); c != nil && e.store.seqOf(c.GetInstanceId()) == 0 {
-				t.Errorf("%s has started its child %s, which is lost", id, c.GetInstanceId())
+				t.Errorf("%s has started its child %s, which is lost, want it in the store", id, c.GetInstanceId())
 			}
 		}
 		return true

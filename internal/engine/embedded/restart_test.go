@@ -64,7 +64,7 @@ func TestDrainFinishesActivitiesInProgress(t *testing.T) {
 	go func() { e.stop(); close(stopped) }()
 	select {
 	case <-stopped:
-		t.Fatal("stopped with an activity in progress")
+		t.Fatal("stopped with an activity in progress, want stop to wait for it")
 	case <-time.After(50 * time.Millisecond):
 	}
 	release()

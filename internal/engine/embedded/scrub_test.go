@@ -79,7 +79,7 @@ func TestScrubErasesWhatWasPurged(t *testing.T) {
 	cancel()
 	busy.Wait()
 	if files := filesWith(t, dir, who); len(files) > 0 {
-		t.Errorf("after Scrub the name is still in %v", files)
+		t.Errorf("after Scrub the name is still in %v, want it in no file", files)
 	}
 	check := func(when string) {
 		for n := range 30 {
@@ -101,7 +101,7 @@ func TestScrubErasesWhatWasPurged(t *testing.T) {
 	e.want(t, "live", engine.Completed, `"x"`)
 	e.stop()
 	if files := filesWith(t, dir, who); len(files) > 0 {
-		t.Errorf("after a restart the name is in %v again", files)
+		t.Errorf("after a restart the name is in %v again, want it in no file", files)
 	}
 }
 

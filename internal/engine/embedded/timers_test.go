@@ -139,7 +139,7 @@ func TestTimerHeapOrder(t *testing.T) {
 	}
 	for _, i := range insts {
 		if i.firstTimer != nil {
-			t.Fatal("an instance still has an entry after all were removed")
+			t.Fatal("an instance still has an entry after all were removed, want none")
 		}
 	}
 }
