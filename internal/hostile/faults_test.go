@@ -17,7 +17,7 @@ func TestFaultsFit(t *testing.T) {
 	patches, err := filepath.Glob("testdata/faults/*.patch")
 	require.NoError(t, err)
 	if len(patches) == 0 {
-		t.Fatal("testdata/faults has no patches")
+		t.Fatal("testdata/faults has no patches, want at least one")
 	}
 	for _, p := range patches {
 		check := exec.CommandContext(t.Context(), git, "apply", "--check", filepath.Join("internal", "hostile", p))
