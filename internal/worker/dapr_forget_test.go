@@ -58,7 +58,7 @@ func TestForgetErasesTheStateStore(t *testing.T) {
 	_, err := b.sagas.Wait(t.Context(), "done")
 	require.NoError(t, err)
 	if before := b.state(); !strings.Contains(before, "Heidestrasse") || !strings.Contains(before, "Domplatz") {
-		t.Fatal("the state store does not have the addresses as searchable text")
+		t.Fatal("the state store lacks an address as searchable text, want Heidestrasse and Domplatz")
 	}
 	forget := func() (out api.Forgotten) {
 		res, err := http.Post(b.API+"/v1/customers/c-erika/forget", "application/json", strings.NewReader(`{"by":"ann"}`))

@@ -53,7 +53,7 @@ func TestStalledSagaIsReportedWhileItAwaitsApproval(t *testing.T) {
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, errors.Join(err, res.Body.Close()))
 		if !strings.Contains(string(body), want) {
-			t.Errorf("%s has no %s", path, want)
+			t.Errorf("%s = %s, want %s in it", path, body, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestWorkerImportsNoSimulator(t *testing.T) {
 	imports := strings.Fields(string(out))
 	const module = "github.com/ordersaga/ordersaga/"
 	if !slices.Contains(imports, module+"internal/orderstore") {
-		t.Fatalf("the list lacks internal/orderstore: %s", out)
+		t.Fatalf("want internal/orderstore in the list: %s", out)
 	}
 	for _, simulator := range []string{
 		"internal/awslocal", "internal/paymentsim", "internal/carriersim", "internal/daprlocal", "internal/devenv",

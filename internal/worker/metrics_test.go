@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	exported := map[string]bool{"ordersaga_sagas_stuck": true} // absent while none is
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(metrics, -1) {
 		if strings.HasPrefix(m[1], "ordersaga_") && !strings.Contains(string(docs), "`"+m[1]+"`") {
-			t.Errorf("docs/operations.md does not list metric %s", m[1])
+			t.Errorf("docs/operations.md does not list metric %s, want every metric of the worker", m[1])
 		}
 		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
 			exported[m[1]+suffix] = true
@@ -80,11 +80,11 @@ func TestMetrics(t *testing.T) {
 		used += len(names)
 		for _, name := range names {
 			if !exported[name] {
-				t.Errorf("%s uses metric %s, which no worker exports", what, name)
+				t.Errorf("%s uses metric %s, want one that a worker exports", what, name)
 			}
 		}
 		if len(names) == 0 || strings.Count(expr, "(") != strings.Count(expr, ")") || strings.Count(expr, "{") != strings.Count(expr, "}") {
-			t.Errorf("expression of %s has no metric or unbalanced brackets: %s", what, expr)
+			t.Errorf("expression of %s is %s, want a metric and balanced brackets", what, expr)
 		}
 	}
 	if used < 20 {

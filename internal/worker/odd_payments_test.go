@@ -135,7 +135,7 @@ func TestOddAnswersShipNothing(t *testing.T) {
 	}
 	for _, c := range list {
 		if !c.Refunded && odd[c.OrderID].call == "charge" {
-			t.Errorf("charge %+v is not refunded", c)
+			t.Errorf("charge = %+v, want it refunded", c)
 		}
 	}
 	accepted := func(s invariants.Shipment) bool { return !s.Refused }

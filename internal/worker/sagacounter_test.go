@@ -81,7 +81,7 @@ func TestQueuedOrdersAreNotLive(t *testing.T) {
 	}
 	failing := func(context.Context) (deadletter.Depth, error) { return deadletter.Depth{}, errors.New("no") }
 	if _, err := worker.NewSagaCounter(a.Fleet, failing).Stats(t.Context()); err == nil {
-		t.Error("Stats without the queue's depth returned no error")
+		t.Error("Stats without the queue's depth returned no error, want one")
 	}
 }
 

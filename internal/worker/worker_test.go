@@ -219,6 +219,6 @@ func TestShutdownEndsInTime(t *testing.T) {
 			t.Errorf("Run returned %v after %s, want nil within 8s", err, took)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("Run did not return within 20s")
+		t.Fatal("Run did not return within 20s, want nil within 8s")
 	}
 }
