@@ -169,16 +169,11 @@ func (g goChecker) alternatives(n *ast.IfStmt) {
 	}
 }
 
-// isTest reports whether an expression is a test by its name: t, b, tb, or such a field.
-func isTest(e ast.Expr) bool {
-	name := ""
-	switch e := e.(type) {
-	case *ast.Ident:
-		name = e.Name
-	case *ast.SelectorExpr:
-		name = e.Sel.Name
-	}
-	return name == "t" || name == "b" || name == "tb"
+// isTest reports whether the receiver of a call such as Errorf is a test, or a
+// struct that embeds one.
+func isTest(receiver ast.Expr) bool {
+	id, ok := receiver.(*ast.Ident)
+	return !ok || id.Name != "fmt" && id.Name != "log" && id.Name != "status" && id.Name != "http"
 }
 
 // literals joins the texts in a call's arguments.
