@@ -78,6 +78,7 @@ func startClosed(t *testing.T, change ...func(*worker.Worker)) (client, *authtes
 }
 
 func TestRolesLimitWhatACallerMayDo(t *testing.T) {
+	t.Parallel()
 	c, issuer, _ := startClosed(t)
 	bearer := map[string]string{}
 	for _, who := range []string{"viewer", "shop", "operator", "nobody"} {

@@ -99,6 +99,7 @@ func TestReconcileReturnsTheReport(t *testing.T) {
 // TestResolvingTheLastStepCompletesTheOrder: an operator's skip or resolve of the last step
 // completes the order.
 func TestResolvingTheLastStepCompletesTheOrder(t *testing.T) {
+	t.Parallel()
 	for _, awaits := range []bool{true, false} {
 		s := testkit.NewSystem(t, func(w *worker.Worker) { w.Terms.AwaitCarrier = awaits }, nil)
 		s.SetStock(t, map[string]int64{"A": 6})

@@ -131,6 +131,7 @@ func mustParse(t testing.TB, body string) order.Order {
 }
 
 func TestListFiltersAndPagesSagas(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	var want []string
 	for n := range 25 {

@@ -33,6 +33,7 @@ func (c client) wantLoad(want api.Backlog) {
 }
 
 func TestLoadCountsLiveAndAsleepOrders(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.wantLoad(api.Backlog{})
 	id := c.place(newOrder("o-dear", expensive), "AWAITING_APPROVAL")
@@ -74,6 +75,7 @@ func (noWorker) Raise(ctx context.Context, _, _ string, _ any) error {
 // TestDecisionWithoutAWorkerIsAcceptedAndCounted: the decision is persisted and counts as
 // work. The saga is notified later.
 func TestDecisionWithoutAWorkerIsAcceptedAndCounted(t *testing.T) {
+	t.Parallel()
 	aws := testkit.NewAWS(t, nil)
 	aws.SetStock(t, map[string]int64{"A": 10})
 	later := make(chan string, 1)

@@ -114,6 +114,7 @@ func (c client) forgets(want forgotten) {
 }
 
 func TestForgetCustomer(t *testing.T) {
+	t.Parallel()
 	var log book
 	var fails atomic.Bool
 	dir := t.TempDir()
@@ -246,6 +247,7 @@ func TestForgetCustomer(t *testing.T) {
 // TestViewersSeeMaskedDeadLetters: viewers see neither tokens nor addresses. The redriven
 // message has both.
 func TestViewersSeeMaskedDeadLetters(t *testing.T) {
+	t.Parallel()
 	c, issuer, _ := startClosed(t)
 	body := strings.Replace(newOrder("o", func(o *order.Order) {
 		o.ShipTo = &order.Address{

@@ -179,6 +179,7 @@ func TestPurgeKeepsTheOrder(t *testing.T) {
 }
 
 func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	queue := "/v1/dead-letters/OrderProcessingQueue"
 	send := func(body string) {
@@ -253,6 +254,7 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 // TestStreamsSendEveryChange: a stream sends one event at once, and another whenever something
 // changes.
 func TestStreamsSendEveryChange(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.place(newOrder("o", expensive), "AWAITING_APPROVAL")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

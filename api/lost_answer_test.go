@@ -18,6 +18,7 @@ import (
 // lost. The AWS SDK retries, and the condition no longer holds because the decision is
 // recorded. The API accepts the decision and notifies the saga.
 func TestDecisionSurvivesALostResponseOfDynamoDB(t *testing.T) {
+	t.Parallel()
 	for action, ends := range map[string]string{"cancel": "CANCELLED", "approve": "COMPLETED", "reject": "CANCELLED"} {
 		t.Run(action, func(t *testing.T) {
 			var lose atomic.Bool

@@ -14,6 +14,7 @@ import (
 // TestStuckFilterFindsSagasThatNeedAttention: the filter finds sagas that need attention at
 // once, and sagas without progress after a while. It leaves out sagas that may wait.
 func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
+	t.Parallel()
 	c := start(t)
 	c.place(newOrder("waits-for-a-person", expensive), "AWAITING_APPROVAL")
 	c.place(newOrder("waits-for-the-carrier", shipTo("SILENT")), "PAID")

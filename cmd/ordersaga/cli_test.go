@@ -179,9 +179,9 @@ func TestDevServesUntilInterrupted(t *testing.T) {
 	}
 }
 
-// TestPublishThroughDapr publishes to OrderEvents through a sidecar, in a
+// TestEventPublishedThroughDaprStartsASaga publishes to OrderEvents through a sidecar, in a
 // CloudEvent, and expects a saga.
-func TestPublishThroughDapr(t *testing.T) {
+func TestEventPublishedThroughDaprStartsASaga(t *testing.T) {
 	testkit.RequireDapr(t)
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()

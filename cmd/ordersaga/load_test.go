@@ -58,8 +58,8 @@ func TestLoadCountsEveryOutcome(t *testing.T) {
 	s.fails("one of ok, twice", "load", "--rate=1", "--mix=tea=1")
 }
 
-// TestCompletion maps an incomplete line of the shell to its completions.
-func TestCompletion(t *testing.T) {
+// TestShellCompletesAnIncompleteLine maps an incomplete line of the shell to its completions.
+func TestShellCompletesAnIncompleteLine(t *testing.T) {
 	var out, errs bytes.Buffer
 	status := run(t.Context(), []string{"completion", "bash", "--code"}, &out, &errs)
 	if status != 0 || !strings.HasPrefix(out.String(), "complete ") {

@@ -93,9 +93,9 @@ var (
 	markup  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// TestLinks verifies that every relative link in the documents leads to a file
+// TestDocumentLinksLeadToFilesAndHeadings verifies that every relative link in the documents leads to a file
 // of the repository and, where it names one, to a heading in it.
-func TestLinks(t *testing.T) {
+func TestDocumentLinksLeadToFilesAndHeadings(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")
 	for _, doc := range markdownFiles(t, root) {
