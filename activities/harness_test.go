@@ -120,10 +120,10 @@ func (h *harness) do(name string, s workflows.State) outcome {
 	require.NoError(h, err)
 	result, failure := h.execute(name, string(in))
 	if failure != "" {
-		h.Fatalf("%s failed: %s", name, failure)
+		h.Fatalf("%s failed, want success: %s", name, failure)
 	}
 	if strings.Contains(result, "tok_") {
-		h.Errorf("%s: the payment token is in the result, which goes to the history: %s", name, result)
+		h.Errorf("%s: the payment token is in the result, want it left out of what goes to the history: %s", name, result)
 	}
 	var out outcome
 	require.NoError(h, json.Unmarshal([]byte(result), &out))
@@ -162,7 +162,7 @@ func (h *harness) undoFails(name string, s workflows.State, status order.Status,
 func (h *harness) mustUndo(name string, s workflows.State, status order.Status, reason string) {
 	h.Helper()
 	if failure := h.undo(name, s, status, reason); failure != "" {
-		h.Errorf("%s of order %s failed: %s", name, s.Order.OrderID, failure)
+		h.Errorf("%s of order %s failed, want success: %s", name, s.Order.OrderID, failure)
 	}
 }
 
