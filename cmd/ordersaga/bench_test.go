@@ -26,7 +26,7 @@ func BenchmarkEngines(b *testing.B) {
 				args = append(args, "--no-header")
 			}
 			if status := run(b.Context(), append([]string{"bench", "--log-level=error"}, args...), &out, &errs); status != 0 {
-				b.Fatal(errs.String())
+				b.Fatalf("bench %s: status %d, want 0: %s", args, status, errs.String())
 			}
 			b.Logf("\n%s", &out)
 		}

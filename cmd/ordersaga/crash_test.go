@@ -408,6 +408,6 @@ func post(t *testing.T, url, body string) {
 	defer func() { _ = res.Body.Close() }() // read to its end
 	b, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode >= 300 {
-		t.Fatalf("POST %s: %s %s %v", url, res.Status, b, err)
+		t.Fatalf("POST %s: %s %s (error %v), want a status below 300", url, res.Status, b, err)
 	}
 }

@@ -56,7 +56,7 @@ func TestInterruptedDevLeavesNothing(t *testing.T) {
 				t.Errorf("process %d still runs: %v", pid, err)
 			}
 			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-				t.Errorf("files remain: %v, %v", left, err)
+				t.Errorf("files that remain = %v (error %v), want none", left, err)
 			}
 		})
 	}

@@ -102,6 +102,6 @@ func TestFullDisk(t *testing.T) {
 	w.cmd = nil
 	log, err := os.ReadFile(w.log)
 	if err != nil || !strings.Contains(string(tail(log, 1000)), "no space left on device") {
-		t.Errorf("the log has no reason (%v): %s", err, tail(log, 1000))
+		t.Errorf("the log has no reason (error %v), want \"no space left on device\": %s", err, tail(log, 1000))
 	}
 }

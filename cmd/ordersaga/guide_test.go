@@ -97,7 +97,7 @@ func (g guided) of(t *testing.T, program string) (calls []call) {
 		}
 	}
 	if len(calls) == 0 {
-		t.Fatalf("the guide never runs %s", program)
+		t.Fatalf("the guide never runs %s, want at least one call", program)
 	}
 	return calls
 }
@@ -223,7 +223,7 @@ func (g guided) stack(t *testing.T) {
 		}
 	}
 	if !deployed {
-		t.Error("the stack is never deployed")
+		t.Error("the guide never deploys the stack, want an aws call with --parameter-overrides")
 	}
 }
 

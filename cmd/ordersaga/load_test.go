@@ -23,7 +23,7 @@ func TestLoadCountsEveryOutcome(t *testing.T) {
 		status, out, errs := s.run("load", loop, "--orders=60", "--sku=A", mix, "--output=json")
 		var r loadgen.Report
 		if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
-			t.Fatalf("load %s: status %d, output %s, errors %s, %v", loop, status, out, errs, err)
+			t.Fatalf("load %s: status %d, output %s, errors %s (%v), want status 0 and a report in JSON", loop, status, out, errs, err)
 		}
 		ended := 0
 		for _, n := range r.Ended {

@@ -44,7 +44,7 @@ func (s shell) prints(parts []string, args ...string) string {
 	status, out, errs := s.run(args...)
 	for _, p := range parts {
 		if !strings.Contains(out, p) {
-			s.Errorf("output of %s has no %q: %s", args, p, out)
+			s.Errorf("output of %s = %s, want %q in it", args, out, p)
 		}
 	}
 	if status != 0 || errs != "" {

@@ -54,7 +54,7 @@ func TestConvertedOrdersComplete(t *testing.T) {
 	status, out, errs := s.run(args...)
 	var r loadgen.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 {
-		t.Fatalf("load: status %d, output %s, errors %s, %v", status, out, errs, err)
+		t.Fatalf("load: status %d, output %s, errors %s (%v), want status 0 and a report in JSON", status, out, errs, err)
 	}
 	if r.Accepted != 40 || r.Ended[order.StatusCompleted] != 40 || r.Open != 0 || len(r.Unexpected) != 0 {
 		t.Errorf("load report %+v, want 40 orders COMPLETED", r)
@@ -105,13 +105,13 @@ func TestConvertMapsSKUWithEqualsSign(t *testing.T) {
 func TestConvertReportsDroppedFields(t *testing.T) {
 	status, out, errs := convert(t, "--from=shopify", "--payment-token=tok_ok", shops+"shopify.json")
 	if status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errs, "note: tags: has no counterpart and is left out\n") {
-		t.Errorf("convert: status %d, output %s, errors %s", status, out, errs)
+		t.Errorf("convert: status %d, output %s, errors %s, want status 0, one line, and the note that tags is left out", status, out, errs)
 	}
 	status, out, errs = convert(t, "--from=shopify", shops+"shopify.json")
 	refused := strings.Contains(errs, "REFUSED: payment: the shop's order has no payment token") &&
 		strings.Contains(errs, "1 fields prevent the conversion")
 	if status != 1 || out != "" || !refused {
-		t.Errorf("convert: status %d, output %s, errors %s", status, out, errs)
+		t.Errorf("convert: status %d, output %s, errors %s, want status 1, no output, and one field REFUSED: payment", status, out, errs)
 	}
 	var document struct {
 		Order *order.Order
@@ -122,11 +122,11 @@ func TestConvertReportsDroppedFields(t *testing.T) {
 	}
 	status, out, _ = convert(t, "--from=shopify", "-ojson", shops+"shopify.json")
 	if err := json.Unmarshal([]byte(out), &document); err != nil || status != 1 || document.Order != nil || len(document.Notes) == 0 {
-		t.Errorf("convert -ojson: status %d, output %s, %v", status, out, err)
+		t.Errorf("convert -ojson: status %d, output %s (error %v), want status 1, and notes without an order", status, out, err)
 	}
 	status, out, _ = convert(t, "--from=woocommerce", "--payment-token=tok_ok", "-ojson", shops+"woocommerce.json")
 	if err := json.Unmarshal([]byte(out), &document); err != nil || status != 0 || document.Order == nil || document.Order.OrderID != "727" {
-		t.Errorf("convert -ojson: status %d, output %s, %v", status, out, err)
+		t.Errorf("convert -ojson: status %d, output %s (error %v), want status 0 and order 727", status, out, err)
 	}
 	raw, err := os.ReadFile(shops + "woocommerce.json")
 	if err != nil {
@@ -138,11 +138,11 @@ func TestConvertReportsDroppedFields(t *testing.T) {
 	}
 	status, _, errs = convert(t, "--from=woocommerce", "--payment-token=tok_ok", file)
 	if status != 1 || !strings.Contains(errs, `REFUSED: line_items[1].sku: is "mug, blue; 1/2"`) {
-		t.Errorf("convert: status %d, errors %s", status, errs)
+		t.Errorf("convert: status %d, errors %s, want status 1 and the SKU of line_items[1] REFUSED", status, errs)
 	}
 	status, out, errs = convert(t, "--from=woocommerce", "--payment-token=tok_ok", "--sku=mug, blue; 1/2=MUG-BLUE", file)
 	if status != 0 || !strings.Contains(out, `"MUG-BLUE"`) {
-		t.Errorf("convert: status %d, errors %s", status, errs)
+		t.Errorf("convert --sku: status %d, output %s, errors %s, want status 0 and the SKU MUG-BLUE", status, out, errs)
 	}
 	for _, args := range [][]string{{"--from=magento"}, {}, {"--from=shopify", "no-such-file"}} {
 		if status, out, errs := convert(t, args...); status == 0 || out != "" || errs == "" {

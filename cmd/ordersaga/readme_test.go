@@ -147,7 +147,7 @@ func markdownFiles(t *testing.T, root string) []string {
 		return err
 	})
 	if err != nil || len(docs) < 10 {
-		t.Fatalf("list documents: %d found, error %v", len(docs), err)
+		t.Fatalf("list documents: %d found (error %v), want at least 10", len(docs), err)
 	}
 	return docs
 }
