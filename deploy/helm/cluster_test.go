@@ -124,7 +124,7 @@ func (c cluster) rejects(prefix, want string, args ...string) {
 	}
 	line := strings.TrimSpace(out)
 	if strings.Contains(line, "\n") || !strings.HasPrefix(line, prefix) || !strings.Contains(line, want) {
-		c.Errorf("helm %v: output has not one line with %q:\n%s", args, want, out)
+		c.Errorf("helm %v: want one line of output that starts with %q and contains %q, got:\n%s", args, prefix, want, out)
 	}
 	if after := c.deployments(); !slices.Equal(before, after) {
 		c.Errorf("deployments after a rejected helm %s = %v, want %v", args[0], after, before)

@@ -150,7 +150,7 @@ func (p pod) outlasts(t *testing.T, side, app container) {
 		return
 	}
 	if stays, err := time.ParseDuration(side.flag("--dapr-block-shutdown-duration")); err != nil || stays < drain {
-		t.Errorf("the sidecar stops after %s, but the worker may drain for %s (error %v)", stays, drain, err)
+		t.Errorf("the sidecar stops after %s, want at least the shutdown timeout of %s (error %v)", stays, drain, err)
 	}
 }
 

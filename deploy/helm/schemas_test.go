@@ -47,7 +47,7 @@ func (s source) glob(t *testing.T) []string {
 	}
 	found, err := filepath.Glob(filepath.Join(module.Dir, filepath.FromSlash(s.files)))
 	if err != nil || len(found) == 0 {
-		t.Fatalf("%s has no files %s (error %v)", module.Dir, s.files, err)
+		t.Fatalf("%s has no files %s, want at least one (error %v)", module.Dir, s.files, err)
 	}
 	return found
 }
