@@ -156,7 +156,7 @@ func (w world) rights(role string, policies func(name string) bool) map[right]bo
 	var attached struct{ AttachedPolicies []any }
 	w.run(&attached, "iam", "list-attached-role-policies", "--role-name", name)
 	if len(attached.AttachedPolicies) > 0 {
-		w.Errorf("%s: has attached policies", role)
+		w.Errorf("%s: attached policies = %v, want none", role, attached.AttachedPolicies)
 	}
 	all := map[right]bool{}
 	for _, p := range list.PolicyNames {
@@ -171,12 +171,12 @@ func (w world) rights(role string, policies func(name string) bool) map[right]bo
 		w.run(&policy, "iam", "get-role-policy", "--role-name", name, "--policy-name", p)
 		for _, s := range policy.PolicyDocument.Statement {
 			if keys := slices.Sorted(maps.Keys(s)); s["Effect"] != "Allow" || !slices.Equal(keys, []string{"Action", "Effect", "Resource"}) {
-				w.Errorf("%s: statement %v", role, s)
+				w.Errorf("%s: statement %v, want an Action, a Resource and the Effect Allow, and no more", role, s)
 			}
 			for _, a := range texts(s["Action"]) {
 				for _, r := range texts(s["Resource"]) {
 					if all[right{a, r}] {
-						w.Errorf("%s: %s is allowed twice", role, right{a, r})
+						w.Errorf("%s: %s is allowed twice, want once", role, right{a, r})
 					}
 					all[right{a, r}] = true
 				}
@@ -218,22 +218,22 @@ func (w world) check(role, policy string, r *recorder) {
 		plain[unsecret(a)] = true
 	}
 	for _, o := range r.odd {
-		w.Errorf("%s: call %s", role, o)
+		w.Errorf("%s: unknown call, want only calls that have a known right: %s", role, o)
 	}
 	sorted := func(m map[right]bool) []right {
 		return slices.SortedFunc(maps.Keys(m), func(a, b right) int { return strings.Compare(a.String(), b.String()) })
 	}
 	for _, u := range sorted(r.used) {
 		if !plain[u] {
-			w.Errorf("%s: does not allow %s", role, u)
+			w.Errorf("%s: does not allow %s, want every right that its component uses", role, u)
 		}
 	}
 	for _, a := range sorted(wanted) {
 		if strings.Contains(a.String(), "*") && !strings.HasPrefix(a.action, "logs:") {
-			w.Errorf("%s: wildcard in %s", role, a)
+			w.Errorf("%s: wildcard in %s, want wildcards only for logs", role, a)
 		}
 		if !r.used[unsecret(a)] {
-			w.Errorf("%s: allows %s, which is not used", role, a)
+			w.Errorf("%s: allows %s, want only rights that its component uses", role, a)
 		}
 	}
 	w.Logf("%s, %s: %d rights, %d used", role, policy, len(wanted), len(r.used))

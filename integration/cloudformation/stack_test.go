@@ -31,7 +31,7 @@ func TestTemplateIsCleanToCfnLint(t *testing.T) {
 	lint := testkit.Pinned(t, "cfnlint/bin/cfn-lint", "cfn-lint")
 	out, err := exec.CommandContext(t.Context(), lint, "--include-checks", "I", "--", template).CombinedOutput()
 	if err != nil || len(out) > 0 {
-		t.Errorf("cfn-lint: %v\n%s", err, out)
+		t.Errorf("cfn-lint: error %v, want none, and no output:\n%s", err, out)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestMotoTakesIt(t *testing.T) {
 	require.NoError(t, err)
 	tables, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil || len(tables.TableNames) != 5 {
-		t.Errorf("tables %v %v", tables, err)
+		t.Errorf("ListTables = %v (error %v), want 5 tables", tables, err)
 	}
 }
 
@@ -272,7 +272,7 @@ func (w world) alarms(queues map[string]bool) {
 	got := map[string]string{}
 	for _, a := range out.MetricAlarms {
 		if len(a.Dimensions) != 1 {
-			w.Fatalf("alarm %+v", a)
+			w.Fatalf("alarm %+v, want one dimension", a)
 		}
 		got[a.Dimensions[0].Value] = fmt.Sprint(a.MetricName, " ", a.Threshold)
 	}

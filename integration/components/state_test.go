@@ -97,7 +97,7 @@ func TestCursors(t *testing.T) {
 	c := w.dapr(t)
 	url := sidecar(t, c, daprlocal.App{ID: "ordersaga"}).HTTP + "/v1.0/state/cursorstore"
 	if got, err := fetch(http.MethodGet, url+"/reconciler", ""); err != nil || got != "" {
-		t.Errorf("before it was saved: %q %v", got, err)
+		t.Errorf("cursor before it was saved = %q (error %v), want none", got, err)
 	}
 	save := func(value, etag string) error {
 		body := `[{"key":"reconciler","value":"` + value + `"}]`

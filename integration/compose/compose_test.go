@@ -44,7 +44,7 @@ func program(t *testing.T) string {
 			err = errors.Join(err, readErr)
 		}
 		if err != nil || len(files) == 0 {
-			t.Fatal(pattern, err)
+			t.Fatalf("files that match %s = %v (error %v), want at least one, all readable", pattern, files, err)
 		}
 	}
 	return testkit.Pinned(t, "docker-compose", "compose")
@@ -74,7 +74,7 @@ func config(t *testing.T) (m model) {
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if err != nil || complaints.Len() > 0 {
-		t.Fatal(err, complaints.String())
+		t.Fatalf("config of %s: error %v, standard error %q, want neither", file, err, complaints.String())
 	}
 	if err := json.Unmarshal(out, &m); err != nil {
 		t.Fatal(err)

@@ -170,7 +170,7 @@ func (s *system) down() {
 	left, err := exec.CommandContext(ctx, "docker", "ps", "-aq",
 		"--filter", "label=com.docker.compose.project=ordersaga-compose-test").Output()
 	if err != nil || len(left) > 0 {
-		s.Errorf("left behind: %s %v", left, err)
+		s.Errorf("containers left behind = %s (error %v), want none", left, err)
 	}
 }
 
@@ -205,7 +205,7 @@ func (s *system) order(t *testing.T) {
 		p := s.at(book)
 		p.Header = http.Header{"Authorization": {"Bearer dev-payment-key"}}
 		if err := p.Call(t.Context(), http.MethodGet, path, nil, &got); err != nil || !strings.Contains(string(got), `"o-1"`) {
-			t.Errorf("%s has not got the order: %s %v", book, got, err)
+			t.Errorf("%s: GET %s = %s (error %v), want o-1 in it", book, path, got, err)
 		}
 	}
 }

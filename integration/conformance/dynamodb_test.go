@@ -305,7 +305,7 @@ func precision(t *T) {
 		"-9999999999999999999999999999999999999.9",
 	} {
 		if got, err := tb.number(n); err != nil || got != n {
-			t.Errorf("%s becomes %q (%v)", n, got, err)
+			t.Errorf("%s becomes %q (%v), want it unchanged", n, got, err)
 		}
 	}
 }

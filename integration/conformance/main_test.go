@@ -193,7 +193,7 @@ func failuresOf(t *testing.T, b behaviour, cfg aws.Config) []string {
 	func() {
 		defer func() {
 			if p := recover(); p != nil && p != any(errStopped) {
-				r.Errorf("%v\n%s", p, debug.Stack()) // usually a part of the response is missing
+				r.Errorf("the check panicked, want it to return: %v\n%s", p, debug.Stack()) // usually a part of the response is missing
 			}
 		}()
 		b.check(r)

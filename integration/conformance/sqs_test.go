@@ -356,7 +356,7 @@ func (q *queue) receiveN(n int) (got []types.Message) {
 // receivesNothing checks that no message is visible.
 func (q *queue) receivesNothing(when string) {
 	if m := q.receive(); len(m) != 0 {
-		q.Errorf("received %q %s", aws.ToString(m[0].Body), when)
+		q.Errorf("received %q %s, want no message", aws.ToString(m[0].Body), when)
 	}
 }
 

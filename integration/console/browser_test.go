@@ -82,9 +82,9 @@ func (o operator) listen() {
 				_, _ = chromedp.Call(o.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
 			}()
 		case *runtime.EventExceptionThrown:
-			o.Errorf("the page's script failed: %+v", ev.ExceptionDetails)
+			o.Errorf("the page's script failed, want no exceptions: %+v", ev.ExceptionDetails)
 		case *runtime.EventConsoleAPICalled:
-			o.Errorf("the page logs %s: %+v", ev.Type, ev.Args)
+			o.Errorf("the page logs %s, want no output to the browser's console: %+v", ev.Type, ev.Args)
 		}
 	})
 	if err != nil {
@@ -136,7 +136,7 @@ func (o operator) picture(name string) {
 	o.screenshots(name)
 	o.resize(phoneWidth)
 	if width := get(o, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)); width > phoneWidth {
-		o.Errorf("page %s is %d px wide on a screen of %d px", name, width, phoneWidth)
+		o.Errorf("page %s is %d px wide, want at most the screen's %d px", name, width, phoneWidth)
 	}
 	o.screenshots(name + "-narrow")
 	o.resize(screenWidth)
@@ -195,7 +195,7 @@ func (o operator) place(id, token, name string, price int64) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil || res.StatusCode != http.StatusAccepted {
-		o.Fatalf("place order %s: %v, %v", id, res, err)
+		o.Fatalf("place order %s: response %v, error %v, want status %d", id, res, err, http.StatusAccepted)
 	}
 	_ = res.Body.Close()
 }
@@ -259,13 +259,13 @@ func (o operator) operates(engine string) {
 	o.place("later", "tok_ok", "Ann", 100)
 	o.sees("Ended 5") // the page updates itself and keeps the focus
 	if at := get(o, chromedp.Evaluate[string](`document.activeElement.getAttribute("href")`)); at != "/console/sagas?status=FAILED" {
-		o.Errorf("the focus moved to %q", at)
+		o.Errorf("the focus moved to %q, want it to stay on the tile of failed sagas", at)
 	}
 
 	o.open("/console/sagas?status=FAILED&status=DECLINED")
 	o.sees("refused by the carrier", "declined")
 	if text := o.text(); strings.Contains(text, "flaky") {
-		o.Errorf("the list has orders that do not match the filter: %s", text)
+		o.Errorf("the list has order flaky, which is COMPLETED, want only FAILED and DECLINED: %s", text)
 	}
 	o.picture(engine + "sagas")
 

@@ -68,7 +68,7 @@ func (o operator) manages(engine string) {
 	}
 	res, err := http.Post(o.API+"/v1/sagas/followed/approve", "application/json", strings.NewReader("{}"))
 	if err != nil || res.StatusCode != http.StatusAccepted {
-		o.Fatalf("approve: %v, %v", res, err)
+		o.Fatalf("approve: response %v, error %v, want status %d", res, err, http.StatusAccepted)
 	}
 	_ = res.Body.Close()
 	o.sees("COMPLETED", "Purge history", "ExecutionCompleted")
@@ -99,7 +99,7 @@ func (o operator) manages(engine string) {
 	o.open("/console/sagas/lost")
 	o.sees("Its saga was TERMINATED.")
 	if second := get(o, chromedp.Evaluate[string](drawn)); second != first {
-		o.Errorf("the timeline of an ended saga changes:\n%s\n%s", first, second)
+		o.Errorf("the timeline of an ended saga, loaded again = %s\nwant what it was before: %s", second, first)
 	}
 	o.picture(engine + "terminated")
 

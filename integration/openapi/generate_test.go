@@ -36,6 +36,7 @@ func TestClientIsGenerated(t *testing.T) {
 		}
 	}
 	if was, err := os.ReadFile(generated); err != nil || string(was) != code {
-		t.Errorf("%s does not match the document (%v): go test ./integration/openapi -run TestClientIsGenerated -update", generated, err)
+		t.Errorf("%s differs (error %v), want what the document generates: go test ./integration/openapi -run TestClientIsGenerated -update",
+			generated, err)
 	}
 }

@@ -95,7 +95,7 @@ func (s shop) first(res *http.Response, err error) (event string) {
 		}
 	}
 	if !json.Valid([]byte(data)) {
-		s.Errorf("%s: data is %q", event, data)
+		s.Errorf("%s: data is %q, want JSON", event, data)
 	}
 	return event
 }

@@ -39,7 +39,7 @@ func served(t *testing.T, s testkit.System) []byte {
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("Status = %v, error = %v", res.Status, err)
+		t.Fatalf("GET /openapi.json: status %s, error %v, want status %d", res.Status, err, http.StatusOK)
 	}
 	return b
 }
@@ -91,7 +91,7 @@ func (j *judge) operation(r *http.Request) string {
 			return op.OperationId
 		}
 	}
-	j.Errorf("%s %s is no operation of the document", r.Method, r.URL.Path)
+	j.Errorf("%s %s is no operation of the document, want one", r.Method, r.URL.Path)
 	return ""
 }
 
@@ -132,7 +132,7 @@ func (j *judge) RoundTrip(r *http.Request) (*http.Response, error) {
 func (j *judge) check(what string, media *v3.MediaType) {
 	j.Helper()
 	if media.Example == nil {
-		j.Errorf("%s has no example", what)
+		j.Errorf("%s has no example, want one", what)
 		return
 	}
 	var example any
@@ -142,7 +142,7 @@ func (j *judge) check(what string, media *v3.MediaType) {
 	}
 	if ok, faults := schema_validation.NewSchemaValidator().ValidateSchemaObject(media.Schema.Schema(), example); !ok {
 		for _, f := range faults {
-			j.Errorf("%s: the example does not match its schema: %s %+v", what, f, f.SchemaValidationErrors)
+			j.Errorf("%s: the example must match its schema: %s %+v", what, f, f.SchemaValidationErrors)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func nowhere(t *testing.T, s testkit.System, prefix string, log *logged) {
 	without := func(where string, b []byte) {
 		t.Helper()
 		if len(b) < 100 {
-			t.Errorf("%s has only %s", where, b)
+			t.Errorf("%s has only %d bytes, want at least 100: %s", where, len(b), b)
 		}
 		for _, mark := range marks {
 			if at := bytes.Index(b, []byte(mark)); at >= 0 {
