@@ -89,7 +89,7 @@ func BenchmarkSendReceiveDelete(b *testing.B) {
 				_, err := t.s.sendMessage(t.c, &sendInput{QueueUrl: url, MessageBody: body})
 				out, err2 := t.s.receiveMessage(t.c, &receiveInput{QueueUrl: url, MaxNumberOfMessages: &one})
 				if err != nil || err2 != nil || len(out.Messages) != 1 {
-					b.Errorf("send or receive failed: %v, %v", err, err2)
+					b.Errorf("send: error %v; receive: %v, error %v, want no errors and one message", err, out, err2)
 					return
 				}
 				in := &deleteInput{QueueUrl: url, ReceiptHandle: out.Messages[0].ReceiptHandle}

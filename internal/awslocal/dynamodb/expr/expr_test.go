@@ -49,13 +49,14 @@ func FuzzCondition(f *testing.F) {
 		}
 		again, err := ParseCondition(c.String())
 		if err != nil || again.String() != c.String() {
-			t.Fatalf("%q prints as %q, which parses to %v (error %v)", text, c, again, err)
+			t.Fatalf("%q prints as %q, which parses to %v (error %v), want no change", text, c, again, err)
 		}
 		b := Binding{Names: map[string]string{"#x": "m"}, Values: values}
 		first, err1 := c.Matches(item, b)
 		second, err2 := again.Matches(item, b)
 		if first != second || (err1 == nil) != (err2 == nil) || !expected(err1) {
-			t.Fatalf("%q matches = %v (error %v); printed and parsed again %v (error %v)", text, first, err1, second, err2)
+			t.Fatalf("%q matches = %v (%T %v); printed and parsed again %v (%T %v), want the same, and no errors but those for clients",
+				text, first, err1, err1, second, err2, err2)
 		}
 	})
 }
@@ -79,7 +80,7 @@ func FuzzUpdate(f *testing.F) {
 		}
 		again, err := ParseUpdate(u.String())
 		if err != nil || again.String() != u.String() {
-			t.Fatalf("%q prints as %q, which parses to %v (error %v)", text, u, again, err)
+			t.Fatalf("%q prints as %q, which parses to %v (error %v), want no change", text, u, again, err)
 		}
 		b := Binding{Names: map[string]string{"#x": "m"}, Values: values}
 		_, err1 := u.Apply(item, b)
