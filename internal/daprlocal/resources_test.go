@@ -53,7 +53,7 @@ func TestCheckResourcesFindsWhatDaprdIgnores(t *testing.T) {
 				file := filepath.Join(dir, c.file)
 				b, err := os.ReadFile(file)
 				if err != nil || !strings.Contains(string(b), c.old) {
-					t.Fatalf("%s (%v) does not contain %q:\n%s", file, err, c.old, b)
+					t.Fatalf("%s (error %v) does not contain %q, want this text to replace:\n%s", file, err, c.old, b)
 				}
 				require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(b), c.old, c.replacement, 1)), 0o600))
 			}
