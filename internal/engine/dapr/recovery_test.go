@@ -39,7 +39,7 @@ func TestIDOfACorruptInstanceCanBeUsed(t *testing.T) {
 	key := "ordersaga||dapr.internal.default.ordersaga.workflow||a||history-000001"
 	out, err := exec.CommandContext(t.Context(), "redis-cli", "-p", port, "DEL", key).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "1" {
-		t.Fatalf("redis-cli: %v %s", err, out)
+		t.Fatalf("redis-cli DEL %s = %s (error %v), want 1", key, out, err)
 	}
 	require.NoError(t, c.Restart(t.Context(), "daprd one"))
 

@@ -172,7 +172,7 @@ func runAndKill(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []strin
 	text, err := io.ReadAll(in)
 	_ = child.Wait() // killed
 	if err != nil || errs.Len() > 0 {
-		t.Fatalf("%s: read the child's output: %v; its errors: %s", prefix, err, errs.String())
+		t.Fatalf("%s: read the child's output: error %v, its standard error %q, want neither", prefix, err, errs.String())
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }

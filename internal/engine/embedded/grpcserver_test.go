@@ -93,7 +93,7 @@ func (s *served) schedule(t *testing.T, workflow, id string) {
 	t.Helper()
 	got, err := s.hub.ScheduleNewWorkflow(t.Context(), workflow, api.WithInstanceID(api.InstanceID(id)))
 	if err != nil || string(got) != id {
-		t.Fatalf("schedule %s: %s, %v", id, got, err)
+		t.Fatalf("ScheduleNewWorkflow = %q (error %v), want %q", got, err, id)
 	}
 }
 

@@ -299,7 +299,7 @@ func TestListPages(t *testing.T) {
 	e.wait(t, "i2")
 	_, cursor, err := e.List(t.Context(), "", 3)
 	if err != nil || e.Purge(t.Context(), "i2") != nil {
-		t.Fatal(err)
+		t.Fatalf("List (error %v) or Purge of i2 failed, want neither to fail", err)
 	}
 	if ids, _, err := e.List(t.Context(), cursor, 1); err != nil || !slices.Equal(ids, []string{"i3"}) {
 		t.Errorf("List after a purged cursor = %v, %v, want i3", ids, err)

@@ -127,7 +127,7 @@ func TestRepairOfRandomDamage(t *testing.T) {
 			t.Fatalf("%s: Repair: %v", what, err)
 		}
 		if kept, err := os.ReadFile(filepath.Join(r.Backup, filepath.Base(name))); err != nil || !slices.Equal(kept, b) {
-			t.Errorf("%s: the backup %s does not have the damaged file (%v)", what, r.Backup, err)
+			t.Errorf("%s: the backup %s does not have the damaged file (error %v), want a copy", what, r.Backup, err)
 		}
 		if r, err := Verify(dir); err != nil || len(r.Damage) > 0 {
 			t.Errorf("%s: Verify after Repair = %+v, %v, want no damage", what, r, err)
