@@ -190,7 +190,8 @@ func (g *scenario) report() {
 	if len(about) > 3 {
 		about = about[:3]
 	}
-	g.Errorf("seed %d (payment lies in %.0f%%, carrier in %.0f%%, AWS in %.0f%%; flood %t; approval within %s, carrier within %s):\n%s\n\n"+
+	g.Errorf("seed %d (payment lies in %.0f%%, carrier in %.0f%%, AWS in %.0f%%; flood %t; approval within %s, carrier within %s), "+
+		"want none of:\n%s\n\n"+
 		"exchanges about %s (replay: go test ./internal/hostile -seed %d):\n%s",
 		g.seed, 100*g.Payment, 100*g.Carrier, 100*g.World.AWS, g.flood, g.worker.Terms.ApprovalTimeout, g.worker.Terms.CarrierTimeout,
 		text, strings.Join(about, ", "), g.seed, g.About(about...))
