@@ -113,7 +113,7 @@ func (c *Cluster) ApplyCRDs(dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	require.NoError(c.t, err)
 	if len(files) == 0 {
-		c.t.Fatalf("no CRDs in %s", dir)
+		c.t.Fatalf("no CRDs in %s, want at least one", dir)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
