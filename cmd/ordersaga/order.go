@@ -95,7 +95,7 @@ func (c orderConvertCmd) Run(e env) error {
 		}
 	}
 	if err == nil && refused != nil {
-		err = fmt.Errorf("convert %s: %d fields prevent the conversion; no order was written", c.File, len(refused.Notes))
+		err = fmt.Errorf("convert %s: no order was written, because of the fields marked REFUSED", c.File)
 	}
 	return err
 }

@@ -109,7 +109,7 @@ func TestConvertReportsDroppedFields(t *testing.T) {
 	}
 	status, out, errs = convert(t, "--from=shopify", shops+"shopify.json")
 	refused := strings.Contains(errs, "REFUSED: payment: the shop's order has no payment token") &&
-		strings.Contains(errs, "1 fields prevent the conversion")
+		strings.Contains(errs, "no order was written, because of the fields marked REFUSED")
 	if status != 1 || out != "" || !refused {
 		t.Errorf("convert: status %d, output %s, errors %s, want status 1, no output, and one field REFUSED: payment", status, out, errs)
 	}
