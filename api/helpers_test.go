@@ -92,7 +92,7 @@ func (c client) post(path, body string) answer { c.t.Helper(); return c.do("POST
 func (a answer) json(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), v); err != nil {
-		t.Fatalf("body = %s, error = %v", a.body, err)
+		t.Fatalf("body = %s (%v), want JSON", a.body, err)
 	}
 }
 

@@ -295,7 +295,7 @@ func (b bench) put(status order.Status) (id string) {
 		do(b.Store.End(b.t.Context(), id, status, ""))
 	}
 	if v := b.view(id); v.Status != string(status) {
-		b.t.Fatalf("%s is %s", id, v.Status)
+		b.t.Fatalf("order %s is %s, want %s", id, v.Status, status)
 	}
 	return id
 }
@@ -310,7 +310,7 @@ func TestResolutionsMustFitTheParkedStep(t *testing.T) {
 		Answer:     orderstore.Refused, Reason: "island",
 	})
 	if !errors.Is(err, orderstore.ErrNotRequested) {
-		t.Fatalf("no shipment was requested: %v", err)
+		t.Fatalf("no shipment was requested: error = %v, want %v", err, orderstore.ErrNotRequested)
 	}
 	if err := b.Store.MarkShipmentRequested(t.Context(), id, "shp"); err != nil {
 		t.Fatalf("unexpected error: %v", err)

@@ -50,7 +50,7 @@ func (c client) operations() (all []operation) {
 				name := ref[strings.LastIndex(ref, "/")+1:]
 				o.body = doc.Components.Schemas[name].Properties
 				if len(o.body) == 0 {
-					c.t.Errorf("%s: there is no schema of its body", o)
+					c.t.Errorf("%s: the schema %s of its body has no properties, want at least one", o, name)
 				}
 			}
 			all = append(all, o)

@@ -121,7 +121,7 @@ func TestSagaPageHasDataEventsAndCommands(t *testing.T) {
 			"lines":[{"sku":"A","quantity":2,"unitPrice":%d}],"payment":{"token":"tok_ok"}}`, id, price)
 		res, err := b.http.Post(b.at+"/v1/orders", "application/json", strings.NewReader(body))
 		if err != nil || res.StatusCode != http.StatusAccepted {
-			t.Fatalf("place order %s: %v, %v", id, res, err)
+			t.Fatalf("place order %s: response = %v, error = %v, want status %d", id, res, err, http.StatusAccepted)
 		}
 		_ = res.Body.Close()
 		testkit.Eventually(t, id+" is "+string(want), func() error {
