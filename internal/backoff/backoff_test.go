@@ -19,10 +19,10 @@ func TestSleep(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, cancel)
 	for range 2 { // the second time it has ended already
 		if err := backoff.Sleep(ctx, time.Hour); !errors.Is(err, context.Canceled) {
-			t.Errorf("Sleep with a context that ends = %v, want context.Canceled", err)
+			t.Errorf("Sleep with a context that ends = %v, want %v", err, context.Canceled)
 		}
 	}
 	if err := backoff.Sleep(ctx, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("Sleep of 0 with a context that has ended = %v, want context.Canceled", err)
+		t.Errorf("Sleep of 0 with a context that has ended = %v, want %v", err, context.Canceled)
 	}
 }
