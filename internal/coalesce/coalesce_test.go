@@ -122,7 +122,7 @@ func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
 		do := func(n int, within time.Duration) {
 			began := time.Now()
 			if got, err := c.Do(t.Context(), n); got != 2*n || err != nil || time.Since(began) > within {
-				t.Errorf("%d after %s: %d %v", n, time.Since(began), got, err)
+				t.Errorf("Do(%d) = %d, error %v after %s, want %d within %s", n, got, err, time.Since(began), 2*n, within)
 			}
 		}
 		go do(1, 50*time.Millisecond)
@@ -158,7 +158,7 @@ func TestPanic(t *testing.T) {
 		synctest.Wait()
 		close(g.open)
 		if got, err := c.Do(t.Context(), 2); got != 4 || err != nil {
-			t.Errorf("afterwards: %d %v", got, err)
+			t.Errorf("Do(2) afterwards = %d, error %v, want 4", got, err)
 		}
 	})
 }
@@ -169,7 +169,7 @@ func TestCallOfAnEndedContextIsNotMade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got, err := g.caller(2).Do(ctx, 1); !errors.Is(err, context.Canceled) || len(g.sizes) > 0 {
-		t.Errorf("Do = %d, error %v after %d requests, want context.Canceled and none", got, err, len(g.sizes))
+		t.Errorf("Do = %d, error %v after %d requests, want %v and none", got, err, len(g.sizes), context.Canceled)
 	}
 }
 
@@ -322,6 +322,6 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if got, err := c.Do(t.Context(), 7); got != 14 || err != nil {
-		t.Errorf("afterwards: %d %v", got, err)
+		t.Errorf("Do(7) afterwards = %d, error %v, want 14", got, err)
 	}
 }
