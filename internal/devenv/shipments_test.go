@@ -25,6 +25,6 @@ func TestShipmentsEndsWhenCursorsRepeat(t *testing.T) {
 	defer s.Close()
 	_, err := devenv.Simulators{CarrierURL: s.URL}.Shipments(t.Context())
 	if !errors.Is(err, paging.ErrRepeats) {
-		t.Errorf("error = %v, want paging.ErrRepeats", err)
+		t.Errorf("error = %v, want %v", err, paging.ErrRepeats)
 	}
 }
