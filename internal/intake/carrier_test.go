@@ -403,15 +403,15 @@ func TestLateRefusalCompensatesTheOrder(t *testing.T) {
 		}
 		if err := w.answers(t, dispatchedBy(id, "trk")); err == nil || !strings.Contains(err.Error(), "trk") ||
 			!strings.Contains(err.Error(), "island") {
-			t.Errorf("it changes its mind: %v", err)
+			t.Errorf("a dispatch after the refusal: error = %v, want one that names trk and island", err)
 		}
 	}
 	if l, err := w.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 100 || l.Reserved != 0 || l.Sold != 0 {
-		t.Errorf("stock level = %+v, error = %v", l, err)
+		t.Errorf("stock level = %+v, error = %v, want 100 available, none reserved or sold", l, err)
 	}
 	charges, _, err := w.payments.Charges(t.Context(), "", 100)
 	if err != nil || len(charges) != 2 || !charges[0].Refunded || !charges[1].Refunded {
-		t.Errorf("charges = %+v, error = %v", charges, err)
+		t.Errorf("charges = %+v, error = %v, want 2, both refunded", charges, err)
 	}
 	if m := w.Receive(t, w.Resources.CarrierRequests, 2); len(m) != 2 {
 		t.Errorf("shipment requests = %d, want 2", len(m))
@@ -466,7 +466,7 @@ func TestAnswerForAMissingSagaIsRetried(t *testing.T) {
 	err = w.answers(t, dispatchedBy("o", "trk"))
 	if _, poison := errors.AsType[*sqsconsumer.PermanentError](err); poison || !errors.Is(err, engine.ErrNotFound) ||
 		!strings.Contains(err.Error(), "the carrier has dispatched order o, which is PAID and has no saga here") {
-		t.Errorf("error = %v", err)
+		t.Errorf("error = %v, want the dispatch of order o reported as without a saga, to be retried", err)
 	}
 	require.NoError(t, w.engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: w.starter.Terms}))
 	w.at(t, "o", workflows.StepCarrier)
@@ -597,7 +597,7 @@ func TestInvalidAnswersArePoison(t *testing.T) {
 	} {
 		err := w.carrierAnswers().Handle(t.Context(), message(body))
 		if p, ok := errors.AsType[*sqsconsumer.PermanentError](err); !ok || !strings.Contains(p.Reason.Error(), want) {
-			t.Errorf("body = %s, error = %v", body, err)
+			t.Errorf("body = %s: error = %v, want a permanent one with %q", body, err, want)
 		}
 	}
 }
