@@ -232,7 +232,7 @@ func TestForgottenOrdersViolateNothing(t *testing.T) {
 	b.refunded("r", "re_charge-r")
 	for _, id := range []string{"o", "r"} {
 		if erased, err := b.Store.Forget(t.Context(), id, orderstore.Note{Actor: "ann", Action: orderstore.NoteForget}); !erased || err != nil {
-			t.Fatalf("erase the customer of order %s: erased = %t, error %v", id, erased, err)
+			t.Fatalf("erase the customer of order %s: erased = %t, error %v, want true", id, erased, err)
 		}
 	}
 	if res := b.check("o", "r"); len(res.Violations) > 0 {
