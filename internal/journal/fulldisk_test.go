@@ -111,7 +111,7 @@ func TestJournalContinuesWhenTheNextLogFileCannotBeCreated(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.j.Compact(func(func([]byte) error) error { return nil }); !errors.Is(err, errNotRotated) {
-		t.Errorf("Compact = %v, want errNotRotated", err)
+		t.Errorf("Compact = %v, want %v", err, errNotRotated)
 	}
 	r.set(t, "a", "2")
 	r.compact(t)

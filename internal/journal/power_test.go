@@ -145,7 +145,7 @@ func (p *powerTest) check(t *testing.T, at string, l *ledger, dir string) bool {
 	for key, v := range l.now {
 		lost = lost || after.now[key] < v
 		if after.now[key] > v {
-			t.Errorf("%s: %s = %d, but it never was more than %d", at, key, after.now[key], v)
+			t.Errorf("%s: %s = %d, want at most %d, which it never exceeded", at, key, after.now[key], v)
 		}
 	}
 	if lost {

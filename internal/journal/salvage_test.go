@@ -100,7 +100,7 @@ func TestEveryDamageIsDetected(t *testing.T) {
 				torn := !slices.ContainsFunc(got.damage, func(d Damage) bool { return !d.Torn })
 				r, err := openRegister(t, dir, Options{Logger: zerolog.Nop()})
 				if (err == nil) != torn {
-					t.Fatalf("%s: Inspect found %v, Open returned %v", what, got.damage, err)
+					t.Fatalf("%s: Inspect found %v, Open returned %v, want an error = %t", what, got.damage, err, !torn)
 				}
 				if err == nil {
 					r.close(t)
