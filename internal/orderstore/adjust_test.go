@@ -33,23 +33,23 @@ func TestAdjustAppliesAnEventOnce(t *testing.T) {
 	for n := range 4 {
 		announced, err := adjuster.Apply(t.Context(), e)
 		if err != nil || announced != (n >= 2) {
-			t.Errorf("announced %v %v", announced, err)
+			t.Errorf("delivery %d: announced = %t, error = %v, want %t and no error", n, announced, err, n >= 2)
 		}
 		if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l != (orderstore.Level{SKU: "A", Available: 5, Received: 5}) {
-			t.Errorf("l = %+v; error = %v, want nil", l, err)
+			t.Errorf("level = %+v, error = %v, want 5 units of A available and received, and no other", l, err)
 		}
 		if n >= 1 {
 			check(adjuster.Announced(t.Context(), "e"))
 		}
 	}
 	if err := adjuster.Announced(t.Context(), "unknown"); !errors.Is(err, orderstore.ErrFinished) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrFinished)
 	}
 	if _, err := adjuster.Apply(t.Context(), adjusted("e", events.StockLine{SKU: "A", Quantity: 6})); !errors.Is(
 		err,
 		orderstore.ErrEventConflict,
 	) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrEventConflict)
 	}
 	_, err := adjuster.Apply(
 		t.Context(),
@@ -62,17 +62,17 @@ func TestAdjustAppliesAnEventOnce(t *testing.T) {
 	)
 	refused, ok := errors.AsType[*orderstore.RefusedError](err)
 	if !ok || len(refused.Fields) != 2 || !strings.HasPrefix(refused.Fields[0], "lines[1].quantity: is -3") {
-		t.Error(err)
+		t.Errorf("error = %v, want the adjustment rejected with 2 fields, first lines[1].quantity: is -3", err)
 	}
 	_, err = a.Store.Count(t.Context(), "FULL", orderstore.MaxLevel, orderstore.NewSKU)
 	check(err)
 	if _, err := adjuster.Apply(t.Context(), adjusted("above", events.StockLine{SKU: "FULL", Quantity: 1})); err == nil ||
 		!strings.Contains(err.Error(), "more than 1000000000000") {
-		t.Error(err)
+		t.Errorf("error = %v, want one with %q", err, "more than 1000000000000")
 	}
 	ledger, err := a.Store.CheckLedger(t.Context())
 	if err != nil || len(ledger.Violations) > 0 || ledger.Units.Available != 7+orderstore.MaxLevel {
-		t.Errorf("ledger = %+v; error = %v, want nil; want ledger.Units.Available 7+orderstore.MaxLevel", ledger, err)
+		t.Errorf("ledger = %+v, error = %v, want %d units available and no violations", ledger, err, 7+orderstore.MaxLevel)
 	}
 }
 
@@ -98,6 +98,6 @@ func TestConcurrentAdjustmentsApplyEachEventOnce(t *testing.T) {
 	}
 	all.Wait()
 	if l, err := a.Store.GetLevel(t.Context(), "A"); err != nil || l.Available != 50 {
-		t.Errorf("l = %+v; error = %v, want nil; want l.Available 50", l, err)
+		t.Errorf("level = %+v, error = %v, want 50 available", l, err)
 	}
 }

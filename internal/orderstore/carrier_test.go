@@ -54,7 +54,7 @@ func TestFirstCarrierAnswerCounts(t *testing.T) {
 	a.SetStock(t, map[string]int64{"A": 10})
 	s := a.Store
 	if _, _, err := s.RecordCarrierAnswer(t.Context(), "nobody", refusal("nobody")); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
+		t.Errorf("answer to an unknown order: error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 	o := requested(t, s, "o")
 	answer := func(a orderstore.CarrierAnswer) orderstore.Record {
@@ -63,20 +63,20 @@ func TestFirstCarrierAnswerCounts(t *testing.T) {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", a)
 			if err != nil || reopened || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" || len(rec.Notes) != 1 ||
 				rec.OrderID != "o" {
-				t.Errorf("rec = %+v; reopened = %v, want false; error = %v, want nil", rec, reopened, err)
+				t.Errorf("order = %+v, reopened = %t, error = %v, want o refused for island, with one note, not reopened", rec, reopened, err)
 			}
 		}
 		return wantStatus(t, s, "o", order.StatusPaid)
 	}
 	answer(refusal("o"))
 	if rec := answer(dispatch("o", "trk")); rec.TrackingID != "" { // the first word counts
-		t.Errorf("rec = %+v, want no tracking id: the first answer counts", rec)
+		t.Errorf("order = %+v, want no tracking id: the first answer counts", rec)
 	}
 	if err := s.CompleteHolding(t.Context(), "o", "shp-o", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("sold what the carrier does not take: %v", err)
+		t.Errorf("sold what the carrier does not take: error = %v, want %v", err, orderstore.ErrFinished)
 	}
 	if err := s.MarkShipmentRequested(t.Context(), "o", "shp-o"); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("asked again for what the carrier does not take: %v", err)
+		t.Errorf("asked again for what the carrier does not take: error = %v, want %v", err, orderstore.ErrFinished)
 	}
 	wantLevel(t, s, "A", 8, 2, 0)
 }
@@ -104,16 +104,11 @@ func TestCarrierAnswersWithoutARequestAreRejected(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, _, err := s.RecordCarrierAnswer(t.Context(), c.id, c.answer); !errors.Is(err, orderstore.ErrNotRequested) {
-			t.Errorf("c = %+v; error = %v, want orderstore.ErrNotRequested", c, err)
+			t.Errorf("%+v: error = %v, want %v", c, err, orderstore.ErrNotRequested)
 		}
 		if rec, err := s.Get(t.Context(), c.id); err != nil || rec.Carrier != "" || rec.TrackingID != "" || len(rec.Notes) != 0 ||
 			rec.Updated != before.Updated {
-			t.Errorf(
-				"c = %+v; rec = %+v; error = %v, want nil; want rec.Carrier '', rec.TrackingID '', len(rec.Notes) 0, rec.Updated before.Updated",
-				c,
-				rec,
-				err,
-			)
+			t.Errorf("%+v: order = %+v, error = %v, want no answer, tracking id or note, and no update since %s", c, rec, err, before.Updated)
 		}
 	}
 }
@@ -144,7 +139,7 @@ func TestTrackingIDsAreKeptOnceInOrder(t *testing.T) {
 		}
 	}
 	if _, _, err := s.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "one too many")); !errors.Is(err, orderstore.ErrTooManyParcels) {
-		t.Errorf("error = %v, want orderstore.ErrTooManyParcels", err)
+		t.Errorf("parcel 21: error = %v, want %v", err, orderstore.ErrTooManyParcels)
 	}
 	requested(t, s, "late") // first dispatched, and the tracking id afterwards
 	answer("late", "")
@@ -174,7 +169,7 @@ func TestTrackingIDsAreKeptOnceInOrder(t *testing.T) {
 	}
 	g.Wait()
 	if rec, err := s.Get(t.Context(), "both"); err != nil || len(rec.TrackingIDs) != 3 {
-		t.Errorf("rec.TrackingIDs = %v, want 3 of them; error = %v, want nil", rec.TrackingIDs, err)
+		t.Errorf("tracking ids = %v, error = %v, want 3 of them", rec.TrackingIDs, err)
 	}
 }
 
@@ -205,16 +200,11 @@ func TestLateRefusalReopensACompletedOrder(t *testing.T) {
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || rec.Status != order.StatusPaid || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" ||
 		len(rec.Notes) != 1 {
-		t.Errorf(
-			"rec = %+v; error = %v, want nil; want rec.Status order.StatusPaid, rec.Carrier orderstore.Refused, rec.RefusedFor() 'island', "+
-				"len(rec.Notes) 1",
-			rec,
-			err,
-		)
+		t.Errorf("order = %+v, error = %v, want it PAID, refused for island, with one note", rec, err)
 	}
 	wantLevel(t, s, "A", 8, 2, 0)
 	if res, err := s.GetReservation(t.Context(), "o"); err != nil || res.State != orderstore.HoldHeld || res.ExpiresAt != 0 {
-		t.Errorf("res = %+v; error = %v, want nil; want res.State orderstore.HoldHeld, res.ExpiresAt 0", res, err)
+		t.Errorf("reservation = %+v, error = %v, want state %s and no expiry", res, err, orderstore.HoldHeld)
 	}
 	if err := s.Release(t.Context(), "o", order.StatusFailed, "refused"); err != nil {
 		t.Error(err)
@@ -222,7 +212,7 @@ func TestLateRefusalReopensACompletedOrder(t *testing.T) {
 	wantLevel(t, s, "A", 10, 0, 0)
 	if rec, reopened, err := s.RecordCarrierAnswer(t.Context(), "o", refusal("o")); err != nil || reopened ||
 		rec.Status != order.StatusFailed || len(rec.Notes) != 1 {
-		t.Errorf("again: %+v %v %v", rec, reopened, err)
+		t.Errorf("the refusal again: order = %+v, reopened = %t, error = %v, want it FAILED, with one note, not reopened", rec, reopened, err)
 	}
 }
 
@@ -250,19 +240,19 @@ func TestRefusalReasonOfAForgottenOrderIsNotKept(t *testing.T) {
 		for range 2 {
 			rec, reopened, err := s.RecordCarrierAnswer(t.Context(), id, refusal(id))
 			if err != nil || reopened && id != "sold" {
-				t.Errorf("id = %s; reopened = %v; error = %v, want nil", id, reopened, err)
+				t.Errorf("order %s: reopened = %t, error = %v, want only the order sold reopened", id, reopened, err)
 			}
 			if rec.Redact("island") != "" || rec.RefusedFor() != "" {
-				t.Errorf("id = %s; rec = %+v; want rec.RefusedFor() ''", id, rec)
+				t.Errorf("order %s = %+v, refused for %q, want no reason, and the reason island redacted", id, rec, rec.RefusedFor())
 			}
 		}
 		rec, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		if b, err := json.Marshal(rec); err != nil || rec.Status != status || strings.Contains(string(b), "island") {
-			t.Errorf("id = %s; b = %s; error = %v, want nil; want rec.Status status", id, b, err)
+			t.Errorf("order %s = %s, error = %v, want it %s, and nothing about an island", id, b, err, status)
 		}
 		if id != "dispatched" && rec.Carrier != orderstore.Refused {
-			t.Errorf("id = %s; rec = %+v; want id 'dispatched' && rec.Carrier != orderstore.Refused", id, rec)
+			t.Errorf("order %s = %+v, want the carrier's answer %s", id, rec, orderstore.Refused)
 		}
 	}
 }
@@ -315,7 +305,7 @@ func TestRefusalsThatCannotReopenAreStillRecorded(t *testing.T) {
 			for range 2 {
 				rec, reopened, err := a.Store.RecordCarrierAnswer(t.Context(), "o", refusal("o"))
 				if err != nil || reopened || rec.Status != order.StatusCompleted || rec.Carrier != orderstore.Refused || rec.RefusedFor() != "island" {
-					t.Errorf("rec = %+v; reopened = %v, want false; error = %v, want nil", rec, reopened, err)
+					t.Errorf("order = %+v, reopened = %t, error = %v, want it COMPLETED, refused for island, not reopened", rec, reopened, err)
 				}
 			}
 		})
@@ -334,7 +324,7 @@ func TestFlagsAreBounded(t *testing.T) {
 		}
 	}
 	if rec, err := s.Get(t.Context(), "o"); err != nil || len(rec.Notes) != 5 {
-		t.Errorf("rec.Notes = %+v, want 5 of them; error = %v, want nil", rec.Notes, err)
+		t.Errorf("notes = %+v, error = %v, want 5 of them", rec.Notes, err)
 	}
 	for i := range 30 {
 		rec, err := s.Get(t.Context(), "o")
@@ -343,7 +333,7 @@ func TestFlagsAreBounded(t *testing.T) {
 		}
 	}
 	if rec, err := s.Get(t.Context(), "o"); err != nil || len(rec.Notes) != 10 {
-		t.Errorf("got = %d, want 10; error = %v, want nil", len(rec.Notes), err)
+		t.Errorf("notes = %d, error = %v, want 10", len(rec.Notes), err)
 	}
 }
 
@@ -357,7 +347,7 @@ func TestCarrierAnswerEndsTheIdleTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rec, _, err := a.Store.RecordCarrierAnswer(t.Context(), "o", dispatch("o", "")); err != nil || rec.IdleUntil != "" {
-		t.Errorf("rec = %+v; error = %v, want nil; want rec.IdleUntil ''", rec, err)
+		t.Errorf("order = %+v, error = %v, want it not idle", rec, err)
 	}
 }
 
@@ -392,9 +382,9 @@ func TestRedactHidesTheAddress(t *testing.T) {
 	}
 	in := orderstore.Record{ShipTo: &order.Address{Line1: "Ring 12-14", Line2: "mobile 0171 1234567"}}
 	if got := in.Redact("+49 171/1234567 is dead, 1214 calls"); got != "(address) is dead, 1214 calls" {
-		t.Error(got)
+		t.Errorf("redacted = %q, want %q", got, "(address) is dead, 1214 calls")
 	}
 	if got := (orderstore.Record{}).Redact("island"); got != "island" {
-		t.Error(got)
+		t.Errorf("redacted for an order without an address = %q, want %q", got, "island")
 	}
 }

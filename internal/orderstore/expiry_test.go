@@ -34,7 +34,7 @@ func TestReservationsExpireAfterTheOrderEnds(t *testing.T) {
 		ttl, err := a.Clients.DynamoDB.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table})
 		if err != nil || ttl.TimeToLiveDescription.TimeToLiveStatus != types.TimeToLiveStatusEnabled ||
 			*ttl.TimeToLiveDescription.AttributeName != "expiresAt" {
-			t.Errorf("table = %s; ttl = %+v; error = %v, want nil", table, ttl, err)
+			t.Errorf("table %s: time to live = %+v, error = %v, want it enabled, by expiresAt", table, ttl, err)
 		}
 	}
 	expires := func(id string, want time.Time) {
@@ -66,14 +66,14 @@ func TestReservationsExpireAfterTheOrderEnds(t *testing.T) {
 	}
 	for id, o := range orders {
 		if res, err := s.Reserve(t.Context(), o); err != nil || res.Held || !res.Status.Terminal() {
-			t.Errorf("%s: reserved again: %+v %v", id, res, err)
+			t.Errorf("%s, reserved again: reservation = %+v, error = %v, want nothing held and a terminal status", id, res, err)
 		}
 		if err := s.CompleteHolding(t.Context(), id, "shp", "", o.Demand()); !errors.Is(err, orderstore.ErrFinished) {
-			t.Errorf("%s: sold again: %v", id, err)
+			t.Errorf("%s: sold again: error = %v, want %v", id, err, orderstore.ErrFinished)
 		}
 	}
 	if err := s.Release(t.Context(), "sold", order.StatusFailed, "why"); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("released what was sold: %v", err)
+		t.Errorf("released what was sold: error = %v, want %v", err, orderstore.ErrFinished)
 	}
 	must(s.Release(t.Context(), "released", order.StatusFailed, "why"))
 	wantLevel(t, s, "A", 8, 0, 2)

@@ -29,7 +29,7 @@ func TestForgetErasesPersonalData(t *testing.T) {
 	n := orderstore.Note{Actor: "ann", Action: orderstore.NoteForget, Text: "asked for it"}
 	o := theirs("o")
 	if erased, err := s.Forget(t.Context(), "o", n); erased || !errors.Is(err, orderstore.ErrOpen) {
-		t.Errorf("an order that has not ended: %v %v", erased, err)
+		t.Errorf("an order that has not ended: erased = %t, error = %v, want false and %v", erased, err, orderstore.ErrOpen)
 	}
 	require.NoError(t, s.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "called", Text: "Erika was at Heidestr 17"}))
 	require.NoError(
@@ -47,17 +47,14 @@ func TestForgetErasesPersonalData(t *testing.T) {
 
 	for round, want := range []bool{true, false} {
 		if erased, err := s.Forget(t.Context(), "o", n); erased != want || err != nil {
-			t.Fatalf("round %d: %v %v", round, erased, err)
+			t.Fatalf("round %d: erased = %t, error = %v, want %t and no error", round, erased, err, want)
 		}
 	}
 	rec := wantStatus(t, s, "o", order.StatusCancelled)
 	if !rec.Forgotten || rec.Total != before.Total || len(rec.Lines) != 1 || rec.Updated != before.Updated || len(rec.Notes) != 3 ||
 		rec.Notes[2].Action != orderstore.NoteForget || rec.Notes[2].Actor != "ann" {
-		t.Errorf(
-			"rec = %+v; want rec.Total before.Total, len(rec.Lines) 1, rec.Updated before.Updated, len(rec.Notes) 3, rec.Notes[2].Action "+
-				"orderstore.NoteForget, rec.Notes[2].Actor 'ann'",
-			rec,
-		)
+		t.Errorf("order = %+v, want it forgotten, total %d, one line, updated %s, and 3 notes, the last one %s by ann",
+			rec, before.Total, before.Updated, orderstore.NoteForget)
 	}
 	raw := func(id string) string {
 		out, err := a.Clients.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{
@@ -75,7 +72,7 @@ func TestForgetErasesPersonalData(t *testing.T) {
 	}
 	page, err := s.List(t.Context(), orderstore.Query{CustomerID: "c-erika", Limit: 10})
 	if err != nil || len(page.Records) != 1 || page.Records[0].OrderID != "open" {
-		t.Errorf("page = %+v; error = %v, want nil; want len(page.Records) 1, page.Records[0].OrderID 'open'", page, err)
+		t.Errorf("orders of c-erika = %+v, error = %v, want only the order open", page.Records, err)
 	}
 
 	// The same message, late, starts nothing and brings nothing back; another order
@@ -84,15 +81,15 @@ func TestForgetErasesPersonalData(t *testing.T) {
 		again := o
 		late(&again)
 		if rec, created, err := s.Accept(t.Context(), again); err != nil || created || rec.CustomerID != "" || rec.ShipTo != nil {
-			t.Errorf("rec = %+v; created = %v, want false; error = %v, want nil", rec, created, err)
+			t.Errorf("order = %+v, created = %t, error = %v, want it not created, without customer and address", rec, created, err)
 		}
 	}
 	other := o
 	other.Lines = []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}
 	if _, _, err := s.Accept(t.Context(), other); !errors.Is(err, orderstore.ErrConflict) {
-		t.Errorf("another order: %v", err)
+		t.Errorf("another order: error = %v, want %v", err, orderstore.ErrConflict)
 	}
 	if _, err := s.Forget(t.Context(), "nobody", n); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 }

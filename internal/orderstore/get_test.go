@@ -71,7 +71,7 @@ func TestConcurrentReadsShareABatch(t *testing.T) {
 	before := a.Clients.Calls()
 	get := func(id string) {
 		if rec, err := s.Get(t.Context(), id); err != nil || rec.OrderID != id || rec.Status != order.StatusReserved {
-			t.Errorf("order %s: %+v %v", id, rec, err)
+			t.Errorf("order %s: record = %+v, error = %v, want its own, RESERVED", id, rec, err)
 		}
 	}
 	var wg sync.WaitGroup
@@ -82,7 +82,7 @@ func TestConcurrentReadsShareABatch(t *testing.T) {
 		wg.Go(func() { get(id) })
 		wg.Go(func() {
 			if rec, err := s.Get(t.Context(), none); !errors.Is(err, orderstore.ErrNotFound) {
-				t.Errorf("order %s: %+v %v", none, rec, err)
+				t.Errorf("order %s: record = %+v, error = %v, want %v", none, rec, err, orderstore.ErrNotFound)
 			}
 		})
 	}

@@ -36,14 +36,15 @@ func TestFirstInstallationNameHolds(t *testing.T) {
 				_, other := errors.AsType[*orderstore.OtherInstallationError](err)
 				_, otherLooked := errors.AsType[*orderstore.OtherInstallationError](looked)
 				if other != start.refused || otherLooked != start.refused || !other && (err != nil || looked != nil) {
-					t.Errorf("start %d as %q: %v; looked at: %v", i, start.name, err, looked)
+					t.Errorf("start %d as %q: Install = %v, Installed = %v, want refused = %t for both",
+						i, start.name, err, looked, start.refused)
 				}
 				named := start.name
 				if named == "" {
 					named = "a"
 				}
 				if other && !strings.Contains(err.Error(), "--installation "+named) {
-					t.Error(err)
+					t.Errorf("start %d: error = %v, want it to name --installation %s", i, err, named)
 				}
 			}
 		})

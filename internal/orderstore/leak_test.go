@@ -44,7 +44,7 @@ func TestReleaseFreesTheStockOfAnEndedOrder(t *testing.T) {
 				}
 				wantLevel(t, s, sku, 10, 0, 0)
 				if res, err := s.GetReservation(ctx, o.OrderID); err != nil || res.State != orderstore.HoldReleased {
-					t.Errorf("res = %+v; error = %v, want nil; want res.State orderstore.HoldReleased", res, err)
+					t.Errorf("reservation = %+v, error = %v, want state %s", res, err, orderstore.HoldReleased)
 				}
 			})
 		}
@@ -107,7 +107,7 @@ func TestSellWithoutReservationIsFinal(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	if err := s.Complete(t.Context(), "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("error = %v, want orderstore.ErrFinished", err)
+		t.Errorf("Complete = %v, want %v", err, orderstore.ErrFinished)
 	}
 	wantStatus(t, s, "o", order.StatusPending)
 }
@@ -126,7 +126,7 @@ func TestAbandonedOrderIsNotSold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Complete(ctx, "o", "shp", ""); !errors.Is(err, orderstore.ErrFinished) {
-		t.Errorf("error = %v, want orderstore.ErrFinished", err)
+		t.Errorf("Complete = %v, want %v", err, orderstore.ErrFinished)
 	}
 	wantStatus(t, s, "o", order.StatusNeedsAttention)
 }
@@ -151,18 +151,18 @@ func TestRefundAndCompletionExcludeEachOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := s.CompleteHolding(ctx, refunded, "shp", "", holds); !errors.Is(err, orderstore.ErrFinished) {
-			t.Errorf("refunded and sold: %v", err)
+			t.Errorf("refunded and sold: error = %v, want %v", err, orderstore.ErrFinished)
 		}
 		if err := s.CompleteHolding(ctx, sold, "shp", "", holds); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.MarkRefunding(ctx, sold); !errors.Is(err, orderstore.ErrFinished) {
-			t.Errorf("sold and refunded: %v", err)
+			t.Errorf("sold and refunded: error = %v, want %v", err, orderstore.ErrFinished)
 		}
 	}
 	wantLevel(t, s, "A", 2, 4, 4)
 	if _, err := s.MarkRefunding(ctx, "unknown"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
+		t.Errorf("MarkRefunding of an unknown order = %v, want %v", err, orderstore.ErrNotFound)
 	}
 }
 
@@ -204,7 +204,7 @@ func TestStepsCanBeRepeatedAfterALostResponse(t *testing.T) {
 	twice := func(what string, step func(*orderstore.Store) error) {
 		t.Helper()
 		if err := step(shaky); !errors.Is(err, errLost) {
-			t.Fatalf("what = %s; error = %v, want errLost", what, err)
+			t.Fatalf("%s: error = %v, want %v", what, err, errLost)
 		}
 		if err := step(a.Store); err != nil {
 			t.Errorf("%s, again: %v", what, err)
@@ -234,6 +234,6 @@ func TestStepsCanBeRepeatedAfterALostResponse(t *testing.T) {
 	short := accept(t, a.Store, newOrder("short", order.Line{SKU: "A", Quantity: 9, UnitPrice: 1}))
 	twice("reject", reserve(short, false))
 	if rec := wantStatus(t, a.Store, "short", order.StatusRejected); len(rec.ShortSKUs) != 1 {
-		t.Errorf("rec = %+v; want len(rec.ShortSKUs) 1", rec)
+		t.Errorf("short SKUs = %q, want 1 of them", rec.ShortSKUs)
 	}
 }

@@ -117,7 +117,7 @@ func TestListIsStableWhileOrdersArrive(t *testing.T) {
 	}
 	q, err := s.List(t.Context(), orderstore.Query{Limit: 100, Cursor: p.Next})
 	if err != nil || len(q.Records) != 10 || q.Records[0].OrderID != "a9" {
-		t.Errorf("the second page has %d, %v", len(q.Records), err)
+		t.Errorf("second page = %+v, error = %v, want 10 orders, first a9", q.Records, err)
 	}
 }
 
@@ -128,11 +128,11 @@ func TestListFromACursorOlderThanSince(t *testing.T) {
 	accept(t, s, newOrder("b"))
 	p, err := s.List(t.Context(), orderstore.Query{Limit: 1})
 	if err != nil || p.Next == "" {
-		t.Fatal(p, err)
+		t.Fatalf("first page = %+v, error = %v, want it to have a next one", p, err)
 	}
 	p, err = s.List(t.Context(), orderstore.Query{Limit: 1, Cursor: p.Next, Since: time.Now().Add(time.Hour)})
 	if err != nil || len(p.Records) != 0 {
-		t.Errorf("p = %+v; error = %v, want nil; want len(p.Records) 0", p, err)
+		t.Errorf("second page = %+v, error = %v, want no orders", p.Records, err)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestWalkVisitsEachOrderOnce(t *testing.T) {
 		return nil
 	})
 	if err != nil || len(seen) != n {
-		t.Errorf("%d orders, %v", len(seen), err)
+		t.Errorf("orders visited = %d, error = %v, want %d and no error", len(seen), err, n)
 	}
 	for id, times := range seen {
 		if times != 1 {

@@ -67,7 +67,7 @@ func TestNotesAreBounded(t *testing.T) {
 	s := testkit.NewAWS(t, nil).Store
 	accept(t, s, newOrder("o"))
 	if err := s.AddNote(t.Context(), "nobody", orderstore.Note{}); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("a note of no order: %v", err)
+		t.Errorf("a note of no order: error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 	long := strings.Repeat("\U0001F4E6", text.Max)
 	add := func(n int, action string) {
@@ -100,7 +100,7 @@ func TestNotesAreBounded(t *testing.T) {
 	}
 	b, err := json.Marshal(rec.Notes)
 	if err != nil || len(rec.Notes) > 28 || len(b) > 130_000 {
-		t.Errorf("%d notes of %d bytes, %v", len(rec.Notes), len(b), err)
+		t.Errorf("notes = %d, bytes = %d, error = %v, want at most 28 notes and 130000 bytes", len(rec.Notes), len(b), err)
 	}
 	by, why := rec.CancelledBy()
 	if !rec.ManuallyResolved() || by != "bob" || why != "too late" || rec.RefusedFor() != "island 58" {
@@ -115,7 +115,7 @@ func TestNotesAreBounded(t *testing.T) {
 	for _, n := range rec.Notes {
 		if n.Action == "left out" {
 			if _, err := fmt.Sscanf(n.Text, "%d notes", &left); err != nil {
-				t.Errorf("n.Text = %q; error = %v, want nil", n.Text, err)
+				t.Errorf("text of the note = %q (%v), want the number of notes that were left out", n.Text, err)
 			}
 			continue
 		}
@@ -139,7 +139,7 @@ func TestThinnedNotesKeepDecisions(t *testing.T) {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
-				t.Fatalf("action = %s; error = %v, want nil", action, err)
+				t.Fatalf("%s: error = %v, want none", action, err)
 			}
 		}
 		say := func(n int) {
@@ -187,7 +187,7 @@ func TestRefusedTransactionNamesTheItem(t *testing.T) {
 	before := a.Clients.Calls()
 	err = a.Store.Release(t.Context(), "o", order.StatusFailed, "why")
 	if err == nil || !strings.Contains(err.Error(), "stock sku A") || !strings.Contains(err.Error(), "ValidationError") {
-		t.Errorf("error = %v, want one", err)
+		t.Errorf("error = %v, want a ValidationError about stock sku A", err)
 	}
 	if n := a.Clients.Calls() - before; n != 2 { // the reservation is read, and then one try
 		t.Errorf("requests = %d, want 2", n)

@@ -26,14 +26,14 @@ func TestUnapprovedOrdersAreNotPaidShippedOrSold(t *testing.T) {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
-				t.Fatalf("id = %s; error = %v, want nil", id, err)
+				t.Fatalf("order %s: error = %v, want none", id, err)
 			}
 		}
 		want := func(what string, err error) {
 			t.Helper()
 			refused := errors.Is(err, orderstore.ErrFinished) && strings.Contains(err.Error(), "its approval is "+string(d))
 			if no := d == orderstore.Rejected || d == orderstore.Expired; no && !refused || !no && err != nil {
-				t.Errorf("id = %s; what = %s; error = %v, want nil", id, what, err)
+				t.Errorf("%s %s: error = %v, want refused for its approval = %t", what, id, err, no)
 			}
 		}
 		o := accept(t, s.Store, newOrder(id, order.Line{SKU: "A", Quantity: 2, UnitPrice: 100}))

@@ -39,7 +39,7 @@ func newOrder(id string, lines ...order.Line) order.Order {
 func accept(t testing.TB, s *orderstore.Store, o order.Order) order.Order {
 	t.Helper()
 	if _, created, err := s.Accept(context.Background(), o); err != nil || !created {
-		t.Fatalf("accept %s: %v %v", o.OrderID, created, err)
+		t.Fatalf("accept %s: created = %t, error = %v, want a new order", o.OrderID, created, err)
 	}
 	return o
 }
@@ -70,21 +70,21 @@ func TestAcceptRecordsAnOrderOnce(t *testing.T) {
 	o := accept(t, s, newOrder("o"))
 	rec, created, err := s.Accept(t.Context(), o)
 	if err != nil || created || rec.Status != order.StatusPending || rec.Token != "tok_ok" {
-		t.Errorf("again: %+v %v %v", rec, created, err)
+		t.Errorf("accepted again: order = %+v, created = %t, error = %v, want the one of before, PENDING with token tok_ok", rec, created, err)
 	}
 	again, err := rec.Order()
 	if err != nil || again.Fingerprint() != o.Fingerprint() {
-		t.Errorf("the record gives back %+v %v", again, err)
+		t.Errorf("order of the record = %+v, error = %v, want the fingerprint of %+v", again, err, o)
 	}
 	if strings.Contains(rec.Content, "tok_ok") {
 		t.Errorf("content = %s, want it without the token", rec.Content)
 	}
 	o.Lines[0].Quantity++
 	if _, _, err := s.Accept(t.Context(), o); !errors.Is(err, orderstore.ErrConflict) {
-		t.Errorf("other content: %v", err)
+		t.Errorf("other content: error = %v, want %v", err, orderstore.ErrConflict)
 	}
 	if _, err := s.Get(t.Context(), "nope"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
+		t.Errorf("Get of an unknown order: error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 	for range 2 { // the second time it finds the outcome
 		res, err := s.Reserve(t.Context(), o)
 		if err != nil || res.Held || !slices.Equal(res.ShortSKUs, []string{"B", "C", "unknown"}) || res.Status != order.StatusRejected {
-			t.Errorf("res = %+v; error = %v, want nil; want res.Status order.StatusRejected", res, err)
+			t.Errorf("reservation = %+v, error = %v, want none, the order REJECTED, and B, C and unknown short", res, err)
 		}
 	}
 	rec := wantStatus(t, s, "short", order.StatusRejected)
@@ -118,7 +118,7 @@ func TestReserveIsAllOrNothing(t *testing.T) {
 
 	o = accept(t, s, newOrder("merged", order.Line{SKU: "A", Quantity: 4}, order.Line{SKU: "A", Quantity: 6}))
 	if res, err := s.ReserveForApproval(t.Context(), o, 0); err != nil || !res.Held {
-		t.Errorf("res = %+v; error = %v, want nil", res, err)
+		t.Errorf("reservation = %+v, error = %v, want it held", res, err)
 	}
 	wantStatus(t, s, "merged", order.StatusAwaitingApproval)
 	wantLevel(t, s, "A", 0, 10, 0)
@@ -135,7 +135,7 @@ func TestOrderWithTheMaximumOfLinesIsSold(t *testing.T) {
 	}
 	o := accept(t, a.Store, newOrder("big", lines...))
 	if res, err := a.Store.Reserve(t.Context(), o); err != nil || !res.Held {
-		t.Fatal(res, err)
+		t.Fatalf("reservation = %+v, error = %v, want it held", res, err)
 	}
 	if err := errors.Join(a.Store.MarkPaid(t.Context(), "big", "ch"),
 		a.Store.CompleteHolding(t.Context(), "big", "shp", "trk", o.Demand())); err != nil {
@@ -196,7 +196,7 @@ func TestStepsInAnySequenceKeepTheLedger(t *testing.T) {
 			for step := range strings.FieldsSeq(c.run) {
 				for range 2 {
 					if err := steps[step](); err != nil && !errors.Is(err, orderstore.ErrFinished) && !errors.Is(err, orderstore.ErrNotFound) {
-						t.Fatalf("step = %s; error = %v, want orderstore.ErrFinished", step, err)
+						t.Fatalf("step %s: error = %v, want none, %v or %v", step, err, orderstore.ErrFinished, orderstore.ErrNotFound)
 					}
 				}
 			}
@@ -216,11 +216,11 @@ func TestStepsOfUnknownOrdersAreRejected(t *testing.T) {
 		"note": s.AddNote(ctx, "x", orderstore.Note{}), "unpark": s.ResumeFromAttention(ctx, "x", order.StatusPaid),
 	} {
 		if !errors.Is(err, orderstore.ErrNotFound) && !errors.Is(err, orderstore.ErrFinished) {
-			t.Errorf("name = %s; error = %v, want orderstore.ErrNotFound", name, err)
+			t.Errorf("step %s: error = %v, want %v or %v", name, err, orderstore.ErrNotFound, orderstore.ErrFinished)
 		}
 	}
 	if _, err := s.Get(ctx, "x"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("an order came to be: %v", err)
+		t.Errorf("order x after the steps: error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 }
 
@@ -285,12 +285,12 @@ func TestPermanentConflictEndsTheRetries(t *testing.T) {
 	conflict.Store(true)
 	_, err := a.Store.Reserve(t.Context(), o)
 	if _, ok := errors.AsType[*types.TransactionCanceledException](err); !ok || !strings.Contains(err.Error(), "10 attempts") {
-		t.Errorf("error = %v, want *types.TransactionCanceledException", err)
+		t.Errorf("error = %v, want a cancelled transaction, after 10 attempts", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := a.Store.Reserve(ctx, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want context.Canceled", err)
+		t.Errorf("error = %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestCheckLedgerFindsManipulation(t *testing.T) {
 	}
 	l, err := a.Store.CheckLedger(t.Context())
 	if err != nil || l.SKUs != 2 || len(l.Violations) != 1 || !strings.HasPrefix(l.Violations[0], "A: available -1") {
-		t.Errorf("l = %+v; error = %v, want nil; want l.SKUs 2, len(l.Violations) 1", l, err)
+		t.Errorf("ledger = %+v, error = %v, want 2 SKUs and one violation, which begins with %q", l, err, "A: available -1")
 	}
 }
 
@@ -323,6 +323,6 @@ func TestNotesAreAppended(t *testing.T) {
 	}
 	rec, err := s.Get(t.Context(), "o")
 	if err != nil || len(rec.Notes) != 2 || rec.Notes[1].Text != "second" || rec.Notes[0].At == "" {
-		t.Errorf("rec.Notes = %+v, want 2 of them; error = %v, want nil", rec.Notes, err)
+		t.Errorf("notes = %+v, error = %v, want 2 with their times, the last one second", rec.Notes, err)
 	}
 }

@@ -43,24 +43,24 @@ func TestCountIncludesReservedUnits(t *testing.T) {
 
 	l, err := s.Count(ctx, "A", 7, old.Version())
 	if err != nil || l != level(t, s, "A", 5, 2, 0) {
-		t.Errorf("l = %+v, want level(t, s, 'A', 5, 2, 0); error = %v, want nil", l, err)
+		t.Errorf("counted level = %+v, error = %v, want the level in the store", l, err)
 	}
 	_, err = s.Count(ctx, "A", 1, l.Version())
 	if held, ok := errors.AsType[*orderstore.ReservedError](err); !ok || held.Counted != 1 || held.Reserved != 2 ||
 		!strings.Contains(err.Error(), "1 units were counted, and orders hold 2") {
-		t.Error(err)
+		t.Errorf("error = %v, want a count of 1 refused while orders hold 2", err)
 	}
 	for _, against := range []string{old.Version(), orderstore.NewSKU, "x", "1-2", l.Version() + " ", "07-0-2"} {
 		if _, err := s.Count(ctx, "A", 6, against); !errors.Is(err, orderstore.ErrChanged) {
-			t.Errorf("against %q: %v", against, err)
+			t.Errorf("against %q: error = %v, want %v", against, err, orderstore.ErrChanged)
 		}
 	}
 	level(t, s, "A", 5, 2, 0)
 	if _, err := s.Count(ctx, "B", 6, l.Version()); !errors.Is(err, orderstore.ErrChanged) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrChanged)
 	}
 	if _, err := s.GetLevel(ctx, "B"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrNotFound)
 	}
 }
 
@@ -74,7 +74,7 @@ func TestLevelWithoutSoldAndReservedCanBeUsed(t *testing.T) {
 			_, err := s.Count(t.Context(), "A", 11, l.Version())
 			require.NoError(t, err)
 			if _, err := s.Count(t.Context(), "A", 12, l.Version()); !errors.Is(err, orderstore.ErrChanged) {
-				t.Error(err)
+				t.Errorf("error = %v, want %v", err, orderstore.ErrChanged)
 			}
 			l = level(t, s, "A", 11, 0, 0)
 			_, err = s.Count(t.Context(), "A", 3, l.Version())
@@ -91,7 +91,7 @@ func TestLevelWithoutSoldAndReservedCanBeUsed(t *testing.T) {
 		"counted against another": func(t *testing.T, s *orderstore.Store) {
 			for _, against := range []string{"6-0-0", "5-1-0", "5-0-1", "0-0-0"} {
 				if _, err := s.Count(t.Context(), "A", 11, against); !errors.Is(err, orderstore.ErrChanged) {
-					t.Errorf("against = %s; error = %v, want orderstore.ErrChanged", against, err)
+					t.Errorf("count against %s: error = %v, want %v", against, err, orderstore.ErrChanged)
 				}
 			}
 			level(t, s, "A", 5, 0, 0)
@@ -122,7 +122,7 @@ func TestCountFromBeforeASaleIsRejected(t *testing.T) {
 	counted := level(t, s, "A", 10, 0, 0)
 	sold(t, s, "o")
 	if _, err := s.Count(ctx, "A", 10, counted.Version()); !errors.Is(err, orderstore.ErrChanged) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrChanged)
 	}
 	level(t, s, "A", 8, 0, 2)
 }
@@ -149,10 +149,10 @@ func TestRepeatedCountChangesNothing(t *testing.T) {
 	was := level(t, s, "A", 8, 0, 2)
 	l, err := s.Count(ctx, "A", 10, orderstore.NewSKU)
 	if err != nil || l != was || l != level(t, s, "A", 8, 0, 2) {
-		t.Errorf("l = %+v, want was; error = %v, want nil", l, err)
+		t.Errorf("repeated count = %+v, error = %v, want %+v, and the store unchanged", l, err, was)
 	}
 	if _, err := s.Count(ctx, "A", 11, orderstore.NewSKU); !errors.Is(err, orderstore.ErrChanged) {
-		t.Errorf("another count is taken for a repetition: %v", err)
+		t.Errorf("another count is taken for a repetition: error = %v, want %v", err, orderstore.ErrChanged)
 	}
 
 	_, err = s.Count(ctx, "A", 30, was.Version())
@@ -160,12 +160,12 @@ func TestRepeatedCountChangesNothing(t *testing.T) {
 	sold(t, s, "p")
 	was30 := level(t, s, "A", 28, 0, 4)
 	if l, err := s.Count(ctx, "A", 30, was.Version()); err != nil || l != was30 {
-		t.Errorf("l = %+v, want was30; error = %v, want nil", l, err)
+		t.Errorf("repeated count = %+v, error = %v, want %+v", l, err, was30)
 	}
 	_, err = s.Count(ctx, "A", 28, was30.Version()) // nothing has changed, but this was the last count
 	require.NoError(t, err)
 	if _, err := s.Count(ctx, "A", 30, was.Version()); !errors.Is(err, orderstore.ErrChanged) {
-		t.Error(err)
+		t.Errorf("error = %v, want %v", err, orderstore.ErrChanged)
 	}
 	level(t, s, "A", 28, 0, 4)
 }
@@ -208,7 +208,7 @@ func TestLevelWithoutACountNumberCanBeCounted(t *testing.T) {
 	)
 	require.NoError(t, err)
 	if l, err := a.Store.Count(t.Context(), "A", 9, "10-2-0"); err != nil || l != level(t, a.Store, "A", 8, 1, 2) {
-		t.Errorf("l = %+v; error = %v, want nil; want l level(t, a.Store, 'A', 8, 1, 2)", l, err)
+		t.Errorf("counted level = %+v, error = %v, want the level in the store", l, err)
 	}
 }
 
@@ -221,11 +221,11 @@ func TestCountRejectsImpossibleQuantities(t *testing.T) {
 		}
 	}
 	if _, err := s.GetLevel(t.Context(), "A"); !errors.Is(err, orderstore.ErrNotFound) {
-		t.Errorf("error = %v, want orderstore.ErrNotFound", err)
+		t.Errorf("level of A: error = %v, want %v: no count was accepted", err, orderstore.ErrNotFound)
 	}
 	for sku, n := range map[string]int64{"NONE": 0, "FULL": orderstore.MaxLevel} {
 		if l, err := s.Count(t.Context(), sku, n, orderstore.NewSKU); err != nil || l.Available != n || l.Received != n {
-			t.Errorf("l = %+v; error = %v, want nil; want l.Available n, l.Received n", l, err)
+			t.Errorf("counted level of %s = %+v, error = %v, want %d available and received", sku, l, err, n)
 		}
 	}
 }

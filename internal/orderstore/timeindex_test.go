@@ -248,7 +248,7 @@ func TestUpgradeKeepsOlderOrdersInEveryList(t *testing.T) {
 	lists("no index")
 	if err := s.Find(t.Context()); err == nil || !strings.Contains(err.Error(), "table orders has no index byTime") ||
 		!strings.Contains(err.Error(), "ordersaga setup") {
-		t.Errorf("a start without the index: %v", err)
+		t.Errorf("a start without the index: error = %v, want one about the missing index, which names ordersaga setup", err)
 	}
 	fill := func(want int) {
 		t.Helper()
@@ -276,7 +276,7 @@ func TestUpgradeKeepsOlderOrdersInEveryList(t *testing.T) {
 	lists("the index")
 	fill(0)
 	if after, err := s.Get(t.Context(), want[19]); err != nil || after.TimeShard == "" || !after.UpdatedAt.Equal(before.UpdatedAt) {
-		t.Errorf("after = %+v; error = %v, want nil", after, err)
+		t.Errorf("order = %+v, error = %v, want a shard of the time index, and no update since %s", after, err, before.UpdatedAt)
 	}
 	// That it is the index which is read now: what it lacks is not in the list.
 	s = olderTable(t, a)
@@ -359,7 +359,7 @@ func TestBackfillReadsOnlyTheLastDay(t *testing.T) {
 			now = began.Add(30*24*time.Hour + time.Minute)
 		}
 		if n, err := s.BackfillTimeIndex(t.Context()); err != nil || n != want {
-			t.Fatal(run, n, err)
+			t.Fatalf("run %d: orders = %d, error = %v, want %d and no error", run, n, err, want)
 		}
 	}
 	noPlace(t, a, "old")

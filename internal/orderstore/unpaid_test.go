@@ -32,7 +32,7 @@ func TestUnpaidOrdersAreNotShippedOrSold(t *testing.T) {
 	refused := func(what string, err error) {
 		t.Helper()
 		if !errors.Is(err, orderstore.ErrFinished) || !strings.Contains(err.Error(), "it costs 2.00 EUR and has no charge") {
-			t.Errorf("what = %s; error = %v, want orderstore.ErrFinished", what, err)
+			t.Errorf("%s: error = %v, want %v: it costs 2.00 EUR and has no charge", what, err, orderstore.ErrFinished)
 		}
 	}
 
