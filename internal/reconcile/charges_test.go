@@ -39,7 +39,7 @@ func TestReservationsOfEndedOrdersAreReleasedOrFlagged(t *testing.T) {
 	l.found("stock is held for an order that is FAILED", "released")
 	l.nothing()
 	if rec := l.is("failed", order.StatusFailed); rec.Reason != "by hand" || len(rec.Notes) != 1 {
-		t.Errorf("rec = %+v; want rec.Reason 'by hand', len(rec.Notes) 1", rec)
+		t.Errorf("order = %+v, want the reason %q, and one note", rec, "by hand")
 	}
 	l.level(1000, 0, 0)
 
@@ -100,7 +100,7 @@ func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
 	l.nothing()
 	if list, err := l.Parts.Payments.ChargesOf(t.Context(), "twice"); err != nil || len(list) != 2 || list[0].Refunded || !list[1].Refunded {
-		t.Errorf("list = %+v, want 2 of them; error = %v, want nil", list, err)
+		t.Errorf("charges = %+v, error = %v, want 2, of which the second one is refunded", list, err)
 	}
 
 	done("by hand")
@@ -113,7 +113,7 @@ func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {
 	l.noError(err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
 	if !l.charges()["by hand"] {
-		t.Error("the only money there is was refunded")
+		t.Error("order by hand has no charge that stands, want the second one kept: the first one is refunded")
 	}
 }
 
@@ -123,7 +123,7 @@ func TestFailedRefundIsRetriedByTheNextRun(t *testing.T) {
 	l.paid("o", "tok_refund_down")
 	f := l.once()
 	if len(f) != 1 || !strings.Contains(f[0].Error, "refunds are down") {
-		t.Errorf("f = %+v, want 1 of them", f)
+		t.Errorf("findings = %+v, want one, with the error %q", f, "refunds are down")
 	}
 	// Released without a refund, it would look done.
 	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
@@ -194,7 +194,7 @@ func TestLaterRunsReadOnlyNewCharges(t *testing.T) {
 	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
 	for run, want := range []int{n, n, 1} { // refunds them; finds all refunded; then the last one only
 		if seen := <-payments.done; seen != want {
-			t.Errorf("run %d saw %d charges, want %d", run+1, seen, want)
+			t.Errorf("charges that run %d read = %d, want %d", run+1, seen, want)
 		}
 	}
 	if read := orders.n.Load(); read != n {

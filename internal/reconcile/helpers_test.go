@@ -148,14 +148,14 @@ func (l leaky) found(what, action string) {
 		f[i].What = seconds.ReplaceAllString(f[i].What, "${1}0s")
 	}
 	if len(f) != 1 || !strings.Contains(f[0].What, what) || f[0].Action != action || f[0].Error != "" {
-		l.Errorf("found %+v, want %q and %q", f, what, action)
+		l.Errorf("found %+v, want one finding with %q, action %q and no error", f, what, action)
 	}
 }
 
 func (l leaky) nothing() {
 	l.Helper()
 	if f := l.once(); len(f) != 0 {
-		l.Errorf("found %+v", f)
+		l.Errorf("found %+v, want nothing", f)
 	}
 }
 
@@ -172,7 +172,7 @@ func (l leaky) level(available, reserved, sold int64) {
 	l.Helper()
 	v, err := l.Store.GetLevel(l.Context(), "A")
 	if err != nil || v.Available != available || v.Reserved != reserved || v.Sold != sold {
-		l.Errorf("%+v %v, want %d %d %d", v, err, available, reserved, sold)
+		l.Errorf("level = %+v, error = %v, want %d available, %d reserved, %d sold", v, err, available, reserved, sold)
 	}
 }
 

@@ -85,7 +85,7 @@ func lied(t *testing.T) (leaky, *liar) {
 func (l leaky) counts(want int) {
 	l.Helper()
 	if n := l.Unpaid.Count(); n != want {
-		l.Errorf("%d are counted, want %d", n, want)
+		l.Errorf("orders counted as unpaid = %d, want %d", n, want)
 	}
 }
 
@@ -98,7 +98,7 @@ func odd(t *testing.T) error {
 	defer c.Close()
 	_, err := c.ChargesOf(t.Context(), "o")
 	if !payment.IsInvalidResponse(err) {
-		t.Fatal(err)
+		t.Fatalf("error = %v, want one about an invalid response", err)
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func TestInvalidLedgerEntriesDoNotHideOthers(t *testing.T) {
 		var got []string
 		for _, f := range l.once() {
 			if f.Action != "flagged" || f.Error != "" {
-				t.Errorf("f = %+v; want f.Action 'flagged', f.Error ''", f)
+				t.Errorf("finding = %+v, want it flagged, without an error", f)
 			}
 			got = append(got, f.OrderID+": "+f.What)
 		}
@@ -168,7 +168,7 @@ func TestFailedReadsDoNotHideOtherFindings(t *testing.T) {
 			got = append(got, f.OrderID)
 		}
 		if (err == nil) != (wantError == "") || err != nil && !strings.Contains(err.Error(), wantError) || !slices.Equal(got, wantFound) {
-			t.Errorf("found %q, %v; want %q, %q", got, err, wantFound, wantError)
+			t.Errorf("findings of orders %q, error = %v, want %q and an error with %q, none if empty", got, err, wantFound, wantError)
 		}
 		if l.Reconciler.Unpaid.Succeeded().After(before) != (err == nil) {
 			t.Errorf("last success %s, before %s, want a later one if and only if there is no error: %v", l.Unpaid.Succeeded(), before, err)

@@ -34,7 +34,7 @@ func TestLostOrdersAreRestartedWithinTheCapacity(t *testing.T) {
 		l.noError(err)
 		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] ||
 			rep.Left != 5-len(want) && rep.Left != 1 {
-			t.Errorf("%+v, want %s", rep, want)
+			t.Errorf("report = %+v, want findings of %s, and %d or 1 orders left", rep, want, 5-len(want))
 		}
 		for _, id := range want {
 			_, err := l.Parts.Engine.Wait(t.Context(), id)
@@ -43,7 +43,7 @@ func TestLostOrdersAreRestartedWithinTheCapacity(t *testing.T) {
 	}
 	for _, room = range []int{0, -7} {
 		if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-			t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
+			t.Errorf("report = %+v, error = %v, want no findings, and 1 order left", rep, err)
 		}
 	}
 }
@@ -60,7 +60,7 @@ func TestWaitingLostOrdersTakeNoCapacity(t *testing.T) {
 	asked := 0
 	l.Capacity = func(_ context.Context, lost int) int { asked = lost; return 0 }
 	if rep, err := l.Once(t.Context()); err != nil || rep.Left != 3 || asked != 1 {
-		t.Errorf("room for %d was asked for, want 1: %+v %v", asked, rep, err)
+		t.Errorf("room was asked for %d orders, want 1; report = %+v, error = %v, want 3 orders left", asked, rep, err)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestOrdersInTheQueueAreLeftAlone(t *testing.T) {
 	waiting := 3
 	l.Backlog = func(context.Context) (int, error) { return waiting, nil }
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
+		t.Errorf("report = %+v, error = %v, want no findings, and 1 order left", rep, err)
 	}
 	l.accepted("received", "tok_ok") // its message was received, and the receiver crashed
 	l.found("order is PENDING and has no saga", "saga started again")
@@ -118,7 +118,7 @@ func TestWorkerReportsItsCapacityAndBacklog(t *testing.T) {
 		return nil
 	})
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
-		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Left 1", rep, err)
+		t.Errorf("report = %+v, error = %v, want no findings, and 1 order left", rep, err)
 	}
 	if n := r.Capacity(t.Context(), 7); n != 3 {
 		t.Errorf("capacity = %d, want 3", n)

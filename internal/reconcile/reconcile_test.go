@@ -38,7 +38,7 @@ func TestOrdersWithoutASagaAreRestarted(t *testing.T) {
 		l.found("order is "+what+" and has no saga", "saga started again")
 		i, err := l.Parts.Engine.Wait(t.Context(), what)
 		if err != nil || i.Status != engine.Completed {
-			t.Errorf("what = %s; i = %+v; error = %v, want nil; want i.Status engine.Completed", what, i, err)
+			t.Errorf("saga of order %s = %+v, error = %v, want status %s", what, i, err, engine.Completed)
 		}
 		if rec := l.is(what, order.StatusCompleted); len(rec.Notes) != 1 || rec.Notes[0].Actor != "reconciler" {
 			t.Errorf("notes = %+v, want one, by the reconciler", rec.Notes)
@@ -80,7 +80,7 @@ func TestRestartedSagaReceivesTheCarrierAnswer(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["o"] {
-		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
+		t.Errorf("order = %+v, want the reason %q, and its charge refunded", rec, "refused by the carrier: island")
 	}
 }
 
@@ -102,7 +102,7 @@ func TestReopenedOrderGetsASaga(t *testing.T) {
 			orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"},
 		)
 		if err != nil || !reopened {
-			t.Fatalf("reopened = %v, want true; error = %v, want nil", reopened, err)
+			t.Fatalf("reopened = %t, error = %v, want true and no error", reopened, err)
 		}
 		want := "order is PAID and refused by the carrier, but its saga has ended COMPLETED"
 		if id == "forgotten" {
@@ -113,7 +113,7 @@ func TestReopenedOrderGetsASaga(t *testing.T) {
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 		if rec := l.is(id, order.StatusFailed); rec.Reason != "refused by the carrier: island" || rec.RefundID == "" || l.charges()[id] {
-			t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
+			t.Errorf("order = %+v, want the reason %q, and its charge refunded, on record too", rec, "refused by the carrier: island")
 		}
 		l.level(1000, 0, 0)
 		l.nothing()
@@ -157,7 +157,7 @@ func TestOrdersWhoseSagaEndedAreCompensated(t *testing.T) {
 	l.paid("paid", "tok_ok")
 	l.found("order is PAID but its saga has ended TERMINATED", "undone")
 	if rec := l.is("paid", order.StatusFailed); rec.RefundID == "" || len(rec.Notes) != 1 {
-		t.Errorf("rec = %+v; want len(rec.Notes) 1", rec)
+		t.Errorf("order = %+v, want the refund on record, and one note", rec)
 	}
 	if l.charges()["paid"] {
 		t.Error("the charge of order paid stands, want it refunded")
@@ -195,7 +195,7 @@ func TestRecentAndConsistentOrdersAreLeftAlone(t *testing.T) {
 	l.noError(err)
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
-		t.Errorf("rep = %+v; error = %v, want nil; want len(rep.Findings) 0, rep.Orders 1, rep.Reservations 2", rep, err)
+		t.Errorf("report = %+v, error = %v, want no findings, 1 order, 2 reservations and at least 1 charge", rep, err)
 	}
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) } // the carrier's answer may have been lost
 	l.found("order has been PAID for 3h0m0s", "saga nudged")
@@ -269,7 +269,8 @@ func TestFindingsOnEveryPageAreHandled(t *testing.T) {
 	}
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 2*n || rep.Reservations != n || rep.Charges != n {
-		t.Errorf("%d findings, %d reservations, %d charges, %v", len(rep.Findings), rep.Reservations, rep.Charges, err)
+		t.Errorf("findings = %d, reservations = %d, charges = %d, error = %v, want %d, %d, %d and no error",
+			len(rep.Findings), rep.Reservations, rep.Charges, err, 2*n, n, n)
 	}
 	if i := slices.IndexFunc(rep.Findings, func(f reconcile.Finding) bool { return f.Error != "" }); i >= 0 {
 		t.Errorf("finding = %+v, want no error", rep.Findings[i])
@@ -305,7 +306,7 @@ func TestRunContinuesWhileALedgerCannotBeRead(t *testing.T) {
 	denied.Store(true)
 	rep, err := l.Once(t.Context())
 	if err == nil || len(rep.Findings) != 1 || rep.Findings[0].OrderID != "ended" {
-		t.Errorf("rep = %+v; error = %v; want len(rep.Findings) 1, rep.Findings[0].OrderID 'ended'", rep, err)
+		t.Errorf("report = %+v, error = %v, want an error, and one finding, of order ended", rep, err)
 	}
 
 	l.Reconciler.Logger = zerolog.Nop()

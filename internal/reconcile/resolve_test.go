@@ -85,7 +85,7 @@ func TestCustomersAreNotifiedOfACompensation(t *testing.T) {
 			var n events.Notification
 			l.noError(json.Unmarshal([]byte(*m.Body), &n))
 			if n.CustomerID != "c-1" || strings.Contains(*m.Body, "inside") {
-				t.Error(*m.Body)
+				t.Errorf("notification = %s, want one to customer c-1, without the operator's note %q", *m.Body, "inside")
 			}
 			got[n.OrderID] = append(got[n.OrderID], n.NotificationID+" "+string(n.ReasonCode))
 		}
@@ -111,7 +111,7 @@ func TestSecondResolutionIsRefused(t *testing.T) {
 		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
 		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) &&
 			!errors.Is(err, engine.ErrNotCompleted) {
-			t.Errorf("id = %s; error = %v, want orderstore.ErrFinished", id, err)
+			t.Errorf("order %s, second decision: error = %v, want %v or %v", id, err, orderstore.ErrFinished, engine.ErrNotCompleted)
 		}
 	}
 	_, err := l.Parts.Engine.Wait(t.Context(), "kept")
@@ -153,17 +153,17 @@ func TestParkedOrderWithoutASagaWaitsForAnOperator(t *testing.T) {
 		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
 			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "NEEDS_ATTENTION and has no saga") || f[0].Action != "flagged" {
-				t.Errorf("f = %+v, want 1 of them", f)
+				t.Errorf("findings = %+v, want one, flagged: %q", f, "NEEDS_ATTENTION and has no saga")
 			}
 		}
 		rec := l.is(id, order.StatusNeedsAttention)
 		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionSkip}); !errors.Is(err, reconcile.ErrNoSaga) {
-			t.Error(err)
+			t.Errorf("error = %v, want %v", err, reconcile.ErrNoSaga)
 		}
 		if id == "undone" {
 			l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
 			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" || l.charges()[id] {
-				t.Errorf("rec = %+v; want rec.Reason 'compensated by ann: why'", rec)
+				t.Errorf("order = %+v, want the reason %q, and its charge refunded", rec, "compensated by ann: why")
 			}
 			continue
 		}
@@ -171,7 +171,7 @@ func TestParkedOrderWithoutASagaWaitsForAnOperator(t *testing.T) {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
 		l.noError(err)
 		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" || !l.charges()[id] {
-			t.Errorf("rec = %+v; want rec.Reason ''", rec)
+			t.Errorf("order = %+v, want no reason, and a charge that stands", rec)
 		}
 	}
 	l.level(994, 0, 6)
@@ -188,7 +188,7 @@ func TestCompensateIsCarriedOutOnceRefundsWork(t *testing.T) {
 		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
 			err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
 			if later, ok := errors.AsType[*reconcile.DeferredError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
-				t.Errorf("action = %s; error = %v, want *reconcile.DeferredError", action, err)
+				t.Errorf("order %s, %s: error = %v, want it deferred: refunds are down", id, action, err)
 			}
 		}
 	}
@@ -305,11 +305,11 @@ func TestRestartKeepsTheApprovalTermsOfTheReservation(t *testing.T) {
 		"undecided": "approval refused by ann: why",
 	} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != reason || rec.ChargeID != "" {
-			t.Errorf("rec = %+v; want rec.Reason reason, rec.ChargeID ''", rec)
+			t.Errorf("order = %+v, want the reason %q, and no charge on record", rec, reason)
 		}
 	}
 	if kept := l.charges(); len(kept) != 1 || !kept["approved"] {
-		t.Errorf("kept = %v, want 1 of them", kept)
+		t.Errorf("charges that stand = %v, want only that of approved", kept)
 	}
 
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
@@ -337,7 +337,7 @@ func TestRetryOfARejectedOrderDoesNotApproveIt(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
-		t.Errorf("rec = %+v; want rec.Reason 'approval refused by ann: why', len(l.charges()) 0", rec)
+		t.Errorf("order = %+v, want the reason %q, and no charge", rec, "approval refused by ann: why")
 	}
 }
 
@@ -365,7 +365,7 @@ func TestOperatorsRefundIsNotRepeated(t *testing.T) {
 	rec := l.is("retried", order.StatusNeedsAttention)
 	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) ||
 		!strings.Contains(err.Error(), "is being compensated") {
-		t.Error(err)
+		t.Errorf("error = %v, want %v: it is being compensated", err, reconcile.ErrNoSaga)
 	}
 	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
 	l.noError(
@@ -420,7 +420,7 @@ func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 		l.noError(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !l.charges()[id] ||
 			!slices.Contains(rec.Settled, workflows.StepShip) {
-			t.Errorf("rec = %+v; want rec.ShipmentID 'shp-'+id", rec)
+			t.Errorf("order = %+v, want shipment shp-%s, a charge that stands, and the step %s settled", rec, id, workflows.StepShip)
 		}
 	}
 	for id, say := range map[string]string{"refused": "island", "refunded": "is being compensated", "given up": "is being compensated"} {
@@ -430,15 +430,15 @@ func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 			reconcile.ErrNoSaga,
 		) ||
 			!strings.Contains(err.Error(), say) {
-			t.Error(id, err)
+			t.Errorf("order %s: error = %v, want %v, with %q", id, err, reconcile.ErrNoSaga, say)
 		}
 		stale := l.is(id, order.StatusNeedsAttention)
 		stale.Carrier, stale.Refunding, stale.GivenUp = "", false, false // read just before
 		if err := l.ResolveWithoutSaga(t.Context(), stale, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, orderstore.ErrFinished) {
-			t.Error(id, err)
+			t.Errorf("order %s: error = %v, want %v", id, err, orderstore.ErrFinished)
 		}
 		if rec := l.is(id, order.StatusNeedsAttention); rec.Settled != nil {
-			t.Errorf("rec = %+v; want rec.Settled nil", rec)
+			t.Errorf("settled steps of order %s = %v, want none", id, rec.Settled)
 		}
 	}
 	l.level(990, 6, 4)

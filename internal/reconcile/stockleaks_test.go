@@ -33,7 +33,7 @@ func TestLeakedUnitsAreFlagged(t *testing.T) {
 		l.found("7 units are reserved, and orders hold 2", "flagged")
 	}
 	if f := l.once(); len(f) != 1 || f[0].SKU != "A" || f[0].OrderID != "" {
-		t.Errorf("f = %+v, want 1 of them", f)
+		t.Errorf("findings = %+v, want one, of SKU A and no order", f)
 	}
 	l.leak(-6)
 	l.found("1 units are reserved, and orders hold 2", "flagged")

@@ -44,7 +44,7 @@ func TestExpiredApprovalIsSentAgain(t *testing.T) {
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
-		t.Error(rec.Reason)
+		t.Errorf("reason = %q, want %q", rec.Reason, "late")
 	}
 }
 
@@ -86,7 +86,7 @@ func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
 	l.noError(err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" || l.charges()["late"] {
-		t.Errorf("rec = %+v; want rec.Reason 'refused by the carrier: island'", rec)
+		t.Errorf("order = %+v, want the reason %q, and its charge refunded", rec, "refused by the carrier: island")
 	}
 }
 
@@ -128,7 +128,7 @@ func TestSagaWithALostStepIsRestarted(t *testing.T) {
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if i.Status != engine.Completed {
-		t.Errorf("i = %+v; want i.Status engine.Completed", i)
+		t.Errorf("saga = %+v, want status %s", i, engine.Completed)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestInterruptedRestartIsContinued(t *testing.T) {
 	l.heldUp("o")
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || f[0].Error != "killed" {
-		t.Fatalf("f = %+v, want 1 of them", f)
+		t.Fatalf("findings = %+v, want one, failed with the error killed", f)
 	}
 	l.Sagas = l.Parts.Engine
 	l.noError(l.Simulators.HealPayments(t.Context()))
@@ -194,7 +194,7 @@ func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 		l.found("its saga is suspended", "flagged")
 	}
 	if notes := l.is("o", order.StatusReserved).Notes; notes != nil {
-		t.Errorf("notes = %+v, want nil", notes)
+		t.Errorf("notes = %+v, want none", notes)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
-		t.Error(rec.Reason)
+		t.Errorf("reason = %q, want %q", rec.Reason, "cancelled by ann: why")
 	}
 }
 
@@ -222,7 +222,7 @@ func TestLostCancellationIsSentAgain(t *testing.T) {
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
-		t.Error(rec.Reason)
+		t.Errorf("reason = %q, want %q", rec.Reason, "cancelled by ann: why")
 	}
 }
 
@@ -239,7 +239,7 @@ func TestParkedSagaWithALostStepIsDropped(t *testing.T) {
 	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
-		t.Fatalf("f = %+v, want 1 of them", f)
+		t.Fatalf("findings = %+v, want one, with the error killed", f)
 	}
 	l.Sagas = l.Parts.Engine
 	l.found("terminated to be dropped", "saga dropped")
@@ -285,7 +285,7 @@ func TestStalledSagaIsFlagged(t *testing.T) {
 		l.found("its saga is stalled: payload size 3984589 bytes exceeds", "flagged")
 	}
 	if ids := l.Stalled.IDs(); len(ids) != 1 || ids[0] != "o" {
-		t.Errorf("ids = %v, want 1 of them", ids)
+		t.Errorf("stalled sagas = %v, want [o]", ids)
 	}
 	l.noError(l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
@@ -307,7 +307,7 @@ func TestStalledSagaIsFoundAtEveryStep(t *testing.T) {
 		ids := l.Stalled.IDs()
 		slices.Sort(ids)
 		if !slices.Equal(ids, want) {
-			t.Errorf("%v, want %v", ids, want)
+			t.Errorf("stalled sagas = %v, want %v", ids, want)
 		}
 	}
 	find(l.Parts.Engine)

@@ -39,12 +39,12 @@ func TestPurgeDoesNotHideATermination(t *testing.T) {
 				t.Fatalf("actions = %q, want 2: waits undone and sent parked, both since %s", actions, ended)
 			}
 			if rec := l.is("waits", order.StatusFailed); !strings.HasPrefix(rec.Reason, ended) {
-				t.Error(rec.Reason)
+				t.Errorf("reason = %q, want it to begin with %q", rec.Reason, ended)
 			}
 			// An operator's retry lets it go on; if it is then lost, it is begun again.
 			l.noError(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 			if rec := l.is("sent", order.StatusPaid); rec.Terminated != "" {
-				t.Errorf("rec.Terminated = %s, want ''", rec.Terminated)
+				t.Errorf("termination on record = %q, want none", rec.Terminated)
 			}
 		})
 	}
@@ -73,14 +73,14 @@ func TestTerminationKeepsTheEarlierDecision(t *testing.T) {
 		l.noError(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
 	}
 	if f := l.once(); len(f) != 4 || f[0].Action != "undone" {
-		t.Errorf("f = %+v, want 4 of them", f)
+		t.Errorf("findings = %+v, want 4, the first one undone", f)
 	}
 	for id, want := range map[string]string{
 		"cancelled": "cancelled by ann: why", "rejected": "approval refused by ann: why",
 		"expired": "nobody approved it",
 	} {
 		if rec := l.is(id, order.StatusCancelled); rec.Reason != want {
-			t.Errorf("id = %s; rec.Reason = %s, want %v", id, rec.Reason, want)
+			t.Errorf("reason of order %s = %q, want %q", id, rec.Reason, want)
 		}
 	}
 	l.is("approved", order.StatusFailed)
@@ -100,7 +100,7 @@ func TestRestartClearsTheTermination(t *testing.T) {
 	l.noError(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
-		t.Errorf("rec.Terminated = %s, want ''; error = %v, want nil", rec.Terminated, err)
+		t.Errorf("termination on record = %q, error = %v, want none", rec.Terminated, err)
 	}
 }
 
@@ -114,14 +114,14 @@ func TestTerminationIsRecordedWithTheOrder(t *testing.T) {
 		kept := ""
 		keep := reconcile.Terminated(func(_ context.Context, id, why string) error { kept = id + " " + why; return nil })
 		if err := keep(t.Context(), "o", reason); err != nil || kept != want {
-			t.Errorf("reason = %.20q; kept = %.50q, want %.50q; error = %v, want nil", reason, kept, want, err)
+			t.Errorf("reason %.20q: kept = %.50q, error = %v, want %.50q", reason, kept, err, want)
 		}
 	}
 	down := errors.New("down")
 	for said, want := range map[error]error{down: down, orderstore.ErrFinished: nil} {
 		err := reconcile.Terminated(func(context.Context, string, string) error { return said })(t.Context(), "o", "")
 		if !errors.Is(err, want) {
-			t.Errorf("returned = %v; error = %v, want %v", said, err, want)
+			t.Errorf("the store returned %v: error = %v, want %v", said, err, want)
 		}
 	}
 }
@@ -147,12 +147,12 @@ func TestFindingsReportTheActualOutcome(t *testing.T) {
 	l.reserved("o", "tok_ok")
 	l.Sagas = &stuckStart{quicker{Engine: l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Action != "failed" || !strings.Contains(f[0].Error, "is running") {
-		t.Errorf("f = %+v, want 1 of them", f)
+		t.Errorf("findings = %+v, want one, failed with %q", f, "is running")
 	}
 	l.Sagas = &quicker{Engine: l.Parts.Engine}
 	l.found("order is RESERVED and has no saga", "left alone: its saga runs")
 	if rec := l.is("o", order.StatusReserved); rec.Notes != nil {
-		t.Errorf("rec.Notes = %+v, want nil", rec.Notes)
+		t.Errorf("notes = %+v, want none", rec.Notes)
 	}
 }
 

@@ -38,11 +38,11 @@ func TestCompletedOrderWithoutAChargeIsFlagged(t *testing.T) {
 	l.sold(never)
 	f := l.once()
 	if len(f) != 2 || f[0].OrderID != "bad" || f[1].OrderID != "never" {
-		t.Fatalf("f = %+v, want 2 of them", f)
+		t.Fatalf("findings = %+v, want two, of bad and never", f)
 	}
 	for _, f := range f {
 		if f.What != "order is COMPLETED and no charge over 2.00 EUR stands" || f.Action != "flagged" || f.Error != "" {
-			t.Errorf("f = %+v; want f.Action 'flagged', f.Error ''", f)
+			t.Errorf("finding = %+v, want it flagged as COMPLETED without a charge over 2.00 EUR, and no error", f)
 		}
 	}
 }
@@ -89,27 +89,27 @@ func TestRefundOfAnEndedOrderMustBeProven(t *testing.T) {
 	soon := l.Reconciler
 	soon.Now = time.Now
 	if rep, err := soon.Once(t.Context()); err != nil || len(rep.Findings) != 0 {
-		t.Errorf("too soon: %+v %v", rep.Findings, err)
+		t.Errorf("findings before the grace period = %+v, error = %v, want none", rep.Findings, err)
 	}
 	f := l.once()
 	if len(f) != 2 || f[1].OrderID != "unwritten" ||
 		f[1].What != "order is FAILED, was charged (ch_charge-unwritten), and has no refund" || f[1].Error != "" {
-		t.Fatalf("f = %+v, want 2 of them", f)
+		t.Fatalf("findings = %+v, want two, the second one of unwritten: charged, without a refund, and no error", f)
 	}
 	if rec := l.is("unwritten", order.StatusFailed); rec.RefundID != "re_charge-unwritten" {
-		t.Errorf("rec = %+v; want rec.RefundID 're_charge-unwritten'", rec)
+		t.Errorf("refund on record = %q, want %q", rec.RefundID, "re_charge-unwritten")
 	}
 	for range 2 { // until it is right
 		if f[0].OrderID != "forgotten" || f[0].Action != "failed" ||
 			!strings.Contains(f[0].Error, "charge ch_1 over 2.00 EUR was made, and it is not in the ledger") {
-			t.Errorf("f = %+v; want f[0].OrderID 'forgotten', f[0].Action 'failed'", f)
+			t.Errorf("findings = %+v, want first that of forgotten, failed: charge ch_1 over 2.00 EUR is not in the ledger", f)
 		}
 		if n := l.Unpaid.Count(); n != 1 {
 			t.Errorf("orders counted as unpaid = %d, want 1", n)
 		}
 		f = l.once()
 		if len(f) != 1 {
-			t.Fatalf("f = %+v, want 1 of them", f)
+			t.Fatalf("findings = %+v, want one", f)
 		}
 	}
 	l.noError(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
@@ -142,7 +142,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	counts := func(want int) {
 		t.Helper()
 		if n := l.Unpaid.Count(); n != want {
-			t.Errorf("%d are unpaid, want %d", n, want)
+			t.Errorf("orders counted as unpaid = %d, want %d", n, want)
 		}
 	}
 	l.silent("waits") // accepted before the first run, ends after it
@@ -169,7 +169,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	)
 	want := "order is COMPLETED with charge ch_charge-waits, which does not stand; charge ch_charge-waits.2 does"
 	if f := l.once(); len(f) == 0 || f[0].What != want || f[0].Action != "flagged" { // also once more, for it was found before
-		t.Errorf("%+v, want %q", f, want)
+		t.Errorf("findings = %+v, want first %q, flagged", f, want)
 	}
 	counts(0)
 }
