@@ -81,7 +81,7 @@ func TestStartUsesTheOrderIDAndKeepsTheEnginesError(t *testing.T) {
 		t.Errorf("started %v, want %v", got, want)
 	}
 	if !errors.Is(err, engine.ErrActive) {
-		t.Errorf("error = %v, want engine.ErrActive", err)
+		t.Errorf("error = %v, want %v", err, engine.ErrActive)
 	}
 }
 
