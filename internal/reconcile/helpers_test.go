@@ -176,14 +176,40 @@ func (l leaky) level(available, reserved, sold int64) {
 	}
 }
 
-// charges returns, by order, whether the money is kept.
-func (l leaky) charges() map[string]bool {
+// charges is how many charges one order has at the provider, and how many of them stand.
+type charges struct{ made, stand int }
+
+// charges returns the whole ledger of the provider, by order.
+func (l leaky) charges() map[string]charges {
 	l.Helper()
-	list, _, err := l.Parts.Payments.Charges(l.Context(), "", 100)
-	l.noError(err)
-	kept := map[string]bool{}
-	for _, c := range list {
-		kept[c.OrderID] = !c.Refunded
+	of := map[string]charges{}
+	for page, err := range l.Parts.Payments.ChargesSince(l.Context(), time.Time{}) {
+		l.noError(err)
+		for _, e := range page {
+			l.noError(e.Invalid)
+			c := of[e.OrderID]
+			c.made++
+			if !e.Refunded {
+				c.stand++
+			}
+			of[e.OrderID] = c
+		}
 	}
-	return kept
+	return of
+}
+
+// kept expects that an order was charged once, and that the charge stands.
+func (l leaky) kept(id string) {
+	l.Helper()
+	if c := l.charges()[id]; c != (charges{made: 1, stand: 1}) {
+		l.Errorf("charges of order %s = %d, of which %d stand, want 1 that stands", id, c.made, c.stand)
+	}
+}
+
+// refunded expects that an order was charged once, and that the charge was refunded.
+func (l leaky) refunded(id string) {
+	l.Helper()
+	if c := l.charges()[id]; c != (charges{made: 1}) {
+		l.Errorf("charges of order %s = %d, of which %d stand, want 1 that is refunded", id, c.made, c.stand)
+	}
 }
