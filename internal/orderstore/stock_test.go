@@ -58,8 +58,8 @@ func wantStatus(t *testing.T, s *orderstore.Store, id string, want order.Status)
 	if err != nil || rec.Status != want {
 		t.Errorf("order %s is %s (%v), want %s", id, rec.Status, err, want)
 	}
-	if want.Terminal() == (rec.Token != "") {
-		t.Errorf("token of order %s, to be %s, is %q, want a token if and only if that status is not terminal", id, want, rec.Token)
+	if err == nil && rec.Status.Terminal() == (rec.Token != "") {
+		t.Errorf("order %s is %s, with the token %q, want a token if and only if the status is not terminal", id, rec.Status, rec.Token)
 	}
 	return rec
 }
