@@ -79,7 +79,7 @@ func TestResolveContinuesAStuckSaga(t *testing.T) {
 	if len(v.Notes) != 2 || v.Notes[0].Actor != "carrier" || v.Notes[1].Action != "retry" || v.Notes[1].Actor != "anonymous" {
 		t.Errorf("notes = %+v, want one of the carrier, then a retry by anonymous", v.Notes)
 	}
-	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0,`) {
 		t.Errorf("stock = %v, want none reserved and none sold", l.body)
 	}
 }
@@ -88,7 +88,7 @@ func TestReconcileReturnsTheReport(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", nil), "COMPLETED")
 	a := c.post("/v1/reconcile", "")
-	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1`) || !strings.Contains(a.body, `"findings":[]`) {
+	if a.status != http.StatusOK || !strings.Contains(a.body, `"reservationsChecked":1,`) || !strings.Contains(a.body, `"findings":[]`) {
 		t.Errorf("status = %v, body = %v, want 200, one reservation checked and no findings", a.status, a.body)
 	}
 	if now := c.get("/v1/reconcile"); now.status != http.StatusOK || now.body != a.body || !strings.Contains(now.body, `"running":false`) {
@@ -125,7 +125,7 @@ func TestResolvingTheLastStepCompletesTheOrder(t *testing.T) {
 				t.Errorf("saga = %+v, want a ShipmentID", v)
 			}
 		}
-		if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":6`) {
+		if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":6,`) {
 			t.Errorf("stock = %v, want none reserved and 6 sold", l.body)
 		}
 	}
@@ -168,7 +168,7 @@ func TestCancelEndsAnOrderWithoutAWorker(t *testing.T) {
 	if v := c.until("o", "CANCELLED"); len(v.Notes) != 1 || v.ShipmentID != "" {
 		t.Errorf("saga = %+v, want one note and no ShipmentID", v)
 	}
-	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0`) {
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"reserved":0,"sold":0,`) {
 		t.Errorf("stock = %v, want none reserved and none sold", l.body)
 	}
 }

@@ -104,7 +104,7 @@ func TestOrdersReachEveryStatus(t *testing.T) {
 func TestLinesOfOneSKUAreAddedUp(t *testing.T) {
 	c := start(t)
 	c.place(newOrder("o", func(o *order.Order) { o.Lines = append(o.Lines, o.Lines[0], o.Lines[0]) }), "COMPLETED")
-	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"sold":6`) {
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"sold":6,`) {
 		t.Errorf("stock = %v, want 6 sold: three lines of 2", l.body)
 	}
 }

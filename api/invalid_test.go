@@ -82,7 +82,7 @@ func TestInvalidRequestsNameTheFault(t *testing.T) {
 		method, path, _ := strings.Cut(r.request, " ")
 		c.do(method, path, r.body).wantProblem(t, fmt.Sprintf("%s %.60s", r.request, r.body), r.status, r.location, r.say)
 	}
-	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2`) {
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2,`) {
 		t.Errorf("a refused request changed the stock: %s, want 999998 available, 0 reserved and 2 sold", l.body)
 	}
 	if n := len(c.view("known").Notes); n != 0 {

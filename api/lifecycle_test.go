@@ -208,7 +208,7 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 	if l.Queue != "OrderProcessingQueue" || l.Body != `{"orderId":"x"}` || !strings.Contains(l.Reason, "customerId") {
 		t.Errorf(`dead letter = %+v, want body {"orderId":"x"} in OrderProcessingQueue and a reason that names customerId`, l)
 	}
-	if o := c.get("/v1/overview").body; !strings.Contains(o, `"dead":1`) {
+	if o := c.get("/v1/overview").body; !strings.Contains(o, `"dead":1}`) {
 		t.Errorf(`overview = %s, want "dead":1 in it`, o)
 	}
 	c.post(queue+"/nobody/redrive", "").wantProblem(t, "unknown", http.StatusNotFound, "", "no dead letter")
@@ -242,7 +242,7 @@ func TestDeadLettersAreListedDeletedAndRedriven(t *testing.T) {
 	}
 	list(13)
 	began := time.Now()
-	if a := c.post(queue+"/redrive?rate=20", ""); a.status != http.StatusOK || !strings.Contains(a.body, `"redriven":13`) {
+	if a := c.post(queue+"/redrive?rate=20", ""); a.status != http.StatusOK || !strings.Contains(a.body, `"redriven":13}`) {
 		t.Errorf(`redrive of all: status = %d, body = %s, want status %d and "redriven":13`, a.status, a.body, http.StatusOK)
 	}
 	if took := time.Since(began); took < 600*time.Millisecond {

@@ -58,8 +58,8 @@ func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
 		t.Errorf("page of a customer without orders = %+v, want no saga", p)
 	}
 	if a := c.get("/metrics"); a.status != http.StatusOK || !strings.Contains(a.body,
-		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`) ||
-		!strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`) {
+		`ordersaga_sagas_stuck{status="NEEDS_ATTENTION",step="needs attention: charge"} 1`+"\n") ||
+		!strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`+"\n") {
 		t.Errorf("metrics: status = %d, body = %s, want status %d, 1 saga stuck at charge and 1 PENDING", a.status, a.body, http.StatusOK)
 	}
 }

@@ -115,7 +115,7 @@ func TestEveryBodyRejectsUnknownFields(t *testing.T) {
 	if v := c.view("known"); len(v.Notes) > 0 {
 		t.Errorf("a refused request left %+v, want no notes", v.Notes)
 	}
-	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2`) {
+	if l := c.get("/v1/stock/A"); !strings.Contains(l.body, `"available":999998,"reserved":0,"sold":2,`) {
 		t.Errorf("a refused request changed the stock: %s, want 999998 available, 0 reserved and 2 sold", l.body)
 	}
 }
