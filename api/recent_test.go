@@ -59,7 +59,7 @@ func TestRecentAddsUpEveryWorker(t *testing.T) {
 	}
 	if n := len(r.Latency); n != 9 || r.Latency[0] != (LatencyBucket{UpTo: 0.1, Count: 3}) ||
 		r.Latency[n-1] != (LatencyBucket{UpTo: 60, Count: 1}) || r.Latency[1].Count != 0 {
-		t.Errorf("latency %v, want 3 orders up to 0.1 s and 1 up to 60 s", r.Latency)
+		t.Errorf("latency = %v, want 9 buckets: first 3 orders up to 0.1 s, then none, last 1 up to 60 s", r.Latency)
 	}
 	if last != 57 || r.Starts[0] != 2 || r.Ends[0] != 1 || r.Starts[last] != 3 || r.Ends[last] != 1 || r.Starts[1] != 0 {
 		t.Errorf("starts %v\nends %v\nwant 58 values each: starts 2, 0, ... 3 and ends 1, ... 1", r.Starts, r.Ends)

@@ -31,7 +31,7 @@ func TestRetryIsADeprecatedAliasOfResolve(t *testing.T) {
 		notes := b.view(id).Notes
 		last := notes[len(notes)-1]
 		if len(notes) != len(lines) || last.Action != "skip" || last.Actor != "ann" || last.Text != "sent by courier" {
-			t.Errorf("%s: notes = %v, want one more by ann with action skip", path, notes)
+			t.Errorf("%s: notes = %v, want %d, the last one skip by ann with the text %q", path, notes, len(lines), "sent by courier")
 		}
 		if err := b.Store.MarkNeedsAttention(t.Context(), id, "failed again"); err != nil {
 			t.Fatalf("unexpected error: %v", err)

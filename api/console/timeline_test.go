@@ -60,7 +60,7 @@ func TestTimelineDrawsAttemptsAndWaits(t *testing.T) {
 		t.Errorf("last bar ends at %.1f, want %.1f or less; ticks %+v, want 4 or more from +0s", end, labelWidth+plotWidth, got.Ticks)
 	}
 	if len(got.Fails) != 1 || got.Fails[0].Activity != "ChargePayment" || got.Fails[0].Error != "down" || got.Fails[0].After != "+1s" {
-		t.Errorf("failed attempts = %+v, want one of ChargePayment after 1s", got.Fails)
+		t.Errorf("failed attempts = %+v, want one of ChargePayment after 1s, with the error down", got.Fails)
 	}
 	if last := got.Bars[len(got.Bars)-1]; len(got.Backs) != 1 || got.Backs[0].Label != "RefundPayment" || got.Backs[0].X < last.X+last.W {
 		t.Errorf("compensations = %+v, want one arrow of RefundPayment behind its bar", got.Backs)
