@@ -172,13 +172,13 @@ func TestNameSelectsTheAnswer(t *testing.T) {
 			}
 			if p := s.parcel(c.id, n+1); p.Outcome != c.outcome || p.TrackingID != c.tracking || p.ShipmentID != "shp-"+c.id ||
 				p.CreatedAt.IsZero() {
-				t.Errorf("parcel(c.id, n+1) = %+v, want Outcome c.outcome, TrackingID c.tracking, ShipmentID shp-+c.id", p)
+				t.Errorf("parcel = %+v, want shipment shp-%s, with a date, the outcome %s and the tracking id %q", p, c.id, c.outcome, c.tracking)
 			}
 		}
 	}
 	s.request("o-5", "SILENT")
 	if p := s.parcel("o-5", 1); p.Outcome != carriersim.Silent {
-		t.Errorf("parcel(o-5, 1) = %+v, want Outcome carriersim.Silent", p)
+		t.Errorf("parcel of order o-5 = %+v, want the outcome %s", p, carriersim.Silent)
 	}
 	s.request("o-6", "")
 	if a := s.answer(); a.OrderID != "o-6" {
@@ -210,7 +210,7 @@ func TestRecordsSurviveRestart(t *testing.T) {
 	// AWS.
 	s = open(t, testkit.NewAWS(t, nil), dir)
 	if p := s.parcel("o", 1); !p.CreatedAt.Equal(before.CreatedAt) {
-		t.Errorf("parcel after the restart = %+v, want %+v", p, before)
+		t.Errorf("parcel after the restart = %+v, want the date of %+v", p, before)
 	}
 	s.request("o", "Ann")
 	if got := s.answer(); got.Type != "ShipmentRefused" {
