@@ -53,7 +53,7 @@ func TestReasonOfMessagesMovedBySQS(t *testing.T) {
 	letters, err := deadletter.Pair{Name: "orders", URL: q, DeadURL: a.Resources.OrderDLQ}.List(t.Context(), a.Clients.SQS, 10)
 	if err != nil || len(letters) != 1 || letters[0].Body != "fails" ||
 		!strings.HasPrefix(letters[0].Reason, "received 60 times without success, then moved here by SQS") {
-		t.Errorf("List = %+v, %v, want one dead letter with the number of receives", letters, err)
+		t.Errorf("List = %+v, %v, want one dead letter, fails, received 60 times", letters, err)
 	}
 }
 
