@@ -319,7 +319,7 @@ func TestNothingToPay(t *testing.T) {
 	} {
 		o, _, err := Convert(from, []byte(strings.Replace(body, `"quantity":2,`, `"quantity":2.0,`, 1)), options) // a whole number
 		if err != nil || o.Total() != 0 || o.Discount != 4998 || len(o.Lines) != 1 {
-			t.Errorf("Convert %s = %+v, %v, want one line with a discount of its price", from, o, err)
+			t.Errorf("Convert %s = %+v, %v, want one line, a discount of its price, 49.98, and a total of 0", from, o, err)
 		}
 	}
 }
@@ -425,14 +425,14 @@ func TestTaxOfLines(t *testing.T) {
 	in := strings.NewReplacer("INCLUDED", "true", "LINES", line("A")+","+line("B")+","+line("C")).Replace(body)
 	o, _, err := Convert(WooCommerce, []byte(in), options)
 	if err != nil || o.Lines[0].UnitPrice != 999 || o.Shipping != 420 || o.Tax != 80 || o.Total() != 3497 {
-		t.Errorf("Convert = %+v, %v, want a total of 34.97", o, err)
+		t.Errorf("Convert = %+v, %v, want 9.99 a unit, 4.20 for shipping, 0.80 tax, and a total of 34.97", o, err)
 	}
 	in = strings.NewReplacer("INCLUDED", "false", "LINES",
 		`{"sku":"A","quantity":3,"subtotal":"25.18","subtotal_tax":"4.78","total":"25.18","total_tax":"4.78"}`).
 		Replace(body)
 	o, _, err = Convert(WooCommerce, []byte(in), options)
 	if err != nil || o.Tax != 559 || o.Total() != 3497 {
-		t.Errorf("Convert = %+v, %v, want a total of 34.97", o, err)
+		t.Errorf("Convert = %+v, %v, want 5.59 tax and a total of 34.97", o, err)
 	}
 }
 
@@ -453,7 +453,7 @@ func TestOptions(t *testing.T) {
 		LeaveOut: []string{"line_items[].properties"},
 	})
 	if err != nil || o.CustomerID != "guest-1" || o.ShipTo.Region != "BE" || o.Lines[1].SKU != "TEA-LOOSE" {
-		t.Errorf("Convert = %+v, %v, want what the options have", o, err)
+		t.Errorf("Convert = %+v, %v, want what the options have: customer guest-1, region BE, second SKU TEA-LOOSE", o, err)
 	}
 	if got, want := fmt.Sprint(notes), "line_items[1].properties: has no counterpart and is left out as requested"; !strings.Contains(
 		got,
