@@ -48,7 +48,8 @@ func wantLevel(t *testing.T, s *orderstore.Store, sku string, available, reserve
 	t.Helper()
 	l, err := s.GetLevel(t.Context(), sku)
 	if err != nil || l.Available != available || l.Reserved != reserved || l.Sold != sold || l.Received != available+reserved+sold {
-		t.Errorf("%s: %+v %v, want available %d, reserved %d, sold %d", sku, l, err, available, reserved, sold)
+		t.Errorf("level of %s = %+v, error = %v, want %d available, %d reserved, %d sold, and their sum received",
+			sku, l, err, available, reserved, sold)
 	}
 }
 

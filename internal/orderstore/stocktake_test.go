@@ -22,7 +22,8 @@ func level(t *testing.T, s *orderstore.Store, sku string, available, reserved, s
 	t.Helper()
 	l, err := s.GetLevel(t.Context(), sku)
 	if err != nil || l.Available != available || l.Reserved != reserved || l.Sold != sold || l.Received != available+reserved+sold {
-		t.Errorf("%+v %v, want %d, %d, %d", l, err, available, reserved, sold)
+		t.Errorf("level of %s = %+v, error = %v, want %d available, %d reserved, %d sold, and their sum received",
+			sku, l, err, available, reserved, sold)
 	}
 	return l
 }
