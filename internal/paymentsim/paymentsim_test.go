@@ -161,7 +161,7 @@ func TestTokenSelectsTheOutcome(t *testing.T) {
 					t.Errorf("attempt %d has status %d and Retry-After %q, want one with status 429 only", i+1, a.status, a.retryAfter)
 				}
 				if a.status == 200 && (a.ID != "ch_charge-"+token || a.Amount != 500 || a.Status != "succeeded") {
-					t.Errorf("attempt %d = %+v, want a charge of 500", i+1, a)
+					t.Errorf("attempt %d = %+v, want the charge ch_charge-%s of 500, succeeded", i+1, a, token)
 				}
 			}
 			want := 0
@@ -184,7 +184,7 @@ func TestHealEndsOutages(t *testing.T) {
 		t.Errorf("refund(r) = %+v, want status 503, Code refunds_down", a)
 	}
 	if a := s.call(http.MethodPost, "/v1/heal?token=tok_down", "", ""); a.status != 204 {
-		t.Errorf("call(POST /v1/heal?token=tok_down, , ) = %+v, want status 204", a)
+		t.Errorf("POST /v1/heal?token=tok_down = %+v, want status 204", a)
 	}
 	if a := s.charge("down", "tok_down"); a.status != 200 {
 		t.Errorf("charge(down, tok_down) = %+v, want status 200", a)
@@ -219,7 +219,7 @@ func TestRefundOnceAndVoidUnknownKeys(t *testing.T) {
 
 	for range 2 {
 		if a := s.refund("never"); a.status != 200 || a.ID != "" || a.Status != "voided" {
-			t.Errorf("refund(never) = %+v, want status 200, ID , Status voided", a)
+			t.Errorf("refund(never) = %+v, want status 200, no ID, Status voided", a)
 		}
 		if a := s.charge("never", "tok_ok"); a.status != 409 || a.Code != "charge_voided" {
 			t.Errorf("charge after its refund = %+v, want 409 charge_voided", a)
@@ -246,7 +246,7 @@ func TestExpireKeys(t *testing.T) {
 	s.refund("never")
 	for _, want := range []string{"ch_charge-o.2", "ch_charge-o.3"} {
 		if a := s.call(http.MethodPost, "/v1/forget", "", ""); a.status != 204 {
-			t.Errorf("call(POST /v1/forget, , ) = %+v, want status 204", a)
+			t.Errorf("POST /v1/forget = %+v, want status 204", a)
 		}
 		if a := s.charge("o", "tok_ok"); a.status != 200 || a.ID != want {
 			t.Errorf("charge with an expired key = %+v, want id %s", a, want)
@@ -263,7 +263,7 @@ func TestExpireKeys(t *testing.T) {
 	for range 2 {
 		if a := s.call(http.MethodPost, "/v1/refunds", "k", `{"orderId":"o","chargeId":"ch_charge-o"}`); a.status != 200 ||
 			a.ID != "re_charge-o" {
-			t.Errorf("call(POST /v1/refunds, k, {orderId:o,chargeId:ch_charge-o}) = %+v, want status 200, ID re_charge-o", a)
+			t.Errorf("refund of the first charge = %+v, want status 200, ID re_charge-o", a)
 		}
 	}
 	if c, r := s.count("o"); c != 3 || r != 2 {
@@ -276,7 +276,7 @@ func TestExpireKeys(t *testing.T) {
 		`{"orderId":"o","chargeKey":"c","chargeId":"ch"}`: "invalid_request",
 	} {
 		if a := s.call(http.MethodPost, "/v1/refunds", "k", body); a.Code != code {
-			t.Errorf("request %s = %+v, want another code", body, a)
+			t.Errorf("request %s = %+v, want the code %s", body, a, code)
 		}
 	}
 }
@@ -291,12 +291,12 @@ func TestKeyOfAnotherChargeIsRejected(t *testing.T) {
 		`{"orderId":"p","amount":500,"currency":"EUR","token":"tok_ok"}`,
 	} {
 		if a := s.call(http.MethodPost, "/v1/charges", "charge-o", body); a.status != 409 || a.Code != "idempotency_mismatch" {
-			t.Errorf("request %s = %+v, want another code", body, a)
+			t.Errorf("request %s = %+v, want 409 idempotency_mismatch", body, a)
 		}
 	}
 	if a := s.call(http.MethodPost, "/v1/refunds", "k", `{"orderId":"p","chargeKey":"charge-o"}`); a.status != 409 ||
 		a.Code != "order_mismatch" {
-		t.Errorf("call(POST /v1/refunds, k, {orderId:p,chargeKey:charge-o}) = %+v, want status 409, Code order_mismatch", a)
+		t.Errorf("refund of the charge of order o for order p = %+v, want status 409, Code order_mismatch", a)
 	}
 	if c, r := s.count("o"); c != 1 || r != 0 {
 		t.Errorf("the lists have %d charges and %d refunds, want 1 and 0", c, r)
@@ -355,7 +355,7 @@ func TestInvalidRequests(t *testing.T) {
 		t.Errorf("charge of 0 = %+v, want status 200", a)
 	}
 	if a := s.call(http.MethodGet, "/healthz", "", ""); a.status != 200 || a.Status != "ok" {
-		t.Errorf("call(GET /healthz, , ) = %+v, want status 200, Status ok", a)
+		t.Errorf("GET /healthz = %+v, want status 200, Status ok", a)
 	}
 }
 
