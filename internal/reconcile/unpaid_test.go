@@ -158,7 +158,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	}
 	soon := time.Now().Add(50 * time.Minute) // by the reconciler's clock
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(soon) || since[2].Before(since[1]) {
-		t.Errorf("orders read since %v, want 3 times: first in the past, then %s or later, and not before that", since, soon)
+		t.Errorf("orders read since %v, want 3 times: first in the past, then %s or later, in order", since, soon)
 	}
 	l.noError(l.Simulators.ForgetPayments(t.Context()))
 	l.charged(
