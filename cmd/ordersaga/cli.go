@@ -124,7 +124,8 @@ func (e env) traced(service string, f func() error) (err error) {
 	return err
 }
 
-func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } // seconds, zerolog's default, are too coarse for sagas
+// Seconds, zerolog's default, are too coarse for sagas.
+func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } //nolint:gochecknoinits // a library's global setting, before its first use
 
 func (c cli) logger(w io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {

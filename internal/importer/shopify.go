@@ -32,32 +32,7 @@ func fromShopify(c *conversion, f *fields) {
 	customer := f.object("customer")
 	c.out.CustomerID = cmp.Or(customer.id("id"), c.out.CustomerID)
 	// Its note and tags are noted.
-	customer.skip(
-		"admin_graphql_api_id",
-		"email",
-		"phone",
-		"first_name",
-		"last_name",
-		"created_at",
-		"updated_at",
-		"state",
-		"verified_email",
-		"multipass_identifier",
-		"tax_exempt",
-		"tax_exemptions",
-		"currency",
-		"default_address",
-		"addresses",
-		"accepts_marketing",
-		"accepts_marketing_updated_at",
-		"marketing_opt_in_level",
-		"email_marketing_consent",
-		"sms_marketing_consent",
-		"orders_count",
-		"total_spent",
-		"last_order_id",
-		"last_order_name",
-	)
+	customer.skip(shopifyCustomer...)
 
 	s.state(f)
 	for _, l := range f.list("line_items") {
@@ -77,28 +52,66 @@ func fromShopify(c *conversion, f *fields) {
 	}
 	f.noPlace("a tip would not be charged", "total_tip_received")
 	f.noPlace("additional fees would not be charged", "original_total_additional_fees_set")
-	if a := f.object("shipping_address"); a != nil {
-		c.out.ShipTo = &order.Address{
-			Name: cmp.Or(a.text("name"), join(" ", a.text("first_name"), a.text("last_name"))), Line1: a.text("address1"),
-			Line2: join(
-				", ",
-				a.text("company"),
-				a.text("address2"),
-			), City: a.text("city"), Region: cmp.Or(a.text("province"), a.text("province_code")),
-			PostalCode: a.text("zip"), Country: a.text("country_code"), Phone: cmp.Or(a.text("phone"), f.text("phone")),
-		}
-		if a.has("country") && c.out.ShipTo.Country == "" {
-			c.wrong(a.at+"country_code", "is missing, and the country is %.100q: the address would have none", a.text("country"))
-		}
-		a.skip("first_name", "last_name", "province_code", "country", "latitude", "longitude")
+	s.shipTo(f)
+	s.shippingLines(f)
+	f.skip(shopifyUnused...)
+}
+
+// shopifyUnused has the fields of an order that an order here has no use for.
+var shopifyUnused = []string{
+	"admin_graphql_api_id", "app_id", "billing_address", "browser_ip", "buyer_accepts_marketing", "cart_token",
+	"checkout_id", "checkout_token", "client_details", "confirmation_number", "confirmed", "contact_email",
+	"current_subtotal_price", "current_subtotal_price_set", "current_total_additional_fees_set",
+	"current_total_discounts", "current_total_discounts_set", "current_total_duties_set",
+	"current_total_price_set", "current_total_tax", "current_total_tax_set", "current_shipping_price_set",
+	"customer_locale", "device_id", "discount_applications", "discount_codes", "duties_included", "email",
+	"landing_site", "landing_site_ref", "location_id", "merchant_business_entity_id",
+	"merchant_of_record_app_id", "name", "number", "order_number", "order_status_url", "payment_gateway_names",
+	"phone", "reference", "referring_site", "source_identifier", "source_name", "source_url", "subtotal_price",
+	"subtotal_price_set", "tax_exempt", "tax_lines", "token", "total_cash_rounding_payment_adjustment_set",
+	"total_cash_rounding_refund_adjustment_set", "total_line_items_price", "total_line_items_price_set",
+	"total_weight", "updated_at", "user_id", "processing_method", "gateway",
+}
+
+// shopifyCustomer has the fields of a customer that stay in the shop.
+var shopifyCustomer = []string{
+	"admin_graphql_api_id", "email", "phone", "first_name", "last_name", "created_at", "updated_at", "state",
+	"verified_email", "multipass_identifier", "tax_exempt", "tax_exemptions", "currency", "default_address",
+	"addresses", "accepts_marketing", "accepts_marketing_updated_at", "marketing_opt_in_level",
+	"email_marketing_consent", "sms_marketing_consent", "orders_count", "total_spent", "last_order_id",
+	"last_order_name",
+}
+
+// shipTo reads the address, if the order has one.
+func (s shopify) shipTo(f *fields) {
+	a := f.object("shipping_address")
+	if a == nil {
+		return
 	}
+	s.out.ShipTo = &order.Address{
+		Name: cmp.Or(a.text("name"), join(" ", a.text("first_name"), a.text("last_name"))), Line1: a.text("address1"),
+		Line2: join(
+			", ",
+			a.text("company"),
+			a.text("address2"),
+		), City: a.text("city"), Region: cmp.Or(a.text("province"), a.text("province_code")),
+		PostalCode: a.text("zip"), Country: a.text("country_code"), Phone: cmp.Or(a.text("phone"), f.text("phone")),
+	}
+	if a.has("country") && s.out.ShipTo.Country == "" {
+		s.wrong(a.at+"country_code", "is missing, and the country is %.100q: the address would have none", a.text("country"))
+	}
+	a.skip("first_name", "last_name", "province_code", "country", "latitude", "longitude")
+}
+
+// shippingLines refuses what is not shipped, or by another service.
+func (s shopify) shippingLines(f *fields) {
 	for _, l := range f.list("shipping_lines") {
 		if by := l.text("delivery_category"); by != "" && by != "shipping" {
-			c.noPlace(l.at+"delivery_category", "the customer collects it or receives it otherwise, but it would be shipped")
+			s.noPlace(l.at+"delivery_category", "the customer collects it or receives it otherwise, but it would be shipped")
 		}
 		l.noPlace("another service ships it, and it would be shipped twice", "requested_fulfillment_service_id")
 		if l.flag("is_removed") {
-			c.wrong(l.at+"is_removed", "the order was changed later")
+			s.wrong(l.at+"is_removed", "the order was changed later")
 		}
 		l.skip(
 			"id",
@@ -112,66 +125,6 @@ func fromShopify(c *conversion, f *fields) {
 			"current_discounted_price_set",
 		)
 	}
-	f.skip(
-		"admin_graphql_api_id",
-		"app_id",
-		"billing_address",
-		"browser_ip",
-		"buyer_accepts_marketing",
-		"cart_token",
-		"checkout_id",
-		"checkout_token",
-		"client_details",
-		"confirmation_number",
-		"confirmed",
-		"contact_email",
-		"current_subtotal_price",
-		"current_subtotal_price_set",
-		"current_total_additional_fees_set",
-		"current_total_discounts",
-		"current_total_discounts_set",
-		"current_total_duties_set",
-		"current_total_price_set",
-		"current_total_tax",
-		"current_total_tax_set",
-		"current_shipping_price_set",
-		"customer_locale",
-		"device_id",
-		"discount_applications",
-		"discount_codes",
-		"duties_included",
-		"email",
-		"landing_site",
-		"landing_site_ref",
-		"location_id",
-		"merchant_business_entity_id",
-		"merchant_of_record_app_id",
-		"name",
-		"number",
-		"order_number",
-		"order_status_url",
-		"payment_gateway_names",
-		"phone",
-		"reference",
-		"referring_site",
-		"source_identifier",
-		"source_name",
-		"source_url",
-		"subtotal_price",
-		"subtotal_price_set",
-		"tax_exempt",
-		"tax_lines",
-		"token",
-		"total_cash_rounding_payment_adjustment_set",
-		"total_cash_rounding_refund_adjustment_set",
-		"total_line_items_price",
-		"total_line_items_price_set",
-		"total_weight",
-		"updated_at",
-		"user_id",
-		"processing_method",
-		"gateway",
-	)
 }
 
 // state refuses an order that the shop has processed: a paid one would be charged again, a

@@ -64,7 +64,8 @@ type Engine struct {
 
 var _ engine.Engine = (*Engine)(nil)
 
-func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } // it logs every client on standard error
+// The client logs every connection on standard error.
+func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } //nolint:gochecknoinits // a library's global setting, before its first use
 
 // Open connects to the sidecar and checks it. The error wraps an
 // *IncompatibleSidecarError if the sidecar lacks something.

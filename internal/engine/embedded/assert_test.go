@@ -1,3 +1,3 @@
 package embedded
 
-func init() { assertions = true } //nolint:gochecknoinits // before any test opens an engine
+func init() { assertions = true } // before any test opens an engine
