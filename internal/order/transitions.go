@@ -179,6 +179,15 @@ func EndedAs(final Status) (Event, bool) {
 	}
 }
 
+// CompensatedStatuses returns the statuses of orders that have ended otherwise than
+// COMPLETED, so without their stock: those of EndedAs. The caller may modify the slice.
+func CompensatedStatuses() []Status {
+	return slices.DeleteFunc(Statuses(), func(s Status) bool {
+		_, ok := EndedAs(s)
+		return !ok
+	})
+}
+
 // ResumedAs returns the event that takes an order that needs attention back to the
 // status to. It reports false if there is none.
 func ResumedAs(to Status) (Event, bool) {

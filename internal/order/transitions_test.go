@@ -101,6 +101,9 @@ func TestEndedAsAndResumedAs(t *testing.T) {
 		if to, ok := order.Next(order.StatusPending, end); ends && (!ok || to != s) {
 			t.Errorf("after EndedAs(%q) = %q the status is %q, want %q", s, end, to, s)
 		}
+		if got := slices.Contains(order.CompensatedStatuses(), s); got != ends {
+			t.Errorf("CompensatedStatuses() contains %q = %v, want %v", s, got, ends)
+		}
 		resume, resumes := order.ResumedAs(s)
 		if want := s != "" && !s.Terminal() && s != order.StatusNeedsAttention; resumes != want {
 			t.Errorf("ResumedAs(%q) = %q, %v, want %v", s, resume, resumes, want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -69,11 +68,10 @@ func (s *Store) Release(ctx context.Context, orderID string, final order.Status,
 
 // endedUncompleted returns the condition that the order has ended and is not COMPLETED.
 func (s *Store) endedUncompleted(orderID string) *types.ConditionCheck {
-	in := slices.DeleteFunc(order.TerminalStatuses(), func(st order.Status) bool { return st == order.StatusCompleted })
 	values := map[string]types.AttributeValue{}
 	return &types.ConditionCheck{
 		TableName: &s.tables.Orders, Key: map[string]types.AttributeValue{"orderId": str(orderID)},
-		ConditionExpression:      aws.String(statusIn(in, values)),
+		ConditionExpression:      aws.String(statusIn(order.CompensatedStatuses(), values)),
 		ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: values,
 	}
 }
