@@ -15,47 +15,47 @@ import (
 // Record is an order in the read model: a row of the orders table. Amounts are in minor
 // units of Currency.
 type Record struct {
-	OrderID         string         `dynamodbav:"orderId" json:"orderId"`
-	CustomerID      string         `dynamodbav:"customerId" json:"customerId"`
-	Status          order.Status   `dynamodbav:"status" json:"status"`
-	Reason          string         `dynamodbav:"reason,omitempty" json:"reason,omitempty"`
-	ShortSKUs       []string       `dynamodbav:"shortSkus,omitempty" json:"shortSkus,omitempty"`
-	Currency        string         `dynamodbav:"currency" json:"currency"`
-	Total           int64          `dynamodbav:"total" json:"total"`
-	Lines           []order.Line   `dynamodbav:"-" json:"lines"`
-	Shipping        int64          `dynamodbav:"-" json:"shipping,omitempty"`
-	Tax             int64          `dynamodbav:"-" json:"tax,omitempty"`
-	Discount        int64          `dynamodbav:"-" json:"discount,omitempty"`
-	ShipTo          *order.Address `dynamodbav:"-" json:"shipTo,omitempty"`
-	CreatedAt       time.Time      `dynamodbav:"-" json:"createdAt"`
-	UpdatedAt       time.Time      `dynamodbav:"-" json:"updatedAt"`
-	ChargeID        string         `dynamodbav:"chargeId,omitempty" json:"chargeId,omitempty"`
-	RefundID        string         `dynamodbav:"refundId,omitempty" json:"refundId,omitempty"`
-	ShipmentID      string         `dynamodbav:"shipmentId,omitempty" json:"shipmentId,omitempty"`
-	TrackingID      string         `dynamodbav:"trackingId,omitempty" json:"trackingId,omitempty"`
-	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty" json:"trackingIds,omitempty"`
-	Carrier         Carrier        `dynamodbav:"carrier,omitempty" json:"carrier,omitempty"` // the first answer, which counts
-	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty" json:"cancelRequested,omitempty"`
-	Decision        Decision       `dynamodbav:"decision,omitempty" json:"decision,omitempty"` // on its approval
-	Notes           []Note         `dynamodbav:"notes,omitempty" json:"notes,omitempty"`
-	Forgotten       bool           `dynamodbav:"forgotten,omitempty" json:"forgotten,omitempty"` // see Forget
+	OrderID         string         `dynamodbav:"orderId"`
+	CustomerID      string         `dynamodbav:"customerId"`
+	Status          order.Status   `dynamodbav:"status"`
+	Reason          string         `dynamodbav:"reason,omitempty"`
+	ShortSKUs       []string       `dynamodbav:"shortSkus,omitempty"`
+	Currency        string         `dynamodbav:"currency"`
+	Total           int64          `dynamodbav:"total"`
+	Lines           []order.Line   `dynamodbav:"-"`
+	Shipping        int64          `dynamodbav:"-"`
+	Tax             int64          `dynamodbav:"-"`
+	Discount        int64          `dynamodbav:"-"`
+	ShipTo          *order.Address `dynamodbav:"-"`
+	CreatedAt       time.Time      `dynamodbav:"-"`
+	UpdatedAt       time.Time      `dynamodbav:"-"`
+	ChargeID        string         `dynamodbav:"chargeId,omitempty"`
+	RefundID        string         `dynamodbav:"refundId,omitempty"`
+	ShipmentID      string         `dynamodbav:"shipmentId,omitempty"`
+	TrackingID      string         `dynamodbav:"trackingId,omitempty"`
+	TrackingIDs     []string       `dynamodbav:"trackingIds,omitempty"`
+	Carrier         Carrier        `dynamodbav:"carrier,omitempty"` // the first answer, which counts
+	CancelRequested bool           `dynamodbav:"cancelRequested,omitempty"`
+	Decision        Decision       `dynamodbav:"decision,omitempty"` // on its approval
+	Notes           []Note         `dynamodbav:"notes,omitempty"`
+	Forgotten       bool           `dynamodbav:"forgotten,omitempty"` // see Forget
 
-	Refunding   bool     `dynamodbav:"refunding,omitempty" json:"-"`         // see MarkRefunding
-	Queued      bool     `dynamodbav:"queued,omitempty" json:"-"`            // see AcceptQueued
-	Resolution  string   `dynamodbav:"resolution,omitempty" json:"-"`        // see Resolve
-	GivenUp     bool     `dynamodbav:"givenUp,omitempty" json:"-"`           // see MarkAbandoned
-	Terminated  string   `dynamodbav:"sagaTerminated,omitempty" json:"-"`    // see MarkTerminated
-	Token       string   `dynamodbav:"token,omitempty" json:"-"`             // gone once the order ends
-	IdleUntil   string   `dynamodbav:"asleepUntil,omitempty" json:"-"`       // see IdleUntil
-	Settled     []string `dynamodbav:"settled,stringset,omitempty" json:"-"` // the steps about which Resolve has kept a decision other than retry; see also MarkStepDone
-	Trace       string   `dynamodbav:"trace,omitempty" json:"-"`             // W3C trace context of what accepted it
-	Fingerprint string   `dynamodbav:"fingerprint" json:"-"`
-	Content     string   `dynamodbav:"content" json:"-"` // the order without its token, JSON
-	Created     string   `dynamodbav:"createdAt" json:"-"`
-	Updated     string   `dynamodbav:"updatedAt" json:"-"`
-	Placed      string   `dynamodbav:"placed" json:"-"` // sort key of the indexes: time and id
-	StatusShard string   `dynamodbav:"statusShard" json:"-"`
-	TimeShard   string   `dynamodbav:"timeShard,omitempty" json:"-"` // "": see BackfillTimeIndex
+	Refunding   bool     `dynamodbav:"refunding,omitempty"`         // see MarkRefunding
+	Queued      bool     `dynamodbav:"queued,omitempty"`            // see AcceptQueued
+	Resolution  string   `dynamodbav:"resolution,omitempty"`        // see Resolve
+	GivenUp     bool     `dynamodbav:"givenUp,omitempty"`           // see MarkAbandoned
+	Terminated  string   `dynamodbav:"sagaTerminated,omitempty"`    // see MarkTerminated
+	Token       string   `dynamodbav:"token,omitempty"`             // gone once the order ends
+	IdleUntil   string   `dynamodbav:"asleepUntil,omitempty"`       // see IdleUntil
+	Settled     []string `dynamodbav:"settled,stringset,omitempty"` // the steps about which Resolve has kept a decision other than retry; see also MarkStepDone
+	Trace       string   `dynamodbav:"trace,omitempty"`             // W3C trace context of what accepted it
+	Fingerprint string   `dynamodbav:"fingerprint"`
+	Content     string   `dynamodbav:"content"` // the order without its token, JSON
+	Created     string   `dynamodbav:"createdAt"`
+	Updated     string   `dynamodbav:"updatedAt"`
+	Placed      string   `dynamodbav:"placed"` // sort key of the indexes: time and id
+	StatusShard string   `dynamodbav:"statusShard"`
+	TimeShard   string   `dynamodbav:"timeShard,omitempty"` // "": see BackfillTimeIndex
 }
 
 // Carrier is an answer of the carrier; "" means none yet.
