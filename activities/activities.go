@@ -18,7 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Store is what the activities use of *orderstore.Store.
+// Store is the part of *orderstore.Store that the activities use.
 type Store interface {
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	Accept(ctx context.Context, o order.Order) (rec orderstore.Record, created bool, err error)
@@ -37,14 +37,14 @@ type Store interface {
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
 }
 
-// Payments is what the activities use of *payment.Client.
+// Payments is the part of *payment.Client that the activities use.
 type Payments interface {
 	Charge(ctx context.Context, c payment.Charge) (id string, err error)
 	ChargesOf(ctx context.Context, orderID string) ([]payment.Entry, error)
 	Refund(ctx context.Context, made payment.Entry) (id string, err error)
 }
 
-// Shipments is what the activities use of *shipment.Publisher.
+// Shipments is the part of *shipment.Publisher that the activities use.
 type Shipments interface {
 	RequestShipment(ctx context.Context, o order.Order) error
 	Notify(ctx context.Context, o order.Order, kind events.NotificationKind, why events.ReasonCode) error
@@ -57,8 +57,8 @@ type Activities struct {
 	Payments  Payments
 	Shipments Shipments
 	Logger    zerolog.Logger
-	// KeyTTL is how long the payment provider keeps an idempotency key at least;
-	// 0 means an hour.
+	// KeyTTL is the minimum time for which the payment provider keeps an idempotency
+	// key; 0 means an hour.
 	KeyTTL time.Duration
 	// Observe is called after every attempt of an activity; nil disables it.
 	Observe func(Attempt)

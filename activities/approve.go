@@ -30,8 +30,8 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 	return workflows.State{}, cannotApprove(rec)
 }
 
-// decisionOf is what the saga has received about the approval: the signal of a
-// person, or nothing in time.
+// decisionOf returns the decision that the saga received about the approval: that of a
+// signal, or Expired if none came in time.
 func decisionOf(s workflows.State) (orderstore.Decision, orderstore.Note) {
 	received := s.Approval
 	switch {
@@ -47,7 +47,7 @@ func decisionOf(s workflows.State) (orderstore.Decision, orderstore.Note) {
 	}
 }
 
-// cannotApprove is how the saga of an order ends that has no valid approval.
+// cannotApprove returns the Stop of an order without a valid approval.
 func cannotApprove(rec orderstore.Record) *saga.Stop {
 	switch {
 	case rec.Status.Terminal():
@@ -61,8 +61,8 @@ func cannotApprove(rec orderstore.Record) *saga.Stop {
 	return &saga.Stop{Status: string(order.StatusFailed), Reason: fmt.Sprintf("the order is %q and cannot be approved", rec.Status)}
 }
 
-// notApproved is how an order ends whose approval was refused or has expired; nil
-// for all others.
+// notApproved returns the Stop of an order whose approval was rejected or has expired;
+// nil for all others.
 func notApproved(rec orderstore.Record) *saga.Stop {
 	by, why := rec.DecidedBy()
 	switch rec.Decision {
@@ -75,7 +75,7 @@ func notApproved(rec orderstore.Record) *saga.Stop {
 	return nil
 }
 
-// cancelled is how an order ends whose cancellation was accepted.
+// cancelled returns the Stop of an order whose cancellation was accepted.
 func cancelled(rec orderstore.Record) *saga.Stop {
 	by, why := rec.CancelledBy()
 	return &saga.Stop{Status: string(order.StatusCancelled), Reason: saga.Reason("cancelled", by, why)}

@@ -67,8 +67,8 @@ func (a Activities) charge(ctx context.Context, o order.Order, rec orderstore.Re
 	return a.Payments.Charge(ctx, payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: rec.Token})
 }
 
-// chargeInLedger returns the order's charge that stands in the provider's ledger,
-// or "" if the order may be charged.
+// chargeInLedger returns the order's unrefunded charge in the provider's ledger, or
+// "" if the order may be charged.
 func (a Activities) chargeInLedger(ctx context.Context, o order.Order, rec orderstore.Record) (id string, err error) {
 	charges, err := a.Payments.ChargesOf(ctx, o.OrderID)
 	if err != nil {
@@ -78,7 +78,7 @@ func (a Activities) chargeInLedger(ctx context.Context, o order.Order, rec order
 		switch {
 		case c.Refunded:
 		case c.Amount != o.Total() || c.Currency != o.Currency:
-			return "", fmt.Errorf("charge order %s: charge %s stands in the provider's ledger, over %s and not %s",
+			return "", fmt.Errorf("charge order %s: the provider's ledger has charge %s for %s, want %s",
 				o.OrderID, c.ID, money.Format(c.Amount, c.Currency), money.Format(o.Total(), o.Currency))
 		default:
 			return c.ID, nil
@@ -106,7 +106,7 @@ func (a Activities) verifyNotCharged(ctx context.Context, o order.Order, rec ord
 	for _, c := range charges {
 		if !c.Refunded {
 			//nolint:errorlint // the cause is final; this error is not
-			return fmt.Errorf("charge %s stands in the provider's ledger, although the response is: %s", c.ID, cause)
+			return fmt.Errorf("the provider's ledger has charge %s, although the response is: %s", c.ID, cause)
 		}
 	}
 	// No refund follows. The order's record may lack one that was made before, by
@@ -121,7 +121,7 @@ func (a Activities) verifyNotCharged(ctx context.Context, o order.Order, rec ord
 	return cause
 }
 
-// endAfter is the status in which an order ends after a charge's error; final is
+// endAfter returns the status in which an order ends after a charge's error; final is
 // false if the charge is retried.
 func endAfter(err error) (ends order.Status, final bool) {
 	if _, declined := errors.AsType[*payment.DeclinedError](err); declined {

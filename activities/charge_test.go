@@ -159,7 +159,7 @@ func TestChargePaymentFailsOnALedgerChargeOfAnotherAmount(t *testing.T) {
 		s := h.accept(id, "tok_ok")
 		h.do(workflows.ReserveStock, s)
 		h.chargeOutsideTheSaga(c)
-		h.doFails(workflows.ChargePayment, s, "and not 2.00 EUR")
+		h.doFails(workflows.ChargePayment, s, ", want 2.00 EUR")
 		h.wantStatus(id, order.StatusReserved)
 	}
 }
@@ -173,7 +173,7 @@ func TestDeclineIsNotFinalWhileTheLedgerHasACharge(t *testing.T) {
 	h.do(workflows.ReserveStock, s)
 	h.chargeOutsideTheSaga(payment.Charge{OrderID: "o", Amount: 200, Currency: "EUR"})
 	h.doFails(workflows.ChargePayment, s,
-		"charge ch_charge-o stands in the provider's ledger, although the response is: charge order o: payment declined")
+		"the provider's ledger has charge ch_charge-o, although the response is: charge order o: payment declined")
 	h.wantStatus("o", order.StatusReserved)
 	_, err := h.payments.Refund(t.Context(), payment.Entry{OrderID: "o"})
 	require.NoError(h, err)

@@ -52,8 +52,12 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, nil // this is the step's second run
 	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal(): // an operator has let the saga go on
 		return workflows.State{}, refused(rec)
-	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn) || rec.Status.Terminal():
-		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and was not sent"}
+	case rec.Status.Terminal():
+		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is already " + string(rec.Status)}
+	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn):
+		return workflows.State{}, &saga.Stop{
+			Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and its shipment was not requested",
+		}
 	}
 	return workflows.State{}, a.complete(ctx, s, rec)
 }
@@ -72,7 +76,7 @@ func (a Activities) CompleteByHand(ctx context.Context, s workflows.State) (work
 		return workflows.State{}, refused(rec)
 	case rec.Status.Terminal() || rec.Refunding:
 		return workflows.State{}, &saga.Stop{
-			Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and is undone by another saga",
+			Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and is being compensated by another saga",
 		}
 	default:
 		if err := a.Store.Complete(ctx, s.Order.OrderID, shipment.ID(s.Order.OrderID), s.TrackingID); err != nil {

@@ -95,8 +95,8 @@ func TestCompleteByHand(t *testing.T) {
 	_, err := broken.CompleteByHand(t.Context(), s)
 	require.NoError(h, err)
 	rec := h.wantStatus("o", order.StatusCompleted)
-	if last := rec.Notes[len(rec.Notes)-1]; last.Action != "customer not told" {
-		t.Errorf("last note = %+v, want \"customer not told\"", last)
+	if last := rec.Notes[len(rec.Notes)-1]; last.Action != "customer not notified" {
+		t.Errorf("last note = %+v, want \"customer not notified\"", last)
 	}
 	h.wantStop(workflows.CompleteByHand, s, saga.Stop{})
 	h.wantNotified("confirmed")
@@ -109,7 +109,7 @@ func TestCompleteByHand(t *testing.T) {
 	h.wantFailed(workflows.CompleteByHand, sent, "refused by the carrier: island")
 	h.undo(workflows.RefundPayment, h.paid("undone"), order.StatusFailed, "why")
 	h.wantNotified("refunded")
-	h.wantFailed(workflows.CompleteByHand, newState("undone"), "")
+	h.wantFailed(workflows.CompleteByHand, newState("undone"), "order is PAID and is being compensated by another saga")
 	unheld := h.paid("unheld")
 	h.resolve("unheld", workflows.StepShip, "resolve")
 	_, err = h.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{

@@ -64,7 +64,7 @@ func (a Activities) notifyEnd(ctx context.Context, s workflows.State, rec orders
 // noteNotNotified records that a notification of the customer has failed.
 func (a Activities) noteNotNotified(ctx context.Context, s workflows.State, kind events.NotificationKind, why error) error {
 	return a.Store.AddNote(ctx, s.Order.OrderID, orderstore.Note{
-		Actor: "saga", Action: "customer not told", Text: string(kind) + ": " + why.Error(),
+		Actor: "saga", Action: "customer not notified", Text: string(kind) + ": " + why.Error(),
 	})
 }
 
@@ -81,7 +81,7 @@ func (a Activities) Inform(ctx context.Context, rec orderstore.Record, final ord
 	return a.notify(ctx, o, rec, notificationOf(final), why)
 }
 
-// notificationOf is the notification of an order that ends without completing.
+// notificationOf returns the notification of an order that ends without completing.
 func notificationOf(final order.Status) events.NotificationKind {
 	switch final { //nolint:exhaustive // all others
 	case order.StatusDeclined:
@@ -94,7 +94,7 @@ func notificationOf(final order.Status) events.NotificationKind {
 	return events.NotifyFailed
 }
 
-// reasonCode is the reason in that notification. It depends on the order's record
+// reasonCode returns the reason in that notification. It depends on the order's record
 // and never on texts: those were written for colleagues, or by programs, and a
 // saga of an older release has nothing else.
 func reasonCode(final order.Status, rec orderstore.Record) events.ReasonCode {

@@ -186,7 +186,7 @@ func TestRetrySendsTheMessageThatFailed(t *testing.T) {
 	// Once the order has ended, a failed notification does not delay the saga: no list would
 	// show it.
 	require.NoError(h, broken.ReleaseStock(t.Context(), s, saga.Stop{Status: "DECLINED"}))
-	if rec := h.wantStatus("declined", order.StatusDeclined); len(rec.Notes) != 1 || rec.Notes[0].Action != "customer not told" {
-		t.Errorf("notes = %+v, want one: \"customer not told\"", rec.Notes)
+	if rec := h.wantStatus("declined", order.StatusDeclined); len(rec.Notes) != 1 || rec.Notes[0].Action != "customer not notified" {
+		t.Errorf("notes = %+v, want one: \"customer not notified\"", rec.Notes)
 	}
 }

@@ -58,8 +58,8 @@ func (a Activities) reject(ctx context.Context, s workflows.State, res orderstor
 	return &saga.Stop{Status: string(res.Status), Reason: fmt.Sprintf("out of stock: %v", res.ShortSKUs)}
 }
 
-// approvalOf is what the saga has to do about the order's approval. A restarted
-// saga does not ask for it again. Whether the order needs one was decided when
+// approvalOf returns whether the saga must wait for the order's approval, as fields of
+// its state. A restarted saga does not wait for it again. Whether the order needs one was decided when
 // its stock was reserved; the restarted saga's own terms may differ.
 func approvalOf(res orderstore.Reserved, s workflows.State) workflows.State {
 	out := workflows.State{Approved: res.Decision == orderstore.Approved, Decided: res.Decision != ""}

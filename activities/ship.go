@@ -71,11 +71,11 @@ func (a Activities) VerifyRefusal(ctx context.Context, s workflows.State) (workf
 	if rec.Carrier == orderstore.Refused {
 		return workflows.State{}, refused(rec)
 	}
-	zerolog.Ctx(ctx).Warn().Msg("dropped a refusal that the carrier has not sent")
+	zerolog.Ctx(ctx).Warn().Msg("ignored a refusal signal: the order's record has none")
 	return workflows.State{}, nil
 }
 
-// refused is how an order ends that the carrier has refused.
+// refused returns the Stop of an order that the carrier refused.
 func refused(rec orderstore.Record) *saga.Stop {
 	return &saga.Stop{Status: string(order.StatusFailed), Reason: saga.Reason("refused by the carrier", "", rec.RefusedFor())}
 }

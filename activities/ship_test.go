@@ -36,14 +36,22 @@ func TestShipmentIsRefusedUnlessPaidAndReserved(t *testing.T) {
 	h.do(workflows.ReserveStock, held)
 	h.undo(workflows.ReleaseStock, released, order.StatusCancelled, "")
 	h.wantNotified("cancelled")
-	for _, s := range []workflows.State{pending, held, released} {
+	for _, c := range []struct {
+		state workflows.State
+		want  string
+	}{
+		{pending, "order is PENDING and its shipment was not requested"},
+		{held, "order is RESERVED and its shipment was not requested"},
+		{released, "order is already CANCELLED"},
+	} {
+		s := c.state
 		for _, await := range []bool{false, true} {
 			s.Terms.AwaitCarrier = await
 			if out := h.do(workflows.RequestShipment, s); out.Stop.Status != "FAILED" || out.Stop.Reason == "" {
 				t.Errorf("order %s, await carrier %v: stop = %+v, want FAILED with a reason", s.Order.OrderID, await, out.Stop)
 			}
 		}
-		h.wantFailed(workflows.ConfirmShipment, s, "")
+		h.wantFailed(workflows.ConfirmShipment, s, c.want)
 	}
 	h.wantNotified()
 	if got := h.drain(h.carrier, 0); len(got) != 0 {

@@ -81,7 +81,7 @@ func TestBacklogCountsAWaitForAPersonAsNoWork(t *testing.T) {
 
 	do(s.MarkNeedsAttention(t.Context(), "parked", "stuck"))
 	is(now.Add(100*365*24*time.Hour), 8, 1, 2, 6)
-	do(s.AddNote(t.Context(), "parked", orderstore.Note{Actor: "saga", Action: "customer not told"}))
+	do(s.AddNote(t.Context(), "parked", orderstore.Note{Actor: "saga", Action: "customer not notified"}))
 	is(now, 8, 1, 2, 6)
 	for range 2 { // the second changes nothing
 		do(s.RecordOperatorReply(t.Context(), "parked", ann))

@@ -75,11 +75,12 @@ func (r Reconciler) startOne(ctx context.Context, rep *Report, rec orderstore.Re
 	return nil
 }
 
-// Actions of notes and findings. Orders store them, so the values must not change.
+// Actions of notes and findings. Orders store them, and those of earlier releases have other
+// values: no code may depend on these.
 const (
 	startedAgain = "saga started again"
-	restarted    = "saga begun anew"
-	sentAgain    = "saga told again"
+	restarted    = "saga restarted"
+	sentAgain    = "signal resent"
 )
 
 func withoutSaga(rec orderstore.Record) string {

@@ -82,7 +82,7 @@ func TestParkedSagaReceivesTheCarrierAnswer(t *testing.T) {
 				l.found(c.found, "saga dropped")
 				return
 			}
-			l.found(c.found, "saga told again")
+			l.found(c.found, "signal resent")
 			if got, want := e.sent, c.sent; len(got) != len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
 				t.Errorf("sent %v, want %v", got, want)
 			}

@@ -23,7 +23,7 @@ func TestLostDecisionIsSentAgain(t *testing.T) {
 	l.awaiting("o")
 	l.nothing()
 	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
-	l.found("order was rejected and its saga still waits", "saga told again")
+	l.found("order was rejected and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	l.is("o", order.StatusCancelled)
@@ -35,12 +35,12 @@ func TestExpiredApprovalIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
-	l.found("order was to be approved until ", "saga told again")
+	l.found("order was to be approved until ", "signal resent")
 	l.noError(
 		l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}),
 	)
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
-	l.found("order's approval has expired and its saga still waits", "saga told again")
+	l.found("order's approval has expired and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
@@ -60,7 +60,7 @@ func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
 	)
 	l.noError(err)
-	l.found("the carrier has dispatched the order and its saga still waits", "saga told again")
+	l.found("the carrier has dispatched the order and its saga still waits", "signal resent")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	l.is("o", order.StatusCompleted)
@@ -82,7 +82,7 @@ func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 		orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"},
 	)
 	l.noError(err)
-	l.found("the carrier has refused the order and its saga still waits", "saga told again")
+	l.found("the carrier has refused the order and its saga still waits", "signal resent")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
 	l.noError(err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" {
@@ -124,7 +124,7 @@ func TestSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
-	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never returned", "saga begun anew")
+	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never returned", "saga restarted")
 	l.noError(l.Simulators.HealPayments(t.Context()))
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
@@ -154,7 +154,7 @@ func TestSagaWithALostShipmentRequestIsRestarted(t *testing.T) {
 	l.silent("o")
 	l.nothing() // that one may wait
 	l.Sagas = shipping{l.Parts.Engine}
-	l.found("order has been PAID for 1h0m0s, and RequestShipment never returned", "saga begun anew")
+	l.found("order has been PAID for 1h0m0s, and RequestShipment never returned", "saga restarted")
 }
 
 // cutOff fails between the end of the old saga and the start of the new one.
@@ -173,7 +173,7 @@ func TestInterruptedRestartIsContinued(t *testing.T) {
 	}
 	l.Sagas = l.Parts.Engine
 	l.noError(l.Simulators.HealPayments(t.Context()))
-	l.found("terminated to be restarted", "saga begun anew")
+	l.found("terminated to be restarted", "saga restarted")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	l.is("o", order.StatusCompleted)
@@ -206,7 +206,7 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.Sagas = forgetful{l.Parts.Engine}
-	l.found("ChargePayment never returned", "saga begun anew")
+	l.found("ChargePayment never returned", "saga restarted")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
@@ -219,7 +219,7 @@ func TestLostCancellationIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
-	l.found("order was cancelled and its saga still waits", "saga told again")
+	l.found("order was cancelled and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
 	l.noError(err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
@@ -236,7 +236,7 @@ func TestParkedSagaWithALostStepIsDropped(t *testing.T) {
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
 	l.noError(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
-	l.found("skip was decided and its saga still waits", "saga told again")
+	l.found("skip was decided and its saga still waits", "signal resent")
 	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
