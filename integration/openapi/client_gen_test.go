@@ -543,12 +543,12 @@ type Reconciliation struct {
 	Error    *string   `json:"error,omitempty"`
 	Findings []Finding `json:"findings"`
 
-	// LeftForLater Orders without a saga that were left alone: their messages wait in the queue, or there was no room for more sagas.
+	// LeftForLater Orders without a saga that were left alone: their messages wait in the queue, or --max-live was reached.
 	LeftForLater        int64 `json:"leftForLater"`
 	OrdersChecked       int64 `json:"ordersChecked"`
 	ReservationsChecked int64 `json:"reservationsChecked"`
 
-	// Running Whether it goes on; the counts are as far as it has got.
+	// Running Whether the run is in progress; the counts are those so far.
 	Running   bool       `json:"running"`
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// ledger is what earlier runs have seen of the provider's ledger. The zero value has seen
-// none of it.
+// ledger is the part of the provider's ledger that earlier runs have read. The zero value
+// has none of it.
 type ledger struct {
 	since time.Time // by the provider's clock: the next run looks at what was charged then or later
 	deep  time.Time // by ours: when a run went back slowGraces grace periods further

@@ -132,7 +132,7 @@ func TestInvalidLedgerEntriesDoNotHideOthers(t *testing.T) {
 		entry := "an entry of the provider's ledger is invalid: "
 		slices.Sort(got)
 		if want := []string{
-			": " + entry + "it is null", "bad: order is COMPLETED and no charge over 2.00 EUR stands",
+			": " + entry + "it is null", "bad: order is COMPLETED and has no unrefunded charge of 2.00 EUR",
 			"foreign: " + entry + "it has no refund's id", "odd: " + entry + "it is over no amount",
 		}; !slices.Equal(got, want) {
 			t.Errorf("findings = %q, want %q", got, want)

@@ -13,7 +13,7 @@ import (
 type Reconciliation struct {
 	Report
 
-	Running   bool      `json:"running" doc:"Whether it goes on; the counts are as far as it has got."`
+	Running   bool      `json:"running" doc:"Whether the run is in progress; the counts are those so far."`
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
 	Error     string    `json:"error,omitempty" doc:"Why it did not finish."`

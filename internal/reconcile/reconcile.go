@@ -25,7 +25,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Orders is what the reconciler uses of *orderstore.Store.
+// Orders is the part of *orderstore.Store that the reconciler uses.
 type Orders interface {
 	Get(ctx context.Context, orderID string) (orderstore.Record, error)
 	GetReservation(ctx context.Context, orderID string) (orderstore.Reservation, error)
@@ -48,7 +48,7 @@ type Orders interface {
 	Complete(ctx context.Context, orderID, shipmentID, trackingID string) error
 }
 
-// Payments is what the reconciler uses of *payment.Client.
+// Payments is the part of *payment.Client that the reconciler uses.
 type Payments interface {
 	ChargesSince(ctx context.Context, since time.Time) iter.Seq2[[]payment.Entry, error]
 	ChargesOf(ctx context.Context, orderID string) ([]payment.Entry, error)
@@ -56,7 +56,7 @@ type Payments interface {
 	Refund(ctx context.Context, made payment.Entry) (string, error)
 }
 
-// Sagas is what the reconciler uses of an engine.
+// Sagas is the part of an engine that the reconciler uses.
 type Sagas interface {
 	Get(ctx context.Context, id string) (engine.Instance, error)
 	Start(ctx context.Context, workflow, id string, input any) error
@@ -87,13 +87,13 @@ type Reconciler struct {
 	// Backlog returns how many messages wait in the order queue. nil means none.
 	Backlog func(context.Context) (int, error)
 	Logger  zerolog.Logger
-	// Unpaid is what runs remember of unproven payments. With nil each run checks the
+	// Unpaid keeps unproven payments from one run to the next. With nil each run checks the
 	// orders that have ended within slowGraces grace periods.
 	Unpaid *Unpaid
 	// Notify notifies the customer of an order that the reconciler compensates how the
 	// order ends. It may be called repeatedly. nil disables it.
 	Notify func(ctx context.Context, rec orderstore.Record, final order.Status) error
-	// Stalled is what runs remember of sagas that Dapr has stalled. It may be nil.
+	// Stalled keeps the sagas that Dapr has stalled, as the latest run found. It may be nil.
 	Stalled *Stalled
 
 	progress func(Report) // receives a run's report as far as it is; may be nil
@@ -115,7 +115,7 @@ type Report struct {
 	Orders       int       `json:"ordersChecked"`
 	Reservations int       `json:"reservationsChecked"`
 	Charges      int       `json:"chargesChecked"`
-	Left         int       `json:"leftForLater" doc:"Orders without a saga that were left alone: their messages wait in the queue, or there was no room for more sagas."`
+	Left         int       `json:"leftForLater" doc:"Orders without a saga that were left alone: their messages wait in the queue, or --max-live was reached."`
 	Findings     []Finding `json:"findings" nullable:"false"`
 }
 

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Stalled is what runs of a reconciler remember of sagas that Dapr has stalled. Runs read
+// Stalled keeps, between the runs of a reconciler, the sagas that Dapr has stalled. Runs read
 // every saga that has not moved for the grace period from the engine; other callers read
-// only these. The zero value remembers nothing. It is safe for concurrent use.
+// only these. The zero value has none. It is safe for concurrent use.
 type Stalled struct {
 	mu  sync.Mutex
 	ids map[string]bool

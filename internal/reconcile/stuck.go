@@ -146,7 +146,7 @@ func cancellation(rec orderstore.Record) workflows.Cancellation {
 	return workflows.Cancellation{By: by, Reason: why}
 }
 
-// pause is how long an order is left alone after it was checked. It doubles each time,
+// pause returns how long an order is left alone after it was checked. It doubles each time,
 // because every action stays in the order's notes and its saga's history.
 func (r Reconciler) pause(rec orderstore.Record) time.Duration {
 	pause := r.Grace

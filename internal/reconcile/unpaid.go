@@ -18,13 +18,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
-// Unpaid is what runs of a reconciler remember of orders whose money is not proven to be
-// in the right place. The zero value remembers nothing. It is safe for concurrent use.
+// Unpaid keeps, between the runs of a reconciler, the orders whose payment or refund is not
+// proven. The zero value has none. It is safe for concurrent use.
 type Unpaid struct {
 	run sync.Mutex // one at a time: each goes by what the one before has found
 
 	mu        sync.Mutex
-	found     map[string]bool // without a charge that stands, or a refund, or the ledger contradicts itself about them
+	found     map[string]bool // without an unrefunded charge, or a refund, or the ledger contradicts itself about them
 	watched   map[string]bool // not ended yet, or too lately, when they were looked at, or could not be
 	looked    time.Time       // orders accepted before were looked at, or are watched
 	succeeded time.Time
@@ -53,7 +53,7 @@ func (u *Unpaid) succeed(at time.Time) {
 	u.succeeded = at
 }
 
-// claims are what a run must prove about money.
+// claims are the payments and refunds that a run must prove.
 type claims struct {
 	// orders count as paid, or have ended without their money having gone back, by
 	// their ids, until their charge is seen standing in the provider's ledger.
@@ -193,7 +193,7 @@ func (r Reconciler) unpaid(ctx context.Context, rep *Report, alive map[string]bo
 	return errs.err()
 }
 
-// verdict is whether an order's money is in the wrong place.
+// verdict states whether an order's payment or refund is wrong.
 type verdict int
 
 const (
@@ -239,7 +239,7 @@ func (r Reconciler) money(ctx context.Context, rep *Report, c claims, id string)
 	case err != nil:
 		return notYet, err
 	case claim && !slices.ContainsFunc(charges, func(e payment.Entry) bool { return pays(e, rec) }):
-		what := fmt.Sprintf("order is %s and no charge over %s stands", rec.Status, money.Format(rec.Total, rec.Currency))
+		what := fmt.Sprintf("order is %s and has no unrefunded charge of %s", rec.Status, money.Format(rec.Total, rec.Currency))
 		r.found(ctx, rep, id, what, "flagged", nil)
 		return yes, nil
 	case !rec.Status.Terminal():

@@ -42,8 +42,8 @@ func TestCompletedOrderWithoutAChargeIsFlagged(t *testing.T) {
 		t.Fatalf("findings = %+v, want two, of bad and never", f)
 	}
 	for _, f := range f {
-		if f.What != "order is COMPLETED and no charge over 2.00 EUR stands" || f.Action != "flagged" || f.Error != "" {
-			t.Errorf("finding = %+v, want it flagged as COMPLETED without a charge over 2.00 EUR, and no error", f)
+		if f.What != "order is COMPLETED and has no unrefunded charge of 2.00 EUR" || f.Action != "flagged" || f.Error != "" {
+			t.Errorf("finding = %+v, want it flagged as COMPLETED without an unrefunded charge of 2.00 EUR, and no error", f)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func TestOperatorsShipmentIsNoPayment(t *testing.T) {
 	l.noError(l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
 	l.nothing()
 	l.givenBack("sent")
-	l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
+	l.found("order is COMPLETED and has no unrefunded charge of 2.00 EUR", "flagged")
 }
 
 func TestPaidOrderWithoutAChargeIsFlagged(t *testing.T) {
@@ -65,7 +65,7 @@ func TestPaidOrderWithoutAChargeIsFlagged(t *testing.T) {
 	l.silent("waits")
 	l.nothing()
 	l.givenBack("waits")
-	l.found("order is PAID and no charge over 2.00 EUR stands", "flagged")
+	l.found("order is PAID and has no unrefunded charge of 2.00 EUR", "flagged")
 	l.Now = time.Now // too soon: it may be on its way
 	l.nothing()
 }
@@ -153,7 +153,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	l.noError(l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
 	l.givenBack("waits")
 	for range 2 {
-		l.found("order is COMPLETED and no charge over 2.00 EUR stands", "flagged")
+		l.found("order is COMPLETED and has no unrefunded charge of 2.00 EUR", "flagged")
 		counts(1)
 	}
 	soon := time.Now().Add(50 * time.Minute) // by the reconciler's clock

@@ -85,7 +85,7 @@ func (m metrics) age(queue string) func(time.Duration) {
 func unpaidMetric(u *reconcile.Unpaid) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ordersaga_unpaid_orders",
-		Help: "Orders that are PAID or COMPLETED without a charge that stands in the provider's ledger, " +
+		Help: "Orders that are PAID or COMPLETED without an unrefunded charge in the provider's ledger, " +
 			"have ended otherwise with a charge and without a refund, or are contradicted by the ledger, " +
 			"as the latest run of this process's reconciler has found.",
 	}, func() float64 { return float64(u.Count()) })
