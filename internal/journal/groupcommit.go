@@ -13,7 +13,7 @@ import (
 // arrive meanwhile collect in the next batch. So the number of fsyncs depends
 // on the disk, not on the number of callers.
 
-// batch is what one write(2) puts on disk; its records become durable together.
+// batch has the records of one write(2); they become durable together.
 type batch struct {
 	buf     []byte // room for the header, then records, each with a uvarint length
 	records int

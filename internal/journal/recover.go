@@ -150,6 +150,6 @@ func (j *Journal) markNewest() {
 		err = writeMark(j.opt.FS, j.dir, j.segment)
 	}
 	if err != nil {
-		j.opt.Logger.Warn().Err(err).Str("dir", j.dir).Msg("newest log not marked: its loss would go unnoticed")
+		j.opt.Logger.Warn().Err(err).Str("dir", j.dir).Msg("cannot mark the newest log; if it is lost, that is not detected")
 	}
 }

@@ -312,7 +312,7 @@ func (c *Consumer) process(ctx context.Context, m types.Message, release func())
 	c.o.Observe("retry")
 	received, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"]) // absent: 0
 	delay := min(time.Second<<min(received, 6), time.Minute)
-	logger.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message not handled yet")
+	logger.Error().Err(err).Int("received", received).Dur("again_in", delay).Msg("message handling failed; retrying")
 	_, err = c.o.SQS.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
 		QueueUrl: &c.o.QueueURL, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(delay.Seconds()),
 	})
