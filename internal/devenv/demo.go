@@ -88,7 +88,7 @@ func scenarios() []scenario {
 		{name: "charge outcome unknown", weight: 2, want: order.StatusFailed, make: token("tok_lost_always")},
 		{name: "refused by the carrier", weight: 4, want: order.StatusFailed, make: shipTo("REFUSE")},
 		{name: "above the limit, approved", weight: 3, want: order.StatusCompleted, make: expensive, action: "approve"},
-		{name: "above the limit, refused", weight: 1, want: order.StatusCancelled, make: expensive, action: "reject"},
+		{name: "above the limit, rejected", weight: 1, want: order.StatusCancelled, make: expensive, action: "reject"},
 		{name: "cancelled by the customer", weight: 1, want: order.StatusCancelled, make: expensive, action: "cancel"},
 		{name: "refund stuck, operator retries", weight: 1, want: order.StatusFailed, make: all(token("tok_refund_down"), shipTo("REFUSE"))},
 		{name: "same message twice", weight: 3, want: order.StatusCompleted, twice: true},
@@ -316,7 +316,7 @@ func awaitSagas(ctx context.Context, p worker.Parts, ended map[string]orderstore
 // must have a saga. A new order gets its saga within milliseconds.
 const CheckSettled = 10 * time.Second
 
-// outcomes are what the demo expects and what it got.
+// outcomes has the expected and the actual outcomes of the demo.
 type outcomes struct {
 	want   map[string]*scenario // by order id
 	got    map[string]orderstore.Record

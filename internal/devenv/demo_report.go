@@ -47,7 +47,7 @@ func (d Demo) report(
 	_ = t.Flush() // a terminal that is closed does not fail the demo
 	most, last := ends.Percentile(.9), ends.Percentile(1)
 	_, _ = fmt.Fprintf(d.Out, "\n%d sagas: 90%% had ended after %s (%.0f sagas/s), "+
-		"the last after %s (it includes retries, refunds and approvals); %.1f AWS calls per saga\n\n",
+		"all after %s, including retries, refunds and approvals; %.1f AWS calls per saga\n\n",
 		len(want), RoundDuration(most), .9*float64(len(want))/most.Seconds(), RoundDuration(last),
 		float64(calls)/float64(max(len(want), 1)))
 }
