@@ -71,13 +71,13 @@ type State struct {
 	// ShipmentID is the id of the requested shipment; "" before the request. It is set
 	// at the start of a saga that is restarted after its shipment was requested.
 	ShipmentID string `json:"shipmentId,omitempty"`
-	// Approved means that the order needs no approval any more. It is set at the start
+	// Approved is true if the order needs no further approval. It is set at the start
 	// of a saga that is restarted after the approval.
 	Approved bool `json:"approved,omitempty"`
-	// Decided means that the order's record has a decision about its approval: the saga
+	// Decided is true if the order's record has a decision about its approval: the saga
 	// does not wait for one.
 	Decided bool `json:"decided,omitempty"`
-	// Asks means that the order waits for an approval, whatever Terms has.
+	// Asks is true if the order must wait for an approval, even if Terms require none.
 	Asks bool `json:"asks,omitempty"`
 	// Approval is the answer that was received; nil if none was. SettleApproval returns
 	// the decision that holds.
@@ -202,7 +202,7 @@ func (s State) NeedsApproval() bool {
 	return !s.Approved && (s.Asks || s.Terms.ApprovalAbove > 0 && s.Order.Total() > s.Terms.ApprovalAbove)
 }
 
-// ApprovalWait is how long a saga waits for an approval: ApprovalTimeout, or 24 hours.
+// ApprovalWait returns how long a saga waits for an approval: ApprovalTimeout, or 24 hours.
 func (t Terms) ApprovalWait() time.Duration {
 	return cmp.Or(t.ApprovalTimeout, defaultApprovalTimeout)
 }

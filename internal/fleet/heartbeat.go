@@ -17,7 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
 
-// Worker is what a worker reports in its heartbeats.
+// Worker is the content of a worker's heartbeats.
 type Worker struct {
 	ID    string `dynamodbav:"worker"`
 	Sagas int    `dynamodbav:"sagas"` // that it runs and that have not ended
@@ -33,7 +33,7 @@ type Worker struct {
 	Durations *hdrhistogram.Histogram `dynamodbav:"-"`
 }
 
-// Interval is what a worker did in one HeartbeatInterval.
+// Interval has the work of a worker in one HeartbeatInterval.
 type Interval struct {
 	At       int64                `dynamodbav:"at"` // its start in Unix seconds, a multiple of HeartbeatInterval
 	Started  int                  `dynamodbav:"started,omitempty"`

@@ -174,10 +174,10 @@ func cut(s string) string {
 	return fmt.Sprintf("%s… (%d bytes)", s, all)
 }
 
-// orderID is how the test names orders.
+// orderID matches the order ids of the test.
 var orderID = regexp.MustCompile(`\bs\d+-o\d+\b`)
 
-// OrdersIn are the orders that a text names.
+// OrdersIn returns the orders that a text names.
 func OrdersIn(text string) []string {
 	ids := orderID.FindAllString(text, -1)
 	slices.Sort(ids)

@@ -70,7 +70,7 @@ type Sources struct {
 	Settled time.Duration
 }
 
-// Result is what Run counted, and the violations that it found.
+// Result has the counts of Run, and the violations that it found.
 type Result struct {
 	Ledger   orderstore.Ledger    `json:"ledger"`
 	ByStatus map[order.Status]int `json:"byStatus"`
@@ -424,12 +424,12 @@ func allReservations(ctx context.Context, o Orders) (map[string]orderstore.Reser
 // account is an order's charges.
 type account []payment.Entry
 
-// standing are those that were not refunded.
+// standing returns the charges that were not refunded.
 func (a account) standing() account {
 	return slices.DeleteFunc(slices.Clone(a), func(e payment.Entry) bool { return e.Refunded })
 }
 
-// allCharges are those that count, by their orders, and the others.
+// allCharges returns the valid charges, by their orders, and the others.
 func allCharges(ctx context.Context, c Charges) (paid map[string]account, odd []payment.Entry, err error) {
 	paid = map[string]account{}
 	for list, err := range c.ChargesSince(ctx, time.Time{}) {

@@ -30,7 +30,7 @@ const (
 // LowStockBelow is the default threshold of LowStock, in units.
 const LowStockBelow = 10
 
-// Ledger is what Stock uses of *orderstore.Adjuster.
+// Ledger is the part of *orderstore.Adjuster that Stock uses.
 type Ledger interface {
 	// Apply adjusts the stock once per event id. announced reports whether
 	// Announced has been called for the event.

@@ -19,7 +19,7 @@ import (
 // options is the type of the options of a request.
 type options = func(*dynamodb.Options)
 
-// DynamoDB is what the store uses of *dynamodb.Client.
+// DynamoDB is the part of *dynamodb.Client that the store uses.
 type DynamoDB interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...options) (*dynamodb.GetItemOutput, error)
 	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...options) (*dynamodb.BatchGetItemOutput, error)

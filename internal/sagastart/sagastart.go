@@ -11,7 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-// Engine is what Start uses of an engine.
+// Engine is the part of an engine that Start uses.
 type Engine interface {
 	Start(ctx context.Context, workflow, id string, input any) error
 }
