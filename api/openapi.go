@@ -66,7 +66,7 @@ func (s *server) document(doc *huma.OpenAPI, op *huma.Operation) {
 			status, _ := strconv.Atoi(code) // a code is always a number
 			content["application/problem+json"].Example = huma.ErrorModel{
 				Title: http.StatusText(status), Status: status, Detail: "the order is not valid",
-				Errors: []*huma.ErrorDetail{{Location: "body.lines[0].quantity", Message: "is 0, 1 to 10000 are allowed"}},
+				Errors: []*huma.ErrorDetail{{Location: "body.lines[0].quantity", Message: "must be 1 to 10000, got 0"}},
 			}
 		}
 	}
@@ -107,7 +107,7 @@ func examples() map[string]given {
 	}
 	letter := deadletter.Message{
 		ID: "5c0f7b1e-0000-4000-8000-000000000000", Queue: "OrderProcessingQueue", SentAt: at,
-		Reason: "invalid order: lines[0].quantity: is 0, 1 to 10000 are allowed", Body: `{"orderId":"o-1043"}`,
+		Reason: "invalid order: lines[0].quantity: must be 1 to 10000, got 0", Body: `{"orderId":"o-1043"}`,
 	}
 	zero := 0
 	events := History{Events: []engine.Event{

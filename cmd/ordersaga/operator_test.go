@@ -188,7 +188,7 @@ func TestOperatorRedrivesDeadLetters(t *testing.T) {
 		return nil
 	})
 	id := letters[0].ID
-	s.prints([]string{id, "quantity: is 0"}, "dlq", "list")
+	s.prints([]string{id, "quantity: must be 1 to 10000, got 0"}, "dlq", "list")
 	s.prints([]string{bad}, "dlq", "show", id)
 	s.fails("no dead letter has this id", "dlq", "show", "x")
 	s.fails("no dead letter has this id", "dlq", "redrive", "x")

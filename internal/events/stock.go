@@ -107,7 +107,7 @@ func (e *InvalidStockError) Error() string {
 func ParseStockAdjusted(raw []byte, envelopeType string) (StockAdjusted, error) {
 	var e StockAdjusted
 	if len(raw) > MaxStockBytes {
-		return e, invalid("body", "has %d bytes, at most %d are allowed", len(raw), MaxStockBytes)
+		return e, invalid("body", "must have at most %d bytes, got %d", MaxStockBytes, len(raw))
 	}
 	if !utf8.Valid(raw) {
 		return e, invalid("body", "is not UTF-8")
@@ -163,7 +163,7 @@ func (e StockAdjusted) Validate() error {
 	default:
 		check(false, "reason", "is %.100q, must be %s, %s or %s", string(e.Reason), Restock, Delivery, Correction)
 	}
-	check(1 <= len(e.Lines) && len(e.Lines) <= MaxStockLines, "lines", "has %d lines, 1 to %d are allowed", len(e.Lines), MaxStockLines)
+	check(1 <= len(e.Lines) && len(e.Lines) <= MaxStockLines, "lines", "must have 1 to %d lines, got %d", MaxStockLines, len(e.Lines))
 	seen := map[string]bool{}
 	for i, l := range e.Lines[:min(len(e.Lines), MaxStockLines)] {
 		at := fmt.Sprintf("lines[%d].", i)

@@ -138,7 +138,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	if !ok || len(invalid.Fields) != 3 {
 		t.Fatalf("Validate = %v, want three faults", invalid)
 	}
-	for _, want := range []string{"orderId: ", "currency: ", "lines[0].quantity: is 0"} {
+	for _, want := range []string{"orderId: ", "currency: ", "lines[0].quantity: must be 1 to 10000, got 0"} {
 		if !strings.Contains(invalid.Error(), want) {
 			t.Errorf("error = %q, want it to contain %q", invalid, want)
 		}
@@ -169,7 +169,7 @@ func TestParse(t *testing.T) {
 		{good + `,"shipTo":null,"placedAt":null}`, "", ""},
 		{good + `,"specVersion":0}`, "", ""},
 		{good + `,"specVersion":1}`, "", ""},
-		{good + `,"specVersion":2}`, "specVersion", "only 1"},
+		{good + `,"specVersion":2}`, "specVersion", "must be 1, got 2"},
 		{good + `,"specVersion":"1"}`, "specVersion", "string"},
 		{"  " + good + "}\n", "", ""},
 		{good + `,"type":"OrderPlaced"}`, "", ""},
@@ -211,7 +211,7 @@ func TestParse(t *testing.T) {
 		{strings.Replace(good, `"quantity":1`, `"quantity":1.5`, 1) + `}`, "lines[0].quantity", "number"},
 		{strings.Replace(good, `"quantity":1`, `"quantity":1e40`, 1) + `}`, "lines[0].quantity", "number"},
 		{strings.Replace(good, `"quantity":1`, `"quantity":9223372036854775808`, 1) + `}`, "lines[0].quantity", "number"},
-		{strings.Replace(good, `"quantity":1`, `"quantity":null`, 1) + `}`, "lines[0].quantity", "is 0"},
+		{strings.Replace(good, `"quantity":1`, `"quantity":null`, 1) + `}`, "lines[0].quantity", "got 0"},
 		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},{"sku":true}`, 1) + `}`, "lines[1].sku", "bool"},
 		{strings.Replace(good, `"unitPrice":1}`, `"unitPrice":1},7`, 1) + `} trailing`, "lines[1]", "number"},
 		{strings.Replace(good, `[{"sku":"A","quantity":1,"unitPrice":1}]`, `{}`, 1) + `}`, "lines", "object"},

@@ -48,7 +48,7 @@ type event struct {
 // may put their own data into "metadata". The error is always an *InvalidError.
 func Parse(raw []byte) (Order, error) {
 	if len(raw) > MaxEventBytes {
-		return Order{}, invalid("body", fmt.Sprintf("has %d bytes, at most %d are allowed", len(raw), MaxEventBytes))
+		return Order{}, invalid("body", fmt.Sprintf("must have at most %d bytes, got %d", MaxEventBytes, len(raw)))
 	}
 	// The decoder would replace invalid bytes by U+FFFD, and the parcel would be sent to a
 	// mangled address.
@@ -134,7 +134,7 @@ func invalid(field, message string) *InvalidError {
 func (o Order) Validate() error {
 	var c checker
 	if o.SpecVersion != 0 && o.SpecVersion != SpecVersion {
-		c.add("specVersion", "is %d, only %d is known", o.SpecVersion, SpecVersion)
+		c.add("specVersion", "must be %d, got %d", SpecVersion, o.SpecVersion)
 	}
 	c.id("orderId", o.OrderID)
 	c.id("customerId", o.CustomerID)
@@ -142,7 +142,7 @@ func (o Order) Validate() error {
 		c.add("currency", "must be an ISO 4217 code in capitals, such as EUR")
 	}
 	if n := len(o.Lines); n < 1 || n > MaxLines {
-		c.add("lines", "has %d lines, 1 to %d are allowed", n, MaxLines)
+		c.add("lines", "must have 1 to %d lines, got %d", MaxLines, n)
 	}
 	for i, l := range o.Lines {
 		if i >= MaxLines {
@@ -151,10 +151,10 @@ func (o Order) Validate() error {
 		at := fmt.Sprintf("lines[%d].", i)
 		c.id(at+"sku", l.SKU)
 		if l.Quantity < 1 || l.Quantity > MaxQuantity {
-			c.add(at+"quantity", "is %d, 1 to %d are allowed", l.Quantity, MaxQuantity)
+			c.add(at+"quantity", "must be 1 to %d, got %d", MaxQuantity, l.Quantity)
 		}
 		if l.UnitPrice < 0 || l.UnitPrice > MaxUnitPrice {
-			c.add(at+"unitPrice", "is %d, 0 to %d minor units are allowed", l.UnitPrice, MaxUnitPrice)
+			c.add(at+"unitPrice", "must be 0 to %d minor units, got %d", MaxUnitPrice, l.UnitPrice)
 		}
 	}
 	c.amounts(o)
@@ -224,7 +224,7 @@ func (c *checker) amounts(o Order) {
 		minor int64
 	}{{"shipping", o.Shipping}, {"tax", o.Tax}, {"discount", o.Discount}} {
 		if extra.minor < 0 || extra.minor > MaxExtra {
-			c.add(extra.field, "is %d, 0 to %d minor units are allowed", extra.minor, int64(MaxExtra))
+			c.add(extra.field, "must be 0 to %d minor units, got %d", int64(MaxExtra), extra.minor)
 		}
 	}
 	if before > 0 || len(c.fields) > before {

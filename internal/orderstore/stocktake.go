@@ -36,7 +36,7 @@ func (e *ReservedError) Error() string {
 // changes nothing, whatever was sold since, and returns the level as it is.
 func (s *Store) Count(ctx context.Context, sku string, counted int64, against string) (Level, error) {
 	if counted < 0 || counted > MaxLevel {
-		return Level{}, fmt.Errorf("count stock of %s: %d units, 0 to %d are allowed", sku, counted, int64(MaxLevel))
+		return Level{}, fmt.Errorf("count stock of %s: the count must be 0 to %d units, got %d", sku, int64(MaxLevel), counted)
 	}
 	in := &dynamodb.UpdateItemInput{
 		TableName: &s.tables.Stock, Key: item{"sku": str(sku)},
