@@ -17,7 +17,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
 
-// invalid is the detail of a 422 whose errors name the fields.
+// invalid is the detail of a problem whose errors name the fields or parameters and what is
+// wrong with them.
 const invalid = "validation failed"
 
 // problem writes a problem document outside of huma's handlers. location names the
@@ -126,8 +127,7 @@ func fieldErrors(faults []order.FieldError) []error {
 
 // badQuery returns the 400 for a query parameter.
 func badQuery(name, message string) error {
-	return huma.Error400BadRequest("query parameter "+name+" "+message,
-		&huma.ErrorDetail{Location: "query." + name, Message: message})
+	return huma.Error400BadRequest(invalid, &huma.ErrorDetail{Location: "query." + name, Message: message})
 }
 
 // joined returns names as a list for people.
