@@ -18,7 +18,7 @@ import (
 
 // ActionNote is who acts and why. It is kept with the order.
 type ActionNote struct {
-	By   string `json:"by,omitempty" maxLength:"64" doc:"Name of the operator. Ignored with authentication, which has the name." example:"ann"`
+	By   string `json:"by,omitempty" maxLength:"64" doc:"Name of the operator. Ignored for authenticated callers: the token names them." example:"ann"`
 	Note string `json:"note,omitempty" maxLength:"500" doc:"Reason of the action."`
 }
 

@@ -136,8 +136,8 @@ const description = "Each order runs as a durable saga: reserve stock, charge th
 	"Amounts are in minor units of the order's currency. Errors are RFC 9457 problem documents. " +
 	"Unknown fields and query parameters are rejected. So are those given twice, and query parameters without a value. " +
 	"Whole numbers may be written as 2.0. " +
-	"A request that takes longer than 30 seconds answers 503; an action that it has started by then is carried out. " +
-	"A body that has not arrived within a minute answers 400."
+	"A request that takes longer than 30 seconds gets 503; an action that it has started by then is carried out. " +
+	"A body that has not arrived within a minute gets 400."
 
 const (
 	maxBody        = order.MaxEventBytes

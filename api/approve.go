@@ -14,7 +14,7 @@ import (
 
 func (s *server) approving(h huma.API) {
 	huma.Register(h, actionOperation("approveSaga", "approve", "Approve an order above the approval limit",
-		"The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. "+
+		"The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. "+
 			"Only a cancellation still overrides an approval, until the shipment is requested."), s.decide(true))
 	huma.Register(h, actionOperation("rejectSaga", "reject", "Reject an order above the approval limit",
 		"The first decision is final; see approve. The order is then cancelled."), s.decide(false))

@@ -42,7 +42,7 @@ func (s *server) customers(h huma.API) {
 		Summary: "Erase a customer",
 		Description: "Erases name, address and customer id from the customer's orders that have ended. " +
 			"It deletes the histories of their sagas and the dead letters about the customer. " +
-			"What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. " +
+			"Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. " +
 			"docs/personal-data.md lists what it does not reach.",
 		Errors: []int{http.StatusUnprocessableEntity},
 	}, s.forget)

@@ -42,18 +42,18 @@ type QueueInput struct {
 type listDeadLettersInput struct {
 	QueueInput
 
-	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20"`
+	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Highest number of entries in the response."`
 }
 
 type deadLettersOutput struct {
 	Body struct {
-		Letters []deadletter.Message `json:"letters"`
+		Letters []deadletter.Message `json:"letters" doc:"Dead letters that could be read."`
 	}
 }
 
 type queuesOutput struct {
 	Body struct {
-		Queues []Queue `json:"queues" nullable:"false"`
+		Queues []Queue `json:"queues" nullable:"false" doc:"Queues with a dead-letter queue."`
 	}
 }
 
@@ -68,7 +68,7 @@ type DeadLetterInput struct {
 type deleteDeadLetterInput struct {
 	DeadLetterInput
 
-	By   string `query:"by" maxLength:"64" doc:"Name of the operator. Ignored with authentication, which has the name."`
+	By   string `query:"by" maxLength:"64" doc:"Name of the operator. Ignored for authenticated callers: the token names them."`
 	Note string `query:"note" maxLength:"500" doc:"Reason of the action."`
 }
 
@@ -107,7 +107,7 @@ type redriveAllInput struct {
 
 type redriveAllOutput struct {
 	Body struct {
-		Redriven int `json:"redriven"`
+		Redriven int `json:"redriven" doc:"Number of messages that were redriven."`
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 type healthOutput struct {
 	Body struct {
-		Status string `json:"status" example:"ok"`
+		Status string `json:"status" doc:"ok. Errors are problem documents." example:"ok"`
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *server) workflowAction(
 type purgeInput struct {
 	IDInput
 
-	By   string `query:"by" maxLength:"64" doc:"Name of the operator. Ignored with authentication, which has the name." example:"ann"`
+	By   string `query:"by" maxLength:"64" doc:"Name of the operator. Ignored for authenticated callers: the token names them." example:"ann"`
 	Note string `query:"note" maxLength:"500" doc:"Reason of the action." example:"tidied up"`
 }
 

@@ -64,7 +64,7 @@ func annotate(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// recover answers a panic with a problem document.
+// recover responds to a panic with a problem document.
 func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {

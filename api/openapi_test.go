@@ -17,6 +17,7 @@ import (
 
 type schema struct {
 	Type                 any
+	Description          string
 	Pattern              string
 	MinLength, MaxLength int
 	MinItems, MaxItems   int
@@ -31,8 +32,8 @@ type openAPI struct {
 		OperationID, Summary string
 		Responses            map[string]any
 		Parameters           []struct {
-			Name, In string
-			Schema   schema
+			Name, In, Description string
+			Schema                schema
 		}
 	}
 	Components struct{ Schemas map[string]schema }
@@ -152,5 +153,35 @@ func TestOpenAPIHasTheLimits(t *testing.T) {
 	if a := b.post("/v1/orders", strings.Replace(newOrder("more", nil), "{", `{"type":"OrderPlaced","metadata":{"coupon":"X"},`,
 		1)); a.status != http.StatusAccepted {
 		t.Errorf("an OrderPlaced event with metadata: status = %d, want %d: %s", a.status, http.StatusAccepted, a.body)
+	}
+}
+
+// TestOpenAPIDescribesEveryProperty covers the components' schemas, which have all properties
+// of requests and responses, and the parameters.
+func TestOpenAPIDescribesEveryProperty(t *testing.T) {
+	b := newBench(t)
+	var doc openAPI
+	b.get("/openapi.json").json(t, &doc)
+	described := 0
+	check := func(what, description string) {
+		described++
+		if description == "" {
+			t.Errorf("%s has no description, want one", what)
+		}
+	}
+	for name, s := range doc.Components.Schemas {
+		for field, p := range s.Properties {
+			check(name+"."+field, p.Description)
+		}
+	}
+	if described < 150 {
+		t.Errorf("properties = %d, want at least 150", described)
+	}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			for _, p := range op.Parameters {
+				check(method+" "+path+": "+p.Name, p.Description)
+			}
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (*orderInput) Resolve(ctx huma.Context) []error {
 
 // Accepted is the response for an order that was accepted.
 type Accepted struct {
-	OrderID string       `json:"orderId" example:"o-1042"`
+	OrderID string       `json:"orderId" doc:"Id of the order and of its saga." example:"o-1042"`
 	Status  order.Status `json:"status" example:"PENDING"`
 	Saga    string       `json:"saga" doc:"Path of the saga." example:"/v1/sagas/o-1042"`
 }
@@ -71,7 +71,7 @@ func (s *server) orders(h huma.API) {
 		Description: "Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. " +
 			"A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: " +
 			"the order may be recorded, and then its saga runs also without a repetition. " +
-			"A different order with the same id answers 409.",
+			"A different order with the same id gets 409.",
 		DefaultStatus: http.StatusAccepted, RequestBody: body, SkipValidateBody: true, MaxBodyBytes: maxBody + 1, Errors: refusals,
 	}, s.placeOrder)
 	huma.Register(h, huma.Operation{

@@ -14,7 +14,7 @@ import (
 
 // Queue is the number of messages of an SQS queue, as SQS estimates them.
 type Queue struct {
-	Name     string `json:"name" example:"OrderProcessingQueue"`
+	Name     string `json:"name" doc:"Name of the queue." example:"OrderProcessingQueue"`
 	Visible  int    `json:"visible" doc:"Messages that wait for a consumer."`
 	InFlight int    `json:"inFlight" doc:"Messages that a consumer has received and not deleted."`
 	Dead     int    `json:"dead" doc:"Messages in its dead-letter queue."`
@@ -22,12 +22,12 @@ type Queue struct {
 
 // Overview is the state of the whole system.
 type Overview struct {
-	At      time.Time              `json:"at"`
+	At      time.Time              `json:"at" doc:"When it was read, RFC 3339."`
 	Live    map[order.Status]int   `json:"live" doc:"Orders that have not ended, by status."`
 	Ended   map[order.Status]Count `json:"ended" doc:"Orders that have ended, by status, up to about a thousand each. Like stuck, undoing and low, it can be 15 seconds old."`
-	Queues  []Queue                `json:"queues" nullable:"false"`
+	Queues  []Queue                `json:"queues" nullable:"false" doc:"SQS queues, with their numbers of messages."`
 	Workers []Worker               `json:"workers" nullable:"false" doc:"Workers that are alive."`
-	Recent  Recent                 `json:"recent"`
+	Recent  Recent                 `json:"recent" doc:"What the workers did in the last five minutes."`
 	Stuck   Count                  `json:"stuck" doc:"Sagas that GET /v1/sagas?stuck=true lists: they need an operator or make no progress."`
 	Undoing Count                  `json:"undoing" doc:"Sagas that GET /v1/sagas?undoing=true lists: they compensate, or need an operator to do so."`
 	Low     []Level                `json:"low" nullable:"false" doc:"SKUs with fewer than 10 units available."`
@@ -35,12 +35,12 @@ type Overview struct {
 	Engine  struct {
 		Live    int `json:"live" doc:"Sagas that have not ended: of this process (embedded) or of all workers (Dapr)."`
 		Waiting int `json:"waiting" doc:"Live sagas that wait for an event or a timer."`
-	} `json:"engine"`
+	} `json:"engine" doc:"Sagas in the workflow engine."`
 }
 
 // Worker is a worker that is alive.
 type Worker struct {
-	ID     string    `json:"id" example:"ordersaga-worker-5d9c-x2x7k/1"`
+	ID     string    `json:"id" doc:"Id of the worker, unique among those that run." example:"ordersaga-worker-5d9c-x2x7k/1"`
 	Sagas  int       `json:"sagas" doc:"Sagas that it runs."`
 	SeenAt time.Time `json:"seenAt" doc:"Time of its latest heartbeat."`
 }

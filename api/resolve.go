@@ -28,7 +28,7 @@ type resolveInput struct {
 }
 
 func (s *server) resolving(h huma.API) {
-	const description = "The first resolution of a stuck step is final. Until its result is visible, a different one answers 409."
+	const description = "The first resolution of a stuck step is final. Until its result is visible, a different one gets 409."
 	huma.Register(h, actionOperation("resolveSaga", "resolve", "Resolve a saga that needs attention", description), s.resolve)
 	alias := actionOperation("retrySaga", "retry", "Resolve a saga that needs attention (old path)",
 		"Deprecated: use resolveSaga, which does the same. "+description)

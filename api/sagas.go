@@ -36,18 +36,18 @@ type listInput struct {
 	Undoing  bool     `query:"undoing" doc:"Only sagas that compensate, or need an operator to do so. Each with its step and last error. A page can be short or empty and not the last."`
 	Runtime  []string `query:"runtimeStatus" enum:"PENDING,RUNNING,SUSPENDED,STALLED,COMPLETED,FAILED,TERMINATED,NONE" doc:"Only sagas with one of these statuses in the workflow engine, separated by commas. Each with its status there and its step. NONE: the order has not ended and the engine has no saga of it, because it has not started or is lost. A request reads up to a thousand orders, so a page can be short or empty and not the last. For COMPLETED, FAILED and TERMINATED it reads all orders that the other parameters select, so combine them with since; otherwise only those that have not ended." example:"SUSPENDED"`
 	Cursor   string   `query:"cursor" maxLength:"512" doc:"The next of the previous page."`
-	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50"`
+	Limit    int      `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Highest number of entries in the response."`
 }
 
 // List is a page of sagas.
 type List struct {
-	Sagas []Saga `json:"sagas" nullable:"false"`
+	Sagas []Saga `json:"sagas" nullable:"false" doc:"Sagas of the page, newest first."`
 	Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
 }
 
 // History is the durable history of a saga.
 type History struct {
-	Events []engine.Event `json:"events" nullable:"false"`
+	Events []engine.Event `json:"events" nullable:"false" doc:"Durable events, oldest first."`
 }
 
 type sagaOutput struct{ Body Saga }

@@ -12,7 +12,7 @@ import (
 
 // SKUInput is the path parameter of a SKU. It is exported for the same reason as IDInput.
 type SKUInput struct {
-	SKU string `path:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." example:"SKU-1"`
+	SKU string `path:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ - and not . or .." doc:"SKU of the item." example:"SKU-1"`
 }
 
 type levelOutput struct {
@@ -50,12 +50,12 @@ func (in *setInput) counted() (version string, err error) {
 
 type levelsInput struct {
 	Cursor string `query:"cursor" maxLength:"512" doc:"The next of the previous page."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Highest number of entries in the response."`
 }
 
 type levelsOutput struct {
 	Body struct {
-		Stock []Level `json:"stock" nullable:"false"`
+		Stock []Level `json:"stock" nullable:"false" doc:"Levels of the page."`
 		Next  string  `json:"next,omitempty" doc:"Cursor of the next page; absent on the last."`
 	}
 }
@@ -97,7 +97,7 @@ func (s *server) stock(h huma.API) {
 		Summary: "Set the counted stock of a SKU",
 		Description: "The counted units become the stock on hand. Reserved units stay reserved, the others become available, " +
 			"and the difference counts as received. " +
-			"It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. " +
+			"It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. " +
 			"A repetition after a lost response changes nothing and returns the current level.",
 		Errors: []int{
 			http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired,

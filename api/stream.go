@@ -74,7 +74,7 @@ func (s *server) streams(h huma.API) {
 	op := func(id, path, summary, description string) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: http.MethodGet, Path: path + streamPath, Tags: []string{"sagas"}, Summary: summary,
-			Description: "Server-sent events: " + description + " An error to read it is sent as `problem`. " +
+			Description: "Server-sent events: " + description + " A failed read is sent as a `problem` event. " +
 				"The stream ends after 90 seconds; reconnect, as browsers do. One client may have " + strconv.Itoa(maxStreams) + " streams open.",
 		}
 	}

@@ -113,7 +113,9 @@ const (
 
 // Accepted defines model for Accepted.
 type Accepted struct {
-	// OrderId Examples: o-1042
+	// OrderId Id of the order and of its saga.
+	//
+	// Examples: o-1042
 	OrderId string `json:"orderId"`
 
 	// Saga Path of the saga.
@@ -129,7 +131,7 @@ type Accepted struct {
 
 // ActionNote defines model for ActionNote.
 type ActionNote struct {
-	// By Name of the operator. Ignored with authentication, which has the name.
+	// By Name of the operator. Ignored for authenticated callers: the token names them.
 	//
 	// Examples: ann
 	By *string `json:"by,omitempty"`
@@ -140,6 +142,7 @@ type ActionNote struct {
 
 // Address defines model for Address.
 type Address struct {
+	// City City or town.
 	City *string `json:"city,omitempty"`
 
 	// Country ISO 3166-1 alpha-2.
@@ -152,10 +155,14 @@ type Address struct {
 
 	// Line2 Flat, floor, company.
 	Line2 *string `json:"line2,omitempty"`
-	Name  *string `json:"name,omitempty"`
+
+	// Name Name of the recipient.
+	Name *string `json:"name,omitempty"`
 
 	// Phone For the carrier's driver.
-	Phone      *string `json:"phone,omitempty"`
+	Phone *string `json:"phone,omitempty"`
+
+	// PostalCode Postal code, where addresses have one.
 	PostalCode *string `json:"postalCode,omitempty"`
 
 	// Region State, province or county, where addresses have one.
@@ -176,7 +183,7 @@ type Backlog struct {
 
 // CancelRequest defines model for CancelRequest.
 type CancelRequest struct {
-	// By Name of the operator. Ignored with authentication, which has the name.
+	// By Name of the operator. Ignored for authenticated callers: the token names them.
 	//
 	// Examples: ann
 	By *string `json:"by,omitempty"`
@@ -193,6 +200,7 @@ type CancelRequestFor string
 
 // Count defines model for Count.
 type Count struct {
+	// Count Number of orders.
 	Count int64 `json:"count"`
 
 	// More Whether count is a lower bound.
@@ -201,6 +209,7 @@ type Count struct {
 
 // DeadLettersOutputBody defines model for DeadLettersOutputBody.
 type DeadLettersOutputBody struct {
+	// Letters Dead letters that could be read.
 	Letters *[]Message `json:"letters"`
 }
 
@@ -250,24 +259,50 @@ type ErrorModel struct {
 
 // Event defines model for Event.
 type Event struct {
-	At        time.Time   `json:"at"`
-	Data      interface{} `json:"data,omitempty"`
-	Error     *string     `json:"error,omitempty"`
-	FireAt    *time.Time  `json:"fireAt,omitempty"`
-	Id        int64       `json:"id"`
-	Name      *string     `json:"name,omitempty"`
-	RelatesTo *int64      `json:"relatesTo,omitempty"`
-	Type      string      `json:"type"`
+	// At When it was recorded, RFC 3339.
+	At time.Time `json:"at"`
+
+	// Data Input, result or payload, as JSON. Absent if there is none.
+	Data interface{} `json:"data,omitempty"`
+
+	// Error Error of what failed. Absent otherwise.
+	Error *string `json:"error,omitempty"`
+
+	// FireAt When the timer fires, RFC 3339. Only for TimerCreated.
+	FireAt *time.Time `json:"fireAt,omitempty"`
+
+	// Id Number of the action that the event schedules, or -1.
+	Id int64 `json:"id"`
+
+	// Name Name of the activity, event or timer. Absent if it has none.
+	Name *string `json:"name,omitempty"`
+
+	// RelatesTo The id of the event that scheduled what this one completes. Absent for others.
+	RelatesTo *int64 `json:"relatesTo,omitempty"`
+
+	// Type Type of the event, such as TaskScheduled.
+	Type string `json:"type"`
 }
 
 // Finding defines model for Finding.
 type Finding struct {
-	Action  string  `json:"action"`
-	Error   *string `json:"error,omitempty"`
+	// Action What was done, such as refunded; flagged for an operator; or failed, with error.
+	Action string `json:"action"`
+
+	// Error Why the action failed, or could not be noted. Absent otherwise.
+	Error *string `json:"error,omitempty"`
+
+	// OrderId Id of the order. Absent if it is not about one order.
 	OrderId *string `json:"orderId,omitempty"`
-	Sku     *string `json:"sku,omitempty"`
+
+	// Sku SKU. Absent if it is about an order.
+	Sku *string `json:"sku,omitempty"`
+
+	// TraceId Id of the order's OpenTelemetry trace. Absent if it was not traced.
 	TraceId *string `json:"traceId,omitempty"`
-	What    string  `json:"what"`
+
+	// What What is inconsistent.
+	What string `json:"what"`
 }
 
 // Forgotten defines model for Forgotten.
@@ -287,12 +322,15 @@ type Forgotten struct {
 
 // HealthOutputBody defines model for HealthOutputBody.
 type HealthOutputBody struct {
-	// Status Examples: ok
+	// Status ok. Errors are problem documents.
+	//
+	// Examples: ok
 	Status string `json:"status"`
 }
 
 // History defines model for History.
 type History struct {
+	// Events Durable events, oldest first.
 	Events []Event `json:"events"`
 }
 
@@ -311,11 +349,20 @@ type LatencyBucket struct {
 
 // Level defines model for Level.
 type Level struct {
-	Available int64  `json:"available"`
-	Received  int64  `json:"received"`
-	Reserved  int64  `json:"reserved"`
-	Sku       string `json:"sku"`
-	Sold      int64  `json:"sold"`
+	// Available Units that new orders can reserve.
+	Available int64 `json:"available"`
+
+	// Received Units ever received: available, reserved and sold together.
+	Received int64 `json:"received"`
+
+	// Reserved Units that orders hold until they are sold or released.
+	Reserved int64 `json:"reserved"`
+
+	// Sku SKU of the item.
+	Sku string `json:"sku"`
+
+	// Sold Units of completed orders.
+	Sold int64 `json:"sold"`
 
 	// Version Changes with the stock on hand (available and reserved): with each delivery, sale and count. In quotes it is the level's ETag, for If-Match.
 	//
@@ -326,7 +373,9 @@ type Level struct {
 // LevelsOutputBody defines model for LevelsOutputBody.
 type LevelsOutputBody struct {
 	// Next Cursor of the next page; absent on the last.
-	Next  *string `json:"next,omitempty"`
+	Next *string `json:"next,omitempty"`
+
+	// Stock Levels of the page.
 	Stock []Level `json:"stock"`
 }
 
@@ -337,7 +386,9 @@ type Line struct {
 	// Examples: 2
 	Quantity int64 `json:"quantity"`
 
-	// Sku Examples: SKU-1
+	// Sku SKU of the item.
+	//
+	// Examples: SKU-1
 	Sku string `json:"sku"`
 
 	// UnitPrice Minor units of the order's currency.
@@ -349,30 +400,52 @@ type Line struct {
 // List defines model for List.
 type List struct {
 	// Next Cursor of the next page; absent on the last.
-	Next  *string `json:"next,omitempty"`
-	Sagas []Saga  `json:"sagas"`
+	Next *string `json:"next,omitempty"`
+
+	// Sagas Sagas of the page, newest first.
+	Sagas []Saga `json:"sagas"`
 }
 
 // Message defines model for Message.
 type Message struct {
+	// Body Body of the message.
 	Body string `json:"body"`
-	Id   string `json:"id"`
+
+	// Id Id of the dead letter.
+	Id string `json:"id"`
 
 	// Masked Whether personal data is removed from body and reason. Operators see it.
-	Masked *bool     `json:"masked,omitempty"`
-	Queue  string    `json:"queue"`
-	Reason *string   `json:"reason,omitempty"`
+	Masked *bool `json:"masked,omitempty"`
+
+	// Queue Source queue of the message.
+	Queue string `json:"queue"`
+
+	// Reason Why it could not be processed. Absent if it is not known.
+	Reason *string `json:"reason,omitempty"`
+
+	// SentAt When it was sent, as SQS has it, RFC 3339.
 	SentAt time.Time `json:"sentAt"`
 }
 
 // Note defines model for Note.
 type Note struct {
-	Action  string  `json:"action"`
-	Actor   string  `json:"actor"`
-	At      string  `json:"at"`
-	For     *string `json:"for,omitempty"`
+	// Action What was done, such as approve.
+	Action string `json:"action"`
+
+	// Actor Who acted: an operator, or a part of the system such as reconciler. anonymous for an operator without a name.
+	Actor string `json:"actor"`
+
+	// At When it happened, RFC 3339 in UTC.
+	At string `json:"at"`
+
+	// For On whose behalf a cancellation was requested: customer or shop. Absent means the shop.
+	For *string `json:"for,omitempty"`
+
+	// Subject The issuer's identifier of the actor, which never changes. Absent without authentication.
 	Subject *string `json:"subject,omitempty"`
-	Text    *string `json:"text,omitempty"`
+
+	// Text Why. Absent if no reason was given.
+	Text *string `json:"text,omitempty"`
 }
 
 // Order defines model for Order.
@@ -382,7 +455,9 @@ type Order struct {
 	// Examples: EUR
 	Currency string `json:"currency"`
 
-	// CustomerId Examples: c-7
+	// CustomerId Id of the customer.
+	//
+	// Examples: c-7
 	CustomerId string `json:"customerId"`
 
 	// Discount Discount, in minor units; at most the sum of the lines, shipping and tax.
@@ -399,12 +474,16 @@ type Order struct {
 	// OrderId Also the saga's id.
 	//
 	// Examples: o-1042
-	OrderId string  `json:"orderId"`
+	OrderId string `json:"orderId"`
+
+	// Payment Means of payment.
 	Payment Payment `json:"payment"`
 
 	// PlacedAt When the customer placed it, RFC 3339.
 	PlacedAt *time.Time `json:"placedAt,omitempty"`
-	ShipTo   *Address   `json:"shipTo,omitempty"`
+
+	// ShipTo Shipping address.
+	ShipTo *Address `json:"shipTo,omitempty"`
 
 	// Shipping Price of shipping, in minor units.
 	//
@@ -436,19 +515,26 @@ type OrderType string
 
 // Overview defines model for Overview.
 type Overview struct {
+	// At When it was read, RFC 3339.
 	At time.Time `json:"at"`
 
 	// Ended Orders that have ended, by status, up to about a thousand each. Like stuck, undoing and low, it can be 15 seconds old.
-	Ended  map[string]Count     `json:"ended"`
+	Ended map[string]Count `json:"ended"`
+
+	// Engine Sagas in the workflow engine.
 	Engine OverviewEngineStruct `json:"engine"`
 
 	// Live Orders that have not ended, by status.
 	Live map[string]int64 `json:"live"`
 
 	// Low SKUs with fewer than 10 units available.
-	Low    []Level `json:"low"`
+	Low []Level `json:"low"`
+
+	// Queues SQS queues, with their numbers of messages.
 	Queues []Queue `json:"queues"`
-	Recent Recent  `json:"recent"`
+
+	// Recent What the workers did in the last five minutes.
+	Recent Recent `json:"recent"`
 
 	// Stuck Sagas that GET /v1/sagas?stuck=true lists: they need an operator or make no progress.
 	Stuck Count `json:"stuck"`
@@ -474,7 +560,9 @@ type OverviewEngineStruct struct {
 
 // Payment defines model for Payment.
 type Payment struct {
-	// Token Examples: tok_ok
+	// Token Token of the payment provider, never card data.
+	//
+	// Examples: tok_ok
 	Token string `json:"token"`
 }
 
@@ -486,7 +574,9 @@ type Queue struct {
 	// InFlight Messages that a consumer has received and not deleted.
 	InFlight int64 `json:"inFlight"`
 
-	// Name Examples: OrderProcessingQueue
+	// Name Name of the queue.
+	//
+	// Examples: OrderProcessingQueue
 	Name string `json:"name"`
 
 	// Visible Messages that wait for a consumer.
@@ -495,6 +585,7 @@ type Queue struct {
 
 // QueuesOutputBody defines model for QueuesOutputBody.
 type QueuesOutputBody struct {
+	// Queues Queues with a dead-letter queue.
 	Queues []Queue `json:"queues"`
 }
 
@@ -536,25 +627,37 @@ type Recent struct {
 
 // Reconciliation defines model for Reconciliation.
 type Reconciliation struct {
-	ChargesChecked int64      `json:"chargesChecked"`
-	EndedAt        *time.Time `json:"endedAt,omitempty"`
+	// ChargesChecked Number of charges that were checked.
+	ChargesChecked int64 `json:"chargesChecked"`
+
+	// EndedAt When it ended, RFC 3339. Absent while it runs.
+	EndedAt *time.Time `json:"endedAt,omitempty"`
 
 	// Error Why it did not finish.
-	Error    *string   `json:"error,omitempty"`
+	Error *string `json:"error,omitempty"`
+
+	// Findings Inconsistencies that were found.
 	Findings []Finding `json:"findings"`
 
 	// LeftForLater Orders without a saga that were left alone: their messages wait in the queue, or --max-live was reached.
-	LeftForLater        int64 `json:"leftForLater"`
-	OrdersChecked       int64 `json:"ordersChecked"`
+	LeftForLater int64 `json:"leftForLater"`
+
+	// OrdersChecked Number of orders that were checked.
+	OrdersChecked int64 `json:"ordersChecked"`
+
+	// ReservationsChecked Number of reservations that were checked.
 	ReservationsChecked int64 `json:"reservationsChecked"`
 
 	// Running Whether the run is in progress; the counts are those so far.
-	Running   bool       `json:"running"`
+	Running bool `json:"running"`
+
+	// StartedAt When it started, RFC 3339. Absent if none was requested.
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 }
 
 // RedriveAllOutputBody defines model for RedriveAllOutputBody.
 type RedriveAllOutputBody struct {
+	// Redriven Number of messages that were redriven.
 	Redriven int64 `json:"redriven"`
 }
 
@@ -569,7 +672,7 @@ type ResolveRequest struct {
 	// Action retry: run the stuck step again. skip: leave it out. resolve: it was done by hand. compensate: give up a step after the point of no return and compensate the others. Skip and resolve complete the order if the step was its last, or if its saga is lost and its shipment was requested.
 	Action *ResolveRequestAction `json:"action,omitempty"`
 
-	// By Name of the operator. Ignored with authentication, which has the name.
+	// By Name of the operator. Ignored for authenticated callers: the token names them.
 	//
 	// Examples: ann
 	By *string `json:"by,omitempty"`
@@ -583,17 +686,32 @@ type ResolveRequestAction string
 
 // Saga defines model for Saga.
 type Saga struct {
+	// CancelRequested Whether a cancellation was requested. Absent if not.
 	CancelRequested *bool `json:"cancelRequested,omitempty"`
 
 	// Cancellable Whether the order can still be cancelled.
-	Cancellable bool      `json:"cancellable"`
-	Carrier     *string   `json:"carrier,omitempty"`
-	ChargeId    *string   `json:"chargeId,omitempty"`
-	CreatedAt   time.Time `json:"createdAt"`
-	Currency    string    `json:"currency"`
-	CustomerId  string    `json:"customerId"`
-	Decision    *string   `json:"decision,omitempty"`
-	Discount    *int64    `json:"discount,omitempty"`
+	Cancellable bool `json:"cancellable"`
+
+	// Carrier The carrier's first answer, which is final: dispatched or refused. Absent until there is one.
+	Carrier *string `json:"carrier,omitempty"`
+
+	// ChargeId Id of the charge at the payment provider. Absent until it is charged, and for an order that costs nothing.
+	ChargeId *string `json:"chargeId,omitempty"`
+
+	// CreatedAt When the order was accepted, RFC 3339.
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Currency ISO 4217 code.
+	Currency string `json:"currency"`
+
+	// CustomerId Id of the customer. Empty once the customer is erased.
+	CustomerId string `json:"customerId"`
+
+	// Decision Decision on the approval: approved, rejected or expired. Absent until there is one.
+	Decision *string `json:"decision,omitempty"`
+
+	// Discount Discount, in minor units. Absent if 0.
+	Discount *int64 `json:"discount,omitempty"`
 
 	// Engine Engine that runs the saga. Absent in lists.
 	Engine *SagaEngine `json:"engine,omitempty"`
@@ -603,39 +721,65 @@ type Saga struct {
 
 	// LastError Error of the most recent failed step. Set only when stuck or undoing is requested.
 	LastError *string `json:"lastError,omitempty"`
-	Lines     *[]Line `json:"lines"`
-	Notes     *[]Note `json:"notes,omitempty"`
-	OrderId   string  `json:"orderId"`
-	Reason    *string `json:"reason,omitempty"`
-	RefundId  *string `json:"refundId,omitempty"`
+
+	// Lines Lines of the order.
+	Lines *[]Line `json:"lines"`
+
+	// Notes Audit trail of the order, oldest first. Absent if it is empty.
+	Notes *[]Note `json:"notes,omitempty"`
+
+	// OrderId Id of the order and of its saga.
+	OrderId string `json:"orderId"`
+
+	// Reason Why the order ended, or needs attention. Absent if there is no reason.
+	Reason *string `json:"reason,omitempty"`
+
+	// RefundId Id of the refund at the payment provider. Absent unless it was refunded.
+	RefundId *string `json:"refundId,omitempty"`
 
 	// Reservation State of the reservation: HELD, SOLD or RELEASED. Absent in lists, and if no stock was ever reserved.
 	Reservation *string `json:"reservation,omitempty"`
 
 	// RuntimeStatus Status in the workflow engine. Absent if the engine has no such saga, and in lists without stuck, undoing or runtimeStatus. A saga that was terminated before its order ended stays TERMINATED.
-	RuntimeStatus *string   `json:"runtimeStatus,omitempty"`
-	ShipTo        *Address  `json:"shipTo,omitempty"`
-	ShipmentId    *string   `json:"shipmentId,omitempty"`
-	Shipping      *int64    `json:"shipping,omitempty"`
-	ShortSkus     *[]string `json:"shortSkus,omitempty"`
+	RuntimeStatus *string `json:"runtimeStatus,omitempty"`
+
+	// ShipTo Shipping address. Absent if the order has none, or once the customer is erased.
+	ShipTo *Address `json:"shipTo,omitempty"`
+
+	// ShipmentId Id of the requested shipment. Absent until it is requested.
+	ShipmentId *string `json:"shipmentId,omitempty"`
+
+	// Shipping Price of shipping, in minor units. Absent if 0.
+	Shipping *int64 `json:"shipping,omitempty"`
+
+	// ShortSkus SKUs that were out of stock. Absent unless the order was rejected.
+	ShortSkus *[]string `json:"shortSkus,omitempty"`
 
 	// Status Status of the order. COMPLETED, REJECTED, DECLINED, CANCELLED, FAILED are terminal. Transitions: PENDING -> RESERVED, AWAITING_APPROVAL, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; RESERVED -> PAID, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; AWAITING_APPROVAL -> PAID, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; PAID -> COMPLETED, REJECTED, DECLINED, CANCELLED, FAILED, NEEDS_ATTENTION; COMPLETED -> PAID; NEEDS_ATTENTION -> PENDING, RESERVED, AWAITING_APPROVAL, PAID, COMPLETED, REJECTED, DECLINED, CANCELLED, FAILED.
 	Status string `json:"status"`
 
 	// Step The saga's step, or its last one if it ended early.
-	Step  *string `json:"step,omitempty"`
-	Tax   *int64  `json:"tax,omitempty"`
-	Total int64   `json:"total"`
+	Step *string `json:"step,omitempty"`
+
+	// Tax Tax that is not included in the prices, in minor units. Absent if 0.
+	Tax *int64 `json:"tax,omitempty"`
+
+	// Total Total in minor units: the lines, shipping and tax, less the discount.
+	Total int64 `json:"total"`
 
 	// TraceId Id of the order's OpenTelemetry trace, if it was traced.
 	//
 	// Examples: 4bf92f3577b34da6a3ce929d0e0e4736
-	TraceId    *string `json:"traceId,omitempty"`
+	TraceId *string `json:"traceId,omitempty"`
+
+	// TrackingId The carrier's tracking id of the first parcel. Absent until there is one.
 	TrackingId *string `json:"trackingId,omitempty"`
 
 	// TrackingIds Tracking ids of all parcels; trackingId is the first one.
 	TrackingIds *[]string `json:"trackingIds,omitempty"`
-	UpdatedAt   time.Time `json:"updatedAt"`
+
+	// UpdatedAt When the order last changed, RFC 3339.
+	UpdatedAt time.Time `json:"updatedAt"`
 }
 
 // SagaEngine Engine that runs the saga. Absent in lists.
@@ -671,7 +815,9 @@ type Who struct {
 
 // Worker defines model for Worker.
 type Worker struct {
-	// Id Examples: ordersaga-worker-5d9c-x2x7k/1
+	// Id Id of the worker, unique among those that run.
+	//
+	// Examples: ordersaga-worker-5d9c-x2x7k/1
 	Id string `json:"id"`
 
 	// Sagas Sagas that it runs.
@@ -683,6 +829,7 @@ type Worker struct {
 
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
+	// Limit Highest number of entries in the response.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -700,7 +847,7 @@ type RedriveDeadLettersParamsQueue string
 
 // DeleteDeadLetterParams defines parameters for DeleteDeadLetter.
 type DeleteDeadLetterParams struct {
-	// By Name of the operator. Ignored with authentication, which has the name.
+	// By Name of the operator. Ignored for authenticated callers: the token names them.
 	By *string `form:"by,omitempty" json:"by,omitempty"`
 
 	// Note Reason of the action.
@@ -750,7 +897,9 @@ type ListSagasParams struct {
 
 	// Cursor The next of the previous page.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Highest number of entries in the response.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// IfNoneMatch ETag of a response that the client has. If it is still current, the response is 304 without a body.
 	IfNoneMatch *[]string `json:"If-None-Match,omitempty"`
@@ -773,7 +922,7 @@ type StartSagaParamsCeType string
 
 // PurgeSagaParams defines parameters for PurgeSaga.
 type PurgeSagaParams struct {
-	// By Name of the operator. Ignored with authentication, which has the name.
+	// By Name of the operator. Ignored for authenticated callers: the token names them.
 	By *string `form:"by,omitempty" json:"by,omitempty"`
 
 	// Note Reason of the action.
@@ -796,7 +945,9 @@ type GetHistoryParams struct {
 type ListStockParams struct {
 	// Cursor The next of the previous page.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
-	Limit  *int64  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Highest number of entries in the response.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // SetStockParams defines parameters for SetStock.
@@ -1085,7 +1236,7 @@ type ClientInterface interface {
 
 	// ForgetCustomerWithBody Erase a customer
 	//
-	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1094,7 +1245,7 @@ type ClientInterface interface {
 
 	// ForgetCustomer Erase a customer
 	//
-	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1147,7 +1298,7 @@ type ClientInterface interface {
 
 	// PlaceOrderWithBody Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1156,7 +1307,7 @@ type ClientInterface interface {
 
 	// PlaceOrder Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1172,7 +1323,7 @@ type ClientInterface interface {
 
 	// FollowOverview Follow the overview
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the overview now, and again every second, as `overview`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 	FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1230,7 +1381,7 @@ type ClientInterface interface {
 
 	// ApproveSagaWithBody Approve an order above the approval limit
 	//
-	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1239,7 +1390,7 @@ type ClientInterface interface {
 
 	// ApproveSaga Approve an order above the approval limit
 	//
-	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1266,7 +1417,7 @@ type ClientInterface interface {
 
 	// FollowSaga Follow one saga
 	//
-	// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the saga now, and again after each change, as `saga`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 	FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1298,7 +1449,7 @@ type ClientInterface interface {
 
 	// ResolveSagaWithBody Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1307,7 +1458,7 @@ type ClientInterface interface {
 
 	// ResolveSaga Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1330,7 +1481,7 @@ type ClientInterface interface {
 
 	// RetrySagaWithBody Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1341,7 +1492,7 @@ type ClientInterface interface {
 
 	// RetrySaga Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1398,7 +1549,7 @@ type ClientInterface interface {
 
 	// SetStockWithBody Set the counted stock of a SKU
 	//
-	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1407,7 +1558,7 @@ type ClientInterface interface {
 
 	// SetStock Set the counted stock of a SKU
 	//
-	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1469,7 +1620,7 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 
 // ForgetCustomerWithBody Erase a customer
 //
-// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1488,7 +1639,7 @@ func (c *Client) ForgetCustomerWithBody(ctx context.Context, id string, contentT
 
 // ForgetCustomer Erase a customer
 //
-// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1611,7 +1762,7 @@ func (c *Client) RedriveDeadLetter(ctx context.Context, queue RedriveDeadLetterP
 
 // PlaceOrderWithBody Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1630,7 +1781,7 @@ func (c *Client) PlaceOrderWithBody(ctx context.Context, params *PlaceOrderParam
 
 // PlaceOrder Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1666,7 +1817,7 @@ func (c *Client) Overview(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // FollowOverview Follow the overview
 //
-// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+// Server-sent events: the overview now, and again every second, as `overview`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/overview/events (the `FollowOverview` operationId).
 func (c *Client) FollowOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1804,7 +1955,7 @@ func (c *Client) GetSaga(ctx context.Context, id string, params *GetSagaParams, 
 
 // ApproveSagaWithBody Approve an order above the approval limit
 //
-// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1823,7 +1974,7 @@ func (c *Client) ApproveSagaWithBody(ctx context.Context, id string, contentType
 
 // ApproveSaga Approve an order above the approval limit
 //
-// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1880,7 +2031,7 @@ func (c *Client) CancelSaga(ctx context.Context, id string, body CancelSagaJSONR
 
 // FollowSaga Follow one saga
 //
-// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+// Server-sent events: the saga now, and again after each change, as `saga`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Corresponds with GET /v1/sagas/{id}/events (the `FollowSaga` operationId).
 func (c *Client) FollowSaga(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1952,7 +2103,7 @@ func (c *Client) RejectSaga(ctx context.Context, id string, body RejectSagaJSONR
 
 // ResolveSagaWithBody Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1971,7 +2122,7 @@ func (c *Client) ResolveSagaWithBody(ctx context.Context, id string, contentType
 
 // ResolveSaga Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2024,7 +2175,7 @@ func (c *Client) ResumeSaga(ctx context.Context, id string, body ResumeSagaJSONR
 
 // RetrySagaWithBody Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2044,7 +2195,7 @@ func (c *Client) RetrySagaWithBody(ctx context.Context, id string, contentType s
 
 // RetrySaga Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2170,7 +2321,7 @@ func (c *Client) GetStock(ctx context.Context, sku string, reqEditors ...Request
 
 // SetStockWithBody Set the counted stock of a SKU
 //
-// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2189,7 +2340,7 @@ func (c *Client) SetStockWithBody(ctx context.Context, sku string, params *SetSt
 
 // SetStock Set the counted stock of a SKU
 //
-// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3877,7 +4028,7 @@ type ClientWithResponsesInterface interface {
 
 	// ForgetCustomerWithBodyWithResponse Erase a customer
 	//
-	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3886,7 +4037,7 @@ type ClientWithResponsesInterface interface {
 
 	// ForgetCustomerWithResponse Erase a customer
 	//
-	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+	// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3947,7 +4098,7 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithBodyWithResponse Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3956,7 +4107,7 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithResponse Place an order
 	//
-	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+	// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3974,7 +4125,7 @@ type ClientWithResponsesInterface interface {
 
 	// FollowOverviewWithResponse Follow the overview
 	//
-	// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the overview now, and again every second, as `overview`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4044,7 +4195,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 	//
-	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4053,7 +4204,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveSagaWithResponse Approve an order above the approval limit
 	//
-	// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+	// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4080,7 +4231,7 @@ type ClientWithResponsesInterface interface {
 
 	// FollowSagaWithResponse Follow one saga
 	//
-	// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+	// Server-sent events: the saga now, and again after each change, as `saga`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4116,7 +4267,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4125,7 +4276,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResolveSagaWithResponse Resolve a saga that needs attention
 	//
-	// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4148,7 +4299,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4159,7 +4310,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetrySagaWithResponse Resolve a saga that needs attention (old path)
 	//
-	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+	// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4220,7 +4371,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetStockWithBodyWithResponse Set the counted stock of a SKU
 	//
-	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4229,7 +4380,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetStockWithResponse Set the counted stock of a SKU
 	//
-	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+	// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5651,7 +5802,7 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 
 // ForgetCustomerWithBodyWithResponse Erase a customer
 //
-// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5666,7 +5817,7 @@ func (c *ClientWithResponses) ForgetCustomerWithBodyWithResponse(ctx context.Con
 
 // ForgetCustomerWithResponse Erase a customer
 //
-// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. What was ordered, paid and shipped stays, with a note of the erasure. It cannot be undone and may be repeated. docs/personal-data.md lists what it does not reach.
+// Erases name, address and customer id from the customer's orders that have ended. It deletes the histories of their sagas and the dead letters about the customer. Order lines, payments and shipments are kept, with a note of the erasure. Erasure is irreversible and idempotent. docs/personal-data.md lists what it does not reach.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5769,7 +5920,7 @@ func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context,
 
 // PlaceOrderWithBodyWithResponse Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5784,7 +5935,7 @@ func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context
 
 // PlaceOrderWithResponse Place an order
 //
-// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id answers 409.
+// Records the order as PENDING, then publishes OrderPlaced to the OrderEvents topic. A repetition with the same content returns the same response. Repeat the request if there was no response, or one of 500 and above: the order may be recorded, and then its saga runs also without a repetition. A different order with the same id gets 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5814,7 +5965,7 @@ func (c *ClientWithResponses) OverviewWithResponse(ctx context.Context, reqEdito
 
 // FollowOverviewWithResponse Follow the overview
 //
-// Server-sent events: the overview now, and again every second, as `overview`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+// Server-sent events: the overview now, and again every second, as `overview`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5932,7 +6083,7 @@ func (c *ClientWithResponses) GetSagaWithResponse(ctx context.Context, id string
 
 // ApproveSagaWithBodyWithResponse Approve an order above the approval limit
 //
-// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5947,7 +6098,7 @@ func (c *ClientWithResponses) ApproveSagaWithBodyWithResponse(ctx context.Contex
 
 // ApproveSagaWithResponse Approve an order above the approval limit
 //
-// The first of approve, reject, cancel and the approval's expiry is final; later ones answer 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
+// The first of approve, reject, cancel and the approval's expiry is final; later ones get 409 with that decision. Only a cancellation still overrides an approval, until the shipment is requested.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5992,7 +6143,7 @@ func (c *ClientWithResponses) CancelSagaWithResponse(ctx context.Context, id str
 
 // FollowSagaWithResponse Follow one saga
 //
-// Server-sent events: the saga now, and again after each change, as `saga`. An error to read it is sent as `problem`. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
+// Server-sent events: the saga now, and again after each change, as `saga`. A failed read is sent as a `problem` event. The stream ends after 90 seconds; reconnect, as browsers do. One client may have 50 streams open.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6052,7 +6203,7 @@ func (c *ClientWithResponses) RejectSagaWithResponse(ctx context.Context, id str
 
 // ResolveSagaWithBodyWithResponse Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6067,7 +6218,7 @@ func (c *ClientWithResponses) ResolveSagaWithBodyWithResponse(ctx context.Contex
 
 // ResolveSagaWithResponse Resolve a saga that needs attention
 //
-// The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6108,7 +6259,7 @@ func (c *ClientWithResponses) ResumeSagaWithResponse(ctx context.Context, id str
 
 // RetrySagaWithBodyWithResponse Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6125,7 +6276,7 @@ func (c *ClientWithResponses) RetrySagaWithBodyWithResponse(ctx context.Context,
 
 // RetrySagaWithResponse Resolve a saga that needs attention (old path)
 //
-// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one answers 409.
+// Deprecated: use resolveSaga, which does the same. The first resolution of a stuck step is final. Until its result is visible, a different one gets 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6227,7 +6378,7 @@ func (c *ClientWithResponses) GetStockWithResponse(ctx context.Context, sku stri
 
 // SetStockWithBodyWithResponse Set the counted stock of a SKU
 //
-// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6242,7 +6393,7 @@ func (c *ClientWithResponses) SetStockWithBodyWithResponse(ctx context.Context, 
 
 // SetStockWithResponse Set the counted stock of a SKU
 //
-// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It answers 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
+// The counted units become the stock on hand. Reserved units stay reserved, the others become available, and the difference counts as received. It returns 409 if more units are reserved than were counted, and 412 if the stock on hand has changed: then count again. A repetition after a lost response changes nothing and returns the current level.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -44,11 +44,11 @@ var ErrUnread = errors.New("the queue has more dead letters than can be read in 
 
 // Message is a dead letter: a message that could not be processed.
 type Message struct {
-	ID     string    `json:"id"`
-	Queue  string    `json:"queue"` // source queue
-	SentAt time.Time `json:"sentAt"`
-	Reason string    `json:"reason,omitempty"`
-	Body   string    `json:"body"`
+	ID     string    `json:"id" doc:"Id of the dead letter."`
+	Queue  string    `json:"queue" doc:"Source queue of the message."`
+	SentAt time.Time `json:"sentAt" doc:"When it was sent, as SQS has it, RFC 3339."`
+	Reason string    `json:"reason,omitempty" doc:"Why it could not be processed. Absent if it is not known."`
+	Body   string    `json:"body" doc:"Body of the message."`
 	// Masking is true if personal data is removed: see Masked.
 	Masking bool `json:"masked,omitempty" doc:"Whether personal data is removed from body and reason. Operators see it."`
 }

@@ -125,14 +125,14 @@ type Instance struct {
 
 // Event is one entry of an instance's history.
 type Event struct {
-	ID        int             `json:"id"` // number of the action that the event schedules, or -1
-	At        time.Time       `json:"at"`
-	Type      string          `json:"type"`                // e.g. TaskScheduled
-	Name      string          `json:"name,omitempty"`      // of the activity, event or timer
-	RelatesTo *int            `json:"relatesTo,omitempty"` // ID of the event that scheduled what this one completes
-	Data      json.RawMessage `json:"data,omitempty"`      // input, result or payload
-	Error     string          `json:"error,omitempty"`
-	FireAt    *time.Time      `json:"fireAt,omitempty"` // of a TimerCreated
+	ID        int             `json:"id" doc:"Number of the action that the event schedules, or -1."`
+	At        time.Time       `json:"at" doc:"When it was recorded, RFC 3339."`
+	Type      string          `json:"type" doc:"Type of the event, such as TaskScheduled."`
+	Name      string          `json:"name,omitempty" doc:"Name of the activity, event or timer. Absent if it has none."`
+	RelatesTo *int            `json:"relatesTo,omitempty" doc:"The id of the event that scheduled what this one completes. Absent for others."`
+	Data      json.RawMessage `json:"data,omitempty" doc:"Input, result or payload, as JSON. Absent if there is none."`
+	Error     string          `json:"error,omitempty" doc:"Error of what failed. Absent otherwise."`
+	FireAt    *time.Time      `json:"fireAt,omitempty" doc:"When the timer fires, RFC 3339. Only for TimerCreated."`
 }
 
 // Stats counts an engine's instances.

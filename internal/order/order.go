@@ -35,38 +35,38 @@ const (
 type Order struct {
 	SpecVersion int       `json:"specVersion,omitempty" enum:"1" doc:"Version of this event; 1 when absent."`
 	OrderID     string    `json:"orderId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"Also the saga's id." example:"o-1042"`
-	CustomerID  string    `json:"customerId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"c-7"`
+	CustomerID  string    `json:"customerId" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"Id of the customer." example:"c-7"`
 	Currency    string    `json:"currency" pattern:"^[A-Z]{3}$" doc:"ISO 4217 code." example:"EUR"`
 	Lines       []Line    `json:"lines" minItems:"1" maxItems:"50" nullable:"false" doc:"A SKU may appear on several lines."`
 	Shipping    int64     `json:"shipping,omitempty" minimum:"0" maximum:"1000000000000000" doc:"Price of shipping, in minor units." example:"490"`
 	Tax         int64     `json:"tax,omitempty" minimum:"0" maximum:"1000000000000000" doc:"Tax that is not included in the prices, in minor units." example:"0"`
 	Discount    int64     `json:"discount,omitempty" minimum:"0" maximum:"1000000000000000" doc:"Discount, in minor units; at most the sum of the lines, shipping and tax." example:"0"`
 	Agreed      *int64    `json:"total,omitempty" minimum:"0" doc:"Total that the customer agreed to, in minor units. If present, it must equal the lines plus shipping and tax, less the discount." example:"4488"`
-	Payment     Payment   `json:"payment"`
-	ShipTo      *Address  `json:"shipTo,omitempty"`
+	Payment     Payment   `json:"payment" doc:"Means of payment."`
+	ShipTo      *Address  `json:"shipTo,omitempty" doc:"Shipping address."`
 	PlacedAt    time.Time `json:"placedAt,omitzero" doc:"When the customer placed it, RFC 3339."`
 }
 
 // Line is one position of an order.
 type Line struct {
-	SKU       string `json:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"SKU-1"`
+	SKU       string `json:"sku" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"SKU of the item." example:"SKU-1"`
 	Quantity  int64  `json:"quantity" minimum:"1" maximum:"10000" doc:"Units." example:"2"`
 	UnitPrice int64  `json:"unitPrice" minimum:"0" maximum:"1000000000" doc:"Minor units of the order's currency." example:"1999"`
 }
 
 // Payment identifies the means of payment: a token of the payment provider, never card data.
 type Payment struct {
-	Token string `json:"token" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" example:"tok_ok"`
+	Token string `json:"token" minLength:"1" maxLength:"64" pattern:"^(\\.?\\.?[A-Za-z0-9_-]|\\.\\.\\.)[A-Za-z0-9._-]*$" doc:"Token of the payment provider, never card data." example:"tok_ok"`
 }
 
 // Address is the shipping address.
 type Address struct {
-	Name       string `json:"name,omitempty" maxLength:"200"`
+	Name       string `json:"name,omitempty" maxLength:"200" doc:"Name of the recipient."`
 	Line1      string `json:"line1,omitempty" maxLength:"200" doc:"Street and number."`
 	Line2      string `json:"line2,omitempty" maxLength:"200" doc:"Flat, floor, company."`
-	City       string `json:"city,omitempty" maxLength:"200"`
+	City       string `json:"city,omitempty" maxLength:"200" doc:"City or town."`
 	Region     string `json:"region,omitempty" maxLength:"200" doc:"State, province or county, where addresses have one."`
-	PostalCode string `json:"postalCode,omitempty" maxLength:"200"`
+	PostalCode string `json:"postalCode,omitempty" maxLength:"200" doc:"Postal code, where addresses have one."`
 	Country    string `json:"country,omitempty" pattern:"^([A-Z]{2})?$" doc:"ISO 3166-1 alpha-2." example:"DE"`
 	Phone      string `json:"phone,omitempty" maxLength:"200" doc:"For the carrier's driver."`
 }

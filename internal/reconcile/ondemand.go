@@ -14,8 +14,8 @@ type Reconciliation struct {
 	Report
 
 	Running   bool      `json:"running" doc:"Whether the run is in progress; the counts are those so far."`
-	StartedAt time.Time `json:"startedAt,omitzero"`
-	EndedAt   time.Time `json:"endedAt,omitzero"`
+	StartedAt time.Time `json:"startedAt,omitzero" doc:"When it started, RFC 3339. Absent if none was requested."`
+	EndedAt   time.Time `json:"endedAt,omitzero" doc:"When it ended, RFC 3339. Absent while it runs."`
 	Error     string    `json:"error,omitempty" doc:"Why it did not finish."`
 }
 

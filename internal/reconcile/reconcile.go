@@ -101,22 +101,21 @@ type Reconciler struct {
 
 // Finding is one inconsistency.
 type Finding struct {
-	OrderID string `json:"orderId,omitempty"`
-	SKU     string `json:"sku,omitempty"` // if the finding is not about one order
-	What    string `json:"what"`
-	// Action is what was done, "flagged" for an operator, or "failed", with Error.
-	Action  string `json:"action"`
-	Error   string `json:"error,omitempty"`
-	TraceID string `json:"traceId,omitempty"` // of the order, if it was traced
+	OrderID string `json:"orderId,omitempty" doc:"Id of the order. Absent if it is not about one order."`
+	SKU     string `json:"sku,omitempty" doc:"SKU. Absent if it is about an order."`
+	What    string `json:"what" doc:"What is inconsistent."`
+	Action  string `json:"action" doc:"What was done, such as refunded; flagged for an operator; or failed, with error."`
+	Error   string `json:"error,omitempty" doc:"Why the action failed, or could not be noted. Absent otherwise."`
+	TraceID string `json:"traceId,omitempty" doc:"Id of the order's OpenTelemetry trace. Absent if it was not traced."`
 }
 
 // Report is the outcome of one run.
 type Report struct {
-	Orders       int       `json:"ordersChecked"`
-	Reservations int       `json:"reservationsChecked"`
-	Charges      int       `json:"chargesChecked"`
+	Orders       int       `json:"ordersChecked" doc:"Number of orders that were checked."`
+	Reservations int       `json:"reservationsChecked" doc:"Number of reservations that were checked."`
+	Charges      int       `json:"chargesChecked" doc:"Number of charges that were checked."`
 	Left         int       `json:"leftForLater" doc:"Orders without a saga that were left alone: their messages wait in the queue, or --max-live was reached."`
-	Findings     []Finding `json:"findings" nullable:"false"`
+	Findings     []Finding `json:"findings" nullable:"false" doc:"Inconsistencies that were found."`
 }
 
 const pageSize = 200
