@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/ordersaga/ordersaga/internal/bench"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/devenv"
@@ -24,7 +26,7 @@ type benchCmd struct {
 	Header   bool   `default:"true" negatable:"" help:"Print the header of the table."`
 }
 
-func (c benchCmd) Run(e env) error {
+func (c benchCmd) Run(e env, command *kong.Context) error {
 	relaxGC()
 	fsync, err := journal.ParseSync(c.Fsync)
 	if err != nil {
@@ -39,6 +41,9 @@ func (c benchCmd) Run(e env) error {
 		}
 	}
 	if err := c.check(c.State); err != nil {
+		return err
+	}
+	if err := checkEngine(command, c.Engine); err != nil {
 		return err
 	}
 	label := fmt.Sprintf("%s, fsync=%s", c.Engine, c.Fsync)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/devenv"
@@ -45,8 +47,10 @@ func (c devCmd) check() error {
 		return fmt.Errorf("--demo must not be negative, is %d", c.Demo)
 	case c.Exit && c.Demo == 0:
 		return errors.New("--exit requires --demo")
-	case c.Workers < 1 || c.Workers > 1 && c.Engine != "dapr":
-		return fmt.Errorf("--workers must be 1, or more with --engine dapr, is %d", c.Workers)
+	case c.Workers < 1:
+		return fmt.Errorf("--workers must be 1 or more, is %d", c.Workers)
+	case c.Workers > 1 && c.Engine != "dapr":
+		return errors.New("--workers is valid only with --engine dapr")
 	case c.MaxBodySize < 4 || c.MaxBodySize > maxBodySize:
 		return fmt.Errorf("--dapr-max-body-size must be 4 to %d MiB, is %d; %[1]d MiB is the most that a worker receives",
 			maxBodySize, c.MaxBodySize)
@@ -58,7 +62,7 @@ func (c devCmd) check() error {
 	return c.storeStateFlags.check(c.State)
 }
 
-func (c devCmd) Run(e env) error {
+func (c devCmd) Run(e env, command *kong.Context) error {
 	relaxGC()
 	if err := c.check(); err != nil {
 		return err
@@ -79,6 +83,9 @@ func (c devCmd) Run(e env) error {
 	}
 	if d.EngineListener != nil {
 		defer func() { _ = d.EngineListener.Close() }() // dev has closed it, unless it failed to start
+	}
+	if err := checkEngine(command, c.Engine); err != nil {
+		return err
 	}
 	if c.Verbose {
 		d.Verbose = e.err

@@ -6,10 +6,46 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 )
+
+// given returns the flags on the command line. Those that only the environment sets
+// are not among them: commands share its variables.
+func given(command *kong.Context) []*kong.Flag {
+	var flags []*kong.Flag
+	for _, p := range command.Path {
+		if p.Flag != nil {
+			flags = append(flags, p.Flag)
+		}
+	}
+	return flags
+}
+
+// typed returns a flag as it is on the command line, without its value.
+func typed(f *kong.Flag) string {
+	if f.Negated {
+		return "--no-" + f.Name
+	}
+	return "--" + f.Name
+}
+
+// checkEngine rejects flags of the engine that is not selected.
+func checkEngine(command *kong.Context, engine string) error {
+	foreign, owner := groupDapr, "dapr"
+	if engine == owner {
+		foreign, owner = groupEngine, "embedded"
+	}
+	for _, f := range given(command) {
+		if f.Group != nil && f.Group.Key == foreign {
+			return fmt.Errorf("%s is valid only with --engine %s", typed(f), owner)
+		}
+	}
+	return nil
+}
 
 // dataDirFlag is the directory of a process that keeps its state on disk.
 type dataDirFlag struct {

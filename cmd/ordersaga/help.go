@@ -51,6 +51,8 @@ func helpTexts() kong.Vars {
 		"dev_help": "Run everything in one process on loopback. Needs no Docker, no cloud and no sidecar. " +
 			"dev always waits for the carrier, for at most 1 minute, and requires approval above 1,000.00 in any currency.",
 		"reconcile_help": "Find and repair orders, reservations and charges that do not match. Changes data.",
+		"reconcile_offline_help": "Run the reconciler in this process, on the state of a worker that is stopped. " +
+			"Without it only --api, --api-token and the logging flags are allowed.",
 		"check_help": "Read-only: verify that nothing was oversold, charged or shipped twice, or left reserved. Stop traffic first. " +
 			"Reads the orders and stock tables, the payment provider's charges and the carrier's shipments.",
 		"terminate_help": "Stop a saga at once. The reconciler then compensates its order. " +

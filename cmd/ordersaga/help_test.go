@@ -109,3 +109,23 @@ func TestLoadDoesNotUseTheWorkersPatience(t *testing.T) {
 		t.Errorf("load's patience = %s, want 3m0s of ORDERSAGA_LOAD_PATIENCE", c.Load.Patience)
 	}
 }
+
+// TestSharedVariablesSetNoForeignFlag checks that settings in the environment, which
+// several commands read, are not rejected as flags that do not apply are.
+func TestSharedVariablesSetNoForeignFlag(t *testing.T) {
+	t.Setenv("ORDERSAGA_FSYNC", "off")
+	t.Setenv("ORDERSAGA_PUBSUB", "x")
+	t.Setenv("ORDERSAGA_DATA_DIR", "x")
+	var c cli
+	for _, engine := range []string{"embedded", "dapr"} {
+		command, err := newParser(t, &c).Parse([]string{"worker", "--engine", engine})
+		require.NoError(t, err)
+		require.NoError(t, checkEngine(command, engine))
+	}
+	command, err := newParser(t, &c).Parse([]string{"reconcile"})
+	require.NoError(t, err)
+	require.NoError(t, checkOnline(command))
+	if c.Reconcile.DataDir == "" || c.Worker.Fsync != "off" {
+		t.Errorf("data dir %q and fsync %q, want those of the environment", c.Reconcile.DataDir, c.Worker.Fsync)
+	}
+}

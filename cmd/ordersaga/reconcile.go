@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/ordersaga/ordersaga/api/client"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
@@ -14,14 +17,17 @@ import (
 type reconcileCmd struct {
 	API     string `default:"http://127.0.0.1:8080" help:"Base URL of the API of the worker that runs the reconciler."`
 	Token   string `name:"api-token" help:"Bearer token for the API."`
-	Offline bool   `help:"Run the reconciler in this process, on the state of a worker that is stopped. All flags but --api need it."`
+	Offline bool   `help:"${reconcile_offline_help}"`
 
 	dataDirFlag
 	sagaFlags
 }
 
-func (c reconcileCmd) Run(e env) error {
+func (c reconcileCmd) Run(e env, command *kong.Context) error {
 	if !c.Offline {
+		if err := checkOnline(command); err != nil {
+			return err
+		}
 		return c.runInWorker(e)
 	}
 	w, err := c.worker(e, c.DataDir)
@@ -34,6 +40,19 @@ func (c reconcileCmd) Run(e env) error {
 	}
 	report, err := w.Reconciler().Once(e.ctx)
 	return errors.Join(err, printJSON(e.out, report), w.Close())
+}
+
+// checkOnline rejects flags that the running worker would not learn of: it reconciles
+// with its own settings.
+func checkOnline(command *kong.Context) error {
+	for _, f := range given(command) {
+		if f.Group != nil && f.Group.Key == groupLogging || slices.Contains([]string{"api", "api-token", "offline"}, f.Name) {
+			continue
+		}
+		return fmt.Errorf("%s: without --offline only --api, --api-token and the logging flags are allowed, "+
+			"because the running worker reconciles with its own settings", typed(f))
+	}
+	return nil
 }
 
 // runInWorker starts a run through the API and follows it to its end.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/money"
@@ -102,11 +104,11 @@ func (f daprFlags) settings() *worker.Dapr {
 	}
 }
 
-func (c workerCmd) Run(e env) error {
-	return e.traced(serviceName, func() error { return c.run(e) })
+func (c workerCmd) Run(e env, command *kong.Context) error {
+	return e.traced(serviceName, func() error { return c.run(e, command) })
 }
 
-func (c workerCmd) run(e env) error {
+func (c workerCmd) run(e env, command *kong.Context) error {
 	w, err := c.worker(e, c.dir())
 	if err != nil {
 		return err
@@ -125,6 +127,9 @@ func (c workerCmd) run(e env) error {
 	}
 	if err := w.Validate(); err != nil { // before anything is opened
 		return fmt.Errorf("worker settings: %w", err)
+	}
+	if err := checkEngine(command, c.Engine); err != nil {
+		return err
 	}
 	w.RateLimit, w.PublicURL = c.RateLimit, c.PublicURL
 	w.Auth, err = c.issuer(e, c.Listen)
