@@ -12,6 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/api/client"
+	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/invariants"
@@ -59,7 +60,9 @@ func (c checkCmd) accepted() (ids []string, err error) {
 	return strings.Fields(string(b)), err // ids have no spaces
 }
 
-func (c checkCmd) Run(e env) error {
+func (c checkCmd) Run(e env) error { return cloud.WithHint(c.run(e)) }
+
+func (c checkCmd) run(e env) error {
 	accepted, err := c.accepted()
 	if err != nil {
 		return err

@@ -130,6 +130,32 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 	}
 }
 
+// TestMissingCredentialsErrorNamesTheEndpointOfDev runs the commands that read AWS directly
+// without credentials, as beside dev.
+func TestMissingCredentialsErrorNamesTheEndpointOfDev(t *testing.T) {
+	for _, name := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	} {
+		t.Setenv(name, "")
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", none)
+	t.Setenv("AWS_CONFIG_FILE", none)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	const want = "no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn of the service account; " +
+		"elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID; with `ordersaga dev`, --aws-endpoint http://127.0.0.1:4566\n"
+	for _, args := range []string{
+		"check", "setup", "worker --listen 127.0.0.1:0 --ephemeral", "carrier --listen 127.0.0.1:0 --ephemeral",
+		"reconcile --offline --data-dir " + none,
+	} {
+		status, _, stderr := ordersaga(t, strings.Fields(args)...)
+		if status != 1 || !strings.HasSuffix(stderr, want) {
+			t.Errorf("%s: status %d, errors %s, want 1 and at their end %q", args, status, stderr, want)
+		}
+	}
+}
+
 // devArgs returns dev's arguments with free ports.
 func devArgs(more ...string) []string {
 	return append([]string{"dev", "--port=0", "--aws-port=0", "--payment-port=0", "--carrier-port=0", "--log-level=error"}, more...)

@@ -1,9 +1,14 @@
 package main
 
+import "github.com/ordersaga/ordersaga/internal/cloud"
+
 // setupCmd creates the AWS resources.
 type setupCmd struct{ awsFlags }
 
-func (c setupCmd) Run(e env) error {
+// Run has no hint for permissions: the CloudFormation roles have none to create anything.
+func (c setupCmd) Run(e env) error { return cloud.WithCredentialsHint(c.run(e)) }
+
+func (c setupCmd) run(e env) error {
 	clients, store, err := c.store(e)
 	if err != nil {
 		return err

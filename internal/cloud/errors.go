@@ -22,14 +22,19 @@ func IsAccessDenied(err error) bool {
 // WithHint adds to an error of a starting process how to fix the cause, if the error is
 // about permissions or credentials. It returns nil for nil.
 func WithHint(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case IsAccessDenied(err):
+	if IsAccessDenied(err) {
 		return fmt.Errorf("%w; the roles in deploy/cloudformation grant all permissions that are needed", err)
-	case strings.Contains(err.Error(), "get credentials"): // the SDK has no error type for it
-		return fmt.Errorf("%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn "+
-			"of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID", err)
 	}
-	return err
+	return WithCredentialsHint(err)
+}
+
+// WithCredentialsHint adds to an error of a process without AWS credentials how to provide
+// them. It returns nil for nil.
+func WithCredentialsHint(err error) error {
+	if err == nil || !strings.Contains(err.Error(), "get credentials") { // the SDK has no error type for it
+		return err
+	}
+	return fmt.Errorf("%w; no AWS credentials were found: on EKS, set the annotation eks.amazonaws.com/role-arn "+
+		"of the service account; elsewhere, AWS_PROFILE or AWS_ACCESS_KEY_ID; "+
+		"with `ordersaga dev`, --aws-endpoint http://127.0.0.1:4566", err)
 }
