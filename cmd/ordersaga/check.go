@@ -95,7 +95,7 @@ func (c checkCmd) run(e env) error {
 		return err
 	}
 	if n := len(res.Violations); n > 0 {
-		return fmt.Errorf("%d violations", n)
+		return fmt.Errorf("violations found: %d", n)
 	}
 	return nil
 }

@@ -298,4 +298,5 @@ func TestCheckFindsLostOrdersAndUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(1, "A: 7 units are reserved, and orders hold 2", "--offline")
+	check(1, "ordersaga: violations found: 1\n", "--offline")
 }
