@@ -46,9 +46,9 @@ type cli struct {
 	Payment  paymentCmd  `cmd:"" group:"simulate" help:"Run the payment simulator."`
 	Carrier  carrierCmd  `cmd:"" group:"simulate" help:"Run the carrier simulator."`
 
-	Order      orderCmd                  `cmd:"" group:"other" help:"Convert the orders of other shop systems."`
-	Version    versionCmd                `cmd:"" group:"other" help:"Print the version."`
-	Completion kongcompletion.Completion `cmd:"" group:"other" help:"Print the shell completion script (bash, zsh or fish)."`
+	Order      orderCmd      `cmd:"" group:"other" help:"Convert the orders of other shop systems."`
+	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
+	Completion completionCmd `cmd:"" group:"other" help:"Print the command that activates tab completion in bash, zsh or fish."`
 }
 
 // env is what a command uses of its process.
@@ -97,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	kongcompletion.Register(parser)
 	command, err := parser.Parse(args)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "ordersaga: %v\nSee `ordersaga --help`.\n", err)
+		_, _ = fmt.Fprintf(stderr, "ordersaga: %v\nSee `%s --help`.\n", err, failedCommand(err))
 		return 2
 	}
 	e := env{ctx: ctx, out: stdout, err: stderr, logger: c.logger(stderr)}
@@ -106,6 +106,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		return 1
 	}
 	return 0
+}
+
+// failedCommand returns the command whose flags or arguments could not be parsed.
+func failedCommand(err error) string {
+	parseErr, ok := errors.AsType[*kong.ParseError](err)
+	if ok && parseErr.Context != nil && parseErr.Context.Selected() != nil {
+		return parseErr.Context.Selected().FullPath()
+	}
+	return "ordersaga"
 }
 
 // traced runs f and exports its traces if the environment configures an

@@ -35,7 +35,10 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 		want   string
 	}{
 		{"", 2, "expected one of"},
-		{"fly", 2, "fly"},
+		{"fly", 2, "See `ordersaga --help`."},
+		{"saga", 2, "See `ordersaga saga --help`."},
+		{"saga list --limit x", 2, "See `ordersaga saga list --help`."},
+		{"saga show o-1 --fly", 2, "See `ordersaga saga show --help`."},
 		{"dev --demo", 2, "--demo"},
 		{"dev --demo x", 2, "--demo"},
 		{"dev --demo=-1", 1, "--demo"},

@@ -79,3 +79,11 @@ func TestShellCompletesAnIncompleteLine(t *testing.T) {
 		}
 	}
 }
+
+func TestCompletionHelpIsOurs(t *testing.T) {
+	t.Parallel()
+	_, out, _ := ordersaga(t, "completion", "--help")
+	if !strings.Contains(out, "Prints a command that activates tab completion") || strings.Contains(out, "in order activate") {
+		t.Errorf("completion --help, want our text and not the library's:\n%s", out)
+	}
+}
