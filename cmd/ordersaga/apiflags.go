@@ -17,7 +17,7 @@ import (
 // apiFlags are the flags of commands that call the API of a running system.
 type apiFlags struct {
 	API     string        `default:"http://127.0.0.1:8080" help:"Base URL of the API."`
-	Token   string        `name:"api-token" help:"Bearer token for the API."`
+	Token   string        `name:"api-token" placeholder:"TOKEN" help:"Bearer token for the API."`
 	Timeout time.Duration `name:"api-timeout" default:"30s" help:"Time limit of one API call."`
 	Output  string        `short:"o" default:"table" enum:"table,json" help:"Output format: ${enum}."`
 }
@@ -60,8 +60,8 @@ func printJSON(w io.Writer, v any) error {
 
 // noteFlags record with an action who took it and why.
 type noteFlags struct {
-	By   string `help:"Who takes the action. Default: the login name."`
-	Note string `help:"Why. Stored with the order, and for dead letters in the audit log."`
+	By   string `placeholder:"NAME" help:"Who takes the action. Default: the login name."`
+	Note string `placeholder:"TEXT" help:"Why. Stored with the order, and for dead letters in the audit log."`
 }
 
 func (f noteFlags) body() map[string]string {

@@ -14,9 +14,9 @@ type authFlags struct {
 	Issuer       string   `group:"access" name:"oidc-issuer" placeholder:"URL" help:"OpenID Connect issuer of the API's tokens. Its keys are fetched when first needed."`
 	Audience     []string `group:"access" name:"oidc-audience" placeholder:"NAME" help:"Audience that tokens must have. Repeat the flag to accept several."`
 	RolesClaim   string   `group:"access" name:"oidc-roles-claim" default:"roles" help:"${roles_claim_help}"`
-	RolesPrefix  string   `group:"access" name:"oidc-roles-prefix" help:"Prefix of the role names at the issuer, such as ordersaga-."`
-	ClientID     string   `group:"access" name:"oidc-client-id" help:"${client_id_help}"`
-	ClientSecret string   `group:"access" name:"oidc-client-secret" help:"Client secret of the console, if the issuer requires one."`
+	RolesPrefix  string   `group:"access" name:"oidc-roles-prefix" placeholder:"PREFIX" help:"Prefix of the role names at the issuer, such as ordersaga-."`
+	ClientID     string   `group:"access" name:"oidc-client-id" placeholder:"ID" help:"${client_id_help}"`
+	ClientSecret string   `group:"access" name:"oidc-client-secret" placeholder:"SECRET" help:"Client secret of the console, if the issuer requires one."`
 	PublicURL    string   `group:"access" placeholder:"URL" help:"${public_url_help}"`
 	Open         bool     `group:"access" help:"${open_help}"`
 }

@@ -24,10 +24,10 @@ type checkCmd struct {
 	installationFlag
 
 	PaymentURL string `group:"payment" default:"http://127.0.0.1:8090" help:"Base URL of the payment provider: the simulator, or one that serves GET /v1/charges."`
-	PaymentKey string `group:"payment" help:"API key for the payment provider."`
+	PaymentKey string `group:"payment" placeholder:"KEY" help:"API key for the payment provider."`
 	CarrierURL string `default:"http://127.0.0.1:8091" help:"Base URL of the carrier's ledger: the simulator, or a service that serves GET /v1/shipments."`
 	API        string `default:"http://127.0.0.1:8080" help:"Base URL of a running worker's API, which reports the sagas of open orders."`
-	Token      string `name:"api-token" help:"Bearer token for the API."`
+	Token      string `name:"api-token" placeholder:"TOKEN" help:"Bearer token for the API."`
 	Offline    bool   `help:"No worker runs. An open order is then a violation unless it waits for an operator or the carrier."`
 	Accepted   string `type:"existingfile" placeholder:"FILE" help:"File with the ids of accepted orders, one per line. Each must have a record and have ended."`
 }

@@ -70,8 +70,8 @@ func (f stateFlags) dir() string {
 // awsFlags select the AWS account or local endpoint, and the tables in it.
 type awsFlags struct {
 	Region      string `group:"aws" default:"us-east-1" env:"ORDERSAGA_REGION,AWS_REGION" help:"AWS region."`
-	AWSEndpoint string `group:"aws" name:"aws-endpoint" env:"ORDERSAGA_AWS_ENDPOINT,AWS_ENDPOINT_URL" help:"Endpoint URL instead of AWS, such as http://127.0.0.1:4566."`
-	TablePrefix string `group:"aws" help:"Prefix of the table names."`
+	AWSEndpoint string `group:"aws" name:"aws-endpoint" env:"ORDERSAGA_AWS_ENDPOINT,AWS_ENDPOINT_URL" placeholder:"URL" help:"Endpoint URL instead of AWS, such as http://127.0.0.1:4566."`
+	TablePrefix string `group:"aws" placeholder:"PREFIX" help:"Prefix of the table names."`
 }
 
 func (f awsFlags) options(e env) cloud.Options {

@@ -76,13 +76,13 @@ func helpTexts() kong.Vars {
 			"The reconciler may restart up to the same number in addition. " +
 			"With Dapr the limit is for all workers together, and can be exceeded briefly.",
 		"approval_above_help": "Orders above this total wait for approval: one limit per currency in major units (EUR=1000.00), " +
-			"and * for all others. Without *, every order in a currency that is not listed waits. 0: no order waits.",
+			"and * for all others. Without *, every order in a currency that is not listed waits. Default: 0, no order waits.",
 		"await_carrier_help": "Wait for the carrier's answer before an order is COMPLETED. " +
 			"With --no-await-carrier an order is COMPLETED when its shipment is requested. A later refusal still refunds it.",
 		"patience_help":    "How long a failing compensation or shipping step is retried before the saga needs attention.",
 		"pace_help":        "Factor on all pauses between retries, except those that the payment provider asks for. For tests and demos.",
 		"no_intake_help":   "Do not consume the order queue. Other clients, such as the intake function, start sagas through the API.",
-		"canary_help":      "How often a tiny saga is run to see whether Dapr makes progress. /readyz reports the result. 0: never.",
+		"canary_help":      "Interval between canary sagas, which prove that Dapr makes progress. /readyz reports the result. 0: never.",
 		"no_sagas_help":    "Serve only the API, the console and the reconciler. Workers with the same Dapr app id run the sagas.",
 		"keep_stuck_help":  "Do not shut down a sidecar that runs no sagas. By default it is shut down so that it restarts.",
 		"payment_app_help": "Dapr app id of the payment provider, called by service invocation instead of --payment-url. Empty: call the URL.",

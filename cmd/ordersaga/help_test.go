@@ -45,6 +45,30 @@ func TestHelpShowsOnlyFlagsThatApply(t *testing.T) {
 	}
 }
 
+// TestPlaceholdersDescribeValues checks that no flag without a default shows its Go type or
+// its own name as the value, which is what kong does if the tag has no placeholder.
+func TestPlaceholdersDescribeValues(t *testing.T) {
+	t.Parallel()
+	for _, command := range newParser(t, &cli{}).Model.Leaves(false) {
+		for _, flag := range slices.Concat(command.AllFlags(true)...) {
+			if !flag.IsBool() && !flag.HasDefault && flag.PlaceHolder == "" {
+				t.Errorf("%s --help shows %s, want a placeholder in the flag's tag", command.FullPath(), flag)
+			}
+		}
+	}
+}
+
+// TestApprovalHelpStatesTheDefault checks the flag whose placeholder is an example of a value,
+// which reads as the default.
+func TestApprovalHelpStatesTheDefault(t *testing.T) {
+	t.Parallel()
+	_, out, _ := ordersaga(t, "worker", "--help")
+	const want = "Default: 0, no order waits"
+	if text := strings.Join(strings.Fields(out), " "); !strings.Contains(text, want) {
+		t.Errorf("worker --help, want %q for --approval-above:\n%s", want, out)
+	}
+}
+
 func newParser(t *testing.T, c *cli) *kong.Kong {
 	t.Helper()
 	parser, err := newKong(c, io.Discard, io.Discard)

@@ -59,10 +59,10 @@ func readOrderFile(name string) (orders []order.Order, err error) {
 type loadCmd struct {
 	apiFlags
 
-	Rate        float64        `help:"Open loop: place N orders per second, on schedule, whatever happens to earlier ones."`
-	Concurrency int            `help:"Closed loop: keep N orders in progress; place the next one when one ends."`
-	Orders      int            `help:"Stop after N orders."`
-	Duration    time.Duration  `help:"Stop after this time. Default: 10s, unless --orders is set."`
+	Rate        float64        `placeholder:"N" help:"Open loop: place N orders per second, on schedule, whatever happens to earlier ones."`
+	Concurrency int            `placeholder:"N" help:"Closed loop: keep N orders in progress; place the next one when one ends."`
+	Orders      int            `placeholder:"N" help:"Stop after N orders."`
+	Duration    time.Duration  `placeholder:"DURATION" help:"Stop after this time. Default: 10s, unless --orders is set."`
 	Patience    time.Duration  `default:"1m" env:"ORDERSAGA_LOAD_PATIENCE" help:"How long to wait at the end for sagas that have not ended."`
 	Mix         map[string]int `default:"ok=90;twice=2;flaky=2;declined=3;short=2;refused=1" help:"${mix_help}"`
 	File        []string       `placeholder:"FILE" help:"${file_help}"`

@@ -17,9 +17,9 @@ type orderCmd struct {
 }
 
 type orderConvertCmd struct {
-	From         string       `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" help:"Shop system of the order: ${enum}."`
-	PaymentToken string       `help:"Token of the payment provider, if the shop's order has none."`
-	CustomerID   string       `name:"customer-id" help:"Customer id, if the order is a guest's and has none."`
+	From         string       `required:"" enum:"shopify,woocommerce,commercetools,cloudevents" placeholder:"SHOP" help:"Shop system of the order: ${enum}."`
+	PaymentToken string       `placeholder:"TOKEN" help:"Token of the payment provider, if the shop's order has none."`
+	CustomerID   string       `name:"customer-id" placeholder:"ID" help:"Customer id, if the order is a guest's and has none."`
 	SKU          []skuMapping `name:"sku" sep:"none" placeholder:"THEIRS=OURS" env:"ORDERSAGA_CONVERT_SKU" help:"${convert_sku_help}"`
 	LeaveOut     []string     `placeholder:"FIELD" help:"Ignore this field, such as line_items[].properties, even if it may change what is shipped."`
 	Output       string       `short:"o" default:"table" enum:"table,json" help:"table: the event on one line, notes on standard error. json: order and notes in one document."`

@@ -16,7 +16,7 @@ import (
 // reconcileCmd runs the reconciler once, in a running worker or in this process.
 type reconcileCmd struct {
 	API     string `default:"http://127.0.0.1:8080" help:"Base URL of the API of the worker that runs the reconciler."`
-	Token   string `name:"api-token" help:"Bearer token for the API."`
+	Token   string `name:"api-token" placeholder:"TOKEN" help:"Bearer token for the API."`
 	Offline bool   `help:"${reconcile_offline_help}"`
 
 	dataDirFlag

@@ -58,14 +58,14 @@ func joinFilters(all []filter) string {
 type sagaListCmd struct {
 	apiFlags
 
-	Status   []filter `sep:"none" help:"${status_help}"`
-	Customer filter   `help:"Only orders of this customer."`
-	SKU      filter   `name:"sku" help:"Only orders for this SKU."`
+	Status   []filter `sep:"none" placeholder:"STATUS" help:"${status_help}"`
+	Customer filter   `placeholder:"ID" help:"Only orders of this customer."`
+	SKU      filter   `name:"sku" placeholder:"SKU" help:"Only orders for this SKU."`
 	Stuck    bool     `help:"Only sagas that need attention or have made no progress within their deadline."`
 	Undoing  bool     `help:"Only sagas that are compensating, or that need attention while they compensate."`
-	Runtime  []filter `sep:"none" name:"runtime-status" help:"${runtime_status_help}"`
-	Since    filter   `help:"Only orders accepted at or after this time: RFC 3339, or a duration before now such as 15m."`
-	Before   filter   `help:"Only orders accepted before this time: RFC 3339, or a duration before now such as 15m."`
+	Runtime  []filter `sep:"none" name:"runtime-status" placeholder:"STATUS" help:"${runtime_status_help}"`
+	Since    filter   `placeholder:"TIME" help:"Only orders accepted at or after this time: RFC 3339, or a duration before now such as 15m."`
+	Before   filter   `placeholder:"TIME" help:"Only orders accepted before this time: RFC 3339, or a duration before now such as 15m."`
 	Limit    int      `default:"50" help:"Maximum number of sagas."`
 }
 

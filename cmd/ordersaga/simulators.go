@@ -42,7 +42,7 @@ type paymentCmd struct {
 
 	Listen   string `default:"127.0.0.1:8090" env:"ORDERSAGA_PAYMENT_LISTEN,ORDERSAGA_LISTEN" help:"Address of the payment simulator."`
 	Anywhere bool   `help:"${anywhere_help}"`
-	Key      string `help:"API key that callers must send. Empty: none is required."`
+	Key      string `placeholder:"KEY" help:"API key that callers must send. Empty: none is required."`
 }
 
 func (c paymentCmd) Run(e env) error {
@@ -64,7 +64,7 @@ type carrierCmd struct {
 	Listen   string `default:"127.0.0.1:8091" env:"ORDERSAGA_CARRIER_LISTEN,ORDERSAGA_LISTEN" help:"Address of the carrier simulator."`
 	Anywhere bool   `help:"${anywhere_help}"`
 	Pushed   bool   `help:"Receive shipment requests from a Dapr sidecar instead of the queue."`
-	Token    string `name:"app-api-token" env:"ORDERSAGA_APP_API_TOKEN,APP_API_TOKEN" help:"Token that the sidecar must send with each request. Empty: none is required."`
+	Token    string `name:"app-api-token" env:"ORDERSAGA_APP_API_TOKEN,APP_API_TOKEN" placeholder:"TOKEN" help:"Token that the sidecar must send with each request. Empty: none is required."`
 }
 
 func (c carrierCmd) Run(e env) error {

@@ -73,7 +73,7 @@ type stockSetCmd struct {
 	stockGetCmd
 
 	OnHand  int64   `arg:"" help:"Counted units on hand, including those reserved for orders."`
-	Version *string `name:"if-version" help:"Version of the stock level that was counted, from stock get -o json; none for a new SKU. Default: the current version."`
+	Version *string `name:"if-version" placeholder:"VERSION" help:"Version of the stock level that was counted, from stock get -o json; none for a new SKU. Default: the current version."`
 }
 
 // noLevel is the version of a SKU that has no level yet.

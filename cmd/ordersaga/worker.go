@@ -28,7 +28,7 @@ type sagaFlags struct {
 
 	PaymentURL     string        `group:"payment" default:"http://127.0.0.1:8090" help:"Base URL of the payment provider."`
 	PaymentTimeout time.Duration `group:"payment" default:"10s" help:"Time limit of one call to the payment provider."`
-	PaymentKey     string        `group:"payment" help:"API key for the payment provider."`
+	PaymentKey     string        `group:"payment" placeholder:"KEY" help:"API key for the payment provider."`
 
 	ApprovalAbove   money.Limits  `group:"orders" default:"0" placeholder:"EUR=1000.00,JPY=150000,*=1000" help:"${approval_above_help}"`
 	ApprovalTimeout time.Duration `group:"orders" default:"24h" help:"How long an order waits for approval before it is cancelled."`
@@ -86,7 +86,7 @@ type workerCmd struct {
 type daprFlags struct {
 	DaprGRPCPort int           `group:"dapr" name:"dapr-grpc-port" default:"50001" env:"ORDERSAGA_DAPR_GRPC_PORT,DAPR_GRPC_PORT" help:"gRPC port of the sidecar on this host."`
 	DaprHTTPPort int           `group:"dapr" name:"dapr-http-port" default:"3500" env:"ORDERSAGA_DAPR_HTTP_PORT,DAPR_HTTP_PORT" help:"HTTP port of the sidecar on this host."`
-	DaprAPIToken string        `group:"dapr" name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" help:"API token of the sidecar, if it requires one."`
+	DaprAPIToken string        `group:"dapr" name:"dapr-api-token" env:"ORDERSAGA_DAPR_API_TOKEN,DAPR_API_TOKEN" placeholder:"TOKEN" help:"API token of the sidecar, if it requires one."`
 	PaymentApp   string        `group:"dapr" default:"payment" help:"${payment_app_help}"`
 	PubSub       string        `group:"dapr" name:"pubsub" default:"orderpubsub" help:"Pub/sub component for shipment requests and notifications."`
 	SecretStore  string        `group:"dapr" default:"secretstore" help:"${secrets_help}"`
