@@ -10,7 +10,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows"
 )
 
-func TestRefundPayment(t *testing.T) {
+func TestRefundPaymentRefundsOnceAndNoShippedOrder(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	s := h.paid("o")

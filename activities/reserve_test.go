@@ -9,7 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-func TestReserveStock(t *testing.T) {
+func TestReserveStockReservesOnceAndAwaitsApproval(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	s := h.accept("o", "tok_ok")

@@ -284,7 +284,7 @@ func TestStockIsCountedAndListed(t *testing.T) {
 	}
 }
 
-func TestHealth(t *testing.T) {
+func TestHealthAndMetricsAreReported(t *testing.T) {
 	c := start(t)
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if a := c.get(path); a.status != 200 || !strings.Contains(a.body, `"ok"`) {

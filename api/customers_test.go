@@ -113,7 +113,7 @@ func (c client) forgets(want forgotten) {
 	}
 }
 
-func TestForgetCustomer(t *testing.T) {
+func TestForgetCustomerErasesPersonalData(t *testing.T) {
 	t.Parallel()
 	var log book
 	var fails atomic.Bool

@@ -101,9 +101,9 @@ func TestStreamLimitIsPerClient(t *testing.T) {
 	}
 }
 
-// TestIsStream: every other request has the usual timeout, even if a saga or a SKU has the id
-// events.
-func TestIsStream(t *testing.T) {
+// TestIsStreamMatchesOnlyEventStreams: every other request has the usual timeout, even if a saga
+// or a SKU has the id events.
+func TestIsStreamMatchesOnlyEventStreams(t *testing.T) {
 	for request, want := range map[string]bool{
 		"GET /v1/sagas/o/events": true, "HEAD /v1/sagas/o/events": true, "GET /v1/sagas/events/events": true, "GET /v1/overview/events": true,
 		"GET /v1/sagas/events": false, "DELETE /v1/sagas/events": false, "GET /v1/stock/events": false, "PUT /v1/stock/events": false,

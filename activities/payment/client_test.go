@@ -156,9 +156,8 @@ func TestTimeoutIsNotFinal(t *testing.T) {
 	}
 }
 
-// TestLostResponses: a repeated charge returns the charge whose response was lost, and a refund
-// refunds it.
-func TestLostResponses(t *testing.T) {
+// TestRepeatedChargeReturnsTheOneWhoseResponseWasLost also checks that a refund refunds it.
+func TestRepeatedChargeReturnsTheOneWhoseResponseWasLost(t *testing.T) {
 	t.Parallel()
 	c, _ := provider(t, 0)
 	if _, err := c.Charge(t.Context(), of("o", "tok_lost_response")); err == nil || final(err) {

@@ -107,7 +107,7 @@ func TestRequestsWithoutInstallation(t *testing.T) {
 	}
 }
 
-func TestValidateInstallation(t *testing.T) {
+func TestValidateAcceptsShortLowerCaseInstallations(t *testing.T) {
 	t.Parallel()
 	for name, ok := range map[payment.Installation]bool{
 		"": true, "staging": true, "eu-1": true, payment.Installation(strings.Repeat("a", 32)): true,

@@ -333,7 +333,7 @@ func TestStepsAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatIsALedger(t *testing.T) {
+func TestMalformedLedgersAreRejected(t *testing.T) {
 	t.Parallel()
 	entry := func(was, is string) string {
 		return `{"charges":[` + strings.Replace(
@@ -438,8 +438,7 @@ func TestLedgerThatRepeatsItself(t *testing.T) {
 	}
 }
 
-// TestInvalidEntries: an invalid entry is marked as Invalid; the others are accepted.
-func TestInvalidEntries(t *testing.T) {
+func TestInvalidEntriesAreMarkedAndOthersAccepted(t *testing.T) {
 	t.Parallel()
 	good := `{"id":"ch_1","orderId":"o1","amount":5,"currency":"EUR","refunded":false,"createdAt":"2026-11-23T10:00:00Z"}`
 	for odd, want := range map[string]payment.Entry{
@@ -569,8 +568,7 @@ func TestRepeatedRequestsReturnTheSame(t *testing.T) {
 	}
 }
 
-// TestLongTexts: a refusal's texts are cut, and an id that is too long is invalid.
-func TestLongTexts(t *testing.T) {
+func TestLongTextsAreCutAndLongIDsInvalid(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat(`no\u0000`, 60_000)
 	for status, body := range map[int]string{
@@ -606,8 +604,7 @@ func TestLongTexts(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: the header is used with status 429 and 503 only.
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterIsUsedWith429And503Only(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	date := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC) // the provider's clock may be wrong

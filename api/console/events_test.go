@@ -68,8 +68,8 @@ func TestEventRowsPairEventsWithTheirResults(t *testing.T) {
 	}
 }
 
-// TestPrettyTruncates checks that data of a client cannot make a page huge.
-func TestPrettyTruncates(t *testing.T) {
+// TestPrettyTruncatesLongData checks that data of a client cannot make a page huge.
+func TestPrettyTruncatesLongData(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{
 		strings.Repeat("[", 9000) + strings.Repeat("]", 9000),

@@ -44,9 +44,9 @@ func ownMounts() *syscall.SysProcAttr {
 	}
 }
 
-// TestFullDisk fills a worker's disk with orders. The worker is then not ready,
+// TestWorkerWithAFullDiskIsNotReadyAndShutsDown fills a worker's disk with orders. The worker is then not ready,
 // shuts down in time, and logs the reason.
-func TestFullDisk(t *testing.T) {
+func TestWorkerWithAFullDiskIsNotReadyAndShutsDown(t *testing.T) {
 	dir := t.TempDir()
 	env := []string{tinyDisk + "=" + dir}
 	try := exec.Command(os.Args[0], "version")

@@ -91,7 +91,7 @@ func render(t *testing.T, flags ...string) string {
 	return out
 }
 
-func TestLint(t *testing.T) {
+func TestChartPassesHelmLint(t *testing.T) {
 	t.Parallel()
 	for name, flags := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -152,9 +152,9 @@ func difference(a, b string) int {
 	return min(len(x), len(y)) + 1
 }
 
-// TestServiceAccounts: the stack's roles trust the service accounts of a release called
+// TestServiceAccountsMatchTheStacksRoles: the stack's roles trust the service accounts of a release called
 // ordersaga.
-func TestServiceAccounts(t *testing.T) {
+func TestServiceAccountsMatchTheStacksRoles(t *testing.T) {
 	t.Parallel()
 	stack, err := os.ReadFile("../cloudformation/ordersaga.yaml")
 	if err != nil {

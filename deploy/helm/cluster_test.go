@@ -13,11 +13,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
 )
 
-// TestCluster runs a release on a real control plane. The install is rejected while the
-// cluster lacks required APIs. Then the release is installed, upgraded to the
-// production values, rejected with invalid ones, rolled back and uninstalled. Nothing
-// is left behind.
-func TestCluster(t *testing.T) {
+// TestReleaseRunsOnARealControlPlane: the install is rejected while the cluster lacks
+// required APIs. Then the release is installed, upgraded to the production values, rejected
+// with invalid ones, rolled back and uninstalled. Nothing is left behind.
+func TestReleaseRunsOnARealControlPlane(t *testing.T) {
 	t.Parallel()
 	c := cluster{T: t, Cluster: kube.Start(t), home: t.TempDir()}
 	first := []string{"--set", "state.address=redis:6379,simulators.payment.enabled=true,simulators.carrier.enabled=true"}

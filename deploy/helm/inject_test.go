@@ -61,9 +61,9 @@ func (c container) env(name string) string {
 	return ""
 }
 
-// TestInjected runs the injector of the real Dapr on the chart's pods. The sidecars must
+// TestInjectedSidecarsMatchSchemasAndApps runs the injector of the real Dapr on the chart's pods. The sidecars must
 // match the schemas of Kubernetes, their apps, and the components that they load.
-func TestInjected(t *testing.T) {
+func TestInjectedSidecarsMatchSchemasAndApps(t *testing.T) {
 	t.Parallel()
 	inject := testkit.Pinned(t, "dapr-inject", "helm")
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")

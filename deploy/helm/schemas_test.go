@@ -172,9 +172,9 @@ func reachable(all map[string]schema, names ...string) map[string]schema {
 	return some
 }
 
-// TestSchemas validates the rendered chart against the schemas of Kubernetes, Dapr, KEDA
+// TestRenderedChartMatchesSchemas validates the rendered chart against the schemas of Kubernetes, Dapr, KEDA
 // and the Prometheus operator. Broken manifests must fail.
-func TestSchemas(t *testing.T) {
+func TestRenderedChartMatchesSchemas(t *testing.T) {
 	t.Parallel()
 	kubeconform := testkit.Pinned(t, "kubeconform", "helm")
 	location := writeSchemas(t, t.TempDir())

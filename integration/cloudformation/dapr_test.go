@@ -20,9 +20,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestDaprsRoles: real sidecars with components/aws stay within the roles, too,
+// TestSidecarsStayWithinTheirRoles: real sidecars with components/aws stay within the roles, too,
 // and use what those have for them.
-func TestDaprsRoles(t *testing.T) {
+func TestSidecarsStayWithinTheirRoles(t *testing.T) {
 	testkit.RequireDapr(t)
 	w := newWorld(t, testkit.MiniStack)
 	for _, name := range []string{"ordersaga/payment-api-key", "ordersaga/redis-password"} {

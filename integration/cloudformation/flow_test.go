@@ -151,9 +151,9 @@ func operate(t *testing.T, p worker.Parts) {
 	require.NoError(t, reads.Wait())
 }
 
-// TestFunctions runs the zips of `make lambda` on the stack's functions and event
+// TestFunctionsProcessTheStacksQueues runs the zips of `make lambda` on the stack's functions and event
 // sources, in an emulator whose Lambda and pollers are not our own.
-func TestFunctions(t *testing.T) {
+func TestFunctionsProcessTheStacksQueues(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", root, "lambda").CombinedOutput()
 	if err != nil {
 		t.Fatalf("make lambda: %v\n%s", err, out)

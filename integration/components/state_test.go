@@ -24,9 +24,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestStateStores runs workflows on each of the shipped state stores, whose
+// TestStateStoresRunWorkflows uses each of the shipped state stores, whose
 // passwords come from the secret store, and reads the worker's own secret.
-func TestStateStores(t *testing.T) {
+func TestStateStoresRunWorkflows(t *testing.T) {
 	t.Parallel()
 	for store, start := range map[string]func(*testing.T, world) []string{
 		"redis": func(t *testing.T, w world) []string {
@@ -90,8 +90,8 @@ func certificate(t *testing.T) (ca, cert, key string) {
 	return cert, cert, write("key.pem", "EC PRIVATE KEY", private)
 }
 
-// TestCursors: Dapr's plain state API on DynamoDB.
-func TestCursors(t *testing.T) {
+// TestCursorStoreSavesAndReadsCursors: Dapr's plain state API on DynamoDB.
+func TestCursorStoreSavesAndReadsCursors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.dapr(t)

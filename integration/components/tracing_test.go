@@ -10,8 +10,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestTraces: some calls' traces go to the collector that the environment names.
-func TestTraces(t *testing.T) {
+// TestTracesReachTheCollector: some calls' traces go to the collector that the environment names.
+func TestTracesReachTheCollector(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	came := make(chan struct{}, 1000)

@@ -82,8 +82,8 @@ func config(t *testing.T) (m model) {
 	return m
 }
 
-// TestFile is what holds without Docker.
-func TestFile(t *testing.T) {
+// TestComposeFilePinsImagesAndBindsToLoopback checks what can be checked without Docker.
+func TestComposeFilePinsImagesAndBindsToLoopback(t *testing.T) {
 	m := config(t)
 	dapr := "daprio/%:" + daprVersion(t)
 	sidecars := 0
@@ -118,9 +118,10 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestDashboard: its apps are sidecars of the file, and its user of Redis can do
-// what it calls to list and show workflows, and not what it calls to delete them.
-func TestDashboard(t *testing.T) {
+// TestDashboardCanReadAndNotDeleteWorkflows: the dashboard's apps are sidecars of the file. Its
+// user of Redis can do what it calls to list and show workflows, and not what it calls to
+// delete them.
+func TestDashboardCanReadAndNotDeleteWorkflows(t *testing.T) {
 	m := config(t)
 	env := m.Services["dashboard"].Environment
 	ids := map[string]bool{}

@@ -36,8 +36,8 @@ type system struct {
 	ports   map[string]string
 }
 
-// TestUp makes the first steps of a new user: up, an order, down.
-func TestUp(t *testing.T) {
+// TestComposeStartsAllServices makes the first steps of a new user: up, an order, down.
+func TestComposeStartsAllServices(t *testing.T) {
 	needDocker(t)
 	s := newSystem(t)
 	if images.Local() {
@@ -51,8 +51,9 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestUpOnMiniStack is TestUp with the second file over the first, on a third-party AWS emulator.
-func TestUpOnMiniStack(t *testing.T) {
+// TestComposeStartsAllServicesOnMiniStack uses the second file over the first, with a third-party
+// AWS emulator.
+func TestComposeStartsAllServicesOnMiniStack(t *testing.T) {
 	needDocker(t)
 	here := ""
 	if images.Local() {

@@ -14,9 +14,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestImage builds the image from deploy/docker/Dockerfile, and checks its size, user, version,
+// TestImageIsSmallAndRunsAsNonRoot builds the image from deploy/docker/Dockerfile, and checks its size, user, version,
 // health check and entry point.
-func TestImage(t *testing.T) {
+func TestImageIsSmallAndRunsAsNonRoot(t *testing.T) {
 	const (
 		name    = "ordersaga-test/from-sources"
 		maxSize = 40_000_000 // bytes

@@ -20,9 +20,9 @@ var engines = map[string][]string{
 	"dapr":     {"--engine=dapr"},
 }
 
-// TestOrderSagas starts, waits for, reads, suspends, resumes, signals, terminates and purges
+// TestClientManagesOrderSagas starts, waits for, reads, suspends, resumes, signals, terminates and purges
 // order sagas.
-func TestOrderSagas(t *testing.T) {
+func TestClientManagesOrderSagas(t *testing.T) {
 	for engine, flags := range engines {
 		t.Run(engine, func(t *testing.T) {
 			s := dev(t, flags...)

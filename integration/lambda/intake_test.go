@@ -23,9 +23,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
-// TestIntakeFunction processes the order queue for a worker without intake. The API fails now and
+// TestIntakeFunctionSurvivesFailuresAndKills processes the order queue for a worker without intake. The API fails now and
 // then, and the function is killed in the middle of batches.
-func TestIntakeFunction(t *testing.T) {
+func TestIntakeFunctionSurvivesFailuresAndKills(t *testing.T) {
 	const receives = 8
 	s := testkit.NewSystem(t, func(w *worker.Worker) { w.NoIntake, w.Terms.AwaitCarrier = true, false }, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})

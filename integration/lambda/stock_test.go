@@ -128,7 +128,7 @@ func (s *shop) wantLevels(want ...orderstore.Level) {
 	}
 }
 
-func TestStockFunction(t *testing.T) {
+func TestStockFunctionAppliesEachAdjustmentOnce(t *testing.T) {
 	const receives = 3
 	s := newShop(t, receives, nil)
 	s.SetStock(t, map[string]int64{"A": 20, "B": 5})

@@ -100,9 +100,9 @@ func (s shop) first(res *http.Response, err error) (event string) {
 	return event
 }
 
-// TestEveryOperation sends a request of each operation through the generated client; the
+// TestEveryOperationMatchesTheDocument sends a request of each operation through the generated client; the
 // judge checks requests and responses against the document.
-func TestEveryOperation(t *testing.T) {
+func TestEveryOperationMatchesTheDocument(t *testing.T) {
 	s := open(t)
 	ctx, ann := t.Context(), ActionNote{By: aws.String("ann"), Note: aws.String("known customer")}
 
@@ -265,8 +265,8 @@ func TestJudgeReportsContradictions(t *testing.T) {
 	}
 }
 
-// TestExamples checks that each operation has examples that match its schemas.
-func TestExamples(t *testing.T) {
+// TestExamplesMatchTheirSchemas also checks that each operation has examples.
+func TestExamplesMatchTheirSchemas(t *testing.T) {
 	s := open(t)
 	for path, item := range s.model.Paths.PathItems.FromOldest() {
 		for method, op := range item.GetOperations().FromOldest() {

@@ -159,7 +159,7 @@ func TestKnownKeysWorkWhileTheIssuerIsDown(t *testing.T) {
 	}
 }
 
-func TestValidateOptions(t *testing.T) {
+func TestValidateRejectsIncompleteOptions(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*auth.Options){
 		"issuer":     func(o *auth.Options) { o.Issuer = "id.example.com" },

@@ -9,7 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/backoff"
 )
 
-func TestSleep(t *testing.T) {
+func TestSleepEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
 	if err := backoff.Sleep(t.Context(), 10*time.Millisecond); err != nil || time.Since(start) < 10*time.Millisecond {

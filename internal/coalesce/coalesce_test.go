@@ -61,7 +61,7 @@ func (g gate) seen() (sizes []int) {
 	return sizes
 }
 
-func TestGathers(t *testing.T) {
+func TestCallsInProgressShareARequest(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		calls int
@@ -135,8 +135,8 @@ func TestStuckRequestDelaysOthersForAMomentOnly(t *testing.T) {
 	})
 }
 
-// TestPanic in a request is everybody's, and not the process's.
-func TestPanic(t *testing.T) {
+// TestPanicReachesEveryCallerOfTheRequest also checks that the process survives it.
+func TestPanicReachesEveryCallerOfTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
@@ -270,9 +270,8 @@ func TestCallersThatGiveUp(t *testing.T) {
 	}
 }
 
-// TestLeftBehind: a call that waits behind another alone, and gives up, does
-// not keep those that come later.
-func TestLeftBehind(t *testing.T) {
+// TestCallThatGivesUpDoesNotDelayLaterCalls: the call waits alone behind another.
+func TestCallThatGivesUpDoesNotDelayLaterCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()

@@ -184,8 +184,8 @@ func TestUnusableFileIsAnError(t *testing.T) {
 	log.await(t, 1, "restarted")
 }
 
-// TestUnexpectedExit: a sidecar that exits after it was up reports why.
-func TestUnexpectedExit(t *testing.T) {
+// TestUnexpectedExitReportsTheReason of a sidecar that was up.
+func TestUnexpectedExitReportsTheReason(t *testing.T) {
 	p, set, log := watchFake(t, restartPolicy{
 		minPause: time.Hour, maxPause: time.Hour, resetAfter: time.Minute, startTimeout: 10 * time.Second,
 	})

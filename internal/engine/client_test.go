@@ -48,7 +48,7 @@ func TestErrorsOfBothEngines(t *testing.T) {
 	}
 }
 
-func TestRawJSON(t *testing.T) {
+func TestRawJSONQuotesWhatIsNotJSON(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"": "", `{"a":1}`: `{"a":1}`, "3": "3", "plain text": `"plain text"`, `{"a"`: `"{\"a\""`} {
 		if got := string(rawJSON(in)); got != want {
@@ -57,7 +57,7 @@ func TestRawJSON(t *testing.T) {
 	}
 }
 
-func TestHistoryEvents(t *testing.T) {
+func TestHistoryEventsAreConverted(t *testing.T) {
 	t.Parallel()
 	at, fire := time.Unix(100, 0).UTC(), time.Unix(200, 0).UTC()
 	text, failed := wrapperspb.String(`"x"`), &protos.TaskFailureDetails{ErrorMessage: "bad"}
@@ -130,7 +130,7 @@ func TestHistoryEvents(t *testing.T) {
 	}
 }
 
-func TestForSDK(t *testing.T) {
+func TestForSDKLosesNoEventOfASuspendedSaga(t *testing.T) {
 	t.Parallel()
 	end := &protos.HistoryEvent{EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{}}}
 	kinds := map[byte]*protos.HistoryEvent{

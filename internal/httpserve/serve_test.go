@@ -23,9 +23,9 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// TestShutdown: a request in flight is finished; a connection without a request does not
+// TestShutdownFinishesRequestsInFlight also checks that a connection without a request does not
 // delay the shutdown.
-func TestShutdown(t *testing.T) {
+func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -78,8 +78,7 @@ func TestRunReturnsListenerError(t *testing.T) {
 	}
 }
 
-// TestDraining: an endless response is notified of the shutdown.
-func TestDraining(t *testing.T) {
+func TestDrainingNotifiesEndlessResponses(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -158,7 +157,7 @@ func TestConnectionWithCancelledContextIsClosed(t *testing.T) {
 	}
 }
 
-func TestIsLoopback(t *testing.T) {
+func TestIsLoopbackAcceptsOnlyLoopbackHosts(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]bool{
 		"localhost": true, "LocalHost": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "::ffff:127.0.0.1": true,

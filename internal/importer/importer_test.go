@@ -23,9 +23,9 @@ func fixture(t testing.TB, name string) []byte {
 
 var options = Options{PaymentToken: "tok_ok"}
 
-// TestConvert: each shop's order is converted with the shop's total, and there is a note about
+// TestConvertKeepsTheShopsTotal: each shop's order is converted with the shop's total, and there is a note about
 // each field that is left out.
-func TestConvert(t *testing.T) {
+func TestConvertKeepsTheShopsTotal(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {
 		from, order, notes string
@@ -111,9 +111,9 @@ func TestIDsInOtherSpellings(t *testing.T) {
 	}
 }
 
-// TestRefused: an order that would be shipped or charged differently than it was ordered is
-// refused, with a note about the field.
-func TestRefused(t *testing.T) {
+// TestConvertRefusesOrdersThatWouldDiffer: an order that would be shipped or charged differently
+// than it was ordered is refused, with a note about the field.
+func TestConvertRefusesOrdersThatWouldDiffer(t *testing.T) {
 	t.Parallel()
 	type change struct{ old, with, field, message string }
 	for from, changes := range map[string][]change{
@@ -436,9 +436,9 @@ func TestTaxOfLines(t *testing.T) {
 	}
 }
 
-// TestOptions: the options have what the order lacks: the payment token, a guest's id, other SKUs, and
-// the fields to leave out.
-func TestOptions(t *testing.T) {
+// TestOptionsSupplyWhatTheOrderLacks: the payment token, a guest's id, other SKUs, and the fields
+// to leave out.
+func TestOptionsSupplyWhatTheOrderLacks(t *testing.T) {
 	t.Parallel()
 	_, _, err := Convert(Shopify, fixture(t, Shopify), Options{})
 	if err == nil || err.Error() != "payment: the shop's order has no payment token; set it with --payment-token" {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestDigits: the table is ISO 4217's, not CLDR's.
-func TestDigits(t *testing.T) {
+// TestDigitsFollowISO4217: the table is ISO 4217's, not CLDR's.
+func TestDigitsFollowISO4217(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]int{
 		"EUR": 2, "USD": 2, "JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "UGX": 0, "XOF": 0,
@@ -25,7 +25,7 @@ func TestDigits(t *testing.T) {
 	}
 }
 
-func TestFormat(t *testing.T) {
+func TestFormatShowsMinorUnitsAsDecimals(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		minor int64
@@ -48,7 +48,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestParseRejectsTooManyDecimals(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		number, code string
@@ -84,7 +84,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestLimitsApplyPerCurrency(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "0", " 0 "} {
 		l := Limits{by: map[string]int64{"EUR": 1}}

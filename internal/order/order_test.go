@@ -35,7 +35,7 @@ func lines(n int) []Line {
 	return out
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
 	long, tooLong := strings.Repeat("a", 64), strings.Repeat("a", 65)
 	wide, tooWide := strings.Repeat("ä", 200), strings.Repeat("ä", 201)
@@ -114,7 +114,7 @@ func TestValidate(t *testing.T) {
 		}},
 	} {
 		o := valid()
-		o.Agreed = nil // TestParse is about it
+		o.Agreed = nil // TestParseRejectsUnknownAndInvalidFields is about it
 		c.change(&o)
 		err := o.Validate()
 		if c.field == "" {
@@ -145,7 +145,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestParseRejectsUnknownAndInvalidFields(t *testing.T) {
 	t.Parallel()
 	good := `{"orderId":"o-1","customerId":"c-1","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"t"}`
 	for _, c := range []struct{ body, field, message string }{
@@ -285,7 +285,7 @@ func eachLeaf(v reflect.Value, visit func(reflect.Value)) {
 	}
 }
 
-func TestFingerprint(t *testing.T) {
+func TestFingerprintCoversEveryField(t *testing.T) {
 	t.Parallel()
 	want := valid().Fingerprint()
 	same := map[string]func(*Order){
@@ -343,8 +343,8 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestDifferences: fields that only describe are ignored; all other differences are named.
-func TestDifferences(t *testing.T) {
+// TestDifferencesIgnoreDescriptiveFields also checks that all other differences are named.
+func TestDifferencesIgnoreDescriptiveFields(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Order){
 		"nothing": func(*Order) {}, "placedAt": func(o *Order) { o.PlacedAt = o.PlacedAt.Add(time.Hour) },
@@ -392,7 +392,7 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-func TestWithoutToken(t *testing.T) {
+func TestWithoutTokenKeepsTheOriginal(t *testing.T) {
 	t.Parallel()
 	o := valid()
 	b, err := json.Marshal(o.WithoutToken())
@@ -401,8 +401,8 @@ func TestWithoutToken(t *testing.T) {
 	}
 }
 
-// TestIDPattern: the pattern in schemas matches what ValidID accepts.
-func TestIDPattern(t *testing.T) {
+// TestIDPatternMatchesValidID: the pattern in schemas matches what ValidID accepts.
+func TestIDPatternMatchesValidID(t *testing.T) {
 	t.Parallel()
 	re := regexp.MustCompile(IDPattern)
 	for _, s := range []string{"", ".", "..", "...", "....", ".a", "..a", "a", "a.", "a..", "-", "_", "A/b", "a b", "ä", "a\n", "%2e"} {
@@ -412,7 +412,7 @@ func TestIDPattern(t *testing.T) {
 	}
 }
 
-func TestStatuses(t *testing.T) {
+func TestStatusesAreValidAndFiveAreTerminal(t *testing.T) {
 	t.Parallel()
 	if n := len(Statuses()); n != 10 {
 		t.Errorf("there are %d statuses, want 10", n)

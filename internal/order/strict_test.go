@@ -33,8 +33,8 @@ type body struct {
 	Hidden string `json:"-"`
 }
 
-// TestStrict: a field that the decoder would accept past the checks is a fault.
-func TestStrict(t *testing.T) {
+// TestStrictRejectsWhatTheDecoderWouldAccept: a field that the decoder would accept past the checks is a fault.
+func TestStrictRejectsWhatTheDecoderWouldAccept(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		`{"by":"a","count":1,"small":2,"lists":[[{"n":1}],[]],"one":{"n":3},"n":4,"at":"x","raw":{"x":1,"X":1.5},"ratio":1.5,"Plain":"p"}`: "",
@@ -79,8 +79,8 @@ func TestStrict(t *testing.T) {
 	}
 }
 
-// TestWholeNumbers: for JSON Schema 2.0 is an integer, for the decoder it is not.
-func TestWholeNumbers(t *testing.T) {
+// TestStrictAcceptsWholeNumbersInAnyNotation: for JSON Schema 2.0 is an integer, for the decoder it is not.
+func TestStrictAcceptsWholeNumbersInAnyNotation(t *testing.T) {
 	t.Parallel()
 	in := `{ "count" : 2.0 , "lists":[[{"n":1e2},{"n":-20e-1}]], "one":{"n":0.0e7},"n":-0,"small":25.50e1,"ratio":1e2,"raw":2.0,"by":"2.0"}`
 	raw, faults := Strict([]byte(in), body{})

@@ -14,8 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "write the generated parts of docs")
 
-// TestTransitions tries every event in every status, the zero status among them.
-func TestTransitions(t *testing.T) {
+// TestTransitionsAreAllowedOnlyFromTheirStatuses tries every event in every status, the zero status among them.
+func TestTransitionsAreAllowedOnlyFromTheirStatuses(t *testing.T) {
 	t.Parallel()
 	seen := map[order.Event]bool{}
 	for _, tr := range order.Transitions() {

@@ -12,10 +12,10 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
 
-// TestModel runs random steps on random orders against a model of what each
+// TestStoreMatchesModel runs random steps on random orders against a model of what each
 // order holds. Whatever the sequence, the ledger adds up and agrees (I1), and
 // an order that failed holds nothing (I5).
-func TestModel(t *testing.T) {
+func TestStoreMatchesModel(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	s := a.Store

@@ -13,8 +13,8 @@ import (
 
 func name(s string) string { return s }
 
-// TestPages: all pages of a list in order, until read ends it or fails.
-func TestPages(t *testing.T) {
+// TestPagesArriveInOrder: all pages of a list in order, until read ends it or fails.
+func TestPagesArriveInOrder(t *testing.T) {
 	t.Parallel()
 	const pages = 1000
 	gone := errors.New("gone")

@@ -236,9 +236,9 @@ func TestRefundOnceAndVoidUnknownKeys(t *testing.T) {
 	}
 }
 
-// TestExpireKeys: the ledger keeps the charges, and each can be refunded; the keys are as if
+// TestExpiredKeysKeepTheCharges: the ledger keeps the charges, and each can be refunded; the keys are as if
 // they had never been used.
-func TestExpireKeys(t *testing.T) {
+func TestExpiredKeysKeepTheCharges(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, paymentsim.Options{Dir: dir})
@@ -323,7 +323,7 @@ func TestConcurrentAttemptsChargeOnce(t *testing.T) {
 	}
 }
 
-func TestInvalidRequests(t *testing.T) {
+func TestInvalidRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	s := open(t, paymentsim.Options{})
 	good := chargeBody("o", "tok_ok")

@@ -58,9 +58,9 @@ func (b *busy) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts
 	return out, err
 }
 
-// TestPublishesTogether publishes messages while a request is in flight. Each arrives
+// TestConcurrentMessagesShareABatch publishes messages while a request is in flight. Each arrives
 // once, with its own attributes, also if it fails in a batch or is too large for one.
-func TestPublishesTogether(t *testing.T) {
+func TestConcurrentMessagesShareABatch(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	queue := a.Listen(t, "listener", a.Resources.CustomerTopic)
@@ -104,9 +104,9 @@ func TestPublishesTogether(t *testing.T) {
 	}
 }
 
-// TestLargestBatch is one that SNS takes: ten of the largest that go into one,
-// with the longest attributes that we send.
-func TestLargestBatch(t *testing.T) {
+// TestLargestBatchIsAccepted sends ten of the largest messages that go into one batch, with the
+// longest attributes that we send.
+func TestLargestBatchIsAccepted(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewAWS(t, nil)
 	in := &sns.PublishBatchInput{TopicArn: &a.Resources.CustomerTopic}

@@ -8,7 +8,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-func TestHidePhones(t *testing.T) {
+func TestHidePhonesInAnyNotation(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ phone, text, want string }{
 		{"+49 3425 123123", "called +493425123123", "called #"},

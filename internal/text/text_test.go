@@ -11,7 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
-func TestCut(t *testing.T) {
+func TestCutKeepsWholeCharacters(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		in   string
@@ -54,7 +54,7 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
-func TestIsID(t *testing.T) {
+func TestIsIDRejectsLongAndUnprintableIDs(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]bool{
 		"ch_1": true, "1Z 999 AA1": true, strings.Repeat("a", text.MaxID): true,
@@ -67,7 +67,7 @@ func TestIsID(t *testing.T) {
 	}
 }
 
-func TestErr(t *testing.T) {
+func TestErrShortensTextAndKeepsTheCause(t *testing.T) {
 	t.Parallel()
 	if err := text.Err(nil); err != nil {
 		t.Errorf("Err(nil) = %v, want nil", err)

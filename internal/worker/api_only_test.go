@@ -65,7 +65,7 @@ func TestNoSagasIsNoWorker(t *testing.T) {
 	}
 }
 
-func TestAlerts(t *testing.T) {
+func TestAlertRulesFireAsTested(t *testing.T) {
 	promtool := testkit.RequireTool(t, "promtool", "apt-get install prometheus")
 	// Go's test cache depends on the files that the test opens.
 	for _, read := range []string{"testdata/alerts.test.yaml", "../../deploy/grafana/alerts.yaml"} {

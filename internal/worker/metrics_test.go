@@ -18,9 +18,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestMetrics: a worker counts successes and failures, every metric is documented, and
+// TestMetricsAreCountedAndDocumented: a worker counts successes and failures, every metric is documented, and
 // the dashboard and the alerts use no metric that does not exist.
-func TestMetrics(t *testing.T) {
+func TestMetricsAreCountedAndDocumented(t *testing.T) {
 	s := testkit.NewSystem(t, nil, nil)
 	s.SetStock(t, map[string]int64{"A": 1000})
 	for n, token := range []string{"tok_ok", "tok_declined", "tok_flaky_1"} {

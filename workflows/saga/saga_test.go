@@ -472,7 +472,7 @@ func TestSignalBeforeItsWaitIsKept(t *testing.T) {
 	expect(t, "status", b.report(t).Status, "BOOKED")
 }
 
-func TestPolicyValidate(t *testing.T) {
+func TestPolicyValidateRejectsFaults(t *testing.T) {
 	t.Parallel()
 	if err := (saga.Policy{First: -1, Max: -2, Factor: 0, Jitter: 2, Budget: -1, MaxAttempts: -1}).Validate(); err == nil {
 		t.Error("Validate of a policy with six faults = nil, want an error")

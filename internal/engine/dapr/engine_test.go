@@ -83,7 +83,7 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 	return e, stop
 }
 
-func TestConformance(t *testing.T) {
+func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e, _ := startWith(t, startCluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c")

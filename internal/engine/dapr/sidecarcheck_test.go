@@ -14,7 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-func TestCheckVersion(t *testing.T) {
+func TestCheckVersionRejectsOldSidecars(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]bool{
 		"1.18.0": true, "1.18.2": true, "1.19.0-rc.1": true, "2.0.0": true, "v1.18.0": true, "edge": true,

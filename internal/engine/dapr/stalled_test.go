@@ -19,9 +19,9 @@ import (
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
-// TestStalledSaga: a saga whose history exceeds its sidecar's limit is reported as
+// TestStalledSagaContinuesWithALargerLimit: a saga whose history exceeds its sidecar's limit is reported as
 // stalled, accepts nothing, and continues with a sidecar that has a larger limit.
-func TestStalledSaga(t *testing.T) {
+func TestStalledSagaContinuesWithALargerLimit(t *testing.T) {
 	c := startCluster(t)
 	grows := func(ctx *task.WorkflowContext) (any, error) {
 		for {

@@ -208,7 +208,7 @@ func TestCrashBetweenArchiveAndJournal(t *testing.T) {
 	}
 }
 
-func TestArchiveRetention(t *testing.T) {
+func TestArchivePurgesExpiredSagas(t *testing.T) {
 	t.Parallel()
 	a, err := openArchive(t.TempDir())
 	require.NoError(t, err)
@@ -235,9 +235,9 @@ func TestArchiveRetention(t *testing.T) {
 	}
 }
 
-// TestDamagedArchive: damage is reported as an error that names the file and the
+// TestDamagedArchiveIsReportedAndRepaired: damage is reported as an error that names the file and the
 // command that helps. It never changes a saga. Repair saves what can be read.
-func TestDamagedArchive(t *testing.T) {
+func TestDamagedArchiveIsReportedAndRepaired(t *testing.T) {
 	src := filepath.Join(t.TempDir(), "engine")
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{Dir: src})

@@ -12,7 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
 )
 
-func TestConformance(t *testing.T) {
+func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{Dir: t.TempDir(), Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c")

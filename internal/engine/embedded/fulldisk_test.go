@@ -74,9 +74,9 @@ func returned(t *testing.T, what string, ended chan error) error {
 	}
 }
 
-// TestFullDisk: the engine is not ready while it cannot write, stops all the
+// TestEngineIsNotReadyWhileTheDiskIsFull: the engine is not ready while it cannot write, stops all the
 // same, and continues from its state when there is space again.
-func TestFullDisk(t *testing.T) {
+func TestEngineIsNotReadyWhileTheDiskIsFull(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	e, writeErr, stop, ran := runOnFailingDisk(t, dir, w)
 	release := w.Hold()

@@ -97,7 +97,7 @@ func (s *served) schedule(t *testing.T, workflow, id string) {
 	}
 }
 
-func TestServeClients(t *testing.T) {
+func TestClientsManageWorkflowsOverGRPC(t *testing.T) {
 	s, ctx := serveClients(t), t.Context()
 	s.schedule(t, "waits", "a")
 	if m, err := s.hub.WaitForWorkflowStart(ctx, "a"); err != nil || m.Name != "waits" {

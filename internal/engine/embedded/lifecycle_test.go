@@ -215,7 +215,7 @@ func TestManyEventsKeepTheirOrder(t *testing.T) {
 	require.NoError(t, <-ran, e.Close())
 }
 
-func TestScheduledStart(t *testing.T) {
+func TestScheduledStartSurvivesARestart(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir})
 	soon := time.Now().Add(300 * time.Millisecond)
@@ -235,7 +235,7 @@ func TestScheduledStart(t *testing.T) {
 	}
 }
 
-func TestStats(t *testing.T) {
+func TestStatsCountLiveAndWaitingSagas(t *testing.T) {
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{})
 	expect := func(when string, want engine.Stats) {
@@ -270,7 +270,7 @@ func TestStats(t *testing.T) {
 	expect("one is purged", engine.Stats{})
 }
 
-func TestListPages(t *testing.T) {
+func TestListReturnsEverySagaInPages(t *testing.T) {
 	e := run(t, enginetest.NewWorld(), Options{})
 	var all []string
 	for n := range 6 {
