@@ -11,6 +11,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
 	"github.com/ordersaga/ordersaga/internal/testkit/kube"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestReleaseRunsOnARealControlPlane: the install is rejected while the cluster lacks
@@ -161,7 +162,7 @@ func (c cluster) list(kind string, each func(name string, replicas int)) {
 		}
 	}
 	path += "/namespaces/default/" + parts[len(parts)-1] + "?labelSelector=app.kubernetes.io/instance=ordersaga"
-	testkit.Must(c.T, c.Get(c.Context(), path, &found))
+	require.NoError(c.T, c.Get(c.Context(), path, &found))
 	for _, i := range found.Items {
 		each(i.Metadata.Name, i.Spec.Replicas)
 	}
@@ -171,5 +172,5 @@ func (c cluster) list(kind string, each func(name string, replicas int)) {
 func (c cluster) scale(workers int) {
 	c.Helper()
 	spec := map[string]any{"spec": map[string]any{"replicas": workers}}
-	testkit.Must(c.T, c.Patch(c.Context(), "/apis/apps/v1/namespaces/default/deployments/ordersaga-worker", spec))
+	require.NoError(c.T, c.Patch(c.Context(), "/apis/apps/v1/namespaces/default/deployments/ordersaga-worker", spec))
 }

@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // object is any rendered object, with the fields that the tests below read.
@@ -81,11 +82,11 @@ func TestInjectedSidecarsMatchSchemasAndApps(t *testing.T) {
 			t.Run(name+"/"+o.Metadata.Name, func(t *testing.T) {
 				t.Parallel()
 				raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": named(o), "spec": o.Spec.Template.Spec})
-				testkit.Must(t, err)
+				require.NoError(t, err)
 				injected := pipe(t, raw, inject)
 				pipe(t, injected, kubeconform, "-strict", "-schema-location", location, "-")
 				var p pod
-				testkit.Must(t, json.Unmarshal(injected, &p))
+				require.NoError(t, json.Unmarshal(injected, &p))
 				side, app := p.sidecar(t, name != "elsewhere")
 				check := func(what, got, want string) {
 					if got != want {
@@ -142,7 +143,7 @@ func (p pod) sidecar(t *testing.T, native bool) (side, app container) {
 func (p pod) outlasts(t *testing.T, side, app container) {
 	t.Helper()
 	drain, err := time.ParseDuration(app.env("ORDERSAGA_SHUTDOWN_TIMEOUT"))
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	if grace := time.Duration(p.Spec.TerminationGracePeriodSeconds) * time.Second; grace < drain+10*time.Second {
 		t.Errorf("the pod is killed after %s, want at least 10s more than the shutdown timeout of %s", grace, drain)
 	}
@@ -172,7 +173,7 @@ func decode(t *testing.T, manifests string) (all []object) {
 		if err != nil && strings.Contains(err.Error(), "cannot unmarshal") { // another kind has another type there
 			continue
 		}
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		all = append(all, o)
 	}
 }

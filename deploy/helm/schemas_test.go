@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // source is a Go module that contains schemas, at the version that the module in within
@@ -90,19 +91,19 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 		Definitions map[string]schema `json:"definitions"`
 	}
 	b, err := os.ReadFile(kubernetes.glob(t)[0])
-	testkit.Must(t, err)
-	testkit.Must(t, json.Unmarshal(b, &api))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &api))
 	for _, d := range api.Definitions {
 		strict(d)
 	}
 	write := func(group, version, kind string, root schema, names ...string) {
 		root["definitions"] = reachable(api.Definitions, names...)
 		b, err := json.Marshal(root)
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if group == "" {
 			group = version
 		}
-		testkit.Must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s_%s_%s.json", group, version, strings.ToLower(kind))), b, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s_%s_%s.json", group, version, strings.ToLower(kind))), b, 0o600))
 	}
 	for name, d := range api.Definitions {
 		of, _ := d["x-kubernetes-group-version-kind"].([]any)
@@ -128,8 +129,8 @@ func writeSchemas(t *testing.T, dir string) (location string) {
 				}
 			}
 			b, err := os.ReadFile(file)
-			testkit.Must(t, err)
-			testkit.Must(t, yaml.Unmarshal(b, &crd))
+			require.NoError(t, err)
+			require.NoError(t, yaml.Unmarshal(b, &crd))
 			for _, v := range crd.Spec.Versions {
 				root := v.Schema.OpenAPIV3Schema
 				fields := root["properties"].(schema)

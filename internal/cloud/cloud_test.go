@@ -24,7 +24,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/events"
-	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,14 +33,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func newClients(t *testing.T, fault awslocal.Fault) *cloud.Clients {
 	t.Helper()
 	local, err := awslocal.Open(awslocal.Options{Logger: zerolog.Nop(), Fault: fault})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	server := httptest.NewServer(local.Handler())
 	t.Cleanup(func() {
 		server.Close()
-		testkit.Must(t, local.Close())
+		require.NoError(t, local.Close())
 	})
 	c, err := cloud.New(t.Context(), cloud.Options{Region: "us-east-1", Endpoint: server.URL, Logger: zerolog.Nop()})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	return c
 }
 
@@ -62,16 +62,16 @@ func TestFindReportsMissingResources(t *testing.T) {
 	}
 
 	made, err := c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	found, err := c.Find(t.Context())
 	if err != nil || found != made {
 		t.Errorf("Find = %+v, %v, want what Setup returned: %+v", found, err, made)
 	}
 
 	_, err = c.SQS.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &made.OrderDLQ})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	_, err = c.SNS.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &made.ShipmentTopic})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	if _, err := c.Find(t.Context()); err == nil ||
 		!strings.Contains(err.Error(), "): queue OrderProcessingQueue-dlq, topic ShipmentEvents; ") {
 		t.Errorf("Find without a queue and a topic: error = %v, want one that names both", err)
@@ -82,7 +82,7 @@ func TestSetupIsIdempotent(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	first, err := c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	second, err := c.Setup(t.Context())
 	if err != nil || first != second {
 		t.Errorf("second Setup = %+v, %v, want as the first: %+v", second, err, first)
@@ -98,7 +98,7 @@ func TestSetupIsIdempotent(t *testing.T) {
 			t.Context(),
 			&sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
 		)
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if p := out.Attributes["RedrivePolicy"]; !strings.Contains(p, ":"+dlq+`"`) || !strings.Contains(p, "60") {
 			t.Errorf("queue %s: redrive policy = %s, want 60 receives, then %s", queue, p, dlq)
 		}
@@ -117,9 +117,9 @@ func TestSetupIsIdempotent(t *testing.T) {
 func deliversOnce(t *testing.T, c *cloud.Clients, topic, queue string, kind events.Envelope) {
 	t.Helper()
 	_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String(`{"text":1}`)})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	if len(out.Messages) != 1 {
 		t.Fatalf("queue %s has %d messages, want 1", queue, len(out.Messages))
 	}
@@ -136,17 +136,17 @@ func TestSetupUpdatesOldSubscriptions(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.ShipmentTopic})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	_, err = c.SNS.SetSubscriptionAttributes(t.Context(), &sns.SetSubscriptionAttributesInput{
 		SubscriptionArn: subs.Subscriptions[0].SubscriptionArn,
 		AttributeName:   aws.String("RawMessageDelivery"), AttributeValue: aws.String("true"),
 	})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	deliversOnce(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeNone)
 	_, err = c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	deliversOnce(t, c, r.ShipmentTopic, r.CarrierRequests, events.EnvelopeSNS)
 }
 
@@ -157,18 +157,18 @@ func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	subs, err := c.SNS.ListSubscriptionsByTopic(t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &r.OrderTopic})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	sub := subs.Subscriptions[0].SubscriptionArn
 	// An earlier version set no filter policy.
 	_, err = c.SNS.SetSubscriptionAttributes(
 		t.Context(),
 		&sns.SetSubscriptionAttributesInput{SubscriptionArn: sub, AttributeName: aws.String("FilterPolicy"), AttributeValue: aws.String("{}")},
 	)
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	_, err = c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	a, err := c.SNS.GetSubscriptionAttributes(t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: sub})
 	if err != nil || a.Attributes["FilterPolicyScope"] != "MessageBody" || a.Attributes["FilterPolicy"] != cloud.FilterPolicy("OrderPlaced") {
 		t.Errorf("attributes of the subscription = %v, error %v, want the policy %s for the body", a, err, cloud.FilterPolicy("OrderPlaced"))
@@ -182,7 +182,7 @@ func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
 	}
 	for _, body := range append(dropped, taken...) {
 		_, err := c.SNS.Publish(t.Context(), &sns.PublishInput{TopicArn: &r.OrderTopic, Message: &body})
-		testkit.Must(t, err)
+		require.NoError(t, err)
 	}
 	binary := `{"orderId":"binary"}`
 	_, err = c.SNS.Publish(
@@ -195,7 +195,7 @@ func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
 			},
 		},
 	)
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	taken = append(taken, binary)
 	var got []string
 	for len(got) < len(taken) {
@@ -203,7 +203,7 @@ func TestSubscriptionsFilterByTypeInBody(t *testing.T) {
 			t.Context(),
 			&sqs.ReceiveMessageInput{QueueUrl: &r.OrderQueue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5},
 		)
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if len(out.Messages) == 0 {
 			break
 		}
@@ -223,13 +223,13 @@ func TestTopicsMaySendToTheirQueues(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	r, err := c.Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	for topic, queue := range map[string]string{r.OrderTopic: r.OrderQueue, r.ShipmentTopic: r.CarrierRequests} {
 		out, err := c.SQS.GetQueueAttributes(
 			t.Context(),
 			&sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}},
 		)
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if p := out.Attributes["Policy"]; !json.Valid([]byte(p)) || !strings.Contains(p, `"aws:SourceArn":"`+topic+`"`) ||
 			!strings.Contains(p, `"Resource":"`+out.Attributes["QueueArn"]+`"`) {
 			t.Errorf("queue %s: policy = %s, want topic %s to be allowed to send", queue, p, topic)
@@ -241,7 +241,7 @@ func TestCreateCursorTableIsIdempotent(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	for range 2 {
-		testkit.Must(t, c.CreateCursorTable(t.Context(), "x-"))
+		require.NoError(t, c.CreateCursorTable(t.Context(), "x-"))
 	}
 	out, err := c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil || !slices.Equal(out.TableNames, []string{"x-cursors"}) {
@@ -263,7 +263,7 @@ func TestSetupContinuesAfterFailure(t *testing.T) {
 	}
 	allowed.Store(1000)
 	_, err := newClients(t, fault).Setup(t.Context())
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	total := calls.Load()
 	if !slices.Contains(seen, "Subscribe") || total < 10 {
 		t.Fatalf("Setup made %d requests: %v, want at least 10 with Subscribe", total, seen)
@@ -279,7 +279,7 @@ func TestSetupContinuesAfterFailure(t *testing.T) {
 		}
 		allowed.Store(1000)
 		made, err := c.Setup(t.Context())
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if found, err := c.Find(t.Context()); err != nil || found != made {
 			t.Errorf("Find after a Setup that failed at request %d and another one: %+v, %v, want %+v", n+1, found, err, made)
 		}
@@ -324,7 +324,7 @@ func TestCallsIncludeRetries(t *testing.T) {
 	list := func() {
 		t.Helper()
 		_, err := c.SQS.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-		testkit.Must(t, err)
+		require.NoError(t, err)
 	}
 	list()
 	if n := c.Calls(); n != 1 {
@@ -337,9 +337,9 @@ func TestCallsIncludeRetries(t *testing.T) {
 	}
 	throttled.Store(1) // with a code that the SDK lacks
 	_, err := c.SNS.ListTopics(t.Context(), &sns.ListTopicsInput{})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	_, err = c.DynamoDB.ListTables(t.Context(), &dynamodb.ListTablesInput{})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	if n := c.Calls(); n != 6 {
 		t.Errorf("Calls() = %d, want 6 of three services, with one more retry", n)
 	}
@@ -351,7 +351,7 @@ func TestBodiesArriveComplete(t *testing.T) {
 	t.Parallel()
 	c := newClients(t, nil)
 	q, err := c.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
-	testkit.Must(t, err)
+	require.NoError(t, err)
 	sizes := []int{1, 100, 64 << 10, 600 << 10, 1 << 20} // the last, with its JSON, is above 1 MiB
 	var g sync.WaitGroup
 	for _, n := range sizes {
@@ -369,7 +369,7 @@ func TestBodiesArriveComplete(t *testing.T) {
 	got := map[int]int{}
 	for range 4 * len(sizes) {
 		out, err := c.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, WaitTimeSeconds: 5})
-		testkit.Must(t, err)
+		require.NoError(t, err)
 		if len(out.Messages) != 1 {
 			t.Fatalf("received %d messages, want 1", len(out.Messages))
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestChargesSettledByAnOperatorAreLeftAlone: a refund by bank transfer is not in the
@@ -24,8 +25,8 @@ import (
 func TestChargesSettledByAnOperatorAreLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.paid("o", "tok_ok")
-	l.noError(l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
-	l.noError(l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
+	require.NoError(l, l.Store.AddNote(t.Context(), "o", orderstore.Note{Actor: "ann", Action: "resolve", Text: "bank transfer"}))
+	require.NoError(l, l.Store.Release(t.Context(), "o", order.StatusFailed, "refused"))
 	l.found("an operator has resolved a step of it", "flagged")
 	l.kept("o")
 }
@@ -33,7 +34,7 @@ func TestChargesSettledByAnOperatorAreLeftAlone(t *testing.T) {
 func TestReservationsOfEndedOrdersAreReleasedOrFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.reserved("failed", "tok_ok")
-	l.noError(l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "failed", order.StatusFailed, "by hand"))
 	l.found("stock is held for an order that is FAILED", "released")
 	l.nothing()
 	if rec := l.is("failed", order.StatusFailed); rec.Reason != "by hand" || len(rec.Notes) != 1 {
@@ -42,7 +43,7 @@ func TestReservationsOfEndedOrdersAreReleasedOrFlagged(t *testing.T) {
 	l.level(1000, 0, 0)
 
 	l.reserved("completed", "tok_ok")
-	l.noError(l.Store.End(t.Context(), "completed", order.StatusCompleted, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "completed", order.StatusCompleted, "by hand"))
 	for range 2 {
 		l.found("held, and not sold, for an order that is COMPLETED", "flagged")
 	}
@@ -55,7 +56,7 @@ func TestReservationOfNoOrderIsFlagged(t *testing.T) {
 	_, err := l.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
 	})
-	l.noError(err)
+	require.NoError(l, err)
 	for range 2 {
 		l.found("stock is held for an order that does not exist", "flagged")
 	}
@@ -66,7 +67,7 @@ func TestChargesOfEndedOrdersAreRefunded(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.accepted("cancelled", "tok_ok")
 	l.charged(o)
-	l.noError(l.Store.End(t.Context(), "cancelled", order.StatusCancelled, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "cancelled", order.StatusCancelled, "by hand"))
 	l.found("order is CANCELLED and its charge ch_charge-cancelled was kept", "refunded")
 	l.nothing()
 	if rec := l.is("cancelled", order.StatusCancelled); rec.RefundID == "" {
@@ -87,10 +88,10 @@ func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {
 	done := func(id string) {
 		t.Helper()
 		o := l.paid(id, "tok_ok")
-		l.noError(l.Simulators.ForgetPayments(t.Context()))
+		require.NoError(l, l.Simulators.ForgetPayments(t.Context()))
 		l.charged(o)
-		l.noError(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
-		l.noError(l.Store.Complete(t.Context(), id, "shp-"+id, ""))
+		require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		require.NoError(l, l.Store.Complete(t.Context(), id, "shp-"+id, ""))
 	}
 	done("twice")
 	l.found("order is COMPLETED with charge ch_charge-twice, and charge ch_charge-twice.2 stands too", "surplus refunded")
@@ -100,13 +101,13 @@ func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {
 	}
 
 	done("by hand")
-	l.noError(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
+	require.NoError(l, l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "resolve"}))
 	l.found("an operator has resolved a step of it", "flagged")
 	_, err := l.Parts.Payments.RefundCharge(
 		t.Context(),
 		payment.Entry{OrderID: "by hand", ID: "ch_charge-by hand", Amount: 200, Currency: "EUR"},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 	l.found("charge ch_charge-by hand, which does not stand; charge ch_charge-by hand.2 does", "flagged")
 	if c := l.charges()["by hand"]; c != (charges{made: 2, stand: 1}) {
 		t.Errorf("charges of order by hand = %d, of which %d stand, want 2, the first one refunded and the second one kept", c.made, c.stand)
@@ -125,7 +126,7 @@ func TestFailedRefundIsRetriedByTheNextRun(t *testing.T) {
 	if rec := l.is("o", order.StatusPaid); len(rec.Notes) != 0 {
 		t.Errorf("notes = %+v, want none", rec.Notes)
 	}
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	l.found("order is PAID", "undone")
 	l.is("o", order.StatusFailed)
 	l.nothing()
@@ -181,7 +182,7 @@ func TestLaterRunsReadOnlyNewCharges(t *testing.T) {
 	for i := range n {
 		o := l.accepted(fmt.Sprint("o", i), "tok_ok")
 		l.charged(o)
-		l.noError(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
+		require.NoError(l, l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
 	}
 	payments, orders := &rounds{Payments: l.Payments, done: make(chan int)}, &asked{Store: l.Store}
 	l.Payments, l.Orders = payments, orders
@@ -198,11 +199,11 @@ func TestLaterRunsReadOnlyNewCharges(t *testing.T) {
 	}
 	early := l.accepted("early", "tok_ok") // in the ledger's order
 	l.charged(early)
-	l.noError(l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "early", order.StatusFailed, "by hand"))
 	for standing := true; standing; { // each run looks at what is new
 		<-payments.done
 		of, err := l.Parts.Payments.ChargesOf(t.Context(), "early")
-		l.noError(err)
+		require.NoError(l, err)
 		standing = len(of) == 1 && !of[0].Refunded
 	}
 	cancel()

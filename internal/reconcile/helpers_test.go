@@ -35,11 +35,6 @@ func newLeaky(t *testing.T, change func(*awslocal.Options)) leaky {
 	return leaky{t, s, r}
 }
 
-func (l leaky) noError(err error) {
-	l.Helper()
-	require.NoError(l, err)
-}
-
 func (l leaky) accepted(id, token string) order.Order {
 	l.Helper()
 	o := order.Order{
@@ -47,7 +42,7 @@ func (l leaky) accepted(id, token string) order.Order {
 		Lines: []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
 	}
 	_, _, err := l.Store.Accept(l.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	return o
 }
 
@@ -55,7 +50,7 @@ func (l leaky) reserved(id, token string) order.Order {
 	l.Helper()
 	o := l.accepted(id, token)
 	_, err := l.Store.Reserve(l.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	return o
 }
 
@@ -65,14 +60,14 @@ func (l leaky) charged(o order.Order) {
 		l.Context(),
 		payment.Charge{OrderID: o.OrderID, Amount: o.Total(), Currency: o.Currency, Token: o.Payment.Token},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 func (l leaky) paid(id, token string) order.Order {
 	l.Helper()
 	o := l.reserved(id, token)
 	l.charged(o)
-	l.noError(l.Store.MarkPaid(l.Context(), id, "ch_charge-"+id))
+	require.NoError(l, l.Store.MarkPaid(l.Context(), id, "ch_charge-"+id))
 	return o
 }
 
@@ -81,10 +76,10 @@ func (l leaky) paid(id, token string) order.Order {
 // about an order that the test does not check.
 func (l leaky) killed(id string) {
 	l.Helper()
-	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))
-	l.noError(l.Parts.Engine.Terminate(l.Context(), id, "test"))
+	require.NoError(l, l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: order.Order{OrderID: "not-" + id}}))
+	require.NoError(l, l.Parts.Engine.Terminate(l.Context(), id, "test"))
 	_, err := l.Parts.Engine.Wait(l.Context(), id)
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 // heldUp has a saga running whose payment provider is down.
@@ -93,7 +88,7 @@ func (l leaky) heldUp(id string) {
 	o := l.accepted(id, "tok_down")
 	terms := l.Terms
 	terms.TimeScale = 0.1 // held up for half a minute, however slow the machine
-	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
+	require.NoError(l, l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
 	testkit.Eventually(l, "it is held up", func() error {
 		if rec, err := l.Store.Get(l.Context(), id); err != nil || rec.Status != order.StatusReserved {
 			return fmt.Errorf("%+v %w", rec, err)
@@ -108,7 +103,7 @@ func (l leaky) awaiting(id string) {
 	o := l.accepted(id, "tok_ok")
 	terms := l.Terms
 	terms.ApprovalAbove, terms.ApprovalTimeout = 1, time.Hour
-	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
+	require.NoError(l, l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: terms}))
 	testkit.Eventually(l, "it waits", func() error {
 		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepApprove {
 			return fmt.Errorf("%+v %w", i, err)
@@ -122,7 +117,7 @@ func (l leaky) silent(id string) {
 	l.Helper()
 	o := l.accepted(id, "tok_ok")
 	o.ShipTo = &order.Address{Name: "SILENT"}
-	l.noError(l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+	require.NoError(l, l.Parts.Engine.Start(l.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 	testkit.Eventually(l, "it waits for the carrier", func() error {
 		if i, err := l.Parts.Engine.Get(l.Context(), id); err != nil || i.CustomStatus != workflows.StepCarrier {
 			return fmt.Errorf("%+v %w", i, err)
@@ -134,7 +129,7 @@ func (l leaky) silent(id string) {
 func (l leaky) once() []reconcile.Finding {
 	l.Helper()
 	rep, err := l.Once(l.Context())
-	l.noError(err)
+	require.NoError(l, err)
 	return rep.Findings
 }
 
@@ -184,9 +179,9 @@ func (l leaky) charges() map[string]charges {
 	l.Helper()
 	of := map[string]charges{}
 	for page, err := range l.Parts.Payments.ChargesSince(l.Context(), time.Time{}) {
-		l.noError(err)
+		require.NoError(l, err)
 		for _, e := range page {
-			l.noError(e.Invalid)
+			require.NoError(l, e.Invalid)
 			c := of[e.OrderID]
 			c.made++
 			if !e.Refunded {

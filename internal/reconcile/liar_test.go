@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // liar is a provider with a false ledger.
@@ -229,7 +230,7 @@ func TestRefundMissingFromTheLedgerIsFlagged(t *testing.T) {
 		}
 	}
 	l.charged(l.accepted("o", "tok_ok"))
-	l.noError(l.Store.End(t.Context(), "o", order.StatusDeclined, "declined"))
+	require.NoError(l, l.Store.End(t.Context(), "o", order.StatusDeclined, "declined"))
 	l.found("order is DECLINED and its charge ch_charge-o was kept", "refunded")
 	contradicted("order is DECLINED and its charge ch_charge-o was kept", 1)
 	lies := p.entries
@@ -238,7 +239,7 @@ func TestRefundMissingFromTheLedgerIsFlagged(t *testing.T) {
 	l.counts(0)
 
 	l.sold(l.paid("twice", "tok_ok"))
-	l.noError(l.Simulators.ForgetPayments(t.Context()))
+	require.NoError(l, l.Simulators.ForgetPayments(t.Context()))
 	l.charged(
 		order.Order{
 			OrderID:  "twice",
@@ -259,13 +260,13 @@ func TestRefundMissingFromTheLedgerIsFlagged(t *testing.T) {
 
 	l.paid("saga", "tok_ok") // whose saga has refunded it
 	l.givenBack("saga")
-	l.noError(l.Store.MarkRefunded(t.Context(), "saga", "re_charge-saga"))
-	l.noError(l.Store.Release(t.Context(), "saga", order.StatusFailed, "test"))
+	require.NoError(l, l.Store.MarkRefunded(t.Context(), "saga", "re_charge-saga"))
+	require.NoError(l, l.Store.Release(t.Context(), "saga", order.StatusFailed, "test"))
 	p.entries = func(list []payment.Entry) []payment.Entry {
 		return lies(slices.DeleteFunc(list, func(e payment.Entry) bool { return e.OrderID != "saga" }))
 	}
 	contradicted("order is FAILED and its charge ch_charge-saga was kept", 2)
-	l.noError(l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
+	require.NoError(l, l.Store.AddNote(t.Context(), "saga", orderstore.Note{Actor: "ann", Action: "resolve", Text: "the provider has it"}))
 	l.found("an operator has resolved a step of it", "flagged")
 	l.counts(0)
 }
@@ -276,7 +277,7 @@ func TestLateChargesInTheLedgerAreFound(t *testing.T) {
 	l, p := lied(t)
 	l.Grace = time.Minute
 	l.charged(l.accepted("late", "tok_ok"))
-	l.noError(l.Store.End(t.Context(), "late", order.StatusDeclined, "declined"))
+	require.NoError(l, l.Store.End(t.Context(), "late", order.StatusDeclined, "declined"))
 	l.sold(l.paid("newer", "tok_ok"))
 	hidden := true
 	p.entries = func(list []payment.Entry) []payment.Entry {
@@ -310,6 +311,6 @@ func TestLateChargesInTheLedgerAreFound(t *testing.T) {
 	later.Store(int64(12 * l.Grace))
 	wait(3)
 	cancel()
-	l.noError(<-ended)
+	require.NoError(l, <-ended)
 	l.refunded("late")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestOnDemandRunsOnceAtATime: one run at a time, for as long as it takes. It reports its
@@ -26,7 +27,7 @@ func TestOnDemandRunsOnceAtATime(t *testing.T) {
 	})
 	l.accepted("pending", "tok_ok")
 	l.reserved("ended", "tok_ok")
-	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	d := reconcile.NewOnDemand(l.Reconciler)
 	if r := d.Latest(); r.Running || !r.StartedAt.IsZero() || r.Findings == nil {
 		t.Errorf("before the first run: %+v, want it not running, no start, and findings that are not nil", r)

@@ -12,6 +12,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -31,14 +32,14 @@ func TestLostOrdersAreRestartedWithinTheCapacity(t *testing.T) {
 	}
 	for i, want := range [][]string{{"o0", "o1"}, {"o2", "o3"}} {
 		rep, err := l.Once(t.Context())
-		l.noError(err)
+		require.NoError(l, err)
 		left := 3 - 2*i
 		if len(rep.Findings) != 2 || rep.Findings[0].OrderID != want[0] || rep.Findings[1].OrderID != want[1] || rep.Left != left {
 			t.Errorf("report = %+v, want findings of %s, and %d orders left", rep, want, left)
 		}
 		for _, id := range want {
 			_, err := l.Parts.Engine.Wait(t.Context(), id)
-			l.noError(err)
+			require.NoError(l, err)
 		}
 	}
 	for _, room = range []int{0, -7} {
@@ -54,9 +55,9 @@ func TestWaitingLostOrdersTakeNoCapacity(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.accepted("works", "tok_ok")
 	l.paid("shipped", "tok_ok")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "shipped", "shp-shipped"))
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("asleep", "tok_ok"), time.Hour)
-	l.noError(err)
+	require.NoError(l, err)
 	asked := 0
 	l.Capacity = func(_ context.Context, lost int) int { asked = lost; return 0 }
 	if rep, err := l.Once(t.Context()); err != nil || rep.Left != 3 || asked != 1 {
@@ -75,7 +76,7 @@ func TestOrdersInTheQueueAreLeftAlone(t *testing.T) {
 		Lines:      []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
 	}
 	_, _, err := l.Store.AcceptQueued(t.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	waiting := 3
 	l.Backlog = func(context.Context) (int, error) { return waiting, nil }
 	if rep, err := l.Once(t.Context()); err != nil || len(rep.Findings) != 0 || rep.Left != 1 {
@@ -85,16 +86,16 @@ func TestOrdersInTheQueueAreLeftAlone(t *testing.T) {
 	l.found("order is PENDING and has no saga", "saga started again")
 	l.is("q", order.StatusPending)
 	_, err = l.Parts.Engine.Wait(t.Context(), "received")
-	l.noError(err)
+	require.NoError(l, err)
 
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "q")
-	l.noError(err)
+	require.NoError(l, err)
 
 	waiting, o.OrderID = 0, "lost"
 	_, _, err = l.Store.AcceptQueued(t.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	l.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	l.found("order is PENDING and has no saga", "saga started again")
 }
@@ -109,8 +110,8 @@ func TestWorkerReportsItsCapacityAndBacklog(t *testing.T) {
 	l := leaky{t, s, r}
 	body := `{"orderId":"o","customerId":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unitPrice":1}],"payment":{"token":"tok_ok"}}`
 	res, err := http.Post(s.API+"/v1/orders", "application/json", strings.NewReader(body))
-	l.noError(err)
-	l.noError(res.Body.Close())
+	require.NoError(l, err)
+	require.NoError(l, res.Body.Close())
 	testkit.Eventually(t, "it is in the queue", func() error {
 		if n, err := r.Backlog(t.Context()); err != nil || n != 1 {
 			return fmt.Errorf("%d messages %w", n, err)

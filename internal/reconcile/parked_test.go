@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -63,16 +64,16 @@ func TestParkedSagaReceivesTheCarrierAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLeaky(t, nil)
 			l.paid("o", "tok_ok")
-			l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-			l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
+			require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+			require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "o", "carrier: no carrier within 1h"))
 			_, _, err := l.Store.RecordCarrierAnswer(
 				t.Context(),
 				"o",
 				orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
 			)
-			l.noError(err)
+			require.NoError(l, err)
 			if c.decided != "" {
-				l.noError(
+				require.NoError(l,
 					l.Store.Resolve(t.Context(), "o", workflows.StepCarrier, string(c.decided), orderstore.Note{Actor: "ann", Action: string(c.decided)}),
 				)
 			}
@@ -111,11 +112,11 @@ func TestChargeWithAFutureDateHidesNoOthers(t *testing.T) {
 	go func() { ended <- l.Reconciler.Run(ctx, time.Millisecond) }()
 	walks.wait(2)
 	l.charged(l.accepted("kept", "tok_ok"))
-	l.noError(l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "kept", order.StatusFailed, "by hand"))
 	for runs := 0; l.charges()["kept"].stand > 0 && runs < 200; runs++ {
 		walks.wait(1)
 	}
 	cancel()
-	l.noError(<-ended)
+	require.NoError(l, <-ended)
 	l.refunded("kept")
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -62,21 +63,21 @@ func TestRestartedSagaReceivesTheCarrierAnswer(t *testing.T) {
 		Lines:      []order.Line{{SKU: "A", Quantity: 2, UnitPrice: 100}},
 	}
 	_, _, err := l.Store.Accept(t.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	_, err = l.Store.Reserve(t.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	l.charged(o)
-	l.noError(l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	require.NoError(l, l.Store.MarkPaid(t.Context(), "o", "ch_charge-o"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err = l.Store.RecordCarrierAnswer(
 		t.Context(),
 		"o",
 		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 	l.found("order is PAID and has no saga", "saga started again")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("o", order.StatusFailed); rec.Reason != "refused by the carrier: island" {
 		t.Errorf("reason = %q, want %q", rec.Reason, "refused by the carrier: island")
 	}
@@ -91,9 +92,9 @@ func TestReopenedOrderGetsASaga(t *testing.T) {
 	for _, id := range []string{"known", "forgotten"} {
 		o := l.accepted(id, "tok_ok")
 		o.ShipTo = &order.Address{Name: "SILENT"}
-		l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 		l.is(id, order.StatusCompleted)
 		_, reopened, err := l.Store.RecordCarrierAnswer(
 			t.Context(),
@@ -105,19 +106,19 @@ func TestReopenedOrderGetsASaga(t *testing.T) {
 		}
 		want := "order is PAID and refused by the carrier, but its saga has ended COMPLETED"
 		if id == "forgotten" {
-			l.noError(l.Parts.Engine.Purge(t.Context(), id))
+			require.NoError(l, l.Parts.Engine.Purge(t.Context(), id))
 			want = "order is PAID and has no saga"
 		}
 		l.found(want, "saga started again")
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 		if rec := l.is(id, order.StatusFailed); rec.Reason != "refused by the carrier: island" || rec.RefundID == "" {
 			t.Errorf("order = %+v, want the reason %q, and the refund on record", rec, "refused by the carrier: island")
 		}
 		l.refunded(id)
 		l.level(1000, 0, 0)
 		l.nothing()
-		l.noError(l.UndoRefused(t.Context(), id)) // a message that comes again
+		require.NoError(l, l.UndoRefused(t.Context(), id)) // a message that comes again
 		l.is(id, order.StatusFailed)
 	}
 }
@@ -128,16 +129,16 @@ func TestRefundOfADispatchedOrderIsFlagged(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err := l.Store.RecordCarrierAnswer(
 		t.Context(),
 		"o",
 		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 	l.found("with a shipment requested, but its saga has ended TERMINATED", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
-	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
+	require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann"}))
 	if rec := l.is("o", order.StatusFailed); !slices.ContainsFunc(rec.Notes, func(n orderstore.Note) bool {
 		return n.Action == "flagged" && n.Text == orderstore.RefundedThoughDispatched
 	}) {
@@ -165,7 +166,7 @@ func TestOrdersWhoseSagaEndedAreCompensated(t *testing.T) {
 
 	l.killed("parked")
 	l.reserved("parked", "tok_ok")
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "parked", "stuck"))
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "parked", "stuck"))
 	l.found("order is NEEDS_ATTENTION but its saga has ended", "undone")
 	l.is("parked", order.StatusFailed)
 	l.nothing()
@@ -177,7 +178,7 @@ func TestRecentAndConsistentOrdersAreLeftAlone(t *testing.T) {
 	l.killed("paid")
 	l.paid("paid", "tok_ok")
 	l.charged(l.reserved("ended", "tok_ok"))
-	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	l.Now = time.Now // a grace period of five minutes, and all is fresh
 	l.nothing()
 	l.Grace = time.Nanosecond
@@ -190,7 +191,7 @@ func TestRecentAndConsistentOrdersAreLeftAlone(t *testing.T) {
 	l.accepted("done", "tok_ok")
 	l.found("order is PENDING and has no saga", "saga started again")
 	_, err := l.Parts.Engine.Wait(t.Context(), "done")
-	l.noError(err)
+	require.NoError(l, err)
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 0 || rep.Orders != 1 || rep.Reservations != 2 || rep.Charges < 1 {
 		t.Errorf("report = %+v, error = %v, want no findings, 1 order, 2 reservations and at least 1 charge", rep, err)
@@ -226,21 +227,21 @@ func TestOrderThatCompletesMeanwhileKeepsItsCharge(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.reserved("o", "tok_ok")
 	l.Orders = late{l.Store, sync.OnceFunc(func() {
-		l.noError(l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
+		require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), Terms: l.Terms}))
 		_, err := l.Parts.Engine.Wait(t.Context(), "o")
-		l.noError(err)
+		require.NoError(l, err)
 	})}
 	l.nothing()
 	l.is("o", order.StatusCompleted)
 	l.kept("o")
 
 	l.paid("p", "tok_ok")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "p", "shp-p"))
 	listings := 0
 	l.Orders = late{l.Store, func() {
 		listings++
 		if listings == 2 { // the reservations, after the orders
-			l.noError(l.Store.Complete(t.Context(), "p", "shp-p", ""))
+			require.NoError(l, l.Store.Complete(t.Context(), "p", "shp-p", ""))
 		}
 	}}
 	l.Sagas = busy{l.Parts.Engine}
@@ -261,7 +262,7 @@ func TestFindingsOnEveryPageAreHandled(t *testing.T) {
 	for i := range n {
 		o := l.reserved(fmt.Sprint("o", i), "tok_ok")
 		l.charged(o)
-		l.noError(l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
+		require.NoError(l, l.Store.End(t.Context(), o.OrderID, order.StatusFailed, "by hand"))
 	}
 	rep, err := l.Once(t.Context())
 	if err != nil || len(rep.Findings) != 2*n || rep.Reservations != n || rep.Charges != n {
@@ -298,7 +299,7 @@ func TestRunContinuesWhileALedgerCannotBeRead(t *testing.T) {
 	})
 	l.accepted("pending", "tok_ok")
 	l.reserved("ended", "tok_ok")
-	l.noError(l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
+	require.NoError(l, l.Store.End(t.Context(), "ended", order.StatusFailed, "by hand"))
 	denied.Store(true)
 	rep, err := l.Once(t.Context())
 	if err == nil || len(rep.Findings) != 1 || rep.Findings[0].OrderID != "ended" {
@@ -332,10 +333,10 @@ func TestOrdersOfAnOlderReleaseEnterTheLists(t *testing.T) {
 		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "old"}},
 		UpdateExpression: aws.String("REMOVE timeShard"),
 	})
-	l.noError(err)
+	require.NoError(l, err)
 	list := func() int {
 		p, err := l.Store.List(t.Context(), orderstore.Query{Limit: 10})
-		l.noError(err)
+		require.NoError(l, err)
 		return len(p.Records)
 	}
 	if n := list(); n != 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -27,7 +28,7 @@ func TestOrderWithARequestedShipmentIsParked(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.killed("o")
 	l.paid("o", "tok_ok")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	l.found("order is PAID with a shipment requested", "parked")
 	rec := l.is("o", order.StatusNeedsAttention)
 	for range 2 {
@@ -35,9 +36,9 @@ func TestOrderWithARequestedShipmentIsParked(t *testing.T) {
 	}
 	l.level(998, 2, 0)
 	l.kept("o")
-	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+	require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -57,15 +58,15 @@ func TestCustomersAreNotifiedOfACompensation(t *testing.T) {
 		l.killed(id)
 		leave(id, "tok_ok")
 	}
-	l.noError(
+	require.NoError(l,
 		l.Store.RequestCancel(
 			t.Context(),
 			"cancelled",
 			orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "inside", For: orderstore.Customer},
 		),
 	)
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
-	l.noError(
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "given-up", "stuck"))
+	require.NoError(l,
 		l.ResolveWithoutSaga(
 			t.Context(),
 			l.is("given-up", order.StatusNeedsAttention),
@@ -77,11 +78,11 @@ func TestCustomersAreNotifiedOfACompensation(t *testing.T) {
 	got := map[string][]string{}
 	for more := true; more; { // SNS delivers before it answers
 		out, err := l.Clients.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &told})
-		l.noError(err)
+		require.NoError(l, err)
 		more = len(out.Messages) > 0
 		for _, m := range out.Messages {
 			var n events.Notification
-			l.noError(json.Unmarshal([]byte(*m.Body), &n))
+			require.NoError(l, json.Unmarshal([]byte(*m.Body), &n))
 			if n.CustomerID != "c-1" || strings.Contains(*m.Body, "inside") {
 				t.Errorf("notification = %s, want one to customer c-1, without the operator's note %q", *m.Body, "inside")
 			}
@@ -104,16 +105,16 @@ func TestSecondResolutionIsRefused(t *testing.T) {
 		"undone": {saga.ActionCompensate, saga.ActionRetry},
 	} {
 		l.paid(id, "tok_ok")
-		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		rec := l.is(id, order.StatusNeedsAttention)
-		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
+		require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[0]}))
 		if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: actions[1]}); !errors.Is(err, orderstore.ErrFinished) &&
 			!errors.Is(err, engine.ErrNotCompleted) {
 			t.Errorf("order %s, second decision: error = %v, want %v or %v", id, err, orderstore.ErrFinished, engine.ErrNotCompleted)
 		}
 	}
 	_, err := l.Parts.Engine.Wait(t.Context(), "kept")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("kept", order.StatusCompleted)
 	l.is("undone", order.StatusFailed)
 	l.kept("kept")
@@ -125,13 +126,13 @@ func TestSecondResolutionIsRefused(t *testing.T) {
 func TestRestartedSagaLeavesACompletedOrder(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_ok")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
-	l.noError(l.Store.Complete(t.Context(), "o", "shp-o", ""))
-	l.noError(
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	require.NoError(l, l.Store.Complete(t.Context(), "o", "shp-o", ""))
+	require.NoError(l,
 		l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "o", workflows.State{Order: o.WithoutToken(), ChargeID: "ch", Terms: l.Terms}),
 	)
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCompleted)
 	l.kept("o")
 	l.level(998, 0, 2)
@@ -145,7 +146,7 @@ func TestParkedOrderWithoutASagaWaitsForAnOperator(t *testing.T) {
 		"undone": l.paid,
 	} {
 		leave(id, "tok_ok")
-		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for range 2 {
 			if f := l.once(); len(f) != 1 || !strings.Contains(f[0].What, "NEEDS_ATTENTION and has no saga") || f[0].Action != "flagged" {
 				t.Errorf("findings = %+v, want one, flagged: %q", f, "NEEDS_ATTENTION and has no saga")
@@ -156,16 +157,16 @@ func TestParkedOrderWithoutASagaWaitsForAnOperator(t *testing.T) {
 			t.Errorf("error = %v, want %v", err, reconcile.ErrNoSaga)
 		}
 		if id == "undone" {
-			l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
+			require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionCompensate, By: "ann", Note: "why"}))
 			if rec := l.is(id, order.StatusFailed); rec.Reason != "compensated by ann: why" {
 				t.Errorf("reason = %q, want %q", rec.Reason, "compensated by ann: why")
 			}
 			l.refunded(id)
 			continue
 		}
-		l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
+		require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry}))
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 		if rec := l.is(id, order.StatusCompleted); rec.Reason != "" {
 			t.Errorf("reason of order %s = %q, want none", id, rec.Reason)
 		}
@@ -181,7 +182,7 @@ func TestCompensateIsCarriedOutOnceRefundsWork(t *testing.T) {
 	ids := []string{"retried", "reconciled"}
 	for _, id := range ids {
 		l.paid(id, "tok_refund_down")
-		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
+		require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), id, "stuck"))
 		for _, action := range []saga.Action{saga.ActionCompensate, saga.ActionRetry} {
 			err := l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action, By: "ann"})
 			if later, ok := errors.AsType[*reconcile.DeferredError](err); !ok || !strings.Contains(later.Error(), "refunds are down") {
@@ -189,8 +190,8 @@ func TestCompensateIsCarriedOutOnceRefundsWork(t *testing.T) {
 			}
 		}
 	}
-	l.noError(l.Simulators.HealPayments(t.Context()))
-	l.noError(
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
+	require.NoError(l,
 		l.ResolveWithoutSaga(t.Context(), l.is("retried", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry, By: "ann"}),
 	)
 	l.found("order is NEEDS_ATTENTION and was abandoned, but not compensated", "undone")
@@ -210,21 +211,21 @@ func TestRestartedSagaKeepsItsDecisionAndCharge(t *testing.T) {
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
 	o := l.accepted("charged", "tok_ok")
 	_, err := l.Store.ReserveForApproval(t.Context(), o, 0)
-	l.noError(err)
+	require.NoError(l, err)
 	l.charged(o)
-	l.noError(l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
+	require.NoError(l, l.Store.MarkPaid(t.Context(), "charged", "ch_charge-charged"))
 	l.found("order is PAID and has no saga", "saga started again")
 
 	o = l.accepted("approved", "tok_ok")
 	_, err = l.Store.ReserveForApproval(t.Context(), o, 0)
-	l.noError(err)
-	l.noError(l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
+	require.NoError(l, err)
+	require.NoError(l, l.Store.Decide(t.Context(), "approved", orderstore.Approved, orderstore.Note{Actor: "ann", Action: "approve"}))
 	l.once()
 
 	for id, d := range map[string]orderstore.Decision{"rejected": orderstore.Rejected, "expired": orderstore.Expired} {
 		_, err = l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
-		l.noError(err)
-		l.noError(
+		require.NoError(l, err)
+		require.NoError(l,
 			l.Store.Decide(
 				t.Context(),
 				id,
@@ -241,17 +242,17 @@ func TestRestartedSagaKeepsItsDecisionAndCharge(t *testing.T) {
 
 	o = l.accepted("cancelled", "tok_ok")
 	_, err = l.Store.Reserve(t.Context(), o)
-	l.noError(err)
+	require.NoError(l, err)
 	l.charged(o)
-	l.noError(l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
-	l.noError(l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
+	require.NoError(l, l.Store.MarkPaid(t.Context(), "cancelled", "ch_charge-cancelled"))
+	require.NoError(l, l.Store.RequestCancel(t.Context(), "cancelled", orderstore.Note{Actor: "ann", Action: "cancel"}))
 	l.once()
 	for id, want := range map[string]order.Status{
 		"charged": order.StatusCompleted, "approved": order.StatusCompleted,
 		"cancelled": order.StatusCancelled, "rejected": order.StatusCancelled, "expired": order.StatusCancelled,
 	} {
 		_, err := l.Parts.Engine.Wait(t.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 		l.is(id, want)
 	}
 	l.kept("charged")
@@ -274,9 +275,9 @@ func TestRestartKeepsTheApprovalTermsOfTheReservation(t *testing.T) {
 		"approved": orderstore.Approved, "undecided": "",
 	} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), time.Hour)
-		l.noError(err)
+		require.NoError(l, err)
 		if d != "" {
-			l.noError(l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
+			require.NoError(l, l.Store.Decide(t.Context(), id, d, orderstore.Note{Actor: "ann", Action: map[orderstore.Decision]string{
 				orderstore.Rejected: orderstore.NoteReject, orderstore.Expired: orderstore.NoteExpire, orderstore.Approved: orderstore.NoteApprove,
 			}[d], Text: "why"}))
 		}
@@ -294,13 +295,13 @@ func TestRestartKeepsTheApprovalTermsOfTheReservation(t *testing.T) {
 			if len(others) > 0 {
 				t.Errorf("charges by order = %+v, want none but of approved", others)
 			}
-			l.noError(
+			require.NoError(l,
 				l.Store.Decide(t.Context(), id, orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}),
 			)
-			l.noError(saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
+			require.NoError(l, saga.Send(t.Context(), l.Parts.Engine, id, workflows.EventApproval, workflows.Approval{By: "ann", Note: "why"}))
 		}
 		_, err = l.Parts.Engine.Wait(t.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 	}
 	l.is("approved", order.StatusCompleted)
 	for id, reason := range map[string]string{
@@ -334,12 +335,13 @@ func TestRetryOfARejectedOrderDoesNotApproveIt(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Terms.ApprovalAbove = 0
 	_, err := l.Store.ReserveForApproval(t.Context(), l.accepted("o", "tok_ok"), 0)
-	l.noError(err)
-	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}))
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
-	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	require.NoError(l, err)
+	why := orderstore.Note{Actor: "ann", Action: orderstore.NoteReject, Text: "why"}
+	require.NoError(l, l.Store.Decide(t.Context(), "o", orderstore.Rejected, why))
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "o", "reserve: stuck"))
+	require.NoError(l, l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "approval refused by ann: why" || len(l.charges()) != 0 {
 		t.Errorf("order = %+v, want the reason %q, and no charge", rec, "approval refused by ann: why")
 	}
@@ -351,10 +353,10 @@ func (l leaky) resolved(id, action string) {
 	l.paid(id, "tok_refund_down")
 	if id != "retried" { // of which the refund could not even be noted down
 		_, err := l.Store.MarkRefunding(l.Context(), id)
-		l.noError(err)
+		require.NoError(l, err)
 	}
-	l.noError(l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
-	l.noError(l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
+	require.NoError(l, l.Store.MarkNeedsAttention(l.Context(), id, "charge: stuck"))
+	require.NoError(l, l.Store.Resolve(l.Context(), id, workflows.StepCharge, action, orderstore.Note{Actor: "ann", Action: action}))
 }
 
 // TestOperatorsRefundIsNotRepeated: a payment that an operator has refunded elsewhere is not
@@ -365,14 +367,14 @@ func TestOperatorsRefundIsNotRepeated(t *testing.T) {
 	l.resolved("terminated", "resolve")
 	l.resolved("retried", "skip")
 	l.resolved("compensated", "resolve")
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	rec := l.is("retried", order.StatusNeedsAttention)
 	if err := l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionResolve}); !errors.Is(err, reconcile.ErrNoSaga) ||
 		!strings.Contains(err.Error(), "is being compensated") {
 		t.Errorf("error = %v, want %v: it is being compensated", err, reconcile.ErrNoSaga)
 	}
-	l.noError(l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
-	l.noError(
+	require.NoError(l, l.ResolveWithoutSaga(t.Context(), rec, saga.Resolution{Action: saga.ActionRetry, By: "ann"}))
+	require.NoError(l,
 		l.ResolveWithoutSaga(
 			t.Context(),
 			l.is("compensated", order.StatusNeedsAttention),
@@ -397,22 +399,22 @@ func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 	l := newLeaky(t, nil)
 	for _, id := range []string{"o", "again", "refused", "refunded", "given up"} {
 		l.paid(id, "tok_ok")
-		l.noError(l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
+		require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), id, "shp-"+id))
 		if id == "refused" {
 			_, _, err := l.Store.RecordCarrierAnswer(
 				t.Context(),
 				id,
 				orderstore.CarrierAnswer{ShipmentID: "shp-" + id, Answer: orderstore.Refused, Reason: "island"},
 			)
-			l.noError(err)
+			require.NoError(l, err)
 		}
-		l.noError(l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
+		require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), id, "confirm: stuck"))
 		if id == "refunded" {
 			_, err := l.Store.MarkRefunding(t.Context(), id)
-			l.noError(err)
+			require.NoError(l, err)
 		}
 	}
-	l.noError(
+	require.NoError(l,
 		l.Store.Resolve(t.Context(), "again", workflows.StepConfirm, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}),
 	) // it came to nothing
 	findings := l.once()
@@ -424,9 +426,9 @@ func TestLastStepIsResolvedWithoutASaga(t *testing.T) {
 			t.Errorf("f = %+v, want %q offered for all orders but refused and refunded", f, "retry, resolve or compensate")
 		}
 	}
-	l.noError(l.Store.MarkAbandoned(t.Context(), "given up"))
+	require.NoError(l, l.Store.MarkAbandoned(t.Context(), "given up"))
 	for id, action := range map[string]saga.Action{"o": saga.ActionSkip, "again": saga.ActionResolve} {
-		l.noError(l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
+		require.NoError(l, l.ResolveWithoutSaga(t.Context(), l.is(id, order.StatusNeedsAttention), saga.Resolution{Action: action}))
 		if rec := l.is(id, order.StatusCompleted); rec.ShipmentID != "shp-"+id || !slices.Contains(rec.Settled, workflows.StepShip) {
 			t.Errorf("order = %+v, want shipment shp-%s, and the step %s settled", rec, id, workflows.StepShip)
 		}

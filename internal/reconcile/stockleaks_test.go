@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // leak moves units of A from available to reserved, without an order.
@@ -20,7 +21,7 @@ func (l leaky) leak(n int) {
 		UpdateExpression:          aws.String("SET reserved = reserved + :n, available = available - :n"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":n": &types.AttributeValueMemberN{Value: strconv.Itoa(n)}},
 	})
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 // TestLeakedUnitsAreFlagged: the units are reserved, and no order holds them.

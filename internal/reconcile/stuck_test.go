@@ -13,6 +13,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/testkit"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -22,10 +23,10 @@ func TestLostDecisionIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
 	l.nothing()
-	l.noError(l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
+	require.NoError(l, l.Store.Decide(t.Context(), "o", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
 	l.found("order was rejected and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCancelled)
 }
 
@@ -36,13 +37,13 @@ func TestExpiredApprovalIsSentAgain(t *testing.T) {
 	l.awaiting("o")
 	l.Now = func() time.Time { return time.Now().Add(time.Hour + 10*time.Minute) }
 	l.found("order was to be approved until ", "signal resent")
-	l.noError(
+	require.NoError(l,
 		l.Store.Decide(t.Context(), "o", orderstore.Expired, orderstore.Note{Actor: "saga", Action: orderstore.NoteExpire, Text: "late"}),
 	)
 	l.Now = func() time.Time { return time.Now().Add(3 * time.Hour) }
 	l.found("order's approval has expired and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "late" {
 		t.Errorf("reason = %q, want %q", rec.Reason, "late")
 	}
@@ -59,10 +60,10 @@ func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 		"o",
 		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Dispatched, TrackingID: "trk"},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 	l.found("the carrier has dispatched the order and its saga still waits", "signal resent")
 	_, err = l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCompleted)
 
 	l.Terms.CarrierTimeout = 500 * time.Millisecond
@@ -81,10 +82,10 @@ func TestLostCarrierAnswerIsSentAgain(t *testing.T) {
 		"late",
 		orderstore.CarrierAnswer{ShipmentID: "shp-late", Answer: orderstore.Refused, Reason: "island"},
 	)
-	l.noError(err)
+	require.NoError(l, err)
 	l.found("the carrier has refused the order and its saga still waits", "signal resent")
 	_, err = l.Parts.Engine.Wait(t.Context(), "late")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("late", order.StatusFailed); rec.Reason != "refused by the carrier: island" {
 		t.Errorf("reason = %q, want %q", rec.Reason, "refused by the carrier: island")
 	}
@@ -103,9 +104,9 @@ func TestStuckSagaIsNudged(t *testing.T) {
 		l.Now = func() time.Time { return time.Now().Add(pause + time.Minute) }
 		l.found("order has been RESERVED for", "saga nudged")
 	}
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 // quiet has no step under way.
@@ -125,9 +126,9 @@ func TestSagaWithALostStepIsRestarted(t *testing.T) {
 	l.heldUp("o")
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("order has been RESERVED for 1h0m0s, and ChargePayment never returned", "saga restarted")
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	i, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if i.Status != engine.Completed {
 		t.Errorf("saga = %+v, want status %s", i, engine.Completed)
 	}
@@ -172,10 +173,10 @@ func TestInterruptedRestartIsContinued(t *testing.T) {
 		t.Fatalf("findings = %+v, want one, failed with the error killed", f)
 	}
 	l.Sagas = l.Parts.Engine
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	l.found("terminated to be restarted", "saga restarted")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -183,7 +184,7 @@ func TestInterruptedRestartIsContinued(t *testing.T) {
 func TestSuspendedSagaIsLeftAlone(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
-	l.noError(l.Parts.Engine.Suspend(t.Context(), "o", "test"))
+	require.NoError(l, l.Parts.Engine.Suspend(t.Context(), "o", "test"))
 	l.Sagas = forgetful{l.Parts.Engine}
 	testkit.Eventually(t, "it is suspended", func() error {
 		if i, err := l.Parts.Engine.Get(t.Context(), "o"); err != nil || i.Status != engine.Suspended {
@@ -204,11 +205,11 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
 	l.Terms.ApprovalAbove, l.Terms.ApprovalTimeout = 1, time.Hour
-	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
+	require.NoError(l, l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.Sagas = forgetful{l.Parts.Engine}
 	l.found("ChargePayment never returned", "saga restarted")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
 		t.Errorf("reason = %q, want %q", rec.Reason, "cancelled by ann: why")
 	}
@@ -218,10 +219,10 @@ func TestCancelledSagaWithALostStepIsRestarted(t *testing.T) {
 func TestLostCancellationIsSentAgain(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.awaiting("o")
-	l.noError(l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
+	require.NoError(l, l.Store.RequestCancel(t.Context(), "o", orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel, Text: "why"}))
 	l.found("order was cancelled and its saga still waits", "signal resent")
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	if rec := l.is("o", order.StatusCancelled); rec.Reason != "cancelled by ann: why" {
 		t.Errorf("reason = %q, want %q", rec.Reason, "cancelled by ann: why")
 	}
@@ -232,12 +233,12 @@ func TestLostCancellationIsSentAgain(t *testing.T) {
 func TestParkedSagaWithALostStepIsDropped(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.heldUp("o")
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = parked{quiet{l.Parts.Engine}}
 	l.nothing()
-	l.noError(l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
+	require.NoError(l, l.Store.Resolve(t.Context(), "o", "reserve", "skip", orderstore.Note{Actor: "ann", Action: "skip"}))
 	l.found("skip was decided and its saga still waits", "signal resent")
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
 	l.Sagas = cutOff{forgetful{l.Parts.Engine}}
 	if f := l.once(); len(f) != 1 || f[0].Error != "killed" {
 		t.Fatalf("findings = %+v, want one, with the error killed", f)
@@ -246,11 +247,11 @@ func TestParkedSagaWithALostStepIsDropped(t *testing.T) {
 	l.found("terminated to be dropped", "saga dropped")
 	l.found("NEEDS_ATTENTION and has no saga", "flagged")
 
-	l.noError(l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
-	l.noError(l.Simulators.HealPayments(t.Context()))
-	l.noError(l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+	require.NoError(l, l.Store.MarkNeedsAttention(t.Context(), "o", "stuck"))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.ResolveWithoutSaga(t.Context(), l.is("o", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 	l.is("o", order.StatusCompleted)
 }
 
@@ -288,9 +289,9 @@ func TestStalledSagaIsFlagged(t *testing.T) {
 	if ids := l.Stalled.IDs(); len(ids) != 1 || ids[0] != "o" {
 		t.Errorf("stalled sagas = %v, want [o]", ids)
 	}
-	l.noError(l.Simulators.HealPayments(t.Context()))
+	require.NoError(l, l.Simulators.HealPayments(t.Context()))
 	_, err := l.Parts.Engine.Wait(t.Context(), "o")
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 // TestStalledSagaIsFoundAtEveryStep: the count drops once the saga continues or has ended.
@@ -304,7 +305,7 @@ func TestStalledSagaIsFoundAtEveryStep(t *testing.T) {
 		t.Helper()
 		l.Sagas = sagas
 		_, err := l.Once(t.Context())
-		l.noError(err)
+		require.NoError(l, err)
 		ids := l.Stalled.IDs()
 		slices.Sort(ids)
 		if !slices.Equal(ids, want) {
@@ -315,9 +316,9 @@ func TestStalledSagaIsFoundAtEveryStep(t *testing.T) {
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
 	find(l.Parts.Engine)
 	find(stalled{l.Parts.Engine}, "approval", "carrier")
-	l.noError(l.Store.Decide(t.Context(), "approval", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
-	l.noError(saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
+	require.NoError(l, l.Store.Decide(t.Context(), "approval", orderstore.Rejected, orderstore.Note{Actor: "ann", Action: "reject"}))
+	require.NoError(l, saga.Send(t.Context(), l.Parts.Engine, "approval", workflows.EventApproval, workflows.Approval{}))
 	_, err := l.Parts.Engine.Wait(t.Context(), "approval")
-	l.noError(err)
+	require.NoError(l, err)
 	find(stalled{l.Parts.Engine}, "carrier")
 }

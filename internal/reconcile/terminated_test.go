@@ -11,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
@@ -23,11 +24,11 @@ func TestPurgeDoesNotHideATermination(t *testing.T) {
 			l.awaiting("waits")
 			l.silent("sent")
 			for _, id := range []string{"waits", "sent"} {
-				l.noError(l.Parts.Engine.Terminate(t.Context(), id, "enough"))
+				require.NoError(l, l.Parts.Engine.Terminate(t.Context(), id, "enough"))
 				_, err := l.Parts.Engine.Wait(t.Context(), id)
-				l.noError(err)
+				require.NoError(l, err)
 				if purged {
-					l.noError(l.Parts.Engine.Purge(t.Context(), id))
+					require.NoError(l, l.Parts.Engine.Purge(t.Context(), id))
 				}
 			}
 			actions := map[string]string{}
@@ -43,7 +44,8 @@ func TestPurgeDoesNotHideATermination(t *testing.T) {
 				t.Errorf("reason = %q, want it to begin with %q", rec.Reason, ended)
 			}
 			// An operator's retry lets it go on; if it is then lost, it is begun again.
-			l.noError(l.ResolveWithoutSaga(t.Context(), l.is("sent", order.StatusNeedsAttention), saga.Resolution{Action: saga.ActionRetry}))
+			sent := l.is("sent", order.StatusNeedsAttention)
+			require.NoError(l, l.ResolveWithoutSaga(t.Context(), sent, saga.Resolution{Action: saga.ActionRetry}))
 			if rec := l.is("sent", order.StatusPaid); rec.Terminated != "" {
 				t.Errorf("termination on record = %q, want none", rec.Terminated)
 			}
@@ -71,7 +73,7 @@ func TestTerminationKeepsTheEarlierDecision(t *testing.T) {
 		},
 	} {
 		_, err := l.Store.ReserveForApproval(t.Context(), l.accepted(id, "tok_ok"), 0)
-		l.noError(errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
+		require.NoError(l, errors.Join(err, decide(id), l.Store.MarkTerminated(t.Context(), id, "enough")))
 	}
 	f := l.once()
 	if len(f) != 4 || slices.ContainsFunc(f, func(f reconcile.Finding) bool { return f.Action != "undone" }) {
@@ -93,13 +95,13 @@ func TestTerminationKeepsTheEarlierDecision(t *testing.T) {
 func TestRestartClearsTheTermination(t *testing.T) {
 	l := newLeaky(t, nil)
 	o := l.paid("o", "tok_refund_down")
-	l.noError(l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
+	require.NoError(l, l.Store.MarkShipmentRequested(t.Context(), "o", "shp-o"))
 	_, _, err := l.Store.RecordCarrierAnswer(
 		t.Context(),
 		o.OrderID,
 		orderstore.CarrierAnswer{ShipmentID: "shp-o", Answer: orderstore.Refused, Reason: "island"},
 	)
-	l.noError(errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
+	require.NoError(l, errors.Join(err, l.Store.MarkTerminated(t.Context(), "o", "enough")))
 	l.found("order is PAID and refused by the carrier, but its saga has ended TERMINATED (enough)", "saga started again")
 	if rec, err := l.Store.Get(t.Context(), "o"); err != nil || rec.Terminated != "" {
 		t.Errorf("termination on record = %q, error = %v, want none", rec.Terminated, err)

@@ -12,19 +12,20 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 func (l leaky) sold(o order.Order) {
 	l.Helper()
-	l.noError(l.Store.MarkShipmentRequested(l.Context(), o.OrderID, shipment.ID(o.OrderID)))
-	l.noError(l.Store.CompleteHolding(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()))
+	require.NoError(l, l.Store.MarkShipmentRequested(l.Context(), o.OrderID, shipment.ID(o.OrderID)))
+	require.NoError(l, l.Store.CompleteHolding(l.Context(), o.OrderID, shipment.ID(o.OrderID), "t", o.Demand()))
 }
 
 // givenBack refunds an order's charge at the provider, behind the system's back.
 func (l leaky) givenBack(id string) {
 	l.Helper()
 	_, err := l.Parts.Payments.RefundCharge(l.Context(), payment.Entry{OrderID: id, ID: "ch_charge-" + id, Amount: 200, Currency: "EUR"})
-	l.noError(err)
+	require.NoError(l, err)
 }
 
 func TestCompletedOrderWithoutAChargeIsFlagged(t *testing.T) {
@@ -35,7 +36,7 @@ func TestCompletedOrderWithoutAChargeIsFlagged(t *testing.T) {
 	l.sold(l.paid("bad", "tok_ok"))
 	l.givenBack("bad")
 	never := l.reserved("never", "tok_ok") // charged, but for what an older version wrote
-	l.noError(l.Store.MarkPaid(t.Context(), "never", "made-up"))
+	require.NoError(l, l.Store.MarkPaid(t.Context(), "never", "made-up"))
 	l.sold(never)
 	f := l.once()
 	if len(f) != 2 || f[0].OrderID != "bad" || f[1].OrderID != "never" {
@@ -54,7 +55,7 @@ func TestOperatorsShipmentIsNoPayment(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.Unpaid = nil // its clock is ahead of the orders'
 	l.sold(l.paid("sent", "tok_ok"))
-	l.noError(l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
+	require.NoError(l, l.Store.AddNote(t.Context(), "sent", orderstore.Note{Actor: "ann", Action: "resolve", Text: "by another carrier"}))
 	l.nothing()
 	l.givenBack("sent")
 	l.found("order is COMPLETED and has no unrefunded charge of 2.00 EUR", "flagged")
@@ -77,15 +78,15 @@ func TestRefundOfAnEndedOrderMustBeProven(t *testing.T) {
 	l.Unpaid = &reconcile.Unpaid{}
 	charged := func(id, charge string) {
 		o := l.reserved(id, "tok_ok")
-		l.noError(l.Store.MarkPaid(t.Context(), o.OrderID, charge))
+		require.NoError(l, l.Store.MarkPaid(t.Context(), o.OrderID, charge))
 	}
 	charged("forgotten", "ch_1") // the provider does not have it
 	charged("by hand", "ch_2")
-	l.noError(l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
+	require.NoError(l, l.Store.AddNote(t.Context(), "by hand", orderstore.Note{Actor: "ann", Action: "skip", Text: "they were paid by hand"}))
 	l.paid("unwritten", "tok_ok") // refunded, and the process crashed
 	l.givenBack("unwritten")
 	for _, id := range []string{"forgotten", "by hand", "unwritten"} {
-		l.noError(l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
+		require.NoError(l, l.Store.Release(t.Context(), id, order.StatusFailed, "test"))
 	}
 	soon := l.Reconciler
 	soon.Now = time.Now
@@ -113,7 +114,7 @@ func TestRefundOfAnEndedOrderMustBeProven(t *testing.T) {
 			t.Fatalf("findings = %+v, want one", f)
 		}
 	}
-	l.noError(l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
+	require.NoError(l, l.Store.AddNote(t.Context(), "forgotten", orderstore.Note{Actor: "ann", Action: "resolve", Text: "refunded by hand"}))
 	l.nothing()
 }
 
@@ -149,8 +150,8 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	l.silent("waits") // accepted before the first run, ends after it
 	l.nothing()
 	o, err := l.Store.Get(t.Context(), "waits")
-	l.noError(err)
-	l.noError(l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
+	require.NoError(l, err)
+	require.NoError(l, l.Store.Complete(t.Context(), "waits", o.ShipmentID, "t"))
 	l.givenBack("waits")
 	for range 2 {
 		l.found("order is COMPLETED and has no unrefunded charge of 2.00 EUR", "flagged")
@@ -160,7 +161,7 @@ func TestUnpaidOrderIsCheckedUntilItIsPaid(t *testing.T) {
 	if len(since) != 3 || !since[0].Before(time.Now()) || since[1].Before(soon) || since[2].Before(since[1]) {
 		t.Errorf("orders read since %v, want 3 times: first in the past, then %s or later, in order", since, soon)
 	}
-	l.noError(l.Simulators.ForgetPayments(t.Context()))
+	require.NoError(l, l.Simulators.ForgetPayments(t.Context()))
 	l.charged(
 		order.Order{
 			OrderID:  "waits",

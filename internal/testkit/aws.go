@@ -15,6 +15,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/cloud"
 	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // AWS is a local AWS endpoint in which all resources exist.
@@ -36,19 +37,19 @@ func NewAWS(t testing.TB, change func(*awslocal.Options)) AWS {
 		change(&o)
 	}
 	server, err := awslocal.Open(o)
-	Must(t, err)
-	t.Cleanup(func() { Must(t, server.Close()) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
 	l := listen(t)
 	background(t, func(ctx context.Context) error { return server.Serve(ctx, l) })
 	ctx := context.Background()
 
 	a := AWS{Endpoint: "http://" + l.Addr().String(), Handler: server.Handler()}
 	a.Clients, err = cloud.New(ctx, cloud.Options{Region: "us-east-1", Endpoint: a.Endpoint})
-	Must(t, err)
+	require.NoError(t, err)
 	a.Resources, err = a.Clients.Setup(ctx)
-	Must(t, err)
+	require.NoError(t, err)
 	a.Store = orderstore.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
-	Must(t, a.Store.CreateTables(ctx))
+	require.NoError(t, a.Store.CreateTables(ctx))
 	a.Fleet = fleet.New(a.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return a
 }
@@ -58,12 +59,12 @@ func (a AWS) Listen(t testing.TB, queue, topic string) (url string) {
 	t.Helper()
 	ctx := context.Background()
 	q, err := a.Clients.SQS.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &queue})
-	Must(t, err)
+	require.NoError(t, err)
 	_, err = a.Clients.SNS.Subscribe(ctx, &sns.SubscribeInput{
 		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + queue),
 		Attributes: map[string]string{"RawMessageDelivery": "true"},
 	})
-	Must(t, err)
+	require.NoError(t, err)
 	return *q.QueueUrl
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/devenv"
 	"github.com/ordersaga/ordersaga/internal/fleet"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -39,14 +40,14 @@ func NewDaprSystem(t testing.TB, logger zerolog.Logger, change func(*devenv.Dev)
 	}
 	t.Cleanup(func() {
 		stop()
-		Must(t, <-ended)
+		require.NoError(t, <-ended)
 	})
 	s.Endpoint = s.Worker.AWS.Endpoint
 	var err error
 	s.Clients, err = cloud.New(ctx, s.Worker.AWS)
-	Must(t, err)
+	require.NoError(t, err)
 	s.Resources, err = s.Clients.Setup(ctx) // all of them exist, so it only looks up their names
-	Must(t, err)
+	require.NoError(t, err)
 	s.Store = orderstore.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix(""), nil)
 	s.Fleet = fleet.New(s.Clients.DynamoDB, orderstore.TablesWithPrefix("").Orders, nil)
 	return s

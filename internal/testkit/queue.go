@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/internal/sqsconsumer"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // Consume runs a consumer of the order queue until stop is called or the test
@@ -61,7 +62,7 @@ func (a AWS) Send(t testing.TB, body string, attrs map[string]types.MessageAttri
 	out, err := a.Clients.SQS.SendMessage(t.Context(), &sqs.SendMessageInput{
 		QueueUrl: &a.Resources.OrderQueue, MessageBody: &body, MessageAttributes: attrs,
 	})
-	Must(t, err)
+	require.NoError(t, err)
 	return *out.MessageId
 }
 
@@ -74,7 +75,7 @@ func (a AWS) Receive(t testing.TB, url string, n int) (out []types.Message) {
 		res, err := a.Clients.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"},
 		})
-		Must(t, err)
+		require.NoError(t, err)
 		out = append(out, res.Messages...)
 	}
 	return out
@@ -87,7 +88,7 @@ func (a AWS) Depth(t testing.TB, url string) (visible, hidden string) {
 	out, err := a.Clients.SQS.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
 		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
-	Must(t, err)
+	require.NoError(t, err)
 	return out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]
 }
 

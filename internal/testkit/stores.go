@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // Redis starts a Redis with an append-only file. If args configure TLS, it accepts only TLS.
@@ -49,19 +50,19 @@ func Moto(t testing.TB) *Server {
 // PostgreSQL starts a PostgreSQL with its own data directory.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
-	Must(t, addPostgreSQLToPath())
+	require.NoError(t, addPostgreSQLToPath())
 	initdb := RequireTool(t, "initdb", "apt-get install postgresql")
 	postgres := RequireTool(t, "postgres", "apt-get install postgresql")
 	dir, err := postgresDir()
-	Must(t, err)
-	t.Cleanup(func() { Must(t, os.RemoveAll(dir)) })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	as := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		u, err := user.Lookup("postgres")
-		Must(t, err)
+		require.NoError(t, err)
 		uid, err1 := strconv.Atoi(u.Uid)
 		gid, err2 := strconv.Atoi(u.Gid)
-		Must(t, errors.Join(err1, err2, os.Chown(dir, uid, gid)))
+		require.NoError(t, errors.Join(err1, err2, os.Chown(dir, uid, gid)))
 		as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	data, port := filepath.Join(dir, "data"), freePort(t)
@@ -128,7 +129,7 @@ func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = s.command()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	Must(s.t, s.cmd.Start())
+	require.NoError(s.t, s.cmd.Start())
 	// Two Java virtual machines have taken more than 30 s during a full test run.
 	Within(s.t, 3*time.Minute, s.cmd.Path+" accepts connections", func() error { return dial("127.0.0.1:" + s.port) })
 }
@@ -152,6 +153,6 @@ func dial(address string) error {
 func freePort(t testing.TB) string {
 	t.Helper()
 	p, err := daprlocal.FreePorts(1)
-	Must(t, err)
+	require.NoError(t, err)
 	return p[0]
 }

@@ -56,7 +56,7 @@ func NewSystem(t testing.TB, change func(*worker.Worker), changeAWS func(*awsloc
 	}
 	var err error
 	s.Parts, err = s.Worker.Open(context.Background())
-	Must(t, err)
+	require.NoError(t, err)
 	s.StopWorker = background(t, s.Worker.Run)
 	return s
 }
@@ -81,14 +81,8 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	Must(t, err)
-	return l
-}
-
-// Must stops the test if err is not nil.
-func Must(t testing.TB, err error) {
-	t.Helper()
 	require.NoError(t, err)
+	return l
 }
 
 // Eventually polls f until it returns nil, and stops the test after 30 seconds.

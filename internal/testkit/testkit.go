@@ -11,6 +11,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/testkit/images"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // RequireTool returns the path of a program on the PATH, of any version. If the program is not
@@ -41,7 +42,7 @@ func Pinned(t testing.TB, program, target string) string {
 func Root(t testing.TB) string {
 	t.Helper()
 	root, err := images.Root()
-	Must(t, err)
+	require.NoError(t, err)
 	return root
 }
 

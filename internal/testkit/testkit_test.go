@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // TestMain makes this program act as a server if it is run under the server's name.
@@ -28,7 +29,7 @@ func TestOnlyPinnedProgramsAreUsed(t *testing.T) {
 	checkout, elsewhere := t.TempDir(), t.TempDir()
 	here := filepath.Join(checkout, "internal", "some")
 	makeAll(t, here, filepath.Join(checkout, "deploy", "docker"))
-	Must(t, os.WriteFile(filepath.Join(checkout, "deploy", "docker", "Dockerfile"), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(checkout, "deploy", "docker", "Dockerfile"), nil, 0o600))
 	for _, name := range []string{"moto_server", "helm", "daprd", "placement", "scheduler", "sentry"} {
 		install(t, filepath.Join(elsewhere, name))
 	}
@@ -69,15 +70,15 @@ func TestOnlyPinnedProgramsAreUsed(t *testing.T) {
 func install(t *testing.T, path string) {
 	t.Helper()
 	program, err := os.Executable()
-	Must(t, err)
+	require.NoError(t, err)
 	makeAll(t, filepath.Dir(path))
-	Must(t, os.Symlink(program, path))
+	require.NoError(t, os.Symlink(program, path))
 }
 
 func makeAll(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {
-		Must(t, os.MkdirAll(dir, 0o700))
+		require.NoError(t, os.MkdirAll(dir, 0o700))
 	}
 }
 

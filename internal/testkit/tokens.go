@@ -7,6 +7,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/auth"
 	"github.com/ordersaga/ordersaga/internal/auth/authtest"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/internal/worker"
 )
 
@@ -21,7 +22,7 @@ func RequireTokens(t testing.TB, w *worker.Worker) *authtest.Issuer {
 		Issuer: issuer.URL, Audiences: []string{authtest.Audience}, RolesClaim: "roles", Prefix: "ordersaga-",
 		ClientID: authtest.ClientID, ClientSecret: authtest.Secret, PublicURL: home, Logger: zerolog.Nop(),
 	})
-	Must(t, err)
+	require.NoError(t, err)
 	t.Cleanup(w.Auth.Close)
 	return issuer
 }

@@ -45,6 +45,19 @@ func (c *checker) goFile(name string, src []byte) error {
 	return nil
 }
 
+// copiesHelper reports whether f has the name of a helper that internal/testkit/require
+// replaces. Methods may be called noError or waitFor: they check more than
+// an error. The module integration/interop cannot import this one.
+func (g goChecker) copiesHelper(f *ast.FuncDecl) bool {
+	switch f.Name.Name {
+	case "must", "Must", "eventually":
+		return true
+	case "noError", "mustNot", "waitFor":
+		return f.Recv == nil && !strings.HasPrefix(filepath.ToSlash(g.name), "integration/interop/")
+	}
+	return false
+}
+
 var taggedField = regexp.MustCompile("^\t+\\S.*`[a-z]+:\"")
 
 // columns counts characters. A tab is one column, because its width depends on the editor.
@@ -83,7 +96,7 @@ func (g goChecker) node(n ast.Node) bool {
 			}
 		}
 	case *ast.FuncDecl:
-		if (n.Name.Name == "must" || n.Name.Name == "eventually") && g.test {
+		if g.test && g.copiesHelper(n) {
 			g.add("helper-copy", g.name, g.line(n), "use internal/testkit/require")
 		}
 	case *ast.CallExpr:

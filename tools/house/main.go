@@ -35,7 +35,7 @@ var rules = []rule{
 	{name: "long-line", what: "lines over 140 columns (struct tags and links may be longer)"},
 	{name: "mute-failure", what: "test failures whose message has no word"},
 	{name: "no-want", what: "test failures whose message does not state what was wanted"},
-	{name: "helper-copy", what: "test helpers named must or eventually outside internal/testkit/require"},
+	{name: "helper-copy", what: "test helpers that copy internal/testkit/require: must, eventually, noError, mustNot, waitFor"},
 	{name: "readme-words", limit: 900, what: "words in README.md"},
 	{name: "readme-sentence", limit: 20, what: "words in README's average sentence"},
 	{name: "glossary", limit: 60, what: "terms in docs/glossary.md"},
