@@ -33,13 +33,13 @@ func problem(w http.ResponseWriter, status int, location, detail string) {
 	_ = json.NewEncoder(w).Encode(p) // the client may be gone
 }
 
-// conflict returns every 409: what was attempted, such as "cancel order o-1", and why it
-// was refused. attempted may be "".
-func conflict(attempted, reason string, details ...error) error {
+// conflict returns a 409 without details: what was attempted, such as "cancel order o-1",
+// and why it was refused. attempted may be "".
+func conflict(attempted, reason string) error {
 	if attempted != "" {
 		reason = "cannot " + attempted + ": " + reason
 	}
-	return huma.Error409Conflict(reason, details...)
+	return huma.Error409Conflict(reason)
 }
 
 // idInUse returns the 409 for an order whose id another order has. It names the fields
@@ -51,7 +51,7 @@ func idInUse(err error) error {
 			details = append(details, &huma.ErrorDetail{Location: "body." + field, Message: "is different in the order that has this id"})
 		}
 	}
-	return conflict("", err.Error(), details...)
+	return huma.Error409Conflict(err.Error(), details...)
 }
 
 // conflicts are the errors that are a 409 as they are.
@@ -84,7 +84,7 @@ func (s *server) failed(ctx context.Context, err error) error {
 		return huma.Error503ServiceUnavailable(later.Error())
 	}
 	if reserved, ok := errors.AsType[*orderstore.ReservedError](err); ok {
-		return conflict("", reserved.Error(), &huma.ErrorDetail{Location: "body.onHand", Message: reserved.Error()})
+		return huma.Error409Conflict(reserved.Error(), &huma.ErrorDetail{Location: "body.onHand", Message: reserved.Error()})
 	}
 	if done, ok := errors.AsType[huma.StatusError](err); ok {
 		return done
