@@ -81,7 +81,6 @@ func (s *system) worker(dir, name, api string, more ...string) {
 	s.add(newProcess(s.t, dir, name, api+"/healthz", append([]string{
 		"worker", "--listen=" + strings.TrimPrefix(api, "http://"), "--aws-endpoint=" + s.awsURL,
 		"--payment-timeout=1s", "--carrier-timeout=1h", "--patience=1h",
-		"--pace=0.4", // a step is retried for two minutes: Dapr, or a busy machine, may need one to catch up
 		"--reconcile-every=2s", "--reconcile-grace=4s",
 	}, more...)...))
 }
