@@ -81,10 +81,10 @@ func TestDecisionWithoutAWorkerIsAcceptedAndCounted(t *testing.T) {
 	later := make(chan string, 1)
 	server := httptest.NewServer(api.New(api.Options{
 		Orders: aws.Store, Fleet: aws.Fleet, Sagas: noWorker{}, Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
-		Defer: func(what string, errand func(context.Context) error) {
+		Defer: func(what string, task func(context.Context) error) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
-			if err := errand(ctx); !errors.Is(err, context.Canceled) {
+			if err := task(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("error of the task = %v, want context canceled", err)
 			}
 			later <- what

@@ -172,7 +172,7 @@ func latencyOf(buckets []api.LatencyBucket) latencyChart {
 		x := float64(i) * width
 		c.Columns = append(c.Columns, column{
 			X: x + 1, Y: chartHeight - height, Width: width - 2, Height: height, Class: "latency",
-			Title: fmt.Sprintf("up to %[2]s: %[1]d orders", b.Count, upTo),
+			Title: fmt.Sprintf("up to %s: %d orders", upTo, b.Count),
 		})
 		c.Labels = append(c.Labels, axisLabel{X: x + width/2, Text: upTo})
 	}

@@ -133,9 +133,6 @@ func (e env) traced(service string, f func() error) (err error) {
 	return err
 }
 
-// Seconds, zerolog's default, are too coarse for sagas.
-func init() { zerolog.TimeFieldFormat = time.RFC3339Nano } //nolint:gochecknoinits // a library's global setting, before its first use
-
 func (c cli) logger(w io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}

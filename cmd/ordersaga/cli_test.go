@@ -99,6 +99,8 @@ func TestBadCommandLineIsRejected(t *testing.T) {
 		{"worker --engine-listen example.com:1 --ephemeral", 1, "loopback"},
 		{"worker --engine dapr --engine-listen 127.0.0.1:0", 1, "sidecar"},
 		{"worker --engine dapr --fsync off --listen 127.0.0.1:0", 1, "--fsync is valid only with --engine embedded"},
+		{"worker --engine dapr --data-dir x --listen 127.0.0.1:0", 1, "--data-dir is valid only with --engine embedded"},
+		{"worker --engine dapr --ephemeral --listen 127.0.0.1:0", 1, "--ephemeral is valid only with --engine embedded"},
 		{"worker --engine dapr --take-over --listen 127.0.0.1:0", 1, "--force-ownership is valid only with --engine embedded"},
 		{"worker --pubsub x --listen 127.0.0.1:0 --ephemeral", 1, "--pubsub is valid only with --engine dapr"},
 		{"bench --engine dapr --fsync group", 1, "--fsync is valid only with --engine embedded"},

@@ -64,7 +64,7 @@ func (c sagaFlags) worker(e env, dataDir string) (*worker.Worker, error) {
 
 // workerCmd runs sagas from the queue, with their API and console.
 type workerCmd struct {
-	stateFlags
+	stateFlags `group:"engine"`
 	sagaFlags
 	engineListenFlag
 	daprFlags

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"strings"
+	"sync"
 	"time"
 
 	taskhub "github.com/dapr/durabletask-go/client"
@@ -64,8 +65,8 @@ type Engine struct {
 
 var _ engine.Engine = (*Engine)(nil)
 
-// The client logs every connection on standard error.
-func init() { daprclient.SetLogger(log.New(io.Discard, "", 0)) } //nolint:gochecknoinits // a library's global setting, before its first use
+// silenceClient drops the log of the SDK, which writes every connection to standard error.
+var silenceClient = sync.OnceFunc(func() { daprclient.SetLogger(log.New(io.Discard, "", 0)) })
 
 // Open connects to the sidecar and checks it. The error wraps an
 // *IncompatibleSidecarError if the sidecar lacks something.
@@ -108,6 +109,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 const MaxBodySize = 64 << 20
 
 func connect(ctx context.Context, address string) (daprclient.Client, error) {
+	silenceClient()
 	return daprclient.NewClientWithAddressContext(ctx, address,
 		// Detects a sidecar that has disappeared silently because its node failed.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
