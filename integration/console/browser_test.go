@@ -306,16 +306,16 @@ func (o operator) operates(engine string) {
 	o.sees("purge: done", "its history was purged", "over and done")
 
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
-	o.sees("quantity: must be", "lines[0].sku")
+	o.sees("quantity: must be 1 to 10000, got 0", "lines[0].sku")
 	if n := get(o, chromedp.Evaluate[int](`document.querySelectorAll("main img").length`)); n != 0 {
 		o.Errorf("the page has %d images, want the SKU as text", n)
 	}
 	o.picture(engine + "dead-letters")
 	o.send(o.Resources.OrderDLQ, "junk")
 	o.open("/console/dead-letters?queue=OrderProcessingQueue")
-	o.sees("quantity: must be", "OrderProcessingQueue 2")
+	o.sees("quantity: must be 1 to 10000, got 0", "OrderProcessingQueue 2")
 	o.do(chromedp.Click(`//form[.//textarea[contains(., "junk")]]//button[normalize-space()="Delete"]`))
-	o.sees("deleted", "quantity: must be")
+	o.sees("deleted", "quantity: must be 1 to 10000, got 0")
 	get(o, chromedp.Evaluate[string](`(area => area.value = area.value.replace('"quantity":0', '"quantity":1').`+
 		`replace('<img src=x onerror=alert(1)>', 'A'))(document.querySelector("textarea"))`))
 	o.press("Redrive")
