@@ -15,7 +15,7 @@
 //
 //	engine.go      Open, Run, Close
 //	backend.go     starts, events, turns and activities: what the SDK calls
-//	instance.go    one workflow instance, with a diagram of its states
+//	instance.go    one workflow instance; docs/engine.md has the diagram of its states
 //	record.go      the content of a journal record
 //	timers.go      durable timers
 //	management.go  status, watch, purge, rerun, list, history

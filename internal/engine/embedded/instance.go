@@ -17,35 +17,19 @@ import (
 // those the last instant of the year 9999.
 const neverYear = 9999
 
-// instance is one workflow instance. Its states and their transitions:
+// instance is one workflow instance. docs/engine.md has the picture of its states,
+// and the record that each transition writes. In the terms of the code:
 //
-//	          opCreate, or opState by a rerun
-//	                       |
-//	                       v
-//	+------------------> idle <---------------------------+
-//	|                      | event, task result, timer    | nothing left to do
-//	|                      v                              |
-//	|  after a delay    queued ------------------------- opTurn
-//	|                      | NextWorkflowWorkItem         ^
-//	|                      v                              |
-//	+---- Abandon ---- in flight ------- Complete --------+
-//	                                                      | the turn completes the workflow
-//	                                                      v
-//	                          archived, and removed <-- ended
-//	                                                      |
-//	     removed <-- opPurge, or a new opCreate of the id -+
+//	idle       neither inFlight nor queued
+//	queued     in store.workflows
+//	in flight  with a worker; events and results that arrive collect in the inbox
+//	           for the next turn
+//	ended      hasEnded; in store.endedInMemory, once the end is durable
+//	archived   removed, and in store.archive
+//	removed    final: a work item of a removed instance is rejected when it completes
 //
-// While it is in flight a worker replays its history; events and task results
-// that arrive meanwhile collect in the inbox for the next turn. opPurge with
-// force removes an instance in any state. Removed is final: a work item of a
-// removed instance is rejected when it completes.
-//
-// Two properties are independent of that state:
-//
-//	durable    the journal has all its records on disk: metaSeq == seq, and
-//	           pendingCommit is zero. Nothing newer is visible outside.
-//	compacted  its body is kept encoded. Only an idle or ended, durable instance
-//	           is compacted; decode undoes it before any change.
+// It is durable if metaSeq == seq and pendingCommit is zero, and compacted if
+// compacted is not nil.
 //
 // All fields are guarded by store.mu, except that the runtime state given to a
 // work item belongs to the worker while the instance is in flight.
