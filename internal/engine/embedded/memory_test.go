@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,10 @@ import (
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
-var waitingSagas = flag.Int("waiting-sagas", 50_000, "number of sagas that wait for approval in TestMillion")
+var (
+	waitingSagas   = flag.Int("waiting-sagas", 50_000, "number of sagas that wait for approval in TestMillion")
+	millionResults = flag.String("results", "", "`file` for the results of TestMillion, as JSON")
+)
 
 // orderSagas registers the order saga, with steps that succeed at once.
 func orderSagas(t testing.TB) *task.TaskRegistry {
@@ -61,10 +66,23 @@ func waiting(id string) orders.State {
 
 const memoryPerSaga = 4 << 10 // bytes
 
+// million is what TestMillion measures. tools/bench reads it.
+type million struct {
+	Sagas, StateBytes      int
+	HeapRan, HeapRestarted float64 // bytes per saga, after it ran and after a restart
+	Resident               float64 // GB at most
+	DiskBytes              int64
+	Restart, Snapshot      time.Duration
+	Read, Start            pauses
+}
+
+// pauses are the longest calls before a snapshot, and during it.
+type pauses struct{ Alone, Beside time.Duration }
+
 // TestMillion measures many sagas that wait for approval: the memory of each after
-// a run and after a restart, the size on disk, and the time of the restart. Most
-// are copies of one that has run. `make bench-million` runs it with
-// -waiting-sagas 1000000.
+// a run and after a restart, the size on disk, the time of the restart, and how
+// long a snapshot makes others wait. Most are copies of one that has run.
+// `make bench-million` runs it with -waiting-sagas 1000000.
 func TestMillion(t *testing.T) {
 	const ran = 2000
 	dir := filepath.Join(t.TempDir(), "engine")
@@ -87,19 +105,20 @@ func TestMillion(t *testing.T) {
 	require.NoError(t, err)
 	took := time.Since(began)
 	size := again.store.journal.Size()
-	restarted := float64(heapInUse()-base) / float64(*waitingSagas)
-	t.Logf("%d sagas wait, %d bytes of state each: %.0f bytes of heap each after they ran, %.0f after a restart; "+
-		"%.2f GB resident; %.2f GB on disk, %d bytes a saga; restart in %v",
-		*waitingSagas, proto.Size(model), live, restarted, resident(), float64(size)/1e9, size/int64(*waitingSagas), took.Round(time.Millisecond))
-	if live > memoryPerSaga || restarted > memoryPerSaga {
-		t.Errorf("a waiting saga takes %.0f bytes of heap after a run and %.0f after a restart, want at most %d",
-			live, restarted, memoryPerSaga)
+	m := million{
+		Sagas: *waitingSagas, StateBytes: proto.Size(model), HeapRan: live,
+		HeapRestarted: float64(heapInUse()-base) / float64(*waitingSagas), Resident: resident(), Restart: took,
 	}
-	began = time.Now()
-	require.NoError(t, again.store.journal.Compact(again.store.snapshot))
-	t.Logf("compaction in %v, to %.2f GB", time.Since(began).Round(time.Millisecond), float64(again.store.journal.Size())/1e9)
-	if after := again.store.journal.Size(); after > size+size/10+1<<20 {
-		t.Errorf("%d bytes on disk after the compaction, %d before, want no growth", after, size)
+	started := m.snapshot(t, again)
+	m.DiskBytes = again.store.journal.Size()
+	m.report(t)
+	if max(m.HeapRan, m.HeapRestarted) > memoryPerSaga {
+		t.Errorf("a waiting saga takes %.0f bytes of heap after a run and %.0f after a restart, want at most %d",
+			m.HeapRan, m.HeapRestarted, memoryPerSaga)
+	}
+	perSaga := size / int64(m.Sagas)
+	if after, most := m.DiskBytes, size+size/10+perSaga*2*int64(started)+1<<20; after > most {
+		t.Errorf("%d bytes on disk after the snapshot, %d before, want at most %d: %d sagas were started", after, size, most, started)
 	}
 	require.NoError(t, again.Close())
 	// The sagas can continue.
@@ -109,9 +128,106 @@ func TestMillion(t *testing.T) {
 	waitUntil(t, "the last saga to continue after its approval", func() bool {
 		return e.happened(t, last, "TaskScheduled", orders.ChargePayment)
 	})
-	if st, err := e.Stats(t.Context()); err != nil || st.Live != *waitingSagas {
-		t.Errorf("Stats = %+v, %v, want %d live", st, err, *waitingSagas)
+	if st, err := e.Stats(t.Context()); err != nil || st.Live != m.Sagas+started {
+		t.Errorf("Stats = %+v, %v, want %d live", st, err, m.Sagas+started)
 	}
+}
+
+// snapshot measures a snapshot, and how long others wait for the engine: readers
+// of a saga, and those who start one. It returns how many were started.
+func (m *million) snapshot(t *testing.T, e *Engine) (started int) {
+	t.Helper()
+	reads := probe(t, func(n int) error {
+		_, err := e.Get(context.Background(), fmt.Sprintf("o-%07d", n*7919%m.Sagas))
+		return err
+	})
+	starts := probe(t, func(n int) error {
+		id := fmt.Sprintf("p-%07d", n)
+		return e.Start(context.Background(), orders.OrderSaga, id, waiting(id))
+	})
+	waitUntil(t, "the first probes", func() bool { return reads.count() >= 500 && starts.count() >= 50 })
+	m.Read.Alone, m.Start.Alone = reads.longest(), starts.longest()
+	began := time.Now()
+	require.NoError(t, e.store.journal.Compact(e.store.snapshot))
+	m.Snapshot = time.Since(began)
+	m.Read.Beside, m.Start.Beside = reads.longest(), starts.longest()
+	reads.stop()
+	starts.stop()
+	return starts.count()
+}
+
+// report prints the results, and writes them to the file of -results.
+func (m *million) report(t *testing.T) {
+	t.Helper()
+	t.Logf("%d sagas wait, with %d bytes of state each", m.Sagas, m.StateBytes)
+	t.Logf("heap: %.0f bytes a saga after it ran, %.0f after a restart; %.2f GB resident at most", m.HeapRan, m.HeapRestarted, m.Resident)
+	t.Logf("restart in %v; snapshot in %v, to %.2f GB", m.Restart.Round(time.Millisecond), m.Snapshot.Round(time.Millisecond),
+		float64(m.DiskBytes)/1e9)
+	t.Logf("longest read during the snapshot %v (before it %v); longest start, with its fsync, %v (%v)",
+		m.Read.Beside, m.Read.Alone, m.Start.Beside, m.Start.Alone)
+	if *millionResults == "" {
+		return
+	}
+	text, err := json.Marshal(m)
+	require.NoError(t, errors.Join(err, os.WriteFile(*millionResults, text, 0o600)))
+}
+
+// prober makes a call every 200 µs, or as often as the calls allow, until stop is
+// called or the test ends.
+type prober struct {
+	stop    func()
+	done    chan struct{}
+	running sync.WaitGroup
+	mu      sync.Mutex
+	calls   int
+	max     time.Duration // of the calls since the last longest
+}
+
+// probe starts a prober. call gets the number of the call.
+func probe(t *testing.T, call func(n int) error) *prober {
+	t.Helper()
+	p := &prober{done: make(chan struct{})}
+	p.stop = sync.OnceFunc(func() {
+		close(p.done)
+		p.running.Wait()
+	})
+	t.Cleanup(p.stop)
+	p.running.Go(func() {
+		tick := time.NewTicker(200 * time.Microsecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-p.done:
+				return
+			case <-tick.C:
+			}
+			began := time.Now()
+			if err := call(n); err != nil {
+				t.Errorf("call %d beside the snapshot: %v, want no error", n, err)
+				return
+			}
+			p.mu.Lock()
+			p.calls, p.max = n+1, max(p.max, time.Since(began))
+			p.mu.Unlock()
+		}
+	})
+	return p
+}
+
+// count returns the number of calls that have returned.
+func (p *prober) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
+// longest returns the duration of the longest call since the last longest.
+func (p *prober) longest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.max
+	p.max = 0
+	return d
 }
 
 // copies replaces a journal's state by n copies of an instance.
