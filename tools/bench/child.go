@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -15,12 +17,18 @@ import (
 	"time"
 )
 
-// child starts a program, and waits up to 30 s until it listens on a port of 127.0.0.1. The
-// caller must call stop, also after an error.
+// child starts a program, and waits up to 30 s until it listens on a port of 127.0.0.1. What it
+// writes goes to a file in its directory (withLogs). The caller must call stop, also after an
+// error.
 func child(ctx context.Context, port string, cmd *exec.Cmd) (stop func(), err error) {
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	log, err := os.Create(filepath.Join(cmd.Dir, filepath.Base(cmd.Path)+".log"))
+	if err != nil {
+		return func() {}, fmt.Errorf("create a log: %w", err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	err = cmd.Start()
+	_ = log.Close() // the program has a file descriptor of its own
+	if err != nil {
 		return func() {}, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	ended := make(chan struct{})
@@ -45,12 +53,45 @@ func child(ctx context.Context, port string, cmd *exec.Cmd) (stop func(), err er
 		}
 		select {
 		case <-ended:
-			return stop, fmt.Errorf("%s exited: %s", cmd.Path, out.Bytes()[max(0, out.Len()-500):])
+			return stop, fmt.Errorf("%s exited", cmd.Path)
 		case <-ctx.Done():
 			return stop, fmt.Errorf("%s does not listen on its port: %w", cmd.Path, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// withLogs adds the ends of the logs in a directory to an error.
+func withLogs(err error, dir string) error {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log")) // fails only for an invalid pattern
+	for _, name := range logs {
+		if log, readErr := os.ReadFile(name); readErr == nil { // the error matters more
+			err = fmt.Errorf("%w\n%s:\n%s", err, filepath.Base(name), tail(log))
+		}
+	}
+	return err
+}
+
+// tail returns the end of what a program wrote.
+func tail(out []byte) []byte { return bytes.TrimSpace(out[max(0, len(out)-2000):]) }
+
+// post sends a JSON text, and returns the response. A status other than 2xx is an error.
+func post(ctx context.Context, web *http.Client, url string, body []byte) (response []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := web.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	response, err = io.ReadAll(res.Body)
+	err = errors.Join(err, res.Body.Close())
+	if err == nil && res.StatusCode/100 != 2 {
+		err = fmt.Errorf("POST %s returned %s: %s", url, res.Status, tail(response))
+	}
+	return response, err
 }
 
 // freePort returns a free port of 127.0.0.1.
@@ -83,6 +124,7 @@ func redis(ctx context.Context, dir string) (address string, stop func(), err er
 	}
 	serve := exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", dir, //nolint:gosec,noctx // stop terminates it
 		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
+	serve.Dir = dir
 	stop, err = child(ctx, port, serve)
 	return "127.0.0.1:" + port, stop, err
 }

@@ -17,46 +17,13 @@ import (
 	"github.com/ordersaga/ordersaga/internal/daprlocal"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/dapr"
-	"github.com/ordersaga/ordersaga/internal/engine/embedded"
-	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/tools/bench/measure"
 )
-
-// registry returns the saga of the systems that are built on durabletask-go: three empty
-// activities.
-func registry() (*task.TaskRegistry, error) {
-	r := task.NewTaskRegistry()
-	return r, errors.Join(
-		r.AddWorkflowN("chain", func(ctx *task.WorkflowContext) (any, error) {
-			for range 3 {
-				if err := ctx.CallActivity("nothing").Await(nil); err != nil {
-					return nil, err
-				}
-			}
-			return nil, nil
-		}),
-		r.AddActivityN("nothing", func(task.ActivityContext) (any, error) { return struct{}{}, nil }),
-	)
-}
-
-// embeddedEngine starts the embedded engine, in memory or with a journal on disk.
-func embeddedEngine(onDisk bool, sync journal.Sync) func(ctx context.Context, dir string) (peer, error) {
-	return func(ctx context.Context, dir string) (peer, error) {
-		o := embedded.Options{Fsync: sync, Logger: zerolog.Nop()}
-		if onDisk {
-			o.Dir = dir
-		}
-		e, err := embedded.Open(o)
-		if err != nil {
-			return peer{}, err
-		}
-		return runEngine(ctx, e, func() { _ = e.Close() }) // its directory is removed next
-	}
-}
 
 // runEngine runs an engine until the peer stops. The peer then calls closeEngine.
 func runEngine(ctx context.Context, e engine.Engine, closeEngine func()) (p peer, err error) {
 	p.atStop(closeEngine)
-	r, err := registry()
+	r, err := measure.Registry()
 	if err != nil {
 		return p, err
 	}
@@ -70,16 +37,7 @@ func runEngine(ctx context.Context, e engine.Engine, closeEngine func()) (p peer
 		cancel()
 		<-ended
 	})
-	p.saga = func(ctx context.Context, id string) error {
-		if err := e.Start(ctx, "chain", id, nil); err != nil {
-			return err
-		}
-		i, err := e.Wait(ctx, id)
-		if err == nil && i.Status != engine.Completed {
-			err = fmt.Errorf("saga ended with status %s: %s", i.Status, i.Failure)
-		}
-		return err
-	}
+	p.saga = measure.Chain(e)
 	return p, nil
 }
 
@@ -133,7 +91,7 @@ func daprOnRedis(bin string) func(ctx context.Context, dir string) (peer, error)
 // settings are appended to the file name.
 func sqliteBackend(settings string) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
-		r, err := registry()
+		r, err := measure.Registry()
 		if err != nil {
 			return p, err
 		}

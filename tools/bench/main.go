@@ -1,7 +1,9 @@
-// Command bench compares the embedded engine with other workflow systems in one run. It
-// measures a saga of three empty activities, one at a time and many concurrently. Each round
-// starts every system, measures it for a few seconds and stops it, so that no system idles
-// beside another, and a slow minute of the machine affects all systems equally.
+// Command bench compares the embedded engine with an older build of itself and with other
+// workflow systems, in one run. It measures a saga of three empty activities, one at a time and
+// many concurrently. Each round starts every system, measures it for a few seconds and stops it,
+// so that no system idles beside another, and a slow minute of the machine affects all systems
+// equally. A system that does not start is reported, and the others are measured. At the end a
+// test with many waiting sagas measures the engine's memory.
 package main
 
 import (
@@ -15,13 +17,17 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ordersaga/ordersaga/tools/bench/measure"
 )
 
 func main() {
 	o := options{}
-	flag.IntVar(&o.rounds, "rounds", 5, "number of times each system is measured")
+	flag.IntVar(&o.rounds, "rounds", 3, "number of times each system is measured")
 	flag.IntVar(&o.inFlight, "in-flight", 64, "number of concurrent sagas")
-	flag.DurationVar(&o.window, "window", 2500*time.Millisecond, "shortest time over which sagas are counted")
+	flag.DurationVar(&o.window, "window", 4*time.Second, "shortest time over which sagas are counted")
+	flag.StringVar(&o.baseline, "baseline", "72b77bd", "commit of this repository whose embedded engine is measured too")
+	flag.IntVar(&o.waiting, "waiting", 1_000_000, "number of waiting sagas whose memory is measured; 0 for none")
 	flag.StringVar(&o.only, "only", "", "measure only the systems whose name contains this text")
 	flag.StringVar(&o.bin, "bin", "../../bin", "directory with the programs of the other systems")
 	flag.StringVar(&o.dir, "dir", "/var/tmp", "directory for the data; it must be on a disk, because fsync is free on tmpfs")
@@ -37,19 +43,54 @@ func main() {
 
 // options are the command-line flags.
 type options struct {
-	rounds, inFlight     int
-	window               time.Duration
-	only, bin, dir, docs string
+	rounds, inFlight, waiting int
+	window                    time.Duration
+	baseline                  string
+	only, bin, dir, docs      string
 }
 
 // run measures the systems and prints a report.
-func (o options) run(ctx context.Context) error {
+func (o options) run(ctx context.Context) (err error) {
 	bin, err := filepath.Abs(o.bin)
 	if err != nil {
 		return fmt.Errorf("resolve --bin: %w", err)
 	}
-	all := pick(systems(bin), o.only)
-	r := report{options: o, began: time.Now(), results: make([]result, len(all))}
+	builds, err := os.MkdirTemp(o.dir, "ordersaga-bench-")
+	if err != nil {
+		return fmt.Errorf("create a directory for builds: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(builds)) }()
+	fmt.Fprintln(os.Stderr, "building the engine, and the one at", o.baseline)
+	today, older := buildHere(ctx, builds), buildOf(ctx, o.baseline, builds)
+	all := pick(systems(bin, o.baseline, today, older), o.only)
+	r := report{options: o, machine: machine(), commit: commit(ctx), began: time.Now(), results: make([]result, len(all))}
+	if err := r.measure(ctx, all); err != nil {
+		return err
+	}
+	r.allocations = map[string]float64{}
+	for name, b := range map[string]build{ours: today, baselineName(o.baseline): older} {
+		r.allocations[name], err = b.allocations(ctx, builds)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "allocations:", err)
+		}
+	}
+	if o.waiting > 0 {
+		r.memory, r.memoryFailed = o.million(ctx)
+		if r.memoryFailed != nil {
+			fmt.Fprintln(os.Stderr, "waiting sagas:", r.memoryFailed)
+		}
+	}
+	r.took = time.Since(r.began)
+	fmt.Print(r.markdown())
+	if o.docs == "" {
+		return nil
+	}
+	return r.write()
+}
+
+// measure measures the systems in rounds. Its errors are those that prevent all measurements.
+func (r *report) measure(ctx context.Context, all []system) error {
+	o := r.options
 	for round := range o.rounds {
 		writes, err := fsyncs(o.dir)
 		if err != nil {
@@ -60,7 +101,7 @@ func (o options) run(ctx context.Context) error {
 			res := &r.results[i]
 			res.system = s
 			if res.failed == nil {
-				res.failed = o.once(ctx, s, res)
+				o.once(ctx, res)
 			}
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
@@ -71,38 +112,23 @@ func (o options) run(ctx context.Context) error {
 				done, o.rounds*len(all), strings.Trim(s.name, "*"), res.last(), left.Round(time.Second))
 		}
 	}
-	fmt.Print(r.markdown())
-	if o.docs == "" {
-		return nil
-	}
-	return r.write()
+	return nil
 }
 
-// once measures one system in one round, and adds the measurements to res.
-func (o options) once(ctx context.Context, s system, res *result) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+// once measures one system in one round. A system that fails is not measured again.
+func (o options) once(ctx context.Context, res *result) {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
+	var m measure.System
 	dir, err := os.MkdirTemp(o.dir, "ordersaga-bench-")
-	if err != nil {
-		return fmt.Errorf("create the data directory: %w", err)
+	if err == nil {
+		m, err = res.measure(ctx, dir, o.inFlight, o.window)
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	peer, err := s.start(ctx, dir)
-	defer peer.stop() // also what was started before an error
 	if err != nil {
-		return err
+		res.failed = err
+		fmt.Fprintf(os.Stderr, "%s did not run: %v\n", res.name, err)
+		return
 	}
-	// The first sagas are not counted: caches are cold, and connections are not open yet.
-	lone, err := measure(ctx, peer.saga, plan{inFlight: 1, warmUp: 3, sagas: 2, least: o.window / 2})
-	if err != nil {
-		return err
-	}
-	many, err := measure(ctx, peer.saga, plan{inFlight: o.inFlight, warmUp: o.inFlight, sagas: o.inFlight, least: o.window})
-	if err != nil {
-		return err
-	}
-	res.lone = append(res.lone, lone.took...)
-	res.many = append(res.many, many.took...)
-	res.rates = append(res.rates, many.rate)
-	return nil
+	res.rounds = append(res.rounds, m)
 }

@@ -12,6 +12,8 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/ordersaga/ordersaga/tools/bench/measure"
 )
 
 // bar is the bar of one system with its whiskers.
@@ -25,8 +27,8 @@ type bar struct {
 func (r report) plotRates(file string) error {
 	var bars []bar
 	for _, s := range r.results {
-		if len(s.rates) > 0 {
-			bars = append(bars, bar{name: s.name, length: median(s.rates), low: slices.Min(s.rates), high: slices.Max(s.rates)})
+		if rates := s.rates(); len(rates) > 0 {
+			bars = append(bars, bar{name: s.name, length: measure.Median(rates), low: slices.Min(rates), high: slices.Max(rates)})
 		}
 	}
 	return draw(file, fmt.Sprintf("Sagas of three empty activities per second, %d in flight (median, min–max)", r.inFlight), "", bars)
@@ -36,8 +38,8 @@ func (r report) plotRates(file string) error {
 func (r report) plotLatency(file string) error {
 	var bars []bar
 	for _, s := range r.results {
-		if len(s.rates) > 0 {
-			ms := func(p float64) float64 { return float64(percentile(s.lone, p)) / float64(time.Millisecond) }
+		if len(s.rounds) > 0 {
+			ms := func(p float64) float64 { return float64(measure.Percentile(s.lone(), p)) / float64(time.Millisecond) }
 			bars = append(bars, bar{name: s.name, length: ms(.5), low: ms(.5), high: ms(.99)})
 		}
 	}

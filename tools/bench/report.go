@@ -6,88 +6,96 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ordersaga/ordersaga/tools/bench/measure"
 )
 
 // result holds the measurements of a system.
 type result struct {
 	system
 
-	rates      []float64       // sagas per second of each round, with many in flight
-	lone, many []time.Duration // latencies with one in flight, and with many
-	failed     error           // the first error, after which it is not measured again
+	rounds []measure.System
+	failed error // why it did not run; it is not measured again after that
 }
 
 // last returns the latest measurement as text.
 func (r result) last() string {
 	if r.failed != nil {
-		line, _, _ := strings.Cut(r.failed.Error(), "\n")
-		return line
+		return "did not run: " + r.reason()
 	}
-	return fmt.Sprintf("%.0f sagas/s, a single one %s", r.rates[len(r.rates)-1], short(percentile(r.lone, .5)))
+	m := r.rounds[len(r.rounds)-1]
+	return fmt.Sprintf("%.0f sagas/s, a single one %s", m.Many.Rate, short(measure.Percentile(m.Lone.Took, .5)))
+}
+
+// reason returns the first line of why the system did not run.
+func (r result) reason() string {
+	line, _, _ := strings.Cut(r.failed.Error(), "\n")
+	return line
+}
+
+// rates returns the sagas per second of each round, with many in flight.
+func (r result) rates() (v []float64) {
+	for _, m := range r.rounds {
+		v = append(v, m.Many.Rate)
+	}
+	return v
+}
+
+// lone returns the latencies with one saga in flight.
+func (r result) lone() (v []time.Duration) {
+	for _, m := range r.rounds {
+		v = append(v, m.Lone.Took...)
+	}
+	return v
+}
+
+// many returns the latencies with many sagas in flight.
+func (r result) many() (v []time.Duration) {
+	for _, m := range r.rounds {
+		v = append(v, m.Many.Took...)
+	}
+	return v
+}
+
+// allocations returns the allocations per saga, with many in flight.
+func (r result) allocations() float64 {
+	var v []float64
+	for _, m := range r.rounds {
+		v = append(v, m.Many.Alloc)
+	}
+	return measure.Median(v)
 }
 
 // report holds the results of a run.
 type report struct {
 	options
 
-	began   time.Time
-	fsyncs  []float64 // of the disk, per second, in each round
-	results []result
+	machine, commit string
+	began           time.Time
+	took            time.Duration
+	fsyncs          []float64 // of the disk, per second, in each round
+	results         []result
+	allocations     map[string]float64 // of BenchmarkThreeActivities/group/64, by system
+	memory          waiting
+	memoryFailed    error // why memory was not measured
 }
-
-// target is the number of times that fsync=group should be faster than another system.
-type target struct {
-	over  string
-	times float64
-}
-
-var targets = []target{{over: dbosName, times: 8}, {over: dtmName, times: 12}, {over: sqliteName, times: 100}}
-
-// loneTarget is the target for the p99 of a single saga with fsync=group.
-const loneTarget = 5 * time.Millisecond
 
 // markdown returns the report as Markdown.
 func (r report) markdown() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s, %d cores, %s; %d rounds in %s; the disk made %.0f single 4 KiB writes with fsync per second (%s).\n\n",
-		r.began.Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), r.rounds,
-		time.Since(r.began).Round(time.Second), median(r.fsyncs), spread(r.fsyncs))
-	fmt.Fprintf(&b, "| | on disk when acknowledged | %d in flight, sagas/s | min–max | p50 | p99 "+
-		"| one in flight, p50 | p99 | fsync=group is |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n", r.inFlight)
-	for _, s := range r.results {
-		if len(s.rates) == 0 {
-			line, _, _ := strings.Cut(s.failed.Error(), "\n")
-			fmt.Fprintf(&b, "| %s | %s | %s | | | | | | |\n", s.name, s.syncs, line)
-			continue
-		}
-		times := ""
-		if ratio := r.ratios(s.name); ratio != nil && s.name != ours {
-			times = fmt.Sprintf("%.2g ×", median(ratio))
-			if median(ratio) >= 10 {
-				times = fmt.Sprintf("%.0f ×", median(ratio))
-			}
-		}
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %s | %s | %s | %s | %s | %s |\n", s.name, s.syncs, median(s.rates), spread(s.rates),
-			short(percentile(s.many, .5)), short(percentile(s.many, .99)),
-			short(percentile(s.lone, .5)), short(percentile(s.lone, .99)), times)
-	}
-	b.WriteString("\n| target, with fsync=group | this run (min–max over the rounds) | |\n|---|--:|---|\n")
-	for _, t := range targets {
-		if ratio := r.ratios(t.over); ratio != nil {
-			fmt.Fprintf(&b, "| at least %.0f × %s | %.1f × (%.1f–%.1f) | %s |\n",
-				t.times, t.over, median(ratio), slices.Min(ratio), slices.Max(ratio), reached(median(ratio) >= t.times))
-		}
-	}
-	if i := slices.IndexFunc(r.results, func(s result) bool { return s.name == ours && len(s.rates) > 0 }); i >= 0 {
-		p99 := percentile(r.results[i].lone, .99)
-		fmt.Fprintf(&b, "| a single saga's p99 under %s | %s (%d sagas) | %s |\n",
-			short(loneTarget), short(p99), len(r.results[i].lone), reached(p99 < loneTarget))
-	}
-	b.WriteString("\nSources for the durability column:\n\n")
+	fmt.Fprintf(&b, "| date | commit | machine | disk | command |\n|---|---|---|---|---|\n"+
+		"| %s | `%s` | %s | %.0f single 4 KiB writes with fsync per second (%s) | `make bench-engine`: %d rounds in %s |\n\n",
+		r.began.Format(time.DateOnly), r.commit, r.machine, measure.Median(r.fsyncs), spread(r.fsyncs), r.rounds, r.took.Round(time.Second))
+	r.speed(&b)
+	b.WriteString("\n### Targets of the embedded engine\n\n")
+	r.targets(&b)
+	b.WriteString("\n### A million waiting sagas\n\n")
+	r.waitingSagas(&b)
+	b.WriteString("\n### Where the durability column comes from\n\n")
 	for _, s := range r.results {
 		if s.source != "" {
 			fmt.Fprintf(&b, "- %s: %s\n", strings.Trim(s.name, "*"), s.source)
@@ -96,33 +104,108 @@ func (r report) markdown() string {
 	return b.String()
 }
 
-// reached formats whether a target is reached.
-func reached(ok bool) string {
-	if ok {
-		return "reached"
+// speed writes the table of all systems.
+func (r report) speed(b *bytes.Buffer) {
+	fmt.Fprintf(b, "| | on disk when acknowledged | %d in flight, sagas/s | min–max | p50 | p99 | one in flight, p50 | p99 "+
+		"| allocations per saga | fsync=group is | it is, of `%s` |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", r.inFlight, r.baseline)
+	for _, s := range r.results {
+		if len(s.rounds) == 0 {
+			fmt.Fprintf(b, "| %s | %s | did not run: %s | | | | | | | | |\n", s.name, s.syncs, strings.ReplaceAll(s.reason(), "|", "\\|"))
+			continue
+		}
+		allocs := ""
+		if strings.Contains(s.name, "embedded") {
+			allocs = fmt.Sprintf("%.0f", s.allocations())
+		}
+		fmt.Fprintf(b, "| %s | %s | %.0f | %s | %s | %s | %s | %s | %s | %s | %s |\n", s.name, s.syncs,
+			measure.Median(s.rates()), spread(s.rates()),
+			short(measure.Percentile(s.many(), .5)), short(measure.Percentile(s.many(), .99)),
+			short(measure.Percentile(s.lone(), .5)), short(measure.Percentile(s.lone(), .99)),
+			allocs, times(r.ratios(ours, s.name)), times(r.ratios(s.name, baselineName(r.baseline))))
 	}
-	return "**missed**"
 }
 
-// ratios returns how many times faster than another system fsync=group was in each round. A
-// slow period of the machine affects both, so ratios vary less than rates.
-func (r report) ratios(other string) (times []float64) {
-	find := func(name string) result {
-		i := slices.IndexFunc(r.results, func(s result) bool { return s.name == name })
-		if i < 0 {
-			return result{}
-		}
-		return r.results[i]
+// waitingSagas writes the table of the memory that waiting sagas take.
+func (r report) waitingSagas(b *bytes.Buffer) {
+	w := r.memory
+	if w.Sagas == 0 {
+		fmt.Fprintf(b, "Did not run: %s.\n", r.whyNoMemory())
+		return
 	}
-	a, b := find(ours), find(other)
-	for i := range min(len(a.rates), len(b.rates)) {
-		times = append(times, a.rates[i]/b.rates[i])
+	fmt.Fprintf(b, "| %d sagas wait for approval, with %d bytes of state each | |\n|---|--:|\n", w.Sagas, w.StateBytes)
+	for _, row := range [][2]string{
+		{"heap per saga, after it ran", fmt.Sprintf("%.0f bytes", w.HeapRan)},
+		{"heap per saga, after a restart", fmt.Sprintf("%.0f bytes", w.HeapRestarted)},
+		{"resident memory at most, with the collector's headroom", fmt.Sprintf("%.2f GB", w.Resident)},
+		{"restart until all are loaded", short(w.Restart)},
+		{"on disk, in a snapshot", fmt.Sprintf("%.2f GB", float64(w.DiskBytes)/1e9)},
+		{"snapshot, beside reads and starts", short(w.Snapshot)},
+		{"longest read of a saga during the snapshot (before it)", besideAlone(w.Read)},
+		{"longest start of a saga, with its fsync (before it)", besideAlone(w.Start)},
+	} {
+		fmt.Fprintf(b, "| %s | %s |\n", row[0], row[1])
 	}
-	return times
+}
+
+// besideAlone formats the longest of the calls during a snapshot, and of those before it.
+func besideAlone(p pauses) string { return short(p.Beside) + " (" + short(p.Alone) + ")" }
+
+// whyNoMemory returns why the memory was not measured.
+func (r report) whyNoMemory() string {
+	if r.memoryFailed == nil {
+		return "`-waiting 0`"
+	}
+	line, _, _ := strings.Cut(r.memoryFailed.Error(), "\n")
+	return line
+}
+
+// ratios returns how many times faster one system was than another in each round. A slow period
+// of the machine affects both, so ratios vary less than rates.
+func (r report) ratios(one, other string) (v []float64) {
+	a, b := r.find(one).rates(), r.find(other).rates()
+	for i := range min(len(a), len(b)) {
+		v = append(v, a[i]/b[i])
+	}
+	return v
+}
+
+// find returns the result of a system, which is empty if it was not measured.
+func (r report) find(name string) result {
+	i := slices.IndexFunc(r.results, func(s result) bool { return s.name == name })
+	if i < 0 {
+		return result{}
+	}
+	return r.results[i]
+}
+
+// times formats the median of ratios with two significant digits.
+func times(ratios []float64) string {
+	if len(ratios) == 0 {
+		return ""
+	}
+	switch m := measure.Median(ratios); {
+	case m >= 10:
+		return fmt.Sprintf("%.0f ×", m)
+	case m >= 1:
+		return fmt.Sprintf("%.1f ×", m)
+	default:
+		return fmt.Sprintf("%.2g ×", m)
+	}
 }
 
 // spread formats the range of values.
 func spread(v []float64) string { return fmt.Sprintf("%.0f–%.0f", slices.Min(v), slices.Max(v)) }
+
+// short formats a duration with three significant digits, in ms or s.
+func short(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
+	case d >= 100*time.Millisecond:
+		return strconv.FormatFloat(d.Seconds()*1e3, 'f', 0, 64) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds()*1e3, 'f', 2, 64) + " ms"
+}
 
 const (
 	beginMark = "<!-- make bench-engine writes from here -->\n"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,21 +23,39 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/ordersaga/ordersaga/internal/journal"
+	"github.com/ordersaga/ordersaga/tools/bench/measure"
 )
 
 // system is a workflow system that is measured.
 type system struct {
-	name   string
-	syncs  string // what is on disk when a step or a saga is acknowledged
-	source string // the evidence for syncs
-	start  func(ctx context.Context, dir string) (peer, error)
+	name    string
+	syncs   string // what is on disk when a step or a saga is acknowledged
+	source  string // the evidence for syncs
+	measure measureFunc
 }
 
-// peer is a running system.
+// measureFunc starts a system with its data in dir, measures and stops it.
+type measureFunc func(ctx context.Context, dir string, inFlight int, window time.Duration) (measure.System, error)
+
+// peer is a system that runs its steps in this process.
 type peer struct {
-	saga  func(ctx context.Context, id string) error // runs a saga of three empty activities to its end
+	saga  measure.Saga // three empty activities
 	stops []func()
+}
+
+// peerSystem returns the measure function of a peer.
+func peerSystem(start func(ctx context.Context, dir string) (peer, error)) measureFunc {
+	return func(ctx context.Context, dir string, inFlight int, window time.Duration) (m measure.System, err error) {
+		p, err := start(ctx, dir)
+		defer p.stop() // also what was started before an error
+		if err == nil {
+			m, err = measure.Both(ctx, p.saga, inFlight, window)
+		}
+		if err != nil {
+			return m, withLogs(err, dir)
+		}
+		return m, nil
+	}
 }
 
 // stop stops the system, in the reverse order of its start.
@@ -53,61 +70,46 @@ func (p *peer) atStop(f func()) { p.stops = append(p.stops, f) }
 
 // Names of the systems for which there are targets.
 const (
-	ours       = "**embedded, fsync=group**"
-	dbosName   = "DBOS Go 0.8.0, PostgreSQL"
-	dtmName    = "DTM 1.18.0, bolt"
-	sqliteName = "durabletask-go 0.12.1, SQLite"
+	ours        = "**embedded, fsync=group**"
+	dbosName    = "DBOS Go 1.8.0, PostgreSQL"
+	restateName = "Restate 1.7.12"
 )
+
+// baselineName returns the name of the engine of an older commit.
+func baselineName(commit string) string { return "embedded at " + commit + ", fsync=group" }
 
 // systems returns the systems in the order of the report. bin is the directory with their
 // programs.
-func systems(bin string) []system {
+func systems(bin, baseline string, today, older build) []system {
+	const group, none = "each step, several steps per fsync", "nothing"
+	const sqliteDefaults = "so SQLite's defaults apply: `journal_mode=DELETE`, `synchronous=FULL`"
 	return []system{
-		{
-			name: ours, start: embeddedEngine(true, journal.SyncGroup),
-			syncs: "each step, several steps per fsync", source: "`internal/journal`",
-		},
-		{
-			name: "embedded, fsync=always", start: embeddedEngine(true, journal.SyncAlways),
-			syncs: "each step, one fsync per step", source: "`internal/journal`",
-		},
-		{
-			name: "embedded, fsync=off", start: embeddedEngine(true, journal.SyncOff),
-			syncs:  "nothing; it is written, so it survives a crash of the process but not a power failure",
-			source: "`internal/journal`",
-		},
-		{name: "embedded, memory", start: embeddedEngine(false, journal.SyncOff), syncs: "nothing"},
-		{
-			name: dbosName, start: dbosOnPostgreSQL,
-			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default",
-		},
-		{
-			name: dtmName, start: dtm(bin),
+		{name: ours, measure: today.engine("group"), syncs: group, source: "`internal/journal`"},
+		{name: baselineName(baseline), measure: older.engine("group"), syncs: group},
+		{name: dbosName, measure: peerSystem(dbosOnPostgreSQL),
+			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default"},
+		{name: restateName, measure: peerSystem(restateServer(bin)),
+			syncs: "each step", source: "24 partitions and `rocksdb-disable-wal-fsync = false` by default (`restate-server --dump-config`)"},
+		{name: "embedded, memory", measure: today.engine(""), syncs: none},
+		{name: "embedded at " + baseline + ", memory", measure: older.engine(""), syncs: none},
+		{name: "embedded, fsync=always", measure: today.engine("always"), syncs: "each step, one fsync per step"},
+		{name: "embedded, fsync=off", measure: today.engine("off"),
+			syncs: "nothing; it is written, so it survives a crash of the process but not a power failure"},
+		{name: "DTM 1.18.0, bolt", measure: peerSystem(dtm(bin)),
 			syncs: "the start and the end of a saga; its steps up to 200 ms later",
 			source: "`bolt.Open` without `NoSync` in `dtmsvr/storage/boltdb/boltdb.go`; " +
-				"`updateBranchAsync` in `dtmsvr/svr.go`",
-		},
-		{
-			name: sqliteName + " (WAL, synchronous=NORMAL)", start: sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"),
-			syncs: "nothing until a checkpoint of the WAL", source: "the pragmas",
-		},
-		{
-			name: sqliteName, start: sqliteBackend(""),
-			syncs: "each step, two or more fsyncs per step",
-			source: "no pragmas in `backend/sqlite/sqlite.go`, so SQLite's defaults apply: " +
-				"`journal_mode=DELETE`, `synchronous=FULL`",
-		},
-		{
-			name: "Dapr 1.18.2, Redis", start: daprOnRedis(bin),
+				"`updateBranchAsync` in `dtmsvr/svr.go`"},
+		{name: "durabletask-go 0.12.1, SQLite (WAL, synchronous=NORMAL)",
+			measure: peerSystem(sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")),
+			syncs:   "nothing until a checkpoint of the WAL", source: "the pragmas"},
+		{name: "durabletask-go 0.12.1, SQLite", measure: peerSystem(sqliteBackend("")),
+			syncs: "each step, two or more fsyncs per step", source: "no pragmas in `backend/sqlite/sqlite.go`, " + sqliteDefaults},
+		{name: "Dapr 1.18.2, Redis", measure: peerSystem(daprOnRedis(bin)),
 			syncs:  "Redis: within a second; etcd of the scheduler: each reminder",
-			source: "Redis runs with `--appendfsync everysec`; etcd's default",
-		},
-		{
-			name: "Temporal dev server (CLI 1.5.0), SQLite", start: temporal(bin),
-			syncs: "each transition, two or more fsyncs per transition",
-			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, so SQLite's defaults apply: " +
-				"`journal_mode=DELETE`, `synchronous=FULL`",
-		},
+			source: "Redis runs with `--appendfsync everysec`; etcd's default"},
+		{name: "Temporal dev server (CLI 1.9.1), SQLite", measure: peerSystem(temporal(bin)),
+			syncs:  "each transition, two or more fsyncs per transition",
+			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, " + sqliteDefaults},
 	}
 }
 
@@ -128,13 +130,13 @@ func dbosOnPostgreSQL(ctx context.Context, dir string) (p peer, err error) {
 	if err != nil {
 		return p, err
 	}
-	c, err := dbos.NewDBOSContext(ctx, dbos.Config{AppName: "bench", DatabaseURL: url, Logger: slog.New(slog.DiscardHandler)})
+	c, err := dbos.NewContext(ctx, dbos.Config{AppName: "bench", DatabaseURL: url, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return p, fmt.Errorf("open DBOS: %w", err)
 	}
 	p.atStop(func() { dbos.Shutdown(c, 10*time.Second) })
 	nothing := func(context.Context) (string, error) { return "", nil }
-	chain := func(ctx dbos.DBOSContext, input string) (string, error) {
+	chain := func(ctx dbos.Context, input string) (string, error) {
 		for range 3 {
 			if _, err := dbos.RunAsStep(ctx, nothing); err != nil {
 				return "", err
@@ -200,20 +202,9 @@ func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 			if err != nil {
 				return err
 			}
-			submit := "http://127.0.0.1:" + ports[0] + "/api/dtmsvr/submit"
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, submit, bytes.NewReader(body))
-			if err != nil {
-				return err
-			}
-			req.Header.Set("Content-Type", "application/json")
-			res, err := web.Do(req)
-			if err != nil {
-				return err
-			}
-			response, err := io.ReadAll(res.Body)
-			err = errors.Join(err, res.Body.Close())
+			response, err := post(ctx, web, "http://127.0.0.1:"+ports[0]+"/api/dtmsvr/submit", body)
 			if err == nil && !bytes.Contains(response, []byte("SUCCESS")) {
-				err = fmt.Errorf("DTM returned %s: %s", res.Status, response)
+				err = fmt.Errorf("DTM returned: %s", response)
 			}
 			return err
 		}
@@ -232,9 +223,10 @@ func temporal(bin string) func(ctx context.Context, dir string) (peer, error) {
 		if err != nil {
 			return p, err
 		}
-		server := exec.Command(binary, "server", "start-dev", "--headless", //nolint:gosec,noctx // stop terminates it
+		serve := exec.Command(binary, "server", "start-dev", "--headless", //nolint:gosec,noctx // stop terminates it
 			"--ip", "127.0.0.1", "--port", port, "--db-filename", filepath.Join(dir, "temporal.db"), "--log-level", "error")
-		stop, err := child(ctx, port, server)
+		serve.Dir = dir
+		stop, err := child(ctx, port, serve)
 		p.atStop(stop)
 		if err != nil {
 			return p, err
