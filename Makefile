@@ -184,7 +184,7 @@ bin/restate-server: tools/restate/package.json tools/restate/package-lock.json
 	rm -rf tools/restate/node_modules
 	touch $@
 
-bench-million: ## measure memory, disk and restart with a million waiting sagas (2 minutes, 4 GB)
+bench-million: ## measure memory, disk, restart and the pauses of a snapshot with a million waiting sagas (2 minutes, 4 GB)
 	go test -run 'TestMillion$$' -count=1 -v -timeout 20m ./internal/engine/embedded -waiting-sagas 1000000
 
 # Limits the number of inputs instead of the time: Go 1.26 sometimes fails a fuzz

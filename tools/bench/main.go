@@ -74,6 +74,7 @@ func (o options) run(ctx context.Context) (err error) {
 			fmt.Fprintln(os.Stderr, "allocations:", err)
 		}
 	}
+	fmt.Fprintln(os.Stderr, today.profile(ctx))
 	if o.waiting > 0 {
 		r.memory, r.memoryFailed = o.million(ctx)
 		if r.memoryFailed != nil {
@@ -81,7 +82,8 @@ func (o options) run(ctx context.Context) (err error) {
 		}
 	}
 	r.took = time.Since(r.began)
-	fmt.Print(r.markdown())
+	systemsPart, waitingPart := r.markdown()
+	fmt.Print(systemsPart, "\n", waitingPart)
 	if o.docs == "" {
 		return nil
 	}

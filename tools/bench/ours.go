@@ -60,7 +60,7 @@ func buildOf(ctx context.Context, commit, dir string) build {
 
 // command runs a program in a directory. The error has what it wrote.
 func command(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the callers name the programs
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s in %s: %w: %s", cmd, dir, err, tail(out))
@@ -68,14 +68,14 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// allocations returns the allocations per saga of BenchmarkThreeActivities/group/64. Its
-// activities do more than those of command embedded.
+// allocations returns the allocations per saga of BenchmarkThreeActivities/group/64, whose
+// activities do more than those of command embedded. It writes a CPU profile beside the program.
 func (b build) allocations(ctx context.Context, dir string) (allocs float64, err error) {
 	if b.failed != nil {
 		return 0, b.failed
 	}
 	cmd := exec.CommandContext(ctx, b.tests, "-test.run=^$", //nolint:gosec // built above
-		"-test.bench=^BenchmarkThreeActivities$/^group$/^64$", "-test.benchtime=20000x")
+		"-test.bench=^BenchmarkThreeActivities$/^group$/^64$", "-test.benchtime=20000x", "-test.cpuprofile="+b.tests+".prof")
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	out, err := cmd.CombinedOutput()
 	before, _, ok := strings.Cut(string(out), " allocs/op")
@@ -89,6 +89,16 @@ func (b build) allocations(ctx context.Context, dir string) (allocs float64, err
 		return 0, fmt.Errorf("%s: %w: %s", cmd, err, tail(out))
 	}
 	return allocs, nil
+}
+
+// profile returns the functions that take most of the CPU, after allocations has run.
+func (b build) profile(ctx context.Context) string {
+	cmd := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=45", b.tests, b.tests+".prof") //nolint:gosec // built above
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "no profile: " + err.Error()
+	}
+	return string(out)
 }
 
 // engine measures an embedded engine in a process of its own. Without fsync it is in memory.

@@ -84,24 +84,32 @@ type report struct {
 	memoryFailed    error // why memory was not measured
 }
 
-// markdown returns the report as Markdown.
-func (r report) markdown() string {
+// markdown returns the report as Markdown, in the parts between the marks of benchmarks.md.
+func (r report) markdown() (systems, waiting string) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "| date | commit | machine | disk | command |\n|---|---|---|---|---|\n"+
-		"| %s | `%s` | %s | %.0f single 4 KiB writes with fsync per second (%s) | `make bench-engine`: %d rounds in %s |\n\n",
-		r.began.Format(time.DateOnly), r.commit, r.machine, measure.Median(r.fsyncs), spread(r.fsyncs), r.rounds, r.took.Round(time.Second))
+	r.heading(&b)
 	r.speed(&b)
-	b.WriteString("\n### Targets of the embedded engine\n\n")
-	r.targets(&b)
-	b.WriteString("\n### A million waiting sagas\n\n")
-	r.waitingSagas(&b)
-	b.WriteString("\n### Where the durability column comes from\n\n")
+	b.WriteString("\nWhere the second column comes from:\n\n")
 	for _, s := range r.results {
 		if s.source != "" {
 			fmt.Fprintf(&b, "- %s: %s\n", strings.Trim(s.name, "*"), s.source)
 		}
 	}
-	return b.String()
+	b.WriteString("\n### Targets of the embedded engine\n\nAre its targets reached, in the same run?\n\n")
+	r.targets(&b)
+	systems = b.String()
+	b.Reset()
+	r.heading(&b)
+	r.waitingSagas(&b)
+	return systems, b.String()
+}
+
+// heading writes when, where and how the report was made.
+func (r report) heading(b *bytes.Buffer) {
+	fmt.Fprintf(b, "| date | commit | command | machine |\n|---|---|---|---|\n"+
+		"| %s | `%s` | `make bench-engine`, %d rounds in %s | %s; %.0f single 4 KiB writes with fsync per second (%s) |\n\n",
+		r.began.Format(time.DateOnly), r.commit, r.rounds, r.took.Round(time.Second), r.machine,
+		measure.Median(r.fsyncs), spread(r.fsyncs))
 }
 
 // speed writes the table of all systems.
@@ -207,25 +215,21 @@ func short(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds()*1e3, 'f', 2, 64) + " ms"
 }
 
-const (
-	beginMark = "<!-- make bench-engine writes from here -->\n"
-	endMark   = "<!-- to here -->\n"
-)
-
-// write writes the tables between the marks in benchmarks.md, and the charts into the directory
-// assets beside it.
+// write writes the tables between their marks in benchmarks.md, and the charts into the
+// directory assets beside it.
 func (r report) write() error {
 	file := filepath.Join(r.docs, "benchmarks.md")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read the document: %w", err)
 	}
-	before, rest, ok := strings.Cut(string(text), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s does not have the marks %q and %q around the results", file, beginMark, endMark)
+	systems, waiting := r.markdown()
+	page, err1 := between(string(text), "systems", systems)
+	page, err2 := between(page, "waiting sagas", waiting)
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
 	}
-	if err := os.WriteFile(file, []byte(before+beginMark+r.markdown()+endMark+after), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(file, []byte(page), 0o644); err != nil { //nolint:gosec // a document
 		return fmt.Errorf("write the document: %w", err)
 	}
 	assets := filepath.Join(r.docs, "assets")
@@ -233,4 +237,15 @@ func (r report) write() error {
 		r.plotRates(filepath.Join(assets, "bench-engine.svg")),
 		r.plotLatency(filepath.Join(assets, "bench-engine-latency.svg")),
 	)
+}
+
+// between replaces what is between the marks of a part of a page.
+func between(page, part, text string) (string, error) {
+	begin, end := "<!-- make bench-engine: "+part+" -->\n", "<!-- make bench-engine: end of "+part+" -->\n"
+	before, rest, ok := strings.Cut(page, begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return page, fmt.Errorf("the marks %q and %q are missing", begin, end)
+	}
+	return before + begin + text + end + after, nil
 }

@@ -86,30 +86,46 @@ func systems(bin, baseline string, today, older build) []system {
 	return []system{
 		{name: ours, measure: today.engine("group"), syncs: group, source: "`internal/journal`"},
 		{name: baselineName(baseline), measure: older.engine("group"), syncs: group},
-		{name: dbosName, measure: peerSystem(dbosOnPostgreSQL),
-			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default"},
-		{name: restateName, measure: peerSystem(restateServer(bin)),
-			syncs: "each step", source: "24 partitions and `rocksdb-disable-wal-fsync = false` by default (`restate-server --dump-config`)"},
+		{
+			name: dbosName, measure: peerSystem(dbosOnPostgreSQL),
+			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default",
+		},
+		{
+			name: restateName, measure: peerSystem(restateServer(bin)),
+			syncs: "each step", source: "24 partitions and `rocksdb-disable-wal-fsync = false` by default (`restate-server --dump-config`)",
+		},
 		{name: "embedded, memory", measure: today.engine(""), syncs: none},
 		{name: "embedded at " + baseline + ", memory", measure: older.engine(""), syncs: none},
 		{name: "embedded, fsync=always", measure: today.engine("always"), syncs: "each step, one fsync per step"},
-		{name: "embedded, fsync=off", measure: today.engine("off"),
-			syncs: "nothing; it is written, so it survives a crash of the process but not a power failure"},
-		{name: "DTM 1.18.0, bolt", measure: peerSystem(dtm(bin)),
+		{
+			name: "embedded, fsync=off", measure: today.engine("off"),
+			syncs: "nothing; it is written, so it survives a crash of the process but not a power failure",
+		},
+		{
+			name: "DTM 1.18.0, bolt", measure: peerSystem(dtm(bin)),
 			syncs: "the start and the end of a saga; its steps up to 200 ms later",
 			source: "`bolt.Open` without `NoSync` in `dtmsvr/storage/boltdb/boltdb.go`; " +
-				"`updateBranchAsync` in `dtmsvr/svr.go`"},
-		{name: "durabletask-go 0.12.1, SQLite (WAL, synchronous=NORMAL)",
+				"`updateBranchAsync` in `dtmsvr/svr.go`",
+		},
+		{
+			name:    "durabletask-go 0.12.1, SQLite (WAL, synchronous=NORMAL)",
 			measure: peerSystem(sqliteBackend("?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")),
-			syncs:   "nothing until a checkpoint of the WAL", source: "the pragmas"},
-		{name: "durabletask-go 0.12.1, SQLite", measure: peerSystem(sqliteBackend("")),
-			syncs: "each step, two or more fsyncs per step", source: "no pragmas in `backend/sqlite/sqlite.go`, " + sqliteDefaults},
-		{name: "Dapr 1.18.2, Redis", measure: peerSystem(daprOnRedis(bin)),
+			syncs:   "nothing until a checkpoint of the WAL", source: "the pragmas",
+		},
+		{
+			name: "durabletask-go 0.12.1, SQLite", measure: peerSystem(sqliteBackend("")),
+			syncs: "each step, two or more fsyncs per step", source: "no pragmas in `backend/sqlite/sqlite.go`, " + sqliteDefaults,
+		},
+		{
+			name: "Dapr 1.18.2, Redis", measure: peerSystem(daprOnRedis(bin)),
 			syncs:  "Redis: within a second; etcd of the scheduler: each reminder",
-			source: "Redis runs with `--appendfsync everysec`; etcd's default"},
-		{name: "Temporal dev server (CLI 1.9.1), SQLite", measure: peerSystem(temporal(bin)),
+			source: "Redis runs with `--appendfsync everysec`; etcd's default",
+		},
+		{
+			name: "Temporal dev server (CLI 1.9.1), SQLite", measure: peerSystem(temporal(bin)),
 			syncs:  "each transition, two or more fsyncs per transition",
-			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, " + sqliteDefaults},
+			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, " + sqliteDefaults,
+		},
 	}
 }
 
@@ -134,7 +150,7 @@ func dbosOnPostgreSQL(ctx context.Context, dir string) (p peer, err error) {
 	if err != nil {
 		return p, fmt.Errorf("open DBOS: %w", err)
 	}
-	p.atStop(func() { dbos.Shutdown(c, 10*time.Second) })
+	p.atStop(func() { _ = dbos.Shutdown(c, 10*time.Second) }) // its database is removed next
 	nothing := func(context.Context) (string, error) { return "", nil }
 	chain := func(ctx dbos.Context, input string) (string, error) {
 		for range 3 {

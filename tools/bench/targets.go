@@ -39,11 +39,9 @@ func (r report) targets(b *bytes.Buffer) {
 	if w := r.memory; w.Sagas > 0 {
 		bytes := max(w.HeapRan, w.HeapRestarted)
 		heap.shown, heap.reached = fmt.Sprintf("%.2f KB", bytes/1000), bytes <= 1200
-		restart.shown = short(w.Restart)
-		if w.Sagas != 1_000_000 {
-			restart.shown += fmt.Sprintf(" for %d", w.Sagas)
+		if w.Sagas >= 1_000_000 {
+			restart.shown, restart.reached = short(w.Restart), w.Restart <= 8*time.Second
 		}
-		restart.reached = w.Sagas >= 1_000_000 && w.Restart <= 8*time.Second
 		pause.shown, pause.reached = short(w.Read.Beside), w.Read.Beside <= 5*time.Millisecond
 	}
 	for _, t := range append(all, allocs, p99, heap, restart, pause) {
