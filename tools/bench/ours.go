@@ -93,7 +93,8 @@ func (b build) allocations(ctx context.Context, dir string) (allocs float64, err
 
 // profile returns the functions that take most of the CPU, after allocations has run.
 func (b build) profile(ctx context.Context) string {
-	cmd := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=45", b.tests, b.tests+".prof") //nolint:gosec // built above
+	args := []string{"tool", "pprof", "-top", "-cum", "-nodecount=45", b.tests, b.tests + ".prof"}
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // built above
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "no profile: " + err.Error()
