@@ -2,7 +2,6 @@ package awslocal
 
 import (
 	"bytes"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -13,9 +12,11 @@ import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/sns"
 	"github.com/ordersaga/ordersaga/internal/awslocal/sqs"
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 )
 
-// HealthPath is the path of the health check, which returns 200 while the server runs.
+// HealthPath is the path of the health check. It returns 200 while changes can be made
+// durable, else 503 with the reason: the disk is full, or a journal has failed.
 const HealthPath = "/_ordersaga/health"
 
 // Prefixes of the X-Amz-Target header, which names service and operation of an AWS
@@ -28,8 +29,7 @@ const (
 // dispatch serves one request of any of the services.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == HealthPath {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"status":"ok"}`) // fails only if the client has disconnected
+		httpserve.WriteHealth(w, s.Ready())
 		return
 	}
 	id := uuid.NewString()

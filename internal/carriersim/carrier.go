@@ -30,6 +30,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/ordersaga/ordersaga/internal/events"
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -48,8 +49,9 @@ type Options struct {
 	// none.
 	Token  string
 	Logger zerolog.Logger
-	// CompactAfter is as in journal.Options.
+	// CompactAfter and FS are as in journal.Options.
 	CompactAfter int64
+	FS           journal.FS
 }
 
 // Carrier is a simulated carrier. It is safe for concurrent use.
@@ -87,7 +89,7 @@ func Open(o Options) (*Carrier, error) {
 	)
 	j, err := journal.Open(
 		o.Dir,
-		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter},
+		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS},
 		func(rec []byte) error {
 			var p Parcel
 			if err := json.Unmarshal(rec, &p); err != nil {
@@ -107,11 +109,14 @@ func Open(o Options) (*Carrier, error) {
 // Close closes the records.
 func (c *Carrier) Close() error { return c.journal.Close() }
 
-// Run consumes requests until ctx ends. It then stops waiting for space on a full disk.
-func (c *Carrier) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, c.journal.StopWaiting)()
-	return c.consumer.Run(ctx)
-}
+// Run consumes requests until ctx ends.
+func (c *Carrier) Run(ctx context.Context) error { return c.consumer.Run(ctx) }
+
+// Ready returns why no parcel can be recorded at the moment, or nil.
+func (c *Carrier) Ready() error { return c.journal.Err() }
+
+// Watch is as that of journal.Journal.
+func (c *Carrier) Watch(ctx context.Context) error { return c.journal.Watch(ctx) }
 
 // handle processes one message.
 func (c *Carrier) handle(ctx context.Context, m events.Message) error {
@@ -131,15 +136,18 @@ func (c *Carrier) request(ctx context.Context, e events.Event) error {
 		return &sqsconsumer.PermanentError{Reason: errors.New("type, shipmentId, orderId: not those of a shipment request")}
 	}
 	tracing.Concerns(ctx, r.OrderID)
-	p, err := c.record(r.ShipmentID, r.OrderID, r.ShipTo)
+	p, err := c.record(ctx, r.ShipmentID, r.OrderID, r.ShipTo)
 	if err != nil || p.Outcome == Silent {
 		return err
 	}
 	return c.answer(ctx, p)
 }
 
-// record records a request, and returns its parcel.
-func (c *Carrier) record(shipmentID, orderID string, to *order.Address) (Parcel, error) {
+// record records a request durably, and returns its parcel.
+func (c *Carrier) record(ctx context.Context, shipmentID, orderID string, to *order.Address) (Parcel, error) {
+	if err := c.journal.WaitForSpace(ctx); err != nil {
+		return Parcel{}, fmt.Errorf("record parcel %s: %w", shipmentID, err)
+	}
 	c.mu.Lock()
 	p, known := c.parcels.Get(shipmentID)
 	if !known {
@@ -158,10 +166,13 @@ func (c *Carrier) record(shipmentID, orderID string, to *order.Address) (Parcel,
 		return p, fmt.Errorf("encode parcel %s: %w", shipmentID, err)
 	}
 	c.parcels.Set(shipmentID, p)
-	commit := c.journal.Append(b)
+	c.journal.Append(b)
 	c.mu.Unlock()
 	c.journal.CompactIfNeeded(c.snapshot)
-	return p, commit.Wait()
+	if err := c.journal.WaitAll(ctx); err != nil {
+		return p, fmt.Errorf("record parcel %s: %w", shipmentID, err)
+	}
+	return p, nil
 }
 
 // snapshot emits all parcels, for the journal's compaction.
@@ -232,8 +243,9 @@ func (c *Carrier) Parcels(orderID, cursor string, limit int) (out []Parcel, next
 	return out, next
 }
 
-// Handler serves GET /v1/shipments (?orderId= ?cursor= ?limit=), /healthz, and
-// POST /v1/shipment-events, to which a Dapr sidecar delivers requests.
+// Handler serves GET /v1/shipments (?orderId= ?cursor= ?limit=), /healthz, /readyz, which is
+// 503 while no parcel can be recorded, and POST /v1/shipment-events, to which a Dapr sidecar
+// delivers requests.
 func (c *Carrier) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(tracing.Route)
@@ -246,9 +258,14 @@ func (c *Carrier) Handler() http.Handler {
 			return
 		}
 		list, next := c.Parcels(q.Get("orderId"), q.Get("cursor"), limit)
+		if err := c.journal.WaitAll(r.Context()); err != nil {
+			http.Error(w, "records are not on disk: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		respond(w, map[string]any{"shipments": list, "next": next})
 	})
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, map[string]string{"status": "ok"}) })
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { httpserve.WriteHealth(w, nil) })
+	r.Get("/readyz", func(w http.ResponseWriter, _ *http.Request) { httpserve.WriteHealth(w, c.Ready()) })
 	return r
 }
 

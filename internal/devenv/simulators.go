@@ -40,6 +40,14 @@ func withRepairHint(err error, dataDir string) error {
 	return err
 }
 
+// wrap adds what failed to an error, if there is one.
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s %w", what, err)
+	}
+	return nil
+}
+
 // LocalAWS runs the local AWS endpoint: SQS, SNS, DynamoDB and STS. Listener is
 // required.
 type LocalAWS struct {
@@ -54,8 +62,8 @@ type LocalAWS struct {
 	Logger zerolog.Logger // the zero value discards
 }
 
-// Run serves until ctx ends, and returns nil then. If the journal is damaged, the
-// error names the command that repairs it.
+// Run serves until ctx ends, and returns nil then. If the journal fails, Run ends with an
+// error. If it is damaged, the error names the command that repairs it.
 func (l LocalAWS) Run(ctx context.Context) error {
 	s, err := awslocal.Open(awslocal.Options{
 		Dir: worker.Folder(l.DataDir, "aws"), Region: l.Region, Logger: l.Logger,
@@ -75,14 +83,17 @@ type Payment struct {
 	Logger   zerolog.Logger // the zero value discards
 }
 
-// Run serves until ctx ends, and returns nil then. If the journal is damaged, the
-// error names the command that repairs it.
+// Run serves until ctx ends, and returns nil then. If the journal fails, Run ends with an
+// error. If it is damaged, the error names the command that repairs it.
 func (p Payment) Run(ctx context.Context) error {
 	provider, err := paymentsim.Open(paymentsim.Options{Dir: worker.Folder(p.DataDir, "payment"), Key: p.Key, Logger: p.Logger})
 	if err != nil {
 		return errors.Join(withRepairHint(err, p.DataDir), p.Listener.Close())
 	}
-	return errors.Join(httpserve.Run(ctx, p.Listener, tracing.Handler(provider.Handler())), provider.Close())
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return wrap("payment simulator", provider.Watch(gctx)) })
+	g.Go(func() error { return httpserve.Run(gctx, p.Listener, tracing.Handler(provider.Handler())) })
+	return errors.Join(g.Wait(), provider.Close())
 }
 
 // Carrier runs the carrier simulator. AWS and Listener are required; the queues
@@ -99,8 +110,8 @@ type Carrier struct {
 }
 
 // Run answers shipment requests and serves the list of shipments until ctx ends,
-// and returns nil then. If the journal is damaged, the error names the command that
-// repairs it.
+// and returns nil then. If the journal fails, Run ends with an error. If it is damaged,
+// the error names the command that repairs it.
 func (c Carrier) Run(ctx context.Context) error {
 	sim, err := c.open(ctx)
 	if ctx.Err() != nil {
@@ -110,6 +121,7 @@ func (c Carrier) Run(ctx context.Context) error {
 		return errors.Join(withRepairHint(err, c.DataDir), c.Listener.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return wrap("carrier simulator", sim.Watch(gctx)) })
 	if !c.Pushed {
 		g.Go(func() error { return sim.Run(gctx) })
 	}

@@ -52,6 +52,47 @@ func (c Commit) WaitFor(ctx context.Context) error {
 	}
 }
 
+// WaitAll waits until everything that was appended so far is durable. State in
+// memory changes before its record is durable, so call it between reading that
+// state and telling anyone, also of a read or a refused condition. It costs nothing
+// when nothing is pending. The error is that of a write, or ctx's.
+func (j *Journal) WaitAll(ctx context.Context) error {
+	j.mu.Lock()
+	c := Commit{b: j.newest}
+	j.mu.Unlock()
+	err := c.WaitFor(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(err, j.Err())
+	}
+	return err
+}
+
+// WaitForSpace waits while the disk is full. Call it before changing the state in
+// memory: a request that ends meanwhile has then changed nothing, and those that are
+// repeated do not fill the pending batch. The errors are those of WaitAll.
+func (j *Journal) WaitForSpace(ctx context.Context) error {
+	if j.Err() == nil {
+		return nil
+	}
+	return j.WaitAll(ctx)
+}
+
+// errStopped is Watch's error. Close returns the cause.
+var errStopped = errors.New("stopped: its journal cannot be written")
+
+// Watch waits until ctx ends, or returns an error once the journal has failed: memory
+// is then ahead of the disk, and only a restart makes them equal again. After ctx has
+// ended, writes no longer wait for space on a full disk.
+func (j *Journal) Watch(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		j.StopWaiting()
+		return nil
+	case <-j.failure:
+		return errStopped
+	}
+}
+
 // full reports whether the pending batch must be written before more joins it.
 func (j *Journal) full() bool {
 	return len(j.pending.buf) > maxBatch/2 || (j.opt.Sync == SyncAlways && j.pending.records > 0)

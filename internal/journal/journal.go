@@ -63,7 +63,7 @@ type Journal struct {
 	mu                   sync.Mutex
 	wakeWriter           *sync.Cond
 	pending              *batch // collects records for the next write
-	newest               *batch // the last batch that got a record
+	newest               *batch // the last batch that got a record, or the refusal of one
 	closing              bool
 	failed               error      // permanent
 	waitingForSpace      error      // why the writer waits for a full disk; nil if it does not
@@ -146,6 +146,7 @@ func (j *Journal) Append(record []byte) Commit {
 		b := newBatch()
 		b.err = err
 		close(b.done)
+		j.newest = b // what memory now has is not on disk: WaitAll must say so
 		return Commit{b: b}
 	}
 	b := j.pending

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/ordersaga/ordersaga/internal/httpserve"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
 
@@ -20,15 +21,18 @@ import (
 //	GET  /v1/refunds   ?orderId= ?cursor= ?limit=
 //	POST /v1/heal      ?token=
 //	POST /v1/forget
-//	GET  /healthz
+//	GET  /healthz      the process runs
+//	GET  /readyz       503 while nothing can be recorded in the ledger
 //
 // Its responses are as in docs/payment-provider.md. /v1/heal and /v1/forget control the
 // simulation. The API key, if there is one, is required for charges and refunds only.
 func (p *Provider) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(tracing.Route)
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { httpserve.WriteHealth(w, nil) })
+	r.Get("/readyz", func(w http.ResponseWriter, _ *http.Request) { httpserve.WriteHealth(w, p.Ready()) })
 	r.Group(func(r chi.Router) {
-		r.Use(p.authenticate)
+		r.Use(p.authenticate, p.waitForSpace)
 		r.Post("/v1/charges", p.postCharge)
 		r.Post("/v1/refunds", p.postRefund)
 		r.Get("/v1/charges", func(w http.ResponseWriter, r *http.Request) { p.getList(w, r, "charges", entry.charged) })
@@ -40,14 +44,13 @@ func (p *Provider) Handler() http.Handler {
 		p.Heal(r.URL.Query().Get("token"))
 		w.WriteHeader(http.StatusNoContent)
 	})
-	r.Post("/v1/forget", func(w http.ResponseWriter, _ *http.Request) {
+	r.With(p.waitForSpace).Post("/v1/forget", func(w http.ResponseWriter, r *http.Request) {
 		if err := p.ExpireKeys(); err != nil {
-			fail(w, newFailure(500, "book_not_written", err.Error()))
+			p.fail(w, r, notWritten(err))
 			return
 		}
-		w.WriteHeader(http.StatusNoContent)
+		p.respond(w, r, http.StatusNoContent, nil)
 	})
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, 200, map[string]string{"status": "ok"}) })
 	return r
 }
 
@@ -55,7 +58,18 @@ func (p *Provider) Handler() http.Handler {
 func (p *Provider) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.opt.Key != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+p.opt.Key)) == 0 {
-			fail(w, newFailure(http.StatusUnauthorized, "unauthorized", "the API key is missing or wrong"))
+			p.fail(w, r, newFailure(http.StatusUnauthorized, "unauthorized", "the API key is missing or wrong"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// waitForSpace holds requests back while the disk is full.
+func (p *Provider) waitForSpace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := p.journal.WaitForSpace(r.Context()); err != nil {
+			p.fail(w, r, notWritten(err))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -65,50 +79,51 @@ func (p *Provider) authenticate(next http.Handler) http.Handler {
 // postCharge handles POST /v1/charges.
 func (p *Provider) postCharge(w http.ResponseWriter, r *http.Request) {
 	var body chargeRequest
-	key, ok := read(w, r, &body)
+	key, ok := p.read(w, r, &body)
 	if !ok {
 		return
 	}
 	if body.OrderID == "" || body.Amount < 0 || len(body.Currency) != 3 || body.Token == "" {
-		fail(w, newFailure(400, "invalid_request", "orderId, amount (0 or more), currency (3 characters) and token are required"))
+		p.fail(w, r, newFailure(400, "invalid_request", "orderId, amount (0 or more), currency (3 characters) and token are required"))
 		return
 	}
 	if body.Token == "tok_timeout" {
 		select {
 		case <-r.Context().Done():
 		case <-time.After(p.opt.HangFor):
-			fail(w, newFailure(504, "timeout", "the provider took too long"))
+			p.fail(w, r, newFailure(504, "timeout", "the provider took too long"))
 		}
 		return
 	}
 	e, lost, f := p.charge(key, body)
 	if f != nil {
-		fail(w, f)
+		p.fail(w, r, f)
 		return
 	}
 	if lost {
 		panic(http.ErrAbortHandler) // closes the connection without a response
 	}
-	respond(w, 200, map[string]any{"id": e.ID, "orderId": e.OrderID, "amount": e.Amount, "currency": e.Currency, "status": "succeeded"})
+	p.respond(w, r, 200, map[string]any{"id": e.ID, "orderId": e.OrderID, "amount": e.Amount, "currency": e.Currency, "status": "succeeded"})
 }
 
 // postRefund handles POST /v1/refunds.
 func (p *Provider) postRefund(w http.ResponseWriter, r *http.Request) {
 	var body refundRequest
-	if _, ok := read(w, r, &body); !ok {
+	if _, ok := p.read(w, r, &body); !ok {
 		return
 	}
 	if body.OrderID == "" || (body.ChargeKey == "") == (body.ChargeID == "") {
-		fail(w, newFailure(400, "invalid_request", "orderId and one of chargeKey and chargeId are required"))
+		p.fail(w, r, newFailure(400, "invalid_request", "orderId and one of chargeKey and chargeId are required"))
 		return
 	}
 	e, f := p.refund(body)
 	switch {
 	case f != nil:
-		fail(w, f)
+		p.fail(w, r, f)
 	case e.Refunded:
-		respond(
+		p.respond(
 			w,
+			r,
 			200,
 			map[string]any{
 				"id":       e.RefundID,
@@ -120,7 +135,7 @@ func (p *Provider) postRefund(w http.ResponseWriter, r *http.Request) {
 			},
 		)
 	default: // voided, or declined: there is nothing to refund
-		respond(w, 200, map[string]any{"id": "", "orderId": e.OrderID, "status": "voided"})
+		p.respond(w, r, 200, map[string]any{"id": "", "orderId": e.OrderID, "status": "voided"})
 	}
 }
 
@@ -135,39 +150,48 @@ func (p *Provider) getList(w http.ResponseWriter, r *http.Request, name string, 
 	if at := q.Get("since"); at != "" {
 		since, err = time.Parse(time.RFC3339Nano, at)
 		if err != nil {
-			fail(w, newFailure(400, "invalid_request", "since must be an RFC 3339 time"))
+			p.fail(w, r, newFailure(400, "invalid_request", "since must be an RFC 3339 time"))
 			return
 		}
 	}
 	list, next := p.list(q.Get("orderId"), q.Get("cursor"), limit, func(e entry) bool { return keep(e) && !e.CreatedAt.Before(since) })
-	respond(w, 200, map[string]any{name: list, "next": next})
+	p.respond(w, r, 200, map[string]any{name: list, "next": next})
 }
 
 // read decodes the body and returns the idempotency key. If it cannot, it responds with 400
 // and returns false.
-func read(w http.ResponseWriter, r *http.Request, body any) (key string, ok bool) {
+func (p *Provider) read(w http.ResponseWriter, r *http.Request, body any) (key string, ok bool) {
 	key = r.Header.Get("Idempotency-Key")
 	if key == "" || len(key) > 128 {
-		fail(w, newFailure(400, "invalid_request", "header Idempotency-Key must have 1 to 128 characters"))
+		p.fail(w, r, newFailure(400, "invalid_request", "header Idempotency-Key must have 1 to 128 characters"))
 		return "", false
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(body); err != nil {
-		fail(w, newFailure(400, "invalid_request", "body: "+err.Error()))
+		p.fail(w, r, newFailure(400, "invalid_request", "body: "+err.Error()))
 		return "", false
 	}
 	return key, true
 }
 
 // fail responds with a failure.
-func fail(w http.ResponseWriter, f *failure) {
+func (p *Provider) fail(w http.ResponseWriter, r *http.Request, f *failure) {
 	if f.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	respond(w, f.status, f)
+	p.respond(w, r, f.status, f)
 }
 
-// respond writes a JSON response.
-func respond(w http.ResponseWriter, status int, body any) {
+// respond writes a JSON response, once everything that it may show is durable: a charge that
+// was made by another request too. A nil body is none.
+func (p *Provider) respond(w http.ResponseWriter, r *http.Request, status int, body any) {
+	if err := p.journal.WaitAll(r.Context()); err != nil {
+		f := notWritten(err)
+		status, body = f.status, f
+	}
+	if body == nil {
+		w.WriteHeader(status)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // an error means that the client has disconnected

@@ -17,6 +17,7 @@
 package paymentsim
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -36,8 +37,9 @@ import (
 type Options struct {
 	Dir    string // directory of the ledger; "" keeps it in memory only
 	Logger zerolog.Logger
-	// CompactAfter is as in journal.Options.
+	// CompactAfter and FS are as in journal.Options.
 	CompactAfter int64
+	FS           journal.FS
 	// Key is the API key that charges and refunds must send as a bearer token; "" requires
 	// none.
 	Key string
@@ -85,7 +87,7 @@ func Open(o Options) (*Provider, error) {
 	p := &Provider{opt: o, keys: map[string]string{}, orders: map[string][]string{}, tries: map[string]int{}, healed: map[string]bool{}}
 	j, err := journal.Open(
 		o.Dir,
-		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter},
+		journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS},
 		func(rec []byte) error {
 			var e entry
 			if err := json.Unmarshal(rec, &e); err != nil {
@@ -102,6 +104,12 @@ func Open(o Options) (*Provider, error) {
 	return p, nil
 }
 
+// Ready returns why nothing can be recorded in the ledger at the moment, or nil.
+func (p *Provider) Ready() error { return p.journal.Err() }
+
+// Watch is as that of journal.Journal.
+func (p *Provider) Watch(ctx context.Context) error { return p.journal.Watch(ctx) }
+
 // Close closes the ledger.
 func (p *Provider) Close() error { return p.journal.Close() }
 
@@ -115,6 +123,9 @@ type failure struct {
 func newFailure(status int, code, message string) *failure {
 	return &failure{status: status, Code: code, Message: message}
 }
+
+// notWritten is the failure of a request whose effect, or that of another, is not durable.
+func notWritten(err error) *failure { return newFailure(500, "book_not_written", err.Error()) }
 
 // chargeRequest is the body of POST /v1/charges.
 type chargeRequest struct {
@@ -163,13 +174,10 @@ func (p *Provider) charge(key string, r chargeRequest) (e entry, lost bool, f *f
 	case "tok_insufficient_funds":
 		e.Declined = "insufficient_funds"
 	}
-	commit, err := p.put(e)
+	err := p.put(e)
 	p.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
-		return e, false, newFailure(500, "book_not_written", err.Error())
+		return e, false, notWritten(err)
 	}
 	if e.Declined != "" {
 		return e, false, declined(e.Declined)
@@ -241,27 +249,25 @@ func (p *Provider) refund(r refundRequest) (entry, *failure) {
 	} else if e.charged() {
 		e.Refunded, e.RefundID = true, "re_"+strings.TrimPrefix(e.ID, "ch_")
 	}
-	commit, err := p.put(e)
+	err := p.put(e)
 	p.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
-		return e, newFailure(500, "book_not_written", err.Error())
+		return e, notWritten(err)
 	}
 	return e, nil
 }
 
-// put adds or replaces an entry. The caller holds mu.
-func (p *Provider) put(e entry) (journal.Commit, error) {
+// put adds or replaces an entry. The caller holds mu. The response waits until the entry is
+// durable.
+func (p *Provider) put(e entry) error {
 	b, err := json.Marshal(e)
 	if err != nil {
-		return journal.Commit{}, fmt.Errorf("encode a ledger entry: %w", err)
+		return fmt.Errorf("encode a ledger entry: %w", err)
 	}
 	p.apply(e)
-	c := p.journal.Append(b)
+	p.journal.Append(b)
 	p.journal.CompactIfNeeded(p.snapshot)
-	return c, nil
+	return nil
 }
 
 // snapshot emits all entries, for the journal's compaction.
@@ -317,19 +323,15 @@ func (p *Provider) newID(id string) string {
 // ExpireKeys expires all idempotency keys, as providers do after about a day.
 func (p *Provider) ExpireKeys() error {
 	p.mu.Lock()
-	var last journal.Commit
+	defer p.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Values(p.keys)) {
 		e, _ := p.ledger.Get(id)
 		e.Forgotten = true
-		commit, err := p.put(e)
-		if err != nil {
-			p.mu.Unlock()
+		if err := p.put(e); err != nil {
 			return err
 		}
-		last = commit
 	}
-	p.mu.Unlock()
-	return last.Wait()
+	return nil
 }
 
 // Heal ends the outage that a token simulates; "" ends all.

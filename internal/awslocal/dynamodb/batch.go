@@ -3,7 +3,6 @@ package dynamodb
 import (
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // Limits on the items of a batch. Unlike AWS, the local endpoint never leaves an item
@@ -57,23 +56,16 @@ func (s *Service) batchWrite(body, out []byte) ([]byte, error) {
 		return nil, validation("Too many items requested for the BatchWriteItem call, or none: %d, at most %d", len(writes), maxBatchWrite)
 	}
 	used := consumed{}
-	var commits []journal.Commit // one for each write, because a batch is not a transaction
-	for _, p := range writes {
+	for _, p := range writes { // each has its own record, because a batch is not a transaction
 		item, err := p.result(nil)
 		if err != nil {
 			return nil, err
 		}
 		p.t.mu.Lock()
 		used[p.t.name] += writeUnits(max(p.t.get(p.key).Size(), item.Size()))
-		c, err := s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
+		err = s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
 		p.t.mu.Unlock()
 		if err != nil {
-			return nil, err
-		}
-		commits = append(commits, c)
-	}
-	for _, c := range commits {
-		if err := c.Wait(); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"context"
 	"errors"
 	"hash/crc32"
 	"net/http"
@@ -34,7 +35,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	*in = body
 	out := wire.GetBuffer()
 	defer wire.PutBuffer(out)
-	res, err := handle(s, body, (*out)[:0])
+	res, err := s.run(r.Context(), handle, body, (*out)[:0])
 	if err != nil {
 		writeError(w, err)
 		return
@@ -42,6 +43,19 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	*out = res
 	writeBody(w, http.StatusOK, res)
 	s.journal.CompactIfNeeded(s.snapshot)
+}
+
+// run runs an operation, and waits until everything that its result may show is durable: an
+// item that was read, or because of which a condition failed, too.
+func (s *Service) run(ctx context.Context, handle operation, body, out []byte) ([]byte, error) {
+	if err := s.journal.WaitForSpace(ctx); err != nil {
+		return nil, err
+	}
+	out, err := handle(s, body, out)
+	if notDurable := s.journal.WaitAll(ctx); notDurable != nil {
+		return nil, notDurable
+	}
+	return out, err
 }
 
 // decode decodes a request. It rejects unknown parameters: a response that ignores one would

@@ -167,11 +167,8 @@ func (s *Service) writeOne(op, kind string, body, out []byte, returns ...string)
 		p.t.mu.Unlock()
 		return p.response(out, old, item)
 	}
-	commit, err := s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
+	err = s.commit([]change{{t: p.t, table: p.t.name, key: p.key.with(p), item: item}})
 	p.t.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/dynamodb/attr"
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // change is one change in a journal record: a table is defined or dropped, or an item is put
@@ -132,17 +131,19 @@ func (s *Service) replay(b []byte) error {
 }
 
 // commit applies and journals changes. The caller holds the write locks of their tables.
-func (s *Service) commit(changes []change) (journal.Commit, error) {
+// ServeHTTP waits until they are durable.
+func (s *Service) commit(changes []change) error {
 	rec, err := s.encode(changes)
 	if err != nil {
-		return journal.Commit{}, err
+		return err
 	}
 	for _, c := range changes {
 		if c.t != nil {
 			c.t.set(c.key, c.item)
 		}
 	}
-	return s.journal.Append(rec), nil
+	s.journal.Append(rec)
+	return nil
 }
 
 // snapshot emits a record for every table, and for every item of it.

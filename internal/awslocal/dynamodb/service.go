@@ -1,5 +1,5 @@
 // Package dynamodb implements a local DynamoDB: tables in memory, with every write in a
-// journal before it is acknowledged.
+// journal before any response shows it.
 //
 // A transaction locks all its tables, in the order of their names, so transactions never
 // conflict by themselves; Options.Fault can inject conflicts. Local secondary indexes,
@@ -23,6 +23,7 @@ type Options struct {
 	Region, AccountID string           // parts of the ARNs that are returned
 	Logger            zerolog.Logger   // the zero value writes nothing
 	CompactAfter      int64            // journal bytes before a compaction; 0 means the journal's default
+	FS                journal.FS       // as in journal.Options
 	Now               func() time.Time // nil means time.Now
 	// Fault is called before each operation with the names of its tables. If it returns an
 	// error, that is the response; Conflict cancels a transaction. It must be safe for
@@ -59,7 +60,7 @@ func Open(dir string, o Options) (*Service, error) {
 	}
 	s := &Service{opt: o}
 	s.tokens.seen = map[string]*tokenUse{}
-	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, s.replay)
+	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS}, s.replay)
 	if err != nil {
 		return nil, fmt.Errorf("open DynamoDB tables: %w", err)
 	}
@@ -69,6 +70,12 @@ func Open(dir string, o Options) (*Service, error) {
 	s.background.Go(func() { s.sweep(ctx) })
 	return s, nil
 }
+
+// Ready returns why no change can be made durable at the moment, or nil.
+func (s *Service) Ready() error { return s.journal.Err() }
+
+// Watch is as that of journal.Journal.
+func (s *Service) Watch(ctx context.Context) error { return s.journal.Watch(ctx) }
 
 // Close stops the background work and closes the journal.
 func (s *Service) Close() error {

@@ -151,14 +151,11 @@ func (s *Service) createTable(body, out []byte) ([]byte, error) {
 		s.mu.Unlock()
 		return nil, awsError("ResourceInUseException", "Table already exists: %s", d.TableName)
 	}
-	commit, err := s.commit([]change{{table: d.TableName, def: &d}})
+	err := s.commit([]change{{table: d.TableName, def: &d}})
 	if err == nil {
 		s.tables.Set(d.TableName, t)
 	}
 	s.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -204,14 +201,11 @@ func (s *Service) deleteTable(body, out []byte) ([]byte, error) {
 		s.mu.Unlock()
 		return nil, validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
 	}
-	commit, err := s.commit([]change{{table: t.name, drop: true}})
+	err = s.commit([]change{{table: t.name, drop: true}})
 	if err == nil {
 		s.tables.Delete(t.name)
 	}
 	s.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
 		return nil, err
 	}

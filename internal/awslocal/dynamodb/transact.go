@@ -154,12 +154,9 @@ func (s *Service) transaction(writes []*prepared) error {
 		unlock()
 		return nil
 	}
-	commit, err := s.commit(changes)
+	err := s.commit(changes)
 	unlock()
-	if err != nil {
-		return err
-	}
-	return commit.Wait()
+	return err
 }
 
 // transactionFault returns the injected error of a transaction with n actions. An injected

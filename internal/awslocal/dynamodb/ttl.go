@@ -43,8 +43,7 @@ func (s *Service) expire() {
 			return true
 		})
 		if len(expired) > 0 {
-			// No client waits for the removal, so there is no need to wait until it is durable.
-			if _, err := s.commit(expired); err != nil {
+			if err := s.commit(expired); err != nil {
 				s.opt.Logger.Error().Err(err).Str("table", t.name).Msg("could not remove expired items")
 			}
 		}
@@ -86,11 +85,8 @@ func (s *Service) updateTTL(body, out []byte) ([]byte, error) {
 	}
 	t.def.TTL = t.ttl
 	def := t.def
-	commit, err := s.commit([]change{{table: t.name, def: &def}})
+	err = s.commit([]change{{table: t.name, def: &def}})
 	t.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,6 @@
 package dynamodb
 
-import (
-	"slices"
-
-	"github.com/ordersaga/ordersaga/internal/journal"
-)
+import "slices"
 
 // updateTable sets the deletion protection, or adds or removes one index. It rejects
 // everything else that AWS can change. A new index can be queried at once; AWS takes minutes to
@@ -36,17 +32,13 @@ func (s *Service) updateTable(body, out []byte) ([]byte, error) {
 		def.DeletionProtectionEnabled = *in.DeletionProtectionEnabled
 	}
 	err = def.update(in.AttributeDefinitions, in.GlobalSecondaryIndexUpdates)
-	var commit journal.Commit
 	if err == nil {
-		commit, err = s.commit([]change{{table: t.name, def: &def}})
+		err = s.commit([]change{{table: t.name, def: &def}})
 	}
 	if err == nil {
 		t.redefine(def)
 	}
 	t.mu.Unlock()
-	if err == nil {
-		err = commit.Wait()
-	}
 	if err != nil {
 		return nil, err
 	}

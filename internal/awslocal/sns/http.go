@@ -2,6 +2,7 @@ package sns
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -60,6 +61,19 @@ var operations = map[string]operation{
 // HasOperation reports whether the service has an operation of that name.
 func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
+// run runs an operation, and waits until everything that its result may show is durable,
+// the messages that it sent to queues and a topic that it found too.
+func (s *Service) run(o operation, c *call, form url.Values) (any, error) {
+	if err := errors.Join(s.log.WaitForSpace(c.ctx), s.queues.WaitForSpace(c.ctx)); err != nil {
+		return nil, err
+	}
+	out, err := o(s, c, form)
+	if notDurable := errors.Join(s.log.WaitAll(c.ctx), s.queues.WaitAll(c.ctx)); notDurable != nil {
+		return nil, notDurable
+	}
+	return out, err
+}
+
 // ServeQuery serves one query-protocol request.
 func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID string, form url.Values) {
 	action := form.Get("Action")
@@ -70,7 +84,7 @@ func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID s
 		})
 		return
 	}
-	out, err := run(s, &call{ctx: r.Context(), base: "http://" + r.Host}, form)
+	out, err := s.run(run, &call{ctx: r.Context(), base: "http://" + r.Host}, form)
 	if err != nil {
 		wire.WriteXMLError(w, Namespace, requestID, err)
 		return

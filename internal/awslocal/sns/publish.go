@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // Limits of Publish and PublishBatch, in bytes, entries and characters; see
@@ -36,7 +34,7 @@ func (s *Service) publish(c *call, in *publishInput) (*publishOutput, error) {
 		Subject: in.Subject, Message: in.Message, MessageStructure: in.MessageStructure,
 		MessageAttributes: in.MessageAttributes, MessageGroupId: in.MessageGroupId, MessageDeduplicationId: in.MessageDeduplicationId,
 	}
-	subs, err := s.subscribers(arn)
+	subs, err := s.subscribers(c, arn)
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +44,11 @@ func (s *Service) publish(c *call, in *publishInput) (*publishOutput, error) {
 	if entrySize(e) > maxMessageBytes {
 		return nil, errInvalid("Message too long")
 	}
-	var d delivery
-	id := s.deliver(c, &d, arn, subs, e)
-	return &publishOutput{MessageId: id}, d.wait()
+	return &publishOutput{MessageId: s.deliver(c, arn, subs, e)}, nil
 }
 
 func (s *Service) publishBatch(c *call, in *publishBatchInput) (*publishBatchOutput, error) {
-	subs, err := s.subscribers(in.TopicArn)
+	subs, err := s.subscribers(c, in.TopicArn)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +56,6 @@ func (s *Service) publishBatch(c *call, in *publishBatchInput) (*publishBatchOut
 		return nil, err
 	}
 	out := &publishBatchOutput{}
-	var d delivery
 	for i := range in.Entries {
 		e := &in.Entries[i]
 		if err := checkEntry(e); err != nil {
@@ -68,9 +63,9 @@ func (s *Service) publishBatch(c *call, in *publishBatchInput) (*publishBatchOut
 			out.Failed = append(out.Failed, failedEntry{Id: e.Id, Code: awsErr.Code, Message: awsErr.Message, SenderFault: true})
 			continue
 		}
-		out.Successful = append(out.Successful, publishedEntry{Id: e.Id, MessageId: s.deliver(c, &d, in.TopicArn, subs, e)})
+		out.Successful = append(out.Successful, publishedEntry{Id: e.Id, MessageId: s.deliver(c, in.TopicArn, subs, e)})
 	}
-	return out, d.wait()
+	return out, nil
 }
 
 // checkBatch checks number, ids and total size of a batch's entries. Its errors fail the
@@ -195,34 +190,26 @@ func checkAttribute(name string, a wire.MessageAttribute) error {
 	return invalid("has an invalid message attribute type.")
 }
 
-// subscribers returns the topic's subscriptions. The slice is immutable: a change replaces
-// it.
-func (s *Service) subscribers(arn string) ([]*subscription, error) {
+// subscribers returns the topic's subscriptions, which are durable: a message must not
+// outlive the subscription that it was delivered for. The slice is immutable: a change
+// replaces it.
+func (s *Service) subscribers(c *call, arn string) ([]*subscription, error) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	t, err := s.topic(arn)
+	var subs []*subscription
+	if err == nil {
+		subs = t.subs
+	}
+	s.mu.RUnlock()
 	if err != nil {
 		return nil, err
 	}
-	return t.subs, nil
-}
-
-// delivery collects the commits that a publish waits for.
-type delivery struct{ commits []journal.Commit }
-
-// wait waits until all messages are durable.
-func (d *delivery) wait() error {
-	for _, c := range d.commits {
-		if err := c.Wait(); err != nil {
-			return fmt.Errorf("deliver to a queue: %w", err)
-		}
-	}
-	return nil
+	return subs, s.log.WaitAll(c.ctx)
 }
 
 // deliver sends a message to the queues of all subscriptions whose filter it matches, and
 // returns its id.
-func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription, e *publishEntry) string {
+func (s *Service) deliver(c *call, arn string, subs []*subscription, e *publishEntry) string {
 	id := uuid.NewString()
 	now := time.Now()
 	for _, sub := range subs {
@@ -235,10 +222,9 @@ func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription
 		if !sub.raw {
 			body, attrs = string(s.envelope(c, id, arn, sub, e, now)), nil
 		}
-		commit, err := s.queues.Enqueue(c.ctx, sub.Endpoint, body, attrs)
+		err := s.queues.Enqueue(c.ctx, sub.Endpoint, body, attrs)
 		if err != nil && sub.deadLetter != "" {
-			var dlqErr error
-			commit, dlqErr = s.queues.Enqueue(c.ctx, sub.deadLetter, body, attrs)
+			dlqErr := s.queues.Enqueue(c.ctx, sub.deadLetter, body, attrs)
 			if dlqErr == nil {
 				err = nil
 			} else {
@@ -248,9 +234,7 @@ func (s *Service) deliver(c *call, d *delivery, arn string, subs []*subscription
 		if err != nil {
 			s.opt.Logger.Warn().Err(err).Str("subscription", sub.ARN).Str("endpoint", sub.Endpoint).
 				Str("messageId", id).Msg("dropped an SNS message that could not be delivered")
-			continue
 		}
-		d.commits = append(d.commits, commit)
 	}
 	return id
 }

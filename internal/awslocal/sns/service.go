@@ -21,9 +21,12 @@ import (
 type Queues interface {
 	// Exists reports whether a queue with that ARN exists.
 	Exists(arn string) bool
-	// Enqueue sends a message to the queue with that ARN. The message is durable when the
-	// commit's Wait has returned nil.
-	Enqueue(ctx context.Context, arn, body string, attrs map[string]wire.MessageAttribute) (journal.Commit, error)
+	// Enqueue sends a message to the queue with that ARN. The message is durable when
+	// WaitAll has returned nil.
+	Enqueue(ctx context.Context, arn, body string, attrs map[string]wire.MessageAttribute) error
+	// WaitForSpace and WaitAll are as those of journal.Journal.
+	WaitForSpace(ctx context.Context) error
+	WaitAll(ctx context.Context) error
 }
 
 // Options configures a Service. The zero value is usable.
@@ -31,6 +34,7 @@ type Options struct {
 	Region    string         // default us-east-1
 	AccountID string         // default 000000000000
 	Logger    zerolog.Logger // the zero value writes nothing
+	FS        journal.FS     // as in journal.Options
 }
 
 // Service implements the topics of one account in one region. Its methods are safe for
@@ -86,13 +90,19 @@ func Open(dir string, queues Queues, o Options) (*Service, error) {
 		o.AccountID = "000000000000"
 	}
 	s := &Service{opt: o, queues: queues, topics: map[string]*topic{}, subs: map[string]*subscription{}}
-	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger}, s.replay)
+	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, FS: o.FS}, s.replay)
 	if err != nil {
 		return nil, fmt.Errorf("open topics: %w", err)
 	}
 	s.log = j
 	return s, nil
 }
+
+// Ready returns why no change can be made durable at the moment, or nil.
+func (s *Service) Ready() error { return s.log.Err() }
+
+// Watch is as that of journal.Journal.
+func (s *Service) Watch(ctx context.Context) error { return s.log.Watch(ctx) }
 
 // Close closes the journal. No request may be in progress.
 func (s *Service) Close() error {
@@ -156,8 +166,8 @@ func (s *Service) removeSubscription(arn string) {
 	}
 }
 
-// commit journals and applies a change, which is durable when commit returns. The caller
-// holds s.mu; commit unlocks it.
+// commit journals and applies a change. run waits until it is durable. The caller holds
+// s.mu; commit unlocks it.
 func (s *Service) commit(r record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -165,11 +175,8 @@ func (s *Service) commit(r record) error {
 		return fmt.Errorf("encode sns record: %w", err)
 	}
 	s.apply(r)
-	c := s.log.Append(b)
+	s.log.Append(b)
 	s.mu.Unlock()
-	if err := c.Wait(); err != nil {
-		return fmt.Errorf("journal sns record: %w", err)
-	}
 	s.log.CompactIfNeeded(s.snapshot)
 	return nil
 }

@@ -72,6 +72,19 @@ var operations = map[string]operation{
 // HasOperation reports whether the service has an operation of that name.
 func HasOperation(name string) bool { _, ok := operations[name]; return ok }
 
+// run runs an operation, and waits until everything that its result may show is durable:
+// a message that was received, or a queue that was found, too.
+func (s *Service) run(r *http.Request, o operation, in any) (any, error) {
+	if err := s.log.WaitForSpace(r.Context()); err != nil {
+		return nil, err
+	}
+	out, err := o.run(s, &call{ctx: r.Context(), base: "http://" + r.Host}, in)
+	if notDurable := s.log.WaitAll(r.Context()); notDurable != nil {
+		return nil, notDurable
+	}
+	return out, err
+}
+
 // ServeJSON serves one AWS JSON 1.0 request. body may be reused when ServeJSON has
 // returned.
 func (s *Service) ServeJSON(w http.ResponseWriter, r *http.Request, action string, body []byte) {
@@ -87,7 +100,7 @@ func (s *Service) ServeJSON(w http.ResponseWriter, r *http.Request, action strin
 	err := wire.DecodeJSON(body, in)
 	var out any
 	if err == nil {
-		out, err = o.run(s, &call{ctx: r.Context(), base: "http://" + r.Host}, in)
+		out, err = s.run(r, o, in)
 	}
 	if err == nil {
 		err = wire.WriteJSON(w, out)
@@ -115,7 +128,7 @@ func (s *Service) ServeQuery(w http.ResponseWriter, r *http.Request, requestID s
 	err := wire.DecodeQuery(form, in)
 	var out any
 	if err == nil {
-		out, err = o.run(s, &call{ctx: r.Context(), base: "http://" + r.Host}, in)
+		out, err = s.run(r, o, in)
 	}
 	if err != nil {
 		wire.WriteXMLError(w, Namespace, requestID, err)

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // Kinds of journal records. A record is the kind, one byte, and then the content that is
@@ -37,15 +36,14 @@ type queueRecord struct {
 // record is an encoded record in a pooled buffer. append returns the buffer to the pool.
 type record = *[]byte
 
-// append writes a record to the journal, which copies it.
-func (s *Service) append(r record) journal.Commit {
-	c := s.log.Append(*r)
+// append writes a record to the journal, which copies it. run waits until it is durable.
+func (s *Service) append(r record) {
+	s.log.Append(*r)
 	wire.PutBuffer(r)
 	// Checking after every record would lock the journal twice as often.
 	if s.appends.Add(1)%1024 == 0 {
 		s.log.CompactIfNeeded(s.snapshot)
 	}
-	return c
 }
 
 func newRecord(kind byte) record {

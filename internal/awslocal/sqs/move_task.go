@@ -148,7 +148,7 @@ func (t *moveTask) run(ctx context.Context, s *Service) {
 			return
 		default:
 		}
-		ok, reason := t.moveOne(s)
+		ok, reason := t.moveOne(ctx, s)
 		if reason != "" {
 			t.finish("FAILED", reason)
 			return
@@ -180,7 +180,7 @@ func (t *moveTask) finish(status, reason string) {
 // moveOne moves the oldest visible message. Like AWS it sends it as a new message, with a
 // new id and age and a receive count of zero. It returns false if the source is empty, and
 // the reason if the message cannot be moved.
-func (t *moveTask) moveOne(s *Service) (moved bool, reason string) {
+func (t *moveTask) moveOne(ctx context.Context, s *Service) (moved bool, reason string) {
 	now := time.Now().UnixNano()
 	q := t.source
 	q.mu.Lock()
@@ -211,10 +211,10 @@ func (t *moveTask) moveOne(s *Service) (moved bool, reason string) {
 		dest.mu.Lock()
 		if !dest.deleted {
 			dest.add(m, now)
-			commit := s.append(messageRecord(dest, m, &old.id))
+			s.append(messageRecord(dest, m, &old.id))
 			dest.wakePolls(now)
 			dest.mu.Unlock()
-			if err := commit.Wait(); err != nil {
+			if err := s.log.WaitAll(context.WithoutCancel(ctx)); err != nil { // a cancelled task has moved it too
 				return false, err.Error()
 			}
 			return true, ""

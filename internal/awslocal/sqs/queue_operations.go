@@ -2,7 +2,6 @@ package sqs
 
 import (
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -58,11 +57,8 @@ func (s *Service) createQueue(c *call, in *createQueueInput) (*queueURLOutput, e
 		return nil, err
 	}
 	s.queues[q.name] = q
-	commit := s.append(r)
+	s.append(r)
 	s.mu.Unlock()
-	if err := commit.Wait(); err != nil {
-		return nil, fmt.Errorf("create queue %s: %w", q.name, err)
-	}
 	return &queueURLOutput{QueueUrl: s.url(c, q)}, nil
 }
 
@@ -88,12 +84,9 @@ func (s *Service) deleteQueue(_ *call, in *queueURLInput) (*empty, error) {
 	now := time.Now().UnixNano()
 	maps.DeleteFunc(s.deletedAt, func(_ string, at int64) bool { return now-at >= int64(coolDown) })
 	s.deletedAt[q.name] = now
-	commit := s.append(queueIDRecord(recQueueDeleted, q))
+	s.append(queueIDRecord(recQueueDeleted, q))
 	s.mu.Unlock()
 	q.close()
-	if err := commit.Wait(); err != nil {
-		return nil, fmt.Errorf("delete queue %s: %w", q.name, err)
-	}
 	return &empty{}, nil
 }
 
@@ -264,11 +257,8 @@ func (s *Service) updateQueue(url string, f func(*queue) error, attrs attributeM
 		q.mu.Unlock()
 		return nil, err
 	}
-	commit := s.append(r)
+	s.append(r)
 	q.mu.Unlock()
-	if err := commit.Wait(); err != nil {
-		return nil, fmt.Errorf("change queue %s: %w", q.name, err)
-	}
 	return &empty{}, nil
 }
 
@@ -320,10 +310,7 @@ func (s *Service) purge(_ *call, in *queueURLInput) (*empty, error) {
 	q.purged = now
 	clear(q.msgs)
 	q.ready, q.timed, q.counts = messageList{}, nil, [3]int{}
-	commit := s.append(queueIDRecord(recPurge, q))
+	s.append(queueIDRecord(recPurge, q))
 	q.mu.Unlock()
-	if err := commit.Wait(); err != nil {
-		return nil, fmt.Errorf("purge queue %s: %w", q.name, err)
-	}
 	return &empty{}, nil
 }

@@ -21,6 +21,7 @@ type Options struct {
 	AccountID    string         // default 000000000000
 	Logger       zerolog.Logger // the zero value writes nothing
 	CompactAfter int64          // bytes; see journal.Options
+	FS           journal.FS     // see journal.Options
 }
 
 // Service implements the queues of one account in one region. Its methods are safe for
@@ -53,7 +54,7 @@ func Open(dir string, o Options) (*Service, error) {
 		opt: o, draining: make(chan struct{}), queues: make(map[string]*queue), deletedAt: make(map[string]int64),
 	}
 	r := newReplay(s)
-	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter}, r.record)
+	j, err := journal.Open(dir, journal.Options{Sync: journal.SyncOff, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS}, r.record)
 	if err != nil {
 		return nil, fmt.Errorf("open queues: %w", err)
 	}
@@ -61,6 +62,18 @@ func Open(dir string, o Options) (*Service, error) {
 	r.finish(time.Now().UnixNano())
 	return s, nil
 }
+
+// Ready returns why no change can be made durable at the moment, or nil.
+func (s *Service) Ready() error { return s.log.Err() }
+
+// Watch is as that of journal.Journal.
+func (s *Service) Watch(ctx context.Context) error { return s.log.Watch(ctx) }
+
+// WaitForSpace is as that of journal.Journal.
+func (s *Service) WaitForSpace(ctx context.Context) error { return s.log.WaitForSpace(ctx) }
+
+// WaitAll is as that of journal.Journal.
+func (s *Service) WaitAll(ctx context.Context) error { return s.log.WaitAll(ctx) }
 
 // Drain makes all long polls, present and future, return at once with the messages
 // that are there, so that an HTTP server can shut down gracefully. It can be called
@@ -70,6 +83,7 @@ func (s *Service) Drain() { s.drain.Do(func() { close(s.draining) }) }
 // Close ends long polls, move tasks and compaction, and closes the journal.
 func (s *Service) Close() error {
 	s.Drain()
+	s.log.StopWaiting() // a move task may wait for space
 	s.background.Wait()
 	err := s.log.Close()
 	// Not before the journal is closed: a snapshot of no queues would be empty.
@@ -147,22 +161,22 @@ func (s *Service) redriveTarget(q *queue) (*queue, int) {
 func (s *Service) Exists(arn string) bool { return s.byARN(arn) != nil }
 
 // Enqueue sends a message to the queue with that ARN, as SNS does. The message is
-// durable when the commit's Wait has returned nil. If the queue does not exist or the
-// message is too large, Enqueue returns a *wire.Error.
-func (s *Service) Enqueue(_ context.Context, arn, body string, attrs map[string]wire.MessageAttribute) (journal.Commit, error) {
+// durable when WaitAll has returned nil. If the queue does not exist or the message is
+// too large, Enqueue returns a *wire.Error.
+func (s *Service) Enqueue(_ context.Context, arn, body string, attrs map[string]wire.MessageAttribute) error {
 	q := s.byARN(arn)
 	if q == nil {
-		return journal.Commit{}, errNoQueue()
+		return errNoQueue()
 	}
 	m := newMessage(body, attrs)
 	if err := checkSize(q, messageSize(body, attrs)); err != nil {
-		return journal.Commit{}, err
+		return err
 	}
 	return s.send(q, q.settings.Load().delay, m)
 }
 
 // send stores a message and wakes a long poll for it.
-func (s *Service) send(q *queue, delay time.Duration, m *message) (journal.Commit, error) {
+func (s *Service) send(q *queue, delay time.Duration, m *message) error {
 	now := time.Now().UnixNano()
 	m.sent = now
 	if delay > 0 {
@@ -171,10 +185,10 @@ func (s *Service) send(q *queue, delay time.Duration, m *message) (journal.Commi
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.deleted {
-		return journal.Commit{}, errNoQueue()
+		return errNoQueue()
 	}
 	q.add(m, now)
-	c := s.append(messageRecord(q, m, nil))
+	s.append(messageRecord(q, m, nil))
 	q.wakePolls(now)
-	return c, nil
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/ordersaga/ordersaga/internal/awslocal/wire"
-	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 func (s *Service) changeVisibility(_ *call, in *changeInput) (*empty, error) {
@@ -12,15 +11,11 @@ func (s *Service) changeVisibility(_ *call, in *changeInput) (*empty, error) {
 	if err != nil {
 		return nil, err
 	}
-	commit, err := s.setVisibility(q, in.ReceiptHandle, in.VisibilityTimeout)
-	if err != nil {
-		return nil, err
-	}
-	return &empty{}, commit.Wait() //nolint:wrapcheck // becomes an InternalFailure
+	return &empty{}, s.setVisibility(q, in.ReceiptHandle, in.VisibilityTimeout)
 }
 
 func (s *Service) changeBatch(_ *call, in *changeBatchInput) (*changeBatchOutput, error) {
-	ok, bad, err := s.eachHandle(in.QueueUrl, in.Entries, func(q *queue, e *handleEntry) (journal.Commit, error) {
+	ok, bad, err := s.eachHandle(in.QueueUrl, in.Entries, func(q *queue, e *handleEntry) error {
 		return s.setVisibility(q, e.ReceiptHandle, e.VisibilityTimeout)
 	})
 	if err != nil {
@@ -30,34 +25,34 @@ func (s *Service) changeBatch(_ *call, in *changeBatchInput) (*changeBatchOutput
 }
 
 // setVisibility changes the visibility timeout, counted from now, of an in-flight message.
-func (s *Service) setVisibility(q *queue, handle string, seconds *int32) (journal.Commit, error) {
+func (s *Service) setVisibility(q *queue, handle string, seconds *int32) error {
 	if handle == "" {
-		return journal.Commit{}, errMissing("ReceiptHandle")
+		return errMissing("ReceiptHandle")
 	}
 	if seconds == nil {
-		return journal.Commit{}, errMissing("VisibilityTimeout")
+		return errMissing("VisibilityTimeout")
 	}
 	if *seconds < 0 || *seconds > maxVisibility {
-		return journal.Commit{}, errInvalidValue(*seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200.")
+		return errInvalidValue(*seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200.")
 	}
 	id, ok := parseHandle(handle, q.id)
 	if !ok {
-		return journal.Commit{}, errInvalidHandle(handle)
+		return errInvalidHandle(handle)
 	}
 	now := time.Now().UnixNano()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.deleted {
-		return journal.Commit{}, errNoQueue()
+		return errNoQueue()
 	}
 	q.advance(now)
 	m := q.msgs[id]
 	if m == nil {
-		return journal.Commit{}, errInvalidValue(handle, "ReceiptHandle",
+		return errInvalidValue(handle, "ReceiptHandle",
 			"Message does not exist or is not available for visibility timeout change.")
 	}
 	if m.state != inFlight {
-		return journal.Commit{}, &wire.Error{
+		return &wire.Error{
 			Shape: shape + "MessageNotInflight", Code: legacyPrefix + "MessageNotInflight",
 			Message: "The specified message is not in flight.",
 		}
@@ -65,7 +60,7 @@ func (s *Service) setVisibility(q *queue, handle string, seconds *int32) (journa
 	q.detach(m)
 	m.due = now + int64(*seconds)*int64(time.Second)
 	q.place(m, now, inFlight)
-	c := s.append(stateRecord(m))
+	s.append(stateRecord(m))
 	q.wakePolls(now)
-	return c, nil
+	return nil
 }
