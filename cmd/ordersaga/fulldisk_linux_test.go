@@ -26,7 +26,7 @@ func init() {
 	beforeProgram = func() error {
 		dir := os.Getenv(tinyDisk)
 		if dir == "" {
-			return nil
+			return limitFiles()
 		}
 		if err := syscall.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
 			return fmt.Errorf("mount a tiny disk: %w", err)
