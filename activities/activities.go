@@ -35,6 +35,7 @@ type Store interface {
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
+	Restore(ctx context.Context, l orderstore.Lost) (created bool, err error)
 }
 
 // Payments is the part of *payment.Client that the activities use.
@@ -64,6 +65,9 @@ type Activities struct {
 	Observe func(Attempt)
 	// Ended is called for every order that ends; nil disables it.
 	Ended func(End)
+	// Input returns the input of an order's saga. It is called when the order's record is
+	// gone. nil: such an order is restored without its content, if its step does not have it.
+	Input func(ctx context.Context, orderID string) (workflows.State, error)
 }
 
 // Register adds the order saga, in all its versions, and its activities to a

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/tracing"
@@ -69,6 +71,9 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 	if err == nil {
 		err = fn(ctx, s)
 	}
+	if errors.Is(err, orderstore.ErrNotFound) && s.Accepted > 0 { // it had a record
+		err = a.restore(ctx, name, s, err)
+	}
 	attempt := Attempt{Activity: name, OrderID: id, Number: n, Took: time.Since(began), Err: err}
 
 	span.SetAttributes(tracing.Outcome.String(attempt.Outcome()))
@@ -83,6 +88,39 @@ func (a Activities) try(ctx context.Context, name string, s workflows.State, fn 
 		a.Observe(attempt)
 	}
 	return err
+}
+
+// restore records an order whose record is gone, so that an operator sees it. cause is the
+// error of the activity called name, and is returned.
+func (a Activities) restore(ctx context.Context, name string, s workflows.State, cause error) error {
+	if len(s.Order.Lines) == 0 && a.Input != nil {
+		in, err := a.Input(ctx, s.Order.OrderID)
+		if err != nil {
+			return errors.Join(cause, err)
+		}
+		s.Order = in.Order
+	}
+	lost := orderstore.Lost{
+		Order: s.Order, AcceptedAt: time.UnixMilli(s.Accepted), ChargeID: s.ChargeID, ShipmentID: s.ShipmentID, Trace: s.Trace,
+		Reason: name + ": the order's record was gone; this one is from its saga, without customer, address and payment token",
+	}
+	if name == workflows.ConfirmShipment || name == workflows.VerifyRefusal { // after the request
+		lost.ShipmentID = shipment.ID(s.Order.OrderID)
+	}
+	created, err := a.Store.Restore(ctx, lost)
+	if created {
+		zerolog.Ctx(ctx).Error().Msg("the order's record was gone: it is restored from its saga, and needs attention")
+	}
+	return errors.Join(cause, err)
+}
+
+// mayGoOn returns an error if the order's record was restored: a step forward must not run
+// until an operator has decided.
+func mayGoOn(rec orderstore.Record) error {
+	if rec.AwaitsDecision() {
+		return fmt.Errorf("order %s: its record was gone and is restored from its saga; an operator must decide what becomes of it", rec.OrderID)
+	}
+	return nil
 }
 
 // withOrder reads the order into an input that has only its id.

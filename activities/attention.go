@@ -16,7 +16,10 @@ import (
 func (a Activities) ParkSaga(ctx context.Context, s workflows.State, step, cause string) error {
 	zerolog.Ctx(ctx).Error().Str("step", step).Str("cause", cause).Msg("a saga needs attention")
 	err := a.Store.MarkNeedsAttention(ctx, s.Order.OrderID, step+": "+cause)
-	if err != nil && !errors.Is(err, orderstore.ErrFinished) {
+	if errors.Is(err, orderstore.ErrFinished) {
+		_, err = a.Store.Get(ctx, s.Order.OrderID)
+	}
+	if err != nil && (!errors.Is(err, orderstore.ErrNotFound) || s.Accepted > 0) {
 		return err
 	}
 	if err := a.notifyUnread(ctx, s.Order, events.NotifyDelayed, ""); err != nil {

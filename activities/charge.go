@@ -24,6 +24,9 @@ import (
 // record does, or, if the charge's response was lost, the provider's ledger.
 func (a Activities) ChargePayment(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Store.Get(ctx, s.Order.OrderID) // it has the token, which history must not have
+	if err == nil {
+		err = mayGoOn(rec)
+	}
 	if err != nil {
 		return workflows.State{}, err
 	}

@@ -48,6 +48,8 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 	switch {
 	case err != nil:
 		return workflows.State{}, err
+	case rec.AwaitsDecision():
+		return workflows.State{}, mayGoOn(rec)
 	case rec.Status == order.StatusCompleted:
 		return workflows.State{}, nil // this is the step's second run
 	case rec.Carrier == orderstore.Refused && !rec.Status.Terminal(): // an operator has let the saga go on

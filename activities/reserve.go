@@ -76,7 +76,7 @@ func approvalOf(res orderstore.Reserved, s workflows.State) workflows.State {
 // ReleaseStock releases what the order holds, if anything, and ends the order.
 func (a Activities) ReleaseStock(ctx context.Context, s workflows.State, why saga.Stop) error {
 	rec, err := a.Store.Get(ctx, s.Order.OrderID)
-	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
+	if err != nil && (!errors.Is(err, orderstore.ErrNotFound) || s.Accepted > 0) {
 		return err
 	}
 	final := order.Status(why.Status)

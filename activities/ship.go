@@ -45,6 +45,8 @@ func (a Activities) alreadyShipped(ctx context.Context, s workflows.State, cause
 	switch {
 	case err != nil:
 		return rec, err
+	case rec.AwaitsDecision():
+		return rec, mayGoOn(rec)
 	case rec.Status == order.StatusCompleted && rec.ShipmentID == shipment.ID(s.Order.OrderID):
 		return rec, nil // this is the step's second run
 	case rec.Status.Terminal():
@@ -65,6 +67,9 @@ func (a Activities) alreadyShipped(ctx context.Context, s workflows.State, cause
 // another one, even before a shipment was requested; that one is dropped.
 func (a Activities) VerifyRefusal(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Store.Get(ctx, s.Order.OrderID)
+	if err == nil {
+		err = mayGoOn(rec)
+	}
 	if err != nil {
 		return workflows.State{}, err
 	}

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/testkit"
 )
@@ -62,4 +66,34 @@ func TestStuckFilterFindsSagasThatNeedAttention(t *testing.T) {
 		!strings.Contains(a.body, `ordersaga_sagas_stuck{status="PENDING",step=""} 1`+"\n") {
 		t.Errorf("metrics: status = %d, body = %s, want status %d, 1 saga stuck at charge and 1 PENDING", a.status, a.body, http.StatusOK)
 	}
+}
+
+// TestStuckFilterFindsAnOrderWhoseRecordIsGone: the record of an order whose charge is being
+// retried is deleted. The order comes from its saga's input.
+func TestStuckFilterFindsAnOrderWhoseRecordIsGone(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.place(newOrder("lost", func(o *order.Order) { o.Payment.Token = "tok_down" }), "RESERVED")
+	_, err := c.Clients.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "lost"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is stuck", func() error {
+		var p struct {
+			Sagas []struct {
+				OrderID, Status, Reason, RuntimeStatus string
+				Total                                  int64
+			}
+		}
+		a := c.get("/v1/sagas?stuck=true")
+		a.json(t, &p)
+		if len(p.Sagas) != 1 || p.Sagas[0].OrderID != "lost" || p.Sagas[0].Status != "NEEDS_ATTENTION" || p.Sagas[0].Total != 200 ||
+			!strings.Contains(p.Sagas[0].Reason, "the order's record was gone") || p.Sagas[0].RuntimeStatus != "RUNNING" {
+			return errors.New(a.body)
+		}
+		return nil
+	})
+	c.until("lost", "FAILED") // compensated: nothing was shipped
 }

@@ -42,6 +42,7 @@ type Record struct {
 
 	Refunding   bool     `dynamodbav:"refunding,omitempty"`         // see MarkRefunding
 	Queued      bool     `dynamodbav:"queued,omitempty"`            // see AcceptQueued
+	Restored    bool     `dynamodbav:"restored,omitempty"`          // see Restore
 	Resolution  string   `dynamodbav:"resolution,omitempty"`        // see Resolve
 	GivenUp     bool     `dynamodbav:"givenUp,omitempty"`           // see MarkAbandoned
 	Terminated  string   `dynamodbav:"sagaTerminated,omitempty"`    // see MarkTerminated

@@ -135,8 +135,8 @@ func (r Reconciler) invalidEntry(ctx context.Context, rep *Report, paid claims, 
 func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c payment.Entry) (ended bool, err error) {
 	rec, err := r.Orders.Get(ctx, c.OrderID)
 	if errors.Is(err, orderstore.ErrNotFound) {
-		r.found(ctx, rep, c.OrderID, "charge "+c.ID+" belongs to no order", "flagged", nil)
-		return true, nil
+		restored, err := r.withoutRecord(ctx, rep, c.OrderID, c.ID, "charge "+c.ID+" belongs to no order")
+		return !restored, err
 	}
 	if err != nil {
 		return false, err

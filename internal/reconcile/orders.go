@@ -36,6 +36,7 @@ func (r Reconciler) orders(ctx context.Context, rep *Report, alive map[string]bo
 		rep.Orders += len(page)
 		for _, rec := range page {
 			paid.add(rec)
+			r.restored(ctx, rep, rec)
 		}
 		page = slices.DeleteFunc(page, func(rec orderstore.Record) bool { return !r.settled(rec.UpdatedAt) })
 		sagas := r.sagasOf(ctx, page)

@@ -42,8 +42,8 @@ func (r Reconciler) reservations(ctx context.Context, rep *Report) error {
 func (r Reconciler) reservation(ctx context.Context, rep *Report, id string) error {
 	rec, err := r.Orders.Get(ctx, id)
 	if errors.Is(err, orderstore.ErrNotFound) {
-		r.found(ctx, rep, id, "stock is held for an order that does not exist", "flagged", nil)
-		return nil
+		_, err := r.withoutRecord(ctx, rep, id, "", "stock is held for an order that does not exist")
+		return err
 	}
 	if err != nil || !rec.Status.Terminal() || !r.settled(rec.UpdatedAt) {
 		return err

@@ -73,7 +73,7 @@ func (r Reconciler) running(ctx context.Context, rep *Report, rec orderstore.Rec
 		r.found(ctx, rep, rec.OrderID, what, sentAgain, func() error {
 			return saga.Send(ctx, r.Sagas, rec.OrderID, workflows.EventCarrier, CarrierAnswer(rec))
 		})
-	case parked && saga.IsParked(inst.CustomStatus): // waits for an operator
+	case parked && (saga.IsParked(inst.CustomStatus) || rec.Restored): // waits for an operator
 	default:
 		r.found(ctx, rep, rec.OrderID, what, "saga nudged", func() error { return saga.Send(ctx, r.Sagas, rec.OrderID, saga.Nudge, nil) })
 	}

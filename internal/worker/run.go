@@ -18,6 +18,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/intake"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 	"github.com/ordersaga/ordersaga/internal/tracing"
+	"github.com/ordersaga/ordersaga/workflows"
 )
 
 // The shutdown timeout has three parts: intake finishes what it has received,
@@ -129,7 +130,7 @@ func (w *Worker) taskRegistry() (*task.TaskRegistry, error) {
 	registry := task.NewTaskRegistry()
 	acts := activities.Activities{
 		Store: w.parts.Store, Payments: w.parts.Payments, Shipments: w.parts.Shipments, Logger: w.Logger,
-		Observe: w.metrics.attempt, Ended: w.metrics.end,
+		Observe: w.metrics.attempt, Ended: w.metrics.end, Input: w.sagaInput,
 	}
 	if err := acts.Register(registry); err != nil {
 		return nil, fmt.Errorf("register activities: %w", err)
@@ -141,6 +142,15 @@ func (w *Worker) taskRegistry() (*task.TaskRegistry, error) {
 		return nil, fmt.Errorf("register further workflows: %w", err)
 	}
 	return registry, nil
+}
+
+// sagaInput returns the input of an order's saga.
+func (w *Worker) sagaInput(ctx context.Context, orderID string) (workflows.State, error) {
+	inst, err := w.parts.Engine.Get(ctx, orderID)
+	if err != nil {
+		return workflows.State{}, fmt.Errorf("read the input of saga %s: %w", orderID, err)
+	}
+	return reconcile.InputOf(inst)
 }
 
 // Close releases what Open has opened. Run calls it when it returns.

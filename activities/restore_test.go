@@ -1,0 +1,83 @@
+package activities_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
+	"github.com/ordersaga/ordersaga/workflows"
+)
+
+// loseRecord deletes an order's record.
+func (h *harness) loseRecord(id string) {
+	h.Helper()
+	_, err := h.Clients.DynamoDB.DeleteItem(h.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String("orders"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: id}},
+	})
+	require.NoError(h, err)
+}
+
+// TestStepsRestoreTheRecordOfALostOrder checks every step of a saga whose order's record is
+// gone: the order is there again and needs attention, and the saga does not go on. Its
+// compensations succeed.
+func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	accepted := time.Now().Add(-time.Hour)
+	for step, shipped := range map[string]bool{
+		workflows.ReserveStock: false, workflows.SettleApproval: false, workflows.ChargePayment: false, workflows.RequestShipment: false,
+		workflows.VerifyRefusal: true, workflows.ConfirmShipment: true,
+	} {
+		id := "lost-" + step
+		s := h.paid(id)
+		s.Accepted = accepted.UnixMilli()
+		h.loseRecord(id)
+		h.doFails(step, s, "not found")
+		rec := h.wantStatus(id, order.StatusNeedsAttention)
+		if !rec.Restored || rec.Total != 200 || rec.ChargeID != s.ChargeID || (rec.ShipmentID != "") != shipped ||
+			rec.CustomerID != "" || !rec.Forgotten || rec.CreatedAt.UnixMilli() != s.Accepted || !rec.Listed() {
+			t.Errorf("%s: record = %+v, want the order of the saga's state, charged, and shipped: %v", step, rec, shipped)
+		}
+		if step != workflows.ReserveStock { // which finds what the order holds
+			h.doFails(step, s, "an operator must decide")
+		}
+		h.wantStatus(id, order.StatusNeedsAttention)
+		h.mustUndo(workflows.RefundPayment, s, order.StatusFailed, "lost")
+		h.mustUndo(workflows.ReleaseStock, s, order.StatusFailed, "lost")
+		if rec := h.wantStatus(id, order.StatusFailed); rec.RefundID == "" {
+			t.Errorf("%s: record = %+v, want its charge refunded", step, rec)
+		}
+	}
+}
+
+// TestRecordLostDuringTheCompensationIsRestored: compensations and the marking of a stuck
+// saga know the order's id only.
+func TestRecordLostDuringTheCompensationIsRestored(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for _, id := range []string{"released", "parked"} {
+		h.paid(id)
+		h.loseRecord(id)
+	}
+	brief := workflows.State{OrderID: "released", Accepted: time.Now().UnixMilli()}
+	h.undoFails(workflows.ReleaseStock, brief, order.StatusFailed, "why", "not found")
+	h.wantStatus("released", order.StatusNeedsAttention)
+	h.mustUndo(workflows.ReleaseStock, brief, order.StatusFailed, "why")
+	h.wantStatus("released", order.StatusFailed)
+
+	const in = `{"state":{"orderId":"parked","accepted":1},"stop":{},"Step":"ship","Error":"no topic"}`
+	if _, failure := h.execute(workflows.ParkSaga, in); failure == "" {
+		t.Error("ParkSaga succeeded without the order's record, want it to restore that and to be repeated")
+	}
+	if _, failure := h.execute(workflows.ParkSaga, in); failure != "" {
+		t.Errorf("ParkSaga failed with %q, want success", failure)
+	}
+	if rec := h.wantStatus("parked", order.StatusNeedsAttention); rec.Reason != "ship: no topic" {
+		t.Errorf("reason = %q, want %q", rec.Reason, "ship: no topic")
+	}
+}

@@ -1,0 +1,65 @@
+package orderstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/ordersaga/ordersaga/internal/order"
+)
+
+// Lost is what its saga knows about an order whose record is gone. Order is required.
+type Lost struct {
+	Order      order.Order // as in the saga's input: without customer, address and token
+	AcceptedAt time.Time   // zero means now
+	ChargeID   string      // "": unknown
+	ShipmentID string      // "": its shipment was not requested
+	Trace      string      // as in Record
+	Reason     string      // for the operator
+}
+
+// Restore records an order whose record is gone, for an operator: it NEEDS_ATTENTION. The
+// record counts as one whose customer was erased, for the customer is unknown. created is
+// false, and nothing changes, if the order has a record.
+func (s *Store) Restore(ctx context.Context, l Lost) (created bool, err error) {
+	o := l.Order.ForHistory()
+	content, err := encodeContent(o)
+	if err != nil {
+		return false, err
+	}
+	now := s.stamp()
+	placed := now
+	if !l.AcceptedAt.IsZero() {
+		placed = l.AcceptedAt.UTC().Format(TimeFormat)
+	}
+	status := order.To(order.AttentionNeeded)
+	put, err := attributevalue.MarshalMap(Record{
+		OrderID: o.OrderID, Status: status, Reason: l.Reason, Currency: o.Currency, Total: o.Total(),
+		ChargeID: l.ChargeID, ShipmentID: l.ShipmentID, Trace: l.Trace, IdleUntil: noTimeLimit, Restored: true, Forgotten: true,
+		Content: content, Created: placed, Updated: now, Placed: placed + "#" + o.OrderID,
+		StatusShard: statusShard(status, o.OrderID), TimeShard: timeShard(o.OrderID),
+	})
+	if err != nil {
+		return false, fmt.Errorf("encode order %s: %w", o.OrderID, err)
+	}
+	delete(put, "customerId") // without a customer it is not in their index
+	delete(put, "fingerprint")
+	_, err = s.db.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.tables.Orders, Item: put, ConditionExpression: aws.String("attribute_not_exists(orderId)"),
+	})
+	if _, taken := errors.AsType[*types.ConditionalCheckFailedException](err); taken {
+		return false, nil
+	}
+	return err == nil, wrap(err, "restore the record of order %s", o.OrderID)
+}
+
+// AwaitsDecision reports whether the order's record was restored and no operator has
+// decided what becomes of it. Until then its saga must not go on: the record lacks what the
+// next steps need, and does not show what was done.
+func (r Record) AwaitsDecision() bool { return r.Restored && r.Status == order.StatusNeedsAttention }
