@@ -67,6 +67,8 @@ func (s *server) failed(ctx context.Context, err error) error {
 	switch {
 	case isErr(orderstore.ErrNotFound), isErr(engine.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
+	case isErr(engine.ErrInvalidID), isErr(engine.ErrInvalidLimit):
+		return huma.Error422UnprocessableEntity(err.Error())
 	case isErr(orderstore.ErrConflict):
 		return idInUse(err)
 	case anyOf(conflicts, isErr):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/dapr/durabletask-go/api"
@@ -27,18 +28,24 @@ type TaskHub interface {
 }
 
 // Client implements the management methods of Engine on top of a TaskHub, so that
-// both engines return the same results and errors. It is safe for concurrent use
-// if its Hub is.
+// both engines return the same results and errors. It checks ids and limits before
+// the Hub gets them. It is safe for concurrent use if its Hub is.
 type Client struct{ Hub TaskHub }
 
 // Start implements Engine.
 func (c Client) Start(ctx context.Context, workflow, id string, input any) error {
+	if err := CheckID(id); err != nil {
+		return fmt.Errorf("start saga: %w", err)
+	}
 	_, err := c.Hub.ScheduleNewWorkflow(ctx, workflow, api.WithInstanceID(api.InstanceID(id)), api.WithInput(input))
 	return mapError(err, "start", id)
 }
 
 // Get implements Engine.
 func (c Client) Get(ctx context.Context, id string) (Instance, error) {
+	if err := CheckID(id); err != nil {
+		return Instance{}, fmt.Errorf("read saga: %w", err)
+	}
 	m, err := c.Hub.FetchWorkflowMetadata(ctx, api.InstanceID(id))
 	if err != nil {
 		return Instance{}, mapError(err, "read", id)
@@ -121,12 +128,21 @@ func (c Client) Purge(ctx context.Context, id string) error {
 
 // Rerun implements Engine.
 func (c Client) Rerun(ctx context.Context, id string, eventID int) (string, error) {
+	if err := CheckID(id); err != nil {
+		return "", fmt.Errorf("rerun saga: %w", err)
+	}
+	if eventID < 0 || eventID > math.MaxInt32 {
+		return "", fmt.Errorf("rerun saga %s from event %d: no event has this id: %w", id, eventID, ErrNotFound)
+	}
 	newID, err := c.Hub.RerunWorkflowFromEvent(ctx, api.InstanceID(id), uint32(eventID))
 	return string(newID), mapError(err, "rerun", id)
 }
 
 // List implements Engine.
 func (c Client) List(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+	if limit < 1 || limit > MaxListLimit {
+		return nil, "", fmt.Errorf("list sagas: %w, got %d", ErrInvalidLimit, limit)
+	}
 	opts := []api.ListInstanceIDsOptions{api.WithListInstanceIDsPageSize(uint32(limit))}
 	if cursor != "" {
 		opts = append(opts, api.WithListInstanceIDsContinuationToken(cursor))
@@ -140,6 +156,9 @@ func (c Client) List(ctx context.Context, cursor string, limit int) ([]string, s
 
 // History implements Engine.
 func (c Client) History(ctx context.Context, id string) ([]Event, error) {
+	if err := CheckID(id); err != nil {
+		return nil, fmt.Errorf("read history of saga: %w", err)
+	}
 	res, err := c.Hub.GetInstanceHistory(ctx, api.InstanceID(id))
 	if err != nil {
 		return nil, mapError(err, "read history of", id)

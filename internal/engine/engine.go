@@ -22,8 +22,10 @@ var (
 	ErrNotCompleted = errors.New("the saga has not ended yet")
 	// ErrEnded means that the instance can no longer receive anything.
 	ErrEnded = errors.New("the saga has ended")
-	// ErrBadCursor means that List was called with a cursor it did not return.
-	ErrBadCursor = errors.New("the cursor was not returned by a list call")
+	// ErrInvalidID means that no instance can have the id; see CheckID.
+	ErrInvalidID = errors.New("the saga's id is not valid")
+	// ErrInvalidLimit means that the limit of a list is not 1 to MaxListLimit.
+	ErrInvalidLimit = errors.New("the limit of a list must be 1 to 1000")
 	// ErrUnavailable means that the engine cannot be reached at the moment.
 	ErrUnavailable = errors.New("the engine does not respond at the moment; retry later")
 	// ErrUnsupported means that this engine does not implement the operation.
@@ -40,7 +42,8 @@ var (
 )
 
 // Engine runs a registry of workflows and activities, and manages their
-// instances. All methods are safe for concurrent use.
+// instances. All methods are safe for concurrent use. Methods that take the id of
+// an instance return ErrInvalidID for one that CheckID rejects.
 type Engine interface {
 	// Run executes work until ctx ends, then finishes the work items in progress
 	// and returns nil. Waiting instances continue at the next Run.
@@ -73,7 +76,8 @@ type Engine interface {
 	// to the event with the given id, and returns the new instance's id.
 	Rerun(ctx context.Context, id string, eventID int) (newID string, err error)
 	// List returns a page of at most limit ids of all instances, in a stable
-	// order. The first page has cursor ""; next is "" after the last.
+	// order. The first page has cursor ""; next is "" after the last. The error is
+	// ErrInvalidLimit unless limit is 1 to MaxListLimit.
 	List(ctx context.Context, cursor string, limit int) (ids []string, next string, err error)
 	// History returns the events of an instance, oldest first.
 	History(ctx context.Context, id string) ([]Event, error)

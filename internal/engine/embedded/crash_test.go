@@ -221,7 +221,7 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 			t.Errorf("%s: %q was acknowledged, but the saga is %s (%v)", what, line, i.Status, err)
 		}
 	}
-	ids, _, err := e.List(t.Context(), "", 1_000_000)
+	ids, _, err := e.List(t.Context(), "", engine.MaxListLimit)
 	for _, id := range ids {
 		if i, getErr := e.Get(t.Context(), id); getErr == nil && i.Status.Ended() {
 			l.finished[id] = true

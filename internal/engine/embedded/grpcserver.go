@@ -76,7 +76,7 @@ func (r registrar) RegisterService(_ *grpc.ServiceDesc, impl any) {
 }
 
 // checkRequest rejects what no handler should receive: a worker's results, and
-// requests without an instance id.
+// requests with an invalid id or limit.
 func checkRequest(ctx context.Context, req any, handle grpc.UnaryHandler) (any, error) {
 	switch r := req.(type) {
 	case *protos.WorkflowResponse, *protos.ActivityResponse:
@@ -85,11 +85,29 @@ func checkRequest(ctx context.Context, req any, handle grpc.UnaryHandler) (any, 
 		if r.GetPurgeInstanceFilter() != nil {
 			return nil, status.Error(codes.Unimplemented, "purge by a filter is not supported: sagas are purged one by one, and by age")
 		}
+	case *protos.ListInstanceIDsRequest:
+		if r.GetPageSize() > engine.MaxListLimit {
+			return nil, status.Errorf(codes.InvalidArgument, "pageSize: must be at most %d, got %d", engine.MaxListLimit, r.GetPageSize())
+		}
+	case *protos.RerunWorkflowFromEventRequest:
+		if err := checkID("sourceInstanceID", r.GetSourceInstanceID()); err != nil {
+			return nil, err
+		}
 	}
-	if r, ok := req.(interface{ GetInstanceId() string }); ok && r.GetInstanceId() == "" {
-		return nil, status.Error(codes.InvalidArgument, "instanceId: must be set")
+	if r, ok := req.(interface{ GetInstanceId() string }); ok {
+		if err := checkID("instanceId", r.GetInstanceId()); err != nil {
+			return nil, err
+		}
 	}
 	return handle(ctx, req)
+}
+
+// checkID returns an InvalidArgument status for an id that no instance can have.
+func checkID(field, id string) error {
+	if err := engine.CheckID(id); err != nil {
+		return status.Error(codes.InvalidArgument, field+": "+err.Error())
+	}
+	return nil
 }
 
 // withStatusCode returns err with the gRPC code that it stands for.
@@ -101,7 +119,7 @@ func withStatusCode(err error) error {
 		api.ErrInstanceNotFound: codes.NotFound, engine.ErrNotFound: codes.NotFound,
 		api.ErrDuplicateInstance: codes.AlreadyExists, engine.ErrActive: codes.AlreadyExists,
 		api.ErrNotCompleted: codes.FailedPrecondition, engine.ErrNotCompleted: codes.FailedPrecondition,
-		engine.ErrEnded: codes.FailedPrecondition, engine.ErrUnsupported: codes.Unimplemented,
+		engine.ErrEnded: codes.FailedPrecondition, engine.ErrInvalidID: codes.InvalidArgument, engine.ErrUnsupported: codes.Unimplemented,
 		context.Canceled: codes.Canceled, context.DeadlineExceeded: codes.DeadlineExceeded,
 	} {
 		if errors.Is(err, is) {

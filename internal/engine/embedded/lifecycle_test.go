@@ -278,7 +278,7 @@ func TestListReturnsEverySagaInPages(t *testing.T) {
 		all = append(all, id)
 		e.start(t, "Listen", id, nil)
 	}
-	for limit, sizes := range map[int][]int{0: {6}, 1: {1, 1, 1, 1, 1, 1}, 3: {3, 3}, 4: {4, 2}, 6: {6}, 7: {6}} {
+	for limit, sizes := range map[int][]int{1: {1, 1, 1, 1, 1, 1}, 3: {3, 3}, 4: {4, 2}, 6: {6}, 7: {6}} {
 		var got []string
 		var pages []int
 		for cursor := ""; ; {
