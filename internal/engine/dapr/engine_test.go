@@ -86,7 +86,7 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e, _ := startWith(t, startCluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
-	enginetest.Conformance(t, e, w, "c")
+	enginetest.Conformance(t, e, w, "c", enginetest.Deviations{})
 }
 
 // TestDrainFinishesWorkInProgress: an activity in progress is not canceled when the

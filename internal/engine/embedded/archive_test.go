@@ -62,7 +62,7 @@ func TestConformanceWhileArchiving(t *testing.T) {
 	})
 	defer mover.Wait()
 	defer cancel()
-	enginetest.Conformance(t, e, w, "m")
+	enginetest.Conformance(t, e, w, "m", enginetest.Deviations{})
 }
 
 func TestArchivedSagasBehaveAsBefore(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/tidwall/btree"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
@@ -284,11 +285,15 @@ func (s *store) enqueue(i *instance) {
 }
 
 // CreateWorkflowInstance implements backend.Backend. The instance is durable
-// when it returns. The error is api.ErrDuplicateInstance if the id is running.
+// when it returns. The error is api.ErrDuplicateInstance if the id is running, and
+// engine.ErrInvalidID if no instance can have it.
 func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent) error {
 	id := e.GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
-	if id == "" || e.GetTimestamp() == nil {
-		return errors.New("start event must name an instance and have a time")
+	if err := engine.CheckID(id); err != nil {
+		return err
+	}
+	if e.GetTimestamp() == nil {
+		return errors.New("start event must have a time")
 	}
 	s.mu.Lock()
 	old, exists := s.instances.Get(id)
@@ -322,22 +327,24 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 }
 
 // AddNewWorkflowEvent implements backend.Backend. The event is durable when it
-// returns. An event for an ended instance is dropped.
+// returns. For an ended instance the error is engine.ErrEnded.
 func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
 	s.mu.Lock()
 	i, ok := s.instances.Get(string(id))
 	if !ok {
 		s.mu.Unlock()
-		if e.GetExecutionTerminated() != nil {
-			return nil // a parent terminates a purged child; an error would keep the parent from ending
+		if _, err := s.archived(string(id)); err != nil {
+			return err
 		}
-		_, err := s.archived(string(id))
-		return err // nil for an archived instance, as for an ended one in memory
+		return engine.ErrEnded
 	}
-	if i.ended() { // nothing will read the event; Dapr drops it too
+	if i.ended() { // nothing will read the event
 		end := i.pendingCommit
 		s.mu.Unlock()
-		return end.Wait() // if the end were lost in a crash, the event would be needed
+		if err := end.Wait(); err != nil { // if the end were lost in a crash, the event would be needed
+			return err
+		}
+		return engine.ErrEnded
 	}
 	c, err := s.commit(op{kind: opInbox, id: string(id), payload: e})
 	if err == nil {
@@ -369,7 +376,7 @@ func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWork
 		i.decode()
 		i.inFlight = true
 		i.takenEvents = min(len(i.inbox), turnLimit)
-		events := slices.Concat(i.inbox[:i.takenEvents], i.fired)
+		events := slices.Concat(notRecursive(i.inbox[:i.takenEvents]), i.fired)
 		wi := &backend.WorkflowWorkItem{
 			InstanceID: api.InstanceID(i.id), NewEvents: events, RetryCount: i.retries,
 			State:      runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history),
@@ -404,14 +411,7 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 		s.mu.Unlock()
 		return backend.ErrWorkItemLockLost
 	}
-	ops := []op{{kind: opTurn, id: i.id, payload: turnOf(wi.State, i.takenEvents)}}
-	var targets []string
-	for _, m := range wi.State.PendingMessages {
-		if o, ok := s.message(m); ok {
-			ops = append(ops, o)
-			targets = append(targets, o.id)
-		}
-	}
+	ops := s.turnOps(i, wi.State)
 	c, err := s.commit(ops...)
 	if err != nil {
 		s.mu.Unlock()
@@ -428,9 +428,8 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 			s.scheduleTimer(i.timerEntry(e))
 		}
 	}
-	s.enqueue(i)
-	for _, id := range targets {
-		if t, ok := s.instances.Get(id); ok {
+	for _, o := range ops {
+		if t, ok := s.instances.Get(o.id); ok {
 			s.enqueue(t)
 		}
 	}
@@ -454,24 +453,6 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	s.mu.Unlock()
 	s.journal.CompactIfNeeded(s.snapshot)
 	return nil
-}
-
-// message returns the operation for what a workflow sends to another instance;
-// ok is false if it is dropped.
-func (s *store) message(m *protos.WorkflowRuntimeStateMessage) (op, bool) {
-	target, exists := s.instances.Get(m.GetTargetInstanceId())
-	if m.GetHistoryEvent().GetExecutionStarted() != nil {
-		if exists && !target.ended() {
-			s.log.Warn().Str("saga", target.id).Msg("child workflow not started: an instance with its id is running")
-			return op{}, false
-		}
-		id := m.GetHistoryEvent().GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
-		return op{kind: opCreate, id: id, payload: m.GetHistoryEvent()}, true
-	}
-	if !exists || target.ended() {
-		return op{}, false
-	}
-	return op{kind: opInbox, id: target.id, payload: m.GetHistoryEvent()}, true
 }
 
 // AbandonWorkflowWorkItem implements backend.Backend. The instance is queued

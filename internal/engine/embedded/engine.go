@@ -166,6 +166,7 @@ func (g guardedExecutor) ExecuteWorkflow(
 	}()
 	past, turn, terminated := engine.ForSDK(old, added)
 	res, err = g.Executor.ExecuteWorkflow(ctx, id, past, turn, o)
+	withValidChildIDs(res)
 	if terminated && err == nil {
 		res.CustomStatus = nil // the workflow code did not run, so it has set none
 		if reason, _ := engine.EndsTerminated(res); g.terminated != nil {

@@ -15,7 +15,7 @@ import (
 func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e := run(t, w, Options{Dir: t.TempDir(), Terminated: w.Terminated})
-	enginetest.Conformance(t, e, w, "c")
+	enginetest.Conformance(t, e, w, "c", enginetest.Deviations{})
 	e.start(t, "FailByPanic", "p", nil)
 	if i := e.wait(t, "p"); i.Status != engine.Failed || !strings.Contains(i.Failure, "activity bug") {
 		t.Errorf("after a panic of an activity: %+v, want FAILED with the panic's text", i)

@@ -283,6 +283,7 @@ func (i *instance) metadata() *protos.WorkflowMetadata {
 		m.StartedAt = i.history[0].GetTimestamp()
 	}
 	if c := s.CompletedEvent; c != nil {
+		m.LastUpdatedAt = s.CompletedTime // events that no turn has seen may follow it in the history
 		m.Output, m.FailureDetails = c.GetResult(), c.GetFailureDetails()
 	}
 	return m

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 )
@@ -83,6 +84,35 @@ func (s *store) WatchWorkflowRuntimeStatus(
 	}
 }
 
+// purgeTree removes an ended instance, or with force any, and if recursive its
+// children with theirs. An instance that only has the id of a child stays; see
+// terminateChildren. It returns how many were removed.
+func (s *store) purgeTree(ctx context.Context, id string, recursive, force bool) (n int, err error) {
+	i, err := s.read(id)
+	if err != nil {
+		return 0, err
+	}
+	if !i.ended() && !force {
+		return 0, api.ErrNotCompleted
+	}
+	for _, child := range childrenOf(i.history) {
+		c, err := s.read(child)
+		if !recursive || errors.Is(err, api.ErrInstanceNotFound) || err == nil && c.parent() != id {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		purged, err := s.purgeTree(ctx, child, recursive, force)
+		n += purged
+		if err != nil && !errors.Is(err, api.ErrInstanceNotFound) {
+			return n, fmt.Errorf("purge child saga %s: %w", child, err)
+		}
+	}
+	purged, err := s.PurgeWorkflowState(ctx, api.InstanceID(id), nil, force)
+	return n + purged, err
+}
+
 // PurgeWorkflowState implements backend.Backend. It removes an ended instance, or
 // with force any instance, and returns how many were removed.
 func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router *protos.TaskRouter, force bool) (int, error) {
@@ -129,6 +159,9 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	newID := req.GetNewInstanceID()
 	if newID == "" {
 		newID = uuid.NewString()
+	}
+	if err := engine.CheckID(newID); err != nil {
+		return "", err
 	}
 	source, err := s.read(req.GetSourceInstanceID())
 	if err != nil {
@@ -178,7 +211,7 @@ func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEvent
 	for _, e := range source.history {
 		e, _ = proto.Clone(e).(*protos.HistoryEvent)
 		if start := e.GetExecutionStarted(); start != nil {
-			start.WorkflowInstance.InstanceId = newID
+			start.WorkflowInstance = &protos.WorkflowInstance{InstanceId: newID, ExecutionId: wrapperspb.String(uuid.NewString())}
 		}
 		w.OldEvents = append(w.OldEvents, e)
 		if id, ok := taskIDOf(e); ok {
@@ -252,4 +285,16 @@ func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceH
 		return nil, err
 	}
 	return &protos.GetInstanceHistoryResponse{Events: slices.Clip(i.history)}, nil
+}
+
+// PurgeWorkflowState implements engine.TaskHub.
+func (h taskHub) PurgeWorkflowState(ctx context.Context, id api.InstanceID, opts ...api.PurgeOptions) error {
+	req := &protos.PurgeInstancesRequest{Recursive: true}
+	for _, o := range opts {
+		if err := o(req); err != nil {
+			return err
+		}
+	}
+	_, err := h.s.purgeTree(ctx, string(id), req.GetRecursive(), req.GetForce())
+	return err
 }

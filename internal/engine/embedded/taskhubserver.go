@@ -135,14 +135,11 @@ func (s hubServer) checkRunning(ctx context.Context, id string) error {
 
 // PurgeInstances implements protos.TaskHubSidecarServiceServer.
 func (s hubServer) PurgeInstances(ctx context.Context, req *protos.PurgeInstancesRequest) (*protos.PurgeInstancesResponse, error) {
-	res, err := s.TaskHubSidecarServiceServer.PurgeInstances(ctx, req)
-	if errors.Is(err, api.ErrInstanceNotFound) { // the SDK also returns this for an instance that has not begun
-		if _, err := s.engine.Get(ctx, req.GetInstanceId()); err == nil {
-			return nil, fmt.Errorf("purge saga %s: %w", req.GetInstanceId(), engine.ErrNotCompleted)
-		}
-		return &protos.PurgeInstancesResponse{}, nil // clients expect this, not an error
+	n, err := s.engine.store.purgeTree(ctx, req.GetInstanceId(), req.GetRecursive(), req.GetForce())
+	if err != nil && !errors.Is(err, api.ErrInstanceNotFound) { // clients expect a count, not an error, for that
+		return nil, fmt.Errorf("purge saga %s: %w", req.GetInstanceId(), err)
 	}
-	return res, err
+	return &protos.PurgeInstancesResponse{DeletedInstanceCount: int32(n)}, nil
 }
 
 const noWorkers = "workers run in the engine's own process; only clients are served here"

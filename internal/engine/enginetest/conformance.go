@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -15,14 +16,17 @@ import (
 
 // Conformance tests every method of engine.Engine on a running engine. Both
 // engines must return the same results. The engine must run w.Registry, and
-// w.Terminated must be its option. id is the prefix of all instance ids.
-func Conformance(t *testing.T, e engine.Engine, w *World, id string) {
+// w.Terminated must be its option. id is the prefix of all instance ids. What the
+// engine does otherwise is in d, and is checked too.
+func Conformance(t *testing.T, e engine.Engine, w *World, id string, d Deviations) {
 	t.Helper()
 	c := client{Engine: e}
-	for name, test := range map[string]func(*testing.T, client, *World, string){
+	tests := identityTests(d)
+	maps.Copy(tests, map[string]func(*testing.T, client, *World, string){
 		"run": workflowsRun, "unknown": unknownWorkflow, "ids": ids, "events": events,
 		"suspend": suspend, "suspended-twice": suspendedTwice, "history": history, "list": list, "wait": waitEnds,
-	} {
+	})
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, c, w, id+"-"+name+"-") })
 	}
 }

@@ -33,11 +33,14 @@ type World struct {
 	terminations map[string][]string // reasons that Terminated got, by instance
 	held         chan struct{}       // activities wait until it is closed; nil if they need not
 	entered      chan string
+	gates        map[string]gate
 }
 
 // NewWorld returns a World without records.
 func NewWorld() *World {
-	return &World{ran: map[string]int{}, terminations: map[string][]string{}, entered: make(chan string, 10_000)}
+	return &World{
+		ran: map[string]int{}, terminations: map[string][]string{}, entered: make(chan string, 10_000), gates: map[string]gate{},
+	}
 }
 
 // Terminated is an engine.OnTerminated that fails at the first call for each
@@ -121,6 +124,8 @@ func (w *World) AwaitStep(t testing.TB) string {
 //	FailByPanic  fails because its activity panics
 //	Again        continues as new until the input is 0
 //	Deploy       waits for the event "go" and returns its version
+//
+// and those of addIdentity.
 func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 	t.Helper()
 	r := task.NewTaskRegistry()
@@ -131,6 +136,7 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 		require.NoError(t, err)
 	}
 	err := errors.Join(
+		w.addIdentity(r),
 		r.AddWorkflowN("Chain", func(ctx *task.WorkflowContext) (any, error) {
 			for n := range 3 {
 				if err := ctx.CallActivity("Step", task.WithActivityInput(fmt.Sprint(ctx.ID, "/", n))).Await(nil); err != nil {
