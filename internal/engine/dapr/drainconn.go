@@ -82,6 +82,7 @@ func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, 
 	}
 	var err error
 	if answer, ok := args.(*protos.WorkflowResponse); ok {
+		replaceInvalidChildren(answer)
 		if reason, ends := engine.EndsTerminated(answer); ends {
 			err = d.terminated(ctx, answer.GetInstanceId(), reason)
 		}
@@ -127,14 +128,15 @@ type workItems struct {
 	d *drainConn
 }
 
-// RecvMsg implements grpc.ClientStream. It counts the items, and filters the
-// events of workflow items for the SDK.
+// RecvMsg implements grpc.ClientStream. It counts the items, and repairs and
+// filters the events of workflow items for the SDK.
 func (w *workItems) RecvMsg(m any) error {
 	err := w.ClientStream.RecvMsg(m)
 	item, ok := m.(*protos.WorkItem)
 	if ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
 		w.d.count(1)
 		if r := item.GetWorkflowRequest(); r != nil {
+			repairAnswers(r.GetPastEvents(), r.GetNewEvents())
 			r.PastEvents, r.NewEvents, _ = engine.ForSDK(r.GetPastEvents(), r.GetNewEvents())
 		}
 	}

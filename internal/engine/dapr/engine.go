@@ -5,6 +5,7 @@ package dapr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -154,8 +155,8 @@ func (e *Engine) Close() error {
 
 // Run implements engine.Engine.
 func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
-	if err := registerCanary(registry); err != nil {
-		return fmt.Errorf("register canary: %w", err)
+	if err := errors.Join(registerCanary(registry), registerNotStarted(registry)); err != nil {
+		return fmt.Errorf("register the engine's own workflows: %w", err)
 	}
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
