@@ -11,7 +11,7 @@ import (
 const (
 	// ChildNotStarted means that the child's id is not valid or is taken.
 	ChildNotStarted = "ordersaga.ChildNotStarted"
-	// childTerminated means that somebody terminated the child.
+	// childTerminated means that the child was terminated.
 	childTerminated = "ordersaga.ChildTerminated"
 	// answerLost means that the answer to a task cannot be known.
 	answerLost = "ordersaga.AnswerLost"

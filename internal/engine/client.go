@@ -251,6 +251,15 @@ func eventOf(e *protos.HistoryEvent) Event {
 	case *protos.HistoryEvent_TaskFailed:
 		out.Type, out.Error = "TaskFailed", t.TaskFailed.GetFailureDetails().GetErrorMessage()
 		relates(t.TaskFailed.GetTaskScheduledId())
+	case *protos.HistoryEvent_ChildWorkflowInstanceCreated:
+		c := t.ChildWorkflowInstanceCreated
+		out.Type, out.Name, out.Data = "ChildWorkflowInstanceCreated", c.GetInstanceId(), rawJSON(c.GetInput().GetValue())
+	case *protos.HistoryEvent_ChildWorkflowInstanceCompleted:
+		out.Type, out.Data = "ChildWorkflowInstanceCompleted", rawJSON(t.ChildWorkflowInstanceCompleted.GetResult().GetValue())
+		relates(t.ChildWorkflowInstanceCompleted.GetTaskScheduledId())
+	case *protos.HistoryEvent_ChildWorkflowInstanceFailed:
+		out.Type, out.Error = "ChildWorkflowInstanceFailed", t.ChildWorkflowInstanceFailed.GetFailureDetails().GetErrorMessage()
+		relates(t.ChildWorkflowInstanceFailed.GetTaskScheduledId())
 	case *protos.HistoryEvent_TimerCreated:
 		at := t.TimerCreated.GetFireAt().AsTime()
 		out.Type, out.Name, out.FireAt = "TimerCreated", t.TimerCreated.GetName(), &at

@@ -81,6 +81,15 @@ func TestHistoryEventsAreConverted(t *testing.T) {
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TaskFailed{
 			TaskFailed: &protos.TaskFailedEvent{TaskScheduledId: 7, FailureDetails: failed},
 		}}, `TaskFailed   bad 7 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ChildWorkflowInstanceCreated{
+			ChildWorkflowInstanceCreated: &protos.ChildWorkflowInstanceCreatedEvent{InstanceId: "kid", Input: text},
+		}}, `ChildWorkflowInstanceCreated kid "x" - 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ChildWorkflowInstanceCompleted{
+			ChildWorkflowInstanceCompleted: &protos.ChildWorkflowInstanceCompletedEvent{TaskScheduledId: 7, Result: text},
+		}}, `ChildWorkflowInstanceCompleted  "x" 7 100`},
+		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_ChildWorkflowInstanceFailed{
+			ChildWorkflowInstanceFailed: &protos.ChildWorkflowInstanceFailedEvent{TaskScheduledId: 7, FailureDetails: failed},
+		}}, `ChildWorkflowInstanceFailed   bad 7 100`},
 		{&protos.HistoryEvent{EventType: &protos.HistoryEvent_TimerCreated{
 			TimerCreated: &protos.TimerCreatedEvent{Name: &name, FireAt: timestamppb.New(fire)},
 		}}, `TimerCreated n  fires 200 - 100`},

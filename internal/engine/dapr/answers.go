@@ -16,7 +16,7 @@ import (
 // repairAnswers changes answers in a saga's history and in a turn's new events that
 // the SDK would take for something else. It changes the events in place.
 //
-// Dapr 1.18.2 knows answers by their number only. It delivers the answer to an
+// Dapr 1.18.2 distinguishes answers by their number only. It delivers the answer to an
 // activity of an earlier generation, or of an earlier execution, to the one that has
 // its number now, and drops the right answer when that comes. The wrong answer
 // becomes a failure: the activity's outcome is not known, and its saga may call it
@@ -54,7 +54,7 @@ func answerOf(e *protos.HistoryEvent) (number int32, call string, ok bool) {
 }
 
 // notStarted is a workflow that fails with its input. It is run in place of a child
-// whose id is not valid: Dapr would try to start that for ever.
+// whose id is not valid: Dapr would retry to start that indefinitely.
 const notStarted = "OrdersagaChildNotStarted"
 
 func registerNotStarted(r *task.TaskRegistry) error {

@@ -221,8 +221,7 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 			t.Errorf("%s: %q was acknowledged, but the saga is %s (%v)", what, line, i.Status, err)
 		}
 	}
-	ids, _, err := e.List(t.Context(), "", engine.MaxListLimit)
-	for _, id := range ids {
+	for _, id := range (running{Engine: e}).ids(t) {
 		if i, getErr := e.Get(t.Context(), id); getErr == nil && i.Status.Ended() {
 			l.finished[id] = true
 			for n := range 3 {
@@ -233,7 +232,7 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 		}
 	}
 	later := time.Now().Add(time.Hour)
-	err = errors.Join(err, e.store.archiveEnded(t.Context(), later))
+	err = e.store.archiveEnded(t.Context(), later)
 	_, expired := e.store.purgeExpired(t.Context(), later)
 	if err := errors.Join(err, expired, e.Close()); err != nil {
 		t.Fatalf("%s: purge what has ended: %v", what, err)

@@ -74,7 +74,7 @@ func TestContinueAsNewKeepsEventsAndDropsAnswers(t *testing.T) {
 	close(release)
 	<-entered
 
-	e.stop() // the journal says the same
+	e.stop() // the journal has the same
 	e = runEngine(t, r, Options{Dir: dir})
 	<-entered
 	e.becomes(t, "kid1", engine.Running)
@@ -96,7 +96,7 @@ func (r running) pending(id string) (types []string) {
 }
 
 // TestEventsAcceptedAtTheEndAreInTheHistory: an event is in the saga's history, or its
-// sender is told that the saga has ended. That holds after a restart and in the archive.
+// sender gets ErrEnded. That holds after a restart and in the archive.
 func TestEventsAcceptedAtTheEndAreInTheHistory(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
 	e := run(t, w, Options{Dir: dir})
