@@ -76,7 +76,7 @@ func (r registrar) RegisterService(_ *grpc.ServiceDesc, impl any) {
 }
 
 // checkRequest rejects what no handler should receive: a worker's results, and
-// requests with an invalid id or limit.
+// requests with an invalid id.
 func checkRequest(ctx context.Context, req any, handle grpc.UnaryHandler) (any, error) {
 	switch r := req.(type) {
 	case *protos.WorkflowResponse, *protos.ActivityResponse:
@@ -84,10 +84,6 @@ func checkRequest(ctx context.Context, req any, handle grpc.UnaryHandler) (any, 
 	case *protos.PurgeInstancesRequest:
 		if r.GetPurgeInstanceFilter() != nil {
 			return nil, status.Error(codes.Unimplemented, "purge by a filter is not supported: sagas are purged one by one, and by age")
-		}
-	case *protos.ListInstanceIDsRequest:
-		if r.GetPageSize() > engine.MaxListLimit {
-			return nil, status.Errorf(codes.InvalidArgument, "pageSize: must be at most %d, got %d", engine.MaxListLimit, r.GetPageSize())
 		}
 	case *protos.RerunWorkflowFromEventRequest:
 		if err := checkID("sourceInstanceID", r.GetSourceInstanceID()); err != nil {

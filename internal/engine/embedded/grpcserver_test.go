@@ -178,9 +178,6 @@ func TestServeRejectsWithCodeAndReason(t *testing.T) {
 		"rerun as an invalid id": {func() (any, error) {
 			return s.raw.RerunWorkflowFromEvent(ctx, &protos.RerunWorkflowFromEventRequest{SourceInstanceID: "ended", NewInstanceID: new("a/b")})
 		}, codes.InvalidArgument, "a/b"},
-		"list of too many": {func() (any, error) {
-			return s.raw.ListInstanceIDs(ctx, &protos.ListInstanceIDsRequest{PageSize: new(uint32(1001))})
-		}, codes.InvalidArgument, "pageSize"},
 		"raise without a name": {func() (any, error) {
 			return s.raw.RaiseEvent(ctx, &protos.RaiseEventRequest{InstanceId: "live"})
 		}, codes.InvalidArgument, "name"},

@@ -248,11 +248,12 @@ func copyUpTo(source *instance, newID string, req *protos.RerunWorkflowFromEvent
 }
 
 // ListInstanceIDs implements backend.Backend. It lists the ids of memory and
-// archive in ascending order.
+// archive in ascending order, at most engine.MaxListLimit of them: the SDK's client
+// asks for 1,024.
 func (s *store) ListInstanceIDs(_ context.Context, req *protos.ListInstanceIDsRequest) (*protos.ListInstanceIDsResponse, error) {
-	limit := int(req.GetPageSize())
-	if limit <= 0 {
-		limit = 1000
+	limit := int(min(req.GetPageSize(), engine.MaxListLimit))
+	if limit == 0 {
+		limit = engine.MaxListLimit
 	}
 	// Memory first: an instance that leaves it meanwhile is in the archive by then.
 	var ids []string
