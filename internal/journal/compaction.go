@@ -55,7 +55,7 @@ func (j *Journal) Compact(snapshot func(emit func(record []byte) error) error) e
 		return errors.Join(ErrClosed, err)
 	}
 	j.rotation = rotated
-	j.wakeWriter.Broadcast()
+	j.wakeWriter.Signal()
 	j.mu.Unlock()
 	if err := <-rotated; err != nil {
 		return fmt.Errorf("compact journal %s: %w", j.dir, err)
@@ -74,9 +74,9 @@ func (j *Journal) Compact(snapshot func(emit func(record []byte) error) error) e
 		return fmt.Errorf("compact journal %s: %w", j.dir, err)
 	}
 	j.mu.Lock()
-	j.snapBytes = size
+	j.snapBytes, j.oldLogBytes = size, 0
 	j.mu.Unlock()
-	return removeOlder(j.opt.FS, j.dir, upTo)
+	return removeLeftovers(j.opt.FS, j.dir)
 }
 
 // errNotRotated means that no next log file was created, and that the journal
@@ -105,7 +105,8 @@ func (j *Journal) rotate() error {
 	j.seq++
 	j.mu.Lock()
 	j.segment++
-	j.logBytes = 0
+	j.oldLogBytes += j.logBytes // until a snapshot replaces them
+	j.logBytes = emptyFileSize
 	j.mu.Unlock()
 	j.markNewest()
 	return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -23,34 +24,48 @@ func (e *LockedError) Error() string {
 }
 
 // Lock is an advisory lock on a directory. Release it after use.
-type Lock struct{ fl *flock.Flock }
+type Lock struct{ dir, file *flock.Flock }
 
 func lockDir(dir string) (*Lock, error) { return TakeLock(dir, "LOCK") }
 
-// TakeLock takes the kernel's advisory lock on the file dir/name without waiting.
-// The kernel releases it when the process exits, for whatever reason. The file's
-// text only describes the holder to humans. The error is a *LockedError if
-// another process has the lock.
+// TakeLock takes the kernel's advisory locks on dir itself and on the file
+// dir/name, without waiting. The kernel releases them when the process exits, for
+// whatever reason. The error is a *LockedError if another process has one of them.
+//
+// The directory's lock holds also when the file is removed. Windows and some
+// network file systems have no locks on directories: there the file's lock
+// remains, and Windows does not remove an open file. Programs before this lock
+// existed took only the file's. On a read-only medium a missing file is not
+// needed.
 func TakeLock(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
-	fl := flock.New(path)
-	got, err := fl.TryLock()
+	l := &Lock{dir: flock.New(dir, flock.SetFlag(os.O_RDONLY)), file: flock.New(path)}
+	got, err := l.dir.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		got = true // not supported
+	}
+	if got {
+		got, err = l.file.TryLock()
+		if errors.Is(err, syscall.EROFS) {
+			return l, nil
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), l.Release())
 	}
 	if !got {
 		holder, readErr := os.ReadFile(path)
 		if readErr != nil {
 			holder = []byte("unknown")
 		}
-		return nil, &LockedError{Dir: dir, Holder: strings.TrimSpace(string(holder))}
+		return nil, errors.Join(&LockedError{Dir: dir, Holder: strings.TrimSpace(string(holder))}, l.Release())
 	}
+	// The text describes the holder to humans. A full disk or a read-only medium has
+	// none, which does no harm.
 	text := fmt.Sprintf("pid %d, %s, since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), fl.Close())
-	}
-	return &Lock{fl: fl}, nil
+	_ = os.WriteFile(path, []byte(text), 0o600)
+	return l, nil
 }
 
 // Release unlocks the directory.
-func (l *Lock) Release() error { return l.fl.Close() }
+func (l *Lock) Release() error { return errors.Join(l.file.Close(), l.dir.Close()) }

@@ -172,17 +172,35 @@ func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) 
 	return size, nil
 }
 
-// removeOlder deletes the log files and snapshots that snapshot upTo replaces.
-func removeOlder(fs FS, dir string, upTo uint64) error {
+// leftovers returns the names of files that a crash has left behind and that
+// nothing reads: unfinished ones, and those that a snapshot has replaced. Nothing
+// may be writing to the journal meanwhile.
+func leftovers(dir string) (names []string, err error) {
 	files, err := listFiles(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var errs []error
-	for _, f := range files {
-		if f.number < upTo {
-			errs = append(errs, fs.Remove(filepath.Join(dir, f.name)))
+	for _, f := range files[:len(files)-len(current(files))] {
+		names = append(names, f.name)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list journal: %w", err)
+	}
+	for _, e := range entries {
+		if name, unfinished := strings.CutSuffix(e.Name(), tmpSuffix); unfinished && (isSnapshot(name) || name == markName) {
+			names = append(names, e.Name())
 		}
+	}
+	return names, nil
+}
+
+// removeLeftovers deletes the leftovers of a journal.
+func removeLeftovers(fs FS, dir string) error {
+	names, err := leftovers(dir)
+	errs := []error{err}
+	for _, name := range names {
+		errs = append(errs, fs.Remove(filepath.Join(dir, name)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove compacted files: %w", err)

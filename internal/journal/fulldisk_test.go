@@ -1,14 +1,18 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
 // fullDisk is a file system whose disk is full while full is set.
@@ -100,6 +104,41 @@ func TestCloseOnAFullDiskReturnsAtOnce(t *testing.T) {
 	again := mustOpen(t, dir, Options{Logger: zerolog.Nop()})
 	defer again.close(t)
 	again.want(t, "a", "1")
+}
+
+// TestCallersHeedTheirContextWhileTheDiskIsFull: a caller whose context ends leaves
+// without the lock, so that others can read.
+func TestCallersHeedTheirContextWhileTheDiskIsFull(t *testing.T) {
+	for name, mode := range map[string]Sync{"group": SyncGroup, "always": SyncAlways} {
+		t.Run(name, func(t *testing.T) {
+			d := newFullDisk()
+			r := mustOpen(t, t.TempDir(), Options{Logger: zerolog.Nop(), Sync: mode, FS: d})
+			defer r.close(t)
+			d.full.Store(true)
+			written := r.j.Append([]byte("a=1"))
+			<-d.failedWrites // the writer has it, and waits for space
+			pending := r.j.Append([]byte("a=" + strings.Repeat("2", maxBatch/2)))
+			brief, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if err := pending.WaitFor(brief); !errors.Is(err, context.DeadlineExceeded) || pending.Durable() {
+				t.Errorf("WaitFor on a full disk = %v, Durable = %v, want DeadlineExceeded and false", err, pending.Durable())
+			}
+			if err := r.j.LockWithRoom(brief, &r.mu); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("LockWithRoom with a full batch = %v, want DeadlineExceeded", err)
+			}
+			if !r.mu.TryLock() {
+				t.Fatal("LockWithRoom has failed and holds the lock, want it free")
+			}
+			r.mu.Unlock()
+			d.full.Store(false)
+			require.NoError(t, r.j.LockWithRoom(t.Context(), &r.mu))
+			c := r.j.Append([]byte("a=3"))
+			r.mu.Unlock()
+			if err := errors.Join(written.Wait(), pending.Wait(), c.Wait()); err != nil || !c.Durable() {
+				t.Errorf("with free space, Wait returns %v and Durable %v, want nil and true", err, c.Durable())
+			}
+		})
+	}
 }
 
 func TestJournalContinuesWhenTheNextLogFileCannotBeCreated(t *testing.T) {

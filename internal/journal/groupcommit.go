@@ -93,9 +93,43 @@ func (j *Journal) Watch(ctx context.Context) error {
 	}
 }
 
-// full reports whether the pending batch must be written before more joins it.
+// full reports whether the pending batch must be written before more joins it. It
+// never is once the journal rejects appends.
 func (j *Journal) full() bool {
+	if j.dir == "" || j.failed != nil || j.closing {
+		return false
+	}
 	return len(j.pending.buf) > maxBatch/2 || (j.opt.Sync == SyncAlways && j.pending.records > 0)
+}
+
+// roomAgain returns a channel that is closed when full may have become false. The
+// caller holds mu.
+func (j *Journal) roomAgain() <-chan struct{} {
+	if j.room == nil {
+		j.room = make(chan struct{})
+	}
+	return j.room
+}
+
+// madeRoom wakes those that wait for roomAgain. The caller holds mu.
+func (j *Journal) madeRoom() {
+	if j.room != nil {
+		close(j.room)
+		j.room = nil
+	}
+}
+
+// Durable reports, without waiting, whether the record is durable.
+func (c Commit) Durable() bool {
+	if c.b == nil {
+		return true
+	}
+	select {
+	case <-c.b.done:
+		return c.b.err == nil
+	default:
+		return false
+	}
 }
 
 // writeLoop is the writer, the one goroutine that touches the log file. It
@@ -140,7 +174,7 @@ func (j *Journal) nextWork() (*batch, chan error) {
 	var b *batch
 	if j.pending.records > 0 {
 		b, j.pending = j.pending, newBatch()
-		j.wakeWriter.Broadcast() // an Append may wait for the fresh batch
+		j.madeRoom()
 	}
 	rotation := j.rotation
 	j.rotation = nil
@@ -161,7 +195,7 @@ func (j *Journal) fail(err error) {
 		j.rotation <- j.failed
 		j.rotation = nil
 	}
-	j.wakeWriter.Broadcast()
+	j.madeRoom()
 }
 
 // writeBatch writes one batch and makes it durable. While the disk is full it

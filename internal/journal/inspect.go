@@ -99,6 +99,24 @@ func (h *Held) Inspect(v Visitor) ([]FileInfo, error) {
 	return infos, nil
 }
 
+// Leftovers returns the files that a crash has left behind and that nothing reads.
+// The next start removes them.
+func (h *Held) Leftovers() ([]FileInfo, error) {
+	names, err := leftovers(h.dir)
+	if err != nil {
+		return nil, err
+	}
+	var infos []FileInfo
+	for _, name := range names {
+		s, err := os.Stat(filepath.Join(h.dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("inspect journal: %w", err)
+		}
+		infos = append(infos, FileInfo{Name: name, Bytes: s.Size()})
+	}
+	return infos, nil
+}
+
 // isSnapshot reports whether a path is that of a snapshot rather than a log.
 func isSnapshot(path string) bool { return strings.HasPrefix(filepath.Base(path), "snapshot-") }
 
@@ -209,5 +227,5 @@ func (h *Held) Replace(snapshot func(emit func([]byte) error) error) error {
 	if err := writeMark(Disk{}, h.dir, n); err != nil {
 		return err
 	}
-	return removeOlder(Disk{}, h.dir, n)
+	return removeLeftovers(Disk{}, h.dir)
 }

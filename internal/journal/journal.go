@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -59,16 +60,18 @@ type Journal struct {
 	lock *Lock
 
 	// mu guards the fields up to backgroundCompaction. wakeWriter is signaled
-	// when the writer has work, and when an Append may find room again.
+	// when the writer has work.
 	mu                   sync.Mutex
 	wakeWriter           *sync.Cond
-	pending              *batch // collects records for the next write
-	newest               *batch // the last batch that got a record, or the refusal of one
+	pending              *batch        // collects records for the next write
+	newest               *batch        // the last batch that got a record, or the refusal of one
+	room                 chan struct{} // closed when full may have become false; nil if nobody waits for that
 	closing              bool
 	failed               error      // permanent
 	waitingForSpace      error      // why the writer waits for a full disk; nil if it does not
 	rotation             chan error // non-nil: the writer must start a new log file and send the result here
-	logBytes             int64      // written since the last snapshot
+	logBytes             int64      // of the log file in use; after a start, of all logs
+	oldLogBytes          int64      // of the logs before it that no snapshot has replaced yet
 	snapBytes            int64      // size of the last snapshot
 	segment              uint64     // number of the log file in use
 	backgroundCompaction bool       // CompactIfNeeded has one running
@@ -128,16 +131,19 @@ func Open(dir string, opt Options, replay func(record []byte) error) (*Journal, 
 // Append adds a record to the pending batch and returns without waiting for
 // the disk. The order of calls is the order in the log. Call Wait on the
 // result before you acknowledge the change to anyone. Append blocks only while
-// the pending batch is full. Its errors are returned by Commit.Wait: ErrClosed,
-// or the reason for which the journal has failed.
+// the pending batch is full, see LockWithRoom. Its errors are returned by
+// Commit.Wait: ErrClosed, or the reason for which the journal has failed.
 func (j *Journal) Append(record []byte) Commit {
 	if j.dir == "" {
 		return Commit{}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.full() && j.failed == nil && !j.closing {
-		j.wakeWriter.Wait()
+	for j.full() {
+		room := j.roomAgain()
+		j.mu.Unlock()
+		<-room
+		j.mu.Lock()
 	}
 	if err := j.failed; err != nil || j.closing {
 		if err == nil {
@@ -154,16 +160,39 @@ func (j *Journal) Append(record []byte) Commit {
 	b.records++
 	j.newest = b
 	if b.records == 1 {
-		j.wakeWriter.Broadcast() // not Signal: appends may wait on it too
+		j.wakeWriter.Signal()
 	}
 	return Commit{b: b}
 }
 
-// Size returns the bytes on disk: the last snapshot and the log since.
+// LockWithRoom locks l, the lock under which the caller appends, at a moment when
+// the pending batch is not full, so that the next Append does not block. While
+// the disk is full, the batch may stay full: LockWithRoom then waits without the
+// lock, until ctx ends, and returns ctx.Err(). All appends must be made under l.
+func (j *Journal) LockWithRoom(ctx context.Context, l sync.Locker) error {
+	for {
+		l.Lock()
+		j.mu.Lock()
+		if !j.full() {
+			j.mu.Unlock()
+			return nil
+		}
+		room := j.roomAgain()
+		j.mu.Unlock()
+		l.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Size returns the bytes on disk: the last snapshot and the logs since.
 func (j *Journal) Size() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.snapBytes + j.logBytes
+	return j.snapBytes + j.oldLogBytes + j.logBytes
 }
 
 // Err returns why nothing can be written at the moment, or nil. A full disk is
@@ -195,7 +224,8 @@ func (j *Journal) Close() error {
 	defer j.compacting.Unlock()
 	j.mu.Lock()
 	j.closing = true
-	j.wakeWriter.Broadcast()
+	j.wakeWriter.Signal()
+	j.madeRoom()
 	j.mu.Unlock()
 	<-j.writerDone
 	if j.file == nil {

@@ -198,11 +198,57 @@ func TestCrashDuringCompactionKeepsTheState(t *testing.T) {
 		t.Fatal("compaction with a failing snapshot succeeded, want an error")
 	}
 	// A crashed process leaves a half-written snapshot under its temporary name.
-	require.NoError(t, os.WriteFile(snapshotName(dir, 2)+tmpSuffix, []byte("half"), 0o600))
+	half := snapshotName(dir, 2) + tmpSuffix
+	require.NoError(t, os.WriteFile(half, []byte("half"), 0o600))
 	r.close(t)
+	found, err := Verify(dir)
+	if err != nil || !found.Intact() || len(found.Leftovers) != 1 || found.Leftovers[0].Bytes != 4 {
+		t.Errorf("Verify = %+v, %v, want it intact, with a leftover of 4 bytes", found, err)
+	}
 	again := mustOpen(t, dir, Options{})
 	defer again.close(t)
 	again.want(t, "a", "2")
+	if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s after the start: %v, want it removed", half, err)
+	}
+}
+
+// TestSizeIsThatOfTheFiles holds also while logs remain that a failed compaction
+// should have replaced, and after a start.
+func TestSizeIsThatOfTheFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{})
+	check := func(when string) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dir, "*-*"))
+		require.NoError(t, err)
+		var want int64
+		for _, name := range files {
+			info, err := os.Stat(name)
+			require.NoError(t, err)
+			want += info.Size()
+		}
+		if got := r.j.Size(); got != want {
+			t.Errorf("%s: Size() = %d, want %d as %v have", when, got, want, files)
+		}
+	}
+	check("new")
+	r.set(t, "a", strings.Repeat("x", 1000))
+	for range 2 {
+		if err := r.j.Compact(func(func([]byte) error) error { return errors.New("no snapshot") }); err == nil {
+			t.Error("compaction with a failing snapshot succeeded, want an error")
+		}
+		r.set(t, "a", "2")
+		check("after a failed compaction")
+	}
+	r.close(t)
+	r = mustOpen(t, dir, Options{})
+	check("after a start")
+	r.compact(t)
+	r.set(t, "a", "3")
+	check("after a compaction")
+	r.close(t)
 }
 
 func TestCompactionShrinksTheDirectory(t *testing.T) {
@@ -240,6 +286,26 @@ func TestSecondOpenReportsTheHolderOfTheLock(t *testing.T) {
 	if !errors.As(err, &locked) || !strings.Contains(locked.Holder, fmt.Sprintf("pid %d", os.Getpid())) {
 		t.Fatalf("second open: error %v, want a LockedError that names pid %d", err, os.Getpid())
 	}
+}
+
+// TestRemovedLockFileDoesNotAdmitASecondProcess: whoever tidies up may remove the
+// file, but not the directory that is locked too.
+func TestRemovedLockFileDoesNotAdmitASecondProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{})
+	require.NoError(t, os.Remove(filepath.Join(dir, "LOCK")))
+	for range 2 {
+		_, err := openRegister(t, dir, Options{})
+		if locked := new(LockedError); !errors.As(err, &locked) {
+			t.Errorf("second open without the lock file: error %v, want a LockedError", err)
+		}
+	}
+	r.set(t, "a", "1")
+	r.close(t)
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	again.want(t, "a", "1")
 }
 
 func TestAppendAfterCloseFails(t *testing.T) {

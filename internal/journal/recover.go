@@ -104,10 +104,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 		return err
 	}
 	j.markNewest()
-	if len(files) == 0 {
-		return nil
-	}
-	return removeOlder(j.opt.FS, j.dir, files[0].number)
+	return removeLeftovers(j.opt.FS, j.dir)
 }
 
 // resume opens the last log for appending after its last valid batch, or creates
@@ -138,6 +135,7 @@ func (j *Journal) resume(last scanned) error {
 		return err
 	}
 	j.file, j.offset = f, emptyFileSize
+	j.logBytes += emptyFileSize
 	j.seq++
 	return j.opt.FS.SyncDir(j.dir)
 }

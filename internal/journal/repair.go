@@ -10,10 +10,11 @@ import (
 // it before the repair.
 type Report struct {
 	Files     []FileInfo
-	Damage    []Damage // in the order of the files
-	Records   int      // readable ones
-	LostBytes int64    // in damage other than a torn end, and in no record that could be saved
-	Backup    string   // directory of Repair's copy of the original files; "" if nothing was changed
+	Leftovers []FileInfo // of a crash; nothing reads them, and the next start removes them
+	Damage    []Damage   // in the order of the files
+	Records   int        // readable ones
+	LostBytes int64      // in damage other than a torn end, and in no record that could be saved
+	Backup    string     // directory of Repair's copy of the original files; "" if nothing was changed
 }
 
 // Intact reports whether the journal opens and nothing acknowledged is missing.
@@ -78,6 +79,9 @@ func Repair(dir string) (r Report, err error) {
 }
 
 func (h *Held) report(record func([]byte)) (r Report, err error) {
+	if r.Leftovers, err = h.Leftovers(); err != nil {
+		return r, err
+	}
 	r.Files, err = h.Inspect(Visitor{
 		Record: func(b []byte, _ bool) error {
 			r.Records++
