@@ -235,7 +235,7 @@ func (s *store) applyOp(seq uint64, o op) {
 			i.finishTask(event(o))
 		default:
 			t := runtimeState(o)
-			i.applyTurn(t)
+			i.applyTurn(t, o.taken)
 			if i.ended() || t.ContinuedAsNew {
 				s.cancelTimers(i) // the SDK does not cancel them
 			}

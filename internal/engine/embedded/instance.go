@@ -7,7 +7,6 @@ import (
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -178,21 +177,15 @@ func taskIDOf(result *protos.HistoryEvent) (int32, bool) {
 }
 
 // turnOf returns what one run of the workflow code changed, in the form in which
-// it is journaled: the events added to the history, the activities and timers
-// started, and how many inbox events it consumed. The message type is
-// durabletask's own, so that this package needs no generated code. It has no
-// field for that last number: takenOf reads it from CreatedTime, which a turn
-// does not need otherwise.
-func turnOf(s *protos.WorkflowRuntimeState, taken int) *protos.WorkflowRuntimeState {
+// it is journaled: the events added to the history, and the activities and timers
+// started. The message type is durabletask's own, so that this package needs no
+// generated code.
+func turnOf(s *protos.WorkflowRuntimeState) *protos.WorkflowRuntimeState {
 	return &protos.WorkflowRuntimeState{
 		NewEvents: s.NewEvents, PendingTasks: s.PendingTasks, PendingTimers: s.PendingTimers,
 		CustomStatus: s.CustomStatus, ContinuedAsNew: s.ContinuedAsNew,
-		CreatedTime: &timestamppb.Timestamp{Seconds: int64(taken)},
 	}
 }
-
-// takenOf returns how many inbox events a turn made by turnOf consumed.
-func takenOf(turn *protos.WorkflowRuntimeState) int { return int(turn.GetCreatedTime().GetSeconds()) }
 
 // addPending adds the activities and timers of w to those in progress.
 func (i *instance) addPending(w *protos.WorkflowRuntimeState) {
@@ -207,15 +200,16 @@ func (i *instance) addPending(w *protos.WorkflowRuntimeState) {
 	}
 }
 
-// applyTurn applies a turn made by turnOf.
-func (i *instance) applyTurn(t *protos.WorkflowRuntimeState) {
+// applyTurn applies a turn made by turnOf that consumed the given number of inbox
+// events.
+func (i *instance) applyTurn(t *protos.WorkflowRuntimeState, taken int) {
 	if t.ContinuedAsNew {
 		i.history, i.fired = nil, nil // timers are numbered from the start again
 		clear(i.tasks)
 		clear(i.timers)
 	}
 	i.history = append(i.history, t.NewEvents...)
-	i.inbox = i.inbox[min(takenOf(t), len(i.inbox)):]
+	i.inbox = i.inbox[min(taken, len(i.inbox)):]
 	for _, e := range t.NewEvents {
 		if f := e.GetTimerFired(); f != nil {
 			delete(i.timers, f.GetTimerId())

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dapr/durabletask-go/api/protos"
@@ -15,20 +16,22 @@ import (
 // and what it sends to other instances, in the order in which they apply. The caller
 // holds mu.
 func (s *store) turnOps(i *instance, state *protos.WorkflowRuntimeState) []op {
-	turn, taken, rest := turnOf(state, i.takenEvents), i.inbox[:i.takenEvents], i.inbox[i.takenEvents:]
+	turn := op{kind: opTurn, id: i.id, taken: i.takenEvents}
+	changes, taken, rest := turnOf(state), i.inbox[:i.takenEvents], i.inbox[i.takenEvents:]
 	var kept []op
 	switch {
 	case state.GetCompletedEvent() != nil: // nothing will read the rest, but each event accepted is in a history
-		turn.NewEvents = append(turn.NewEvents[:len(turn.NewEvents):len(turn.NewEvents)], rest...)
+		changes.NewEvents = slices.Concat(changes.NewEvents, rest)
 	case state.GetContinuedAsNew():
 		kept = withoutAnswers(i.id, rest)
 		if len(kept) < len(rest) {
-			turn = turnOf(state, len(i.inbox)) // those kept are added again
+			turn.taken = len(i.inbox) // those kept are added again
 		} else {
 			kept = nil
 		}
 	}
-	ops := append([]op{{kind: opTurn, id: i.id, payload: turn}}, kept...)
+	turn.payload = changes
+	ops := append([]op{turn}, kept...)
 	created := map[string]bool{}
 	for _, m := range state.GetPendingMessages() {
 		e, ended := m.GetHistoryEvent(), state.GetCompletedEvent() != nil

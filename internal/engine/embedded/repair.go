@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -237,36 +238,22 @@ func idsIn(piece []byte) []string {
 	return operationIDs(piece[n+4:])
 }
 
+// operationIDs returns the ids of a damaged record's operations, as far as they
+// look like operations.
 func operationIDs(b []byte) (ids []string) {
-	number := func() (uint64, bool) {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			return 0, false
-		}
-		b = b[n:]
-		return v, true
-	}
-	_, ok := number()
-	for ok && len(b) > 1 {
-		kind := b[0]
-		b = b[1:]
-		if kind&chained != 0 {
-			_, ok = number()
-		}
-		size, sized := number()
-		if k := opKind(kind &^ chained); !ok || !sized || k < opCreate || k > opState || size == 0 || size > min(256, uint64(len(b))) {
+	r := &recordReader{left: b}
+	format, seq, more := r.header()
+	for r.err == nil && more(len(ids)) {
+		o := r.op(format, seq)
+		cutOff := o.raw == nil // the fragment may end in the payload
+		if o.kind < opCreate || o.kind > opState || o.id == "" || len(o.id) > 256 ||
+			strings.ContainsFunc(o.id, func(c rune) bool { return c < ' ' || c > '~' }) {
 			break
 		}
-		id := string(b[:size])
-		if slices.ContainsFunc([]rune(id), func(r rune) bool { return r < ' ' || r > '~' }) {
+		ids = append(ids, o.id)
+		if cutOff {
 			break
 		}
-		ids, b = append(ids, id), b[size:]
-		size, ok = number()
-		if !ok || size > uint64(len(b)) {
-			break
-		}
-		b = b[size:]
 	}
 	return ids
 }
