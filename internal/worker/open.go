@@ -107,6 +107,7 @@ func (w *Worker) openEmbedded(ctx context.Context, p *Parts) error {
 	if err != nil {
 		return errors.Join(err, eng.Close())
 	}
+	p.Registry.MustRegister(eng)
 	p.Payments, p.Engine, p.Ready = payment.New(w.paymentOptions()), eng, eng.Ready
 	p.Shipments = shipment.New(p.Cloud.SNS, p.Resources.ShipmentTopic, p.Resources.CustomerTopic)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // archiveName is the file name of the archive, in the journal's directory.
@@ -47,9 +50,18 @@ type archivedSaga struct {
 	state []byte // as in a snapshot
 }
 
-func openArchive(dir string) (a *archive, err error) {
+// openArchive opens the archive in dir, or creates it. If it must exist, because
+// the journal says so, its absence is an error. files makes its name durable.
+func openArchive(dir string, mustExist bool, files journal.FS) (a *archive, err error) {
 	path := filepath.Join(dir, archiveName)
 	err = withDamageAsError(path, func() error {
+		isNew, err := missing(path)
+		if err != nil {
+			return err
+		}
+		if isNew && mustExist {
+			return errMissing
+		}
 		db, err := bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:      time.Second,          // the journal's lock excludes other processes
 			FreelistType: bolt.FreelistMapType, // pages that retention frees are found again quickly
@@ -58,6 +70,12 @@ func openArchive(dir string) (a *archive, err error) {
 			return asDamage(err)
 		}
 		a = &archive{db: db}
+		if isNew {
+			// A synced file is lost with its name.
+			if err := files.SyncDir(dir); err != nil {
+				return err
+			}
+		}
 		there := false
 		err = db.View(func(tx *bolt.Tx) error {
 			there = tx.Bucket(bucketSagas) != nil && tx.Bucket(bucketEnded) != nil
@@ -81,6 +99,20 @@ func openArchive(dir string) (a *archive, err error) {
 // errDamaged means that the archive's file is not what was written.
 var errDamaged = errors.New("the file is damaged")
 
+// errMissing means that the archive's file is not there, although the journal says
+// that it exists.
+var errMissing = errors.New("the file is missing or empty, and with it the histories of ended sagas")
+
+// missing reports whether there is no archive at path. bbolt opens an empty file as
+// a new one.
+func missing(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && info.Size() == 0, err
+}
+
 // asDamage marks an error of opening the file as damage, unless the operating
 // system returned it.
 func asDamage(err error) error {
@@ -103,8 +135,11 @@ func withDamageAsError(path string, f func() error) (err error) {
 			return
 		}
 		err = fmt.Errorf("archive of ended sagas %s: %w", path, err)
+		data := filepath.Dir(filepath.Dir(path))
+		if errors.Is(err, errMissing) {
+			err = fmt.Errorf("%w; restore it from a backup, or continue without them after `ordersaga engine repair --data-dir %s`", err, data)
+		}
 		if errors.Is(err, errDamaged) {
-			data := filepath.Dir(filepath.Dir(path))
 			err = fmt.Errorf("%w; `ordersaga engine verify --data-dir %[2]s` lists the damage, "+
 				"`ordersaga engine repair --data-dir %[2]s` saves what can be read", err, data)
 		}

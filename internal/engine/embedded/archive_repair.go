@@ -10,10 +10,12 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // ArchiveReport describes the archive of ended sagas, as Verify found it. The
-// zero value means that there is no archive.
+// zero value means that there is no archive, and need not be one.
 type ArchiveReport struct {
 	Bytes  int64  // size of the file; 0 if there is none
 	Sagas  int    // readable ones
@@ -21,12 +23,20 @@ type ArchiveReport struct {
 }
 
 // readArchive reads a whole archive without changing it, and calls each for
-// every saga that it can read.
-func readArchive(path string, each func(archivedSaga) error) (r ArchiveReport, err error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
+// every saga that it can read. If it must exist, because the journal says so, its
+// absence is damage.
+func readArchive(path string, mustExist bool, each func(archivedSaga) error) (r ArchiveReport, err error) {
+	none, err := missing(path)
+	if err != nil {
+		return r, fmt.Errorf("read archive of ended sagas: %w", err)
+	}
+	if none {
+		if mustExist {
+			r.Damage = withDamageAsError(path, func() error { return errMissing }).Error()
+		}
 		return r, nil
 	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return r, fmt.Errorf("read archive of ended sagas: %w", err)
 	}
@@ -104,19 +114,23 @@ func (a *archive) readAll(r *ArchiveReport, fault func(error), each func(archive
 }
 
 // repairArchive moves a damaged archive to the backup directory and creates a
-// new one with everything that can be read.
+// new one with everything that can be read. The old one may be missing.
 func repairArchive(dir, backup string) (err error) {
 	moved := filepath.Join(backup, archiveName)
-	if err := os.Rename(filepath.Join(dir, archiveName), moved); err != nil {
+	err = os.Rename(filepath.Join(dir, archiveName), moved)
+	if err == nil {
+		err = journal.Disk{}.SyncDir(backup)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("move the damaged archive away: %w", err)
 	}
-	a, err := openArchive(dir)
+	a, err := openArchive(dir, false, journal.Disk{}) // syncs dir
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	var batch []archivedSaga
-	_, err = readArchive(moved, func(e archivedSaga) error {
+	_, err = readArchive(moved, false, func(e archivedSaga) error {
 		e.state = slices.Clone(e.state)
 		batch = append(batch, e)
 		if len(batch) < archiveBatchSize {

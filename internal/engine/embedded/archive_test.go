@@ -16,6 +16,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
@@ -210,7 +211,7 @@ func TestCrashBetweenArchiveAndJournal(t *testing.T) {
 
 func TestArchivePurgesExpiredSagas(t *testing.T) {
 	t.Parallel()
-	a, err := openArchive(t.TempDir())
+	a, err := openArchive(t.TempDir(), false, journal.Disk{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = a.close() })
 	var all []archivedSaga

@@ -2,12 +2,15 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -104,10 +107,14 @@ func (s *store) maintainArchive(ctx context.Context, retention time.Duration) {
 	}
 }
 
-// archiveEnded moves the sagas that ended before the given time to the archive.
+// archiveEnded moves the sagas that ended before the given time to the archive,
+// and those that ended in the future: the clock has been set back since.
 func (s *store) archiveEnded(ctx context.Context, before time.Time) error {
 	for s.archive != nil && ctx.Err() == nil {
-		n, err := s.archiveBatch(before)
+		n, c, err := s.archiveBatch(ctx, before)
+		if err == nil {
+			err = c.WaitFor(ctx) // purgeExpired may rely on it
+		}
 		if err != nil || n < archiveBatchSize {
 			return err
 		}
@@ -115,90 +122,145 @@ func (s *store) archiveEnded(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// archiveBatch moves up to archiveBatchSize of them, and returns how many it
-// looked at. A saga is durable in the archive before it is removed from journal
-// and memory; in between it is in both, with the same content.
-func (s *store) archiveBatch(before time.Time) (n int, err error) {
-	s.archiving.Lock()
-	defer s.archiving.Unlock()
-	var batch []archivedSaga
-	from := map[string]*instance{}
-	s.mu.Lock()
-	for _, i := range s.endedInMemory[:min(archiveBatchSize, len(s.endedInMemory))] {
-		if i.endedAt >= before.Unix() { // the list is in order: the rest ended even later
-			break
-		}
-		n++
-		i.compact()
-		if current, _ := s.instances.Get(i.id); current != i || i.compacted == nil {
-			continue
-		}
-		batch = append(batch, archivedSaga{id: i.id, at: i.endedAt, state: i.compacted})
-		from[i.id] = i
+// archiveBatch moves up to archiveBatchSize of them, and returns how many were
+// due. A saga is durable in the archive before it is removed from journal and
+// memory; in between it is in both, with the same content.
+func (s *store) archiveBatch(ctx context.Context, before time.Time) (n int, c journal.Commit, err error) {
+	if err := s.archiving.Acquire(ctx, 1); err != nil {
+		return 0, c, err
 	}
-	taken := slices.Clone(s.endedInMemory[:n])
-	s.mu.Unlock()
-	if err := s.archive.put(batch); err != nil {
-		return 0, err
-	}
-	c, err := s.removeArchived(from, taken)
+	defer s.archiving.Release(1)
+	due, batch := s.dueForArchive(before)
+	rejected, err := s.putOneByOne(batch)
 	if err != nil {
-		return 0, err
+		return 0, c, err
 	}
-	return n, c.Wait() // purgeExpired may rely on it
+	c, err = s.removeArchived(ctx, due, rejected)
+	return len(due), c, err
 }
 
-// removeArchived removes archived sagas from memory and journal. A saga whose id
-// was started again meanwhile stays: memory takes precedence over the archive.
-func (s *store) removeArchived(from map[string]*instance, taken []*instance) (journal.Commit, error) {
+// dueForArchive returns up to archiveBatchSize of the sagas in endedInMemory that
+// are to be archived, and the state of those that can be. The list is not in the
+// order of the clock, which may have been set meanwhile.
+func (s *store) dueForArchive(before time.Time) (due map[*instance]bool, batch []archivedSaga) {
+	due = map[*instance]bool{}
+	now := time.Now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ops []op
-	for id, i := range from {
-		if current, _ := s.instances.Get(id); current == i {
-			ops = append(ops, op{kind: opPurge, id: id})
+	for _, i := range s.endedInMemory {
+		if i.endedAt >= before.Unix() && i.endedAt <= now {
+			continue
+		}
+		if len(due) == archiveBatchSize {
+			break
+		}
+		i.compact()
+		current, _ := s.instances.Get(i.id)
+		due[i] = current == i && i.compacted != nil
+		if due[i] {
+			batch = append(batch, archivedSaga{id: i.id, at: i.endedAt, state: i.compacted})
 		}
 	}
-	var c journal.Commit
+	return due, batch
+}
+
+// putOneByOne puts a batch into the archive, and returns the ids that it rejects.
+// If the batch fails, each saga is put by itself, so that one cannot keep the
+// others in memory. The error is one that concerns all of them, as that of a full
+// disk does.
+func (s *store) putOneByOne(batch []archivedSaga) (rejected map[string]bool, err error) {
+	all := s.archive.put(batch)
+	if all == nil {
+		return nil, nil
+	}
+	rejected = map[string]bool{}
+	invalid := false
+	for _, e := range batch {
+		err := s.archive.put([]archivedSaga{e})
+		if _, is := errors.AsType[syscall.Errno](err); is {
+			return nil, err
+		}
+		if err == nil {
+			continue
+		}
+		rejected[e.id] = true
+		invalid = invalid || errors.Is(err, bolterrors.ErrKeyTooLarge) || errors.Is(err, bolterrors.ErrValueTooLarge)
+		all = err
+	}
+	if len(rejected) == len(batch) && !invalid {
+		return nil, all
+	}
+	for id := range rejected {
+		s.log.Error().Err(all).Str("saga", id[:min(len(id), 200)]).
+			Msg("the archive rejects an ended saga: it stays in memory until its retention is over, or it is purged")
+	}
+	return rejected, nil
+}
+
+// removeArchived removes archived sagas from memory and journal, and all that were
+// due from endedInMemory. due tells which have been put into the archive; rejected
+// has those that it did not accept. A saga whose id was started again meanwhile
+// stays: memory takes precedence over the archive.
+func (s *store) removeArchived(ctx context.Context, due map[*instance]bool, rejected map[string]bool) (c journal.Commit, err error) {
+	if err := s.lockToChange(ctx); err != nil {
+		return c, err
+	}
+	defer s.mu.Unlock()
+	var ops []op
+	var again []*instance // not compacted yet
+	for i, put := range due {
+		switch current, _ := s.instances.Get(i.id); {
+		case current != i:
+		case rejected[i.id]:
+			s.notArchivable = append(s.notArchivable, i)
+		case put:
+			ops = append(ops, op{kind: opPurge, id: i.id})
+		default:
+			again = append(again, i)
+		}
+	}
 	if len(ops) > 0 {
-		var err error
+		if !s.archiveMarked {
+			ops = append(ops, op{kind: opArchive})
+		}
 		c, err = s.commit(ops...)
 		if err != nil {
 			return c, err
 		}
 	}
-	for _, i := range from {
+	for i := range due {
 		i.notifyWatchers() // they look again, and find it in the archive
 	}
-	// Sagas that could not be compacted yet are retried.
-	s.endedInMemory = slices.Delete(s.endedInMemory, 0, len(taken))
-	for _, i := range taken {
-		if current, _ := s.instances.Get(i.id); current == i {
-			s.endedInMemory = append(s.endedInMemory, i)
-		}
-	}
+	s.endedInMemory = slices.DeleteFunc(s.endedInMemory, func(i *instance) bool { _, was := due[i]; return was })
+	s.endedInMemory = append(s.endedInMemory, again...)
 	return c, nil
 }
 
 // purgeExpired purges sagas that ended before the given time, and returns how
-// many. It looks in the archive, or in memory if there is no archive; old
-// journals can hold the latter in any order.
+// many. It looks in the archive, and among the sagas that are kept in memory: those
+// that the archive rejects, or all if there is no archive.
 func (s *store) purgeExpired(ctx context.Context, before time.Time) (purged int, err error) {
-	for s.archive != nil && ctx.Err() == nil {
-		s.archiving.Lock()
-		n, err := s.archive.purgeExpired(before, archiveBatchSize)
-		s.archiving.Unlock()
-		purged += n
-		if err != nil || n < archiveBatchSize {
+	for s.archive != nil {
+		if err := s.archiving.Acquire(ctx, 1); err != nil {
 			return purged, err
 		}
+		n, err := s.archive.purgeExpired(before, archiveBatchSize)
+		s.archiving.Release(1)
+		purged += n
+		if err != nil {
+			return purged, err
+		}
+		if n < archiveBatchSize {
+			break
+		}
 	}
-	if s.archive != nil {
-		return purged, nil
+	kept := &s.notArchivable
+	if s.archive == nil {
+		kept = &s.endedInMemory
 	}
 	s.mu.Lock()
 	var ids []string
-	s.endedInMemory = slices.DeleteFunc(s.endedInMemory, func(i *instance) bool {
+	*kept = slices.DeleteFunc(*kept, func(i *instance) bool {
 		if i.removed {
 			return true
 		}

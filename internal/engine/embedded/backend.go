@@ -17,6 +17,7 @@ import (
 	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -32,9 +33,11 @@ type store struct {
 	*local.TasksBackend // for a gRPC executor, if one is used
 	log                 zerolog.Logger
 	journal             *journal.Journal
+	violations          violations
 
 	mu               sync.Mutex // guards the fields up to created, and all instances
 	seq              uint64     // of the last record
+	appended         uint64     // of the last record that was appended
 	last             journal.Commit
 	instances        *btree.Map[string, *instance]
 	live             int // instances that have not ended; see count
@@ -43,16 +46,20 @@ type store struct {
 	awaitsExternal   func(customStatus string) bool
 	timers           timerHeap
 	timersChanged    chan struct{} // holds a token when the earliest timer changed
-	endedInMemory    []*instance   // ended, not archived yet; in the order in which they ended
+	endedInMemory    []*instance   // ended, not archived yet
+	notArchivable    []*instance   // ended; the archive has rejected each of them by itself
+	archiveMarked    bool          // the journal says that there is an archive; see opArchive
 	created          chan struct{} // closed when an instance is created; nil if no watcher of an archived one waits for that
 
 	workflows  *queue[*instance]
 	activities *queue[activity]
 
 	// archive has the ended sagas that are no longer in memory. archiving is held
-	// while sagas move there, and while one is removed from both. Lock it before mu.
+	// while sagas move there, and while one is removed from both. Acquire it before mu.
 	archive   *archive
-	archiving sync.Mutex
+	archiving *semaphore.Weighted // of 1
+
+	background sync.WaitGroup // what calls whose context has ended have left to do; it ends with the journal
 }
 
 // activity is an activity of an instance that is to be run.
@@ -84,8 +91,9 @@ var _ backend.Backend = (*store)(nil)
 func newStore(log zerolog.Logger) *store {
 	return &store{
 		awaitsExternal: func(string) bool { return false },
-		TasksBackend:   local.NewTasksBackend(), log: log, instances: btree.NewMap[string, *instance](0),
+		TasksBackend:   local.NewTasksBackend(), log: log, violations: violations{log: log, panics: assertions}, instances: btree.NewMap[string, *instance](0),
 		timersChanged: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
+		archiving: semaphore.NewWeighted(1),
 	}
 }
 
@@ -104,9 +112,15 @@ func openStore(dir string, awaitsExternal func(string) bool, opt journal.Options
 	}
 	s.journal = j
 	if dir != "" && opt.FS == nil { // the archive cannot use a test's file system
-		s.archive, err = openArchive(dir)
+		s.archive, err = openArchive(dir, s.archiveMarked, journal.Disk{})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open engine state: %w", err), j.Close())
+		}
+		// A version without the mark may have written the archive.
+		if ids, err := s.archive.idsAfter("", 1); err == nil && len(ids) > 0 && !s.archiveMarked {
+			if _, err := s.commit(op{kind: opArchive}); err != nil {
+				return nil, errors.Join(fmt.Errorf("open engine state: %w", err), s.archive.close(), j.Close())
+			}
 		}
 	}
 	s.instances.Scan(func(_ string, i *instance) bool {
@@ -206,6 +220,8 @@ func (s *store) apply(seq uint64, ops []op) {
 func (s *store) applyOp(seq uint64, o op) {
 	i, ok := s.instances.Get(o.id)
 	switch o.kind {
+	case opArchive:
+		s.archiveMarked = true
 	case opCreate, opState:
 		s.forget(i)
 		i = newInstance(o.id)
@@ -256,17 +272,30 @@ func runtimeState(o op) *protos.WorkflowRuntimeState {
 // commit applies operations and appends their record. The caller holds mu, and
 // waits for the result after it has released mu.
 func (s *store) commit(ops ...op) (journal.Commit, error) {
+	seq := s.seq + 1
 	for n := range ops {
 		ops[n].prev = s.seqOf(ops[n].id)
+		s.violations.check(logInOrder, ops[n].prev < seq, ops[n].id)
 	}
-	record, err := encodeRecord(s.seq+1, ops...)
+	record, err := encodeRecord(seq, ops...)
 	if err != nil {
 		return journal.Commit{}, err
 	}
-	s.seq++
-	s.apply(s.seq, ops)
+	s.seq = seq
+	s.apply(seq, ops)
+	s.violations.check(logInOrder, s.appended < seq, ops[0].id)
+	s.appended = seq
 	s.last = s.journal.Append(record)
 	return s.last, nil
+}
+
+// lockToChange locks mu for one commit. While a full disk leaves the journal no
+// room for it, it waits without the lock, until ctx ends.
+func (s *store) lockToChange(ctx context.Context) error {
+	if err := s.journal.LockWithRoom(ctx, &s.mu); err != nil {
+		return fmt.Errorf("the engine's disk is full: %w", err)
+	}
+	return nil
 }
 
 // enqueue offers an instance to the workflow workers if it has something to
@@ -285,9 +314,10 @@ func (s *store) enqueue(i *instance) {
 }
 
 // CreateWorkflowInstance implements backend.Backend. The instance is durable
-// when it returns. The error is api.ErrDuplicateInstance if the id is running, and
-// engine.ErrInvalidID if no instance can have it.
-func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent) error {
+// when it returns nil. The error is api.ErrDuplicateInstance if the id is running,
+// and engine.ErrInvalidID if no instance can have it. If ctx ends first, the
+// instance may have been created.
+func (s *store) CreateWorkflowInstance(ctx context.Context, e *protos.HistoryEvent) error {
 	id := e.GetExecutionStarted().GetWorkflowInstance().GetInstanceId()
 	if err := engine.CheckID(id); err != nil {
 		return err
@@ -295,14 +325,16 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	if e.GetTimestamp() == nil {
 		return errors.New("start event must have a time")
 	}
-	s.mu.Lock()
+	if err := s.lockToChange(ctx); err != nil {
+		return err
+	}
 	old, exists := s.instances.Get(id)
 	if exists && !old.ended() {
 		creation := old.pendingCommit
 		s.mu.Unlock()
 		// The caller deletes its message once it learns that the instance exists,
 		// so that is reported only after the creation is durable.
-		if err := creation.Wait(); err != nil {
+		if err := creation.WaitFor(ctx); err != nil {
 			return err
 		}
 		return api.ErrDuplicateInstance
@@ -317,7 +349,7 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 	s.enqueue(i)
 	s.mu.Unlock()
 	s.journal.CompactIfNeeded(s.snapshot)
-	if err := c.Wait(); err != nil {
+	if err := c.WaitFor(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -327,9 +359,12 @@ func (s *store) CreateWorkflowInstance(_ context.Context, e *protos.HistoryEvent
 }
 
 // AddNewWorkflowEvent implements backend.Backend. The event is durable when it
-// returns. For an ended instance the error is engine.ErrEnded.
-func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
-	s.mu.Lock()
+// returns nil. For an ended instance the error is engine.ErrEnded. If ctx ends first,
+// the event may have been added.
+func (s *store) AddNewWorkflowEvent(ctx context.Context, id api.InstanceID, e *protos.HistoryEvent) error {
+	if err := s.lockToChange(ctx); err != nil {
+		return err
+	}
 	i, ok := s.instances.Get(string(id))
 	if !ok {
 		s.mu.Unlock()
@@ -341,7 +376,7 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 	if i.ended() { // nothing will read the event
 		end := i.pendingCommit
 		s.mu.Unlock()
-		if err := end.Wait(); err != nil { // if the end were lost in a crash, the event would be needed
+		if err := end.WaitFor(ctx); err != nil { // if the end were lost in a crash, the event would be needed
 			return err
 		}
 		return engine.ErrEnded
@@ -354,7 +389,7 @@ func (s *store) AddNewWorkflowEvent(_ context.Context, id api.InstanceID, e *pro
 	if err != nil {
 		return err
 	}
-	return c.Wait()
+	return c.WaitFor(ctx)
 }
 
 // NextWorkflowWorkItem implements backend.Backend. It waits for an instance with
@@ -403,9 +438,11 @@ func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowW
 // CompleteWorkflowWorkItem implements backend.Backend. It journals the turn and
 // the messages to other instances as one record, and starts the turn's activities
 // once that is durable.
-func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
+func (s *store) CompleteWorkflowWorkItem(ctx context.Context, wi *backend.WorkflowWorkItem) error {
 	i := instanceOfItem(wi)
-	s.mu.Lock()
+	if err := s.lockToChange(ctx); err != nil {
+		return err
+	}
 	current, _ := s.instances.Get(string(wi.InstanceID))
 	if i == nil || current != i || !i.inFlight {
 		s.mu.Unlock()
@@ -435,6 +472,8 @@ func (s *store) CompleteWorkflowWorkItem(_ context.Context, wi *backend.Workflow
 	}
 	s.mu.Unlock()
 
+	// Not bounded by ctx: what follows is part of the turn. The journal ends the wait
+	// when the engine stops.
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -509,9 +548,11 @@ func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWork
 
 // CompleteActivityWorkItem implements backend.Backend. The result is durable when
 // it returns. A result that no instance waits for is dropped.
-func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
+func (s *store) CompleteActivityWorkItem(ctx context.Context, wi *backend.ActivityWorkItem) error {
 	a, _ := activityOfItem(wi)
-	s.mu.Lock()
+	if err := s.lockToChange(ctx); err != nil {
+		return err
+	}
 	if !s.wanted(a) {
 		s.mu.Unlock()
 		return nil
@@ -524,7 +565,7 @@ func (s *store) CompleteActivityWorkItem(_ context.Context, wi *backend.Activity
 	if err != nil {
 		return err
 	}
-	return c.Wait()
+	return c.WaitFor(ctx)
 }
 
 // AbandonActivityWorkItem implements backend.Backend. The activity is queued

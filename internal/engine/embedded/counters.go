@@ -14,7 +14,9 @@ func (s *store) count(i *instance) {
 	s.waiting += delta(i.counted.waiting, waiting)
 	s.awaitingExternal += delta(i.counted.awaitingExternal, external)
 	i.counted = counted{live: live, waiting: waiting, awaitingExternal: external}
-	assert(s.live >= 0 && s.waiting >= 0 && s.awaitingExternal >= 0, "a counter of instances is negative: some change was not counted")
+	s.violations.check(countersNotNegative, s.live >= 0 && s.waiting >= 0 && s.awaitingExternal >= 0, i.id)
+	s.violations.check(publishedIsApplied, i.metaSeq <= i.seq, i.id)
+	s.violations.check(inFlightIsDecoded, !i.inFlight || i.compacted == nil, i.id)
 }
 
 // counted holds what an instance adds to the store's counters at the moment.

@@ -78,7 +78,9 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // Close waits for a compaction in progress, and until everything appended is on
 // disk. Call it after Run has returned.
 func (e *Engine) Close() error {
-	return errors.Join(e.store.journal.Close(), e.store.archive.close())
+	err := e.store.journal.Close()
+	e.store.background.Wait()
+	return errors.Join(err, e.store.archive.close())
 }
 
 // Ready returns why sagas make no progress, or nil. They make none while the

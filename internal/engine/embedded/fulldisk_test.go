@@ -3,7 +3,9 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -48,11 +50,11 @@ func (d failingFile) WriteAt(b []byte, at int64) (int, error) {
 // runOnFailingDisk runs an engine on a disk whose writes fail while writeErr has
 // an error.
 func runOnFailingDisk(
-	t *testing.T, dir string, w *enginetest.World,
+	t *testing.T, dir string, w *enginetest.World, fsync journal.Sync,
 ) (e *Engine, writeErr *atomic.Pointer[error], stop func(), ran chan error) {
 	t.Helper()
 	writeErr = &atomic.Pointer[error]{}
-	e, err := open(Options{Dir: dir, Logger: zerolog.Nop(), DrainTimeout: time.Minute}, failingDisk{err: writeErr})
+	e, err := open(Options{Dir: dir, Fsync: fsync, Logger: zerolog.Nop(), DrainTimeout: time.Minute}, failingDisk{err: writeErr})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
@@ -78,7 +80,7 @@ func returned(t *testing.T, what string, ended chan error) error {
 // same, and continues from its state when there is space again.
 func TestEngineIsNotReadyWhileTheDiskIsFull(t *testing.T) {
 	dir, w := t.TempDir(), enginetest.NewWorld()
-	e, writeErr, stop, ran := runOnFailingDisk(t, dir, w)
+	e, writeErr, stop, ran := runOnFailingDisk(t, dir, w, journal.SyncGroup)
 	release := w.Hold()
 	require.NoError(t, errors.Join(e.Start(t.Context(), "Chain", "a", nil), e.Ready()))
 	w.AwaitStep(t)
@@ -117,10 +119,66 @@ func TestEngineIsNotReadyWhileTheDiskIsFull(t *testing.T) {
 	}
 }
 
+// TestCallsHeedTheirContextWhileTheDiskIsFull: also once the journal takes no more
+// records. Reads, counts and calls of others return at once all the time, and no
+// goroutine is left behind.
+func TestCallsHeedTheirContextWhileTheDiskIsFull(t *testing.T) {
+	for name, mode := range map[string]journal.Sync{"group": journal.SyncGroup, "always": journal.SyncAlways} {
+		t.Run(name, func(t *testing.T) {
+			w := enginetest.NewWorld()
+			e, writeErr, stop, ran := runOnFailingDisk(t, t.TempDir(), w, mode)
+			r := running{Engine: e}
+			for _, id := range []string{"a", "b", "c"} {
+				r.start(t, "Chain", id, nil)
+				r.want(t, id, engine.Completed, "3")
+			}
+			for _, id := range []string{"listens", "ends"} {
+				r.start(t, "Listen", id, nil)
+				r.becomes(t, id, engine.Running)
+			}
+			full := error(syscall.ENOSPC)
+			writeErr.Store(&full)
+			calls := func(round int) map[string]func(context.Context) error {
+				return map[string]func(context.Context) error{
+					"Start":     func(ctx context.Context) error { return e.Start(ctx, "Chain", fmt.Sprint("new", round), nil) },
+					"Raise":     func(ctx context.Context) error { return e.Raise(ctx, "listens", "other", "x") },
+					"Purge":     func(ctx context.Context) error { return e.Purge(ctx, []string{"a", "b"}[round]) },
+					"Terminate": func(ctx context.Context) error { return e.Terminate(ctx, "ends", "") },
+					"Rerun":     func(ctx context.Context) error { _, err := e.Rerun(ctx, "c", 0); return err },
+				}
+			}
+			// In the first round records join the batch; in the second there is no room.
+			for round, input := range []string{"", strings.Repeat("x", 33<<20)} {
+				brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				if err := e.Start(brief, "Listen", fmt.Sprint("fills", round), input); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("round %d: Start on a full disk = %v, want DeadlineExceeded", round, err)
+				}
+				ended := make(chan error, 1)
+				for what, call := range calls(round) {
+					go func() { ended <- call(brief) }()
+					if err := returned(t, what, ended); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("round %d: %s on a full disk = %v, want DeadlineExceeded", round, what, err)
+					}
+				}
+				go func() { _, err := e.Stats(t.Context()); ended <- err }()
+				require.NoError(t, returned(t, "Stats", ended))
+				go func() { _, _, err := e.List(t.Context(), "", 10); ended <- err }()
+				require.NoError(t, returned(t, "List", ended))
+				cancel()
+			}
+			writeErr.Store(nil)
+			// What was accepted before its caller left is carried out.
+			r.becomes(t, "fills0", engine.Running)
+			stop()
+			require.NoError(t, returned(t, "Run", ran), e.Close())
+		})
+	}
+}
+
 // TestWriteErrorStopsTheEngine: changes that are in memory but not on disk must
 // have no effects.
 func TestWriteErrorStopsTheEngine(t *testing.T) {
-	e, writeErr, _, ran := runOnFailingDisk(t, t.TempDir(), enginetest.NewWorld())
+	e, writeErr, _, ran := runOnFailingDisk(t, t.TempDir(), enginetest.NewWorld(), journal.SyncGroup)
 	bad := error(syscall.EIO)
 	writeErr.Store(&bad)
 	if err := e.Start(t.Context(), "Chain", "a", nil); !errors.Is(err, syscall.EIO) {

@@ -27,7 +27,7 @@ const neverYear = 9999
 //	archived   removed, and in store.archive
 //	removed    final: a work item of a removed instance is rejected when it completes
 //
-// It is durable if metaSeq == seq and pendingCommit is zero, and compacted if
+// It is durable if metaSeq == seq and pendingCommit is durable, and compacted if
 // compacted is not nil.
 //
 // All fields are guarded by store.mu, except that the runtime state given to a
@@ -81,7 +81,7 @@ func (i *instance) ended() bool { return i.hasEnded }
 
 // durable reports whether everything applied to the instance is on disk.
 func (i *instance) durable() bool {
-	return i.metaSeq == i.seq && i.pendingCommit == (journal.Commit{})
+	return i.metaSeq == i.seq && i.pendingCommit.Durable()
 }
 
 // idle reports whether nothing will happen until an event or a timer arrives.
@@ -99,6 +99,7 @@ func (i *instance) compact() {
 	if err != nil {
 		return // it stays decoded, which is only larger
 	}
+	i.pendingCommit = journal.Commit{}
 	i.setCompacted(b)
 }
 
@@ -289,7 +290,6 @@ func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 	if seq < i.metaSeq {
 		return
 	}
-	assert(seq <= i.seq, "metadata is published before its record is applied")
 	i.meta, i.metaSeq = meta, seq
 	if at := meta.GetCompletedAt(); at != nil {
 		i.endedAt = at.GetSeconds()

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
 // CreateTaskHub implements backend.Backend. Opening the store has created it.
@@ -114,48 +115,62 @@ func (s *store) purgeTree(ctx context.Context, id string, recursive, force bool)
 }
 
 // PurgeWorkflowState implements backend.Backend. It removes an ended instance, or
-// with force any instance, and returns how many were removed.
-func (s *store) PurgeWorkflowState(_ context.Context, id api.InstanceID, router *protos.TaskRouter, force bool) (int, error) {
+// with force any instance, and returns how many were removed. If ctx ends first,
+// the instance may have been removed.
+func (s *store) PurgeWorkflowState(ctx context.Context, id api.InstanceID, router *protos.TaskRouter, force bool) (int, error) {
 	if router.GetTargetAppID() != "" {
 		return 0, fmt.Errorf("purge of app %s: %w", router.GetTargetAppID(), engine.ErrUnsupported)
 	}
-	s.archiving.Lock()
-	defer s.archiving.Unlock()
+	c, err := s.purge(ctx, string(id), force)
+	if err == nil {
+		err = c.WaitFor(ctx)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// purge removes an instance from memory and archive; see PurgeWorkflowState.
+func (s *store) purge(ctx context.Context, id string, force bool) (c journal.Commit, err error) {
+	if err := s.archiving.Acquire(ctx, 1); err != nil {
+		return c, err
+	}
+	defer s.archiving.Release(1)
 	s.mu.Lock()
-	i, ok := s.instances.Get(string(id))
+	i, ok := s.instances.Get(id)
 	if ok && !i.ended() && !force {
 		s.mu.Unlock()
-		return 0, api.ErrNotCompleted
+		return c, api.ErrNotCompleted
 	}
 	s.mu.Unlock()
 	// The archive first: once the instance is removed from memory, an older one
 	// with its id in the archive would be visible again.
-	was, err := s.archive.remove(string(id))
+	was, err := s.archive.remove(id)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
 	if !ok && !was {
-		return 0, api.ErrInstanceNotFound
+		return c, api.ErrInstanceNotFound
 	}
-	s.mu.Lock()
+	if err := s.lockToChange(ctx); err != nil {
+		return c, err
+	}
+	defer s.mu.Unlock()
 	// It may have been archived before, or its id started again meanwhile.
-	if now, _ := s.instances.Get(string(id)); now != i || i == nil {
-		s.mu.Unlock()
-		return 1, nil
+	if now, _ := s.instances.Get(id); now != i || i == nil {
+		return c, nil
 	}
-	c, err := s.commit(op{kind: opPurge, id: string(id)})
+	c, err = s.commit(op{kind: opPurge, id: id})
 	i.notifyWatchers()
-	s.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	return 1, c.Wait()
+	return c, err
 }
 
 // RerunWorkflowFromEvent implements backend.Backend. It copies the history of an
 // ended instance up to and including the given TaskScheduled event, and continues
-// from there as a new instance.
-func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkflowFromEventRequest) (api.InstanceID, error) {
+// from there as a new instance. If ctx ends first, the new instance may have been
+// created.
+func (s *store) RerunWorkflowFromEvent(ctx context.Context, req *protos.RerunWorkflowFromEventRequest) (api.InstanceID, error) {
 	newID := req.GetNewInstanceID()
 	if newID == "" {
 		newID = uuid.NewString()
@@ -174,7 +189,9 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 	if err != nil {
 		return "", err
 	}
-	s.mu.Lock()
+	if err := s.lockToChange(ctx); err != nil {
+		return "", err
+	}
 	if other, taken := s.instances.Get(newID); newID == source.id || taken && !other.ended() {
 		s.mu.Unlock()
 		return "", api.ErrDuplicateInstance
@@ -192,14 +209,26 @@ func (s *store) RerunWorkflowFromEvent(_ context.Context, req *protos.RerunWorkf
 		s.scheduleTimer(i.timerEntry(e))
 	}
 	s.mu.Unlock()
-	if err := c.Wait(); err != nil {
-		return "", err
+	continued := make(chan error, 1)
+	s.background.Go(func() {
+		err := c.Wait()
+		if err == nil {
+			s.mu.Lock()
+			i.publish(meta, seq)
+			s.mu.Unlock()
+			for _, e := range copied.PendingTasks { // a turn meanwhile has pushed only those that it started itself
+				s.activities.push(activity{inst: i, task: e})
+			}
+		}
+		continued <- err
+	})
+	select {
+	case err = <-continued:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	s.mu.Lock()
-	i.publish(meta, seq)
-	s.mu.Unlock()
-	for _, e := range copied.PendingTasks { // a turn meanwhile has pushed only those that it started itself
-		s.activities.push(activity{inst: i, task: e})
+	if err != nil {
+		return "", err
 	}
 	return api.InstanceID(newID), nil
 }

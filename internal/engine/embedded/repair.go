@@ -17,8 +17,9 @@ import (
 // Report describes the state of an engine, as Verify found it or as Repair found
 // it before the repair.
 type Report struct {
-	Files  []journal.FileInfo
-	Damage []journal.Damage // in the order of the files
+	Files     []journal.FileInfo
+	Leftovers []journal.FileInfo // of a crash; nothing reads them, and the next start removes them
+	Damage    []journal.Damage   // in the order of the files
 	// Live counts running sagas, Waiting those of them that are idle, and Ended
 	// the readable ended ones.
 	Live, Waiting, Ended int
@@ -136,6 +137,9 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		rolledBack: map[string]bool{}, lost: map[string]bool{}, uncertain: map[string]bool{},
 	}
 	var err error
+	if r.Leftovers, err = held.Leftovers(); err != nil {
+		return r, nil, err
+	}
 	r.Files, err = held.Inspect(journal.Visitor{Record: v.record, Damage: v.damage})
 	if err != nil {
 		return r, nil, err
@@ -158,7 +162,7 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		}
 	}
 	r.Live, r.Waiting = v.s.live, v.s.waiting
-	r.Archive, err = readArchive(filepath.Join(dir, archiveName), func(e archivedSaga) error {
+	r.Archive, err = readArchive(filepath.Join(dir, archiveName), v.s.archiveMarked, func(e archivedSaga) error {
 		if v.s.seqOf(e.id) == 0 { // otherwise it was being archived, or its id was started again
 			r.Ended++
 		}
@@ -205,6 +209,7 @@ func (v *rescue) record(b []byte, logged bool) error {
 	}
 	for _, o := range ops {
 		switch {
+		case o.kind == opArchive: // of no saga
 		case whole && !o.builds():
 			delete(v.rolledBack, o.id)
 			delete(v.lost, o.id)

@@ -5,11 +5,21 @@ package embedded
 func (s *store) snapshot(emit func([]byte) error) error {
 	var ids []string
 	s.mu.Lock()
+	seq, marked := s.seq, s.archiveMarked
 	s.instances.Scan(func(id string, _ *instance) bool {
 		ids = append(ids, id)
 		return true
 	})
 	s.mu.Unlock()
+	if marked {
+		record, err := encodeRecord(seq, op{kind: opArchive})
+		if err != nil {
+			return err
+		}
+		if err := emit(record); err != nil {
+			return err
+		}
+	}
 	for _, id := range ids {
 		s.mu.Lock()
 		var record []byte
