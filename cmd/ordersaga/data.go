@@ -72,6 +72,7 @@ func (d engineDir) each(
 		if err == nil || r.Backup != "" {
 			var b strings.Builder
 			fmt.Fprintf(&b, "\n%s: %d files, %d records\n", dir, len(r.Files), r.Records)
+			printLeftovers(&b, r.Leftovers)
 			for _, damage := range r.Damage {
 				printDamage(&b, damage)
 			}

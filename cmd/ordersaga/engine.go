@@ -89,10 +89,11 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 	fmt.Fprintf(&b, "\nSagas: %d in progress, %d of them waiting; %d ended.\n", r.Live, r.Waiting, r.Ended)
 	if a := r.Archive; a.Bytes > 0 {
 		fmt.Fprintf(&b, "Archive of ended sagas: %d bytes, %d sagas.\n", a.Bytes, a.Sagas)
-		if a.Damage != "" {
-			fmt.Fprintf(&b, "DAMAGED: %s. It holds only the histories of ended sagas.\n", a.Damage)
-		}
 	}
+	if r.Archive.Damage != "" {
+		fmt.Fprintf(&b, "DAMAGED: %s. It holds only the histories of ended sagas.\n", r.Archive.Damage)
+	}
+	printLeftovers(&b, r.Leftovers)
 	for _, d := range r.Damage {
 		printDamage(&b, d)
 	}
@@ -109,6 +110,17 @@ func printReport(out io.Writer, dir string, r embedded.Report) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// printLeftovers prints how much space the files take that a crash has left behind.
+func printLeftovers(b *strings.Builder, files []journal.FileInfo) {
+	var bytes int64
+	for _, f := range files {
+		bytes += f.Bytes
+	}
+	if len(files) > 0 {
+		fmt.Fprintf(b, "Left behind by a crash during compaction: %d files, %d bytes. The next start removes them.\n", len(files), bytes)
+	}
 }
 
 func printDamage(b *strings.Builder, d journal.Damage) {

@@ -49,13 +49,18 @@ func (r Report) Intact() bool {
 
 // MaxRepairBytes returns how much more disk space Repair needs at most.
 func (r Report) MaxRepairBytes() (bytes int64) {
+	var files int64
+	for _, f := range r.Files {
+		files += f.Bytes
+	}
 	if len(r.Damage) > 0 {
-		for _, f := range r.Files {
-			bytes += 2 * f.Bytes // the copy and the new snapshot
-		}
+		bytes += files // the new snapshot
 	}
 	if r.Archive.Damage != "" {
 		bytes += r.Archive.Bytes
+	}
+	if len(r.Damage) > 0 || r.Archive.Damage != "" {
+		bytes += files // the copy
 	}
 	return bytes
 }
