@@ -288,8 +288,8 @@ func TestSecondOpenReportsTheHolderOfTheLock(t *testing.T) {
 	}
 }
 
-// TestRemovedLockFileDoesNotAdmitASecondProcess: whoever tidies up may remove the
-// file, but not the directory that is locked too.
+// TestRemovedLockFileDoesNotAdmitASecondProcess: the directory is locked too, and
+// cannot be removed with a journal in it.
 func TestRemovedLockFileDoesNotAdmitASecondProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

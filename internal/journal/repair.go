@@ -79,7 +79,8 @@ func Repair(dir string) (r Report, err error) {
 }
 
 func (h *Held) report(record func([]byte)) (r Report, err error) {
-	if r.Leftovers, err = h.Leftovers(); err != nil {
+	r.Leftovers, err = h.Leftovers()
+	if err != nil {
 		return r, err
 	}
 	r.Files, err = h.Inspect(Visitor{

@@ -51,7 +51,7 @@ type archivedSaga struct {
 }
 
 // openArchive opens the archive in dir, or creates it. If it must exist, because
-// the journal says so, its absence is an error. files makes its name durable.
+// the journal names it, its absence is an error. files makes its name durable.
 func openArchive(dir string, mustExist bool, files journal.FS) (a *archive, err error) {
 	path := filepath.Join(dir, archiveName)
 	err = withDamageAsError(path, func() error {
@@ -99,8 +99,8 @@ func openArchive(dir string, mustExist bool, files journal.FS) (a *archive, err 
 // errDamaged means that the archive's file is not what was written.
 var errDamaged = errors.New("the file is damaged")
 
-// errMissing means that the archive's file is not there, although the journal says
-// that it exists.
+// errMissing means that the archive's file is not there, although the journal
+// names it.
 var errMissing = errors.New("the file is missing or empty, and with it the histories of ended sagas")
 
 // missing reports whether there is no archive at path. bbolt opens an empty file as

@@ -23,7 +23,7 @@ type ArchiveReport struct {
 }
 
 // readArchive reads a whole archive without changing it, and calls each for
-// every saga that it can read. If it must exist, because the journal says so, its
+// every saga that it can read. If it must exist, because the journal names it, its
 // absence is damage.
 func readArchive(path string, mustExist bool, each func(archivedSaga) error) (r ArchiveReport, err error) {
 	none, err := missing(path)

@@ -198,7 +198,7 @@ func (s *store) putOneByOne(batch []archivedSaga) (rejected map[string]bool, err
 }
 
 // removeArchived removes archived sagas from memory and journal, and all that were
-// due from endedInMemory. due tells which have been put into the archive; rejected
+// due from endedInMemory. due[i] is true if i has been put into the archive; rejected
 // has those that it did not accept. A saga whose id was started again meanwhile
 // stays: memory takes precedence over the archive.
 func (s *store) removeArchived(ctx context.Context, due map[*instance]bool, rejected map[string]bool) (c journal.Commit, err error) {

@@ -48,7 +48,7 @@ type store struct {
 	timersChanged    chan struct{} // holds a token when the earliest timer changed
 	endedInMemory    []*instance   // ended, not archived yet
 	notArchivable    []*instance   // ended; the archive has rejected each of them by itself
-	archiveMarked    bool          // the journal says that there is an archive; see opArchive
+	archiveMarked    bool          // the journal names the archive; see opArchive
 	created          chan struct{} // closed when an instance is created; nil if no watcher of an archived one waits for that
 
 	workflows  *queue[*instance]
@@ -91,7 +91,8 @@ var _ backend.Backend = (*store)(nil)
 func newStore(log zerolog.Logger) *store {
 	return &store{
 		awaitsExternal: func(string) bool { return false },
-		TasksBackend:   local.NewTasksBackend(), log: log, violations: violations{log: log, panics: assertions}, instances: btree.NewMap[string, *instance](0),
+		TasksBackend:   local.NewTasksBackend(), log: log, violations: violations{log: log, panics: assertions},
+		instances:     btree.NewMap[string, *instance](0),
 		timersChanged: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
 		archiving: semaphore.NewWeighted(1),
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,9 @@ func (l *crashLedger) check(t *testing.T, dir, what string, lines []string) {
 	e, err := Open(Options{Dir: dir, Fsync: journal.SyncOff, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatalf("%s: open after the kill: %v", what, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*.tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%s: %v are left of a compaction (error %v), want none after a start", what, left, err)
 	}
 	has := func(id, kind, data string) bool {
 		i, err := e.store.read(id)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
+	"github.com/ordersaga/ordersaga/internal/journal"
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
 
@@ -88,8 +89,9 @@ func verifyReadOnly(t *testing.T, root string) {
 			t.Errorf("%s: Open = %v, want EROFS", name, err)
 		}
 	}
-	if _, err := Verify(filepath.Join(root, "running", "engine")); err == nil || !strings.Contains(fmt.Sprint(err), "in use by another process") {
-		t.Errorf("Verify beside a running engine = %v, want an error that it is in use", err)
+	_, err := Verify(filepath.Join(root, "running", "engine"))
+	if locked := new(journal.LockedError); !errors.As(err, &locked) {
+		t.Errorf("Verify beside a running engine = %v, want a LockedError", err)
 	}
 }
 

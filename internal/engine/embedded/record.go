@@ -27,7 +27,7 @@ import (
 // compaction rewrites them. The format of a record is independent of that of the
 // file around it, which belongs to package journal.
 //
-// Programs that know only formats 1 and 2 read the header as an operation of an
+// Programs of formats 1 and 2 read the header as an operation of an
 // unknown kind without id and payload, and reject it as written by a newer version.
 const (
 	recordFormat = 3

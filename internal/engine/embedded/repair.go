@@ -142,7 +142,8 @@ func inspect(held *journal.Held, dir string) (Report, *store, error) {
 		rolledBack: map[string]bool{}, lost: map[string]bool{}, uncertain: map[string]bool{},
 	}
 	var err error
-	if r.Leftovers, err = held.Leftovers(); err != nil {
+	r.Leftovers, err = held.Leftovers()
+	if err != nil {
 		return r, nil, err
 	}
 	r.Files, err = held.Inspect(journal.Visitor{Record: v.record, Damage: v.damage})
