@@ -55,10 +55,11 @@ type archivedSaga struct {
 func openArchive(dir string, mustExist bool, files journal.FS) (a *archive, err error) {
 	path := filepath.Join(dir, archiveName)
 	err = withDamageAsError(path, func() error {
-		isNew, err := missing(path)
+		bytes, err := archiveSize(path)
 		if err != nil {
 			return err
 		}
+		isNew := bytes == 0
 		if isNew && mustExist {
 			return errMissing
 		}
@@ -103,14 +104,17 @@ var errDamaged = errors.New("the file is damaged")
 // names it.
 var errMissing = errors.New("the file is missing or empty, and with it the histories of ended sagas")
 
-// missing reports whether there is no archive at path. bbolt opens an empty file as
-// a new one.
-func missing(path string) (bool, error) {
-	info, err := os.Stat(path)
+// archiveSize returns the size of the file at path in bytes, or 0 if there is none:
+// to bbolt an empty file is a new one.
+func archiveSize(path string) (int64, error) {
+	info, err := fs.Stat(os.DirFS(filepath.Dir(path)), filepath.Base(path))
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+		return 0, nil
 	}
-	return err == nil && info.Size() == 0, err
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // asDamage marks an error of opening the file as damage, unless the operating

@@ -26,21 +26,16 @@ type ArchiveReport struct {
 // every saga that it can read. If it must exist, because the journal names it, its
 // absence is damage.
 func readArchive(path string, mustExist bool, each func(archivedSaga) error) (r ArchiveReport, err error) {
-	none, err := missing(path)
+	r.Bytes, err = archiveSize(path)
 	if err != nil {
 		return r, fmt.Errorf("read archive of ended sagas: %w", err)
 	}
-	if none {
+	if r.Bytes == 0 {
 		if mustExist {
 			r.Damage = withDamageAsError(path, func() error { return errMissing }).Error()
 		}
 		return r, nil
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return r, fmt.Errorf("read archive of ended sagas: %w", err)
-	}
-	r.Bytes = info.Size()
 	var faults []error
 	fault := func(err error) {
 		if err != nil {

@@ -1,10 +1,6 @@
 package embedded
 
-import (
-	"os"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 var (
 	diskDesc = prometheus.NewDesc("ordersaga_engine_disk_bytes",
@@ -33,9 +29,9 @@ func (a *archive) size() int64 {
 	if a == nil {
 		return 0
 	}
-	info, err := os.Stat(a.db.Path())
+	bytes, err := archiveSize(a.db.Path())
 	if err != nil {
 		return 0
 	}
-	return info.Size()
+	return bytes
 }
