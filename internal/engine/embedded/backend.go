@@ -441,7 +441,7 @@ func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowW
 // once that is durable.
 func (s *store) CompleteWorkflowWorkItem(ctx context.Context, wi *backend.WorkflowWorkItem) error {
 	i := instanceOfItem(wi)
-	if err := s.lockToChange(ctx); err != nil {
+	if err := s.lockToChange(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	current, _ := s.instances.Get(string(wi.InstanceID))
@@ -473,8 +473,8 @@ func (s *store) CompleteWorkflowWorkItem(ctx context.Context, wi *backend.Workfl
 	}
 	s.mu.Unlock()
 
-	// Not bounded by ctx: what follows is part of the turn. The journal ends the wait
-	// when the engine stops.
+	// Not bounded by ctx, which ends when draining begins: what follows is part of the
+	// turn. The journal ends the wait when the engine stops.
 	if err := c.Wait(); err != nil {
 		return err
 	}
@@ -548,10 +548,11 @@ func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWork
 }
 
 // CompleteActivityWorkItem implements backend.Backend. The result is durable when
-// it returns. A result that no instance waits for is dropped.
+// it returns. A result that no instance waits for is dropped. Like the other
+// completion, it does not heed ctx: that ends when draining begins.
 func (s *store) CompleteActivityWorkItem(ctx context.Context, wi *backend.ActivityWorkItem) error {
 	a, _ := activityOfItem(wi)
-	if err := s.lockToChange(ctx); err != nil {
+	if err := s.lockToChange(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	if !s.wanted(a) {
@@ -566,7 +567,7 @@ func (s *store) CompleteActivityWorkItem(ctx context.Context, wi *backend.Activi
 	if err != nil {
 		return err
 	}
-	return c.WaitFor(ctx)
+	return c.Wait()
 }
 
 // AbandonActivityWorkItem implements backend.Backend. The activity is queued

@@ -175,6 +175,33 @@ func TestCallsHeedTheirContextWhileTheDiskIsFull(t *testing.T) {
 	}
 }
 
+// TestEngineStopsWhileTheJournalHasNoRoom: also with an activity whose result finds
+// none. It runs again after the restart.
+func TestEngineStopsWhileTheJournalHasNoRoom(t *testing.T) {
+	dir, w := t.TempDir(), enginetest.NewWorld()
+	e, writeErr, stop, ran := runOnFailingDisk(t, dir, w, journal.SyncAlways)
+	release := w.Hold()
+	require.NoError(t, e.Start(t.Context(), "Chain", "a", nil))
+	w.AwaitStep(t)
+	full := error(syscall.ENOSPC)
+	writeErr.Store(&full)
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	for _, id := range []string{"waits for space", "fills the batch", "finds no room"} {
+		if err := e.Start(brief, "Chain", id, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Start of a saga that %s = %v, want DeadlineExceeded", id, err)
+		}
+	}
+	release()
+	stop()
+	require.NoError(t, returned(t, "Run", ran))
+	if err := e.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Close = %v, want ENOSPC", err)
+	}
+	again := run(t, w, Options{Dir: dir})
+	again.want(t, "a", engine.Completed, "3")
+}
+
 // TestWriteErrorStopsTheEngine: changes that are in memory but not on disk must
 // have no effects.
 func TestWriteErrorStopsTheEngine(t *testing.T) {
