@@ -56,7 +56,7 @@ func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
 }
 
 // TestRecordLostDuringTheCompensationIsRestored: compensations and the marking of a stuck
-// saga know the order's id only.
+// saga have the order's id only.
 func TestRecordLostDuringTheCompensationIsRestored(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

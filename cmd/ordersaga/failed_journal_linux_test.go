@@ -36,7 +36,7 @@ func limitFiles() error {
 }
 
 // TestProgramsEndWhenTheirJournalFails lets a write to the journal fail. Each program then ends
-// with an error that says so.
+// with an error that states it.
 func TestProgramsEndWhenTheirJournalFails(t *testing.T) {
 	a := testkit.NewAWS(t, nil)
 	port := at(freePort(t))

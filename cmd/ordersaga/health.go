@@ -10,7 +10,7 @@ import (
 // healthCmd exits with status 0 if a server can do its work.
 type healthCmd struct {
 	API        string `default:"http://127.0.0.1:8080" help:"Base URL of the server."`
-	Path       string `default:"/readyz" help:"Health path. For payment and carrier use /healthz, for local-aws /_ordersaga/health."`
+	Path       string `default:"/readyz" help:"Health path. For local-aws use /_ordersaga/health."`
 	AutoDetect bool   `aliases:"any" env:"ORDERSAGA_AUTO_DETECT,ORDERSAGA_ANY" help:"Check whichever of ordersaga's servers listens on its default port. For an image that may run any of them."`
 }
 
@@ -19,8 +19,8 @@ type healthCmd struct {
 func defaultServers() []healthCmd {
 	return []healthCmd{
 		{API: "http://127.0.0.1:8080", Path: "/readyz"},
-		{API: "http://127.0.0.1:8090", Path: "/healthz"},
-		{API: "http://127.0.0.1:8091", Path: "/healthz"},
+		{API: "http://127.0.0.1:8090", Path: "/readyz"},
+		{API: "http://127.0.0.1:8091", Path: "/readyz"},
 		{API: "http://127.0.0.1:4566", Path: "/_ordersaga/health"},
 	}
 }

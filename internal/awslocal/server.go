@@ -70,7 +70,9 @@ func Open(o Options) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	s.sqs, err = sqs.Open(dir("sqs"), sqs.Options{Region: o.Region, AccountID: o.AccountID, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS})
+	s.sqs, err = sqs.Open(dir("sqs"), sqs.Options{
+		Region: o.Region, AccountID: o.AccountID, Logger: o.Logger, CompactAfter: o.CompactAfter, FS: o.FS,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("local AWS endpoint: %w", err)
 	}

@@ -54,7 +54,7 @@ func (c Commit) WaitFor(ctx context.Context) error {
 
 // WaitAll waits until everything that was appended so far is durable. State in
 // memory changes before its record is durable, so call it between reading that
-// state and telling anyone, also of a read or a refused condition. It costs nothing
+// state and any response that shows it, also of a read or a failed condition. It costs nothing
 // when nothing is pending. The error is that of a write, or ctx's.
 func (j *Journal) WaitAll(ctx context.Context) error {
 	j.mu.Lock()

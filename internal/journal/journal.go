@@ -152,7 +152,7 @@ func (j *Journal) Append(record []byte) Commit {
 		b := newBatch()
 		b.err = err
 		close(b.done)
-		j.newest = b // what memory now has is not on disk: WaitAll must say so
+		j.newest = b // what memory now has is not on disk: WaitAll must return that
 		return Commit{b: b}
 	}
 	b := j.pending

@@ -14,7 +14,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/order"
 )
 
-// Lost is what its saga knows about an order whose record is gone. Order is required.
+// Lost is what its saga has of an order whose record is gone. Order is required.
 type Lost struct {
 	Order      order.Order // as in the saga's input: without customer, address and token
 	AcceptedAt time.Time   // zero means now

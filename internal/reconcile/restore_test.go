@@ -31,7 +31,8 @@ func TestRecordOfAChargedSagaIsRestored(t *testing.T) {
 	l := newLeaky(t, nil)
 	l.silent("waits") // for the carrier
 	done := l.accepted("done", "tok_ok")
-	require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "done", workflows.State{Order: done.WithoutToken(), Terms: l.Terms}))
+	input := workflows.State{Order: done.WithoutToken(), Terms: l.Terms}
+	require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "done", input))
 	_, err := l.Parts.Engine.Wait(t.Context(), "done")
 	require.NoError(l, err)
 	l.loseRecord("waits")
