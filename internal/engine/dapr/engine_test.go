@@ -86,7 +86,10 @@ func startWith(t *testing.T, c *daprlocal.Cluster, w *enginetest.World, name str
 func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e, _ := startWith(t, startCluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
-	enginetest.Conformance(t, e, w, "c", enginetest.Deviations{})
+	enginetest.Conformance(t, e, w, "c", enginetest.Deviations{ // docs/adr/0027-answers-belong-to-one-execution.md
+		ActivityOfFormerGenerationFails: true, ChildOfFormerGenerationAnswers: true, FormerExecutionKeepsID: true,
+		TerminatesByID: true, LateEventIsDropped: true,
+	})
 }
 
 // TestDrainFinishesWorkInProgress: an activity in progress is not canceled when the

@@ -140,11 +140,13 @@ func (s *store) terminateChildren(id string, state *protos.WorkflowRuntimeState,
 func notRecursive(events []*protos.HistoryEvent) []*protos.HistoryEvent {
 	for n, e := range events {
 		if t := e.GetExecutionTerminated(); t.GetRecurse() {
-			events = append([]*protos.HistoryEvent(nil), events...)
-			events[n] = &protos.HistoryEvent{EventId: e.GetEventId(), Timestamp: e.GetTimestamp(), Router: e.GetRouter(),
+			events = slices.Clone(events)
+			events[n] = &protos.HistoryEvent{
+				EventId: e.GetEventId(), Timestamp: e.GetTimestamp(), Router: e.GetRouter(),
 				EventType: &protos.HistoryEvent_ExecutionTerminated{
 					ExecutionTerminated: &protos.ExecutionTerminatedEvent{Input: t.GetInput()},
-				}}
+				},
+			}
 		}
 	}
 	return events
