@@ -34,9 +34,9 @@ var (
 	// was deleted from the store.
 	ErrInMemory = errors.New("the state of the last saga with this id was deleted from the store, " +
 		"but a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
-	// ErrStalled means that Dapr does not run the instance; see Stalled.
+	// ErrStalled means that the engine does not run the instance; see Stalled.
 	ErrStalled = errors.New("the saga is stalled, and accepts nothing until the cause is removed; " +
-		"most often its history has outgrown the Dapr sidecar's max-body-size: " +
+		"on Dapr most often its history has outgrown the sidecar's max-body-size: " +
 		"raise that and restart the sidecars, and it continues by itself " +
 		"(the history's last event names the cause; docs/operations.md, Stalled sagas)")
 )
@@ -101,10 +101,10 @@ const (
 	Pending   RuntimeStatus = "PENDING"   // created, and not run yet
 	Running   RuntimeStatus = "RUNNING"   // also while it waits
 	Suspended RuntimeStatus = "SUSPENDED" // paused by a client
-	// Stalled means that Dapr does not run the instance, and accepts neither
-	// events nor a termination, until the cause is removed: its history is too
-	// large for the sidecar, or no worker has its version. The instance has not
-	// ended, and continues by itself then.
+	// Stalled means that the engine does not run the instance, and accepts neither
+	// events nor a termination, until the cause is removed: no worker has its
+	// version, or its history is too large for the Dapr sidecar. The instance has
+	// not ended, and continues by itself then.
 	Stalled    RuntimeStatus = "STALLED"
 	Completed  RuntimeStatus = "COMPLETED"  // the workflow returned
 	Failed     RuntimeStatus = "FAILED"     // the workflow returned an error

@@ -31,9 +31,9 @@ func (s *store) read(id string) (*instance, error) {
 	s.mu.Lock()
 	i, ok := s.instances.Get(id)
 	if ok {
-		c := *i.view() // its slices may grow, but not within the length of the copy's
+		c := *i // its slices may grow, but not within the length of the copy's
 		s.mu.Unlock()
-		return &c, nil
+		return c.view(), nil
 	}
 	s.mu.Unlock()
 	return s.archived(id)
@@ -49,14 +49,14 @@ func (s *store) durableView(ctx context.Context, id string, history bool) (*inst
 		s.mu.Unlock()
 		return s.archived(id)
 	}
-	c, last := *i.view(), s.last
+	c, last := *i, s.last
 	s.mu.Unlock()
 	if c.metaSeq == 0 || history && c.metaSeq != c.seq {
 		if err := last.WaitFor(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return &c, nil
+	return c.view(), nil
 }
 
 // archived returns a saga from the archive, or api.ErrInstanceNotFound.
@@ -229,7 +229,7 @@ func (s *store) removeArchived(ctx context.Context, due map[*instance]bool, reje
 		}
 	}
 	for i := range due {
-		i.notifyWatchers() // they look again, and find it in the archive
+		i.notifyWatchers(nil) // they look again, and find it in the archive
 	}
 	s.endedInMemory = slices.DeleteFunc(s.endedInMemory, func(i *instance) bool { _, was := due[i]; return was })
 	s.endedInMemory = append(s.endedInMemory, again...)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,26 +13,21 @@ import (
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend"
 	"github.com/dapr/durabletask-go/backend/local"
-	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"github.com/rs/zerolog"
 	"github.com/tidwall/btree"
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// turnLimit bounds how many events one run of the workflow code consumes, so
-// that an instance flooded with events does not monopolize a worker.
-const turnLimit = 1000
-
 // store is the durable task hub; it implements backend.Backend.
 type store struct {
-	*local.TasksBackend // for a gRPC executor, if one is used
-	log                 zerolog.Logger
-	journal             *journal.Journal
-	violations          violations
+	*local.TasksBackend // of the SDK's worker loop, as is noWorkItems; backend.Backend has them
+	noWorkItems
+	log        zerolog.Logger
+	journal    *journal.Journal
+	violations violations
 
 	mu               sync.Mutex // guards the fields up to created, and all instances
 	seq              uint64     // of the last record
@@ -51,8 +45,8 @@ type store struct {
 	archiveMarked    bool          // the journal names the archive; see opArchive
 	created          chan struct{} // closed when an instance is created; nil if no watcher of an archived one waits for that
 
-	workflows  *queue[*instance]
-	activities *queue[activity]
+	workflows  queue[*instance]
+	activities queue[activity]
 
 	// archive has the ended sagas that are no longer in memory. archiving is held
 	// while sagas move there, and while one is removed from both. Acquire it before mu.
@@ -62,30 +56,6 @@ type store struct {
 	background sync.WaitGroup // what calls whose context has ended have left to do; it ends with the journal
 }
 
-// activity is an activity of an instance that is to be run.
-type activity struct {
-	inst *instance
-	task *protos.HistoryEvent // its TaskScheduled event
-}
-
-// itemKey is the key in a work item's Properties under which the store keeps
-// the *instance or the activity that the item belongs to.
-const itemKey = "embedded"
-
-// instanceOfItem returns the instance that a workflow work item belongs to, or
-// nil if this store did not create the item.
-func instanceOfItem(wi *backend.WorkflowWorkItem) *instance {
-	i, _ := wi.Properties[itemKey].(*instance)
-	return i
-}
-
-// activityOfItem returns the activity that a work item belongs to; ok is false
-// if this store did not create the item.
-func activityOfItem(wi *backend.ActivityWorkItem) (a activity, ok bool) {
-	a, ok = wi.Properties[itemKey].(activity)
-	return a, ok
-}
-
 var _ backend.Backend = (*store)(nil)
 
 func newStore(log zerolog.Logger) *store {
@@ -93,8 +63,7 @@ func newStore(log zerolog.Logger) *store {
 		awaitsExternal: func(string) bool { return false },
 		TasksBackend:   local.NewTasksBackend(), log: log, violations: violations{log: log, panics: assertions},
 		instances:     btree.NewMap[string, *instance](0),
-		timersChanged: make(chan struct{}, 1), workflows: newQueue[*instance](), activities: newQueue[activity](),
-		archiving: semaphore.NewWeighted(1),
+		timersChanged: make(chan struct{}, 1), archiving: semaphore.NewWeighted(1),
 	}
 }
 
@@ -391,192 +360,4 @@ func (s *store) AddNewWorkflowEvent(ctx context.Context, id api.InstanceID, e *p
 		return err
 	}
 	return c.WaitFor(ctx)
-}
-
-// NextWorkflowWorkItem implements backend.Backend. It waits for an instance with
-// new events or due timers, and marks it as in flight.
-func (s *store) NextWorkflowWorkItem(ctx context.Context) (*backend.WorkflowWorkItem, error) {
-	for {
-		i, err := s.workflows.pop(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.mu.Lock()
-		i.queued = false
-		current, _ := s.instances.Get(i.id)
-		if current != i || i.ended() || i.inFlight { // purged or replaced meanwhile
-			s.count(i)
-			s.mu.Unlock()
-			continue
-		}
-		i.decode()
-		i.inFlight = true
-		i.takenEvents = min(len(i.inbox), turnLimit)
-		events := slices.Concat(notRecursive(i.inbox[:i.takenEvents]), i.fired)
-		wi := &backend.WorkflowWorkItem{
-			InstanceID: api.InstanceID(i.id), NewEvents: events, RetryCount: i.retries,
-			State:      runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history),
-			Properties: map[string]any{itemKey: i},
-		}
-		i.fired = nil
-		s.mu.Unlock()
-		return wi, nil
-	}
-}
-
-// GetWorkflowRuntimeState implements backend.Backend.
-func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowWorkItem) (*protos.WorkflowRuntimeState, error) {
-	i, err := s.read(string(wi.InstanceID))
-	if errors.Is(err, api.ErrInstanceNotFound) {
-		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
-}
-
-// CompleteWorkflowWorkItem implements backend.Backend. It journals the turn and
-// the messages to other instances as one record, and starts the turn's activities
-// once that is durable.
-func (s *store) CompleteWorkflowWorkItem(ctx context.Context, wi *backend.WorkflowWorkItem) error {
-	i := instanceOfItem(wi)
-	if err := s.lockToChange(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	current, _ := s.instances.Get(string(wi.InstanceID))
-	if i == nil || current != i || !i.inFlight {
-		s.mu.Unlock()
-		return backend.ErrWorkItemLockLost
-	}
-	ops := s.turnOps(i, wi.State)
-	c, err := s.commit(ops...)
-	if err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	i.inFlight, i.retries = false, 0
-	s.count(i)
-	seq, meta, ended := i.seq, i.metadata(), i.ended()
-	if ended {
-		i.pendingCommit = c
-	}
-	for _, e := range wi.State.PendingTimers {
-		if !ended {
-			s.scheduleTimer(i.timerEntry(e))
-		}
-	}
-	for _, o := range ops {
-		if t, ok := s.instances.Get(o.id); ok {
-			s.enqueue(t)
-		}
-	}
-	s.mu.Unlock()
-
-	// Not bounded by ctx, which ends when draining begins: what follows is part of the
-	// turn. The journal ends the wait when the engine stops.
-	if err := c.Wait(); err != nil {
-		return err
-	}
-	for _, e := range wi.State.PendingTasks {
-		if !ended {
-			s.activities.push(activity{inst: i, task: e})
-		}
-	}
-	s.mu.Lock()
-	i.publish(meta, seq)
-	i.commitDurable(c)
-	i.compact()
-	if ended {
-		s.endedInMemory = append(s.endedInMemory, i)
-	}
-	s.mu.Unlock()
-	s.journal.CompactIfNeeded(s.snapshot)
-	return nil
-}
-
-// AbandonWorkflowWorkItem implements backend.Backend. The instance is queued
-// again after the item's delay, at least 100 ms.
-func (s *store) AbandonWorkflowWorkItem(_ context.Context, wi *backend.WorkflowWorkItem) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := instanceOfItem(wi)
-	current, _ := s.instances.Get(string(wi.InstanceID))
-	if i == nil || current != i || !i.inFlight {
-		return backend.ErrWorkItemLockLost
-	}
-	i.inFlight = false
-	i.retries++
-	i.fired = append(i.fired, wi.NewEvents[i.takenEvents:]...)
-	s.count(i)
-	s.addTimer(timerEntry{at: time.Now().Add(max(wi.GetAbandonDelay(), 100*time.Millisecond)), inst: i, timer: wakeUp})
-	return nil
-}
-
-// wanted reports whether an instance waits for this activity. It does not if it
-// has ended, was removed, or has continued as new, which may have reused the
-// task's number. The caller holds mu.
-func (s *store) wanted(a activity) bool {
-	if a.inst == nil {
-		return false
-	}
-	current, _ := s.instances.Get(a.inst.id)
-	return current == a.inst && current.tasks[a.task.GetEventId()] == a.task
-}
-
-// NextActivityWorkItem implements backend.Backend. It waits for an activity that
-// its instance still waits for.
-func (s *store) NextActivityWorkItem(ctx context.Context) (*backend.ActivityWorkItem, error) {
-	var a activity
-	var id api.InstanceID
-	for wanted := false; !wanted; {
-		var err error
-		a, err = s.activities.pop(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.mu.Lock()
-		wanted = s.wanted(a) // the instance may have been terminated while the activity was queued
-		id = api.InstanceID(a.inst.id)
-		s.mu.Unlock()
-	}
-	// The worker writes its trace context into the event; ours is shared with snapshots.
-	task, _ := proto.Clone(a.task).(*protos.HistoryEvent)
-	return &backend.ActivityWorkItem{
-		InstanceID: id, NewEvent: task, Properties: map[string]any{itemKey: a},
-	}, nil
-}
-
-// CompleteActivityWorkItem implements backend.Backend. The result is durable when
-// it returns. A result that no instance waits for is dropped. Like the other
-// completion, it does not heed ctx: that ends when draining begins.
-func (s *store) CompleteActivityWorkItem(ctx context.Context, wi *backend.ActivityWorkItem) error {
-	a, _ := activityOfItem(wi)
-	if err := s.lockToChange(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	if !s.wanted(a) {
-		s.mu.Unlock()
-		return nil
-	}
-	c, err := s.commit(op{kind: opTaskDone, id: a.inst.id, payload: wi.Result})
-	if err == nil {
-		s.enqueue(a.inst)
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return c.Wait()
-}
-
-// AbandonActivityWorkItem implements backend.Backend. The activity is queued
-// again.
-func (s *store) AbandonActivityWorkItem(_ context.Context, wi *backend.ActivityWorkItem) error {
-	a, ok := activityOfItem(wi)
-	if !ok {
-		return backend.ErrWorkItemLockLost
-	}
-	s.activities.push(a)
-	return nil
 }

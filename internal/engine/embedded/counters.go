@@ -5,7 +5,7 @@ package embedded
 // each receive, and a scan over a week's ended sagas would take too long.
 func (s *store) count(i *instance) {
 	live := !i.removed && !i.ended()
-	waiting := live && i.idle()
+	waiting := live && (i.idle() || i.stalled != nil)
 	if i.compacted == nil { // otherwise its custom status is unchanged
 		i.awaitsExternal = s.awaitsExternal(i.custom.GetValue())
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend"
+	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
@@ -98,23 +98,21 @@ var errStopped = errors.New("engine stopped: its journal cannot be written")
 // Run implements engine.Engine. It returns an error when the journal fails:
 // memory is then ahead of the disk, and only a restart makes them equal again.
 func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
-	log := engine.Logger(e.opt.Logger)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	// Activities in progress continue after ctx ends, for at most DrainTimeout.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	exec := guardedExecutor{Executor: task.NewTaskExecutor(registry), hard: hard, terminated: e.opt.Terminated}
-	workflows := backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.store, Executor: exec, Logger: log},
-		backend.WithMaxParallelism(int32(e.opt.Workflows)))
-	activities := backend.NewActivityTaskWorker(e.store, exec, log,
-		backend.WithMaxParallelism(int32(e.opt.Activities)))
+	l := loop{
+		store: e.store, exec: task.NewTaskExecutor(registry), applier: runtimestate.NewApplier("", ""),
+		terminated: e.opt.Terminated, hard: hard,
+	}
 
 	var background sync.WaitGroup
 	background.Go(func() { e.store.fireTimers(ctx) })
 	background.Go(func() { e.store.maintainArchive(ctx, e.opt.Retention) })
-	workflows.Start(hard)
-	activities.Start(hard)
+	var workers sync.WaitGroup
+	l.start(ctx, &workers, e.opt.Workflows, e.opt.Activities)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -128,10 +126,9 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 
 	drainTimer := time.AfterFunc(e.opt.DrainTimeout, cancel)
 	defer drainTimer.Stop()
-	var draining sync.WaitGroup
-	draining.Go(workflows.StopAndDrain)
-	draining.Go(activities.StopAndDrain)
-	draining.Wait()
+	e.store.workflows.release()
+	e.store.activities.release()
+	workers.Wait()
 	background.Wait()
 	return err
 }
@@ -142,57 +139,6 @@ func (e *Engine) Stats(context.Context) (engine.Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return engine.Stats{Live: s.live, Waiting: s.waiting, AwaitingExternal: s.awaitingExternal}, nil
-}
-
-// guardedExecutor limits what a shutdown and a bug cost. Activities continue
-// after the worker's context ends, which the SDK cancels as soon as draining
-// begins. A panic of workflow code affects only the instance that caused it; the
-// SDK itself handles panics of activities.
-type guardedExecutor struct {
-	backend.Executor
-	hard       context.Context     //nolint:containedctx // it is the point of this type: it ends when draining times out
-	terminated engine.OnTerminated // may be nil
-}
-
-// ExecuteWorkflow implements backend.Executor. It turns a panic into an error:
-// the SDK retries the instance later, with growing pauses, so that a fixed
-// program continues it. Failing it instead would leave its steps done and never
-// compensated.
-func (g guardedExecutor) ExecuteWorkflow(
-	ctx context.Context, id api.InstanceID, old, added []*protos.HistoryEvent, o backend.ExecuteOptions,
-) (res *protos.WorkflowResponse, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("workflow code of %s panicked: %v\n%s", id, v, debug.Stack())
-		}
-	}()
-	past, turn, terminated := engine.ForSDK(old, added)
-	res, err = g.Executor.ExecuteWorkflow(ctx, id, past, turn, o)
-	withValidChildIDs(res)
-	if terminated && err == nil {
-		res.CustomStatus = nil // the workflow code did not run, so it has set none
-		if reason, _ := engine.EndsTerminated(res); g.terminated != nil {
-			err = g.terminated(ctx, string(id), reason)
-		}
-	}
-	return res, err
-}
-
-// ExecuteActivity implements backend.Executor.
-func (g guardedExecutor) ExecuteActivity(
-	ctx context.Context, id api.InstanceID, e *protos.HistoryEvent, o backend.ExecuteOptions,
-) (*protos.HistoryEvent, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(g.hard, cancel)
-	defer stop()
-	res, err := g.Executor.ExecuteActivity(ctx, id, e, o)
-	if g.hard.Err() != nil && res.GetTaskFailed() != nil {
-		// The shutdown canceled it, it did not fail: it runs again after the
-		// restart, without costing the saga one of its attempts.
-		return nil, fmt.Errorf("activity canceled by shutdown: %w", g.hard.Err())
-	}
-	return res, err
 }
 
 // taskHub adds the calls that only the backend has to the SDK's client.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dapr/durabletask-go/api/protos"
@@ -50,7 +51,7 @@ type instance struct {
 
 	pendingCommit journal.Commit // of the creation, then of the end, while not durable
 	metaSeq       uint64         // record at which body.meta was published: durable
-	changed       chan struct{}  // closed when body.meta changes; nil if nothing watches
+	changed       *change        // the next change of body.meta; nil if nothing watches
 
 	// compacted is the encoded body, as in a snapshot, or nil. It takes a tenth
 	// of the memory.
@@ -73,6 +74,7 @@ type body struct {
 	fired       []*protos.HistoryEvent       // due timers; not in inbox, because they are not journaled
 	startAt     time.Time                    // scheduled start
 	meta        *protos.WorkflowMetadata     // as published: durable
+	stalled     *protos.HistoryEvent         // why it stands still, see stallTurn; nil if it does not
 }
 
 func newInstance(id string) *instance { return &instance{id: id} }
@@ -220,20 +222,55 @@ func (i *instance) applyTurn(t *protos.WorkflowRuntimeState, taken int) {
 	if t.CustomStatus != nil {
 		i.custom = t.CustomStatus
 	}
-	i.state = nil
+	i.stalled = nil
+	if t.ContinuedAsNew {
+		i.state = nil
+	} else if i.state != nil {
+		i.extendState(t.NewEvents)
+	}
 	if i.rebuildState().CompletedEvent != nil {
 		i.inbox, i.fired, i.tasks, i.timers = nil, nil, nil, nil // nothing will read late results
 	}
 }
 
 // rebuildState returns the runtime state of the history, and derives it first if
-// necessary.
+// necessary. Its events are in the history only.
 func (i *instance) rebuildState() *protos.WorkflowRuntimeState {
 	if i.state == nil {
-		i.state = runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history)
-		i.hasEnded = i.state.CompletedEvent != nil
+		i.state = &protos.WorkflowRuntimeState{InstanceId: i.id}
+		i.extendState(i.history)
 	}
 	return i.state
+}
+
+// extendState derives the runtime state of a history that has grown by events. It
+// does what runtimestate.NewWorkflowRuntimeState does with a whole history.
+func (i *instance) extendState(events []*protos.HistoryEvent) {
+	s := i.state
+	for _, e := range events {
+		s.LastUpdatedTime = e.GetTimestamp()
+		switch t := e.GetEventType().(type) {
+		case *protos.HistoryEvent_ExecutionStarted:
+			s.StartEvent, s.CreatedTime = t.ExecutionStarted, e.GetTimestamp()
+		case *protos.HistoryEvent_ExecutionCompleted:
+			s.CompletedEvent, s.CompletedTime = t.ExecutionCompleted, e.GetTimestamp()
+			i.hasEnded = true
+		case *protos.HistoryEvent_ExecutionSuspended:
+			s.IsSuspended = true
+		case *protos.HistoryEvent_ExecutionResumed:
+			s.IsSuspended = false
+		}
+	}
+}
+
+// stateForTurn returns the runtime state for a run of the workflow code. It shares
+// the history's events, which are never changed.
+func (i *instance) stateForTurn() *protos.WorkflowRuntimeState {
+	s := i.rebuildState()
+	return &protos.WorkflowRuntimeState{
+		InstanceId: i.id, OldEvents: slices.Clip(i.history), CustomStatus: i.custom, StartEvent: s.StartEvent,
+		CreatedTime: s.CreatedTime, LastUpdatedTime: s.LastUpdatedTime, IsSuspended: s.IsSuspended,
+	}
 }
 
 // snapshotState returns the whole instance in the form of a snapshot; restore
@@ -277,6 +314,9 @@ func (i *instance) metadata() *protos.WorkflowMetadata {
 	if len(i.history) > 0 {
 		m.StartedAt = i.history[0].GetTimestamp()
 	}
+	if i.stalled != nil {
+		m.RuntimeStatus = protos.OrchestrationStatus_ORCHESTRATION_STATUS_STALLED
+	}
 	if c := s.CompletedEvent; c != nil {
 		m.LastUpdatedAt = s.CompletedTime // events that no turn has seen may follow it in the history
 		m.Output, m.FailureDetails = c.GetResult(), c.GetFailureDetails()
@@ -294,12 +334,33 @@ func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 	if at := meta.GetCompletedAt(); at != nil {
 		i.endedAt = at.GetSeconds()
 	}
-	i.notifyWatchers()
+	i.notifyWatchers(meta)
 }
 
-func (i *instance) notifyWatchers() {
+// publishStalled makes it visible that an instance stands still. That is not
+// journaled: the next program tries for itself.
+func (i *instance) publishStalled() {
+	if i.meta == nil {
+		return // its start is not durable yet
+	}
+	m, _ := proto.Clone(i.meta).(*protos.WorkflowMetadata)
+	m.RuntimeStatus = protos.OrchestrationStatus_ORCHESTRATION_STATUS_STALLED
+	i.meta = m
+	i.notifyWatchers(m)
+}
+
+// change is a change of an instance's metadata that watchers wait for.
+type change struct {
+	done chan struct{}            // closed when it has happened
+	meta *protos.WorkflowMetadata // afterwards; nil if watchers must look again
+}
+
+// notifyWatchers passes the metadata to watchers, so that they need not decode an
+// instance that is compacted by the time they look. With nil they look again.
+func (i *instance) notifyWatchers(meta *protos.WorkflowMetadata) {
 	if i.changed != nil {
-		close(i.changed)
+		i.changed.meta = meta
+		close(i.changed.done)
 		i.changed = nil
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
+	"github.com/dapr/durabletask-go/backend"
+	"github.com/dapr/durabletask-go/backend/runtimestate"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -40,22 +42,35 @@ func (s *store) GetWorkflowMetadata(ctx context.Context, id api.InstanceID) (*pr
 	return i.meta, nil
 }
 
-// watch returns a saga's metadata, and a channel that is closed when the
-// metadata may have changed.
-func (s *store) watch(id string) (*protos.WorkflowMetadata, <-chan struct{}, error) {
+// GetWorkflowRuntimeState implements backend.Backend.
+func (s *store) GetWorkflowRuntimeState(_ context.Context, wi *backend.WorkflowWorkItem) (*protos.WorkflowRuntimeState, error) {
+	i, err := s.read(string(wi.InstanceID))
+	if errors.Is(err, api.ErrInstanceNotFound) {
+		return runtimestate.NewWorkflowRuntimeState(string(wi.InstanceID), nil, nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return runtimestate.NewWorkflowRuntimeState(i.id, i.custom, i.history), nil
+}
+
+// watch returns a saga's metadata, and its next change. The metadata may stay as it
+// is at that.
+func (s *store) watch(id string) (*protos.WorkflowMetadata, *change, error) {
 	s.mu.Lock()
 	i, ok := s.instances.Get(id)
 	if ok {
-		defer s.mu.Unlock()
 		if i.changed == nil {
-			i.changed = make(chan struct{})
+			i.changed = &change{done: make(chan struct{})}
 		}
-		return i.view().meta, i.changed, nil
+		c := *i
+		s.mu.Unlock()
+		return c.view().meta, c.changed, nil
 	}
 	if s.created == nil {
 		s.created = make(chan struct{})
 	}
-	created := s.created
+	created := &change{done: s.created}
 	s.mu.Unlock()
 	i, err := s.archived(id)
 	if err != nil {
@@ -70,7 +85,7 @@ func (s *store) WatchWorkflowRuntimeStatus(
 	ctx context.Context, id api.InstanceID, condition func(*protos.WorkflowMetadata) bool,
 ) error {
 	for {
-		meta, changed, err := s.watch(string(id))
+		meta, next, err := s.watch(string(id))
 		if err != nil {
 			return err
 		}
@@ -78,7 +93,10 @@ func (s *store) WatchWorkflowRuntimeStatus(
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-next.done:
+			if next.meta != nil && condition(next.meta) {
+				return nil
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -162,7 +180,7 @@ func (s *store) purge(ctx context.Context, id string, force bool) (c journal.Com
 		return c, nil
 	}
 	c, err = s.commit(op{kind: opPurge, id: id})
-	i.notifyWatchers()
+	i.notifyWatchers(nil)
 	return c, err
 }
 
@@ -314,7 +332,11 @@ func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceH
 	if err != nil {
 		return nil, err
 	}
-	return &protos.GetInstanceHistoryResponse{Events: slices.Clip(i.history)}, nil
+	events := slices.Clip(i.history)
+	if i.stalled != nil {
+		events = append(events, i.stalled)
+	}
+	return &protos.GetInstanceHistoryResponse{Events: events}, nil
 }
 
 // PurgeWorkflowState implements engine.TaskHub.

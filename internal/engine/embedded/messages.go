@@ -135,23 +135,6 @@ func (s *store) terminateChildren(id string, state *protos.WorkflowRuntimeState,
 	return ops
 }
 
-// notRecursive returns events with terminations that are not recursive, so that the
-// SDK leaves the children to terminateChildren: it goes by their ids alone.
-func notRecursive(events []*protos.HistoryEvent) []*protos.HistoryEvent {
-	for n, e := range events {
-		if t := e.GetExecutionTerminated(); t.GetRecurse() {
-			events = slices.Clone(events)
-			events[n] = &protos.HistoryEvent{
-				EventId: e.GetEventId(), Timestamp: e.GetTimestamp(), Router: e.GetRouter(),
-				EventType: &protos.HistoryEvent_ExecutionTerminated{
-					ExecutionTerminated: &protos.ExecutionTerminatedEvent{Input: t.GetInput()},
-				},
-			}
-		}
-	}
-	return events
-}
-
 // childrenOf returns the ids of the children that a history has, each once.
 func childrenOf(histories ...[]*protos.HistoryEvent) (ids []string) {
 	seen := map[string]bool{}

@@ -110,7 +110,9 @@ func (s *store) fireTimers(ctx context.Context) {
 		case <-s.timersChanged:
 		case <-timer.C:
 		}
-		timer.Reset(s.fireDue())
+		// Timers are due by the wall clock, which may be set, and goes on while the
+		// machine is suspended. The clock that we sleep on does not.
+		timer.Reset(min(s.fireDue(), time.Minute))
 	}
 }
 

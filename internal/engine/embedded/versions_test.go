@@ -11,7 +11,8 @@ import (
 )
 
 // TestInstancesKeepTheirWorkflowVersion: each instance ends with the version it
-// began with, even if a program without that version ran in between.
+// began with. A program without that version shows that it stands still, and what
+// arrives meanwhile is not lost.
 func TestInstancesKeepTheirWorkflowVersion(t *testing.T) {
 	ctx := context.Background()
 	dir, w := t.TempDir(), enginetest.NewWorld()
@@ -29,17 +30,20 @@ func TestInstancesKeepTheirWorkflowVersion(t *testing.T) {
 	e = run(t, w, Options{Dir: dir})
 	start(e, "new")
 	require.NoError(t, e.Raise(ctx, "unknown", "go", nil))
-	waitUntil(t, "the event to reach the instance of the unknown version", func() bool {
-		return e.happened(t, "unknown", "EventRaised", "go")
-	})
-	if i, err := e.Get(ctx, "unknown"); err != nil || i.Status.Ended() {
-		t.Errorf("without a program of its version, the instance is %+v (%v), want it to wait", i, err)
+	e.becomes(t, "unknown", engine.Stalled)
+	h, err := e.History(ctx, "unknown")
+	require.NoError(t, err)
+	if last := h[len(h)-1]; last.Type != "ExecutionStalled" || last.Error != "Version not available: v1" {
+		t.Errorf("last event of the stalled instance = %+v, want ExecutionStalled with the version", last)
+	}
+	if st, err := e.Stats(ctx); err != nil || st != (engine.Stats{Live: 3, Waiting: 3}) {
+		t.Errorf("Stats = %+v, %v, want three that wait, the stalled one among them", st, err)
 	}
 	e.stop()
 
 	w.Versions = []string{"v1", "v2"}
 	e = run(t, w, Options{Dir: dir})
-	require.NoError(t, errors.Join(e.Raise(ctx, "old", "go", nil), e.Raise(ctx, "new", "go", nil), e.Raise(ctx, "unknown", "nudge", nil)))
+	require.NoError(t, errors.Join(e.Raise(ctx, "old", "go", nil), e.Raise(ctx, "new", "go", nil)))
 	e.want(t, "old", engine.Completed, `"v1"`)
 	e.want(t, "new", engine.Completed, `"v2"`)
 	e.want(t, "unknown", engine.Completed, `"v1"`)
