@@ -158,7 +158,7 @@ func (s *store) dueForArchive(before time.Time) (due map[*instance]bool, batch [
 		current, _ := s.instances.Get(i.id)
 		due[i] = current == i && i.compacted != nil
 		if due[i] {
-			batch = append(batch, archivedSaga{id: i.id, at: i.endedAt, state: i.compacted})
+			batch = append(batch, archivedSaga{id: i.id, at: i.endedAt, state: i.encoded()})
 		}
 	}
 	return due, batch

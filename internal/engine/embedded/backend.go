@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +42,7 @@ type store struct {
 	endedInMemory    []*instance   // ended, not archived yet
 	notArchivable    []*instance   // ended; the archive has rejected each of them by itself
 	archiveMarked    bool          // the journal names the archive; see opArchive
+	restored         restored      // of the snapshot; during replay only
 	created          chan struct{} // closed when an instance is created; nil if no watcher of an archived one waits for that
 
 	workflows  queue[*instance]
@@ -80,6 +80,10 @@ func openStore(dir string, awaitsExternal func(string) bool, opt journal.Options
 		}
 		return nil, fmt.Errorf("open engine state: %w", err)
 	}
+	if err := s.restoreStates(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open engine state: %w", err), j.Close())
+	}
+	s.restored = restored{}
 	s.journal = j
 	if dir != "" && opt.FS == nil { // the archive cannot use a test's file system
 		s.archive, err = openArchive(dir, s.archiveMarked, journal.Disk{})
@@ -115,35 +119,44 @@ func (s *store) resume(i *instance) {
 	for _, e := range i.tasks {
 		s.activities.push(activity{inst: i, task: e})
 	}
-	for _, a := range append(i.timerEntries(), i.replayTimers...) {
+	if i.compacted == nil { // otherwise restoreWaiting has done it
+		s.cancelTimers(i)
+	}
+	for _, a := range i.timerEntries() {
 		s.scheduleTimer(a)
 	}
-	i.replayTimers = nil
 	if len(i.inbox) > 0 {
 		s.enqueue(i)
 	}
 }
 
 func (s *store) replay(record []byte) error {
-	seq, ops, err := decodeRecord(record)
+	seq, ops, err := decodeRecordTo(record, opState)
 	if err != nil {
 		return err
 	}
 	s.seq = max(s.seq, seq)
+	if len(ops) == 1 && ops[0].kind == opState { // of a snapshot
+		if full := s.restored.add(seq, ops[0]); full {
+			return s.restoreStates()
+		}
+		return nil
+	}
+	if err := s.restoreStates(); err != nil {
+		return err
+	}
+	for n := range ops {
+		if ops[n].kind == opState {
+			if err := ops[n].decode(recordFormat); err != nil {
+				return err
+			}
+		}
+	}
 	if o, ok := s.firstBroken(seq, ops); ok {
 		return fmt.Errorf("record %d of saga %s, which follows its record %d, is missing; "+
 			"`ordersaga engine repair` restores the saga's state before the gap", o.prev, o.id, s.seqOf(o.id))
 	}
 	s.apply(seq, ops)
-	if len(ops) == 1 && ops[0].kind == opState { // compact at once: a million decoded ones would not fit in memory
-		i, _ := s.instances.Get(ops[0].id)
-		if i.idle() || i.ended() {
-			i.publish(i.metadata(), i.seq)
-			due := i.timerEntries()
-			i.setCompacted(bytes.Clone(ops[0].raw))
-			i.replayTimers = due
-		}
-	}
 	return nil
 }
 
@@ -275,7 +288,7 @@ func (s *store) enqueue(i *instance) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
-		s.addTimer(timerEntry{at: i.startAt, inst: i, timer: wakeUp})
+		s.addTimer(timerEntry{at: i.startAt.UnixNano(), inst: i, timer: wakeUp})
 		return
 	}
 	i.queued = true

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,10 +11,6 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
-
-// neverYear marks timers that stand for "wait without a time-out": the SDK gives
-// those the last instant of the year 9999.
-const neverYear = 9999
 
 // instance is one workflow instance. docs/engine.md has the picture of its states,
 // and the record that each transition writes. In the terms of the code:
@@ -36,29 +31,26 @@ const neverYear = 9999
 type instance struct {
 	id      string
 	seq     uint64 // of the last record applied
-	retries int32  // of the current turn
+	metaSeq uint64 // record at which body.meta was published: durable
+	endedAt int64  // in Unix seconds, once the end is durable
 
-	inFlight bool // a work item is with a worker
-	queued   bool // for the workflow workers
-	hasEnded bool
-	removed  bool  // purged, replaced or archived
-	endedAt  int64 // in Unix seconds, once the end is durable
+	pendingCommit journal.Commit // of the creation, then of the end, while not durable
+	firstTimer    *timerEntry    // list of its entries in store.timers
+	changed       *change        // the next change of body.meta; nil if nothing watches
 
+	// compacted is the encoded body, as in a snapshot, or nil. It takes a twentieth
+	// of the memory.
+	compacted  []byte
+	compressed bool // compacted is
+
+	inFlight       bool // a worker has it
+	queued         bool // for the workflow workers
+	hasEnded       bool
+	removed        bool // purged, replaced or archived
 	awaitsExternal bool // by its custom status; see Options.AwaitsExternal
 	counted        counted
 
-	firstTimer *timerEntry // list of its entries in store.timers
-
-	pendingCommit journal.Commit // of the creation, then of the end, while not durable
-	metaSeq       uint64         // record at which body.meta was published: durable
-	changed       *change        // the next change of body.meta; nil if nothing watches
-
-	// compacted is the encoded body, as in a snapshot, or nil. It takes a tenth
-	// of the memory.
-	compacted    []byte
-	replayTimers []timerEntry // timers of a compacted instance, during replay only
-
-	body
+	*body // &noBody if it is compacted
 }
 
 // body is the part of an instance that compacting encodes and drops.
@@ -70,6 +62,7 @@ type body struct {
 
 	state       *protos.WorkflowRuntimeState // derived from history; nil if it must be rebuilt
 	custom      *wrapperspb.StringValue      // custom status
+	retries     int                          // of the current turn
 	takenEvents int                          // events of inbox that are in the work item in flight
 	fired       []*protos.HistoryEvent       // due timers; not in inbox, because they are not journaled
 	startAt     time.Time                    // scheduled start
@@ -77,7 +70,7 @@ type body struct {
 	stalled     *protos.HistoryEvent         // why it stands still, see stallTurn; nil if it does not
 }
 
-func newInstance(id string) *instance { return &instance{id: id} }
+func newInstance(id string) *instance { return &instance{id: id, body: new(body)} }
 
 func (i *instance) ended() bool { return i.hasEnded }
 
@@ -91,50 +84,8 @@ func (i *instance) idle() bool {
 	return !i.inFlight && !i.queued && len(i.inbox) == 0 && len(i.fired) == 0 && len(i.tasks) == 0
 }
 
-// compact encodes the body if the instance is durable, and nothing will happen
-// to it until an event or a timer arrives.
-func (i *instance) compact() {
-	if i.compacted != nil || !i.durable() || i.inFlight || i.queued || !i.hasEnded && !i.idle() {
-		return
-	}
-	b, err := proto.Marshal(i.snapshotState())
-	if err != nil {
-		return // it stays decoded, which is only larger
-	}
-	i.pendingCommit = journal.Commit{}
-	i.setCompacted(b)
-}
-
-// setCompacted replaces the body by its encoded form.
-func (i *instance) setCompacted(b []byte) { i.compacted, i.body = b, body{} }
-
-// decode undoes compact.
-func (i *instance) decode() {
-	if i.compacted == nil {
-		return
-	}
-	var w protos.WorkflowRuntimeState
-	if err := proto.Unmarshal(i.compacted, &w); err != nil {
-		panic(fmt.Sprintf("cannot decode saga %s from memory: %v", i.id, err))
-	}
-	i.compacted, i.replayTimers = nil, nil
-	i.restore(&w)
-	i.meta = i.metadata()
-}
-
-// view returns the instance decoded, for reading only: it is a copy if the
-// instance is compacted.
-func (i *instance) view() *instance {
-	if i.compacted == nil {
-		return i
-	}
-	c := *i
-	c.decode()
-	return &c
-}
-
 func (i *instance) timerEntry(e *protos.HistoryEvent) timerEntry {
-	return timerEntry{at: e.GetTimerFired().GetFireAt().AsTime(), inst: i, timer: e.GetTimerFired().GetTimerId()}
+	return timerEntry{at: ringsAt(e), inst: i, timer: e.GetTimerFired().GetTimerId()}
 }
 
 // timerEntries returns the entries of the timers that have not fired.
@@ -276,7 +227,9 @@ func (i *instance) stateForTurn() *protos.WorkflowRuntimeState {
 // snapshotState returns the whole instance in the form of a snapshot; restore
 // reads it.
 func (i *instance) snapshotState() *protos.WorkflowRuntimeState {
-	w := &protos.WorkflowRuntimeState{InstanceId: i.id, OldEvents: i.history, NewEvents: i.inbox, CustomStatus: i.custom}
+	w := &protos.WorkflowRuntimeState{
+		InstanceId: i.id, OldEvents: slices.Clip(i.history), NewEvents: slices.Clip(i.inbox), CustomStatus: i.custom,
+	}
 	for _, e := range i.tasks {
 		w.PendingTasks = append(w.PendingTasks, e)
 	}

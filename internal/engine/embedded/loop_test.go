@@ -154,12 +154,26 @@ func TestTimersOfAnAbandonedTurnKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// switchedSampler samples everything or nothing. The SDK's tracer keeps the first
+// provider of the process, which other tests use too.
+type switchedSampler struct{ on atomic.Bool }
+
+func (*switchedSampler) Description() string { return "switched" }
+
+func (s *switchedSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if s.on.Load() {
+		return sdktrace.AlwaysSample().ShouldSample(p)
+	}
+	return sdktrace.NeverSample().ShouldSample(p)
+}
+
 // TestSnapshotsBesideTracedSagas: run it with -race. The span's id is written into
 // the start event while snapshots read events.
 func TestSnapshotsBesideTracedSagas(t *testing.T) {
-	was := otel.GetTracerProvider()
-	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample())))
-	t.Cleanup(func() { otel.SetTracerProvider(was) })
+	sampler := &switchedSampler{}
+	sampler.on.Store(true)
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler)))
+	t.Cleanup(func() { sampler.on.Store(false) })
 	e := run(t, enginetest.NewWorld(), Options{})
 	done := make(chan struct{})
 	var snapshots sync.WaitGroup

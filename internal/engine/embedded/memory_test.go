@@ -64,7 +64,7 @@ func waiting(id string) orders.State {
 	return s
 }
 
-const memoryPerSaga = 4 << 10 // bytes
+const memoryPerSaga = 1300 // bytes; about 1,000 and noise
 
 // million is what TestMillion measures. tools/bench reads it.
 type million struct {

@@ -178,7 +178,10 @@ func (r *recordReader) op(format int, seq uint64) (o op) {
 	return o
 }
 
-func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
+func decodeRecord(b []byte) (seq uint64, ops []op, err error) { return decodeRecordTo(b, 0) }
+
+// decodeRecordTo is decodeRecord, but leaves the payloads of one kind encoded.
+func decodeRecordTo(b []byte, encoded opKind) (seq uint64, ops []op, err error) {
 	r := &recordReader{left: b}
 	format, seq, more := r.header()
 	if format > recordFormat {
@@ -190,8 +193,10 @@ func decodeRecord(b []byte) (seq uint64, ops []op, err error) {
 		if r.err != nil {
 			break
 		}
-		if err := o.decode(format); err != nil {
-			return 0, nil, err
+		if o.kind != encoded {
+			if err := o.decode(format); err != nil {
+				return 0, nil, err
+			}
 		}
 		ops = append(ops, o)
 	}

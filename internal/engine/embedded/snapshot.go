@@ -1,15 +1,22 @@
 package embedded
 
-// snapshot emits records that rebuild the whole state, for journal.Compact. It
-// releases mu between instances, so that work continues meanwhile.
+import "github.com/dapr/durabletask-go/api/protos"
+
+// snapshotBatch is how many instances snapshot looks at under one hold of mu.
+const snapshotBatch = 256
+
+// snapshotted is an instance as it was while snapshot held mu.
+type snapshotted struct {
+	instance // compacted; otherwise it has only id and seq
+
+	state *protos.WorkflowRuntimeState // nil if it is compacted
+}
+
+// snapshot emits records that rebuild the whole state, for journal.Compact. Work
+// continues meanwhile: instances are encoded and emitted without mu.
 func (s *store) snapshot(emit func([]byte) error) error {
-	var ids []string
 	s.mu.Lock()
 	seq, marked := s.seq, s.archiveMarked
-	s.instances.Scan(func(id string, _ *instance) bool {
-		ids = append(ids, id)
-		return true
-	})
 	s.mu.Unlock()
 	if marked {
 		record, err := encodeRecord(seq, op{kind: opArchive})
@@ -20,27 +27,39 @@ func (s *store) snapshot(emit func([]byte) error) error {
 			return err
 		}
 	}
-	for _, id := range ids {
+	batch := make([]snapshotted, 0, snapshotBatch)
+	for after, done := "", false; !done; {
+		batch = batch[:0]
 		s.mu.Lock()
-		var record []byte
-		var err error
-		if i, ok := s.instances.Get(id); ok {
-			o := op{kind: opState, id: id, raw: i.compacted}
-			if o.raw == nil {
-				o.payload = i.snapshotState()
+		s.instances.Ascend(after, func(id string, i *instance) bool {
+			if id == after {
+				return true
 			}
-			record, err = encodeRecord(i.seq, o)
-		}
+			x := snapshotted{instance: instance{id: id, seq: i.seq, compacted: i.compacted, compressed: i.compressed}}
+			if i.compacted == nil {
+				x.state = i.snapshotState()
+			}
+			batch = append(batch, x)
+			return len(batch) < snapshotBatch
+		})
 		s.mu.Unlock()
-		if err != nil {
-			return err
+		for _, x := range batch {
+			o := op{kind: opState, id: x.id}
+			if x.state != nil {
+				o.payload = x.state
+			} else {
+				o.raw = x.encoded()
+			}
+			record, err := encodeRecord(x.seq, o)
+			if err != nil {
+				return err
+			}
+			if err := emit(record); err != nil {
+				return err
+			}
+			after = x.id
 		}
-		if record == nil {
-			continue
-		}
-		if err := emit(record); err != nil {
-			return err
-		}
+		done = len(batch) < snapshotBatch
 	}
 	return nil
 }

@@ -3,8 +3,11 @@ package embedded
 import (
 	"container/heap"
 	"context"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/dapr/durabletask-go/api/protos"
 )
 
 // wakeUp is the timer id of an entry that is no durable timer: it wakes an
@@ -13,12 +16,29 @@ const wakeUp = -1
 
 // timerEntry is a durable timer of an instance, or a wakeUp.
 type timerEntry struct {
-	at    time.Time
+	at    int64 // in Unix nanoseconds, or never
 	inst  *instance
 	timer int32 // id, or wakeUp
 
 	place      int32       // index in the heap
 	prev, next *timerEntry // of the same instance
+}
+
+// never is the time of timers that stand for "wait without a time-out", and of
+// others after the year 2261: Unix nanoseconds end in the next. The SDK gives the
+// former the last instant of the year 9999.
+const never = math.MaxInt64
+
+// ringsAt returns when a timer of the given TimerFired event is due.
+func ringsAt(e *protos.HistoryEvent) int64 {
+	at := e.GetTimerFired().GetFireAt().AsTime()
+	switch year := at.Year(); {
+	case year > 2261:
+		return never
+	case year < 1970:
+		return 0
+	}
+	return at.UnixNano()
 }
 
 // timerHeap is a heap with the earliest entry on top. Each entry has its
@@ -28,7 +48,7 @@ type timerHeap []*timerEntry
 
 // Len implements heap.Interface, as do Less, Swap, Push and Pop.
 func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h timerHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h timerHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].place, h[j].place = int32(i), int32(j)
@@ -82,7 +102,7 @@ func (s *store) cancelTimers(i *instance) {
 // scheduleTimer adds a durable timer, unless it is never to fire. The caller
 // holds mu.
 func (s *store) scheduleTimer(t timerEntry) {
-	if t.at.Year() < neverYear {
+	if t.at != never {
 		s.addTimer(t)
 	}
 }
@@ -125,13 +145,13 @@ const maxFired = 256
 func (s *store) fireDue() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := time.Now().UnixNano()
 	for range maxFired {
 		if len(s.timers) == 0 {
 			return time.Hour
 		}
 		t := s.timers[0]
-		if wait := t.at.Sub(now); wait > 0 {
+		if wait := time.Duration(t.at - now); wait > 0 {
 			return wait
 		}
 		s.timers.remove(t)
@@ -145,10 +165,9 @@ func (s *store) fireTimer(t *timerEntry) {
 	if t.timer != wakeUp {
 		t.inst.decode()
 		e, ok := t.inst.timers[t.timer]
-		if ok && e.GetTimerFired().GetFireAt().AsTime().Equal(t.at) && !slices.Contains(t.inst.fired, e) {
+		if ok && ringsAt(e) == t.at && !slices.Contains(t.inst.fired, e) {
 			t.inst.fired = append(t.inst.fired, e)
 		}
 	}
 	s.enqueue(t.inst)
-	t.inst.compact()
 }

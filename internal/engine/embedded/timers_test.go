@@ -116,7 +116,7 @@ func TestTimerHeapOrder(t *testing.T) {
 		insts = append(insts, i)
 		for range rng.IntN(8) {
 			at := rng.IntN(1000)
-			s.addTimer(timerEntry{at: base.Add(time.Duration(at)), inst: i})
+			s.addTimer(timerEntry{at: base.Add(time.Duration(at)).UnixNano(), inst: i})
 			want[i] = append(want[i], at)
 		}
 	}
@@ -132,7 +132,7 @@ func TestTimerHeapOrder(t *testing.T) {
 	for len(s.timers) > 0 {
 		a := s.timers[0]
 		s.timers.remove(a)
-		fired = append(fired, int(a.at.Sub(base)))
+		fired = append(fired, int(a.at-base.UnixNano()))
 	}
 	if !slices.Equal(fired, all) {
 		t.Errorf("%d timers fired: %v, want %d in order", len(fired), fired, len(all))

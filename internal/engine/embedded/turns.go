@@ -96,11 +96,11 @@ func (s *store) finishTurn(t turn) error {
 	s.mu.Lock()
 	i.publish(meta, seq)
 	i.commitDurable(c)
-	i.compact()
 	if ended {
 		s.endedInMemory = append(s.endedInMemory, i)
 	}
 	s.mu.Unlock()
+	s.compact(i)
 	s.journal.CompactIfNeeded(s.snapshot)
 	return nil
 }
@@ -117,7 +117,7 @@ func (s *store) abandonTurn(t turn) {
 	pause := min(max(time.Duration(i.retries)*time.Second, 100*time.Millisecond), 5*time.Minute)
 	i.retries++
 	s.untake(t)
-	s.addTimer(timerEntry{at: time.Now().Add(pause), inst: i, timer: wakeUp})
+	s.addTimer(timerEntry{at: time.Now().Add(pause).UnixNano(), inst: i, timer: wakeUp})
 }
 
 // stallTurn returns a turn's events to its instance, which stands still until
