@@ -80,6 +80,12 @@ func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, 
 		<-ctx.Done() // the listener tries to reconnect its stream, which must not happen
 		return ctx.Err()
 	}
+	switch answer := args.(type) { // the SDK only logs an answer that gRPC cannot encode, and the sidecar waits for it
+	case *protos.ActivityResponse:
+		engine.ValidText(answer)
+	case *protos.WorkflowResponse:
+		engine.ValidText(answer)
+	}
 	var err error
 	if answer, ok := args.(*protos.WorkflowResponse); ok {
 		replaceInvalidChildren(answer)
