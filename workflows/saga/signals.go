@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dapr/durabletask-go/task"
@@ -52,35 +53,49 @@ func Send(ctx context.Context, r Raiser, id, kind string, payload any) error {
 type inbox struct {
 	ctx    *task.WorkflowContext
 	byKind map[string][]json.RawMessage
-	// staleDeadlines has the deadlines of waits that a signal ended early. The SDK
-	// (dapr/durabletask-go v0.12.1, WaitForSingleEvent) does not cancel their
-	// timers. When such a timer fires, it unregisters the wait for the same event
-	// that is pending then, and that wait would never receive its event. So no wait
-	// here spans a stale deadline; after it, collect reads what has arrived.
-	staleDeadlines []time.Time
+	// stale has the timers of waits that a signal ended early. The SDK
+	// (dapr/durabletask-go v0.12.1, WaitForSingleEvent) does not cancel them. When
+	// such a timer fires, it unregisters the wait for the same event that is pending
+	// then, and that wait would never receive its event. So no wait here spans the
+	// firing of a stale timer; after it, collect reads what has arrived.
+	stale []staleTimer
 }
 
-// A stale timer may fire late: for staleGrace after its deadline, no wait is longer
-// than staleChunk.
+type staleTimer struct {
+	due  time.Time
+	seen time.Time // of the first turn after it was due; zero before
+}
+
+// A stale timer may fire late: for staleGrace from the first turn after it was due, no
+// wait is longer than staleChunk. That turn may be long after: while no worker runs no
+// timer fires, and those that are overdue then fire in any order.
 const (
 	staleGrace = time.Minute
 	staleChunk = 5 * time.Second
 )
 
-// capAtStale shortens a wait that would span a stale deadline. A negative wait has
+// capAtStale shortens a wait during which a stale timer may fire. A negative wait has
 // no limit.
 func (b *inbox) capAtStale(left time.Duration) time.Duration {
-	now := b.ctx.CurrentTimeUtc
-	for _, at := range b.staleDeadlines {
-		if now.After(at.Add(staleGrace)) {
-			continue
-		}
-		part := max(at.Sub(now)+10*time.Millisecond, staleChunk)
+	b.seeStale()
+	for _, t := range b.stale {
+		part := max(t.due.Sub(b.ctx.CurrentTimeUtc)+10*time.Millisecond, staleChunk)
 		if left < 0 || part < left {
 			left = part
 		}
 	}
 	return left
+}
+
+// seeStale notes which stale timers are due, and forgets those that have fired.
+func (b *inbox) seeStale() {
+	now := b.ctx.CurrentTimeUtc
+	for i := range b.stale {
+		if t := &b.stale[i]; t.seen.IsZero() && !now.Before(t.due) {
+			t.seen = now
+		}
+	}
+	b.stale = slices.DeleteFunc(b.stale, func(t staleTimer) bool { return !t.seen.IsZero() && now.After(t.seen.Add(staleGrace)) })
 }
 
 // discard drops the signals of a kind that have arrived so far.
@@ -101,6 +116,7 @@ func (b *inbox) put(s Signal) {
 
 // collect reads the signals that have arrived, without waiting.
 func (b *inbox) collect() {
+	b.seeStale()
 	for {
 		var s Signal
 		err := b.ctx.WaitForSingleEvent(SignalEvent, 0).Await(&s)
@@ -146,7 +162,7 @@ func (b *inbox) receive(timeout time.Duration, cancellable bool, kinds ...string
 			continue
 		}
 		if left >= 0 {
-			b.staleDeadlines = append(b.staleDeadlines, until)
+			b.stale = append(b.stale, staleTimer{due: until})
 		}
 		if err == nil { // an event that is not a Signal is dropped
 			b.put(s)
