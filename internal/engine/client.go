@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ordersaga/ordersaga/internal/replay"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
@@ -262,7 +263,7 @@ func eventOf(e *protos.HistoryEvent) Event {
 		relates(t.ChildWorkflowInstanceFailed.GetTaskScheduledId())
 	case *protos.HistoryEvent_TimerCreated:
 		at := t.TimerCreated.GetFireAt().AsTime()
-		out.Type, out.Name, out.FireAt = "TimerCreated", t.TimerCreated.GetName(), &at
+		out.Type, out.Name, out.FireAt = "TimerCreated", replay.TimerName(t.TimerCreated.GetName()), &at
 	case *protos.HistoryEvent_TimerFired:
 		// The SDK stamps it with the time at which the timer was armed.
 		out.Type, out.At = "TimerFired", t.TimerFired.GetFireAt().AsTime()

@@ -36,9 +36,10 @@ var (
 		"but a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
 	// ErrStalled means that the engine does not run the instance; see Stalled.
 	ErrStalled = errors.New("the saga is stalled, and accepts nothing until the cause is removed; " +
-		"on Dapr most often its history has outgrown the sidecar's max-body-size: " +
-		"raise that and restart the sidecars, and it continues by itself " +
-		"(the history's last event names the cause; docs/operations.md, Stalled sagas)")
+		"most often its history has outgrown the Dapr sidecar's max-body-size: " +
+		"raise that and restart the sidecars; or the release that began it was replaced: " +
+		"run that; it continues by itself " +
+		"(its custom status or its history's last event names the cause; docs/operations.md, Stalled sagas)")
 )
 
 // Engine runs a registry of workflows and activities, and manages their
@@ -92,6 +93,12 @@ type Engine interface {
 // concurrently. nil disables it.
 type OnTerminated func(ctx context.Context, id, reason string) error
 
+// OnStalled is called when a worker leaves an instance as it is because its program
+// cannot run it: it lacks the instance's version, or has changed. why says in what it
+// differs, and comes from the names in the program. It may be called again for the
+// same instance, and concurrently. nil disables it.
+type OnStalled func(id, why string)
+
 // RuntimeStatus is the engine's status of an instance. The business status is in
 // the orders table.
 type RuntimeStatus string
@@ -103,8 +110,9 @@ const (
 	Suspended RuntimeStatus = "SUSPENDED" // paused by a client
 	// Stalled means that the engine does not run the instance, and accepts neither
 	// events nor a termination, until the cause is removed: no worker has its
-	// version, or its history is too large for the Dapr sidecar. The instance has
-	// not ended, and continues by itself then.
+	// version or the table of steps that began it, or, on Dapr, its history is too
+	// large for the sidecar. The instance has not ended, and continues by itself
+	// then.
 	Stalled    RuntimeStatus = "STALLED"
 	Completed  RuntimeStatus = "COMPLETED"  // the workflow returned
 	Failed     RuntimeStatus = "FAILED"     // the workflow returned an error

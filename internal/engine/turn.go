@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/dapr/durabletask-go/api/protos"
+
+	"github.com/ordersaga/ordersaga/internal/replay"
 )
 
 // ForSDK filters an instance's history and a turn's new events for the SDK
@@ -25,6 +27,8 @@ import (
 //
 // A finished suspension is left out, with its resumption, if the SDK would lose
 // an event because of it: see overtaken.
+//
+// The past begins with what replay.Inform tells the workflow code of it.
 func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.HistoryEvent, terminated bool) {
 	for _, events := range [][]*protos.HistoryEvent{added, history} {
 		for i, e := range events {
@@ -39,7 +43,7 @@ func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.History
 		turn = without(turn, over, len(past))
 		past = without(past, over, 0)
 	}
-	return past, turn, false
+	return replay.Inform(past), turn, false
 }
 
 // EndsTerminated reports whether the response to a turn ends an instance as

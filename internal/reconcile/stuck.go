@@ -9,6 +9,7 @@ import (
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
+	"github.com/ordersaga/ordersaga/internal/replay"
 	"github.com/ordersaga/ordersaga/workflows"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -31,7 +32,7 @@ func (r Reconciler) running(ctx context.Context, rep *Report, rec orderstore.Rec
 		r.found(ctx, rep, rec.OrderID, what+", and its saga is suspended", "flagged", nil)
 		return nil
 	case inst.Status == engine.Stalled:
-		why, err := r.stalledFor(ctx, rec.OrderID)
+		why, err := r.stalledFor(ctx, inst)
 		if err != nil {
 			return err
 		}
@@ -84,9 +85,12 @@ func (r Reconciler) send(ctx context.Context, id, kind string, payload any) erro
 	return saga.Send(ctx, r.Sagas, id, kind, payload)
 }
 
-// stalledFor returns why Dapr has stalled a saga, from its history.
-func (r Reconciler) stalledFor(ctx context.Context, id string) (string, error) {
-	history, err := r.Sagas.History(ctx, id)
+// stalledFor returns why a saga is stalled, from its custom status or its history.
+func (r Reconciler) stalledFor(ctx context.Context, inst engine.Instance) (string, error) {
+	if why := replay.ChangedBy(inst.CustomStatus); why != "" {
+		return why, nil
+	}
+	history, err := r.Sagas.History(ctx, inst.ID)
 	if err != nil {
 		return "", err
 	}

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
 	"github.com/ordersaga/ordersaga/activities"
 	"github.com/ordersaga/ordersaga/api"
 	"github.com/ordersaga/ordersaga/internal/cloud"
+	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/reconcile"
 )
@@ -20,6 +22,7 @@ type metrics struct {
 	messages, ended, aws *prometheus.CounterVec
 	lag                  *prometheus.GaugeVec
 	sagas, activities    *prometheus.HistogramVec
+	stalledTurns         prometheus.Counter
 	recent               *recentStats
 }
 
@@ -45,9 +48,14 @@ func newMetrics(reg *prometheus.Registry) metrics {
 		activities: histogram("ordersaga_activity_seconds",
 			"Duration of attempts, by activity and outcome (done, stopped: a business outcome, failed: to be retried).",
 			prometheus.ExponentialBuckets(0.001, 2.5, 11), "activity", "outcome"),
+		stalledTurns: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ordersaga_stalled_turns_total",
+			Help: "Turns that this worker did not run, because another program began their saga: it has another version or other steps. " +
+				"The saga is stalled.",
+		}),
 		recent: newRecentStats(time.Now),
 	}
-	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.sagas, m.activities)
+	reg.MustRegister(m.messages, m.ended, m.aws, m.lag, m.sagas, m.activities, m.stalledTurns)
 	return m
 }
 
@@ -70,6 +78,15 @@ func (m metrics) end(e activities.End) {
 		m.sagas.WithLabelValues(status).Observe(e.Took.Seconds())
 	}
 	m.recent.end(e)
+}
+
+// stalled counts and logs the turns that this program cannot run.
+func (m metrics) stalled(log zerolog.Logger) engine.OnStalled {
+	return func(id, why string) {
+		m.stalledTurns.Inc()
+		log.Error().Str("saga", id).Str("why", why).Msg("saga stalled: another program began it; run the release that did, " +
+			"or one that has its version (docs/operations.md, Stalled sagas)")
+	}
 }
 
 func (m metrics) outcome(queue string) func(string) {

@@ -98,7 +98,8 @@ func (w *Worker) paymentOptions() payment.Options {
 func (w *Worker) openEmbedded(ctx context.Context, p *Parts) error {
 	eng, err := embedded.Open(embedded.Options{
 		Dir: Folder(w.DataDir, "engine"), Fsync: w.Fsync, Retention: w.Retention, AwaitsExternal: workflows.AwaitsExternal,
-		Terminated: reconcile.Terminated(p.Store.MarkTerminated), Logger: w.Logger, DrainTimeout: w.drainTimeout(),
+		Terminated: reconcile.Terminated(p.Store.MarkTerminated), Stalled: w.metrics.stalled(w.Logger),
+		Logger: w.Logger, DrainTimeout: w.drainTimeout(),
 	})
 	if err != nil {
 		return err
@@ -128,8 +129,8 @@ func (w *Worker) openDapr(ctx context.Context, p *Parts) error {
 	eng, err := dapr.Open(ctx, dapr.Options{
 		Address: w.Dapr.GRPC, Token: w.Dapr.Token, ConnectTimeout: w.Dapr.ConnectTimeout,
 		Logger: w.Logger, DrainTimeout: w.drainTimeout(), Stats: w.sagas.Stats,
-		Terminated: reconcile.Terminated(p.Store.MarkTerminated),
-		Needs:      w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
+		Terminated: reconcile.Terminated(p.Store.MarkTerminated), Stalled: w.metrics.stalled(w.Logger),
+		Needs: w.Dapr.components(), CanaryEvery: canary, RestartSidecar: w.Dapr.RestartSidecar,
 	})
 	if err != nil {
 		return err

@@ -68,9 +68,10 @@ func retryError(err error) error {
 }
 
 const (
-	taskFailed = "task failed with an error: " // the SDK's prefix of an activity's error
-	retryAfter = "retry after "                // prefix of an error that requests a pause
-	uncapped   = "at least: "                  // after the pause: it may exceed Policy.Max
+	taskFailed = "task failed with an error: "    // the SDK's prefix of an activity's error
+	unreadable = "failed to decode task result: " // the SDK's prefix of the error of a result or payload of another type
+	retryAfter = "retry after "                   // prefix of an error that requests a pause
+	uncapped   = "at least: "                     // after the pause: it may exceed Policy.Max
 )
 
 // requestedPauseOf reads the pause from an activity's error. The text of a third

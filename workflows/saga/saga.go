@@ -31,6 +31,15 @@
 //     compensating is not safe.
 //   - A cancel takes effect between steps, in waits and in back-off, until the
 //     point of no return.
+//   - A saga is continued only by the table that began it. Its first action records
+//     the table: of each step the name, the activities, the signal, and which
+//     functions it has. A program with another table leaves the saga as it is,
+//     stalled (engine.Stalled); its custom status names the first step that differs.
+//     It continues by itself once a program with its table runs. So does a saga
+//     whose functions have come to decide differently, as soon as that calls another
+//     activity than its history has. To change a table, register the new one as a
+//     new version of the workflow, beside the old one. Retry policies, statuses and
+//     texts may change at any time.
 package saga
 
 import (
@@ -40,6 +49,7 @@ import (
 
 	"github.com/dapr/durabletask-go/task"
 
+	"github.com/ordersaga/ordersaga/internal/replay"
 	"github.com/ordersaga/ordersaga/internal/text"
 )
 
@@ -174,7 +184,8 @@ func (sg Saga[S]) Workflow(ctx *task.WorkflowContext) (any, error) {
 }
 
 // Run runs the saga for a workflow function that has decoded its input itself. It
-// returns a Report.
+// returns a Report. The table may depend on the input. Only what the function calls
+// first is protected against another table.
 //
 // A panic in the table's functions stops the saga where it is, and is shown in its
 // custom status. A fixed program continues it at its next event, or at a Nudge.
@@ -186,12 +197,18 @@ func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 		if v == nil {
 			return
 		}
-		if v != any(task.ErrTaskBlocked) { // the SDK panics with this to make the workflow wait
-			ctx.SetCustomStatus(text.Cut(fmt.Sprint("panicked: ", v), text.Max))
+		switch v := v.(type) {
+		case mismatch:
+			ctx.SetCustomStatus(replay.Changed(string(v)))
+		default:
+			if v != any(task.ErrTaskBlocked) { // the SDK panics with this to make the workflow wait
+				ctx.SetCustomStatus(text.Cut(fmt.Sprint("panicked: ", v), text.Max))
+			}
 		}
 		panic(task.ErrTaskBlocked)
 	}()
-	r := run[S]{saga: sg, state: state, ctx: ctx, inbox: inbox{ctx: ctx}, toCompensate: make([]bool, len(sg.Steps))}
+	past := compareTable(ctx, sg.rows())
+	r := run[S]{saga: sg, state: state, ctx: ctx, past: past, inbox: inbox{ctx: ctx}, toCompensate: make([]bool, len(sg.Steps))}
 	for i := range sg.Steps {
 		if step := &sg.Steps[i]; step.AlreadyStarted != nil && step.AlreadyStarted(r.state) {
 			r.toCompensate[i] = true
@@ -221,6 +238,7 @@ func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 type run[S any] struct {
 	saga         Saga[S]
 	ctx          *task.WorkflowContext
+	past         []string // activities that the history has and that have not been called again yet
 	inbox        inbox
 	state        S
 	pastNoReturn bool
@@ -384,9 +402,13 @@ func (r *run[S]) briefInput(n int) S {
 func (r *run[S]) attempt(activity string, p Policy, input func(n int) any, out any, cancellable bool) (*Stop, error) {
 	began := r.ctx.CurrentTimeUtc
 	for n := 1; ; n++ {
+		r.comparePast(activity)
 		err := r.ctx.CallActivity(activity, task.WithActivityInput(input(n))).Await(out)
 		if err == nil {
 			return nil, nil
+		}
+		if !ofTask(err) {
+			panic(mismatch(err.Error()))
 		}
 		delay := p.delay(string(r.ctx.ID)+activity, n, requestedPauseOf(err))
 		if p.exhausted(n, r.ctx.CurrentTimeUtc.Add(delay).Sub(began)) {

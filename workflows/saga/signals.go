@@ -161,6 +161,9 @@ func (b *inbox) receive(timeout time.Duration, cancellable bool, kinds ...string
 			b.collect()
 			continue
 		}
+		if err != nil && !ofTask(err) {
+			panic(mismatch(err.Error()))
+		}
 		if left >= 0 {
 			b.stale = append(b.stale, staleTimer{due: until})
 		}

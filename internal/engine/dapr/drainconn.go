@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/replay"
 )
 
 // drainConn is a connection to the sidecar that counts the work items in progress,
@@ -21,6 +22,7 @@ import (
 type drainConn struct {
 	grpc.ClientConnInterface
 	terminated engine.OnTerminated // called before a termination is reported to the sidecar
+	stalled    engine.OnStalled    // called before a turn that stalls an instance is
 
 	mu       sync.Mutex
 	stopping bool
@@ -89,6 +91,9 @@ func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, 
 	var err error
 	if answer, ok := args.(*protos.WorkflowResponse); ok {
 		replaceInvalidChildren(answer)
+		if why := replay.Answer(answer); why != "" {
+			d.stalled(answer.GetInstanceId(), why)
+		}
 		if reason, ends := engine.EndsTerminated(answer); ends {
 			err = d.terminated(ctx, answer.GetInstanceId(), reason)
 		}

@@ -49,6 +49,8 @@ type Options struct {
 	Needs []string
 	// Terminated is called before a termination takes effect; nil disables it.
 	Terminated engine.OnTerminated
+	// Stalled is called when this program cannot run an instance; nil disables it.
+	Stalled engine.OnStalled
 	// Stats implements Engine.Stats, because Dapr does not count sagas itself. It
 	// must be set if Engine.Stats is called.
 	Stats func(ctx context.Context) (engine.Stats, error)
@@ -160,7 +162,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	}
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	work := &drainConn{ClientConnInterface: e.client.GrpcClientConn(), terminated: e.terminated}
+	work := &drainConn{ClientConnInterface: e.client.GrpcClientConn(), terminated: e.terminated, stalled: e.stalled}
 	// At shutdown streams break on purpose, and the SDK would log them as errors.
 	log := e.opt.Logger.Hook(zerolog.HookFunc(func(line *zerolog.Event, _ zerolog.Level, _ string) {
 		if ctx.Err() != nil {
@@ -197,6 +199,13 @@ func (e *Engine) terminated(ctx context.Context, id, reason string) error {
 		if backoff.Sleep(ctx, pause) != nil {
 			return err
 		}
+	}
+}
+
+// stalled calls Options.Stalled.
+func (e *Engine) stalled(id, why string) {
+	if e.opt.Stalled != nil {
+		e.opt.Stalled(withoutGeneration(id), why)
 	}
 }
 

@@ -284,7 +284,7 @@ func (s *store) lockToChange(ctx context.Context) error {
 // enqueue offers an instance to the workflow workers if it has something to
 // process. The caller holds mu.
 func (s *store) enqueue(i *instance) {
-	if i.inFlight || i.queued || i.ended() || (len(i.inbox) == 0 && len(i.fired) == 0) {
+	if i.inFlight || i.queued || i.stalled || i.ended() || (len(i.inbox) == 0 && len(i.fired) == 0) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {

@@ -5,11 +5,11 @@ package embedded
 // each receive, and a scan over a week's ended sagas would take too long.
 func (s *store) count(i *instance) {
 	live := !i.removed && !i.ended()
-	waiting := live && (i.idle() || i.stalled != nil)
+	waiting := live && (i.idle() || i.stalled)
 	if i.compacted == nil { // otherwise its custom status is unchanged
 		i.awaitsExternal = s.awaitsExternal(i.custom.GetValue())
 	}
-	external := waiting && i.awaitsExternal
+	external := waiting && (i.awaitsExternal || i.stalled)
 	s.live += delta(i.counted.live, live)
 	s.waiting += delta(i.counted.waiting, waiting)
 	s.awaitingExternal += delta(i.counted.awaitingExternal, external)

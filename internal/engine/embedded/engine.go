@@ -35,6 +35,8 @@ type Options struct {
 	AwaitsExternal func(customStatus string) bool
 	// Terminated is called before a termination takes effect; nil disables it.
 	Terminated engine.OnTerminated
+	// Stalled is called when this program cannot run an instance; nil disables it.
+	Stalled engine.OnStalled
 	// Retention is how long ended sagas remain readable; 0 means 7 days. The
 	// orders table keeps the orders permanently.
 	Retention time.Duration
@@ -105,7 +107,7 @@ func (e *Engine) Run(ctx context.Context, registry *task.TaskRegistry) error {
 	defer cancel()
 	l := loop{
 		store: e.store, exec: task.NewTaskExecutor(registry), applier: runtimestate.NewApplier("", ""),
-		terminated: e.opt.Terminated, hard: hard,
+		terminated: e.opt.Terminated, stalled: e.opt.Stalled, hard: hard,
 	}
 
 	var background sync.WaitGroup

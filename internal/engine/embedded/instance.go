@@ -6,7 +6,6 @@ import (
 
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend/runtimestate"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ordersaga/ordersaga/internal/journal"
@@ -46,6 +45,7 @@ type instance struct {
 	inFlight       bool // a worker has it
 	queued         bool // for the workflow workers
 	hasEnded       bool
+	stalled        bool // this process does not run it again; see stallIfAsked
 	removed        bool // purged, replaced or archived
 	awaitsExternal bool // by its custom status; see Options.AwaitsExternal
 	counted        counted
@@ -67,7 +67,6 @@ type body struct {
 	fired       []*protos.HistoryEvent       // due timers; not in inbox, because they are not journaled
 	startAt     time.Time                    // scheduled start
 	meta        *protos.WorkflowMetadata     // as published: durable
-	stalled     *protos.HistoryEvent         // why it stands still, see stallTurn; nil if it does not
 }
 
 func newInstance(id string) *instance { return &instance{id: id, body: new(body)} }
@@ -173,7 +172,6 @@ func (i *instance) applyTurn(t *protos.WorkflowRuntimeState, taken int) {
 	if t.CustomStatus != nil {
 		i.custom = t.CustomStatus
 	}
-	i.stalled = nil
 	if t.ContinuedAsNew {
 		i.state = nil
 	} else if i.state != nil {
@@ -199,7 +197,7 @@ func (i *instance) rebuildState() *protos.WorkflowRuntimeState {
 func (i *instance) extendState(events []*protos.HistoryEvent) {
 	s := i.state
 	for _, e := range events {
-		s.LastUpdatedTime = e.GetTimestamp()
+		s.LastUpdatedTime, s.Stalled = e.GetTimestamp(), nil
 		switch t := e.GetEventType().(type) {
 		case *protos.HistoryEvent_ExecutionStarted:
 			s.StartEvent, s.CreatedTime = t.ExecutionStarted, e.GetTimestamp()
@@ -210,6 +208,8 @@ func (i *instance) extendState(events []*protos.HistoryEvent) {
 			s.IsSuspended = true
 		case *protos.HistoryEvent_ExecutionResumed:
 			s.IsSuspended = false
+		case *protos.HistoryEvent_ExecutionStalled:
+			s.Stalled = &protos.RuntimeStateStalled{Reason: t.ExecutionStalled.GetReason(), Description: t.ExecutionStalled.Description}
 		}
 	}
 }
@@ -267,9 +267,6 @@ func (i *instance) metadata() *protos.WorkflowMetadata {
 	if len(i.history) > 0 {
 		m.StartedAt = i.history[0].GetTimestamp()
 	}
-	if i.stalled != nil {
-		m.RuntimeStatus = protos.OrchestrationStatus_ORCHESTRATION_STATUS_STALLED
-	}
 	if c := s.CompletedEvent; c != nil {
 		m.LastUpdatedAt = s.CompletedTime // events that no turn has seen may follow it in the history
 		m.Output, m.FailureDetails = c.GetResult(), c.GetFailureDetails()
@@ -288,18 +285,6 @@ func (i *instance) publish(meta *protos.WorkflowMetadata, seq uint64) {
 		i.endedAt = at.GetSeconds()
 	}
 	i.notifyWatchers(meta)
-}
-
-// publishStalled makes it visible that an instance stands still. That is not
-// journaled: the next program tries for itself.
-func (i *instance) publishStalled() {
-	if i.meta == nil {
-		return // its start is not durable yet
-	}
-	m, _ := proto.Clone(i.meta).(*protos.WorkflowMetadata)
-	m.RuntimeStatus = protos.OrchestrationStatus_ORCHESTRATION_STATUS_STALLED
-	i.meta = m
-	i.notifyWatchers(m)
 }
 
 // change is a change of an instance's metadata that watchers wait for.

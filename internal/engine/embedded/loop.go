@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/replay"
 )
 
 // loop runs turns and activities on standing goroutines. It takes the place of
@@ -30,6 +31,7 @@ type loop struct {
 	exec       backend.Executor
 	applier    *runtimestate.Applier
 	terminated engine.OnTerminated // may be nil
+	stalled    engine.OnStalled    // may be nil
 	hard       context.Context     //nolint:containedctx // turns and activities in progress end with it, after draining has timed out
 }
 
@@ -63,20 +65,11 @@ func (l *loop) runTurn(t turn) {
 	if err == nil {
 		err = l.store.finishTurn(t)
 	}
-	if stalled, is := errors.AsType[*stalledError](err); is {
-		l.store.log.Error().Str("saga", t.inst.id).Str("cause", stalled.Error()).
-			Msg("saga is stalled until a program starts that has its version")
-		l.store.stallTurn(t, stalled.event)
-	} else if err != nil {
+	if err != nil {
 		l.store.log.Error().Err(err).Str("saga", t.inst.id).Msg("the workflow code could not run; it runs again after a pause")
 		l.store.abandonTurn(t)
 	}
 }
-
-// stalledError is the error of a turn that no version of the workflow code can run.
-type stalledError struct{ event *protos.HistoryEvent }
-
-func (e *stalledError) Error() string { return e.event.GetExecutionStalled().GetDescription() }
 
 // maxIdleGenerations bounds how often a workflow continues as new in one turn
 // without consuming an event.
@@ -122,11 +115,6 @@ func (l *loop) advance(t turn) error {
 		endTurnSpan(s, span, true)
 		ctx, span = beginTurnSpan(l.hard, s)
 	}
-	for _, m := range s.PendingMessages {
-		if e := m.GetHistoryEvent(); e.GetExecutionStalled() != nil {
-			return &stalledError{event: e}
-		}
-	}
 	if s.CompletedEvent != nil {
 		l.store.log.Debug().Str("saga", id).Str("workflow", s.StartEvent.GetName()).Msg("saga ended")
 	}
@@ -171,8 +159,14 @@ func (l *loop) execute(
 	}()
 	past, added, terminated := engine.ForSDK(s.OldEvents, s.NewEvents)
 	res, err = l.exec.ExecuteWorkflow(ctx, id, past, added, backend.ExecuteOptions{})
+	if err != nil {
+		return nil, err
+	}
 	withValidChildIDs(res)
-	if terminated && err == nil {
+	if why := replay.Answer(res); why != "" && l.stalled != nil {
+		l.stalled(string(id), why)
+	}
+	if terminated {
 		res.CustomStatus = nil // the workflow code did not run, so it has set none
 		if reason, _ := engine.EndsTerminated(res); l.terminated != nil {
 			err = l.terminated(ctx, string(id), reason)

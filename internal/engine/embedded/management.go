@@ -332,11 +332,7 @@ func (s *store) GetInstanceHistory(ctx context.Context, req *protos.GetInstanceH
 	if err != nil {
 		return nil, err
 	}
-	events := slices.Clip(i.history)
-	if i.stalled != nil {
-		events = append(events, i.stalled)
-	}
-	return &protos.GetInstanceHistoryResponse{Events: events}, nil
+	return &protos.GetInstanceHistoryResponse{Events: slices.Clip(i.history)}, nil
 }
 
 // PurgeWorkflowState implements engine.TaskHub.

@@ -61,6 +61,7 @@ func (s *store) finishTurn(t turn) error {
 		s.mu.Unlock()
 		return nil
 	}
+	t.stallIfAsked()
 	ops := s.turnOps(i, t.state)
 	c, err := s.commitText(ops...)
 	if err != nil {
@@ -116,33 +117,10 @@ func (s *store) abandonTurn(t turn) {
 	}
 	pause := min(max(time.Duration(i.retries)*time.Second, 100*time.Millisecond), 5*time.Minute)
 	i.retries++
-	s.untake(t)
+	i.inFlight = false
+	i.fired = slices.Concat(t.fired, i.fired) // timers keep their order
+	s.count(i)
 	s.addTimer(timerEntry{at: time.Now().Add(pause).UnixNano(), inst: i, timer: wakeUp})
-}
-
-// stallTurn returns a turn's events to its instance, which stands still until
-// something else arrives, or a program starts that has its version. cause is the
-// ExecutionStalled event for its history.
-func (s *store) stallTurn(t turn, cause *protos.HistoryEvent) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := t.inst
-	if i.removed {
-		return
-	}
-	i.stalled = cause
-	i.publishStalled()
-	s.untake(t)
-	if len(i.inbox) > i.takenEvents { // arrived during the turn
-		s.enqueue(i)
-	}
-}
-
-// untake undoes takeTurn. The caller holds mu.
-func (s *store) untake(t turn) {
-	t.inst.inFlight = false
-	t.inst.fired = slices.Concat(t.fired, t.inst.fired) // timers keep their order
-	s.count(t.inst)
 }
 
 // commitText is commit, for what workflow code and activities have produced: text
