@@ -152,7 +152,7 @@ var (
 		"Sagas that need attention or have made no progress within the time limit of their step, by step; up to 1,000. "+
 			"-1 if they cannot be counted.", []string{"status", "step"}, nil)
 	stalledDesc = prometheus.NewDesc("ordersaga_sagas_stalled",
-		"Stuck sagas that Dapr has stalled: it does not run them until the cause is removed. -1 if they cannot be counted.", nil, nil)
+		"Stuck sagas that are stalled: the engine does not run them until the cause is removed. -1 if they cannot be counted.", nil, nil)
 	stuckLimit = 1000
 )
 

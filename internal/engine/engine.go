@@ -94,8 +94,8 @@ type Engine interface {
 type OnTerminated func(ctx context.Context, id, reason string) error
 
 // OnStalled is called when a worker leaves an instance as it is because its program
-// cannot run it: it lacks the instance's version, or has changed. why says in what it
-// differs, and comes from the names in the program. It may be called again for the
+// cannot run it: it lacks the instance's version, or has changed. why names the
+// difference, and comes from the names in the program. It may be called again for the
 // same instance, and concurrently. nil disables it.
 type OnStalled func(id, why string)
 

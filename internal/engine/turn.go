@@ -28,7 +28,7 @@ import (
 // A finished suspension is left out, with its resumption, if the SDK would lose
 // an event because of it: see overtaken.
 //
-// The past begins with what replay.Inform tells the workflow code of it.
+// The past begins with the event of replay.Inform.
 func ForSDK(history, added []*protos.HistoryEvent) (past, turn []*protos.HistoryEvent, terminated bool) {
 	for _, events := range [][]*protos.HistoryEvent{added, history} {
 		for i, e := range events {

@@ -94,7 +94,7 @@ type Reconciler struct {
 	// Notify notifies the customer of an order that the reconciler compensates how the
 	// order ends. It may be called repeatedly. nil disables it.
 	Notify func(ctx context.Context, rec orderstore.Record, final order.Status) error
-	// Stalled keeps the sagas that Dapr has stalled, as the latest run found. It may be nil.
+	// Stalled keeps the stalled sagas, as the latest run found. It may be nil.
 	Stalled *Stalled
 
 	progress func(Report) // receives a run's report as far as it is; may be nil

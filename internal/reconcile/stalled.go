@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Stalled keeps, between the runs of a reconciler, the sagas that Dapr has stalled. Runs read
+// Stalled keeps, between the runs of a reconciler, the stalled sagas. Runs read
 // every saga that has not moved for the grace period from the engine; other callers read
 // only these. The zero value has none. It is safe for concurrent use.
 type Stalled struct {

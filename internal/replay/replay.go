@@ -31,7 +31,7 @@ const (
 	separator = "\n"               // between a version or a timer's name, and a table
 )
 
-// Record is what a saga's history says about the program that ran the saga.
+// Record is what a saga's history has about the program that ran the saga.
 type Record struct {
 	Table string `json:"table"`
 	// Activities are the names of the activities in the order of their calls.
@@ -46,7 +46,7 @@ func Recorded(ctx *task.WorkflowContext) (r Record, ok bool) {
 	return r, err == nil
 }
 
-// Declare tells the engine the table of a saga without a record. The engine takes it
+// Declare gives the engine the table of a saga without a record. The engine takes it
 // from the version that the SDK reports, which it then restores.
 func Declare(ctx *task.WorkflowContext, table string) {
 	version := ""
@@ -57,7 +57,7 @@ func Declare(ctx *task.WorkflowContext, table string) {
 	ctx.VersionName = &version
 }
 
-// Changed returns the custom status by which workflow code tells the engine that it
+// Changed returns the custom status by which workflow code reports that it
 // is not the code that began the saga. why is a sentence without a full stop.
 func Changed(why string) string { return text.Cut(changed+why, text.Max) }
 

@@ -68,11 +68,11 @@ func (p *player) signal(t *testing.T, at time.Time, kind string, data any) {
 	}})
 }
 
-// TestAnswerIsHeardAfterAnOutage: a wait that a signal ended early has left a timer
+// TestAnswerIsReceivedAfterAnOutage: a wait that a signal ended early has left a timer
 // behind. Nothing runs until that and the timer of the wait in progress are overdue,
-// and they fire in either order. The saga then hears the answer that it waits for, in
+// and they fire in either order. The saga then receives the answer that it waits for, in
 // a wait with a time-out and in one without.
-func TestAnswerIsHeardAfterAnOutage(t *testing.T) {
+func TestAnswerIsReceivedAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	wait := func(signal string, d time.Duration) *saga.Wait[Trip] {
 		return &saga.Wait[Trip]{
@@ -111,7 +111,7 @@ func TestAnswerIsHeardAfterAnOutage(t *testing.T) {
 			p.signal(t, up.Add(time.Second), c.signal, c.data)
 			p.fire(t, up.Add(10*time.Second), false)
 			if !p.done {
-				t.Errorf("10 s after the outage the saga goes on waiting, want it to have heard %s and ended; timers: %v", c.signal, p.timers)
+				t.Errorf("10 s after the outage the saga goes on waiting, want it to have received %s and ended; timers: %v", c.signal, p.timers)
 			}
 		})
 	}

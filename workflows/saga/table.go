@@ -12,7 +12,7 @@ import (
 )
 
 // mismatch is the panic that leaves a saga as it is because another program began it.
-// It says in what the two differ.
+// It names the difference.
 type mismatch string
 
 // row is what of a step decides which actions a saga takes: its name, and parts such
@@ -82,7 +82,7 @@ func compareTable(ctx *task.WorkflowContext, rows []row) []string {
 	return past.Activities
 }
 
-// firstDifference says where a table differs from the one that was recorded.
+// firstDifference returns where a table differs from the one that was recorded.
 func firstDifference(rows []row, was []string) string {
 	if rows[0].String() != was[0] {
 		return "Saga.OnStuck was another activity"
@@ -99,7 +99,7 @@ func firstDifference(rows []row, was []string) string {
 			return fmt.Sprintf("step %d is %s, was %s", i, now, before)
 		}
 		if rows[i].String() != was[i] {
-			return fmt.Sprintf("step %d is still %s, but not what it was: it now has %s", i, now, strings.Join(rows[i].parts, ", "))
+			return fmt.Sprintf("step %d (%s) has changed to %s", i, now, strings.Join(rows[i].parts, ", "))
 		}
 	}
 	return "its table was recorded in another form" // a step's name has a line break

@@ -57,3 +57,24 @@ func TestRollingDeploy(t *testing.T) {
 	end(e2, `"v1"`, before[4:])
 	end(e2, `"v2"`, startAll(e2, "after-", 4))
 }
+
+// TestSagaOfAnotherTableContinues: the worker whose program has another table stops, and
+// one with the saga's starts. The saga needs nothing else.
+func TestSagaOfAnotherTableContinues(t *testing.T) {
+	c := startCluster(t)
+	w := enginetest.NewWorld()
+	e, stop := start(t, c, w, "other")
+	enginetest.ChangeTable(t, e, w, "t")
+	stop()
+	w.OtherTable.Store(false)
+	e, _ = start(t, c, w, "same")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	i, err := e.Wait(ctx, "t")
+	if err != nil || i.Status != engine.Completed || string(i.Output) != `{"status":"DONE"}` {
+		t.Errorf("saga is %s with output %s (%v), want COMPLETED with DONE", i.Status, i.Output, err)
+	}
+	if n := w.Ran("t"); n != 2 {
+		t.Errorf("activities called = %d, want each of the two once", n)
+	}
+}

@@ -80,7 +80,7 @@ func (s *shop) registry(t *testing.T, w task.Workflow) *task.TaskRegistry {
 }
 
 // TestSagaOfAnotherTableIsStalled: a program with another table does nothing with a
-// saga whose charge is under way, and says why. Under the right program it ends as if
+// saga whose charge is under way, and shows why. Under the right program it ends as if
 // nothing had happened.
 func TestSagaOfAnotherTableIsStalled(t *testing.T) {
 	reserve, charge, ship := do("Reserve"), do("Charge"), do("Ship")
@@ -97,8 +97,8 @@ func TestSagaOfAnotherTableIsStalled(t *testing.T) {
 		"inserted wait":   {tableOf(reserve, waits("approve"), charge, ship), "step 2 is approve, was charge"},
 		"step gone":       {tableOf(reserve, charge), "step 3 is missing, was ship"},
 		"step added":      {tableOf(reserve, charge, ship, do("Notify")), "step 4 is notify, was missing"},
-		"other undo":      {tableOf(reserve, otherUndo, ship), "step 2 is still charge, but not what it was: it now has do Charge, undo UndoReserve"},
-		"no return":       {tableOf(reserve, charge, noReturn), "step 3 is still ship, but not what it was: it now has do Ship, undo UndoShip, no return"},
+		"other undo":      {tableOf(reserve, otherUndo, ship), "step 2 (charge) has changed to do Charge, undo UndoReserve"},
+		"no return":       {tableOf(reserve, charge, noReturn), "step 3 (ship) has changed to do Ship, undo UndoShip, no return"},
 		"reports parking": {reports, "Saga.OnStuck was another activity"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestSagaOfAnotherTableIsStalled(t *testing.T) {
 }
 
 // TestStalledSagaThatWaits covers sagas whose first action is a timer. What arrived
-// before the stall is heard after it. The workflow has versions, which stay its own.
+// before the stall counts after it. The workflow has versions, which stay its own.
 func TestStalledSagaThatWaits(t *testing.T) {
 	s, dir := newShop(), t.TempDir()
 	close(s.charged)

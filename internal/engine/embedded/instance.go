@@ -18,6 +18,7 @@ import (
 //	queued     in store.workflows
 //	in flight  with a worker; events and results that arrive collect in the inbox
 //	           for the next turn
+//	stalled    idle, and not queued again in this process; see stallIfAsked
 //	ended      hasEnded; in store.endedInMemory, once the end is durable
 //	archived   removed, and in store.archive
 //	removed    final: a work item of a removed instance is rejected when it completes

@@ -25,6 +25,7 @@ func Conformance(t *testing.T, e engine.Engine, w *World, id string, d Deviation
 	maps.Copy(tests, map[string]func(*testing.T, client, *World, string){
 		"run": workflowsRun, "unknown": unknownWorkflow, "ids": ids, "events": events,
 		"suspend": suspend, "suspended-twice": suspendedTwice, "history": history, "list": list, "wait": waitEnds,
+		"other-table": otherTable,
 	})
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, c, w, id+"-"+name+"-") })

@@ -24,6 +24,8 @@ type World struct {
 	Calls  atomic.Int64 // of activity Step
 	Broken atomic.Bool  // makes workflow Panic panic
 	Panics atomic.Int64 // of workflow Panic
+	// OtherTable changes the table of workflow Table.
+	OtherTable atomic.Bool
 	// Versions lists the versions of workflow Deploy in the Registry, the latest
 	// last. Set it before Registry is called.
 	Versions []string
@@ -124,6 +126,7 @@ func (w *World) AwaitStep(t testing.TB) string {
 //	FailByPanic  fails because its activity panics
 //	Again        continues as new until the input is 0
 //	Deploy       waits for the event "go" and returns its version
+//	Table        is a saga of two steps
 //
 // and those of addIdentity.
 func (w *World) Registry(t testing.TB) *task.TaskRegistry {
@@ -137,6 +140,7 @@ func (w *World) Registry(t testing.TB) *task.TaskRegistry {
 	}
 	err := errors.Join(
 		w.addIdentity(r),
+		w.addTable(r),
 		r.AddWorkflowN("Chain", func(ctx *task.WorkflowContext) (any, error) {
 			for n := range 3 {
 				if err := ctx.CallActivity("Step", task.WithActivityInput(fmt.Sprint(ctx.ID, "/", n))).Await(nil); err != nil {
@@ -224,6 +228,11 @@ func (w *World) step(ctx task.ActivityContext) (any, error) {
 	if err := ctx.GetInput(&in); err != nil {
 		return nil, err
 	}
+	return in, w.record(ctx.Context(), in)
+}
+
+// record records a call of an activity, and waits while activities are held.
+func (w *World) record(ctx context.Context, in string) error {
 	w.Calls.Add(1)
 	w.mu.Lock()
 	w.ran[in]++
@@ -236,9 +245,9 @@ func (w *World) step(ctx task.ActivityContext) (any, error) {
 	if held != nil {
 		select {
 		case <-held:
-		case <-ctx.Context().Done():
-			return nil, ctx.Context().Err()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return in, nil
+	return nil
 }
